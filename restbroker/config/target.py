@@ -1,0 +1,66 @@
+"""One target: a server to deliver to, with its address, credentials, limits and queues.
+
+Made by `config.load`; used by assembly, lanes and connectors. Always holds: the URL is absolute, has no query and no
+user in it, and its path has no trailing slash.
+"""
+
+import attrs
+
+from restbroker.config.secret import Secret
+
+
+@attrs.frozen
+class Basic:
+    """HTTP Basic credentials."""
+
+    user: str
+    password: Secret
+
+
+@attrs.frozen
+class Bearer:
+    """A bearer token."""
+
+    token: Secret
+
+
+Credentials = Basic | Bearer | None
+
+
+@attrs.frozen
+class Url:
+    """Where a target listens. `path` is "" or begins with "/" and does not end with one; `socket` is a unix socket."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+    socket: str | None = None
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port, as for an `Origin` header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.origin + self.path
+
+
+@attrs.frozen
+class Target:
+    """One configured server. Durations are seconds. `host_header` is what `Host` says; None: the URL's host."""
+
+    name: str
+    kind: str
+    url: Url
+    queues: tuple[str, ...]
+    credentials: Credentials = None
+    host_header: str | None = None
+    default_host: str | None = None
+    """The virtual host that fills a missing `host` argument (`JabberDomain`)."""
+    concurrency: int = 20
+    timeout_s: float = 10.0
+    connect_timeout_s: float = 3.0
+    idle_expiry_s: float = 240.0
+    options: object = None

@@ -1,0 +1,1 @@
+"""Connectors: one folder per server kind, each speaking that server's HTTP dialect."""

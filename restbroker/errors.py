@@ -1,0 +1,33 @@
+"""The errors that a person gets to read.
+
+Every room raises these for what a person can act on; `cli` turns them into one message and an exit code.
+Always holds: the text says what happened, why, and what to do next, and never contains a secret.
+"""
+
+
+class RestbrokerError(Exception):
+    """Something a person can act on: `message` says what and why, `cure` what to do next."""
+
+    def __init__(self, message: str, cure: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return self.message if self.cure is None else f"{self.message}\n{self.cure}"
+
+
+class ConfigError(RestbrokerError):
+    """The configuration cannot be used; nothing was started."""
+
+
+class UsageError(RestbrokerError):
+    """The command line cannot be used; nothing was done."""
+
+
+class StoreUnavailable(RestbrokerError):
+    """Redis did not answer (refused, cut, timed out, loading). What was asked may or may not have happened."""
+
+
+class StoreRefused(RestbrokerError):
+    """Redis answered with an error that repeating will not cure (wrong type, no permission, bad script)."""

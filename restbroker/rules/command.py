@@ -1,0 +1,94 @@
+"""What can be asked of a server: commands, their arguments, and a server's catalogue of them.
+
+Used by connectors (which bring a catalogue), the worker (which makes a `Call` of a job) and the command line.
+Always holds: a catalogue is facts about a server version; what to do with them is decided elsewhere.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+
+from restbroker.rules.json_types import Json
+
+Repeat = Literal["safe", "already_done", "unsafe"]
+"""May a command be sent again when the first sending may have run?
+
+`safe`: yes, the effect is the same. `already_done`: yes, the server then says so (409 of `register`).
+`unsafe`: it would happen twice (a message).
+"""
+
+ValueType = Literal["string", "integer", "list", "any"]
+
+
+@attrs.frozen
+class ArgumentSpec:
+    """One named argument. `secret`: its value never reaches logs, pages or messages."""
+
+    name: str
+    type: ValueType
+    secret: bool = False
+    aliases: tuple[str, ...] = ()
+    element: Literal["string", "object"] | None = None
+    """What a list holds; None unless `type` is "list"."""
+
+
+@attrs.frozen
+class CommandSpec:
+    """One command of one server version.
+
+    `result` is the name of the result's shape as the server's own catalogue calls it (ejabberd: `rescode`,
+    `restuple`, …). `api_version` is the version of the command's interface (ejabberd: 0 to 3).
+    `fills_host` and `fills_user`: the command takes these although its arguments do not list them
+    (ejabberd's policy `user`).
+    """
+
+    name: str
+    arguments: tuple[ArgumentSpec, ...]
+    repeat: Repeat
+    tags: frozenset[str] = frozenset()
+    result: str = ""
+    api_version: int = 0
+    fills_host: bool = False
+    fills_user: bool = False
+    secret_result: bool = False
+    timeout_s: float | None = None
+    since: str | None = None
+
+    def argument(self, name: str) -> ArgumentSpec | None:
+        """The argument of this name or alias; None if the command has none."""
+        return next((a for a in self.arguments if name == a.name or name in a.aliases), None)
+
+
+@attrs.frozen
+class Catalogue:
+    """The commands of one server version. `version` is the server's own text, e.g. "24.12"."""
+
+    version: str
+    commands: Mapping[str, CommandSpec]
+
+
+@attrs.frozen
+class Command:
+    """What a job asks for. `endpoint` is checked and safe to put into a path (see `rules.endpoint`)."""
+
+    endpoint: str
+    arguments: Mapping[str, Json]
+
+
+@attrs.frozen
+class Call:
+    """One delivery of a command.
+
+    `attempt` counts deliveries from 1; `maybe_run` says that an earlier sending may have been executed.
+    `host` is what a missing `host` argument becomes; None leaves it missing. `headers` are passed on as they are.
+    `ok_if_exists`: a create that finds its object counts as done.
+    """
+
+    command: Command
+    attempt: int = 1
+    maybe_run: bool = False
+    host: str | None = None
+    timeout_s: float = 10.0
+    ok_if_exists: bool = False
+    headers: tuple[tuple[str, str], ...] = ()

@@ -1,0 +1,71 @@
+"""What the store is told to do with a job in hand. Made by `rules.settle`, executed by `store.jobs.finish`.
+
+Always holds: exactly one settlement per ticket, and it is idempotent in the store.
+"""
+
+from typing import TypeAlias
+
+import attrs
+
+
+@attrs.frozen
+class Reply:
+    """One answer to push, atomically with the settlement. `payload` is the bytes to push.
+
+    Either a complete Sidekiq job for `queue` (then the queue's name is added to the set of queues), or the
+    detailed answer for the list `key`, which expires after `ttl_s` seconds. Exactly one of `queue`, `key` is set;
+    both are names without a namespace.
+    """
+
+    payload: bytes
+    queue: str | None = None
+    key: str | None = None
+    ttl_s: int = 0
+
+
+@attrs.frozen
+class Ack:
+    """Done: counted as processed."""
+
+    replies: tuple[Reply, ...] = ()
+
+
+@attrs.frozen
+class Retry:
+    """To the retry set, due at `at_s` (epoch seconds): counted as processed and failed."""
+
+    at_s: float
+    payload: bytes
+    replies: tuple[Reply, ...] = ()
+
+
+@attrs.frozen
+class Dead:
+    """To the dead set, `at_s` (epoch seconds) now: counted as processed and failed."""
+
+    at_s: float
+    payload: bytes
+    replies: tuple[Reply, ...] = ()
+
+
+@attrs.frozen
+class Drop:
+    """Gone because the job itself says `"dead": false`: counted as processed and failed."""
+
+    replies: tuple[Reply, ...] = ()
+
+
+@attrs.frozen
+class Schedule:
+    """To the schedule set, due at `at_s` (epoch seconds): not a try, not counted."""
+
+    at_s: float
+    payload: bytes
+
+
+@attrs.frozen
+class Back:
+    """Back to the end of its queue that is taken from first: nothing was sent, not counted."""
+
+
+Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Back

@@ -1,0 +1,156 @@
+"""The events that rooms report. Sinks (`telemetry.log`, the stats of a process) turn them into lines and figures.
+
+Always holds: `report` is synchronous, never blocks and never raises; no event holds a secret or a message's text.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+
+
+@attrs.frozen
+class JobFinished:
+    """A job was settled. `outcome` is the outcome's lower-case name, `fate` the settlement's."""
+
+    target: str
+    queue: str
+    command: str
+    jid: str
+    outcome: str
+    fate: str
+    attempt: int
+    duration_s: float
+    status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    cure: str | None = None
+    note: str | None = None
+
+
+@attrs.frozen
+class GateClosed:
+    """A target gets no jobs for now. `denied`: it refuses the broker's credentials, which needs a person."""
+
+    target: str
+    code: str
+    message: str
+    cure: str | None = None
+    denied: bool = False
+
+
+@attrs.frozen
+class GateOpened:
+    """A target gets jobs again."""
+
+    target: str
+    closed_for_s: float
+
+
+@attrs.frozen
+class TargetFound:
+    """A target told its version."""
+
+    target: str
+    version: str | None
+    detail: str
+
+
+@attrs.frozen
+class StoreLost:
+    """Redis cannot be used. Reported once per outage."""
+
+    message: str
+
+
+@attrs.frozen
+class StoreBack:
+    """Redis can be used again."""
+
+    outage_s: float
+
+
+@attrs.frozen
+class IdentityFenced:
+    """Somebody took this lane's rights away (or Redis came back empty); it goes on under a new identity."""
+
+    identity: str
+
+
+@attrs.frozen
+class JobsRecovered:
+    """Jobs of a dead process went back to their queues. `maybe_run` of them may have been sent."""
+
+    identity: str
+    jobs: int
+    maybe_run: int
+
+
+@attrs.frozen
+class JobsPromoted:
+    """Due jobs went from a set (`retry` or `schedule`) to their queues; `parked` were unreadable."""
+
+    zset: str
+    jobs: int
+    parked: int = 0
+
+
+@attrs.frozen
+class BrokerStarted:
+    """Intake is open."""
+
+    pid: int
+    version: str
+    targets: tuple[str, ...]
+    queues: tuple[str, ...]
+    concurrency: int
+
+
+@attrs.frozen
+class BrokerStopping:
+    """A drain began; what is not done after `timeout_s` seconds is cut off."""
+
+    why: str
+    timeout_s: float
+
+
+@attrs.frozen
+class BrokerQuiet:
+    """No more jobs are taken until a restart."""
+
+
+@attrs.frozen
+class BrokerStopped:
+    """The end: `pushed_back` jobs went back unsent, `uncertain` were sent and not answered in time."""
+
+    clean: bool
+    pushed_back: int
+    uncertain: int
+
+
+@attrs.frozen
+class Warned:
+    """Something an operator should know once."""
+
+    code: str
+    message: str
+    cure: str | None = None
+
+
+Event: TypeAlias = (
+    JobFinished
+    | GateClosed
+    | GateOpened
+    | TargetFound
+    | StoreLost
+    | StoreBack
+    | IdentityFenced
+    | JobsRecovered
+    | JobsPromoted
+    | BrokerStarted
+    | BrokerStopping
+    | BrokerQuiet
+    | BrokerStopped
+    | Warned
+)
+Report: TypeAlias = Callable[[Event], None]

@@ -1,0 +1,27 @@
+"""The two ways in which a request can fail without an answer. The difference decides whether a job may be re-sent."""
+
+
+class NotSent(Exception):
+    """No byte of the request reached the server: sending again is safe.
+
+    `by_request`: the request itself cannot be sent (a header that HTTP forbids), so repeating is pointless.
+    `tls`: the server's certificate was not accepted.
+    """
+
+    def __init__(self, message: str, *, by_request: bool = False, tls: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.by_request = by_request
+        self.tls = tls
+
+
+class MaybeSent(Exception):
+    """Some of the request may have reached the server and no whole answer came: it may have run.
+
+    `timed_out`: the deadline passed while waiting.
+    """
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.timed_out = timed_out

@@ -1,0 +1,49 @@
+"""Requests and responses, and the seam behind which the HTTP client can be exchanged.
+
+Connectors build a `Request` and judge a `Response`. Always holds: paths are already encoded, the target gives
+the origin, and nothing outside this room knows which client is inside.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import attrs
+
+
+@attrs.frozen
+class Request:
+    """One HTTP request. `path` is encoded and begins with "/"; `timeout_s` bounds the whole exchange in seconds.
+
+    `body` is sent with Content-Length, never chunked. Answers beyond `body_limit_bytes` are cut off.
+    """
+
+    method: str
+    path: str
+    timeout_s: float
+    query: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    body_limit_bytes: int = 8 * 1024 * 1024
+
+
+@attrs.frozen
+class Response:
+    """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    duration_s: float
+    truncated: bool = False
+
+
+class Transport(Protocol):
+    """Sends requests to one target over kept-alive connections. Never follows a redirect."""
+
+    async def send(self, request: Request) -> Response:
+        """Raises `NotSent` or `MaybeSent`; when cancelled, the connection in use is closed, not reused."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes every connection."""
+        ...
