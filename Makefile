@@ -1,0 +1,71 @@
+# One word per thing to do; `make` alone lists them. Everything lands in .venv, nothing in the system's Python,
+# except that `make test` installs the servers that the tests run (Debian packages redis-server and ejabberd).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PACKAGES := redis-server ejabberd
+SHELL := /bin/bash
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint format check servers locks clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# A lock names every file's hash; --no-deps and --no-build-isolation keep pip from fetching anything beside it.
+define install
+	$(PIP) install --quiet --require-hashes -r $(1)
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+endef
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "restbroker needs Python 3.11 or newer; say which one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+
+$(VENV)/.demo: $(BIN)/python requirements/demo.lock pyproject.toml
+	$(call install,requirements/demo.lock)
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python requirements/dev.lock pyproject.toml
+	$(call install,requirements/dev.lock)
+	@touch $@ $(VENV)/.demo
+
+venv: $(VENV)/.dev ## Make .venv with everything for work on restbroker
+
+demo: $(VENV)/.demo ## Show the main job end to end, nothing to install (STAY=1 keeps it running)
+	@$(BIN)/restbroker demo $(if $(STAY),--stay) $(ARGS)
+
+servers: ## Install the servers that the tests run, where missing
+	@.ci/servers $(PACKAGES)
+
+test: $(VENV)/.dev servers ## Run every test (ARGS="-k word" picks some)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types and who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.dev ## Format the code and mend what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint test ## Lint, then test
+
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in
+
+locks: ## Pin the newest versions anew (needs uv); UPGRADE=1 raises all of them
+	$(COMPILE) $(if $(UPGRADE),--upgrade) -o requirements/run.lock
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo -c requirements/run.lock -o requirements/demo.lock
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo requirements/dev.in -c requirements/demo.lock \
+		-o requirements/dev.lock
+
+clean: ## Remove what was made
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find restbroker tests -name __pycache__ -type d -prune -exec rm -rf {} +
