@@ -1,0 +1,69 @@
+"""The command group: knows every command by name, loads a command's module only when it is run.
+
+Called by `__main__`. Always holds: `--help`, completion of names and "did you mean" load no command.
+"""
+
+from importlib import import_module
+from typing import Annotated
+
+import typer
+from typer import _click  # Typer 0.29 carries its own click; the public package "click" is another one.
+from typer.core import TyperCommand, TyperGroup
+
+from restbroker import __version__
+from restbroker.cli.commands_table import COMMANDS
+
+Arguments = list[str]
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are stand-ins with a name and a help line until one of them is resolved."""
+
+    def list_commands(self, ctx: _click.Context) -> list[str]:
+        """Every command of the table, in the table's order."""
+        for name, entry in COMMANDS.items():
+            # "Did you mean" reads `self.commands` itself, so the stand-ins must be there and not only be made on demand.
+            if name not in self.commands:
+                self.add_command(TyperCommand(name, help=entry.help, short_help=entry.help))
+        return list(COMMANDS)
+
+    def get_command(self, ctx: _click.Context, cmd_name: str) -> _click.Command | None:
+        """The stand-in of this name, or None."""
+        self.list_commands(ctx)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: _click.Context, args: Arguments
+    ) -> tuple[str | None, _click.Command | None, Arguments]:
+        """The real command in place of its stand-in. Raises click's UsageError, with a suggestion, for others."""
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else load(name), rest
+
+
+def load(name: str) -> _click.Command:
+    """Imports the command of this name, which must be in the table."""
+    command = typer.main.get_command(import_module(COMMANDS[name].module).app)
+    command.name = name
+    return command
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"restbroker {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """The durable bridge between Sidekiq-format queues in Redis and the HTTP APIs of XMPP servers."""
+
+
+def command_line() -> _click.Command:
+    """The whole command line, ready for `.main(args)`."""
+    # Rich help would cost 100 ms at each `--help`; plain text also reads the same in a pipe.
+    app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+    app.callback()(_root)
+    return typer.main.get_command(app)

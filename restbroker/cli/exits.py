@@ -1,0 +1,39 @@
+"""The exit codes, and which error ends with which. Used by `__main__` and by every command.
+
+Always holds: scripts may rely on these numbers; they never change their meaning.
+"""
+
+from enum import IntEnum
+
+from restbroker.errors import ConfigError, RestbrokerError, StoreUnavailable, UsageError
+
+
+class Exit(IntEnum):
+    """How a command ended. A second signal ends with 128 + its number instead."""
+
+    OK = 0
+    FAILED = 1
+    """Also a server's "no", as ejabberdctl does."""
+    USAGE = 2
+    """The command line or the configuration cannot be used; nothing was done."""
+    STORE = 3
+    """Redis cannot be reached."""
+    REFUSED = 4
+    """The token, or the credentials at the target, were not accepted."""
+    TARGET = 5
+    """The target cannot be reached."""
+    WAITING = 6
+    """Timed out waiting; the job is still queued."""
+    PARTLY = 7
+    """Some of several things failed."""
+
+
+def code_of(error: RestbrokerError) -> Exit:
+    """The exit code for an error that reached the command line."""
+    match error:
+        case ConfigError() | UsageError():
+            return Exit.USAGE
+        case StoreUnavailable():
+            return Exit.STORE
+        case _:
+            return Exit.FAILED

@@ -1,0 +1,58 @@
+"""How commands speak: data on stdout, talk on stderr, tables for people on a terminal and tabs for programs.
+
+Used by every command. Always holds: no control character of a server's text reaches a terminal or a table.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+
+from restbroker.errors import RestbrokerError
+from restbroker.rules.json_types import Json
+
+
+def data(text: str) -> None:
+    """Prints one piece of data as it is; on a terminal without control characters that could play tricks with it."""
+    print(printable(text) if sys.stdout.isatty() else text)
+
+
+def as_json(value: Json) -> None:
+    """Prints a value as JSON, indented on a terminal and on one line otherwise."""
+    # A lone surrogate cannot be written as UTF-8; as an escape it can.
+    text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+    print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def say(text: str) -> None:
+    """Tells the person at the terminal something; never part of the data."""
+    print(printable(text), file=sys.stderr)
+
+
+def say_error(error: RestbrokerError) -> None:
+    """Tells what went wrong and what to do next."""
+    say(f"restbroker: {error}")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Prints rows: with borders, header and colour on a terminal; tab-separated and without header otherwise.
+
+    `NO_COLOR` is honoured (rich does it). A tab or line break inside a cell becomes a blank.
+    """
+    cells = [[printable(str(cell)).replace("\t", " ").replace("\n", " ") for cell in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in cells:
+            print("\t".join(row))
+        return
+    from rich.console import Console  # slow to import, and of no use in a pipe
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*header, header_style="bold", box=None, pad_edge=False)
+    for row in cells:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)
+
+
+def printable(text: str) -> str:
+    """The text with every control character but tab and line break shown as an escape (`\\x1b`)."""
+    return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode("ascii") for c in text)
