@@ -1,0 +1,328 @@
+"""What the transport promises, proved against a server that records and misbehaves."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from restbroker.config.target import Target, Url
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Transport
+from tests.support import recorder
+from tests.support.recorder import Recorder, recording
+
+MIB = 1024 * 1024
+
+
+def target(port: int, **changes: object) -> Target:
+    """A target on loopback."""
+    made = Target("t", "ejabberd", Url("http", "127.0.0.1", port), ("rest",), concurrency=2, connect_timeout_s=1.0)
+    return attrs.evolve(made, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+def post(path: str = "/api/status", body: bytes = b"{}", timeout_s: float = 5.0, **changes: object) -> Request:
+    """A request as connectors make it."""
+    made = Request("POST", path, timeout_s, headers=(("Content-Type", "application/json"),), body=body)
+    return attrs.evolve(made, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+@asynccontextmanager
+async def pair(**changes: object) -> AsyncIterator[tuple[Transport, Recorder]]:
+    """A transport and the server that it talks to."""
+    async with recording() as server:
+        transport = open_transport(target(server.port, **changes))
+        try:
+            yield transport, server
+        finally:
+            await transport.aclose()
+
+
+async def test_a_request_is_sent_byte_for_byte_as_asked() -> None:
+    async with pair(host_header="example.org") as (transport, server):
+        response = await transport.send(post("/api/register", b'{"user":"john"}'))
+    assert (response.status, response.body, response.truncated) == (200, b"0", False)
+    assert response.headers["content-length"] == "1"
+    assert server.requests[0].body == b'{"user":"john"}'
+    assert server.requests[0].head == (
+        b"POST /api/register HTTP/1.1\r\nHost: example.org\r\nContent-Type: application/json\r\nContent-Length: 15"
+    )
+
+
+async def test_without_a_host_header_the_origin_is_named() -> None:
+    async with pair() as (transport, server):
+        await transport.send(post())
+    assert server.requests[0].headers["host"] == f"127.0.0.1:{server.port}"
+
+
+async def test_the_requests_own_host_wins() -> None:
+    async with pair(host_header="example.org") as (transport, server):
+        await transport.send(post(headers=(("host", "other.example"),)))
+    assert server.requests[0].headers == {"host": "other.example", "content-length": "2"}
+
+
+async def test_an_empty_body_has_a_length_too() -> None:
+    async with pair() as (transport, server):
+        await transport.send(post(body=b""))
+    assert server.requests[0].headers["content-length"] == "0"
+
+
+async def test_query_and_encoded_path_are_kept() -> None:
+    async with pair() as (transport, server):
+        await transport.send(post("/api/a%2Fb", query=(("x", "1 2"), ("y", "é"))))
+    assert server.requests[0].line in (
+        "POST /api/a%2Fb?x=1+2&y=%C3%A9 HTTP/1.1",
+        "POST /api/a%2Fb?x=1%202&y=%C3%A9 HTTP/1.1",
+    )
+
+
+async def test_connections_are_kept_and_the_last_used_is_used_first() -> None:
+    async with pair() as (transport, server):
+        for _ in range(5):
+            await transport.send(post())
+        assert server.connections == 1
+
+
+async def test_connections_are_never_more_than_the_target_allows_plus_the_probes() -> None:
+    async with pair(concurrency=2) as (transport, server), trio.open_nursery() as nursery:
+        server.default = recorder.stall()
+        for _ in range(6):
+            nursery.start_soon(_expect_failure, transport, 0.3)
+    assert server.connections == 3
+
+
+async def _expect_failure(transport: Transport, timeout_s: float) -> None:
+    with pytest.raises((NotSent, MaybeSent)):
+        await transport.send(post(timeout_s=timeout_s))
+
+
+async def test_a_wait_for_a_free_connection_that_ends_in_time_out_was_not_sent() -> None:
+    async with pair(concurrency=0) as (transport, server), trio.open_nursery() as nursery:
+        server.default = recorder.stall()
+        nursery.start_soon(_expect_failure, transport, 1.0)
+        await server.arrived.wait()
+        with pytest.raises(NotSent, match="No connection"):
+            await transport.send(post(timeout_s=0.1))
+    assert len(server.requests) == 1
+
+
+async def test_a_refused_connection_was_not_sent() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        transport = open_transport(target(taken.getsockname()[1]))
+        with pytest.raises(NotSent, match=r"No connection to http://127\.0\.0\.1") as caught:
+            await transport.send(post())
+    assert not caught.value.by_request
+
+
+async def test_a_connect_time_out_was_not_sent() -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        # A backlog of 0 holds one connection on Linux; the next handshake is not answered.
+        with socket.create_connection(address):
+            transport = open_transport(target(address[1], connect_timeout_s=0.2))
+            with pytest.raises(NotSent, match=r"within 0\.2 s"):
+                await transport.send(post())
+
+
+async def test_an_unknown_name_was_not_sent() -> None:
+    transport = open_transport(target(1, url=Url("http", "no-such-name.invalid", 1)))
+    with pytest.raises(NotSent):
+        await transport.send(post())
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        pytest.param(recorder.raw(b""), id="closed after the request"),
+        pytest.param(recorder.reset(), id="reset after the request"),
+        pytest.param(recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Le"), id="cut in the head"),
+        pytest.param(recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), id="cut in the body"),
+        pytest.param(recorder.raw(b"220 smtp.example.org ESMTP\r\n"), id="no HTTP"),
+        pytest.param(recorder.raw(b"\x00\xff" * 500), id="garbage"),
+    ],
+)
+async def test_no_whole_answer_means_maybe_sent(action: recorder.Action) -> None:
+    async with pair() as (transport, server):
+        server.script.append(action)
+        with pytest.raises(MaybeSent) as caught:
+            await transport.send(post())
+        assert not caught.value.timed_out
+        assert (await transport.send(post())).status == 200
+        assert server.connections == 2
+
+
+async def test_a_time_out_after_sending_is_maybe_sent_and_the_connection_is_closed() -> None:
+    async with pair() as (transport, server):
+        server.script.append(recorder.stall())
+        with pytest.raises(MaybeSent) as caught:
+            await transport.send(post(timeout_s=0.1))
+        assert caught.value.timed_out
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        assert (await transport.send(post())).status == 200
+
+
+async def test_the_time_out_bounds_the_body_too() -> None:
+    async with pair() as (transport, server):
+        server.script.append(recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", keep=True))
+        with pytest.raises(MaybeSent) as caught:
+            await transport.send(post(timeout_s=0.1))
+        assert caught.value.timed_out
+
+
+async def test_a_cancelled_caller_closes_its_connection_and_leaves_the_pool_right() -> None:
+    async with pair(concurrency=0) as (transport, server):
+        server.script.append(recorder.stall())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.send, post())
+            await server.arrived.wait()
+            nursery.cancel_scope.cancel()
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        assert (await transport.send(post())).status == 200
+        assert server.connections == 2
+
+
+async def test_a_keep_alive_connection_that_the_server_closed_is_not_used_again() -> None:
+    async with pair() as (transport, server):
+        server.script.append(recorder.hang_up_after(recorder.answer()))
+        await transport.send(post())
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        assert (await transport.send(post())).status == 200
+        assert server.connections == 2
+
+
+async def test_an_idle_connection_expires() -> None:
+    async with pair(idle_expiry_s=0.05) as (transport, server):
+        await transport.send(post())
+        await trio.sleep(0.1)  # the passing of time is what is tested
+        await transport.send(post())
+        assert server.connections == 2
+
+
+async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
+    async with pair() as (transport, server):
+        server.script.append(recorder.answer(302, b"", (("Location", f"http://127.0.0.1:{server.port}/other"),)))
+        response = await transport.send(post())
+        assert response.status == 302
+        assert response.headers["location"].endswith("/other")
+    assert len(server.requests) == 1
+
+
+async def test_cookies_are_not_kept() -> None:
+    async with pair() as (transport, server):
+        server.script.append(recorder.answer(headers=(("Set-Cookie", "a=b"),)))
+        await transport.send(post())
+        await transport.send(post())
+    assert "cookie" not in server.requests[1].headers
+
+
+async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with pair() as (transport, _):
+        assert (await transport.send(post())).status == 200
+
+
+async def test_a_long_body_is_cut_at_the_limit() -> None:
+    async with pair() as (transport, server):
+        server.script.append(recorder.endless(50 * MIB))
+        response = await transport.send(post(body_limit_bytes=MIB))
+        assert (len(response.body), response.truncated) == (MIB, True)
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        assert (await transport.send(post())).status == 200
+
+
+async def test_a_body_of_exactly_the_limit_is_whole() -> None:
+    async with pair() as (transport, server):
+        server.script.append(recorder.answer(body=b"12345"))
+        response = await transport.send(post(body_limit_bytes=5))
+        assert (response.body, response.truncated) == (b"12345", False)
+
+
+async def test_a_compressed_body_is_handed_over_as_sent() -> None:
+    async with pair() as (transport, server):
+        server.script.append(recorder.answer(body=b"not really gzip", headers=(("Content-Encoding", "gzip"),)))
+        assert (await transport.send(post())).body == b"not really gzip"
+
+
+@pytest.mark.parametrize("header", [("X-Bad", "a\r\nInjected: 1"), ("X Bad", "1"), ("X-Bad", "é"), ("X-Bad", "\0")])
+async def test_a_header_that_http_forbids_was_not_sent(header: tuple[str, str]) -> None:
+    async with pair() as (transport, server):
+        with pytest.raises(NotSent) as caught:
+            await transport.send(post(headers=(header,)))
+        assert caught.value.by_request
+        assert (await transport.send(post())).status == 200
+    assert len(server.requests) == 1
+
+
+async def test_a_closed_transport_sends_nothing() -> None:
+    async with pair() as (transport, server):
+        await transport.send(post())
+        await transport.aclose()
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        with pytest.raises(NotSent, match="closed"):
+            await transport.send(post())
+
+
+async def test_a_connection_in_use_is_closed_after_its_exchange_when_the_transport_closed() -> None:
+    async with pair() as (transport, server), trio.open_nursery() as nursery:
+        go = trio.Event()
+
+        async def wait_then_answer(stream: trio.abc.Stream) -> bool:
+            await go.wait()
+            return await recorder.answer()(stream)
+
+        server.script.append(wait_then_answer)
+        nursery.start_soon(transport.send, post())
+        await server.arrived.wait()
+        await transport.aclose()
+        go.set()
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        assert server.open_connections == 0
+
+
+async def test_a_unix_socket_is_spoken_to(tmp_path: Path) -> None:
+    server = Recorder()
+    path = str(tmp_path / "s")
+    with trio.socket.socket(trio.socket.AF_UNIX) as listening:
+        await listening.bind(path)
+        listening.listen()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, server.serve, [trio.SocketListener(listening)])
+            transport = open_transport(target(80, url=Url("http", "localhost", 80, socket=path)))
+            assert (await transport.send(post())).status == 200
+            await transport.aclose()
+            nursery.cancel_scope.cancel()
+    os.unlink(path)
+
+
+async def test_plain_http_where_tls_was_expected_is_named_tls_and_was_not_sent() -> None:
+    async with trio.open_nursery() as nursery:
+        listeners: list[trio.SocketListener] = await nursery.start(_serve_plain)
+        port = listeners[0].socket.getsockname()[1]
+        transport = open_transport(target(port, url=Url("https", "127.0.0.1", port)))
+        with pytest.raises(NotSent) as caught:
+            await transport.send(post())
+        nursery.cancel_scope.cancel()
+    assert caught.value.tls
+
+
+async def _serve_plain(*, task_status: trio.TaskStatus[list[trio.SocketListener]]) -> None:
+    async def refuse(stream: trio.abc.Stream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    await trio.serve_tcp(refuse, 0, host="127.0.0.1", task_status=task_status)
