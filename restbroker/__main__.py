@@ -13,7 +13,7 @@ def main() -> None:
         # Asked for by scripts in loops: answered before anything slow is imported.
         from restbroker import __version__
 
-        print(f"restbroker {__version__}")
+        sys.stdout.write(f"restbroker {__version__}\n")
         return
     from restbroker.cli.app import command_line
     from restbroker.errors import RestbrokerError

@@ -19,10 +19,10 @@ Arguments = list[str]
 class LazyGroup(TyperGroup):
     """A group whose commands are stand-ins with a name and a help line until one of them is resolved."""
 
-    def list_commands(self, ctx: _click.Context) -> list[str]:
+    def list_commands(self, ctx: _click.Context) -> list[str]:  # noqa: ARG002  the overridden method's signature
         """Every command of the table, in the table's order."""
         for name, entry in COMMANDS.items():
-            # "Did you mean" reads `self.commands` itself, so the stand-ins must be there and not only be made on demand.
+            # "Did you mean" reads `self.commands` itself, so the stand-ins must be there, not only be made on demand.
             if name not in self.commands:
                 self.add_command(TyperCommand(name, help=entry.help, short_help=entry.help))
         return list(COMMANDS)

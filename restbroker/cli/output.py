@@ -6,6 +6,7 @@ Used by every command. Always holds: no control character of a server's text rea
 import json
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
@@ -13,19 +14,18 @@ from restbroker.rules.json_types import Json
 
 def data(text: str) -> None:
     """Prints one piece of data as it is; on a terminal without control characters that could play tricks with it."""
-    print(printable(text) if sys.stdout.isatty() else text)
+    _write(sys.stdout, printable(text) if sys.stdout.isatty() else text)
 
 
 def as_json(value: Json) -> None:
     """Prints a value as JSON, indented on a terminal and on one line otherwise."""
-    # A lone surrogate cannot be written as UTF-8; as an escape it can.
     text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
-    print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    _write(sys.stdout, text)
 
 
 def say(text: str) -> None:
     """Tells the person at the terminal something; never part of the data."""
-    print(printable(text), file=sys.stderr)
+    _write(sys.stderr, printable(text))
 
 
 def say_error(error: RestbrokerError) -> None:
@@ -41,7 +41,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     cells = [[printable(str(cell)).replace("\t", " ").replace("\n", " ") for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in cells:
-            print("\t".join(row))
+            _write(sys.stdout, "\t".join(row))
         return
     from rich.console import Console  # slow to import, and of no use in a pipe
     from rich.table import Table
@@ -53,6 +53,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     Console().print(drawn)
 
 
+def _write(stream: TextIO, text: str) -> None:
+    # A half surrogate pair, and in a POSIX locale any letter beyond ASCII, cannot be encoded; as an escape it can.
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+
+
 def printable(text: str) -> str:
-    """The text with every control character but tab and line break shown as an escape (`\\x1b`)."""
+    """The text with every control character but tab and line break shown as an escape, e.g. ESC as x1b."""
     return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,0 +1,22 @@
+"""`restbroker demo`: everything at work on this machine, with nothing to install or configure."""
+
+import os
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def demo(
+    stay: Annotated[bool, typer.Option("--stay", help="Keep everything up afterwards, until Ctrl-C.")] = False,
+) -> None:
+    """Run the whole thing on an embedded Redis and a stand-in ejabberd, check it, and end.
+
+    Takes $RESTBROKER_REDIS_SERVER, valkey-server or redis-server from PATH, or the wheel of restbroker[demo].
+    """
+    # Quart and Hypercorn take half a second to import: not for `--help`.
+    from restbroker.demo.demo import run
+
+    raise typer.Exit(run(os.environ, stay=stay))

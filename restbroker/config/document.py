@@ -1,0 +1,103 @@
+"""Finds the configuration file and reads its JSON.
+
+Called by `config.load`. Always holds: whatever the file is (missing, a directory, binary, broken JSON), the answer is
+a `ConfigError` that says where and why, and the line it shows has its secrets masked.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from restbroker.errors import ConfigError
+from restbroker.rules.json_types import Json
+
+SYSTEM_FILE = Path("/etc/restbroker/env.json")
+VARIABLE = "RESTBROKER_CONFIG"
+_SECRET_MEMBER = re.compile(r'("[^"]*(?:pass|token|secret|url|redishost)[^"]*"\s*:\s*)\S.*', re.IGNORECASE)
+_CREDENTIALS = re.compile(r"://[^@\s\"]*@")
+
+
+class _Twice(ValueError):
+    pass
+
+
+def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file to read: `path`, `$RESTBROKER_CONFIG`, `env.json` here, the system's; None if there is none.
+
+    A file that was named must exist when it is read; the two usual places may be empty.
+    """
+    if path is not None:
+        return path
+    if environ.get(VARIABLE):
+        return Path(environ[VARIABLE])
+    return next((place for place in (Path("env.json"), SYSTEM_FILE) if place.is_file()), None)
+
+
+def nothing_found() -> ConfigError:
+    """The error when there is no file and nothing in the environment either."""
+    return ConfigError(
+        f"No configuration found: not --config, not ${VARIABLE}, not {Path.cwd() / 'env.json'}, not {SYSTEM_FILE}.",
+        "Make one with `restbroker config init`, or name yours with --config.",
+    )
+
+
+def read(path: Path) -> dict[str, Json]:
+    """The file's JSON object. Raises `ConfigError`, for broken JSON with line, column and the line itself."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(
+            f"The configuration file {path} cannot be read: {why}.",
+            "Check the path, and that the user restbroker runs as may read it; `restbroker config init` makes one.",
+        ) from error
+    document = _parse(text, path)
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path} must hold one JSON object, {{ … }}.", "`restbroker config init` makes an example.")
+    return document
+
+
+def _parse(text: str, path: Path) -> Json:
+    cure = "JSON takes no trailing commas and no comments; a key that begins with _ or // is a comment here."
+    try:
+        document: Json = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        line = _masked(text.split("\n")[error.lineno - 1])
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ConfigError(f"{path} is no valid JSON: {error.msg} at {where}:\n  {line}", cure) from error
+    except _Twice as error:
+        raise ConfigError(f"{path} has the key {error} twice.", "Keep one of the two.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} holds a number that is none (NaN, Infinity, endless digits).", cure) from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply to be a configuration.", cure) from error
+    return document
+
+
+def _members(pairs: Sequence[tuple[str, Json]]) -> dict[str, Json]:
+    members: dict[str, Json] = {}
+    seen: set[str] = set()
+    for name, value in pairs:
+        folded = name.lower()
+        if folded in seen and not is_comment(name):
+            raise _Twice(json.dumps(name))
+        seen.add(folded)
+        members[name] = value
+    return members
+
+
+def is_comment(name: str) -> bool:
+    """Keys that begin with `_` or `//` say something to people only."""
+    return name.startswith(("_", "//"))
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def _masked(line: str) -> str:
+    masked = _CREDENTIALS.sub("://…@", _SECRET_MEMBER.sub(r"\1…", line.strip()))
+    shown = "".join(c if c.isprintable() else "?" for c in masked)
+    return shown if len(shown) <= 120 else shown[:119] + "…"

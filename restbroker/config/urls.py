@@ -1,0 +1,202 @@
+"""Reads the two addresses, `RedisURL` and `RestURL`, the same way for every library behind them.
+
+Called by `config.build`. Always holds: what could mean two places or two credentials to two clients is refused with
+the explicit forms; no message shows a password, and a password leaves a URL as a `Secret`.
+"""
+
+import re
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+import attrs
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Url
+from restbroker.config.values import is_plain
+
+_REDIS_SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
+_REDIS_TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?")
+
+
+class BadUrl(ValueError):
+    """An address that cannot be used; the text says why and what to write instead, without its credentials."""
+
+
+@attrs.frozen
+class RedisAddress:
+    """Where Redis is. `url` has a user name where one was given, and never a password; `database`: what it names."""
+
+    url: str
+    password: Secret | None
+    database: int | None
+
+
+@attrs.frozen
+class RestAddress:
+    """Where a target is, the credentials that stood in its URL, and whether the scheme was missing."""
+
+    url: Url
+    credentials: Basic | None = None
+    assumed_http: bool = False
+
+
+def redis_address(text: str, database: int | None = None) -> RedisAddress:
+    """Reads `redis://`, `rediss://`, `unix://` and, as the same, `valkey://`, `valkeys://` and a bare socket path.
+
+    `database` (the key `RedisDatabase`) counts where the URL names none. Raises `BadUrl`. The clients disagree on
+    these (measured: redis-client 7, redis-rb 4, redis-py 8): `redis://secret@host` is a password to one and a user
+    name to the others; a database that is no number is an error to one and silently 0 to the others.
+    """
+    whole = f"unix://{quote(text)}" if text.startswith("/") else text
+    parts = _split(whole)
+    scheme = _REDIS_SCHEMES.get(parts.scheme)
+    if scheme is None or "://" not in whole:
+        raise BadUrl(
+            "RedisURL begins with redis://, rediss:// (TLS) or unix:// (a socket), e.g. redis://127.0.0.1:6379/0;"
+            " Sentinel and Cluster are not supported."
+        )
+    if parts.fragment:
+        raise BadUrl('RedisURL must not have a "#" part; write a "#" in a password as %23.')
+    host, port = _host(parts, "RedisURL"), _port(parts, "RedisURL")
+    user, password = _redis_user(parts)
+    query = _redis_query(parts, scheme)
+    named = _database(parts, scheme, query)
+    if named is not None and database is not None and named != database:
+        raise BadUrl(f"RedisURL names database {named} and RedisDatabase {database}; keep one of them.")
+    chosen = database if named is None else named
+    if scheme == "unix":
+        if not parts.path.startswith("/") or len(parts.path) < 2 or host:
+            raise BadUrl("A socket is written with its whole path: unix:///run/redis/redis.sock.")
+        place = parts.path
+        query["db"] = str(chosen or 0)
+    else:
+        place = f"{host or 'localhost'}:{port or 6379}/{chosen or 0}"
+    who = f"{quote(user, safe='')}@" if user else ""
+    tail = f"?{urlencode(query)}" if query else ""
+    return RedisAddress(f"{scheme}://{who}{place}{tail}", password, chosen)
+
+
+def redis_host(text: str) -> str:
+    """The URL for a `RedisHost`: `host`, `host:port`, `[::1]:6379` or a bare IPv6 address. Raises `BadUrl`."""
+    if text.count(":") > 1 and not text.startswith("["):
+        text = f"[{text}]"
+    parts = _split(f"redis://{text}")
+    if parts.path or parts.query or parts.fragment or "@" in parts.netloc or not parts.hostname:
+        raise BadUrl("RedisHost is a host name with or without a port, e.g. localhost:6379; use RedisURL for more.")
+    return f"redis://{_host(parts, 'RedisHost')}:{_port(parts, 'RedisHost') or 6379}"
+
+
+def rest_address(text: str) -> RestAddress:
+    """Reads `http(s)://host[:port][/path]`, or `http+unix://%2Frun%2Fserver.sock[/path]` for a socket.
+
+    A missing scheme means http, since the flat default of old was `localhost:5281`. Raises `BadUrl`.
+    """
+    if text.startswith("unix:"):
+        raise BadUrl("For a unix socket write http+unix:// with its path percent-encoded: http+unix://%2Frun%2Fx.sock")
+    assumed = "://" not in text
+    parts = _split(f"http://{text}" if assumed else text)
+    if parts.scheme not in ("http", "https", "http+unix"):
+        raise BadUrl("RestURL begins with http://, https:// or http+unix://, e.g. http://127.0.0.1:5281/api")
+    if parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise BadUrl('RestURL must not have a "?" or "#" part: the command\'s name is appended to its path.')
+    path = parts.path.rstrip("/")
+    # No "@" in the path: after an unescaped "/" in a password, the path is the rest of the login.
+    if not re.fullmatch(r"(/[A-Za-z0-9._~!$&'()*+,;=:%-]+)*", path) or any(s in (".", "..") for s in path.split("/")):
+        raise BadUrl("RestURL's path must be plain segments, percent-encoded where needed, without . or .. or //")
+    credentials = _rest_user(parts)
+    if parts.scheme == "http+unix":
+        socket = _plain(parts.netloc.rpartition("@")[2])
+        if not socket.startswith("/"):
+            raise BadUrl("The socket in RestURL is a whole path, percent-encoded: http+unix://%2Frun%2Fx.sock/api")
+        return RestAddress(Url("http", "localhost", 80, path, socket), credentials)
+    host = parts.hostname
+    if not host:
+        raise BadUrl("RestURL names no host; write e.g. http://127.0.0.1:5281/api")
+    _host(parts, "RestURL")
+    port = _port(parts, "RestURL") or (443 if parts.scheme == "https" else 80)
+    return RestAddress(Url(parts.scheme, host, port, path), credentials, assumed)
+
+
+def _split(text: str) -> SplitResult:
+    # urlsplit drops tabs and line breaks silently, so that "ho\nst" would become another host.
+    if any(c.isspace() or not c.isprintable() for c in text):
+        raise BadUrl("An address must not contain blanks or control characters.")
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:  # unbalanced brackets; the error's text may show the credentials
+        raise BadUrl("The address cannot be read: check the [brackets] around an IPv6 address.") from error
+    return parts
+
+
+def _port(parts: SplitResult, key: str) -> int | None:
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise BadUrl(_WRONG_PORT.format(key=key)) from error
+    if port == 0:
+        raise BadUrl(_WRONG_PORT.format(key=key))
+    return port
+
+
+_WRONG_PORT = (
+    "{key}'s port is not a number from 1 to 65535. (A password with @ : / ? or # in it must be percent-encoded.)"
+)
+
+
+def _host(parts: SplitResult, key: str) -> str:
+    host = parts.hostname or ""
+    if host and not _HOST.fullmatch(host):
+        raise BadUrl(f"{key}'s host is not a host name or address; write a name outside ASCII in its xn-- form.")
+    return f"[{host}]" if ":" in host else host
+
+
+def _redis_user(parts: SplitResult) -> tuple[str, Secret | None]:
+    who = parts.netloc.rpartition("@")[0]
+    if not who:
+        return "", None
+    user, colon, password = who.partition(":")
+    if not colon:
+        raise BadUrl(
+            "The one word before @ in RedisURL is a password to some clients and a user name to others; write"
+            " redis://:PASSWORD@host for a password, or redis://USER:PASSWORD@host."
+        )
+    return _plain(user), Secret(_plain(password))
+
+
+def _rest_user(parts: SplitResult) -> Basic | None:
+    who = parts.netloc.rpartition("@")[0]
+    if not who:
+        return None
+    user, colon, password = who.partition(":")
+    if not user or not colon:
+        raise BadUrl("RestURL's part before @ is USER:PASSWORD; better use RestUser and RestPassFile.")
+    return Basic(_plain(user), Secret(_plain(password)))
+
+
+def _plain(encoded: str) -> str:
+    decoded = unquote(encoded)
+    if not is_plain(decoded):
+        raise BadUrl("An address must not hold control characters, percent-encoded or not.")
+    return decoded
+
+
+def _redis_query(parts: SplitResult, scheme: str) -> dict[str, str]:
+    allowed = ("db", *_REDIS_TLS) if scheme == "rediss" else ("db",)
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    if any(name not in allowed for name, _ in pairs):
+        # The name is not shown: after an unescaped "?" in a password it is a piece of the password.
+        raise BadUrl(f'RedisURL takes only {", ".join(allowed)} after "?"; write a "?" in a password as %3F.')
+    return dict(pairs)
+
+
+def _database(parts: SplitResult, scheme: str, query: dict[str, str]) -> int | None:
+    in_path = "" if scheme == "unix" else parts.path.strip("/")
+    in_query = query.pop("db", "")
+    if in_path and in_query:
+        raise BadUrl("RedisURL names the database twice (path and ?db=); keep one of them.")
+    named = in_path or in_query
+    if not named:
+        return None
+    if not re.fullmatch(r"\d{1,9}", named, re.ASCII):
+        raise BadUrl("RedisURL's database is not a number; write e.g. redis://127.0.0.1:6379/0.")
+    return int(named)

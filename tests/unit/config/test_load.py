@@ -1,0 +1,377 @@
+"""What `config.load` makes of files, variables and flags."""
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from restbroker.config.core import Loaded, all_keys
+from restbroker.config.load import load
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer
+from restbroker.errors import ConfigError
+from restbroker.rules.json_types import Json
+from restbroker.rules.retry import ExponentialBackoff, SidekiqBackoff
+
+
+@attrs.frozen
+class Options:
+    server_version: str
+
+
+KINDS: Mapping[str, type] = {"ejabberd": Options}
+MINIMAL: dict[str, Json] = {
+    "RestQueue": "rest",
+    "Token": "a-token",
+    "RestUser": "admin@example.org",
+    "RestPass": "a-password",
+    "RestURL": "http://127.0.0.1:5281/api",
+}
+
+Load = Callable[..., Loaded]
+
+
+@pytest.fixture
+def load_keys(tmp_path: Path) -> Load:
+    """Loads the minimal configuration with these keys changed; None takes a key out."""
+
+    def run(environ: Mapping[str, str] | None = None, flags: Mapping[str, Json] | None = None, **keys: Json) -> Loaded:
+        document = {name: value for name, value in {**MINIMAL, **keys}.items() if value is not None}
+        path = tmp_path / "env.json"
+        path.write_text(json.dumps(document))
+        return load(path, environ or {}, flags or {}, KINDS)
+
+    return run
+
+
+def problem(load_keys: Load, **keys: Json) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_keys(**keys)
+    return str(caught.value)
+
+
+def codes(loaded: Loaded) -> list[str]:
+    return [note.code for note in loaded.notes]
+
+
+def test_the_minimal_file_gives_the_documented_defaults(load_keys: Load) -> None:
+    loaded = load_keys()
+    config, target = loaded.config, loaded.config.targets[0]
+    assert config.redis_url == "redis://localhost:6379/0"
+    assert (config.redis_password, config.namespace, config.response_class) == (None, "", "Add")
+    assert (config.backoff, config.uncertain_retries, config.shutdown_timeout_s) == (SidekiqBackoff(), 2, 25.0)
+    assert (config.stats, config.stats_bind, config.stats_port, config.log_level) == (False, "127.0.0.1", 8080, "info")
+    assert (target.name, target.kind, target.queues) == ("ejabberd", "ejabberd", ("rest",))
+    assert (target.concurrency, target.timeout_s, target.connect_timeout_s, target.idle_expiry_s) == (20, 10, 3, 240)
+    assert str(target.url) == "http://127.0.0.1:5281/api"
+    assert target.credentials == Basic("admin@example.org", Secret("a-password"))
+    assert target.options == Options("auto")
+    assert [token.reveal() for token in config.tokens] == ["a-token"]
+    assert loaded.notes == ()
+
+
+def test_every_mandatory_key_that_is_missing_is_named_at_once(load_keys: Load) -> None:
+    text = problem(load_keys, RestQueue=None, Token="", RestPass=None)
+    assert all(name in text for name in ("RestQueue: is missing", "Token: is missing", "RestPass: is missing"))
+
+
+def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(load_keys: Load) -> None:
+    assert "RestQueu: is no key of restbroker; did you mean RestQueue?" in problem(load_keys, RestQueu="x")
+
+
+def test_keys_match_in_any_case_and_null_and_empty_text_mean_the_default(load_keys: Load) -> None:
+    loaded = load_keys(jabberdomain="example.org", CONCURRENCY=None, RedisNamespace="")
+    assert loaded.config.targets[0].default_host == "example.org"
+    assert loaded.config.targets[0].concurrency == 20
+    assert loaded.config.namespace == ""
+
+
+def test_keys_that_begin_with_an_underscore_or_slashes_are_comments(load_keys: Load) -> None:
+    assert load_keys(_why="because", **{"//": {"any": ["thing"]}}).notes == ()
+
+
+@pytest.mark.parametrize("key", ["ProcessID", "RedisPoolCount", "MaxIdleConnections", "JabberRestHost"])
+@pytest.mark.parametrize("value", ["1", 1, 7.5, [], {"a": 1}])
+def test_keys_without_effect_are_understood_with_a_note_whatever_they_hold(
+    load_keys: Load, key: str, value: Json
+) -> None:
+    loaded = load_keys(**{key: value})
+    assert codes(loaded) == ["KeyIgnored"]
+    assert key in loaded.notes[0].message
+
+
+def test_the_misspelt_concurrency_counts_with_a_note_and_yields_to_the_right_spelling(load_keys: Load) -> None:
+    misspelt = load_keys(Concurreny=7)
+    assert (misspelt.config.targets[0].concurrency, codes(misspelt)) == (7, ["KeyMisspelt"])
+    both = load_keys(Concurreny=7, Concurrency=8)
+    assert (both.config.targets[0].concurrency, codes(both)) == (8, ["KeyIgnored"])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("Concurrency", "20", "(written without quotes), found a text"),
+        ("Concurrency", True, "found true or false (true)"),
+        ("Concurrency", 3.7, "found a number (3.7)"),
+        ("Concurrency", 0, "from 1 to 1000"),
+        ("RedisDatabase", -1, "from 0"),
+        ("Stats", 1, "expected true or false"),
+        ("Stats", "true", "without quotes"),
+        ("RestQueue", 5, "RestQueue: expected a text, found a whole number (5)"),
+        ("RestQueue", "a\nb", "without line breaks"),
+        ("RequestTimeout", "10 parsecs", '"250ms"'),
+        ("RequestTimeout", -1, "a duration"),
+        ("RequestTimeout", True, "a duration"),
+        ("RequestTimeout", 10**400, "a duration"),
+        ("LogLevel", "loud", '"warning"'),
+        ("Backoff", "linear", '"sidekiq" or an object'),
+        ("Backoff", {"Factor": 0.5}, "Backoff.Factor: expected a number from 1 to 100, found a number (0.5)"),
+        ("Backoff", {"Base": "1h", "Cap": "1s"}, "Backoff.Cap: expected a duration that is not shorter"),
+        ("HealthBind", "localhost", "an address and port"),
+        ("StatsPort", 65536, "from 0 to 65535"),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_refused_with_what_was_expected_and_found(
+    load_keys: Load, key: str, value: Json, expected: str
+) -> None:
+    assert expected in problem(load_keys, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [(10, 10), (2.5, 2.5), ("250ms", 0.25), ("30s", 30), ("5m", 300), ("2h", 7200)]
+)
+def test_durations_are_seconds_or_texts_with_a_unit(load_keys: Load, written: Json, seconds: float) -> None:
+    assert load_keys(RequestTimeout=written, ShutdownTimeout="3h").config.targets[0].timeout_s == seconds
+
+
+def test_a_backoff_object_gives_the_exponential_rule_with_defaults_for_what_is_missing(load_keys: Load) -> None:
+    assert load_keys(Backoff={"Cap": "10m"}).config.backoff == ExponentialBackoff(1.0, 2.0, 600.0)
+
+
+def test_a_wrong_secret_is_not_shown(load_keys: Load) -> None:
+    text = problem(load_keys, Token=12345678, RestPass=["hunter2"])
+    assert "12345678" not in text
+    assert "hunter2" not in text
+
+
+def test_flags_win_over_variables_and_variables_over_the_file(load_keys: Load) -> None:
+    environ = {"RESTBROKER_CONCURRENCY": "30", "RESTBROKER_LOG_LEVEL": "warning", "RESTBROKER_REST_QUEUE": "other"}
+    loaded = load_keys(environ, {"LogLevel": "debug"}, Concurrency=7)
+    target = loaded.config.targets[0]
+    assert (target.concurrency, loaded.config.log_level, target.queues) == (30, "debug", ("other",))
+
+
+def test_variables_take_switches_durations_and_parts_of_objects(load_keys: Load) -> None:
+    environ = {
+        "RESTBROKER_STATS": "true",
+        "RESTBROKER_REQUESTTIMEOUT": "1.5",
+        "RESTBROKER_BACKOFF__CAP": "2m",
+        "RESTBROKER_TOKEN": "123",
+    }
+    config = load_keys(environ, Backoff={"Base": "3s"}).config
+    assert (config.stats, config.targets[0].timeout_s) == (True, 1.5)
+    assert config.backoff == ExponentialBackoff(3.0, 2.0, 120.0)
+    assert config.tokens[0].reveal() == "123"
+
+
+def test_a_variable_for_one_form_of_a_secret_replaces_the_files_other_form(load_keys: Load, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    loaded = load_keys({"RESTBROKER_TOKEN": "from-variable"}, Token=None, TokenFile="token")
+    assert loaded.config.tokens[0].reveal() == "from-variable"
+
+
+def test_a_wrong_variable_is_named_as_such_and_an_unknown_one_is_only_noted(load_keys: Load) -> None:
+    with pytest.raises(ConfigError, match="RESTBROKER_CONCURRENCY: expected a whole number"):
+        load_keys({"RESTBROKER_CONCURRENCY": "many"})
+    loaded = load_keys({"RESTBROKER_CONCURENCY": "1", "RESTBROKER_SERVICE_HOST": "10.0.0.1", "RESTBROKER_PORT": "x"})
+    assert codes(loaded) == ["UnknownVariable"]
+    assert "did you mean Concurrency" in loaded.notes[0].message
+
+
+def test_the_environment_alone_can_be_the_whole_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    environ = {f"RESTBROKER_{name.upper()}": str(value) for name, value in MINIMAL.items()}
+    loaded = load(None, environ, {}, KINDS)
+    assert (loaded.path, loaded.config.targets[0].queues) == (None, ("rest",))
+
+
+def test_without_any_configuration_the_error_says_where_it_looked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        load(None, {}, {}, KINDS)
+    places = ("--config", "$RESTBROKER_CONFIG", str(tmp_path / "env.json"), "/etc/restbroker/env.json", "config init")
+    assert all(place in str(caught.value) for place in places)
+
+
+def test_the_file_is_looked_up_by_flag_then_variable_then_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("flag.json", "variable.json", "env.json"):
+        (tmp_path / name).write_text(json.dumps({**MINIMAL, "RestQueue": name}))
+    variable = {"RESTBROKER_CONFIG": str(tmp_path / "variable.json")}
+    found = [
+        load(path, environ, {}, KINDS)
+        for path, environ in ((Path("flag.json"), variable), (None, variable), (None, {}))
+    ]
+    assert [loaded.config.targets[0].queues[0] for loaded in found] == ["flag.json", "variable.json", "env.json"]
+
+
+def test_a_secret_comes_from_a_file_beside_the_configuration_and_is_read_anew(load_keys: Load, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("first\n")
+    token = load_keys(Token=None, TokenFile="token").config.tokens[0]
+    assert token.reveal() == "first"
+    (tmp_path / "token").write_text("second\n")
+    assert token.reveal() == "second"
+
+
+def test_a_key_and_its_file_together_are_an_error(load_keys: Load) -> None:
+    assert "Token and TokenFile: say the same thing" in problem(load_keys, TokenFile="token")
+
+
+def test_a_secret_file_that_is_missing_or_empty_is_an_error(load_keys: Load, tmp_path: Path) -> None:
+    (tmp_path / "empty").write_text("\n")
+    assert "TokenFile: " in problem(load_keys, Token=None, TokenFile="empty")
+    assert "RestPassFile: The secret file" in problem(load_keys, RestPass=None, RestPassFile="missing")
+
+
+def test_credentials_follow_from_what_is_given_and_from_rest_auth(load_keys: Load) -> None:
+    bearer = Bearer(Secret("abc"))
+    none = {"RestUser": None, "RestPass": None}
+    assert load_keys(**none, RestToken="abc").config.targets[0].credentials == bearer
+    assert load_keys(RestToken="abc", RestAuth="bearer").config.targets[0].credentials == bearer
+    assert "RestAuth: say basic or bearer" in problem(load_keys, RestToken="abc")
+    assert "which needs RestToken" in problem(load_keys, RestAuth="bearer")
+    assert "RestUser: is missing" in problem(load_keys, RestUser=None)
+    without = load_keys(**none)
+    assert (without.config.targets[0].credentials, codes(without)) == (None, ["NoCredentials"])
+
+
+def test_a_login_in_the_url_counts_with_a_note_unless_rest_user_is_given(load_keys: Load) -> None:
+    url = "http://bob:p%40ss@localhost:5281/api/"
+    taken = load_keys(RestURL=url, RestUser=None, RestPass=None)
+    assert taken.config.targets[0].credentials == Basic("bob", Secret("p@ss"))
+    assert codes(taken) == ["LoginInURL"]
+    ignored = load_keys(RestURL=url)
+    assert ignored.config.targets[0].credentials == Basic("admin@example.org", Secret("a-password"))
+    assert codes(ignored) == ["LoginInURL"]
+
+
+def test_a_login_over_plain_http_is_noted_unless_it_stays_on_the_machine(load_keys: Load) -> None:
+    assert codes(load_keys(RestURL="http://xmpp.example.org:5281")) == ["PlainLogin"]
+    for url in (
+        "https://xmpp.example.org",
+        "http://[::1]:5281",
+        "http://localhost:5281",
+        "http+unix://%2Frun%2Fx.sock",
+    ):
+        assert codes(load_keys(RestURL=url)) == []
+
+
+def test_a_missing_url_and_a_missing_scheme_are_filled_in_with_a_note(load_keys: Load) -> None:
+    missing = load_keys(RestURL=None)
+    assert (str(missing.config.targets[0].url), codes(missing)) == ("http://localhost:5281", ["DefaultURL"])
+    bare = load_keys(RestURL="localhost:5281")
+    assert (str(bare.config.targets[0].url), codes(bare)) == ("http://localhost:5281", ["NoScheme"])
+
+
+def test_the_host_header_is_the_domain_unless_it_is_given(load_keys: Load) -> None:
+    assert load_keys(JabberDomain="a.org").config.targets[0].host_header == "a.org"
+    assert load_keys(JabberDomain="a.org", HostHeader="b.org").config.targets[0].host_header == "b.org"
+
+
+def test_redis_host_of_old_gains_a_port_and_a_url_in_it_is_taken_as_redis_url(load_keys: Load) -> None:
+    assert load_keys(RedisHost="r1", RedisDatabase=3).config.redis_url == "redis://r1:6379/3"
+    url = load_keys(RedisHost="redis://:pw@r2:7000/2")
+    assert (url.config.redis_url, codes(url)) == ("redis://r2:7000/2", ["KeyMisspelt"])
+    assert url.config.redis_password == Secret("pw")
+    assert "RedisURL and RedisHost: say the same" in problem(load_keys, RedisURL="redis://a", RedisHost="b")
+
+
+def test_a_password_for_redis_comes_from_one_place_only(load_keys: Load) -> None:
+    assert load_keys(RedisPass="pw").config.redis_password == Secret("pw")
+    assert "RedisPass: is given beside" in problem(load_keys, RedisURL="redis://:a@h", RedisPass="b")
+
+
+def test_answers_cannot_go_to_the_queue_that_is_served(load_keys: Load) -> None:
+    assert "ResponseQueue: is the same as RestQueue" in problem(load_keys, ResponseQueue="rest")
+
+
+def test_a_shutdown_shorter_than_a_request_is_noted(load_keys: Load) -> None:
+    assert codes(load_keys(ShutdownTimeout="5s")) == ["ShortShutdown"]
+
+
+def test_no_repr_of_a_configuration_shows_a_secret(load_keys: Load) -> None:
+    shown = repr(load_keys(RedisURL="redis://bob:hunter2@h", Token="hunter3", RestPass="hunter4"))
+    assert "hunter" not in shown
+
+
+def test_broken_json_is_shown_with_line_column_and_the_line_without_its_secrets(tmp_path: Path) -> None:
+    path = tmp_path / "env.json"
+    path.write_text('{\n  "RestUser": "bob"\n  "RestPass": "hunter2"\n}')
+    with pytest.raises(ConfigError) as caught:
+        load(path, {}, {}, KINDS)
+    text = str(caught.value)
+    assert "line 3, column 3" in text
+    assert '"RestPass": …' in text
+    assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"\xff\xfe", "not UTF-8"),
+        (b"[1]", "one JSON object"),
+        (b'{"Token": "a", "token": "b"}', "twice"),
+        (b'{"Concurrency": NaN}', "a number that is none"),
+        (b'{"Concurrency": ' + b"1" * 5000 + b"}", "a number that is none"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"", "line 1, column 1"),
+    ],
+)
+def test_a_file_that_is_no_configuration_says_why(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = tmp_path / "env.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=expected):
+        load(path, {}, {}, KINDS)
+
+
+def test_a_directory_in_place_of_the_file_says_why(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Is a directory"):
+        load(tmp_path, {}, {}, KINDS)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+urls = st.from_regex(r"(redis|http|unix|valkey|http\+unix)?(://)?[a-z:@/?#\[\]%0-9.]{0,30}", fullmatch=True)
+documents = st.dictionaries(
+    st.sampled_from([key.name for key in all_keys().values()]) | st.text(max_size=10), json_values | urls, max_size=6
+)
+
+
+@given(documents)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+def test_no_document_raises_anything_but_a_config_error(tmp_path: Path, document: dict[str, Json]) -> None:
+    path = tmp_path / "env.json"
+    path.write_text(json.dumps({**MINIMAL, **document}))
+    with contextlib.suppress(ConfigError):
+        assert load(path, {}, {}, KINDS).config.targets
+
+
+@given(st.binary(max_size=60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_no_bytes_raise_anything_but_a_config_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "env.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError):
+        load(path, {}, {}, KINDS)
