@@ -1,0 +1,168 @@
+"""JSON as Ruby reads and writes it, byte for byte.
+
+Called for every payload that is read and for every one that must change. Always holds: what `loads` accepts, `dumps`
+writes, and Ruby's `JSON.parse` reads; a payload that Ruby's poller cannot read would be taken out of `retry` or
+`schedule` and lost. Sidekiq Web finds an entry again by parsing and writing it anew, so one byte of difference
+doubles the job (`reschedule`, versions 6 to 8).
+
+Measured with Ruby 3.1.2 and json 2.6.1; json 2.9.1 is equal.
+"""
+
+import json
+import re
+from typing import NoReturn, cast
+
+import orjson
+
+from restbroker.rules.json_types import Json
+
+MAX_NESTING = 100
+"""Ruby's `max_nesting`, for reading and for writing."""
+
+_BOM = b"\xef\xbb\xbf"
+# The longest number that Python turns into an int; its time is quadratic beyond.
+_MAX_DIGITS = 4300
+# orjson turns integers of more than 64 bits into floats, silently.
+_LONG_NUMBER = re.compile(rb"\d{19}")
+# Everything but whole strings and brackets is skipped. Only for text that is known to be JSON.
+_NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|[\]}]')
+# Pairs and other escapes are consumed first, so that group 1 is a surrogate without its other half.
+_LONE_SURROGATE = re.compile(
+    r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+# Where Python's text of a float may differ from Ruby's: an exponent, or a whole number from 1e15 on.
+_ODD_FLOAT = re.compile(r"\de[+-]\d|\d{16}\.0")
+_FIRST_EXPONENT_OF_A_WHOLE_NUMBER = 1e15
+
+_quoted = json.encoder.encode_basestring
+
+
+class Unreadable(ValueError):
+    """The bytes are not JSON that Ruby could read and write again. The text says what is wrong and where."""
+
+
+def loads(raw: bytes) -> Json:
+    """The value that `raw` describes. Raises `Unreadable`, and nothing else, for any bytes.
+
+    A byte order mark is skipped (Ruby refuses it). Of equal keys the last wins, integers stay exact. Refused are
+    NaN, Infinity, numbers beyond the range of a double, half surrogate pairs, nesting beyond 100, comments, and
+    integers of more than 4300 digits.
+    """
+    text = raw.removeprefix(_BOM)
+    value = _loads_exactly(text) if _LONG_NUMBER.search(text) else _loads_quickly(text)
+    if not nests_at_most(MAX_NESTING, text):
+        raise Unreadable(f"nested more than {MAX_NESTING} levels deep")
+    return value
+
+
+def dumps(value: Json) -> bytes:
+    """What Ruby's `JSON.generate` writes: no blanks, raw UTF-8, key order kept. `value` is made of dict and list.
+
+    Raises `ValueError` for what Ruby refuses: NaN, Infinity, lone surrogates, nesting beyond 100.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        if _ODD_FLOAT.search(text):
+            text = _generate(value)
+        raw = text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a string has half a surrogate pair, which UTF-8 cannot hold") from error
+    except RecursionError:
+        raise ValueError(f"nested more than {MAX_NESTING} levels deep") from None
+    except ValueError as error:
+        raise ValueError(f"a value cannot be written as JSON: {error}") from error
+    if not nests_at_most(MAX_NESTING, raw):
+        raise ValueError(f"nested more than {MAX_NESTING} levels deep")
+    return raw
+
+
+def nests_at_most(levels: int, text: bytes) -> bool:
+    """Whether JSON text nests lists and objects at most this deep. `text` is known to be JSON."""
+    if text.count(b"[") + text.count(b"{") <= levels:
+        return True
+    depth = 0
+    for found in _NESTING.finditer(text):
+        if found[1]:
+            depth += 1
+            if depth > levels:
+                return False
+        elif found[0] in (b"]", b"}"):
+            depth -= 1
+    return True
+
+
+def float_text(number: float) -> str:
+    """A finite float as Ruby's `Float#to_s` writes it: always with a fraction, the exponent with two digits.
+
+    Both languages write the shortest digits that read back equal; they differ in where the exponent begins. Ruby's
+    begins at 1e16, and for whole numbers at 1e15 already.
+    """
+    text = repr(number)
+    if "e" in text:
+        digits, _, exponent = text.partition("e")
+        return text if "." in digits else f"{digits}.0e{exponent}"
+    if abs(number) >= _FIRST_EXPONENT_OF_A_WHOLE_NUMBER and text.endswith(".0"):
+        sign = "-" if number < 0 else ""
+        digits = text.removeprefix("-").removesuffix(".0")
+        return f"{sign}{digits[0]}.{digits[1:].rstrip('0') or '0'}e+{len(digits) - 1:02}"
+    return text
+
+
+def _generate(value: Json) -> str:
+    match value:
+        case float():
+            return float_text(value)
+        case dict():
+            return "{" + ",".join(f"{_quoted(key)}:{_generate(item)}" for key, item in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ",".join(map(_generate, value)) + "]"
+        case str():
+            return _quoted(value)
+        case _:
+            return json.dumps(value)
+
+
+def _loads_quickly(text: bytes) -> Json:
+    try:
+        return cast("Json", orjson.loads(text))
+    except orjson.JSONDecodeError as error:
+        # orjson reports bytes that are not UTF-8 as surrogates at the first character.
+        _decoded(text)
+        raise Unreadable(str(error)) from None
+
+
+def _loads_exactly(raw: bytes) -> Json:
+    text = _decoded(raw)
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite_float, parse_int=_bounded_int)
+    except json.JSONDecodeError as error:
+        raise Unreadable(str(error)) from None
+    except RecursionError:
+        raise Unreadable(f"nested more than {MAX_NESTING} levels deep") from None
+    if lone := next((found for found in _LONE_SURROGATE.finditer(text) if found[1]), None):
+        raise Unreadable(f"half a surrogate pair, {lone[1]}, at character {lone.start()}")
+    return cast("Json", value)
+
+
+def _decoded(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"not UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start}") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise Unreadable(f"{name} is not JSON")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise Unreadable(f"the number {text[:20]} is too large")
+    return number
+
+
+def _bounded_int(text: str) -> int:
+    if len(text.removeprefix("-")) > _MAX_DIGITS:
+        raise Unreadable(f"an integer has more than {_MAX_DIGITS} digits")
+    return int(text)
