@@ -1,0 +1,113 @@
+"""`restbroker demo`: the main job end to end, on a Redis and a server of its own.
+
+Called by `cli.demo`. Always holds: it ends with an error if anything was not as promised, and leaves nothing running
+and nothing on disk.
+"""
+
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from restbroker.demo.stage import QUEUE, TOKEN, Stage, described, open_stage
+from restbroker.demo.steps import STORY, stopped
+from restbroker.demo.voice import Voice, voice
+from restbroker.errors import RestbrokerError
+
+
+def run(environ: Mapping[str, str], *, stay: bool) -> int:
+    """Plays the demo and returns the exit code; `stay` keeps everything up until SIGINT or SIGTERM.
+
+    Raises `RestbrokerError` when a part does not start or a promise is not kept.
+    """
+    return trio.run(partial(_main, voice(environ), environ, stay=stay))
+
+
+async def _main(speaker: Voice, environ: Mapping[str, str], *, stay: bool) -> int:
+    failures: list[RestbrokerError] = []
+    finished = False
+    with (
+        tempfile.TemporaryDirectory(prefix="restbroker-demo-") as folder,
+        trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+    ):
+        try:
+            async with trio.open_nursery() as nursery:
+                story = trio.CancelScope()
+                nursery.start_soon(_cancel_at_signals, signals, (story, nursery.cancel_scope), speaker)
+                async with open_stage(speaker, environ, Path(folder)) as stage:
+                    # Only what is in here ends at the first signal: the stage then ends the broker before its Redis.
+                    with story:
+                        await _tell(stage, stay=stay)
+                        finished = True
+                        if stay:
+                            await _stay(stage)
+                nursery.cancel_scope.cancel()
+        except* RestbrokerError as group:
+            failures = _leaves(group)
+    if failures:
+        raise failures[0]
+    return 0 if finished else 128 + signal.SIGINT
+
+
+async def _tell(stage: Stage, *, stay: bool) -> None:
+    """Plays the story; without `stay` to the broker's end, and with a summary."""
+    began_s = time.monotonic()
+    for step in STORY:
+        await step(stage)
+    if not stay:
+        await stopped(stage)
+    took_s = time.monotonic() - began_s
+    stage.voice.write(f"\nAll as promised: {stage.voice.kept} checks in {took_s:.1f} s.")
+
+
+async def _stay(stage: Stage) -> None:
+    """Says what can be tried, and shows what arrives at the server, until cancelled."""
+    stage.voice.write(
+        f"""
+Everything stays up until Ctrl-C. In another terminal:
+
+  export RESTBROKER_CONFIG={stage.config}
+  {_program()} enqueue register user=mary password=s3cret
+  {_program()} enqueue --wait check_account user=mary
+  {_program()} stats
+  redis-cli -p {stage.redis_port} lpush queue:{QUEUE} '{{"args":["status",{{}},"{TOKEN}"],"retry":true}}'
+
+What the server gets:"""
+    )
+    seen = len(stage.server.arrivals)
+    while True:
+        for arrival in stage.server.arrivals[seen:]:
+            stage.voice.show(described(arrival))
+            seen += 1
+        if stage.broker.poll() is not None:
+            raise RestbrokerError(f"The broker ended by itself, with {stage.broker.returncode}.", f"See {stage.log}")
+        await trio.sleep(0.1)
+
+
+async def _cancel_at_signals(signals: AsyncIterator[int], scopes: tuple[trio.CancelScope, ...], speaker: Voice) -> None:
+    """Cancels one scope more at each signal."""
+    remaining = list(scopes)
+    async for _ in signals:
+        speaker.write("\nStopping.")
+        if remaining:
+            remaining.pop(0).cancel()
+
+
+def _program() -> str:
+    """How the person can call restbroker: by its name where that is on PATH, else by its path."""
+    own = Path(sys.executable).parent / "restbroker"
+    return "restbroker" if shutil.which("restbroker") or not own.exists() else str(own)
+
+
+def _leaves(group: BaseExceptionGroup[RestbrokerError]) -> list[RestbrokerError]:
+    """The errors themselves, out of all nested groups."""
+    found: list[RestbrokerError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

@@ -1,0 +1,176 @@
+"""Everything that the demo runs: Redis, the stand-in server, a real broker, and ways to use and observe them.
+
+`demo.demo` sets it up, `demo.steps` plays on it. Always holds: the broker is a child process as people run it, sees
+none of the user's RESTBROKER_* settings, and is ended before the Redis that holds its jobs.
+"""
+
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from restbroker.demo import redis
+from restbroker.demo.ejabberd import Arrival, StandIn
+from restbroker.demo.voice import Voice
+from restbroker.errors import RestbrokerError
+from restbroker.rules.json_types import Json
+
+DOMAIN = "example.org"
+QUEUE = "rest"
+REPLIES = "rest_replies"
+TOKEN = "demo-token"  # noqa: S105 - it opens a Redis that lives for the length of the demo
+_COMMAND = (sys.executable, "-m", "restbroker")
+_STOP_TIMEOUT_S = 30.0
+
+
+class NotAsPromised(RestbrokerError):
+    """The demo saw something other than what restbroker promises."""
+
+
+@attrs.frozen
+class Printed:
+    """How a command of the demo ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@attrs.frozen
+class Stage:
+    """The parts of a running demo. `broker` is the child process, `log` what it prints."""
+
+    voice: Voice
+    environ: Mapping[str, str]
+    config: Path
+    redis_port: int
+    wire: redis.Wire
+    server: StandIn
+    broker: trio.Process
+    log: Path
+
+    async def push(self, arguments: list[Json], **more: Json) -> dict[str, Json]:
+        """Pushes a job as any Sidekiq client does, and returns its payload."""
+        now_s = time.time()
+        job: dict[str, Json] = {
+            "class": "Restbroker",
+            "args": arguments,
+            "jid": secrets.token_hex(12),
+            "queue": QUEUE,
+            "retry": True,
+            "created_at": now_s,
+            "enqueued_at": now_s,
+            **more,
+        }
+        await self.wire.ask("SADD", "queues", QUEUE)
+        await self.wire.ask("LPUSH", f"queue:{QUEUE}", json.dumps(job))
+        return job
+
+    async def restbroker(self, *arguments: str) -> Printed:
+        """Runs a command of restbroker, shows it and what it printed; cancelling kills it."""
+        self.voice.show("$ restbroker " + " ".join(arguments))
+        done = await trio.run_process(
+            [*_COMMAND, *arguments], env=dict(self.environ), capture_stdout=True, capture_stderr=True, check=False
+        )
+        printed = Printed(done.returncode, done.stdout.decode(), done.stderr.decode())
+        self.voice.show(printed.stdout + printed.stderr)
+        return printed
+
+    async def until(self, question: Callable[[], bool], promise: str, timeout_s: float = 10.0) -> None:
+        """Waits until it is so; raises `NotAsPromised` after `timeout_s` seconds or when the broker ends."""
+        with trio.move_on_after(timeout_s):
+            while self.broker.poll() is None:
+                if question():
+                    return
+                await trio.sleep(0.02)
+        ended = self.broker.poll() is not None
+        why = f"The broker ended with code {self.broker.returncode}" if ended else f"Nothing came in {timeout_s:g} s"
+        raise NotAsPromised(f"{why}, so this is not so: {promise}.\nThe broker's last words:\n{_tail(self.log)}")
+
+    async def arrival(self, command: str, since: int) -> Arrival:
+        """The first request for this command after the first `since` ones; shows it."""
+
+        def found() -> list[Arrival]:
+            return [arrival for arrival in self.server.arrivals[since:] if arrival.command == command]
+
+        await self.until(lambda: bool(found()), f"the server is asked to {command}")
+        self.voice.show(f"→ the server got  {described(found()[0])}")
+        return found()[0]
+
+    def promise(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
+        """Says that a promise was kept; raises `NotAsPromised` if it was not."""
+        if not kept:
+            raise NotAsPromised(f"This is not so: {text}.\nThe broker's last words:\n{_tail(self.log)}")
+        self.voice.good(text)
+
+
+def described(arrival: Arrival) -> str:
+    """One request in a line, its password masked."""
+    shown = {name: "…" if name == "password" else value for name, value in arrival.arguments.items()}
+    return f"POST /api/{arrival.command} {json.dumps(shown, ensure_ascii=False)}  and answered {arrival.status}"
+
+
+@asynccontextmanager
+async def open_stage(voice: Voice, environ: Mapping[str, str], folder: Path) -> AsyncIterator[Stage]:
+    """Starts every part in `folder` and ends it again. Raises `RestbrokerError` when one does not start."""
+    server = StandIn(f"admin@{DOMAIN}", secrets.token_hex(8), frozenset({DOMAIN}))
+    binary = redis.find_server(environ)
+    async with trio.open_nursery() as nursery:
+        redis_port = await nursery.start(redis.serve, binary, folder)
+        await nursery.start(server.run)
+        config = folder / "env.json"
+        config.write_text(json.dumps(_config(redis_port, server), indent=2) + "\n")
+        config.chmod(0o600)
+        own = {key: value for key, value in environ.items() if not key.startswith("RESTBROKER_")}
+        own["RESTBROKER_CONFIG"] = str(config)
+        wire = await redis.connect(redis_port)
+        log = folder / "broker.log"
+        async with wire.stream, _broker(config, own, log) as broker:
+            voice.write(f"Redis     {binary} on port {redis_port}")
+            voice.write(f"ejabberd  a stand-in on port {server.port}")
+            voice.write(f"broker    restbroker run --config {config}")
+            yield Stage(voice, own, config, redis_port, wire, server, broker, log)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _broker(config: Path, environ: Mapping[str, str], log: Path) -> AsyncIterator[trio.Process]:
+    with log.open("wb") as output:
+        # A process group of its own: Ctrl-C comes to the demo, which then ends the broker in good order.
+        broker = await trio.lowlevel.open_process(
+            [*_COMMAND, "run", "--config", str(config)],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+        )
+    try:
+        yield broker
+    finally:
+        await redis.end(broker, _STOP_TIMEOUT_S)
+
+
+def _config(redis_port: int, server: StandIn) -> dict[str, Json]:
+    return {
+        "RedisURL": f"redis://127.0.0.1:{redis_port}/0",
+        "RestURL": f"http://127.0.0.1:{server.port}/api",
+        "RestUser": server.user,
+        "RestPass": server.password,
+        "JabberDomain": DOMAIN,
+        "RestQueue": QUEUE,
+        "ResponseQueue": REPLIES,
+        "Token": TOKEN,
+        "Stats": False,
+    }
+
+
+def _tail(log: Path, lines: int = 12) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
