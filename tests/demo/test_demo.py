@@ -1,0 +1,76 @@
+"""`restbroker demo` as people run it: on either Redis, to the end, kept up, interrupted, and when something is wrong."""
+
+import re
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from restbroker.demo import demo, stage
+from restbroker.demo.redis import wheel_binary
+from restbroker.errors import RestbrokerError
+from tests.support import process
+from tests.support.ports import accepts
+from tests.support.redis_server import redis_binary
+
+
+def environment(folder: Path, server: str = "redis") -> Mapping[str, str]:
+    binary = redis_binary() if server == "redis" else wheel_binary()
+    return {"RESTBROKER_REDIS_SERVER": str(binary), "TMPDIR": str(folder)}
+
+
+def nothing_is_left(folder: Path, printed: str) -> bool:
+    ports = [int(port) for port in re.findall(r"on port (\d+)", printed)]
+    assert len(ports) == 2, printed
+    return not list(folder.glob("restbroker-demo-*")) and not any(accepts(port) for port in ports)
+
+
+@pytest.mark.parametrize("server", ["redis", "wheel"])
+def test_the_demo_keeps_its_promises_in_20_seconds_and_leaves_nothing(tmp_path: Path, server: str) -> None:
+    done = process.run(["demo"], environ=environment(tmp_path, server), timeout_s=20)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All as promised" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert nothing_is_left(tmp_path, done.stdout)
+
+
+def test_settings_of_the_user_do_not_reach_the_demo(tmp_path: Path) -> None:
+    other = {"RESTBROKER_RESTQUEUE": "mine", "RESTBROKER_TOKEN": "mine", "RESTBROKER_CONFIG": "/no/such/file"}
+    done = process.run(["demo"], environ={**environment(tmp_path), **other}, timeout_s=20)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_with_stay_everything_is_up_until_ctrl_c(tmp_path: Path) -> None:
+    with process.started(["demo", "--stay"], directory=tmp_path / "out", environ=environment(tmp_path)) as running:
+        shown = running.wait_for(r"export RESTBROKER_CONFIG=(\S+)", timeout_s=25)
+        running.wait_for("What the server gets:")
+        environ = {"RESTBROKER_CONFIG": shown[1]}
+        answered = process.run(["enqueue", "--wait", "check_account", "user=john"], environ=environ)
+        assert answered.returncode == 0, answered.stderr
+        running.wait_for(r'^   POST /api/check_account \{"user": "john", "host": "example.org"\}  and answered 200')
+        running.signal(signal.SIGINT)
+        assert running.wait() == 0
+        assert nothing_is_left(tmp_path, running.output())
+
+
+def test_an_interrupted_demo_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    with process.started(["demo"], directory=tmp_path / "out", environ=environment(tmp_path)) as running:
+        running.wait_for("^1\\. ")
+        running.signal(signal.SIGINT)
+        assert running.wait() == 130
+        assert "Stopping." in running.output()
+        assert nothing_is_left(tmp_path, running.output())
+
+
+def test_without_a_redis_server_the_demo_says_how_to_get_one(tmp_path: Path) -> None:
+    done = process.run(["demo"], environ={"RESTBROKER_REDIS_SERVER": "no-such-server"})
+    assert done.returncode == 1
+    assert "no-such-server" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_broker_that_does_not_do_its_work_fails_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_COMMAND", ("sh", "-c", "echo 'I would rather not'; exit 3"))
+    with pytest.raises(RestbrokerError, match=r"ended with code 3.*(?s:.*)I would rather not"):
+        demo.run({**process.clean_environment(), **environment(tmp_path)}, stay=False)

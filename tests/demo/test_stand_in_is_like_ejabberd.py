@@ -1,0 +1,73 @@
+"""The stand-in answers every request of this list as a real ejabberd 23.01 (Debian 12's) does, byte for byte."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import httpx
+import pytest
+import trio
+
+from restbroker.demo.ejabberd import StandIn
+from tests.support.ejabberd import PASSWORD, Ejabberd
+
+JOHN = b'{"user":"john","host":"example.org"}'
+REGISTER = b'{"user":"john","host":"example.org","password":"p"}'
+MESSAGE = b'{"type":"chat","from":"admin@localhost","to":"%s","subject":"","body":"Hi"}'
+
+# In this order, since both servers remember: command, body, may the broker's account be used (or a wrong password).
+EXCHANGES = [
+    ("status", b"{}", True),
+    ("check_account", JOHN, True),
+    ("register", REGISTER, True),
+    ("register", REGISTER, True),
+    ("check_account", JOHN, True),
+    ("register", b'{"user":"john","host":"elsewhere","password":"p"}', True),
+    ("register", b"{}", True),
+    ("register", b'{"user":"john","host":"example.org"}', True),
+    ("register", b'{"user":"john","host":"example.org","password":"p","a":1,"b":2}', True),
+    ("register", b'{"user":5,"host":"example.org","password":"p"}', True),
+    ("register", b'{"user":"john","host":null,"password":"p"}', True),
+    ("register", REGISTER, False),
+    ("register", b"{}", False),
+    ("send_message", MESSAGE % b"john@example.org", True),
+    ("send_message", MESSAGE % b"nobody@example.org", True),
+    ("send_message", MESSAGE % b"@@", True),
+    ("connected_users_number", b"{}", True),
+    ("connected_users_number", b"[]", True),
+    ("connected_users_number", b"", True),
+    ("connected_users_number", b"{bad", True),
+    ("user_sessions_info", JOHN, True),
+    ("no_such_command_at_all", b"{}", True),
+    ("no_such_command_at_all", b"{}", False),
+    ("status", b"{}", None),
+]
+
+
+@pytest.fixture(scope="module")
+def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    server = Ejabberd(tmp_path_factory.mktemp("ejabberd")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def stand_in(nursery: trio.Nursery, ejabberd: Ejabberd) -> AsyncIterator[StandIn]:
+    server = StandIn(ejabberd.admin, PASSWORD, frozenset(ejabberd.hosts), online=0)
+    await nursery.start(server.run)
+    yield server
+    nursery.cancel_scope.cancel()
+
+
+async def answers(url: str, user: str) -> list[tuple[str, bytes, int, str, str]]:
+    given = []
+    for command, body, known in EXCHANGES:
+        auth = None if known is None else (user, PASSWORD if known else "wrong")
+        async with httpx.AsyncClient(auth=auth, headers={"Host": "localhost"}) as client:
+            answer = await client.post(f"{url}/{command}", content=body)
+            given.append((command, body, answer.status_code, answer.headers["Content-Type"], answer.text))
+    return given
+
+
+async def test_the_stand_in_answers_as_ejabberd_does(ejabberd: Ejabberd, stand_in: StandIn) -> None:
+    real = await answers(ejabberd.url, ejabberd.admin)
+    ours = await answers(f"http://127.0.0.1:{stand_in.port}/api", ejabberd.admin)
+    assert ours == real
