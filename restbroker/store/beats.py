@@ -1,0 +1,149 @@
+"""Who lives, who died, and giving back what the dead held. Used by the beat, the reaper and `check`.
+
+Always holds: an identity goes from beats to dying to gone, never back. Death is the same counter seen for too long by
+a reaper whose own connection was healthy all the while: no clock and no expiry decides it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Refused, as_code
+from restbroker.store.jobs import Facts, Held, held, retire
+from restbroker.store.replies import Argument, Reply, counts, integer, items, mapping
+from restbroker.store.server import time_s
+from restbroker.store.tickets import ticket_number, ticket_queue
+
+RECOVER_BATCH = 200
+"""Jobs per recover call: 200 hold Redis for about 1 ms."""
+
+
+@attrs.frozen
+class Registered:
+    """What an identity wrote at its start. `queues` in the order of their indices, the first being 1.
+
+    `beat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last beat, for display only.
+    """
+
+    facts: Facts
+    queues: tuple[str, ...]
+    beat_at_s: int | None
+    snapshot: bytes | None
+
+
+@attrs.frozen
+class Recovered:
+    """What went back. `maybe_run` may have reached a worker; `refused` stay in hand since their queue is no list.
+
+    `retired`: the identity is gone; otherwise call `recover` again later.
+    """
+
+    jobs: int
+    maybe_run: int
+    refused: int
+    retired: bool
+
+
+def beat(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
+    """Writes each identity's rising counter, and its snapshot (JSON) if there is one. False: fenced, stop its work."""
+    keys = client.keys
+    calls: list[tuple[Sequence[str], Sequence[Argument]]] = [
+        ([keys.beats, keys.info(identity)], [identity, number, snapshot.get(identity, b"")])
+        for identity, number in beats
+    ]
+    return [reply == 1 for reply in client.run_many("beat", calls)]
+
+
+def live(client: Client) -> Mapping[str, int]:
+    """Every identity that may fetch, and its counter."""
+    return counts(client.command("HGETALL", client.keys.beats))
+
+
+def dying(client: Client) -> Mapping[str, int]:
+    """Every fenced identity that may still hold jobs, and its counter at that time."""
+    return counts(client.command("HGETALL", client.keys.dying))
+
+
+def facts(client: Client, identity: str) -> Registered | None:
+    """What an identity wrote at its start; None if nobody knows it."""
+    fields = mapping(client.command("HGETALL", client.keys.info(identity)))
+    return registered(fields) if fields else None
+
+
+def registered(fields: Mapping[str, bytes]) -> Registered:
+    """The same from the hash's fields. Raises `StoreRefused` if some are missing."""
+    try:
+        words = {name: fields[name].decode() for name in ("hostname", "boot_id", "pid_namespace", "target")}
+        found = Facts(pid=int(fields["pid"]), started_at_ticks=int(fields["started_at_ticks"]), **words)
+        indices = sorted(int(name) for name in fields if name.isdigit())
+        queues = tuple(fields[str(index)].decode() for index in indices)
+    except (KeyError, ValueError) as error:
+        raise StoreRefused(
+            f"The record of a lane in Redis is incomplete ({error}).",
+            "Something else wrote to restbroker:info:*. Jobs of this lane stay in restbroker:ip:*.",
+        ) from error
+    at = fields.get("beat_at")
+    return Registered(found, queues, None if at is None else int(at), fields.get("snapshot"))
+
+
+def fence(client: Client, identity: str, counter_seen: int) -> bool:
+    """Takes its rights away if it still shows this counter. False: it lives, or is gone."""
+    return client.run("fence", [client.keys.beats, client.keys.dying], [identity, counter_seen]) == 1
+
+
+def recover(client: Client, identity: str) -> Recovered:
+    """Gives a fenced identity's jobs back to the queues they came from, oldest first out, then retires it.
+
+    Safe to repeat and to run twice at once. Not fenced, or gone already: nothing happens. Raises `StoreUnavailable`
+    half way: what was moved is moved, call it again.
+    """
+    known = facts(client, identity)
+    in_hand = held(client, identity)
+    if known is None and in_hand.jobs:
+        raise StoreRefused(
+            f"{identity} holds {len(in_hand.jobs)} jobs, but nothing says which queues they came from.",
+            f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
+        )
+    queues = () if known is None else known.queues
+    newest_first = sorted(in_hand.jobs, key=ticket_number, reverse=True)
+    moved = maybe = refused = 0
+    for start in range(0, len(newest_first), RECOVER_BATCH):
+        tickets = newest_first[start : start + RECOVER_BATCH]
+        answer = _recover(client, identity, queues, tickets, in_hand)
+        if answer is None:
+            return Recovered(moved, maybe, refused, retired=False)
+        codes = [as_code(code) for code in answer]
+        applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
+        moved += len(applied)
+        maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
+        refused += sum(isinstance(code, Refused) for code in codes)
+    gone = identity in dying(client) and retire(client, identity)
+    return Recovered(moved, maybe, refused, retired=gone)
+
+
+def maybe_run(client: Client, days: Sequence[str]) -> Mapping[str, int]:
+    """How often a job may have run unanswered: SHA-1 of its bytes (hex) → count. `days` are YYYYMMDD, UTC."""
+    total: Counter[str] = Counter()
+    for reply in client.commands([("HGETALL", client.keys.recovered(day)) for day in days]):
+        for digest, value in mapping(reply).items():
+            total[digest] += integer(value.partition(b":")[0])
+    return total
+
+
+def _recover(
+    client: Client, identity: str, queues: Sequence[str], tickets: Sequence[str], in_hand: Held
+) -> list[Reply] | None:
+    """One code per ticket; None if the identity is not fenced."""
+    keys = client.keys
+    day = datetime.fromtimestamp(time_s(client), UTC).strftime("%Y%m%d")
+    fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]
+    fixed += [keys.recovered(day), keys.recovered_version]
+    arguments: list[Argument] = [identity]
+    for ticket in tickets:
+        arguments += [ticket, ticket_queue(ticket), int(ticket_number(ticket) <= in_hand.hwm)]
+    answer = client.run("recover", [*fixed, *(keys.queue(name) for name in queues)], arguments)
+    return None if answer == b"NOTFENCED" else items(answer)

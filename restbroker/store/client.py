@@ -1,0 +1,190 @@
+"""One connection to Redis, with types. Used by every file of the store; opened by assembly and the command line.
+
+Always holds: nothing is ever sent twice behind the caller's back. By default redis-py 8.1 sends a command again up to
+10 times when its reply is lost (measured): a fetch then takes jobs that nobody knows of. The one repetition here is
+after NOSCRIPT, where Redis ran nothing.
+"""
+
+import contextlib
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import attrs
+from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection, ConnectionPool, parse_url
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.retry import Retry
+
+from restbroker.config.secret import Secret
+from restbroker.errors import ConfigError
+from restbroker.store.failures import translate
+from restbroker.store.keys import Keys
+from restbroker.store.replies import Argument, Reply, integer
+from restbroker.store.scripts import ScriptName, script
+
+LONGEST_BLOCK_S = 2.0
+"""A blocking command must end before the socket gives up, or its answer is lost."""
+
+T = TypeVar("T")
+
+
+@attrs.frozen
+class StoreSettings:
+    """Where Redis is. `url` is redis://, rediss:// or unix://; `password` replaces the one in the URL."""
+
+    url: str
+    namespace: str = ""
+    username: str | None = None
+    password: Secret | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    verify: bool = True
+    client_name: str = "restbroker"
+
+
+@attrs.define(eq=False, repr=False)
+class Client:
+    """One connection, for one thread at a time; only `abort` may come from another. Connects when first used.
+
+    After an error the connection is closed, and the next call opens a new one.
+    """
+
+    keys: Keys
+    address: str
+    _connection: AbstractConnection
+    _id: int | None = None
+
+    @property
+    def id(self) -> int | None:
+        """What Redis calls this connection; None before `identify`, and after an error."""
+        return self._id
+
+    def identify(self) -> int:
+        """Asks Redis for this connection's id, once per connection."""
+        if self._id is None:
+            self._id = integer(self.command("CLIENT", "ID"))
+        return self._id
+
+    def command(self, *arguments: Argument) -> Reply:
+        """Sends one command. Raises `StoreUnavailable` or `StoreRefused`."""
+        return self._checked(self._exchange([arguments]))[0]
+
+    def commands(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        """Sends commands in one go; not atomic. Raises as `command`, after all of them were answered."""
+        return self._checked(self._exchange(commands))
+
+    def transaction(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+        """Sends commands as one MULTI. Raises as `command`; Redis rolls nothing back when one of them fails."""
+        replies = self._checked(self._exchange([("MULTI",), *commands, ("EXEC",)]))
+        done = replies[-1]
+        return self._checked(cast("list[Reply | ResponseError]", done))
+
+    def run(self, name: ScriptName, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
+        """Runs a script. Raises as `command`."""
+        return self.run_many(name, [(keys, arguments)])[0]
+
+    def run_many(self, name: ScriptName, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]) -> list[Reply]:
+        """Runs a script several times in one go. Raises as `command`."""
+        code = script(name)
+        commands = [("EVALSHA", code.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
+        replies = self._exchange(commands)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            # All calls again: every script may be sent twice, and a flush may come between any two.
+            replies = self._exchange([("SCRIPT", "LOAD", code.source), *commands])[1:]
+        return self._checked(replies)
+
+    def close(self) -> None:
+        """Closes the connection; a later call opens a new one."""
+        self._id = None
+        _untyped(self._connection, "disconnect")()
+
+    def abort(self) -> None:
+        """Ends a call that another thread is in: it raises `StoreUnavailable` at once."""
+        # redis-py's disconnect would also close the descriptor under the other thread's read.
+        sock = cast("socket.socket | None", getattr(self._connection, "_sock", None))
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                # Not sock.shutdown: a TLS socket would drop its session object under the other thread.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def _exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Reply | ResponseError]:
+        clean = False
+        try:
+            send, pack = _untyped(self._connection, "send_packed_command"), _untyped(self._connection, "pack_commands")
+            send(pack(commands))
+            replies = [self._read() for _ in commands]
+            clean = True
+        except RedisError as error:
+            raise translate(error, self.address) from error
+        finally:
+            # Also after a KeyboardInterrupt: a reply left unread would be taken for the next command's.
+            if not clean:
+                self.close()
+        return replies
+
+    def _read(self) -> Reply | ResponseError:
+        try:
+            return cast("Reply", _untyped(self._connection, "read_response")())
+        except ResponseError as error:
+            return error
+
+    def _checked(self, replies: Sequence[Reply | ResponseError]) -> list[Reply]:
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                raise translate(reply, self.address) from reply
+        return cast("list[Reply]", list(replies))
+
+
+def open_client(settings: StoreSettings, timeout_s: float = 3.0) -> Client:
+    """A client that connects when first used. `timeout_s` bounds connecting, and each answer.
+
+    Raises `ConfigError` when the URL cannot be read.
+    """
+    try:
+        # Not ConnectionPool.from_url: there the URL's own options (?socket_timeout=…) would win over ours.
+        options = {**_parsed(settings.url), **_options(settings, timeout_s)}
+        connection = cast("AbstractConnection", _untyped(ConnectionPool(**options), "make_connection")())
+    except (ValueError, TypeError):
+        # Without the cause: its text may be a part of the password.
+        raise ConfigError(
+            "RedisURL cannot be read.", "Write redis://HOST:PORT/DB, rediss://… or unix:///PATH?db=DB; escape / as %2F."
+        ) from None
+    return Client(Keys(settings.namespace), _address(options), connection)
+
+
+def _options(settings: StoreSettings, timeout_s: float) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+        "decode_responses": False,
+        "client_name": settings.client_name,
+    }
+    if settings.username is not None:
+        options["username"] = settings.username
+    if settings.password is not None:
+        options["password"] = settings.password.reveal()
+    if settings.url.startswith("rediss://"):
+        files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
+        options |= {name: str(path) for name, path in files.items() if path is not None}
+        options |= {} if settings.verify else {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
+    return options
+
+
+def _parsed(url: str) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", parse_url(url))  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+
+
+def _address(options: Mapping[str, Any]) -> str:
+    if "path" in options:
+        return str(options["path"])
+    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+
+
+def _untyped(owner: object, name: str) -> Callable[..., Any]:
+    """A method that redis-py leaves without types."""
+    return cast("Callable[..., Any]", getattr(owner, name))

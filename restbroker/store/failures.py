@@ -1,0 +1,68 @@
+"""What redis-py raises, in this project's words. Used by `store.client` only.
+
+Always holds: no password appears in a message, and what heals by itself (a restart, a failover, a full disk, a full
+Redis) is `StoreUnavailable`, so that callers wait instead of giving jobs up.
+"""
+
+from redis import exceptions as redis_errors
+
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
+
+_PASSING = {
+    "OOM": "Redis is full (maxmemory). Jobs can still be settled, but not added.",
+    "MISCONF": "Redis refuses writes since it cannot save to its disk.",
+    "BUSY": "Redis is busy with another client's script.",
+    "READONLY": "This Redis is a replica now, after a failover.",
+    "MASTERDOWN": "This Redis is a replica whose primary is down.",
+    "CLUSTERDOWN": "The Redis cluster is down.",
+    "NOREPLICAS": "Redis refuses writes since too few replicas are connected.",
+    "TRYAGAIN": "Redis asks to try again.",
+    "UNBLOCKED": "This Redis became a replica while something waited.",
+}
+# redis-py cuts the first word off the errors that it has a class for; BUSY, MISCONF, NOREPLICAS and UNBLOCKED keep it.
+_CLASSES: tuple[tuple[type[Exception], str], ...] = (
+    (redis_errors.OutOfMemoryError, "OOM"),
+    (redis_errors.ReadOnlyError, "READONLY"),
+    (redis_errors.MasterDownError, "MASTERDOWN"),
+    (redis_errors.ClusterDownError, "CLUSTERDOWN"),
+    (redis_errors.TryAgainError, "TRYAGAIN"),
+)
+
+
+def translate(error: redis_errors.RedisError, address: str) -> RestbrokerError:
+    """What to raise instead of redis-py's error. `address` names the server without its password."""
+    match error:
+        case redis_errors.AuthenticationError():
+            return StoreUnavailable(
+                f"Redis at {address} does not accept the login: {_clean(error)}",
+                "Check user and password in RedisURL. A password alone is written redis://:PASSWORD@host.",
+            )
+        case redis_errors.BusyLoadingError():
+            return StoreUnavailable(f"Redis at {address} is loading its data.", "Wait until it has started.")
+        case redis_errors.TimeoutError():
+            return StoreUnavailable(f"Redis at {address} did not answer in time.", "Check its load and the network.")
+        case redis_errors.ConnectionError():
+            return StoreUnavailable(
+                f"Redis at {address} cannot be reached: {_clean(error)}", "Check that it runs, and RedisURL."
+            )
+        case _:
+            return _from_reply(error, address)
+
+
+def _from_reply(error: redis_errors.RedisError, address: str) -> RestbrokerError:
+    reason = _clean(error)
+    first = next((word for kind, word in _CLASSES if isinstance(error, kind)), reason.split(" ", 1)[0])
+    if first in _PASSING:
+        return StoreUnavailable(f"{_PASSING[first]} ({address})", "Look at the log of Redis. Nothing is lost.")
+    match error:
+        case redis_errors.NoPermissionError():
+            cure = "Give this Redis user the commands and keys that restbroker needs (ACL SETUSER)."
+        case redis_errors.MovedError() | redis_errors.ClusterCrossSlotError() | redis_errors.AskError():
+            cure = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
+        case _:
+            cure = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
+    return StoreRefused(f"Redis at {address} refused: {reason}", cure)
+
+
+def _clean(error: Exception) -> str:
+    return " ".join(str(error).split())

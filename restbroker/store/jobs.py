@@ -1,0 +1,165 @@
+"""Jobs in hand: an identity, its fetches, its settlements, its end. Used by lanes.
+
+Always holds: a job is in a queue or in the identity's in-progress hash or settled, in exactly one of them; whatever
+is called again after a lost reply changes nothing that was done.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import attrs
+
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
+from restbroker.store.replies import as_fields, integer, items, mapping, names, raw
+from restbroker.store.settling import FinishRequest, Item, finish
+from restbroker.store.tickets import MAX_BATCH
+
+__all__ = [
+    "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
+    "FinishRequest", "Gone", "Held", "Item", "Paused", "Refused", "Taken", "fetch", "finish", "held", "register",
+    "retire",
+]  # fmt: skip
+
+_KNOWN = frozenset({"last", "hwm"})
+
+
+@attrs.frozen
+class Facts:
+    """Where an identity's process runs. `started_at_ticks` is field 22 of /proc/PID/stat.
+
+    `pid_namespace` is the inode of /proc/self/ns/pid: containers share host names, not pids.
+    """
+
+    pid: int
+    hostname: str
+    boot_id: str
+    pid_namespace: str
+    started_at_ticks: int
+    target: str
+
+
+@attrs.frozen
+class FetchRequest:
+    """What a lane asks for. `queues` are registered names, served strictly in this order.
+
+    `base` is the highest ticket number that the lane knows of, `want` the number of jobs (500 at most), `hwm` the
+    highest ticket number that may reach a worker before the next fetch or finish.
+    """
+
+    identity: str
+    target: str
+    queues: tuple[str, ...]
+    base: int
+    want: int
+    hwm: int
+
+
+@attrs.frozen
+class Taken:
+    """A job now in hand. `ticket` is `number:queue index`; `raw` its bytes as pushed."""
+
+    ticket: str
+    number: int
+    queue: str
+    raw: bytes
+
+
+@attrs.frozen
+class Fetched:
+    """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
+
+    When `recovered_version` changes, `beats.maybe_run` has news.
+    """
+
+    jobs: tuple[Taken, ...]
+    paused: frozenset[str]
+    bad: frozenset[str]
+    recovered_version: int
+
+
+@attrs.frozen
+class Fenced:
+    """The identity has no rights (any more): drop what is in memory, start under a new one."""
+
+
+@attrs.frozen
+class Duplicate:
+    """Redis issued tickets up to `last` that the lane does not know: read `held`, adopt them. Nothing was taken."""
+
+    last: int
+
+
+@attrs.frozen
+class Paused:
+    """The target is paused. Ask again after `for_ms` milliseconds, at most 1000: it may be resumed at any time."""
+
+    for_ms: int
+
+
+@attrs.frozen
+class Held:
+    """What Redis lists as in hand. `last` and `hwm` as in `FetchRequest`; `jobs` is ticket → raw."""
+
+    last: int
+    hwm: int
+    jobs: Mapping[str, bytes]
+
+
+FetchAnswer: TypeAlias = Fetched | Fenced | Duplicate | Paused
+
+
+def register(client: Client, identity: str, facts: Facts, queues: Sequence[str]) -> bool:
+    """Creates an identity that may fetch from `queues`. False: it exists (also after a lost reply): take a new one."""
+    fields: dict[str, str | int] = dict(attrs.asdict(facts))
+    for index, queue in enumerate(queues, start=1):
+        fields |= {str(index): queue, f"index:{queue}": index}
+    keys = client.keys
+    reply = client.run("register", [keys.beats, keys.dying, keys.info(identity)], [identity, *as_fields(fields)])
+    return reply == 1
+
+
+def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
+    """Takes jobs into hand, under tickets base + 1, base + 2, … One fetch at a time per identity.
+
+    Raises `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`.
+    """
+    keys, identity, target = client.keys, request.identity, request.target
+    fixed = [keys.beats, keys.in_progress(identity), keys.info(identity), keys.paused, keys.pause(target)]
+    fixed += [keys.rate(target), keys.in_flight(target), keys.recovered_version]
+    numbers = [request.base, min(request.want, MAX_BATCH), request.hwm]
+    lists = [keys.queue(queue) for queue in request.queues]
+    answer = items(client.run("fetch", [*fixed, *lists], [identity, *numbers, *request.queues]))
+    match raw(answer[0]):
+        case b"FENCED":
+            return Fenced()
+        case b"DUP":
+            return Duplicate(integer(answer[1]))
+        case b"PAUSED":
+            return Paused(integer(answer[1]))
+        case _:
+            taken = [items(batch) for batch in items(answer[4])]
+            jobs = _taken(request, [(integer(b[0]), integer(b[1]), [raw(job) for job in b[2:]]) for b in taken])
+            return Fetched(jobs, names(answer[2]), names(answer[3]), integer(answer[1]))
+
+
+def held(client: Client, identity: str) -> Held:
+    """What Redis lists as in hand: for reconciling, stopping and recovering."""
+    fields = mapping(client.command("HGETALL", client.keys.in_progress(identity)))
+    jobs = {ticket: job for ticket, job in fields.items() if ticket not in _KNOWN}
+    return Held(int(fields.get("last", b"0")), int(fields.get("hwm", b"0")), jobs)
+
+
+def retire(client: Client, identity: str) -> bool:
+    """Removes an identity that has nothing in hand. False: it has, and nothing was changed."""
+    keys = client.keys
+    own = [keys.in_progress(identity), keys.sent(identity), keys.info(identity)]
+    return client.run("retire", [keys.beats, keys.dying, *own], [identity]) == 1
+
+
+def _taken(request: FetchRequest, batches: Sequence[tuple[int, int, Sequence[bytes]]]) -> tuple[Taken, ...]:
+    flat = [(request.queues[position - 1], index, job) for position, index, jobs in batches for job in jobs]
+    return tuple(
+        Taken(f"{number}:{index}", number, queue, job)
+        for number, (queue, index, job) in enumerate(flat, start=request.base + 1)
+    )

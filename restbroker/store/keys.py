@@ -1,0 +1,110 @@
+"""The names of all keys. Used by every file of the store, and by nothing else.
+
+Always holds: this is the only place where a key's text is made, and each begins with the namespace. redis-namespace
+(Sidekiq ≤ 6.5) and other Sidekiq clients write a namespace as `ns:` before the key.
+"""
+
+import re
+from typing import Literal
+
+import attrs
+
+SortedSet = Literal["retry", "schedule", "dead"]
+Counted = Literal["processed", "failed"]
+
+_REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}")
+
+
+def is_reply_key(name: str) -> bool:
+    """Whether a producer may ask for an answer in this key. Anything else would let it write into any key."""
+    return _REPLY_KEY.fullmatch(name) is not None
+
+
+@attrs.frozen
+class Keys:
+    """Every key, with the prefix of `namespace` ("" for none). Sidekiq's own names: documented, versions 5 to 8."""
+
+    namespace: str = ""
+
+    def _key(self, name: str) -> str:
+        return f"{self.namespace}:{name}" if self.namespace else name
+
+    @property
+    def beats(self) -> str:
+        """HASH identity → counter: who may fetch."""
+        return self._key("restbroker:beats")
+
+    @property
+    def dying(self) -> str:
+        """HASH identity → counter when fenced: whose jobs are to be given back."""
+        return self._key("restbroker:dying")
+
+    def info(self, identity: str) -> str:
+        """HASH of an identity's facts and queues."""
+        return self._key(f"restbroker:info:{identity}")
+
+    def in_progress(self, identity: str) -> str:
+        """HASH ticket → raw job; plus `last` and `hwm`."""
+        return self._key(f"restbroker:ip:{identity}")
+
+    def sent(self, identity: str) -> str:
+        """HASH ticket → 1: sent at most once."""
+        return self._key(f"restbroker:sent:{identity}")
+
+    def pause(self, target: str) -> str:
+        """HASH reason → until, epoch microseconds, 0 without an end."""
+        return self._key(f"restbroker:pause:{target}")
+
+    def rate(self, target: str) -> str:
+        """The shared rate limit of a target."""
+        return self._key(f"restbroker:rate:{target}")
+
+    def in_flight(self, target: str) -> str:
+        """HASH identity → jobs in hand."""
+        return self._key(f"restbroker:inflight:{target}")
+
+    def recovered(self, day: str) -> str:
+        """HASH SHA-1 of a job → count:identity. `day` is YYYYMMDD in UTC."""
+        return self._key(f"restbroker:recovered:{day}")
+
+    @property
+    def recovered_version(self) -> str:
+        """A number that rises whenever a recovery recorded something."""
+        return self._key("restbroker:recovered:version")
+
+    @property
+    def parked(self) -> str:
+        """STREAM: copies of parked jobs."""
+        return self._key("restbroker:parked")
+
+    def reply(self, name: str) -> str:
+        """The list of one detailed answer. `name` is the whole `restbroker:reply:…`. Raises ValueError otherwise."""
+        if not is_reply_key(name):
+            raise ValueError(f"{name!r} is not a key for answers (restbroker:reply:NAME)")
+        return self._key(name)
+
+    @property
+    def queues(self) -> str:
+        """SET of queue names."""
+        return self._key("queues")
+
+    def queue(self, name: str) -> str:
+        """LIST of a queue: the newest is at the head, jobs are taken at the tail."""
+        return self._key(f"queue:{name}")
+
+    def sorted_set(self, name: SortedSet) -> str:
+        """One of Sidekiq's sorted sets."""
+        return self._key(name)
+
+    @property
+    def paused(self) -> str:
+        """SET of paused queues (Sidekiq Pro's)."""
+        return self._key("paused")
+
+    def stat(self, kind: Counted) -> str:
+        """A counter since the beginning."""
+        return self._key(f"stat:{kind}")
+
+    def stat_day(self, kind: Counted, date: str) -> str:
+        """A counter of one day. `date` is YYYY-MM-DD in UTC."""
+        return self._key(f"stat:{kind}:{date}")

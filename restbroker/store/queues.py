@@ -1,0 +1,80 @@
+"""Pushing jobs, sizes of queues, and waiting for an answer. Used by event sources, admin and `enqueue`.
+
+Always holds: a queue's name is in the set of queues before or together with its first job, or Sidekiq Web would not
+show it.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from restbroker.store.client import LONGEST_BLOCK_S, Client
+from restbroker.store.replies import Reply, integer, items, names, raw
+from restbroker.store.server import time_s
+from restbroker.store.settling import as_score
+
+_LEAST_MILLISECONDS = 100_000_000_000
+
+
+def push(client: Client, queue: str, payloads: Sequence[bytes]) -> int:
+    """Pushes complete jobs in their order, all or none; the queue's size after it. Raises `StoreUnavailable`: maybe."""
+    keys = client.keys
+    if not payloads:
+        return integer(client.command("LLEN", keys.queue(queue)))
+    replies = client.transaction([("SADD", keys.queues, queue), ("LPUSH", keys.queue(queue), *payloads)])
+    return integer(replies[1])
+
+
+def schedule(client: Client, payload: bytes, at_s: float) -> bool:
+    """Puts a job (with its `queue`, without `at`) into the schedule set, due at `at_s`. False: it is there already."""
+    key = client.keys.sorted_set("schedule")
+    return client.command("ZADD", key, "NX", as_score(at_s), payload) == 1
+
+
+def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int]:
+    """Jobs waiting in each queue."""
+    replies = client.commands([("LLEN", client.keys.queue(queue)) for queue in queues])
+    return {queue: integer(reply) for queue, reply in zip(queues, replies, strict=True)}
+
+
+def all_queues(client: Client) -> frozenset[str]:
+    """Every queue that ever got a job, as Sidekiq knows them."""
+    return names(client.command("SMEMBERS", client.keys.queues))
+
+
+def latency_s(client: Client, queue: str) -> float:
+    """How long the next job has been waiting, by Redis' clock; 0 for an empty queue or a job without a time."""
+    now_s = time_s(client)
+    return waited_s(client.command("LINDEX", client.keys.queue(queue), -1), now_s)
+
+
+def waited_s(job: Reply, now_s: float) -> float:
+    """How long this job has been waiting. Sidekiq 8 writes `enqueued_at` in milliseconds, older ones in seconds."""
+    if not isinstance(job, bytes):
+        return 0.0
+    try:
+        fields = orjson.loads(job)
+    except orjson.JSONDecodeError:
+        return 0.0
+    at = fields.get("enqueued_at") if isinstance(fields, dict) else None
+    if isinstance(at, bool) or not isinstance(at, int | float):
+        return 0.0
+    return max(0.0, now_s - (at / 1000 if at >= _LEAST_MILLISECONDS else at))
+
+
+def wait_reply(client: Client, reply_id: str, timeout_s: float) -> bytes | None:
+    """Waits for the detailed answer in `restbroker:reply:<reply_id>` and takes it; None: none came in `timeout_s`.
+
+    Raises `StoreUnavailable` or `StoreRefused`, and ValueError for an id that no key can be made of.
+    """
+    key = client.keys.reply(f"restbroker:reply:{reply_id}")
+    deadline = time.monotonic() + timeout_s
+    while True:
+        # Slices: a block must end before the socket's time-out, and Ctrl-C then works everywhere. 0 would be for ever.
+        slice_s = min(max(deadline - time.monotonic(), 0.01), LONGEST_BLOCK_S)
+        reply = client.command("BLPOP", key, f"{slice_s:.3f}")
+        if reply is not None:
+            return raw(items(reply)[1])
+        if time.monotonic() >= deadline:
+            return None

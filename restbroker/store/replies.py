@@ -1,0 +1,74 @@
+"""Redis' answers with types. Used by the other files of the store.
+
+Always holds: an answer of another shape than expected raises `StoreRefused`, so that a proxy or a fork that answers
+differently is named instead of crashing far from the cause.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from restbroker.errors import StoreRefused
+
+Argument: TypeAlias = bytes | str | int | float
+Reply: TypeAlias = int | bytes | None | list["Reply"]
+"""RESP2: numbers, bytes, nil, lists of these."""
+
+
+def integer(reply: Reply) -> int:
+    """A number, also one that is stored as text; nil is 0."""
+    match reply:
+        case int():
+            return reply
+        case None:
+            return 0
+        case bytes() if reply.lstrip(b"-").isdigit():
+            return int(reply)
+        case _:
+            raise _unexpected("a number", reply)
+
+
+def text(reply: Reply) -> str:
+    """Bytes as text; bytes that are no UTF-8 are kept visible."""
+    return raw(reply).decode("utf-8", "backslashreplace")
+
+
+def raw(reply: Reply) -> bytes:
+    """Bytes, unchanged."""
+    if isinstance(reply, bytes):
+        return reply
+    raise _unexpected("bytes", reply)
+
+
+def items(reply: Reply) -> list[Reply]:
+    """A list."""
+    if isinstance(reply, list):
+        return reply
+    raise _unexpected("a list", reply)
+
+
+def names(reply: Reply) -> frozenset[str]:
+    """A set of texts."""
+    return frozenset(text(item) for item in items(reply))
+
+
+def mapping(reply: Reply) -> Mapping[str, bytes]:
+    """Fields and values, as RESP2 lists them."""
+    flat = items(reply)
+    return {text(field): raw(value) for field, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def counts(reply: Reply) -> Mapping[str, int]:
+    """Fields and numbers."""
+    return {field: integer(value) for field, value in mapping(reply).items()}
+
+
+def as_fields(values: Mapping[str, Argument]) -> Sequence[Argument]:
+    """The reverse of `mapping`, for a command's arguments."""
+    return [part for pair in values.items() for part in pair]
+
+
+def _unexpected(wanted: str, reply: Reply) -> StoreRefused:
+    return StoreRefused(
+        f"Redis answered {type(reply).__name__} where {wanted} was expected.",
+        "Check that RedisURL names a Redis >= 7.0 or Valkey >= 7.2, and that its keys are not used for other things.",
+    )

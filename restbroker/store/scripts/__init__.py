@@ -1,0 +1,29 @@
+"""The Lua scripts: each does for many jobs what must happen in one step. Used by the files of the store.
+
+Always holds: every script may be sent twice, and keeps each job in exactly one place even when Redis refuses a part.
+Needs Redis ≥ 7.0 or Valkey ≥ 7.2 (`#!lua flags=…`): a full Redis must be drained, not refuse its own relief.
+"""
+
+import hashlib
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+import attrs
+
+ScriptName = Literal["register", "beat", "fetch", "finish", "due", "promote", "fence", "recover", "retire"]
+
+
+@attrs.frozen
+class Script:
+    """A script's source, and the SHA-1 that Redis knows it by."""
+
+    source: bytes
+    sha: str
+
+
+@cache
+def script(name: ScriptName) -> Script:
+    """Reads a script once per process."""
+    source = resources.files(__name__).joinpath(f"{name}.lua").read_bytes()
+    return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())

@@ -1,0 +1,130 @@
+#!lua flags=allow-oom
+-- Settles jobs in hand, each for itself: remove the entry, then its effect; on an error the effects are undone and
+-- the entry is put back, because a script does not roll back.
+--
+-- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
+--       parked, sent (not used yet), then the identity's queues by index, then destinations of replies
+-- ARGV: hwm, number of the identity's queues, then per job:
+--         ticket, fate, score, payload, qidx, number of replies
+--         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
+--         ttl in seconds (keys only), payload
+--       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish | back to its queue
+-- Returns: per job 1 applied | 0 was applied before, or the identity was fenced and recovered
+--          | 'DUP' an equal member is there already (ZADD would merge two jobs into one): still in hand
+--          | an error's text: still in hand
+-- Sent twice: the second answers 0 for each job that the first applied.
+
+local FIXED_KEYS, PARKED_MAX, DAY_STATS_S = 11, 100000, 157680000
+local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local hwm, queue_count, at = tonumber(ARGV[1]), tonumber(ARGV[2]), 3
+local zsets = {zr = retry, zd = dead, zs = schedule}
+local processed, failed, codes = 0, 0, {}
+
+-- Reads first: a wrong type surfaces before the first write. No `last`: the hash is gone and must not come back.
+local known = redis.call('HMGET', ip, 'last', 'hwm')
+if known[1] then
+  local new = math.min(hwm, tonumber(known[1]))
+  if new > tonumber(known[2] or '0') then
+    redis.call('HSET', ip, 'hwm', new)
+  end
+end
+
+local function next_job()
+  local job = {ticket = ARGV[at], fate = ARGV[at + 1], score = ARGV[at + 2], payload = ARGV[at + 3],
+               qidx = tonumber(ARGV[at + 4]), replies = {}}
+  local count = tonumber(ARGV[at + 5])
+  at = at + 6
+  for i = 1, count do
+    job.replies[i] = {key = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at])], queue = ARGV[at + 1],
+                      ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
+    at = at + 4
+  end
+  return job
+end
+
+local function failure(reply)
+  return type(reply) == 'table' and reply.err
+end
+
+local function move(job, raw)
+  if job.fate == 'back' then
+    return failure(redis.pcall('RPUSH', KEYS[FIXED_KEYS + job.qidx], raw))
+  end
+  local zset = zsets[job.fate]
+  if zset then
+    local added = redis.pcall('ZADD', zset, 'NX', job.score, job.payload)
+    return failure(added) or (added == 0 and 'DUP') or nil
+  end
+end
+
+local function unmove(job)
+  if job.fate == 'back' then
+    redis.call('RPOP', KEYS[FIXED_KEYS + job.qidx])
+  elseif zsets[job.fate] then
+    redis.call('ZREM', zsets[job.fate], job.payload)
+  end
+end
+
+local function answer(reply)
+  local why = reply.queue ~= '' and failure(redis.pcall('SADD', queues, reply.queue))
+  why = why or failure(redis.pcall('LPUSH', reply.key, reply.payload))
+  if not why and reply.queue == '' then
+    redis.pcall('EXPIRE', reply.key, reply.ttl_s)
+  end
+  return why
+end
+
+local function settle(job, raw)
+  local why = move(job, raw)
+  if why then
+    return why
+  end
+  for i, reply in ipairs(job.replies) do
+    why = answer(reply)
+    if why then
+      -- Nobody saw them yet: blocked readers are served when the script ends.
+      for j = i - 1, 1, -1 do
+        redis.call('LPOP', job.replies[j].key)
+      end
+      unmove(job)
+      return why
+    end
+  end
+end
+
+while at <= #ARGV do
+  local n, job = #codes + 1, next_job()
+  local raw = redis.call('HGET', ip, job.ticket)
+  if not raw then
+    codes[n] = 0
+  else
+    redis.call('HDEL', ip, job.ticket)
+    local why = settle(job, raw)
+    if why then
+      redis.call('HSET', ip, job.ticket, raw)
+      codes[n] = why
+    else
+      codes[n] = 1
+      if job.fate ~= 'back' and job.fate ~= 'zs' then
+        processed = processed + 1
+        failed = failed + (job.fate == '' and 0 or 1)
+      end
+      if job.fate == 'zd' then
+        -- A copy for the day when somebody trims the dead set; the job is parked without it too.
+        redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
+      end
+    end
+  end
+end
+
+-- Counters come last and cannot fail a batch whose effects are done.
+local function count(total, day, by)
+  if by > 0 then
+    redis.pcall('INCRBY', total, by)
+    redis.pcall('INCRBY', day, by)
+    redis.pcall('EXPIRE', day, DAY_STATS_S)
+  end
+end
+count(KEYS[2], KEYS[4], processed)
+count(KEYS[3], KEYS[5], failed)
+return codes

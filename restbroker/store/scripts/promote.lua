@@ -1,0 +1,43 @@
+#!lua flags=allow-oom
+-- Moves members of a sorted set to their queues, or unreadable ones to the dead set, each for itself.
+--
+-- KEYS: zset, dead, queues, then lists of queues
+-- ARGV: per job: old member, list (index from 1 among the lists, 0 = dead), queue name ('' for dead),
+--       new member ('' = push the old one unchanged), score in the dead set
+-- Returns: per job 1 moved | 0 somebody else moved it | 'DUP' dead holds an equal member | an error's text
+--          In the last two cases the member stays where it was, with its score.
+-- Sent twice: the second answers 0 for each job that the first moved.
+
+local FIXED_KEYS, FIELDS = 3, 5
+local zset, dead, queues = KEYS[1], KEYS[2], KEYS[3]
+local codes = {}
+
+local function failure(reply)
+  return type(reply) == 'table' and reply.err
+end
+
+local function place(list, queue, payload, score)
+  if list == 0 then
+    local added = redis.pcall('ZADD', dead, 'NX', score, payload)
+    return failure(added) or (added == 0 and 'DUP')
+  end
+  return failure(redis.pcall('SADD', queues, queue))
+    or failure(redis.pcall('LPUSH', KEYS[FIXED_KEYS + list], payload))
+end
+
+for n = 1, #ARGV / FIELDS do
+  local at = (n - 1) * FIELDS
+  local old, list, queue, new, score = unpack(ARGV, at + 1, at + FIELDS)
+  local was = redis.call('ZSCORE', zset, old)
+  if not was then
+    codes[n] = 0
+  else
+    redis.call('ZREM', zset, old)
+    local why = place(tonumber(list), queue, new == '' and old or new, score)
+    if why then
+      redis.call('ZADD', zset, was, old)
+    end
+    codes[n] = why or 1
+  end
+end
+return codes

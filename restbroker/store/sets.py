@@ -1,0 +1,70 @@
+"""Sidekiq's sorted sets: what is due, and moving it to its queue. Used by the scheduler and by admin.
+
+Always holds: due is decided by Redis' clock; a member is in the set or at its new place, never both, never neither.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import attrs
+
+from restbroker.store.client import Client
+from restbroker.store.codes import Code, as_code
+from restbroker.store.keys import SortedSet
+from restbroker.store.replies import Argument, integer, items, raw
+from restbroker.store.settling import as_score
+from restbroker.store.tickets import MAX_BATCH
+
+
+@attrs.frozen
+class Due:
+    """What is due at `now_s` (Redis' clock, epoch seconds): members as stored, with their scores, earliest first."""
+
+    now_s: float
+    members: list[tuple[bytes, float]]
+
+
+@attrs.frozen
+class Move:
+    """Where a member goes: to `queue`, as `new` or unchanged; or, queue None, to the dead set as `new`.
+
+    `dead_score` (epoch seconds) is for the dead set only. What Ruby cannot parse must be wrapped in an object first:
+    a bare value in the dead set breaks pages of Sidekiq Web.
+    """
+
+    old: bytes
+    queue: str | None
+    new: bytes | None = None
+    dead_score: float = 0.0
+
+
+def due(client: Client, zset: Literal["retry", "schedule"], limit: int) -> Due:
+    """The first `limit` members that are due."""
+    seconds, micros, listed = items(client.run("due", [client.keys.sorted_set(zset)], [limit]))
+    flat = [raw(part) for part in items(listed)]
+    members = [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+    return Due(integer(seconds) + integer(micros) / 1e6, members)
+
+
+def promote(client: Client, zset: Literal["retry", "schedule"], moves: Sequence[Move]) -> list[Code]:
+    """Moves each member for itself; one code per move. Raises `StoreUnavailable`: call again, `Gone` is then fine."""
+    codes: list[Code] = []
+    for start in range(0, len(moves), MAX_BATCH):
+        codes += _promote(client, zset, moves[start : start + MAX_BATCH])
+    return codes
+
+
+def size(client: Client, zset: SortedSet) -> int:
+    """How many members a set has."""
+    return integer(client.command("ZCARD", client.keys.sorted_set(zset)))
+
+
+def _promote(client: Client, zset: SortedSet, moves: Sequence[Move]) -> list[Code]:
+    keys = client.keys
+    lists: dict[str, int] = {}
+    arguments: list[Argument] = []
+    for move in moves:
+        index = 0 if move.queue is None else lists.setdefault(keys.queue(move.queue), len(lists) + 1)
+        arguments += [move.old, index, move.queue or "", move.new or b"", as_score(move.dead_score)]
+    fixed = [keys.sorted_set(zset), keys.sorted_set("dead"), keys.queues]
+    return [as_code(code) for code in items(client.run("promote", [*fixed, *lists], arguments))]

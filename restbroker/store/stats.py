@@ -1,0 +1,110 @@
+"""The figures that `restbroker stats` shows. Used by admin and the web app.
+
+Always holds: everything comes from Redis, so every process shows the same; ages are by Redis' clock.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.store.beats import Registered, registered
+from restbroker.store.client import Client
+from restbroker.store.queues import waited_s
+from restbroker.store.replies import Reply, counts, integer, items, mapping, names
+from restbroker.store.server import time_s
+
+
+@attrs.frozen
+class QueueView:
+    """A queue: jobs waiting, and how long the next one has been (seconds)."""
+
+    name: str
+    size: int
+    latency_s: float
+    paused: bool
+
+
+@attrs.frozen
+class LaneView:
+    """An identity: `age_s` since its last beat (None: none yet), jobs `in_hand`, what it registered with.
+
+    `dying`: fenced, its jobs are being given back. `registered` is None when its record is missing or damaged.
+    """
+
+    identity: str
+    dying: bool
+    age_s: float | None
+    in_hand: int
+    registered: Registered | None
+
+
+@attrs.frozen
+class Overview:
+    """Totals since the beginning, sizes now, and what runs. `now_s` is Redis' clock, epoch seconds."""
+
+    now_s: float
+    processed: int
+    failed: int
+    retry: int
+    schedule: int
+    dead: int
+    queues: tuple[QueueView, ...]
+    lanes: tuple[LaneView, ...]
+
+
+def overview(client: Client) -> Overview:
+    """Reads all figures, in five round trips."""
+    keys = client.keys
+    now_s = time_s(client)
+    processed, failed, retry, schedule, dead, queues, paused, alive, dying = client.commands(
+        [
+            ("GET", keys.stat("processed")),
+            ("GET", keys.stat("failed")),
+            *(("ZCARD", keys.sorted_set(name)) for name in ("retry", "schedule", "dead")),
+            ("SMEMBERS", keys.queues),
+            ("SMEMBERS", keys.paused),
+            ("HGETALL", keys.beats),
+            ("HGETALL", keys.dying),
+        ]
+    )
+    fenced = frozenset(counts(dying))
+    return Overview(
+        now_s=now_s,
+        processed=integer(processed),
+        failed=integer(failed),
+        retry=integer(retry),
+        schedule=integer(schedule),
+        dead=integer(dead),
+        queues=_queues(client, sorted(names(queues)), names(paused), now_s),
+        lanes=_lanes(client, sorted(fenced.union(counts(alive))), fenced, now_s),
+    )
+
+
+def _queues(client: Client, found: Sequence[str], paused: frozenset[str], now_s: float) -> tuple[QueueView, ...]:
+    keys = [client.keys.queue(name) for name in found]
+    sizes = client.commands([("LLEN", key) for key in keys])
+    oldest = client.commands([("LINDEX", key, -1) for key in keys])
+    return tuple(
+        QueueView(name, integer(size), waited_s(job, now_s), name in paused)
+        for name, size, job in zip(found, sizes, oldest, strict=True)
+    )
+
+
+def _lanes(client: Client, identities: Sequence[str], fenced: frozenset[str], now_s: float) -> tuple[LaneView, ...]:
+    infos = client.commands([("HGETALL", client.keys.info(identity)) for identity in identities])
+    in_hand = client.commands([("HKEYS", client.keys.in_progress(identity)) for identity in identities])
+    return tuple(
+        _lane(identity, mapping(info), items(tickets), now_s, dying=identity in fenced)
+        for identity, info, tickets in zip(identities, infos, in_hand, strict=True)
+    )
+
+
+def _lane(identity: str, info: Mapping[str, bytes], fields: Sequence[Reply], now_s: float, *, dying: bool) -> LaneView:
+    try:
+        known = registered(info)
+    except StoreRefused:
+        known = None
+    at_s = None if known is None else known.beat_at_s
+    jobs = sum(field not in (b"last", b"hwm") for field in fields)
+    return LaneView(identity, dying, None if at_s is None else max(0.0, now_s - at_s), jobs, known)

@@ -1,0 +1,18 @@
+"""The name of a job in hand: `number:queue index`, made by the client. Used by the files of the store and by lanes.
+
+Always holds: numbers rise per identity and are never used again, also across a failover of Redis; queue indices
+begin at 1.
+"""
+
+MAX_BATCH = 500
+"""Jobs per script call, clamped in `fetch` too: Lua's unpack fails beyond about 8,000 values, after the pop."""
+
+
+def ticket_number(ticket: str) -> int:
+    """The rising number of a ticket."""
+    return int(ticket.partition(":")[0])
+
+
+def ticket_queue(ticket: str) -> int:
+    """The index of the queue that a ticket's job came from."""
+    return int(ticket.partition(":")[2])

@@ -1,0 +1,163 @@
+"""Life, death and recovery of identities, on Redis and on Valkey."""
+
+import hashlib
+from datetime import UTC, datetime
+
+import pytest
+
+from restbroker.errors import StoreRefused
+from restbroker.store import beats, queues
+from restbroker.store.beats import Recovered
+from restbroker.store.client import Client
+from restbroker.store.jobs import FetchRequest, Fetched, fetch, held, register
+from restbroker.store.server import server as ask_server
+from restbroker.store.stats import overview
+from tests.store.conftest import FACTS, QUEUES, Lane, Server
+
+
+def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> Fetched:
+    answer = fetch(client, FetchRequest(identity, "t", QUEUES, base, want, hwm))
+    assert isinstance(answer, Fetched)
+    return answer
+
+
+def today() -> str:
+    return datetime.now(UTC).strftime("%Y%m%d")
+
+
+def sha(job: bytes) -> str:
+    return hashlib.sha1(job, usedforsecurity=False).hexdigest()
+
+
+def test_a_beat_raises_the_counter_and_keeps_a_snapshot(lane: Lane) -> None:
+    assert beats.beat(lane.client, [(lane.identity, 7)], {lane.identity: b'{"jobs":1}'}) == [True]
+    assert beats.live(lane.client) == {lane.identity: 7}
+    found = beats.facts(lane.client, lane.identity)
+    assert found is not None
+    assert (found.facts, found.queues, found.snapshot) == (FACTS, QUEUES, b'{"jobs":1}')
+
+
+def test_a_beat_never_brings_a_fenced_identity_back(lane: Lane) -> None:
+    assert beats.fence(lane.client, lane.identity, 0)
+    assert beats.beat(lane.client, [("nobody", 1), (lane.identity, 1)], {}) == [False, False]
+    assert beats.live(lane.client) == {}
+
+
+def test_an_identity_that_beat_meanwhile_is_not_fenced(lane: Lane) -> None:
+    beats.beat(lane.client, [(lane.identity, 8)], {})
+    assert not beats.fence(lane.client, lane.identity, 7)
+    assert beats.live(lane.client) == {lane.identity: 8}
+    assert beats.fence(lane.client, lane.identity, 8)
+    assert beats.fence(lane.client, lane.identity, 8)
+    assert (beats.live(lane.client), beats.dying(lane.client)) == ({}, {lane.identity: 8})
+
+
+def test_a_dead_lane_s_jobs_come_again_in_their_first_order(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"%d" % n for n in range(450)])
+    queues.push(lane.client, "b", [b"b1"])
+    take(lane.client, lane.identity, 451, hwm=3)
+    beats.fence(lane.client, lane.identity, 0)
+    assert beats.recover(lane.client, lane.identity) == Recovered(451, 3, 0, retired=True)
+    register(lane.client, "new", FACTS, QUEUES)
+    jobs = take(lane.client, "new", 500, hwm=0).jobs
+    assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
+    assert beats.dying(lane.client) == {}
+
+
+def test_a_living_lane_is_not_robbed(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    assert beats.recover(lane.client, lane.identity) == Recovered(0, 0, 0, retired=False)
+    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+
+
+def test_recovering_twice_changes_nothing(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    beats.fence(lane.client, lane.identity, 0)
+    beats.recover(lane.client, lane.identity)
+    assert beats.recover(lane.client, lane.identity) == Recovered(0, 0, 0, retired=False)
+    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+    assert beats.maybe_run(lane.client, [today()]) == {sha(b"1"): 1}
+
+
+def test_a_second_reaper_with_an_older_view_moves_nothing_twice(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    take(lane.client, lane.identity, 2, hwm=2)
+    beats.fence(lane.client, lane.identity, 0)
+    stale = held(lane.client, lane.identity)
+    first = beats._recover(lane.client, lane.identity, QUEUES, ["2:1"], stale)
+    second = beats._recover(lane.client, lane.identity, QUEUES, ["2:1", "1:1"], stale)
+    assert (first, second) == ([1], [0, 1])
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"2", b"1"]
+
+
+def test_what_may_have_run_counts_once_per_dead_lane_and_only_up_to_hwm(client: Client) -> None:
+    for life in ("one", "two"):
+        register(client, life, FACTS, QUEUES)
+        size = queues.push(client, "a", [b"same", b"same", b"other"] if life == "one" else [])
+        assert size == 3
+        take(client, life, 3, hwm=2)
+        beats.fence(client, life, 0)
+        assert beats.recover(client, life).maybe_run == 2
+    assert beats.maybe_run(client, [today(), "20000101"]) == {sha(b"same"): 2}
+    register(client, "three", FACTS, QUEUES)
+    assert take(client, "three", 1, hwm=0).recovered_version == 2
+
+
+def test_what_was_recorded_is_forgotten_after_three_days(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    beats.fence(lane.client, lane.identity, 0)
+    beats.recover(lane.client, lane.identity)
+    assert 250_000 < server.raw.ttl(f"ns:restbroker:recovered:{today()}") <= 259_200
+
+
+def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    queues.push(lane.client, "b", [b"2"])
+    take(lane.client, lane.identity, 2, hwm=2)
+    server.raw.set("ns:queue:a", "x")
+    beats.fence(lane.client, lane.identity, 0)
+    assert beats.recover(lane.client, lane.identity) == Recovered(1, 1, 1, retired=False)
+    server.raw.delete("ns:queue:a")
+    assert beats.recover(lane.client, lane.identity) == Recovered(1, 1, 0, retired=True)
+
+
+def test_jobs_without_a_record_of_their_queues_are_reported(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    beats.fence(lane.client, lane.identity, 0)
+    server.raw.delete(f"ns:restbroker:info:{lane.identity}")
+    with pytest.raises(StoreRefused, match="holds 1 jobs"):
+        beats.recover(lane.client, lane.identity)
+
+
+def test_scripts_that_redis_forgot_are_loaded_again(lane: Lane, server: Server) -> None:
+    server.raw.script_flush()
+    assert beats.beat(lane.client, [(lane.identity, 1), ("nobody", 1), (lane.identity, 2)], {}) == [True, False, True]
+
+
+def test_the_server_tells_what_it_is(client: Client, server: Server) -> None:
+    facts = ask_server(client)
+    assert facts.is_valkey == (server.name == "valkey")
+    assert facts.supported
+    assert (facts.role, len(facts.run_id), facts.appendfsync) == ("master", 40, "everysec")
+
+
+def test_the_overview_shows_queues_lanes_and_totals(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b'{"enqueued_at":1.5}', b"2"])
+    register(lane.client, "gone", FACTS, QUEUES)
+    beats.fence(lane.client, "gone", 0)
+    beats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    server.raw.sadd("ns:paused", "a")
+    server.raw.set("ns:stat:processed", 5)
+    seen = overview(lane.client)
+    assert (seen.processed, seen.failed) == (5, 0)
+    [queue] = seen.queues
+    assert (queue.size, queue.paused, round(seen.now_s - queue.latency_s, 1)) == (2, True, 1.5)
+    dead, alive = seen.lanes
+    assert (dead.identity, dead.dying, dead.age_s) == ("gone", True, None)
+    assert (alive.dying, alive.in_hand) == (False, 0)
+    assert alive.age_s is not None
+    assert alive.age_s < 5

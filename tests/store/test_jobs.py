@@ -1,0 +1,367 @@
+"""Fetching and settling: every row of the script contracts, on Redis and on Valkey."""
+
+import time
+
+import pytest
+import redis
+
+from restbroker.errors import StoreRefused
+from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
+from restbroker.store import beats, queues
+from restbroker.store.client import Client
+from restbroker.store.jobs import (
+    Applied,
+    Clash,
+    Code,
+    Duplicate,
+    Fenced,
+    FetchAnswer,
+    FetchRequest,
+    Fetched,
+    FinishRequest,
+    Gone,
+    Paused,
+    Refused,
+    Taken,
+    fetch,
+    finish,
+    held,
+    register,
+    retire,
+)
+from tests.store.conftest import FACTS, QUEUES, Lane, Server
+
+NOW_S = 1_700_000_000.25
+DAY = "2023-11-14"
+
+
+def ask(lane: Lane, *, base: int = 0, want: int = 10, hwm: int = 0, names: tuple[str, ...] = QUEUES) -> FetchAnswer:
+    return fetch(lane.client, FetchRequest(lane.identity, "t", names, base, want, hwm))
+
+
+def take(lane: Lane, *, base: int = 0, want: int = 10, hwm: int = 0) -> tuple[Taken, ...]:
+    answer = ask(lane, base=base, want=want, hwm=hwm)
+    assert isinstance(answer, Fetched)
+    return answer.jobs
+
+
+def settle(lane: Lane, *items: tuple[str, Settlement], hwm: int = 0) -> list[Code]:
+    return finish(lane.client, FinishRequest(lane.identity, QUEUES, hwm, items), NOW_S)
+
+
+def contents(server: Server) -> dict[bytes, object]:
+    """Everything in the server, for comparing."""
+    dump = {}
+    for key in server.raw.keys("*"):
+        readers = {b"list": lambda k: server.raw.lrange(k, 0, -1), b"hash": server.raw.hgetall}
+        readers |= {b"set": server.raw.smembers, b"zset": lambda k: server.raw.zrange(k, 0, -1, withscores=True)}
+        readers |= {b"string": server.raw.get, b"stream": server.raw.xrange}
+        dump[key] = readers[server.raw.type(key)](key)
+    return dump
+
+
+def test_jobs_come_oldest_first_in_the_order_of_queues_with_rising_tickets(lane: Lane) -> None:
+    queues.push(lane.client, "b", [b"b1", b"b2"])
+    queues.push(lane.client, "a", [b"a1", b"a2"])
+    jobs = take(lane, base=7, want=3)
+    assert jobs == (Taken("8:1", 8, "a", b"a1"), Taken("9:1", 9, "a", b"a2"), Taken("10:2", 10, "b", b"b1"))
+    assert held(lane.client, lane.identity).jobs == {"8:1": b"a1", "9:1": b"a2", "10:2": b"b1"}
+    assert held(lane.client, lane.identity).last == 10
+
+
+def test_queues_asked_for_in_another_order_keep_their_registered_index(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"a1"])
+    queues.push(lane.client, "b", [b"b1"])
+    answer = ask(lane, names=("b", "a"))
+    assert isinstance(answer, Fetched)
+    assert [(job.ticket, job.queue) for job in answer.jobs] == [("1:2", "b"), ("2:1", "a")]
+
+
+def test_a_fetch_whose_reply_was_lost_answers_duplicate_and_takes_nothing(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2", b"3"])
+    take(lane, want=2)
+    before = contents(server)
+    assert ask(lane, want=2) == Duplicate(2)
+    assert contents(server) == before
+
+
+def test_hwm_never_falls_and_never_exceeds_last(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"1", b"2", b"3"])
+    take(lane, want=2, hwm=50)
+    assert held(lane.client, lane.identity).hwm == 2
+    take(lane, base=2, want=1, hwm=1)
+    assert held(lane.client, lane.identity).hwm == 2
+    assert settle(lane, ("1:1", Ack()), hwm=3) == [Applied()]
+    assert held(lane.client, lane.identity).hwm == 3
+
+
+def test_a_batch_is_at_most_500_jobs(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"%d" % n for n in range(700)])
+    assert len(take(lane, want=5000)) == 500
+
+
+def test_a_fenced_identity_and_an_unknown_one_get_nothing(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    assert fetch(lane.client, FetchRequest("nobody", "t", QUEUES, 0, 1, 0)) == Fenced()
+    assert beats.fence(lane.client, lane.identity, 0)
+    assert ask(lane) == Fenced()
+    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+
+
+def test_a_paused_queue_is_left_alone_and_named(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    queues.push(lane.client, "b", [b"2"])
+    server.raw.sadd("ns:paused", "a", "elsewhere")
+    answer = ask(lane)
+    assert isinstance(answer, Fetched)
+    assert answer.paused == {"a"}
+    assert [job.raw for job in answer.jobs] == [b"2"]
+
+
+@pytest.mark.parametrize(
+    ("ahead_us", "least_ms", "most_ms"), [(500_000, 300, 500), (10**9, 1000, 1000), (0, 1000, 1000)]
+)
+def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(
+    lane: Lane, server: Server, ahead_us: int, least_ms: int, most_ms: int
+) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    seconds, micros = server.raw.time()
+    until = 0 if ahead_us == 0 else seconds * 1_000_000 + micros + ahead_us
+    server.raw.hset("ns:restbroker:pause:t", mapping={"operator": until, "retry_after": 1})
+    answer = ask(lane)
+    assert isinstance(answer, Paused)
+    assert least_ms <= answer.for_ms <= most_ms
+    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+
+
+def test_a_pause_that_is_over_holds_nothing_up(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    server.raw.hset("ns:restbroker:pause:t", "retry_after", 1)
+    assert len(take(lane)) == 1
+
+
+def test_a_queue_that_is_no_list_is_named_and_the_others_are_served(lane: Lane, server: Server) -> None:
+    server.raw.set("ns:queue:a", "x")
+    queues.push(lane.client, "b", [b"1"])
+    answer = ask(lane)
+    assert isinstance(answer, Fetched)
+    assert answer.bad == {"a"}
+    assert [job.raw for job in answer.jobs] == [b"1"]
+
+
+def test_an_in_progress_key_of_another_type_costs_no_job(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    server.raw.set(f"ns:restbroker:ip:{lane.identity}", "x")
+    with pytest.raises(StoreRefused, match="WRONGTYPE"):
+        ask(lane)
+    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+
+
+def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2", b"3"])
+    server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-hset"])
+    try:
+        answer = ask(lane, want=2)
+        assert isinstance(answer, Fetched)
+        assert answer.bad == {"a"}
+    finally:
+        server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"3", b"2", b"1"]
+
+
+def test_each_fate_lands_in_its_place_and_is_counted(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2", b"3", b"4", b"5", b"6"])
+    take(lane)
+    codes = settle(
+        lane,
+        ("1:1", Ack()),
+        ("2:1", Retry(5.5, b"two")),
+        ("3:1", Dead(6.0, b"three")),
+        ("4:1", Schedule(7.0, b"four")),
+        ("5:1", Drop()),
+        ("6:1", Back()),
+    )
+    assert codes == [Applied()] * 6
+    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"two", 5.5)]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"three", 6.0)]
+    assert server.raw.zrange("ns:schedule", 0, -1, withscores=True) == [(b"four", 7.0)]
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"6"]
+    assert [entry[1][b"payload"] for entry in server.raw.xrange("ns:restbroker:parked")] == [b"three"]
+    counters = ["ns:stat:processed", "ns:stat:failed", f"ns:stat:processed:{DAY}", f"ns:stat:failed:{DAY}"]
+    assert server.raw.mget(counters) == [b"4", b"3", b"4", b"3"]
+    assert server.raw.ttl(f"ns:stat:failed:{DAY}") > 157_000_000
+    assert held(lane.client, lane.identity).jobs == {}
+
+
+def test_a_settlement_sent_twice_changes_nothing(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2", b"3", b"4"])
+    take(lane)
+    items = (
+        ("1:1", Ack((Reply(b"r", queue="out"),))),
+        ("2:1", Retry(5.5, b"two")),
+        ("3:1", Dead(6.0, b"three")),
+        ("4:1", Back()),
+    )
+    assert settle(lane, *items) == [Applied()] * 4
+    before = contents(server)
+    assert settle(lane, *items) == [Gone()] * 4
+    assert contents(server) == before
+
+
+def test_replies_to_a_queue_go_first_in_first_out_and_name_the_queue(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    take(lane)
+    settle(lane, ("1:1", Ack((Reply(b"r1", queue="out"),))), ("2:1", Ack((Reply(b"r2", queue="out"),))))
+    assert [server.raw.rpop("ns:queue:out"), server.raw.rpop("ns:queue:out")] == [b"r1", b"r2"]
+    assert b"out" in server.raw.smembers("ns:queues")
+
+
+def test_a_reply_to_a_key_expires_and_makes_no_queue(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane)
+    settle(lane, ("1:1", Ack((Reply(b"r", key="restbroker:reply:x-1", ttl_s=3600),))))
+    assert server.raw.lrange("ns:restbroker:reply:x-1", 0, -1) == [b"r"]
+    assert 3500 < server.raw.ttl("ns:restbroker:reply:x-1") <= 3600
+    assert server.raw.smembers("ns:queues") == {b"a"}
+
+
+def test_a_reply_that_redis_refuses_holds_up_only_its_own_job(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2", b"3"])
+    take(lane)
+    server.raw.set("ns:restbroker:reply:bad", "x")
+    bad = Dead(5.0, b"two", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:bad", ttl_s=9)))
+    first, second, third = settle(lane, ("1:1", Ack()), ("2:1", bad), ("3:1", Ack()))
+    assert (first, third) == (Applied(), Applied())
+    assert isinstance(second, Refused)
+    assert "WRONGTYPE" in second.text
+    assert held(lane.client, lane.identity).jobs == {"2:1": b"2"}
+    assert server.raw.exists("ns:dead", "ns:queue:out", "ns:restbroker:parked") == 0
+    assert server.raw.get("ns:stat:processed") == b"2"
+    assert settle(lane, ("2:1", Dead(5.0, b"two"))) == [Applied()]
+
+
+@pytest.mark.parametrize(
+    "key", ["queue:a", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", "restbroker:reply:" + "x" * 65]
+)
+def test_a_reply_may_not_go_into_a_foreign_key(lane: Lane, key: str) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane)
+    [code] = settle(lane, ("1:1", Ack((Reply(b"r", key=key, ttl_s=9),))))
+    assert isinstance(code, Refused)
+    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+
+
+@pytest.mark.parametrize("name", ["retry", "dead", "schedule", "queue:a"])
+def test_a_destination_of_another_type_keeps_the_job_in_hand(lane: Lane, server: Server, name: str) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    take(lane)
+    server.raw.set(f"ns:{name}", "x")
+    fates: dict[str, Settlement] = {
+        "retry": Retry(1.0, b"p"),
+        "dead": Dead(1.0, b"p"),
+        "schedule": Schedule(1.0, b"p"),
+        "queue:a": Back(),
+    }
+    bad, good = settle(lane, ("1:1", fates[name]), ("2:1", Ack()))
+    assert isinstance(bad, Refused)
+    assert good == Applied()
+    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+
+
+@pytest.mark.parametrize("name", ["stat:processed", f"stat:failed:{DAY}", "restbroker:parked"])
+def test_a_broken_counter_or_copy_does_not_hold_jobs_up(lane: Lane, server: Server, name: str) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane)
+    server.raw.sadd(f"ns:{name}", "x")
+    assert settle(lane, ("1:1", Dead(1.0, b"p"))) == [Applied()]
+    assert server.raw.zcard("ns:dead") == 1
+
+
+def test_two_equal_members_never_become_one(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"same", b"same"])
+    take(lane)
+    assert settle(lane, ("1:1", Retry(5.0, b"p")), ("2:1", Retry(5.0, b"p"))) == [Applied(), Clash()]
+    assert held(lane.client, lane.identity).jobs == {"2:1": b"same"}
+    assert settle(lane, ("2:1", Retry(5.0, b"p2"))) == [Applied()]
+    assert server.raw.zcard("ns:retry") == 2
+
+
+def test_equal_payloads_are_settled_one_by_one(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"same"] * 3)
+    take(lane)
+    assert settle(lane, ("2:1", Ack())) == [Applied()]
+    assert held(lane.client, lane.identity).jobs == {"1:1": b"same", "3:1": b"same"}
+
+
+def test_what_goes_back_is_taken_again_in_its_first_order(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"%d" % n for n in range(1200)])
+    tickets: list[str] = []
+    while len(tickets) < 1100:
+        tickets += [job.ticket for job in take(lane, base=len(tickets), want=min(500, 1100 - len(tickets)))]
+    assert settle(lane, *((ticket, Back()) for ticket in tickets)) == [Applied()] * 1100
+    assert [job.raw for job in take(lane, base=1100, want=500)] == [b"%d" % n for n in range(500)]
+
+
+def test_a_recovered_identity_cannot_settle_or_come_back_by_settling(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane)
+    beats.fence(lane.client, lane.identity, 0)
+    beats.recover(lane.client, lane.identity)
+    before = contents(server)
+    assert settle(lane, ("1:1", Ack((Reply(b"r", queue="out"),))), hwm=1) == [Gone()]
+    assert contents(server) == before
+
+
+def test_a_fenced_identity_can_still_settle_what_is_in_hand(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane)
+    beats.fence(lane.client, lane.identity, 0)
+    assert settle(lane, ("1:1", Ack())) == [Applied()]
+
+
+def test_an_identity_is_created_once(lane: Lane, server: Server) -> None:
+    before = contents(server)
+    assert not register(lane.client, lane.identity, FACTS, ("other",))
+    assert contents(server) == before
+    beats.fence(lane.client, lane.identity, 0)
+    assert not register(lane.client, lane.identity, FACTS, QUEUES)
+
+
+def test_an_identity_retires_only_with_nothing_in_hand(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane, hwm=1)
+    before = contents(server)
+    assert not retire(lane.client, lane.identity)
+    assert contents(server) == before
+    settle(lane, ("1:1", Ack()))
+    assert retire(lane.client, lane.identity)
+    assert retire(lane.client, lane.identity)
+    assert server.raw.keys("ns:restbroker:*") == []
+
+
+def test_a_full_redis_is_drained(lane: Lane, server: Server) -> None:
+    payloads = [b"%d" % n + b"x" * 1000 for n in range(100)]
+    queues.push(lane.client, "a", payloads)
+    server.raw.config_set("maxmemory", 1)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        server.raw.set("x", "y")
+    assert beats.beat(lane.client, [(lane.identity, 1)], {}) == [True]
+    jobs = take(lane, want=100)
+    fates = (Ack((Reply(b"r", queue="out"),)), Retry(1.0, b"x"), Dead(1.0, b"x"), Back())
+    items = [(job.ticket, fates[0]) for job in jobs[3:]] + list(
+        zip([job.ticket for job in jobs[:3]], fates[1:], strict=True)
+    )
+    assert settle(lane, *items) == [Applied()] * 100
+    assert beats.fence(lane.client, lane.identity, 1)
+    assert beats.recover(lane.client, lane.identity).retired
+
+
+def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server, lane: Lane) -> None:
+    queues.push(client, "a", [b"1", b"2", b"3"])
+    queues.schedule(client, b"later", time.time())
+    take(lane, hwm=3)
+    settle(lane, ("1:1", Dead(1.0, b"p", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:z", ttl_s=9)))))
+    beats.beat(client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    beats.fence(client, lane.identity, 1)
+    beats.recover(client, lane.identity)
+    assert [key for key in server.raw.keys("*") if not key.startswith(b"ns:")] == []
