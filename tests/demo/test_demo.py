@@ -1,4 +1,4 @@
-"""`restbroker demo` as people run it: on either Redis, to the end, kept up, interrupted, and when something is wrong."""
+"""`restbroker demo` as people run it: on either Redis, to the end, kept up, interrupted, gone wrong."""
 
 import re
 import signal

@@ -17,11 +17,14 @@ import attrs
 from tests.support.wait import until
 
 
+_CHECKOUT = Path(__file__).parents[2]
+
+
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process' environment without RESTBROKER_* and terminal settings, plus `extra`."""
+    """This process' environment without RESTBROKER_* and terminal settings, plus `extra`; runs this checkout's code."""
     dropped = ("RESTBROKER_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-    return {**kept, **(extra or {})}
+    return {**kept, "PYTHONPATH": str(_CHECKOUT), **(extra or {})}
 
 
 def run(
