@@ -16,7 +16,6 @@ import attrs
 
 from tests.support.wait import until
 
-
 _CHECKOUT = Path(__file__).parents[2]
 
 
