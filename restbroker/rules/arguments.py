@@ -1,0 +1,118 @@
+"""A job's `args` as producers write them: `[endpoint, arguments, token, reply_id?]` in all its shapes.
+
+The worker calls `read`. Always holds: values pass unchanged, and what is refused is refused with a reason that names
+what was found. The shapes come from the Go original (both of its revisions), its README's PHP example, and the
+clients listed in `docs/producers.md`.
+"""
+
+import attrs
+
+from restbroker.rules import endpoint as endpoints
+from restbroker.rules import rubyjson
+from restbroker.rules.command import Command
+from restbroker.rules.endpoint import kind_of
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
+
+_SHAPE = "Jobs carry [endpoint, arguments, token] and, if an answer is wanted, a reply id as the fourth element."
+_ARGUMENTS = (
+    'Give the arguments as an object such as {"user": "richard"}, as a list of [key, value] pairs, '
+    "as a list of one-key objects, or as the JSON text of one of these."
+)
+
+
+@attrs.frozen
+class Submission:
+    """What a producer asked for. `reply_id` is None where no reply is wanted; `token` is not checked yet."""
+
+    command: Command
+    token: Json
+    reply_id: str | int | float | None
+
+
+def read(args: Json) -> Submission | Reason:
+    """The submission in `args`, or why there is none.
+
+    `args` may itself be the JSON text of a list (some Node producers do that). A fifth element is ignored.
+    """
+    if isinstance(args, str):
+        args = _parsed(args)
+    if isinstance(args, str) or not isinstance(args, list):
+        return Reason("BadArguments", f'"args" is {kind_of(args)}, not a list.', _SHAPE)
+    if args and isinstance(args[0], dict) and "job_class" in args[0]:
+        return Reason("BadArguments", "This is an ActiveJob wrapper, not a restbroker job.", _SHAPE)
+    if len(args) < 3:
+        return Reason("BadArguments", f'"args" has {len(args)} of at least 3 elements.', _SHAPE)
+    endpoint = endpoints.check(args[0])
+    if isinstance(endpoint, Reason):
+        return endpoint
+    arguments = _arguments(args[1])
+    if isinstance(arguments, Reason):
+        return arguments
+    reply_id = _reply_id(args[3]) if len(args) > 3 else None
+    if isinstance(reply_id, Reason):
+        return reply_id
+    return Submission(Command(endpoint, arguments), args[2], reply_id)
+
+
+def _parsed(text: str) -> Json:
+    try:
+        return rubyjson.loads(text.encode("utf-8"))
+    except rubyjson.Unreadable:
+        return text
+
+
+def _arguments(given: Json) -> dict[str, Json] | Reason:
+    value = _parsed(given) if isinstance(given, str) else given
+    match value:
+        case None:
+            return {}
+        case dict():
+            return value
+        case list():
+            return _from_list(value)
+        case _:
+            return _refuse(f"The arguments (second element) are {_found(given)}.")
+
+
+def _found(given: Json) -> str:
+    return "a text that is no JSON of an object or list" if isinstance(given, str) else kind_of(given)
+
+
+def _from_list(items: list[Json]) -> dict[str, Json] | Reason:
+    arguments: dict[str, Json] = {}
+    for position, item in enumerate(items, start=1):
+        match item:
+            case [str(key), value]:
+                pass
+            case dict() if len(item) == 1:
+                ((key, value),) = item.items()
+            case _:
+                return _refuse(
+                    f"Entry {position} of the argument list is {kind_of(item)}, "
+                    "neither a [key, value] pair nor an object with one key."
+                )
+        if key in arguments:
+            return _refuse(f"The argument list names {key[:80]!r} twice.")
+        arguments[key] = value
+    return arguments
+
+
+def _refuse(message: str) -> Reason:
+    return Reason("BadArguments", message, _ARGUMENTS)
+
+
+def _reply_id(given: Json) -> str | int | float | None | Reason:
+    match given:
+        case None | "":
+            return None
+        case bool() | list() | dict():
+            return Reason(
+                "BadReplyId",
+                f"The reply id (fourth element) is {kind_of(given)}.",
+                "Give a text or a number, or leave it out if no reply is wanted.",
+            )
+        case str() | int() | float():
+            return given
+        case _:
+            return None

@@ -1,0 +1,115 @@
+"""One Sidekiq-format payload, read as tolerantly as producers need and no more.
+
+The worker calls `read` with what the store fetched. Always holds: `raw` is what Redis has, `fields` its parsed form
+in the same order; nothing is encoded back unless a field must change.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import attrs
+
+from restbroker.rules import retry, rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
+
+PAYLOAD_LIMIT_BYTES = 1024 * 1024
+UNCERTAIN_FIELD = "restbroker_uncertain"
+"""How often this job was sent without an answer, kept in the payload across retries."""
+
+
+@attrs.frozen
+class Job:
+    """A readable payload. `jid` is the payload's own, or one made for it; `queue` is where it was taken from.
+
+    `maybe_run`: how often it may have run without an answer, over retries and crashes.
+    """
+
+    raw: bytes
+    fields: Mapping[str, Json]
+    jid: str
+    queue: str
+    rule: retry.RetryRule
+    retry_count: int | None
+    maybe_run: int
+    reply_to: str | None
+
+    @property
+    def attempt(self) -> int:
+        """Which execution this is, from 1."""
+        return 1 if self.retry_count is None else max(self.retry_count, -1) + 2
+
+    @property
+    def ok_if_exists(self) -> bool:
+        """The producer said that a create which finds its object counts as done."""
+        return self.fields.get("ok_if_exists") is True
+
+    @property
+    def traceparent(self) -> str | None:
+        """The trace context to pass on, if it has the form of one."""
+        value = self.fields.get("traceparent")
+        return value if isinstance(value, str) and value.isascii() and value.isprintable() else None
+
+
+@attrs.frozen
+class NotAJob:
+    """Bytes in a queue that are no job: parked, wrapped so that Sidekiq Web can show them."""
+
+    raw: bytes
+    jid: str
+    queue: str
+    reason: Reason
+
+
+def spare_jid(identity: str, ticket: str) -> str:
+    """A jid for a payload without one: 24 hex digits, the same for the same ticket."""
+    return hashlib.sha1(f"{identity}/{ticket}".encode(), usedforsecurity=False).hexdigest()[:24]
+
+
+def digest(raw: bytes) -> str:
+    """The name under which a payload is counted after crashes."""
+    return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
+
+
+def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJob:
+    """The job in `raw`; `spare` becomes its jid if it has none, `recovered` counts its runs before crashes.
+
+    Never raises: what is no JSON object, is too large or holds what Ruby cannot read comes back as `NotAJob`.
+    """
+    if len(raw) > PAYLOAD_LIMIT_BYTES:
+        return NotAJob(
+            raw,
+            spare,
+            queue,
+            Reason(
+                "PayloadTooLarge",
+                f"The payload has {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit.",
+                "Send less in one job.",
+            ),
+        )
+    try:
+        fields = rubyjson.loads(raw)
+    except rubyjson.Unreadable as error:
+        return NotAJob(raw, spare, queue, Reason("UnreadablePayload", f"The payload is not valid JSON: {error}.", _FIX))
+    if not isinstance(fields, dict):
+        return NotAJob(raw, spare, queue, Reason("UnreadablePayload", "The payload is JSON, but not an object.", _FIX))
+    return _job(raw, fields, queue, spare, recovered)
+
+
+_FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
+
+
+def _job(raw: bytes, fields: dict[str, Json], queue: str, spare: str, recovered: int) -> Job:
+    jid = fields.get("jid")
+    reply_to = fields.get("reply_to")
+    uncertain = fields.get(UNCERTAIN_FIELD)
+    return Job(
+        raw=raw,
+        fields=fields,
+        jid=jid if isinstance(jid, str) and jid else spare,
+        queue=queue,
+        rule=retry.read_rule(fields),
+        retry_count=retry.read_count(fields),
+        maybe_run=recovered + (uncertain if isinstance(uncertain, int) and uncertain > 0 else 0),
+        reply_to=reply_to if isinstance(reply_to, str) else None,
+    )

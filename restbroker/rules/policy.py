@@ -1,0 +1,37 @@
+"""What settling goes by: the operator's choices, and the facts of one settling."""
+
+import attrs
+
+from restbroker.rules.retry import Backoff
+
+
+@attrs.frozen
+class Policy:
+    """The operator's choices. `reply_queue` None: there is no response queue.
+
+    `reply_details`: replies carry a third element with status and error, and parked jobs are answered too.
+    `uncertain_retries`: how often a command that is not repeat-safe is sent again after an unanswered sending.
+    """
+
+    backoff: Backoff
+    reply_queue: str | None = None
+    reply_details: bool = False
+    reply_class: str = "Add"
+    uncertain_retries: int = 2
+
+
+@attrs.frozen
+class Context:
+    """The facts of one settling. `jitter` is in [0, 1); `unique` keeps equal jobs apart, in microseconds.
+
+    `reply_jid` is the same whenever the same ticket is settled again; `duration_s` is the delivery's.
+    """
+
+    policy: Policy
+    now_s: float
+    jitter: float
+    unique: int
+    reply_jid: str
+    duration_s: float = 0.0
+    command: str = ""
+    reply_id: str | int | float | None = None

@@ -1,0 +1,96 @@
+"""The answers a producer gets: the reply job on the response queue, and the details for whoever waits.
+
+`rules.settle` calls `make_replies`. Always holds: a reply is made for a delivered job that named a reply id, for a
+parked one only where details are wanted, and for `reply_to` whenever the job has come to its end.
+"""
+
+import re
+
+import attrs
+
+from restbroker.rules import rubyjson
+from restbroker.rules.job import Job
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
+from restbroker.rules.policy import Context
+from restbroker.rules.settlement import Reply
+
+REPLY_LIMIT_BYTES = 1024 * 1024
+REPLY_TTL_S = 3600
+REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
+"""The only keys that `reply_to` may name: a producer must not write into any other key."""
+
+
+@attrs.frozen
+class Answer:
+    """What is told. `outcome` is delivered, negative, rejected, failed or uncertain; `error` None if it was done."""
+
+    outcome: str
+    text: str
+    body: Json
+    status: int | None
+    error: Reason | None
+    note: str | None = None
+
+
+def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:
+    """The answer for a job that will not be done."""
+    return Answer(outcome, text or "", None, reason.status, reason)
+
+
+def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...]:
+    """None, one or two replies: the reply job on the response queue, and the details under `reply_to`."""
+    replies: list[Reply] = []
+    policy = context.policy
+    wanted = answer.error is None or policy.reply_details
+    if wanted and context.reply_id is not None and policy.reply_queue is not None:
+        replies.append(Reply(_reply_job(job, answer, context, policy.reply_queue), queue=policy.reply_queue))
+    if job.reply_to is not None and REPLY_KEY.fullmatch(job.reply_to):
+        text, truncated = _limited(answer.text)
+        details = {"jid": job.jid, "command": context.command, "text": text}
+        payload = rubyjson.dumps({**details, **_details(job, answer, context, truncated)})
+        replies.append(Reply(payload, key=job.reply_to, ttl_s=REPLY_TTL_S))
+    return tuple(replies)
+
+
+def _reply_job(job: Job, answer: Answer, context: Context, queue: str) -> bytes:
+    text, truncated = _limited(answer.text)
+    args: list[Json] = [text, context.reply_id]
+    if context.policy.reply_details:
+        args.append(_details(job, answer, context, truncated))
+    now_s = round(context.now_s, 3) + 0.0001
+    return rubyjson.dumps(
+        {
+            "class": context.policy.reply_class,
+            "args": args,
+            "jid": context.reply_jid,
+            "queue": queue,
+            "retry": True,
+            "created_at": now_s,
+            "enqueued_at": now_s,
+        }
+    )
+
+
+def _details(job: Job, answer: Answer, context: Context, truncated: bool) -> dict[str, Json]:  # noqa: FBT001 - private
+    error = answer.error
+    details: dict[str, Json] = {
+        "status": answer.status,
+        "outcome": answer.outcome,
+        "answer": None if truncated else answer.body,
+        "error": None if error is None else {"code": error.code, "message": error.message, "cure": error.cure},
+        "attempts": job.attempt,
+        "duration_ms": round(context.duration_s * 1000, 1),
+    }
+    if answer.note is not None:
+        details["note"] = answer.note
+    if truncated:
+        details["truncated"] = True
+    return details
+
+
+def _limited(text: str) -> tuple[str, bool]:
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= REPLY_LIMIT_BYTES:
+        return text, False
+    return raw[:REPLY_LIMIT_BYTES].decode("utf-8", "ignore"), True

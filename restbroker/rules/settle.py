@@ -1,0 +1,191 @@
+"""From an outcome to a settlement: the whole table of what follows from what, in pure functions.
+
+The worker calls `settle` for every job it finished with, the committer `reply_refused` and `perturbed` when Redis
+objects. Always holds: every job gets exactly one settlement, and nothing vanishes unless the job itself says
+`"dead": false`.
+"""
+
+from typing import assert_never
+
+import attrs
+
+from restbroker.rules import retry, rubyjson
+from restbroker.rules.command import CommandSpec
+from restbroker.rules.job import UNCERTAIN_FIELD, Job, NotAJob
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.rules.policy import Context
+from restbroker.rules.reply import Answer, failed_answer, make_replies
+from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, Settlement
+
+DEFERRED_FIELD = "restbroker_deferred"
+"""How often this job was put off without using up a try."""
+DEFERRED_AT_FIELD = "restbroker_deferred_at"
+
+
+Final = Delivered | Rejected | Deferred | Uncertain
+"""The outcomes that end a delivery. `Unsent` and `Denied` never do: the worker keeps the job."""
+
+
+def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context) -> Settlement:
+    """What to do with `job`. `spec` is the command's, None outside the catalogue (then it is not repeat-safe)."""
+    match outcome:
+        case Delivered():
+            return Ack(make_replies(job, _delivered(outcome), context))
+        case Rejected(reason, text):
+            return _parked(job, reason, text, context)
+        case Deferred():
+            return _deferred(job, outcome, context)
+        case Uncertain(reason):
+            return _uncertain(job, spec, reason, context)
+        case _:
+            assert_never(outcome)
+
+
+def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
+    """Parks bytes that are no job, wrapped as one that Sidekiq Web can show."""
+    fields = retry.wrap_unreadable(
+        entry.raw, entry.queue, entry.jid, entry.reason.code, entry.reason.message, context.now_s
+    )
+    return Dead(context.now_s, rubyjson.dumps(fields))
+
+
+def may_send(job: Job, spec: CommandSpec | None, uncertain_retries: int) -> bool:
+    """Whether a job that may have run already may be sent once more."""
+    return job.maybe_run <= uncertain_retries or repeat_safe(spec)
+
+
+def repeat_safe(spec: CommandSpec | None) -> bool:
+    """Whether sending a command twice does no harm."""
+    return spec is not None and spec.repeat != "unsafe"
+
+
+def reply_refused(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context) -> Settlement:
+    """The settlement without its reply, for a reply that Redis refuses; `text` is Redis' error.
+
+    A delivered job is parked, since repeating its push would fail for ever and its answer must not vanish silently.
+    """
+    if not isinstance(settlement, Ack):
+        return attrs.evolve(settlement, replies=())
+    reason = Reason(
+        "ReplyRefused",
+        f"The server did it, but Redis refused the answer: {text}",
+        "Look at the key that the answer goes to. A retry sends the command again.",
+    )
+    return Dead(context.now_s, rubyjson.dumps(_failed_fields(job, reason, context)))
+
+
+def perturbed(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
+    """The same settlement a few microseconds later, for a set that already holds an equal member."""
+    fields = rubyjson.loads(settlement.payload)
+    assert isinstance(fields, dict)  # noqa: S101 - our own payload
+    for name in (DEFERRED_AT_FIELD, "retried_at", "failed_at"):
+        value = fields.get(name)
+        if isinstance(value, float):
+            fields[name] = retry.stamp(value, step)
+            break
+    return attrs.evolve(settlement, payload=rubyjson.dumps(fields))
+
+
+def _delivered(outcome: Delivered) -> Answer:
+    return Answer(
+        outcome="negative" if outcome.negative else "delivered",
+        text=outcome.text,
+        body=outcome.body,
+        status=outcome.status,
+        error=None,
+        note=outcome.note,
+    )
+
+
+def _parked(job: Job, reason: Reason, text: str | None, context: Context, outcome: str = "rejected") -> Settlement:
+    replies = make_replies(job, failed_answer(outcome, reason, text), context)
+    if not job.rule.to_dead:
+        return Drop(replies)
+    return Dead(context.now_s, rubyjson.dumps(_failed_fields(job, reason, context)), replies)
+
+
+def _deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:
+    reason = outcome.reason
+    if not outcome.counts:
+        return _put_off(job, outcome, context)
+    if outcome.max_attempts is not None and job.attempt >= outcome.max_attempts:
+        return _parked(job, reason, outcome.text, context, "failed")
+    return _retried(job, reason, outcome.text, context, outcome.retry_after_s, job.maybe_run, "failed")
+
+
+def _put_off(job: Job, outcome: Deferred, context: Context) -> Settlement:
+    before = job.fields.get(DEFERRED_FIELD)
+    times = (before if isinstance(before, int) and before > 0 else 0) + 1
+    if outcome.max_attempts is not None and times >= outcome.max_attempts:
+        return _parked(job, outcome.reason, outcome.text, context, "failed")
+    fields = {
+        **job.fields,
+        "jid": job.jid,
+        "queue": job.queue,
+        DEFERRED_FIELD: times,
+        DEFERRED_AT_FIELD: retry.stamp(context.now_s, context.unique),
+    }
+    if job.maybe_run:
+        fields[UNCERTAIN_FIELD] = job.maybe_run
+    delay_s = outcome.retry_after_s if outcome.retry_after_s is not None else 2.0
+    return Schedule(context.now_s + delay_s + 3.0 * context.jitter, rubyjson.dumps(fields))
+
+
+def _uncertain(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
+    times = job.maybe_run + 1
+    if not repeat_safe(spec) and times > context.policy.uncertain_retries:
+        return _parked(attrs.evolve(job, maybe_run=times), reason, None, context, "uncertain")
+    return _retried(job, reason, None, context, None, times, "uncertain")
+
+
+def _retried(
+    job: Job,
+    reason: Reason,
+    text: str | None,
+    context: Context,
+    retry_after_s: float | None,
+    maybe_run: int,
+    outcome: str,
+) -> Settlement:
+    job = attrs.evolve(job, maybe_run=maybe_run)
+    failed = _fail(job, reason, context)
+    if failed.retry_at_s is None:
+        return _parked(job, reason, text, context, outcome)
+    at_s = failed.retry_at_s
+    if retry_after_s is not None:
+        at_s = max(at_s, context.now_s + retry_after_s)
+    return Retry(at_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context)))
+
+
+def _failed_fields(job: Job, reason: Reason, context: Context) -> dict[str, Json]:
+    return _with_history(job, _fail(job, reason, context).fields, reason, context)
+
+
+def _fail(job: Job, reason: Reason, context: Context) -> retry.Failed:
+    message = reason.message if reason.cure is None else f"{reason.message} {reason.cure}"
+    return retry.fail(
+        {**job.fields, "jid": job.jid},
+        job.rule,
+        now_s=context.now_s,
+        queue=job.queue,
+        error_class=reason.code,
+        error_message=message,
+        jitter=context.jitter,
+        backoff=context.policy.backoff,
+        unique=context.unique,
+    )
+
+
+def _with_history(job: Job, fields: dict[str, Json], reason: Reason, context: Context) -> dict[str, Json]:
+    attempt: dict[str, Json] = {
+        "at": round(context.now_s, 3),
+        "status": reason.status,
+        "code": reason.code,
+        "ms": round(context.duration_s * 1000, 1),
+        "excerpt": reason.message[:200],
+    }
+    fields["restbroker_attempts"] = retry.attempts(job.fields, attempt)
+    if job.maybe_run:
+        fields[UNCERTAIN_FIELD] = job.maybe_run
+    return fields
