@@ -1,0 +1,135 @@
+"""Every shape in which producers write `args` is read as one and the same submission, or refused by name."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.rules import arguments
+from restbroker.rules.arguments import Submission
+from restbroker.rules.command import Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
+
+WANTED = {"user": "richard", "days": 30}
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def submission(args: Json) -> Submission:
+    read = arguments.read(args)
+    assert isinstance(read, Submission), read
+    return read
+
+
+def refusal(args: Json) -> Reason:
+    read = arguments.read(args)
+    assert isinstance(read, Reason), read
+    return read
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(dict(WANTED), id="an object, as Ruby and PHP push it"),
+        pytest.param([["user", "richard"], ["days", 30]], id="pairs, as the original's README asks for"),
+        pytest.param([{"user": "richard"}, {"days": 30}], id="one-key objects"),
+        pytest.param(json.dumps(WANTED), id="JSON text, as the original's last revision needs it"),
+        pytest.param(json.dumps([["user", "richard"], ["days", 30]]), id="JSON text of pairs"),
+    ],
+)
+def test_every_argument_shape_gives_the_same_command(shape: Json) -> None:
+    assert submission(["cmd", shape, "t"]).command == Command("cmd", WANTED)
+
+
+@pytest.mark.parametrize("nothing", [None, [], {}, "[]", "{}", "null"])
+def test_no_arguments_may_be_written_in_many_ways(nothing: Json) -> None:
+    assert submission(["cmd", nothing, "t"]).command.arguments == {}
+
+
+@pytest.mark.parametrize("reply_id", [None, ""])
+def test_a_null_or_empty_fourth_element_asks_for_no_reply(reply_id: Json) -> None:
+    assert submission(["cmd", {}, "t", reply_id]).reply_id is None
+
+
+def test_a_missing_fourth_element_asks_for_no_reply() -> None:
+    assert submission(["cmd", {}, "t"]).reply_id is None
+
+
+@pytest.mark.parametrize("reply_id", ["abc", 42, 0, 1.5])
+def test_a_text_or_number_is_a_reply_id_and_passes_unchanged(reply_id: str | float) -> None:
+    assert submission(["cmd", {}, "t", reply_id]).reply_id == reply_id
+
+
+@pytest.mark.parametrize("reply_id", [True, [], {}])
+def test_any_other_reply_id_is_refused(reply_id: Json) -> None:
+    assert refusal(["cmd", {}, "t", reply_id]).code == "BadReplyId"
+
+
+def test_a_fifth_element_is_ignored() -> None:
+    assert submission(["cmd", {}, "t", "id", "more"]).reply_id == "id"
+
+
+def test_args_may_be_the_json_text_of_a_list() -> None:
+    assert submission(json.dumps(["cmd", WANTED, "t"])).command == Command("cmd", WANTED)
+
+
+@pytest.mark.parametrize(
+    ("args", "found"),
+    [
+        (None, "null"),
+        ({}, "an object"),
+        ("x", "a text"),
+        (7, "a number"),
+        ([], "0 of at least 3"),
+        (["cmd", {}], "2 of at least 3"),
+        ([5, {}, "t"], "a number"),
+        (["cmd", 5, "t"], "a number"),
+        (["cmd", "no json", "t"], "no JSON"),
+        (["cmd", "5", "t"], "no JSON of an object or list"),
+        (["cmd", [1], "t"], "Entry 1"),
+        (["cmd", [["a", 1, 2]], "t"], "a list"),
+        (["cmd", [{"a": 1, "b": 2}], "t"], "an object"),
+        (["cmd", [["a", 1], ["a", 2]], "t"], "'a' twice"),
+    ],
+)
+def test_what_is_refused_names_what_was_found(args: Json, found: str) -> None:
+    reason = refusal(args)
+    assert reason.code in {"BadArguments", "BadEndpoint"}
+    assert found in reason.message
+    assert reason.cure
+
+
+def test_an_activejob_wrapper_is_refused_by_name() -> None:
+    assert "ActiveJob" in refusal([{"job_class": "MyJob", "arguments": []}]).message
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["", "/lead", "a//b", "../../admin/x?y=1#f", "a/../b", "..", "a?b", "a#b", "a b", "a\nb", "ü", "http://x/y", "%2e%2e"],
+)
+def test_an_endpoint_that_could_leave_the_api_is_refused(endpoint: str) -> None:
+    assert refusal([endpoint, {}, "t"]).code == "BadEndpoint"
+
+
+@pytest.mark.parametrize("endpoint", ["register", "get_room_options/v1", "a.b-c~d_e"])
+def test_a_plain_endpoint_passes_unchanged(endpoint: str) -> None:
+    assert submission([endpoint, {}, "t"]).command.endpoint == endpoint
+
+
+@given(json_values)
+def test_reading_never_raises_whatever_is_in_args(args: Json) -> None:
+    assert isinstance(arguments.read(args), Submission | Reason)
+
+
+@given(st.dictionaries(st.text(max_size=8), json_values, max_size=5))
+def test_values_pass_unchanged_in_every_shape(wanted: dict[str, Json]) -> None:
+    as_pairs: Json = [[key, value] for key, value in wanted.items()]
+    as_objects: Json = [{key: value} for key, value in wanted.items()]
+    for shape in (wanted, as_pairs, as_objects):
+        assert submission(["cmd", shape, "t"]).command.arguments == wanted

@@ -1,0 +1,79 @@
+"""Payloads as real producers write them are read; what is no job comes back with a reason."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, Job, NotAJob, read, spare_jid
+from restbroker.rules.json_types import Json
+
+SPARE = "0" * 24
+
+
+def job(fields: dict[str, Json], recovered: int = 0) -> Job:
+    entry = read(json.dumps(fields).encode(), "q", SPARE, recovered)
+    assert isinstance(entry, Job), entry
+    return entry
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"{x", b"5", b"[1]", b"null", b'"text"', b"\x00", b'{"a":"\xff"}', b'{"a":"\\ud800"}', b'{"a":NaN}', b"{} {}"],
+)
+def test_what_is_no_job_comes_back_with_a_reason(raw: bytes) -> None:
+    entry = read(raw, "q", SPARE)
+    assert isinstance(entry, NotAJob)
+    assert entry.reason.code == "UnreadablePayload"
+    assert entry.raw == raw
+
+
+def test_a_payload_over_the_limit_is_no_job() -> None:
+    entry = read(b'{"a":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'"}', "q", SPARE)
+    assert isinstance(entry, NotAJob)
+    assert entry.reason.code == "PayloadTooLarge"
+
+
+@given(st.binary(max_size=200))
+def test_reading_never_raises(raw: bytes) -> None:
+    assert isinstance(read(raw, "q", SPARE), Job | NotAJob)
+
+
+@pytest.mark.parametrize("jid", [None, 5, "", [], "missing"])
+def test_a_job_without_a_usable_jid_gets_the_spare_one(jid: Json) -> None:
+    fields: dict[str, Json] = {"args": []} if jid == "missing" else {"args": [], "jid": jid}
+    assert job(fields).jid == SPARE
+
+
+def test_the_queue_is_the_one_it_was_taken_from() -> None:
+    assert job({"queue": "elsewhere"}).queue == "q"
+
+
+@pytest.mark.parametrize(("count", "attempt"), [(None, 1), (0, 2), (3, 5), (-1, 1)])
+def test_the_attempt_follows_from_the_retry_count(count: int | None, attempt: int) -> None:
+    assert job({"retry_count": count, "failed_at": 1700000000.5}).attempt == attempt
+
+
+def test_runs_before_a_crash_and_unanswered_ones_add_up() -> None:
+    assert job({"restbroker_uncertain": 2}, recovered=1).maybe_run == 3
+
+
+@pytest.mark.parametrize("junk", [-1, "2", None, True is None])
+def test_a_senseless_uncertain_count_counts_as_none(junk: Json) -> None:
+    assert job({"restbroker_uncertain": junk}).maybe_run == 0
+
+
+def test_only_true_means_ok_if_exists() -> None:
+    assert job({"ok_if_exists": True}).ok_if_exists
+    assert not job({"ok_if_exists": "yes"}).ok_if_exists
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: y", "ü", 5])
+def test_a_trace_context_that_could_break_a_header_is_not_passed_on(value: Json) -> None:
+    assert job({"traceparent": value}).traceparent is None
+
+
+def test_the_spare_jid_is_the_same_for_the_same_ticket() -> None:
+    assert spare_jid("id", "1:1") == spare_jid("id", "1:1") != spare_jid("id", "2:1")
+    assert len(spare_jid("id", "1:1")) == 24

@@ -1,0 +1,221 @@
+"""From outcome to settlement: each row of the table."""
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.rules.command import CommandSpec
+from restbroker.rules.job import Job, NotAJob, read
+from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
+from restbroker.rules.policy import Context, Policy
+from restbroker.rules.retry import SidekiqBackoff
+from restbroker.rules.settle import may_send, perturbed, reply_refused, settle, settle_unreadable
+from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule
+
+NOW_S = 1_700_000_000.25
+WHY = Reason("ServerError", "it broke", "mend it", 500)
+SAFE = CommandSpec("check_account", (), "safe")
+ONCE = CommandSpec("send_message", (), "unsafe")
+CREATE = CommandSpec("register", (), "already_done")
+DONE = Delivered("0", 0, 200)
+
+
+def job(**fields: Any) -> Job:
+    payload = {"class": "Add", "args": ["cmd", {}, "t"], "jid": "a" * 24, "queue": "q", **fields}
+    entry = read(json.dumps(payload).encode(), "q", "0" * 24)
+    assert isinstance(entry, Job)
+    return entry
+
+
+def context(**changes: Any) -> Context:
+    policy = changes.pop("policy", Policy(SidekiqBackoff(), reply_queue="replies"))
+    made = Context(policy, NOW_S, 0.0, 7, "b" * 24, 0.0123, "cmd")
+    return attrs.evolve(made, **changes)
+
+
+def payload(settlement: Retry | Dead | Schedule) -> dict[str, Any]:
+    fields = json.loads(settlement.payload)
+    assert isinstance(fields, dict)
+    return fields
+
+
+def test_delivered_is_acknowledged() -> None:
+    assert settle(job(), SAFE, DONE, context()) == Ack()
+
+
+def test_a_reply_is_a_complete_job_with_the_answers_text_and_the_reply_id() -> None:
+    settlement = settle(job(), SAFE, Delivered('["a"]', ["a"], 200), context(reply_id="id-1"))
+    assert isinstance(settlement, Ack)
+    (reply,) = settlement.replies
+    fields = json.loads(reply.payload)
+    assert reply.queue == "replies"
+    assert fields["class"] == "Add"
+    assert fields["args"] == ['["a"]', "id-1"]
+    assert (fields["jid"], fields["queue"], fields["retry"]) == ("b" * 24, "replies", True)
+    assert isinstance(fields["enqueued_at"], float)
+    assert isinstance(fields["created_at"], float)
+
+
+def test_reply_details_are_a_third_element() -> None:
+    policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True, reply_class="Answer")
+    settlement = settle(job(), SAFE, Delivered("[1]", [1], 200), context(policy=policy, reply_id=5))
+    assert isinstance(settlement, Ack)
+    fields = json.loads(settlement.replies[0].payload)
+    assert fields["class"] == "Answer"
+    assert fields["args"][2] == {
+        "status": 200, "outcome": "delivered", "answer": [1], "error": None, "attempts": 1, "duration_ms": 12.3,
+    }  # fmt: skip
+
+
+def test_a_parked_job_is_answered_only_where_details_are_wanted() -> None:
+    plain = settle(job(), SAFE, Rejected(WHY, "no"), context(reply_id="x"))
+    assert isinstance(plain, Dead)
+    assert plain.replies == ()
+    policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
+    detailed = settle(job(), SAFE, Rejected(WHY, "no"), context(policy=policy, reply_id="x"))
+    assert isinstance(detailed, Dead)
+    body, _, details = json.loads(detailed.replies[0].payload)["args"]
+    assert body == "no"
+    assert (details["outcome"], details["status"]) == ("rejected", 500)
+    assert details["error"] == {"code": "ServerError", "message": "it broke", "cure": "mend it"}
+
+
+def test_reply_to_gets_the_details_and_expires() -> None:
+    waiting = job(reply_to="restbroker:reply:abc")
+    settlement = settle(waiting, SAFE, Delivered("0", 0, 200), context())
+    assert isinstance(settlement, Ack)
+    (reply,) = settlement.replies
+    assert (reply.key, reply.queue, reply.ttl_s) == ("restbroker:reply:abc", None, 3600)
+    assert json.loads(reply.payload)["text"] == "0"
+
+
+@pytest.mark.parametrize("key", ["dead", "restbroker:beats", "restbroker:reply:", "restbroker:reply:a b", 5])
+def test_reply_to_can_name_no_other_key(key: Any) -> None:
+    assert settle(job(reply_to=key), SAFE, DONE, context()) == Ack()
+
+
+def test_a_long_reply_is_cut_and_says_so() -> None:
+    policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
+    settlement = settle(job(), SAFE, Delivered("ü" * 1_000_000, None, 200), context(policy=policy, reply_id="x"))
+    assert isinstance(settlement, Ack)
+    text, _, details = json.loads(settlement.replies[0].payload)["args"]
+    assert len(text.encode()) == 1024 * 1024
+    assert details["truncated"] is True
+
+
+def test_rejected_is_parked_with_the_code_as_error_class_and_the_cure_in_its_message() -> None:
+    settlement = settle(job(), SAFE, Rejected(WHY), context())
+    assert isinstance(settlement, Dead)
+    fields = payload(settlement)
+    assert settlement.at_s == NOW_S
+    assert fields["error_class"] == "ServerError"
+    assert fields["error_message"] == "it broke mend it"
+    assert isinstance(fields["failed_at"], float)
+
+
+def test_a_job_that_says_dead_false_is_dropped_when_it_fails() -> None:
+    assert settle(job(dead=False), SAFE, Rejected(WHY), context()) == Drop()
+
+
+def test_retry_false_still_parks_the_failed_job() -> None:
+    assert isinstance(settle(job(retry=False), SAFE, Deferred(WHY), context()), Dead)
+
+
+def test_deferred_goes_to_the_retry_set_with_sidekiqs_delay() -> None:
+    settlement = settle(job(), SAFE, Deferred(WHY), context())
+    assert isinstance(settlement, Retry)
+    assert settlement.at_s == pytest.approx(NOW_S + 15)
+    fields = payload(settlement)
+    assert fields["retry_count"] == 0
+    assert fields["restbroker_attempts"][0]["code"] == "ServerError"
+
+
+def test_retry_after_puts_a_retry_off_but_never_brings_it_forward() -> None:
+    later = settle(job(), SAFE, Deferred(WHY, retry_after_s=100), context())
+    sooner = settle(job(), SAFE, Deferred(WHY, retry_after_s=1), context())
+    assert isinstance(later, Retry)
+    assert isinstance(sooner, Retry)
+    assert later.at_s == pytest.approx(NOW_S + 100)
+    assert sooner.at_s == pytest.approx(NOW_S + 15)
+
+
+def test_deferred_that_does_not_count_is_scheduled_without_using_up_a_try() -> None:
+    settlement = settle(job(), SAFE, Deferred(WHY, counts=False), context())
+    assert isinstance(settlement, Schedule)
+    assert NOW_S + 2 <= settlement.at_s <= NOW_S + 5
+    assert "retry_count" not in payload(settlement)
+    assert payload(settlement)["restbroker_deferred"] == 1
+
+
+def test_a_bounded_deferral_is_parked_when_its_times_are_used_up() -> None:
+    outcome = Deferred(WHY, counts=False, max_attempts=3)
+    assert isinstance(settle(job(restbroker_deferred=1), SAFE, outcome, context()), Schedule)
+    assert isinstance(settle(job(restbroker_deferred=2), SAFE, outcome, context()), Dead)
+
+
+def test_a_deferral_with_few_attempts_is_parked_earlier_than_the_job_allows() -> None:
+    outcome = Deferred(WHY, max_attempts=3)
+    assert isinstance(settle(job(retry_count=0, failed_at=1.5), SAFE, outcome, context()), Retry)
+    assert isinstance(settle(job(retry_count=1, failed_at=1.5), SAFE, outcome, context()), Dead)
+
+
+@pytest.mark.parametrize("spec", [SAFE, CREATE])
+def test_an_uncertain_command_that_is_repeat_safe_is_retried_as_often_as_the_job_allows(spec: CommandSpec) -> None:
+    settlement = settle(job(restbroker_uncertain=9), spec, Uncertain(WHY), context())
+    assert isinstance(settlement, Retry)
+    assert payload(settlement)["restbroker_uncertain"] == 10
+
+
+@pytest.mark.parametrize("spec", [ONCE, None])
+def test_an_uncertain_command_that_is_not_repeat_safe_gets_two_more_sends(spec: CommandSpec | None) -> None:
+    fates = [type(settle(job(restbroker_uncertain=n), spec, Uncertain(WHY), context())) for n in range(4)]
+    assert fates == [Retry, Retry, Dead, Dead]
+
+
+def test_a_job_that_may_have_run_too_often_is_not_sent_again() -> None:
+    assert may_send(job(restbroker_uncertain=2), ONCE, 2)
+    assert not may_send(job(restbroker_uncertain=3), ONCE, 2)
+    assert may_send(job(restbroker_uncertain=3), SAFE, 2)
+
+
+def test_a_deferral_remembers_that_the_job_may_have_run() -> None:
+    settlement = settle(attrs.evolve(job(), maybe_run=1), SAFE, Deferred(WHY), context())
+    assert isinstance(settlement, Retry)
+    assert payload(settlement)["restbroker_uncertain"] == 1
+
+
+@pytest.mark.parametrize("raw", [b"5", b"[1]", b"{x", b"\x00\xff", b""])
+def test_what_is_no_job_is_parked_as_an_object_that_keeps_it(raw: bytes) -> None:
+    entry = NotAJob(raw, "c" * 24, "q", Reason("UnreadablePayload", "why"))
+    settlement = settle_unreadable(entry, context())
+    assert isinstance(settlement, Dead)
+    fields = payload(settlement)
+    assert fields["error_class"] == "UnreadablePayload"
+    assert (fields["jid"], fields["queue"]) == ("c" * 24, "q")
+    assert isinstance(fields["args"], list)
+
+
+def test_a_refused_reply_parks_a_delivered_job_with_the_reason() -> None:
+    settlement = reply_refused(job(), Ack(), "WRONGTYPE", context())
+    assert isinstance(settlement, Dead)
+    assert payload(settlement)["error_class"] == "ReplyRefused"
+    assert settlement.replies == ()
+
+
+def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
+    settlement = settle(job(), SAFE, Deferred(WHY), context())
+    assert isinstance(settlement, Retry)
+    other = perturbed(settlement, 5)
+    assert isinstance(other, Retry)
+    assert other.payload != settlement.payload
+    assert other.at_s == settlement.at_s
+    assert payload(other)["failed_at"] == pytest.approx(payload(settlement)["failed_at"], abs=1e-3)
+
+
+def test_unknown_fields_survive_a_retry_in_their_order() -> None:
+    settlement = settle(job(bid="b1", cattr={"x": 1}), SAFE, Deferred(WHY), context())
+    assert isinstance(settlement, Retry)
+    names = list(payload(settlement))
+    assert names.index("bid") < names.index("cattr") < names.index("error_class")
