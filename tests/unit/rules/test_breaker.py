@@ -1,0 +1,178 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.rules.breaker import Breaker
+
+
+def opened(now_s: float = 100.0, retry_after_s: float = 0.0) -> Breaker:
+    breaker = Breaker()
+    breaker.trip(now_s, "503", retry_after_s)
+    return breaker
+
+
+def is_open_after(breaker: Breaker, moments: range, *, deferred: bool | None = None) -> bool:
+    """Whether it is open after one unsent job (`deferred` None) or one answer at each moment."""
+    for moment in moments:
+        if deferred is None:
+            breaker.unsent(moment)
+        else:
+            breaker.answered(moment, deferred=deferred)
+    return not breaker.permits
+
+
+def test_it_opens_after_five_unsent_in_a_row() -> None:
+    breaker = Breaker()
+    assert not is_open_after(breaker, range(4))
+    assert is_open_after(breaker, range(4, 5))
+    assert (breaker.opened_at_s, breaker.reason) == (4, "5 jobs in a row could not be sent")
+
+
+def test_an_answer_of_any_kind_ends_a_row_of_unsent() -> None:
+    breaker = Breaker()
+    for moment in range(0, 80, 8):
+        assert not is_open_after(breaker, range(moment, moment + 4))
+        breaker.answered(moment + 4, deferred=moment % 16 == 0)
+
+
+def test_it_opens_when_half_of_twenty_answers_are_deferred() -> None:
+    breaker = Breaker()
+    for _ in range(10):
+        breaker.answered(1.0, deferred=False)
+    for _ in range(9):
+        breaker.answered(2.0, deferred=True)
+    before = breaker.permits
+    breaker.answered(3.0, deferred=True)
+    assert (before, breaker.opened_at_s) == (True, 3.0)
+    assert breaker.reason == "10 of 20 answers within 10 s were “not now”"
+
+
+def test_fewer_than_twenty_answers_never_open_it() -> None:
+    breaker = Breaker()
+    for _ in range(19):
+        breaker.answered(1.0, deferred=True)
+    assert breaker.permits
+
+
+def test_answers_older_than_ten_seconds_do_not_count() -> None:
+    breaker = Breaker()
+    for _ in range(19):
+        breaker.answered(0.0, deferred=True)
+    breaker.answered(10.0, deferred=True)
+    before = breaker.permits
+    for _ in range(19):
+        breaker.answered(19.0, deferred=True)
+    assert (before, breaker.permits) == (True, False)
+
+
+def test_a_success_never_opens_it() -> None:
+    breaker = Breaker()
+    for _ in range(19):
+        breaker.answered(1.0, deferred=True)
+    breaker.answered(1.0, deferred=False)
+    before = breaker.permits
+    breaker.answered(1.0, deferred=True)
+    assert (before, breaker.permits) == (True, False)
+
+
+def test_only_a_probe_leads_back() -> None:
+    breaker = opened()
+    breaker.probe_failed(102.0, "refused")
+    assert (breaker.opened_at_s, breaker.reason) == (100.0, "refused")
+    breaker.answered(103.0, deferred=False)
+    assert not breaker.permits
+    breaker.probe_ok()
+    assert breaker.permits
+
+
+def test_nothing_from_before_counts_after_closing() -> None:
+    breaker = Breaker()
+    for _ in range(19):
+        breaker.answered(1.0, deferred=True)
+    for _ in range(4):
+        breaker.unsent(1.0)
+    breaker.trip(1.0, "429", 60.0)
+    breaker.probe_ok()
+    for _ in range(4):
+        breaker.unsent(2.0)
+    breaker.answered(2.0, deferred=True)
+    assert breaker.permits
+    breaker.trip(3.0, "503")
+    assert breaker.probe_due_s(3.0, 0.0) == 1.0
+
+
+@pytest.mark.parametrize(("jitter", "wait_s"), [(0.0, 1.0), (0.5, 1.5), (0.99, 1.99)])
+def test_a_probe_is_due_one_to_two_seconds_after_the_last_try(jitter: float, wait_s: float) -> None:
+    breaker = opened()
+    assert breaker.probe_due_s(100.0, jitter) == pytest.approx(wait_s)
+    assert breaker.probe_due_s(103.0, jitter) == 0.0
+    breaker.probe_failed(110.0, "refused")
+    assert breaker.probe_due_s(110.0, jitter) == pytest.approx(wait_s)
+
+
+def test_a_first_probe_that_fails_opens_it_and_makes_the_next_one_wait() -> None:
+    breaker = Breaker()
+    breaker.probe_failed(50.0, "refused")
+    assert breaker.opened_at_s == 50.0
+    assert breaker.probe_due_s(50.0, 0.0) == 1.0
+
+
+def test_no_probe_before_the_end_of_retry_after() -> None:
+    breaker = opened(100.0, 30.0)
+    assert breaker.probe_due_s(100.0, 0.5) == 30.0
+    breaker.trip(105.0, "429", 10.0)
+    assert breaker.probe_due_s(105.0, 0.5) == 25.0
+    breaker.probe_failed(131.0, "503", 60.0)
+    assert breaker.probe_due_s(131.0, 0.5) == 60.0
+
+
+def test_late_news_while_open_changes_nothing() -> None:
+    breaker = opened()
+    for _ in range(50):
+        breaker.unsent(200.0)
+        breaker.answered(200.0, deferred=True)
+        breaker.trip(100.0, "503")
+    assert breaker.opened_at_s == 100.0
+    assert breaker.probe_due_s(100.0, 0.0) == 1.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=200))
+def test_it_opens_exactly_when_the_plain_rule_says_so(steps: list[tuple[float, bool]]) -> None:
+    breaker = Breaker()
+    now_s = 0.0
+    seen: list[tuple[int, bool]] = []
+    for pause_s, deferred in steps:
+        now_s += pause_s
+        number = int(now_s * 2)
+        seen.append((number, deferred))
+        breaker.answered(now_s, deferred=deferred)
+        recent = [bad for moment, bad in seen if moment > number - 20]
+        expected = deferred and len(recent) >= 20 and 2 * sum(recent) >= len(recent)
+        assert (not breaker.permits) is expected
+        if expected:
+            return
+
+
+@given(st.lists(st.tuples(st.floats(-3, 30), st.integers(0, 5)), max_size=100))
+def test_whatever_happens_it_stays_consistent_and_small(steps: list[tuple[float, int]]) -> None:
+    breaker = Breaker()
+    now_s = 1000.0
+    for pause_s, what in steps:
+        now_s += pause_s
+        match what:
+            case 0:
+                breaker.unsent(now_s)
+            case 1 | 2:
+                breaker.answered(now_s, deferred=what == 1)
+            case 3:
+                breaker.trip(now_s, "429", 5.0)
+                assert breaker.probe_due_s(now_s, 0.0) >= 5.0
+            case 4:
+                breaker.probe_failed(now_s, "refused")
+                assert breaker.probe_due_s(now_s, 0.0) >= 0.999
+            case _:
+                breaker.probe_ok()
+                assert breaker.permits
+        assert breaker.probe_due_s(now_s, 0.5) >= 0
+        assert (breaker.reason is None) is breaker.permits
+        assert len(breaker._slices) <= 20
