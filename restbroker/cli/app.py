@@ -42,7 +42,9 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> _click.Command:
     """Imports the command of this name, which must be in the table."""
-    command = typer.main.get_command(import_module(COMMANDS[name].module).app)
+    app: typer.Typer = import_module(COMMANDS[name].module).app
+    app.rich_markup_mode = None
+    command = typer.main.get_command(app)
     command.name = name
     return command
 
@@ -63,7 +65,7 @@ def _root(
 
 def command_line() -> _click.Command:
     """The whole command line, ready for `.main(args)`."""
-    # Rich help would cost 100 ms at each `--help`; plain text also reads the same in a pipe.
+    # Rich help costs 100 ms, and draws boxes into pipes; the commands' help is kept plain by `load`.
     app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
     app.callback()(_root)
     return typer.main.get_command(app)

@@ -16,8 +16,8 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.retry import Backoff, ExponentialBackoff, SidekiqBackoff
 
 DAY_S = 86_400.0
-_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)", re.ASCII)
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", re.ASCII)
 _DIGITS = re.compile(r"[+-]?\d{1,30}", re.ASCII)
 
@@ -128,26 +128,28 @@ def duration() -> Kind:
     schema: dict[str, Json] = {
         "anyOf": [
             {"type": "number", "exclusiveMinimum": 0, "maximum": DAY_S},
-            {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h)$"},
+            {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"},
         ]
     }
     return Kind("duration", schema, seconds, _json_or_text)
 
 
-def seconds(value: Json) -> float:
-    """The seconds of `10`, `2.5`, `"250ms"`, `"30s"`, `"5m"` or `"2h"`: more than 0, at most a day."""
-    expected = 'a duration up to 24 hours: a number of seconds, or a text such as "250ms", "30s", "5m", "2h"'
+def seconds(value: Json, most_days: int = 1) -> float:
+    """The seconds of `10`, `2.5`, `"250ms"`, `"30s"`, `"5m"`, `"2h"` or `"1d"`: more than 0, at most so many days."""
+    most_s = most_days * DAY_S
+    limit = "24 hours" if most_days == 1 else f"{most_days} days"
+    expected = f'a duration up to {limit}: a number of seconds, or a text such as "250ms", "30s", "5m", "2h"'
     match value:
         case bool():
             raise BadValue(expected, value)
         case int() | float():
-            found = float(value) if -DAY_S <= value <= DAY_S else math.inf
+            found = float(value) if -most_s <= value <= most_s else math.inf
         case str():
             parts = _DURATION.fullmatch(value.strip())
             found = float(parts[1]) * _UNITS_S[parts[2]] if parts else math.inf
         case _:
             raise BadValue(expected, value)
-    if not 0 < found <= DAY_S:
+    if not 0 < found <= most_s:
         raise BadValue(expected, value)
     return found
 

@@ -1,0 +1,19 @@
+"""From the configuration to the store. Used by the command line's commands; assembly takes the settings from here."""
+
+from restbroker.config.core import Config
+from restbroker.store.client import Client, StoreSettings, open_client
+
+
+def store_settings(config: Config, client_name: str = "restbroker") -> StoreSettings:
+    """The store's settings; `client_name` is what `CLIENT LIST` shows."""
+    return StoreSettings(
+        url=config.redis_url,
+        namespace=config.namespace,
+        password=config.redis_password,
+        client_name=client_name,
+    )
+
+
+def open_store(config: Config) -> Client:
+    """A client that connects when first used; the caller closes it."""
+    return open_client(store_settings(config, "restbroker-cli"))

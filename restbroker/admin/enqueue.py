@@ -1,0 +1,109 @@
+"""Pushes one command as a complete Sidekiq job, and waits for its answer.
+
+Called by `restbroker enqueue`. Always holds: what is pushed is what a Ruby client would push (byte for byte as Ruby
+writes JSON, times as float seconds, which Sidekiq 5 to 8 all read as seconds), so that Sidekiq Web can show, delete
+and reschedule it.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import attrs
+
+from restbroker.config.secret import Secret
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.rules.repair import fractional
+from restbroker.store import beats, queues
+from restbroker.store.client import Client
+
+JOB_CLASS = "Restbroker"
+"""Nothing looks the class up; Sidekiq Web shows `display_class` in its place."""
+
+
+@attrs.frozen
+class Order:
+    """One job to push. `at_s` (epoch seconds) schedules it; `wanted`: somebody will wait for the answer."""
+
+    command: str
+    arguments: Mapping[str, Json]
+    queue: str
+    token: Secret
+    retry: bool | int = True
+    reply_id: str | None = None
+    wanted: bool = False
+    ok_if_exists: bool = False
+    at_s: float | None = None
+
+
+def payload(order: Order, jid: str, now_s: float) -> bytes:
+    """The job's bytes. Raises `UsageError` for arguments that JSON cannot hold.
+
+    A scheduled job has neither `at` nor `enqueued_at`: Sidekiq 7 and later add the latter when it becomes due.
+    """
+    moment_s = fractional(now_s)
+    args: list[Json] = [order.command, dict(order.arguments), order.token.reveal()]
+    fields: dict[str, Json] = {
+        "class": JOB_CLASS,
+        "display_class": order.command,
+        "args": args if order.reply_id is None else [*args, order.reply_id],
+        "jid": jid,
+        "queue": order.queue,
+        "retry": order.retry,
+        "created_at": moment_s,
+    }
+    if order.ok_if_exists:
+        fields["ok_if_exists"] = True
+    if order.wanted:
+        fields["reply_to"] = f"restbroker:reply:{jid}"
+    if order.at_s is None:
+        fields["enqueued_at"] = moment_s
+    try:
+        return rubyjson.dumps(fields)
+    except ValueError as error:
+        raise UsageError(f"The arguments cannot be written as JSON: {error}.", "Check the values.") from error
+
+
+def push(client: Client, order: Order, jid: str, now_s: float) -> None:
+    """Pushes or schedules the job. Raises `StoreRefused`, or `StoreUnavailable`: it may have been pushed."""
+    raw = payload(order, jid, now_s)
+    try:
+        if order.at_s is None:
+            queues.push(client, order.queue, [raw])
+        else:
+            queues.schedule(client, raw, order.at_s)
+    except StoreUnavailable as error:
+        raise StoreUnavailable(
+            f"{error.message} The job {jid} may have been queued or not.", "Look for it before you push it again."
+        ) from error
+
+
+def is_served(client: Client, queue: str) -> bool:
+    """Whether a living process takes jobs from this queue. Raises `StoreUnavailable`."""
+    for identity in beats.live(client):
+        try:
+            known = beats.facts(client, identity)
+        except StoreRefused:  # a damaged record: it serves what nobody can tell
+            continue
+        if known is not None and queue in known.queues:
+            return True
+    return False
+
+
+def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | None:
+    """The answer to a job pushed with `wanted`, within `timeout_s` seconds; None: not yet, it is still queued.
+
+    The keys are jid, command, text, status, outcome, answer, error, attempts and duration_ms. Raises
+    `StoreUnavailable`; when interrupted, the answer stays in Redis until it expires.
+    """
+    raw = queues.wait_reply(client, jid, timeout_s)
+    if raw is None:
+        return None
+    try:
+        details = rubyjson.loads(raw)
+    except rubyjson.Unreadable:
+        details = None
+    if not isinstance(details, dict):
+        raise StoreRefused(f"The answer to {jid} is no JSON object.", "Something else wrote to its reply key.")
+    return cast("Mapping[str, Json]", details)

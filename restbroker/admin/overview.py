@@ -1,0 +1,69 @@
+"""The figures of the whole system as one plain value: totals, queues, and processes with their targets.
+
+Called by `restbroker stats`. Always holds: a process' own figures (its snapshot) are another version's perhaps, so
+every field of them may be missing.
+"""
+
+from collections.abc import Mapping
+
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.store.client import Client
+from restbroker.store.stats import LaneView, overview
+
+SNAPSHOT_FIELDS = (
+    "kind",
+    "gate",
+    "gate_reason",
+    "concurrency",
+    "rate_per_s",
+    "p50_ms",
+    "p99_ms",
+    "delivered",
+    "failed",
+    "server_version",
+    "quiet",
+)
+
+
+def figures(client: Client) -> dict[str, Json]:
+    """All figures, ready for JSON. Times are seconds unless their names say ms. Raises `StoreUnavailable`."""
+    seen = overview(client)
+    return {
+        "totals": {
+            "processed": seen.processed,
+            "failed": seen.failed,
+            "retry": seen.retry,
+            "schedule": seen.schedule,
+            "dead": seen.dead,
+        },
+        "queues": [
+            {"name": queue.name, "size": queue.size, "latency_s": round(queue.latency_s, 3), "paused": queue.paused}
+            for queue in seen.queues
+        ],
+        "lanes": [_lane(lane) for lane in seen.lanes],
+    }
+
+
+def _lane(lane: LaneView) -> dict[str, Json]:
+    """One target in one process. `in_hand` is what Redis counts, not what the process said last."""
+    known = lane.registered
+    snapshot = {} if known is None else _snapshot(known.snapshot)
+    shown: dict[str, Json] = {
+        "identity": lane.identity,
+        "process": None if known is None else f"{known.facts.hostname}:{known.facts.pid}",
+        "target": None if known is None else known.facts.target,
+        "queues": [] if known is None else list(known.queues),
+        "beat_age_s": lane.age_s,
+        "dying": lane.dying,
+        "in_hand": lane.in_hand,
+    }
+    return shown | {name: snapshot.get(name) for name in SNAPSHOT_FIELDS}
+
+
+def _snapshot(raw: bytes | None) -> Mapping[str, Json]:
+    try:
+        value = rubyjson.loads(raw or b"{}")
+    except rubyjson.Unreadable:
+        return {}
+    return value if isinstance(value, dict) else {}

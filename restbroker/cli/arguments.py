@@ -1,0 +1,101 @@
+"""Reads a command's arguments as typed in a shell, in HTTPie's notation.
+
+Called by `enqueue`. Always holds: each name is given once, and no error shows a value.
+"""
+
+import getpass
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from restbroker.errors import UsageError
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
+
+_PAIR = re.compile(r"([^:=]+)(:=|=)(.*)", re.DOTALL)
+HOW = "Write name=text, name:=JSON, name=@FILE, or name=- to read standard input."
+
+
+@attrs.frozen
+class Typed:
+    """The arguments, and the names of those whose text stood in the command line for all to see."""
+
+    values: Mapping[str, Json]
+    in_the_open: frozenset[str]
+
+
+def read(words: Sequence[str]) -> Typed:
+    """The arguments of `user=richard`, `days:=30`, `password=@file`, `body=-`. Raises `UsageError`.
+
+    Texts stay texts here; what a command takes as integer or list is made so by `rules.coerce`. A text from a file
+    or from standard input loses one final line break, which no editor lets one leave out. On a terminal, `-` asks
+    without showing what is typed.
+    """
+    values: dict[str, Json] = {}
+    in_the_open: set[str] = set()
+    for word in words:
+        parts = _PAIR.fullmatch(word)
+        if parts is None:
+            raise UsageError(f"The argument {_shown(word)} has no name.", HOW)
+        name, sign, text = parts.groups()
+        if name in values:
+            raise UsageError(f"The argument {name} is given twice.", "Keep one of the two.")
+        if sign == ":=":
+            values[name] = _json(name, text)
+        elif text == "-":
+            values[name] = _from_stdin(name, words)
+        elif text.startswith("@"):
+            values[name] = _from_file(name, Path(text[1:]))
+        else:
+            values[name] = _checked(name, text)
+        if sign == ":=" or (text != "-" and not text.startswith("@")):
+            in_the_open.add(name)
+    return Typed(values, frozenset(in_the_open))
+
+
+def _json(name: str, text: str) -> Json:
+    try:
+        return rubyjson.loads(text.encode("utf-8", "surrogateescape"))
+    except rubyjson.Unreadable as error:
+        cure = f"Quote texts twice ({name}:='\"text\"'), or write {name}=text."
+        raise UsageError(f"The argument {name} is no JSON after := ({error}).", cure) from error
+
+
+def _from_stdin(name: str, words: Sequence[str]) -> str:
+    if sum(word.endswith("=-") and word.count("=") == 1 for word in words) > 1:
+        raise UsageError("Standard input can be read for one argument only.", "Use name=@FILE for the others.")
+    if sys.stdin.isatty():
+        return getpass.getpass(f"{name}: ")
+    return _decoded(name, sys.stdin.buffer.read())
+
+
+def _from_file(name: str, path: Path) -> str:
+    try:
+        return _decoded(name, path.read_bytes())
+    except OSError as error:
+        cure = f"For a text that begins with @ write {name}:='\"@…\"'."
+        raise UsageError(f"The file for {name} cannot be read: {error.strerror} ({path}).", cure) from error
+    except ValueError as error:  # a NUL in the path
+        raise UsageError(f"The file for {name} has an impossible name.", HOW) from error
+
+
+def _decoded(name: str, raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"What is read for {name} is not UTF-8 text.", "Convert it first.") from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def _checked(name: str, text: str) -> str:
+    # Bytes of the command line that are not UTF-8 arrive as half surrogate pairs, which JSON cannot hold.
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise UsageError(f"The argument {name} is not UTF-8 text.", "Check the terminal's encoding.")
+    return text
+
+
+def _shown(word: str) -> str:
+    return repr(word if len(word) <= 20 else word[:19] + "…")

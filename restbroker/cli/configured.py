@@ -1,0 +1,39 @@
+"""The way every command gets its configuration: found, loaded, and its notes told.
+
+Always holds: the classes of options come from their own small modules, so that pushing a job loads no connector.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restbroker.cli.output import say
+from restbroker.config.core import Config, Loaded
+from restbroker.config.load import load
+from restbroker.connectors.ejabberd.options import Options
+from restbroker.rules.json_types import Json
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="The configuration file. [default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker]"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def loaded(path: Path | None, overrides: Mapping[str, Json] | None = None) -> Loaded:
+    """The configuration with its notes, which the caller tells or keeps. Raises `ConfigError`."""
+    return load(path, os.environ, overrides or {}, {"ejabberd": Options})
+
+
+def quietly(path: Path | None) -> Config:
+    """The configuration for a short command: its notes are for `run` and `config show`."""
+    return loaded(path).config
+
+
+def tell_notes(found: Loaded) -> None:
+    """Tells each note on stderr."""
+    for note in found.notes:
+        say(f"note: {note.message}" + (f" {note.cure}" if note.cure else ""))

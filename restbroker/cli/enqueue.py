@@ -1,0 +1,179 @@
+"""`restbroker enqueue`: one command into the queue, and with --wait the server's answer out of it.
+
+Always holds: neither Trio nor an HTTP client is imported, so that it may stand in a shell loop; nothing is pushed
+when the command line has a mistake in it.
+"""
+
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Annotated, NoReturn
+
+import typer
+
+from restbroker.admin.connect import open_store
+from restbroker.admin.enqueue import Order, is_served, push, wait
+from restbroker.cli import arguments, output
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.exits import Exit
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.config.values import BadValue, duration, seconds
+from restbroker.connectors.ejabberd.catalogue import api_of, for_version
+from restbroker.connectors.ejabberd.options import Options
+from restbroker.errors import UsageError
+from restbroker.rules import endpoint
+from restbroker.rules.coerce import coerce
+from restbroker.rules.command import Catalogue, CommandSpec
+from restbroker.rules.json_types import Json
+
+app = typer.Typer(add_completion=False)
+
+_YEAR_DAYS = 366
+_REFUSED_CODES = frozenset({"BadToken", "CommandForbidden", "Unauthorized"})
+
+
+@app.command()
+def enqueue(
+    command: Annotated[str, typer.Argument(help="The server's command, e.g. register.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=TEXT | NAME:=JSON | NAME=@FILE | NAME=-]...")
+    ] = None,
+    config: ConfigOption = None,
+    queue: Annotated[str | None, typer.Option(help="Another queue than RestQueue.")] = None,
+    delay: Annotated[str | None, typer.Option("--in", help="Only after this long: 5m, 2h, 7d.")] = None,
+    at: Annotated[str | None, typer.Option(help="Not before this time: 2030-01-31T08:00+01:00.")] = None,
+    retry: Annotated[str, typer.Option(help="How often to try again: a number, true (25) or false.")] = "true",
+    reply_id: Annotated[str | None, typer.Option(help="Wanted back with the answer on the response queue.")] = None,
+    wait_for_answer: Annotated[bool, typer.Option("--wait", help="Wait, and print the server's answer.")] = False,
+    timeout: Annotated[str, typer.Option(help="How long --wait waits.")] = "30s",
+    ok_if_exists: Annotated[bool, typer.Option(help="It counts as done if it was done before.")] = False,
+    any_command: Annotated[bool, typer.Option("--any", help="Take the name as it is, known or not.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Queue one command for the server and print the job's id; with --wait, print the answer.
+
+    Texts become integers and lists where the command takes these. Ends with 0: done; 1: the server said no, or the
+    job was parked; 3: Redis is unreachable; 4: refused; 6: not done yet, still queued.
+    """
+    settings = quietly(config)
+    target = settings.targets[0]
+    typed = arguments.read(words or [])
+    spec = _spec(command, target, any_command=any_command)
+    order = Order(
+        command=command,
+        arguments=_typed(spec, typed),
+        queue=queue or target.queues[0],
+        token=settings.tokens[0],
+        retry=_retry(retry),
+        reply_id=reply_id,
+        wanted=wait_for_answer,
+        ok_if_exists=ok_if_exists,
+        at_s=_at_s(delay, at),
+    )
+    _push(settings, order, timeout_s=_duration_s("--timeout", timeout), as_json=json)
+
+
+def _push(settings: Config, order: Order, *, timeout_s: float, as_json: bool) -> None:
+    jid = secrets.token_hex(12)
+    client = open_store(settings)
+    try:
+        # Asked first: were it asked after the push, its failure would look like the push's.
+        if not is_served(client, order.queue):
+            output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
+        push(client, order, jid, time.time())
+        if not order.wanted:
+            output.as_json({"jid": jid}) if as_json else output.data(jid)
+            return
+        details = wait(client, jid, timeout_s)
+    finally:
+        client.close()
+    if details is None:
+        output.say(f"The job {jid} is not done after {timeout_s:g} s; it is still queued and will be done.")
+        raise typer.Exit(Exit.WAITING)
+    _tell(details, as_json=as_json)
+
+
+def _tell(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
+    """Prints the answer: its text as the server sent it, or everything known of it. Ends with its exit code."""
+    text, error = details.get("text"), details.get("error")
+    if as_json:
+        output.as_json(details)
+    elif isinstance(text, str) and text:
+        output.data(text)
+    code = error.get("code") if isinstance(error, Mapping) else None
+    if isinstance(error, Mapping):
+        parts = (f"{code}: {error.get('message')}", error.get("cure"))
+        output.say("\n".join(str(part) for part in parts if part))
+    outcome = details.get("outcome")
+    if outcome == "delivered":
+        raise typer.Exit(Exit.OK)
+    raise typer.Exit(Exit.REFUSED if outcome == "denied" or code in _REFUSED_CODES else Exit.FAILED)
+
+
+def _spec(command: str, target: Target, *, any_command: bool) -> CommandSpec | None:
+    """What the catalogue knows of the command; None: nothing. Raises `UsageError` for what looks like a typo."""
+    refused = endpoint.check(command)
+    if not isinstance(refused, str):
+        raise UsageError(refused.message, refused.cure)
+    catalogue = _catalogue(target, command)
+    name = command.partition("/")[0]
+    spec = catalogue.commands.get(name)
+    if spec is not None or any_command:
+        return spec
+    near = get_close_matches(name, catalogue.commands, n=3)
+    if near:
+        cure = "If you mean exactly this name, add --any."
+        raise UsageError(f"There is no command {name!r}; did you mean {' or '.join(near)}?", cure)
+    output.say(f"note: {name} is not in the catalogue of ejabberd {catalogue.version}; it is passed on as it is.")
+    return None
+
+
+def _catalogue(target: Target, command: str) -> Catalogue:
+    version = target.options.server_version if isinstance(target.options, Options) else "auto"
+    return for_version(version, api_of(command) or api_of(target.url.path))
+
+
+def _typed(spec: CommandSpec | None, typed: arguments.Typed) -> Mapping[str, Json]:
+    if spec is None:
+        return typed.values
+    for name in sorted(typed.values):
+        argument = spec.argument(name)
+        if argument is not None and argument.secret and name in typed.in_the_open:
+            output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; use {name}=- or @.")
+        if argument is None and not (name in ("user", "host") and (spec.fills_user or spec.fills_host)):
+            known = ", ".join(argument.name for argument in spec.arguments) or "none"
+            output.say(f"note: {spec.name} has no argument {name}; it takes: {known}.")
+    return coerce(spec, typed.values)
+
+
+def _retry(text: str) -> bool | int:
+    if text in ("true", "false"):
+        return text == "true"
+    if text.isascii() and text.isdigit() and len(text) <= 6:
+        return int(text)
+    raise UsageError("--retry takes a number, true or false.", "For example: --retry 3")
+
+
+def _at_s(delay: str | None, at: str | None) -> float | None:
+    if delay is not None and at is not None:
+        raise UsageError("--in and --at say the same thing in two ways.", "Keep one of them.")
+    if delay is not None:
+        return time.time() + _duration_s("--in", delay, _YEAR_DAYS)
+    if at is None:
+        return None
+    try:
+        moment_s = datetime.fromisoformat(at).timestamp()
+    except (ValueError, OverflowError) as error:
+        cure = "Write it as 2030-01-31T08:00+01:00; without a zone it is this machine's time."
+        raise UsageError("--at takes an ISO time.", cure) from error
+    return moment_s
+
+
+def _duration_s(option: str, text: str, most_days: int = 1) -> float:
+    try:
+        return seconds(duration().from_text(text), most_days)
+    except BadValue as bad:
+        raise UsageError(f"{option} takes {bad.expected}.", f"For example: {option} 30s") from bad

@@ -1,0 +1,31 @@
+"""`restbroker run`: the broker itself. Everything it does is in `assembly` and below."""
+
+from typing import Annotated
+
+import typer
+
+from restbroker.cli.configured import ConfigOption, loaded, tell_notes
+from restbroker.cli.exits import Exit
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def run(
+    config: ConfigOption = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
+) -> None:
+    """Serve the queues until SIGTERM or Ctrl-C; then finish what is running, within ShutdownTimeout.
+
+    A second signal stops at once; jobs that were not sent go back to their queue.
+    """
+    found = loaded(config, {} if log_level is None else {"LogLevel": log_level})
+    tell_notes(found)
+    # Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
+    from restbroker.assembly.build import run as serve
+
+    ended = serve(found.config, json_logs=json_logs)
+    if ended.second_signal is not None:
+        raise typer.Exit(128 + ended.second_signal)
+    raise typer.Exit(Exit.OK if ended.clean else Exit.FAILED)
