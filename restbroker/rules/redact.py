@@ -1,0 +1,219 @@
+"""The one place where secrets and message texts are taken out of what people and logs get to see.
+
+Called by connectors and the worker for messages and excerpts, by the web pages and the command line for jobs. Always
+holds: no secret of four characters or more leaves here, in whichever spelling servers echo it (plain, as JSON, XML,
+percent-encoded or base64), and no text can start a new line in a log. Shorter secrets are masked where their argument
+is shown, but not searched for in texts: that would tear texts apart and give them away.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from html import escape
+from urllib.parse import quote, quote_plus
+
+from restbroker.rules import rubyjson
+from restbroker.rules.command import CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.rules.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
+
+MASK = "***"
+EXCERPT_LIMIT = 500
+
+_SHORTEST_SEARCHED = 4
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|api_?key|private_?key|authorization|cookie|stream_?id")
+_BODY_NAMES = frozenset({"body", "subject", "stanza"})
+# Line breaks of every kind, other control characters, and what turns the direction of writing.
+_UNSEEMLY = re.compile("[\\s\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_CREDENTIALS = re.compile(r"(?i)\b(basic|bearer)\s+[a-z0-9+/=._~-]{4,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+_QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
+
+
+def arguments(spec: CommandSpec | None, values: Mapping[str, Json], *, show_bodies: bool) -> dict[str, Json]:
+    """The arguments as they may be shown: secrets masked, message texts too unless `show_bodies`.
+
+    What is secret is said by the catalogue (`spec`) and by names (`pass*`, `newpass`, `secret`, `token`, …), at any
+    depth.
+    """
+    return {name: _shown(spec, name, value, show_bodies=show_bodies) for name, value in values.items()}
+
+
+def secret_values(spec: CommandSpec | None, values: Mapping[str, Json]) -> frozenset[str]:
+    """Every secret in the arguments as text, to be taken out of whatever the server answers."""
+    found: set[str] = set()
+    for name, value in values.items():
+        _collect(value, found, secret=_is_secret(spec, name))
+    return frozenset(found)
+
+
+def text(message: str, secrets: Iterable[str], limit: int = EXCERPT_LIMIT) -> str:
+    """The message on one line without the secrets, at most `limit` characters, "…" at the end where it was cut.
+
+    `Basic` and `Bearer` credentials and passwords in URLs go as well.
+    """
+    variants = sorted({variant for secret in secrets for variant in _variants(secret)}, key=len, reverse=True)
+    line = _without(_SURROGATE.sub("\ufffd", message), variants)
+    # Once more, since a secret with blanks in it may only come about now.
+    line = _without(_UNSEEMLY.sub(" ", line).strip(), variants)
+    return line if len(line) <= limit else line[: max(limit - 1, 0)] + "…"
+
+
+def path(target: str, secrets: Iterable[str], limit: int = EXCERPT_LIMIT) -> str:
+    """A path or URL as it may be shown: without the secrets, and without query items of secret names."""
+    return text(_QUERY_ITEM.sub(_query_item, target), secrets, limit)
+
+
+def job(fields: Mapping[str, Json], *, show_bodies: bool = False) -> dict[str, Json]:
+    """A payload as it may be shown: token and secret arguments masked, whatever form its `args` have.
+
+    The secrets are taken out of its error message and attempts too. A wrapped unreadable payload shows no args.
+    """
+    shown = {name: _shown(None, name, value, show_bodies=show_bodies) for name, value in fields.items()}
+    listed = _listed(fields.get("args"))
+    if listed is None or fields.get("class") == UNREADABLE_CLASS:
+        secrets = frozenset[str]()
+        shown["args"] = [MASK]
+    else:
+        secrets = _secrets_of(listed)
+        shown["args"] = _args(listed, secrets, show_bodies=show_bodies)
+    for name in ("error_message", ATTEMPTS_FIELD):
+        if name in shown:
+            shown[name] = _cleaned(shown[name], secrets)
+    return shown
+
+
+def _is_secret(spec: CommandSpec | None, name: str) -> bool:
+    argument = spec.argument(name) if spec else None
+    return (argument is not None and argument.secret) or _SECRET_NAME.search(name.lower()) is not None
+
+
+def _shown(spec: CommandSpec | None, name: str, value: Json, *, show_bodies: bool) -> Json:
+    if _is_secret(spec, name) or (name.lower() in _BODY_NAMES and not show_bodies):
+        return MASK
+    return _nested(value, show_bodies=show_bodies)
+
+
+def _nested(value: Json, *, show_bodies: bool) -> Json:
+    match value:
+        case dict():
+            return arguments(None, value, show_bodies=show_bodies)
+        case [str(name), inner] if not isinstance(inner, list | dict):
+            # May be a pair of name and value.
+            return [name, _shown(None, name, inner, show_bodies=show_bodies)]
+        case list():
+            return [_nested(item, show_bodies=show_bodies) for item in value]
+        case _:
+            return value
+
+
+def _collect(value: Json, found: set[str], *, secret: bool) -> None:
+    match value:
+        case dict():
+            for name, inner in value.items():
+                _collect(inner, found, secret=secret or _is_secret(None, name))
+        case [str(name), inner] if not secret and _is_secret(None, name):
+            _collect(inner, found, secret=True)
+        case list():
+            for inner in value:
+                _collect(inner, found, secret=secret)
+        case str() | int() | float() if secret and not isinstance(value, bool):
+            found.add(str(value))
+        case _:
+            pass
+
+
+def _listed(args: Json) -> list[Json] | None:
+    parsed = _parsed(args) if isinstance(args, str) else args
+    return parsed if isinstance(parsed, list) else None
+
+
+def _parsed(raw: str) -> Json:
+    try:
+        return rubyjson.loads(raw.encode())
+    except ValueError:
+        return None
+
+
+def _secrets_of(args: list[Json]) -> frozenset[str]:
+    found: set[str] = set()
+    if len(args) > 1:
+        _collect(_parsed(args[1]) if isinstance(args[1], str) else args[1], found, secret=False)
+    if len(args) > 2:
+        _collect(args[2], found, secret=True)
+    return frozenset(found)
+
+
+def _args(args: list[Json], secrets: frozenset[str], *, show_bodies: bool) -> list[Json]:
+    shown = [_nested(item, show_bodies=show_bodies) for item in args]
+    if args and isinstance(args[0], str):
+        shown[0] = path(args[0], secrets)
+    if len(args) > 1 and isinstance(args[1], str):
+        parsed = _parsed(args[1])
+        shown[1] = MASK if parsed is None else _nested(parsed, show_bodies=show_bodies)
+    if len(args) > 2:
+        shown[2] = MASK
+    return shown
+
+
+def _cleaned(value: Json, secrets: frozenset[str]) -> Json:
+    match value:
+        case str():
+            return text(value, secrets)
+        case dict():
+            return {name: _cleaned(inner, secrets) for name, inner in value.items()}
+        case list():
+            return [_cleaned(inner, secrets) for inner in value]
+        case _:
+            return value
+
+
+def _query_item(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}={MASK}" if _SECRET_NAME.search(found[2].lower()) else found[0]
+
+
+def _without(line: str, variants: list[str]) -> str:
+    line = _CREDENTIALS.sub(MASK, line)
+    present = [variant for variant in variants if variant in line]
+    return re.sub("|".join(map(re.escape, present)), MASK, line) if present else line
+
+
+def _variants(secret: str) -> set[str]:
+    if len(secret) < _SHORTEST_SEARCHED:
+        return set()
+    raw = secret.encode("utf-8", "replace")
+    ascii_json = json.dumps(secret)[1:-1]
+    variants = {
+        secret,
+        ascii_json,
+        ascii_json.replace("/", "\\/"),
+        re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), ascii_json),
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/"),
+        escape(secret),
+        escape(secret, quote=False),
+        *(re.sub("%..", lambda found: found[0].lower(), variant) for variant in _percent_encoded(raw)),
+        *_percent_encoded(raw),
+        *_base64(raw),
+    }
+    # What lone surrogates became in the text, too.
+    return {_SURROGATE.sub("\ufffd", variant) for variant in variants}
+
+
+def _percent_encoded(raw: bytes) -> set[str]:
+    return {quote(raw), quote(raw, safe=""), quote_plus(raw), quote(raw, safe="!$&'()*+,;=:@")}
+
+
+def _base64(raw: bytes) -> set[str]:
+    # In base64 of "user:secret" the secret has one of three alignments. The characters at its ends mix with those of
+    # its neighbours: what lies between is searched for.
+    found = set()
+    for offset in range(3):
+        size = offset + len(raw)
+        first = -(-offset * 8 // 6)
+        last = size * 8 // 6
+        coded = base64.b64encode(b"\0" * offset + raw).decode()[first:last]
+        if len(coded) >= _SHORTEST_SEARCHED:
+            found |= {coded, coded.translate(str.maketrans("+/", "-_")), quote(coded, safe="")}
+    return found

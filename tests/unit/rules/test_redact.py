@@ -1,0 +1,163 @@
+import base64
+import json
+from html import escape
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from restbroker.rules import redact
+from restbroker.rules.command import ArgumentSpec, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.rules.redact import MASK
+
+SPEC = CommandSpec("set", (ArgumentSpec("pin", "string", secret=True, aliases=("code",)),), "safe")
+SECRET = 'hé"l/l&o <ö>+s 3cret'
+
+secrets = st.text(min_size=4, max_size=20).filter(lambda text: not set(MASK) & set(text))
+values = st.recursive(
+    st.none() | st.integers() | st.text(max_size=10),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    max_leaves=5,
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["password", "pass", "newpass", "passwd", "PassWord", "secret", "client_secret", "token", "api_key", "streamId"],
+)
+def test_arguments_of_secret_names_are_masked_at_any_depth(name: str) -> None:
+    given_values: dict[str, Json] = {name: ["x"], "user": "u", "users": [{name: "x", "n": 1}], "pairs": [[name, "x"]]}
+    shown = redact.arguments(None, given_values, show_bodies=True)
+    assert shown == {name: MASK, "user": "u", "users": [{name: MASK, "n": 1}], "pairs": [[name, MASK]]}
+
+
+def test_arguments_that_the_catalogue_calls_secret_are_masked_under_each_name() -> None:
+    shown = redact.arguments(SPEC, {"pin": "1", "code": 2, "host": "h"}, show_bodies=True)
+    assert shown == {"pin": MASK, "code": MASK, "host": "h"}
+
+
+@pytest.mark.parametrize("name", ["body", "subject", "stanza", "Body"])
+def test_message_texts_are_shown_only_on_demand(name: str) -> None:
+    message: dict[str, Json] = {name: "hello", "messages": [{name: "hello"}]}
+    assert redact.arguments(None, message, show_bodies=False) == {name: MASK, "messages": [{name: MASK}]}
+    assert redact.arguments(None, message, show_bodies=True) == message
+
+
+def test_secret_values_are_found_wherever_they_hide() -> None:
+    found = redact.secret_values(
+        SPEC,
+        {"code": 1234, "users": [{"password": "a", "tokens": ["b", {"x": "c"}]}], "pairs": [["secret", "d"]], "n": 9},
+    )
+    assert found == {"1234", "a", "b", "c", "d"}
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        SECRET,
+        json.dumps(SECRET),
+        json.dumps(SECRET, ensure_ascii=False),
+        json.dumps(SECRET).replace("/", "\\/"),
+        json.dumps(SECRET).replace("\\u00e9", "\\u00E9").replace("\\u00f6", "\\u00F6"),
+        quote(SECRET),
+        quote(SECRET, safe=""),
+        quote_plus(SECRET),
+        quote(SECRET, safe="").lower(),
+        escape(SECRET),
+        "Basic " + base64.b64encode(f"admin:{SECRET}".encode()).decode(),
+    ],
+)
+def test_a_secret_is_taken_out_in_every_spelling(spelling: str) -> None:
+    line = redact.text(f"server said {spelling}, no", {SECRET})
+    assert line.replace('"', "") == f"server said {MASK}, no"
+
+
+@given(st.text(max_size=20), secrets, st.text(max_size=20), st.integers(0, 60))
+def test_no_secret_survives_in_a_text(before: str, secret: str, after: str, limit: int) -> None:
+    assume(secret.strip() == secret)
+    for spelling in (secret, json.dumps(secret)[1:-1], quote(secret), quote_plus(secret), escape(secret)):
+        line = redact.text(before + spelling + after, {secret}, limit)
+        assert secret not in line
+        assert len(line) <= limit or limit == 0
+
+
+@given(secrets, st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), max_size=8))
+def test_no_secret_can_be_read_out_of_base64(secret: str, user: str) -> None:
+    coded = base64.b64encode(f"{user}:{secret}!".encode()).decode()
+    assert coded not in redact.text(f"got <{coded}>", {secret})
+
+
+@given(st.dictionaries(st.text(max_size=5), values, max_size=3), st.from_regex(r"Zq[a-zA-Z0-9]{2,9}", fullmatch=True))
+def test_no_secret_argument_survives_in_a_job(arguments: dict[str, Json], secret: str) -> None:
+    assume(secret not in json.dumps(arguments))
+    hidden = {**arguments, "inner": [{"password": secret}]}
+    pairs: Json = [[name, value] for name, value in hidden.items()]
+    forms: tuple[Json, ...] = (hidden, pairs, json.dumps(hidden), "{broken " + secret)
+    for form in forms:
+        shown = redact.job(
+            {
+                "args": ["set", form, "the-token"],
+                "error_message": f"the-token {secret if form is hidden else ''}",
+                "restbroker_attempts": [{"excerpt": "the-token"}],
+            }
+        )
+        assert secret not in json.dumps(shown, ensure_ascii=False)
+        assert "the-token" not in json.dumps(shown)
+
+
+def test_a_cut_never_leaves_the_beginning_of_a_secret() -> None:
+    assert redact.text("x" * 8 + "geheimnis", {"geheimnis"}, 10) == "xxxxxxxx" + "*…"
+
+
+def test_a_secret_that_comes_about_by_joining_lines_goes_too() -> None:
+    assert redact.text("my pass\n\tword", {"pass word"}) == f"my {MASK}"
+
+
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("a\r\nERROR forged", "a ERROR forged"),
+        ("a\x1b[31mb\x00\x7f\x9b", "a [31mb"),
+        ("a\u2028b\u202ec\u2066d", "a b c d"),
+        ("a\ud800", "a\ufffd"),
+        ("see http://me:pw@h/x", f"see http://{MASK}@h/x"),
+        ("Authorization: Bearer abc.def-1", f"Authorization: {MASK}"),
+    ],
+)
+def test_a_text_stays_on_its_line_and_gives_no_credentials(message: str, line: str) -> None:
+    assert redact.text(message, ()) == line
+
+
+def test_short_secrets_do_not_tear_texts_apart() -> None:
+    assert redact.text("a cat sat", {"a", "", "cat"}) == "a cat sat"
+
+
+def test_secrets_in_paths_and_queries_are_masked() -> None:
+    shown = redact.path("/users/joe/gehe%69m!x?api_key=123&user=joe&token=t", {"geheim!x", "gehe%69m!x"})
+    assert shown == f"/users/joe/{MASK}?api_key={MASK}&user=joe&token={MASK}"
+
+
+@pytest.mark.parametrize(
+    ("args", "shown"),
+    [
+        (["e", {"password": "p", "user": "u"}, "t"], ["e", {"password": MASK, "user": "u"}, MASK]),
+        (["e", [["password", "p"], ["user", "u"]], "t", 7], ["e", [["password", MASK], ["user", "u"]], MASK, 7]),
+        (["e", [{"password": "p"}, {"body": "b"}], "t"], ["e", [{"password": MASK}, {"body": MASK}], MASK]),
+        (["e", '{"password": "p", "n": 1}', "t"], ["e", {"password": MASK, "n": 1}, MASK]),
+        (["e", "{broken", "t"], ["e", MASK, MASK]),
+        (["refresh", ["john", "aaron"], {"sub": "t"}], ["refresh", ["john", "aaron"], MASK]),
+        ('["e", {}, "t"]', ["e", {}, MASK]),
+        ("garbage", [MASK]),
+        ({"a": 1}, [MASK]),
+        ([], []),
+    ],
+)
+def test_a_job_is_shown_without_token_and_secrets(args: Json, shown: Json) -> None:
+    assert redact.job({"class": "Add", "args": args, "jid": "j"}) == {"class": "Add", "args": shown, "jid": "j"}
+
+
+def test_an_unreadable_payload_shows_nothing_of_itself() -> None:
+    shown = redact.job({"class": "Restbroker::Unreadable", "args": ['["e", {}, "the-token"'], "jid": "j"})
+    assert shown == {"class": "Restbroker::Unreadable", "args": [MASK], "jid": "j"}
