@@ -9,10 +9,10 @@ from restbroker.errors import StoreRefused
 from restbroker.store import beats, queues
 from restbroker.store.beats import Recovered
 from restbroker.store.client import Client
-from restbroker.store.jobs import FetchRequest, Fetched, fetch, held, register
+from restbroker.store.jobs import Fetched, FetchRequest, fetch, held, register
 from restbroker.store.server import server as ask_server
 from restbroker.store.stats import overview
-from tests.store.conftest import FACTS, QUEUES, Lane, Server
+from tests.store.lanes import FACTS, QUEUES, Lane, Server
 
 
 def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> Fetched:
@@ -140,7 +140,7 @@ def test_scripts_that_redis_forgot_are_loaded_again(lane: Lane, server: Server) 
 
 def test_the_server_tells_what_it_is(client: Client, server: Server) -> None:
     facts = ask_server(client)
-    assert facts.is_valkey == (server.name == "valkey")
+    assert facts.is_valkey == (server.name == "valkey_server")
     assert facts.supported
     assert (facts.role, len(facts.run_id), facts.appendfsync) == ("master", 40, "everysec")
 

@@ -16,8 +16,8 @@ from restbroker.store.jobs import (
     Duplicate,
     Fenced,
     FetchAnswer,
-    FetchRequest,
     Fetched,
+    FetchRequest,
     FinishRequest,
     Gone,
     Paused,
@@ -29,7 +29,7 @@ from restbroker.store.jobs import (
     register,
     retire,
 )
-from tests.store.conftest import FACTS, QUEUES, Lane, Server
+from tests.store.lanes import FACTS, QUEUES, Lane, Server
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"
@@ -347,10 +347,9 @@ def test_a_full_redis_is_drained(lane: Lane, server: Server) -> None:
         server.raw.set("x", "y")
     assert beats.beat(lane.client, [(lane.identity, 1)], {}) == [True]
     jobs = take(lane, want=100)
-    fates = (Ack((Reply(b"r", queue="out"),)), Retry(1.0, b"x"), Dead(1.0, b"x"), Back())
-    items = [(job.ticket, fates[0]) for job in jobs[3:]] + list(
-        zip([job.ticket for job in jobs[:3]], fates[1:], strict=True)
-    )
+    fates: list[Settlement] = [Retry(1.0, b"x"), Dead(1.0, b"x"), Back()]
+    fates += [Ack((Reply(b"r", queue="out"),))] * 97
+    items = [(job.ticket, fate) for job, fate in zip(jobs, fates, strict=True)]
     assert settle(lane, *items) == [Applied()] * 100
     assert beats.fence(lane.client, lane.identity, 1)
     assert beats.recover(lane.client, lane.identity).retired

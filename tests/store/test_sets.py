@@ -8,7 +8,7 @@ from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.sets import Move, due, promote, size
-from tests.store.conftest import Server
+from tests.store.lanes import Server
 
 
 def test_only_what_is_due_by_redis_clock_is_listed(client: Client, server: Server) -> None:

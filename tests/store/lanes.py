@@ -1,0 +1,34 @@
+"""What the store's tests share: a server seen from both sides, and a lane on it."""
+
+from typing import Any
+
+import attrs
+
+from restbroker.store.client import Client, StoreSettings
+from restbroker.store.jobs import Facts
+from tests.support.redis_server import RedisServer
+
+QUEUES = ("a", "b")
+NAMESPACE = "ns"
+FACTS = Facts(pid=1, hostname="h", boot_id="b", pid_namespace="n", started_at_ticks=5, target="t")
+
+
+@attrs.frozen
+class Server:
+    """A running server. `raw`, a redis.Redis, looks at it without the store, as Sidekiq would; its types are loose."""
+
+    name: str
+    process: RedisServer
+    raw: Any
+
+    @property
+    def settings(self) -> StoreSettings:
+        return StoreSettings(self.process.url, namespace=NAMESPACE)
+
+
+@attrs.frozen
+class Lane:
+    """A registered identity, and the client that speaks for it."""
+
+    client: Client
+    identity: str

@@ -1,0 +1,214 @@
+"""The connection: nothing is sent twice unasked, errors are named, secrets are not."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restbroker.config.secret import Secret
+from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.rules.settlement import Ack, Reply
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.jobs import (
+    Applied,
+    Duplicate,
+    Fenced,
+    Fetched,
+    FetchRequest,
+    FinishRequest,
+    Gone,
+    fetch,
+    finish,
+    held,
+)
+from tests.store.lanes import QUEUES, Lane, Server
+from tests.store.proxy import LossyProxy
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+
+def through(proxy: LossyProxy, client: Client) -> Client:
+    return open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace=client.keys.namespace))
+
+
+def test_redis_py_is_told_never_to_repeat(client: Client) -> None:
+    connection = client._connection
+    assert connection.retry.get_retries() == 0
+    assert (connection.socket_timeout, connection.socket_connect_timeout) == (3.0, 3.0)
+
+
+def test_options_in_the_url_cannot_bring_repeating_or_long_waits_back() -> None:
+    client = open_client(StoreSettings("redis://127.0.0.1/0?socket_timeout=500&retry_on_timeout=yes"))
+    assert client._connection.socket_timeout == 3.0
+    assert client._connection.retry.get_retries() == 0
+
+
+def test_a_lost_reply_is_reported_and_the_command_was_sent_once(server: Server, lane: Lane) -> None:
+    with LossyProxy(server.process.port) as proxy:
+        client = through(proxy, lane.client)
+        client.command("PING")
+        proxy.sent.clear()
+        proxy.lose_next = True
+        with pytest.raises(StoreUnavailable):
+            client.command("INCR", "ns:n")
+        assert len(proxy.sent) == 1
+        client.close()
+    assert server.raw.get("ns:n") == b"1"
+
+
+def test_a_fetch_and_a_finish_with_lost_replies_lose_and_double_nothing(server: Server, lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    request = FetchRequest(lane.identity, "t", QUEUES, 0, 2, 1)
+    items = [("1:1", Ack((Reply(b"r", queue="out"),))), ("2:1", Ack())]
+    with LossyProxy(server.process.port) as proxy:
+        client = through(proxy, lane.client)
+        finishing = FinishRequest(lane.identity, QUEUES, 2, items)
+        # Redis learns the scripts first: the answer to lose is not NOSCRIPT.
+        assert fetch(client, FetchRequest("nobody", "t", QUEUES, 0, 0, 0)) == Fenced()
+        assert finish(client, FinishRequest("nobody", QUEUES, 0, items), 1.0) == [Gone(), Gone()]
+        proxy.lose_next = True
+        with pytest.raises(StoreUnavailable):
+            fetch(client, request)
+        assert fetch(client, request) == Duplicate(2)
+        assert held(client, lane.identity).jobs == {"1:1": b"1", "2:1": b"2"}
+        proxy.lose_next = True
+        with pytest.raises(StoreUnavailable):
+            finish(client, finishing, 1.0)
+        assert finish(client, finishing, 1.0) == [Gone(), Gone()]
+        client.close()
+    assert server.raw.lrange("ns:queue:out", 0, -1) == [b"r"]
+    assert server.raw.get("ns:stat:processed") == b"2"
+
+
+def test_a_refused_connection_is_unavailable_and_the_next_call_connects_again(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    own = make_redis()
+    client = open_client(StoreSettings(own.url))
+    client.command("PING")
+    own.stop()
+    with pytest.raises(StoreUnavailable):
+        client.command("PING")
+    with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{own.port} cannot be reached"):
+        client.command("PING")
+    own.start()
+    assert client.command("PING") == b"PONG"
+    client.close()
+
+
+def test_a_frozen_redis_is_unavailable_after_the_time_out(make_redis: Callable[..., RedisServer]) -> None:
+    own = make_redis()
+    client = open_client(StoreSettings(own.url), timeout_s=0.2)
+    client.command("PING")
+    own.suspend()
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="did not answer in time"):
+        client.command("PING")
+    assert time.monotonic() - started < 1
+    own.resume()
+    assert client.command("ECHO", "x") == b"x"
+    client.close()
+
+
+@pytest.mark.parametrize("url", ["redis://:{}@127.0.0.1:{}", "redis://user:{}@127.0.0.1:{}"])
+def test_a_wrong_password_is_named_without_showing_it(make_redis: Callable[..., RedisServer], url: str) -> None:
+    own = make_redis()
+    own.command("CONFIG SET requirepass right")
+    client = open_client(StoreSettings(url.format("hunter2", own.port)))
+    with pytest.raises(StoreUnavailable, match="does not accept the login") as caught:
+        client.command("PING")
+    assert "hunter2" not in str(caught.value) + repr(client)
+    with pytest.raises(StoreUnavailable, match="does not accept the login"):
+        open_client(StoreSettings(own.url)).command("PING")
+    allowed = open_client(StoreSettings(url.format("hunter2", own.port).replace("user", ""), password=Secret("right")))
+    assert allowed.command("PING") == b"PONG"
+    allowed.close()
+
+
+@pytest.mark.parametrize("url", ["http://x", "redis://:pa/hunter2@h", "redis://h:hunter2"])
+def test_a_url_that_cannot_be_read_is_a_config_error_without_its_text(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_client(StoreSettings(url))
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_a_unix_socket_can_be_used(make_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    make_redis(unixsocket=str(path))
+    client = open_client(StoreSettings(f"unix://{path}?db=3"))
+    client.command("SET", "x", "y")
+    assert client.command("CLIENT", "GETNAME") == b"restbroker"
+    assert b"db3" in str(client.command("INFO", "keyspace")).encode()
+    client.close()
+
+
+def test_a_replica_is_waited_for(make_redis: Callable[..., RedisServer]) -> None:
+    replica = make_redis()
+    replica.command(f"REPLICAOF 127.0.0.1 {free_port()}")
+    replica.command("CONFIG SET replica-serve-stale-data no")
+    client = open_client(StoreSettings(replica.url))
+    with pytest.raises(StoreUnavailable, match="primary is down"):
+        client.command("GET", "x")
+    client.command("CONFIG", "SET", "replica-serve-stale-data", "yes")
+    with pytest.raises(StoreUnavailable, match="replica now"):
+        client.command("SET", "x", "y")
+    client.close()
+
+
+def test_a_full_redis_is_waited_for_when_pushing(client: Client, server: Server) -> None:
+    server.raw.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable, match="full"):
+        client.command("SET", "x", "y")
+
+
+def test_a_push_that_redis_refuses_is_not_half_done(client: Client, server: Server) -> None:
+    server.raw.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable):
+        queues.push(client, "a", [b"1"])
+    assert server.raw.keys("*") == []
+
+
+def test_what_repeating_cannot_cure_is_refused(client: Client, server: Server) -> None:
+    server.raw.set("ns:queue:a", "x")
+    with pytest.raises(StoreRefused, match="WRONGTYPE"):
+        queues.push(client, "a", [b"1"])
+    assert client.command("PING") == b"PONG"
+
+
+def test_answers_stay_with_their_commands_after_an_error_amid_several(client: Client) -> None:
+    with pytest.raises(StoreRefused):
+        client.commands([("SET", "x", "1"), ("LPUSH", "x", "2"), ("ECHO", "left over")])
+    assert client.command("ECHO", "mine") == b"mine"
+
+
+def test_a_call_can_be_aborted_from_another_thread(client: Client, server: Server) -> None:
+    client.identify()
+    caught: list[StoreUnavailable] = []
+
+    def block() -> None:
+        try:
+            client.command("BLPOP", "ns:nothing", "2")
+        except StoreUnavailable as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=block)
+    thread.start()
+    until(lambda: server.raw.info("clients")["blocked_clients"] == 1, "the client blocks")
+    started = time.monotonic()
+    client.abort()
+    thread.join(1)
+    assert time.monotonic() - started < 0.5
+    assert len(caught) == 1
+    assert client.id is None
+
+
+def test_finish_after_a_script_flush_is_applied_once(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    assert isinstance(fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 0)), Fetched)
+    server.raw.script_flush()
+    assert finish(lane.client, FinishRequest(lane.identity, QUEUES, 0, [("1:1", Ack())]), 1.0) == [Applied()]
