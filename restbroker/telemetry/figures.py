@@ -1,0 +1,75 @@
+"""The figures of a process, per target, for its snapshot: what the stats page and `stats` add up.
+
+A sink: assembly attaches `Figures.report`; whoever writes the process's snapshot calls `snapshot`. Always holds: memory
+is bounded by the number of targets, and one job costs about a microsecond.
+"""
+
+from collections.abc import Callable
+
+import attrs
+
+from restbroker.telemetry.events import Event, JobFinished
+from restbroker.telemetry.latency import RecentLatency
+
+RATE_WINDOW_S = 10
+
+
+@attrs.define
+class _TargetFigures:
+    delivered: int = 0
+    failed: int = 0
+    latency: RecentLatency = attrs.field(factory=RecentLatency)
+    # Jobs per second of the clock, for the last ten whole seconds and the one that runs.
+    per_second: dict[int, int] = attrs.field(factory=dict)
+
+    def add(self, now_s: float, event: JobFinished) -> None:
+        if event.outcome == "delivered":
+            self.delivered += 1
+        else:
+            self.failed += 1
+        self.latency.add(now_s, event.duration_s)
+        second = int(now_s)
+        if second in self.per_second:
+            self.per_second[second] += 1
+            return
+        self.per_second = {old: jobs for old, jobs in self.per_second.items() if old >= second - RATE_WINDOW_S}
+        self.per_second[second] = 1
+
+    def snapshot(self, now_s: float) -> dict[str, float | None]:
+        second = int(now_s)
+        # The second that runs is left out: it is not whole yet.
+        recent = sum(jobs for old, jobs in self.per_second.items() if second - RATE_WINDOW_S <= old < second)
+        p50_s, p99_s = self.latency.percentiles_s(now_s, (0.5, 0.99))
+        return {
+            "delivered": self.delivered,
+            "failed": self.failed,
+            "rate_per_s": recent / RATE_WINDOW_S,
+            "p50_ms": milliseconds(p50_s),
+            "p99_ms": milliseconds(p99_s),
+        }
+
+
+@attrs.define
+class Figures:
+    """Counts since the start, the rate of the last ten seconds, latencies of the last minute. `now_s`: any clock."""
+
+    now_s: Callable[[], float]
+    _targets: dict[str, _TargetFigures] = attrs.field(factory=dict, init=False)
+
+    def report(self, event: Event) -> None:
+        """Takes note of settled jobs; other events do not concern it. Never raises."""
+        if isinstance(event, JobFinished):
+            figures = self._targets.get(event.target)
+            if figures is None:
+                figures = self._targets[event.target] = _TargetFigures()
+            figures.add(self.now_s(), event)
+
+    def snapshot(self) -> dict[str, dict[str, float | None]]:
+        """By target: `delivered`, `failed`, `rate_per_s`, `p50_ms`, `p99_ms` (None: nothing in the last minute)."""
+        now_s = self.now_s()
+        return {target: figures.snapshot(now_s) for target, figures in self._targets.items()}
+
+
+def milliseconds(duration_s: float | None) -> float | None:
+    """Seconds as milliseconds with three significant digits; None stays None."""
+    return None if duration_s is None else float(f"{duration_s * 1000:.3g}")

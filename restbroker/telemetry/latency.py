@@ -1,0 +1,77 @@
+"""How long things took: a histogram of fixed size, and one that forgets what is older than a minute.
+
+Used by `telemetry.log` for its summaries and by `telemetry.figures`. Always holds: memory is bounded, a duration
+costs well under a microsecond, and a percentile is within 5 % of the true one, between 10 µs and 40 minutes.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from math import log
+
+import attrs
+
+_SMALLEST_S = 1e-5
+# Neighbouring limits differ by 8 %: the middle of a bucket is at most 4 % off.
+_STEPS_PER_E = 1 / log(1.08)
+_BUCKETS = 254
+WINDOW_S = 60.0
+_SLICES = 6
+_SLICE_S = WINDOW_S / _SLICES
+
+
+@attrs.define
+class Histogram:
+    """Counts of durations in buckets whose limits grow by a fixed factor."""
+
+    count: int = 0
+    buckets: list[int] = attrs.field(factory=lambda: [0] * _BUCKETS)
+
+    def add(self, duration_s: float) -> None:
+        """Counts one duration; what is out of range counts in the first or last bucket."""
+        self.count += 1
+        if duration_s <= _SMALLEST_S:
+            self.buckets[0] += 1
+            return
+        bucket = 1 + int(log(duration_s / _SMALLEST_S) * _STEPS_PER_E)
+        self.buckets[min(bucket, _BUCKETS - 1)] += 1
+
+    def percentiles_s(self, shares: Iterable[float]) -> list[float | None]:
+        """The durations below which these shares (0 to 1) lie, in seconds; None when nothing was counted."""
+        return [self._percentile_s(share) for share in shares]
+
+    def include(self, other: "Histogram") -> None:
+        """Adds the other's counts."""
+        self.count += other.count
+        self.buckets = [mine + more for mine, more in zip(self.buckets, other.buckets, strict=True)]
+
+    def _percentile_s(self, share: float) -> float | None:
+        wanted = share * self.count
+        seen = 0
+        for bucket, number in enumerate(self.buckets):
+            seen += number
+            if number and seen >= wanted:
+                return _SMALLEST_S * 1.08 ** (bucket - 0.5) if bucket else _SMALLEST_S
+        return None
+
+
+@attrs.define
+class RecentLatency:
+    """The durations of the last minute, to ten seconds. `now_s` is any clock in seconds; it may stand still."""
+
+    _slices: deque[tuple[int, Histogram]] = attrs.field(factory=lambda: deque(maxlen=_SLICES))
+
+    def add(self, now_s: float, duration_s: float) -> None:
+        """Counts one duration."""
+        number = int(now_s / _SLICE_S)
+        if not self._slices or number > self._slices[-1][0]:
+            self._slices.append((number, Histogram()))
+        self._slices[-1][1].add(duration_s)
+
+    def percentiles_s(self, now_s: float, shares: Iterable[float]) -> list[float | None]:
+        """The durations below which these shares (0 to 1) of the last minute's lie; None when there were none."""
+        oldest = int(now_s / _SLICE_S) - _SLICES
+        recent = Histogram()
+        for number, histogram in self._slices:
+            if number > oldest:
+                recent.include(histogram)
+        return recent.percentiles_s(shares)

@@ -1,0 +1,94 @@
+"""Events as what a log line says, without saying how it is written.
+
+Called by `telemetry.log`, whose docstring lists the lines. Always holds: every event has exactly one line.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, assert_never
+
+import attrs
+
+from restbroker.telemetry.events import (
+    BrokerQuiet,
+    BrokerStarted,
+    BrokerStopped,
+    BrokerStopping,
+    Event,
+    GateClosed,
+    GateOpened,
+    IdentityFenced,
+    JobFinished,
+    JobsPromoted,
+    JobsRecovered,
+    StoreBack,
+    StoreLost,
+    TargetFound,
+    Warned,
+)
+
+Level = Literal["debug", "info", "warning", "error"]
+Fields: TypeAlias = Mapping[str, Any]
+
+
+@attrs.frozen
+class Line:
+    """One line: how grave, what happened, and the particulars; those that are None are left out."""
+
+    level: Level
+    event: str
+    fields: Fields
+
+
+def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row for each event
+    """The line that tells this event."""
+    match event:
+        case JobFinished():
+            return Line("debug", "job.done", _of_job(event))
+        case GateClosed(target, code, message, cure, denied):
+            level: Level = "error" if denied else "warning"
+            return Line(level, "gate.closed", {"target": target, "code": code, "message": message, "cure": cure})
+        case GateOpened(target, closed_for_s):
+            return Line("info", "gate.opened", {"target": target, "closed_for_s": round(closed_for_s, 1)})
+        case TargetFound(target, version, detail):
+            return Line("info", "target.found", {"target": target, "version": version, "detail": detail})
+        case StoreLost(message):
+            return Line("error", "redis.lost", {"message": message})
+        case StoreBack(outage_s):
+            return Line("info", "redis.back", {"outage_s": round(outage_s, 1)})
+        case IdentityFenced(identity):
+            return Line("warning", "fenced", {"identity": identity})
+        case JobsRecovered():
+            return Line("warning", "jobs.recovered", attrs.asdict(event))
+        case JobsPromoted():
+            return Line("warning" if event.parked else "debug", "jobs.promoted", attrs.asdict(event))
+        case BrokerStarted():
+            return Line("info", "broker.started", attrs.asdict(event))
+        case BrokerStopping():
+            return Line("info", "broker.stopping", attrs.asdict(event))
+        case BrokerQuiet():
+            return Line("info", "broker.quiet", {})
+        case BrokerStopped(clean, pushed_back, uncertain):
+            counts = {"pushed_back": pushed_back, "uncertain": uncertain}
+            return Line("info" if clean else "warning", "broker.stopped", counts)
+        case Warned():
+            return Line("warning", "warning", attrs.asdict(event))
+        case _:
+            assert_never(event)
+
+
+def _of_job(event: JobFinished) -> Fields:
+    return {
+        "target": event.target,
+        "code": event.code,
+        "command": event.command,
+        "jid": event.jid,
+        "queue": event.queue,
+        "outcome": event.outcome,
+        "fate": event.fate,
+        "attempt": event.attempt,
+        "status": event.status,
+        "duration_ms": round(event.duration_s * 1000, 2),
+        "message": event.message,
+        "cure": event.cure,
+        "note": event.note,
+    }

@@ -1,0 +1,194 @@
+"""The log: events as lines on standard error.
+
+A sink: assembly attaches `LogSink.report`, the broker calls `tick` every ten seconds and once at the end. Always
+holds: neither raises nor waits for anything but the stream; a stream that is gone is ignored, since jobs matter more
+than words; no line holds a line break or another control character.
+
+The format is stable. As text: `TIME LEVEL EVENT key=value …`, values with blanks in double quotes; as JSON: one object
+a line with `timestamp`, `level`, `event` and the same keys. Keys without a value are left out.
+
+    event            level    keys
+    job.failed       info     target code command jid queue outcome fate attempt status message cure
+    job.done         debug    the same, with duration_ms and note: one line for every job
+    jobs.failed      info     target code count: repeats of a job.failed within ten seconds
+    summary          info     target delivered failed rate_per_s p50_ms p99_ms: the last ten seconds, if any
+    gate.closed      warning  target code message cure (error where the broker's credentials are refused)
+    gate.opened      info     target closed_for_s
+    target.found     info     target version detail
+    redis.lost       error    message
+    redis.back       info     outage_s
+    fenced           warning  identity
+    jobs.recovered   warning  identity jobs maybe_run
+    jobs.promoted    debug    zset jobs parked (warning where some were parked)
+    broker.started   info     pid version targets queues concurrency
+    broker.stopping  info     why timeout_s
+    broker.quiet     info
+    broker.stopped   info     pushed_back uncertain (warning where it was not clean)
+    warning          warning  code message cure
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TextIO
+
+import attrs
+import orjson
+import structlog
+
+from restbroker.telemetry.events import Event, JobFinished
+from restbroker.telemetry.figures import milliseconds
+from restbroker.telemetry.latency import Histogram
+from restbroker.telemetry.lines import Fields, Level, Line, line_of
+
+_RANKS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+# More kinds of failure than this within ten seconds are counted together.
+_KINDS_LIMIT = 200
+_OTHER = "Other"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_PLAIN = re.compile(r"[^\s\"=]+")
+
+
+@attrs.frozen
+class LogSettings:
+    """What is written, and how: lines below `level` are left out."""
+
+    level: Level = "info"
+    format: Literal["text", "json"] = "text"
+
+
+@attrs.define
+class _Sums:
+    delivered: int = 0
+    failed: int = 0
+    latency: Histogram = attrs.field(factory=Histogram)
+
+
+@attrs.define
+class LogSink:
+    """Writes events to `stream` (standard error). `now_s` gives epoch seconds for the time of each line."""
+
+    settings: LogSettings
+    stream: TextIO
+    now_s: Callable[[], float]
+    _logger: Any = attrs.field(init=False)
+    _sums: dict[str, _Sums] = attrs.field(factory=dict, init=False)
+    _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
+    _summed_since_s: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        render = _as_json if self.settings.format == "json" else _as_text
+        # Not by structlog.configure: settings of the whole interpreter belong to nobody here.
+        self._logger = structlog.wrap_logger(
+            structlog.WriteLogger(self.stream), processors=[_one_line, render], wrapper_class=structlog.BoundLogger
+        ).bind()
+        self._summed_since_s = self.now_s()
+
+    def report(self, event: Event) -> None:
+        """Writes the event's line, if it has one at this level; a failure of a kind only once between two ticks."""
+        if isinstance(event, JobFinished):
+            self._job_finished(event)
+        else:
+            self._write(line_of(event))
+
+    def tick(self, now_s: float) -> None:
+        """Writes what was added up since the last tick: failures that repeated, and a summary of each busy target."""
+        elapsed_s = max(now_s - self._summed_since_s, 0.001)
+        self._summed_since_s = now_s
+        repeats, self._repeats = self._repeats, {}
+        for (target, code), count in repeats.items():
+            if count:
+                self._write(Line("info", "jobs.failed", {"target": target, "code": code, "count": count}))
+        sums, self._sums = self._sums, {}
+        for target, sum_ in sums.items():
+            self._write(Line("info", "summary", {"target": target, **_summary(sum_, elapsed_s)}))
+
+    def _job_finished(self, event: JobFinished) -> None:
+        sums = self._sums.get(event.target)
+        if sums is None:
+            sums = self._sums[event.target] = _Sums()
+        sums.latency.add(event.duration_s)
+        if event.outcome == "delivered":
+            sums.delivered += 1
+        else:
+            sums.failed += 1
+            self._job_failed(event)
+        if self._is_written("debug"):
+            self._write(line_of(event))
+
+    def _job_failed(self, event: JobFinished) -> None:
+        kind = (event.target, event.code or event.outcome)
+        if kind not in self._repeats and len(self._repeats) >= _KINDS_LIMIT:
+            kind = (event.target, _OTHER)
+        if kind in self._repeats:
+            self._repeats[kind] += 1
+            return
+        self._repeats[kind] = 0
+        line = line_of(event)
+        self._write(Line("info", "job.failed", {**line.fields, "duration_ms": None, "note": None}))
+
+    def _is_written(self, level: Level) -> bool:
+        return _RANKS[level] >= _RANKS[self.settings.level]
+
+    def _write(self, line: Line) -> None:
+        if not self._is_written(line.level):
+            return
+        fields = {name: value for name, value in line.fields.items() if value is not None}
+        # OSError: the pipe is broken or the disk full. ValueError: the stream is closed.
+        with contextlib.suppress(OSError, ValueError):
+            self._logger.msg(line.event, timestamp=_time(self.now_s()), level=line.level, **fields)
+
+
+def _summary(sums: _Sums, elapsed_s: float) -> Fields:
+    p50_s, p99_s = sums.latency.percentiles_s((0.5, 0.99))
+    return {
+        "delivered": sums.delivered,
+        "failed": sums.failed,
+        "rate_per_s": round((sums.delivered + sums.failed) / elapsed_s, 1),
+        "p50_ms": milliseconds(p50_s),
+        "p99_ms": milliseconds(p99_s),
+    }
+
+
+def _time(now_s: float) -> str:
+    moment = datetime.fromtimestamp(now_s, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+
+
+def _one_line(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {name: _cleaned(value) for name, value in fields.items()}
+
+
+def _cleaned(value: object) -> object:
+    match value:
+        case str():
+            return _CONTROL.sub(" ", value)
+        case tuple() | list():
+            return [_cleaned(item) for item in value]
+        case _:
+            return value
+
+
+def _as_json(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> str:
+    head = {name: fields.pop(name) for name in ("timestamp", "level", "event")}
+    return orjson.dumps({**head, **fields}).decode()
+
+
+def _as_text(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> str:
+    timestamp, level, event = (fields.pop(name) for name in ("timestamp", "level", "event"))
+    items = "".join(f" {name}={_quoted(value)}" for name, value in fields.items())
+    return f"{timestamp} {level.upper():7} {event}{items}"
+
+
+def _quoted(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return _quoted(",".join(map(str, value)))
+        case _:
+            text = str(value)
+            if _PLAIN.fullmatch(text):
+                return text
+            return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

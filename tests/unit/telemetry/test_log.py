@@ -1,0 +1,203 @@
+import io
+import json
+import os
+from typing import Literal
+
+import pytest
+
+from restbroker.telemetry.events import (
+    BrokerQuiet,
+    BrokerStarted,
+    BrokerStopped,
+    BrokerStopping,
+    Event,
+    GateClosed,
+    GateOpened,
+    IdentityFenced,
+    JobFinished,
+    JobsPromoted,
+    JobsRecovered,
+    StoreBack,
+    StoreLost,
+    TargetFound,
+    Warned,
+)
+from restbroker.telemetry.lines import Level
+from restbroker.telemetry.log import LogSettings, LogSink
+
+DELIVERED = JobFinished("ejabberd", "rest", "status", "j1", "delivered", "ack", 1, 0.01, 200)
+FAILED = JobFinished(
+    "ejabberd", "rest", "register", "j2", "deferred", "retry", 2, 0.02, 500, "HttpStatus500", 'said "no"', "Look."
+)
+STAMP = "2023-11-14T22:13:20.250Z"
+
+LINES: list[tuple[Event, str]] = [
+    (
+        GateClosed("e", "Refused", "no one listens", "Start it."),
+        'WARNING gate.closed target=e code=Refused message="no one listens" cure="Start it."',
+    ),
+    (GateClosed("e", "Denied", "401", denied=True), "ERROR   gate.closed target=e code=Denied message=401"),
+    (GateOpened("e", 61.25), "INFO    gate.opened target=e closed_for_s=61.2"),
+    (TargetFound("e", "24.12", "ejabberd"), "INFO    target.found target=e version=24.12 detail=ejabberd"),
+    (StoreLost("refused"), "ERROR   redis.lost message=refused"),
+    (StoreBack(3.0), "INFO    redis.back outage_s=3.0"),
+    (IdentityFenced("h:1:a"), "WARNING fenced identity=h:1:a"),
+    (JobsRecovered("h:1:a", 5, 1), "WARNING jobs.recovered identity=h:1:a jobs=5 maybe_run=1"),
+    (JobsPromoted("retry", 3), "DEBUG   jobs.promoted zset=retry jobs=3 parked=0"),
+    (JobsPromoted("retry", 3, 1), "WARNING jobs.promoted zset=retry jobs=3 parked=1"),
+    (
+        BrokerStarted(7, "1.0", ("e", "p"), ("q",), 20),
+        "INFO    broker.started pid=7 version=1.0 targets=e,p queues=q concurrency=20",
+    ),
+    (BrokerStopping("SIGTERM", 25.0), "INFO    broker.stopping why=SIGTERM timeout_s=25.0"),
+    (BrokerQuiet(), "INFO    broker.quiet"),
+    (BrokerStopped(clean=True, pushed_back=2, uncertain=0), "INFO    broker.stopped pushed_back=2 uncertain=0"),
+    (BrokerStopped(clean=False, pushed_back=0, uncertain=1), "WARNING broker.stopped pushed_back=0 uncertain=1"),
+    (
+        Warned("Http", "Basic over http", "Use https."),
+        'WARNING warning code=Http message="Basic over http" cure="Use https."',
+    ),
+    (
+        DELIVERED,
+        (
+            "DEBUG   job.done target=ejabberd command=status jid=j1 queue=rest outcome=delivered fate=ack "
+            "attempt=1 status=200 duration_ms=10.0"
+        ),
+    ),
+]
+
+
+def sink(level: Level = "info", form: Literal["text", "json"] = "text") -> tuple[LogSink, io.StringIO]:
+    stream = io.StringIO()
+    return LogSink(LogSettings(level, form), stream, lambda: 1700000000.25), stream
+
+
+@pytest.mark.parametrize(("event", "line"), LINES)
+def test_every_event_has_its_line(event: Event, line: str) -> None:
+    log, stream = sink("debug")
+    log.report(event)
+    assert stream.getvalue() == f"{STAMP} {line}\n"
+
+
+@pytest.mark.parametrize(("event", "line"), LINES)
+def test_lines_below_the_level_are_left_out(event: Event, line: str) -> None:
+    log, stream = sink("warning")
+    log.report(event)
+    assert bool(stream.getvalue()) is line.startswith(("WARNING", "ERROR"))
+
+
+def test_json_lines_hold_the_same() -> None:
+    log, stream = sink("info", "json")
+    log.report(FAILED)
+    log.report(BrokerStarted(7, "1.0", ("e", "p"), ("q",), 20))
+    failed, started = map(json.loads, stream.getvalue().splitlines())
+    assert failed == {
+        "timestamp": STAMP,
+        "level": "info",
+        "event": "job.failed",
+        "target": "ejabberd",
+        "code": "HttpStatus500",
+        "command": "register",
+        "jid": "j2",
+        "queue": "rest",
+        "outcome": "deferred",
+        "fate": "retry",
+        "attempt": 2,
+        "status": 500,
+        "message": 'said "no"',
+        "cure": "Look.",
+    }
+    assert list(failed)[:3] == ["timestamp", "level", "event"]
+    assert started["targets"] == ["e", "p"]
+
+
+def test_a_failure_is_told_at_once_and_its_repeats_as_a_count() -> None:
+    log, stream = sink()
+    for _ in range(5):
+        log.report(FAILED)
+    first = stream.getvalue()
+    assert first == (
+        f"{STAMP} INFO    job.failed target=ejabberd code=HttpStatus500 command=register jid=j2 queue=rest "
+        'outcome=deferred fate=retry attempt=2 status=500 message="said \\"no\\"" cure=Look.\n'
+    )
+    log.tick(1700000010.25)
+    repeats, summary = stream.getvalue().removeprefix(first).splitlines()
+    assert repeats == f"{STAMP} INFO    jobs.failed target=ejabberd code=HttpStatus500 count=4"
+    assert "summary" in summary
+
+
+def test_after_ten_seconds_a_failure_is_told_in_full_again() -> None:
+    log, stream = sink()
+    log.report(FAILED)
+    log.tick(1700000010.25)
+    log.report(FAILED)
+    assert stream.getvalue().count("job.failed") == 2
+    assert "jobs.failed" not in stream.getvalue()
+
+
+def test_other_targets_and_other_reasons_are_told_on_their_own() -> None:
+    log, stream = sink()
+    for target, code in (("a", "X"), ("a", "Y"), ("b", "X"), ("a", "X")):
+        log.report(JobFinished(target, "q", "c", "j", "rejected", "dead", 1, 0.01, code=code))
+    assert stream.getvalue().count("job.failed") == 3
+
+
+def test_a_flood_of_reasons_does_not_fill_the_memory() -> None:
+    log, stream = sink()
+    for number in range(5000):
+        log.report(JobFinished("a", "q", "c", "j", "rejected", "dead", 1, 0.01, code=f"C{number}"))
+    assert stream.getvalue().count("job.failed") == 201
+    log.tick(1700000010.25)
+    assert "jobs.failed target=a code=Other count=4799" in stream.getvalue()
+
+
+def test_the_summary_tells_the_last_ten_seconds_of_busy_targets_only() -> None:
+    log, stream = sink()
+    for _ in range(99):
+        log.report(DELIVERED)
+    log.report(FAILED)
+    log.tick(1700000010.25)
+    written = stream.getvalue()
+    assert "summary target=ejabberd delivered=99 failed=1 rate_per_s=10.0 p50_ms=9.8 p99_ms=9.8\n" in written
+    log.tick(1700000020.25)
+    assert stream.getvalue() == written
+
+
+def test_delivered_jobs_have_no_line_of_their_own_at_info() -> None:
+    log, stream = sink()
+    log.report(DELIVERED)
+    assert stream.getvalue() == ""
+
+
+def test_at_debug_every_failed_job_has_a_line_too() -> None:
+    log, stream = sink("debug")
+    for _ in range(3):
+        log.report(FAILED)
+    assert (stream.getvalue().count("job.done"), stream.getvalue().count("job.failed")) == (3, 1)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_no_event_can_forge_a_line(form: Literal["text", "json"]) -> None:
+    log, stream = sink("info", form)
+    log.report(StoreLost("a\nb\r\x1b[2J\u2028\ud800"))
+    assert len(stream.getvalue().splitlines()) == 1
+    assert stream.getvalue().rstrip("\n").isprintable()
+
+
+def test_a_closed_stream_is_ignored() -> None:
+    log, stream = sink()
+    stream.close()
+    log.report(StoreLost("refused"))
+    log.report(FAILED)
+    log.tick(1700000010.25)
+    assert stream.closed
+
+
+def test_a_broken_pipe_is_ignored() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    log = LogSink(LogSettings(), os.fdopen(writer, "w", buffering=1), lambda: 0.0)
+    log.report(StoreLost("refused"))
+    log.report(StoreLost("refused"))
+    with pytest.raises(BrokenPipeError):
+        log.stream.close()
