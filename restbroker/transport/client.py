@@ -11,7 +11,7 @@ its own with a pool of one, and the idle ones are a stack here: the one used las
 
 import ssl
 from collections import deque
-from typing import Final
+from typing import Final, Self
 
 import attrs
 import httpx
@@ -32,6 +32,24 @@ def open_transport(target: Target, *, tls: ssl.SSLContext | None = None) -> Tran
         # httpx would load a CA bundle for each connection, also for plain HTTP; one context serves them all.
         tls = ssl.create_default_context() if target.url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _Client(target, tls)
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body in one piece, as an iterator.
+
+    httpx's own is an async generator, which httpcore leaves half-read when writing fails; Trio warns of such.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._parts = iter((data,) if data else ())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for part in self._parts:
+            return part
+        raise StopAsyncIteration
 
 
 @attrs.define
@@ -94,7 +112,7 @@ class _Client:
                 request.method,
                 httpx.URL(url.origin + request.path, params=request.query or None),
                 headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers],
-                content=request.body,
+                stream=_Body(request.body),
                 extensions={"timeout": {"connect": self._target.connect_timeout_s}, "trace": progress.trace},
             )
         except (httpx.InvalidURL, UnicodeEncodeError) as error:

@@ -1,7 +1,8 @@
 """A small HTTP server that records requests byte for byte and misbehaves as scripted.
 
 For tests of the transport, of connectors and of the broker. Each request takes the next action of the script, or the
-default one when the script is used up. Always holds: requests are complete (head and body) when they are recorded.
+default one (a 200 with the body `0`) when the script is used up. Always holds: requests are complete (head and body)
+when they are recorded.
 """
 
 import socket
@@ -46,7 +47,7 @@ class Recorder:
     connections: int = 0
     open_connections: int = 0
     script: deque[Action] = attrs.Factory(deque)
-    default: Action = attrs.field(factory=lambda: answer())
+    default: Action | None = None
     arrived: trio.Event = attrs.Factory(trio.Event)
     all_closed: trio.Event = attrs.Factory(trio.Event)
 
@@ -72,7 +73,7 @@ class Recorder:
             if request is None:
                 return
             self.requests.append(request)
-            action = self.script.popleft() if self.script else self.default
+            action = self.script.popleft() if self.script else self.default or answer()
             self.arrived.set()
             if not await action(stream):
                 return

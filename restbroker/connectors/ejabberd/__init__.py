@@ -1,0 +1,1 @@
+"""ejabberd through its module `mod_http_api`."""

@@ -1,0 +1,120 @@
+"""ejabberd's commands by server version, read from `catalogue.json.gz` when first needed.
+
+Used by the connector and the command line. The file was made from `get_commands_spec/0` of every module of ejabberd
+23.01 (Debian 12), 24.12 (Debian 13) and 26.07 (compiled): static facts, so commands of modules that a server has not
+loaded are in it too. Its records: `name`, `api` (version of the interface), `servers` (which of the three have it),
+`args` (name and type), `result`, `tags`, and where they apply `renames` (old and new name of an argument), `since`,
+and `user`: a command whose policy is "user" and that, called by an admin, takes `user` and `host` besides.
+"""
+
+import gzip
+import json
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib import resources
+from typing import Final, Literal, NotRequired, TypedDict
+
+from restbroker.connectors.ejabberd import knowledge
+from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec, ValueType
+
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)")
+
+_TYPES: Final[dict[str, tuple[ValueType, Literal["string", "object"] | None]]] = {
+    "string": ("string", None),
+    "integer": ("integer", None),
+    "any": ("any", None),
+    "strings": ("list", "string"),
+    "objects": ("list", "object"),
+}
+
+
+class _Record(TypedDict):
+    name: str
+    api: int
+    servers: list[str]
+    args: list[tuple[str, str]]
+    result: str
+    tags: list[str]
+    renames: NotRequired[list[tuple[str, str]]]
+    since: NotRequired[str]
+    user: NotRequired[bool]
+
+
+class _File(TypedDict):
+    servers: list[str]
+    commands: list[_Record]
+
+
+@lru_cache(maxsize=8)
+def for_version(version: str | None, api: int | None = None) -> Catalogue:
+    """The commands of the newest known server not newer than `version` ("24.12"); the newest if it is None or unknown.
+
+    `api` is the interface version that the URL or the endpoint pins; None means the newest, as the server sees it.
+    """
+    file = _read()
+    known = _known(file["servers"], version)
+    chosen: dict[str, _Record] = {}
+    for record in file["commands"]:
+        if known not in record["servers"] or (api is not None and record["api"] > api):
+            continue
+        if record["name"] not in chosen or record["api"] > chosen[record["name"]]["api"]:
+            chosen[record["name"]] = record
+    return Catalogue(known, {name: _spec(record) for name, record in sorted(chosen.items())})
+
+
+def api_of(path: str) -> int | None:
+    """The interface version in which a URL's path or an endpoint ends (`/api/v1`, `register/v2`)."""
+    found = re.search(r"/v(\d{1,4})$", path)
+    return int(found[1]) if found else None
+
+
+def _known(servers: list[str], version: str | None) -> str:
+    asked = _number(version)
+    older = [server for server in servers if asked is not None and _ordered(server) <= asked]
+    if asked is None:
+        return servers[-1]
+    # A server older than all we know is most like the oldest.
+    return older[-1] if older else servers[0]
+
+
+def _number(version: str | None) -> tuple[int, int] | None:
+    found = _VERSION.search(version or "")
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _ordered(version: str) -> tuple[int, int]:
+    return _number(version) or (0, 0)
+
+
+@lru_cache(maxsize=1)
+def _read() -> _File:
+    packed = resources.files(__package__).joinpath("catalogue.json.gz").read_bytes()
+    file: _File = json.loads(gzip.decompress(packed))
+    return file
+
+
+def _spec(record: _Record) -> CommandSpec:
+    name = record["name"]
+    by_user = record.get("user", False)
+    return CommandSpec(
+        name=name,
+        arguments=tuple(_arguments(record)),
+        repeat=knowledge.repeat_of(name),
+        tags=frozenset(record["tags"]),
+        result=record["result"],
+        api_version=record["api"],
+        fills_host=by_user,
+        fills_user=by_user,
+        secret_result=knowledge.has_secret_result(name),
+        timeout_s=knowledge.timeout_of(name),
+        since=record.get("since"),
+    )
+
+
+def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
+    renames = record.get("renames", [])
+    for name, kind in record["args"]:
+        value_type, element = _TYPES[kind]
+        aliases = tuple(old for old, new in renames if new == name)
+        yield ArgumentSpec(name, value_type, knowledge.is_secret_argument(name), aliases, element)

@@ -1,0 +1,149 @@
+"""The connector for ejabberd's `mod_http_api`: one command is one POST.
+
+Assembly opens it through `FACTORY`. Always holds: a command is sent once per delivery, and what the connector asks
+besides (the probe, whether the server is stopping) changes nothing on the server.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.connectors.contract import Connector, Link, Ports
+from restbroker.connectors.ejabberd import catalogue
+from restbroker.connectors.ejabberd.answer import read
+from restbroker.connectors.ejabberd.options import Options
+from restbroker.connectors.ejabberd.outcomes import CHECK_URL, is_unknown_command, judge, unknown
+from restbroker.connectors.ejabberd.request import build, question
+from restbroker.errors import ConfigError
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.outcome import Outcome, Probe
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+
+FORBIDDEN_IN_A_ROW: Final = 20
+"""So many refusals without a success between them mean that the account lost its rights, not that a command lacks."""
+
+_VERSION: Final = re.compile(r"ejabberd (\d+\.\d+)\S* is running")
+
+
+@attrs.define
+class EjabberdConnector:
+    """See `connectors.contract.Connector`. Holds what the server told of itself and how it treats our account."""
+
+    _target: Target
+    _options: Options
+    _now_s: Callable[[], float]
+    _api: int | None
+    _version: str | None = None
+    _worked: bool = False
+    _forbidden: int = 0
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The commands of the configured or probed version; of the newest before the first probe."""
+        return catalogue.for_version(self._server_version(), self._api)
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        """The command of an endpoint such as `register` or `register/v1`; None outside the catalogue."""
+        name = endpoint.partition("/")[0]
+        api = catalogue.api_of(endpoint)
+        known = self.catalogue if api is None else catalogue.for_version(self._server_version(), api)
+        return known.commands.get(name)
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        spec = self.spec(call.command.endpoint)
+        response = await link.send(_ready(lambda: build(call, spec, self._target)))
+        self._learn(response.status)
+        if spec is not None and is_unknown_command(response) and await self._has_sessions(link):
+            return unknown("unknown_command, though the server is up", response.status)
+        return judge(call, spec, response, self._now_s())
+
+    async def probe(self, link: Link) -> Probe:
+        """Asks for `status`, and for `connected_users_number` where that is forbidden. Changes nothing."""
+        response = await self._ask("status", link)
+        if response.status == 403:
+            response = await self._ask("connected_users_number", link)
+        return self._judge_probe(response)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Has no background work; sleeps until cancelled."""
+        task_status.started()
+        await trio.sleep_forever()
+
+    def _server_version(self) -> str | None:
+        return self._version if self._options.server_version == "auto" else self._options.server_version
+
+    def _learn(self, status: int) -> None:
+        if 200 <= status < 300:
+            self._worked, self._forbidden = True, 0
+        elif status == 403:
+            self._forbidden += 1
+
+    async def _ask(self, command: str, link: Link) -> Response:
+        return await link.ask(_ready(lambda: question(self._target, command)))
+
+    async def _has_sessions(self, link: Link) -> bool:
+        """Whether the session manager is up. It is the first to go when ejabberd stops (measured, 23.01 and 24.12),
+        so a command that is unknown beside it belongs to a module that is not loaded, and waiting would not help.
+        """
+        try:
+            response = await self._ask("connected_users_number", link)
+        except (NotSent, MaybeSent):
+            # The command itself was refused, so this failure must not be taken for its own.
+            return False
+        return response.status in (200, 403)
+
+    def _judge_probe(self, response: Response) -> Probe:
+        answer = read(response)
+        says = f"status {response.status}: {answer.words}" if answer.words else f"status {response.status}"
+        match response.status:
+            case 200 if answer.is_json:
+                found = _VERSION.search(answer.words)
+                self._version = found[1] if found else self._version
+                running = found is not None or not answer.words.startswith("The node")
+                return Probe(running, denied=False, version=self._version, detail=answer.words)
+            case 401:
+                return Probe(ok=False, denied=True, version=None, detail=f"The credentials are not accepted ({says}).")
+            case 403:
+                return self._judge_forbidden(says)
+            case 200 | 404 | 301 | 302 | 303 | 307 | 308:
+                return Probe(ok=False, denied=True, version=None, detail=f"This is not the API ({says}). {CHECK_URL}")
+            case _:
+                return Probe(ok=False, denied=False, version=None, detail=f"The server does not work now ({says}).")
+
+    def _judge_forbidden(self, says: str) -> Probe:
+        """Both questions are forbidden: to an account that may little, or to one that may nothing (any more)."""
+        if self._worked and self._forbidden < FORBIDDEN_IN_A_ROW:
+            return Probe(ok=True, denied=False, version=self._version, detail="The account may call other commands.")
+        cure = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
+        return Probe(
+            ok=False, denied=True, version=None, detail=f"The account may call nothing tried yet ({says}). {cure}"
+        )
+
+
+@attrs.frozen
+class EjabberdFactory:
+    """Makes connectors of kind `ejabberd`."""
+
+    options: type[attrs.AttrsInstance] = Options
+
+    def open(self, target: Target, ports: Ports) -> Connector:
+        """The connector of this target; nothing is sent yet."""
+        options = target.options if isinstance(target.options, Options) else Options()
+        return EjabberdConnector(target, options, ports.now_s, catalogue.api_of(target.url.path))
+
+
+FACTORY: Final = EjabberdFactory()
+
+
+def _ready(make: Callable[[], Request]) -> Request:
+    try:
+        return make()
+    except ConfigError as error:
+        # A secret file that is gone concerns every job: as unsent, the job waits until it is back.
+        raise NotSent(str(error)) from error

@@ -1,0 +1,102 @@
+"""What ejabberd's own description of its commands does not tell: what is repeatable, secret, slow, or a question.
+
+Used by the catalogue and by the judge. Always holds: a command that is named nowhere here counts as unsafe to repeat.
+"Measured" means tried on 23.01 and 24.12; the names are those of 23.01 to 26.07.
+"""
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Final
+
+from restbroker.rules.command import Repeat
+
+# The first line that matches counts. `get_*` has exceptions, therefore the reads are spelt out where they are few.
+_REPEAT: Final[tuple[tuple[Repeat, tuple[str, ...]], ...]] = (
+    # The server tells that it was done before: see ALREADY.
+    ("already_done", ("register", "create_room", "create_room_with_opts", "destroy_room")),
+    ("already_done", ("ban_account", "unban_account")),
+    # Answers from an offline store may empty it in some versions; the two are internal commands anyway.
+    ("unsafe", ("get_offline_messages", "get_mam_messages")),
+    # Reads.
+    ("safe", ("get_*", "srg_get_*", "srg_list", "list_*", "count_*", "check_*", "num_resources", "resource_num")),
+    ("safe", ("connected_users*", "registered_*", "user_resources", "user_sessions_info", "status", "status_*")),
+    ("safe", ("stats", "stats_host", "incoming_s2s_number", "outgoing_s2s_number", "announce_motd_get")),
+    ("safe", ("muc_online_rooms*", "muc_get_registered_*", "rooms_empty_list", "rooms_unused_list")),
+    ("safe", ("delete_old_*_status", "export_db_status", "import_db_status", "modules_available")),
+    ("safe", ("modules_installed", "mnesia_info", "mnesia_list_tables", "mnesia_table_info", "private_get")),
+    # Setters that lead to the same state however often they run (measured: all answer the same again).
+    ("safe", ("set_vcard*", "set_nickname", "set_last", "set_presence", "set_loglevel", "set_room_affiliation")),
+    ("safe", ("change_password", "change_room_option", "private_set", "privacy_set", "unregister")),
+    ("safe", ("add_rosteritem", "delete_rosteritem", "muc_register_nick", "subscribe_room", "subscribe_room_many")),
+    ("safe", ("srg_create", "srg_add", "srg_delete", "srg_set_info", "srg_*_displayed", "srg_user_add")),
+    ("safe", ("srg_user_del", "oauth_revoke_token", "announce_motd_delete")),
+    ("safe", ("reload_config", "reload_spam_filter_files", "clear_cache", "gc", "reopen_log")),
+)
+
+ALREADY: Final[Mapping[str, re.Pattern[str]]] = MappingProxyType(
+    {
+        # 409 is understood for every command; these are the ones that say it in other ways (measured).
+        "create_room": re.compile("already exists"),
+        "create_room_with_opts": re.compile("already exists"),
+        "destroy_room": re.compile("doesn't exist"),
+    }
+)
+"""By command, what a refusal says when the work was done before."""
+
+ALREADY_BY_RESULT: Final = frozenset({"ban_account", "unban_account"})
+"""These answer 200 with 1 when the account is so already (measured on 24.12; 23.01 says 0 again)."""
+
+CREATES: Final = frozenset({"register", "create_room", "create_room_with_opts"})
+"""Commands whose object may be there already; a job may ask that this counts as done."""
+
+QUESTIONS: Final = frozenset({"check_account", "check_password", "check_password_hash"})
+"""Commands for which 200 with 1 is the answer "no", not a failure."""
+
+FAIL_BY_RESULT: Final = frozenset({"restart_module"})
+"""Commands with an integer as result for which 1 means that it failed."""
+
+_TIMEOUT_S: Final[tuple[tuple[float | None, tuple[str, ...]], ...]] = (
+    # The batch forms and their status answer at once.
+    (None, ("delete_old_*_batch", "delete_old_*_status", "export_db_status", "import_db_status")),
+    (300.0, ("delete_old_*", "delete_expired_*", "rooms_*_destroy*", "backup", "restore", "load", "dump*")),
+    (300.0, ("export*", "import_*", "install_fallback", "convert_to_scram", "update_sql", "process_rosteritems")),
+    # With SQL and 50 members, more than 500 queries or 20 s (ejabberd issues 3116 and 3158).
+    (60.0, ("srg_user_add", "srg_user_del", "push_alltoall", "push_roster_all")),
+)
+
+_SECRET_ARGUMENT: Final = re.compile(r"pass|secret|token", re.IGNORECASE)
+
+_SECRET_RESULT: Final = (
+    "oauth_issue_token",
+    "oauth_list_tokens",
+    "get_cookie",
+    "generate_invite*",
+    "generate_reset_token",
+    "list_invites",
+)
+
+
+def repeat_of(command: str) -> Repeat:
+    """May the command be sent again? Unsafe if nothing is known."""
+    return next((repeat for repeat, names in _REPEAT if _matches(command, names)), "unsafe")
+
+
+def timeout_of(command: str) -> float | None:
+    """The command's own limit in seconds; None if the target's limit fits."""
+    return next((seconds for seconds, names in _TIMEOUT_S if _matches(command, names)), None)
+
+
+def is_secret_argument(name: str) -> bool:
+    """Whether values under this name are kept out of logs and messages."""
+    return _SECRET_ARGUMENT.search(name) is not None
+
+
+def has_secret_result(command: str) -> bool:
+    """Whether the answer is a credential."""
+    return _matches(command, _SECRET_RESULT)
+
+
+def _matches(command: str, names: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(command, name) for name in names)

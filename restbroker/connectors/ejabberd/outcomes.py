@@ -1,0 +1,219 @@
+"""Judges ejabberd's answers: status, code and words to an outcome. Pure; the connector calls `judge`.
+
+Always holds: every answer has an outcome, nothing here raises, and no message holds a secret argument's value.
+
+HTTP's classes do not fit ejabberd: it answers 500 to a wrong host name, 400 while it stops, and 200 when it failed.
+Measured on 23.01 and 24.12 unless said otherwise.
+"""
+
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from restbroker.connectors.ejabberd import knowledge
+from restbroker.connectors.ejabberd.answer import Answer, parse, read, secrets_of
+from restbroker.rules.command import Call, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.transport.message import Response
+
+INTERNAL_ERROR_ATTEMPTS: Final = 3
+LONGEST_PAUSE_S: Final = 24 * 3600.0
+
+CHECK_URL: Final = "Check RestURL: it must lead to ejabberd's mod_http_api, e.g. http://127.0.0.1:5281/api."
+CHECK_ARGUMENTS: Final = "Correct the arguments; `restbroker ctl help COMMAND` lists those of a command."
+CHECK_OBJECT: Final = "Check the name, or create what it names first."
+CHECK_NAME: Final = "Check the command's name, the server's version, and that the module that brings it is loaded."
+
+# What a refusal says, its code, and what to do. The first row that is found counts.
+_REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
+    (re.compile("nknown virtual host|nknown_host"), "UnknownHost", "Correct the host, or add it to ejabberd's hosts."),
+    (re.compile("missing argument|unknown argument|duplicate", re.IGNORECASE), "BadArgument", CHECK_ARGUMENTS),
+    (re.compile("is not in format"), "BadArgument", CHECK_ARGUMENTS),
+    (
+        re.compile("alformed|unacceptable|invalid_|Bad value|unclosed token|bad_jid", re.IGNORECASE),
+        "BadArgument",
+        CHECK_ARGUMENTS,
+    ),
+    (re.compile("already exists"), "AlreadyExists", "Nothing to do, unless another one was meant."),
+    (re.compile("unknown_user|not_found|doesn't exist|no_session|error_no_", re.IGNORECASE), "NotFound", CHECK_OBJECT),
+    (re.compile("Missing command name"), "UnknownCommand", CHECK_NAME),
+)
+# Failures of the database behind a code that otherwise means "never".
+_PASSING: Final = re.compile("atabase failure|db_failure|timeout|try again", re.IGNORECASE)
+
+
+def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float = 0.0) -> Outcome:
+    """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
+    status = response.status
+    if 200 <= status < 300:
+        return _success(call, spec, response)
+    answer = read(response, secrets_of(call.command.arguments, spec))
+    if 300 <= status < 400:
+        where = response.headers.get("location", "elsewhere").partition("?")[0][:200]
+        return Rejected(Reason("Redirected", f"The server redirects to {where}.", CHECK_URL, status), answer.text)
+    if status in (408, 425, 429, 503):
+        return _not_now(answer, response, now_s)
+    if 400 <= status < 500:
+        return _client_error(call, spec, answer, status)
+    if 500 <= status < 600:
+        return _server_error(answer, response, now_s)
+    return Rejected(Reason("OddAnswer", f"The server answered with status {status}.", CHECK_URL, status), answer.text)
+
+
+def retry_after_s(response: Response, now_s: float) -> float | None:
+    """The seconds that Retry-After asks for, given as seconds or as a date; None if there is none that makes sense."""
+    text = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return min(float(text), LONGEST_PAUSE_S)
+    try:
+        date = parsedate_to_datetime(text)
+        wait_s = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_s
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, wait_s), LONGEST_PAUSE_S)
+
+
+def is_unknown_command(response: Response) -> bool:
+    """Whether ejabberd knows the word but has no such command now: module not loaded, or the server is stopping."""
+    return response.status == 400 and read(response).words == "unknown_command"
+
+
+def unknown(answer_text: str, status: int) -> Rejected:
+    """A command that this server does not have."""
+    return Rejected(Reason("UnknownCommand", f"The server says: {answer_text}", CHECK_NAME, status), answer_text)
+
+
+def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcome:
+    # Nothing is masked here: the text is what the producer asked for.
+    text, body, is_json = parse(response)
+    name = _command(call)
+    if not is_json and text.strip() and not response.truncated:
+        message = f"Status {response.status} with a page that is no JSON: this is not ejabberd's API."
+        return Rejected(Reason("NotTheApi", message, CHECK_URL, response.status), text)
+    by_code = name in knowledge.QUESTIONS | knowledge.FAIL_BY_RESULT or (spec is not None and spec.result == "rescode")
+    if by_code and _result(body) == 1:
+        return _said_one(call, text, body, response.status)
+    return Delivered(text, body, response.status, note="answer truncated" if response.truncated else None)
+
+
+def _said_one(call: Call, text: str, body: Json, status: int) -> Outcome:
+    name = _command(call)
+    if name in knowledge.QUESTIONS:
+        return Delivered(text, body, status, negative=True)
+    if name in knowledge.ALREADY_BY_RESULT and call.maybe_run:
+        return Delivered(text, body, status, note="already done")
+    cure = "Check the arguments and ejabberd's log; it gives no reason to its clients."
+    return Rejected(Reason("CommandFailed", f"ejabberd answered 1 to {name}: it failed.", cure, status), text)
+
+
+def _result(body: Json) -> int | None:
+    if isinstance(body, dict) and len(body) == 1:
+        # Interface version 0 wraps scalars: {"res": 1}.
+        body = next(iter(body.values()))
+    return body if isinstance(body, int) and not isinstance(body, bool) else None
+
+
+def _client_error(call: Call, spec: CommandSpec | None, answer: Answer, status: int) -> Outcome:
+    match status:
+        case 400:
+            return _bad_request(call, spec, answer)
+        case 401:
+            cure = "Check RestUser (a whole JID such as admin@example.org) and its password or token."
+            return Denied(Reason("LoginRefused", _says(answer, status), cure, status), answer.text)
+        case 403:
+            cure = f"Allow {_command(call)} for restbroker's account or address in ejabberd's api_permissions."
+            return Denied(Reason("CommandForbidden", _says(answer, status), cure, status), answer.text)
+        case 404:
+            return _not_found(answer)
+        case 409:
+            return _conflict(call, answer)
+        case _:
+            return Rejected(Reason("Refused", _says(answer, status), CHECK_ARGUMENTS, status), answer.text)
+
+
+def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
+    if answer.words == "unknown_command":
+        if spec is None:
+            return unknown(answer.words, 400)
+        # For about 1 s of each graceful stop, open connections get this for commands that exist.
+        cure = "It goes on by itself. If it stays so, the module that brings this command is not loaded."
+        reason = Reason("ServerStopping", "ejabberd has no such command now: it is stopping or starting.", cure, 400)
+        return Deferred(reason, counts=False, pause_target=True, text=answer.text)
+    if answer.words == "400 Bad Request":
+        # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
+        message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'
+        cure = "Look at the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
+        return Rejected(Reason("BadRequest", message, cure, 400), answer.text)
+    return _refusal(call, answer, 400)
+
+
+def _refusal(call: Call, answer: Answer, status: int) -> Outcome:
+    if _was_done(call, answer):
+        return Delivered(answer.text, answer.body, status, note="already done")
+    return _permanent(answer, status)
+
+
+def _was_done(call: Call, answer: Answer) -> bool:
+    name = _command(call)
+    pattern = knowledge.ALREADY.get(name)
+    wanted = call.maybe_run or (call.ok_if_exists and name in knowledge.CREATES)
+    return wanted and pattern is not None and pattern.search(answer.words) is not None
+
+
+def _not_found(answer: Answer) -> Outcome:
+    if not answer.is_json:
+        # No answer of the API. If the probe meets the same, the whole target is wrong, not this job.
+        return Denied(Reason("WrongUrl", _says(answer, 404), CHECK_URL, 404), answer.text)
+    if answer.code in (40, 44):
+        return unknown(answer.words, 404)
+    return Rejected(Reason("NotFound", _says(answer, 404), CHECK_OBJECT, 404), answer.text)
+
+
+def _conflict(call: Call, answer: Answer) -> Outcome:
+    if call.maybe_run or call.ok_if_exists:
+        return Delivered(answer.text, answer.body, 409, note="already done")
+    cure = 'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
+    return Rejected(Reason("AlreadyExists", _says(answer, 409), cure, 409), answer.text)
+
+
+def _not_now(answer: Answer, response: Response, now_s: float) -> Outcome:
+    # ejabberd itself sends none of these (read in its source): they come from what is in front of it.
+    reason = Reason("ServerBusy", _says(answer, response.status), "It goes on by itself.", response.status)
+    wait_s = retry_after_s(response, now_s)
+    return Deferred(reason, wait_s, counts=False, pause_target=True, text=answer.text)
+
+
+def _server_error(answer: Answer, response: Response, now_s: float) -> Outcome:
+    status = response.status
+    if answer.code == 10001 and _PASSING.search(answer.words) is None:
+        return _permanent(answer, status)
+    reason = Reason("ServerError", _says(answer, status), "See ejabberd's log.", status)
+    if answer.words == "internal_error":
+        # A crash through bad arguments and a busy room's time-out look the same.
+        return Deferred(reason, max_attempts=INTERNAL_ERROR_ATTEMPTS, text=answer.text)
+    if status == 504:
+        cure = "Give the proxy in front of ejabberd a longer time-out than restbroker's."
+        return Uncertain(Reason("GatewayTimeout", _says(answer, status) + " It may have run.", cure, status))
+    wait_s = retry_after_s(response, now_s)
+    return Deferred(reason, wait_s, pause_target=status == 502, text=answer.text)
+
+
+def _permanent(answer: Answer, status: int) -> Rejected:
+    for pattern, code, cure in _REFUSALS:
+        if pattern.search(answer.words):
+            return Rejected(Reason(code, _says(answer, status), cure, status), answer.text)
+    return Rejected(Reason("Refused", _says(answer, status), CHECK_ARGUMENTS, status), answer.text)
+
+
+def _says(answer: Answer, status: int) -> str:
+    return (
+        f"The server says: {answer.words}"
+        if answer.words
+        else f"The server answered with status {status} and no words."
+    )
+
+
+def _command(call: Call) -> str:
+    return call.command.endpoint.partition("/")[0]

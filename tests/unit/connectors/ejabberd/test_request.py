@@ -1,0 +1,132 @@
+"""The requests that ejabberd gets."""
+
+import base64
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
+from restbroker.connectors.ejabberd import catalogue
+from restbroker.connectors.ejabberd.request import build, question
+from restbroker.errors import ConfigError
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.transport.message import Request
+
+TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",))
+
+
+def built(
+    command: str, arguments: Mapping[str, Json], *, host: str | None = None, credentials: Credentials = None
+) -> Request:
+    """The request of this command as 24.12 knows it."""
+    spec = catalogue.for_version("24.12").commands.get(command)
+    return build(Call(Command(command, arguments), host=host), spec, attrs.evolve(TARGET, credentials=credentials))
+
+
+def sent(request: Request) -> object:
+    """The arguments as the server reads them."""
+    return json.loads(request.body)
+
+
+def test_a_command_is_a_post_of_one_json_object() -> None:
+    request = built("register", {"user": "john", "host": "x", "password": "p"})
+    assert (request.method, request.path, request.query) == ("POST", "/api/register", ())
+    assert request.headers == (("Content-Type", "application/json"), ("X-Admin", "true"))
+    assert request.body == b'{"user":"john","host":"x","password":"p"}'
+    assert request.timeout_s == 10.0
+
+
+def test_a_command_without_arguments_has_a_body_too() -> None:
+    assert built("status", {}).body == b"{}"
+    assert question(TARGET, "status").body == b"{}"
+
+
+def test_the_jobs_own_headers_are_passed_on() -> None:
+    request = build(Call(Command("status", {}), headers=(("traceparent", "00-a-b-01"),)), None, TARGET)
+    assert ("traceparent", "00-a-b-01") in request.headers
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "expected"),
+    [
+        ("register", {"user": "a"}, {"user": "a", "host": "example.org"}),
+        ("register", {"user": "a", "host": "other"}, {"user": "a", "host": "other"}),
+        ("register", {"host": None}, {"host": None}),
+        ("get_roster", {"user": "a"}, {"user": "a", "host": "example.org"}),
+        ("status", {}, {}),
+        ("a_command_of_ours", {}, {}),
+    ],
+)
+def test_a_missing_host_is_filled_where_the_command_takes_one(
+    command: str, arguments: Mapping[str, Json], expected: Json
+) -> None:
+    assert sent(built(command, arguments, host="example.org")) == expected
+
+
+def test_a_host_under_its_old_name_is_not_given_twice() -> None:
+    aliased = [
+        (spec.name, alias)
+        for spec in catalogue.for_version(None).commands.values()
+        for argument in spec.arguments
+        for alias in argument.aliases
+        if argument.name == "host"
+    ]
+    assert aliased
+    for command, alias in aliased:
+        spec = catalogue.for_version(None).commands[command]
+        request = build(Call(Command(command, {alias: "x"}), host="example.org"), spec, TARGET)
+        assert sent(request) == {alias: "x"}
+
+
+def test_without_a_default_nothing_is_filled() -> None:
+    assert sent(built("register", {"user": "a"})) == {"user": "a"}
+
+
+def test_basic_credentials_are_sent_as_utf8() -> None:
+    request = built("status", {}, credentials=Basic("admin@x", Secret("pä:ss")))
+    scheme, _, encoded = dict(request.headers)["Authorization"].partition(" ")
+    assert (scheme, base64.b64decode(encoded).decode()) == ("Basic", "admin@x:pä:ss")
+
+
+def test_a_bearer_token_from_a_file_is_read_anew_each_time(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    for token in ("first", "second"):
+        path.write_text(token + "\n")
+        request = built("status", {}, credentials=Bearer(Secret(path=path)))
+        assert dict(request.headers)["Authorization"] == f"Bearer {token}"
+
+
+@pytest.mark.parametrize("token", ["", "a b", "a\r\nX: y", "é"])
+def test_a_token_that_fits_no_header_is_an_error_that_does_not_show_it(token: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        built("status", {}, credentials=Bearer(Secret(token)))
+    assert not token or token not in str(caught.value)
+
+
+def test_numbers_and_texts_stay_exact() -> None:
+    arguments: dict[str, Json] = {"big": 10**30, "small": -(2**63), "text": "ä☂\u2028<>&", "real": 1.5, "no": None}
+    assert sent(built("x", arguments)) == arguments
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+_commands = st.sampled_from(sorted(catalogue.for_version(None).commands))
+
+
+@given(_commands, st.dictionaries(st.text(), _values, max_size=4))
+def test_the_body_is_always_one_object_with_the_same_values(command: str, arguments: dict[str, Json]) -> None:
+    assert sent(built(command, arguments)) == arguments
+
+
+def test_a_lone_surrogate_passes_as_json_allows() -> None:
+    assert sent(built("x", {"a": "\ud800"})) == {"a": "\ud800"}
