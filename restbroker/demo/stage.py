@@ -73,15 +73,25 @@ class Stage:
         await self.wire.ask("LPUSH", f"queue:{QUEUE}", json.dumps(job))
         return job
 
-    async def restbroker(self, *arguments: str) -> Printed:
-        """Runs a command of restbroker, shows it and what it printed; cancelling kills it."""
+    async def restbroker(self, *arguments: str, until: Callable[[Printed], bool] = lambda _: True) -> Printed:
+        """Runs a command of restbroker, shows it and what it printed; cancelling kills it.
+
+        It is run again and again for at most 8 s until `until` is content; only the last time is shown.
+        """
+        deadline_s = trio.current_time() + 8
+        printed = await self._run(arguments)
+        while not until(printed) and trio.current_time() < deadline_s:
+            await trio.sleep(0.2)
+            printed = await self._run(arguments)
         self.voice.show("$ restbroker " + " ".join(arguments))
+        self.voice.show(printed.stdout + printed.stderr)
+        return printed
+
+    async def _run(self, arguments: tuple[str, ...]) -> Printed:
         done = await trio.run_process(
             [*_COMMAND, *arguments], env=dict(self.environ), capture_stdout=True, capture_stderr=True, check=False
         )
-        printed = Printed(done.returncode, done.stdout.decode(), done.stderr.decode())
-        self.voice.show(printed.stdout + printed.stderr)
-        return printed
+        return Printed(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     async def until(self, question: Callable[[], bool], promise: str, timeout_s: float = 10.0) -> None:
         """Waits until it is so; raises `NotAsPromised` after `timeout_s` seconds or when the broker ends."""

@@ -96,8 +96,14 @@ async def wrong_token(stage: Stage) -> None:
 async def figures(stage: Stage) -> None:
     """What an operator sees."""
     stage.voice.step("What the operator sees")
-    shown = await stage.restbroker("stats")
-    stage.promise(shown.code == 0 and QUEUE in shown.stdout, "the totals, the queue and the process are shown")
+    processed = await _number(stage, "GET", "stat:processed")
+    # A process tells of itself with each beat, every two or three seconds: its first told of nothing yet.
+    shown = await stage.restbroker("stats", until=lambda printed: "closed" not in printed.stdout)
+    lines = [line.split("\t") for line in shown.stdout.splitlines()]
+    counted = ["total", "processed", str(processed)] in lines
+    stage.promise(shown.code == 0 and counted, f"all {processed} jobs are counted, the one that was parked among them")
+    told = any(line[0] == "process" and "open" in line for line in lines)
+    stage.promise(told, "the process and the state of its target are shown")
 
 
 async def stopped(stage: Stage) -> None:

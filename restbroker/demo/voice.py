@@ -30,7 +30,7 @@ class Voice:
     def show(self, text: str) -> None:
         """Shows what somebody sent, answered or printed, line by line."""
         for line in text.splitlines():
-            self.write(f"   {self._in(_DIM, line)}")
+            self.write(f"   {self._in(_DIM, line.expandtabs(14))}")
 
     def good(self, text: str) -> None:
         """Says what was promised and has been checked."""
