@@ -18,7 +18,9 @@ from restbroker.rules.json_types import Json
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", help="The configuration file. [default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker]"),
+    typer.Option(
+        "--config", help="The configuration file. [default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker/env.json]"
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -37,9 +37,12 @@ _REFUSED_CODES = frozenset({"BadToken", "CommandForbidden", "Unauthorized"})
 
 @app.command()
 def enqueue(
-    command: Annotated[str, typer.Argument(help="The server's command, e.g. register.")],
+    command: Annotated[str, typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.")],
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME=TEXT | NAME:=JSON | NAME=@FILE | NAME=-]...")
+        list[str] | None,
+        typer.Argument(
+            metavar="[ARGUMENT]...", help="NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input."
+        ),
     ] = None,
     config: ConfigOption = None,
     queue: Annotated[str | None, typer.Option(help="Another queue than RestQueue.")] = None,
@@ -49,7 +52,9 @@ def enqueue(
     reply_id: Annotated[str | None, typer.Option(help="Wanted back with the answer on the response queue.")] = None,
     wait_for_answer: Annotated[bool, typer.Option("--wait", help="Wait, and print the server's answer.")] = False,
     timeout: Annotated[str, typer.Option(help="How long --wait waits.")] = "30s",
-    ok_if_exists: Annotated[bool, typer.Option(help="It counts as done if it was done before.")] = False,
+    ok_if_exists: Annotated[
+        bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.")
+    ] = False,
     any_command: Annotated[bool, typer.Option("--any", help="Take the name as it is, known or not.")] = False,
     json: JsonOption = False,
 ) -> None:

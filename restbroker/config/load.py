@@ -39,19 +39,9 @@ def load(
     `path` is what `--config` named. `overrides` are flags under their keys' names. `kinds` gives for each kind of
     target the class of its options, which is called with the keyword `server_version`.
     """
-    found = document.find(path, environ)
     problems: list[str] = []
     notes: list[Note] = []
-    given: dict[str, Given] = {}
-    if found is not None:
-        folded, notes = legacy.fold(document.read(found), problems)
-        _refuse_doubles(folded, problems)
-        given = {name: Given(value, name) for name, value in folded.items()}
-    variables = _variables(environ, given, notes)
-    if found is None and not variables:
-        raise document.nothing_found()
-    _lay_over(given, variables, problems)
-    _lay_over(given, {name: Given(value, f"{name} (flag)") for name, value in overrides.items()}, problems)
+    found, given = collect(path, environ, overrides, problems, notes)
     keys = _read(given, problems)
     if problems:
         raise _unusable(problems, found)
@@ -60,6 +50,29 @@ def load(
     if config is None:
         raise _unusable(problems, found)
     return Loaded(config, tuple(notes), found)
+
+
+def collect(
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Json],
+    problems: list[str],
+    notes: list[Note],
+) -> tuple[Path | None, dict[str, Given]]:
+    """The file, and what was written for each key by whoever wins, unread. Raises `ConfigError` without any."""
+    found = document.find(path, environ)
+    given: dict[str, Given] = {}
+    if found is not None:
+        folded, noted = legacy.fold(document.read(found), problems)
+        notes.extend(noted)
+        _refuse_doubles(folded, problems)
+        given = {name: Given(value, name) for name, value in folded.items()}
+    variables = _variables(environ, given, notes)
+    if found is None and not variables:
+        raise document.nothing_found()
+    _lay_over(given, variables, problems)
+    _lay_over(given, {name: Given(value, f"{name} (flag)") for name, value in overrides.items()}, problems)
+    return found, given
 
 
 def _variables(environ: Mapping[str, str], below: Mapping[str, Given], notes: list[Note]) -> dict[str, Given]:

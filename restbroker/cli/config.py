@@ -1,0 +1,59 @@
+"""`restbroker config`: makes a configuration file, shows what counts, prints the schema."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restbroker.cli import output
+from restbroker.cli.configured import ConfigOption, JsonOption, loaded, tell_notes
+from restbroker.config import reference
+from restbroker.config.core import all_keys
+from restbroker.config.load import collect
+from restbroker.errors import UsageError
+from restbroker.rules.json_types import Json
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, show or describe the configuration file.")
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(help="The file to make.")] = Path("env.json")) -> None:
+    """Make a file to start from, with a token of its own, for your eyes only (mode 0600). Never overwrites one."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists already; nothing was changed.", "Name another file, or remove it.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made: {error.strerror}.", "Name another file.") from error
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(reference.sample_text(secrets.token_urlsafe(24)))
+    output.say(f"Wrote {path}. Set RestURL, RestUser, RestPass and JabberDomain; then run `restbroker check`.")
+
+
+@app.command()
+def show(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show every key's value and where it comes from. Secrets stay hidden."""
+    tell_notes(loaded(config))
+    _, given = collect(config, os.environ, {}, [], [])
+    rows: list[tuple[str, Json, str]] = []
+    for key in all_keys().values():
+        if key.ignored is not None:
+            continue
+        entry = given.get(key.name)
+        value = key.default if entry is None else "…" if key.secret else entry.value
+        origin = "default" if entry is None else "file" if entry.origin == key.name else entry.origin
+        rows.append((key.name, value, origin))
+    if json:
+        output.as_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
+        return
+    output.table(
+        ("KEY", "VALUE", "FROM"), [(name, "" if value is None else value, origin) for name, value, origin in rows]
+    )
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the file, for editors and checks."""
+    output.as_json(reference.schema())

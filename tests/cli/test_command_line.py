@@ -1,0 +1,161 @@
+"""The frame around the commands: what is loaded, what is suggested, how failures end; and the smaller commands."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from restbroker import __version__
+from restbroker.store import beats, jobs
+from restbroker.store.client import StoreSettings, open_client
+from tests.support.process import clean_environment, run
+
+REPOSITORY = Path(__file__).parents[2]
+SLOW = ("trio", "httpx", "redis", "rich", "quart", "hypercorn", "structlog", "attrs")
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        (["--version"], ()),
+        (["--help"], ()),
+        (["commands", "register"], ("attrs",)),
+        (["enqueue", "--help"], ("redis", "attrs")),
+    ],
+)
+def test_a_quick_command_loads_no_slow_library(words: list[str], allowed: tuple[str, ...]) -> None:
+    script = (
+        "import atexit, sys\n"
+        "from restbroker.__main__ import main\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
+        f"sys.argv = ['restbroker', *{words!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout
+    assert {name for name in SLOW if name in done.stderr.split()} <= set(allowed)
+
+
+def test_the_version_is_printed_by_flag() -> None:
+    done = run(["--version"])
+    assert (done.returncode, done.stdout) == (0, f"restbroker {__version__}\n")
+
+
+def test_help_lists_every_command_and_is_also_the_answer_to_nothing() -> None:
+    done = run(["--help"])
+    names = ("run", "enqueue", "stats", "commands", "check", "config", "demo")
+    assert all(f"\n  {name} " in done.stdout for name in names)
+    assert run([]).returncode == 2
+
+
+def test_a_mistyped_command_is_answered_with_the_nearest_and_2() -> None:
+    done = run(["enqueu"])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Did you mean 'enqueue'?" in done.stderr
+
+
+@pytest.mark.parametrize(("typed", "expected"), [("en", "enqueue"), ("sta", "stats")])
+def test_the_shell_completes_command_names(typed: str, expected: str) -> None:
+    environ = {"_RESTBROKER_COMPLETE": "complete_bash", "COMP_WORDS": f"restbroker {typed}", "COMP_CWORD": "1"}
+    assert run([], environ=environ).stdout.split() == [expected]
+
+
+def test_a_wrong_configuration_ends_with_2_and_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "env.json").write_text('{"RestQueu": "x"}')
+    for command in ("run", "stats", "enqueue status"):
+        done = run(command.split(), directory=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "did you mean RestQueue?" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_output_to_a_reader_that_went_away_ends_without_a_traceback() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "restbroker", "commands"]
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, cwd=REPOSITORY, env=clean_environment()
+    )
+    os.close(write)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    document = {"RedisURL": redis_url, "RestURL": "http://h", "RestQueue": "rest", "Token": "a-token"}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+def test_stats_show_totals_queues_and_processes_with_their_own_figures(place: Path, redis_url: str) -> None:
+    client = open_client(StoreSettings(redis_url))
+    client.command("SET", "stat:processed", 7)
+    client.command("SADD", "queues", "rest")
+    client.command("LPUSH", "queue:rest", '{"enqueued_at":1.5}')
+    facts = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
+    assert jobs.register(client, "node:77:abc", facts, ["rest"])
+    snapshot = {"gate": "denied", "gate_reason": "401", "concurrency": 20, "rate_per_s": 1.25, "p50_ms": 3.0}
+    assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": json.dumps(snapshot).encode()}) == [True]
+    lines = [line.split("\t") for line in run(["stats"], directory=place).stdout.splitlines()]
+    assert ["total", "processed", "7"] in lines
+    (queue,) = [line for line in lines if line[0] == "queue"]
+    assert (queue[1], queue[2], queue[4]) == ("rest", "1", "open")
+    (process,) = [line for line in lines if line[0] == "process"]
+    assert process[1:8] == ["node:77", "ejabberd", "denied: 401", "0/20", "1.2", "3.0ms", "-"]
+    shown = json.loads(run(["stats", "--json"], directory=place).stdout)
+    assert shown["totals"]["processed"] == 7
+    assert (shown["lanes"][0]["gate"], shown["lanes"][0]["target"]) == ("denied", "ejabberd")
+
+
+def test_stats_of_an_unreachable_redis_end_with_3(place: Path) -> None:
+    done = run(["stats"], directory=place, environ={"RESTBROKER_REDISURL": "redis://127.0.0.1:1"})
+    assert (done.returncode, done.stdout) == (3, "")
+
+
+def test_commands_lists_the_catalogue_by_tag_and_shows_one_with_its_arguments() -> None:
+    listed = [line.split("\t") for line in run(["commands", "--tag", "accounts"]).stdout.splitlines()]
+    assert ["register", "user host password", "accounts"] in listed
+    shown = run(["commands", "register"]).stdout
+    assert "argument\tpassword: string, secret\n" in shown
+    assert "again\talready_done" in shown
+    described = json.loads(run(["commands", "register", "--json"]).stdout)
+    assert [argument["name"] for argument in described["arguments"]] == ["user", "host", "password"]
+
+
+def test_commands_suggests_for_a_mistyped_name_and_lists_the_tags_for_an_unknown_one() -> None:
+    name = run(["commands", "regster"])
+    assert (name.returncode, "Did you mean register" in name.stderr) == (2, True)
+    tag = run(["commands", "--tag", "acounts"])
+    assert (tag.returncode, "accounts" in tag.stderr) == (2, True)
+
+
+def test_config_init_makes_a_private_file_with_a_token_of_its_own_and_never_overwrites(tmp_path: Path) -> None:
+    assert run(["config", "init"], directory=tmp_path).returncode == 0
+    path = tmp_path / "env.json"
+    written = path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(json.loads(written)["Token"]) >= 32
+    again = run(["config", "init"], directory=tmp_path)
+    assert (again.returncode, path.read_text()) == (2, written)
+    shown = run(["config", "show"], directory=tmp_path)
+    assert shown.returncode == 0
+    assert json.loads(written)["Token"] not in shown.stdout
+
+
+def test_config_show_tells_where_each_value_comes_from(place: Path) -> None:
+    done = run(["config", "show"], directory=place, environ={"RESTBROKER_CONCURRENCY": "7"})
+    lines = done.stdout.splitlines()
+    assert "RestQueue\trest\tfile" in lines
+    assert "Concurrency\t7\tRESTBROKER_CONCURRENCY" in lines
+    assert "ConnectTimeout\t3s\tdefault" in lines
+    assert "Token\t…\tfile" in lines
+    assert "NoCredentials" not in done.stderr
+    assert "note: No login for the server is given." in done.stderr
+
+
+def test_config_schema_is_json_that_knows_every_key() -> None:
+    schema = json.loads(run(["config", "schema"]).stdout)
+    assert {"RestQueue", "Token", "Backoff"} <= set(schema["properties"])

@@ -1,0 +1,244 @@
+"""`restbroker enqueue` as a process against a real Redis."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import cast
+
+import pytest
+
+from restbroker.rules import rubyjson
+from restbroker.store import jobs
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.process import run, started
+from tests.support.wait import until
+
+Shell = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    """A directory with an env.json for the run's Redis."""
+    document = {
+        "RedisURL": redis_url,
+        "RedisNamespace": "ns",
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestUser": "admin",
+        "RestPass": "a-password",
+        "RestQueue": "rest",
+        "Token": "a-token",
+    }
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.fixture
+def shell(place: Path) -> Shell:
+    def enqueue(*words: str, stdin: str = "", environ: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+        return run(["enqueue", *words], directory=place, stdin=stdin, environ=environ)
+
+    return enqueue
+
+
+@pytest.fixture
+def store(redis_url: str) -> Client:
+    return open_client(StoreSettings(redis_url, namespace="ns"))
+
+
+def queued(store: Client, queue: str = "rest") -> list[bytes]:
+    return cast("list[bytes]", store.command("LRANGE", f"ns:queue:{queue}", 0, -1))
+
+
+def job(store: Client) -> dict[str, object]:
+    (raw,) = queued(store)
+    found = json.loads(raw)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_command_becomes_a_complete_sidekiq_job_written_as_ruby_writes_it(shell: Shell, store: Client) -> None:
+    before_s = time.time()
+    done = shell("register", "user=richärd", "host=example.org", "password=a/b")
+    assert done.returncode == 0
+    (raw,) = queued(store)
+    found = json.loads(raw)
+    assert rubyjson.dumps(rubyjson.loads(raw)) == raw
+    assert done.stdout == f"{found['jid']}\n"
+    assert re.fullmatch("[0-9a-f]{24}", found["jid"])
+    assert list(found) == ["class", "display_class", "args", "jid", "queue", "retry", "created_at", "enqueued_at"]
+    arguments = {"user": "richärd", "host": "example.org", "password": "a/b"}
+    assert found["args"] == ["register", arguments, "a-token"]
+    assert (found["class"], found["display_class"], found["queue"]) == ("Restbroker", "register", "rest")
+    assert found["retry"] is True
+    assert before_s - 1 < found["enqueued_at"] < time.time() + 1
+    assert not found["enqueued_at"].is_integer()
+    assert store.command("SMEMBERS", "ns:queues") == [b"rest"]
+
+
+def test_texts_become_what_the_command_takes(shell: Shell, store: Client) -> None:
+    assert shell("delete_old_users", "days=30").returncode == 0
+    assert job(store)["args"] == ["delete_old_users", {"days": 30}, "a-token"]
+
+
+def test_arguments_come_as_json_from_files_and_from_standard_input(shell: Shell, store: Client, place: Path) -> None:
+    (place / "body.txt").write_text("two\nlines\n")
+    done = shell("send_message", "type=chat", "from:=null", 'to:="@x"', "subject=-", "body=@body.txt", stdin="hello\n")
+    assert done.returncode == 0
+    arguments = {"type": "chat", "from": None, "to": "@x", "subject": "hello", "body": "two\nlines"}
+    assert job(store)["args"] == ["send_message", arguments, "a-token"]
+
+
+def test_options_end_up_in_the_job(shell: Shell, store: Client) -> None:
+    assert shell("status", "--retry", "3", "--reply-id", "r1", "--ok-if-exists").returncode == 0
+    found = job(store)
+    assert (found["retry"], found["ok_if_exists"], found["args"]) == (3, True, ["status", {}, "a-token", "r1"])
+
+
+@pytest.mark.parametrize(("written", "value"), [("false", False), ("true", True), ("0", 0)])
+def test_retry_takes_a_number_true_or_false(shell: Shell, store: Client, written: str, value: object) -> None:
+    assert shell("status", "--retry", written).returncode == 0
+    assert job(store)["retry"] is value
+
+
+def test_another_queue_may_be_named(shell: Shell, store: Client) -> None:
+    assert shell("status", "--queue", "other").returncode == 0
+    assert len(queued(store, "other")) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "due_s"),
+    [
+        (("--in", "5m"), lambda: time.time() + 300),
+        (("--in", "30d"), lambda: time.time() + 30 * 86400),
+        (("--at", "2030-01-31T08:00+01:00"), datetime(2030, 1, 31, 7, 0, tzinfo=UTC).timestamp),
+    ],
+)
+def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(
+    shell: Shell, store: Client, words: Sequence[str], due_s: Callable[[], float]
+) -> None:
+    assert shell("status", *words).returncode == 0
+    raw, score = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1, "WITHSCORES"))
+    assert abs(float(score) - due_s()) < 5
+    assert not {"at", "enqueued_at"} & set(json.loads(raw))
+    assert json.loads(raw)["queue"] == "rest"
+    assert queued(store) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("regster", "user=x"), "did you mean register"),
+        (("../x",), "not a plain command name"),
+        (("status", "user"), "has no name"),
+        (("status", "a=1", "a=2"), "given twice"),
+        (("status", "a:={"), "no JSON"),
+        (("status", "a:=NaN"), "no JSON"),
+        (("status", "a=@missing"), "cannot be read"),
+        (("status", "a=-", "b=-"), "one argument only"),
+        (("delete_old_users", "days=many"), "must be an integer"),
+        (("status", "--retry", "often"), "--retry takes"),
+        (("status", "--in", "soon"), "--in takes"),
+        (("status", "--in", "5m", "--at", "2030-01-01"), "keep one"),
+        (("status", "--at", "tomorrow"), "ISO time"),
+        (("status", "--timeout", "x"), "--timeout takes"),
+        (("status", "--config", "missing.json"), "cannot be read"),
+        (("status", "--colour"), "No such option"),
+    ],
+)
+def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(
+    shell: Shell, store: Client, words: Sequence[str], expected: str
+) -> None:
+    done = shell(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert expected.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+    assert queued(store) == []
+
+
+def test_an_unknown_command_passes_with_a_note_and_a_near_one_with_any(shell: Shell, store: Client) -> None:
+    unknown = shell("frobnicate", "a=1")
+    assert (unknown.returncode, "not in the catalogue" in unknown.stderr) == (0, True)
+    assert shell("regster", "--any").returncode == 0
+    assert len(queued(store)) == 2
+
+
+def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_input(shell: Shell) -> None:
+    assert "password stands in the command line" in shell("register", "password=x").stderr
+    assert "stands in the command line" not in shell("register", "password=-", stdin="x\n").stderr
+
+
+def test_an_argument_that_the_command_does_not_take_is_noted(shell: Shell) -> None:
+    assert "register has no argument usr; it takes: user, host, password" in shell("register", "usr=x").stderr
+
+
+def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store: Client) -> None:
+    assert "no running process serves the queue rest" in shell("status").stderr
+    facts = jobs.Facts(1, "host", "boot", "ns", 1, "ejabberd")
+    assert jobs.register(store, "host:1:abc", facts, ["rest"])
+    assert shell("status").stderr == ""
+
+
+def test_an_unreachable_redis_ends_with_3(shell: Shell) -> None:
+    done = shell("status", environ={"RESTBROKER_REDIS_URL": "redis://127.0.0.1:1"})
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "127.0.0.1:1" in done.stderr
+
+
+def answered(place: Path, store: Client, details: Mapping[str, object], *words: str) -> tuple[int, str]:
+    """Waits for an answer in a process, answers as the broker does, and returns exit code and output."""
+    with started(["enqueue", "check_account", "--wait", *words], directory=place) as process:
+        raw = until(lambda: cast("bytes | None", store.command("RPOP", "ns:queue:rest")), "the job is queued")
+        assert raw is not None
+        fields = json.loads(raw)
+        assert fields["reply_to"] == f"restbroker:reply:{fields['jid']}"
+        store.command("LPUSH", f"ns:{fields['reply_to']}", json.dumps({"jid": fields["jid"], **details}))
+        code = process.wait()
+        return code, process.output()
+
+
+def details(outcome: str, text: str, error: Mapping[str, object] | None = None) -> dict[str, object]:
+    return {"outcome": outcome, "text": text, "error": error, "status": 200}
+
+
+def test_waiting_prints_the_servers_answer_as_it_was_sent(place: Path, store: Client) -> None:
+    code, output = answered(place, store, details("delivered", '{"a": [1,  2]}'))
+    assert code == 0
+    assert '{"a": [1,  2]}\n' in output
+
+
+def test_waiting_with_json_prints_everything_known_of_the_answer(place: Path, store: Client) -> None:
+    code, output = answered(place, store, details("delivered", "0"), "--json")
+    shown = json.loads(output.splitlines()[0])
+    assert (code, shown["outcome"], shown["text"]) == (0, "delivered", "0")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "exit_code"),
+    [
+        ("negative", None, 1),
+        ("rejected", "UnknownHost", 1),
+        ("failed", "ServerError", 1),
+        ("uncertain", "TimedOut", 1),
+        ("rejected", "BadToken", 4),
+        ("rejected", "CommandForbidden", 4),
+        ("denied", "Unauthorized", 4),
+    ],
+)
+def test_the_exit_code_tells_how_the_command_went(
+    place: Path, store: Client, outcome: str, code: str | None, exit_code: int
+) -> None:
+    error = None if code is None else {"code": code, "message": "It is so.", "cure": "Do this."}
+    found, output = answered(place, store, details(outcome, "1", error))
+    assert found == exit_code
+    assert code is None or f"{code}: It is so.\nDo this." in output
+
+
+def test_no_answer_in_time_ends_with_6_and_the_job_stays_queued(shell: Shell, store: Client) -> None:
+    done = shell("status", "--wait", "--timeout", "100ms")
+    assert (done.returncode, done.stdout) == (6, "")
+    assert "still queued" in done.stderr
+    assert len(queued(store)) == 1
