@@ -1,9 +1,10 @@
 """The figures of a process, per target, for its snapshot: what the stats page and `stats` add up.
 
-A sink: assembly attaches `Figures.report`; whoever writes the process's snapshot calls `snapshot`. Always holds: memory
-is bounded by the number of targets, and one job costs about a microsecond.
+A sink: assembly reports to it; whoever writes the process's snapshot calls `snapshot`. Always holds: memory is bounded
+by the number of targets, and one job costs about a microsecond.
 """
 
+import time
 from collections.abc import Callable
 
 import attrs
@@ -53,21 +54,23 @@ class _TargetFigures:
 class Figures:
     """Counts since the start, the rate of the last ten seconds, latencies of the last minute. `now_s`: any clock."""
 
-    now_s: Callable[[], float]
+    now_s: Callable[[], float] = time.monotonic
     _targets: dict[str, _TargetFigures] = attrs.field(factory=dict, init=False)
 
-    def report(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:
         """Takes note of settled jobs; other events do not concern it. Never raises."""
         if isinstance(event, JobFinished):
-            figures = self._targets.get(event.target)
-            if figures is None:
-                figures = self._targets[event.target] = _TargetFigures()
-            figures.add(self.now_s(), event)
+            self._of(event.target).add(self.now_s(), event)
 
-    def snapshot(self) -> dict[str, dict[str, float | None]]:
-        """By target: `delivered`, `failed`, `rate_per_s`, `p50_ms`, `p99_ms` (None: nothing in the last minute)."""
-        now_s = self.now_s()
-        return {target: figures.snapshot(now_s) for target, figures in self._targets.items()}
+    def snapshot(self, target: str) -> dict[str, float | None]:
+        """One target's `delivered`, `failed`, `rate_per_s`, `p50_ms`, `p99_ms` (None: nothing in the last minute)."""
+        return self._of(target).snapshot(self.now_s())
+
+    def _of(self, target: str) -> _TargetFigures:
+        figures = self._targets.get(target)
+        if figures is None:
+            figures = self._targets[target] = _TargetFigures()
+        return figures
 
 
 def milliseconds(duration_s: float | None) -> float | None:

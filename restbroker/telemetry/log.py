@@ -1,8 +1,8 @@
 """The log: events as lines on standard error.
 
-A sink: assembly attaches `LogSink.report`, the broker calls `tick` every ten seconds and once at the end. Always
-holds: neither raises nor waits for anything but the stream; a stream that is gone is ignored, since jobs matter more
-than words; no line holds a line break or another control character.
+A sink: assembly reports to it and calls `tick` every ten seconds and once at the end. Always holds: neither raises
+nor waits for anything but the stream; a stream that is gone is ignored, since jobs matter more than words; no line
+holds a line break or another control character.
 
 The format is stable. As text: `TIME LEVEL EVENT key=value …`, values with blanks in double quotes; as JSON: one object
 a line with `timestamp`, `level`, `event` and the same keys. Keys without a value are left out.
@@ -29,9 +29,11 @@ a line with `timestamp`, `level`, `event` and the same keys. Keys without a valu
 
 import contextlib
 import re
+import sys
+import time
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 import attrs
 import orjson
@@ -52,10 +54,10 @@ _PLAIN = re.compile(r"[^\s\"=]+")
 
 @attrs.frozen
 class LogSettings:
-    """What is written, and how: lines below `level` are left out."""
+    """What is written, and how: lines below `level` are left out; `json` instead of text."""
 
     level: Level = "info"
-    format: Literal["text", "json"] = "text"
+    json: bool = False
 
 
 @attrs.define
@@ -67,25 +69,26 @@ class _Sums:
 
 @attrs.define
 class LogSink:
-    """Writes events to `stream` (standard error). `now_s` gives epoch seconds for the time of each line."""
+    """Writes events to `stream`. `now_s` gives epoch seconds for the time of each line."""
 
-    settings: LogSettings
-    stream: TextIO
-    now_s: Callable[[], float]
+    settings: LogSettings = LogSettings()
+    stream: TextIO = attrs.field(factory=lambda: sys.stderr)
+    now_s: Callable[[], float] = time.time
     _logger: Any = attrs.field(init=False)
     _sums: dict[str, _Sums] = attrs.field(factory=dict, init=False)
     _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
-    _summed_since_s: float = attrs.field(init=False)
+    _began_s: float = attrs.field(init=False)
+    _last_tick_s: float | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        render = _as_json if self.settings.format == "json" else _as_text
+        render = _as_json if self.settings.json else _as_text
         # Not by structlog.configure: settings of the whole interpreter belong to nobody here.
         self._logger = structlog.wrap_logger(
             structlog.WriteLogger(self.stream), processors=[_one_line, render], wrapper_class=structlog.BoundLogger
         ).bind()
-        self._summed_since_s = self.now_s()
+        self._began_s = self.now_s()
 
-    def report(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:
         """Writes the event's line, if it has one at this level; a failure of a kind only once between two ticks."""
         if isinstance(event, JobFinished):
             self._job_finished(event)
@@ -93,9 +96,12 @@ class LogSink:
             self._write(line_of(event))
 
     def tick(self, now_s: float) -> None:
-        """Writes what was added up since the last tick: failures that repeated, and a summary of each busy target."""
-        elapsed_s = max(now_s - self._summed_since_s, 0.001)
-        self._summed_since_s = now_s
+        """Writes what was added up since the last tick: failures that repeated, and a summary of each busy target.
+
+        `now_s` is any clock in seconds that all ticks share.
+        """
+        elapsed_s = self.now_s() - self._began_s if self._last_tick_s is None else now_s - self._last_tick_s
+        self._last_tick_s = now_s
         repeats, self._repeats = self._repeats, {}
         for (target, code), count in repeats.items():
             if count:
@@ -145,7 +151,7 @@ def _summary(sums: _Sums, elapsed_s: float) -> Fields:
     return {
         "delivered": sums.delivered,
         "failed": sums.failed,
-        "rate_per_s": round((sums.delivered + sums.failed) / elapsed_s, 1),
+        "rate_per_s": round((sums.delivered + sums.failed) / max(elapsed_s, 0.001), 1),
         "p50_ms": milliseconds(p50_s),
         "p99_ms": milliseconds(p99_s),
     }

@@ -18,29 +18,35 @@ def finished(target: str = "ejabberd", outcome: str = "delivered", duration_s: f
     return JobFinished(target, "q", "c", "j", outcome, "ack", 1, duration_s)
 
 
-def test_nothing_reported_is_an_empty_snapshot() -> None:
+def test_nothing_reported_is_a_snapshot_of_nothing() -> None:
     figures = Figures(Clock())
-    figures.report(BrokerQuiet())
-    assert figures.snapshot() == {}
+    figures(BrokerQuiet())
+    assert figures.snapshot("ejabberd") == {
+        "delivered": 0,
+        "failed": 0,
+        "rate_per_s": 0,
+        "p50_ms": None,
+        "p99_ms": None,
+    }
 
 
 def test_each_target_has_its_own_figures() -> None:
     clock = Clock()
     figures = Figures(clock)
     for _ in range(30):
-        figures.report(finished())
-    figures.report(finished(outcome="deferred"))
-    figures.report(finished("prosody", "rejected", 2.0))
+        figures(finished())
+    figures(finished(outcome="deferred"))
+    figures(finished("prosody", "rejected", 2.0))
     clock.now_s = 1001.0
-    snapshot = figures.snapshot()
-    assert snapshot["ejabberd"] == {
+    assert figures.snapshot("ejabberd") == {
         "delivered": 30,
         "failed": 1,
         "rate_per_s": 3.1,
         "p50_ms": pytest.approx(10, rel=0.05),
         "p99_ms": pytest.approx(10, rel=0.05),
     }
-    assert (snapshot["prosody"]["delivered"], snapshot["prosody"]["failed"]) == (0, 1)
+    other = figures.snapshot("prosody")
+    assert (other["delivered"], other["failed"]) == (0, 1)
 
 
 def test_the_rate_is_that_of_the_last_ten_whole_seconds() -> None:
@@ -49,20 +55,20 @@ def test_the_rate_is_that_of_the_last_ten_whole_seconds() -> None:
     for second in range(30):
         clock.now_s = 1000.0 + second
         for _ in range(second):
-            figures.report(finished())
+            figures(finished())
     clock.now_s = 1030.5
-    assert figures.snapshot()["ejabberd"]["rate_per_s"] == sum(range(20, 30)) / 10
+    assert figures.snapshot("ejabberd")["rate_per_s"] == sum(range(20, 30)) / 10
     clock.now_s = 1050.0
-    assert figures.snapshot()["ejabberd"]["rate_per_s"] == 0
+    assert figures.snapshot("ejabberd")["rate_per_s"] == 0
     assert len(figures._targets["ejabberd"].per_second) <= 11
 
 
 def test_counts_stay_when_latencies_are_forgotten() -> None:
     clock = Clock()
     figures = Figures(clock)
-    figures.report(finished())
+    figures(finished())
     clock.now_s += 1000
-    assert figures.snapshot()["ejabberd"] == {
+    assert figures.snapshot("ejabberd") == {
         "delivered": 1,
         "failed": 0,
         "rate_per_s": 0,

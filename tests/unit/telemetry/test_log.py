@@ -1,7 +1,6 @@
 import io
 import json
 import os
-from typing import Literal
 
 import pytest
 
@@ -67,29 +66,29 @@ LINES: list[tuple[Event, str]] = [
 ]
 
 
-def sink(level: Level = "info", form: Literal["text", "json"] = "text") -> tuple[LogSink, io.StringIO]:
+def sink(level: Level = "info", *, json: bool = False) -> tuple[LogSink, io.StringIO]:
     stream = io.StringIO()
-    return LogSink(LogSettings(level, form), stream, lambda: 1700000000.25), stream
+    return LogSink(LogSettings(level, json), stream, lambda: 1700000000.25), stream
 
 
 @pytest.mark.parametrize(("event", "line"), LINES)
 def test_every_event_has_its_line(event: Event, line: str) -> None:
     log, stream = sink("debug")
-    log.report(event)
+    log(event)
     assert stream.getvalue() == f"{STAMP} {line}\n"
 
 
 @pytest.mark.parametrize(("event", "line"), LINES)
 def test_lines_below_the_level_are_left_out(event: Event, line: str) -> None:
     log, stream = sink("warning")
-    log.report(event)
+    log(event)
     assert bool(stream.getvalue()) is line.startswith(("WARNING", "ERROR"))
 
 
 def test_json_lines_hold_the_same() -> None:
-    log, stream = sink("info", "json")
-    log.report(FAILED)
-    log.report(BrokerStarted(7, "1.0", ("e", "p"), ("q",), 20))
+    log, stream = sink(json=True)
+    log(FAILED)
+    log(BrokerStarted(7, "1.0", ("e", "p"), ("q",), 20))
     failed, started = map(json.loads, stream.getvalue().splitlines())
     assert failed == {
         "timestamp": STAMP,
@@ -114,7 +113,7 @@ def test_json_lines_hold_the_same() -> None:
 def test_a_failure_is_told_at_once_and_its_repeats_as_a_count() -> None:
     log, stream = sink()
     for _ in range(5):
-        log.report(FAILED)
+        log(FAILED)
     first = stream.getvalue()
     assert first == (
         f"{STAMP} INFO    job.failed target=ejabberd code=HttpStatus500 command=register jid=j2 queue=rest "
@@ -128,9 +127,9 @@ def test_a_failure_is_told_at_once_and_its_repeats_as_a_count() -> None:
 
 def test_after_ten_seconds_a_failure_is_told_in_full_again() -> None:
     log, stream = sink()
-    log.report(FAILED)
+    log(FAILED)
     log.tick(1700000010.25)
-    log.report(FAILED)
+    log(FAILED)
     assert stream.getvalue().count("job.failed") == 2
     assert "jobs.failed" not in stream.getvalue()
 
@@ -138,14 +137,14 @@ def test_after_ten_seconds_a_failure_is_told_in_full_again() -> None:
 def test_other_targets_and_other_reasons_are_told_on_their_own() -> None:
     log, stream = sink()
     for target, code in (("a", "X"), ("a", "Y"), ("b", "X"), ("a", "X")):
-        log.report(JobFinished(target, "q", "c", "j", "rejected", "dead", 1, 0.01, code=code))
+        log(JobFinished(target, "q", "c", "j", "rejected", "dead", 1, 0.01, code=code))
     assert stream.getvalue().count("job.failed") == 3
 
 
 def test_a_flood_of_reasons_does_not_fill_the_memory() -> None:
     log, stream = sink()
     for number in range(5000):
-        log.report(JobFinished("a", "q", "c", "j", "rejected", "dead", 1, 0.01, code=f"C{number}"))
+        log(JobFinished("a", "q", "c", "j", "rejected", "dead", 1, 0.01, code=f"C{number}"))
     assert stream.getvalue().count("job.failed") == 201
     log.tick(1700000010.25)
     assert "jobs.failed target=a code=Other count=4799" in stream.getvalue()
@@ -153,33 +152,43 @@ def test_a_flood_of_reasons_does_not_fill_the_memory() -> None:
 
 def test_the_summary_tells_the_last_ten_seconds_of_busy_targets_only() -> None:
     log, stream = sink()
+    log.tick(500.0)
     for _ in range(99):
-        log.report(DELIVERED)
-    log.report(FAILED)
-    log.tick(1700000010.25)
+        log(DELIVERED)
+    log(FAILED)
+    log.tick(510.0)
     written = stream.getvalue()
     assert "summary target=ejabberd delivered=99 failed=1 rate_per_s=10.0 p50_ms=9.8 p99_ms=9.8\n" in written
-    log.tick(1700000020.25)
+    log.tick(520.0)
     assert stream.getvalue() == written
+
+
+def test_the_first_summary_counts_from_the_start() -> None:
+    times = iter([1000.0, 1004.0, 1004.0])
+    stream = io.StringIO()
+    log = LogSink(stream=stream, now_s=lambda: next(times))
+    log(DELIVERED)
+    log.tick(77.0)
+    assert " rate_per_s=0.2 " in stream.getvalue()
 
 
 def test_delivered_jobs_have_no_line_of_their_own_at_info() -> None:
     log, stream = sink()
-    log.report(DELIVERED)
+    log(DELIVERED)
     assert stream.getvalue() == ""
 
 
 def test_at_debug_every_failed_job_has_a_line_too() -> None:
     log, stream = sink("debug")
     for _ in range(3):
-        log.report(FAILED)
+        log(FAILED)
     assert (stream.getvalue().count("job.done"), stream.getvalue().count("job.failed")) == (3, 1)
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_no_event_can_forge_a_line(form: Literal["text", "json"]) -> None:
-    log, stream = sink("info", form)
-    log.report(StoreLost("a\nb\r\x1b[2J\u2028\ud800"))
+@pytest.mark.parametrize("json", [False, True])
+def test_no_event_can_forge_a_line(json: bool) -> None:
+    log, stream = sink(json=json)
+    log(StoreLost("a\nb\r\x1b[2J\u2028\ud800"))
     assert len(stream.getvalue().splitlines()) == 1
     assert stream.getvalue().rstrip("\n").isprintable()
 
@@ -187,8 +196,8 @@ def test_no_event_can_forge_a_line(form: Literal["text", "json"]) -> None:
 def test_a_closed_stream_is_ignored() -> None:
     log, stream = sink()
     stream.close()
-    log.report(StoreLost("refused"))
-    log.report(FAILED)
+    log(StoreLost("refused"))
+    log(FAILED)
     log.tick(1700000010.25)
     assert stream.closed
 
@@ -197,7 +206,7 @@ def test_a_broken_pipe_is_ignored() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     log = LogSink(LogSettings(), os.fdopen(writer, "w", buffering=1), lambda: 0.0)
-    log.report(StoreLost("refused"))
-    log.report(StoreLost("refused"))
+    log(StoreLost("refused"))
+    log(StoreLost("refused"))
     with pytest.raises(BrokenPipeError):
         log.stream.close()
