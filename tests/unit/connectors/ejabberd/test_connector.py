@@ -1,0 +1,180 @@
+"""What the connector does between request and outcome, with a link that answers as scripted."""
+
+from collections import deque
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Bearer, Target, Url
+from restbroker.connectors.contract import Connector, Ports
+from restbroker.connectors.ejabberd.connector import FACTORY, FORBIDDEN_IN_A_ROW
+from restbroker.connectors.ejabberd.options import Options
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Rejected
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+
+TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
+STARTED = b'"The node nonode@nohost is started. Status: startedejabberd 24.12 is running in that node"'
+UNKNOWN = Response(400, {}, b'"unknown_command"', 0.0)
+FORBIDDEN = Response(403, {}, b'{"status":"error","code":32,"message":"no"}', 0.0)
+
+
+@attrs.define
+class ScriptedLink:
+    """Gives the next answer of the script to each request, and keeps how and what it was asked."""
+
+    answers: deque[Response | Exception]
+    asked: list[str] = attrs.Factory(list)
+
+    async def ask(self, request: Request) -> Response:
+        return self._next("ask", request)
+
+    async def send(self, request: Request) -> Response:
+        return self._next("send", request)
+
+    def _next(self, how: str, request: Request) -> Response:
+        self.asked.append(f"{how} {request.path}")
+        answer = self.answers.popleft()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class NoTransport:
+    """The connector sends through its link only."""
+
+    async def send(self, request: Request) -> Response:
+        raise AssertionError(request)
+
+    async def aclose(self) -> None:
+        return None
+
+
+def opened(target: Target = TARGET) -> Connector:
+    """A connector as assembly makes it."""
+    return FACTORY.open(target, Ports(NoTransport(), lambda _: None, lambda: 0.0))
+
+
+def answering(*answers: Response | Exception) -> ScriptedLink:
+    """A link with this script."""
+    return ScriptedLink(deque(answers))
+
+
+def ok(body: bytes = b"0") -> Response:
+    """A plain success."""
+    return Response(200, {}, body, 0.0)
+
+
+KICK = Call(Command("kick_user", {"user": "a", "host": "x"}))
+
+
+async def test_a_command_is_sent_once_and_nothing_is_asked() -> None:
+    link = answering(ok())
+    assert await opened().deliver(KICK, link) == Delivered("0", 0, 200)
+    assert link.asked == ["send /api/kick_user"]
+
+
+async def test_an_unknown_command_beside_a_living_session_manager_is_rejected() -> None:
+    link = answering(UNKNOWN, ok(b"3"))
+    outcome = await opened().deliver(KICK, link)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "UnknownCommand"
+    assert link.asked == ["send /api/kick_user", "ask /api/connected_users_number"]
+
+
+@pytest.mark.parametrize("sessions", [UNKNOWN, NotSent("refused"), MaybeSent("reset"), Response(503, {}, b"", 0.0)])
+async def test_an_unknown_command_of_a_server_that_goes_down_is_deferred(sessions: Response | Exception) -> None:
+    outcome = await opened().deliver(KICK, answering(UNKNOWN, sessions))
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True)
+
+
+async def test_an_unknown_command_outside_the_catalogue_is_rejected_without_asking() -> None:
+    link = answering(UNKNOWN)
+    outcome = await opened().deliver(Call(Command("a_command_of_ours", {})), link)
+    assert isinstance(outcome, Rejected)
+    assert len(link.asked) == 1
+
+
+@pytest.mark.parametrize("error", [NotSent("refused"), MaybeSent("reset")])
+async def test_what_the_transport_says_passes_through(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        await opened().deliver(KICK, answering(error))
+    with pytest.raises(type(error)):
+        await opened().probe(answering(error))
+
+
+async def test_a_secret_file_that_is_gone_leaves_the_job_unsent(tmp_path: Path) -> None:
+    target = attrs.evolve(TARGET, credentials=Bearer(Secret(path=tmp_path / "gone")))
+    for go in (opened(target).deliver(KICK, answering()), opened(target).probe(answering())):
+        with pytest.raises(NotSent, match="gone cannot be read") as caught:
+            await go
+        assert not caught.value.by_request
+
+
+async def test_the_version_that_the_probe_finds_chooses_the_catalogue() -> None:
+    connector = opened()
+    assert connector.spec("list_banned") is not None
+    probe = await connector.probe(answering(ok(STARTED)))
+    assert (probe.ok, probe.denied, probe.version) == (True, False, "24.12")
+    assert connector.catalogue.version == "24.12"
+    assert connector.spec("list_banned") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_ok", "denied"),
+    [
+        (ok(b'"The node n is started. Status: started\\nejabberd is not running in that node."'), False, False),
+        (ok(b"<html>Welcome</html>"), False, True),
+        (Response(401, {}, b"", 0.0), False, True),
+        (Response(404, {}, b"<h1>404 Not Found</h1>", 0.0), False, True),
+        (Response(302, {}, b"", 0.0), False, True),
+        (UNKNOWN, False, False),
+        (Response(500, {}, b'"internal_error"', 0.0), False, False),
+        (Response(503, {}, b"", 0.0), False, False),
+        (Response(429, {}, b"", 0.0), False, False),
+    ],
+)
+async def test_the_probe_tells_unwell_from_denied(answer: Response, is_ok: bool, denied: bool) -> None:
+    probe = await opened().probe(answering(answer))
+    assert (probe.ok, probe.denied) == (is_ok, denied)
+    assert probe.detail
+
+
+async def test_an_account_that_may_not_ask_for_status_is_asked_for_something_else() -> None:
+    link = answering(FORBIDDEN, ok(b"3"))
+    probe = await opened().probe(link)
+    assert (probe.ok, probe.denied, probe.version) == (True, False, None)
+    assert link.asked == ["ask /api/status", "ask /api/connected_users_number"]
+
+
+async def test_an_account_that_lost_its_rights_is_denied_though_it_worked_before() -> None:
+    connector = opened()
+    await connector.deliver(KICK, answering(ok()))
+    assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok
+    for _ in range(FORBIDDEN_IN_A_ROW):
+        assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied)
+    assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).denied
+
+
+async def test_the_interface_version_of_url_and_endpoint_chooses_the_arguments() -> None:
+    def groups(connector: Connector, endpoint: str) -> str:
+        spec = connector.spec(endpoint)
+        assert spec is not None
+        return spec.arguments[5].name
+
+    pinned = opened(attrs.evolve(TARGET, url=Url("http", "127.0.0.1", 5281, "/api/v0")))
+    assert groups(pinned, "add_rosteritem") == "group"
+    assert groups(opened(), "add_rosteritem") == "groups"
+    assert groups(opened(), "add_rosteritem/v0") == "group"
+
+
+async def test_run_starts_and_sleeps_until_cancelled() -> None:
+    async with trio.open_nursery() as nursery:
+        assert await nursery.start(opened().run) is None
+        nursery.cancel_scope.cancel()
+    assert nursery.cancel_scope.cancelled_caught
