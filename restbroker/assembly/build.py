@@ -1,0 +1,126 @@
+"""Makes a running broker of a configuration. `cli.run` calls `run`.
+
+Always holds: nothing is connected or served before the configuration is complete; the exit code tells how it ended.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import trio
+
+from restbroker.assembly.snapshot import snapshot
+from restbroker.broker import broker
+from restbroker.broker.broker import BrokerPlan, Ended
+from restbroker.broker.lane import Lane, LanePlan
+from restbroker.broker.service import Service
+from restbroker.broker.signals import Control
+from restbroker.broker.tokens import Tokens
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.connectors import registry
+from restbroker.connectors.contract import Ports
+from restbroker.rules.json_types import Json
+from restbroker.rules.policy import Policy
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection, Waiter
+from restbroker.telemetry.events import Event, Report
+from restbroker.telemetry.figures import Figures
+from restbroker.telemetry.log import LogSettings, LogSink
+from restbroker.transport.client import open_transport
+
+_CONTROL_TIMEOUT_S = 1.0
+_SUMMARY_S = 10.0
+
+
+def run(config: Config, *, json_logs: bool = False) -> Ended:
+    """Serves until the process is told to stop. Raises what nobody expected, after everything was put in order."""
+    control = Control()
+    return trio.run(_main, config, control, json_logs)
+
+
+async def _main(config: Config, control: Control, json_logs: bool) -> Ended:  # noqa: FBT001 - trio.run has no keywords
+    log = LogSink(LogSettings(level=config.log_level, json=json_logs))
+    figures = Figures(trio.current_time)
+    report = _Both((log, figures))
+    plan = plan_of(config, report, figures, [Summaries(log)])
+    try:
+        return await broker.run(plan, control)
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CONTROL_TIMEOUT_S):
+            for lane in plan.lanes:
+                await lane.transport.aclose()
+
+
+def plan_of(config: Config, report: Report, figures: Figures, services: Sequence[Service]) -> BrokerPlan:
+    """The broker's parts for this configuration; opens no connection."""
+    settings = store_settings(config)
+
+    def describe(lane: Lane) -> Mapping[str, Json]:
+        return snapshot(lane, figures)
+
+    def open_connection() -> Connection:
+        return Connection(open_client(settings))
+
+    def open_control() -> Connection:
+        return Connection(open_client(settings, _CONTROL_TIMEOUT_S))
+
+    def open_waiter(control: Connection) -> Waiter:
+        return Waiter(open_client(settings), control)
+
+    return BrokerPlan(
+        lanes=[_lane(config, target, report) for target in config.targets],
+        services=services,
+        open_connection=open_connection,
+        open_control=open_control,
+        open_waiter=open_waiter,
+        report=report,
+        snapshot=describe,
+        shutdown_timeout_s=config.shutdown_timeout_s,
+    )
+
+
+def store_settings(config: Config) -> StoreSettings:
+    """Where Redis is, from the configuration."""
+    return StoreSettings(url=config.redis_url, namespace=config.namespace, password=config.redis_password)
+
+
+def _lane(config: Config, target: Target, report: Report) -> LanePlan:
+    transport = open_transport(target)
+    ports = Ports(http=transport, report=report, now_s=trio.current_time)
+    connector = registry.factory(target.kind).open(target, ports)
+    policy = Policy(
+        backoff=config.backoff,
+        reply_queue=config.response_queue,
+        reply_details=config.response_details,
+        reply_class=config.response_class,
+        uncertain_retries=config.uncertain_retries,
+    )
+    return LanePlan(target, connector, transport, Tokens(config.tokens), policy)
+
+
+@attrs.frozen
+class _Both:
+    """Reports to every sink."""
+
+    sinks: Sequence[Callable[[Event], None]]
+
+    def __call__(self, event: Event) -> None:
+        for sink in self.sinks:
+            sink(event)
+
+
+@attrs.frozen
+class Summaries:
+    """Has the log write its summary every ten seconds."""
+
+    log: LogSink
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Until cancelled; the last summary is written then."""
+        task_status.started()
+        try:
+            while True:
+                await trio.sleep(_SUMMARY_S)
+                self.log.tick(trio.current_time())
+        finally:
+            self.log.tick(trio.current_time())

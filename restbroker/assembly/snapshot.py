@@ -1,0 +1,24 @@
+"""What a lane tells of itself with each beat, for `restbroker stats`."""
+
+from collections.abc import Mapping
+
+from restbroker.broker.lane import Lane
+from restbroker.rules.json_types import Json
+from restbroker.telemetry.figures import Figures
+
+
+def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
+    """A small JSON object: the gate, the jobs in hand, and the figures of the last seconds."""
+    gate = lane.gate
+    target = lane.plan.target
+    return {
+        "target": target.name,
+        "kind": target.kind,
+        "gate": "open" if gate.is_open else "denied" if gate.denied is not None else "closed",
+        "gate_reason": None if gate.reason is None else gate.reason.message,
+        "in_hand": len(lane.in_hand),
+        "concurrency": target.concurrency,
+        "server_version": gate.server_version,
+        "quiet": lane.quiet.is_set(),
+        **figures.snapshot(target.name),
+    }

@@ -1,0 +1,55 @@
+"""The sign of life: one beat for all lanes of a process, which is its right to fetch and to send.
+
+One task per life. Always holds: a beat never re-creates an identity; when Redis no longer knows one (it was fenced,
+or Redis came back empty), every lane of this life ends and the process goes on under new identities.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+import orjson
+import trio
+
+from restbroker.broker.lane import Lane
+from restbroker.broker.lease import Lease, boot_time_s
+from restbroker.rules.json_types import Json
+from restbroker.store import beats
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import IdentityFenced
+
+BEAT_S = 2.5
+
+
+@attrs.define(eq=False)
+class Beat:
+    """`snapshot` describes a lane for `restbroker stats`."""
+
+    lanes: Sequence[Lane]
+    control: Connection
+    lease: Lease
+    snapshot: Callable[[Lane], Mapping[str, Json]]
+    count: int = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Beats until cancelled or fenced; started once the first beat is confirmed."""
+        while await self._once():
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await trio.sleep(BEAT_S)
+        task_status.started()
+
+    async def _once(self) -> bool:
+        self.count += 1
+        asked_at_s = boot_time_s()
+        health = self.lanes[0].health
+        snapshots = {lane.identity: orjson.dumps(self.snapshot(lane)) for lane in self.lanes}
+        pairs = [(lane.identity, self.count) for lane in self.lanes]
+        alive = await health.insist(self.control, beats.beat, pairs, snapshots)
+        if all(alive):
+            self.lease.confirm(asked_at_s)
+            return True
+        for lane, lives in zip(self.lanes, alive, strict=True):
+            if not lives:
+                lane.report(IdentityFenced(lane.identity))
+            lane.fenced.set()
+        return False

@@ -1,0 +1,157 @@
+"""Whether a lane's target gets jobs now. One gate per lane.
+
+The fetcher and waiting workers ask, workers tell what became of each delivery, and one prober finds out when the
+target works again. Always holds: while the gate is closed nothing is fetched and nothing is sent but probes, so an
+outage is a wait and never a hot loop. The breaker inside is pure; this file gives it the time and wakes the tasks.
+"""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import assert_never
+
+import attrs
+import trio
+
+from restbroker.rules.breaker import Breaker
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFound
+from restbroker.transport.errors import MaybeSent, NotSent
+
+_DENIED_WAIT_S = 5.0
+_START = Reason("Starting", "the target was not asked yet")
+
+
+@attrs.define(eq=False)
+class Gate:
+    """Closed until the first probe has been answered, so that the server's version is known before the first job."""
+
+    target: str
+    report: Report
+    breaker: Breaker = attrs.field(factory=Breaker)
+    denied: Reason | None = None
+    server_version: str | None = None
+    stopped: bool = False
+    successes: int = 0
+    _closed_for: Reason | None = _START
+    _closed_at_s: float = attrs.field(factory=trio.current_time)
+    _told: bool = False
+    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether jobs may be fetched and sent."""
+        return self._closed_for is None
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the gate is closed; None while it is open."""
+        return self._closed_for
+
+    async def opened(self) -> bool:
+        """Waits until jobs may be sent. False when the lane stops instead. Safe to cancel."""
+        while not self.is_open and not self.stopped:
+            await self._changed.park()
+        return not self.stopped
+
+    def observe(self, outcome: Outcome) -> None:
+        """Tells what became of a delivery."""
+        now_s = trio.current_time()
+        match outcome:
+            case Delivered() | Rejected():
+                self.successes += 1
+                self.breaker.answered(now_s, deferred=False)
+            case Deferred(reason, retry_after_s, _, _, pause_target, _):
+                if pause_target:
+                    self.breaker.trip(now_s, reason.message, retry_after_s or 0.0)
+                else:
+                    self.breaker.answered(now_s, deferred=True)
+                self._follow(reason)
+            case Unsent(reason):
+                self.breaker.unsent(now_s)
+                self._follow(reason)
+            case Uncertain(reason):
+                self.breaker.answered(now_s, deferred=True)
+                self._follow(reason)
+            case Denied():
+                pass
+            case _:
+                assert_never(outcome)
+
+    def deny(self, reason: Reason) -> None:
+        """The target refuses the broker itself: closed until a probe is let in."""
+        self.breaker.trip(trio.current_time(), reason.message)
+        if self.denied is None:
+            self.denied = reason
+            self._told = False
+        self._close(reason)
+
+    def stop(self) -> None:
+        """Ends every wait for this gate."""
+        self.stopped = True
+        self._changed.unpark_all()
+
+    async def probe_forever(self, ask: Callable[[], Awaitable[Probe]]) -> None:
+        """Opens the gate whenever the target works again. The lane's only prober."""
+        while True:
+            while self.is_open:
+                await self._changed.park()
+            if self._closed_for is not _START:
+                await trio.sleep(self._wait_s())
+            await self._probe(ask)
+
+    async def _probe(self, ask: Callable[[], Awaitable[Probe]]) -> None:
+        try:
+            probe = await ask()
+        except (NotSent, MaybeSent) as problem:
+            self._failed(Reason("TargetUnreachable", problem.message, _CURE_UNREACHABLE))
+            return
+        if probe.ok:
+            self._open(probe)
+        elif probe.denied:
+            self.deny(Reason("TargetDenied", probe.detail, _CURE_DENIED))
+        else:
+            self.denied = None
+            self._failed(Reason("TargetUnwell", probe.detail))
+
+    def _wait_s(self) -> float:
+        if self.denied is not None:
+            return _DENIED_WAIT_S * random.uniform(0.8, 1.2)  # noqa: S311 - spreads probes, protects nothing
+        return self.breaker.probe_due_s(trio.current_time(), random.random())  # noqa: S311 - as above
+
+    def _failed(self, reason: Reason) -> None:
+        now_s = trio.current_time()
+        if self.breaker.permits:
+            self.breaker.trip(now_s, reason.message)
+        else:
+            self.breaker.probe_failed(now_s, reason.message)
+        self._close(reason)
+
+    def _follow(self, reason: Reason) -> None:
+        if not self.breaker.permits:
+            self._close(reason)
+
+    def _close(self, reason: Reason) -> None:
+        if self._closed_for is None:
+            self._closed_at_s = trio.current_time()
+            self._told = False
+        self._closed_for = reason
+        if not self._told:
+            self._told = True
+            denied = self.denied is not None
+            self.report(GateClosed(self.target, reason.code, reason.message, reason.cure, denied=denied))
+        self._changed.unpark_all()
+
+    def _open(self, probe: Probe) -> None:
+        self.breaker.probe_ok()
+        if self._told:
+            self.report(GateOpened(self.target, trio.current_time() - self._closed_at_s))
+        if probe.version is not None and probe.version != self.server_version:
+            self.server_version = probe.version
+            self.report(TargetFound(self.target, probe.version, probe.detail))
+        self._closed_for = self.denied = None
+        self._told = False
+        self._changed.unpark_all()
+
+
+_CURE_UNREACHABLE = "Jobs wait in Redis. Check that the server runs and that RestURL names its HTTP listener."
+_CURE_DENIED = "Jobs wait in Redis. Correct RestUser and RestPass, or the server's api_permissions; it resumes by itself."

@@ -1,0 +1,81 @@
+"""From the fetcher to the workers: batches in, single jobs out.
+
+The fetcher `put`s, workers `take`, the committer `allow`s. Always holds: a job's number is above the allowed one only
+while it waits here, so that Redis knows of every job that a worker may have started (the high-water mark).
+A deque with a parking lot, since a memory channel of batches starves workers and one of single jobs costs a third
+more (both measured).
+"""
+
+from collections import deque
+from collections.abc import Iterable
+
+import attrs
+import trio
+
+from restbroker.broker.item import Item
+
+
+@attrs.define(eq=False)
+class HandOver:
+    """Bounded by its fetcher, which asks `room` before it fetches."""
+
+    _waiting: deque[Item] = attrs.field(factory=deque)
+    _workers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _hungry: trio.Event = attrs.field(factory=trio.Event)
+    _allowed: int = 0
+    _low_water: int = 2
+    closed: bool = False
+
+    @property
+    def idle_workers(self) -> int:
+        """Workers that wait for a job."""
+        return self._workers.statistics().tasks_waiting
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, items: Iterable[Item]) -> None:
+        """Adds jobs in the order of their tickets."""
+        self._waiting.extend(items)
+        self._wake()
+
+    def allow(self, number: int) -> None:
+        """Lets workers take jobs up to this ticket number."""
+        self._allowed = max(self._allowed, number)
+        self._wake()
+
+    async def take(self) -> Item | None:
+        """The next job; None once closed. Safe to cancel: a job is taken or stays."""
+        while not self.closed:
+            if self._waiting and self._waiting[0].number <= self._allowed:
+                item = self._waiting.popleft()
+                if len(self._waiting) <= self._low_water:
+                    self._hungry.set()
+                return item
+            self._hungry.set()
+            await self._workers.park()
+        return None
+
+    async def hungry(self, reserve: int) -> None:
+        """Waits until more jobs are wanted: an idle worker, or no more than half of `reserve` left."""
+        self._low_water = reserve // 2
+        if len(self._waiting) <= self._low_water:
+            return
+        self._hungry = trio.Event()
+        await self._hungry.wait()
+
+    def close(self) -> None:
+        """Ends `take`; what waits here was not started and goes back to its queue."""
+        self.closed = True
+        self._waiting.clear()
+        self._workers.unpark_all()
+
+    def _wake(self) -> None:
+        ready = sum(1 for item in self._ready())
+        self._workers.unpark(count=ready)
+
+    def _ready(self) -> Iterable[Item]:
+        for item in self._waiting:
+            if item.number > self._allowed:
+                return
+            yield item

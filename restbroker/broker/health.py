@@ -1,0 +1,66 @@
+"""Redis' outages, seen from one place: calls that wait until it is back, and one event at each end.
+
+Every task of the broker that talks to Redis does so through `StoreHealth`. Always holds: an outage is reported once
+when it begins and once when it ends, however many tasks run into it; waiting costs next to nothing.
+"""
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+import attrs
+import trio
+
+from restbroker.errors import StoreUnavailable
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Report, StoreBack, StoreLost
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FIRST_WAIT_S = 0.05
+_LONGEST_WAIT_S = 1.0
+
+
+@attrs.define(eq=False)
+class StoreHealth:
+    """Per process. `outages` rises at each beginning, so that others can tell that time has a hole."""
+
+    report: Report
+    outages: int = 0
+    _lost_at_s: float | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether the last call to Redis was answered."""
+        return self._lost_at_s is None
+
+    async def insist(
+        self, connection: Connection, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Calls `do` until Redis answers. Only for what may be repeated. Raises `StoreRefused`; safe to cancel."""
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                result = await connection.call(do, *args, **kwargs)
+            except StoreUnavailable as error:
+                self.lost(error)
+                await trio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            else:
+                self.found()
+                return result
+
+    def lost(self, error: StoreUnavailable) -> None:
+        """Notes that a call was not answered."""
+        if self._lost_at_s is None:
+            self._lost_at_s = trio.current_time()
+            self.outages += 1
+            self.report(StoreLost(str(error)))
+
+    def found(self) -> None:
+        """Notes that a call was answered."""
+        if self._lost_at_s is not None:
+            outage_s = trio.current_time() - self._lost_at_s
+            self._lost_at_s = None
+            self.report(StoreBack(outage_s))

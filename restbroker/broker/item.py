@@ -1,0 +1,31 @@
+"""A job in this process's hands: what Redis lists as ours, and how far we got with it.
+
+The fetcher makes items, workers fill them, the committer removes them. Always holds: `sending` is set before the
+first byte of the effect can leave, and `settlement` before the item reaches the committer, so that at a stop every
+item tells by itself what must become of it.
+"""
+
+import attrs
+
+from restbroker.rules.job import Job
+from restbroker.rules.outcome import Reason
+from restbroker.rules.policy import Context
+from restbroker.rules.settlement import Settlement
+from restbroker.telemetry.events import JobFinished
+
+
+@attrs.define(eq=False)
+class Item:
+    """One ticket. `number` is the ticket's first part; it rises and is never used again by an identity."""
+
+    ticket: str
+    number: int
+    queue: str
+    raw: bytes
+    job: Job | None = None
+    command: str = ""
+    sending: bool = False
+    settlement: Settlement | None = None
+    context: Context | None = None
+    event: JobFinished | None = None
+    last_problem: Reason | None = None

@@ -1,0 +1,77 @@
+"""What serves one target inside a process: its plan, and the state that its tasks share during one life.
+
+Assembly makes the `LanePlan`, each life of the broker a fresh `Lane` under a new identity. Always holds: what Redis
+lists as this lane's is in `in_hand`, or is about to be adopted by a reconcile.
+"""
+
+import os
+import secrets
+import socket
+from collections.abc import Mapping
+
+import attrs
+import trio
+
+from restbroker.broker.gate import Gate
+from restbroker.broker.handover import HandOver
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.item import Item
+from restbroker.broker.lease import Lease
+from restbroker.broker.tokens import Tokens
+from restbroker.config.target import Target
+from restbroker.connectors.contract import Connector
+from restbroker.rules.policy import Policy
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Report
+from restbroker.transport.message import Transport
+
+
+@attrs.frozen
+class LanePlan:
+    """What a lane is made of; the same for every life."""
+
+    target: Target
+    connector: Connector
+    transport: Transport
+    tokens: Tokens
+    policy: Policy
+
+
+@attrs.define(eq=False)
+class Lane:
+    """One life of a lane. `base` is the highest ticket number issued, `handed` the highest that a worker took."""
+
+    plan: LanePlan
+    store: Connection
+    health: StoreHealth
+    lease: Lease
+    gate: Gate
+    report: Report
+    identity: str
+    outcomes: trio.MemorySendChannel[Item]
+    quiet: trio.Event
+    in_hand: dict[str, Item] = attrs.field(factory=dict)
+    handover: HandOver = attrs.field(factory=HandOver)
+    fenced: trio.Event = attrs.field(factory=trio.Event)
+    stopping: trio.Event = attrs.field(factory=trio.Event)
+    base: int = 0
+    handed: int = 0
+    recovered_version: int = 0
+    recovered: Mapping[str, int] = attrs.field(factory=dict)
+    warned: set[str] = attrs.field(factory=set)
+
+    @property
+    def high_water(self) -> int:
+        """The highest ticket that workers may have started before Redis hears from us again."""
+        return self.handed + self.plan.target.concurrency
+
+    def stop(self) -> None:
+        """Ends every wait of a worker for a job or for the gate."""
+        self.stopping.set()
+        self.handover.close()
+        self.gate.stop()
+
+
+def new_identity(target: str) -> str:
+    """`host:pid:nonce:target`, never used before."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}:{target}"

@@ -1,0 +1,35 @@
+"""Whether this process may still start requests: only while its last confirmed beat is young.
+
+The beat confirms, workers ask. Always holds: a process that was suspended, or cut off from Redis for long enough that
+another may have taken its jobs, starts nothing before Redis has answered again. Time is CLOCK_BOOTTIME, which runs on
+while a virtual machine is suspended.
+"""
+
+import time
+
+import attrs
+
+FENCE_AFTER_S = 20.0
+"""A reaper fences a process whose beat stood still for this long of the reaper's own healthy time."""
+MARGIN_S = 5.0
+
+
+def boot_time_s() -> float:
+    """Seconds since the machine started, suspensions included."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@attrs.define(eq=False)
+class Lease:
+    """Per process."""
+
+    _confirmed_at_s: float = float("-inf")
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether a request may be started now."""
+        return boot_time_s() - self._confirmed_at_s < FENCE_AFTER_S - MARGIN_S
+
+    def confirm(self, asked_at_s: float) -> None:
+        """Redis confirmed a beat that was asked for at `asked_at_s` (boot time)."""
+        self._confirmed_at_s = asked_at_s

@@ -1,0 +1,90 @@
+"""Gives the jobs of dead processes back to their queues.
+
+One task per process. Death is: the same beat counter seen for `FENCE_AFTER_S` of this process's own healthy time, or,
+on the same host, a process that is provably gone. Always holds: an identity is fenced (compare-and-set on the counter)
+before anything of it is read; any doubt (an outage, another Redis) starts the observation anew, so a long outage
+makes nobody take over from anybody.
+"""
+
+import random
+from collections.abc import Mapping
+
+import attrs
+import trio
+
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.lease import FENCE_AFTER_S
+from restbroker.broker.samehost import Host, is_gone
+from restbroker.store import beats, server
+from restbroker.store.beats import Registered
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import JobsRecovered, Report
+
+SCAN_S = 2.0
+
+
+@attrs.frozen
+class Seen:
+    """A beat counter, since when it stands at this value, and whose it is."""
+
+    counter: int
+    since_s: float
+    facts: Registered | None
+
+
+@attrs.define(eq=False)
+class Reaper:
+    """`own`: the identities of this life, which are never reaped by it."""
+
+    store: Connection
+    health: StoreHealth
+    report: Report
+    host: Host
+    own: frozenset[str]
+    _seen: dict[str, Seen] = attrs.field(factory=dict)
+    _epoch: tuple[int, str, str] | None = None
+
+    async def run(self) -> None:
+        """Scans until cancelled."""
+        while True:
+            await self.scan(trio.current_time())
+            await trio.sleep(SCAN_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads scans of many processes
+
+    async def scan(self, now_s: float) -> None:
+        """One look at all beats."""
+        redis = await self.health.insist(self.store, server.server)
+        epoch = (self.health.outages, redis.run_id, redis.role)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._seen.clear()
+        live = await self.health.insist(self.store, beats.live)
+        dead = await self._dead(live, now_s)
+        dying = await self.health.insist(self.store, beats.dying)
+        for identity, counter in dead.items():
+            if await self.health.insist(self.store, beats.fence, identity, counter):
+                await self._recover(identity)
+        for identity in dying:
+            await self._recover(identity)
+
+    async def _dead(self, live: Mapping[str, int], now_s: float) -> dict[str, int]:
+        dead: dict[str, int] = {}
+        for identity, counter in live.items():
+            if identity in self.own:
+                continue
+            known = self._seen.get(identity)
+            if known is None:
+                facts = await self.health.insist(self.store, beats.facts, identity)
+                known = Seen(counter, now_s, facts)
+            elif known.counter != counter:
+                known = attrs.evolve(known, counter=counter, since_s=now_s)
+            self._seen[identity] = known
+            gone = known.facts is not None and is_gone(known.facts.facts, self.host)
+            if gone or now_s - known.since_s >= FENCE_AFTER_S:
+                dead[identity] = counter
+        self._seen = {identity: seen for identity, seen in self._seen.items() if identity in live}
+        return dead
+
+    async def _recover(self, identity: str) -> None:
+        done = await self.health.insist(self.store, beats.recover, identity)
+        if done.jobs:
+            self.report(JobsRecovered(identity, done.jobs, done.maybe_run))

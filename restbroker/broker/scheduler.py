@@ -1,0 +1,74 @@
+"""Moves due jobs from the retry and schedule sets to their queues.
+
+One task per process; several processes and Ruby's pollers may do the same at the same time. Always holds: bytes move
+unchanged, whoever they belong to; what no worker could read is parked, so that it never blocks what is due after it;
+"due" is by the clock of Redis.
+"""
+
+import hashlib
+import random
+from typing import Literal
+
+import attrs
+import trio
+
+from restbroker.broker.health import StoreHealth
+from restbroker.rules import retry, rubyjson
+from restbroker.store import sets
+from restbroker.store.connection import Connection
+from restbroker.store.jobs import Applied
+from restbroker.telemetry.events import JobsPromoted, Report
+
+POLL_S = 1.0
+_BATCH = 100
+
+
+@attrs.define(eq=False)
+class Scheduler:
+    """`store`: a connection that nothing urgent waits for."""
+
+    store: Connection
+    health: StoreHealth
+    report: Report
+
+    async def run(self) -> None:
+        """Polls until cancelled; a full batch is followed by the next one at once."""
+        while True:
+            full = [await self._move("schedule"), await self._move("retry")]
+            if not any(full):
+                await trio.sleep(POLL_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads polls of many processes
+
+    async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
+        due = await self.health.insist(self.store, sets.due, zset, _BATCH)
+        if not due.members:
+            return False
+        moves = [plan(raw, due.now_s) for raw, _ in due.members]
+        codes = await self.health.insist(self.store, sets.promote, zset, moves)
+        moved = [move for move, code in zip(moves, codes, strict=True) if isinstance(code, Applied)]
+        parked = sum(move.queue is None for move in moved)
+        if moved:
+            self.report(JobsPromoted(zset, len(moved) - parked, parked))
+        return len(due.members) == _BATCH and bool(moved)
+
+
+def plan(raw: bytes, now_s: float) -> sets.Move:
+    """Where a due member goes: to its queue unchanged, or wrapped to the dead set if it is no job.
+
+    A job without a queue goes to `default`, as Ruby's client would push it.
+    """
+    try:
+        fields = rubyjson.loads(raw)
+    except rubyjson.Unreadable as error:
+        return _park(raw, f"A due entry is not valid JSON: {error}.", now_s)
+    if not isinstance(fields, dict):
+        return _park(raw, "A due entry is JSON, but not an object.", now_s)
+    queue = fields.get("queue", "default")
+    if not isinstance(queue, str) or not queue:
+        return _park(raw, "A due entry names no usable queue.", now_s)
+    return sets.Move(raw, queue, None, now_s)
+
+
+def _park(raw: bytes, message: str, now_s: float) -> sets.Move:
+    jid = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]
+    fields = retry.wrap_unreadable(raw, "default", jid, "UnreadablePayload", message, now_s)
+    return sets.Move(raw, None, rubyjson.dumps(fields), now_s)

@@ -1,0 +1,78 @@
+"""What the process does when it is signalled.
+
+One task, open until the process ends, or the second signal would not be seen. SIGTERM and SIGINT drain, a second one
+stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq); SIGTTIN prints what every task waits for.
+"""
+
+import signal
+import sys
+import traceback
+
+import attrs
+import trio
+
+from restbroker.telemetry.events import BrokerQuiet, Report, Warned
+
+_STOP = (signal.SIGTERM, signal.SIGINT)
+_WATCHED = (*_STOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGHUP)
+
+
+@attrs.define(eq=False)
+class Control:
+    """What signals asked for. `second` is the number of the signal that ended the drain."""
+
+    stop: trio.Event = attrs.field(factory=trio.Event)
+    at_once: trio.Event = attrs.field(factory=trio.Event)
+    quiet: trio.Event = attrs.field(factory=trio.Event)
+    why: str = ""
+    second: int | None = None
+
+
+async def watch(
+    control: Control, report: Report, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Turns signals into events of `control` until cancelled."""
+    with trio.open_signal_receiver(*_WATCHED) as signals:
+        task_status.started()
+        async for number in signals:
+            _act(number, control, report)
+
+
+def _act(number: int, control: Control, report: Report) -> None:
+    match number:
+        case signal.SIGTERM | signal.SIGINT if control.stop.is_set():
+            control.second = number
+            control.at_once.set()
+        case signal.SIGTERM | signal.SIGINT:
+            control.why = signal.Signals(number).name
+            control.stop.set()
+        case signal.SIGTSTP if not control.quiet.is_set():
+            control.quiet.set()
+            report(BrokerQuiet())
+        case signal.SIGTTIN:
+            sys.stderr.write(task_tree())
+            sys.stderr.flush()
+        case signal.SIGHUP:
+            report(Warned("NoReload", "SIGHUP is ignored: the configuration is read at the start.", "Restart instead."))
+        case _:
+            pass
+
+
+def task_tree() -> str:
+    """Every task of this process with the place where it waits, as indented text."""
+    root = trio.lowlevel.current_root_task()
+    lines: list[str] = []
+    if root is not None:
+        _describe(root, 0, lines)
+    return "\n".join(lines) + "\n"
+
+
+def _describe(task: trio.lowlevel.Task, depth: int, lines: list[str]) -> None:
+    indent = "  " * depth
+    frames = list(task.iter_await_frames())
+    where = traceback.extract_stack(frames[-1][0], limit=1)[-1] if frames else None
+    place = "" if where is None else f" at {where.filename}:{where.lineno} in {where.name}"
+    lines.append(f"{indent}{task.name}{place}")
+    for nursery in task.child_nurseries:
+        for child in nursery.child_tasks:
+            _describe(child, depth + 1, lines)

@@ -1,0 +1,156 @@
+"""A broker inside the test: real Redis, real lanes, and a target that does what the test says."""
+
+import json
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from restbroker.broker import broker
+from restbroker.broker.broker import BrokerPlan, Ended
+from restbroker.broker.lane import LanePlan
+from restbroker.broker.signals import Control
+from restbroker.broker.tokens import Tokens
+from restbroker.config.secret import Secret
+from restbroker.config.target import Target, Url
+from restbroker.connectors.contract import Link
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.outcome import Delivered, Outcome, Probe
+from restbroker.rules.policy import Policy
+from restbroker.rules.retry import SidekiqBackoff
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection, Waiter
+from restbroker.telemetry.events import Event
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+from tests.support.redis_server import RedisServer
+
+FINE = Probe(ok=True, denied=False, version="1.0", detail="fine")
+SPECS = {
+    "safe": CommandSpec("safe", (), "safe"),
+    "once": CommandSpec("once", (), "unsafe"),
+    "create": CommandSpec("create", (), "already_done"),
+}
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+@attrs.define(eq=False)
+class Scripted:
+    """Transport and connector in one. `answers` are used up one by one, then `answer` serves for ever.
+
+    What the transport's answer means is decided by `judge`.
+    """
+
+    answer: Answer
+    answers: deque[Answer] = attrs.field(factory=deque)
+    judge: Callable[[Call, Response], Outcome] = lambda _call, response: Delivered(response.body.decode(), 0, 200)
+    probe_answer: Probe | NotSent = FINE
+    calls: list[Call] = attrs.field(factory=list)
+    probes: int = 0
+    catalogue: Catalogue = attrs.field(factory=lambda: Catalogue("1.0", SPECS))
+    before: Callable[[Call], None] = lambda _call: None
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        return SPECS.get(endpoint)
+
+    async def send(self, request: Request) -> Response:
+        return await (self.answers.popleft() if self.answers else self.answer)(request)
+
+    async def aclose(self) -> None:
+        pass
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        self.calls.append(call)
+        self.before(call)
+        return self.judge(call, await link.send(Request("POST", "/" + call.command.endpoint, call.timeout_s)))
+
+    async def probe(self, link: Link) -> Probe:
+        self.probes += 1
+        if isinstance(self.probe_answer, NotSent):
+            raise self.probe_answer
+        return self.probe_answer
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        await trio.sleep_forever()
+
+
+async def ok(_request: Request) -> Response:
+    return Response(200, {}, b"0", 0.0)
+
+
+@attrs.define(eq=False)
+class Harness:
+    """One Redis, one target, and brokers on them."""
+
+    redis: RedisServer
+    client: Client
+    target: Scripted
+    events: list[Event] = attrs.field(factory=list)
+    control: Control = attrs.field(factory=Control)
+    ended: Ended | None = None
+    concurrency: int = 3
+    shutdown_timeout_s: float = 5.0
+    policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
+
+    def push(self, command: str = "safe", count: int = 1, **fields: Any) -> None:
+        for number in range(count):
+            payload = {"class": "Add", "jid": f"jid-{command}-{number}", "args": [command, {"n": number}, "t"], **fields}
+            self.raw(json.dumps(payload).encode())
+
+    def raw(self, payload: bytes) -> None:
+        self.client.command("LPUSH", "queue:rest", payload)
+
+    def size(self, key: str) -> int:
+        kind = self.client.command("TYPE", key)
+        counted = {b"list": "LLEN", b"zset": "ZCARD", b"hash": "HLEN", b"none": None}[bytes(kind)]  # type: ignore[arg-type]
+        return 0 if counted is None else int(self.client.command(counted, key))  # type: ignore[arg-type, call-overload]
+
+    def members(self, zset: str) -> list[dict[str, Any]]:
+        return [json.loads(member) for member in self.client.command("ZRANGE", zset, 0, -1)]  # type: ignore[union-attr, arg-type]
+
+    def of(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    async def until(self, found: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+        with trio.move_on_after(timeout_s):
+            while not found():
+                await trio.sleep(0.01)
+            return
+        pytest.fail(f"not within {timeout_s:g} s: {what}\n" + "\n".join(map(str, self.events)))
+
+    @asynccontextmanager
+    async def broker(self) -> AsyncIterator[None]:
+        """Runs a broker inside the block and stops it at its end, unless the test did."""
+        self.control = Control()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._run)
+            yield
+            self.control.why = "test"
+            self.control.stop.set()
+
+    async def _run(self) -> None:
+        self.ended = await broker.run(self.plan(), self.control)
+
+    def plan(self) -> BrokerPlan:
+        settings = StoreSettings(self.redis.url)
+        target = Target("t", "scripted", Url("http", "127.0.0.1", 1), ("rest",), concurrency=self.concurrency)
+        return BrokerPlan(
+            lanes=[LanePlan(target, self.target, self.target, Tokens([Secret("t")]), self.policy)],
+            services=[],
+            open_connection=lambda: Connection(open_client(settings)),
+            open_control=lambda: Connection(open_client(settings, 1.0)),
+            open_waiter=lambda control: Waiter(open_client(settings), control),
+            report=self.events.append,
+            snapshot=lambda _lane: {},
+            shutdown_timeout_s=self.shutdown_timeout_s,
+        )
+
+
+@pytest.fixture
+def harness(redis_server: RedisServer) -> Harness:
+    return Harness(redis_server, open_client(StoreSettings(redis_server.url)), Scripted(ok))

@@ -1,0 +1,217 @@
+"""The main job on a real Redis: what is pushed is delivered, settled and answered."""
+
+import json
+
+import trio
+
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Probe, Reason, Rejected
+from restbroker.telemetry.events import GateClosed, GateOpened, JobFinished
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import FINE, Harness, ok
+
+WHY = Reason("Why", "because")
+
+
+async def test_a_job_becomes_one_call_and_leaves_nothing_behind(harness: Harness) -> None:
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "the job is finished")
+    assert [call.command.arguments for call in harness.target.calls] == [{"n": 0}]
+    assert harness.client.command("GET", "stat:processed") == b"1"
+    assert harness.client.command("GET", "stat:failed") is None
+    keys = harness.client.command("KEYS", "restbroker:*")
+    assert keys == [], "no trace of the process remains"
+
+
+async def test_a_thousand_jobs_are_each_delivered_once_and_in_order_of_pushing(harness: Harness) -> None:
+    harness.push(count=1000)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 1000, "all are finished", 30)
+    numbers = [call.command.arguments["n"] for call in harness.target.calls]
+    assert numbers == list(range(1000))
+
+
+async def test_the_reply_is_pushed_with_the_acknowledgement(harness: Harness) -> None:
+    harness.push(args=["safe", {}, "t", "id-1"])
+    async with harness.broker():
+        await harness.until(lambda: harness.size("queue:replies"), "a reply is there")
+    reply = json.loads(bytes(harness.client.command("LPOP", "queue:replies")))  # type: ignore[arg-type]
+    assert reply["args"] == ["0", "id-1"]
+    assert harness.client.command("SISMEMBER", "queues", "replies") == 1
+
+
+async def test_replies_come_first_in_first_out_for_a_consumer_that_pops_from_the_right(harness: Harness) -> None:
+    harness.concurrency = 1
+    for number in range(5):
+        harness.push(args=["safe", {}, "t", number])
+    async with harness.broker():
+        await harness.until(lambda: harness.size("queue:replies") == 5, "five replies are there")
+    replies = [json.loads(bytes(harness.client.command("RPOP", "queue:replies")))["args"][1] for _ in range(5)]  # type: ignore[arg-type]
+    assert replies == [0, 1, 2, 3, 4]
+
+
+async def test_a_wrong_token_is_parked_and_never_sent(harness: Harness) -> None:
+    harness.push(args=["safe", {}, "wrong"])
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    assert harness.members("dead")[0]["error_class"] == "BadToken"
+    assert harness.target.calls == []
+
+
+async def test_every_kind_of_rubbish_is_parked_as_an_object_and_the_good_job_after_it_runs(harness: Harness) -> None:
+    rubbish = [b"", b"5", b"[1]", b"null", b"{x", b"\x00\xff", b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"args":{}}', b"{}"]
+    for raw in rubbish:
+        harness.raw(raw)
+    harness.push()
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == len(rubbish) + 1, "all are settled")
+    dead = harness.members("dead")
+    assert len(dead) == len(rubbish)
+    for entry in dead:
+        assert {"class", "args", "jid", "queue", "error_class", "error_message", "failed_at"} <= set(entry)
+    assert len(harness.target.calls) == 1
+
+
+async def test_deferred_goes_to_the_retry_set(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Deferred(WHY)
+    harness.push()
+    async with harness.broker():
+        await harness.until(lambda: harness.size("retry"), "it is in the retry set")
+    assert harness.members("retry")[0]["retry_count"] == 0
+
+
+async def test_a_due_retry_comes_back_and_is_delivered(harness: Harness) -> None:
+    payload = json.dumps({"class": "Add", "jid": "x", "queue": "rest", "args": ["safe", {}, "t"], "retry_count": 0})
+    harness.client.command("ZADD", "retry", 1.0, payload)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+    assert len(harness.target.calls) == 1
+    assert harness.size("retry") == 0
+
+
+async def test_an_unreadable_due_entry_is_parked_and_the_next_one_moves(harness: Harness) -> None:
+    harness.client.command("ZADD", "schedule", 1.0, b"{x")
+    harness.client.command("ZADD", "schedule", 2.0, b'{"queue":"rest","jid":"y","args":["safe",{},"t"]}')
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "the good one is delivered")
+    assert harness.members("dead")[0]["error_class"] == "UnreadablePayload"
+
+
+async def test_while_the_target_is_away_jobs_wait_untouched_and_run_when_it_is_back(harness: Harness) -> None:
+    async def refuse(_request: Request) -> Response:
+        raise NotSent("refused")
+
+    target = harness.target
+    target.answer = refuse
+    async with harness.broker():
+        await harness.until(lambda: target.probes, "the target was asked")
+        target.probe_answer = NotSent("refused")
+        harness.push(count=50)
+        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
+        sent = len(target.calls)
+        await trio.sleep(1.5)
+        assert len(target.calls) - sent <= 3, "no hot loop while the gate is closed"
+        target.answer = ok
+        target.probe_answer = FINE
+        await harness.until(lambda: len(harness.of(JobFinished)) == 50, "all are delivered")
+    assert harness.of(GateOpened)
+    assert (harness.size("retry"), harness.size("dead"), harness.size("queue:rest")) == (0, 0, 0)
+    assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
+    assert harness.client.command("GET", "stat:failed") is None
+
+
+async def test_a_broker_that_is_denied_waits_loudly_and_resumes_by_itself(harness: Harness) -> None:
+    target = harness.target
+    denied = Denied(Reason("TargetDenied", "401"))
+    target.judge = lambda _call, _response: denied
+    async with harness.broker():
+        await harness.until(lambda: target.probes, "the target was asked")
+        target.probe_answer = Probe(ok=False, denied=True, version=None, detail="401")
+        harness.push(count=10)
+        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
+        target.judge = lambda _call, _response: Delivered("0", 0, 200)
+        target.probe_answer = FINE
+        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered", 15)
+    assert [event.denied for event in harness.of(GateClosed)] == [True]
+    assert (harness.size("retry"), harness.size("dead")) == (0, 0)
+
+
+async def test_a_command_that_alone_is_forbidden_is_parked(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Denied(Reason("CommandForbidden", "403"))
+    harness.push()
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    assert harness.members("dead")[0]["error_class"] == "CommandForbidden"
+    assert harness.of(GateClosed) == []
+
+
+async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harness: Harness) -> None:
+    async def lost(_request: Request) -> Response:
+        raise MaybeSent("reset")
+
+    harness.target.answers.append(lost)
+    harness.push("once")
+    async with harness.broker():
+        await harness.until(lambda: harness.size("retry"), "it is in the retry set")
+    entry = harness.members("retry")[0]
+    assert (entry["restbroker_uncertain"], entry["error_class"]) == (1, "ConnectionLost")
+
+
+async def test_a_bug_in_the_connector_costs_the_job_a_try_and_not_the_worker(harness: Harness) -> None:
+    failures = iter([True, False])
+
+    def explode(_call: object) -> None:
+        if next(failures):
+            raise ZeroDivisionError
+
+    harness.concurrency = 1
+    harness.target.before = explode
+    harness.push(count=2)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are settled")
+    assert harness.members("retry")[0]["error_class"] == "Bug"
+    assert [event.outcome for event in harness.of(JobFinished)] == ["deferred", "delivered"]
+
+
+async def test_one_job_that_is_never_sent_while_others_succeed_uses_up_a_try(harness: Harness) -> None:
+    async def serve(request: Request) -> Response:
+        if request.path == "/create":
+            raise NotSent("odd")
+        return Response(200, {}, b"0", 0.0)
+
+    harness.target.answer = serve
+    async with harness.broker():
+        harness.push("create")
+        with trio.move_on_after(10):
+            while not harness.size("retry"):
+                harness.push("safe")
+                await trio.sleep(0.02)
+    assert harness.members("retry")[0]["error_class"] == "TargetUnreachable"
+
+
+async def test_an_answer_that_redis_refuses_parks_the_job_and_its_neighbours_settle(harness: Harness) -> None:
+    harness.client.command("SET", "restbroker:reply:x", "a text")
+    harness.push(count=5)
+    harness.push(reply_to="restbroker:reply:x")
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "all are settled")
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["ReplyRefused"]
+
+
+async def test_identical_jobs_without_a_jid_that_all_fail_are_all_parked(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Rejected(WHY)
+    for _ in range(300):
+        harness.raw(b'{"class":"Add","args":["safe",{},"t"]}')
+    harness.concurrency = 20
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead") == 300, "300 are parked", 30)
+
+
+async def test_a_rejection_is_parked_with_the_secret_arguments_masked(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Rejected(Reason("No", "bad password hunter2-secret"))
+    harness.push(args=["create", {"password": "hunter2-secret"}, "t"])
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    assert "hunter2" not in harness.members("dead")[0]["error_message"]
+    assert all("hunter2" not in str(event) for event in harness.events)

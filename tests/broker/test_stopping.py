@@ -1,0 +1,164 @@
+"""How a broker stops, is fenced, and lives through an outage of Redis: every job ends in one place."""
+
+import time
+
+import trio
+
+from restbroker.rules.outcome import Delivered
+from restbroker.store import beats
+from restbroker.telemetry.events import BrokerStopped, IdentityFenced, JobFinished, JobsRecovered, StoreBack, StoreLost
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
+
+
+class Slow:
+    """A target that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.go = trio.Event()
+        self.waiting = 0
+
+    async def answer(self, _request: Request) -> Response:
+        self.waiting += 1
+        await self.go.wait()
+        return Response(200, {}, b"0", 0.0)
+
+
+async def test_a_drain_finishes_what_was_sent_and_puts_the_rest_back_in_order(harness: Harness) -> None:
+    slow = Slow()
+    harness.target.answer = slow.answer
+    harness.push(count=12)
+    async with harness.broker():
+        await harness.until(lambda: slow.waiting == 3, "three are on their way")
+        await harness.until(lambda: harness.size("queue:rest") < 9, "some are kept ready")
+        harness.control.stop.set()
+        await trio.sleep(0.1)
+        slow.go.set()
+    assert len(harness.of(JobFinished)) == 3
+    assert harness.size("queue:rest") == 9
+    order = [harness.client.command("RPOP", "queue:rest") for _ in range(9)]
+    assert [b'"n": %d' % number in bytes(raw) for number, raw in zip(range(3, 12), order, strict=True)] == [True] * 9  # type: ignore[arg-type]
+    assert harness.of(BrokerStopped)[0].clean
+    assert harness.client.command("KEYS", "restbroker:*") == []
+
+
+async def test_what_is_not_answered_at_the_deadline_is_uncertain_and_not_pushed_back(harness: Harness) -> None:
+    harness.target.answer = Slow().answer
+    harness.shutdown_timeout_s = 0.2
+    harness.push("once", count=3)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.target.calls) == 3, "three are on their way")
+    assert harness.size("queue:rest") == 0
+    entries = harness.members("retry")
+    assert [entry["error_class"] for entry in entries] == ["CutOff"] * 3
+    assert [entry["restbroker_uncertain"] for entry in entries] == [1, 1, 1]
+    stopped = harness.of(BrokerStopped)[0]
+    assert (stopped.clean, stopped.uncertain, stopped.pushed_back) == (True, 3, 0)
+
+
+async def test_a_second_signal_does_not_wait_for_answers(harness: Harness) -> None:
+    harness.target.answer = Slow().answer
+    harness.shutdown_timeout_s = 60
+    harness.push(count=1)
+    async with harness.broker():
+        await harness.until(lambda: harness.target.calls, "it is on its way")
+        began_s = time.monotonic()
+        harness.control.stop.set()
+        harness.control.at_once.set()
+    assert time.monotonic() - began_s < 3
+    assert harness.size("retry") == 1
+
+
+async def test_a_stop_while_the_target_is_away_puts_every_job_back(harness: Harness) -> None:
+    from restbroker.transport.errors import NotSent
+
+    async def refuse(_request: Request) -> Response:
+        raise NotSent("refused")
+
+    async with harness.broker():
+        await harness.until(lambda: harness.target.probes, "the target was asked")
+        harness.target.answer, harness.target.probe_answer = refuse, NotSent("refused")
+        harness.push(count=20)
+        await harness.until(lambda: len(harness.target.calls) >= 5, "some were tried")
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 2
+    assert harness.size("queue:rest") == 20
+    assert (harness.size("retry"), harness.size("dead")) == (0, 0)
+
+
+async def test_a_quiet_broker_takes_no_more_and_finishes_what_it_has(harness: Harness) -> None:
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "the first is finished")
+        harness.control.quiet.set()
+        await trio.sleep(2.2)
+        harness.push("create")
+        await trio.sleep(0.3)
+        assert harness.size("queue:rest") == 1
+    assert len(harness.of(JobFinished)) == 1
+
+
+async def test_a_fenced_broker_goes_on_under_a_new_identity_and_no_job_is_lost(harness: Harness) -> None:
+    async with harness.broker():
+        await harness.until(lambda: beats.live(harness.client), "it beats")
+        (identity, counter), *_ = beats.live(harness.client).items()
+        assert beats.fence(harness.client, identity, counter)
+        await harness.until(lambda: harness.of(IdentityFenced) or identity not in beats.live(harness.client), "noticed")
+        harness.push(count=5)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "the jobs are done", 10)
+        assert identity not in beats.live(harness.client)
+    assert harness.client.command("KEYS", "restbroker:ip:*") == []
+
+
+async def test_the_jobs_of_a_process_that_is_gone_come_back_at_once_on_the_same_host(harness: Harness) -> None:
+    import attrs
+
+    from restbroker.broker.samehost import own_facts
+    from restbroker.store import jobs
+
+    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
+    beats.beat(harness.client, [("dead-one", 1)], {})
+    harness.push("create", count=4)
+    fetched = jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 4, 2))
+    assert isinstance(fetched, jobs.Fetched)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are delivered", 5)
+    assert [(event.jobs, event.maybe_run) for event in harness.of(JobsRecovered)] == [(4, 2)]
+    assert sorted(call.maybe_run for call in harness.target.calls) == [False, False, True, True]
+
+
+async def test_a_broker_lives_through_an_outage_of_redis_and_settles_what_it_finished(harness: Harness) -> None:
+    slow = Slow()
+    harness.target.answer = slow.answer
+    async with harness.broker():
+        harness.push(count=3)
+        await harness.until(lambda: slow.waiting == 3, "three are on their way")
+        harness.redis.suspend()
+        try:
+            slow.go.set()
+            await harness.until(lambda: harness.of(StoreLost), "the outage is noticed", 10)
+        finally:
+            harness.redis.resume()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are settled", 10)
+        harness.target.answer = ok
+        harness.push("create")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "and it goes on", 5)
+    assert len(harness.of(StoreLost)) == len(harness.of(StoreBack)) >= 1
+    assert len(harness.target.calls) == 4
+
+
+async def test_an_unexpected_failure_ends_the_process_and_still_puts_every_job_somewhere(harness: Harness) -> None:
+    import pytest
+
+    def explode(_call: object, _response: object) -> Delivered:
+        raise KeyboardInterrupt
+
+    harness.target.judge = explode
+    harness.push(count=5)
+    with pytest.raises(BaseExceptionGroup):
+        async with harness.broker():
+            await trio.sleep(5)
+    total = harness.size("queue:rest") + harness.size("retry") + harness.size("dead")
+    assert total == 5
+    assert harness.client.command("KEYS", "restbroker:ip:*") == []

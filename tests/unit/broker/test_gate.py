@@ -1,0 +1,130 @@
+"""The gate: an outage is a wait with a probe a second or two, and one line at each end of it."""
+
+from collections.abc import Sequence
+
+import trio
+import trio.testing
+
+from restbroker.broker.gate import Gate
+from restbroker.rules.outcome import Deferred, Delivered, Probe, Reason, Unsent
+from restbroker.telemetry.events import Event, GateClosed, GateOpened, TargetFound
+from restbroker.transport.errors import NotSent
+
+FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
+DENIED = Probe(ok=False, denied=True, version=None, detail="401")
+UNSENT = Unsent(Reason("TargetUnreachable", "refused"))
+
+
+class Target:
+    """Answers probes from a script; the last answer stays."""
+
+    def __init__(self, *answers: Probe | NotSent) -> None:
+        self.answers = list(answers)
+        self.asked_at_s: list[float] = []
+
+    async def ask(self) -> Probe:
+        self.asked_at_s.append(trio.current_time())
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, NotSent):
+            raise answer
+        return answer
+
+
+def made(events: list[Event]) -> Gate:
+    return Gate("t", events.append)
+
+
+def kinds(events: Sequence[Event]) -> list[str]:
+    return [type(event).__name__ for event in events]
+
+
+async def test_it_opens_with_the_first_probe_and_tells_the_version(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    gate = made(events)
+    target = Target(FINE)
+    began_s = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gate.probe_forever, target.ask)
+        assert await gate.opened()
+        nursery.cancel_scope.cancel()
+    assert target.asked_at_s == [began_s]
+    assert events == [TargetFound("t", "24.12", "ejabberd 24.12")]
+
+
+async def test_five_unsent_in_a_row_close_it_and_a_probe_opens_it(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    gate = made(events)
+    target = Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gate.probe_forever, target.ask)
+        await gate.opened()
+        for _ in range(5):
+            assert gate.is_open
+            gate.observe(UNSENT)
+        assert not gate.is_open
+        closed_at_s = trio.current_time()
+        assert await gate.opened()
+        assert 1 <= trio.current_time() - closed_at_s <= 2
+        nursery.cancel_scope.cancel()
+    assert kinds(events) == ["TargetFound", "GateClosed", "GateOpened"]
+
+
+async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_clock: trio.testing.MockClock) -> None:
+    autojump_clock.jump(10_000)
+    events: list[Event] = []
+    gate = made(events)
+    target = Target(NotSent("refused"))
+    with trio.move_on_after(3600):
+        await gate.probe_forever(target.ask)
+    assert 1800 <= len(target.asked_at_s) <= 3600
+    assert kinds(events) == ["GateClosed"]
+
+
+async def test_a_pause_that_the_server_asks_for_is_kept(autojump_clock: trio.testing.MockClock) -> None:
+    gate = made([])
+    target = Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gate.probe_forever, target.ask)
+        await gate.opened()
+        gate.observe(Deferred(Reason("Busy", "later"), retry_after_s=60, counts=False, pause_target=True))
+        began_s = trio.current_time()
+        await gate.opened()
+        assert trio.current_time() - began_s >= 60
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    gate = made(events)
+    target = Target(FINE, DENIED, DENIED, DENIED, FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gate.probe_forever, target.ask)
+        await gate.opened()
+        gate.deny(Reason("TargetDenied", "401"))
+        await gate.opened()
+        nursery.cancel_scope.cancel()
+    closed = [event for event in events if isinstance(event, GateClosed)]
+    assert [event.denied for event in closed] == [True]
+    assert isinstance(events[-1], GateOpened)
+
+
+async def test_a_stop_ends_the_wait_for_a_closed_gate(autojump_clock: trio.testing.MockClock) -> None:
+    gate = made([])
+    results: list[bool] = []
+
+    async def waiter() -> None:
+        results.append(await gate.opened())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(waiter)
+        await trio.testing.wait_all_tasks_blocked()
+        gate.stop()
+    assert results == [False]
+
+
+async def test_successes_between_failures_keep_it_open() -> None:
+    gate = made([])
+    for _ in range(100):
+        gate.observe(Delivered("0", 0, 200))
+        gate.observe(UNSENT)
+    assert gate.breaker.permits

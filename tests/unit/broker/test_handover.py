@@ -1,0 +1,111 @@
+"""The hand-over gives single jobs in order, never one that Redis does not know may have started."""
+
+import pytest
+import trio
+import trio.testing
+
+from restbroker.broker.handover import HandOver
+from restbroker.broker.item import Item
+
+
+def items(first: int, last: int) -> list[Item]:
+    return [Item(f"{number}:1", number, "q", b"{}") for number in range(first, last + 1)]
+
+
+async def test_jobs_come_out_one_by_one_in_the_order_of_their_tickets() -> None:
+    handover = HandOver()
+    handover.put(items(1, 3))
+    handover.allow(3)
+    taken = [await handover.take() for _ in range(3)]
+    assert [item.number for item in taken if item] == [1, 2, 3]
+
+
+async def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed(autojump_clock: trio.testing.MockClock) -> None:
+    handover = HandOver()
+    handover.put(items(1, 2))
+    handover.allow(1)
+    assert await handover.take() is not None
+    with trio.move_on_after(1) as waiting:
+        await handover.take()
+    assert waiting.cancelled_caught
+    handover.allow(2)
+    second = await handover.take()
+    assert second is not None
+    assert second.number == 2
+
+
+async def test_one_batch_keeps_all_idle_workers_busy(autojump_clock: trio.testing.MockClock) -> None:
+    handover = HandOver()
+    busy: list[int] = []
+
+    async def worker() -> None:
+        item = await handover.take()
+        assert item is not None
+        busy.append(item.number)
+        await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(worker)
+        await trio.testing.wait_all_tasks_blocked()
+        assert handover.idle_workers == 5
+        handover.put(items(1, 5))
+        handover.allow(5)
+        await trio.testing.wait_all_tasks_blocked()
+        assert sorted(busy) == [1, 2, 3, 4, 5]
+
+
+async def test_a_closed_hand_over_starts_nothing_more() -> None:
+    handover = HandOver()
+    handover.put(items(1, 3))
+    handover.allow(3)
+    handover.close()
+    assert await handover.take() is None
+    assert len(handover) == 0
+
+
+async def test_closing_ends_the_wait_of_every_worker(autojump_clock: trio.testing.MockClock) -> None:
+    handover = HandOver()
+    ended: list[None] = []
+
+    async def worker() -> None:
+        assert await handover.take() is None
+        ended.append(None)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(worker)
+        await trio.testing.wait_all_tasks_blocked()
+        handover.close()
+    assert len(ended) == 3
+
+
+async def test_a_cancelled_take_loses_no_job(autojump_clock: trio.testing.MockClock) -> None:
+    handover = HandOver()
+    with trio.move_on_after(1):
+        await handover.take()
+    handover.put(items(1, 1))
+    handover.allow(1)
+    assert await handover.take() is not None
+
+
+@pytest.mark.parametrize(("reserve", "left", "waits"), [(4, 3, True), (4, 2, False), (10, 6, True), (10, 5, False)])
+async def test_more_jobs_are_wanted_when_half_of_the_reserve_is_left(
+    reserve: int, left: int, waits: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    handover = HandOver()
+    handover.put(items(1, left))
+    with trio.move_on_after(1) as waiting:
+        await handover.hungry(reserve)
+    assert waiting.cancelled_caught == waits
+
+
+async def test_taking_the_reserve_down_wakes_the_fetcher(autojump_clock: trio.testing.MockClock) -> None:
+    handover = HandOver()
+    handover.put(items(1, 5))
+    handover.allow(5)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(handover.hungry, 4)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(3):
+            await handover.take()
