@@ -43,16 +43,14 @@ def read(words: Sequence[str]) -> Typed:
         name, sign, text = parts.groups()
         if name in values:
             raise UsageError(f"The argument {name} is given twice.", "Keep one of the two.")
-        if sign == ":=":
-            values[name] = _json(name, text)
-        elif text == "-":
-            values[name] = _from_stdin(name, words)
-        elif text.startswith("@"):
-            values[name] = _from_file(name, Path(text[1:]))
-        else:
-            values[name] = _checked(name, text)
-        if sign == ":=" or (text != "-" and not text.startswith("@")):
-            in_the_open.add(name)
+        match sign, text:
+            case "=", "-":
+                values[name] = _from_stdin(name, words)
+            case "=", _ if text.startswith("@"):
+                values[name] = _from_file(name, Path(text[1:]))
+            case _:
+                values[name] = _json(name, text) if sign == ":=" else _checked(name, text)
+                in_the_open.add(name)
     return Typed(values, frozenset(in_the_open))
 
 
@@ -65,7 +63,7 @@ def _json(name: str, text: str) -> Json:
 
 
 def _from_stdin(name: str, words: Sequence[str]) -> str:
-    if sum(word.endswith("=-") and word.count("=") == 1 for word in words) > 1:
+    if sum(word.partition("=")[1:] == ("=", "-") for word in words) > 1:
         raise UsageError("Standard input can be read for one argument only.", "Use name=@FILE for the others.")
     if sys.stdin.isatty():
         return getpass.getpass(f"{name}: ")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from restbroker.cli import output
+from restbroker.cli.completion import command_names
 from restbroker.cli.configured import JsonOption
 from restbroker.connectors.ejabberd.catalogue import for_version
 from restbroker.errors import UsageError
@@ -24,7 +25,9 @@ _REPEATS: Mapping[Repeat, str] = {
 
 @app.command()
 def commands(
-    name: Annotated[str | None, typer.Argument(help="One command, to be shown with its arguments.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One command, to be shown with its arguments.", autocompletion=command_names)
+    ] = None,
     tag: Annotated[str | None, typer.Option(help="Only commands with this tag, e.g. accounts.")] = None,
     server_version: Annotated[
         str | None, typer.Option(help="As of this ejabberd, e.g. 24.12. [default: newest]")

@@ -10,8 +10,9 @@ import typer
 from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, loaded, tell_notes
 from restbroker.config import reference
-from restbroker.config.core import all_keys
+from restbroker.config.core import Key, all_keys
 from restbroker.config.load import collect
+from restbroker.config.urls import without_login
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 
@@ -42,7 +43,7 @@ def show(config: ConfigOption = None, json: JsonOption = False) -> None:
         if key.ignored is not None:
             continue
         entry = given.get(key.name)
-        value = key.default if entry is None else "…" if key.secret else entry.value
+        value = key.default if entry is None else _shown(key, entry.value)
         origin = "default" if entry is None else "file" if entry.origin == key.name else entry.origin
         rows.append((key.name, value, origin))
     if json:
@@ -51,6 +52,12 @@ def show(config: ConfigOption = None, json: JsonOption = False) -> None:
     output.table(
         ("KEY", "VALUE", "FROM"), [(name, "" if value is None else value, origin) for name, value, origin in rows]
     )
+
+
+def _shown(key: Key, value: Json) -> Json:
+    if not key.secret and key.name != "RedisHost":
+        return value
+    return without_login(value) if isinstance(value, str) and key.name.endswith(("URL", "Host")) else "…"
 
 
 @app.command()

@@ -16,6 +16,7 @@ import typer
 from restbroker.admin.connect import open_store
 from restbroker.admin.enqueue import Order, is_served, push, wait
 from restbroker.cli import arguments, output
+from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
 from restbroker.config.core import Config
@@ -32,12 +33,15 @@ from restbroker.rules.json_types import Json
 app = typer.Typer(add_completion=False)
 
 _YEAR_DAYS = 366
-_REFUSED_CODES = frozenset({"BadToken", "CommandForbidden", "Unauthorized"})
+_REFUSED_CODES = frozenset({"BadToken", "CommandForbidden", "LoginRefused"})
 
 
 @app.command()
 def enqueue(
-    command: Annotated[str, typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.")],
+    command: Annotated[
+        str,
+        typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=command_names),
+    ],
     words: Annotated[
         list[str] | None,
         typer.Argument(

@@ -117,6 +117,11 @@ def rest_address(text: str) -> RestAddress:
     return RestAddress(Url(parts.scheme, host, port, path), credentials, assumed)
 
 
+def without_login(text: str) -> str:
+    """The address as it may be shown."""
+    return re.sub(r"(://)?[^/]*@", r"\1…@", text, count=1)
+
+
 def _split(text: str) -> SplitResult:
     # urlsplit drops tabs and line breaks silently, so that "ho\nst" would become another host.
     if any(c.isspace() or not c.isprintable() for c in text):

@@ -57,9 +57,13 @@ def test_a_mistyped_command_is_answered_with_the_nearest_and_2() -> None:
     assert "Did you mean 'enqueue'?" in done.stderr
 
 
-@pytest.mark.parametrize(("typed", "expected"), [("en", "enqueue"), ("sta", "stats")])
-def test_the_shell_completes_command_names(typed: str, expected: str) -> None:
-    environ = {"_RESTBROKER_COMPLETE": "complete_bash", "COMP_WORDS": f"restbroker {typed}", "COMP_CWORD": "1"}
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [("en", "enqueue"), ("sta", "stats"), ("enqueue connected_users_n", "connected_users_number")],
+)
+def test_the_shell_completes_command_names_ours_and_the_servers(typed: str, expected: str) -> None:
+    place = str(typed.count(" ") + 1)
+    environ = {"_RESTBROKER_COMPLETE": "complete_bash", "COMP_WORDS": f"restbroker {typed}", "COMP_CWORD": place}
     assert run([], environ=environ).stdout.split() == [expected]
 
 
@@ -146,14 +150,15 @@ def test_config_init_makes_a_private_file_with_a_token_of_its_own_and_never_over
 
 
 def test_config_show_tells_where_each_value_comes_from(place: Path) -> None:
-    done = run(["config", "show"], directory=place, environ={"RESTBROKER_CONCURRENCY": "7"})
+    environ = {"RESTBROKER_CONCURRENCY": "7", "RESTBROKER_REST_URL": "http://bob:hunter2@localhost:5281"}
+    done = run(["config", "show"], directory=place, environ=environ)
     lines = done.stdout.splitlines()
     assert "RestQueue\trest\tfile" in lines
     assert "Concurrency\t7\tRESTBROKER_CONCURRENCY" in lines
     assert "ConnectTimeout\t3s\tdefault" in lines
     assert "Token\t…\tfile" in lines
-    assert "NoCredentials" not in done.stderr
-    assert "note: No login for the server is given." in done.stderr
+    assert "RestURL\thttp://…@localhost:5281\tRESTBROKER_REST_URL" in lines
+    assert "note: The login is taken from RestURL." in done.stderr
 
 
 def test_config_schema_is_json_that_knows_every_key() -> None:

@@ -225,7 +225,7 @@ def test_waiting_with_json_prints_everything_known_of_the_answer(place: Path, st
         ("uncertain", "TimedOut", 1),
         ("rejected", "BadToken", 4),
         ("rejected", "CommandForbidden", 4),
-        ("denied", "Unauthorized", 4),
+        ("denied", "LoginRefused", 4),
     ],
 )
 def test_the_exit_code_tells_how_the_command_went(

@@ -33,6 +33,7 @@ MINIMAL: dict[str, Json] = {
     "RestURL": "http://127.0.0.1:5281/api",
 }
 
+SAMPLE = Path(__file__).parents[3] / "env.json.sample"
 Load = Callable[..., Loaded]
 
 
@@ -375,3 +376,14 @@ def test_no_bytes_raise_anything_but_a_config_error(tmp_path: Path, content: byt
     path.write_bytes(content)
     with pytest.raises(ConfigError):
         load(path, {}, {}, KINDS)
+
+
+variable_texts = st.text(max_size=20) | st.sampled_from(["{}", "[1]", "1e999", "NaN", "true", "null", "[" * 9999])
+
+
+@given(st.dictionaries(st.sampled_from([key.name.upper() for key in all_keys().values()]), variable_texts, max_size=4))
+@settings(deadline=None)
+def test_no_variable_raises_anything_but_a_config_error(variables: dict[str, str]) -> None:
+    environ = {f"RESTBROKER_{name}": value for name, value in variables.items()}
+    with contextlib.suppress(ConfigError):
+        assert load(SAMPLE, environ, {}, KINDS).config.targets

@@ -3,7 +3,7 @@
 import pytest
 
 from restbroker.config.secret import Secret
-from restbroker.config.urls import BadUrl, redis_address, redis_host, rest_address
+from restbroker.config.urls import BadUrl, redis_address, redis_host, rest_address, without_login
 
 
 @pytest.mark.parametrize(
@@ -129,3 +129,17 @@ def test_rest_urls_that_cannot_work_are_refused(written: str, expected: str) -> 
     with pytest.raises(BadUrl) as caught:
         rest_address(written)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("redis://bob:pw@h/1", "redis://…@h/1"),
+        ("bob:pw@h:80/api", "…@h:80/api"),
+        ("http://h/api", "http://h/api"),
+        ("unix://bob:pw@/run/x", "unix://…@/run/x"),
+        ("redis://:p@w@h", "redis://…@h"),
+    ],
+)
+def test_an_address_is_shown_without_its_login(written: str, shown: str) -> None:
+    assert without_login(written) == shown
