@@ -20,6 +20,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
+from restbroker.transport.pace import Pace
 
 PROBE_CONNECTIONS: Final = 1
 CLOSE_GRACE_S: Final = 1.0
@@ -60,15 +61,23 @@ class _Connection:
     idle_since_s: float = 0.0
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Progress:
-    """How far an exchange got, told by httpcore's trace; "started" is told just before the first byte is written."""
+    """How far an exchange got, told by httpcore's trace; "started" comes before the step and may hold it up."""
 
+    pace: Pace
     begun: bool = False
 
     async def trace(self, name: str, _info: object) -> None:
-        if name == "http11.send_request_headers.started":
-            self.begun = True
+        match name:
+            case "connection.connect_tcp.started" | "connection.connect_unix_socket.started":
+                await self.pace.begin(self)
+            case "http11.send_request_headers.started":
+                self.begun = True
+            case "http11.receive_response_headers.complete":
+                self.pace.end(self)
+            case _:
+                pass
 
 
 class _Client:
@@ -76,6 +85,7 @@ class _Client:
         self._target = target
         self._tls = tls
         self._places = trio.Semaphore(target.concurrency + PROBE_CONNECTIONS)
+        self._pace = Pace()
         self._idle: deque[_Connection] = deque()
         self._closed = False
 
@@ -84,7 +94,7 @@ class _Client:
 
         Raises `NotSent` or `MaybeSent`. When cancelled, the connection in use is closed, not reused.
         """
-        progress = _Progress()
+        progress = _Progress(self._pace)
         message = self._message(request, progress)
         with trio.move_on_after(request.timeout_s):
             async with self._places:
@@ -131,6 +141,7 @@ class _Client:
         except httpx.TransportError as error:
             raise self._failure(error, progress) from error
         finally:
+            self._pace.end(progress)
             await self._give_back(connection, reusable=reusable)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, headers, body, trio.current_time() - began_s, truncated)

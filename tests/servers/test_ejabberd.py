@@ -259,32 +259,41 @@ async def test_a_url_that_leads_elsewhere_is_denied_and_so_is_the_probe(ejabberd
         assert (probe.ok, probe.denied) == (False, True)
 
 
-async def test_many_at_once_are_all_delivered(admin: Side) -> None:
+async def test_many_at_once_are_all_delivered(ejabberd: Ejabberd) -> None:
     outcomes: list[Outcome] = []
+    async with side_of(ejabberd, concurrency=50) as side, trio.open_nursery() as nursery:
 
-    async def register() -> None:
-        outcomes.append(await admin.do("register", user=new_user(), host=HOST, password="p"))
+        async def register() -> None:
+            outcomes.append(await side.do("register", user=new_user(), host=HOST, password="p"))
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(60):
+        for _ in range(100):
             nursery.start_soon(register)
-    assert [type(outcome) for outcome in outcomes] == [Delivered] * 60
+    assert [type(outcome) for outcome in outcomes] == [Delivered] * 100
 
 
 async def test_a_server_that_stops_defers_commands_and_never_rejects_them(own_ejabberd: Ejabberd) -> None:
-    outcomes: list[Outcome | NotSent | MaybeSent] = []
-    async with side_of(own_ejabberd) as side:
-        await side.do("connected_users_number")
+    outcomes: list[Outcome] = []
+    busy = trio.Event()
+
+    async def ask_until_refused(side: Side) -> None:
+        while True:
+            try:
+                outcomes.append(await side.do("connected_users_number", timeout_s=2.0))
+            except MaybeSent:
+                continue  # some of the open connections die in the act
+            except NotSent:
+                return
+            if len(outcomes) > 50:
+                busy.set()
+
+    # Several, because the one connection of a lone asker may be among those that die at once.
+    async with side_of(own_ejabberd) as side, trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(ask_until_refused, side)
+        await busy.wait()
         await trio.to_thread.run_sync(own_ejabberd.call, "stop")
-        with trio.fail_after(10):
-            while not outcomes or not isinstance(outcomes[-1], NotSent):
-                try:
-                    outcomes.append(await side.do("connected_users_number", timeout_s=2.0))
-                except (NotSent, MaybeSent) as error:
-                    outcomes.append(error)
-    assert not [outcome for outcome in outcomes if isinstance(outcome, Rejected | Denied)]
+    assert {type(outcome) for outcome in outcomes} == {Delivered, Deferred}
     deferred = [outcome for outcome in outcomes if isinstance(outcome, Deferred)]
-    assert deferred
     assert {(code(outcome), outcome.counts, outcome.pause_target) for outcome in deferred} == {
         ("ServerStopping", False, True)
     }
