@@ -6,13 +6,14 @@ stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq); SIGTTIN pri
 
 import signal
 import sys
-import traceback
+from pathlib import Path
 
 import attrs
 import trio
 
 from restbroker.telemetry.events import BrokerQuiet, Report, Warned
 
+_TRIO = Path(trio.__file__).parent
 _STOP = (signal.SIGTERM, signal.SIGINT)
 _WATCHED = (*_STOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGHUP)
 
@@ -69,9 +70,9 @@ def task_tree() -> str:
 
 def _describe(task: trio.lowlevel.Task, depth: int, lines: list[str]) -> None:
     indent = "  " * depth
-    frames = list(task.iter_await_frames())
-    where = traceback.extract_stack(frames[-1][0], limit=1)[-1] if frames else None
-    place = "" if where is None else f" at {where.filename}:{where.lineno} in {where.name}"
+    # Every task waits inside Trio; what is worth knowing is where it was called from.
+    frames = [frame for frame, _ in task.iter_await_frames() if _TRIO not in Path(frame.f_code.co_filename).parents]
+    place = f" at {frames[-1].f_code.co_filename}:{frames[-1].f_lineno}" if frames else ""
     lines.append(f"{indent}{task.name}{place}")
     for nursery in task.child_nurseries:
         for child in nursery.child_tasks:

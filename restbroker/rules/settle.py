@@ -15,6 +15,7 @@ from restbroker.rules.job import UNCERTAIN_FIELD, Job, NotAJob
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context
+from restbroker.rules.repair import repaired
 from restbroker.rules.reply import Answer, failed_answer, make_replies
 from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, Settlement
 
@@ -119,13 +120,9 @@ def _put_off(job: Job, outcome: Deferred, context: Context) -> Settlement:
     times = (before if isinstance(before, int) and before > 0 else 0) + 1
     if outcome.max_attempts is not None and times >= outcome.max_attempts:
         return _parked(job, outcome.reason, outcome.text, context, "failed")
-    fields = {
-        **job.fields,
-        "jid": job.jid,
-        "queue": job.queue,
-        DEFERRED_FIELD: times,
-        DEFERRED_AT_FIELD: retry.stamp(context.now_s, context.unique),
-    }
+    fields = repaired({**job.fields, "jid": job.jid}, job.queue)
+    fields[DEFERRED_FIELD] = times
+    fields[DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)
     if job.maybe_run:
         fields[UNCERTAIN_FIELD] = job.maybe_run
     delay_s = outcome.retry_after_s if outcome.retry_after_s is not None else 2.0
