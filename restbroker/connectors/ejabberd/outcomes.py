@@ -22,7 +22,7 @@ INTERNAL_ERROR_ATTEMPTS: Final = 3
 LONGEST_PAUSE_S: Final = 24 * 3600.0
 
 CHECK_URL: Final = "Check RestURL: it must lead to ejabberd's mod_http_api, e.g. http://127.0.0.1:5281/api."
-CHECK_ARGUMENTS: Final = "Correct the arguments; `restbroker ctl help COMMAND` lists those of a command."
+CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
 CHECK_OBJECT: Final = "Check the name, or create what it names first."
 CHECK_NAME: Final = "Check the command's name, the server's version, and that the module that brings it is loaded."
 
