@@ -99,9 +99,7 @@ class _Life:
         async with AsyncExitStack() as opened:
             beat = self._open(opened)
             upkeep = self._open(opened)
-            lanes: list[tuple[Lane, trio.MemoryReceiveChannel[Item]]] = []
-            for lane_plan in self.plan.lanes:
-                lanes.append(self._lane(lane_plan, self._open(opened)))
+            lanes = [self._lane(lane_plan, self._open(opened)) for lane_plan in self.plan.lanes]
             if not await self._register([lane for lane, _ in lanes], upkeep):
                 return Left()
             return await self._serve(opened, lanes, beat, upkeep)

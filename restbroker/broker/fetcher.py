@@ -5,7 +5,7 @@ without taking from it; and after anything that may have lost an answer, what Re
 more is taken.
 """
 
-import datetime
+from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 import attrs
@@ -39,8 +39,8 @@ class Fetcher:
                 return
             reserve = self.pace.reserve(trio.current_time())
             await lane.handover.hungry(reserve)
-            want = min(lane.handover.idle_workers + reserve - len(lane.handover), MAX_BATCH)
-            if lane.gate.is_open and want > 0 and not lane.quiet.is_set():
+            want = max(0, min(lane.handover.idle_workers + reserve - len(lane.handover), MAX_BATCH))
+            if lane.gate.is_open and not lane.quiet.is_set() and (want > 0 or lane.handover.is_blocked):
                 await self._fetch(want)
 
     async def _fetch(self, want: int) -> None:
@@ -56,10 +56,12 @@ class Fetcher:
         lane.health.found()
         match got:
             case jobs.Fetched():
-                await self._adopt(got)
+                lane.handover.allow(request.hwm)
+                await self._adopt(got, want)
             case jobs.Duplicate():
                 await self._reconcile()
             case jobs.Paused(for_ms):
+                lane.handover.allow(request.hwm)
                 await trio.sleep(min(for_ms, 1000) / 1000)
             case jobs.Fenced():
                 lane.fenced.set()
@@ -67,7 +69,7 @@ class Fetcher:
             case _:
                 assert_never(got)
 
-    async def _adopt(self, got: jobs.Fetched) -> None:
+    async def _adopt(self, got: jobs.Fetched, want: int) -> None:
         lane = self.lane
         if got.recovered_version != lane.recovered_version:
             lane.recovered = await lane.health.insist(lane.store, beats.maybe_run, _last_days())
@@ -79,7 +81,7 @@ class Fetcher:
             )
         if got.jobs:
             self._hand_over([Item(taken.ticket, taken.number, taken.queue, taken.raw) for taken in got.jobs])
-        else:
+        elif want:
             await self._wait(got.paused | got.bad)
 
     async def _reconcile(self) -> None:
@@ -93,6 +95,7 @@ class Fetcher:
             if ticket not in lane.in_hand and ticket_number(ticket) > lane.base
         ]
         lane.base = max(lane.base, held.last)
+        lane.handover.allow(held.hwm)
         self._hand_over(sorted(unknown, key=lambda item: item.number))
 
     def _hand_over(self, items: list[Item]) -> None:
@@ -101,7 +104,6 @@ class Fetcher:
             lane.in_hand[item.ticket] = item
             lane.base = max(lane.base, item.number)
         lane.handover.put(items)
-        lane.handover.allow(lane.high_water)
 
     async def _wait(self, unreadable: frozenset[str]) -> None:
         """Until one of the queues has something, or two seconds."""
@@ -124,5 +126,5 @@ class Fetcher:
 
 
 def _last_days() -> list[str]:
-    today = datetime.datetime.now(datetime.UTC)
-    return [f"{today - datetime.timedelta(days=back):%Y%m%d}" for back in range(4)]
+    today = datetime.now(UTC)
+    return [f"{today - timedelta(days=back):%Y%m%d}" for back in range(4)]

@@ -154,4 +154,6 @@ class Gate:
 
 
 _CURE_UNREACHABLE = "Jobs wait in Redis. Check that the server runs and that RestURL names its HTTP listener."
-_CURE_DENIED = "Jobs wait in Redis. Correct RestUser and RestPass, or the server's api_permissions; it resumes by itself."
+_CURE_DENIED = (
+    "Jobs wait in Redis. Correct RestUser and RestPass, or the server's api_permissions; it resumes by itself."
+)

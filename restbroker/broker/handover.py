@@ -31,6 +31,11 @@ class HandOver:
         """Workers that wait for a job."""
         return self._workers.statistics().tasks_waiting
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether jobs wait here only because Redis was not told yet that they may be started."""
+        return bool(self._waiting) and self._waiting[0].number > self._allowed
+
     def __len__(self) -> int:
         return len(self._waiting)
 

@@ -8,7 +8,6 @@ item tells by itself what must become of it.
 import attrs
 
 from restbroker.rules.job import Job
-from restbroker.rules.outcome import Reason
 from restbroker.rules.policy import Context
 from restbroker.rules.settlement import Settlement
 from restbroker.telemetry.events import JobFinished
@@ -24,8 +23,8 @@ class Item:
     raw: bytes
     job: Job | None = None
     command: str = ""
+    reply_id: str | int | float | None = None
     sending: bool = False
     settlement: Settlement | None = None
     context: Context | None = None
     event: JobFinished | None = None
-    last_problem: Reason | None = None

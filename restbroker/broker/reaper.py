@@ -42,23 +42,29 @@ class Reaper:
     host: Host
     own: frozenset[str]
     _seen: dict[str, Seen] = attrs.field(factory=dict)
+    _healthy_s: float = 0.0
+    _scanned_at_s: float = float("inf")
     _epoch: tuple[int, str, str] | None = None
 
     async def run(self) -> None:
         """Scans until cancelled."""
         while True:
-            await self.scan(trio.current_time())
+            await self.scan()
             await trio.sleep(SCAN_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads scans of many processes
 
-    async def scan(self, now_s: float) -> None:
+    async def scan(self) -> None:
         """One look at all beats."""
+        # A gap between scans was no healthy time: whoever froze this process may have frozen the others too.
+        now_s = trio.current_time()
+        self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
+        self._scanned_at_s = now_s
         redis = await self.health.insist(self.store, server.server)
         epoch = (self.health.outages, redis.run_id, redis.role)
         if epoch != self._epoch:
             self._epoch = epoch
             self._seen.clear()
         live = await self.health.insist(self.store, beats.live)
-        dead = await self._dead(live, now_s)
+        dead = await self._dead(live, self._healthy_s)
         dying = await self.health.insist(self.store, beats.dying)
         for identity, counter in dead.items():
             if await self.health.insist(self.store, beats.fence, identity, counter):
@@ -66,7 +72,7 @@ class Reaper:
         for identity in dying:
             await self._recover(identity)
 
-    async def _dead(self, live: Mapping[str, int], now_s: float) -> dict[str, int]:
+    async def _dead(self, live: Mapping[str, int], healthy_s: float) -> dict[str, int]:
         dead: dict[str, int] = {}
         for identity, counter in live.items():
             if identity in self.own:
@@ -74,12 +80,12 @@ class Reaper:
             known = self._seen.get(identity)
             if known is None:
                 facts = await self.health.insist(self.store, beats.facts, identity)
-                known = Seen(counter, now_s, facts)
+                known = Seen(counter, healthy_s, facts)
             elif known.counter != counter:
-                known = attrs.evolve(known, counter=counter, since_s=now_s)
+                known = attrs.evolve(known, counter=counter, since_s=healthy_s)
             self._seen[identity] = known
             gone = known.facts is not None and is_gone(known.facts.facts, self.host)
-            if gone or now_s - known.since_s >= FENCE_AFTER_S:
+            if gone or healthy_s - known.since_s >= FENCE_AFTER_S:
                 dead[identity] = counter
         self._seen = {identity: seen for identity, seen in self._seen.items() if identity in live}
         return dead

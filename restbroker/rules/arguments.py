@@ -55,6 +55,15 @@ def read(args: Json) -> Submission | Reason:
     return Submission(Command(endpoint, arguments), args[2], reply_id)
 
 
+def addressed(args: Json) -> tuple[Json, str | int | float | None]:
+    """The token and the reply id of `args` that cannot be read otherwise, as far as they can be told."""
+    listed = _parsed(args) if isinstance(args, str) else args
+    if not isinstance(listed, list) or len(listed) < 4:
+        return None, None
+    reply_id = _reply_id(listed[3])
+    return listed[2], None if isinstance(reply_id, Reason) else reply_id
+
+
 def _parsed(text: str) -> Json:
     try:
         return rubyjson.loads(text.encode("utf-8"))

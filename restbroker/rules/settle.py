@@ -73,7 +73,7 @@ def reply_refused(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, co
         f"The server did it, but Redis refused the answer: {text}",
         "Look at the key that the answer goes to. A retry sends the command again.",
     )
-    return Dead(context.now_s, rubyjson.dumps(_failed_fields(job, reason, context)))
+    return Dead(context.now_s, rubyjson.dumps(_failed_fields(job, reason, context, "delivered")))
 
 
 def perturbed(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
@@ -103,7 +103,7 @@ def _parked(job: Job, reason: Reason, text: str | None, context: Context, outcom
     replies = make_replies(job, failed_answer(outcome, reason, text), context)
     if not job.rule.to_dead:
         return Drop(replies)
-    return Dead(context.now_s, rubyjson.dumps(_failed_fields(job, reason, context)), replies)
+    return Dead(context.now_s, rubyjson.dumps(_failed_fields(job, reason, context, outcome)), replies)
 
 
 def _deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:
@@ -152,11 +152,11 @@ def _retried(
     at_s = failed.retry_at_s
     if retry_after_s is not None:
         at_s = max(at_s, context.now_s + retry_after_s)
-    return Retry(at_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context)))
+    return Retry(at_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context, outcome)))
 
 
-def _failed_fields(job: Job, reason: Reason, context: Context) -> dict[str, Json]:
-    return _with_history(job, _fail(job, reason, context).fields, reason, context)
+def _failed_fields(job: Job, reason: Reason, context: Context, outcome: str) -> dict[str, Json]:
+    return _with_history(job, _fail(job, reason, context).fields, reason, context, outcome)
 
 
 def _fail(job: Job, reason: Reason, context: Context) -> retry.Failed:
@@ -174,10 +174,11 @@ def _fail(job: Job, reason: Reason, context: Context) -> retry.Failed:
     )
 
 
-def _with_history(job: Job, fields: dict[str, Json], reason: Reason, context: Context) -> dict[str, Json]:
+def _with_history(job: Job, fields: dict[str, Json], reason: Reason, context: Context, outcome: str) -> dict[str, Json]:
     attempt: dict[str, Json] = {
         "at": round(context.now_s, 3),
         "status": reason.status,
+        "outcome": outcome,
         "code": reason.code,
         "ms": round(context.duration_s * 1000, 1),
         "excerpt": reason.message[:200],

@@ -28,6 +28,7 @@ from restbroker.telemetry.events import Event
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
 
 FINE = Probe(ok=True, denied=False, version="1.0", detail="fine")
 SPECS = {
@@ -68,7 +69,7 @@ class Scripted:
         self.before(call)
         return self.judge(call, await link.send(Request("POST", "/" + call.command.endpoint, call.timeout_s)))
 
-    async def probe(self, link: Link) -> Probe:
+    async def probe(self, _link: Link) -> Probe:
         self.probes += 1
         if isinstance(self.probe_answer, NotSent):
             raise self.probe_answer
@@ -99,7 +100,12 @@ class Harness:
 
     def push(self, command: str = "safe", count: int = 1, **fields: Any) -> None:
         for number in range(count):
-            payload = {"class": "Add", "jid": f"jid-{command}-{number}", "args": [command, {"n": number}, "t"], **fields}
+            payload = {
+                "class": "Add",
+                "jid": f"jid-{command}-{number}",
+                "args": [command, {"n": number}, "t"],
+                **fields,
+            }
             self.raw(json.dumps(payload).encode())
 
     def raw(self, payload: bytes) -> None:
@@ -108,20 +114,22 @@ class Harness:
     def size(self, key: str) -> int:
         kind = self.client.command("TYPE", key)
         counted = {b"list": "LLEN", b"zset": "ZCARD", b"hash": "HLEN", b"none": None}[bytes(kind)]  # type: ignore[arg-type]
-        return 0 if counted is None else int(self.client.command(counted, key))  # type: ignore[arg-type, call-overload]
+        return 0 if counted is None else int(self.client.command(counted, key))  # type: ignore[arg-type]
 
     def members(self, zset: str) -> list[dict[str, Any]]:
         return [json.loads(member) for member in self.client.command("ZRANGE", zset, 0, -1)]  # type: ignore[union-attr, arg-type]
+
+    def entries(self, key: str) -> list[dict[str, Any]]:
+        return [json.loads(member) for member in self.client.command("LRANGE", key, 0, -1)]  # type: ignore[union-attr, arg-type]
 
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
     async def until(self, found: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
-        with trio.move_on_after(timeout_s):
-            while not found():
-                await trio.sleep(0.01)
-            return
-        pytest.fail(f"not within {timeout_s:g} s: {what}\n" + "\n".join(map(str, self.events)))
+        try:
+            await until_async(found, what, timeout_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n" + "\n".join(map(str, self.events[-30:]))) from None
 
     @asynccontextmanager
     async def broker(self) -> AsyncIterator[None]:

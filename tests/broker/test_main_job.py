@@ -5,7 +5,9 @@ import json
 import trio
 
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Probe, Reason, Rejected
-from restbroker.telemetry.events import GateClosed, GateOpened, JobFinished
+from restbroker.rules.policy import Policy
+from restbroker.rules.retry import SidekiqBackoff
+from restbroker.telemetry.events import GateClosed, GateOpened, JobFinished, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import FINE, Harness, ok
@@ -24,7 +26,8 @@ async def test_a_job_becomes_one_call_and_leaves_nothing_behind(harness: Harness
     assert keys == [], "no trace of the process remains"
 
 
-async def test_a_thousand_jobs_are_each_delivered_once_and_in_order_of_pushing(harness: Harness) -> None:
+async def test_a_thousand_jobs_are_each_delivered_once_and_one_worker_keeps_their_order(harness: Harness) -> None:
+    harness.concurrency = 1
     harness.push(count=1000)
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 1000, "all are finished", 30)
@@ -215,3 +218,24 @@ async def test_a_rejection_is_parked_with_the_secret_arguments_masked(harness: H
         await harness.until(lambda: harness.size("dead"), "it is parked")
     assert "hunter2" not in harness.members("dead")[0]["error_message"]
     assert all("hunter2" not in str(event) for event in harness.events)
+
+
+async def test_a_malformed_job_is_answered_where_details_are_wanted_and_its_token_is_right(harness: Harness) -> None:
+    harness.policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
+    harness.push(args=["safe", 5, "t", "id-1"])
+    harness.push(args=["safe", 5, "wrong", "id-2"])
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead") == 2, "both are parked")
+    (reply,) = harness.entries("queue:replies")
+    body, reply_id, details = reply["args"]
+    assert (body, reply_id, details["outcome"]) == ("", "id-1", "rejected")
+    assert details["error"]["code"] == "BadArguments"
+
+
+async def test_a_reply_id_without_a_response_queue_is_delivered_and_warned_of_once(harness: Harness) -> None:
+    harness.policy = Policy(SidekiqBackoff())
+    for number in range(3):
+        harness.push(args=["safe", {}, "t", number])
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
+    assert [event.code for event in harness.of(Warned)] == ["ReplyWithoutQueue"]

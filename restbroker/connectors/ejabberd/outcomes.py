@@ -52,7 +52,8 @@ def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float
     answer = read(response, secrets_of(call.command.arguments, spec))
     if 300 <= status < 400:
         where = response.headers.get("location", "elsewhere").partition("?")[0][:200]
-        return Rejected(Reason("Redirected", f"The server redirects to {where}.", CHECK_URL, status), answer.text)
+        # Concerns every job: the probe meets the same, and the lane pauses instead of parking them all.
+        return Denied(Reason("Redirected", f"The server redirects to {where}.", CHECK_URL, status), answer.text)
     if status in (408, 425, 429, 503):
         return _not_now(answer, response, now_s)
     if 400 <= status < 500:

@@ -20,7 +20,9 @@ async def test_jobs_come_out_one_by_one_in_the_order_of_their_tickets() -> None:
     assert [item.number for item in taken if item] == [1, 2, 3]
 
 
-async def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     handover = HandOver()
     handover.put(items(1, 2))
     handover.allow(1)

@@ -12,7 +12,7 @@ from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 
-WANTED = {"user": "richard", "days": 30}
+WANTED: dict[str, Json] = {"user": "richard", "days": 30}
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=10),
@@ -111,7 +111,21 @@ def test_an_activejob_wrapper_is_refused_by_name() -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["", "/lead", "a//b", "../../admin/x?y=1#f", "a/../b", "..", "a?b", "a#b", "a b", "a\nb", "ü", "http://x/y", "%2e%2e"],
+    [
+        "",
+        "/lead",
+        "a//b",
+        "../../admin/x?y=1#f",
+        "a/../b",
+        "..",
+        "a?b",
+        "a#b",
+        "a b",
+        "a\nb",
+        "ü",
+        "http://x/y",
+        "%2e%2e",
+    ],
 )
 def test_an_endpoint_that_could_leave_the_api_is_refused(endpoint: str) -> None:
     assert refusal([endpoint, {}, "t"]).code == "BadEndpoint"

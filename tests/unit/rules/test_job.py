@@ -20,7 +20,19 @@ def job(fields: dict[str, Json], recovered: int = 0) -> Job:
 
 @pytest.mark.parametrize(
     "raw",
-    [b"", b"{x", b"5", b"[1]", b"null", b'"text"', b"\x00", b'{"a":"\xff"}', b'{"a":"\\ud800"}', b'{"a":NaN}', b"{} {}"],
+    [
+        b"",
+        b"{x",
+        b"5",
+        b"[1]",
+        b"null",
+        b'"text"',
+        b"\x00",
+        b'{"a":"\xff"}',
+        b'{"a":"\\ud800"}',
+        b'{"a":NaN}',
+        b"{} {}",
+    ],
 )
 def test_what_is_no_job_comes_back_with_a_reason(raw: bytes) -> None:
     entry = read(raw, "q", SPARE)
@@ -59,7 +71,7 @@ def test_runs_before_a_crash_and_unanswered_ones_add_up() -> None:
     assert job({"restbroker_uncertain": 2}, recovered=1).maybe_run == 3
 
 
-@pytest.mark.parametrize("junk", [-1, "2", None, True is None])
+@pytest.mark.parametrize("junk", [-1, "2", None, []])
 def test_a_senseless_uncertain_count_counts_as_none(junk: Json) -> None:
     assert job({"restbroker_uncertain": junk}).maybe_run == 0
 

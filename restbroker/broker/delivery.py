@@ -1,0 +1,103 @@
+"""One job's way to the target: sent, sent again when nothing had left, or given up because the lane stops.
+
+The worker calls `deliver`. Always holds: the gate knows each outcome before anything else is sent; a job that was not
+sent stays here until the target works again or the lane stops; and no exception of a connector gets out (the one
+`except Exception` of a worker).
+"""
+
+import random
+import time
+from typing import assert_never
+
+import attrs
+import trio
+
+from restbroker.broker.item import Item
+from restbroker.broker.lane import Lane
+from restbroker.broker.link import WorkerLink
+from restbroker.rules.command import Call
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
+from restbroker.rules.settle import Final
+from restbroker.transport.errors import MaybeSent, NotSent
+
+_UNSENT_LIMIT = 3
+"""So often may one job stay unsent while others succeed; then it counts as a failed try."""
+_AGAIN_S = 0.2
+_ASK_AGAIN_S = 1.0
+
+
+@attrs.frozen
+class Done:
+    """An outcome to settle, and the seconds that the last sending took."""
+
+    outcome: Final
+    duration_s: float
+
+
+async def deliver(lane: Lane, item: Item, call: Call) -> Done | None:
+    """Delivers until there is an outcome to settle; None if the lane stops first. When cancelled, `item` knows more."""
+    unsent, successes = 0, lane.gate.successes
+    while await lane.gate.opened():
+        if not lane.lease.is_fresh:
+            await _pause(lane, _ASK_AGAIN_S)
+            continue
+        began_s = time.perf_counter()
+        outcome = await _attempt(lane, item, call)
+        duration_s = time.perf_counter() - began_s
+        lane.gate.observe(outcome)
+        match outcome:
+            case Delivered() | Rejected() | Deferred() | Uncertain():
+                return Done(outcome, duration_s)
+            case Denied():
+                item.sending = False
+                decided = await _after_denial(lane, outcome)
+                if decided is not None:
+                    return Done(decided, duration_s)
+            case Unsent(reason):
+                item.sending = False
+                if lane.gate.successes > successes:
+                    unsent, successes = unsent + 1, lane.gate.successes
+                if unsent >= _UNSENT_LIMIT:
+                    return Done(Deferred(reason), duration_s)
+                await _pause(lane, _AGAIN_S)
+            case _:
+                assert_never(outcome)
+    return None
+
+
+async def _attempt(lane: Lane, item: Item, call: Call) -> Outcome:
+    link = WorkerLink(lane.plan.transport, item)
+    try:
+        return await lane.plan.connector.deliver(call, link)
+    except NotSent as problem:
+        if problem.by_request:
+            return Rejected(Reason("UnsendableRequest", problem.message, "The job's own values make it unsendable."))
+        return Unsent(Reason("TlsRefused" if problem.tls else "TargetUnreachable", problem.message))
+    except MaybeSent as problem:
+        reason = Reason("TimedOut" if problem.timed_out else "ConnectionLost", problem.message)
+        return Uncertain(reason) if item.sending else Unsent(reason)
+    except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker; its text may hold secrets
+        reason = Reason("Bug", f"The connector failed with {type(error).__name__}.", "Please report this.")
+        return Uncertain(reason) if item.sending else Deferred(reason, max_attempts=3)
+
+
+async def _after_denial(lane: Lane, denied: Denied) -> Rejected | None:
+    """Rejected if the target lets the broker in otherwise; None (and the gate closed) if it refuses us altogether."""
+    try:
+        probe = await lane.plan.connector.probe(WorkerLink(lane.plan.transport))
+    except (NotSent, MaybeSent) as problem:
+        lane.gate.observe(Unsent(Reason("TargetUnreachable", problem.message)))
+        await _pause(lane, _AGAIN_S)
+        return None
+    if probe.denied:
+        lane.gate.deny(denied.reason)
+        return None
+    if probe.ok:
+        return Rejected(denied.reason, denied.text)
+    await _pause(lane, _ASK_AGAIN_S)
+    return None
+
+
+async def _pause(lane: Lane, seconds: float) -> None:
+    with trio.move_on_after(seconds * random.uniform(0.75, 1.25)):  # noqa: S311 - spreads load, protects nothing
+        await lane.stopping.wait()
