@@ -1,0 +1,23 @@
+"""The main job with nothing simulated: a shell pushes, a broker process delivers, a real ejabberd answers."""
+
+import json
+
+from tests.support.bench import Bench
+from tests.support.process import run
+
+
+def test_a_command_pushed_from_a_shell_arrives_at_ejabberd_with_its_host(bench: Bench) -> None:
+    bench.start()
+    pushed = run(["enqueue", "user_sessions_info", "user=richard"], directory=bench.directory)
+    assert pushed.returncode == 0, pushed.stderr
+    bench.wait_until_finished()
+    (call,) = [exchange for exchange in bench.proxy.exchanges if exchange.path == "/api/user_sessions_info"]
+    assert json.loads(call.body) == {"user": "richard", "host": "example.org"}
+    assert call.status == 200
+    assert bench.places() == {}
+
+
+def test_a_shell_that_waits_gets_ejabberds_number(bench: Bench) -> None:
+    bench.start()
+    asked = run(["enqueue", "--wait", "connected_users_number"], directory=bench.directory)
+    assert (asked.returncode, asked.stdout) == (0, "0\n"), asked.stderr

@@ -1,0 +1,149 @@
+"""Everything a fault test breaks, set up together: a Redis, an ejabberd behind the counting proxy, broker processes.
+
+Always holds: a job's jid is also its `traceparent`, which the broker passes on as a header; so the proxy, Redis and
+the test speak of the same job, also for commands without arguments.
+"""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from restbroker.store import queues
+from restbroker.store.client import Client
+from restbroker.store.replies import integer, items, mapping, raw, text
+from tests.support import process
+from tests.support.counting_proxy import CountingProxy
+from tests.support.ejabberd import Ejabberd
+from tests.support.process import Running
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+QUEUE: Final = "rest"
+REPLIES: Final = "replies"
+TOKEN: Final = "a token of the test"
+CONCURRENCY: Final = 20
+FAST_RETRIES: Final = {"Base": "200ms", "Factor": 1, "Cap": "200ms"}
+_NO_JOB: Final = frozenset({"last", "hwm"})
+
+
+def job_id(number: int) -> str:
+    """The identity of a test's `number`-th job: a valid traceparent."""
+    return f"00-{number + 1:032x}-{1:016x}-01"
+
+
+def payload(number: int, command: str, reply_id: str | None = None, /, **arguments: object) -> bytes:
+    """One job as a Sidekiq client pushes it."""
+    args: list[object] = [command, arguments, TOKEN]
+    jid = job_id(number)
+    fields = {"class": "Add", "args": args if reply_id is None else [*args, reply_id], "jid": jid, "queue": QUEUE}
+    return json.dumps({**fields, "retry": True, "created_at": time.time(), "traceparent": jid}).encode()
+
+
+@attrs.define(eq=False)
+class Bench:
+    """`brokers` are all processes started here, in order; those that live at the end are killed."""
+
+    directory: Path
+    redis: RedisServer
+    client: Client
+    ejabberd: Ejabberd
+    proxy: CountingProxy
+    brokers: list[Running] = attrs.field(factory=list)
+    stack: ExitStack = attrs.field(factory=ExitStack)
+
+    def configure(self, **keys: object) -> None:
+        """Writes env.json; `keys` are added to it."""
+        document = {
+            "RedisURL": self.redis.url,
+            "RestURL": f"http://127.0.0.1:{self.proxy.port}/api",
+            "RestUser": self.ejabberd.admin,
+            "RestPass": self.ejabberd.password,
+            "JabberDomain": "example.org",
+            "RestQueue": QUEUE,
+            "ResponseQueue": REPLIES,
+            "Token": TOKEN,
+            "Concurrency": CONCURRENCY,
+        }
+        (self.directory / "env.json").write_text(json.dumps({**document, **keys}))
+
+    def start(self) -> Running:
+        """Starts one more broker and returns once it takes jobs in (the gate may still be closed)."""
+        command = ["run", "--config", str(self.directory / "env.json")]
+        running = self.stack.enter_context(process.started(command, directory=self.directory))
+        self.brokers.append(running)
+        running.wait_for(r"broker\.started")
+        return running
+
+    def push(self, payloads: Sequence[bytes]) -> None:
+        """Pushes jobs; returns when Redis has acknowledged all of them."""
+        for start in range(0, len(payloads), 500):
+            queues.push(self.client, QUEUE, payloads[start : start + 500])
+
+    def queued(self) -> int:
+        """How many jobs wait in the queue."""
+        return integer(self.client.command("LLEN", f"queue:{QUEUE}"))
+
+    def replies(self) -> list[Any]:
+        """The arguments of every reply, the oldest first."""
+        found = items(self.client.command("LRANGE", f"queue:{REPLIES}", 0, -1))
+        return [json.loads(raw(reply))["args"] for reply in reversed(found)]
+
+    def members(self, zset: str) -> list[Any]:
+        """The jobs in a sorted set."""
+        return [json.loads(raw(member)) for member in items(self.client.command("ZRANGE", zset, 0, -1))]
+
+    def in_hand(self) -> dict[str, list[str]]:
+        """Per identity, the ids of the jobs that Redis lists as in its hands; identities without any are left out."""
+        held: dict[str, list[str]] = {}
+        for key in items(self.client.command("KEYS", "restbroker:ip:*")):
+            fields = mapping(self.client.command("HGETALL", raw(key)))
+            jobs = [json.loads(value)["jid"] for name, value in fields.items() if name not in _NO_JOB]
+            if jobs:
+                held[text(key).removeprefix("restbroker:ip:")] = jobs
+        return held
+
+    def held(self) -> int:
+        """How many jobs are in anybody's hands."""
+        return sum(len(jobs) for jobs in self.in_hand().values())
+
+    def places(self) -> Counter[str]:
+        """In how many places of Redis each job is; a job that is nowhere is not listed. Only while nothing moves."""
+        found = Counter(json.loads(raw(job))["jid"] for job in self._queue())
+        for zset in ("retry", "schedule", "dead"):
+            found.update(job["jid"] for job in self.members(zset))
+        for jobs in self.in_hand().values():
+            found.update(jobs)
+        return found
+
+    def unfinished(self) -> int:
+        """How many jobs are neither finished nor parked."""
+        sets = [integer(self.client.command("ZCARD", zset)) for zset in ("retry", "schedule")]
+        return self.queued() + self.held() + sum(sets)
+
+    def wait_until_finished(self, timeout_s: float = 60.0) -> None:
+        """Returns when every job is finished or parked."""
+        until(lambda: self.unfinished() == 0, "every job is finished or parked", timeout_s)
+
+    def wait_until_sent(self, count: int, timeout_s: float = 60.0) -> None:
+        """Returns when the proxy has seen this many requests of jobs."""
+
+        def sent() -> bool:
+            return sum(1 for exchange in list(self.proxy.exchanges) if exchange.job) >= count
+
+        until(sent, f"{count} requests of jobs arrive", timeout_s)
+
+    def _queue(self) -> list[Any]:
+        return items(self.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))
+
+
+def cpu_s(pid: int) -> float:
+    """The CPU time of a process so far, all its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

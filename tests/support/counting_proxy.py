@@ -1,0 +1,216 @@
+"""A TCP proxy in front of an HTTP server that counts, per job, what was received, forwarded and answered.
+
+For fault tests: it is the judge of what was lost and what ran twice, so it survives its server's deaths and is as
+truthful about them as a proxy can be. Always holds: an exchange counts as forwarded before its first byte can reach
+the server, and as answered only once the whole answer came from the server, whether or not the client got it.
+
+How a dead server looks matters, since it decides what the client may conclude:
+- Its port is closed: connecting is refused, so nothing was sent. The proxy closes its own port for as long as the
+  server's is closed. It learns of a death at once by a connection on which nothing is ever sent.
+- It dies between accepting a connection and answering: the connection breaks, and the request may have been sent.
+  A connection that the proxy accepted before it knew of the death is reset, which tells the client just that.
+- An idle connection that the server closes is closed here too, before the client sends another request on it.
+"""
+
+import contextlib
+import select
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from io import BufferedReader
+from typing import Self
+
+import attrs
+
+from tests.support.ports import free_port
+
+_LOOK_AGAIN_S = 0.01
+_LONGEST_ANSWER_S = 60.0
+
+
+@attrs.define(eq=False)
+class Exchange:
+    """One request. `job` is its `traceparent`, "" without one; `status` is the whole answer's, None until it came."""
+
+    job: str
+    path: str
+    head: bytes
+    body: bytes
+    forwarded: bool = False
+    status: int | None = None
+
+    @property
+    def maybe_run(self) -> bool:
+        """Whether the server was given it and no whole answer came."""
+        return self.forwarded and self.status is None
+
+    @property
+    def done(self) -> bool:
+        """Whether the server says that it did it, now or before (409)."""
+        return self.status is not None and (200 <= self.status < 300 or self.status == 409)
+
+
+@attrs.define(eq=False)
+class CountingProxy:
+    """Stands in front of 127.0.0.1:`upstream_port` while its `with` block runs; `port` stays the same all the time.
+
+    Clearing `answers` holds answers back: the server has done what was asked, and the client waits for it.
+    """
+
+    upstream_port: int
+    port: int = attrs.field(factory=free_port)
+    exchanges: list[Exchange] = attrs.field(factory=list)
+    answers: threading.Event = attrs.field(factory=threading.Event)
+    _closing: threading.Event = attrs.field(factory=threading.Event)
+    _door: socket.socket | None = None
+    _canary: socket.socket | None = None
+    _sockets: set[socket.socket] = attrs.field(factory=set)
+    _threads: list[threading.Thread] = attrs.field(factory=list)
+
+    def __enter__(self) -> Self:
+        self.answers.set()
+        self._run(self._keep_door)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.set()
+        self.answers.set()
+        self._doubt()
+        self._close_door()
+        for one in list(self._sockets):
+            _shut(one)
+        for thread in list(self._threads):
+            thread.join(10)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a client can connect now."""
+        return self._door is not None
+
+    def of_jobs(self) -> dict[str, list[Exchange]]:
+        """What happened to each job, in the order of its sendings; requests without a job (probes) are left out."""
+        found: dict[str, list[Exchange]] = {}
+        for exchange in list(self.exchanges):
+            if exchange.job:
+                found.setdefault(exchange.job, []).append(exchange)
+        return found
+
+    def _run(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, name=work.__name__, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _keep_door(self) -> None:
+        while not self._closing.is_set():
+            canary = self._reach()
+            if canary is None:
+                self._close_door()
+                self._closing.wait(_LOOK_AGAIN_S)
+                continue
+            with canary:
+                self._canary = canary
+                self._open_door()
+                with contextlib.suppress(OSError):
+                    canary.recv(1)
+
+    def _reach(self) -> socket.socket | None:
+        upstream = socket.socket()
+        upstream.settimeout(_LONGEST_ANSWER_S)
+        try:
+            upstream.connect(("127.0.0.1", self.upstream_port))
+        except OSError:
+            upstream.close()
+            return None
+        upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return upstream
+
+    def _doubt(self) -> None:
+        """Has the door's keeper look whether the server is still there."""
+        if self._canary is not None:
+            _shut(self._canary)
+
+    def _open_door(self) -> None:
+        if self._door is None and not self._closing.is_set():
+            door = socket.create_server(("127.0.0.1", self.port), backlog=16)
+            self._door = door
+            self._run(self._accept, door)
+
+    def _close_door(self) -> None:
+        door, self._door = self._door, None
+        if door is not None:
+            _shut(door)  # wakes `accept`, which a close would not
+            door.close()
+
+    def _accept(self, door: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = door.accept()
+                self._run(self._serve, client)
+
+    def _serve(self, client: socket.socket) -> None:
+        with client:
+            upstream = self._reach()
+            if upstream is None:
+                self._doubt()
+                _reset(client)
+                return
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            ours = {client, upstream}
+            self._sockets |= ours
+            with upstream:
+                try:
+                    self._exchanges(client, upstream)
+                except OSError:
+                    _reset(client)
+                finally:
+                    self._sockets -= ours
+
+    def _exchanges(self, client: socket.socket, upstream: socket.socket) -> None:
+        with client.makefile("rb") as asked, upstream.makefile("rb") as answered:
+            while not self._closing.is_set():
+                ready, _, _ = select.select([client, upstream], [], [])
+                if upstream in ready or not (request := _read(asked)):
+                    return
+                head, body = request
+                exchange = Exchange(_header(head, "traceparent"), head.split(b" ", 2)[1].decode(), head, body)
+                self.exchanges.append(exchange)
+                exchange.forwarded = True
+                upstream.sendall(head + body)
+                if not (answer := _read(answered)):
+                    return
+                exchange.status = int(answer[0].split(b" ", 2)[1])
+                self.answers.wait(_LONGEST_ANSWER_S)
+                client.sendall(answer[0] + answer[1])
+
+
+def _read(stream: BufferedReader) -> tuple[bytes, bytes] | None:
+    """A whole request or answer: head and body; None where it ends before. ejabberd always tells a length."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        line = stream.readline()
+        if not line:
+            return None
+        head += line
+    length = int(_header(head, "content-length") or "0")
+    body = stream.read(length)
+    return (head, body) if len(body) == length else None
+
+
+def _header(head: bytes, name: str) -> str:
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        key, _, value = line.partition(":")
+        if key.lower() == name:
+            return value.strip()
+    return ""
+
+
+def _shut(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+
+
+def _reset(client: socket.socket) -> None:
+    """Makes the coming close a TCP reset."""
+    with contextlib.suppress(OSError):
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
