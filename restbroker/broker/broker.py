@@ -30,6 +30,7 @@ from restbroker.broker.reaper import Reaper
 from restbroker.broker.scheduler import Scheduler
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
+from restbroker.broker.status import Status
 from restbroker.errors import StoreUnavailable
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Probe
@@ -47,6 +48,7 @@ class BrokerPlan:
     `open_control` the one that ends waits: its short time-out bounds a stop while Redis is frozen.
 
     `snapshot` adds figures to what a lane tells of itself with each beat; `shutdown_timeout_s` bounds a drain.
+    `status` is kept up to date for the services.
     """
 
     lanes: Sequence[LanePlan]
@@ -57,6 +59,7 @@ class BrokerPlan:
     report: Report
     snapshot: Callable[[Lane], Mapping[str, Json]]
     shutdown_timeout_s: float = 25.0
+    status: Status = attrs.field(factory=Status)
 
 
 @attrs.frozen
@@ -71,9 +74,10 @@ async def run(plan: BrokerPlan, control: Control) -> Ended:
     """Serves until `control.stop`. An unexpected exception ends the lives in order and is raised."""
     async with trio.open_nursery() as process:
         await process.start(signals.watch, control, plan.report)
+        health = StoreHealth(plan.report)
+        plan.status.begin(control, health)
         for service in plan.services:
             await process.start(service.run)
-        health = StoreHealth(plan.report)
         left: Left | None = None
         while not control.stop.is_set():
             left = await _Life(plan, control, health).run()
@@ -155,6 +159,7 @@ class _Life:
                 await self._work(opened, lanes, upkeep)
             finally:
                 left = await self._settle_leftovers(only_lanes)
+                self.plan.status.rest()
             keep.cancel_scope.cancel()
         return left
 
@@ -216,6 +221,7 @@ class _Life:
             own = frozenset(lane.identity for lane in lanes)
             intake.start_soon(Scheduler(upkeep, self.health, report).run)
             intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), own).run)
+            self.plan.status.serve(lanes, self.lease)
             self._announce(lanes)
 
     def _announce(self, lanes: Sequence[Lane]) -> None:

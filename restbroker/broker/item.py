@@ -15,12 +15,16 @@ from restbroker.telemetry.events import JobFinished
 
 @attrs.define(eq=False)
 class Item:
-    """One ticket. `number` is the ticket's first part; it rises and is never used again by an identity."""
+    """One ticket. `number` is the ticket's first part; it rises and is never used again by an identity.
+
+    `started_at_s` (epoch) is when a worker took it up; for display only.
+    """
 
     ticket: str
     number: int
     queue: str
     raw: bytes
+    started_at_s: float | None = None
     job: Job | None = None
     command: str = ""
     reply_id: str | int | float | None = None

@@ -41,6 +41,7 @@ def cut_off(lane: Lane, item: Item) -> None:
 
 async def _work(lane: Lane, item: Item) -> bool:
     """Whether the item is settled; False if the lane stops before it could be sent."""
+    item.started_at_s = time.time()
     recovered = lane.recovered.get(digest(item.raw), 0) if lane.recovered else 0
     entry = read(item.raw, item.queue, spare_jid(lane.identity, item.ticket), recovered)
     if isinstance(entry, NotAJob):

@@ -129,6 +129,14 @@ class BrokerStopped:
 
 
 @attrs.frozen
+class Listening:
+    """A web app can be reached at these URLs."""
+
+    what: str
+    addresses: tuple[str, ...]
+
+
+@attrs.frozen
 class Warned:
     """Something an operator should know once."""
 
@@ -151,6 +159,7 @@ Event: TypeAlias = (
     | BrokerStopping
     | BrokerQuiet
     | BrokerStopped
+    | Listening
     | Warned
 )
 Report: TypeAlias = Callable[[Event], None]

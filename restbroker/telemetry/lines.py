@@ -20,6 +20,7 @@ from restbroker.telemetry.events import (
     JobFinished,
     JobsPromoted,
     JobsRecovered,
+    Listening,
     StoreBack,
     StoreLost,
     TargetFound,
@@ -70,6 +71,8 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
         case BrokerStopped(clean, pushed_back, uncertain):
             counts = {"pushed_back": pushed_back, "uncertain": uncertain}
             return Line("info" if clean else "warning", "broker.stopped", counts)
+        case Listening():
+            return Line("info", "listening", attrs.asdict(event))
         case Warned():
             return Line("warning", "warning", attrs.asdict(event))
         case _:

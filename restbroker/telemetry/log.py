@@ -24,6 +24,7 @@ a line with `timestamp`, `level`, `event` and the same keys. Keys without a valu
     broker.stopping  info     why timeout_s
     broker.quiet     info
     broker.stopped   info     pushed_back uncertain (warning where it was not clean)
+    listening        info     what addresses
     warning          warning  code message cure
 """
 

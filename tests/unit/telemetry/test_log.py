@@ -16,6 +16,7 @@ from restbroker.telemetry.events import (
     JobFinished,
     JobsPromoted,
     JobsRecovered,
+    Listening,
     StoreBack,
     StoreLost,
     TargetFound,
@@ -52,6 +53,7 @@ LINES: list[tuple[Event, str]] = [
     (BrokerQuiet(), "INFO    broker.quiet"),
     (BrokerStopped(clean=True, pushed_back=2, uncertain=0), "INFO    broker.stopped pushed_back=2 uncertain=0"),
     (BrokerStopped(clean=False, pushed_back=0, uncertain=1), "WARNING broker.stopped pushed_back=0 uncertain=1"),
+    (Listening("stats", ("http://127.0.0.1:8080",)), "INFO    listening what=stats addresses=http://127.0.0.1:8080"),
     (
         Warned("Http", "Basic over http", "Use https."),
         'WARNING warning code=Http message="Basic over http" cure="Use https."',

@@ -1,0 +1,92 @@
+"""How the broker is, for those who ask from outside: the readiness page and the stats page.
+
+`broker.run` fills it, across all lives; services read it. Always holds: reading it costs no I/O and changes nothing,
+and what comes out is a copy.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import attrs
+
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.lane import Lane
+from restbroker.broker.lease import Lease
+from restbroker.broker.signals import Control
+from restbroker.rules.job import Job
+
+Phase = Literal["starting", "serving", "quiet", "stopping"]
+
+
+@attrs.frozen
+class View:
+    """One moment. `closed` has the code of the reason for each target that gets no jobs now."""
+
+    phase: Phase
+    store_up: bool
+    beat_fresh: bool
+    closed: Mapping[str, str]
+
+    @property
+    def unready(self) -> str | None:
+        """Why this process takes no jobs; None if it does, or was told not to. A target that is down is no reason."""
+        if self.phase in {"starting", "stopping"}:
+            return f"The broker is {self.phase}."
+        if not self.store_up:
+            return "Redis cannot be reached."
+        if not self.beat_fresh:
+            return "Redis has not confirmed this process for too long."
+        return None
+
+
+@attrs.frozen
+class Running:
+    """A job that a worker has in delivery, since `started_at_s` (epoch)."""
+
+    job: Job
+    queue: str
+    started_at_s: float
+
+
+@attrs.define(eq=False)
+class Status:
+    """One per process. Empty until `broker.run` begins."""
+
+    _control: Control | None = None
+    _health: StoreHealth | None = None
+    _lanes: Sequence[Lane] = ()
+    _lease: Lease = attrs.field(factory=Lease)
+
+    def begin(self, control: Control, health: StoreHealth) -> None:
+        """The process has begun."""
+        self._control, self._health = control, health
+
+    def serve(self, lanes: Sequence[Lane], lease: Lease) -> None:
+        """A life takes jobs from now on."""
+        self._lanes, self._lease = lanes, lease
+
+    def rest(self) -> None:
+        """The life has ended."""
+        self._lanes = ()
+
+    def view(self) -> View:
+        """How it is now."""
+        closed = {lane.plan.target.name: lane.gate.reason.code for lane in self._lanes if lane.gate.reason is not None}
+        store_up = self._health is not None and self._health.is_up
+        return View(self._phase(), store_up, self._lease.is_fresh, closed)
+
+    def running(self) -> list[Running]:
+        """The jobs in delivery in this process, oldest first."""
+        return [
+            Running(item.job, item.queue, item.started_at_s)
+            for lane in self._lanes
+            for item in lane.in_hand.values()
+            if item.job is not None and item.started_at_s is not None and item.settlement is None
+        ]
+
+    def _phase(self) -> Phase:
+        if self._control is not None and self._control.stop.is_set():
+            return "stopping"
+        if self._control is None or not self._lanes:
+            return "starting"
+        return "quiet" if self._control.quiet.is_set() else "serving"
