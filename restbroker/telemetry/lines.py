@@ -67,7 +67,7 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
         case BrokerStopping():
             return Line("info", "broker.stopping", attrs.asdict(event))
         case BrokerQuiet():
-            return Line("info", "broker.quiet", {})
+            return Line("info", "broker.quiet", {"message": "No more jobs are taken until a restart."})
         case BrokerStopped(clean, pushed_back, uncertain):
             counts = {"pushed_back": pushed_back, "uncertain": uncertain}
             return Line("info" if clean else "warning", "broker.stopped", counts)

@@ -22,7 +22,7 @@ a line with `timestamp`, `level`, `event` and the same keys. Keys without a valu
     jobs.promoted    debug    zset jobs parked (warning where some were parked)
     broker.started   info     pid version targets queues concurrency
     broker.stopping  info     why timeout_s
-    broker.quiet     info
+    broker.quiet     info     message
     broker.stopped   info     pushed_back uncertain (warning where it was not clean)
     listening        info     what addresses
     warning          warning  code message cure

@@ -50,7 +50,7 @@ LINES: list[tuple[Event, str]] = [
         "INFO    broker.started pid=7 version=1.0 targets=e,p queues=q concurrency=20",
     ),
     (BrokerStopping("SIGTERM", 25.0), "INFO    broker.stopping why=SIGTERM timeout_s=25.0"),
-    (BrokerQuiet(), "INFO    broker.quiet"),
+    (BrokerQuiet(), 'INFO    broker.quiet message="No more jobs are taken until a restart."'),
     (BrokerStopped(clean=True, pushed_back=2, uncertain=0), "INFO    broker.stopped pushed_back=2 uncertain=0"),
     (BrokerStopped(clean=False, pushed_back=0, uncertain=1), "WARNING broker.stopped pushed_back=0 uncertain=1"),
     (Listening("stats", ("http://127.0.0.1:8080",)), "INFO    listening what=stats addresses=http://127.0.0.1:8080"),
