@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 import trio
 
+from restbroker.assembly.services import web_services
 from restbroker.assembly.snapshot import snapshot
 from restbroker.broker import broker
 from restbroker.broker.broker import BrokerPlan, Ended
 from restbroker.broker.lane import Lane, LanePlan
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
+from restbroker.broker.status import Status
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.target import Target
@@ -52,8 +54,9 @@ async def _main(config: Config, control: Control, json_logs: bool) -> Ended:  # 
 
 
 def plan_of(config: Config, report: Report, figures: Figures, services: Sequence[Service]) -> BrokerPlan:
-    """The broker's parts for this configuration; opens no connection."""
+    """The broker's parts for this configuration, its web services among them; opens no connection."""
     settings = store_settings(config)
+    status = Status()
 
     def describe(lane: Lane) -> Mapping[str, Json]:
         return snapshot(lane, figures)
@@ -69,13 +72,14 @@ def plan_of(config: Config, report: Report, figures: Figures, services: Sequence
 
     return BrokerPlan(
         lanes=[_lane(config, target, report) for target in config.targets],
-        services=services,
+        services=[*services, *web_services(config, open_control, status, report)],
         open_connection=open_connection,
         open_control=open_control,
         open_waiter=open_waiter,
         report=report,
         snapshot=describe,
         shutdown_timeout_s=config.shutdown_timeout_s,
+        status=status,
     )
 
 

@@ -1,0 +1,1 @@
+"""Serves HTTP on behalf of the rooms above: one runner, one way to make an app."""

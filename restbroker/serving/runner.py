@@ -1,0 +1,127 @@
+"""Runs one web app on Hypercorn for as long as the process lives. Assembly makes a `Server` for each app.
+
+Always holds: nothing that happens here stops the delivery of jobs. A taken port is told once and tried again until it
+is free; and what breaks Hypercorn ends the app's open connections, not the process. The listening sockets are ours, so
+that such a restart refuses nobody.
+"""
+
+import errno
+
+import attrs
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from hypercorn.typing import ASGIFramework
+
+from restbroker.telemetry.events import Listening, Report, Warned
+
+GRACE_S = 1.5
+"""How long a stop waits for answers that are being written."""
+_BIND_AGAIN_S = 5.0
+_RESTART_S = 1.0
+_HEADER_LIMIT_BYTES = 16 * 1024
+_KEEP_ALIVE_S = 5.0
+
+
+@attrs.define(eq=False)
+class Server:
+    """One app on one address; port 0 takes any free one. `what` and `key` (of the configuration) name it in messages.
+
+    `addresses` are its URLs, known once `run` has started; none while the port is taken.
+    """
+
+    what: str
+    key: str
+    host: str
+    port: int
+    app: ASGIFramework
+    report: Report
+    addresses: tuple[str, ...] = ()
+    _told: set[str] = attrs.field(factory=set)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Serves until cancelled, which lets running answers end within two seconds. Never raises."""
+        while not (listeners := await self._listeners()):
+            task_status.started()
+            task_status = trio.TASK_STATUS_IGNORED
+            await trio.sleep(_BIND_AGAIN_S)
+        self.addresses = tuple(_url(listener) for listener in listeners)
+        stopping = trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
+                scope = trio.CancelScope(shield=True)
+                nursery.start_soon(self._serve, listeners, stopping, scope)
+                self.report(Listening(self.what, self.addresses))
+                task_status.started()
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    stopping.set()
+                    # Hypercorn bounds a stop itself; this is for when it does not.
+                    scope.deadline = trio.current_time() + GRACE_S + 0.5
+        finally:
+            for listener in listeners:
+                listener.socket.close()
+
+    async def _listeners(self) -> list[trio.SocketListener]:
+        try:
+            return await trio.open_tcp_listeners(self.port, host=self.host)
+        except OSError as error:
+            self._warn_once(
+                "PortTaken" if error.errno == errno.EADDRINUSE else "CannotListen",
+                f"Cannot serve {self.what} on {self.host}:{self.port}: {error.strerror or error}.",
+                f"Jobs are delivered all the same, and it is tried again every {_BIND_AGAIN_S:g} s. "
+                f"End what uses the port, or change {self.key}.",
+            )
+            return []
+
+    async def _serve(self, listeners: list[trio.SocketListener], stopping: trio.Event, scope: trio.CancelScope) -> None:
+        with scope:
+            while not stopping.is_set():
+                try:
+                    await serve(self.app, _config(listeners), shutdown_trigger=stopping.wait)
+                # Whatever it is: a stranger must not end a broker. Hypercorn 0.18 fails when a connection that asked
+                # for a WebSocket and was refused sends on (LocalProtocolError of h11, measured).
+                except* Exception as group:  # noqa: BLE001
+                    self._warn_once(
+                        "ServerFault",
+                        f"A connection broke the server of {self.what} ({_names(group)}); it was restarted.",
+                        "Jobs are not concerned. Let only those reach this port who need it.",
+                    )
+                    with trio.move_on_after(_RESTART_S):
+                        await stopping.wait()
+
+    def _warn_once(self, code: str, message: str, cure: str) -> None:
+        if code not in self._told:
+            self._told.add(code)
+            self.report(Warned(code, message, cure))
+
+
+def _config(listeners: list[trio.SocketListener]) -> Config:
+    config = Config()
+    # Hypercorn closes what it serves; ours stays open for a restart.
+    config.bind = [f"fd://{_duplicate(listener)}" for listener in listeners]
+    # By default it writes to stderr in a format of its own. Failures of apps are reported by `serving.app`.
+    config.errorlog = config.accesslog = None
+    config.include_server_header = False
+    config.h11_max_incomplete_size = _HEADER_LIMIT_BYTES
+    config.keep_alive_timeout = _KEEP_ALIVE_S
+    config.graceful_timeout = GRACE_S
+    return config
+
+
+def _duplicate(listener: trio.SocketListener) -> int:
+    return listener.socket.dup().detach()
+
+
+def _url(listener: trio.SocketListener) -> str:
+    host, port = listener.socket.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _names(group: BaseExceptionGroup[BaseException]) -> str:
+    """The kinds of exceptions in a group, without their texts."""
+    names = set[str]()
+    for error in group.exceptions:
+        names.add(_names(error) if isinstance(error, BaseExceptionGroup) else type(error).__name__)
+    return ", ".join(sorted(names))

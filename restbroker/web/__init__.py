@@ -1,0 +1,1 @@
+"""What people and machines look at over HTTP: the figures, and whether the process is well."""

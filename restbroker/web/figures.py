@@ -1,0 +1,67 @@
+"""What /stats says: the fields that the original program had, and what is known beyond them.
+
+Called by `web.stats`, in the thread of its connection, so that neither Redis nor much JSON holds up deliveries. Always
+holds: jobs are shown without tokens, secrets and (unless configured) message texts; `enqueued` has texts for numbers
+since the original's readers expect them.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+from restbroker.admin import overview
+from restbroker.broker.status import Running
+from restbroker.rules import redact
+from restbroker.rules.json_types import Json
+from restbroker.store import queues
+from restbroker.store.client import Client
+
+_Rows = Sequence[Mapping[str, Json]]
+
+
+def figures(client: Client, served: Sequence[str], running: Sequence[Running], *, show_bodies: bool) -> dict[str, Json]:
+    """All figures. `served`: this process's queues, in which it has `running` in delivery.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    seen = overview.figures(client)
+    waiting = queues.sizes(client, served)
+    totals = cast("Mapping[str, Json]", seen["totals"])
+    lanes = cast("_Rows", seen["lanes"])
+    return {
+        "processed": totals["processed"],
+        "failed": totals["failed"],
+        "jobs": {queue: _jobs(queue, running, show_bodies=show_bodies) for queue in served},
+        "enqueued": {queue: str(size) for queue, size in waiting.items()},
+        "retries": totals["retry"],
+        "scheduled": totals["schedule"],
+        "dead": totals["dead"],
+        "queues": seen["queues"],
+        "targets": lanes,
+        "processes": _processes(lanes),
+    }
+
+
+def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[Json]:
+    return [
+        {"message": redact.job(one.job.fields, show_bodies=show_bodies), "started_at": int(one.started_at_s)}
+        for one in running
+        if one.queue == queue
+    ]
+
+
+def _processes(lanes: _Rows) -> list[Json]:
+    """One row per process, with the names of its targets; those that are gone are left out."""
+    found: dict[str, list[Mapping[str, Json]]] = {}
+    for lane in lanes:
+        if not lane["dying"]:
+            found.setdefault(str(lane["process"] or lane["identity"]), []).append(lane)
+    return [
+        {
+            "name": name,
+            "targets": [lane["target"] for lane in own],
+            "in_hand": sum(cast("int", lane["in_hand"]) for lane in own),
+            "beat_age_s": own[0]["beat_age_s"],
+            "quiet": own[0]["quiet"],
+        }
+        for name, own in found.items()
+    ]

@@ -1,0 +1,32 @@
+"""Whom a local page answers by the name it was asked for: the defence against DNS rebinding.
+
+A web page may name its own host, let that name point to 127.0.0.1 later, and then read what is served there as if it
+were its own. It cannot change what its requests carry: the name, in `Host`. Hence only addresses, `localhost`, and
+the name that the operator bound to are answered.
+"""
+
+import ipaddress
+
+_PORT_DIGITS = 5
+
+
+def is_own(host: str, bind: str) -> bool:
+    """Whether `host` (a Host header, "" if there was none) names an address, `localhost`, or `bind`."""
+    name = _without_port(host).lower()
+    return name in {"localhost", bind.lower()} - {""} or _is_address(name)
+
+
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    if colon and port.isascii() and port.isdigit() and len(port) <= _PORT_DIGITS and not name.endswith(":"):
+        return name
+    return host
+
+
+def _is_address(name: str) -> bool:
+    bracketed = name.startswith("[") and name.endswith("]")
+    try:
+        address = ipaddress.ip_address(name[1:-1] if bracketed else name)
+    except ValueError:
+        return False
+    return bracketed == (address.version == 6)

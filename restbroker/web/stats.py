@@ -1,0 +1,65 @@
+"""`GET /stats`: the figures as JSON, under the address and with the fields that the original program had.
+
+Assembly makes the app when `Stats` is on. Always holds: a page of another site can neither ask (no CORS header, names
+are checked) nor learn a secret; an answer never waits for Redis longer than a few seconds. The original answered any
+page with the tokens of running jobs, and hung up when Redis was away (measured).
+"""
+
+import attrs
+import trio
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from restbroker.broker.status import Status
+from restbroker.errors import RestbrokerError
+from restbroker.serving.app import failure, json_text, new_app, text_answer
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Report
+from restbroker.web import figures, hosts
+
+TURN_S = 2.0
+"""So long a request waits while others ask Redis."""
+
+
+@attrs.frozen
+class StatsSettings:
+    """`bind`: the address or name that is served on; `queues`: those that this process serves."""
+
+    bind: str
+    queues: tuple[str, ...]
+    show_bodies: bool = False
+
+
+def stats_app(settings: StatsSettings, connection: Connection, status: Status, report: Report) -> QuartTrio:
+    """The app. `connection` is its own, with a short time-out, and closed with it."""
+    app = new_app("stats", report)
+
+    async def guard() -> Response | None:
+        if hosts.is_own(request.headers.get("Host", ""), settings.bind):
+            return None
+        return failure(
+            421,
+            "UnknownHost",
+            "This page is not served under that name.",
+            "Ask for it by address, as localhost, or under the name in StatsBind.",
+        )
+
+    async def stats() -> Response:
+        running = status.running()
+
+        def body(client: Client) -> str:
+            seen = figures.figures(client, settings.queues, running, show_bodies=settings.show_bodies)
+            return json_text(seen, indent=2)
+
+        try:
+            with trio.move_on_after(TURN_S):
+                return text_answer(await connection.call(body))
+        except RestbrokerError as error:
+            return failure(503, type(error).__name__, error.message, error.cure)
+        return failure(503, "Busy", "Other requests for these figures are waiting for Redis.", "Try again later.")
+
+    app.before_request(guard)
+    app.add_url_rule("/stats", view_func=stats, methods=["GET"])
+    app.after_serving(connection.aclose)
+    return app
