@@ -10,6 +10,7 @@ from typing import cast
 
 import attrs
 
+from restbroker.admin.overview import read_snapshot
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules import rubyjson
@@ -79,16 +80,24 @@ def push(client: Client, order: Order, jid: str, now_s: float) -> None:
         ) from error
 
 
-def is_served(client: Client, queue: str) -> bool:
-    """Whether a living process takes jobs from this queue. Raises `StoreUnavailable`."""
+@attrs.frozen
+class Serving:
+    """A living process that takes jobs from a queue, and the version of its server, if it told one yet."""
+
+    server_version: str | None
+
+
+def serving(client: Client, queue: str) -> Serving | None:
+    """A living process that takes jobs from this queue; None if there is none. Raises `StoreUnavailable`."""
     for identity in beats.live(client):
         try:
             known = beats.facts(client, identity)
         except StoreRefused:  # a damaged record: it serves what nobody can tell
             continue
         if known is not None and queue in known.queues:
-            return True
-    return False
+            version = read_snapshot(known.snapshot).get("server_version")
+            return Serving(version if isinstance(version, str) else None)
+    return None
 
 
 def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | None:

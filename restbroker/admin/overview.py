@@ -48,7 +48,7 @@ def figures(client: Client) -> dict[str, Json]:
 def _lane(lane: LaneView) -> dict[str, Json]:
     """One target in one process. `in_hand` is what Redis counts, not what the process said last."""
     known = lane.registered
-    snapshot = {} if known is None else _snapshot(known.snapshot)
+    snapshot = {} if known is None else read_snapshot(known.snapshot)
     shown: dict[str, Json] = {
         "identity": lane.identity,
         "process": None if known is None else f"{known.facts.hostname}:{known.facts.pid}",
@@ -61,7 +61,8 @@ def _lane(lane: LaneView) -> dict[str, Json]:
     return shown | {name: snapshot.get(name) for name in SNAPSHOT_FIELDS}
 
 
-def _snapshot(raw: bytes | None) -> Mapping[str, Json]:
+def read_snapshot(raw: bytes | None) -> Mapping[str, Json]:
+    """What a process told of a lane with its last beat; empty if it told nothing that can be read."""
     try:
         value = rubyjson.loads(raw or b"{}")
     except rubyjson.Unreadable:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 import trio
 
+from restbroker.admin.connect import store_settings
 from restbroker.assembly.services import web_services
 from restbroker.assembly.snapshot import snapshot
 from restbroker.broker import broker
@@ -23,7 +24,7 @@ from restbroker.connectors import registry
 from restbroker.connectors.contract import Ports
 from restbroker.rules.json_types import Json
 from restbroker.rules.policy import Policy
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, Waiter
 from restbroker.telemetry.events import Event, Report
 from restbroker.telemetry.figures import Figures
@@ -81,11 +82,6 @@ def plan_of(config: Config, report: Report, figures: Figures, services: Sequence
         shutdown_timeout_s=config.shutdown_timeout_s,
         status=status,
     )
-
-
-def store_settings(config: Config) -> StoreSettings:
-    """Where Redis is, from the configuration."""
-    return StoreSettings(url=config.redis_url, namespace=config.namespace, password=config.redis_password)
 
 
 def _lane(config: Config, target: Target, report: Report) -> LanePlan:

@@ -15,10 +15,11 @@ import trio
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.samehost import Host, is_gone
+from restbroker.errors import StoreRefused
 from restbroker.store import beats, server
 from restbroker.store.beats import Registered
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import JobsRecovered, Report
+from restbroker.telemetry.events import JobsRecovered, Report, Warned
 
 SCAN_S = 2.0
 
@@ -42,6 +43,7 @@ class Reaper:
     host: Host
     own: frozenset[str]
     _seen: dict[str, Seen] = attrs.field(factory=dict)
+    _told: set[str] = attrs.field(factory=set)
     _healthy_s: float = 0.0
     _scanned_at_s: float = float("inf")
     _epoch: tuple[int, str, str] | None = None
@@ -49,7 +51,10 @@ class Reaper:
     async def run(self) -> None:
         """Scans until cancelled."""
         while True:
-            await self.scan()
+            try:
+                await self.scan()
+            except StoreRefused as error:
+                self._complain(error)
             await trio.sleep(SCAN_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads scans of many processes
 
     async def scan(self) -> None:
@@ -79,7 +84,7 @@ class Reaper:
                 continue
             known = self._seen.get(identity)
             if known is None:
-                facts = await self.health.insist(self.store, beats.facts, identity)
+                facts = await self._facts(identity)
                 known = Seen(counter, healthy_s, facts)
             elif known.counter != counter:
                 known = attrs.evolve(known, counter=counter, since_s=healthy_s)
@@ -90,7 +95,24 @@ class Reaper:
         self._seen = {identity: seen for identity, seen in self._seen.items() if identity in live}
         return dead
 
+    async def _facts(self, identity: str) -> Registered | None:
+        try:
+            return await self.health.insist(self.store, beats.facts, identity)
+        except StoreRefused as error:
+            self._complain(error)
+            return None
+
+    def _complain(self, error: StoreRefused) -> None:
+        # What one identity left behind can be damaged for good: said once, and the others' jobs still go back.
+        if error.message not in self._told:
+            self._told.add(error.message)
+            self.report(Warned("RecoveryRefused", error.message, error.cure))
+
     async def _recover(self, identity: str) -> None:
-        done = await self.health.insist(self.store, beats.recover, identity)
+        try:
+            done = await self.health.insist(self.store, beats.recover, identity)
+        except StoreRefused as error:
+            self._complain(error)
+            return
         if done.jobs:
             self.report(JobsRecovered(identity, done.jobs, done.maybe_run))

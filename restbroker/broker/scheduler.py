@@ -13,11 +13,12 @@ import attrs
 import trio
 
 from restbroker.broker.health import StoreHealth
+from restbroker.errors import StoreRefused
 from restbroker.rules import retry, rubyjson
 from restbroker.store import sets
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Applied
-from restbroker.telemetry.events import JobsPromoted, Report
+from restbroker.telemetry.events import JobsPromoted, Report, Warned
 
 POLL_S = 1.0
 _BATCH = 100
@@ -30,13 +31,24 @@ class Scheduler:
     store: Connection
     health: StoreHealth
     report: Report
+    _told: set[str] = attrs.field(factory=set)
 
     async def run(self) -> None:
         """Polls until cancelled; a full batch is followed by the next one at once."""
         while True:
-            full = [await self._move("schedule"), await self._move("retry")]
+            full = [await self._try_to_move("schedule"), await self._try_to_move("retry")]
             if not any(full):
                 await trio.sleep(POLL_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads polls of many processes
+
+    async def _try_to_move(self, zset: Literal["retry", "schedule"]) -> bool:
+        try:
+            return await self._move(zset)
+        except StoreRefused as error:
+            # Delivering what is in the queues must go on; a person has to mend the key or the rights.
+            if zset not in self._told:
+                self._told.add(zset)
+                self.report(Warned("SetRefused", f"Due jobs in {zset!r} stay there: {error.message}", error.cure))
+            return False
 
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
         due = await self.health.insist(self.store, sets.due, zset, _BATCH)

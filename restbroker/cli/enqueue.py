@@ -6,15 +6,16 @@ when the command line has a mistake in it.
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Annotated, NoReturn
 
+import attrs
 import typer
 
 from restbroker.admin.connect import open_store
-from restbroker.admin.enqueue import Order, is_served, push, wait
+from restbroker.admin.enqueue import Order, Serving, push, serving, wait
 from restbroker.cli import arguments, output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
@@ -70,7 +71,7 @@ def enqueue(
     settings = quietly(config)
     target = settings.targets[0]
     typed = arguments.read(words or [])
-    spec = _spec(command, target, any_command=any_command)
+    spec = _spec(_catalogue(target, command, None), command, any_command=any_command)
     order = Order(
         command=command,
         arguments=_typed(spec, typed),
@@ -82,17 +83,25 @@ def enqueue(
         ok_if_exists=ok_if_exists,
         at_s=_at_s(delay, at),
     )
-    _push(settings, order, timeout_s=_duration_s("--timeout", timeout), as_json=json)
+
+    def as_server_wants(found: Serving) -> Order:
+        exact = _catalogue(target, command, found.server_version).commands.get(command.partition("/")[0])
+        return order if exact is None else attrs.evolve(order, arguments=coerce(exact, typed.values))
+
+    _push(settings, order, as_server_wants, timeout_s=_duration_s("--timeout", timeout), as_json=json)
 
 
-def _push(settings: Config, order: Order, *, timeout_s: float, as_json: bool) -> None:
+def _push(
+    settings: Config, order: Order, refine: Callable[[Serving], Order], *, timeout_s: float, as_json: bool
+) -> None:
     jid = secrets.token_hex(12)
     client = open_store(settings)
     try:
         # Asked first: were it asked after the push, its failure would look like the push's.
-        if not is_served(client, order.queue):
+        found = serving(client, order.queue)
+        if found is None:
             output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
-        push(client, order, jid, time.time())
+        push(client, order if found is None else refine(found), jid, time.time())
         if not order.wanted:
             output.as_json({"jid": jid}) if as_json else output.data(jid)
             return
@@ -106,12 +115,12 @@ def _push(settings: Config, order: Order, *, timeout_s: float, as_json: bool) ->
 
 
 def _tell(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
-    """Prints the answer: its text as the server sent it, or everything known of it. Ends with its exit code."""
-    text, error = details.get("text"), details.get("error")
+    """Prints the answer, or everything known of it. Ends with its exit code."""
+    error = details.get("error")
     if as_json:
         output.as_json(details)
-    elif isinstance(text, str) and text:
-        output.data(text)
+    elif error is None:
+        output.data(_plain(details))
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(error, Mapping):
         parts = (f"{code}: {error.get('message')}", error.get("cure"))
@@ -122,12 +131,23 @@ def _tell(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
     raise typer.Exit(Exit.REFUSED if outcome == "denied" or code in _REFUSED_CODES else Exit.FAILED)
 
 
-def _spec(command: str, target: Target, *, any_command: bool) -> CommandSpec | None:
+def _plain(details: Mapping[str, Json]) -> str:
+    """What a script wants: a number or a text alone, also out of the envelope that ejabberd up to 23.10 puts it in
+    (`{"num_sessions":3}`); anything else as the server sent it.
+    """
+    answer = details.get("answer")
+    if isinstance(answer, Mapping) and len(answer) == 1:
+        (answer,) = answer.values()
+    if isinstance(answer, str | int | float) and not isinstance(answer, bool):
+        return str(answer)
+    return str(details.get("text"))
+
+
+def _spec(catalogue: Catalogue, command: str, *, any_command: bool) -> CommandSpec | None:
     """What the catalogue knows of the command; None: nothing. Raises `UsageError` for what looks like a typo."""
     refused = endpoint.check(command)
     if not isinstance(refused, str):
         raise UsageError(refused.message, refused.cure)
-    catalogue = _catalogue(target, command)
     name = command.partition("/")[0]
     spec = catalogue.commands.get(name)
     if spec is not None or any_command:
@@ -140,8 +160,10 @@ def _spec(command: str, target: Target, *, any_command: bool) -> CommandSpec | N
     return None
 
 
-def _catalogue(target: Target, command: str) -> Catalogue:
-    version = target.options.server_version if isinstance(target.options, Options) else "auto"
+def _catalogue(target: Target, command: str, found: str | None) -> Catalogue:
+    """The catalogue of the configured version; for `auto`, of the version that a running process found."""
+    configured = target.options.server_version if isinstance(target.options, Options) else "auto"
+    version = found if configured == "auto" else configured
     return for_version(version, api_of(command) or api_of(target.url.path))
 
 

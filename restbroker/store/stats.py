@@ -69,6 +69,9 @@ def overview(client: Client) -> Overview:
         ]
     )
     fenced = frozenset(counts(dying))
+    lanes = _lanes(client, sorted(fenced.union(counts(alive))), fenced, now_s)
+    # Also queues that are served but that no client has put on the list: a bare LPUSH does not.
+    served = {queue for lane in lanes if lane.registered is not None for queue in lane.registered.queues}
     return Overview(
         now_s=now_s,
         processed=integer(processed),
@@ -76,8 +79,8 @@ def overview(client: Client) -> Overview:
         retry=integer(retry),
         schedule=integer(schedule),
         dead=integer(dead),
-        queues=_queues(client, sorted(names(queues)), names(paused), now_s),
-        lanes=_lanes(client, sorted(fenced.union(counts(alive))), fenced, now_s),
+        queues=_queues(client, sorted(names(queues) | served), names(paused), now_s),
+        lanes=lanes,
     )
 
 

@@ -2,11 +2,14 @@
 
 import json
 
+import attrs
 import trio
 
+from restbroker.broker.samehost import own_facts
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Probe, Reason, Rejected
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
+from restbroker.store import jobs
 from restbroker.telemetry.events import GateClosed, GateOpened, JobFinished, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
@@ -239,3 +242,26 @@ async def test_a_reply_id_without_a_response_queue_is_delivered_and_warned_of_on
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
     assert [event.code for event in harness.of(Warned)] == ["ReplyWithoutQueue"]
+
+
+async def test_a_set_of_the_wrong_type_is_told_of_once_and_delivery_goes_on(harness: Harness) -> None:
+    harness.client.command("SET", "retry", "a text")
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished) and harness.of(Warned), "delivered, and said")
+    assert [event.code for event in harness.of(Warned)] == ["SetRefused"]
+
+
+async def test_a_dead_lane_whose_record_is_gone_is_told_of_once_and_the_others_are_recovered(harness: Harness) -> None:
+    harness.client.command("HSET", "restbroker:dying", "broken", "1", "whole", "1")
+    harness.client.command("HSET", "restbroker:ip:broken", "1:1", "{}")
+    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    harness.client.command("HDEL", "restbroker:dying", "whole")
+    assert jobs.register(harness.client, "whole", facts, ["rest"])
+    harness.push()
+    jobs.fetch(harness.client, jobs.FetchRequest("whole", "t", ("rest",), 0, 1, 1))
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "the whole one's job is delivered")
+        await harness.until(lambda: harness.of(Warned), "the broken one is told of")
+    assert [event.code for event in harness.of(Warned)] == ["RecoveryRefused"]
+    assert harness.size("restbroker:ip:broken") == 1
