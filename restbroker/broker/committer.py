@@ -12,7 +12,6 @@ import trio
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.broker.pace import Pace
 from restbroker.rules import settle
 from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule
 from restbroker.store import jobs
@@ -24,77 +23,26 @@ _REFUSED_WAIT_S = 5.0
 
 @attrs.define(eq=False)
 class Committer:
-    """`finished`: the receiving end of the lane's outcomes; the task ends when every sender is closed."""
+    """Ends when every worker has closed its end of the lane's outcomes."""
 
     lane: Lane
-    pace: Pace
-    finished: trio.MemoryReceiveChannel[Item]
 
     async def run(self) -> None:
         """Settles until the workers are gone. When cancelled, what is not settled stays in `in_hand`."""
-        async with self.finished, trio.open_nursery() as stubborn:
-            async for item in self.finished:
-                for refused in await self.commit(self._with_waiting(item)):
+        async with self.lane.finished, trio.open_nursery() as stubborn:
+            async for item in self.lane.finished:
+                for refused in await commit(self.lane, self._with_waiting(item)):
                     stubborn.start_soon(self._insist, refused)
             stubborn.cancel_scope.cancel()
-
-    async def commit(self, items: list[Item]) -> list[Item]:
-        """Settles `items`; returns those that Redis refuses in every form. Waits as long as Redis is away."""
-        lane = self.lane
-        refused: list[Item] = []
-        while items:
-            request = jobs.FinishRequest(
-                lane.identity,
-                lane.plan.target.queues,
-                lane.high_water,
-                [(item.ticket, item.settlement) for item in items if item.settlement is not None],
-            )
-            codes = await lane.health.insist(lane.store, jobs.finish, request, time.time())
-            lane.handover.allow(request.hwm)
-            again = [item for item, code in zip(items, codes, strict=True) if self._unsettled(item, code, refused)]
-            self.pace.settled(len(items) - len(again), trio.current_time())
-            items = again
-        return refused
 
     def _with_waiting(self, first: Item) -> list[Item]:
         items = [first]
         while len(items) < _BATCH_LIMIT:
             try:
-                items.append(self.finished.receive_nowait())
+                items.append(self.lane.finished.receive_nowait())
             except (trio.WouldBlock, trio.EndOfChannel):
                 break
         return items
-
-    def _unsettled(self, item: Item, code: jobs.Code, refused: list[Item]) -> bool:
-        """Deals with one code; True if the item's new settlement is to be tried at once."""
-        match code:
-            case jobs.Applied() | jobs.Gone():
-                self.lane.in_hand.pop(item.ticket, None)
-                if isinstance(code, jobs.Applied) and item.event is not None:
-                    self.lane.report(item.event)
-                return False
-            case jobs.Clash():
-                assert isinstance(item.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
-                item.settlement = settle.perturbed(item.settlement, item.number)
-                return True
-            case jobs.Refused(text):
-                if self._without_reply(item, text):
-                    return True
-                refused.append(item)
-                return False
-            case _:
-                assert_never(code)
-
-    def _without_reply(self, item: Item, text: str) -> bool:
-        settlement = item.settlement
-        if not isinstance(settlement, Ack | Retry | Dead | Drop) or not settlement.replies:
-            return False
-        if item.job is None or item.context is None:
-            return False
-        item.settlement = settle.reply_refused(item.job, settlement, text, item.context)
-        if item.event is not None:
-            item.event = attrs.evolve(item.event, code="ReplyRefused", message=text, fate="dead")
-        return True
 
     async def _insist(self, item: Item) -> None:
         """Tries again and again to settle what Redis refuses; an operator must mend the key's type or the rights."""
@@ -110,4 +58,51 @@ class Committer:
         refused = [item]
         while refused:
             await trio.sleep(_REFUSED_WAIT_S)
-            refused = await self.commit(refused)
+            refused = await commit(self.lane, refused)
+
+
+async def commit(lane: Lane, items: list[Item]) -> list[Item]:
+    """Settles `items`; returns those that Redis refuses in every form. Waits as long as Redis is away."""
+    refused: list[Item] = []
+    while items:
+        settlements = [(item.ticket, item.settlement) for item in items if item.settlement is not None]
+        request = jobs.FinishRequest(lane.identity, lane.plan.target.queues, lane.high_water, settlements)
+        codes = await lane.health.insist(lane.store, jobs.finish, request, time.time())
+        lane.handover.allow(request.hwm)
+        again = [item for item, code in zip(items, codes, strict=True) if _is_open(lane, item, code, refused)]
+        lane.pace.settled(len(items) - len(again), trio.current_time())
+        items = again
+    return refused
+
+
+def _is_open(lane: Lane, item: Item, code: jobs.Code, refused: list[Item]) -> bool:
+    """Deals with one code; True if the item has a new settlement, to be tried at once."""
+    match code:
+        case jobs.Applied() | jobs.Gone():
+            lane.in_hand.pop(item.ticket, None)
+            if isinstance(code, jobs.Applied) and item.event is not None:
+                lane.report(item.event)
+            return False
+        case jobs.Clash():
+            assert isinstance(item.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
+            item.settlement = settle.perturbed(item.settlement, item.number)
+            return True
+        case jobs.Refused(text):
+            if _without_reply(item, text):
+                return True
+            refused.append(item)
+            return False
+        case _:
+            assert_never(code)
+
+
+def _without_reply(item: Item, text: str) -> bool:
+    settlement = item.settlement
+    if not isinstance(settlement, Ack | Retry | Dead | Drop) or not settlement.replies:
+        return False
+    if item.job is None or item.context is None:
+        return False
+    item.settlement = settle.reply_refused(item.job, settlement, text, item.context)
+    if item.event is not None:
+        item.event = attrs.evolve(item.event, code="ReplyRefused", message=text, fate="dead")
+    return True

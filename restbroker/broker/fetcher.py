@@ -13,7 +13,6 @@ import trio
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.broker.pace import Pace
 from restbroker.errors import StoreUnavailable
 from restbroker.store import beats, jobs
 from restbroker.store.connection import Waiter
@@ -28,7 +27,6 @@ class Fetcher:
     """`waiters`: one per queue, each on its own connection."""
 
     lane: Lane
-    pace: Pace
     waiters: dict[str, Waiter]
 
     async def run(self) -> None:
@@ -37,7 +35,7 @@ class Fetcher:
         while not lane.quiet.is_set():
             if not await lane.gate.opened():
                 return
-            reserve = self.pace.reserve(trio.current_time())
+            reserve = lane.pace.reserve(trio.current_time())
             await lane.handover.hungry(reserve)
             want = max(0, min(lane.handover.idle_workers + reserve - len(lane.handover), MAX_BATCH))
             if lane.gate.is_open and not lane.quiet.is_set() and (want > 0 or lane.handover.is_blocked):

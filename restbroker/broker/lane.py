@@ -17,6 +17,7 @@ from restbroker.broker.handover import HandOver
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.item import Item
 from restbroker.broker.lease import Lease
+from restbroker.broker.pace import Pace
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector
@@ -49,9 +50,11 @@ class Lane:
     report: Report
     identity: str
     outcomes: trio.MemorySendChannel[Item]
+    finished: trio.MemoryReceiveChannel[Item]
     quiet: trio.Event
     in_hand: dict[str, Item] = attrs.field(factory=dict)
     handover: HandOver = attrs.field(factory=HandOver)
+    pace: Pace = attrs.field(factory=Pace)
     fenced: trio.Event = attrs.field(factory=trio.Event)
     stopping: trio.Event = attrs.field(factory=trio.Event)
     base: int = 0

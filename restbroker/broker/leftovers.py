@@ -4,50 +4,54 @@ Called at the end of each life, shielded and bounded by the caller. Always holds
 memory may have lost track; what was sent and not answered is uncertain, never pushed back; what was not sent is.
 """
 
-import time
-
 import attrs
 
+from restbroker.broker.committer import commit
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.worker import cut_off
-from restbroker.rules.settlement import Back, Settlement
+from restbroker.rules.settlement import Back
 from restbroker.store import jobs
+from restbroker.store.tickets import ticket_number
 
 
 @attrs.frozen
 class Left:
-    """`pushed_back` jobs went back unsent, `uncertain` were sent and not answered."""
+    """`pushed_back` jobs went back unsent, `uncertain` were sent and not answered.
+
+    `complete`: nothing is left for a reaper.
+    """
 
     pushed_back: int = 0
     uncertain: int = 0
+    complete: bool = True
+
+    def plus(self, other: "Left") -> "Left":
+        """Both together."""
+        return Left(
+            self.pushed_back + other.pushed_back,
+            self.uncertain + other.uncertain,
+            complete=self.complete and other.complete,
+        )
 
 
 async def settle(lane: Lane) -> Left:
-    """Settles what is left and retires the identity. Raises `StoreUnavailable` if Redis is away: the entries stay."""
-    held = await lane.store.call(jobs.held, lane.identity)
-    settlements = [(ticket, _fate(lane, ticket)) for ticket in held.jobs]
-    if settlements:
-        request = jobs.FinishRequest(lane.identity, lane.plan.target.queues, lane.high_water, settlements)
-        codes = await lane.store.call(jobs.finish, request, time.time())
-        for (ticket, _), code in zip(settlements, codes, strict=True):
-            item = lane.in_hand.get(ticket)
-            if isinstance(code, jobs.Applied) and item is not None and item.event is not None:
-                lane.report(item.event)
-    await lane.store.call(jobs.retire, lane.identity)
-    back = sum(isinstance(settlement, Back) for _, settlement in settlements)
-    uncertain = sum(_is_cut_off(lane.in_hand.get(ticket)) for ticket, _ in settlements)
-    return Left(back, uncertain)
+    """Settles what is left and retires the identity. Waits while Redis is away: the caller bounds it."""
+    held = await lane.health.insist(lane.store, jobs.held, lane.identity)
+    items = [lane.in_hand.get(ticket) or _unknown(ticket, raw) for ticket, raw in held.jobs.items()]
+    uncertain = 0
+    for item in items:
+        if item.settlement is None and item.sending:
+            cut_off(lane, item)
+            uncertain += 1
+        if item.settlement is None:
+            item.settlement = Back()
+    back = sum(isinstance(item.settlement, Back) for item in items)
+    refused = await commit(lane, items)
+    retired = await lane.health.insist(lane.store, jobs.retire, lane.identity)
+    return Left(back, uncertain, complete=retired and not refused)
 
 
-def _fate(lane: Lane, ticket: str) -> Settlement:
-    item = lane.in_hand.get(ticket)
-    if item is None:
-        return Back()
-    if item.settlement is None and item.sending:
-        cut_off(lane, item)
-    return item.settlement or Back()
-
-
-def _is_cut_off(item: Item | None) -> bool:
-    return item is not None and item.event is not None and item.event.code == "CutOff"
+def _unknown(ticket: str, raw: bytes) -> Item:
+    """A job whose fetch was cut off before it got here; it goes back by its ticket, which knows its queue."""
+    return Item(ticket, ticket_number(ticket), "", raw)

@@ -11,8 +11,9 @@ import pytest
 import trio
 
 from restbroker.broker import broker
-from restbroker.broker.broker import BrokerPlan, Ended
+from restbroker.broker.broker import Ended
 from restbroker.broker.lane import LanePlan
+from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.signals import Control
 from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret

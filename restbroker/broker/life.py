@@ -1,0 +1,200 @@
+"""One life of the broker: fresh identities, from their registration to the last settlement.
+
+`broker.run` runs one after the other until the process stops; a life also ends when Redis no longer grants it its
+rights. It is a nest of nurseries whose exits are the phases of its end: intake ends first, then the workers, then the
+committers once the last worker is gone, then what is left gets a place, and the beat stops last. Always holds:
+however a life ends, every job is settled, pushed back, or in its in-progress hash for a reaper.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+
+import attrs
+import trio
+
+from restbroker import __version__
+from restbroker.broker import leftovers, samehost, worker
+from restbroker.broker.beat import Beat
+from restbroker.broker.committer import Committer
+from restbroker.broker.fetcher import Fetcher
+from restbroker.broker.gate import Gate
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.item import Item
+from restbroker.broker.lane import Lane, LanePlan, new_identity
+from restbroker.broker.lease import Lease
+from restbroker.broker.leftovers import Left
+from restbroker.broker.link import WorkerLink
+from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.reaper import Reaper
+from restbroker.broker.scheduler import Scheduler
+from restbroker.broker.signals import Control
+from restbroker.rules.outcome import Probe
+from restbroker.store import jobs
+from restbroker.store.connection import Connection, Waiter
+from restbroker.telemetry.events import BrokerStarted, BrokerStopping
+
+_END_S = 5.0
+_END_AT_ONCE_S = 2.0
+"""Bounds on the last settlements, in seconds: after a drain, and after a second signal."""
+
+
+@attrs.define(eq=False)
+class Life:
+    """Made for one run."""
+
+    plan: BrokerPlan
+    control: Control
+    health: StoreHealth
+    _lease: Lease = attrs.field(factory=Lease)
+    _work_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _intake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _opened: AsyncExitStack = attrs.field(factory=AsyncExitStack)
+
+    async def run(self) -> Left:
+        """What was left at the end."""
+        async with self._opened:
+            lanes = [self._lane(lane_plan) for lane_plan in self.plan.lanes]
+            if not await self._register(lanes):
+                return Left()
+            return await self._serve(lanes)
+
+    def _open(self) -> Connection:
+        connection = self.plan.open_connection()
+        self._opened.push_async_callback(connection.aclose)
+        return connection
+
+    def _open_waiters(self, queues: Sequence[str]) -> dict[str, Waiter]:
+        unblock = self.plan.open_control()
+        self._opened.push_async_callback(unblock.aclose)
+        waiters = {queue: self.plan.open_waiter(unblock) for queue in queues}
+        for waiter in waiters.values():
+            self._opened.push_async_callback(waiter.aclose)
+        return waiters
+
+    def _lane(self, plan: LanePlan) -> Lane:
+        send, receive = trio.open_memory_channel[Item](plan.target.concurrency)
+        return Lane(
+            plan=plan,
+            store=self._open(),
+            health=self.health,
+            lease=self._lease,
+            gate=Gate(plan.target.name, self.plan.report),
+            report=self.plan.report,
+            identity=new_identity(plan.target.name),
+            outcomes=send,
+            finished=receive,
+            quiet=self.control.quiet,
+        )
+
+    async def _register(self, lanes: Sequence[Lane]) -> bool:
+        """False if the process is asked to stop before Redis answers."""
+        registered = False
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on, self.control.stop, nursery.cancel_scope)
+            for lane in lanes:
+                target = lane.plan.target
+                facts = samehost.own_facts(target.name)
+                while not await self.health.insist(lane.store, jobs.register, lane.identity, facts, target.queues):
+                    lane.identity = new_identity(target.name)
+            registered = True
+            nursery.cancel_scope.cancel()
+        return registered
+
+    async def _serve(self, lanes: Sequence[Lane]) -> Left:
+        async with trio.open_nursery() as keep:
+            keep.start_soon(Beat(lanes, self._open(), self._lease, self.plan.snapshot).run)
+            keep.start_soon(self._watch_fences, lanes)
+            keep.start_soon(self._watch_stop)
+            try:
+                await self._work(lanes)
+            finally:
+                left = await self._settle_leftovers(lanes)
+                self.plan.status.rest()
+            keep.cancel_scope.cancel()
+        return left
+
+    async def _work(self, lanes: Sequence[Lane]) -> None:
+        with trio.CancelScope() as commit_scope:
+            async with trio.open_nursery() as commit:
+                for lane in lanes:
+                    commit.start_soon(Committer(lane).run)
+                try:
+                    with self._work_scope:
+                        await self._deliver(lanes)
+                finally:
+                    for lane in lanes:
+                        lane.outcomes.close()
+                    commit_scope.deadline = trio.current_time() + self._end_s()
+
+    async def _deliver(self, lanes: Sequence[Lane]) -> None:
+        async with trio.open_nursery() as connectors:
+            for lane in lanes:
+                await connectors.start(lane.plan.connector.run)
+            async with trio.open_nursery() as work:
+                for lane in lanes:
+                    for _ in range(lane.plan.target.concurrency):
+                        work.start_soon(worker.run, lane)
+                with self._intake_scope:
+                    await self._take_in(lanes)
+                for lane in lanes:
+                    lane.stop()
+            connectors.cancel_scope.cancel()
+
+    async def _take_in(self, lanes: Sequence[Lane]) -> None:
+        report = self.plan.report
+        upkeep = self._open()
+        own = frozenset(lane.identity for lane in lanes)
+        async with trio.open_nursery() as intake:
+            for lane in lanes:
+                intake.start_soon(lane.gate.probe_forever, _prober(lane))
+                intake.start_soon(Fetcher(lane, self._open_waiters(lane.plan.target.queues)).run)
+            intake.start_soon(Scheduler(upkeep, self.health, report).run)
+            intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), own).run)
+            self.plan.status.serve(lanes, self._lease)
+            self._announce(lanes)
+
+    def _announce(self, lanes: Sequence[Lane]) -> None:
+        targets = [lane.plan.target for lane in lanes]
+        queues = tuple(queue for target in targets for queue in target.queues)
+        concurrency = sum(target.concurrency for target in targets)
+        names = tuple(target.name for target in targets)
+        self.plan.report(BrokerStarted(os.getpid(), __version__, names, queues, concurrency))
+
+    async def _watch_stop(self) -> None:
+        await self.control.stop.wait()
+        timeout_s = self.plan.shutdown_timeout_s
+        self.plan.report(BrokerStopping(self.control.why, timeout_s))
+        self._work_scope.deadline = trio.current_time() + timeout_s
+        self._intake_scope.cancel()
+        await self.control.at_once.wait()
+        self._work_scope.cancel()
+
+    async def _watch_fences(self, lanes: Sequence[Lane]) -> None:
+        async with trio.open_nursery() as nursery:
+            for lane in lanes:
+                nursery.start_soon(_cancel_on, lane.fenced, nursery.cancel_scope)
+        self._intake_scope.cancel()
+        self._work_scope.cancel()
+
+    async def _settle_leftovers(self, lanes: Sequence[Lane]) -> Left:
+        total = Left()
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._end_s()) as bound:
+            for lane in lanes:
+                total = total.plus(await leftovers.settle(lane))
+        return attrs.evolve(total, complete=total.complete and not bound.cancelled_caught)
+
+    def _end_s(self) -> float:
+        return _END_AT_ONCE_S if self.control.at_once.is_set() else _END_S
+
+
+async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def _prober(lane: Lane) -> Callable[[], Awaitable[Probe]]:
+    async def ask() -> Probe:
+        return await lane.plan.connector.probe(WorkerLink(lane.plan.transport))
+
+    return ask

@@ -1,0 +1,31 @@
+"""What a broker is made of. Assembly makes it; every life uses the same."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import attrs
+
+from restbroker.broker.lane import Lane, LanePlan
+from restbroker.broker.service import Service
+from restbroker.broker.status import Status
+from restbroker.rules.json_types import Json
+from restbroker.store.connection import Connection, Waiter
+from restbroker.telemetry.events import Report
+
+
+@attrs.frozen
+class BrokerPlan:
+    """`open_connection` makes a connection of its own, `open_waiter` one for waiting, `open_control` the one that ends
+    waits: its short time-out bounds a stop while Redis is frozen.
+
+    `snapshot` describes a lane for `restbroker stats`; `shutdown_timeout_s` bounds a drain.
+    """
+
+    lanes: Sequence[LanePlan]
+    services: Sequence[Service]
+    open_connection: Callable[[], Connection]
+    open_control: Callable[[], Connection]
+    open_waiter: Callable[[Connection], Waiter]
+    report: Report
+    snapshot: Callable[[Lane], Mapping[str, Json]]
+    shutdown_timeout_s: float = 25.0
+    status: Status = attrs.field(factory=Status)
