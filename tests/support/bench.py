@@ -81,6 +81,11 @@ class Bench:
         running.wait_for(r"broker\.started")
         return running
 
+    def revive_redis(self) -> None:
+        """Starts the Redis that the test ended, on its data, and lets go of the old connection."""
+        self.client.close()
+        self.redis.start()
+
     def push(self, payloads: Sequence[bytes]) -> None:
         """Pushes jobs; returns when Redis has acknowledged all of them."""
         for start in range(0, len(payloads), 500):

@@ -55,7 +55,7 @@ class Exchange:
 class CountingProxy:
     """Stands in front of 127.0.0.1:`upstream_port` while its `with` block runs; `port` stays the same all the time.
 
-    Clearing `answers` holds answers back: the server has done what was asked, and the client waits for it.
+    Clearing `answers` holds the answers to jobs back: the server has done what was asked, and the client waits.
     """
 
     upstream_port: int
@@ -180,7 +180,8 @@ class CountingProxy:
                 if not (answer := _read(answered)):
                     return
                 exchange.status = int(answer[0].split(b" ", 2)[1])
-                self.answers.wait(_LONGEST_ANSWER_S)
+                if exchange.job:
+                    self.answers.wait(_LONGEST_ANSWER_S)
                 client.sendall(answer[0] + answer[1])
 
 

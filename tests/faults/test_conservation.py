@@ -1,0 +1,99 @@
+"""No command is lost, and few run twice, while everything that can be killed is killed.
+
+FAULT_JOBS is the number of jobs (10,000), FAULT_ROUNDS how often all faults happen (1); `make soak` raises both.
+"""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+
+from tests.support.bench import CONCURRENCY, FAST_RETRIES, Bench, job_id, payload
+from tests.support.verdict import judge
+
+JOBS = int(os.environ.get("FAULT_JOBS", "10000"))
+ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
+FINISH_TIMEOUT_S = 120 + JOBS / 50
+
+Fault = Callable[[Bench], int]
+"""Breaks something; returns how many jobs were in the hands of what broke, so how many may run twice."""
+
+
+def job(number: int) -> bytes:
+    """A create, a command that must not run twice, and harmless questions."""
+    user = f"u{number}"
+    match number % 3:
+        case 0:
+            return payload(number, "register", user=user, host="example.org", password="a password")
+        case 1:
+            words = {"type": "headline", "from": "example.org", "subject": "", "body": str(number)}
+            return payload(number, "send_message", **words, to=f"{user}@example.org")
+        case _:
+            return payload(number, "check_account", user=user)
+
+
+def kill_broker(bench: Bench) -> int:
+    """SIGKILL, counted in Redis while nobody runs, then a new process."""
+    victim = bench.brokers[-1].process
+    victim.kill()
+    victim.wait()
+    held = bench.held()
+    bench.start()
+    return held
+
+
+def kill_one_of_two_brokers(bench: Bench) -> int:
+    """SIGKILL while another process serves the same queue, which has jobs of its own in hand."""
+    victim = bench.brokers[-1].process
+    bench.start()
+    victim.send_signal(signal.SIGSTOP)  # stopped, it can be counted before the other one takes its jobs
+    held = sum(len(jobs) for name, jobs in bench.in_hand().items() if f":{victim.pid}:" in name)
+    victim.kill()
+    victim.wait()
+    return held
+
+
+def restart_ejabberd(bench: Bench) -> int:
+    """In good order: about a second of odd answers, then broken connections, then nobody listens."""
+    bench.ejabberd.restart()
+    return CONCURRENCY
+
+
+def kill_ejabberd(bench: Bench) -> int:
+    """SIGKILL and a new start."""
+    bench.ejabberd.kill()
+    bench.ejabberd.start()
+    return CONCURRENCY
+
+
+FAULTS: list[Fault] = [
+    kill_broker,
+    restart_ejabberd,
+    kill_broker,
+    kill_ejabberd,
+    kill_one_of_two_brokers,
+    restart_ejabberd,
+]
+
+
+def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
+    bench: Bench, tell: Callable[[str], None]
+) -> None:
+    bench.configure(Backoff=FAST_RETRIES)
+    attempted = [job_id(number) for number in range(JOBS)]
+    bench.push([job(number) for number in range(JOBS)])
+    bench.start()
+    faults = FAULTS * ROUNDS
+    in_hand = []
+    for number, fault in enumerate(faults, start=1):
+        bench.wait_until_sent(number * JOBS // (len(faults) + 2))
+        in_hand.append(fault(bench))
+    bench.wait_until_finished(FINISH_TIMEOUT_S)
+    dead = bench.members("dead")
+    verdict = judge(attempted, attempted, bench.proxy.of_jobs(), bench.places(), [one["jid"] for one in dead])
+    why = Counter(f"{one['args'][0]} {one['error_class']}" for one in dead)
+    tell(f"{verdict.table()}\nin hand at each fault: {in_hand}, together {sum(in_hand)}; parked: {dict(why)}\n")
+    assert verdict.lost == verdict.unexpected == 0
+    assert verdict.ok + verdict.parked >= JOBS
+    assert verdict.duplicated <= sum(in_hand)
+    assert set(why) <= {"send_message Uncertain", "send_message ConnectionLost", "send_message TimedOut"}

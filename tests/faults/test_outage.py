@@ -1,0 +1,73 @@
+"""An ejabberd that is down costs waiting, and nothing else: no job, no try, no CPU."""
+
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from tests.support.bench import CONCURRENCY, Bench, cpu_s, payload
+from tests.support.process import Running
+
+JOBS = 1000
+MOST_CPU = 0.03
+WATCHED_S = 8.0
+
+Tell = Callable[[str], None]
+
+
+def mixed(prefix: str) -> list[bytes]:
+    """Jobs of all kinds; the users of a `prefix` are registered nowhere else."""
+    kinds: list[Callable[[int], bytes]] = [
+        lambda n: payload(n, "register", user=f"{prefix}{n}", host="example.org", password="a password"),
+        lambda n: payload(n, "check_account", user=f"{prefix}{n}", host="example.org"),
+        lambda n: payload(n, "connected_users_number"),
+        lambda n: payload(n, "user_sessions_info", user="richard"),
+    ]
+    return [kinds[n % len(kinds)](n) for n in range(JOBS)]
+
+
+async def share_of_a_core(running: Running) -> float:
+    """What a process uses, measured over `WATCHED_S` seconds once its start is over."""
+    await trio.sleep(2)
+    before_s = cpu_s(running.process.pid)
+    await trio.sleep(WATCHED_S)
+    return (cpu_s(running.process.pid) - before_s) / WATCHED_S
+
+
+async def test_jobs_pushed_while_ejabberd_is_down_run_when_it_is_back_and_use_up_no_try(
+    bench: Bench, tell: Tell
+) -> None:
+    bench.ejabberd.stop()
+    broker = bench.start()
+    bench.push(mixed("down"))
+    share = await share_of_a_core(broker)
+    tell(f"1,000 jobs wait for a stopped ejabberd: {share:.1%} of a core")
+    assert share <= MOST_CPU
+    assert bench.queued() + bench.held() == JOBS
+    bench.ejabberd.start()
+    bench.wait_until_sent(JOBS)
+    assert (bench.members("retry"), bench.members("schedule"), bench.members("dead")) == ([], [], [])
+    bench.wait_until_finished()
+    sendings = bench.proxy.of_jobs()
+    assert len(sendings) == JOBS
+    assert all(len(sent) == 1 and sent[0].status == 200 for sent in sendings.values())
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_an_ejabberd_that_ends_during_delivery_costs_no_job_and_no_cpu(
+    bench: Bench, tell: Tell, how: str
+) -> None:
+    broker = bench.start()
+    bench.push(mixed(f"during{how}"))
+    bench.wait_until_sent(JOBS // 4)
+    bench.ejabberd.stop() if how == "stop" else bench.ejabberd.kill()
+    share = await share_of_a_core(broker)
+    tell(f"ejabberd ended during delivery ({how}), workers hold {bench.held()} jobs: {share:.1%} of a core")
+    assert share <= MOST_CPU
+    assert bench.unfinished() > JOBS // 4
+    bench.ejabberd.start()
+    bench.wait_until_finished()
+    sendings = bench.proxy.of_jobs()
+    assert sum(any(sent.done for sent in jobs) for jobs in sendings.values()) == JOBS
+    assert sum(jobs[0].maybe_run for jobs in sendings.values()) <= CONCURRENCY
+    assert bench.members("dead") == []

@@ -1,0 +1,115 @@
+"""What a dead or frozen broker had in hand comes back: at once on its host, within 25 s by its missing beats elsewhere.
+
+ejabberd's answers are held back meanwhile, so that every job in hand was really sent and really ran.
+"""
+
+import re
+import signal
+import time
+from collections.abc import Callable
+
+from restbroker.store.replies import items, text
+from tests.support.bench import CONCURRENCY, Bench, job_id, payload
+from tests.support.process import Running
+from tests.support.wait import until
+
+ELSEWHERE_S = 25.0
+SAME_HOST_S = 3.0
+
+Tell = Callable[[str], None]
+
+
+def registrations(prefix: str) -> list[bytes]:
+    """As many as a broker sends at once, each asking for a reply."""
+    user = {"host": "example.org", "password": "a password"}
+    return [payload(n, "register", f"reply-{n}", user=f"{prefix}{n}", **user) for n in range(CONCURRENCY)]
+
+
+def identities_of(bench: Bench, broker: Running) -> list[str]:
+    """The identities under which a broker beats: one, or none between two lives."""
+    names = [text(name) for name in items(bench.client.command("HKEYS", "restbroker:beats"))]
+    return [name for name in names if f":{broker.process.pid}:" in name]
+
+
+def holding_everything(bench: Bench, prefix: str) -> tuple[Running, str]:
+    """A broker that has sent every job and waits for the answers, and its identity."""
+    bench.proxy.answers.clear()
+    broker = bench.start()
+    bench.push(registrations(prefix))
+    bench.wait_until_sent(CONCURRENCY)
+    assert bench.held() == CONCURRENCY
+    (identity,) = identities_of(bench, broker)
+    return broker, identity
+
+
+def kill(broker: Running) -> float:
+    """SIGKILL; returns when it was, on the monotonic clock."""
+    killed_at_s = time.monotonic()
+    broker.process.kill()
+    broker.process.wait()
+    return killed_at_s
+
+
+def wait_until_given_back(bench: Bench, identity: str, since_s: float, within_s: float) -> float:
+    """Seconds from `since_s` until an identity has nothing in hand any more."""
+    left_s = since_s + within_s - time.monotonic()
+    until(lambda: identity not in bench.in_hand(), f"{identity} has nothing in hand", left_s)
+    return time.monotonic() - since_s
+
+
+def assert_each_was_done_once_in_redis(bench: Bench) -> None:
+    """One reply per job, none parked, nothing left; ejabberd's 409 to the second sending counts as done."""
+    bench.wait_until_finished()
+    assert sorted(reply_id for _, reply_id in bench.replies()) == sorted(f"reply-{n}" for n in range(CONCURRENCY))
+    assert bench.places() == {}
+    sendings = bench.proxy.of_jobs()
+    assert set(sendings) == {job_id(number) for number in range(CONCURRENCY)}
+    assert all([one.status for one in sent] == [200, 409] for sent in sendings.values())
+
+
+def test_another_process_of_the_same_host_gives_a_killed_ones_jobs_back_at_once(bench: Bench, tell: Tell) -> None:
+    victim, identity = holding_everything(bench, "samehost")
+    survivor = bench.start()
+    took_s = wait_until_given_back(bench, identity, kill(victim), SAME_HOST_S)
+    tell(f"kill -9, another process on the same host: jobs back after {took_s:.1f} s")
+    bench.proxy.answers.set()
+    assert_each_was_done_once_in_redis(bench)
+    assert re.search(rf"jobs\.recovered.*jobs={CONCURRENCY}\b", survivor.output())
+
+
+def test_the_next_start_gives_a_killed_ones_jobs_back_at_once(bench: Bench, tell: Tell) -> None:
+    victim, identity = holding_everything(bench, "nextstart")
+    killed_at_s = kill(victim)
+    bench.start()
+    took_s = wait_until_given_back(bench, identity, killed_at_s, SAME_HOST_S)
+    tell(f"kill -9 and a new start: jobs back after {took_s:.1f} s")
+    bench.proxy.answers.set()
+    assert_each_was_done_once_in_redis(bench)
+
+
+def test_a_process_elsewhere_gives_a_killed_ones_jobs_back_by_its_missing_beats(bench: Bench, tell: Tell) -> None:
+    victim, identity = holding_everything(bench, "elsewhere")
+    # Nobody can prove the death of a process of another machine, and by this record it is one.
+    bench.client.command("HSET", f"restbroker:info:{identity}", "boot_id", "of another machine")
+    bench.start()
+    took_s = wait_until_given_back(bench, identity, kill(victim), ELSEWHERE_S)
+    tell(f"kill -9, another process elsewhere: jobs back after {took_s:.1f} s")
+    assert took_s > SAME_HOST_S
+    bench.proxy.answers.set()
+    assert_each_was_done_once_in_redis(bench)
+
+
+def test_a_process_frozen_past_its_fence_changes_nothing_in_redis_when_it_goes_on(bench: Bench, tell: Tell) -> None:
+    frozen, identity = holding_everything(bench, "frozen")
+    bench.start()
+    frozen.signal(signal.SIGSTOP)
+    took_s = wait_until_given_back(bench, identity, time.monotonic(), ELSEWHERE_S)
+    tell(f"SIGSTOP, another process alive: jobs back after {took_s:.1f} s")
+    bench.proxy.answers.set()  # also those that the frozen one waits for
+    bench.wait_until_finished()
+    frozen.signal(signal.SIGCONT)
+    frozen.wait_for(rf"fenced.*{re.escape(identity)}")
+    until(lambda: identities_of(bench, frozen), "it goes on under a new identity")
+    assert identities_of(bench, frozen) != [identity]
+    assert_each_was_done_once_in_redis(bench)
+    assert frozen.stop() == 0

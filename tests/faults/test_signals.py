@@ -1,0 +1,126 @@
+"""What a broker process does when it is told to stop, to be quiet or to explain itself, and when Redis goes away."""
+
+import signal
+import time
+
+import pytest
+
+from tests.support.bench import CONCURRENCY, Bench, job_id, payload
+from tests.support.process import Running
+from tests.support.wait import until
+
+JOBS = 300
+DEAD_AT_ONCE_S = 4.0
+
+
+def busy(bench: Bench, command: str = "check_account") -> Running:
+    """A broker with every worker waiting for an answer, and more jobs in the queue."""
+    bench.proxy.answers.clear()
+    broker = bench.start()
+    bench.push([payload(number, command, user="richard", host="example.org") for number in range(JOBS)])
+    bench.wait_until_sent(CONCURRENCY)
+    return broker
+
+
+def assert_in_one_place(bench: Bench) -> None:
+    """Each job is either done or in exactly one place of Redis."""
+    places = bench.places()
+    sendings = bench.proxy.of_jobs()
+    for number in range(JOBS):
+        job = job_id(number)
+        assert places[job] == 1 or (places[job] == 0 and any(one.done for one in sendings[job]))
+    assert len(places) + sum(places[job] == 0 for job in sendings) == JOBS
+
+
+def assert_left_nothing_of_itself(bench: Bench) -> None:
+    assert bench.in_hand() == {}
+    for key in ("restbroker:beats", "restbroker:dying"):
+        assert bench.client.command("HLEN", key) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_first_signal_drains_and_exits_0(bench: Bench, number: signal.Signals) -> None:
+    broker = busy(bench)
+    broker.signal(number)
+    broker.wait_for(rf"broker\.stopping.*why={number.name}")
+    bench.proxy.answers.set()
+    assert broker.wait() == 0
+    assert_left_nothing_of_itself(bench)
+    assert_in_one_place(bench)
+    assert bench.queued() == JOBS - CONCURRENCY
+    assert bench.members("retry") == bench.members("dead") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once_and_says_which(bench: Bench, number: signal.Signals) -> None:
+    broker = busy(bench)
+    broker.signal(number)
+    broker.wait_for(r"broker\.stopping")
+    began_s = time.monotonic()
+    broker.signal(number)
+    assert broker.wait() == 128 + number
+    assert time.monotonic() - began_s < DEAD_AT_ONCE_S
+    assert_left_nothing_of_itself(bench)
+    assert_in_one_place(bench)
+    # What was sent and not answered is not simply pushed back: it carries that it may have run.
+    assert {job["error_class"] for job in bench.members("retry")} == {"CutOff"}
+    assert len(bench.members("retry")) == CONCURRENCY
+    assert bench.queued() == JOBS - CONCURRENCY
+
+
+def test_quiet_takes_no_more_jobs_until_a_restart_and_says_so(bench: Bench) -> None:
+    broker = bench.start()
+    broker.wait_for(r"target\.found")
+    broker.signal(signal.SIGTSTP)
+    assert "restart" in broker.wait_for(r"broker\.quiet.*").group()
+    bench.push([payload(0, "check_account", user="richard")])
+    broker.signal(signal.SIGTSTP)
+    # A sign that it lives on, and that time passed in which it could have taken the job.
+    beats = bench.client.command("HVALS", "restbroker:beats")
+    until(lambda: bench.client.command("HVALS", "restbroker:beats") != beats, "it beats on")
+    assert bench.queued() == 1
+    assert broker.stop() == 0
+    assert bench.queued() == 1
+
+
+def test_sigttin_prints_every_task_and_the_broker_goes_on(bench: Bench) -> None:
+    broker = bench.start()
+    broker.signal(signal.SIGTTIN)
+    for task in ("worker", "Committer", "Fetcher", "Beat", "Reaper", "Scheduler"):
+        broker.wait_for(rf"{task}.*\.py:\d+")
+    bench.push([payload(0, "check_account", user="richard")])
+    bench.wait_until_finished()
+    assert broker.stop() == 0
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+def test_a_redis_restarted_under_load_loses_nothing(durable_bench: Bench, how: str) -> None:
+    bench = durable_bench
+    broker = bench.start()
+    bench.push([payload(number, "check_account", user="richard") for number in range(JOBS)])
+    bench.wait_until_sent(JOBS // 4)
+    bench.redis.stop() if how == "stop" else bench.redis.kill()
+    broker.wait_for(r"redis\.lost")
+    bench.revive_redis()
+    bench.wait_until_finished()
+    broker.wait_for(r"redis\.back")
+    assert_in_one_place(bench)
+    assert bench.places() == {}
+    assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
+    assert broker.stop() == 0
+
+
+def test_a_stop_without_redis_exits_1_and_the_next_start_finds_every_job(durable_bench: Bench) -> None:
+    bench = durable_bench
+    broker = busy(bench)
+    bench.redis.kill()
+    bench.proxy.answers.set()
+    broker.wait_for(r"redis\.lost")
+    assert broker.stop() == 1
+    bench.revive_redis()
+    assert bench.held() >= CONCURRENCY
+    assert len(bench.places()) == JOBS
+    bench.start()
+    bench.wait_until_finished()
+    assert_in_one_place(bench)
+    assert bench.places() == {}
