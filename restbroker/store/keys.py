@@ -88,6 +88,15 @@ class Keys:
         """SET of queue names."""
         return self._key("queues")
 
+    @property
+    def processes(self) -> str:
+        """SET of Sidekiq's processes; each name is also the key of a HASH that expires after 60 s without a beat."""
+        return self._key("processes")
+
+    def process(self, name: str) -> str:
+        """HASH of one Sidekiq process."""
+        return self._key(name)
+
     def queue(self, name: str) -> str:
         """LIST of a queue: the newest is at the head, jobs are taken at the tail."""
         return self._key(f"queue:{name}")

@@ -1,7 +1,10 @@
-"""Facts about the Redis server itself. Used by the reaper (is it still the same server?) and `check`.
+"""Facts about the Redis server itself. Used by the reaper (is it still the same server?), `check`, and at a start.
 
 Always holds: what a managed Redis hides (CONFIG) is None, not an error.
 """
+
+import re
+from collections.abc import Mapping
 
 import attrs
 
@@ -11,13 +14,17 @@ from restbroker.store.replies import integer, items, mapping, text
 
 OLDEST_REDIS = (7, 0)
 OLDEST_VALKEY = (7, 2)
+TOO_OLD = "An older one runs no script while its memory is full, so that it could never be drained."
+NEWER_REDIS = "Use Redis 7.0 or newer, or Valkey 7.2 or newer."
 
 
 @attrs.frozen
 class ServerFacts:
     """`role` is master or slave; sizes are bytes, `maxmemory_bytes` 0 for no limit; `time_s` is the server's clock.
 
-    `appendfsync` (always, everysec, no) is None where CONFIG is not allowed.
+    `appendfsync` (always, everysec, no) and `save` (the rules for snapshots, "" for none) are None where CONFIG is not
+    allowed. `disk_ok`: the last snapshot and the last write to the append-only file worked. `databases`: number of keys
+    in each database that has any.
     """
 
     run_id: str
@@ -32,33 +39,52 @@ class ServerFacts:
     appendfsync: str | None
     connected_replicas: int
     cluster_enabled: bool
+    save: str | None
+    disk_ok: bool
+    total_memory_bytes: int
+    databases: Mapping[int, int]
 
     @property
     def supported(self) -> bool:
         """Whether it is new enough: Redis 7.0, Valkey 7.2 (scripts with flags, allow-oom)."""
-        parts = [int(part) for part in self.version.split(".")[:2] if part.isdigit()]
-        return tuple(parts) >= (OLDEST_VALKEY if self.is_valkey else OLDEST_REDIS)
+        return _supported(self.version, is_valkey=self.is_valkey)
+
+    @property
+    def product(self) -> str:
+        """Name and version, for people."""
+        return _product(self.version, is_valkey=self.is_valkey)
 
 
 def server(client: Client) -> ServerFacts:
     """Asks the server about itself."""
     fields = _info(text(client.command("INFO")))
-    # Valkey still says redis_version:7.2.4 besides, for clients that compare it.
-    valkey = fields.get("valkey_version")
+    version, is_valkey = _version(fields)
     return ServerFacts(
         run_id=fields.get("run_id", ""),
         role=fields.get("role", ""),
-        version=valkey or fields.get("redis_version", ""),
-        is_valkey=valkey is not None,
+        version=version,
+        is_valkey=is_valkey,
         time_s=time_s(client),
         maxmemory_bytes=int(fields.get("maxmemory", "0")),
         used_memory_bytes=int(fields.get("used_memory", "0")),
         policy=fields.get("maxmemory_policy", ""),
         aof_enabled=fields.get("aof_enabled") == "1",
-        appendfsync=_appendfsync(client),
+        appendfsync=_setting(client, "appendfsync"),
         connected_replicas=int(fields.get("connected_slaves", "0")),
         cluster_enabled=fields.get("cluster_enabled") == "1",
+        save=_setting(client, "save"),
+        disk_ok="err" not in (fields.get("rdb_last_bgsave_status"), fields.get("aof_last_write_status")),
+        total_memory_bytes=int(fields.get("total_system_memory", "0")),
+        databases=_databases(fields),
     )
+
+
+def require_supported(client: Client) -> None:
+    """Raises `StoreRefused` for a Redis that is too old to keep the promises, by name. Raises `StoreUnavailable`."""
+    version, is_valkey = _version(_info(text(client.command("INFO", "server"))))
+    if not _supported(version, is_valkey=is_valkey):
+        product = _product(version, is_valkey=is_valkey)
+        raise StoreRefused(f"{product} at {client.address} is too old. {TOO_OLD}", NEWER_REDIS)
 
 
 def time_s(client: Client) -> float:
@@ -67,12 +93,33 @@ def time_s(client: Client) -> float:
     return integer(seconds) + integer(micros) / 1e6
 
 
-def _appendfsync(client: Client) -> str | None:
+def _version(fields: Mapping[str, str]) -> tuple[str, bool]:
+    # Valkey still says redis_version:7.2.4 besides, for clients that compare it.
+    valkey = fields.get("valkey_version")
+    return valkey or fields.get("redis_version", ""), valkey is not None
+
+
+def _supported(version: str, *, is_valkey: bool) -> bool:
+    parts = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    return tuple(parts) >= (OLDEST_VALKEY if is_valkey else OLDEST_REDIS)
+
+
+def _product(version: str, *, is_valkey: bool) -> str:
+    return f"{'Valkey' if is_valkey else 'Redis'} {version or 'of unknown version'}"
+
+
+def _setting(client: Client, name: str) -> str | None:
     try:
-        value = mapping(client.command("CONFIG", "GET", "appendfsync")).get("appendfsync")
+        value = mapping(client.command("CONFIG", "GET", name)).get(name)
     except StoreRefused:
         return None
     return None if value is None else value.decode()
+
+
+def _databases(fields: Mapping[str, str]) -> Mapping[int, int]:
+    # A line such as db0:keys=4,expires=0,avg_ttl=0
+    found = {name: re.match(r"keys=(\d+)", value) for name, value in fields.items() if re.fullmatch(r"db\d+", name)}
+    return {int(name[2:]): int(match[1]) for name, match in found.items() if match}
 
 
 def _info(document: str) -> dict[str, str]:
