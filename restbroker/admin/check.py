@@ -1,0 +1,94 @@
+"""Looks at everything that must be right for jobs to arrive: the configuration, Redis, each target.
+
+Called by `restbroker check`. Always holds: each part is looked at whatever became of the others; nothing is changed
+anywhere; no finding holds a secret.
+"""
+
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import trio
+
+from restbroker.admin.check_ejabberd import check_ejabberd
+from restbroker.admin.check_store import check_store
+from restbroker.admin.findings import Finding, Level, ok
+from restbroker.config.core import Config, Loaded, Note, all_keys
+from restbroker.config.load import collect
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Target
+from restbroker.errors import ConfigError
+
+AREA = "config"
+_WARNINGS = frozenset({"ShortShutdown", "PlainLogin"})
+
+
+def check(loaded: Loaded, environ: Mapping[str, str]) -> list[Finding]:
+    """Everything. `environ` is what the configuration was loaded with. Takes some seconds when something is down."""
+    return [
+        *check_config(loaded, environ),
+        *check_store(loaded.config),
+        *trio.run(_check_targets, loaded.config.targets),
+    ]
+
+
+def unloadable(error: ConfigError) -> Finding:
+    """The finding that ends the check: without a configuration there is nothing to look at."""
+    return Finding("problem", AREA, "Unusable", error.message, "Nothing else can be checked.", error.cure, "config")
+
+
+async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
+    found: list[Finding] = []
+    for target in targets:
+        found += await check_ejabberd(target)
+    return found
+
+
+def check_config(loaded: Loaded, environ: Mapping[str, str]) -> Iterator[Finding]:
+    """The configuration's notes, and whether others may read its secrets."""
+    place = "the environment" if loaded.path is None else str(loaded.path)
+    yield ok(AREA, "Loaded", f"The configuration is read from {place}.")
+    yield from (_noted(note) for note in loaded.notes)
+    for path in sorted(_secret_files(loaded.config)):
+        yield from _readable(path, f"The secret in {path}")
+    if loaded.path is not None and _holds_secrets(loaded.path, environ):
+        yield from _readable(loaded.path, f"{loaded.path} holds secrets, and it")
+
+
+def _noted(note: Note) -> Finding:
+    level: Level = "warning" if note.code in _WARNINGS else "note"
+    return Finding(level, AREA, note.code, note.message, None, note.cure)
+
+
+def _readable(path: Path, subject: str) -> Iterator[Finding]:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return  # read a moment ago; if it is gone now, the target or Redis says so
+    if mode & stat.S_IROTH:
+        message = f"{subject} can be read by everybody on this machine (mode {mode:04o})."
+        why = "Whoever reads it can give commands to the server, or take jobs."
+        yield Finding("warning", AREA, "WorldReadable", message, why, f"chmod 640 {path}")
+
+
+def _secret_files(config: Config) -> set[Path]:
+    secrets: list[Secret | None] = [config.redis_password, *config.tokens]
+    for target in config.targets:
+        match target.credentials:
+            case Basic(_, password):
+                secrets.append(password)
+            case Bearer(token):
+                secrets.append(token)
+            case None:
+                pass
+    return {secret.path for secret in secrets if secret is not None and secret.path is not None}
+
+
+def _holds_secrets(path: Path, environ: Mapping[str, str]) -> bool:
+    """Whether the file itself has one, and not only the environment."""
+    _, given = collect(path, environ, {}, [], [])
+    return any(
+        entry.origin == key.name and (not key.name.endswith("URL") or "@" in str(entry.value))
+        for key in all_keys().values()
+        if key.secret and (entry := given.get(key.name)) is not None
+    )

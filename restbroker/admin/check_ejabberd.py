@@ -1,0 +1,240 @@
+"""Looks at one ejabberd: reachable, its API at all, login, rights, version, virtual host.
+
+Called by `admin.check`. Always holds: nothing changes on the server. What a command would need is first asked with an
+argument that no command has, which ejabberd refuses before anything runs; and rights, which it checks after the
+arguments (measured on 23.01), with calls that cannot have an effect: on the host `restbroker.invalid`, which no server
+has (RFC 2606), and a message whose address is malformed.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from difflib import get_close_matches
+from typing import Final
+
+import attrs
+
+from restbroker.admin import ejabberd_yml
+from restbroker.admin.entry import Entry, judge_entry, unreachable, unusable_login
+from restbroker.admin.find_api import PORTS, find_api
+from restbroker.admin.findings import Finding, ok
+from restbroker.config.target import Basic, Target
+from restbroker.connectors.ejabberd import catalogue
+from restbroker.connectors.ejabberd.answer import read
+from restbroker.connectors.ejabberd.options import Options
+from restbroker.connectors.ejabberd.request import build, question
+from restbroker.errors import ConfigError
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Response, Transport
+
+NOWHERE: Final = "restbroker.invalid"
+SLOW_LOGIN_S: Final = 0.004
+SAMPLES: Final = 5
+_PERSON: Final[Mapping[str, Json]] = {"user": "restbroker-check", "host": NOWHERE}
+
+TRIALS: Final[Mapping[str, Mapping[str, Json]]] = {
+    "register": {**_PERSON, "password": "restbroker-check"},
+    "unregister": _PERSON,
+    "check_account": _PERSON,
+    "change_password": {**_PERSON, "newpass": "restbroker-check"},
+    "kick_user": _PERSON,
+    "send_message": {"type": "chat", "from": "@", "to": "@", "subject": "", "body": ""},
+    "connected_users_number": {},
+}
+"""Commands that are commonly needed, each with arguments that let it get as far as the rights and no further."""
+
+MODULES: Final[Mapping[str, Sequence[str]]] = {
+    "mod_admin_extra": ("check_account", "send_message", "change_password", "kick_user", "add_rosteritem", "set_vcard"),
+    "mod_muc_admin": ("create_room", "set_room_affiliation"),
+}
+"""Commands that are commonly needed, and what brings them."""
+
+
+async def check_ejabberd(target: Target, ports: Sequence[tuple[str, int]] = PORTS) -> list[Finding]:
+    """Everything about this target. Never raises what a person can act on: that is a finding.
+
+    `ports` is where the API is looked for when it does not answer. Safe to cancel.
+    """
+    try:
+        async with _opened(target) as http:
+            entry = judge_entry(target, await http.send(question(target, "status")))
+            found = list(entry.findings)
+            if entry.usable:
+                found += await _inside(target, http, entry)
+    except ConfigError as error:
+        return [unusable_login(target, error)]
+    except (NotSent, MaybeSent) as error:
+        entry, found = Entry(usable=False, elsewhere=True), [unreachable(target, error)]
+    if entry.elsewhere:
+        found.append(_suggestion(target, await find_api(target, ports)))
+    return found
+
+
+@asynccontextmanager
+async def _opened(target: Target) -> AsyncIterator[Transport]:
+    http = open_transport(target)
+    try:
+        yield http
+    finally:
+        await http.aclose()
+
+
+def _suggestion(target: Target, urls: Sequence[object]) -> Finding:
+    if urls:
+        shown = ", ".join(map(str, urls))
+        message = f"ejabberd's API answers at {shown}."
+        return Finding("note", target.name, "FoundElsewhere", message, None, f'"RestURL": "{urls[0]}"')
+    message = f"Nothing on {target.url.host} answers as ejabberd's API does (ports 5281, 5280 and 5443 were tried)."
+    why = "ejabberd offers it only when its configuration says so; after a change: ejabberdctl reload_config."
+    return Finding("note", target.name, "FoundNowhere", message, why, ejabberd_yml.listen(target.url))
+
+
+async def _inside(target: Target, http: Transport, entry: Entry) -> list[Finding]:
+    name = target.name
+    found: list[Finding] = []
+    try:
+        found += _version(target, entry.version)
+        found += await _modules(target, http)
+        found += await _rights(target, http, entry)
+        if not any(finding.level == "problem" for finding in found):
+            found += await _virtual_host(target, http, entry.version)
+            found += await _speed(target, http)
+    except (NotSent, MaybeSent) as error:
+        why = "It answered before, so that it is restarting, or drops connections."
+        found.append(Finding("problem", name, "Unreachable", error.message, why, "Look at ejabberd's log.", "target"))
+    return found
+
+
+def _version(target: Target, version: str | None) -> Iterator[Finding]:
+    wanted = target.options.server_version if isinstance(target.options, Options) else "auto"
+    if version is None:
+        return
+    if wanted not in ("auto", version):
+        message = f"ServerVersion says {wanted}, and the server is {version}."
+        why = "Commands and their arguments are those of the configured version."
+        yield Finding("warning", target.name, "OtherVersion", message, why, '"ServerVersion": "auto"')
+    known = catalogue.for_version(version if wanted == "auto" else wanted).version
+    yield ok(target.name, "Version", f"It is ejabberd {version}; commands as of {known}.")
+
+
+async def _modules(target: Target, http: Transport) -> list[Finding]:
+    """Which commands are missing, asked with an argument that none has."""
+    missing: dict[str, list[str]] = {}
+    for module, commands in MODULES.items():
+        for command in commands:
+            response = await _call(target, http, command, {"zz_probe": 1})
+            if response.status == 404 or read(response).words == "unknown_command":
+                missing.setdefault(module, []).append(command)
+    return [
+        Finding(
+            "warning",
+            target.name,
+            "ModuleMissing",
+            f"The server has no {', '.join(commands)}.",
+            f"The module {module}, which brings them, is not loaded. Jobs for them would be parked.",
+            ejabberd_yml.module(module),
+        )
+        for module, commands in missing.items()
+    ]
+
+
+async def _rights(target: Target, http: Transport, entry: Entry) -> list[Finding]:
+    """Which commands the account may not call, asked with calls that cannot have an effect."""
+    name = target.name
+    forbidden = ["status"] if entry.version is None else []
+    for command, arguments in TRIALS.items():
+        response = await _call(target, http, command, arguments)
+        if response.status == 403:
+            forbidden.append(command)
+    lines = ejabberd_yml.permissions(target, forbidden)
+    if {"status", "connected_users_number"} <= set(forbidden):
+        message = f"The login may call neither status nor connected_users_number; also not: {_rest(forbidden)}."
+        why = "restbroker asks these to see whether the server is well. Without them it pauses this target."
+        return [Finding("problem", name, "Forbidden", message, why, lines, "refused")]
+    if forbidden:
+        message = f"The login may not call {', '.join(forbidden)}."
+        why = "Jobs for these commands would be parked. If they are not needed, all is well."
+        return [Finding("warning", name, "SomeForbidden", message, why, lines)]
+    return [ok(name, "Rights", f"The login may call {', '.join(TRIALS)}.")]
+
+
+def _rest(forbidden: Sequence[str]) -> str:
+    return ", ".join(one for one in forbidden if one not in ("status", "connected_users_number")) or "nothing else"
+
+
+async def _virtual_host(target: Target, http: Transport, version: str | None) -> list[Finding]:
+    name, domain = target.name, target.default_host
+    response = await _call(target, http, "registered_vhosts", {})
+    hosts = read(response).body
+    if response.status != 200 or not isinstance(hosts, list):
+        message = "Whether the server knows JabberDomain cannot be told: the login may not call registered_vhosts."
+        lines = ejabberd_yml.permissions(target, ["registered_vhosts"])
+        return [Finding("note", name, "HostsHidden", message, "Nothing else needs that command.", lines)]
+    served = [str(host) for host in hosts]
+    if domain is None:
+        why = "Jobs must name their host."
+        if version is not None and _number(version) >= (24, 12) and target.host_header not in served:
+            why += " And ejabberd logs a warning for each request, since the Host header names none of its hosts."
+        cure = f'"JabberDomain": "{served[0]}"' if served else None
+        return [Finding("note", name, "NoDomain", f"JabberDomain is not set; it has {_some(served)}.", why, cure)]
+    if domain in served:
+        return [ok(name, "Host", f"The server has the virtual host {domain}.")]
+    nearest = get_close_matches(domain, served, n=1, cutoff=0.6) or served[:1]
+    return [
+        Finding(
+            "problem",
+            name,
+            "UnknownHost",
+            f"The server has no virtual host {domain}; it has {_some(served)}.",
+            "Commands for a host that it does not have are refused, and their jobs parked.",
+            f'"JabberDomain": "{nearest[0]}"' if nearest else None,
+        )
+    ]
+
+
+def _some(hosts: Sequence[str]) -> str:
+    return ", ".join(hosts[:5]) + (f" and {len(hosts) - 5} more" if len(hosts) > 5 else "")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
+
+
+async def _speed(target: Target, http: Transport) -> list[Finding]:
+    """Compares requests with and without the login: what differs is the time for checking the password."""
+    if not isinstance(target.credentials, Basic):
+        return []
+    with_login_s = await _fastest(target, http)
+    login_s = with_login_s - await _fastest(attrs.evolve(target, credentials=None), http)
+    if login_s < SLOW_LOGIN_S:
+        return [ok(target.name, "Speed", f"It answers in {with_login_s * 1000:.1f} ms.")]
+    return [
+        Finding(
+            "note",
+            target.name,
+            "SlowLogin",
+            f"The login takes ejabberd {login_s * 1000:.0f} ms with each request.",
+            "That is what a SCRAM-stored password costs with HTTP Basic: at most about 130 requests/s for each of"
+            " its cores (measured on 24.12: 6.6 ms, 50 times as much as with a bearer token).",
+            'Use "RestToken" (ejabberdctl oauth_issue_token), or allow this machine by its address:\n'
+            + ejabberd_yml.permissions(attrs.evolve(target, credentials=None), ["*"]),
+        )
+    ]
+
+
+async def _fastest(target: Target, http: Transport) -> float:
+    """Seconds of the fastest of some harmless requests."""
+    fastest_s = float("inf")
+    for _ in range(SAMPLES):
+        began_s = time.perf_counter()
+        await _call(target, http, "status", {"zz_probe": 1})
+        fastest_s = min(fastest_s, time.perf_counter() - began_s)
+    return fastest_s
+
+
+async def _call(target: Target, http: Transport, command: str, arguments: Mapping[str, Json]) -> Response:
+    return await http.send(build(Call(Command(command, arguments), timeout_s=target.timeout_s), None, target))

@@ -1,0 +1,138 @@
+"""Judges a target's first answer: is it ejabberd's API, and does it take our login? Pure.
+
+Called by `admin.check_ejabberd`. Always holds: each way in which a RestURL or a login can be wrong has its own cure.
+"""
+
+import re
+from typing import Final
+
+import attrs
+
+from restbroker.admin.findings import Finding, ok
+from restbroker.config.target import Basic, Target
+from restbroker.connectors.ejabberd.answer import Answer, read
+from restbroker.errors import ConfigError
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Response
+
+_VERSION: Final = re.compile(r"ejabberd (\d+\.\d+)\S* is running")
+
+
+@attrs.frozen
+class Entry:
+    """What the first answer told. `usable`: further questions make sense. `elsewhere`: look for the API elsewhere.
+
+    `version` is None where `status` is forbidden.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    usable: bool = True
+    elsewhere: bool = False
+    version: str | None = None
+
+
+def unusable_login(target: Target, error: ConfigError) -> Finding:
+    """The credentials cannot even be sent."""
+    why = "Without them nothing can be asked."
+    return Finding("problem", target.name, "BadLogin", error.message, why, error.cure, "config")
+
+
+def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
+    """No answer came."""
+    found = Finding(
+        "problem",
+        target.name,
+        "Unreachable",
+        error.message,
+        "Jobs for this target wait in Redis until it answers.",
+        "Check that the server runs, and RestURL.",
+        "target",
+    )
+    if isinstance(error, NotSent) and error.tls:
+        # A plain ejabberd hangs up in the middle of the handshake, other servers answer with words (measured).
+        plain = "CERTIFICATE" not in error.message.upper()
+        why = "This port seems to speak plain HTTP." if plain else "This machine does not trust its certificate."
+        cure = f'"RestURL": "{str(target.url).replace("https:", "http:", 1)}"'
+        other = "Install the certificate's CA on this machine, or use the name that is in the certificate."
+        return attrs.evolve(found, code="TlsFailed", why=why, cure=cure if plain else other)
+    if isinstance(error, MaybeSent) and not error.timed_out:
+        why = "It hangs up on HTTP: perhaps this port expects TLS, or is none for HTTP (5222 is for XMPP clients)."
+        return attrs.evolve(found, code="HangsUp", why=why)
+    return found
+
+
+def judge_entry(target: Target, response: Response) -> Entry:
+    """What the answer to `status` means."""
+    answer = read(response)
+    says = f"status {response.status}" + (f": {answer.words}" if answer.words else "")
+    match response.status:
+        case 200 if answer.is_json and isinstance(answer.body, str):
+            return _running(target, answer)
+        case 301 | 302 | 303 | 307 | 308:
+            return _redirect(target, response)
+        case 401:
+            return _login_refused(target, says)
+        case 403 if answer.code == 32:
+            return Entry((ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}."),))
+        case 403:
+            why = "This is not how ejabberd refuses: something in front of it does."
+            cure = "Look at the proxy or firewall, and whether it lets this machine through."
+            return _closed(Finding("problem", target.name, "Refused", f"Refused ({says}).", why, cure, "refused"))
+        case 400 if answer.words == "unknown_command":
+            return _unwell(target, says, "It is starting or stopping.")
+        case 408 | 425 | 429:
+            return _unwell(target, says, "Something in front of ejabberd, which never says this, limits requests.")
+        case status if status >= 500:
+            return _unwell(target, says, "ejabberd, or the proxy in front of it, does not work now.")
+        case _:
+            return _not_the_api(target, says)
+
+
+def _closed(finding: Finding, *, elsewhere: bool = False) -> Entry:
+    return Entry((finding,), usable=False, elsewhere=elsewhere)
+
+
+def _running(target: Target, answer: Answer) -> Entry:
+    found = _VERSION.search(answer.words)
+    if found is not None:
+        first = ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}, and takes the login.")
+        return Entry((first,), version=found[1])
+    if answer.words.startswith("The node"):
+        return _unwell(target, answer.words, "The Erlang node runs, and ejabberd in it does not.")
+    return _not_the_api(target, f"status 200: {answer.words}")
+
+
+def _unwell(target: Target, says: str, why: str) -> Entry:
+    message = f"The server at {target.url} does not work now ({says})."
+    cure = "Try again in some seconds; then look at the server's log."
+    return _closed(Finding("problem", target.name, "Unwell", message, why, cure, "target"))
+
+
+def _not_the_api(target: Target, says: str) -> Entry:
+    message = f"What answers at {target.url} is not ejabberd's API ({says})."
+    why = "RestURL must lead to mod_http_api, with the path that its request handler has, e.g. /api."
+    cure = "Correct RestURL; see below."
+    return _closed(Finding("problem", target.name, "NotTheApi", message, why, cure, "target"), elsewhere=True)
+
+
+def _redirect(target: Target, response: Response) -> Entry:
+    where = re.sub(r"//[^/]*@", "//", response.headers.get("location", "")).partition("?")[0][:200]
+    url = where.removesuffix("/").removesuffix("/status")
+    cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
+    message = f"The server at {target.url} redirects to {where or 'nowhere'}."
+    why = "restbroker follows no redirect: it would send the login, and perhaps a command twice, to somewhere else."
+    return _closed(Finding("problem", target.name, "Redirect", message, why, cure, "target"), elsewhere=True)
+
+
+def _login_refused(target: Target, says: str) -> Entry:
+    if not isinstance(target.credentials, Basic):
+        why = "A bearer token expires, and needs the Erlang application oauth2, which Debian's packages lack."
+        cure = "Make a new token (ejabberdctl oauth_issue_token USER@HOST 31536000 ejabberd:admin), or use RestUser."
+    elif "@" not in target.credentials.user:
+        why = "ejabberd wants the whole address of an account, and RestUser has no @."
+        cure = f'"RestUser": "{target.credentials.user}@{target.default_host or "example.org"}"'
+    else:
+        why = "The account does not exist on that server, or RestPass is not its password."
+        cure = f"Try: ejabberdctl check_password {target.credentials.user.replace('@', ' ', 1)} PASSWORD"
+    message = f"ejabberd does not take the login ({says})."
+    return _closed(Finding("problem", target.name, "LoginRefused", message, why, cure, "refused"))

@@ -1,0 +1,46 @@
+"""What `restbroker check` found: one `Finding` each.
+
+Made by the parts of the check, shown by `cli.check`. Always holds: whatever is not well says why it matters and what
+to change, exactly; and no finding holds a secret.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+import attrs
+
+Level = Literal["ok", "note", "warning", "problem"]
+"""`note`: good to know. `warning`: works, but may lose or delay something. `problem`: will not work as configured."""
+
+Cause = Literal["config", "store", "refused", "target", "other"]
+"""What a problem is about; the exit code follows from it. `store` and `target` mean that they cannot be reached."""
+
+CAUSES: tuple[Cause, ...] = ("config", "store", "refused", "target", "other")
+"""In the order in which they count when there are several."""
+
+
+@attrs.frozen
+class Finding:
+    """One thing that was looked at. `area` is config, redis or a target's name; `code` is stable, for machines.
+
+    `cure` may have several lines: then they are lines for a configuration file. `cause` matters for problems only.
+    """
+
+    level: Level
+    area: str
+    code: str
+    message: str
+    why: str | None = None
+    cure: str | None = None
+    cause: Cause = "other"
+
+
+def ok(area: str, code: str, message: str) -> Finding:
+    """Something that is as it should be."""
+    return Finding("ok", area, code, message)
+
+
+def worst_cause(findings: Iterable[Finding]) -> Cause | None:
+    """What the exit code follows from; None if there is no problem."""
+    causes = {finding.cause for finding in findings if finding.level == "problem"}
+    return next((cause for cause in CAUSES if cause in causes), None)

@@ -1,0 +1,100 @@
+"""`restbroker check`: looks at the configuration, Redis and the targets, and says what to change."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import typer
+
+from restbroker.cli import output
+from restbroker.cli.configured import ConfigOption, JsonOption, loaded
+from restbroker.cli.exits import Exit
+from restbroker.errors import ConfigError
+
+if TYPE_CHECKING:  # what it brings (Trio, an HTTP client) takes longer to import than `check --help` may
+    from restbroker.admin.findings import Finding
+
+app = typer.Typer(add_completion=False)
+
+_STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
+
+
+@app.command()
+def check(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Test the configuration, Redis and the targets, and say what to change. Changes nothing itself.
+
+    In a pipe each line is: level, area, code, what, why, what to do (of several lines, with backslash-n between them).
+    Ends with 0 if nothing is worse than a warning, 2: configuration, 3: Redis unreachable, 4: login or rights refused,
+    5: target unreachable, 1: other problems.
+    """
+    found = _findings(config)
+    code = _exit(found)
+    if json:
+        output.as_json({"findings": [_fields(finding) for finding in found], "exit_code": int(code)})
+    elif sys.stdout.isatty():
+        _draw(found)
+    else:
+        for finding in found:
+            output.data("\t".join(_cell(value) for value in _fields(finding).values()))
+    counts = Counter(finding.level for finding in found)
+    output.say(f"{counts['problem']} problems, {counts['warning']} warnings, {counts['note']} notes.")
+    raise typer.Exit(code)
+
+
+def _findings(config: ConfigOption) -> "Sequence[Finding]":
+    from restbroker.admin import check as admin
+
+    try:
+        return admin.check(loaded(config), os.environ)
+    except ConfigError as error:
+        return [admin.unloadable(error)]
+
+
+def _exit(found: "Sequence[Finding]") -> Exit:
+    from restbroker.admin.findings import worst_cause
+
+    match worst_cause(found):
+        case None:
+            return Exit.OK
+        case "config":
+            return Exit.USAGE
+        case "store":
+            return Exit.STORE
+        case "refused":
+            return Exit.REFUSED
+        case "target":
+            return Exit.TARGET
+        case "other":
+            return Exit.FAILED
+
+
+def _fields(finding: "Finding") -> dict[str, str | None]:
+    return {
+        "level": finding.level,
+        "area": finding.area,
+        "code": finding.code,
+        "message": finding.message,
+        "why": finding.why,
+        "cure": finding.cure,
+    }
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("\\", "\\\\").replace("\t", " ").replace("\n", "\\n")
+
+
+def _draw(found: "Sequence[Finding]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table.grid("", "", "", padding=(0, 2, 0, 0))
+    for finding in found:
+        text = Text(output.printable(finding.message))
+        for more, style in ((finding.why, "dim"), (finding.cure, "")):
+            if more is not None:
+                text.append("\n" + output.printable(more), style=style)
+        drawn.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.area, text)
+    Console().print(drawn)

@@ -1,0 +1,187 @@
+"""What `check` finds in real Redis servers of several configurations."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restbroker.admin.check_store import check_store
+from restbroker.admin.findings import Finding, worst_cause
+from restbroker.config.load import load
+from restbroker.connectors.ejabberd.options import Options
+from restbroker.store import beats, jobs
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.fake_redis import fake_redis
+from tests.support.redis_server import RedisServer
+
+MakeRedis = Callable[..., RedisServer]
+FACTS = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
+
+
+def looked(url: str, **keys: str) -> dict[str, Finding]:
+    document = {"RedisURL": url, "RestURL": "http://h", "RestQueue": "rest", "Token": "t", **keys}
+    environ = {f"RESTBROKER_{name}": value for name, value in document.items()}
+    return {found.code: found for found in check_store(load(None, environ, {}, {"ejabberd": Options}).config)}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Client:
+    return open_client(StoreSettings(redis_url))
+
+
+def test_a_durable_redis_of_our_own_is_well(make_redis: MakeRedis) -> None:
+    server = make_redis(appendonly="yes", appendfsync="always", maxmemory="100mb")
+    server.command("SADD queues rest")
+    assert {found.level for found in looked(server.url).values()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"appendonly": "yes", "appendfsync": "everysec"}, "SavedEachSecond"),
+        ({"appendonly": "yes", "appendfsync": "no"}, "SavedSometime"),
+        ({"save": "3600 1"}, "SnapshotsOnly"),
+        ({}, "NotSaved"),
+        ({"maxmemory": "100mb", "maxmemory_policy": "allkeys-lru"}, "Eviction"),
+        ({"maxmemory": "1mb"}, "NearlyFull"),
+        ({"cluster_enabled": "yes"}, "Cluster"),
+        ({"replicaof": "127.0.0.1 1"}, "Replica"),
+    ],
+)
+def test_what_a_real_redis_is_set_to_is_found(make_redis: MakeRedis, options: dict[str, str], code: str) -> None:
+    assert code in looked(make_redis(**options).url)
+
+
+@pytest.mark.parametrize("appendonly", ["yes", "no"])
+def test_a_managed_redis_that_hides_its_settings_is_not_guessed_at(make_redis: MakeRedis, appendonly: str) -> None:
+    server = make_redis(appendonly=appendonly)
+    server.command("ACL SETUSER default -config")
+    assert looked(server.url)["Unknown"].level == "note"
+
+
+def test_a_valkey_is_called_by_its_name(valkey_url: str) -> None:
+    assert looked(valkey_url)["Version"].message.startswith("Valkey ")
+
+
+def test_an_old_redis_is_a_problem_and_not_one_of_reachability() -> None:
+    with fake_redis("redis_version:6.2.14\r\nrole:master\r\nmaxmemory_policy:noeviction") as url:
+        found = looked(url)
+    assert found["TooOld"].message.startswith("Redis 6.2.14 ")
+    assert worst_cause(found.values()) == "other"
+
+
+def test_a_clock_that_is_off_is_found() -> None:
+    with fake_redis("redis_version:7.0.0", clock_ahead_s=90) as url:
+        assert "ahead" in looked(url)["Clock"].message
+    with fake_redis("redis_version:7.0.0", clock_ahead_s=-90) as url:
+        assert "behind" in looked(url)["Clock"].message
+
+
+def test_a_redis_that_is_away_is_a_finding_of_reachability() -> None:
+    found = looked("redis://127.0.0.1:1")
+    assert (list(found), worst_cause(found.values())) == (["Unreachable"], "store")
+
+
+def test_a_wrong_password_is_a_finding_that_does_not_show_it(make_redis: MakeRedis) -> None:
+    server = make_redis(appendonly="yes")
+    server.command("CONFIG SET requirepass right")
+    found = looked(server.url, RedisPass="wr0ng")
+    assert "login" in found["Unreachable"].message
+    assert "wr0ng" not in repr(found)
+    assert "Unreachable" not in looked(server.url, RedisPass="right")
+
+
+def test_one_refused_command_does_not_end_the_check(make_redis: MakeRedis) -> None:
+    server = make_redis()
+    server.command("ACL SETUSER default -scan -smembers")
+    found = looked(server.url)
+    assert found["Refused"].cure
+    assert "Memory" in found
+
+
+def test_another_sidekiq_process_is_found_and_worse_if_it_takes_our_jobs(redis_url: str, client: Client) -> None:
+    client.command("SADD", "processes", "web:1:abc", "gone:2:def")
+    client.command("HSET", "web:1:abc", "info", '{"queues":["default"],"version":"7.2.0"}')
+    found = looked(redis_url)
+    assert found["SharedDatabase"].message == "Other Sidekiq processes use this database: web:1:abc (default)."
+    assert "QueueTaken" not in found
+    client.command("HSET", "web:1:abc", "info", '{"queues":["default","rest"]}')
+    assert looked(redis_url)["QueueTaken"].level == "problem"
+
+
+def test_our_own_record_among_the_processes_is_not_foreign(redis_url: str, client: Client) -> None:
+    assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
+    client.command("SADD", "processes", "node:77:abc")
+    client.command("HSET", "node:77:abc", "info", '{"queues":["rest"]}')
+    assert "Private" in looked(redis_url)
+
+
+@pytest.mark.parametrize("pushed", ["Rest", "rest_", "rests"])
+def test_a_queue_that_is_spelt_alike_is_suggested(redis_url: str, client: Client, pushed: str) -> None:
+    client.command("SADD", "queues", pushed, "mailers")
+    assert looked(redis_url)["QueueMisspelt"].cure == f'Did you mean "RestQueue": "{pushed}"?'
+
+
+def test_a_queue_written_with_its_keys_prefix_is_understood(redis_url: str, client: Client) -> None:
+    client.command("SADD", "queues", "rest")
+    found = looked(redis_url, RestQueue="queue:rest")
+    assert found["QueueMisspelt"].cure == 'Did you mean "RestQueue": "rest"?'
+
+
+def test_queues_in_another_namespace_are_hinted_at(redis_url: str, client: Client) -> None:
+    client.command("SADD", "queues", "rest")
+    assert 'Remove "RedisNamespace"' in (looked(redis_url, RedisNamespace="other")["OtherNamespace"].cure or "")
+    client.command("RENAME", "queues", "app:queues")
+    assert '"RedisNamespace": "app"' in (looked(redis_url)["OtherNamespace"].cure or "")
+
+
+def test_an_empty_database_beside_a_filled_one_is_hinted_at(redis_url: str, client: Client) -> None:
+    client.command("SET", "something", "1")
+    found = looked(redis_url.removesuffix("/0"), RedisDatabase="5")
+    assert "0 (1 keys)" in (found["OtherDatabase"].why or "")
+
+
+def test_a_queue_that_is_new_waits_for_its_first_job(redis_url: str) -> None:
+    assert looked(redis_url)["NewQueue"].level == "note"
+
+
+def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, client: Client) -> None:
+    client.command("SADD", "queues", "rest")
+    client.command("LPUSH", "queue:rest", "{}")
+    assert "1 jobs wait" in looked(redis_url)["NotServed"].message
+    assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
+    assert beats.beat(client, [("node:77:abc:ejabberd", 1)], {}) == [True]
+    assert "1 jobs wait" in looked(redis_url)["Queue"].message
+    client.command("SADD", "paused", "rest")
+    assert looked(redis_url)["QueuePaused"].level == "warning"
+
+
+def test_jobs_of_a_process_that_is_gone_are_told(redis_url: str, client: Client) -> None:
+    assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
+    client.command("HSET", client.keys.in_progress("node:77:abc:ejabberd"), "1:1", "{}")
+    found = looked(redis_url)["LeftBehind"]
+    assert (found.level, found.message[:7]) == ("warning", "1 jobs ")
+
+
+def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, client: Client) -> None:
+    identity = "node:77:abc:ejabberd"
+    assert jobs.register(client, identity, FACTS, ["rest"])
+    client.command("HSET", client.keys.in_progress(identity), "1:1", "{}", "last", "1", "hwm", "0")
+    client.command("DEL", client.keys.beats)
+    found = looked(redis_url)["Orphans"]
+    assert found.message.startswith("1 jobs are in restbroker:ip:node:77:abc:ejabberd")
+    assert found.cure is not None
+    client.command(*found.cure.partition(": ")[2].split())
+    assert beats.recover(client, identity).jobs == 1
+    assert client.command("LRANGE", "queue:rest", 0, -1) == [b"{}"]
+    assert "Orphans" not in looked(redis_url)
+
+
+def test_jobs_of_nobody_and_without_a_description_are_shown_where_they_are(redis_url: str, client: Client) -> None:
+    client.command("HSET", client.keys.in_progress("x:1:y"), "1:1", "{}")
+    assert "HGETALL restbroker:ip:x:1:y" in (looked(redis_url)["Orphans"].cure or "")
