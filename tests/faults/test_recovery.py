@@ -113,3 +113,26 @@ def test_a_process_frozen_past_its_fence_changes_nothing_in_redis_when_it_goes_o
     assert identities_of(bench, frozen) != [identity]
     assert_each_was_done_once_in_redis(bench)
     assert frozen.stop() == 0
+
+
+def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goes_on(bench: Bench) -> None:
+    half = CONCURRENCY // 2
+    words = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": "", "body": "once"}
+    unsafe = [payload(number, "send_message", **words) for number in range(half)]
+    safe = [payload(number, "check_account", user="u") for number in range(half, CONCURRENCY)]
+    never_sent = [payload(number, "send_message", **words) for number in range(CONCURRENCY, CONCURRENCY + 4)]
+    bench.proxy.answers.clear()
+    bench.push([*unsafe, *safe, *never_sent])
+    for sent in (1, 2, 3):
+        broker = bench.start()
+        bench.wait_until_sent(sent * CONCURRENCY)
+        kill(broker)
+    bench.start()
+    until(lambda: len(bench.members("dead")) == half, "the unsafe ones are parked")
+    bench.proxy.answers.set()
+    bench.wait_until_finished()
+    dead = bench.members("dead")
+    assert {job["jid"] for job in dead} == {job_id(number) for number in range(half)}
+    assert {job["error_class"] for job in dead} == {"Uncertain"}
+    sendings = [len(bench.proxy.of_jobs()[job_id(number)]) for number in range(CONCURRENCY + 4)]
+    assert sendings == [3] * half + [4] * half + [1] * 4
