@@ -1,0 +1,68 @@
+"""A broker with its web apps inside the test: real Hypercorn on loopback, real Redis, httpx as the client."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import attrs
+import httpx
+import pytest
+import trio
+
+from restbroker.broker import broker
+from restbroker.broker.signals import Control
+from restbroker.broker.status import Status
+from restbroker.serving.runner import Server
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import BrokerStarted
+from restbroker.web.health import health_app
+from restbroker.web.stats import StatsSettings, stats_app
+from tests.broker.conftest import Harness, Scripted, ok
+from tests.support.redis_server import RedisServer
+
+
+@attrs.define(eq=False)
+class Site:
+    """A running broker and a client for its pages."""
+
+    harness: Harness
+    stats: Server
+    health: Server
+    client: httpx.AsyncClient
+
+    async def get_stats(self, **more: str) -> httpx.Response:
+        return await self.client.get(f"{self.stats.addresses[0]}/stats", headers=more)
+
+    async def get_ready(self) -> httpx.Response:
+        return await self.client.get(f"{self.health.addresses[0]}/readyz")
+
+
+Open = Callable[[], AbstractAsyncContextManager[Site]]
+
+
+@pytest.fixture
+def harness(redis_server: RedisServer) -> Harness:
+    return Harness(redis_server, open_client(StoreSettings(redis_server.url)), Scripted(ok))
+
+
+@pytest.fixture
+def site(harness: Harness) -> Open:
+    """Opens a site on `harness`, and stops it at the end of the block."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Site]:
+        report = harness.events.append
+        status = Status()
+        connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
+        app = stats_app(StatsSettings("127.0.0.1", ("rest",)), connection, status, report)
+        stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
+        health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status, report), report)
+        harness.control = Control()
+        plan = attrs.evolve(harness.plan(), services=[stats, health], status=status)
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(broker.run, plan, harness.control)
+            await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
+            yield Site(harness, stats, health, client)
+            harness.control.stop.set()
+
+    return opened

@@ -1,0 +1,114 @@
+"""/healthz and /readyz: when a process is ready, when it is not, and how little they tell."""
+
+import pytest
+import trio
+
+from restbroker.broker.status import Status, View
+from restbroker.telemetry.events import BrokerStopping, GateClosed, GateOpened, StoreBack, StoreLost
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import FINE, Harness
+from tests.web.conftest import Open, Site
+
+
+async def until_ready(running: Site, status: int) -> dict[str, object]:
+    """The body of the first answer with this status."""
+    with trio.fail_after(10):
+        while (answer := await running.get_ready()).status_code != status:  # noqa: ASYNC110 - nothing tells of it
+            await trio.sleep(0.02)
+    body: dict[str, object] = answer.json()
+    return body
+
+
+async def test_a_broker_that_waits_for_jobs_is_ready(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        await harness.until(lambda: harness.target.probes, "the target was asked")
+        assert await until_ready(running, 200) == {"ready": True, "phase": "serving"}
+        alive = await running.client.get(f"{running.health.addresses[0]}/healthz")
+    assert (alive.status_code, alive.json()) == (200, {"alive": True})
+
+
+async def test_health_is_answered_under_any_name_and_by_head(site: Open) -> None:
+    async with site() as running:
+        await until_ready(running, 200)
+        url = f"{running.health.addresses[0]}/readyz"
+        answers = [
+            await running.client.get(url, headers={"Host": "broker.internal"}),
+            await running.client.head(url),
+            await running.client.get(f"{running.health.addresses[0]}/stats"),
+        ]
+    assert [answer.status_code for answer in answers] == [200, 200, 404]
+
+
+async def test_a_target_that_is_down_is_named_and_leaves_the_broker_ready(harness: Harness, site: Open) -> None:
+    harness.target.probe_answer = NotSent("refused by http://user:secret@10.0.0.1")
+    async with site() as running:
+        await harness.until(lambda: harness.of(GateClosed), "the target is down")
+        down = await until_ready(running, 200)
+        harness.target.probe_answer = FINE
+        await harness.until(lambda: harness.of(GateOpened), "the target is back")
+        up = await until_ready(running, 200)
+    assert down == {"ready": True, "phase": "serving", "closed_targets": {"t": "TargetUnreachable"}}
+    assert up == {"ready": True, "phase": "serving"}
+
+
+async def test_a_quiet_broker_is_ready_since_it_does_what_it_was_told(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        await until_ready(running, 200)
+        harness.control.quiet.set()
+        body = (await running.get_ready()).json()
+    assert (body["ready"], body["phase"]) == (True, "quiet")
+
+
+async def test_an_outage_of_redis_makes_it_unready_until_redis_is_back(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        await until_ready(running, 200)
+        harness.redis.suspend()
+        try:
+            await harness.until(lambda: harness.of(StoreLost), "the outage is noticed", 10)
+            lost = await running.get_ready()
+        finally:
+            harness.redis.resume()
+        await harness.until(lambda: harness.of(StoreBack), "Redis is back", 10)
+        await until_ready(running, 200)
+    assert lost.status_code == 503
+    assert lost.json()["reason"] == "Redis cannot be reached."
+    assert lost.text.count("\n") == 1
+
+
+async def test_a_draining_broker_is_unready(harness: Harness, site: Open) -> None:
+    finish = trio.Event()
+
+    async def slowly(_request: Request) -> Response:
+        await finish.wait()
+        return Response(200, {}, b"0", 0.0)
+
+    harness.target.answer = slowly
+    harness.push()
+    async with site() as running:
+        await harness.until(lambda: harness.target.calls, "a job is in delivery")
+        harness.control.stop.set()
+        await harness.until(lambda: harness.of(BrokerStopping), "it drains")
+        answer = await running.get_ready()
+        finish.set()
+    assert (answer.status_code, answer.json()["reason"]) == (503, "The broker is stopping.")
+
+
+def test_a_broker_that_has_not_begun_is_unready() -> None:
+    assert Status().view().unready == "The broker is starting."
+
+
+@pytest.mark.parametrize(
+    ("view", "unready"),
+    [
+        (View("serving", store_up=True, beat_fresh=True, closed={"t": "TargetUnreachable"}), False),
+        (View("quiet", store_up=True, beat_fresh=True, closed={}), False),
+        (View("quiet", store_up=False, beat_fresh=True, closed={}), True),
+        (View("serving", store_up=True, beat_fresh=False, closed={}), True),
+        (View("serving", store_up=False, beat_fresh=True, closed={}), True),
+        (View("starting", store_up=True, beat_fresh=True, closed={}), True),
+        (View("stopping", store_up=True, beat_fresh=True, closed={}), True),
+    ],
+)
+def test_only_a_broker_that_may_take_jobs_is_ready(view: View, *, unready: bool) -> None:
+    assert (view.unready is not None) == unready

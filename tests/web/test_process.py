@@ -1,0 +1,78 @@
+"""The web apps of a real process: switched on by the configuration, and not even imported otherwise."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.ports import free_port
+from tests.support.process import clean_environment, started
+from tests.support.redis_server import RedisServer
+
+BASIC = {"RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711"}
+
+
+@pytest.fixture
+def configured(tmp_path: Path, redis_url: str) -> Callable[..., Path]:
+    def write(**keys: object) -> Path:
+        path = tmp_path / "env.json"
+        path.write_text(json.dumps({**BASIC, "RedisURL": redis_url, **keys}))
+        return path
+
+    return write
+
+
+def test_stats_and_health_are_served_and_end_with_the_process(configured: Callable[..., Path], tmp_path: Path) -> None:
+    port = free_port()
+    config = configured(Stats=True, StatsPort=0, HealthBind=f"127.0.0.1:{port}")
+    with started(["run", "--config", str(config)], directory=tmp_path / "run") as broker:
+        url = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]
+        broker.wait_for("broker.started")
+        with httpx.Client(trust_env=False) as client:
+            stats = client.get(f"{url}/stats")
+            ready = client.get(f"http://127.0.0.1:{port}/readyz")
+            assert client.get(f"http://127.0.0.1:{port}/stats").status_code == 404
+            # The client's connections are still open here.
+            assert broker.stop(timeout_s=3) == 0
+    assert stats.json()["enqueued"] == {"rest": "0"}
+    assert ready.status_code in {200, 503}
+    assert "Traceback" not in broker.output()
+    assert "Running on" not in broker.output()
+
+
+def test_a_taken_port_does_not_keep_a_process_from_starting(
+    configured: Callable[..., Path], tmp_path: Path, redis_server: RedisServer
+) -> None:
+    config = configured(Stats=True, StatsPort=redis_server.port)
+    with started(["run", "--config", str(config)], directory=tmp_path / "run") as broker:
+        broker.wait_for("code=PortTaken")
+        broker.wait_for("broker.started")
+        assert broker.stop() == 0
+
+
+@pytest.mark.parametrize(("stats", "loaded"), [(False, False), (True, True)])
+def test_web_libraries_are_only_loaded_where_something_is_served(
+    configured: Callable[..., Path], *, stats: bool, loaded: bool
+) -> None:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from restbroker.assembly.build import plan_of\n"
+        "from restbroker.config.load import load\n"
+        "from restbroker.connectors.ejabberd.options import Options\n"
+        "from restbroker.telemetry.figures import Figures\n"
+        "import trio\n"
+        "async def main(): plan_of(CONFIG, print, Figures(), [])\n"
+        f"CONFIG = load(Path({str(configured(Stats=stats))!r}), {{}}, {{}}, {{'ejabberd': Options}}).config\n"
+        "trio.run(main)\n"
+        "print({'quart', 'quart_trio', 'hypercorn'} & set(sys.modules))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=clean_environment()
+    )
+    assert done.returncode == 0, done.stderr
+    assert ("hypercorn" in done.stdout) == ("quart" in done.stdout) == loaded

@@ -1,0 +1,217 @@
+"""The runner of web apps: ports, failures, strangers and stops, none of which concerns the jobs."""
+
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import httpx
+import pytest
+import trio
+from quart import Response
+from quart_trio import QuartTrio
+
+from restbroker.broker import broker
+from restbroker.broker.signals import Control
+from restbroker.serving.app import answer, new_app
+from restbroker.serving.runner import Server
+from restbroker.telemetry.events import BrokerStarted, Event, JobFinished, Listening, Warned
+from tests.broker.conftest import Harness
+from tests.support.wait import until_async
+
+WEBSOCKET = (
+    b"GET /quick HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+@attrs.define(eq=False)
+class Stand:
+    """An app of the test's own: /quick answers, /slow when `go` is set, /broken fails."""
+
+    events: list[Event] = attrs.field(factory=list)
+    go: trio.Event = attrs.field(factory=trio.Event)
+    asked: trio.Event = attrs.field(factory=trio.Event)
+
+    def app(self) -> QuartTrio:
+        app = new_app("test", self.events.append)
+
+        @app.get("/quick")
+        async def quick() -> Response:
+            return answer({"quick": True})
+
+        @app.get("/slow")
+        async def slow() -> Response:
+            self.asked.set()
+            await self.go.wait()
+            return answer({"slow": True})
+
+        @app.get("/broken")
+        async def broken() -> Response:
+            raise ValueError("a secret text")
+
+        return app
+
+    @asynccontextmanager
+    async def server(self, keep_alive_s: float = 5.0) -> AsyncIterator[tuple[str, trio.CancelScope]]:
+        """Its URL, and the scope whose cancellation stops it."""
+        app, report = self.app(), self.events.append
+        server = Server("the test", "TestPort", "127.0.0.1", 0, app, report, keep_alive_s=keep_alive_s)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            yield server.addresses[0], nursery.cancel_scope
+            nursery.cancel_scope.cancel()
+
+    def of(self, kind: type) -> list[object]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+async def get(url: str) -> httpx.Response:
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        return await client.get(url)
+
+
+async def get_at_last(url: str) -> httpx.Response:
+    """As `get`, once more if a restart of the server cut the first request off."""
+    try:
+        return await get(url)
+    except httpx.TransportError:
+        return await get(url)
+
+
+async def test_a_failure_answers_500_tells_its_kind_to_us_and_nothing_to_anybody_else(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    stand = Stand()
+    async with stand.server() as (url, _):
+        broken = await get(f"{url}/broken")
+        assert (await get(f"{url}/quick")).json() == {"quick": True}
+    assert (broken.status_code, broken.json()["error"]["code"]) == (500, "Bug")
+    assert stand.of(Warned) == [Warned("RequestFailed", "test: /broken failed with ValueError.", "Please report this.")]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        WEBSOCKET + b"\xff" * 20,
+        WEBSOCKET,
+        HTTP2 + b"\xff" * 200,
+        HTTP2 + b"\0\0\0\4\0\0\0\0\0\0\0\5\1\5\0\0\0\1\xff\xff\xff\xff\xff",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)),
+        b"GET /quick HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"POST /quick HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzzz\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /quick HTTP/1.1\r\nHost: [::1\r\n\r\n",
+    ],
+    ids=["websocket+", "websocket", "h2 junk", "h2 frames", "tls", "long header", "bad chunk", "bad path", "bad host"],
+)
+async def test_what_a_stranger_sends_ends_neither_the_server_nor_the_process(
+    junk: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stand = Stand()
+    async with stand.server() as (url, _):
+        port = int(url.rsplit(":", 1)[1])
+        for _ in range(2):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                with trio.move_on_after(0.3), contextlib.suppress(trio.BrokenResourceError):
+                    await stream.send_all(junk)
+                    while await stream.receive_some():
+                        pass
+        assert (await get_at_last(f"{url}/quick")).json() == {"quick": True}
+    assert len(stand.of(Warned)) <= 1
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_a_stop_lets_a_running_answer_end() -> None:
+    stand = Stand()
+    answers: list[httpx.Response] = []
+
+    async def ask(url: str) -> None:
+        answers.append(await get(url))
+
+    async with trio.open_nursery() as outer, stand.server() as (url, scope):
+        outer.start_soon(ask, f"{url}/slow")
+        await stand.asked.wait()
+        scope.cancel()
+        outer.start_soon(stand_up, stand.go)
+    assert answers[0].json() == {"slow": True}
+
+
+async def stand_up(go: trio.Event) -> None:
+    await trio.sleep(0.1)
+    go.set()
+
+
+async def test_a_stop_waits_two_seconds_at_most_for_an_answer() -> None:
+    stand = Stand()
+
+    async def ask(url: str) -> None:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await get(url)
+
+    async with trio.open_nursery() as outer:
+        async with stand.server() as (url, _):
+            outer.start_soon(ask, f"{url}/slow")
+            await stand.asked.wait()
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < 2.2
+
+
+async def test_a_stop_does_not_wait_for_connections_that_are_only_kept() -> None:
+    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+        async with Stand().server() as (url, _):
+            await client.get(f"{url}/quick")
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < 0.5
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /quick HTTP/1.1\r\nHost:"],
+    ids=["nothing", "one", "half"],
+)
+async def test_a_connection_that_sends_no_whole_request_is_closed(sent: bytes) -> None:
+    async with Stand().server(keep_alive_s=0.2) as (url, _):
+        stream = await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1]))
+        await stream.send_all(sent)
+        with trio.fail_after(2):
+            received = b"".join([part async for part in stream])
+        await stream.aclose()
+    assert (b'{"quick": true}' in received) == sent.endswith(b"\r\n\r\n")
+
+
+async def test_a_taken_port_is_told_once_and_delivery_goes_on_and_a_freed_one_is_used(harness: Harness) -> None:
+    stand = Stand()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = Server("/stats", "StatsPort", "127.0.0.1", port, stand.app(), harness.events.append, bind_again_s=0.05)
+        harness.control = Control()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(broker.run, attrs.evolve(harness.plan(), services=[server]), harness.control)
+            await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
+            harness.push()
+            await harness.until(lambda: harness.of(JobFinished), "the job is delivered")
+            warned = harness.of(Warned)
+            assert [event.code for event in warned] == ["PortTaken"]
+            assert f"Cannot serve /stats on 127.0.0.1:{port}" in warned[0].message
+            assert "change StatsPort" in warned[0].cure
+            taken.close()
+            await until_async(lambda: harness.of(Listening), "it listens once the port is free")
+            assert (await get(f"http://127.0.0.1:{port}/quick")).status_code == 200
+            assert len(harness.of(Warned)) == 1
+            harness.control.stop.set()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid"])
+async def test_an_address_that_is_not_ours_is_told_too(host: str) -> None:
+    events: list[Event] = []
+    server = Server("/stats", "StatsPort", host, 0, Stand().app(), events.append)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        nursery.cancel_scope.cancel()
+    assert [event.code for event in events if isinstance(event, Warned)] == ["CannotListen"]
+    assert server.addresses == ()

@@ -1,0 +1,158 @@
+"""GET /stats over real HTTP: what the original's readers find, what nobody may find, and what happens without Redis."""
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.telemetry.events import JobFinished
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness
+from tests.support.redis_server import RedisServer
+from tests.web.conftest import Open
+
+
+async def never(_request: Request) -> Response:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+@pytest.fixture
+def slow(harness: Harness) -> Harness:
+    """A target that answers nothing, so that jobs stay in delivery; a stop does not wait for it."""
+    harness.target.answer = never
+    harness.shutdown_timeout_s = 0.1
+    return harness
+
+
+async def test_the_fields_of_the_original_are_there_with_their_types(slow: Harness, site: Open) -> None:
+    began_s = int(time.time())
+    slow.client.command("MSET", "stat:processed", 7, "stat:failed", 2)
+    slow.client.command("ZADD", "retry", 9e9, "{}")
+    slow.push(count=30)
+    async with site() as running:
+        await slow.until(lambda: len(slow.target.calls) == 3, "three jobs are in delivery")
+        waiting = slow.size("queue:rest")
+        answer = await running.get_stats()
+    body = answer.json()
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
+    assert (body["processed"], body["failed"], body["retries"]) == (7, 2, 1)
+    assert body["enqueued"] == {"rest": str(waiting)}
+    assert [job["message"]["jid"] for job in body["jobs"]["rest"]] == ["jid-safe-0", "jid-safe-1", "jid-safe-2"]
+    assert all(type(job["started_at"]) is int for job in body["jobs"]["rest"])
+    assert all(began_s <= job["started_at"] <= time.time() for job in body["jobs"]["rest"])
+    assert answer.text.startswith('{\n  "processed": 7,')
+
+
+async def test_a_served_queue_is_listed_before_it_ever_got_a_job(site: Open) -> None:
+    async with site() as running:
+        body = (await running.get_stats()).json()
+    assert (body["jobs"], body["enqueued"]) == ({"rest": []}, {"rest": "0"})
+
+
+async def test_sets_targets_and_processes_are_shown_besides(harness: Harness, site: Open) -> None:
+    harness.client.command("ZADD", "schedule", 9e9, "{}")
+    harness.client.command("ZADD", "dead", 1, "{}", 2, "[]")
+    async with site() as running:
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "a job is done")
+        body = (await running.get_stats()).json()
+    assert (body["scheduled"], body["dead"]) == (1, 2)
+    assert [(target["target"], target["dying"]) for target in body["targets"]] == [("t", False)]
+    assert [process["targets"] for process in body["processes"]] == [["t"]]
+
+
+async def test_neither_tokens_nor_secrets_nor_message_texts_are_shown(slow: Harness, site: Open) -> None:
+    arguments = {"user": "john", "password": "sesame-4711", "body": "a private word"}
+    payload = {"class": "Add", "jid": "j1", "args": ["safe", arguments, "t"], "note": "kept"}
+    slow.raw(json.dumps(payload).encode())
+    slow.raw(json.dumps({**payload, "jid": "j2", "args": ["safe", json.dumps(arguments), "t"]}).encode())
+    async with site() as running:
+        await slow.until(lambda: len(slow.target.calls) == 2, "both are in delivery")
+        answer = await running.get_stats()
+    messages = [job["message"] for job in answer.json()["jobs"]["rest"]]
+    shown = {"user": "john", "password": "***", "body": "***"}
+    assert messages[0]["args"] == messages[1]["args"] == ["safe", shown, "***"]
+    assert messages[0]["note"] == "kept"
+    assert "sesame" not in answer.text
+    assert "private" not in answer.text
+
+
+async def test_a_job_with_numbers_that_json_libraries_refuse_does_not_break_the_page(slow: Harness, site: Open) -> None:
+    slow.raw(b'{"class":"Add","jid":"j","args":["safe",{"n":123456789012345678901234567890},"t"],"at":1e300}')
+    async with site() as running:
+        await slow.until(lambda: slow.target.calls, "it is in delivery")
+        body = (await running.get_stats()).json()
+    assert body["jobs"]["rest"][0]["message"]["args"][1] == {"n": 123456789012345678901234567890}
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "", "localhost.evil"])
+async def test_a_page_that_points_its_own_name_at_us_is_refused(host: str, site: Open) -> None:
+    async with site() as running:
+        answer = await running.get_stats(Host=host)
+    assert answer.status_code == 421
+    assert answer.json()["error"]["code"] == "UnknownHost"
+
+
+async def test_no_other_site_may_read_the_answer_or_frame_it(site: Open) -> None:
+    async with site() as running:
+        answer = await running.get_stats(Origin="https://evil.example", Host="localhost:8080")
+    assert answer.status_code == 200
+    assert "access-control-allow-origin" not in answer.headers
+    assert "server" not in answer.headers
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+async def test_other_methods_are_refused(method: str, site: Open) -> None:
+    async with site() as running:
+        answer = await running.client.request(method, f"{running.stats.addresses[0]}/stats", content=b"x" * 1000)
+    assert answer.status_code == 405
+    assert answer.json()["error"]["code"] == "MethodNotAllowed"
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD"}
+
+
+async def test_other_addresses_are_not_found_in_json(site: Open) -> None:
+    async with site() as running:
+        answer = await running.client.get(f"{running.stats.addresses[0]}/%3Cscript%3E")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NotFound")
+
+
+async def test_without_redis_it_says_so_at_once(
+    make_redis: Callable[..., RedisServer], site: Open, harness: Harness
+) -> None:
+    harness.redis = make_redis()
+    harness.client = open_client(StoreSettings(harness.redis.url))
+    async with site() as running:
+        assert (await running.get_stats()).status_code == 200
+        harness.redis.kill()
+        began_s = time.monotonic()
+        answer = await running.get_stats()
+        assert time.monotonic() - began_s < 1
+        harness.redis.start()
+        assert (await running.get_stats()).status_code == 200
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "StoreUnavailable")
+    assert "cannot be reached" in answer.json()["error"]["message"]
+
+
+async def test_a_frozen_redis_holds_up_no_request_for_long(harness: Harness, site: Open) -> None:
+    answers: dict[int, int] = {}
+    async with site() as running:
+
+        async def ask(number: int) -> None:
+            answers[number] = (await running.get_stats()).status_code
+
+        harness.redis.suspend()
+        try:
+            with trio.fail_after(5):
+                async with trio.open_nursery() as nursery:
+                    for number in range(8):
+                        nursery.start_soon(ask, number)
+        finally:
+            harness.redis.resume()
+    assert answers == dict.fromkeys(range(8), 503)
