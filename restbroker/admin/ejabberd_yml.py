@@ -10,14 +10,21 @@ from collections.abc import Sequence
 from restbroker.config.target import Basic, Bearer, Target, Url
 
 
+def is_loopback(url: Url) -> bool:
+    """Whether this URL is on the machine itself."""
+    return url.host == "localhost" or url.host.startswith("127.") or url.host == "::1"
+
+
 def listen(url: Url) -> str:
-    """Where the API is offered: at this URL, on loopback."""
+    """Offers the API at this URL; on loopback only, if the URL is; 80 and 443 belong to a proxy in front of it."""
     port = 5281 if url.port in (80, 443) else url.port
+    address = "127.0.0.1" if is_loopback(url) else "::"
+    tls = "\n    tls: true" if url.scheme == "https" else ""
     return f"""\
 listen:
   - port: {port}
-    ip: "127.0.0.1"
-    module: ejabberd_http
+    ip: "{address}"
+    module: ejabberd_http{tls}
     request_handlers:
       {url.path or "/api"}: mod_http_api
 modules:
@@ -38,6 +45,8 @@ def permissions(target: Target, commands: Sequence[str]) -> str:
             inner = 'access:\n          - allow:\n            - user: "THE TOKEN\'S ACCOUNT"'
             who = f'      oauth:\n        - scope: "ejabberd:admin"\n        - {inner}'
         case _:
-            address = "127.0.0.1/32" if target.url.host in ("127.0.0.1", "localhost") else "THIS MACHINE'S ADDRESS"
+            address = "127.0.0.1/32" if is_loopback(target.url) else "THIS MACHINE'S ADDRESS"
             who = f'      ip: "{address}"'
-    return f'api_permissions:\n  "restbroker":\n    who:\n{who}\n    what: {json.dumps(list(commands))}'
+    # One command to a line: a long line is broken by a narrow terminal and then copied with the break.
+    what = "".join(f"\n      - {json.dumps(command)}" for command in commands)
+    return f'api_permissions:\n  "restbroker":\n    who:\n{who}\n    what:{what}'

@@ -23,8 +23,8 @@ PORTS: Final = (("http", 5281), ("http", 5280), ("https", 5443))
 PATHS: Final = ("/api", "", "/rest")
 TIMEOUT_S: Final = 1.5
 CONNECT_TIMEOUT_S: Final = 0.7
-"""Applies to TCP and again to TLS. Both together are less than TIMEOUT_S: httpcore 1.0 leaves the socket open when it is
-cancelled within a TLS handshake, as it is when the request's own time is up (measured).
+"""For TCP and again for TLS, together less than TIMEOUT_S: httpcore 1.0 leaves the socket open when it is cancelled
+within a TLS handshake, as happens when the request's own time is up first (measured).
 """
 UNKNOWN_ARGUMENT: Final = b'{"zz_probe":1}'
 

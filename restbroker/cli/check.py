@@ -39,7 +39,7 @@ def check(config: ConfigOption = None, json: JsonOption = False) -> None:
         for finding in found:
             output.data("\t".join(_cell(value) for value in _fields(finding).values()))
     counts = Counter(finding.level for finding in found)
-    output.say(f"{counts['problem']} problems, {counts['warning']} warnings, {counts['note']} notes.")
+    output.say(", ".join(_counted(counts[level], level) for level in ("problem", "warning", "note")) + ".")
     raise typer.Exit(code)
 
 
@@ -79,6 +79,10 @@ def _fields(finding: "Finding") -> dict[str, str | None]:
         "why": finding.why,
         "cure": finding.cure,
     }
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _cell(text: str | None) -> str:

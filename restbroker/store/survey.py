@@ -74,7 +74,7 @@ def _process(identity: str, info: bytes) -> Process:
         value = None
     fields = value if isinstance(value, dict) else {}
     queues, version = fields.get("queues"), fields.get("version")
-    listed = tuple(str(name) for name in queues) if isinstance(queues, list) else ()
+    listed = tuple(dict.fromkeys(str(name) for name in queues)) if isinstance(queues, list) else ()
     return Process(identity, listed, version if isinstance(version, str) else None, str(fields.get("tag") or ""))
 
 

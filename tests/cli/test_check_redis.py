@@ -12,6 +12,7 @@ from restbroker.connectors.ejabberd.options import Options
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.fake_redis import fake_redis
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 
 MakeRedis = Callable[..., RedisServer]
@@ -49,12 +50,18 @@ def test_a_durable_redis_of_our_own_is_well(make_redis: MakeRedis) -> None:
         ({}, "NotSaved"),
         ({"maxmemory": "100mb", "maxmemory_policy": "allkeys-lru"}, "Eviction"),
         ({"maxmemory": "1mb"}, "NearlyFull"),
-        ({"cluster_enabled": "yes"}, "Cluster"),
         ({"replicaof": "127.0.0.1 1"}, "Replica"),
     ],
 )
 def test_what_a_real_redis_is_set_to_is_found(make_redis: MakeRedis, options: dict[str, str], code: str) -> None:
     assert code in looked(make_redis(**options).url)
+
+
+def test_a_cluster_is_refused_with_the_reason(make_redis: MakeRedis) -> None:
+    # Its own default for the second port is 10,000 above the first, which may be beyond the last one.
+    server = make_redis(cluster_enabled="yes", cluster_port=str(free_port()))
+    found = looked(server.url)["Cluster"]
+    assert (found.level, "one Redis" in (found.cure or "")) == ("problem", True)
 
 
 @pytest.mark.parametrize("appendonly", ["yes", "no"])

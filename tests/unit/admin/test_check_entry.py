@@ -124,5 +124,12 @@ def test_the_lines_for_rights_name_whoever_logs_in(credentials: Credentials, hos
     target = attrs.evolve(TARGET, credentials=credentials, url=Url("http", host, 5281))
     lines = ejabberd_yml.permissions(target, ["register"])
     assert who in lines
-    assert 'what: ["register"]' in lines
+    assert lines.endswith('    what:\n      - "register"')
     assert "hush" not in lines
+
+
+def test_the_lines_that_offer_the_api_open_no_more_than_the_url_needs() -> None:
+    assert 'ip: "127.0.0.1"' in ejabberd_yml.listen(Url("http", "localhost", 5281, "/api"))
+    remote = ejabberd_yml.listen(Url("https", "xmpp.example.org", 5443))
+    assert 'port: 5443\n    ip: "::"\n    module: ejabberd_http\n    tls: true\n' in remote
+    assert "/api: mod_http_api" in remote

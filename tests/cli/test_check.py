@@ -1,0 +1,164 @@
+"""`restbroker check` as a process: exit codes, forms of output, secrets; and the broker's refusal of an old Redis."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+
+from tests.support.ejabberd import Ejabberd
+from tests.support.fake_redis import fake_redis
+from tests.support.process import clean_environment, run
+
+SECRET = "hush-hush"
+
+
+@pytest.fixture(scope="module")
+def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    server = Ejabberd(tmp_path_factory.mktemp("ejabberd")).start()
+    yield server
+    server.kill()
+
+
+@attrs.frozen
+class Place:
+    """A directory with an env.json that is right."""
+
+    directory: Path
+    document: Mapping[str, str]
+
+    def check(self, *words: str, **changes: str) -> subprocess.CompletedProcess[str]:
+        path = self.directory / "env.json"
+        path.write_text(json.dumps({**self.document, **changes}))
+        path.chmod(0o600)
+        done = run(["check", *words], directory=self.directory)
+        assert SECRET not in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str, ejabberd: Ejabberd) -> Place:
+    document = {
+        "RedisURL": redis_url,
+        "RestURL": ejabberd.url,
+        "RestUser": ejabberd.admin,
+        "RestPass": ejabberd.password,
+        "JabberDomain": "example.org",
+        "RestQueue": "rest",
+        "Token": SECRET,
+    }
+    return Place(tmp_path, document)
+
+
+def test_what_works_ends_with_0_and_a_line_for_each_thing(place: Place) -> None:
+    done = place.check()
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert done.returncode == 0
+    assert {len(line) for line in lines} == {6}
+    assert {"config", "redis", "ejabberd"} == {area for _, area, *_ in lines}
+    assert ["ok", "ejabberd", "Host"] in [line[:3] for line in lines]
+    assert done.stderr.startswith("0 problems, ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "expected"),
+    [
+        ({"RestQueu": "x"}, "Unusable", 2),
+        ({"RedisURL": "redis://127.0.0.1:1"}, "Unreachable", 3),
+        ({"RestPass": SECRET}, "LoginRefused", 4),
+        ({"RestUser": "limited@localhost"}, "Forbidden", 4),
+        ({"RestURL": "http://127.0.0.1:1/api"}, "Unreachable", 5),
+        ({"JabberDomain": "nowhere.test"}, "UnknownHost", 1),
+    ],
+)
+def test_each_kind_of_problem_has_its_exit_code(
+    place: Place, changes: dict[str, str], code: str, expected: int
+) -> None:
+    done = place.check("--json", **changes)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["exit_code"]) == (expected, expected)
+    (problem,) = [found for found in report["findings"] if found["level"] == "problem"]
+    assert problem["code"] == code
+    assert problem["why"]
+    assert problem["cure"]
+
+
+def test_one_half_is_checked_while_the_other_is_away(place: Place) -> None:
+    without_redis = place.check(RedisURL="redis://127.0.0.1:1").stdout
+    assert "\nok\tejabberd\tRights\t" in without_redis
+    without_target = place.check(RestURL="http://127.0.0.1:1").stdout
+    assert "\nok\tredis\tVersion\t" in without_target
+
+
+def test_lines_for_a_configuration_file_stay_in_one_cell(place: Place) -> None:
+    done = place.check(RestUser="limited@localhost")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("problem\t")]
+    assert '\\n  "restbroker":\\n    who:\\n' in line
+
+
+def test_notes_of_the_configuration_and_files_that_all_may_read_are_findings(place: Place) -> None:
+    secret = place.directory / "token"
+    secret.write_text(SECRET)
+    secret.chmod(0o644)
+    done = place.check(Token="", TokenFile="token", ShutdownTimeout="5s")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    codes = {line[2]: line[0] for line in lines}
+    assert codes["ShortShutdown"] == "warning"
+    assert codes["WorldReadable"] == "warning"
+
+
+def test_a_configuration_that_all_may_read_is_warned_of_if_it_holds_a_secret(place: Place) -> None:
+    place.check()
+    path = place.directory / "env.json"
+    path.chmod(0o644)
+    assert "holds secrets" in run(["check"], directory=place.directory).stdout
+    shown = {key: value for key, value in place.document.items() if key not in ("Token", "RestPass", "RestUser")}
+    path.write_text(json.dumps(shown))
+    environ = {"RESTBROKER_TOKEN": SECRET}
+    assert "holds secrets" not in run(["check"], directory=place.directory, environ=environ).stdout
+
+
+def test_a_terminal_gets_words_in_colour_and_whole_lines_to_copy(place: Place) -> None:
+    place.check(RestUser="limited@localhost")
+    shown = on_a_terminal(place.directory)
+    assert "\x1b[" in shown
+    assert "api_permissions:" in shown
+    assert "\t" not in shown
+
+
+def on_a_terminal(directory: Path) -> str:
+    """What the command shows on a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "restbroker", "check"],
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        cwd=directory,
+        env=clean_environment({"TERM": "xterm", "COLUMNS": "120"}),
+    ):
+        os.close(theirs)
+        parts = []
+        try:
+            while part := os.read(ours, 65536):
+                parts.append(part)
+        except OSError:
+            pass  # Linux says EIO when the other side of a terminal is closed
+        finally:
+            os.close(ours)
+    return b"".join(parts).decode()
+
+
+def test_the_broker_refuses_an_old_redis_by_name(place: Place) -> None:
+    with fake_redis("redis_version:6.2.14") as url:
+        place.check(RedisURL=url)
+        done = run(["run"], directory=place.directory)
+    assert done.returncode == 1
+    assert "Redis 6.2.14" in done.stderr
+    assert "Use Redis 7.0 or newer" in done.stderr
+    assert "Traceback" not in done.stderr

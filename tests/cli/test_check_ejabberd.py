@@ -1,0 +1,229 @@
+"""What `check` finds at a real ejabberd, and at servers that are none."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from restbroker.admin.check_ejabberd import TRIALS, check_ejabberd
+from restbroker.admin.findings import Finding, worst_cause
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Target, Url
+from restbroker.connectors.ejabberd.options import Options
+from tests.support import ejabberd as ejabberd_support
+from tests.support.ejabberd import Ejabberd
+from tests.support.ports import free_port
+from tests.support.recorder import answer, raw, recording, reset, stall
+
+Found = dict[str, Finding]
+
+
+@pytest.fixture(scope="module")
+def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    server = Ejabberd(tmp_path_factory.mktemp("ejabberd")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    server = Ejabberd(tmp_path_factory.mktemp("own-ejabberd")).start()
+    yield server
+    server.kill()
+
+
+def target_of(server: Ejabberd, user: str | None = None, **changes: object) -> Target:
+    target = Target(
+        "t",
+        "ejabberd",
+        Url("http", "127.0.0.1", server.port, "/api"),
+        ("rest",),
+        Basic(user or server.admin, Secret(server.password)),
+        host_header="localhost",
+        default_host="localhost",
+        options=Options(),
+    )
+    return attrs.evolve(target, **changes)  # type: ignore[arg-type]  # the tests name real fields
+
+
+async def looked(target: Target, *ports: tuple[str, int]) -> Found:
+    found = await check_ejabberd(target, ports)
+    assert "hush" not in repr(found)
+    assert all(finding.cure or finding.level == "ok" for finding in found)
+    return {finding.code: finding for finding in found}
+
+
+def reconfigure(server: Ejabberd, change: Callable[[str], str]) -> None:
+    """Has the running server take a changed ejabberd.yml."""
+    path = server.directory / "ejabberd.yml"
+    path.write_text(change(path.read_text()))
+    assert server.call("reload_config")[0] == 200
+
+
+async def test_an_ejabberd_that_is_as_it_should_be_has_nothing_but_ok(ejabberd: Ejabberd) -> None:
+    found = await looked(target_of(ejabberd))
+    assert {finding.level for finding in found.values()} == {"ok"}
+    assert set(found) == {"Reachable", "Version", "Rights", "Host", "Speed"}
+
+
+async def test_the_check_changes_nothing_on_the_server(ejabberd: Ejabberd) -> None:
+    def state() -> list[tuple[int, str]]:
+        return [ejabberd.call("registered_users", host=host) for host in ejabberd.hosts]
+
+    before = await trio.to_thread.run_sync(state)
+    await looked(target_of(ejabberd))
+    assert await trio.to_thread.run_sync(state) == before
+
+
+async def test_a_wrong_password_is_refused(ejabberd: Ejabberd) -> None:
+    found = await looked(target_of(ejabberd, credentials=Basic(ejabberd.admin, Secret("hush"))))
+    assert list(found) == ["LoginRefused"]
+    assert worst_cause(found.values()) == "refused"
+
+
+async def test_a_login_that_may_too_little_may_enough_after_the_cure(own_ejabberd: Ejabberd) -> None:
+    target = target_of(own_ejabberd, own_ejabberd.limited)
+    found = (await looked(target))["Forbidden"]
+    assert (found.level, found.cause) == ("problem", "refused")
+    assert found.cure is not None
+    lines = found.cure.partition("\n")[2]
+    section = "api_permissions:\n"
+    await trio.to_thread.run_sync(reconfigure, own_ejabberd, lambda text: text.replace(section, f"{section}{lines}\n"))
+    healed = await looked(target)
+    assert "Rights" in healed
+    # What was not asked for stays forbidden, and is named with its own lines.
+    assert "registered_vhosts" in (healed["HostsHidden"].cure or "")
+
+
+async def test_a_login_that_may_not_do_one_thing_is_only_warned_of(own_ejabberd: Ejabberd) -> None:
+    await trio.to_thread.run_sync(
+        reconfigure, own_ejabberd, lambda text: text.replace('what: ["*"]', 'what: ["*", "!register"]', 1)
+    )
+    found = (await looked(target_of(own_ejabberd)))["SomeForbidden"]
+    assert (found.level, found.message) == ("warning", "The login may not call register.")
+
+
+async def test_without_a_login_the_lines_allow_this_machine(own_ejabberd: Ejabberd) -> None:
+    target = target_of(own_ejabberd, credentials=None)
+    cure = (await looked(target))["Forbidden"].cure or ""
+    lines = cure.partition("\n")[2]
+    section = "api_permissions:\n"
+    await trio.to_thread.run_sync(reconfigure, own_ejabberd, lambda text: text.replace(section, f"{section}{lines}\n"))
+    assert "Rights" in await looked(target)
+
+
+async def test_a_missing_module_is_named_with_the_lines_that_load_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From the start: 23.01 keeps the commands of a module that a reload took out of the configuration.
+    monkeypatch.setattr(ejabberd_support, "CONFIG", ejabberd_support.CONFIG.replace("  mod_admin_extra: {{}}\n", ""))
+    server = Ejabberd(tmp_path)
+    await trio.to_thread.run_sync(server.start)
+    try:
+        found = (await looked(target_of(server)))["ModuleMissing"]
+    finally:
+        await trio.to_thread.run_sync(server.kill)
+    assert "send_message" in found.message
+    assert found.cure == "modules:\n  mod_admin_extra: {}"
+
+
+@pytest.mark.parametrize(
+    ("domain", "code", "cure"),
+    [
+        ("exmaple.org", "UnknownHost", '"JabberDomain": "example.org"'),
+        (None, "NoDomain", '"JabberDomain": "localhost"'),
+    ],
+)
+async def test_a_virtual_host_that_is_not_there_is_told_with_the_nearest(
+    ejabberd: Ejabberd, domain: str | None, code: str, cure: str
+) -> None:
+    assert (await looked(target_of(ejabberd, default_host=domain)))[code].cure == cure
+
+
+async def test_a_configured_version_that_is_not_the_servers_is_told(ejabberd: Ejabberd) -> None:
+    found = await looked(target_of(ejabberd, options=Options(server_version="19.05")))
+    assert found["OtherVersion"].cure == '"ServerVersion": "auto"'
+
+
+async def test_a_login_that_costs_the_server_much_is_told(own_ejabberd: Ejabberd) -> None:
+    scram = "auth_password_format: scram"
+    await trio.to_thread.run_sync(
+        reconfigure, own_ejabberd, lambda text: text.replace("auth_password_format: plain", scram)
+    )
+    # change_password leaves the format as it is.
+    account = {"user": "admin", "host": "localhost"}
+    await trio.to_thread.run_sync(partial(own_ejabberd.call, "unregister", **account))
+    await trio.to_thread.run_sync(partial(own_ejabberd.call, "register", **account, password=own_ejabberd.password))
+    found = (await looked(target_of(own_ejabberd)))["SlowLogin"]
+    assert (found.level, "RestToken" in (found.cure or "")) == ("note", True)
+
+
+@pytest.mark.parametrize("path", ["", "/rest", "/api/v1/more"])
+async def test_a_wrong_path_is_answered_with_the_right_url(ejabberd: Ejabberd, path: str) -> None:
+    found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", ejabberd.port, path)))
+    assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
+    assert worst_cause(found.values()) == "target"
+
+
+async def test_a_wrong_port_is_answered_with_the_right_url(ejabberd: Ejabberd) -> None:
+    wrong = target_of(ejabberd, url=Url("http", "127.0.0.1", free_port(), "/api"))
+    found = await looked(wrong, ("https", free_port()), ("http", ejabberd.port))
+    assert found["Unreachable"].level == "problem"
+    assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
+
+
+async def test_https_to_a_plain_port_is_answered_with_http(ejabberd: Ejabberd) -> None:
+    found = await looked(target_of(ejabberd, url=Url("https", "127.0.0.1", ejabberd.port, "/api")))
+    assert found["TlsFailed"].cure == f'"RestURL": "{ejabberd.url}"'
+    assert found["FoundElsewhere"].cure == f'"RestURL": "{ejabberd.url}"'
+
+
+async def test_a_server_that_is_down_is_answered_with_the_lines_that_offer_the_api(ejabberd: Ejabberd) -> None:
+    found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", free_port(), "/api")))
+    assert "mod_http_api" in (found["FoundNowhere"].cure or "")
+
+
+async def test_the_login_is_never_sent_to_where_the_operator_did_not_point(ejabberd: Ejabberd) -> None:
+    async with recording() as there:
+        wrong = target_of(ejabberd, url=Url("http", "127.0.0.1", free_port(), "/api"))
+        await looked(wrong, ("http", there.port))
+        assert there.requests
+        assert not any("authorization" in request.headers for request in there.requests)
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    [
+        (answer(301, b"", (("Location", "http://127.0.0.1:1/api/status"),)), "Redirect"),
+        (answer(200, b"<html>hello</html>"), "NotTheApi"),
+        (answer(503, b"<h1>503</h1>"), "Unwell"),
+        (raw(b"SSH-2.0-OpenSSH\r\n"), "HangsUp"),
+        (reset(), "HangsUp"),
+        (stall(), "Unreachable"),
+    ],
+)
+async def test_a_server_that_is_no_ejabberd_is_called_what_it_is(ejabberd: Ejabberd, action: object, code: str) -> None:
+    async with recording() as there:
+        there.default = action  # type: ignore[assignment]  # an action of the recorder
+        target = target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=0.3)
+        assert code in await looked(target)
+
+
+async def test_a_server_that_goes_away_in_the_middle_is_a_finding(ejabberd: Ejabberd) -> None:
+    async with recording() as there:
+        running = b'"The node n is started. Status: startedejabberd 23.01-1 is running in that node"'
+        there.script.append(answer(200, running))
+        there.default = reset()
+        found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api")))
+        assert (found["Version"].level, found["Unreachable"].level) == ("ok", "problem")
+
+
+async def test_rights_are_asked_with_calls_that_can_have_no_effect(ejabberd: Ejabberd) -> None:
+    for command, arguments in TRIALS.items():
+        status, text = await trio.to_thread.run_sync(partial(ejabberd.call, command, **arguments))
+        assert status != 403, text
+        assert "success" not in text
+    assert all(arguments.get("host", "restbroker.invalid") == "restbroker.invalid" for arguments in TRIALS.values())
