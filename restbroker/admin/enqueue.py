@@ -82,9 +82,10 @@ def push(client: Client, order: Order, jid: str, now_s: float) -> None:
 
 @attrs.frozen
 class Serving:
-    """A living process that takes jobs from a queue, and the version of its server, if it told one yet."""
+    """A living process that takes jobs from a queue: its server's version, and why that gets no jobs now, if told."""
 
     server_version: str | None
+    held_up: str | None
 
 
 def serving(client: Client, queue: str) -> Serving | None:
@@ -95,8 +96,9 @@ def serving(client: Client, queue: str) -> Serving | None:
         except StoreRefused:  # a damaged record: it serves what nobody can tell
             continue
         if known is not None and queue in known.queues:
-            version = read_snapshot(known.snapshot).get("server_version")
-            return Serving(version if isinstance(version, str) else None)
+            snapshot = read_snapshot(known.snapshot)
+            version, reason = snapshot.get("server_version"), snapshot.get("gate_reason")
+            return Serving(version if isinstance(version, str) else None, reason if isinstance(reason, str) else None)
     return None
 
 

@@ -106,10 +106,13 @@ def _push(
             output.as_json({"jid": jid}) if as_json else output.data(jid)
             return
         details = wait(client, jid, timeout_s)
+        found = serving(client, order.queue) if details is None else None
     finally:
         client.close()
     if details is None:
         output.say(f"The job {jid} is not done after {timeout_s:g} s; it is still queued and will be done.")
+        if found is not None and found.held_up is not None:
+            output.say(f"The server gets no jobs now: {found.held_up}")
         raise typer.Exit(Exit.WAITING)
     _tell(details, as_json=as_json)
 
