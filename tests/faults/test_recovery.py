@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from restbroker.store.replies import items, text
+from restbroker.store.replies import integer, items, text
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import Running
 from tests.support.wait import until
@@ -29,6 +29,12 @@ def identities_of(bench: Bench, broker: Running) -> list[str]:
     """The identities under which a broker beats: one, or none between two lives."""
     names = [text(name) for name in items(bench.client.command("HKEYS", "restbroker:beats"))]
     return [name for name in names if f":{broker.process.pid}:" in name]
+
+
+def beats_of(bench: Bench, broker: Running) -> int:
+    """How often a broker has beaten."""
+    counts = [integer(bench.client.command("HGET", "restbroker:beats", name)) for name in identities_of(bench, broker)]
+    return max(counts, default=0)
 
 
 def holding_everything(bench: Bench, prefix: str) -> tuple[Running, str]:
@@ -70,6 +76,8 @@ def assert_each_was_done_once_in_redis(bench: Bench) -> None:
 def test_another_process_of_the_same_host_gives_a_killed_ones_jobs_back_at_once(bench: Bench, tell: Tell) -> None:
     victim, identity = holding_everything(bench, "samehost")
     survivor = bench.start()
+    until(lambda: beats_of(bench, survivor) >= 2, "it has looked at the others and waits to look again")
+    assert len(bench.in_hand()[identity]) == CONCURRENCY
     took_s = wait_until_given_back(bench, identity, kill(victim), SAME_HOST_S)
     tell(f"kill -9, another process on the same host: jobs back after {took_s:.1f} s")
     bench.proxy.answers.set()
