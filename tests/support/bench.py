@@ -138,9 +138,14 @@ class Bench:
 
     def wait_until_sent(self, count: int, timeout_s: float = 60.0) -> None:
         """Returns when the proxy has seen this many requests of jobs."""
+        looked_at = found = 0
 
         def sent() -> bool:
-            return sum(1 for exchange in list(self.proxy.exchanges) if exchange.job) >= count
+            nonlocal looked_at, found
+            fresh = self.proxy.exchanges[looked_at:]
+            looked_at += len(fresh)
+            found += sum(1 for exchange in fresh if exchange.job)
+            return found >= count
 
         until(sent, f"{count} requests of jobs arrive", timeout_s)
 
