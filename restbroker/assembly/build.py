@@ -23,12 +23,10 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.connectors import registry
 from restbroker.connectors.contract import Ports
-from restbroker.errors import StoreUnavailable
 from restbroker.rules.json_types import Json
 from restbroker.rules.policy import Policy
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, Waiter
-from restbroker.store.server import require_supported
 from restbroker.telemetry.events import Event, Report
 from restbroker.telemetry.figures import Figures
 from restbroker.telemetry.log import LogSettings, LogSink
@@ -49,23 +47,12 @@ async def _main(config: Config, control: Control, json_logs: bool) -> Ended:  # 
     figures = Figures(trio.current_time)
     report = _Both((log, figures))
     plan = plan_of(config, report, figures, [Summaries(log)])
-    await _refuse_old_store(plan.open_control())
     try:
         return await broker.run(plan, control)
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + _CONTROL_TIMEOUT_S):
             for lane in plan.lanes:
                 await lane.transport.aclose()
-
-
-async def _refuse_old_store(store: Connection) -> None:
-    """Raises `StoreRefused` for a Redis that is too old. Cancellation waits for the answer, 1 s at most."""
-    try:
-        await store.call(require_supported)
-    except StoreUnavailable:
-        return  # the broker waits for it; an old one then refuses the first script
-    finally:
-        await store.aclose()
 
 
 def plan_of(config: Config, report: Report, figures: Figures, services: Sequence[Service]) -> BrokerPlan:

@@ -32,6 +32,7 @@ from restbroker.broker.signals import Control
 from restbroker.rules.outcome import Probe
 from restbroker.store import jobs
 from restbroker.store.connection import Connection, Waiter
+from restbroker.store.server import require_supported
 from restbroker.telemetry.events import BrokerStarted, BrokerStopping
 
 _END_S = 5.0
@@ -88,10 +89,11 @@ class Life:
         )
 
     async def _register(self, lanes: Sequence[Lane]) -> bool:
-        """False if the process is asked to stop before Redis answers."""
+        """False if the process is asked to stop before Redis answers. Raises `StoreRefused` for a Redis too old."""
         registered = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on, self.control.stop, nursery.cancel_scope)
+            await self.health.insist(lanes[0].store, require_supported)
             for lane in lanes:
                 target = lane.plan.target
                 facts = samehost.own_facts(target.name)

@@ -6,6 +6,7 @@ import typer
 
 from restbroker.cli.configured import ConfigOption, loaded, tell_notes
 from restbroker.cli.exits import Exit
+from restbroker.errors import RestbrokerError
 
 app = typer.Typer(add_completion=False)
 
@@ -25,7 +26,19 @@ def run(
     # Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
     from restbroker.assembly.build import run as serve
 
-    ended = serve(found.config, json_logs=json_logs)
+    try:
+        ended = serve(found.config, json_logs=json_logs)
+    except BaseExceptionGroup as group:
+        raise _only_error(group) or group from None
     if ended.second_signal is not None:
         raise typer.Exit(128 + ended.second_signal)
     raise typer.Exit(Exit.OK if ended.clean else Exit.FAILED)
+
+
+def _only_error(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """What a person can act on, if the group that the nurseries made holds nothing else."""
+    known, unknown = group.split(RestbrokerError)
+    found: BaseException | None = known if unknown is None else None
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

@@ -33,6 +33,11 @@ def build(keys: Keys, base: Path, kinds: Mapping[str, type], problems: list[str]
         problems.append("Token: is missing or empty; it is the token that each job must carry (or use TokenFile).")
     if keys.response_queue is not None and keys.response_queue == keys.rest_queue:
         problems.append("ResponseQueue: is the same as RestQueue, so that every answer would become a job.")
+    if keys.stats and not _is_loopback(keys.stats_bind):
+        problems.append(
+            f"StatsBind: {keys.stats_bind} is open to others, and /stats has no login; use a loopback address, and a "
+            "reverse proxy with a login in front of it. (HealthBind may listen anywhere.)"
+        )
     if keys.shutdown_timeout < keys.request_timeout:
         notes.append(
             Note(
@@ -169,9 +174,13 @@ def _secret(name: str, value: str | None, file: str | None, base: Path, problems
 
 
 def _is_local(url: Url) -> bool:
-    if url.socket is not None or url.host == "localhost" or url.host.endswith(".localhost"):
+    return url.socket is not None or _is_loopback(url.host)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(url.host).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -144,7 +144,7 @@ class Keys:
 
     stats: bool = _key("Stats", values.switch(), "Serve /stats.", False)
     stats_port: int = _key("StatsPort", values.whole(0, 65535), "Where; 0 takes any free port.", 8080)
-    stats_bind: str = _key("StatsBind", values.text(), "The address that /stats is served on.", "127.0.0.1")
+    stats_bind: str = _key("StatsBind", values.text(), "The loopback address that /stats is served on.", "127.0.0.1")
     health_bind: tuple[str, int] | None = _key(
         "HealthBind", values.bind(), "host:port that serves /healthz and /readyz alone, without login."
     )

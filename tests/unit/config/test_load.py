@@ -387,3 +387,13 @@ def test_no_variable_raises_anything_but_a_config_error(variables: dict[str, str
     environ = {f"RESTBROKER_{name}": value for name, value in variables.items()}
     with contextlib.suppress(ConfigError):
         assert load(SAMPLE, environ, {}, KINDS).config.targets
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.168.1.4", "::", "stats.example.org"])  # noqa: S104 - refused
+def test_stats_without_a_login_are_served_on_loopback_only(load_keys: Load, address: str) -> None:
+    assert "StatsBind" in problem(load_keys, Stats=True, StatsBind=address)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_any_loopback_address_will_do_for_stats(load_keys: Load, address: str) -> None:
+    assert load_keys(Stats=True, StatsBind=address).config.stats_bind == address
