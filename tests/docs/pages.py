@@ -1,0 +1,28 @@
+"""The Markdown pages of the repository, and what can be taken out of them. For the tests of this folder."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+_FENCED = re.compile(r"^([ ]*)```(\w+)\n(.*?)^[ ]*```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def name_of(page: Path) -> str:
+    """The page's path below the repository's root."""
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced code blocks of this language, without the indentation of their list."""
+    found = _FENCED.finditer(page.read_text("utf-8"))
+    return [re.sub(f"^{match[1]}", "", match[3], flags=re.MULTILINE) for match in found if match[2] == language]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name after `#`, made of the headings as GitHub does it."""
+    headings = _HEADING.findall(page.read_text("utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

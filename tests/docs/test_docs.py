@@ -1,0 +1,101 @@
+"""What README and docs say is so: their JSON, their commands, their links, and the codes that they explain."""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.core import TyperGroup
+
+from restbroker.cli.app import load as load_command
+from restbroker.cli.commands_table import COMMANDS
+from restbroker.config.load import load
+from restbroker.connectors.ejabberd.options import Options
+from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of
+
+README = ROOT / "README.md"
+PRODUCERS = ROOT / "docs" / "producers.md"
+JSON_BLOCKS = [
+    pytest.param(text, id=f"{name_of(page)}-{number}")
+    for page in PAGES
+    for number, text in enumerate(blocks(page, "json"))
+]
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+USE = re.compile(r"(?:^|[`$ ])restbroker ((?:[a-z]+ ?)(?:[^`|\n]*))", re.MULTILINE)
+CODE_ROW = re.compile(r"^\| `([A-Z]\w+)` \|", re.MULTILINE)
+
+
+@pytest.mark.parametrize("text", JSON_BLOCKS)
+def test_each_json_block_parses_and_a_configuration_loads(text: str, tmp_path: Path) -> None:
+    value = json.loads(text)
+    assert value
+    if isinstance(value, dict) and "RestQueue" in value:
+        secret = tmp_path / "secret"
+        secret.write_text("s3cret\n", encoding="utf-8")
+        file = tmp_path / "env.json"
+        file.write_text(
+            json.dumps({k: str(secret) if k.endswith("File") else v for k, v in value.items()}), encoding="utf-8"
+        )
+        assert load(file, {}, {}, {"ejabberd": Options}).config.targets[0].queues == (value["RestQueue"],)
+
+
+def test_each_command_line_of_the_readme_exists_with_its_options() -> None:
+    uses = [use.split() for use in USE.findall(README.read_text("utf-8"))]
+    known = [words for words in uses if words[0] in COMMANDS]
+    assert {words[0] for words in known} >= {"run", "enqueue", "check", "config", "commands", "stats"}
+    for words in known:
+        assert {word for word in words if word.startswith("--")} <= options_of(words), words
+
+
+def options_of(words: list[str]) -> set[str]:
+    """Every option of the command that these words begin with."""
+    command = load_command(words[0])
+    if isinstance(command, TyperGroup):
+        found = command.commands.get(words[1])
+        assert found is not None, words
+        command = found
+    return {option for parameter in command.params for option in parameter.opts} | {"--help"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_each_relative_link_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text("utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_each_code_that_a_job_can_fail_with_is_explained_and_no_other() -> None:
+    assert set(CODE_ROW.findall(PRODUCERS.read_text("utf-8"))) == set(codes())
+
+
+def codes() -> Iterator[str]:
+    """Every text that the code uses as a reason's code."""
+    for file in (ROOT / "restbroker").rglob("*.py"):
+        tree = ast.parse(file.read_text("utf-8"))
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(func=ast.Name("Reason"), args=[first, *_]):
+                    yield from texts(first)
+                case ast.AnnAssign(target=ast.Name("_REFUSALS"), value=ast.Tuple(rows)):
+                    # The one table of codes: pattern, code, cure.
+                    yield from (text for row in rows if isinstance(row, ast.Tuple) for text in texts(row.elts[1]))
+                case _:
+                    pass
+
+
+def texts(expression: ast.expr) -> Iterator[str]:
+    """The texts that this expression may be: itself, or both sides of a condition."""
+    match expression:
+        case ast.Constant(str(text)):
+            yield text
+        case ast.IfExp(_, body, orelse):
+            yield from texts(body)
+            yield from texts(orelse)
+        case _:
+            pass
