@@ -9,7 +9,7 @@ PACKAGES := redis-server ejabberd
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint format check servers locks clean
+.PHONY: help venv demo test soak lint format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ servers: ## Install the servers that the tests run, where missing
 
 test: $(VENV)/.dev servers ## Run every test (ARGS="-k word" picks some)
 	@$(BIN)/python -m pytest $(ARGS)
+
+soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS)
+	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \
+		tests/faults/test_conservation.py -o faulthandler_timeout=0
 
 lint: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/ruff check .

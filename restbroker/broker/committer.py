@@ -66,7 +66,8 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
     refused: list[Item] = []
     while items:
         settlements = [(item.ticket, item.settlement) for item in items if item.settlement is not None]
-        request = jobs.FinishRequest(lane.identity, lane.plan.target.queues, lane.high_water, settlements)
+        target = lane.plan.target
+        request = jobs.FinishRequest(lane.identity, target.name, target.queues, lane.high_water, settlements)
         codes = await lane.health.insist(lane.store, jobs.finish, request, time.time())
         lane.handover.allow(request.hwm)
         again = [item for item, code in zip(items, codes, strict=True) if _is_open(lane, item, code, refused)]

@@ -55,7 +55,7 @@ class Reaper:
                 await self.scan()
             except StoreRefused as error:
                 self._complain(error)
-            await trio.sleep(SCAN_S * random.uniform(0.8, 1.2))  # noqa: S311 - spreads scans of many processes
+            await trio.sleep(SCAN_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads scans of many processes
 
     async def scan(self) -> None:
         """One look at all beats."""

@@ -24,6 +24,7 @@ class FinishRequest:
     """Tickets and what becomes of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it."""
 
     identity: str
+    target: str
     queues: tuple[str, ...]
     hwm: int
     items: Sequence[Item]
@@ -75,16 +76,17 @@ def _send(client: Client, request: FinishRequest, batch: Sequence[Item], now_s: 
             index = destinations.setdefault(_destination(keys, reply), len(destinations) + 1)
             arguments += [index, reply.queue or "", reply.ttl_s, reply.payload]
     lists = [*(keys.queue(name) for name in request.queues), *destinations]
-    answer = client.run("finish", [*_fixed(keys, request.identity, now_s), *lists], arguments)
+    answer = client.run("finish", [*_fixed(keys, request, now_s), *lists], arguments)
     return [as_code(code) for code in items(answer)]
 
 
-def _fixed(keys: Keys, identity: str, now_s: float) -> list[str]:
+def _fixed(keys: Keys, request: FinishRequest, now_s: float) -> list[str]:
     date = datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d")
     counters = [keys.stat("processed"), keys.stat("failed")]
     counters += [keys.stat_day("processed", date), keys.stat_day("failed", date)]
     sets = [keys.sorted_set("retry"), keys.sorted_set("dead"), keys.sorted_set("schedule")]
-    return [keys.in_progress(identity), *counters, *sets, keys.queues, keys.parked, keys.sent(identity)]
+    own = [keys.sent(request.identity), keys.in_flight(request.target)]
+    return [keys.in_progress(request.identity), *counters, *sets, keys.queues, keys.parked, *own]
 
 
 def _fate(settlement: Settlement) -> tuple[str, str, bytes]:

@@ -66,10 +66,10 @@ def test_a_fetch_and_a_finish_with_lost_replies_lose_and_double_nothing(server: 
     items = [("1:1", Ack((Reply(b"r", queue="out"),))), ("2:1", Ack())]
     with LossyProxy(server.process.port) as proxy:
         client = through(proxy, lane.client)
-        finishing = FinishRequest(lane.identity, QUEUES, 2, items)
+        finishing = FinishRequest(lane.identity, "t", QUEUES, 2, items)
         # Redis learns the scripts first: the answer to lose is not NOSCRIPT.
         assert fetch(client, FetchRequest("nobody", "t", QUEUES, 0, 0, 0)) == Fenced()
-        assert finish(client, FinishRequest("nobody", QUEUES, 0, items), 1.0) == [Gone(), Gone()]
+        assert finish(client, FinishRequest("nobody", "t", QUEUES, 0, items), 1.0) == [Gone(), Gone()]
         proxy.lose_next = True
         with pytest.raises(StoreUnavailable):
             fetch(client, request)
@@ -211,4 +211,4 @@ def test_finish_after_a_script_flush_is_applied_once(lane: Lane, server: Server)
     queues.push(lane.client, "a", [b"1"])
     assert isinstance(fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 0)), Fetched)
     server.raw.script_flush()
-    assert finish(lane.client, FinishRequest(lane.identity, QUEUES, 0, [("1:1", Ack())]), 1.0) == [Applied()]
+    assert finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Ack())]), 1.0) == [Applied()]

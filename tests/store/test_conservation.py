@@ -105,7 +105,7 @@ class Conservation(RuleBasedStateMachine):
         lane = data.draw(st.sampled_from(self.lanes[-3:]))
         tickets = data.draw(st.permutations(sorted(lane.jobs)))[: len(fates)]
         lane.settled = [(t, self.settlement(fate, lane.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
-        codes = finish(self.client, FinishRequest(lane.identity, QUEUES, hwm, lane.settled), 1.0)
+        codes = finish(self.client, FinishRequest(lane.identity, "t", QUEUES, hwm, lane.settled), 1.0)
         assert set(codes) <= {Applied(), Gone()}
         for (ticket, settlement), code in zip(lane.settled, codes, strict=True):
             if code == Applied() and isinstance(settlement, Ack | Drop):
@@ -117,7 +117,7 @@ class Conservation(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_lane_sends_its_last_settlements_again(self, data: st.DataObject) -> None:
         lane = data.draw(st.sampled_from(self.lanes[-3:]))
-        codes = finish(self.client, FinishRequest(lane.identity, QUEUES, 0, lane.settled), 1.0)
+        codes = finish(self.client, FinishRequest(lane.identity, "t", QUEUES, 0, lane.settled), 1.0)
         assert set(codes) <= {Gone()}
 
     @rule(data=st.data(), counter=st.integers(0, 9))

@@ -46,7 +46,7 @@ def take(lane: Lane, *, base: int = 0, want: int = 10, hwm: int = 0) -> tuple[Ta
 
 
 def settle(lane: Lane, *items: tuple[str, Settlement], hwm: int = 0) -> list[Code]:
-    return finish(lane.client, FinishRequest(lane.identity, QUEUES, hwm, items), NOW_S)
+    return finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, hwm, items), NOW_S)
 
 
 def contents(server: Server) -> dict[bytes, object]:

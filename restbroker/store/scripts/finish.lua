@@ -3,7 +3,8 @@
 -- the entry is put back, because a script does not roll back.
 --
 -- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
---       parked, sent (not used yet), then the identity's queues by index, then destinations of replies
+--       parked, sent, inflight, then the identity's queues by index, then destinations of replies
+--       (sent and inflight are not used yet)
 -- ARGV: hwm, number of the identity's queues, then per job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
@@ -14,7 +15,7 @@
 --          | an error's text: still in hand
 -- Sent twice: the second answers 0 for each job that the first applied.
 
-local FIXED_KEYS, PARKED_MAX, DAY_STATS_S = 11, 100000, 157680000
+local FIXED_KEYS, PARKED_MAX, DAY_STATS_S = 12, 100000, 157680000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local hwm, queue_count, at = tonumber(ARGV[1]), tonumber(ARGV[2]), 3
 local zsets = {zr = retry, zd = dead, zs = schedule}
