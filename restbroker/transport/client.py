@@ -20,7 +20,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
-from restbroker.transport.pace import Pace
+from restbroker.transport.ramp import Ramp
 
 PROBE_CONNECTIONS: Final = 1
 CLOSE_GRACE_S: Final = 1.0
@@ -65,17 +65,17 @@ class _Connection:
 class _Progress:
     """How far an exchange got, told by httpcore's trace; "started" comes before the step and may hold it up."""
 
-    pace: Pace
+    ramp: Ramp
     begun: bool = False
 
     async def trace(self, name: str, _info: object) -> None:
         match name:
             case "connection.connect_tcp.started" | "connection.connect_unix_socket.started":
-                await self.pace.begin(self)
+                await self.ramp.begin(self)
             case "http11.send_request_headers.started":
                 self.begun = True
             case "http11.receive_response_headers.complete":
-                self.pace.end(self)
+                self.ramp.end(self)
             case _:
                 pass
 
@@ -85,7 +85,7 @@ class _Client:
         self._target = target
         self._tls = tls
         self._places = trio.Semaphore(target.concurrency + PROBE_CONNECTIONS)
-        self._pace = Pace()
+        self._ramp = Ramp()
         self._idle: deque[_Connection] = deque()
         self._closed = False
 
@@ -94,7 +94,7 @@ class _Client:
 
         Raises `NotSent` or `MaybeSent`. When cancelled, the connection in use is closed, not reused.
         """
-        progress = _Progress(self._pace)
+        progress = _Progress(self._ramp)
         message = self._message(request, progress)
         with trio.move_on_after(request.timeout_s):
             async with self._places:
@@ -141,7 +141,7 @@ class _Client:
         except httpx.TransportError as error:
             raise self._failure(error, progress) from error
         finally:
-            self._pace.end(progress)
+            self._ramp.end(progress)
             await self._give_back(connection, reusable=reusable)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, headers, body, trio.current_time() - began_s, truncated)

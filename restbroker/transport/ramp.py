@@ -16,7 +16,7 @@ PATIENCE_S: Final = 0.25
 
 
 @attrs.define
-class Pace:
+class Ramp:
     """Who is connecting, and since when on Trio's clock."""
 
     _young: dict[object, float] = attrs.Factory(dict)
