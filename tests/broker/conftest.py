@@ -97,6 +97,7 @@ class Harness:
     ended: Ended | None = None
     concurrency: int = 3
     shutdown_timeout_s: float = 5.0
+    connect: Callable[[StoreSettings], Connection] = lambda settings: Connection(open_client(settings))
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
 
     def push(self, command: str = "safe", count: int = 1, **fields: Any) -> None:
@@ -151,7 +152,7 @@ class Harness:
         return BrokerPlan(
             lanes=[LanePlan(target, self.target, self.target, Tokens([Secret("t")]), self.policy)],
             services=[],
-            open_connection=lambda: Connection(open_client(settings)),
+            open_connection=lambda: self.connect(settings),
             open_control=lambda: Connection(open_client(settings, 1.0)),
             open_waiter=lambda control: Waiter(open_client(settings), control),
             report=self.events.append,
