@@ -14,7 +14,7 @@ import trio
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.broker.link import WorkerLink
+from restbroker.broker.link import WorkerLink, unreachable
 from restbroker.rules.command import Call
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.rules.settle import Final
@@ -72,10 +72,11 @@ async def _attempt(lane: Lane, item: Item, call: Call) -> Outcome:
     except NotSent as problem:
         if problem.by_request:
             return Rejected(Reason("UnsendableRequest", problem.message, "The job's own values make it unsendable."))
-        return Unsent(Reason("TlsRefused" if problem.tls else "TargetUnreachable", problem.message))
+        return Unsent(unreachable(problem))
     except MaybeSent as problem:
-        reason = Reason("TimedOut" if problem.timed_out else "ConnectionLost", problem.message)
-        return Uncertain(reason) if item.sending else Unsent(reason)
+        if not item.sending:
+            return Unsent(unreachable(problem))
+        return Uncertain(Reason("TimedOut" if problem.timed_out else "ConnectionLost", problem.message))
     except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker; its text may hold secrets
         reason = Reason("Bug", f"The connector failed with {type(error).__name__}.", "Please report this.")
         return Uncertain(reason) if item.sending else Deferred(reason, max_attempts=3)
@@ -86,7 +87,7 @@ async def _after_denial(lane: Lane, denied: Denied) -> Rejected | None:
     try:
         probe = await lane.plan.connector.probe(WorkerLink(lane.plan.transport))
     except (NotSent, MaybeSent) as problem:
-        lane.gate.observe(Unsent(Reason("TargetUnreachable", problem.message)))
+        lane.gate.observe(Unsent(unreachable(problem)))
         await _pause(lane, _AGAIN_S)
         return None
     if probe.denied:

@@ -12,6 +12,7 @@ from typing import assert_never
 import attrs
 import trio
 
+from restbroker.broker.link import unreachable
 from restbroker.rules.breaker import Breaker
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFound
@@ -103,7 +104,7 @@ class Gate:
         try:
             probe = await ask()
         except (NotSent, MaybeSent) as problem:
-            self._failed(Reason("TargetUnreachable", problem.message, _CURE_UNREACHABLE))
+            self._failed(unreachable(problem))
             return
         if probe.ok:
             self._open(probe)
@@ -153,7 +154,6 @@ class Gate:
         self._changed.unpark_all()
 
 
-_CURE_UNREACHABLE = "Jobs wait in Redis. Check that the server runs and that RestURL names its HTTP listener."
 _CURE_DENIED = (
     "Jobs wait in Redis. Correct RestUser and RestPass, or the server's api_permissions; it resumes by itself."
 )

@@ -90,7 +90,7 @@ def _call(lane: Lane, job: Job, submission: Submission, spec: CommandSpec | None
     return Call(
         command=submission.command,
         attempt=job.attempt,
-        maybe_run=job.maybe_run > 0,
+        maybe_run=job.may_have_run,
         host=target.default_host,
         timeout_s=target.timeout_s if spec is None or spec.timeout_s is None else max(spec.timeout_s, target.timeout_s),
         ok_if_exists=job.ok_if_exists,

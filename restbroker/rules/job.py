@@ -16,13 +16,16 @@ from restbroker.rules.outcome import Reason
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 UNCERTAIN_FIELD = "restbroker_uncertain"
 """How often this job was sent without an answer, kept in the payload across retries."""
+MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
+"""What remains of that count in a parked job: a person who retries it decides, and the count begins anew."""
 
 
 @attrs.frozen
 class Job:
     """A readable payload. `jid` is the payload's own, or one made for it; `queue` is where it was taken from.
 
-    `maybe_run`: how often it may have run without an answer, over retries and crashes.
+    `maybe_run`: how often it may have run without an answer, over retries and crashes; it begins
+    anew when a person retries a parked job.
     """
 
     raw: bytes
@@ -38,6 +41,11 @@ class Job:
     def attempt(self) -> int:
         """Which execution this is, from 1."""
         return 1 if self.retry_count is None else max(self.retry_count, -1) + 2
+
+    @property
+    def may_have_run(self) -> bool:
+        """Whether any earlier sending may have been executed."""
+        return self.maybe_run > 0 or self.fields.get(MAY_HAVE_RUN_FIELD) is True
 
     @property
     def ok_if_exists(self) -> bool:

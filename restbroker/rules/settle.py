@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.rules import retry, rubyjson
 from restbroker.rules.command import CommandSpec
-from restbroker.rules.job import UNCERTAIN_FIELD, Job, NotAJob
+from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context
@@ -73,7 +73,7 @@ def reply_refused(job: Job, settlement: Ack | Retry | Dead | Drop, text: str, co
         f"The server did it, but Redis refused the answer: {text}",
         "Look at the key that the answer goes to. A retry sends the command again.",
     )
-    return Dead(context.now_s, rubyjson.dumps(_failed_fields(job, reason, context, "delivered")))
+    return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context, "delivered")))
 
 
 def perturbed(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
@@ -103,7 +103,7 @@ def _parked(job: Job, reason: Reason, text: str | None, context: Context, outcom
     replies = make_replies(job, failed_answer(outcome, reason, text), context)
     if not job.rule.to_dead:
         return Drop(replies)
-    return Dead(context.now_s, rubyjson.dumps(_failed_fields(job, reason, context, outcome)), replies)
+    return Dead(context.now_s, rubyjson.dumps(_parked_fields(job, reason, context, outcome)), replies)
 
 
 def _deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:
@@ -155,12 +155,16 @@ def _retried(
     return Retry(at_s, rubyjson.dumps(_with_history(job, failed.fields, reason, context, outcome)))
 
 
-def _failed_fields(job: Job, reason: Reason, context: Context, outcome: str) -> dict[str, Json]:
-    return _with_history(job, _fail(job, reason, context).fields, reason, context, outcome)
+def _parked_fields(job: Job, reason: Reason, context: Context, outcome: str) -> dict[str, Json]:
+    fields = _with_history(job, _fail(job, reason, context).fields, reason, context, outcome)
+    if fields.pop(UNCERTAIN_FIELD, None):
+        fields[MAY_HAVE_RUN_FIELD] = True
+    return fields
 
 
 def _fail(job: Job, reason: Reason, context: Context) -> retry.Failed:
-    message = reason.message if reason.cure is None else f"{reason.message} {reason.cure}"
+    ended = reason.message if reason.message.endswith((".", "!", "?", "…")) else f"{reason.message}."
+    message = ended if reason.cure is None else f"{ended} {reason.cure}"
     return retry.fail(
         {**job.fields, "jid": job.jid},
         job.rule,

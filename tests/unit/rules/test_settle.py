@@ -111,7 +111,7 @@ def test_rejected_is_parked_with_the_code_as_error_class_and_the_cure_in_its_mes
     fields = payload(settlement)
     assert settlement.at_s == NOW_S
     assert fields["error_class"] == "ServerError"
-    assert fields["error_message"] == "it broke mend it"
+    assert fields["error_message"] == "it broke. mend it"
     assert isinstance(fields["failed_at"], float)
 
 
@@ -219,3 +219,18 @@ def test_unknown_fields_survive_a_retry_in_their_order() -> None:
     assert isinstance(settlement, Retry)
     names = list(payload(settlement))
     assert names.index("bid") < names.index("cattr") < names.index("error_class")
+
+
+def test_a_job_parked_as_uncertain_is_sent_again_when_a_person_retries_it_and_is_known_to_have_run_perhaps() -> None:
+    settlement = settle(job(restbroker_uncertain=2), ONCE, Uncertain(WHY), context())
+    assert isinstance(settlement, Dead)
+    again = read(settlement.payload, "q", "0" * 24)
+    assert isinstance(again, Job)
+    assert may_send(again, ONCE, 0)
+    assert again.may_have_run
+
+
+def test_the_servers_words_end_with_a_full_stop_before_the_cure() -> None:
+    settlement = settle(job(), SAFE, Rejected(Reason("Refused", "The server says: no", "Ask again.")), context())
+    assert isinstance(settlement, Dead)
+    assert payload(settlement)["error_message"] == "The server says: no. Ask again."
