@@ -14,6 +14,7 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.rules.json_types import Json
 from restbroker.store import beats
+from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import IdentityFenced
 
@@ -42,11 +43,11 @@ class Beat:
 
     async def _once(self) -> bool:
         self.count += 1
-        asked_at_s = boot_time_s()
         health = self.lanes[0].health
         snapshots = {lane.identity: orjson.dumps(self.snapshot(lane)) for lane in self.lanes}
         pairs = [(lane.identity, self.count) for lane in self.lanes]
-        alive = await health.insist(self.control, beats.beat, pairs, snapshots)
+        asked_at_s, alive = await health.insist(self.control, _timed_beat, pairs, snapshots)
+        health.found()
         if all(alive):
             self.lease.confirm(asked_at_s)
             return True
@@ -55,3 +56,11 @@ class Beat:
                 lane.report(IdentityFenced(lane.identity))
             lane.fenced.set()
         return False
+
+
+def _timed_beat(
+    client: Client, pairs: Sequence[tuple[str, int]], snapshots: Mapping[str, bytes]
+) -> tuple[float, list[bool]]:
+    """A beat and when it was asked for: at each try anew, or the first beat after an outage would be too old."""
+    asked_at_s = boot_time_s()
+    return asked_at_s, beats.beat(client, pairs, snapshots)

@@ -29,11 +29,11 @@ class Committer:
 
     async def run(self) -> None:
         """Settles until the workers are gone. When cancelled, what is not settled stays in `in_hand`."""
-        async with self.lane.finished, trio.open_nursery() as stubborn:
+        async with self.lane.finished, trio.open_nursery() as beside:
+            beside.start_soon(self._insist)
             async for item in self.lane.finished:
-                for refused in await commit(self.lane, self._with_waiting(item)):
-                    stubborn.start_soon(self._insist, refused)
-            stubborn.cancel_scope.cancel()
+                self.lane.refused += await commit(self.lane, self._with_waiting(item))
+            beside.cancel_scope.cancel()
 
     def _with_waiting(self, first: Item) -> list[Item]:
         items = [first]
@@ -44,21 +44,27 @@ class Committer:
                 break
         return items
 
-    async def _insist(self, item: Item) -> None:
+    async def _insist(self) -> None:
         """Tries again and again to settle what Redis refuses; an operator must mend the key's type or the rights."""
+        lane = self.lane
+        while True:
+            await trio.sleep(_REFUSED_WAIT_S)
+            if lane.refused:
+                self._complain(lane.refused[0])
+                refused, lane.refused = lane.refused, []
+                lane.refused += await commit(lane, refused)
+
+    def _complain(self, item: Item) -> None:
         if "refused" not in self.lane.warned:
             self.lane.warned.add("refused")
             self.lane.report(
                 Warned(
                     "StoreRefused",
                     f"Redis refuses to settle the job {item.ticket} ({type(item.settlement).__name__.lower()}).",
-                    "Check that the keys retry, schedule and dead are sorted sets and that restbroker may write them.",
+                    "No more jobs are taken until it does. Check that the keys retry, schedule and dead are sorted "
+                    "sets and that restbroker may write them.",
                 )
             )
-        refused = [item]
-        while refused:
-            await trio.sleep(_REFUSED_WAIT_S)
-            refused = await commit(self.lane, refused)
 
 
 async def commit(lane: Lane, items: list[Item]) -> list[Item]:
@@ -69,6 +75,7 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
         target = lane.plan.target
         request = jobs.FinishRequest(lane.identity, target.name, target.queues, lane.high_water, settlements)
         codes = await lane.health.insist(lane.store, jobs.finish, request, time.time())
+        lane.health.found()
         lane.handover.allow(request.hwm)
         again = [item for item, code in zip(items, codes, strict=True) if _is_open(lane, item, code, refused)]
         lane.pace.settled(len(items) - len(again), trio.current_time())
@@ -81,6 +88,8 @@ def _is_open(lane: Lane, item: Item, code: jobs.Code, refused: list[Item]) -> bo
     match code:
         case jobs.Applied() | jobs.Gone():
             lane.in_hand.pop(item.ticket, None)
+            if item.settlement is not None:
+                lane.recent.add(item.ticket, item.settlement, trio.current_time())
             if isinstance(code, jobs.Applied) and item.event is not None:
                 lane.report(item.event)
             return False

@@ -15,10 +15,13 @@ import trio
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.link import WorkerLink, unreachable
+from restbroker.connectors.contract import Connector
+from restbroker.rules import redact
 from restbroker.rules.command import Call
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.rules.settle import Final
 from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Transport
 
 _UNSENT_LIMIT = 3
 """So often may one job stay unsent while others succeed; then it counts as a failed try."""
@@ -34,15 +37,18 @@ class Done:
     duration_s: float
 
 
-async def deliver(lane: Lane, item: Item, call: Call) -> Done | None:
-    """Delivers until there is an outcome to settle; None if the lane stops first. When cancelled, `item` knows more."""
-    unsent, successes = 0, lane.gate.successes
+async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str]) -> Done | None:
+    """Delivers until there is an outcome to settle; None if the lane stops first. When cancelled, `item` knows more.
+
+    None of `secrets` gets out in an outcome's message.
+    """
+    unsent, answers = 0, lane.gate.answers
     while await lane.gate.opened():
         if not lane.lease.is_fresh:
             await _pause(lane, _ASK_AGAIN_S)
             continue
         began_s = time.perf_counter()
-        outcome = await _attempt(lane, item, call)
+        outcome = _redacted(await _attempt(lane, item, call), secrets)
         duration_s = time.perf_counter() - began_s
         lane.gate.observe(outcome)
         match outcome:
@@ -55,8 +61,8 @@ async def deliver(lane: Lane, item: Item, call: Call) -> Done | None:
                     return Done(decided, duration_s)
             case Unsent(reason):
                 item.sending = False
-                if lane.gate.successes > successes:
-                    unsent, successes = unsent + 1, lane.gate.successes
+                if lane.gate.answers > answers:
+                    unsent, answers = unsent + 1, lane.gate.answers
                 if unsent >= _UNSENT_LIMIT:
                     return Done(Deferred(reason), duration_s)
                 await _pause(lane, _AGAIN_S)
@@ -85,18 +91,34 @@ async def _attempt(lane: Lane, item: Item, call: Call) -> Outcome:
 async def _after_denial(lane: Lane, denied: Denied) -> Rejected | None:
     """Rejected if the target lets the broker in otherwise; None (and the gate closed) if it refuses us altogether."""
     try:
-        probe = await lane.plan.connector.probe(WorkerLink(lane.plan.transport))
+        found = await probe(lane.plan.connector, lane.plan.transport)
     except (NotSent, MaybeSent) as problem:
-        lane.gate.observe(Unsent(unreachable(problem)))
-        await _pause(lane, _AGAIN_S)
+        lane.gate.close(unreachable(problem))
         return None
-    if probe.denied:
-        lane.gate.deny(denied.reason)
-        return None
-    if probe.ok:
+    if found.ok:
         return Rejected(denied.reason, denied.text)
-    await _pause(lane, _ASK_AGAIN_S)
+    if found.denied:
+        lane.gate.deny(denied.reason)
+    else:
+        lane.gate.close(Reason("TargetUnwell", found.detail))
     return None
+
+
+async def probe(connector: Connector, transport: Transport) -> Probe:
+    """Asks the target something harmless. Raises `NotSent` or `MaybeSent`; a bug in the connector is "not well"."""
+    try:
+        return await connector.probe(WorkerLink(transport))
+    except (NotSent, MaybeSent):
+        raise
+    except Exception as error:  # noqa: BLE001 - as in `_attempt`
+        return Probe(ok=False, denied=False, version=None, detail=f"The probe failed with {type(error).__name__}.")
+
+
+def _redacted(outcome: Outcome, secrets: frozenset[str]) -> Outcome:
+    if isinstance(outcome, Delivered):
+        return outcome
+    message = redact.text(outcome.reason.message, secrets)
+    return attrs.evolve(outcome, reason=attrs.evolve(outcome.reason, message=message))
 
 
 async def _pause(lane: Lane, seconds: float) -> None:

@@ -1,8 +1,8 @@
 """Takes jobs from Redis for one lane, in batches, and hands them to the workers.
 
-One task per lane. Always holds: one fetch at a time; no fetch while the gate is closed; an empty queue is waited for
-without taking from it; and after anything that may have lost an answer, what Redis lists as ours is adopted before
-more is taken.
+One task per lane. Always holds: one fetch at a time; no fetch while the gate is closed or settlements are refused; an
+empty queue is waited for without taking from it; and after anything that may have lost an answer, what Redis lists as
+ours is compared with what we know before more is taken.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,15 +11,18 @@ from typing import assert_never
 import attrs
 import trio
 
+from restbroker.broker.committer import commit
+from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.errors import StoreUnavailable
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import beats, jobs
 from restbroker.store.connection import Waiter
 from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
 from restbroker.telemetry.events import Warned
 
 _WAIT_S = 2.0
+_REFUSED_WAIT_S = 1.0
 
 
 @attrs.define(eq=False)
@@ -28,36 +31,54 @@ class Fetcher:
 
     lane: Lane
     waiters: dict[str, Waiter]
+    _outages: int = 0
+    _failed: bool = False
 
     async def run(self) -> None:
         """Fetches until cancelled, quiet or fenced."""
         lane = self.lane
+        wait_s = FIRST_WAIT_S
         while not lane.quiet.is_set():
             if not await lane.gate.opened():
                 return
-            reserve = lane.pace.reserve(trio.current_time())
-            await lane.handover.hungry(reserve)
-            want = max(0, min(lane.handover.idle_workers + reserve - len(lane.handover), MAX_BATCH))
-            if lane.gate.is_open and not lane.quiet.is_set() and (want > 0 or lane.handover.is_blocked):
-                await self._fetch(want)
+            try:
+                await self._once()
+            except StoreUnavailable as error:
+                lane.health.lost(error)
+                self._failed = True
+                await trio.sleep(wait_s)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+            except StoreRefused as error:
+                self._complain("FetchRefused", error.message, error.cure)
+                await trio.sleep(_REFUSED_WAIT_S)
+            else:
+                wait_s = FIRST_WAIT_S
+
+    async def _once(self) -> None:
+        lane = self.lane
+        if lane.refused:
+            await trio.sleep(_REFUSED_WAIT_S)
+            return
+        if self._failed or lane.health.outages != self._outages:
+            await self._reconcile()
+        reserve = lane.pace.reserve(trio.current_time())
+        await lane.handover.hungry(reserve)
+        want = max(0, min(lane.handover.idle_workers + reserve - len(lane.handover), MAX_BATCH))
+        if lane.gate.is_open and not lane.quiet.is_set() and (want > 0 or lane.handover.is_blocked):
+            await self._fetch(want)
 
     async def _fetch(self, want: int) -> None:
         lane = self.lane
         target = lane.plan.target
         request = jobs.FetchRequest(lane.identity, target.name, target.queues, lane.base, want, lane.high_water)
-        try:
-            got = await lane.store.call(jobs.fetch, request)
-        except StoreUnavailable as error:
-            lane.health.lost(error)
-            await self._reconcile()
-            return
+        got = await lane.store.call(jobs.fetch, request)
         lane.health.found()
         match got:
             case jobs.Fetched():
                 lane.handover.allow(request.hwm)
                 await self._adopt(got, want)
             case jobs.Duplicate():
-                await self._reconcile()
+                self._failed = True
             case jobs.Paused(for_ms):
                 lane.handover.allow(request.hwm)
                 await trio.sleep(min(for_ms, 1000) / 1000)
@@ -72,10 +93,9 @@ class Fetcher:
         if got.recovered_version != lane.recovered_version:
             lane.recovered = await lane.health.insist(lane.store, beats.maybe_run, _last_days())
             lane.recovered_version = got.recovered_version
-        for queue in got.bad - lane.warned:
-            lane.warned.add(queue)
-            lane.report(
-                Warned("BadQueue", f"Redis does not let us read the queue {queue!r} as a list.", "Look at its type.")
+        for queue in got.bad:
+            self._complain(
+                "BadQueue", f"Redis does not let us read the queue {queue!r} as a list.", "Look at its type."
             )
         if got.jobs:
             self._hand_over([Item(taken.ticket, taken.number, taken.queue, taken.raw) for taken in got.jobs])
@@ -83,18 +103,32 @@ class Fetcher:
             await self._wait(got.paused | got.bad)
 
     async def _reconcile(self) -> None:
-        """Adopts what Redis lists as ours and we do not know of: a fetch whose answer was lost."""
+        """Compares what Redis lists as ours with what we know.
+
+        Unknown tickets beyond the last known are of a fetch whose answer was lost: adopted. The others were settled,
+        and Redis has forgotten it (a restart without its last second): settled again if we remember how, else run
+        again as jobs that may have run. What we keep ready and Redis does not list went back to its queue with Redis'
+        own past: dropped. Raises `StoreUnavailable`.
+        """
         lane = self.lane
-        held = await lane.health.insist(lane.store, jobs.held, lane.identity)
+        outages = lane.health.outages
+        held = await lane.store.call(jobs.held, lane.identity)
         queues = lane.plan.target.queues
         unknown = [
             Item(ticket, ticket_number(ticket), queues[ticket_queue(ticket) - 1], raw)
             for ticket, raw in held.jobs.items()
-            if ticket not in lane.in_hand and ticket_number(ticket) > lane.base
+            if ticket not in lane.in_hand
         ]
+        for item in unknown:
+            item.settlement = lane.recent.get(item.ticket)
+            item.forgotten = item.number <= lane.base
+        for ticket in lane.handover.drop_unless(held.jobs):
+            lane.in_hand.pop(ticket, None)
         lane.base = max(lane.base, held.last)
         lane.handover.allow(held.hwm)
-        self._hand_over(sorted(unknown, key=lambda item: item.number))
+        self._hand_over(sorted((i for i in unknown if i.settlement is None), key=lambda item: item.number))
+        lane.refused += await commit(lane, [item for item in unknown if item.settlement is not None])
+        self._failed, self._outages = False, outages
 
     def _hand_over(self, items: list[Item]) -> None:
         lane = self.lane
@@ -117,10 +151,15 @@ class Fetcher:
     async def _wait_for(self, queue: str, others: trio.CancelScope) -> None:
         try:
             await self.waiters[queue].wait(queue, _WAIT_S)
-        except StoreUnavailable as error:
-            self.lane.health.lost(error)
-            await trio.sleep(0.2)
+        except (StoreUnavailable, StoreRefused):
+            # No outage yet: a full Redis refuses this wait and still lets itself be drained. The next fetch will tell.
+            await trio.sleep(_REFUSED_WAIT_S)
         others.cancel()
+
+    def _complain(self, code: str, message: str, cure: str | None) -> None:
+        if message not in self.lane.warned:
+            self.lane.warned.add(message)
+            self.lane.report(Warned(code, message, cure))
 
 
 def _last_days() -> list[str]:

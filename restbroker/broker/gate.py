@@ -19,6 +19,7 @@ from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFo
 from restbroker.transport.errors import MaybeSent, NotSent
 
 _DENIED_WAIT_S = 5.0
+_WELL_FOR_S = 1.0
 _START = Reason("Starting", "the target was not asked yet")
 
 
@@ -32,10 +33,13 @@ class Gate:
     denied: Reason | None = None
     server_version: str | None = None
     stopped: bool = False
-    successes: int = 0
+    answers: int = 0
+    """How often the target answered a command finally, so that it works at least for some."""
+    _delivered_at_s: float = float("-inf")
     _closed_for: Reason | None = _START
     _closed_at_s: float = attrs.field(factory=trio.current_time)
     _told: bool = False
+    _probed_at_s: float = float("-inf")
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     @property
@@ -59,10 +63,14 @@ class Gate:
         now_s = trio.current_time()
         match outcome:
             case Delivered() | Rejected():
-                self.successes += 1
+                self.answers += 1
+                if isinstance(outcome, Delivered):
+                    self._delivered_at_s = now_s
                 self.breaker.answered(now_s, deferred=False)
             case Deferred(reason, retry_after_s, _, _, pause_target, _):
-                if pause_target:
+                # A target that has just done something is well: then it is this command that gets a 503.
+                unwell = now_s - self._delivered_at_s > _WELL_FOR_S
+                if pause_target and (unwell or retry_after_s is not None):
                     self.breaker.trip(now_s, reason.message, retry_after_s or 0.0)
                 else:
                     self.breaker.answered(now_s, deferred=True)
@@ -86,6 +94,13 @@ class Gate:
             self._told = False
         self._close(reason)
 
+    def close(self, reason: Reason) -> None:
+        """The target does not work at all now: closed until a probe finds it well."""
+        now_s = trio.current_time()
+        if self.breaker.permits:
+            self.breaker.trip(now_s, reason.message)
+        self._close(reason)
+
     def stop(self) -> None:
         """Ends every wait for this gate."""
         self.stopped = True
@@ -96,8 +111,11 @@ class Gate:
         while True:
             while self.is_open:
                 await self._changed.park()
-            if self._closed_for is not _START:
-                await trio.sleep(self._wait_s())
+            jitter = random.random()  # noqa: S311 - spreads probes, protects nothing
+            # No single sleep: a Retry-After or a denial may move the moment meanwhile.
+            while self._closed_for is not _START and (wait_s := self._wait_s(jitter)) > 0:  # noqa: ASYNC110
+                await trio.sleep(wait_s)
+            self._probed_at_s = trio.current_time()
             await self._probe(ask)
 
     async def _probe(self, ask: Callable[[], Awaitable[Probe]]) -> None:
@@ -106,18 +124,21 @@ class Gate:
         except (NotSent, MaybeSent) as problem:
             self._failed(unreachable(problem))
             return
+        if probe.ok and self.breaker.held(trio.current_time()):
+            return  # while the probe was on its way, the target asked for a longer pause
         if probe.ok:
             self._open(probe)
         elif probe.denied:
-            self.deny(Reason("TargetDenied", probe.detail, _CURE_DENIED))
+            self.deny(Reason("TargetDenied", probe.detail, probe.cure))
         else:
             self.denied = None
-            self._failed(Reason("TargetUnwell", probe.detail))
+            self._failed(Reason("TargetUnwell", probe.detail, probe.cure))
 
-    def _wait_s(self) -> float:
+    def _wait_s(self, jitter: float) -> float:
+        now_s = trio.current_time()
         if self.denied is not None:
-            return _DENIED_WAIT_S * random.uniform(0.8, 1.2)  # noqa: S311 - spreads probes, protects nothing
-        return self.breaker.probe_due_s(trio.current_time(), random.random())  # noqa: S311 - as above
+            return self._probed_at_s + _DENIED_WAIT_S * (0.8 + 0.4 * jitter) - now_s
+        return self.breaker.probe_due_s(now_s, jitter)
 
     def _failed(self, reason: Reason) -> None:
         now_s = trio.current_time()
@@ -143,7 +164,7 @@ class Gate:
         self._changed.unpark_all()
 
     def _open(self, probe: Probe) -> None:
-        self.breaker.probe_ok()
+        self.breaker.probe_ok(trio.current_time())
         if self._told:
             self.report(GateOpened(self.target, trio.current_time() - self._closed_at_s))
         if probe.version is not None and probe.version != self.server_version:
@@ -152,8 +173,3 @@ class Gate:
         self._closed_for = self.denied = None
         self._told = False
         self._changed.unpark_all()
-
-
-_CURE_DENIED = (
-    "Jobs wait in Redis. Correct RestUser and RestPass, or the server's api_permissions; it resumes by itself."
-)

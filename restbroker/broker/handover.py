@@ -7,7 +7,7 @@ more (both measured).
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import attrs
 import trio
@@ -49,6 +49,12 @@ class HandOver:
         self._allowed = max(self._allowed, number)
         self._wake()
 
+    def drop_unless(self, known: Container[str]) -> list[str]:
+        """Drops waiting jobs whose tickets are not `known`; returns the tickets."""
+        dropped = [item.ticket for item in self._waiting if item.ticket not in known]
+        self._waiting = deque(item for item in self._waiting if item.ticket in known)
+        return dropped
+
     async def take(self) -> Item | None:
         """The next job; None once closed. Safe to cancel: a job is taken or stays."""
         while not self.closed:
@@ -64,7 +70,7 @@ class HandOver:
     async def hungry(self, reserve: int) -> None:
         """Waits until more jobs are wanted: an idle worker, or no more than half of `reserve` left."""
         self._low_water = reserve // 2
-        if len(self._waiting) <= self._low_water:
+        if len(self._waiting) <= self._low_water or (self.is_blocked and self.idle_workers):
             return
         self._hungry = trio.Event()
         await self._hungry.wait()

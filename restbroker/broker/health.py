@@ -1,7 +1,8 @@
 """Redis' outages, seen from one place: calls that wait until it is back, and one event at each end.
 
 Every task of the broker that talks to Redis does so through `StoreHealth`. Always holds: an outage is reported once
-when it begins and once when it ends, however many tasks run into it; waiting costs next to nothing.
+when it begins and once when it ends, however many tasks run into it; waiting costs next to nothing. Only a write ends
+an outage: a Redis whose disk is full, or that became a replica, still answers reads.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from restbroker.telemetry.events import Report, StoreBack, StoreLost
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FIRST_WAIT_S = 0.05
-_LONGEST_WAIT_S = 1.0
+FIRST_WAIT_S = 0.05
+LONGEST_WAIT_S = 1.0
 
 
 @attrs.define(eq=False)
@@ -32,23 +33,22 @@ class StoreHealth:
 
     @property
     def is_up(self) -> bool:
-        """Whether the last call to Redis was answered."""
+        """Whether Redis can be used, as far as known."""
         return self._lost_at_s is None
 
     async def insist(
         self, connection: Connection, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Calls `do` until Redis answers. Only for what may be repeated. Raises `StoreRefused`; safe to cancel."""
-        wait_s = _FIRST_WAIT_S
+        wait_s = FIRST_WAIT_S
         while True:
             try:
                 result = await connection.call(do, *args, **kwargs)
             except StoreUnavailable as error:
                 self.lost(error)
                 await trio.sleep(wait_s)
-                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+                wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             else:
-                self.found()
                 return result
 
     def lost(self, error: StoreUnavailable) -> None:
@@ -59,7 +59,7 @@ class StoreHealth:
             self.report(StoreLost(str(error)))
 
     def found(self) -> None:
-        """Notes that a call was answered."""
+        """Notes that a write was done."""
         if self._lost_at_s is not None:
             outage_s = trio.current_time() - self._lost_at_s
             self._lost_at_s = None

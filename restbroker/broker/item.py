@@ -28,6 +28,8 @@ class Item:
     job: Job | None = None
     command: str = ""
     reply_id: str | int | float | None = None
+    forgotten: bool = False
+    """Redis lists it again although it was settled before: it has run already."""
     sending: bool = False
     settlement: Settlement | None = None
     context: Context | None = None

@@ -18,6 +18,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.item import Item
 from restbroker.broker.lease import Lease
 from restbroker.broker.pace import Pace
+from restbroker.broker.recent import Recent
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector
@@ -62,6 +63,9 @@ class Lane:
     recovered_version: int = 0
     recovered: Mapping[str, int] = attrs.field(factory=dict)
     warned: set[str] = attrs.field(factory=set)
+    recent: Recent = attrs.field(factory=Recent)
+    refused: list[Item] = attrs.field(factory=list)
+    """What Redis refuses to settle in any form. While there is any, nothing more is fetched."""
 
     @property
     def high_water(self) -> int:

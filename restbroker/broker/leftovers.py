@@ -9,10 +9,10 @@ import attrs
 from restbroker.broker.committer import commit
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.broker.worker import cut_off
+from restbroker.broker.worker import cut_off, read_job
 from restbroker.rules.settlement import Back
 from restbroker.store import jobs
-from restbroker.store.tickets import ticket_number
+from restbroker.store.tickets import ticket_number, ticket_queue
 
 
 @attrs.frozen
@@ -38,7 +38,7 @@ class Left:
 async def settle(lane: Lane) -> Left:
     """Settles what is left and retires the identity. Waits while Redis is away: the caller bounds it."""
     held = await lane.health.insist(lane.store, jobs.held, lane.identity)
-    items = [lane.in_hand.get(ticket) or _unknown(ticket, raw) for ticket, raw in held.jobs.items()]
+    items = [lane.in_hand.get(ticket) or _unknown(lane, ticket, raw) for ticket, raw in held.jobs.items()]
     uncertain = 0
     for item in items:
         if item.settlement is None and item.sending:
@@ -52,6 +52,13 @@ async def settle(lane: Lane) -> Left:
     return Left(back, uncertain, complete=retired and not refused)
 
 
-def _unknown(ticket: str, raw: bytes) -> Item:
-    """A job whose fetch was cut off before it got here; it goes back by its ticket, which knows its queue."""
-    return Item(ticket, ticket_number(ticket), "", raw)
+def _unknown(lane: Lane, ticket: str, raw: bytes) -> Item:
+    """A job whose fetch was cut off before it got here: not sent. Or one that was settled, which Redis has forgotten:
+    settled again if we remember how, else it may have run.
+    """
+    queue = lane.plan.target.queues[ticket_queue(ticket) - 1]
+    item = Item(ticket, ticket_number(ticket), queue, raw, settlement=lane.recent.get(ticket))
+    if item.settlement is None and item.number <= lane.handed:
+        item.sending = True
+        read_job(lane, item)
+    return item

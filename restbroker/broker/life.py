@@ -17,6 +17,7 @@ from restbroker import __version__
 from restbroker.broker import leftovers, samehost, worker
 from restbroker.broker.beat import Beat
 from restbroker.broker.committer import Committer
+from restbroker.broker.delivery import probe
 from restbroker.broker.fetcher import Fetcher
 from restbroker.broker.gate import Gate
 from restbroker.broker.health import StoreHealth
@@ -24,7 +25,6 @@ from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane, LanePlan, new_identity
 from restbroker.broker.lease import Lease
 from restbroker.broker.leftovers import Left
-from restbroker.broker.link import WorkerLink
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.scheduler import Scheduler
@@ -48,6 +48,7 @@ class Life:
     control: Control
     health: StoreHealth
     _lease: Lease = attrs.field(factory=Lease)
+    _commit_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _work_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _intake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _opened: AsyncExitStack = attrs.field(factory=AsyncExitStack)
@@ -117,7 +118,7 @@ class Life:
         return left
 
     async def _work(self, lanes: Sequence[Lane]) -> None:
-        with trio.CancelScope() as commit_scope:
+        with self._commit_scope:
             async with trio.open_nursery() as commit:
                 for lane in lanes:
                     commit.start_soon(Committer(lane).run)
@@ -127,7 +128,7 @@ class Life:
                 finally:
                     for lane in lanes:
                         lane.outcomes.close()
-                    commit_scope.deadline = trio.current_time() + self._end_s()
+                    self._commit_scope.deadline = trio.current_time() + self._end_s()
 
     async def _deliver(self, lanes: Sequence[Lane]) -> None:
         async with trio.open_nursery() as connectors:
@@ -170,6 +171,7 @@ class Life:
         self._work_scope.deadline = trio.current_time() + timeout_s
         self._intake_scope.cancel()
         await self.control.at_once.wait()
+        self._commit_scope.deadline = min(self._commit_scope.deadline, trio.current_time() + _END_AT_ONCE_S)
         self._work_scope.cancel()
 
     async def _watch_fences(self, lanes: Sequence[Lane]) -> None:
@@ -197,6 +199,6 @@ async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
 
 def _prober(lane: Lane) -> Callable[[], Awaitable[Probe]]:
     async def ask() -> Probe:
-        return await lane.plan.connector.probe(WorkerLink(lane.plan.transport))
+        return await probe(lane.plan.connector, lane.plan.transport)
 
     return ask

@@ -16,8 +16,8 @@ from restbroker.broker.health import StoreHealth
 from restbroker.errors import StoreRefused
 from restbroker.rules import retry, rubyjson
 from restbroker.store import sets
+from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.connection import Connection
-from restbroker.store.jobs import Applied
 from restbroker.telemetry.events import JobsPromoted, Report, Warned
 
 POLL_S = 1.0
@@ -31,7 +31,8 @@ class Scheduler:
     store: Connection
     health: StoreHealth
     report: Report
-    _told: set[str] = attrs.field(factory=set)
+    _told: set[tuple[str, str]] = attrs.field(factory=set)
+    _stuck: dict[str, int] = attrs.field(factory=dict)
 
     async def run(self) -> None:
         """Polls until cancelled; a full batch is followed by the next one at once."""
@@ -45,22 +46,30 @@ class Scheduler:
             return await self._move(zset)
         except StoreRefused as error:
             # Delivering what is in the queues must go on; a person has to mend the key or the rights.
-            if zset not in self._told:
-                self._told.add(zset)
-                self.report(Warned("SetRefused", f"Due jobs in {zset!r} stay there: {error.message}", error.cure))
+            self._complain(zset, error.message, error.cure)
             return False
 
+    def _complain(self, zset: str, why: str, cure: str | None) -> None:
+        if (zset, why) not in self._told:
+            self._told.add((zset, why))
+            self.report(Warned("SetRefused", f"Due jobs in {zset!r} stay there: {why}", cure))
+
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
-        due = await self.health.insist(self.store, sets.due, zset, _BATCH)
-        if not due.members:
-            return False
+        skip = self._stuck.get(zset, 0)
+        due = await self.health.insist(self.store, sets.due, zset, _BATCH, skip)
         moves = [plan(raw, due.now_s) for raw, _ in due.members]
-        codes = await self.health.insist(self.store, sets.promote, zset, moves)
+        codes = await self.health.insist(self.store, sets.promote, zset, moves) if moves else []
         moved = [move for move, code in zip(moves, codes, strict=True) if isinstance(code, Applied)]
+        stuck = [move for move, code in zip(moves, codes, strict=True) if isinstance(code, Refused | Clash)]
         parked = sum(move.queue is None for move in moved)
         if moved:
             self.report(JobsPromoted(zset, len(moved) - parked, parked))
-        return len(due.members) == _BATCH and bool(moved)
+        for queue in {move.queue for move in stuck}:
+            self._complain(zset, f"due jobs for the queue {queue!r} cannot be moved there", "Look at that key's type.")
+        full = len(due.members) == _BATCH
+        # What cannot be moved stays first in line: page past it, and begin anew once the end is reached.
+        self._stuck[zset] = skip + len(stuck) if full else 0
+        return full
 
 
 def plan(raw: bytes, now_s: float) -> sets.Move:

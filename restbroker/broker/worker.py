@@ -7,8 +7,6 @@ item that does not was not sent.
 import random
 import time
 
-import attrs
-
 from restbroker.broker.delivery import deliver
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
@@ -32,6 +30,15 @@ async def run(lane: Lane) -> None:
                 await outcomes.send(item)
 
 
+def read_job(lane: Lane, item: Item) -> Job | NotAJob:
+    """Reads the item's payload, and keeps the job in it if there is one."""
+    recovered = lane.recovered.get(digest(item.raw), 0) if lane.recovered else 0
+    spare = spare_jid(lane.identity, item.ticket)
+    entry = read(item.raw, item.queue, spare, recovered + item.forgotten)
+    item.job = entry if isinstance(entry, Job) else None
+    return entry
+
+
 def cut_off(lane: Lane, item: Item) -> None:
     """Settles an item whose request was sent and not answered when the lane had to stop."""
     if item.job is not None:
@@ -42,13 +49,11 @@ def cut_off(lane: Lane, item: Item) -> None:
 async def _work(lane: Lane, item: Item) -> bool:
     """Whether the item is settled; False if the lane stops before it could be sent."""
     item.started_at_s = time.time()
-    recovered = lane.recovered.get(digest(item.raw), 0) if lane.recovered else 0
-    entry = read(item.raw, item.queue, spare_jid(lane.identity, item.ticket), recovered)
+    entry = read_job(lane, item)
     if isinstance(entry, NotAJob):
         context = _context(lane, item, 0.0)
         _conclude(lane, item, settle.settle_unreadable(entry, context), context, Rejected(entry.reason))
         return True
-    item.job = entry
     submission = _admit(lane, item, entry)
     if isinstance(submission, Reason):
         _settle(lane, item, entry, None, Rejected(submission))
@@ -77,11 +82,11 @@ async def _deliver(lane: Lane, item: Item, job: Job, submission: Submission) -> 
     if not settle.may_send(job, spec, lane.plan.policy.uncertain_retries):
         _settle(lane, item, job, spec, Uncertain(_TOO_OFTEN))
         return True
-    done = await deliver(lane, item, _call(lane, job, submission, spec))
+    secrets = redact.secret_values(spec, submission.command.arguments) | frozenset(lane.plan.tokens.values)
+    done = await deliver(lane, item, _call(lane, job, submission, spec), secrets)
     if done is None:
         return False
-    outcome = _redacted(lane, spec, submission, done.outcome)
-    _settle(lane, item, job, spec, outcome, done.duration_s)
+    _settle(lane, item, job, spec, done.outcome, done.duration_s)
     return True
 
 
@@ -137,14 +142,6 @@ def _context(lane: Lane, item: Item, duration_s: float) -> Context:
         command=item.command,
         reply_id=item.reply_id,
     )
-
-
-def _redacted(lane: Lane, spec: CommandSpec | None, submission: Submission, outcome: Final) -> Final:
-    if isinstance(outcome, Delivered):
-        return outcome
-    secrets = redact.secret_values(spec, submission.command.arguments) | frozenset(lane.plan.tokens.values)
-    message = redact.text(outcome.reason.message, secrets)
-    return attrs.evolve(outcome, reason=attrs.evolve(outcome.reason, message=message))
 
 
 def _warn_of_lost_reply(lane: Lane, submission: Submission) -> None:

@@ -24,6 +24,9 @@ WINDOW_S = 10.0
 _SLICES = 20
 _SLICE_S = WINDOW_S / _SLICES
 _PROBE_AFTER_S = 1.0
+_RELAPSE_S = 5.0
+_RELAPSES_FREE = 2
+_LONGEST_PROBE_WAIT_S = 30.0
 
 
 @attrs.define
@@ -43,6 +46,8 @@ class Breaker:
     _slices: deque[_Slice] = attrs.field(factory=deque, init=False)
     _answers: int = attrs.field(default=0, init=False)
     _deferred: int = attrs.field(default=0, init=False)
+    _relapses: int = attrs.field(default=0, init=False)
+    _closed_at_s: float = attrs.field(default=float("-inf"), init=False)
     _last_try_s: float = attrs.field(default=0.0, init=False)
     _not_before_s: float = attrs.field(default=0.0, init=False)
 
@@ -80,24 +85,33 @@ class Breaker:
     def probe_due_s(self, now_s: float, jitter: float) -> float:
         """Seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes.
 
-        One to two seconds after the opening or the last probe, and never before the end of a Retry-After.
+        One to two seconds after the opening or the last probe, and never before the end of a Retry-After. A target
+        whose probes are well but which relapses within seconds is asked ever more rarely, every 30 s at least.
         """
-        return max(0.0, self._last_try_s + _PROBE_AFTER_S + jitter - now_s, self._not_before_s - now_s)
+        doubled = 2 ** min(max(0, self._relapses - _RELAPSES_FREE), 10)
+        wait_s = min((_PROBE_AFTER_S + jitter) * doubled, _LONGEST_PROBE_WAIT_S)
+        return max(0.0, self._last_try_s + wait_s - now_s, self._not_before_s - now_s)
 
     def probe_failed(self, now_s: float, reason: str, retry_after_s: float = 0.0) -> None:
         """The target is unwell for this newer reason: open, and the next probe is due a while from now."""
         self.trip(now_s, reason, retry_after_s)
         self._last_try_s = now_s
 
-    def probe_ok(self) -> None:
-        """The target is well: jobs flow, and nothing of before counts any more."""
+    def probe_ok(self, now_s: float) -> None:
+        """The target is well: jobs flow, and what was answered before counts no more."""
         self.opened_at_s = self.reason = None
         self._not_before_s = 0.0
+        self._closed_at_s = now_s
         self._forget()
+
+    def held(self, now_s: float) -> bool:
+        """Whether a Retry-After runs."""
+        return now_s < self._not_before_s
 
     def _open(self, now_s: float, reason: str) -> None:
         if not self.permits:
             return
+        self._relapses = self._relapses + 1 if now_s - self._closed_at_s < _RELAPSE_S else 0
         self.reason = reason
         self.opened_at_s = self._last_try_s = now_s
         self._forget()

@@ -21,6 +21,8 @@ from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, Settle
 
 DEFERRED_FIELD = "restbroker_deferred"
 """How often this job was put off without using up a try."""
+FREE_DEFERRALS = 5
+"""So often may a job be put off for nothing; then each "not now" is a try, or one sick command would never end."""
 DEFERRED_AT_FIELD = "restbroker_deferred_at"
 
 
@@ -120,6 +122,9 @@ def _put_off(job: Job, outcome: Deferred, context: Context) -> Settlement:
     times = (before if isinstance(before, int) and before > 0 else 0) + 1
     if outcome.max_attempts is not None and times >= outcome.max_attempts:
         return _parked(job, outcome.reason, outcome.text, context, "failed")
+    if times > FREE_DEFERRALS:
+        wait_s = outcome.retry_after_s
+        return _retried(job, outcome.reason, outcome.text, context, wait_s, job.maybe_run, "failed")
     fields = repaired({**job.fields, "jid": job.jid}, job.queue)
     fields[DEFERRED_FIELD] = times
     fields[DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)

@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import trio
 
-from restbroker.errors import RestbrokerError, StoreUnavailable
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.store.client import LONGEST_BLOCK_S, Client
 
 P = ParamSpec("P")
@@ -94,7 +94,7 @@ class Waiter:
                     await self._control.call(_unblock, self._client.id)
                     with trio.move_on_after(UNBLOCK_EVERY_S):
                         await ended.wait()
-            except StoreUnavailable:
+            except (StoreUnavailable, StoreRefused):  # away, or a user without the right to CLIENT UNBLOCK
                 pass
         while not ended.is_set():
             self._client.abort()

@@ -38,9 +38,9 @@ class Move:
     dead_score: float = 0.0
 
 
-def due(client: Client, zset: Literal["retry", "schedule"], limit: int) -> Due:
-    """The first `limit` members that are due."""
-    seconds, micros, listed = items(client.run("due", [client.keys.sorted_set(zset)], [limit]))
+def due(client: Client, zset: Literal["retry", "schedule"], limit: int, skip: int = 0) -> Due:
+    """`limit` members that are due, after the first `skip`."""
+    seconds, micros, listed = items(client.run("due", [client.keys.sorted_set(zset)], [limit, skip]))
     flat = [raw(part) for part in items(listed)]
     members = [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
     return Due(integer(seconds) + integer(micros) / 1e6, members)
@@ -52,11 +52,6 @@ def promote(client: Client, zset: Literal["retry", "schedule"], moves: Sequence[
     for start in range(0, len(moves), MAX_BATCH):
         codes += _promote(client, zset, moves[start : start + MAX_BATCH])
     return codes
-
-
-def size(client: Client, zset: SortedSet) -> int:
-    """How many members a set has."""
-    return integer(client.command("ZCARD", client.keys.sorted_set(zset)))
 
 
 def _promote(client: Client, zset: SortedSet, moves: Sequence[Move]) -> list[Code]:

@@ -9,6 +9,7 @@ A connection pool shared by all workers is what makes httpx slow: httpcore scans
 its own with a pool of one, and the idle ones are a stack here: the one used last is the one least likely to be stale.
 """
 
+import math
 import ssl
 from collections import deque
 from typing import Final, Self
@@ -66,12 +67,17 @@ class _Progress:
     """How far an exchange got, told by httpcore's trace; "started" comes before the step and may hold it up."""
 
     ramp: Ramp
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     begun: bool = False
 
     async def trace(self, name: str, _info: object) -> None:
         match name:
             case "connection.connect_tcp.started" | "connection.connect_unix_socket.started":
+                # Waiting for a turn is ours, not the server's: a slow one would otherwise look like a dead one.
+                left_s = self.scope.deadline - trio.current_time()
+                self.scope.deadline = math.inf
                 await self.ramp.begin(self)
+                self.scope.deadline = trio.current_time() + left_s
             case "http11.send_request_headers.started":
                 self.begun = True
             case "http11.receive_response_headers.complete":
@@ -90,15 +96,23 @@ class _Client:
         self._closed = False
 
     async def send(self, request: Request) -> Response:
-        """Sends one request and reads the whole answer, within `request.timeout_s` seconds.
+        """Sends one request and reads the whole answer, within `request.timeout_s` seconds of having a connection.
 
         Raises `NotSent` or `MaybeSent`. When cancelled, the connection in use is closed, not reused.
         """
         progress = _Progress(self._ramp)
         message = self._message(request, progress)
-        with trio.move_on_after(request.timeout_s):
-            async with self._places:
-                return await self._exchange(message, request, progress)
+        with trio.move_on_after(request.timeout_s) as waiting:
+            await self._places.acquire()
+        if waiting.cancelled_caught:
+            raise NotSent(f"Every connection to {self._target.url} was busy for {request.timeout_s:g} s.")
+        try:
+            connection = await self._take(progress)
+            progress.scope.deadline = trio.current_time() + request.timeout_s
+            with progress.scope:
+                return await self._exchange(connection, message, request, progress)
+        finally:
+            self._places.release()
         if progress.begun:
             raise MaybeSent(f"No whole answer within {request.timeout_s:g} s.", timed_out=True)
         raise NotSent(f"No connection to {self._target.url} within {request.timeout_s:g} s.")
@@ -128,11 +142,10 @@ class _Client:
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
             raise NotSent(f"The request cannot be sent: {_why(error)}.", by_request=True) from None
 
-    async def _exchange(self, message: httpx.Request, request: Request, progress: _Progress) -> Response:
-        if self._closed:
-            raise NotSent(f"The connections to {self._target.url} are closed.")
+    async def _exchange(
+        self, connection: _Connection, message: httpx.Request, request: Request, progress: _Progress
+    ) -> Response:
         began_s = trio.current_time()
-        connection = self._idle.pop() if self._idle else self._open()
         reusable = False
         try:
             answer = await connection.http.handle_async_request(message)
@@ -146,6 +159,17 @@ class _Client:
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, headers, body, trio.current_time() - began_s, truncated)
 
+    async def _take(self, progress: _Progress) -> _Connection:
+        """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent` if closed."""
+        while not self._closed:
+            if self._idle:
+                return self._idle.pop()
+            if self._ramp.has_room:
+                await self._ramp.begin(progress)
+                return self._open()
+            await self._ramp.news()
+        raise NotSent(f"The connections to {self._target.url} are closed.")
+
     def _open(self) -> _Connection:
         url = self._target.url
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._target.idle_expiry_s)
@@ -156,6 +180,7 @@ class _Client:
         if reusable and not self._closed:
             connection.idle_since_s = now_s
             self._idle.append(connection)
+            self._ramp.tell()
         else:
             await _close(connection)
         # The bottom of the stack is what a quieter lane does not need any more: the server would close it anyway.

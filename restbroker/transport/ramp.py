@@ -22,18 +22,32 @@ class Ramp:
     _young: dict[object, float] = attrs.Factory(dict)
     _turn: trio.lowlevel.ParkingLot = attrs.Factory(trio.lowlevel.ParkingLot)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may connect now."""
+        return len(self._waiting()) < LIMIT
+
     async def begin(self, who: object) -> None:
-        """Waits until `who` may connect. When cancelled, it has no turn and needs no `end`."""
-        while True:
-            now_s = trio.current_time()
-            since = [since_s for since_s in self._young.values() if now_s - since_s < PATIENCE_S]
-            if len(since) < LIMIT:
-                self._young[who] = now_s
-                return
-            with trio.move_on_at(min(since) + PATIENCE_S):
-                await self._turn.park()
+        """Waits until `who` may connect, at once if it has its turn. When cancelled, it has none and needs no `end`."""
+        while who not in self._young and not self.has_room:
+            await self.news()
+        self._young.setdefault(who, trio.current_time())
+
+    async def news(self) -> None:
+        """Waits until there may be room, or until `tell`."""
+        with trio.move_on_at(min(self._waiting(), default=trio.current_time()) + PATIENCE_S):
+            await self._turn.park()
+
+    def tell(self) -> None:
+        """Wakes all who wait for news."""
+        self._turn.unpark_all()
 
     def end(self, who: object) -> None:
         """The server answered to `who`, or `who` gave up; does nothing if it never began."""
         if self._young.pop(who, None) is not None:
-            self._turn.unpark_all()
+            self.tell()
+
+    def _waiting(self) -> list[float]:
+        """Since when each connects that the server still has time for."""
+        now_s = trio.current_time()
+        return [since_s for since_s in self._young.values() if now_s - since_s < PATIENCE_S]

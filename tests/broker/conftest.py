@@ -50,7 +50,7 @@ class Scripted:
     answer: Answer
     answers: deque[Answer] = attrs.field(factory=deque)
     judge: Callable[[Call, Response], Outcome] = lambda _call, response: Delivered(response.body.decode(), 0, 200)
-    probe_answer: Probe | NotSent = FINE
+    probe_answer: Probe | NotSent | ZeroDivisionError = FINE
     calls: list[Call] = attrs.field(factory=list)
     probes: int = 0
     catalogue: Catalogue = attrs.field(factory=lambda: Catalogue("1.0", SPECS))
@@ -72,6 +72,8 @@ class Scripted:
 
     async def probe(self, _link: Link) -> Probe:
         self.probes += 1
+        if isinstance(self.probe_answer, ZeroDivisionError):
+            raise self.probe_answer
         if isinstance(self.probe_answer, NotSent):
             raise self.probe_answer
         return self.probe_answer

@@ -1,14 +1,19 @@
 """Answers of Redis that never arrive: what was done all the same is found again, and done once."""
 
+import re
 from collections.abc import Callable
 from typing import Any
+
+import trio
 
 from restbroker.errors import StoreUnavailable
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import JobFinished, StoreBack, StoreLost
+from restbroker.telemetry.events import JobFinished, StoreBack, StoreLost, Warned
+from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness
+from tests.support.redis_server import RedisServer
 
 
 class Lossy(Connection):
@@ -64,3 +69,90 @@ async def test_a_registration_whose_answer_is_lost_is_made_under_another_identit
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished), "the job is delivered")
     assert left == []
+
+
+async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_nothing_runs_twice(
+    harness: Harness, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis = make_redis()
+    harness.redis, harness.client = redis, open_client(StoreSettings(redis.url))
+    gate = trio.Event()
+
+    async def answer(_request: Request) -> Response:
+        await gate.wait()
+        return Response(200, {}, b"0", 0.0)
+
+    harness.target.answer = answer
+    async with harness.broker():
+        harness.push("once", count=3)
+        await harness.until(lambda: len(harness.target.calls) == 3, "three are on their way")
+        redis.command("SAVE")
+        gate.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
+        redis.kill()
+        redis.start()
+        await harness.until(lambda: held(harness) == 0, "settled again", 15)
+    assert len(harness.target.calls) == 3
+    assert harness.client.command("GET", "stat:processed") == b"3"
+    assert (harness.size("queue:rest"), harness.size("retry"), harness.size("dead")) == (0, 0, 0)
+
+
+def held(harness: Harness) -> int:
+    """How many jobs Redis lists as in hand; -1 while it cannot be asked. It answers from the snapshot at first."""
+    try:
+        keys = harness.client.command("KEYS", "restbroker:ip:*")
+        return sum(len(jobs.held(harness.client, bytes(key).decode().split(":ip:")[1]).jobs) for key in keys)  # type: ignore[union-attr, arg-type]
+    except StoreUnavailable:
+        return -1
+
+
+async def test_a_redis_that_only_answers_reads_is_one_outage_and_no_hot_loop(harness: Harness) -> None:
+    async with harness.broker():
+        await harness.until(lambda: harness.target.probes, "it serves")
+        harness.client.command("CONFIG", "SET", "min-replicas-to-write", "1")
+        try:
+            await harness.until(lambda: harness.of(StoreLost), "the outage is noticed")
+            before = commands(harness)
+            await trio.sleep(3)
+            assert commands(harness) - before < 150
+            assert len(harness.of(StoreLost)) == 1
+            assert harness.of(StoreBack) == []
+        finally:
+            harness.client.command("CONFIG", "SET", "min-replicas-to-write", "0")
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "it goes on", 5)
+    assert len(harness.of(StoreBack)) == 1
+
+
+def commands(harness: Harness) -> int:
+    """How many commands Redis has processed."""
+    info = bytes(harness.client.command("INFO", "stats")).decode()  # type: ignore[arg-type]
+    return int(re.search(r"total_commands_processed:(\d+)", info)[1])  # type: ignore[index]
+
+
+async def test_a_full_redis_with_nothing_to_do_is_no_outage(harness: Harness) -> None:
+    async with harness.broker():
+        await harness.until(lambda: harness.target.probes, "it serves")
+        harness.client.command("CONFIG", "SET", "maxmemory", "1")
+        try:
+            await trio.sleep(4)
+        finally:
+            harness.client.command("CONFIG", "SET", "maxmemory", "0")
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "it goes on", 5)
+    assert harness.of(StoreLost) == []
+
+
+async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_once_it_is_mended(
+    harness: Harness,
+) -> None:
+    harness.client.command("SET", "dead", "a text")
+    for _ in range(300):
+        harness.push(args=["safe", {}, "wrong"])
+    async with harness.broker():
+        await harness.until(lambda: harness.of(Warned), "it is told", 10)
+        await trio.sleep(1)
+        assert harness.size("queue:rest") > 150, "no more are taken"
+        harness.client.command("DEL", "dead")
+        await harness.until(lambda: harness.size("dead") == 300, "all are parked", 20)
+    assert [event.code for event in harness.of(Warned)] == ["StoreRefused"]

@@ -3,6 +3,7 @@
 import json
 
 import attrs
+import pytest
 import trio
 
 from restbroker.broker.samehost import own_facts
@@ -265,3 +266,62 @@ async def test_a_dead_lane_whose_record_is_gone_is_told_of_once_and_the_others_a
         await harness.until(lambda: harness.of(Warned), "the broken one is told of")
     assert [event.code for event in harness.of(Warned)] == ["RecoveryRefused"]
     assert harness.size("restbroker:ip:broken") == 1
+
+
+async def test_one_command_that_the_target_puts_off_for_ever_neither_stops_the_others_nor_goes_on_for_ever(
+    harness: Harness,
+) -> None:
+    busy = Deferred(WHY, counts=False, pause_target=True)
+    harness.target.judge = lambda call, _: busy if call.command.endpoint == "create" else Delivered("0", 0, 200)
+    raw = {"class": "Add", "jid": "x", "args": ["create", {}, "t"], "restbroker_deferred": 5}
+    async with harness.broker():
+        await harness.until(lambda: harness.target.probes, "it serves")
+        harness.push("safe", count=20)
+        harness.raw(json.dumps(raw).encode())
+        harness.push("safe", count=20)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 41, "all are settled", 1)
+    assert harness.of(GateClosed) == []
+    assert harness.members("retry")[0]["retry_count"] == 0
+
+
+async def test_a_denial_while_the_probe_is_unwell_closes_the_gate_instead_of_asking_for_ever(harness: Harness) -> None:
+    target = harness.target
+    target.judge = lambda _call, _response: Denied(WHY)
+    async with harness.broker():
+        await harness.until(lambda: target.probes, "it serves")
+        target.probe_answer = Probe(ok=False, denied=False, version=None, detail="status 500")
+        harness.push()
+        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
+        target.judge = lambda _call, _response: Delivered("0", 0, 200)
+        target.probe_answer = FINE
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered", 5)
+    assert harness.of(GateClosed)[0].message == "status 500"
+
+
+async def test_a_probe_with_a_bug_closes_the_gate_and_not_the_process(harness: Harness) -> None:
+    harness.target.probe_answer = ZeroDivisionError()
+    async with harness.broker():
+        await harness.until(lambda: harness.of(GateClosed), "it is told")
+    assert "ZeroDivisionError" in harness.of(GateClosed)[0].message
+
+
+@pytest.mark.parametrize("value", ["yes", "", "0"])
+async def test_a_pause_written_by_hand_pauses_and_ends_when_it_is_removed(harness: Harness, value: str) -> None:
+    harness.client.command("HSET", "restbroker:pause:t", "operator", value)
+    async with harness.broker():
+        harness.push()
+        await trio.sleep(0.5)
+        assert harness.target.calls == []
+        harness.client.command("DEL", "restbroker:pause:t")
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered", 5)
+
+
+async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(harness: Harness) -> None:
+    harness.client.command("SET", "queue:foreign", "a text")
+    for number in range(150):
+        harness.client.command("ZADD", "retry", number, json.dumps({"queue": "foreign", "jid": str(number)}))
+    harness.client.command("ZADD", "retry", 1000, b'{"queue":"rest","jid":"y","args":["safe",{},"t"]}')
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "ours is delivered")
+    assert harness.size("retry") == 150
+    assert [event.code for event in harness.of(Warned)] == ["SetRefused"]

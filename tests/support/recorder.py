@@ -46,6 +46,7 @@ class Recorder:
     requests: list[Recorded] = attrs.Factory(list)
     connections: int = 0
     open_connections: int = 0
+    most_open: int = 0
     script: deque[Action] = attrs.Factory(deque)
     default: Action | None = None
     arrived: trio.Event = attrs.Factory(trio.Event)
@@ -55,6 +56,7 @@ class Recorder:
         """Serves one connection until either side has enough."""
         self.connections += 1
         self.open_connections += 1
+        self.most_open = max(self.most_open, self.open_connections)
         self.all_closed = trio.Event() if self.all_closed.is_set() else self.all_closed
         number = self.connections
         try:
@@ -112,11 +114,14 @@ async def read_request(stream: trio.abc.Stream, number: int) -> Recorded | None:
     return Recorded(head, body, number)
 
 
-def answer(status: int = 200, body: bytes = b"0", headers: tuple[tuple[str, str], ...] = ()) -> Action:
-    """A whole answer; the connection stays open."""
+def answer(
+    status: int = 200, body: bytes = b"0", headers: tuple[tuple[str, str], ...] = (), after_s: float = 0.0
+) -> Action:
+    """A whole answer, given after so many seconds; the connection stays open."""
 
     async def act(stream: trio.abc.Stream) -> bool:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+        await trio.sleep(after_s)
         head = f"HTTP/1.1 {status} Words\r\nContent-Length: {len(body)}\r\n{lines}\r\n"
         await stream.send_all(head.encode() + body)
         return True

@@ -90,9 +90,11 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
     # Nothing is masked here: the text is what the producer asked for.
     text, body, is_json = parse(response)
     name = _command(call)
-    if not is_json and text.strip() and not response.truncated:
-        message = f"Status {response.status} with a page that is no JSON: this is not ejabberd's API."
-        return Rejected(Reason("NotTheApi", message, CHECK_URL, response.status), text)
+    if not is_json and not response.truncated:
+        # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
+        found = "a page that is no JSON" if text.strip() else "nothing in it"
+        message = f"Status {response.status} with {found}: this is not ejabberd's API."
+        return Denied(Reason("NotTheApi", message, CHECK_URL, response.status), text)
     by_code = name in knowledge.QUESTIONS | knowledge.FAIL_BY_RESULT or (spec is not None and spec.result == "rescode")
     if by_code and _result(body) == 1:
         return _said_one(call, text, body, response.status)

@@ -37,7 +37,8 @@ local function pause_ms()
   local now_us, longest = now[1] * 1000000 + now[2], 0
   for _, text in ipairs(reasons) do
     local until_us = tonumber(text)
-    if until_us == 0 then
+    -- What is no number was written by hand: the safe reading is a pause without an end.
+    if not until_us or until_us == 0 then
       return MAX_PAUSE_MS
     end
     longest = math.max(longest, math.ceil((until_us - now_us) / 1000))

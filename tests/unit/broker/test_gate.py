@@ -128,3 +128,18 @@ async def test_successes_between_failures_keep_it_open() -> None:
         gate.observe(Delivered("0", 0, 200))
         gate.observe(UNSENT)
     assert gate.breaker.permits
+
+
+async def test_a_longer_pause_asked_for_while_it_is_closed_is_kept_too(autojump_clock: trio.testing.MockClock) -> None:
+    gate = made([])
+    target = Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gate.probe_forever, target.ask)
+        await gate.opened()
+        began_s = trio.current_time()
+        gate.observe(Deferred(Reason("Busy", "503"), counts=False, pause_target=True))
+        await trio.sleep(0.01)
+        gate.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
+        await gate.opened()
+        assert trio.current_time() - began_s >= 60
+        nursery.cancel_scope.cancel()

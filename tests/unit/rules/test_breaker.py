@@ -81,7 +81,7 @@ def test_only_a_probe_leads_back() -> None:
     assert (breaker.opened_at_s, breaker.reason) == (100.0, "refused")
     breaker.answered(103.0, deferred=False)
     assert not breaker.permits
-    breaker.probe_ok()
+    breaker.probe_ok(104.0)
     assert breaker.permits
 
 
@@ -92,7 +92,7 @@ def test_nothing_from_before_counts_after_closing() -> None:
     for _ in range(4):
         breaker.unsent(1.0)
     breaker.trip(1.0, "429", 60.0)
-    breaker.probe_ok()
+    breaker.probe_ok(2.0)
     for _ in range(4):
         breaker.unsent(2.0)
     breaker.answered(2.0, deferred=True)
@@ -171,8 +171,30 @@ def test_whatever_happens_it_stays_consistent_and_small(steps: list[tuple[float,
                 breaker.probe_failed(now_s, "refused")
                 assert breaker.probe_due_s(now_s, 0.0) >= 0.999
             case _:
-                breaker.probe_ok()
+                breaker.probe_ok(now_s)
                 assert breaker.permits
         assert breaker.probe_due_s(now_s, 0.5) >= 0
         assert (breaker.reason is None) is breaker.permits
         assert len(breaker._slices) <= 20
+
+
+def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well() -> None:
+    breaker = Breaker()
+    now_s, waits = 100.0, []
+    for _ in range(10):
+        breaker.trip(now_s, "503")
+        waits.append(breaker.probe_due_s(now_s, 0.0))
+        now_s += waits[-1]
+        breaker.probe_ok(now_s)
+        now_s += 1.0
+    assert waits[:5] == [1.0, 1.0, 1.0, 2.0, 4.0]
+    assert waits[-1] == 30.0
+    breaker.trip(now_s + 10.0, "503")
+    assert breaker.probe_due_s(now_s + 10.0, 0.0) == 1.0
+
+
+def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well() -> None:
+    breaker = Breaker()
+    breaker.trip(100.0, "429", 60.0)
+    assert breaker.held(159.0)
+    assert not breaker.held(160.0)
