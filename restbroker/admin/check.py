@@ -10,14 +10,14 @@ from pathlib import Path
 
 import trio
 
-from restbroker.admin.check_ejabberd import check_ejabberd
 from restbroker.admin.check_store import check_store
-from restbroker.admin.findings import Finding, Level, ok
 from restbroker.config.core import Config, Loaded, Note, all_keys
 from restbroker.config.load import collect
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Target
+from restbroker.connectors import registry
 from restbroker.errors import ConfigError
+from restbroker.rules.findings import Finding, Level, ok
 
 AREA = "config"
 _WARNINGS = frozenset({"ShortShutdown", "PlainLogin"})
@@ -40,7 +40,7 @@ def unloadable(error: ConfigError) -> Finding:
 async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
     found: list[Finding] = []
     for target in targets:
-        found += await check_ejabberd(target)
+        found += await registry.check(target)
     return found
 
 

@@ -10,10 +10,10 @@ from difflib import get_close_matches
 import attrs
 
 from restbroker.admin.connect import open_store
-from restbroker.admin.findings import Finding, ok
 from restbroker.admin.judge_server import judge_server
 from restbroker.config.core import Config
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.rules.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
 from restbroker.store.server import ServerFacts, server, time_s

@@ -3,6 +3,7 @@
 Always holds: nothing is connected or served before the configuration is complete; the exit code tells how it ended.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
@@ -87,8 +88,8 @@ def plan_of(config: Config, report: Report, figures: Figures, services: Sequence
 
 def _lane(config: Config, target: Target, report: Report) -> LanePlan:
     transport = open_transport(target)
-    ports = Ports(http=transport, report=report, now_s=trio.current_time)
-    connector = registry.factory(target.kind).open(target, ports)
+    ports = Ports(http=transport, report=report, now_s=time.time)
+    connector = registry.open_connector(target, ports)
     policy = Policy(
         backoff=config.backoff,
         reply_queue=config.response_queue,

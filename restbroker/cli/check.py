@@ -4,7 +4,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -12,9 +11,7 @@ from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, loaded
 from restbroker.cli.exits import Exit
 from restbroker.errors import ConfigError
-
-if TYPE_CHECKING:  # what it brings (Trio, an HTTP client) takes longer to import than `check --help` may
-    from restbroker.admin.findings import Finding
+from restbroker.rules.findings import Finding, worst_cause
 
 app = typer.Typer(add_completion=False)
 
@@ -43,7 +40,7 @@ def check(config: ConfigOption = None, json: JsonOption = False) -> None:
     raise typer.Exit(code)
 
 
-def _findings(config: ConfigOption) -> "Sequence[Finding]":
+def _findings(config: ConfigOption) -> Sequence[Finding]:
     from restbroker.admin import check as admin
 
     try:
@@ -52,9 +49,7 @@ def _findings(config: ConfigOption) -> "Sequence[Finding]":
         return [admin.unloadable(error)]
 
 
-def _exit(found: "Sequence[Finding]") -> Exit:
-    from restbroker.admin.findings import worst_cause
-
+def _exit(found: Sequence[Finding]) -> Exit:
     match worst_cause(found):
         case None:
             return Exit.OK
@@ -70,7 +65,7 @@ def _exit(found: "Sequence[Finding]") -> Exit:
             return Exit.FAILED
 
 
-def _fields(finding: "Finding") -> dict[str, str | None]:
+def _fields(finding: Finding) -> dict[str, str | None]:
     return {
         "level": finding.level,
         "area": finding.area,
@@ -89,7 +84,7 @@ def _cell(text: str | None) -> str:
     return (text or "").replace("\\", "\\\\").replace("\t", " ").replace("\n", "\\n")
 
 
-def _draw(found: "Sequence[Finding]") -> None:
+def _draw(found: Sequence[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -9,7 +9,7 @@ import typer
 from restbroker.cli import output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import JsonOption
-from restbroker.connectors.ejabberd.catalogue import for_version
+from restbroker.connectors import registry
 from restbroker.errors import UsageError
 from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.rules.json_types import Json
@@ -30,14 +30,15 @@ def commands(
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Only commands with this tag, e.g. accounts.")] = None,
     server_version: Annotated[
-        str | None, typer.Option(help="As of this ejabberd, e.g. 24.12. [default: newest]")
+        str | None, typer.Option(help="As of this version of the server, e.g. 24.12. [default: newest]")
     ] = None,
+    kind: Annotated[str, typer.Option(help=f"Of which server: {', '.join(registry.KINDS)}.")] = registry.KINDS[0],
     json: JsonOption = False,
 ) -> None:
-    """List ejabberd's commands, or show one with its arguments and what a repetition of it does."""
-    catalogue = for_version(server_version)
+    """List a server's commands, or show one with its arguments and what a repetition of it does."""
+    catalogue = registry.catalogue(kind, server_version)
     if name is not None:
-        _show(_find(catalogue, name), as_json=json)
+        _show(_find(catalogue, name, kind), as_json=json)
         return
     tags = sorted({tag for spec in catalogue.commands.values() for tag in spec.tags})
     if tag is not None and tag not in tags:
@@ -50,12 +51,12 @@ def commands(
     output.table(("COMMAND", "ARGUMENTS", "TAGS"), rows)
 
 
-def _find(catalogue: Catalogue, name: str) -> CommandSpec:
+def _find(catalogue: Catalogue, name: str, kind: str) -> CommandSpec:
     spec = catalogue.commands.get(name)
     if spec is None:
         near = get_close_matches(name, catalogue.commands, n=3)
         cure = f"Did you mean {' or '.join(near)}?" if near else "`restbroker commands` lists them all."
-        raise UsageError(f"ejabberd {catalogue.version} has no command {name!r}.", cure)
+        raise UsageError(f"{kind} {catalogue.version} has no command {name!r}.", cure)
     return spec
 
 

@@ -1,8 +1,9 @@
 """What the shell offers while an argument is typed. Loaded by the commands that take a server's command."""
 
-from restbroker.connectors.ejabberd.catalogue import for_version
+from restbroker.connectors import registry
 
 
 def command_names(incomplete: str) -> list[str]:
-    """The newest catalogue's commands that begin like this; the configuration is not asked, since it may be broken."""
-    return [name for name in for_version(None).commands if name.startswith(incomplete)]
+    """The newest catalogues' commands that begin like this; the configuration is not asked, since it may be broken."""
+    names = {name for kind in registry.KINDS for name in registry.catalogue(kind).commands}
+    return sorted(name for name in names if name.startswith(incomplete))

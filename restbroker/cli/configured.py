@@ -1,6 +1,6 @@
 """The way every command gets its configuration: found, loaded, and its notes told.
 
-Always holds: the classes of options come from their own small modules, so that pushing a job loads no connector.
+Always holds: no connector is loaded.
 """
 
 import os
@@ -13,7 +13,7 @@ import typer
 from restbroker.cli.output import say
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
-from restbroker.connectors.ejabberd.options import Options
+from restbroker.connectors import registry
 from restbroker.rules.json_types import Json
 
 ConfigOption = Annotated[
@@ -27,7 +27,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def loaded(path: Path | None, overrides: Mapping[str, Json] | None = None) -> Loaded:
     """The configuration with its notes, which the caller tells or keeps. Raises `ConfigError`."""
-    return load(path, os.environ, overrides or {}, {"ejabberd": Options})
+    return load(path, os.environ, overrides or {}, registry.kinds())
 
 
 def quietly(path: Path | None) -> Config:

@@ -6,7 +6,7 @@ when the command line has a mistake in it.
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Annotated, NoReturn
@@ -23,15 +23,23 @@ from restbroker.cli.exits import Exit
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import BadValue, duration, seconds
-from restbroker.connectors.ejabberd.catalogue import api_of, for_version
-from restbroker.connectors.ejabberd.options import Options
+from restbroker.connectors import registry
 from restbroker.errors import UsageError
 from restbroker.rules import endpoint
 from restbroker.rules.coerce import coerce
-from restbroker.rules.command import Catalogue, CommandSpec
+from restbroker.rules.command import CommandSpec
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
+
+CommandWord = Annotated[
+    str, typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=command_names)
+]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[ARGUMENT]...", help="NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input."),
+]
+OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.")]
 
 _YEAR_DAYS = 366
 _REFUSED_CODES = frozenset({"BadToken", "CommandForbidden", "LoginRefused"})
@@ -39,16 +47,8 @@ _REFUSED_CODES = frozenset({"BadToken", "CommandForbidden", "LoginRefused"})
 
 @app.command()
 def enqueue(
-    command: Annotated[
-        str,
-        typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=command_names),
-    ],
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[ARGUMENT]...", help="NAME=TEXT, NAME:=JSON, NAME=@FILE, or NAME=- for standard input."
-        ),
-    ] = None,
+    command: CommandWord,
+    words: Words = None,
     config: ConfigOption = None,
     queue: Annotated[str | None, typer.Option(help="Another queue than RestQueue.")] = None,
     delay: Annotated[str | None, typer.Option("--in", help="Only after this long: 5m, 2h, 7d.")] = None,
@@ -57,9 +57,7 @@ def enqueue(
     reply_id: Annotated[str | None, typer.Option(help="Wanted back with the answer on the response queue.")] = None,
     wait_for_answer: Annotated[bool, typer.Option("--wait", help="Wait, and print the server's answer.")] = False,
     timeout: Annotated[str, typer.Option(help="How long --wait waits.")] = "30s",
-    ok_if_exists: Annotated[
-        bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.")
-    ] = False,
+    ok_if_exists: OkIfExists = False,
     any_command: Annotated[bool, typer.Option("--any", help="Take the name as it is, known or not.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -71,7 +69,7 @@ def enqueue(
     settings = quietly(config)
     target = settings.targets[0]
     typed = arguments.read(words or [])
-    spec = _spec(_catalogue(target, command, None), command, any_command=any_command)
+    spec = _spec(target, command, any_command=any_command)
     order = Order(
         command=command,
         arguments=_typed(spec, typed),
@@ -83,17 +81,10 @@ def enqueue(
         ok_if_exists=ok_if_exists,
         at_s=_at_s(delay, at),
     )
-
-    def as_server_wants(found: Serving) -> Order:
-        exact = _catalogue(target, command, found.server_version).commands.get(command.partition("/")[0])
-        return order if exact is None else attrs.evolve(order, arguments=coerce(exact, typed.values))
-
-    _push(settings, order, as_server_wants, timeout_s=_duration_s("--timeout", timeout), as_json=json)
+    _push(settings, order, typed, timeout_s=_duration_s("--timeout", timeout), as_json=json)
 
 
-def _push(
-    settings: Config, order: Order, refine: Callable[[Serving], Order], *, timeout_s: float, as_json: bool
-) -> None:
+def _push(settings: Config, order: Order, typed: arguments.Typed, *, timeout_s: float, as_json: bool) -> None:
     jid = secrets.token_hex(12)
     client = open_store(settings)
     try:
@@ -101,7 +92,9 @@ def _push(
         found = serving(client, order.queue)
         if found is None:
             output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
-        push(client, order if found is None else refine(found), jid, time.time())
+        else:
+            order = _as_server_wants(order, typed, settings.targets[0], found)
+        push(client, order, jid, time.time())
         if not order.wanted:
             output.as_json({"jid": jid}) if as_json else output.data(jid)
             return
@@ -115,6 +108,13 @@ def _push(
             output.say(f"The server gets no jobs now: {found.held_up}")
         raise typer.Exit(Exit.WAITING)
     _tell(details, as_json=as_json)
+
+
+def _as_server_wants(order: Order, typed: arguments.Typed, target: Target, found: Serving) -> Order:
+    """The order with the arguments as the version that a running process found takes them."""
+    catalogue = registry.catalogue_of(target, found.server_version, order.command)
+    spec = catalogue.commands.get(order.command.partition("/")[0])
+    return order if spec is None else attrs.evolve(order, arguments=coerce(spec, typed.values))
 
 
 def _tell(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
@@ -146,12 +146,13 @@ def _plain(details: Mapping[str, Json]) -> str:
     return str(details.get("text"))
 
 
-def _spec(catalogue: Catalogue, command: str, *, any_command: bool) -> CommandSpec | None:
+def _spec(target: Target, command: str, *, any_command: bool) -> CommandSpec | None:
     """What the catalogue knows of the command; None: nothing. Raises `UsageError` for what looks like a typo."""
     refused = endpoint.check(command)
     if not isinstance(refused, str):
         raise UsageError(refused.message, refused.cure)
     name = command.partition("/")[0]
+    catalogue = registry.catalogue_of(target, None, command)
     spec = catalogue.commands.get(name)
     if spec is not None or any_command:
         return spec
@@ -159,15 +160,8 @@ def _spec(catalogue: Catalogue, command: str, *, any_command: bool) -> CommandSp
     if near:
         cure = "If you mean exactly this name, add --any."
         raise UsageError(f"There is no command {name!r}; did you mean {' or '.join(near)}?", cure)
-    output.say(f"note: {name} is not in the catalogue of ejabberd {catalogue.version}; it is passed on as it is.")
+    output.say(f"note: {name} is not in the catalogue of {target.kind} {catalogue.version}; it is passed on as it is.")
     return None
-
-
-def _catalogue(target: Target, command: str, found: str | None) -> Catalogue:
-    """The catalogue of the configured version; for `auto`, of the version that a running process found."""
-    configured = target.options.server_version if isinstance(target.options, Options) else "auto"
-    version = found if configured == "auto" else configured
-    return for_version(version, api_of(command) or api_of(target.url.path))
 
 
 def _typed(spec: CommandSpec | None, typed: arguments.Typed) -> Mapping[str, Json]:

@@ -31,21 +31,7 @@ def build(keys: Keys, base: Path, kinds: Mapping[str, type], problems: list[str]
     token = _secret("Token", keys.token, keys.token_file, base, problems)
     if token is None and keys.token_file is None:
         problems.append("Token: is missing or empty; it is the token that each job must carry (or use TokenFile).")
-    if keys.response_queue is not None and keys.response_queue == keys.rest_queue:
-        problems.append("ResponseQueue: is the same as RestQueue, so that every answer would become a job.")
-    if keys.stats and not _is_loopback(keys.stats_bind):
-        problems.append(
-            f"StatsBind: {keys.stats_bind} is open to others, and /stats has no login; use a loopback address, and a "
-            "reverse proxy with a login in front of it. (HealthBind may listen anywhere.)"
-        )
-    if keys.shutdown_timeout < keys.request_timeout:
-        notes.append(
-            Note(
-                "ShortShutdown",
-                "ShutdownTimeout is shorter than RequestTimeout: a stop may cut off running requests.",
-                "Make ShutdownTimeout the longer one.",
-            )
-        )
+    _judge_together(keys, problems, notes)
     if problems or redis is None or target is None or token is None:
         return None
     return Config(
@@ -67,6 +53,24 @@ def build(keys: Keys, base: Path, kinds: Mapping[str, type], problems: list[str]
         log_level=keys.log_level,
         show_bodies=keys.show_bodies,
     )
+
+
+def _judge_together(keys: Keys, problems: list[str], notes: list[Note]) -> None:
+    if keys.response_queue is not None and keys.response_queue == keys.rest_queue:
+        problems.append("ResponseQueue: is the same as RestQueue, so that every answer would become a job.")
+    if keys.stats and not _is_loopback(keys.stats_bind):
+        problems.append(
+            f"StatsBind: {keys.stats_bind} is open to others, and /stats has no login; use a loopback address, and a "
+            "reverse proxy with a login in front of it. (HealthBind may listen anywhere.)"
+        )
+    if keys.shutdown_timeout < keys.request_timeout:
+        notes.append(
+            Note(
+                "ShortShutdown",
+                "ShutdownTimeout is shorter than RequestTimeout: a stop may cut off running requests.",
+                "Make ShutdownTimeout the longer one.",
+            )
+        )
 
 
 def _redis(keys: Keys, problems: list[str]) -> RedisAddress | None:
@@ -92,20 +96,21 @@ def _target(keys: Keys, base: Path, kinds: Mapping[str, type], problems: list[st
         return None
     if address.assumed_http:
         notes.append(Note("NoScheme", f"RestURL names no scheme; using {address.url}.", "Write the whole URL."))
-    credentials = _credentials(keys, base, address, problems, notes)
+    # The flat keys mean one server, of the first kind.
+    kind = next(iter(kinds))
     return Target(
-        name="ejabberd",
-        kind="ejabberd",
+        name=kind,
+        kind=kind,
         url=address.url,
         queues=(keys.rest_queue,) if keys.rest_queue else (),
-        credentials=credentials,
+        credentials=_credentials(keys, base, address, problems, notes),
         host_header=keys.host_header or keys.jabber_domain,
         default_host=keys.jabber_domain,
         concurrency=keys.concurrency,
         timeout_s=keys.request_timeout,
         connect_timeout_s=keys.connect_timeout,
         idle_expiry_s=keys.idle_expiry,
-        options=kinds["ejabberd"](server_version=keys.server_version),
+        options=kinds[kind](server_version=keys.server_version),
     )
 
 

@@ -37,7 +37,7 @@ def load(
     """The configuration from flag > environment > file > default. Raises `ConfigError`.
 
     `path` is what `--config` named. `overrides` are flags under their keys' names. `kinds` gives for each kind of
-    target the class of its options, which is called with the keyword `server_version`.
+    target the class of its options, which is called with the keyword `server_version`; the flat keys mean the first.
     """
     problems: list[str] = []
     notes: list[Note] = []

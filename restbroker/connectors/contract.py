@@ -1,7 +1,7 @@
 """What the broker asks of a server's connector, and what a connector may ask of the broker.
 
-The worker calls `deliver`, the gate calls `probe`, assembly calls `Factory.open`. Always holds: a connector never
-touches Redis, never logs, and lets `NotSent` and `MaybeSent` pass unless it knows better.
+The worker calls `deliver`, the gate calls `probe`; assembly opens connectors through the registry. Always holds: a
+connector never touches Redis, never logs, and lets `NotSent` and `MaybeSent` pass unless it knows better.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,6 @@ from typing import Protocol
 import attrs
 import trio
 
-from restbroker.config.target import Target
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe
 from restbroker.telemetry.events import Report
@@ -61,12 +60,3 @@ class Ports:
     http: Transport
     report: Report
     now_s: Callable[[], float]
-
-
-class Factory(Protocol):
-    """Makes connectors of one kind. `options` is the attrs class of a target's `Options` for this kind."""
-
-    @property
-    def options(self) -> type[attrs.AttrsInstance]: ...
-
-    def open(self, target: Target, ports: Ports) -> Connector: ...

@@ -1,26 +1,67 @@
-"""Which connector speaks for which kind of target. Called by assembly and by the configuration's loader.
+"""The kinds of servers: one folder and one line here for each. Everybody else reaches a server's code through this.
 
-Always holds: a connector's code is imported only when its kind is asked for.
+Called by the command line, the check and assembly. Always holds: a folder's module is imported only when what it
+brings is asked for, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. A folder has
+
+- `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys;
+- `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below;
+- `connector`: the function `open_connector`, as below;
+- `check`: the function `check`, as below.
 """
 
 from collections.abc import Mapping
 from importlib import import_module
-from types import MappingProxyType
-from typing import Final
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Final, Literal
 
-from restbroker.connectors.contract import Factory
+from restbroker.config.target import Target
 from restbroker.errors import ConfigError
+from restbroker.rules.command import Catalogue
+from restbroker.rules.findings import Finding
 
-_MODULES: Final[Mapping[str, str]] = MappingProxyType({"ejabberd": "restbroker.connectors.ejabberd.connector"})
+if TYPE_CHECKING:  # it imports Trio, which pushing a job does without
+    from restbroker.connectors.contract import Connector, Ports
 
-KINDS: Final = tuple(_MODULES)
-"""The kinds of targets, as written in `Kind`."""
+_FOLDERS: Final[Mapping[str, str]] = MappingProxyType({"ejabberd": "restbroker.connectors.ejabberd"})
+
+KINDS: Final = tuple(_FOLDERS)
+"""The kinds of targets, as written in `Kind`; the first is the one of the flat keys of `env.json`."""
 
 
-def factory(kind: str) -> Factory:
-    """The factory of this kind. Raises `ConfigError` for a kind that does not exist."""
-    if kind not in _MODULES:
-        known = ", ".join(KINDS)
-        raise ConfigError(f'There is no kind of target called "{kind}".', f"These exist: {known}.")
-    found: Factory = import_module(_MODULES[kind]).FACTORY
+def kinds() -> Mapping[str, type]:
+    """The class of options of each kind, for `config.load`."""
+    return {kind: _part(kind, "options").Options for kind in _FOLDERS}
+
+
+def catalogue(kind: str, version: str | None = None) -> Catalogue:
+    """The commands of this version of a server; of the newest that is known for None. Raises `ConfigError`."""
+    found: Catalogue = _part(kind, "catalogue").for_version(version)
     return found
+
+
+def catalogue_of(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
+    """The commands of a target: of its configured version, else of `found`, which a running process saw there.
+
+    `endpoint` counts where its path chooses another version of the interface (ejabberd's `register/v1`).
+    """
+    commands: Catalogue = _part(target.kind, "catalogue").for_target(target, found, endpoint)
+    return commands
+
+
+def open_connector(target: Target, ports: "Ports") -> "Connector":
+    """The connector of this target; nothing is sent yet. Raises `ConfigError`."""
+    connector: Connector = _part(target.kind, "connector").open_connector(target, ports)
+    return connector
+
+
+async def check(target: Target) -> list[Finding]:
+    """Looks at this target and changes nothing there. What a person can act on is a finding. Safe to cancel."""
+    findings: list[Finding] = await _part(target.kind, "check").check(target)
+    return findings
+
+
+def _part(kind: str, name: Literal["options", "catalogue", "connector", "check"]) -> ModuleType:
+    if kind not in _FOLDERS:
+        known = ", ".join(_FOLDERS)
+        raise ConfigError(f'There is no kind of target called "{kind}".', f"These exist: {known}.")
+    return import_module(f"{_FOLDERS[kind]}.{name}")

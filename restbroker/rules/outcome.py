@@ -89,10 +89,12 @@ Outcome: TypeAlias = Delivered | Rejected | Deferred | Uncertain | Unsent | Deni
 class Probe:
     """A harmless question to the target. `ok`: it works for us; `denied`: it works, but not for us.
 
-    `version` is the server's version text where it tells one; `detail` says in words what was found.
+    `version` is the server's version text where it tells one; `detail` says in words what was found, `cure` what to do
+    where it does not work.
     """
 
     ok: bool
     denied: bool
     version: str | None
     detail: str
+    cure: str | None = None

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from restbroker.store.client import LONGEST_BLOCK_S, Client
-from restbroker.store.replies import Reply, integer, items, names, raw
-from restbroker.store.server import time_s
+from restbroker.store.replies import Reply, integer, items, raw
 from restbroker.store.settling import as_score
 
 _LEAST_MILLISECONDS = 100_000_000_000
@@ -36,17 +35,6 @@ def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int]:
     """Jobs waiting in each queue."""
     replies = client.commands([("LLEN", client.keys.queue(queue)) for queue in queues])
     return {queue: integer(reply) for queue, reply in zip(queues, replies, strict=True)}
-
-
-def all_queues(client: Client) -> frozenset[str]:
-    """Every queue that ever got a job, as Sidekiq knows them."""
-    return names(client.command("SMEMBERS", client.keys.queues))
-
-
-def latency_s(client: Client, queue: str) -> float:
-    """How long the next job has been waiting, by Redis' clock; 0 for an empty queue or a job without a time."""
-    now_s = time_s(client)
-    return waited_s(client.command("LINDEX", client.keys.queue(queue), -1), now_s)
 
 
 def waited_s(job: Reply, now_s: float) -> float:

@@ -8,11 +8,11 @@ import attrs
 import pytest
 import trio
 
-from restbroker.admin.check_ejabberd import TRIALS, check_ejabberd
-from restbroker.admin.findings import Finding, worst_cause
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
+from restbroker.connectors.ejabberd.check.server import TRIALS, check
 from restbroker.connectors.ejabberd.options import Options
+from restbroker.rules.findings import Finding, worst_cause
 from tests.support import ejabberd as ejabberd_support
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
@@ -50,7 +50,7 @@ def target_of(server: Ejabberd, user: str | None = None, **changes: object) -> T
 
 
 async def looked(target: Target, *ports: tuple[str, int]) -> Found:
-    found = await check_ejabberd(target, ports)
+    found = await check(target, ports)
     assert "hush" not in repr(found)
     assert all(finding.cure or finding.level == "ok" for finding in found)
     return {finding.code: finding for finding in found}

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from restbroker.admin.check_store import check_store
-from restbroker.admin.findings import Finding, worst_cause
 from restbroker.config.load import load
-from restbroker.connectors.ejabberd.options import Options
+from restbroker.connectors import registry
+from restbroker.rules.findings import Finding, worst_cause
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.fake_redis import fake_redis
@@ -22,7 +22,7 @@ FACTS = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
 def looked(url: str, **keys: str) -> dict[str, Finding]:
     document = {"RedisURL": url, "RestURL": "http://h", "RestQueue": "rest", "Token": "t", **keys}
     environ = {f"RESTBROKER_{name}": value for name, value in document.items()}
-    return {found.code: found for found in check_store(load(None, environ, {}, {"ejabberd": Options}).config)}
+    return {found.code: found for found in check_store(load(None, environ, {}, registry.kinds()).config)}
 
 
 @pytest.fixture(autouse=True)

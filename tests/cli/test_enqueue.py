@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,7 +16,7 @@ import pytest
 from restbroker.rules import rubyjson
 from restbroker.store import jobs
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.process import run, started
+from tests.support.process import clean_environment, run, started
 from tests.support.wait import until
 
 Shell = Callable[..., CompletedProcess[str]]
@@ -58,6 +60,22 @@ def job(store: Client) -> dict[str, object]:
     found = json.loads(raw)
     assert isinstance(found, dict)
     return found
+
+
+def test_pushing_loads_neither_trio_nor_an_http_client_nor_rich(place: Path, store: Client) -> None:
+    script = (
+        "import atexit, sys\n"
+        "from restbroker.__main__ import main\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
+        "sys.argv = ['restbroker', 'enqueue', 'kick_user', 'user=richard']\n"
+        "main()\n"
+    )
+    environ = clean_environment()
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=place, env=environ, check=True
+    )
+    assert job(store)["args"] == ["kick_user", {"user": "richard"}, "a-token"], done.stderr
+    assert not {"trio", "httpx", "rich"} & set(done.stderr.split())
 
 
 def test_a_command_becomes_a_complete_sidekiq_job_written_as_ruby_writes_it(shell: Shell, store: Client) -> None:

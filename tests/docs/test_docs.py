@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from restbroker.cli.app import load as load_command
 from restbroker.cli.commands_table import COMMANDS
 from restbroker.config.load import load
-from restbroker.connectors.ejabberd.options import Options
+from restbroker.connectors import registry
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of
 
 README = ROOT / "README.md"
@@ -38,7 +38,7 @@ def test_each_json_block_parses_and_a_configuration_loads(text: str, tmp_path: P
         file.write_text(
             json.dumps({k: str(secret) if k.endswith("File") else v for k, v in value.items()}), encoding="utf-8"
         )
-        assert load(file, {}, {}, {"ejabberd": Options}).config.targets[0].queues == (value["RestQueue"],)
+        assert load(file, {}, {}, registry.kinds()).config.targets[0].queues == (value["RestQueue"],)
 
 
 def test_each_command_line_of_the_readme_exists_with_its_options() -> None:

@@ -11,7 +11,7 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Target, Url
 from restbroker.connectors.contract import Connector, Ports
-from restbroker.connectors.ejabberd.connector import FACTORY
+from restbroker.connectors.ejabberd.connector import open_connector
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
@@ -79,7 +79,7 @@ async def side_of(
     target = attrs.evolve(target, **changes)  # type: ignore[arg-type]  # the tests name real fields
     transport = open_transport(target)
     try:
-        yield Side(FACTORY.open(target, Ports(transport, lambda _: None, lambda: 0.0)), PlainLink(transport))
+        yield Side(open_connector(target, Ports(transport, lambda _: None, lambda: 0.0)), PlainLink(transport))
     finally:
         await transport.aclose()
 
@@ -247,7 +247,7 @@ async def test_an_account_that_may_nothing_tried_so_far_is_denied_by_the_probe(e
         assert isinstance(await side.do("connected_users_number"), Denied)
         probe = await side.probe()
         assert (probe.ok, probe.denied) == (False, True)
-        assert "api_permissions" in probe.detail
+        assert "api_permissions" in (probe.cure or "")
 
 
 async def test_a_url_that_leads_elsewhere_is_denied_and_so_is_the_probe(ejabberd: Ejabberd) -> None:

@@ -63,11 +63,11 @@ def test_web_libraries_are_only_loaded_where_something_is_served(
         "from pathlib import Path\n"
         "from restbroker.assembly.build import plan_of\n"
         "from restbroker.config.load import load\n"
-        "from restbroker.connectors.ejabberd.options import Options\n"
+        "from restbroker.connectors import registry\n"
         "from restbroker.telemetry.figures import Figures\n"
         "import trio\n"
         "async def main(): plan_of(CONFIG, print, Figures(), [])\n"
-        f"CONFIG = load(Path({str(configured(Stats=stats))!r}), {{}}, {{}}, {{'ejabberd': Options}}).config\n"
+        f"CONFIG = load(Path({str(configured(Stats=stats))!r}), {{}}, {{}}, registry.kinds()).config\n"
         "trio.run(main)\n"
         "print({'quart', 'quart_trio', 'hypercorn'} & set(sys.modules))\n"
     )

@@ -1,6 +1,7 @@
 """Reads an answer's body into words, whatever it is: JSON text, object or number, a proxy's HTML page, garbage.
 
-Used by the judge and the probe. Always holds: no body makes it raise, and `words` holds no secret of the call.
+Used by the judge, the probe and the check. Always holds: no body makes it raise, and `words` holds no secret of the
+call.
 """
 
 import json
@@ -21,6 +22,7 @@ WORDS_LIMIT: Final = 300
 MASK: Final = "***"
 
 _BYTE_LIST: Final = re.compile(r"<<([0-9]{1,3}(?:,\s*[0-9]{1,3})*)>>")
+_RUNNING: Final = re.compile(r"ejabberd (\d+\.\d+)\S* is running")
 _TITLE: Final = re.compile(r"<(h1|title)\b[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
 _TAG: Final = re.compile(r"<[^>]*>")
 
@@ -58,6 +60,17 @@ def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     shown = " ".join(_mask(render(words), known).split())
     masked = _mask(render(text), known) if known else text
     return Answer(masked, body, shown[:WORDS_LIMIT], code if isinstance(code, int) else None, is_json)
+
+
+def version_in(answer: Answer) -> str | None:
+    """The version that a running ejabberd tells in its answer to `status`; None in every other answer."""
+    found = _RUNNING.search(answer.words)
+    return found[1] if found else None
+
+
+def is_stopped(answer: Answer) -> bool:
+    """Whether this answer to `status` says that the Erlang node runs and ejabberd in it does not."""
+    return answer.words.startswith("The node") and version_in(answer) is None
 
 
 def render(text: str) -> str:

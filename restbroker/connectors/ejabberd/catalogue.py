@@ -1,10 +1,12 @@
 """ejabberd's commands by server version, read from `catalogue.json.gz` when first needed.
 
-Used by the connector and the command line. The file was made from `get_commands_spec/0` of every module of ejabberd
-23.01 (Debian 12), 24.12 (Debian 13) and 26.07 (compiled): static facts, so commands of modules that a server has not
-loaded are in it too. Its records: `name`, `api` (version of the interface), `servers` (which of the three have it),
-`args` (name and type), `result`, `tags`, and where they apply `renames` (old and new name of an argument), `since`,
-and `user`: a command whose policy is "user" and that, called by an admin, takes `user` and `host` besides.
+Used by the connector, the check, and the command line (through the registry). Always holds: loads no Trio.
+
+The file was made from `get_commands_spec/0` of every module of ejabberd 23.01 (Debian 12), 24.12 (Debian 13) and 26.07
+(compiled): static facts, so commands of modules that a server has not loaded are in it too. Its records: `name`, `api`
+(version of the interface), `servers` (which of the three have it), `args` (name and type), `result`, `tags`, and where
+they apply `renames` (old and new name of an argument), `since`, and `user`: a command whose policy is "user" and that,
+called by an admin, takes `user` and `host` besides.
 """
 
 import gzip
@@ -15,7 +17,9 @@ from functools import lru_cache
 from importlib import resources
 from typing import Final, Literal, NotRequired, TypedDict
 
+from restbroker.config.target import Target
 from restbroker.connectors.ejabberd import knowledge
+from restbroker.connectors.ejabberd.options import options_of
 from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec, ValueType
 
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
@@ -61,6 +65,16 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
         if record["name"] not in chosen or record["api"] > chosen[record["name"]]["api"]:
             chosen[record["name"]] = record
     return Catalogue(known, {name: _spec(record) for name, record in sorted(chosen.items())})
+
+
+def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
+    """The commands of the configured version, or with `auto` of the version that was found (None: the newest).
+
+    A version of the interface in the endpoint counts before one in the target's URL.
+    """
+    configured = options_of(target).server_version
+    api = api_of(endpoint)
+    return for_version(found if configured == "auto" else configured, api_of(target.url.path) if api is None else api)
 
 
 def api_of(path: str) -> int | None:

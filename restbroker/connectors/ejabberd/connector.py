@@ -1,10 +1,9 @@
 """The connector for ejabberd's `mod_http_api`: one command is one POST.
 
-Assembly opens it through `FACTORY`. Always holds: a command is sent once per delivery, and what the connector asks
+Assembly opens it through the registry. Always holds: a command is sent once per delivery, and what the connector asks
 besides (the probe, whether the server is stopping) changes nothing on the server.
 """
 
-import re
 from collections.abc import Callable
 from typing import Final
 
@@ -14,8 +13,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector, Link, Ports
 from restbroker.connectors.ejabberd import catalogue
-from restbroker.connectors.ejabberd.answer import read
-from restbroker.connectors.ejabberd.options import Options
+from restbroker.connectors.ejabberd.answer import is_stopped, read, version_in
 from restbroker.connectors.ejabberd.outcomes import CHECK_URL, is_unknown_command, judge, unknown
 from restbroker.connectors.ejabberd.request import build, question
 from restbroker.errors import ConfigError
@@ -27,7 +25,8 @@ from restbroker.transport.message import Request, Response
 FORBIDDEN_IN_A_ROW: Final = 20
 """So many refusals without a success between them mean that the account lost its rights, not that a command lacks."""
 
-_VERSION: Final = re.compile(r"ejabberd (\d+\.\d+)\S* is running")
+CHECK_LOGIN: Final = "Correct RestUser and RestPass, or RestToken."
+CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see ejabberd's log."
 
 
 @attrs.define
@@ -35,9 +34,7 @@ class EjabberdConnector:
     """See `connectors.contract.Connector`. Holds what the server told of itself and how it treats our account."""
 
     _target: Target
-    _options: Options
     _now_s: Callable[[], float]
-    _api: int | None
     _version: str | None = None
     _worked: bool = False
     _forbidden: int = 0
@@ -45,14 +42,12 @@ class EjabberdConnector:
     @property
     def catalogue(self) -> Catalogue:
         """The commands of the configured or probed version; of the newest before the first probe."""
-        return catalogue.for_version(self._server_version(), self._api)
+        return catalogue.for_target(self._target, self._version)
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         """The command of an endpoint such as `register` or `register/v1`; None outside the catalogue."""
-        name = endpoint.partition("/")[0]
-        api = catalogue.api_of(endpoint)
-        known = self.catalogue if api is None else catalogue.for_version(self._server_version(), api)
-        return known.commands.get(name)
+        known = catalogue.for_target(self._target, self._version, endpoint)
+        return known.commands.get(endpoint.partition("/")[0])
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
@@ -74,9 +69,6 @@ class EjabberdConnector:
         """Has no background work; sleeps until cancelled."""
         task_status.started()
         await trio.sleep_forever()
-
-    def _server_version(self) -> str | None:
-        return self._version if self._options.server_version == "auto" else self._options.server_version
 
     def _learn(self, status: int) -> None:
         if 200 <= status < 300:
@@ -103,42 +95,35 @@ class EjabberdConnector:
         says = f"status {response.status}: {answer.words}" if answer.words else f"status {response.status}"
         match response.status:
             case 200 if answer.is_json:
-                found = _VERSION.search(answer.words)
-                self._version = found[1] if found else self._version
-                running = found is not None or not answer.words.startswith("The node")
-                return Probe(running, denied=False, version=self._version, detail=answer.words)
+                self._version = version_in(answer) or self._version
+                cure = CHECK_LOG if is_stopped(answer) else None
+                return Probe(cure is None, denied=False, version=self._version, detail=answer.words, cure=cure)
             case 401:
-                return Probe(ok=False, denied=True, version=None, detail=f"The credentials are not accepted ({says}).")
+                return _denied(f"The credentials are not accepted ({says}).", CHECK_LOGIN)
             case 403:
                 return self._judge_forbidden(says)
             case 200 | 404 | 301 | 302 | 303 | 307 | 308:
-                return Probe(ok=False, denied=True, version=None, detail=f"This is not the API ({says}). {CHECK_URL}")
+                return _denied(f"This is not the API ({says}).", CHECK_URL)
             case _:
-                return Probe(ok=False, denied=False, version=None, detail=f"The server does not work now ({says}).")
+                detail = f"The server does not work now ({says})."
+                return Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_LOG)
 
     def _judge_forbidden(self, says: str) -> Probe:
         """Both questions are forbidden: to an account that may little, or to one that may nothing (any more)."""
         if self._worked and self._forbidden < FORBIDDEN_IN_A_ROW:
             return Probe(ok=True, denied=False, version=self._version, detail="The account may call other commands.")
         cure = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
-        return Probe(
-            ok=False, denied=True, version=None, detail=f"The account may call nothing tried yet ({says}). {cure}"
-        )
+        return _denied(f"The account may call nothing tried yet ({says}).", cure)
 
 
-@attrs.frozen
-class EjabberdFactory:
-    """Makes connectors of kind `ejabberd`."""
-
-    options: type[attrs.AttrsInstance] = Options
-
-    def open(self, target: Target, ports: Ports) -> Connector:
-        """The connector of this target; nothing is sent yet."""
-        options = target.options if isinstance(target.options, Options) else Options()
-        return EjabberdConnector(target, options, ports.now_s, catalogue.api_of(target.url.path))
+def _denied(detail: str, cure: str) -> Probe:
+    wait = "Jobs wait in Redis, and it resumes by itself."
+    return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
 
 
-FACTORY: Final = EjabberdFactory()
+def open_connector(target: Target, ports: Ports) -> Connector:
+    """The connector of this target; nothing is sent yet."""
+    return EjabberdConnector(target, ports.now_s)
 
 
 def _ready(make: Callable[[], Request]) -> Request:

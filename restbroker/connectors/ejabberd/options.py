@@ -2,9 +2,16 @@
 
 import attrs
 
+from restbroker.config.target import Target
+
 
 @attrs.frozen
 class Options:
     """`server_version`: whose commands to expect, e.g. "24.12"; "auto" asks the server."""
 
     server_version: str = "auto"
+
+
+def options_of(target: Target) -> Options:
+    """The target's options; the defaults if it has none."""
+    return target.options if isinstance(target.options, Options) else Options()

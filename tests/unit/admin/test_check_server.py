@@ -3,8 +3,8 @@
 import attrs
 import pytest
 
-from restbroker.admin.findings import Finding, Level, ok, worst_cause
 from restbroker.admin.judge_server import judge_server
+from restbroker.rules.findings import Finding, Level, ok, worst_cause
 from restbroker.store.server import ServerFacts
 
 GOOD = ServerFacts(

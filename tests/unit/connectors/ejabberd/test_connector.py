@@ -10,7 +10,7 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Bearer, Target, Url
 from restbroker.connectors.contract import Connector, Ports
-from restbroker.connectors.ejabberd.connector import FACTORY, FORBIDDEN_IN_A_ROW
+from restbroker.connectors.ejabberd.connector import FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.command import Call, Command
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Rejected
@@ -56,7 +56,7 @@ class NoTransport:
 
 def opened(target: Target = TARGET) -> Connector:
     """A connector as assembly makes it."""
-    return FACTORY.open(target, Ports(NoTransport(), lambda _: None, lambda: 0.0))
+    return open_connector(target, Ports(NoTransport(), lambda _: None, lambda: 0.0))
 
 
 def answering(*answers: Response | Exception) -> ScriptedLink:
@@ -143,6 +143,7 @@ async def test_the_probe_tells_unwell_from_denied(answer: Response, is_ok: bool,
     probe = await opened().probe(answering(answer))
     assert (probe.ok, probe.denied) == (is_ok, denied)
     assert probe.detail
+    assert probe.cure
 
 
 async def test_an_account_that_may_not_ask_for_status_is_asked_for_something_else() -> None:

@@ -1,21 +1,18 @@
 """Judges a target's first answer: is it ejabberd's API, and does it take our login? Pure.
 
-Called by `admin.check_ejabberd`. Always holds: each way in which a RestURL or a login can be wrong has its own cure.
+Called by `check`. Always holds: each way in which a RestURL or a login can be wrong has its own cure.
 """
 
 import re
-from typing import Final
 
 import attrs
 
-from restbroker.admin.findings import Finding, ok
 from restbroker.config.target import Basic, Target
-from restbroker.connectors.ejabberd.answer import Answer, read
+from restbroker.connectors.ejabberd.answer import Answer, is_stopped, read, version_in
 from restbroker.errors import ConfigError
+from restbroker.rules.findings import Finding, ok
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
-
-_VERSION: Final = re.compile(r"ejabberd (\d+\.\d+)\S* is running")
 
 
 @attrs.frozen
@@ -93,11 +90,11 @@ def _closed(finding: Finding, *, elsewhere: bool = False) -> Entry:
 
 
 def _running(target: Target, answer: Answer) -> Entry:
-    found = _VERSION.search(answer.words)
-    if found is not None:
+    version = version_in(answer)
+    if version is not None:
         first = ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}, and takes the login.")
-        return Entry((first,), version=found[1])
-    if answer.words.startswith("The node"):
+        return Entry((first,), version=version)
+    if is_stopped(answer):
         return _unwell(target, answer.words, "The Erlang node runs, and ejabberd in it does not.")
     return _not_the_api(target, f"status 200: {answer.words}")
 

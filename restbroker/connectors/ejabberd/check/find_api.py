@@ -1,6 +1,6 @@
 """Looks where on a target's host ejabberd's API would answer, for an operator whose RestURL is not right.
 
-Called by `admin.check_ejabberd` after a failure. Always holds: credentials are never sent to an address that the
+Called by `check` after a failure. Always holds: credentials are never sent to an address that the
 operator did not write, and nothing is executed: an argument that no command has is refused before anything runs
 (measured on 23.01 and 24.12, on all their commands).
 """

@@ -1,7 +1,7 @@
 """Looks at one ejabberd: reachable, its API at all, login, rights, version, virtual host.
 
-Called by `admin.check`. Always holds: nothing changes on the server. What a command would need is first asked with an
-argument that no command has, which ejabberd refuses before anything runs; and rights, which it checks after the
+Called by `registry.check`. Always holds: nothing changes on the server. What a command would need is first asked with
+an argument that no command has, which ejabberd refuses before anything runs; and rights, which it checks after the
 arguments (measured on 23.01), with calls that cannot have an effect: on the host `restbroker.invalid`, which no server
 has (RFC 2606), and a message whose address is malformed.
 """
@@ -15,17 +15,17 @@ from typing import Final
 
 import attrs
 
-from restbroker.admin import ejabberd_yml
-from restbroker.admin.entry import Entry, judge_entry, unreachable, unusable_login
-from restbroker.admin.find_api import PORTS, find_api
-from restbroker.admin.findings import Finding, ok
 from restbroker.config.target import Basic, Target
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.answer import read
-from restbroker.connectors.ejabberd.options import Options
+from restbroker.connectors.ejabberd.check import ejabberd_yml
+from restbroker.connectors.ejabberd.check.entry import Entry, judge_entry, unreachable, unusable_login
+from restbroker.connectors.ejabberd.check.find_api import PORTS, find_api
+from restbroker.connectors.ejabberd.options import options_of
 from restbroker.connectors.ejabberd.request import build, question
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Call, Command
+from restbroker.rules.findings import Finding, ok
 from restbroker.rules.json_types import Json
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -54,7 +54,7 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
 """Commands that are commonly needed, and what brings them."""
 
 
-async def check_ejabberd(target: Target, ports: Sequence[tuple[str, int]] = PORTS) -> list[Finding]:
+async def check(target: Target, ports: Sequence[tuple[str, int]] = PORTS) -> list[Finding]:
     """Everything about this target. Never raises what a person can act on: that is a finding.
 
     `ports` is where the API is looked for when it does not answer. Safe to cancel.
@@ -110,14 +110,14 @@ async def _inside(target: Target, http: Transport, entry: Entry) -> list[Finding
 
 
 def _version(target: Target, version: str | None) -> Iterator[Finding]:
-    wanted = target.options.server_version if isinstance(target.options, Options) else "auto"
+    wanted = options_of(target).server_version
     if version is None:
         return
     if wanted not in ("auto", version):
         message = f"ServerVersion says {wanted}, and the server is {version}."
         why = "Commands and their arguments are those of the configured version."
         yield Finding("warning", target.name, "OtherVersion", message, why, '"ServerVersion": "auto"')
-    known = catalogue.for_version(version if wanted == "auto" else wanted).version
+    known = catalogue.for_target(target, version).version
     yield ok(target.name, "Version", f"It is ejabberd {version}; commands as of {known}.")
 
 

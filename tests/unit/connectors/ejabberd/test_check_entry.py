@@ -5,12 +5,12 @@ import json
 import attrs
 import pytest
 
-from restbroker.admin import ejabberd_yml
-from restbroker.admin.entry import judge_entry, unreachable
-from restbroker.admin.find_api import is_api
-from restbroker.admin.findings import Cause
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
+from restbroker.connectors.ejabberd.check import ejabberd_yml
+from restbroker.connectors.ejabberd.check.entry import judge_entry, unreachable
+from restbroker.connectors.ejabberd.check.find_api import is_api
+from restbroker.rules.findings import Cause
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
