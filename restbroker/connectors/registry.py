@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # it imports Trio, which pushing a job does without
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType({"ejabberd": "restbroker.connectors.ejabberd"})
 
 KINDS: Final = tuple(_FOLDERS)
-"""The kinds of targets, as written in `Kind`; the first is the one of the flat keys of `env.json`."""
+"""The kinds of servers; the flat keys of `env.json` mean the first."""
 
 
 def kinds() -> Mapping[str, type]:

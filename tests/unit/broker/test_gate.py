@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pytest
 import trio
 import trio.testing
 
@@ -91,6 +92,18 @@ async def test_a_pause_that_the_server_asks_for_is_kept(autojump_clock: trio.tes
         await gate.opened()
         assert trio.current_time() - began_s >= 60
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("denied", [True, False])
+async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.MockClock, denied: bool) -> None:
+    events: list[Event] = []
+    gate = made(events)
+    target = Target(Probe(ok=False, denied=denied, version=None, detail="no", cure="mend it"), FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(gate.probe_forever, target.ask)
+        await gate.opened()
+        nursery.cancel_scope.cancel()
+    assert [event.cure for event in events if isinstance(event, GateClosed)] == ["mend it"]
 
 
 async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock: trio.testing.MockClock) -> None:
