@@ -13,8 +13,8 @@ import trio
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.rules import settle
-from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule
-from restbroker.store import jobs
+from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule
+from restbroker.store import beats, jobs
 from restbroker.telemetry.events import Warned
 
 _BATCH_LIMIT = 200
@@ -79,8 +79,17 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
         lane.handover.allow(request.hwm)
         again = [item for item, code in zip(items, codes, strict=True) if _is_open(lane, item, code, refused)]
         lane.pace.settled(len(items) - len(again), trio.current_time())
+        await _forget_recoveries(lane, [item for item in items if item not in again and item not in refused])
         items = again
     return refused
+
+
+async def _forget_recoveries(lane: Lane, items: list[Item]) -> None:
+    """Ends the count of runs before a crash: equal bytes that come later are another job."""
+    digests = {item.recovered for item in items if item.recovered is not None and not isinstance(item.settlement, Back)}
+    if digests:
+        lane.recovered = {name: count for name, count in lane.recovered.items() if name not in digests}
+        await lane.health.insist(lane.store, beats.forget, sorted(digests))
 
 
 def _is_open(lane: Lane, item: Item, code: jobs.Code, refused: list[Item]) -> bool:

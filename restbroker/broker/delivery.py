@@ -25,6 +25,10 @@ from restbroker.transport.message import Transport
 
 _UNSENT_LIMIT = 3
 """So often may one job stay unsent while others succeed; then it counts as a failed try."""
+_DENIAL_LIMIT = 3
+"""So often may one job meet a 401 or a wrong page while the probe is let in; a server that just came up does that."""
+_FORBIDDEN = 403
+"""The one denial that may concern a single command."""
 _AGAIN_S = 0.2
 _ASK_AGAIN_S = 1.0
 
@@ -42,7 +46,7 @@ async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str]) -
 
     None of `secrets` gets out in an outcome's message.
     """
-    unsent, answers = 0, lane.gate.answers
+    unsent, denials, answers = 0, 0, lane.gate.answers
     while await lane.gate.opened():
         if not lane.lease.is_fresh:
             await _pause(lane, _ASK_AGAIN_S)
@@ -54,11 +58,14 @@ async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str]) -
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)
-            case Denied():
+            case Denied(reason, text):
                 item.sending = False
-                decided = await _after_denial(lane, outcome)
-                if decided is not None:
-                    return Done(decided, duration_s)
+                denials += 1
+                if not await _is_well(lane, reason):
+                    continue
+                if reason.status == _FORBIDDEN or denials >= _DENIAL_LIMIT:
+                    return Done(Rejected(reason, text), duration_s)
+                await _pause(lane, _ASK_AGAIN_S)
             case Unsent(reason):
                 item.sending = False
                 if lane.gate.answers > answers:
@@ -88,20 +95,18 @@ async def _attempt(lane: Lane, item: Item, call: Call) -> Outcome:
         return Uncertain(reason) if item.sending else Deferred(reason, max_attempts=3)
 
 
-async def _after_denial(lane: Lane, denied: Denied) -> Rejected | None:
-    """Rejected if the target lets the broker in otherwise; None (and the gate closed) if it refuses us altogether."""
+async def _is_well(lane: Lane, reason: Reason) -> bool:
+    """Whether the target lets the broker in otherwise; if not, the gate is closed for this reason."""
     try:
         found = await probe(lane.plan.connector, lane.plan.transport)
     except (NotSent, MaybeSent) as problem:
         lane.gate.close(unreachable(problem))
-        return None
-    if found.ok:
-        return Rejected(denied.reason, denied.text)
+        return False
     if found.denied:
-        lane.gate.deny(denied.reason)
-    else:
+        lane.gate.deny(reason)
+    elif not found.ok:
         lane.gate.close(Reason("TargetUnwell", found.detail))
-    return None
+    return found.ok
 
 
 async def probe(connector: Connector, transport: Transport) -> Probe:

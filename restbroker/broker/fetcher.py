@@ -5,7 +5,6 @@ empty queue is waited for without taking from it; and after anything that may ha
 ours is compared with what we know before more is taken.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
 import attrs
@@ -91,7 +90,7 @@ class Fetcher:
     async def _adopt(self, got: jobs.Fetched, want: int) -> None:
         lane = self.lane
         if got.recovered_version != lane.recovered_version:
-            lane.recovered = await lane.health.insist(lane.store, beats.maybe_run, _last_days())
+            lane.recovered = await lane.health.insist(lane.store, beats.maybe_run)
             lane.recovered_version = got.recovered_version
         for queue in got.bad:
             self._complain(
@@ -160,8 +159,3 @@ class Fetcher:
         if message not in self.lane.warned:
             self.lane.warned.add(message)
             self.lane.report(Warned(code, message, cure))
-
-
-def _last_days() -> list[str]:
-    today = datetime.now(UTC)
-    return [f"{today - timedelta(days=back):%Y%m%d}" for back in range(4)]

@@ -79,7 +79,7 @@ class Gate:
                 self.breaker.unsent(now_s)
                 self._follow(reason)
             case Uncertain(reason):
-                self.breaker.answered(now_s, deferred=True)
+                self.breaker.unanswered(now_s)
                 self._follow(reason)
             case Denied():
                 pass

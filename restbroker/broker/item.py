@@ -28,6 +28,8 @@ class Item:
     job: Job | None = None
     command: str = ""
     reply_id: str | int | float | None = None
+    recovered: str | None = None
+    """The digest under which its runs before a crash are counted; None if there are none."""
     forgotten: bool = False
     """Redis lists it again although it was settled before: it has run already."""
     sending: bool = False

@@ -7,6 +7,8 @@ item that does not was not sent.
 import random
 import time
 
+import attrs
+
 from restbroker.broker.delivery import deliver
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
@@ -32,7 +34,9 @@ async def run(lane: Lane) -> None:
 
 def read_job(lane: Lane, item: Item) -> Job | NotAJob:
     """Reads the item's payload, and keeps the job in it if there is one."""
-    recovered = lane.recovered.get(digest(item.raw), 0) if lane.recovered else 0
+    name = digest(item.raw) if lane.recovered else ""
+    recovered = lane.recovered.get(name, 0)
+    item.recovered = name if recovered else None
     spare = spare_jid(lane.identity, item.ticket)
     entry = read(item.raw, item.queue, spare, recovered + item.forgotten)
     item.job = entry if isinstance(entry, Job) else None
@@ -56,7 +60,8 @@ async def _work(lane: Lane, item: Item) -> bool:
         return True
     submission = _admit(lane, item, entry)
     if isinstance(submission, Reason):
-        _settle(lane, item, entry, None, Rejected(submission))
+        message = redact.text(submission.message, lane.plan.tokens.values)
+        _settle(lane, item, entry, None, Rejected(attrs.evolve(submission, message=message)))
         return True
     return await _deliver(lane, item, entry, submission)
 
@@ -117,8 +122,8 @@ def _conclude(lane: Lane, item: Item, settlement: Settlement, context: Context, 
     item.event = JobFinished(
         target=lane.plan.target.name,
         queue=item.queue,
-        command=item.command or "?",
-        jid=item.job.jid if item.job is not None else context.reply_jid,
+        command=_shown(lane, item.command or "?"),
+        jid=_shown(lane, item.job.jid if item.job is not None else context.reply_jid),
         outcome=type(outcome).__name__.lower(),
         fate=type(settlement).__name__.lower(),
         attempt=item.job.attempt if item.job is not None else 1,
@@ -129,6 +134,11 @@ def _conclude(lane: Lane, item: Item, settlement: Settlement, context: Context, 
         cure=None if reason is None else reason.cure,
         note=outcome.note if isinstance(outcome, Delivered) else None,
     )
+
+
+def _shown(lane: Lane, text: str) -> str:
+    """A producer's own text, unless it put the token into the wrong place."""
+    return redact.MASK if any(token in text for token in lane.plan.tokens.values) else text
 
 
 def _context(lane: Lane, item: Item, duration_s: float) -> Context:

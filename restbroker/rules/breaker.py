@@ -1,6 +1,6 @@
 """When a target gets no jobs because it is unwell: a state machine without a clock.
 
-              unsent(): 5 in a row, answered(): half of >= 20 in 10 s "not now",
+              unsent(), unanswered(): 5 in a row, answered(): half of >= 20 in 10 s "not now",
               trip(), probe_failed()
     closed -----------------------------------------------------------------------> open
       ^                                                                             |  ^
@@ -18,7 +18,7 @@ from collections import deque
 
 import attrs
 
-UNSENT_LIMIT = 5
+SILENT_LIMIT = 5
 ANSWERS_NEEDED = 20
 WINDOW_S = 10.0
 _SLICES = 20
@@ -42,7 +42,7 @@ class Breaker:
 
     reason: str | None = attrs.field(default=None, init=False)
     opened_at_s: float | None = attrs.field(default=None, init=False)
-    _unsent: int = attrs.field(default=0, init=False)
+    _silent: int = attrs.field(default=0, init=False)
     _slices: deque[_Slice] = attrs.field(factory=deque, init=False)
     _answers: int = attrs.field(default=0, init=False)
     _deferred: int = attrs.field(default=0, init=False)
@@ -60,15 +60,24 @@ class Breaker:
         """A job could not be sent at all (refused, DNS, TLS). What comes while it is open changes nothing."""
         if not self.permits:
             return
-        self._unsent += 1
-        if self._unsent >= UNSENT_LIMIT:
-            self._open(now_s, f"{self._unsent} jobs in a row could not be sent")
+        self._silent += 1
+        if self._silent >= SILENT_LIMIT:
+            self._open(now_s, f"{self._silent} jobs in a row could not be sent or were not answered")
+
+    def unanswered(self, now_s: float) -> None:
+        """A job was sent and not answered. As `unsent`, and a "not now" besides."""
+        self.unsent(now_s)
+        self._answered(now_s, deferred=True)
 
     def answered(self, now_s: float, *, deferred: bool) -> None:
         """The target answered; `deferred`: with "not now". What comes while it is open changes nothing."""
+        if self.permits:
+            self._silent = 0
+            self._answered(now_s, deferred=deferred)
+
+    def _answered(self, now_s: float, *, deferred: bool) -> None:
         if not self.permits:
             return
-        self._unsent = 0
         self._count(now_s, deferred=deferred)
         if deferred and self._answers >= ANSWERS_NEEDED and 2 * self._deferred >= self._answers:
             self._open(now_s, f"{self._deferred} of {self._answers} answers within {WINDOW_S:.0f} s were “not now”")
@@ -117,7 +126,7 @@ class Breaker:
         self._forget()
 
     def _forget(self) -> None:
-        self._unsent = self._answers = self._deferred = 0
+        self._silent = self._answers = self._deferred = 0
         self._slices.clear()
 
     def _count(self, now_s: float, *, deferred: bool) -> None:

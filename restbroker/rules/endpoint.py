@@ -24,7 +24,10 @@ def check(endpoint: Json) -> str | Reason:
         return _refuse(f"The endpoint is {len(endpoint)} characters long; {_LIMIT_CHARACTERS} is the limit.")
     if all(_SEGMENT.fullmatch(segment) for segment in endpoint.split("/")):
         return endpoint
-    return _refuse(f"The endpoint {endpoint[:80]!r} is not a plain command name.")
+    # Only as far as it is plain: what follows may hold a password ("register?user=…&password=…").
+    plain = re.match(r"[A-Za-z0-9_/.~-]*", endpoint, re.ASCII)
+    shown = plain[0][:40] if plain is not None else ""
+    return _refuse(f"The endpoint, which begins with {shown!r}, is not a plain command name.")
 
 
 def _refuse(message: str) -> Reason:

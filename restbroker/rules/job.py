@@ -5,6 +5,7 @@ in the same order; nothing is encoded back unless a field must change.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 import attrs
@@ -13,6 +14,7 @@ from restbroker.rules import retry, rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
 UNCERTAIN_FIELD = "restbroker_uncertain"
 """How often this job was sent without an answer, kept in the payload across retries."""
@@ -54,9 +56,9 @@ class Job:
 
     @property
     def traceparent(self) -> str | None:
-        """The trace context to pass on, if it has the form of one."""
+        """The trace context to pass on, if it has the form that the W3C gives it."""
         value = self.fields.get("traceparent")
-        return value if isinstance(value, str) and value.isascii() and value.isprintable() else None
+        return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
 @attrs.frozen

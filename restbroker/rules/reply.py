@@ -17,6 +17,7 @@ from restbroker.rules.settlement import Reply
 
 REPLY_LIMIT_BYTES = 1024 * 1024
 REPLY_TTL_S = 3600
+_REPLY_LEVELS = 4
 REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
 """The only keys that `reply_to` may name: a producer must not write into any other key."""
 
@@ -77,7 +78,7 @@ def _details(job: Job, answer: Answer, context: Context, truncated: bool) -> dic
     details: dict[str, Json] = {
         "status": answer.status,
         "outcome": answer.outcome,
-        "answer": None if truncated else answer.body,
+        "answer": None if truncated or not _can_be_written(answer.body) else answer.body,
         "error": None if error is None else {"code": error.code, "message": error.message, "cure": error.cure},
         "attempts": job.attempt,
         "duration_ms": round(context.duration_s * 1000, 1),
@@ -87,6 +88,14 @@ def _details(job: Job, answer: Answer, context: Context, truncated: bool) -> dic
     if truncated:
         details["truncated"] = True
     return details
+
+
+def _can_be_written(body: Json) -> bool:
+    """Whether Ruby could read it: it may nest too deeply, above all within a reply."""
+    try:
+        return rubyjson.nests_at_most(rubyjson.MAX_NESTING - _REPLY_LEVELS, rubyjson.dumps(body))
+    except ValueError:
+        return False
 
 
 def _limited(text: str) -> tuple[str, bool]:

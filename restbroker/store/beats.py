@@ -6,7 +6,7 @@ a reaper whose own connection was healthy all the while: no clock and no expiry 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
@@ -125,13 +125,25 @@ def recover(client: Client, identity: str) -> Recovered:
     return Recovered(moved, maybe, refused, retired=gone)
 
 
-def maybe_run(client: Client, days: Sequence[str]) -> Mapping[str, int]:
-    """How often a job may have run unanswered: SHA-1 of its bytes (hex) → count. `days` are YYYYMMDD, UTC."""
+def maybe_run(client: Client) -> Mapping[str, int]:
+    """How often a job may have run unanswered in the last days: SHA-1 of its bytes (hex) → count."""
     total: Counter[str] = Counter()
-    for reply in client.commands([("HGETALL", client.keys.recovered(day)) for day in days]):
+    for reply in client.commands([("HGETALL", client.keys.recovered(day)) for day in _days(client)]):
         for digest, value in mapping(reply).items():
             total[digest] += integer(value.partition(b":")[0])
     return total
+
+
+def forget(client: Client, digests: Sequence[str]) -> None:
+    """Removes these jobs' counts, and tells every lane that there is news."""
+    gone = [("HDEL", client.keys.recovered(day), *digests) for day in _days(client)]
+    client.commands([*gone, ("INCR", client.keys.recovered_version)])
+
+
+def _days(client: Client) -> list[str]:
+    """The days whose counts may still be there: they are kept for 72 hours."""
+    today = datetime.fromtimestamp(time_s(client), UTC)
+    return [f"{today - timedelta(days=back):%Y%m%d}" for back in range(4)]
 
 
 def _recover(

@@ -97,6 +97,7 @@ class Harness:
     events: list[Event] = attrs.field(factory=list)
     control: Control = attrs.field(factory=Control)
     ended: Ended | None = None
+    token: str = "t"
     concurrency: int = 3
     shutdown_timeout_s: float = 5.0
     connect: Callable[[StoreSettings], Connection] = lambda settings: Connection(open_client(settings))
@@ -152,7 +153,7 @@ class Harness:
         settings = StoreSettings(self.redis.url)
         target = Target("t", "scripted", Url("http", "127.0.0.1", 1), ("rest",), concurrency=self.concurrency)
         return BrokerPlan(
-            lanes=[LanePlan(target, self.target, self.target, Tokens([Secret("t")]), self.policy)],
+            lanes=[LanePlan(target, self.target, self.target, Tokens([Secret(self.token)]), self.policy)],
             services=[],
             open_connection=lambda: self.connect(settings),
             open_control=lambda: Connection(open_client(settings, 1.0)),

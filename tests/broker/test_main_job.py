@@ -10,7 +10,7 @@ from restbroker.broker.samehost import own_facts
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Probe, Reason, Rejected
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
-from restbroker.store import jobs
+from restbroker.store import beats, jobs
 from restbroker.telemetry.events import GateClosed, GateOpened, JobFinished, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
@@ -145,7 +145,7 @@ async def test_a_broker_that_is_denied_waits_loudly_and_resumes_by_itself(harnes
 
 
 async def test_a_command_that_alone_is_forbidden_is_parked(harness: Harness) -> None:
-    harness.target.judge = lambda _call, _response: Denied(Reason("CommandForbidden", "403"))
+    harness.target.judge = lambda _call, _response: Denied(Reason("CommandForbidden", "no", status=403))
     harness.push()
     async with harness.broker():
         await harness.until(lambda: harness.size("dead"), "it is parked")
@@ -325,3 +325,74 @@ async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(har
         await harness.until(lambda: harness.of(JobFinished), "ours is delivered")
     assert harness.size("retry") == 150
     assert [event.code for event in harness.of(Warned)] == ["SetRefused"]
+
+
+async def test_a_401_of_a_server_that_is_just_coming_up_costs_the_job_nothing(harness: Harness) -> None:
+    verdicts = iter([Denied(Reason("LoginRefused", "no", status=401)), Delivered("0", 0, 200)])
+    harness.target.judge = lambda _call, _response: next(verdicts)
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+    assert (harness.of(JobFinished)[0].outcome, len(harness.target.calls)) == ("delivered", 2)
+
+
+async def test_a_401_that_stays_while_the_probe_is_let_in_parks_the_job(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Denied(Reason("LoginRefused", "no", status=401))
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    assert len(harness.target.calls) == 3
+
+
+async def test_five_lost_connections_in_a_row_close_the_gate_however_well_it_went_before(harness: Harness) -> None:
+    async def lost(_request: Request) -> Response:
+        raise MaybeSent("closed")
+
+    harness.push("safe", count=500)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) >= 300, "most are done")
+        harness.target.answer, harness.target.probe_answer = lost, NotSent("refused")
+        harness.push("once", count=200)
+        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
+        await trio.sleep(0.5)
+    assert harness.size("retry") <= 5 + harness.concurrency
+
+
+async def test_an_answer_that_nests_too_deeply_for_ruby_is_passed_on_as_text(harness: Harness) -> None:
+    deep: list[object] = []
+    for _ in range(98):
+        deep = [deep]
+    text = json.dumps(deep)
+    harness.target.judge = lambda _call, _response: Delivered(text, deep, 200)  # type: ignore[arg-type]
+    harness.policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
+    harness.push(args=["safe", {}, "t", "id"])
+    async with harness.broker():
+        await harness.until(lambda: harness.size("queue:replies"), "it is answered")
+    (reply,) = harness.entries("queue:replies")
+    assert (reply["args"][0], reply["args"][2]["answer"]) == (text, None)
+
+
+async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> None:
+    harness.token = "a-long-secret-token"
+    harness.push(args=["a-long-secret-token", {}, "x"])
+    harness.push(args=["safe", [["a-long-secret-token", 1], ["a-long-secret-token", 2]], "a-long-secret-token"])
+    harness.push(args=["register?password=hunter2&x=1", {}, "a-long-secret-token"])
+    harness.push(jid="a-long-secret-token")
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are settled")
+    shown = str(harness.events) + "".join(entry["error_message"] for entry in harness.members("dead"))
+    assert "secret" not in shown
+    assert "hunter2" not in shown
+
+
+async def test_once_a_recovered_job_is_done_equal_bytes_are_another_job(harness: Harness) -> None:
+    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
+    harness.push("once")
+    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+        await harness.until(lambda: not beats.maybe_run(harness.client), "its count is gone")
+        harness.push("once")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "its twin too")
+    assert [call.maybe_run for call in harness.target.calls] == [True, False]

@@ -78,7 +78,7 @@ def test_recovering_twice_changes_nothing(lane: Lane) -> None:
     beats.recover(lane.client, lane.identity)
     assert beats.recover(lane.client, lane.identity) == Recovered(0, 0, 0, retired=False)
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}
-    assert beats.maybe_run(lane.client, [today()]) == {sha(b"1"): 1}
+    assert beats.maybe_run(lane.client) == {sha(b"1"): 1}
 
 
 def test_a_second_reaper_with_an_older_view_moves_nothing_twice(lane: Lane, server: Server) -> None:
@@ -100,7 +100,7 @@ def test_what_may_have_run_counts_once_per_dead_lane_and_only_up_to_hwm(client: 
         take(client, life, 3, hwm=2)
         beats.fence(client, life, 0)
         assert beats.recover(client, life).maybe_run == 2
-    assert beats.maybe_run(client, [today(), "20000101"]) == {sha(b"same"): 2}
+    assert beats.maybe_run(client) == {sha(b"same"): 2}
     register(client, "three", FACTS, QUEUES)
     assert take(client, "three", 1, hwm=0).recovered_version == 2
 

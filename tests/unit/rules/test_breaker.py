@@ -25,7 +25,7 @@ def test_it_opens_after_five_unsent_in_a_row() -> None:
     breaker = Breaker()
     assert not is_open_after(breaker, range(4))
     assert is_open_after(breaker, range(4, 5))
-    assert (breaker.opened_at_s, breaker.reason) == (4, "5 jobs in a row could not be sent")
+    assert (breaker.opened_at_s, breaker.reason) == (4, "5 jobs in a row could not be sent or were not answered")
 
 
 def test_an_answer_of_any_kind_ends_a_row_of_unsent() -> None:

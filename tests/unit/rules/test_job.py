@@ -89,3 +89,10 @@ def test_a_trace_context_that_could_break_a_header_is_not_passed_on(value: Json)
 def test_the_spare_jid_is_the_same_for_the_same_ticket() -> None:
     assert spare_jid("id", "1:1") == spare_jid("id", "1:1") != spare_jid("id", "2:1")
     assert len(spare_jid("id", "1:1")) == 24
+
+
+def test_a_trace_context_of_the_right_form_is_passed_on_and_any_other_text_is_not() -> None:
+    good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert job({"traceparent": good}).traceparent == good
+    assert job({"traceparent": f" {good}"}).traceparent is None
+    assert job({"traceparent": "x" * 100_000}).traceparent is None
