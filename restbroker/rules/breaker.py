@@ -97,7 +97,7 @@ class Breaker:
         One to two seconds after the opening or the last probe, and never before the end of a Retry-After. A target
         whose probes are well but which relapses within seconds is asked ever more rarely, every 30 s at least.
         """
-        doubled = 2 ** min(max(0, self._relapses - _RELAPSES_FREE), 10)
+        doubled = 2.0 ** min(max(0, self._relapses - _RELAPSES_FREE), 10)
         wait_s = min((_PROBE_AFTER_S + jitter) * doubled, _LONGEST_PROBE_WAIT_S)
         return max(0.0, self._last_try_s + wait_s - now_s, self._not_before_s - now_s)
 

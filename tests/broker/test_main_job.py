@@ -1,13 +1,14 @@
 """The main job on a real Redis: what is pushed is delivered, settled and answered."""
 
 import json
+from collections.abc import Iterator
 
 import attrs
 import pytest
 import trio
 
 from restbroker.broker.samehost import own_facts
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Probe, Reason, Rejected
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
 from restbroker.store import beats, jobs
@@ -328,7 +329,7 @@ async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(har
 
 
 async def test_a_401_of_a_server_that_is_just_coming_up_costs_the_job_nothing(harness: Harness) -> None:
-    verdicts = iter([Denied(Reason("LoginRefused", "no", status=401)), Delivered("0", 0, 200)])
+    verdicts: Iterator[Outcome] = iter([Denied(Reason("LoginRefused", "no", status=401)), Delivered("0", 0, 200)])
     harness.target.judge = lambda _call, _response: next(verdicts)
     async with harness.broker():
         harness.push()

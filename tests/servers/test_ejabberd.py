@@ -242,9 +242,11 @@ async def test_a_forbidden_command_is_denied_while_the_probe_of_an_account_that_
         assert (probe.ok, probe.denied) == (True, False)
 
 
-async def test_an_account_that_may_nothing_tried_so_far_is_denied_by_the_probe(ejabberd: Ejabberd) -> None:
+async def test_an_account_that_is_refused_thrice_and_never_succeeded_is_denied_by_the_probe(ejabberd: Ejabberd) -> None:
     async with side_of(ejabberd, Basic(ejabberd.limited, Secret(PASSWORD))) as side:
-        assert isinstance(await side.do("connected_users_number"), Denied)
+        assert (await side.probe()).ok
+        for _ in range(3):
+            assert isinstance(await side.do("connected_users_number"), Denied)
         probe = await side.probe()
         assert (probe.ok, probe.denied) == (False, True)
         assert "api_permissions" in (probe.cure or "")

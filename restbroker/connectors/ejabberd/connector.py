@@ -14,7 +14,14 @@ from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector, Link, Ports
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.answer import is_stopped, read, version_in
-from restbroker.connectors.ejabberd.outcomes import CHECK_URL, is_unknown_command, judge, unknown
+from restbroker.connectors.ejabberd.outcomes import (
+    CHECK_URL,
+    could_be_stopping,
+    is_unknown_command,
+    judge,
+    stopping,
+    unknown,
+)
 from restbroker.connectors.ejabberd.request import build, question
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Call, Catalogue, CommandSpec
@@ -24,6 +31,8 @@ from restbroker.transport.message import Request, Response
 
 FORBIDDEN_IN_A_ROW: Final = 20
 """So many refusals without a success between them mean that the account lost its rights, not that a command lacks."""
+FORBIDDEN_AT_FIRST: Final = 3
+"""As many for an account that nothing has worked for yet: an account may be allowed to call one command only."""
 
 CHECK_LOGIN: Final = "Correct RestUser and RestPass, or RestToken."
 CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see ejabberd's log."
@@ -54,9 +63,14 @@ class EjabberdConnector:
         spec = self.spec(call.command.endpoint)
         response = await link.send(_ready(lambda: build(call, spec, self._target)))
         self._learn(response.status)
-        if spec is not None and is_unknown_command(response) and await self._has_sessions(link):
+        outcome = judge(call, spec, response, self._now_s())
+        if spec is None or not could_be_stopping(outcome):
+            return outcome
+        if not await self._has_sessions(link):
+            return stopping(response.status)
+        if is_unknown_command(response):
             return unknown("unknown_command, though the server is up", response.status)
-        return judge(call, spec, response, self._now_s())
+        return outcome
 
     async def probe(self, link: Link) -> Probe:
         """Asks for `status`, and for `connected_users_number` where that is forbidden. Changes nothing."""
@@ -81,12 +95,12 @@ class EjabberdConnector:
 
     async def _has_sessions(self, link: Link) -> bool:
         """Whether the session manager is up. It is the first to go when ejabberd stops (measured, 23.01 and 24.12),
-        so a command that is unknown beside it belongs to a module that is not loaded, and waiting would not help.
+        so what a command is refused beside it, it is refused for good.
         """
         try:
             response = await self._ask("connected_users_number", link)
         except (NotSent, MaybeSent):
-            # The command itself was refused, so this failure must not be taken for its own.
+            # The command itself was answered, so this failure must not be taken for its own.
             return False
         return response.status in (200, 403)
 
@@ -110,8 +124,9 @@ class EjabberdConnector:
 
     def _judge_forbidden(self, says: str) -> Probe:
         """Both questions are forbidden: to an account that may little, or to one that may nothing (any more)."""
-        if self._worked and self._forbidden < FORBIDDEN_IN_A_ROW:
-            return Probe(ok=True, denied=False, version=self._version, detail="The account may call other commands.")
+        if self._forbidden < (FORBIDDEN_IN_A_ROW if self._worked else FORBIDDEN_AT_FIRST):
+            detail = "The account may not ask for status, but it may call other commands."
+            return Probe(ok=True, denied=False, version=self._version, detail=detail)
         cure = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
         return _denied(f"The account may call nothing tried yet ({says}).", cure)
 

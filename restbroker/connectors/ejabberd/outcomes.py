@@ -19,6 +19,9 @@ from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reaso
 from restbroker.transport.message import Response
 
 INTERNAL_ERROR_ATTEMPTS: Final = 3
+_STOPPING: Final = "ServerStopping"
+_SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
+"""Refusals that ejabberd makes before it looks at anything that could be stopping, or that only a living one makes."""
 LONGEST_PAUSE_S: Final = 24 * 3600.0
 
 CHECK_URL: Final = "Check RestURL: it must lead to ejabberd's mod_http_api, e.g. http://127.0.0.1:5281/api."
@@ -81,6 +84,28 @@ def is_unknown_command(response: Response) -> bool:
     return response.status == 400 and read(response).words == "unknown_command"
 
 
+def could_be_stopping(outcome: Outcome) -> bool:
+    """Whether a server that is stopping may have said this. A stopping 23.01 refuses good jobs in many ways: 400
+    "unknown_command" and "Invalid 'service'", 500 "internal_error", 200 with 1 (measured, under load).
+    """
+    match outcome:
+        case Rejected(reason):
+            return reason.code not in _SURE
+        case Deferred(reason, _, _, max_attempts, _, _):
+            return max_attempts is not None or reason.code == _STOPPING
+        case _:
+            return False
+
+
+def stopping(status: int) -> Deferred:
+    """What a refusal means while the session manager is gone."""
+    cure = "It goes on by itself."
+    reason = Reason(
+        _STOPPING, "ejabberd is stopping or starting, and its answers are not to be relied on.", cure, status
+    )
+    return Deferred(reason, counts=False, pause_target=True)
+
+
 def unknown(answer_text: str, status: int) -> Rejected:
     """A command that this server does not have."""
     return Rejected(Reason("UnknownCommand", f"The server says: {answer_text}", CHECK_NAME, status), answer_text)
@@ -141,9 +166,7 @@ def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcom
         if spec is None:
             return unknown(answer.words, 400)
         # For about 1 s of each graceful stop, open connections get this for commands that exist.
-        cure = "It goes on by itself. If it stays so, the module that brings this command is not loaded."
-        reason = Reason("ServerStopping", "ejabberd has no such command now: it is stopping or starting.", cure, 400)
-        return Deferred(reason, counts=False, pause_target=True, text=answer.text)
+        return stopping(400)
     if answer.words == "400 Bad Request":
         # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
         message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'

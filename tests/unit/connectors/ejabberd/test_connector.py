@@ -10,7 +10,7 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Bearer, Target, Url
 from restbroker.connectors.contract import Connector, Ports
-from restbroker.connectors.ejabberd.connector import FORBIDDEN_IN_A_ROW, open_connector
+from restbroker.connectors.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.command import Call, Command
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Rejected
@@ -93,6 +93,30 @@ async def test_an_unknown_command_of_a_server_that_goes_down_is_deferred(session
     assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True)
 
 
+INVALID_SERVICE = Response(400, {}, b"\"Invalid 'service'\"", 0.0)
+INTERNAL_ERROR = Response(500, {}, b'"internal_error"', 0.0)
+SAID_ONE = Response(200, {}, b"1", 0.0)
+
+
+@pytest.mark.parametrize("refusal", [INVALID_SERVICE, INTERNAL_ERROR, SAID_ONE])
+@pytest.mark.parametrize("name", ["create_room", "add_rosteritem", "set_last"])
+async def test_what_a_stopping_server_refuses_is_put_off_and_what_a_living_one_refuses_is_not(
+    refusal: Response, name: str
+) -> None:
+    call = Call(Command(name, {}))
+    outcome = await opened().deliver(call, answering(refusal, UNKNOWN))
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True)
+    outcome = await opened().deliver(call, answering(refusal, ok(b"3")))
+    assert isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and outcome.counts)
+
+
+async def test_a_refusal_that_only_a_living_server_makes_is_believed_at_once() -> None:
+    link = answering(Response(409, {}, b'"exists"', 0.0))
+    assert isinstance(await opened().deliver(KICK, link), Rejected)
+    assert len(link.asked) == 1
+
+
 async def test_an_unknown_command_outside_the_catalogue_is_rejected_without_asking() -> None:
     link = answering(UNKNOWN)
     outcome = await opened().deliver(Call(Command("a_command_of_ours", {})), link)
@@ -158,6 +182,14 @@ async def test_an_account_that_lost_its_rights_is_denied_though_it_worked_before
     await connector.deliver(KICK, answering(ok()))
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok
     for _ in range(FORBIDDEN_IN_A_ROW):
+        assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied)
+    assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).denied
+
+
+async def test_an_account_that_may_call_little_is_let_work_and_one_that_may_call_nothing_is_soon_denied() -> None:
+    connector = opened()
+    assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok
+    for _ in range(FORBIDDEN_AT_FIRST):
         assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied)
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).denied
 
