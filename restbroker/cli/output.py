@@ -5,7 +5,7 @@ Used by every command. Always holds: no control character of a server's text rea
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from restbroker.errors import RestbrokerError
@@ -33,24 +33,35 @@ def say_error(error: RestbrokerError) -> None:
     say(f"restbroker: {error}")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+def row(cells: Iterable[object]) -> None:
+    """Prints one line of cells for a program, with tabs between them; a tab or line break in a cell becomes a blank."""
+    _write(sys.stdout, "\t".join(_cell(cell) for cell in cells))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints rows: with borders, header and colour on a terminal; tab-separated and without header otherwise.
 
     `NO_COLOR` is honoured (rich does it). A tab or line break inside a cell becomes a blank.
     """
-    cells = [[printable(str(cell)).replace("\t", " ").replace("\n", " ") for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in cells:
-            _write(sys.stdout, "\t".join(row))
+        for cells in rows:
+            row(cells)
         return
     from rich.console import Console  # slow to import, and of no use in a pipe
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*header, header_style="bold", box=None, pad_edge=False)
-    for row in cells:
-        drawn.add_row(*(Text(cell) for cell in row))
+    drawn = Table(header_style="bold", box=None, pad_edge=False)
+    for name in header:
+        # rich's own choice would shorten names to "proce…" on a narrow terminal.
+        drawn.add_column(name, overflow="fold")
+    for cells in rows:
+        drawn.add_row(*(Text(_cell(cell)) for cell in cells))
     Console().print(drawn)
+
+
+def _cell(value: object) -> str:
+    return printable(str(value)).replace("\t", " ").replace("\n", " ")
 
 
 def _write(stream: TextIO, text: str) -> None:

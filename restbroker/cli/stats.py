@@ -1,6 +1,7 @@
 """`restbroker stats`: totals, queues, and the processes with their targets."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 import typer
@@ -29,37 +30,64 @@ def stats(config: ConfigOption = None, json: JsonOption = False) -> None:
         client.close()
     if json:
         output.as_json(seen)
-        return
+    elif sys.stdout.isatty():
+        _draw(seen)
+    else:
+        for row in (*_totals(seen), *_queues(seen), *map(_process, _lanes(seen))):
+            output.row(row)
+
+
+def _draw(seen: Mapping[str, Json]) -> None:
+    """For people: without the column that only programs need, and each process as lines that fit any width."""
+    output.table(("TOTAL", "JOBS"), [row[1:] for row in _totals(seen)])
+    output.data("")
+    output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in _queues(seen)])
+    for row in _lanes(seen):
+        output.data("")
+        output.table((f"PROCESS {_name(row)}", ""), _facts(row))
+    if not _lanes(seen):
+        output.data("\nNo restbroker runs on this Redis.")
+
+
+def _totals(seen: Mapping[str, Json]) -> list[Sequence[str]]:
     totals = cast("Mapping[str, Json]", seen["totals"])
-    output.table(("TOTAL", "NAME", "JOBS"), [("total", name, number) for name, number in totals.items()])
-    output.table(
-        ("QUEUE", "NAME", "JOBS", "LATENCY", "STATE"),
-        [
-            ("queue", row["name"], row["size"], f"{row['latency_s']}s", "paused" if row["paused"] else "open")
-            for row in cast("_Rows", seen["queues"])
-        ],
+    return [("total", name, str(number)) for name, number in totals.items()]
+
+
+def _queues(seen: Mapping[str, Json]) -> list[Sequence[str]]:
+    return [
+        ("queue", _text(row["name"]), _text(row["size"]), f"{row['latency_s']}s", "paused" if row["paused"] else "open")
+        for row in cast("_Rows", seen["queues"])
+    ]
+
+
+def _lanes(seen: Mapping[str, Json]) -> _Rows:
+    return cast("_Rows", seen["lanes"])
+
+
+def _facts(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
+    """One target in one process."""
+    yield "target", " ".join(_text(part) for part in (row["target"], row["server_version"]) if part is not None)
+    yield "gate", _gate(row)
+    if row["gate_reason"] is not None:
+        yield "reason", _text(row["gate_reason"])
+    yield "in hand", f"{_text(row['in_hand'])} of {_text(row['concurrency'])}"
+    yield (
+        "rate",
+        f"{_text(row['rate_per_s'])} jobs/s, p50 {_text(row['p50_ms'], ' ms')}, p99 {_text(row['p99_ms'], ' ms')}",
     )
-    header = (
-        "PROCESS",
-        "NAME",
-        "TARGET",
-        "GATE",
-        "IN HAND",
-        "RATE/S",
-        "P50",
-        "P99",
-        "DONE",
-        "FAILED",
-        "SERVER",
-        "BEAT",
-    )
-    output.table(header, [_process(row) for row in cast("_Rows", seen["lanes"])])
+    yield "done", f"{_text(row['delivered'])}, failed {_text(row['failed'])} since its start"
+    yield "beat", _text(row["beat_age_s"], " s ago")
+
+
+def _name(row: Mapping[str, Json]) -> str:
+    return _text(row["process"] or row["identity"])
 
 
 def _process(row: Mapping[str, Json]) -> Sequence[str]:
     return (
         "process",
-        _text(row["process"] or row["identity"]),
+        _name(row),
         _text(row["target"]),
         _state(row),
         f"{_text(row['in_hand'])}/{_text(row['concurrency'])}",
@@ -74,10 +102,13 @@ def _process(row: Mapping[str, Json]) -> Sequence[str]:
 
 
 def _state(row: Mapping[str, Json]) -> str:
+    return _gate(row) if row["dying"] or row["gate_reason"] is None else f"{_gate(row)}: {row['gate_reason']}"
+
+
+def _gate(row: Mapping[str, Json]) -> str:
     if row["dying"]:
         return "gone, its jobs go back"
-    gate = "quiet" if row["quiet"] is True else _text(row["gate"])
-    return gate if row["gate_reason"] is None else f"{gate}: {row['gate_reason']}"
+    return "quiet" if row["quiet"] is True else _text(row["gate"])
 
 
 def _text(value: Json, unit: str = "") -> str:
