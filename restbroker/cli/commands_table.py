@@ -19,6 +19,8 @@ COMMANDS = {
     "run": Entry("restbroker.cli.run", "Serve the queues until told to stop."),
     "enqueue": Entry("restbroker.cli.enqueue", "Queue one command for a server; with --wait, print its answer."),
     "stats": Entry("restbroker.cli.stats", "Show totals, queues, processes and their targets."),
+    "dead": Entry("restbroker.cli.dead", "Show the parked jobs and why they were parked."),
+    "retries": Entry("restbroker.cli.retries", "Show the jobs that wait for their next try."),
     "commands": Entry("restbroker.cli.commands", "List the server's commands, or show one with its arguments."),
     "check": Entry("restbroker.cli.check", "Test the configuration, Redis and the targets."),
     "config": Entry("restbroker.cli.config", "Make, show or describe the configuration file."),

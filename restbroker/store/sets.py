@@ -46,6 +46,21 @@ def due(client: Client, zset: Literal["retry", "schedule"], limit: int, skip: in
     return Due(integer(seconds) + integer(micros) / 1e6, members)
 
 
+def listed(
+    client: Client, zset: Literal["retry", "dead"], skip: int, limit: int, *, newest_first: bool
+) -> list[tuple[bytes, float]]:
+    """`limit` members after the first `skip`, as stored, with their scores (epoch seconds), ordered by these."""
+    order = ("REV",) if newest_first else ()
+    key = client.keys.sorted_set(zset)
+    flat = [raw(part) for part in items(client.command("ZRANGE", key, skip, skip + limit - 1, *order, "WITHSCORES"))]
+    return [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def size(client: Client, zset: SortedSet) -> int:
+    """How many members the set has."""
+    return integer(client.command("ZCARD", client.keys.sorted_set(zset)))
+
+
 def promote(client: Client, zset: Literal["retry", "schedule"], moves: Sequence[Move]) -> list[Code]:
     """Moves each member for itself; one code per move. Raises `StoreUnavailable`: call again, `Gone` is then fine."""
     codes: list[Code] = []

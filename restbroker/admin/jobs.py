@@ -1,0 +1,74 @@
+"""What waits in Sidekiq's sets, as an operator may see it: parked jobs, and those that wait for their next try.
+
+Called by `restbroker dead` and `restbroker retries`. Always holds: reads page by page and never the whole set, changes
+nothing, and shows neither arguments nor a token.
+"""
+
+from collections.abc import Collection, Iterator
+from typing import Literal
+
+import attrs
+
+from restbroker.rules import redact, rubyjson
+from restbroker.store import sets
+from restbroker.store.client import Client
+
+PAGE = 20
+"""Members at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
+_WORD_LIMIT = 120
+
+Kind = Literal["retry", "dead"]
+"""Those that wait for their next try, and those that were parked; the names of Sidekiq's sets."""
+
+
+@attrs.frozen
+class Stored:
+    """One job. `at_s` (epoch seconds): when it was parked, or when it is due. Texts are None where it has none."""
+
+    at_s: float
+    jid: str | None
+    command: str | None
+    error_class: str | None
+    message: str | None
+
+
+def count(client: Client, kind: Kind) -> int:
+    """How many there are. Raises `StoreUnavailable`."""
+    return sets.size(client, kind)
+
+
+def listed(client: Client, kind: Kind, limit: int, secrets: Collection[str]) -> Iterator[Stored]:
+    """At most `limit` jobs, parked ones newest first, the others next due first; none of `secrets` is shown.
+
+    Raises `StoreUnavailable`.
+    """
+    for skip in range(0, limit, PAGE):
+        wanted = min(PAGE, limit - skip)
+        page = sets.listed(client, kind, skip, wanted, newest_first=kind == "dead")
+        yield from (_shown(raw, at_s, secrets) for raw, at_s in page)
+        if len(page) < wanted:
+            return
+
+
+def _shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
+    try:
+        fields = rubyjson.loads(raw)
+    except rubyjson.Unreadable:
+        fields = None
+    if not isinstance(fields, dict):
+        return Stored(at_s, None, None, None, "This entry is no job: not a JSON object.")
+    job = redact.job(fields)
+    args = job.get("args")
+    command = args[0] if isinstance(args, list) and args else None
+
+    def text(value: object, limit: int = _WORD_LIMIT) -> str | None:
+        # Also what the job itself does not call a token: a producer may have put it into the wrong place.
+        return redact.text(value, secrets, limit) if isinstance(value, str) and value else None
+
+    return Stored(
+        at_s=at_s,
+        jid=text(job.get("jid")),
+        command=None if command == redact.MASK else text(command),
+        error_class=text(job.get("error_class")),
+        message=text(job.get("error_message"), redact.EXCERPT_LIMIT),
+    )
