@@ -14,6 +14,7 @@ from restbroker.admin.overview import read_snapshot
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules import rubyjson
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
 from restbroker.rules.json_types import Json
 from restbroker.rules.repair import fractional
 from restbroker.store import beats, queues
@@ -39,7 +40,7 @@ class Order:
 
 
 def payload(order: Order, jid: str, now_s: float) -> bytes:
-    """The job's bytes. Raises `UsageError` for arguments that JSON cannot hold.
+    """The job's bytes. Raises `UsageError` for arguments that JSON cannot hold, and for a job that is too large.
 
     A scheduled job has neither `at` nor `enqueued_at`: Sidekiq 7 and later add the latter when it becomes due.
     """
@@ -61,9 +62,13 @@ def payload(order: Order, jid: str, now_s: float) -> bytes:
     if order.at_s is None:
         fields["enqueued_at"] = moment_s
     try:
-        return rubyjson.dumps(fields)
+        raw = rubyjson.dumps(fields)
     except ValueError as error:
         raise UsageError(f"The arguments cannot be written as JSON: {error}.", "Check the values.") from error
+    if len(raw) > PAYLOAD_LIMIT_BYTES:
+        message = f"The job would have {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit, and it would be parked."
+        raise UsageError(message, "Send less in one job.")
+    return raw
 
 
 def push(client: Client, order: Order, jid: str, now_s: float) -> None:

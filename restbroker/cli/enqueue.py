@@ -5,6 +5,7 @@ when the command line has a mistake in it.
 """
 
 import secrets
+import signal
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -29,6 +30,7 @@ from restbroker.rules import endpoint
 from restbroker.rules.coerce import coerce
 from restbroker.rules.command import CommandSpec
 from restbroker.rules.json_types import Json
+from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
 
@@ -42,6 +44,8 @@ Words = Annotated[
 OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.")]
 
 _YEAR_DAYS = 366
+_PATIENCE_S = 2.0
+"""So long nothing is said while waiting. A process tells of a closed gate with its next beat, 2.5 s later at most."""
 _REFUSED_CODES = frozenset({"BadToken", "CommandForbidden", "LoginRefused"})
 
 
@@ -64,7 +68,8 @@ def enqueue(
     """Queue one command for the server and print the job's id; with --wait, print the answer.
 
     Texts become integers and lists where the command takes these. Ends with 0: done; 1: the server said no, or the
-    job was parked; 3: Redis is unreachable; 4: refused; 6: not done yet, still queued.
+    job was parked; 2: the command line or the configuration is wrong, nothing was queued; 3: Redis is unreachable;
+    4: refused; 6: not done yet, still queued; 130: Ctrl-C while waiting, still queued.
     """
     settings = quietly(config)
     target = settings.targets[0]
@@ -98,16 +103,36 @@ def _push(settings: Config, order: Order, typed: arguments.Typed, *, timeout_s: 
         if not order.wanted:
             output.as_json({"jid": jid}) if as_json else output.data(jid)
             return
-        details = wait(client, jid, timeout_s)
-        found = serving(client, order.queue) if details is None else None
+        try:
+            details = _wait(client, order.queue, jid, timeout_s)
+        except KeyboardInterrupt:
+            output.say(f"still queued: {jid}")
+            raise typer.Exit(128 + signal.SIGINT) from None
     finally:
         client.close()
     if details is None:
         output.say(f"The job {jid} is not done after {timeout_s:g} s; it is still queued and will be done.")
-        if found is not None and found.held_up is not None:
-            output.say(f"The server gets no jobs now: {found.held_up}")
+        if as_json:
+            output.as_json({"jid": jid, "outcome": "queued"})
         raise typer.Exit(Exit.WAITING)
     _tell(details, as_json=as_json)
+
+
+def _wait(client: Client, queue: str, jid: str, timeout_s: float) -> Mapping[str, Json] | None:
+    """The answer; None when it does not come in time. Says once, and not at once, why the server gets no jobs."""
+    deadline_s = time.monotonic() + timeout_s
+    told = False
+    while True:
+        left_s = max(deadline_s - time.monotonic(), 0.0)
+        details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
+        if details is not None:
+            return details
+        found = None if told else serving(client, queue)
+        if found is not None and found.held_up is not None:
+            output.say(f"The server gets no jobs now: {found.held_up}")
+            told = True
+        if time.monotonic() >= deadline_s:
+            return None
 
 
 def _as_server_wants(order: Order, typed: arguments.Typed, target: Target, found: Serving) -> Order:
