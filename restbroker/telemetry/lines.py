@@ -27,6 +27,8 @@ from restbroker.telemetry.events import (
     Warned,
 )
 
+_KEEPS_TRYING = "Jobs stay in Redis; restbroker keeps trying to reach it, and goes on by itself."
+
 Level = Literal["debug", "info", "warning", "error"]
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -53,7 +55,7 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
         case TargetFound(target, version, detail):
             return Line("info", "target.found", {"target": target, "version": version, "detail": detail})
         case StoreLost(message):
-            return Line("error", "redis.lost", {"message": message})
+            return Line("error", "redis.lost", {"message": message, "cure": _KEEPS_TRYING})
         case StoreBack(outage_s):
             return Line("info", "redis.back", {"outage_s": round(outage_s, 1)})
         case IdentityFenced(identity):

@@ -15,8 +15,10 @@ a line with `timestamp`, `level`, `event` and the same keys. Keys without a valu
     gate.closed      warning  target code message cure (error where the broker's credentials are refused)
     gate.opened      info     target closed_for_s
     target.found     info     target version detail
-    redis.lost       error    message
+    redis.lost       error    message cure
     redis.back       info     outage_s
+    still            as then  what for_s, and the keys of a redis.lost or gate.closed (`what`) that is not over: each
+                              minute
     fenced           warning  identity
     jobs.recovered   warning  identity jobs maybe_run
     jobs.promoted    debug    zset jobs parked (warning where some were parked)
@@ -40,7 +42,7 @@ import attrs
 import orjson
 import structlog
 
-from restbroker.telemetry.events import Event, JobFinished
+from restbroker.telemetry.events import BrokerStarted, Event, GateClosed, GateOpened, JobFinished, StoreBack, StoreLost
 from restbroker.telemetry.figures import milliseconds
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.lines import Fields, Level, Line, line_of
@@ -49,6 +51,7 @@ _RANKS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 
 # More kinds of failure than this within ten seconds are counted together.
 _KINDS_LIMIT = 200
 _OTHER = "Other"
+REMIND_S = 60.0
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _PLAIN = re.compile(r"[^\s\"=]+")
 
@@ -69,6 +72,15 @@ class _Sums:
 
 
 @attrs.define
+class _Trouble:
+    """What was told and is not over: its line, since when by the log's clock, and when a tick told it last."""
+
+    line: Line
+    since_s: float
+    told_s: float | None = None
+
+
+@attrs.define
 class LogSink:
     """Writes events to `stream`. `now_s` gives epoch seconds for the time of each line."""
 
@@ -78,6 +90,7 @@ class LogSink:
     _logger: Any = attrs.field(init=False)
     _sums: dict[str, _Sums] = attrs.field(factory=dict, init=False)
     _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
+    _troubles: dict[str, _Trouble] = attrs.field(factory=dict, init=False)
     _began_s: float = attrs.field(init=False)
     _last_tick_s: float | None = attrs.field(default=None, init=False)
 
@@ -95,9 +108,11 @@ class LogSink:
             self._job_finished(event)
         else:
             self._write(line_of(event))
+            self._remember(event)
 
     def tick(self, now_s: float) -> None:
-        """Writes what was added up since the last tick: failures that repeated, and a summary of each busy target.
+        """Writes what was added up since the last tick: failures that repeated, a summary of each busy target;
+        and each minute what is still not over.
 
         `now_s` is any clock in seconds that all ticks share.
         """
@@ -110,6 +125,33 @@ class LogSink:
         sums, self._sums = self._sums, {}
         for target, sum_ in sums.items():
             self._write(Line("info", "summary", {"target": target, **_summary(sum_, elapsed_s)}))
+        for trouble in self._troubles.values():
+            self._remind(trouble, now_s)
+
+    def _remember(self, event: Event) -> None:
+        match event:
+            case StoreLost():
+                self._troubles["redis"] = _Trouble(line_of(event), self.now_s())
+            case StoreBack():
+                self._troubles.pop("redis", None)
+            case GateClosed(target):
+                self._troubles[f"gate {target}"] = _Trouble(line_of(event), self.now_s())
+            case GateOpened(target):
+                self._troubles.pop(f"gate {target}", None)
+            case BrokerStarted():
+                # Gates are new in each life of the broker, and tell anew when they are closed.
+                self._troubles = {name: one for name, one in self._troubles.items() if name == "redis"}
+            case _:
+                pass
+
+    def _remind(self, trouble: _Trouble, now_s: float) -> None:
+        if trouble.told_s is None:
+            trouble.told_s = now_s
+        elif now_s - trouble.told_s >= REMIND_S:
+            trouble.told_s = now_s
+            line = trouble.line
+            for_s = round(max(0.0, self.now_s() - trouble.since_s))
+            self._write(Line(line.level, "still", {"what": line.event, "for_s": for_s, **line.fields}))
 
     def _job_finished(self, event: JobFinished) -> None:
         sums = self._sums.get(event.target)

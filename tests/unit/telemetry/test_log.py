@@ -39,7 +39,13 @@ LINES: list[tuple[Event, str]] = [
     (GateClosed("e", "Denied", "401", denied=True), "ERROR   gate.closed target=e code=Denied message=401"),
     (GateOpened("e", 61.25), "INFO    gate.opened target=e closed_for_s=61.2"),
     (TargetFound("e", "24.12", "ejabberd"), "INFO    target.found target=e version=24.12 detail=ejabberd"),
-    (StoreLost("refused"), "ERROR   redis.lost message=refused"),
+    (
+        StoreLost("refused"),
+        (
+            "ERROR   redis.lost message=refused "
+            'cure="Jobs stay in Redis; restbroker keeps trying to reach it, and goes on by itself."'
+        ),
+    ),
     (StoreBack(3.0), "INFO    redis.back outage_s=3.0"),
     (IdentityFenced("h:1:a"), "WARNING fenced identity=h:1:a"),
     (JobsRecovered("h:1:a", 5, 1), "WARNING jobs.recovered identity=h:1:a jobs=5 maybe_run=1"),
