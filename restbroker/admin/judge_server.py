@@ -68,12 +68,12 @@ def _persistence(facts: ServerFacts) -> Iterator[Finding]:
             "SnapshotsOnly" if facts.save else "NotSaved",
             f"Redis saves {kind}.",
             f"When it crashes, {lost} is lost.",
-            "appendonly yes\nappendfsync always",
+            "In redis.conf:\nappendonly yes\nappendfsync always",
         )
 
 
 def _append_only(appendfsync: str | None) -> Finding:
-    always = "appendfsync always, if that is too much (it costs speed); AtMostOnce commands need it."
+    always = "In redis.conf: appendfsync always, if that is too much; it costs speed."
     match appendfsync:
         case "always":
             return ok(AREA, "Saved", "Redis saves each job before it answers (appendfsync always).")
@@ -83,7 +83,7 @@ def _append_only(appendfsync: str | None) -> Finding:
         case "no":
             message = "Redis leaves saving to the operating system (appendfsync no)."
             why = "A crash of the machine may lose the last 30 seconds or more."
-            return Finding("warning", AREA, "SavedSometime", message, why, "appendfsync everysec")
+            return Finding("warning", AREA, "SavedSometime", message, why, "In redis.conf: appendfsync everysec")
         case _:
             message = "Redis has an append-only file and does not tell how often it is saved."
             return Finding("note", AREA, "Unknown", message, "With everysec, a crash may lose the last second.", always)
@@ -98,7 +98,7 @@ def _policy(facts: ServerFacts) -> Finding:
         "Eviction",
         f"Redis may remove keys to make room (maxmemory-policy {facts.policy}).",
         "At maxmemory it removes those with an expiry, among them answers that somebody waits for.",
-        "maxmemory-policy noeviction",
+        "In redis.conf: maxmemory-policy noeviction",
     )
     if not facts.policy.startswith("allkeys"):
         return found

@@ -92,6 +92,8 @@ def _draw(found: Sequence[Finding]) -> None:
     drawn = Table.grid("", "", "", padding=(0, 2, 0, 0))
     for finding in found:
         text = Text(output.printable(finding.message))
+        if finding.level != "ok":
+            text.append(f"  {finding.code}", style="dim")
         for more, style in ((finding.why, "dim"), (finding.cure, "")):
             if more is not None:
                 text.append("\n" + output.printable(more), style=style)

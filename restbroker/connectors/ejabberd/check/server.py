@@ -127,7 +127,7 @@ async def _modules(target: Target, http: Transport) -> list[Finding]:
     for module, commands in MODULES.items():
         for command in commands:
             response = await _call(target, http, command, {"zz_probe": 1})
-            if response.status == 404 or read(response).words == "unknown_command":
+            if _is_missing(response):
                 missing.setdefault(module, []).append(command)
     return [
         Finding(
@@ -146,10 +146,13 @@ async def _rights(target: Target, http: Transport, entry: Entry) -> list[Finding
     """Which commands the account may not call, asked with calls that cannot have an effect."""
     name = target.name
     forbidden = ["status"] if entry.version is None else []
+    allowed = []
     for command, arguments in TRIALS.items():
         response = await _call(target, http, command, arguments)
         if response.status == 403:
             forbidden.append(command)
+        elif not _is_missing(response):
+            allowed.append(command)
     lines = ejabberd_yml.permissions(target, forbidden)
     if {"status", "connected_users_number"} <= set(forbidden):
         message = f"The login may call neither status nor connected_users_number; also not: {_rest(forbidden)}."
@@ -159,7 +162,11 @@ async def _rights(target: Target, http: Transport, entry: Entry) -> list[Finding
         message = f"The login may not call {', '.join(forbidden)}."
         why = "Jobs for these commands would be parked. If they are not needed, all is well."
         return [Finding("warning", name, "SomeForbidden", message, why, lines)]
-    return [ok(name, "Rights", f"The login may call {', '.join(TRIALS)}.")]
+    return [ok(name, "Rights", f"The login may call {', '.join(allowed)}.")]
+
+
+def _is_missing(response: Response) -> bool:
+    return response.status == 404 or read(response).words == "unknown_command"
 
 
 def _rest(forbidden: Sequence[str]) -> str:
@@ -180,7 +187,16 @@ async def _virtual_host(target: Target, http: Transport, version: str | None) ->
         if version is not None and _number(version) >= (24, 12) and target.host_header not in served:
             why += " And ejabberd logs a warning for each request, since the Host header names none of its hosts."
         cure = f'"JabberDomain": "{served[0]}"' if served else None
-        return [Finding("note", name, "NoDomain", f"JabberDomain is not set; it has {_some(served)}.", why, cure)]
+        return [
+            Finding(
+                "note",
+                name,
+                "NoDomain",
+                f"The server has the virtual hosts {_some(served)}; JabberDomain names none.",
+                why,
+                cure,
+            )
+        ]
     if domain in served:
         return [ok(name, "Host", f"The server has the virtual host {domain}.")]
     nearest = get_close_matches(domain, served, n=1, cutoff=0.6) or served[:1]
