@@ -4,6 +4,7 @@ Always holds: what a person can act on ends as a message on stderr and an exit c
 a bug of restbroker and ends with its traceback.
 """
 
+import os
 import sys
 
 
@@ -19,13 +20,20 @@ def main() -> None:
     from restbroker.errors import RestbrokerError
 
     try:
-        command_line().main(prog_name="restbroker")
+        try:
+            command_line().main(prog_name="restbroker")
+        finally:
+            sys.stdout.flush()
     except RestbrokerError as error:
         from restbroker.cli.exits import code_of
         from restbroker.cli.output import say_error
 
         say_error(error)
         sys.exit(code_of(error))
+    except BrokenPipeError:
+        # Whoever read us has seen enough (`| head`). What is still buffered must go somewhere at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Always holds: with NO_COLOR set, TERM=dumb or stdout not a terminal, no escape sequence is written.
 """
 
+import contextlib
 import sys
 from collections.abc import Mapping
 from typing import TextIO
@@ -39,7 +40,9 @@ class Voice:
 
     def write(self, text: str) -> None:
         """Writes a line as it is."""
-        print(text, file=self.out, flush=True)
+        # A reader that went away (`| head`) is no reason to leave servers running or to end with a traceback.
+        with contextlib.suppress(BrokenPipeError):
+            print(text, file=self.out, flush=True)
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self.colour else text
