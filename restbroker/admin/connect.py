@@ -14,6 +14,6 @@ def store_settings(config: Config, client_name: str = "restbroker") -> StoreSett
     )
 
 
-def open_store(config: Config) -> Client:
-    """A client that connects when first used; the caller closes it."""
-    return open_client(store_settings(config, "restbroker-cli"))
+def open_store(config: Config, timeout_s: float = 3.0) -> Client:
+    """A client that connects when first used; the caller closes it. `timeout_s` bounds connecting, and each answer."""
+    return open_client(store_settings(config, "restbroker-cli"), timeout_s)

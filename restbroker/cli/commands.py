@@ -1,20 +1,29 @@
-"""`restbroker commands`: what the server can be asked to do, from the catalogue. Needs no server, Redis or config."""
+"""`restbroker commands`: what the server can be asked to do, from the catalogue.
 
+It needs neither server, Redis nor configuration; where these are there, it lists the commands of the version in use.
+"""
+
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from restbroker.cli import output
 from restbroker.cli.completion import command_names
-from restbroker.cli.configured import JsonOption
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.config.core import Config
+from restbroker.config.target import Target
 from restbroker.connectors import registry
-from restbroker.errors import UsageError
+from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
+
+_QUICK_S = 0.5
 
 _REPEATS: Mapping[Repeat, str] = {
     "safe": "the same again, so it is repeated after a time-out",
@@ -30,13 +39,17 @@ def commands(
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Only commands with this tag, e.g. accounts.")] = None,
     server_version: Annotated[
-        str | None, typer.Option(help="As of this version of the server, e.g. 24.12. [default: newest]")
+        str | None,
+        typer.Option(help="As of this version, e.g. 24.12. [default: the configured one, else what runs, else newest]"),
     ] = None,
     kind: Annotated[str, typer.Option(help=f"Of which server: {', '.join(registry.KINDS)}.")] = registry.KINDS[0],
+    config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """List a server's commands, or show one with its arguments and what a repetition of it does."""
-    catalogue = registry.catalogue(kind, server_version)
+    catalogue = registry.catalogue(kind, server_version) if server_version is not None else _of_server(kind, config)
+    if sys.stderr.isatty():
+        output.say(f"Commands of {kind} {catalogue.version}; --server-version chooses another.")
     if name is not None:
         _show(_find(catalogue, name, kind), as_json=json)
         return
@@ -49,6 +62,34 @@ def commands(
         return
     rows = [(spec.name, " ".join(a.name for a in spec.arguments), " ".join(sorted(spec.tags))) for spec in chosen]
     output.table(("COMMAND", "ARGUMENTS", "TAGS"), rows)
+
+
+def _of_server(kind: str, path: Path | None) -> Catalogue:
+    """The catalogue of the configured server; the newest where there is no configuration that can be used."""
+    try:
+        settings = quietly(path)
+    except ConfigError:
+        if path is not None:
+            raise
+        return registry.catalogue(kind)
+    target = next((target for target in settings.targets if target.kind == kind), None)
+    return registry.catalogue(kind) if target is None else registry.catalogue_of(target, _running(settings, target))
+
+
+def _running(settings: Config, target: Target) -> str | None:
+    """The version that a running process found, if Redis tells it quickly."""
+    # The Redis library is slow to import, and of no use without a configuration.
+    from restbroker.admin.connect import open_store
+    from restbroker.admin.enqueue import serving
+
+    client = open_store(settings, _QUICK_S)
+    try:
+        found = serving(client, target.queues[0])
+    except (StoreUnavailable, StoreRefused):
+        return None
+    finally:
+        client.close()
+    return None if found is None else found.server_version
 
 
 def _find(catalogue: Catalogue, name: str, kind: str) -> CommandSpec:
