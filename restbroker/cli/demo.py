@@ -14,7 +14,7 @@ def demo(
 ) -> None:
     """Run the whole thing on an embedded Redis and a stand-in ejabberd, check it, and end.
 
-    Takes $RESTBROKER_REDIS_SERVER, valkey-server or redis-server from PATH, or the wheel of restbroker[demo].
+    Takes $RESTBROKER_REDIS_SERVER, valkey-server or redis-server from PATH, or that of requirements/demo.lock.
     """
     # Quart and Hypercorn take half a second to import: not for `--help`.
     from restbroker.demo.demo import run

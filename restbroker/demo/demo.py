@@ -4,6 +4,8 @@ Called by `cli.demo`. Always holds: it ends with an error if anything was not as
 and nothing on disk.
 """
 
+import json
+import shlex
 import shutil
 import signal
 import sys
@@ -68,18 +70,20 @@ async def _tell(stage: Stage, *, stay: bool) -> None:
 
 async def _stay(stage: Stage) -> None:
     """Says what can be tried, and shows what arrives at the server, until cancelled."""
-    stage.voice.write(
-        f"""
-Everything stays up until Ctrl-C. In another terminal:
-
-  export RESTBROKER_CONFIG={stage.config}
-  {_program()} enqueue register user=mary password=s3cret
-  {_program()} enqueue --wait check_account user=mary
-  {_program()} stats
-  redis-cli -p {stage.redis_port} lpush queue:{QUEUE} '{{"args":["status",{{}},"{TOKEN}"],"retry":true}}'
-
-What the server gets:"""
-    )
+    program = shlex.quote(_program())
+    lines = [
+        f"export RESTBROKER_CONFIG={shlex.quote(str(stage.config))}",
+        f"printf s3cret | {program} enqueue register user=mary password=-",
+        f"{program} enqueue --wait check_account user=mary",
+        f"{program} stats",
+        f"{program} dead",
+    ]
+    client = shutil.which("redis-cli") or shutil.which("valkey-cli")
+    if client is not None:
+        job = json.dumps({"args": ["status", {}, TOKEN], "retry": True})
+        lines.append(f"{Path(client).name} -p {stage.redis_port} lpush queue:{QUEUE} {shlex.quote(job)}")
+    shown = "\n".join(f"  {line}" for line in lines)
+    stage.voice.write(f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n\nWhat the server gets:")
     seen = len(stage.server.arrivals)
     while True:
         for arrival in stage.server.arrivals[seen:]:

