@@ -1,5 +1,6 @@
 """`restbroker config`: makes a configuration file, shows what counts, prints the schema."""
 
+import json as json_text  # `json` is an option of the commands
 import os
 import secrets
 from pathlib import Path
@@ -49,9 +50,14 @@ def show(config: ConfigOption = None, json: JsonOption = False) -> None:
     if json:
         output.as_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
         return
-    output.table(
-        ("KEY", "VALUE", "FROM"), [(name, "" if value is None else value, origin) for name, value, origin in rows]
-    )
+    output.table(("KEY", "VALUE", "FROM"), [(name, _written(value), origin) for name, value, origin in rows])
+
+
+def _written(value: Json) -> str:
+    """As it stands in the file, but texts without their quotes."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json_text.dumps(value, ensure_ascii=False)
 
 
 def _shown(key: Key, value: Json) -> Json:

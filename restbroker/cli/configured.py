@@ -19,7 +19,10 @@ from restbroker.rules.json_types import Json
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="The configuration file. [default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker/env.json]"
+        "--config",
+        help="The configuration file. [default: $RESTBROKER_CONFIG, ./env.json, /etc/restbroker/env.json]",
+        # Not tested by Typer, which would say less than our own message does.
+        readable=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -29,7 +29,7 @@ def build(keys: Keys, base: Path, kinds: Mapping[str, type], problems: list[str]
         problems.append("RedisPass: is given beside a password in RedisURL; keep one of them.")
     target = _target(keys, base, kinds, problems, notes)
     token = _secret("Token", keys.token, keys.token_file, base, problems)
-    if token is None and keys.token_file is None:
+    if (token is None and keys.token_file is None) or (keys.token is not None and not keys.token.strip()):
         problems.append("Token: is missing or empty; it is the token that each job must carry (or use TokenFile).")
     _judge_together(keys, problems, notes)
     if problems or redis is None or target is None or token is None:
@@ -94,6 +94,9 @@ def _target(keys: Keys, base: Path, kinds: Mapping[str, type], problems: list[st
     except BadUrl as bad:
         problems.append(str(bad))
         return None
+    if keys.jabber_domain is None:
+        message = "JabberDomain is not given: each job must name the host that its command is about."
+        notes.append(Note("NoDomain", message, 'Give "JabberDomain", e.g. "example.org".'))
     if address.assumed_http:
         notes.append(Note("NoScheme", f"RestURL names no scheme; using {address.url}.", "Write the whole URL."))
     # The flat keys mean one server, of the first kind.
@@ -172,7 +175,7 @@ def _secret(name: str, value: str | None, file: str | None, base: Path, problems
     except ConfigError as error:
         problems.append(f"{name}File: {error.message}")
         return None
-    if not text or not is_plain(text):
+    if not text.strip() or not is_plain(text):
         problems.append(f"{name}File: {secret.path} must hold one line that is not empty.")
         return None
     return secret

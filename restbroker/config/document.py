@@ -66,6 +66,9 @@ def _parse(text: str, path: Path) -> Json:
     except json.JSONDecodeError as error:
         line = _masked(text.split("\n")[error.lineno - 1])
         where = f"line {error.lineno}, column {error.colno}"
+        if error.msg.startswith("Expecting ',' delimiter"):
+            # Python names the place where it noticed, which is the member after the missing comma.
+            where += " or before this, perhaps on the line above"
         raise ConfigError(f"{path} is no valid JSON: {error.msg} at {where}:\n  {line}", cure) from error
     except _Twice as error:
         raise ConfigError(f"{path} has the key {error} twice.", "Keep one of the two.") from error

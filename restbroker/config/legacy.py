@@ -29,7 +29,7 @@ def fold(document: Mapping[str, Json], problems: list[str]) -> tuple[dict[str, J
             continue
         key = known.get(name.lower())
         if key is None:
-            problems.append(f"{shown(name)}: is no key of restbroker{nearest(name)}.")
+            problems.append(f"{shown(name)}: is no key of restbroker{nearest(name) or '.'}")
             continue
         if value is None or value == "":
             continue

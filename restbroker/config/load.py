@@ -90,8 +90,8 @@ def _variables(environ: Mapping[str, str], below: Mapping[str, Given], notes: li
         head, _, part = rest.partition("__")
         key = known.get(head.replace("_", "").lower())
         if key is None:
-            message = f"The variable {variable} is no key of restbroker{legacy.nearest(head.replace('_', ''))}"
-            notes.append(Note("UnknownVariable", message.rstrip("?") + "."))
+            nearest = legacy.nearest(head.replace("_", "")) or "."
+            notes.append(Note("UnknownVariable", f"The variable {variable} is no key of restbroker{nearest}"))
             continue
         value = key.kind.from_text(environ[variable])
         if part:

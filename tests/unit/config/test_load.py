@@ -31,6 +31,7 @@ MINIMAL: dict[str, Json] = {
     "RestUser": "admin@example.org",
     "RestPass": "a-password",
     "RestURL": "http://127.0.0.1:5281/api",
+    "JabberDomain": "example.org",
 }
 
 SAMPLE = Path(__file__).parents[3] / "env.json.sample"
@@ -86,8 +87,8 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(load_keys: 
 
 
 def test_keys_match_in_any_case_and_null_and_empty_text_mean_the_default(load_keys: Load) -> None:
-    loaded = load_keys(jabberdomain="example.org", CONCURRENCY=None, RedisNamespace="")
-    assert loaded.config.targets[0].default_host == "example.org"
+    loaded = load_keys(JabberDomain=None, jabberdomain="example.net", CONCURRENCY=None, RedisNamespace="")
+    assert loaded.config.targets[0].default_host == "example.net"
     assert loaded.config.targets[0].concurrency == 20
     assert loaded.config.namespace == ""
 
