@@ -157,6 +157,9 @@ def _client_error(call: Call, spec: CommandSpec | None, answer: Answer, status: 
             return _not_found(answer)
         case 409:
             return _conflict(call, answer)
+        case 413:
+            cure = "The job is too large for the server, or for a proxy before it: send less, or raise their limit."
+            return Rejected(Reason("Refused", _says(answer, status), cure, status), answer.text)
         case _:
             return Rejected(Reason("Refused", _says(answer, status), CHECK_ARGUMENTS, status), answer.text)
 
