@@ -41,7 +41,8 @@ def row(cells: Iterable[object]) -> None:
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints rows: with borders, header and colour on a terminal; tab-separated and without header otherwise.
 
-    `NO_COLOR` is honoured (rich does it). A tab or line break inside a cell becomes a blank.
+    A header of empty texts is left out. `NO_COLOR` is honoured (rich does it). A tab or line break inside a cell
+    becomes a blank.
     """
     if not sys.stdout.isatty():
         for cells in rows:
@@ -51,7 +52,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(header_style="bold", box=None, pad_edge=False)
+    drawn = Table(header_style="bold", box=None, pad_edge=False, show_header=any(header))
     for name in header:
         # rich's own choice would shorten names to "proce…" on a narrow terminal.
         drawn.add_column(name, overflow="fold")

@@ -43,8 +43,8 @@ def _draw(seen: Mapping[str, Json]) -> None:
     output.data("")
     output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in _queues(seen)])
     for row in _lanes(seen):
-        output.data("")
-        output.table((f"PROCESS {_name(row)}", ""), _facts(row))
+        output.data(f"\nPROCESS  {_name(row)}")
+        output.table(("", ""), _facts(row))
     if not _lanes(seen):
         output.data("\nNo restbroker runs on this Redis.")
 

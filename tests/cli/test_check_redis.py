@@ -184,7 +184,7 @@ def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, c
     assert found.message.startswith("1 jobs are in restbroker:ip:node:77:abc:ejabberd")
     assert found.cure is not None
     client.command(*found.cure.partition(": ")[2].split())
-    assert beats.recover(client, identity).jobs == 1
+    assert beats.recover(client, identity, lambda _, raw: raw).jobs == 1
     assert client.command("LRANGE", "queue:rest", 0, -1) == [b"{}"]
     assert "Orphans" not in looked(redis_url)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from restbroker import __version__
+from restbroker.cli.app import command_line
+from restbroker.errors import ConfigError
 from restbroker.store import beats, jobs
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.process import clean_environment, run
+from tests.support.terminal import on_a_terminal
 
 REPOSITORY = Path(__file__).parents[2]
 SLOW = ("trio", "httpx", "redis", "rich", "quart", "hypercorn", "structlog", "attrs")
@@ -46,7 +50,7 @@ def test_the_version_is_printed_by_flag() -> None:
 
 def test_help_lists_every_command_and_is_also_the_answer_to_nothing() -> None:
     done = run(["--help"])
-    names = ("run", "enqueue", "stats", "commands", "check", "config", "demo")
+    names = ("run", "enqueue", "stats", "dead", "retries", "commands", "check", "config", "demo")
     assert all(f"\n  {name} " in done.stdout for name in names)
     assert run([]).returncode == 2
 
@@ -84,7 +88,13 @@ def test_output_to_a_reader_that_went_away_ends_without_a_traceback() -> None:
         command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, cwd=REPOSITORY, env=clean_environment()
     )
     os.close(write)
-    assert "Traceback" not in done.stderr
+    assert done.stderr == ""
+
+
+def test_a_reader_that_takes_only_the_first_line_leaves_nothing_else_behind() -> None:
+    script = ["sh", "-c", f"{sys.executable} -m restbroker commands | head -1"]
+    done = subprocess.run(script, capture_output=True, text=True, check=True, cwd=REPOSITORY, env=clean_environment())
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
 
 
 @pytest.fixture
@@ -114,6 +124,26 @@ def test_stats_show_totals_queues_and_processes_with_their_own_figures(place: Pa
     assert (shown["lanes"][0]["gate"], shown["lanes"][0]["target"]) == ("denied", "ejabberd")
 
 
+def test_stats_on_a_narrow_terminal_shorten_nothing(place: Path, redis_url: str) -> None:
+    client = open_client(StoreSettings(redis_url))
+    queue = "a-queue-with-a-long-name"
+    client.command("SADD", "queues", queue)
+    facts = jobs.Facts(77, "a-host.with-a-long-name.example.org", "boot", "ns", 1, "ejabberd")
+    assert jobs.register(client, "node:77:abc", facts, ["rest"])
+    reason = "No connection to http://127.0.0.1:5281/api: nobody listens there"
+    snapshot = {"gate": "closed", "gate_reason": reason, "concurrency": 20, "p50_ms": 3.0, "server_version": "24.12"}
+    assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": json.dumps(snapshot).encode()}) == [True]
+    shown = re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=60))
+    lines = [line.strip() for line in shown.splitlines()]
+    assert "…" not in shown
+    assert any(line.startswith(queue) for line in lines)
+    assert any("a-host.with-a-long-name.example.org:77" in line for line in lines)
+    assert max(len(line) for line in lines) <= 60
+    words = " ".join(shown.split())
+    assert "target ejabberd 24.12 gate closed reason No connection to" in words
+    assert "in hand 0 of 20" in words
+
+
 def test_stats_of_an_unreachable_redis_end_with_3(place: Path) -> None:
     done = run(["stats"], directory=place, environ={"RESTBROKER_REDISURL": "redis://127.0.0.1:1"})
     assert (done.returncode, done.stdout) == (3, "")
@@ -127,6 +157,22 @@ def test_commands_lists_the_catalogue_by_tag_and_shows_one_with_its_arguments() 
     assert "again\talready_done" in shown
     described = json.loads(run(["commands", "register", "--json"]).stdout)
     assert [argument["name"] for argument in described["arguments"]] == ["user", "host", "password"]
+
+
+def test_commands_are_those_of_the_configured_or_running_version_and_else_the_newest(
+    place: Path, redis_url: str
+) -> None:
+    def count(**environ: str) -> int:
+        variables = {f"RESTBROKER_{name}": value for name, value in environ.items()}
+        return len(run(["commands"], directory=place, environ=variables).stdout.splitlines())
+
+    newest, oldest = count(), count(SERVERVERSION="23.01")
+    assert oldest < newest
+    assert count(REDISURL="redis://127.0.0.1:1") == newest
+    client = open_client(StoreSettings(redis_url))
+    assert jobs.register(client, "node:77:abc", jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
+    assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": b'{"server_version":"23.01"}'}) == [True]
+    assert count() == oldest
 
 
 def test_commands_suggests_for_a_mistyped_name_and_lists_the_tags_for_an_unknown_one() -> None:
@@ -157,8 +203,21 @@ def test_config_show_tells_where_each_value_comes_from(place: Path) -> None:
     assert "Concurrency\t7\tRESTBROKER_CONCURRENCY" in lines
     assert "ConnectTimeout\t3s\tdefault" in lines
     assert "Token\t…\tfile" in lines
+    assert "Stats\tfalse\tdefault" in lines
     assert "RestURL\thttp://…@localhost:5281\tRESTBROKER_REST_URL" in lines
     assert "note: The login is taken from RestURL." in done.stderr
+
+
+def test_a_configuration_that_may_not_be_read_is_told_in_our_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "env.json"
+    path.write_text("{}")
+    # Whoever runs the tests as root may read everything.
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    with pytest.raises(ConfigError, match=r"env\.json cannot be used"):
+        command_line().main(["stats", "--config", str(path)], standalone_mode=False)
+    assert "Usage" not in capsys.readouterr().err
 
 
 def test_config_schema_is_json_that_knows_every_key() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from typing import cast
 import pytest
 
 from restbroker.rules import rubyjson
-from restbroker.store import jobs
+from restbroker.store import beats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.process import clean_environment, run, started
 from tests.support.wait import until
@@ -260,3 +261,35 @@ def test_no_answer_in_time_ends_with_6_and_the_job_stays_queued(shell: Shell, st
     assert (done.returncode, done.stdout) == (6, "")
     assert "still queued" in done.stderr
     assert len(queued(store)) == 1
+
+
+def test_no_answer_in_time_is_also_told_as_json(shell: Shell, store: Client) -> None:
+    done = shell("status", "--wait", "--timeout", "100ms", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (6, {"jid": job(store)["jid"], "outcome": "queued"})
+
+
+def test_while_waiting_it_is_said_once_why_the_server_gets_no_jobs(place: Path, store: Client) -> None:
+    assert jobs.register(store, "host:1:abc", jobs.Facts(1, "host", "boot", "ns", 1, "ejabberd"), ["rest"])
+    snapshot = b'{"gate":"closed","gate_reason":"Nobody listens there."}'
+    assert beats.beat(store, [("host:1:abc", 1)], {"host:1:abc": snapshot}) == [True]
+    with started(["enqueue", "status", "--wait", "--timeout", "5s"], directory=place) as process:
+        process.wait_for("^The server gets no jobs now: Nobody listens there.$")
+        assert process.process.poll() is None
+        assert process.wait() == 6
+        assert process.output().count("Nobody listens there") == 1
+
+
+def test_ctrl_c_while_waiting_says_that_the_job_is_still_queued(place: Path, store: Client) -> None:
+    with started(["enqueue", "status", "--wait"], directory=place) as process:
+        until(lambda: store.command("LLEN", "ns:queue:rest") == 1, "the job is queued")
+        until(lambda: b"cmd=blpop" in cast("bytes", store.command("CLIENT", "LIST")), "it waits")
+        process.signal(signal.SIGINT)
+        assert process.wait() == 130
+        assert process.output().endswith(f"still queued: {job(store)['jid']}\n")
+
+
+def test_a_job_that_would_be_too_large_is_not_pushed(shell: Shell, store: Client, place: Path) -> None:
+    (place / "body.txt").write_text("x" * 1024 * 1024)
+    done = shell("send_message", "type=chat", "from=a@b", "to=a@b", "subject=", "body=@body.txt")
+    assert (done.returncode, "are the limit" in done.stderr) == (2, True)
+    assert queued(store) == []

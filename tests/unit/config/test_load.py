@@ -93,6 +93,28 @@ def test_keys_match_in_any_case_and_null_and_empty_text_mean_the_default(load_ke
     assert loaded.config.namespace == ""
 
 
+def test_a_token_of_blanks_only_is_refused(load_keys: Load, tmp_path: Path) -> None:
+    assert "Token: is missing or empty" in problem(load_keys, Token="  ")
+    (tmp_path / "token").write_text("  \n")
+    assert "TokenFile: " in problem(load_keys, Token=None, TokenFile="token")
+
+
+def test_without_a_domain_it_is_noted_that_jobs_must_name_their_host(load_keys: Load) -> None:
+    assert codes(load_keys(JabberDomain=None)) == ["NoDomain"]
+
+
+def test_a_missing_comma_is_looked_for_on_the_line_above(tmp_path: Path) -> None:
+    path = tmp_path / "env.json"
+    path.write_text('{\n  "RestQueue": "rest"\n  "Stats": true\n}')
+    with pytest.raises(ConfigError, match=r"line 3, column 3 or before this, perhaps on the line above:\n.*Stats"):
+        load(path, {}, {}, KINDS)
+
+
+def test_a_suggestion_ends_with_one_mark(load_keys: Load) -> None:
+    assert problem(load_keys, RestQueu="x").splitlines()[1].endswith("; did you mean RestQueue?")
+    assert problem(load_keys, Zzzzzzz="x").splitlines()[1].endswith("is no key of restbroker.")
+
+
 def test_keys_that_begin_with_an_underscore_or_slashes_are_comments(load_keys: Load) -> None:
     assert load_keys(_why="because", **{"//": {"any": ["thing"]}}).notes == ()
 

@@ -201,6 +201,34 @@ def test_no_event_can_forge_a_line(json: bool) -> None:
     assert stream.getvalue().rstrip("\n").isprintable()
 
 
+def test_what_is_not_over_is_told_again_each_minute_until_it_is() -> None:
+    times = iter([1000.0 + 10 * number for number in range(100)])
+    stream = io.StringIO()
+    log = LogSink(stream=stream, now_s=lambda: next(times))
+    log(StoreLost("refused"))
+    log(GateClosed("e", "Refused", "no one listens"))
+    for moment_s in range(0, 121, 10):
+        log.tick(float(moment_s))
+    told = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines() if " still " in line]
+    assert [line[:28] for line in told] == ["ERROR   still what=redis.los", "WARNING still what=gate.clos"] * 2
+    assert "message=refused" in told[0]
+    log(StoreBack(130.0))
+    log(GateOpened("e", 130.0))
+    log.tick(500.0)
+    assert stream.getvalue().count(" still ") == len(told)
+
+
+def test_a_new_life_of_the_broker_forgets_the_gates_of_the_last_but_not_redis() -> None:
+    log, stream = sink()
+    log(StoreLost("refused"))
+    log(GateClosed("e", "Refused", "no one listens"))
+    log(BrokerStarted(7, "1.0", ("e",), ("q",), 20))
+    log.tick(0.0)
+    log.tick(60.0)
+    assert "still what=redis.lost" in stream.getvalue()
+    assert "still what=gate.closed" not in stream.getvalue()
+
+
 def test_a_closed_stream_is_ignored() -> None:
     log, stream = sink()
     stream.close()

@@ -1,0 +1,102 @@
+"""`restbroker dead` and `restbroker retries` as processes against a real Redis."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from restbroker.rules.json_types import Json
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.process import run
+from tests.support.terminal import on_a_terminal
+
+Show = Callable[..., subprocess.CompletedProcess[str]]
+NOW_S = 1_700_000_000
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    document = {"RedisURL": redis_url, "RedisNamespace": "ns", "RestQueue": "rest", "Token": "right-token"}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.fixture
+def store(redis_url: str) -> Client:
+    return open_client(StoreSettings(redis_url, namespace="ns"))
+
+
+@pytest.fixture
+def show(place: Path) -> Show:
+    return lambda *words: run(words, directory=place)
+
+
+def put(store: Client, zset: str, at_s: float, raw: bytes) -> None:
+    store.command("ZADD", f"ns:{zset}", at_s, raw)
+
+
+def failed(jid: str, args: Json, **more: Json) -> bytes:
+    fields: Mapping[str, Json] = {"class": "R", "jid": jid, "args": args, "error_class": "BadToken", **more}
+    return json.dumps({"error_message": f"The {jid} failed.", **fields}).encode()
+
+
+def test_parked_jobs_come_newest_first_with_their_reason(show: Show, store: Client) -> None:
+    for number in range(3):
+        put(store, "dead", NOW_S + number, failed(f"j{number}", ["status", {}, "t0ken"]))
+    done = show("dead")
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [line[1] for line in lines] == ["j2", "j1", "j0"]
+    assert lines[0] == ["2023-11-14T22:13:22Z", "j2", "status", "BadToken", "The j2 failed."]
+    assert done.stderr == "3 jobs parked.\n"
+
+
+def test_jobs_that_wait_for_their_next_try_come_next_due_first(show: Show, store: Client) -> None:
+    for number in range(3):
+        put(store, "retry", NOW_S + number, failed(f"j{number}", ["status", {}, "t0ken"]))
+    shown = json.loads(show("retries", "--json", "--limit", "2").stdout)
+    assert [job["jid"] for job in shown] == ["j0", "j1"]
+    assert set(shown[0]) == {"when", "jid", "command", "error_class", "message"}
+
+
+def test_no_more_is_read_than_was_asked_for_and_more_than_a_page_is(show: Show, store: Client) -> None:
+    for number in range(50):
+        put(store, "dead", NOW_S + number, failed(f"j{number}", ["status", {}, "t0ken"]))
+    done = show("dead", "--limit", "45")
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == [f"j{n}" for n in range(49, 4, -1)]
+    assert done.stderr == "45 of 50 jobs parked.\n"
+    assert show("dead", "--limit", "0").returncode == 2
+
+
+def test_neither_arguments_nor_tokens_are_shown_wherever_they_are(show: Show, store: Client) -> None:
+    secret = {"user": "bob", "password": "hush-hush"}
+    put(store, "dead", 1, failed("j1", ["register", secret, "right-token"], error_message="no right-token, hush-hush"))
+    put(store, "dead", 2, failed("right-token", ["right-token", secret, "x"]))
+    put(store, "dead", 3, failed("j3", json.dumps(["register", secret, "other-token"]), error_message="other-token"))
+    put(store, "dead", 4, b"right-token is no job")
+    put(store, "dead", 5, b'["right-token"]')
+    for words in (("dead",), ("dead", "--json")):
+        done = show(*words)
+        assert done.returncode == 0
+        assert not [word for word in ("hush-hush", "right-token", "other-token", "bob") if word in done.stdout]
+
+
+def test_what_is_no_job_has_a_line_all_the_same(show: Show, store: Client) -> None:
+    for number, raw in enumerate((b"\xff", b"5", b"{}", b'{"args":{},"jid":7,"error_class":[],"error_message":null}')):
+        put(store, "dead", number, raw)
+    done = show("dead")
+    assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
+
+
+def test_on_a_terminal_each_job_has_its_reason_on_a_line_of_its_own(place: Path, store: Client) -> None:
+    put(store, "dead", NOW_S, failed("j1", ["status", {}, "t0ken"]))
+    first, second = on_a_terminal(["dead"], place, environ={"TZ": "UTC"}).splitlines()
+    assert (first, second) == ("2023-11-14 22:13:20  status  BadToken  j1", "    The j1 failed.")
+
+
+def test_a_set_that_is_something_else_ends_with_the_reason(show: Show, store: Client) -> None:
+    store.command("SET", "ns:dead", "x")
+    done = show("dead")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
