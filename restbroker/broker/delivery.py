@@ -14,7 +14,7 @@ import trio
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.broker.link import WorkerLink, unreachable
+from restbroker.broker.link import NotOurs, WorkerLink, unreachable
 from restbroker.connectors.contract import Connector
 from restbroker.rules import redact
 from restbroker.rules.command import Call
@@ -47,25 +47,28 @@ async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str]) -
     None of `secrets` gets out in an outcome's message.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
+    link = WorkerLink(lane.plan.transport, item, lane.mark if item.at_most_once else None)
     while await lane.gate.opened():
         if not lane.lease.is_fresh:
             await _pause(lane, _ASK_AGAIN_S)
             continue
         began_s = time.perf_counter()
-        outcome = _redacted(await _attempt(lane, item, call), secrets)
+        try:
+            outcome = _redacted(await _attempt(lane, item, call, link), secrets)
+        except NotOurs:
+            lane.in_hand.pop(item.ticket, None)
+            return None
         duration_s = time.perf_counter() - began_s
         lane.gate.observe(outcome)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)
-            case Denied(reason, text):
+            case Denied():
                 item.sending = False
                 denials += 1
-                if not await _is_well(lane, reason):
-                    continue
-                if reason.status == _FORBIDDEN or denials >= _DENIAL_LIMIT:
-                    return Done(Rejected(reason, text), duration_s)
-                await _pause(lane, _ASK_AGAIN_S)
+                rejected = await _after_denial(lane, outcome, denials)
+                if rejected is not None:
+                    return Done(rejected, duration_s)
             case Unsent(reason):
                 item.sending = False
                 if lane.gate.answers > answers:
@@ -78,10 +81,11 @@ async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str]) -
     return None
 
 
-async def _attempt(lane: Lane, item: Item, call: Call) -> Outcome:
-    link = WorkerLink(lane.plan.transport, item)
+async def _attempt(lane: Lane, item: Item, call: Call, link: WorkerLink) -> Outcome:
     try:
         return await lane.plan.connector.deliver(call, link)
+    except NotOurs:
+        raise
     except NotSent as problem:
         if problem.by_request:
             return Rejected(Reason("UnsendableRequest", problem.message, "The job's own values make it unsendable."))
@@ -93,6 +97,16 @@ async def _attempt(lane: Lane, item: Item, call: Call) -> Outcome:
     except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker; its text may hold secrets
         reason = Reason("Bug", f"The connector failed with {type(error).__name__}.", "Please report this.")
         return Uncertain(reason) if item.sending else Deferred(reason, max_attempts=3)
+
+
+async def _after_denial(lane: Lane, denied: Denied, times: int) -> Rejected | None:
+    """Rejected if it concerns this job alone; None if it is to be sent again when the gate is open."""
+    if not await _is_well(lane, denied.reason):
+        return None
+    if denied.reason.status == _FORBIDDEN or times >= _DENIAL_LIMIT:
+        return Rejected(denied.reason, denied.text)
+    await _pause(lane, _ASK_AGAIN_S)
+    return None
 
 
 async def _is_well(lane: Lane, reason: Reason) -> bool:

@@ -17,6 +17,7 @@ from restbroker.broker.handover import HandOver
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.item import Item
 from restbroker.broker.lease import Lease
+from restbroker.broker.marker import Marker
 from restbroker.broker.pace import Pace
 from restbroker.broker.recent import Recent
 from restbroker.broker.tokens import Tokens
@@ -60,6 +61,7 @@ class Lane:
     stopping: trio.Event = attrs.field(factory=trio.Event)
     base: int = 0
     handed: int = 0
+    _marker: Marker = attrs.field(init=False)
     recovered_version: int = 0
     recovered: Mapping[str, int] = attrs.field(factory=dict)
     warned: set[str] = attrs.field(factory=set)
@@ -67,10 +69,18 @@ class Lane:
     refused: list[Item] = attrs.field(factory=list)
     """What Redis refuses to settle in any form. While there is any, nothing more is fetched."""
 
+    def __attrs_post_init__(self) -> None:
+        """Makes what needs the lane's own parts."""
+        self._marker = Marker(self.store, self.health, self.fenced)
+
     @property
     def high_water(self) -> int:
         """The highest ticket that workers may have started before Redis hears from us again."""
         return self.handed + self.plan.target.concurrency
+
+    async def mark(self, ticket: str) -> bool:
+        """Writes down that a job is about to be sent; False if it must not be, since it is not ours any more."""
+        return await self._marker.mark(self.identity, ticket)
 
     def stop(self) -> None:
         """Ends every wait of a worker for a job or for the gate."""

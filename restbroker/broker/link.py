@@ -1,5 +1,7 @@
 """The way to the target for one delivery, which remembers whether the effect may have left, and its failures."""
 
+from collections.abc import Awaitable, Callable
+
 import attrs
 
 from restbroker.broker.item import Item
@@ -8,20 +10,27 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 
 
+class NotOurs(Exception):
+    """The job is in other hands by now: a reaper's, or back in its queue. It must not be sent."""
+
+
 @attrs.define(eq=False)
 class WorkerLink:
-    """Made by the worker for one delivery of `item`; `item` None for a probe."""
+    """Made by the worker for one delivery of `item`; `item` None for a probe. `mark` for `AtMostOnce` alone."""
 
     transport: Transport
     item: Item | None = None
+    mark: Callable[[str], Awaitable[bool]] | None = None
 
     async def ask(self, request: Request) -> Response:
         """Preparation: does not mark the job as sent."""
         return await self.transport.send(request)
 
     async def send(self, request: Request) -> Response:
-        """The effect: the job is marked before the first byte can leave."""
+        """The effect: what must not run twice is marked in Redis first. Raises `NotOurs` if it cannot be."""
         if self.item is not None:
+            if self.mark is not None and not await self.mark(self.item.ticket):
+                raise NotOurs
             self.item.sending = True
         return await self.transport.send(request)
 

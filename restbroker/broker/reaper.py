@@ -7,6 +7,7 @@ makes nobody take over from anybody.
 """
 
 import random
+import time
 from collections.abc import Mapping
 
 import attrs
@@ -16,6 +17,8 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.samehost import Host, is_gone
 from restbroker.errors import StoreRefused
+from restbroker.rules import settle
+from restbroker.rules.job import digest
 from restbroker.store import beats, server
 from restbroker.store.beats import Registered
 from restbroker.store.connection import Connection
@@ -110,9 +113,13 @@ class Reaper:
 
     async def _recover(self, identity: str) -> None:
         try:
-            done = await self.health.insist(self.store, beats.recover, identity)
+            done = await self.health.insist(self.store, beats.recover, identity, _park)
         except StoreRefused as error:
             self._complain(error)
             return
         if done.jobs:
-            self.report(JobsRecovered(identity, done.jobs, done.maybe_run))
+            self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.parked))
+
+
+def _park(queue: str, raw: bytes) -> bytes:
+    return settle.crashed(raw, queue, digest(raw)[:24], time.time())

@@ -6,6 +6,7 @@ item that does not was not sent.
 
 import random
 import time
+from fnmatch import fnmatchcase
 
 import attrs
 
@@ -84,7 +85,9 @@ def _admit(lane: Lane, item: Item, job: Job) -> Submission | Reason:
 
 async def _deliver(lane: Lane, item: Item, job: Job, submission: Submission) -> bool:
     spec = lane.plan.connector.spec(item.command)
-    if not settle.may_send(job, spec, lane.plan.policy.uncertain_retries):
+    item.at_most_once = any(fnmatchcase(item.command, glob) for glob in lane.plan.target.at_most_once)
+    uncertain_retries = 0 if item.at_most_once else lane.plan.policy.uncertain_retries
+    if not settle.may_send(job, spec, uncertain_retries, at_most_once=item.at_most_once):
         _settle(lane, item, job, spec, Uncertain(_TOO_OFTEN))
         return True
     secrets = redact.secret_values(spec, submission.command.arguments) | frozenset(lane.plan.tokens.values)
@@ -151,6 +154,7 @@ def _context(lane: Lane, item: Item, duration_s: float) -> Context:
         duration_s=duration_s,
         command=item.command,
         reply_id=item.reply_id,
+        at_most_once=item.at_most_once,
     )
 
 

@@ -63,4 +63,6 @@ class Target:
     timeout_s: float = 10.0
     connect_timeout_s: float = 3.0
     idle_expiry_s: float = 240.0
+    at_most_once: tuple[str, ...] = ()
+    """Commands, as names with wildcards, that are never sent again when they may have run."""
     options: object = None

@@ -35,3 +35,4 @@ class Context:
     duration_s: float = 0.0
     command: str = ""
     reply_id: str | int | float | None = None
+    at_most_once: bool = False

@@ -11,10 +11,10 @@ import attrs
 
 from restbroker.rules import retry, rubyjson
 from restbroker.rules.command import CommandSpec
-from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob
+from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, read
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
-from restbroker.rules.policy import Context
+from restbroker.rules.policy import Context, Policy
 from restbroker.rules.repair import repaired
 from restbroker.rules.reply import Answer, failed_answer, make_replies
 from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, Settlement
@@ -53,8 +53,27 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     return Dead(context.now_s, rubyjson.dumps(fields))
 
 
-def may_send(job: Job, spec: CommandSpec | None, uncertain_retries: int) -> bool:
+def crashed(raw: bytes, queue: str, spare_jid: str, now_s: float) -> bytes:
+    """The dead set's payload of a job that was about to be sent, at most once, when its process died."""
+    context = Context(Policy(retry.SidekiqBackoff()), now_s, 0.0, 0, "", at_most_once=True)
+    entry = read(raw, queue, spare_jid)
+    if isinstance(entry, NotAJob):  # it was read before it was marked
+        return rubyjson.dumps(retry.wrap_unreadable(raw, queue, spare_jid, _CRASHED.code, _CRASHED.message, now_s))
+    marked = attrs.evolve(entry, maybe_run=entry.maybe_run + 1)
+    return rubyjson.dumps(_parked_fields(marked, _CRASHED, context, "uncertain"))
+
+
+_CRASHED = Reason(
+    "Uncertain",
+    "The process died when the command was about to be sent or on its way; it may have run, and AtMostOnce holds it.",
+    "Look at the server whether it was done. A retry sends it again.",
+)
+
+
+def may_send(job: Job, spec: CommandSpec | None, uncertain_retries: int, *, at_most_once: bool = False) -> bool:
     """Whether a job that may have run already may be sent once more."""
+    if at_most_once:
+        return job.maybe_run == 0
     return job.maybe_run <= uncertain_retries or repeat_safe(spec)
 
 
@@ -136,7 +155,7 @@ def _put_off(job: Job, outcome: Deferred, context: Context) -> Settlement:
 
 def _uncertain(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:
     times = job.maybe_run + 1
-    if not repeat_safe(spec) and times > context.policy.uncertain_retries:
+    if context.at_most_once or (not repeat_safe(spec) and times > context.policy.uncertain_retries):
         return _parked(attrs.evolve(job, maybe_run=times), reason, None, context, "uncertain")
     return _retried(job, reason, None, context, None, times, "uncertain")
 

@@ -5,8 +5,9 @@ a reaper whose own connection was healthy all the while: no clock and no expiry 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
 import attrs
 
@@ -16,8 +17,11 @@ from restbroker.store.codes import Applied, Refused, as_code
 from restbroker.store.jobs import Facts, Held, held, retire
 from restbroker.store.replies import Argument, Reply, counts, integer, items, mapping
 from restbroker.store.server import time_s
+from restbroker.store.settling import as_score
 from restbroker.store.tickets import ticket_number, ticket_queue
 
+Park: TypeAlias = Callable[[str, bytes], bytes]
+"""Makes the dead set's payload of a queue's name and a job's bytes."""
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
 
@@ -37,13 +41,15 @@ class Registered:
 
 @attrs.frozen
 class Recovered:
-    """What went back. `maybe_run` may have reached a worker; `refused` stay in hand since their queue is no list.
+    """What went back. `maybe_run` may have reached a worker, `parked` were marked as about to be sent and are in the
+    dead set; `refused` stay in hand, since their queue is no list or the dead set no sorted set.
 
     `retired`: the identity is gone; otherwise call `recover` again later.
     """
 
     jobs: int
     maybe_run: int
+    parked: int
     refused: int
     retired: bool
 
@@ -95,9 +101,10 @@ def fence(client: Client, identity: str, counter_seen: int) -> bool:
     return client.run("fence", [client.keys.beats, client.keys.dying], [identity, counter_seen]) == 1
 
 
-def recover(client: Client, identity: str) -> Recovered:
+def recover(client: Client, identity: str, park: Park) -> Recovered:
     """Gives a fenced identity's jobs back to the queues they came from, oldest first out, then retires it.
 
+    Jobs marked as about to be sent are parked: `park` makes the dead set's payload of a queue and a job's bytes.
     Safe to repeat and to run twice at once. Not fenced, or gone already: nothing happens. Raises `StoreUnavailable`
     half way: what was moved is moved, call it again.
     """
@@ -109,20 +116,26 @@ def recover(client: Client, identity: str) -> Recovered:
             f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
     queues = () if known is None else known.queues
+    marked = frozenset(mapping(client.command("HGETALL", client.keys.sent(identity))))
     newest_first = sorted(in_hand.jobs, key=ticket_number, reverse=True)
-    moved = maybe = refused = 0
+    moved = maybe = put_aside = refused = 0
     for start in range(0, len(newest_first), RECOVER_BATCH):
         tickets = newest_first[start : start + RECOVER_BATCH]
-        answer = _recover(client, identity, queues, tickets, in_hand)
+        parked = {
+            ticket: park(queues[ticket_queue(ticket) - 1], in_hand.jobs[ticket])
+            for ticket in marked.intersection(tickets)
+        }
+        answer = _recover(client, identity, queues, tickets, in_hand, parked)
         if answer is None:
-            return Recovered(moved, maybe, refused, retired=False)
+            return Recovered(moved, maybe, put_aside, refused, retired=False)
         codes = [as_code(code) for code in answer]
         applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
         moved += len(applied)
+        put_aside += len(parked.keys() & set(applied))
         maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
         refused += sum(isinstance(code, Refused) for code in codes)
     gone = identity in dying(client) and retire(client, identity)
-    return Recovered(moved, maybe, refused, retired=gone)
+    return Recovered(moved, maybe, put_aside, refused, retired=gone)
 
 
 def maybe_run(client: Client) -> Mapping[str, int]:
@@ -147,15 +160,22 @@ def _days(client: Client) -> list[str]:
 
 
 def _recover(
-    client: Client, identity: str, queues: Sequence[str], tickets: Sequence[str], in_hand: Held
+    client: Client,
+    identity: str,
+    queues: Sequence[str],
+    tickets: Sequence[str],
+    in_hand: Held,
+    parked: Mapping[str, bytes],
 ) -> list[Reply] | None:
     """One code per ticket; None if the identity is not fenced."""
     keys = client.keys
-    day = datetime.fromtimestamp(time_s(client), UTC).strftime("%Y%m%d")
+    now_s = time_s(client)
+    day = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%d")
     fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]
     fixed += [keys.recovered(day), keys.recovered_version]
-    arguments: list[Argument] = [identity]
+    arguments: list[str | int | bytes] = [identity]
     for ticket in tickets:
-        arguments += [ticket, ticket_queue(ticket), int(ticket_number(ticket) <= in_hand.hwm)]
+        touched = int(ticket_number(ticket) <= in_hand.hwm)
+        arguments += [ticket, ticket_queue(ticket), touched, as_score(now_s), parked.get(ticket, b"")]
     answer = client.run("recover", [*fixed, *(keys.queue(name) for name in queues)], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

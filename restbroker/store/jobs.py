@@ -17,8 +17,8 @@ from restbroker.store.tickets import MAX_BATCH
 
 __all__ = [
     "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
-    "FinishRequest", "Gone", "Held", "Item", "Paused", "Refused", "Taken", "fetch", "finish", "held", "register",
-    "retire",
+    "FinishRequest", "Gone", "Held", "Item", "Paused", "Refused", "Taken", "fetch", "finish", "held", "mark",
+    "register", "retire",
 ]  # fmt: skip
 
 _KNOWN = frozenset({"last", "hwm"})
@@ -141,6 +141,16 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
             taken = [items(batch) for batch in items(answer[4])]
             jobs = _taken(request, [(integer(b[0]), integer(b[1]), [raw(job) for job in b[2:]]) for b in taken])
             return Fetched(jobs, names(answer[2]), names(answer[3]), integer(answer[1]))
+
+
+def mark(client: Client, identity: str, tickets: Sequence[str]) -> Fenced | list[bool]:
+    """Writes down that these jobs are about to be sent. False: not in hand any more, it must not be sent.
+
+    Raises `StoreUnavailable`: they may be marked all the same; the same call again is right.
+    """
+    keys = client.keys
+    answer = client.run("mark", [keys.beats, keys.in_progress(identity), keys.sent(identity)], [identity, *tickets])
+    return Fenced() if answer == b"FENCED" else [code == 1 for code in items(answer)]
 
 
 def held(client: Client, identity: str) -> Held:

@@ -79,11 +79,14 @@ class IdentityFenced:
 
 @attrs.frozen
 class JobsRecovered:
-    """Jobs of a dead process went back to their queues. `maybe_run` of them may have been sent."""
+    """Jobs of a dead process: most went back to their queues, `maybe_run` may have been sent, `parked` were about to
+    be sent under `AtMostOnce` and are in the dead set.
+    """
 
     identity: str
     jobs: int
     maybe_run: int
+    parked: int = 0
 
 
 @attrs.frozen

@@ -98,6 +98,7 @@ class Harness:
     control: Control = attrs.field(factory=Control)
     ended: Ended | None = None
     token: str = "t"
+    at_most_once: tuple[str, ...] = ()
     concurrency: int = 3
     shutdown_timeout_s: float = 5.0
     connect: Callable[[StoreSettings], Connection] = lambda settings: Connection(open_client(settings))
@@ -151,7 +152,14 @@ class Harness:
 
     def plan(self) -> BrokerPlan:
         settings = StoreSettings(self.redis.url)
-        target = Target("t", "scripted", Url("http", "127.0.0.1", 1), ("rest",), concurrency=self.concurrency)
+        target = Target(
+            "t",
+            "scripted",
+            Url("http", "127.0.0.1", 1),
+            ("rest",),
+            concurrency=self.concurrency,
+            at_most_once=self.at_most_once,
+        )
         return BrokerPlan(
             lanes=[LanePlan(target, self.target, self.target, Tokens([Secret(self.token)]), self.policy)],
             services=[],

@@ -32,3 +32,8 @@ class Lane:
 
     client: Client
     identity: str
+
+
+def as_parked(queue: str, raw: bytes) -> bytes:
+    """The dead set's payload of a marked job, as the broker would make it."""
+    return b'{"queue":"%s","was":"%s"}' % (queue.encode(), raw.hex().encode())

@@ -12,7 +12,7 @@ from restbroker.store.client import Client
 from restbroker.store.jobs import Fetched, FetchRequest, fetch, held, register
 from restbroker.store.server import server as ask_server
 from restbroker.store.stats import overview
-from tests.store.lanes import FACTS, QUEUES, Lane, Server
+from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked
 
 
 def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> Fetched:
@@ -57,7 +57,7 @@ def test_a_dead_lane_s_jobs_come_again_in_their_first_order(lane: Lane) -> None:
     queues.push(lane.client, "b", [b"b1"])
     take(lane.client, lane.identity, 451, hwm=3)
     beats.fence(lane.client, lane.identity, 0)
-    assert beats.recover(lane.client, lane.identity) == Recovered(451, 3, 0, retired=True)
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(451, 3, 0, 0, retired=True)
     register(lane.client, "new", FACTS, QUEUES)
     jobs = take(lane.client, "new", 500, hwm=0).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
@@ -67,7 +67,7 @@ def test_a_dead_lane_s_jobs_come_again_in_their_first_order(lane: Lane) -> None:
 def test_a_living_lane_is_not_robbed(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane.client, lane.identity, 1, hwm=1)
-    assert beats.recover(lane.client, lane.identity) == Recovered(0, 0, 0, retired=False)
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(0, 0, 0, 0, retired=False)
     assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
 
 
@@ -75,8 +75,8 @@ def test_recovering_twice_changes_nothing(lane: Lane) -> None:
     queues.push(lane.client, "a", [b"1"])
     take(lane.client, lane.identity, 1, hwm=1)
     beats.fence(lane.client, lane.identity, 0)
-    beats.recover(lane.client, lane.identity)
-    assert beats.recover(lane.client, lane.identity) == Recovered(0, 0, 0, retired=False)
+    beats.recover(lane.client, lane.identity, as_parked)
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(0, 0, 0, 0, retired=False)
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}
     assert beats.maybe_run(lane.client) == {sha(b"1"): 1}
 
@@ -86,8 +86,8 @@ def test_a_second_reaper_with_an_older_view_moves_nothing_twice(lane: Lane, serv
     take(lane.client, lane.identity, 2, hwm=2)
     beats.fence(lane.client, lane.identity, 0)
     stale = held(lane.client, lane.identity)
-    first = beats._recover(lane.client, lane.identity, QUEUES, ["2:1"], stale)
-    second = beats._recover(lane.client, lane.identity, QUEUES, ["2:1", "1:1"], stale)
+    first = beats._recover(lane.client, lane.identity, QUEUES, ["2:1"], stale, {})
+    second = beats._recover(lane.client, lane.identity, QUEUES, ["2:1", "1:1"], stale, {})
     assert (first, second) == ([1], [0, 1])
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"2", b"1"]
 
@@ -99,7 +99,7 @@ def test_what_may_have_run_counts_once_per_dead_lane_and_only_up_to_hwm(client: 
         assert size == 3
         take(client, life, 3, hwm=2)
         beats.fence(client, life, 0)
-        assert beats.recover(client, life).maybe_run == 2
+        assert beats.recover(client, life, as_parked).maybe_run == 2
     assert beats.maybe_run(client) == {sha(b"same"): 2}
     register(client, "three", FACTS, QUEUES)
     assert take(client, "three", 1, hwm=0).recovered_version == 2
@@ -109,7 +109,7 @@ def test_what_was_recorded_is_forgotten_after_three_days(lane: Lane, server: Ser
     queues.push(lane.client, "a", [b"1"])
     take(lane.client, lane.identity, 1, hwm=1)
     beats.fence(lane.client, lane.identity, 0)
-    beats.recover(lane.client, lane.identity)
+    beats.recover(lane.client, lane.identity, as_parked)
     assert 250_000 < server.raw.ttl(f"ns:restbroker:recovered:{today()}") <= 259_200
 
 
@@ -119,9 +119,9 @@ def test_a_queue_that_is_no_list_keeps_its_jobs_in_hand_and_the_others_go_back(l
     take(lane.client, lane.identity, 2, hwm=2)
     server.raw.set("ns:queue:a", "x")
     beats.fence(lane.client, lane.identity, 0)
-    assert beats.recover(lane.client, lane.identity) == Recovered(1, 1, 1, retired=False)
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 1, retired=False)
     server.raw.delete("ns:queue:a")
-    assert beats.recover(lane.client, lane.identity) == Recovered(1, 1, 0, retired=True)
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 0, retired=True)
 
 
 def test_jobs_without_a_record_of_their_queues_are_reported(lane: Lane, server: Server) -> None:
@@ -130,7 +130,7 @@ def test_jobs_without_a_record_of_their_queues_are_reported(lane: Lane, server: 
     beats.fence(lane.client, lane.identity, 0)
     server.raw.delete(f"ns:restbroker:info:{lane.identity}")
     with pytest.raises(StoreRefused, match="holds 1 jobs"):
-        beats.recover(lane.client, lane.identity)
+        beats.recover(lane.client, lane.identity, as_parked)
 
 
 def test_scripts_that_redis_forgot_are_loaded_again(lane: Lane, server: Server) -> None:

@@ -29,7 +29,7 @@ from restbroker.store.jobs import (
     held,
     register,
 )
-from tests.store.lanes import FACTS, QUEUES, Server
+from tests.store.lanes import FACTS, QUEUES, Server, as_parked
 
 FATES = st.sampled_from(["ack", "retry", "dead", "schedule", "drop", "back"])
 PAYLOADS = st.lists(st.sampled_from([b"same", b"other", b"third"]), min_size=1, max_size=6)
@@ -139,12 +139,12 @@ class Conservation(RuleBasedStateMachine):
     def a_slow_reaper_goes_on_with_an_old_view(self, data: st.DataObject) -> None:
         identity, seen = data.draw(st.sampled_from(self.old_views))
         some = data.draw(st.permutations(sorted(seen.jobs)))[:2]
-        beats._recover(self.client, identity, QUEUES, some, seen)
+        beats._recover(self.client, identity, QUEUES, some, seen, {})
 
     @rule()
     def a_reaper_recovers(self) -> None:
         for identity in beats.dying(self.client):
-            assert beats.recover(self.client, identity).retired
+            assert beats.recover(self.client, identity, as_parked).retired
 
     @rule(name=st.sampled_from(["retry", "schedule"]), limit=st.integers(1, 5), wrap=st.booleans())
     def the_scheduler_promotes(self, name: Literal["retry", "schedule"], limit: int, wrap: bool) -> None:

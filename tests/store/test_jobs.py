@@ -26,10 +26,11 @@ from restbroker.store.jobs import (
     fetch,
     finish,
     held,
+    mark,
     register,
     retire,
 )
-from tests.store.lanes import FACTS, QUEUES, Lane, Server
+from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"
@@ -306,7 +307,7 @@ def test_a_recovered_identity_cannot_settle_or_come_back_by_settling(lane: Lane,
     queues.push(lane.client, "a", [b"1"])
     take(lane)
     beats.fence(lane.client, lane.identity, 0)
-    beats.recover(lane.client, lane.identity)
+    beats.recover(lane.client, lane.identity, as_parked)
     before = contents(server)
     assert settle(lane, ("1:1", Ack((Reply(b"r", queue="out"),))), hwm=1) == [Gone()]
     assert contents(server) == before
@@ -352,7 +353,7 @@ def test_a_full_redis_is_drained(lane: Lane, server: Server) -> None:
     items = [(job.ticket, fate) for job, fate in zip(jobs, fates, strict=True)]
     assert settle(lane, *items) == [Applied()] * 100
     assert beats.fence(lane.client, lane.identity, 1)
-    assert beats.recover(lane.client, lane.identity).retired
+    assert beats.recover(lane.client, lane.identity, as_parked).retired
 
 
 def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server, lane: Lane) -> None:
@@ -362,5 +363,63 @@ def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server
     settle(lane, ("1:1", Dead(1.0, b"p", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:z", ttl_s=9)))))
     beats.beat(client, [(lane.identity, 1)], {lane.identity: b"{}"})
     beats.fence(client, lane.identity, 1)
-    beats.recover(client, lane.identity)
+    beats.recover(client, lane.identity, as_parked)
     assert [key for key in server.raw.keys("*") if not key.startswith(b"ns:")] == []
+
+
+def test_jobs_in_hand_are_marked_and_others_are_not(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    take(lane)
+    assert mark(lane.client, lane.identity, ["1:1", "9:1"]) == [True, False]
+    assert mark(lane.client, lane.identity, ["1:1"]) == [True], "sent twice"
+    assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"1"}
+
+
+def test_a_fenced_identity_marks_nothing(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane)
+    beats.fence(lane.client, lane.identity, 0)
+    assert mark(lane.client, lane.identity, ["1:1"]) == Fenced()
+    assert not server.raw.exists(f"ns:restbroker:sent:{lane.identity}")
+
+
+@pytest.mark.parametrize("settlement", [Ack(), Back(), Drop(), Dead(1.5, b"d"), Retry(1.5, b"r"), Schedule(1.5, b"s")])
+def test_every_settlement_takes_the_mark_away(lane: Lane, server: Server, settlement: Settlement) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    take(lane)
+    mark(lane.client, lane.identity, ["1:1", "2:1"])
+    assert settle(lane, ("1:1", settlement)) == [Applied()]
+    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"2:1"]
+
+
+def test_a_settlement_that_redis_refuses_leaves_the_mark(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane)
+    mark(lane.client, lane.identity, ["1:1"])
+    server.raw.set("ns:dead", "a text")
+    assert isinstance(settle(lane, ("1:1", Dead(1.5, b"d")))[0], Refused)
+    assert server.raw.hkeys(f"ns:restbroker:sent:{lane.identity}") == [b"1:1"]
+
+
+def test_after_a_crash_a_marked_job_is_parked_and_an_unmarked_one_goes_back(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    take(lane, hwm=2)
+    mark(lane.client, lane.identity, ["1:1"])
+    beats.fence(lane.client, lane.identity, 0)
+    recovered = beats.recover(lane.client, lane.identity, as_parked)
+    assert (recovered.jobs, recovered.parked, recovered.retired) == (2, 1, True)
+    assert server.raw.zrange("ns:dead", 0, -1) == [as_parked("a", b"1")]
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"2"]
+    assert beats.recover(lane.client, lane.identity, as_parked).jobs == 0
+
+
+def test_a_dead_set_of_the_wrong_type_keeps_a_marked_job_in_hand(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane)
+    mark(lane.client, lane.identity, ["1:1"])
+    beats.fence(lane.client, lane.identity, 0)
+    server.raw.set("ns:dead", "a text")
+    refused = beats.recover(lane.client, lane.identity, as_parked)
+    assert (refused.jobs, refused.refused, refused.retired) == (0, 1, False)
+    server.raw.delete("ns:dead")
+    assert beats.recover(lane.client, lane.identity, as_parked).parked == 1

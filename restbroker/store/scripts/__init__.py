@@ -11,7 +11,20 @@ from typing import Literal
 
 import attrs
 
-ScriptName = Literal["register", "beat", "fetch", "finish", "due", "promote", "fence", "recover", "retire"]
+ScriptName = Literal[
+    "register",
+    "beat",
+    "fetch",
+    "finish",
+    "due",
+    "promote",
+    "fence",
+    "mark",
+    "recover",
+    "retire",
+    "migrate_list",
+    "migrate_set",
+]
 
 
 @attrs.frozen

@@ -4,7 +4,7 @@
 --
 -- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
 --       parked, sent, inflight, then the identity's queues by index, then destinations of replies
---       (sent and inflight are not used yet)
+--       (inflight is not used yet)
 -- ARGV: hwm, number of the identity's queues, then per job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
@@ -17,9 +17,12 @@
 
 local FIXED_KEYS, PARKED_MAX, DAY_STATS_S = 12, 100000, 157680000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local sent = KEYS[11]
 local hwm, queue_count, at = tonumber(ARGV[1]), tonumber(ARGV[2]), 3
 local zsets = {zr = retry, zd = dead, zs = schedule}
 local processed, failed, codes = 0, 0, {}
+-- Few lanes have marks at all; the others pay one look for the whole batch. A wrong type surfaces here.
+local has_marks = redis.call('HLEN', sent) > 0
 
 -- Reads first: a wrong type surfaces before the first write. No `last`: the hash is gone and must not come back.
 local known = redis.call('HMGET', ip, 'last', 'hwm')
@@ -106,6 +109,9 @@ while at <= #ARGV do
       codes[n] = why
     else
       codes[n] = 1
+      if has_marks then
+        redis.call('HDEL', sent, job.ticket)
+      end
       if job.fate ~= 'back' and job.fate ~= 'zs' then
         processed = processed + 1
         failed = failed + (job.fate == '' and 0 or 1)

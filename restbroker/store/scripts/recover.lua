@@ -1,16 +1,19 @@
 #!lua flags=allow-oom
 -- Gives jobs of a fenced identity back to their queues, each for itself. The caller sends the newest first: the
--- oldest then is the next to be taken again.
+-- oldest then is the next to be taken again. What was marked as about to be sent is parked instead.
 --
 -- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, then the identity's queues by index
---       (dead, parked and sent are not used yet)
--- ARGV: identity, then per job: ticket, qidx, 1 if it may have reached a worker else 0
--- Returns: 'NOTFENCED' | per job 1 back in its queue | 0 not there (any more) | an error's text: still in hand
+-- ARGV: identity, then per job: ticket, qidx, 1 if it may have reached a worker else 0, score and payload for the
+--       dead set if it is marked
+-- Returns: 'NOTFENCED' | per job 1 back in its queue, or parked | 0 not there (any more) | 'DUP' the dead set holds an
+--          equal member | an error's text: still in hand
+-- No mark can be added any more: a fenced identity gets none.
 --
 -- What may have reached a worker is counted by the SHA-1 of its bytes, once per dead identity: three equal payloads
 -- in one crash count as one. Sent twice, or by two reapers at once: each job moves and counts once.
 
-local FIXED_KEYS, FIELDS, KEEP_S = 7, 3, 259200
+local FIXED_KEYS, FIELDS, KEEP_S, PARKED_MAX = 7, 5, 259200, 100000
+local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
 local codes, counted = {}, false
 
@@ -29,25 +32,48 @@ local function count(raw)
   end
 end
 
--- A wrong type surfaces here, before the first write.
+local function park(ticket, score, payload)
+  local added = redis.pcall('ZADD', dead, 'NX', score, payload)
+  if type(added) == 'table' and added.err then
+    return added.err
+  end
+  if added == 0 then
+    return 'DUP'
+  end
+  redis.call('HDEL', sent, ticket)
+  redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', ticket, 'payload', payload)
+end
+
+local function push(qidx, raw, touched)
+  local pushed = redis.pcall('RPUSH', KEYS[FIXED_KEYS + tonumber(qidx)], raw)
+  if type(pushed) == 'table' and pushed.err then
+    return pushed.err
+  end
+  if touched == '1' then
+    count(raw)
+  end
+end
+
+-- Wrong types surface here, before the first write.
 redis.call('HLEN', day)
+redis.call('HLEN', sent)
 for n = 1, (#ARGV - 1) / FIELDS do
-  local ticket, qidx, touched = unpack(ARGV, 2 + (n - 1) * FIELDS, 1 + n * FIELDS)
+  local ticket, qidx, touched, score, payload = unpack(ARGV, 2 + (n - 1) * FIELDS, 1 + n * FIELDS)
   local raw = redis.call('HGET', ip, ticket)
   if not raw then
     codes[n] = 0
   else
     redis.call('HDEL', ip, ticket)
-    local pushed = redis.pcall('RPUSH', KEYS[FIXED_KEYS + tonumber(qidx)], raw)
-    if type(pushed) == 'table' and pushed.err then
-      redis.call('HSET', ip, ticket, raw)
-      codes[n] = pushed.err
+    local why
+    if redis.call('HEXISTS', sent, ticket) == 1 then
+      why = park(ticket, score, payload)
     else
-      codes[n] = 1
-      if touched == '1' then
-        count(raw)
-      end
+      why = push(qidx, raw, touched)
     end
+    if why then
+      redis.call('HSET', ip, ticket, raw)
+    end
+    codes[n] = why or 1
   end
 end
 if counted then

@@ -1,0 +1,105 @@
+"""Commands under `AtMostOnce`: marked before the first byte, and never sent again when they may have run."""
+
+import attrs
+
+from restbroker.broker.samehost import own_facts
+from restbroker.store import beats, jobs
+from restbroker.telemetry.events import JobFinished, JobsRecovered
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
+
+
+async def test_a_job_is_marked_before_it_is_sent_and_unmarked_when_it_is_settled(harness: Harness) -> None:
+    harness.at_most_once = ("on*",)
+    marks: list[object] = []
+
+    async def answer(request: Request) -> Response:
+        (identity,) = beats.live(harness.client)
+        marks.append((request.path, harness.client.command("HLEN", f"restbroker:sent:{identity}")))
+        return await ok(request)
+
+    harness.target.answer = answer
+    harness.concurrency = 1
+    async with harness.broker():
+        harness.push("once")
+        harness.push("safe")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are delivered")
+    assert marks == [("/once", 1), ("/safe", 0)]
+    assert harness.client.command("KEYS", "restbroker:sent:*") == []
+
+
+async def test_many_jobs_are_marked_together_and_each_is_delivered_once(harness: Harness) -> None:
+    harness.at_most_once = ("*",)
+    harness.concurrency = 20
+    harness.push("once", count=300)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 300, "all are delivered", 20)
+    assert len(harness.target.calls) == 300
+
+
+async def test_a_job_that_may_have_run_is_parked_at_once(harness: Harness) -> None:
+    async def lost(_request: Request) -> Response:
+        raise MaybeSent("reset")
+
+    harness.at_most_once = ("once",)
+    harness.target.answer = lost
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    assert len(harness.target.calls) == 1
+    assert harness.members("dead")[0]["restbroker_may_have_run"] is True
+
+
+async def test_a_job_that_was_not_sent_is_tried_again_and_goes_back_unmarked_at_a_stop(harness: Harness) -> None:
+    async def refuse(_request: Request) -> Response:
+        raise NotSent("refused")
+
+    harness.at_most_once = ("once",)
+    harness.target.answer = refuse
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: len(harness.target.calls) >= 2, "it is tried again")
+    assert harness.size("queue:rest") == 1
+    assert harness.client.command("KEYS", "restbroker:sent:*") == []
+
+
+async def test_after_a_crash_a_marked_job_is_parked_and_never_sent(harness: Harness) -> None:
+    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
+    harness.push("once", count=2)
+    fetched = jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 2, 2))
+    assert isinstance(fetched, jobs.Fetched)
+    jobs.mark(harness.client, "dead-one", ["1:1"])
+    harness.at_most_once = ("once",)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobsRecovered), "it is recovered")
+        await harness.until(lambda: harness.size("dead") == 2, "neither may be sent again")
+    assert harness.target.calls == []
+    assert harness.of(JobsRecovered)[0].parked == 1
+    assert {entry["error_class"] for entry in harness.members("dead")} == {"Uncertain"}
+    assert all(entry["restbroker_may_have_run"] for entry in harness.members("dead"))
+
+
+async def test_a_job_that_is_in_other_hands_by_now_is_not_sent(harness: Harness) -> None:
+    harness.at_most_once = ("once",)
+
+    def steal(_call: object) -> None:
+        (identity,) = beats.live(harness.client)
+        harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
+
+    harness.target.before = steal
+    sent: list[str] = []
+
+    async def answer(request: Request) -> Response:
+        sent.append(request.path)
+        return await ok(request)
+
+    harness.target.answer = answer
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.target.calls, "it is taken up")
+        harness.target.before = lambda _call: None
+        harness.push("safe")
+        await harness.until(lambda: harness.of(JobFinished), "the lane goes on")
+    assert sent == ["/safe"]
