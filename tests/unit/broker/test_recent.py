@@ -1,0 +1,29 @@
+"""Settlements are remembered for some seconds and within some memory, and no longer."""
+
+from restbroker.broker.recent import KEPT_BYTES, KEPT_S, Recent
+from restbroker.rules.settlement import Ack, Reply
+
+
+def test_a_settlement_is_remembered_for_ten_seconds() -> None:
+    recent = Recent()
+    recent.add("1:1", Ack(), 100.0)
+    recent.add("2:1", Ack(), 100.0 + KEPT_S)
+    assert recent.get("1:1") == Ack()
+    recent.add("3:1", Ack(), 100.1 + KEPT_S)
+    assert recent.get("1:1") is None
+    assert recent.get("2:1") == Ack()
+
+
+def test_large_answers_push_out_older_ones() -> None:
+    recent = Recent()
+    large = Ack((Reply(b"x" * (1024 * 1024), queue="q"),))
+    for number in range(100):
+        recent.add(f"{number}:1", large, 100.0)
+    kept = sum(recent.get(f"{number}:1") is not None for number in range(100))
+    assert kept * 1024 * 1024 <= KEPT_BYTES
+    assert kept > 25
+    assert recent.get("99:1") == large
+
+
+def test_what_was_never_settled_is_not_remembered() -> None:
+    assert Recent().get("1:1") is None
