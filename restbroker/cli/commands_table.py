@@ -24,5 +24,6 @@ COMMANDS = {
     "commands": Entry("restbroker.cli.commands", "List the server's commands, or show one with its arguments."),
     "check": Entry("restbroker.cli.check", "Test the configuration, Redis and the targets."),
     "config": Entry("restbroker.cli.config", "Make, show or describe the configuration file."),
+    "migrate": Entry("restbroker.cli.migrate", "Take over what the Go original left in Redis."),
     "demo": Entry("restbroker.cli.demo", "Run the whole thing on an embedded Redis and a stand-in server."),
 }

@@ -101,6 +101,15 @@ class Keys:
         """LIST of a queue: the newest is at the head, jobs are taken at the tail."""
         return self._key(f"queue:{name}")
 
+    def go_in_progress(self, queue: str, process_id: str) -> str:
+        """LIST of jobs that the Go original has in hand, the newest at the head (measured on its last revision)."""
+        return f"{self.queue(queue)}:{process_id}:inprogress"
+
+    @property
+    def go_retry(self) -> str:
+        """ZSET of the Go original's failed jobs by their due times. Sidekiq and Sidekiq Web do not look there."""
+        return self._key("goretry")
+
     def sorted_set(self, name: SortedSet) -> str:
         """One of Sidekiq's sorted sets."""
         return self._key(name)

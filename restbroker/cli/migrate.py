@@ -1,0 +1,129 @@
+"""`restbroker migrate`: takes over what the Go original, ejabberd-restbroker, left in Redis."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from restbroker.admin import migrate as admin
+from restbroker.admin.connect import open_store
+from restbroker.admin.migrate import Part, Report, Sources, Watched
+from restbroker.cli import output
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.exits import Exit
+from restbroker.errors import RestbrokerError, UsageError
+from restbroker.rules.json_types import Json
+from restbroker.store.server import require_supported
+
+app = typer.Typer(add_completion=False)
+
+WATCH_S = 1.5
+"""Longer than go-workers waits for a job (1 s), so that it is seen between two waits."""
+_HEADER = ("SOURCE", "QUEUE", "GOES TO", "JOBS", "REPAIRED", "UNREADABLE")
+ProcessIdOption = Annotated[
+    list[str] | None,
+    typer.Option("--process-id", help="The original's ProcessID; may be repeated. [default: all that are found]"),
+]
+
+
+@app.command()
+def migrate(
+    config: ConfigOption = None,
+    process_id: ProcessIdOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be moved.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Move although the original may still run.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Take over the jobs that the Go original (ejabberd-restbroker) left in Redis. Stop it first.
+
+    Its jobs in hand go back to the queue, its retries to Sidekiq's retry set. In a pipe each line is: source, queue,
+    where its jobs go, jobs, how many must be repaired for that, how many are no jobs and get parked.
+    """
+    settings = quietly(config)
+    client = open_store(settings)
+    try:
+        require_supported(client)
+        queues = [queue for target in settings.targets for queue in target.queues]
+        where = admin.sources(client, queues, process_id or [])
+        _tell_left_out(where)
+        _mind(admin.watch(client, where, WATCH_S), only_warn=dry_run or force)
+        seen = admin.look(client, where)
+        if dry_run or not seen.moving:
+            _show(seen, dry_run=dry_run, as_json=json)
+            output.say(f"{_jobs(seen.moving)} would be moved." if seen.moving else "There is nothing to move.")
+            return
+        if not yes:
+            _ask(seen, as_json=json)
+        moved = admin.move(client, where)
+    finally:
+        client.close()
+    _show(moved, dry_run=False, as_json=json)
+    _conclude(moved)
+
+
+def _tell_left_out(where: Sources) -> None:
+    for key in where.unclear:
+        output.say(f"note: {key} is left alone: it may be of another queue. If it is not, give its --process-id.")
+    if not where.complete:
+        output.say("note: Redis has too many keys to look at all of them; give each --process-id of the original.")
+
+
+def _mind(watched: Watched, *, only_warn: bool) -> None:
+    """Raises `RestbrokerError` if the original may still run, or warns."""
+    if watched.blind:
+        output.say("note: CLIENT LIST is not allowed here. Make sure yourself that the original is stopped.")
+    if not watched.signs:
+        return
+    message = f"The original seems to run still: {'; '.join(watched.signs)}."
+    if not only_warn:
+        raise RestbrokerError(
+            f"{message} What it has in hand would be executed twice. Nothing was moved.",
+            "Stop ejabberd-restbroker, then try again. If that is another program, add --force.",
+        )
+    output.say(f"warning: {message} What it has in hand is executed twice when it is moved meanwhile.")
+
+
+def _ask(seen: Report, *, as_json: bool) -> None:
+    """Asks on a terminal; raises `UsageError` elsewhere."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{_jobs(seen.moving)} would be moved, and there is nobody to ask.",
+            "Add --yes to move them, or --dry-run to see them.",
+        )
+    if sys.stdout.isatty() and not as_json:
+        _show(seen, dry_run=True, as_json=False)
+    if not typer.confirm(f"Move {_jobs(seen.moving)}?", err=True):
+        output.say("Nothing was moved.")
+        raise typer.Exit(Exit.FAILED)
+
+
+def _conclude(moved: Report) -> None:
+    """Tells how it went; ends with `PARTLY` or `FAILED` if jobs stay where they should not."""
+    output.say(f"{_jobs(moved.moving)} moved.")
+    for why, number in moved.refused:
+        output.say(f"{_jobs(number)} stay where they are, since Redis refused: {why}")
+    if moved.refused:
+        output.say("Mend that, then run the command again: it moves the rest.")
+        raise typer.Exit(Exit.PARTLY if moved.moving else Exit.FAILED)
+
+
+def _show(report: Report, *, dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        parts: list[Json] = [dict(zip(_names(), _cells(part), strict=True)) for part in report.parts]
+        refused: list[Json] = [{"reason": why, "jobs": number} for why, number in report.refused]
+        output.as_json({"dry_run": dry_run, "jobs": report.moving, "parts": parts, "refused": refused})
+    elif report.parts:
+        output.table(_HEADER, [["-" if cell is None else cell for cell in _cells(part)] for part in report.parts])
+
+
+def _names() -> list[str]:
+    return [name.lower().replace(" ", "_") for name in _HEADER]
+
+
+def _cells(part: Part) -> tuple[str | int | None, ...]:
+    return part.source, part.queue, part.goes_to, part.jobs, part.repaired, part.unreadable
+
+
+def _jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number} jobs"

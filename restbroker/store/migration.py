@@ -1,0 +1,163 @@
+"""What the Go original (go-workers) leaves in Redis, and moving it to where restbroker and Sidekiq look.
+
+Used by `admin.migrate` only. Always holds: a job is at its old place or at its new one, never both, never neither,
+whatever breaks half way; what was moved already is not moved again. The original's keys and formats were measured on
+its last revision (2017-12) with Redis 7.0.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.store.client import Client
+from restbroker.store.codes import Code, as_code
+from restbroker.store.replies import Argument, integer, items, names, raw, text
+from restbroker.store.server import time_s
+from restbroker.store.settling import as_score
+
+MOVE_BATCH = 200
+"""Jobs per script call: Redis serves nobody else meanwhile."""
+_MOST_KEYS = 500_000
+_SCAN_COUNT = 1000
+_GLOB = str.maketrans({c: f"\\{c}" for c in "\\*?[]"})
+_SUFFIX = ":inprogress"
+_FETCHING = "brpoplpush"
+
+
+@attrs.frozen
+class ProcessIds:
+    """The process ids under which the original has jobs of a queue in hand. `complete`: every key was looked at."""
+
+    found: tuple[str, ...]
+    complete: bool
+
+
+@attrs.frozen
+class State:
+    """How a list looks: any job that is taken or acknowledged changes it."""
+
+    size: int
+    newest: bytes | None
+
+
+@attrs.frozen
+class GivenBack:
+    """How many jobs went back to their queue, and Redis' error if it refused the others, which are where they were."""
+
+    moved: int
+    refused: str | None
+
+
+@attrs.frozen
+class Transfer:
+    """One member of the original's retry set, and what it becomes. With `dead_score` (epoch seconds) it is parked."""
+
+    old: bytes
+    new: bytes
+    dead_score: float | None = None
+
+
+def process_ids(client: Client, queue: str) -> ProcessIds:
+    """Searches the keys, at most 500,000 of them. Raises `StoreUnavailable`.
+
+    Queue names and process ids may both hold colons: `queue:a:b:1:inprogress` may be of `a` or of `a:b`. What comes
+    before the process id is taken from `queue`, and the caller judges ids with a colon.
+    """
+    prefix = client.keys.go_in_progress(queue, "").removesuffix(_SUFFIX)
+    pattern = f"{prefix.translate(_GLOB)}*{_SUFFIX}"
+    found: set[str] = set()
+    cursor: bytes | str = "0"
+    for _ in range(_MOST_KEYS // _SCAN_COUNT):
+        position, keys = items(client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT, "TYPE", "list"))
+        found.update(text(key).removeprefix(prefix).removesuffix(_SUFFIX) for key in items(keys))
+        cursor = raw(position)
+        if cursor == b"0":
+            return ProcessIds(tuple(sorted(found)), complete=True)
+    return ProcessIds(tuple(sorted(found)), complete=False)
+
+
+def queue_names(client: Client) -> frozenset[str]:
+    """Every queue that is known by name."""
+    return names(client.command("SMEMBERS", client.keys.queues))
+
+
+def states(client: Client, lists: Sequence[tuple[str, str]]) -> list[State]:
+    """How the original's lists look now; each is a queue and a process id. Raises `StoreUnavailable`."""
+    keys = [client.keys.go_in_progress(queue, process_id) for queue, process_id in lists]
+    replies = client.commands([command for key in keys for command in (("LLEN", key), ("LINDEX", key, 0))])
+    pairs = zip(replies[::2], replies[1::2], strict=True)
+    return [State(integer(size), None if newest is None else raw(newest)) for size, newest in pairs]
+
+
+def in_progress(client: Client, queue: str, process_id: str, skip: int, limit: int) -> list[bytes]:
+    """`limit` jobs that the original has in hand, newest first, after the first `skip`."""
+    key = client.keys.go_in_progress(queue, process_id)
+    return [raw(job) for job in items(client.command("LRANGE", key, skip, skip + limit - 1))]
+
+
+def give_back(client: Client, queue: str, process_id: str, most: int) -> GivenBack:
+    """Moves up to `most` jobs in hand back to their queue, where the oldest is the next to be taken.
+
+    They are recorded as having perhaps run. Raises `StoreUnavailable` half way: what was moved is moved, call it again.
+    """
+    keys = client.keys
+    day = datetime.fromtimestamp(time_s(client), UTC).strftime("%Y%m%d")
+    source = keys.go_in_progress(queue, process_id)
+    fixed = [source, keys.queue(queue), keys.queues, keys.recovered(day), keys.recovered_version]
+    moved = 0
+    while moved < most:
+        wanted = min(most - moved, MOVE_BATCH)
+        count, why = items(client.run("migrate_list", fixed, [queue, wanted, f"go-workers:{queue}:{process_id}"]))
+        moved += integer(count)
+        if why:
+            return GivenBack(moved, text(why))
+        if integer(count) < wanted:
+            break
+    return GivenBack(moved, None)
+
+
+def retries(client: Client, skip: int, limit: int) -> list[bytes]:
+    """`limit` members of the original's retry set after the first `skip`, next due first."""
+    return [raw(job) for job in items(client.command("ZRANGE", client.keys.go_retry, skip, skip + limit - 1))]
+
+
+def transfer(client: Client, transfers: Sequence[Transfer]) -> list[Code]:
+    """Moves each member for itself, those for `retry` with their scores; one code for each.
+
+    Raises `StoreUnavailable`: call again, `Gone` is then fine.
+    """
+    keys = client.keys
+    fixed = [keys.go_retry, keys.sorted_set("retry"), keys.sorted_set("dead"), keys.parked]
+    codes: list[Code] = []
+    for start in range(0, len(transfers), MOVE_BATCH):
+        arguments: list[Argument] = []
+        for one in transfers[start : start + MOVE_BATCH]:
+            arguments += [one.old, one.new, "" if one.dead_score is None else as_score(one.dead_score)]
+        codes += [as_code(code) for code in items(client.run("migrate_set", fixed, arguments))]
+    return codes
+
+
+def fetchers(client: Client) -> tuple[str, ...] | None:
+    """Who takes jobs from lists of this database as go-workers does, with BRPOPLPUSH; None: Redis does not tell.
+
+    Each is described for people. Programs that use BRPOPLPUSH for something else are among them. A connection keeps
+    its last command, so that a broker with all hands full is seen too; one whose machine is gone is listed until Redis
+    notices (tcp-keepalive, 300 s).
+    """
+    try:
+        own = _connection(text(client.command("CLIENT", "INFO")))
+        others = [_connection(line) for line in text(client.command("CLIENT", "LIST")).splitlines()]
+    except StoreRefused:
+        return None
+    return tuple(
+        f"{one.get('addr')} (idle for {one.get('idle')} s)"
+        for one in others
+        if one.get("db") == own.get("db") and one.get("cmd", "").lower() == _FETCHING
+    )
+
+
+def _connection(line: str) -> dict[str, str]:
+    # id=3 addr=127.0.0.1:40562 … db=0 … cmd=brpoplpush user=default …
+    return dict(part.split("=", 1) for part in line.split() if "=" in part)

@@ -1,0 +1,160 @@
+"""What the Go original leaves behind, and its way to queue and retry set, on Redis and on Valkey."""
+
+import threading
+
+import pytest
+import redis
+
+from restbroker.rules.job import digest
+from restbroker.store import beats, migration
+from restbroker.store.client import Client, open_client
+from restbroker.store.codes import Applied, Clash, Gone, Refused
+from restbroker.store.migration import GivenBack, Transfer
+from tests.store.lanes import Server
+from tests.support.wait import until
+
+IN_HAND = "ns:queue:a:1:inprogress"
+ODD = b'{"jid" : "x",  "n":1.0, "u":"\xc3\xa9\\u0041"}'
+
+
+def in_hand(server: Server, count: int) -> list[bytes]:
+    """Jobs as the original takes them: each newer one at the list's head. In the order in which they were taken."""
+    jobs = [b'{"jid":"%d"}' % number for number in range(count)]
+    for job in jobs:
+        server.raw.lpush("ns:queue:a", job)
+        server.raw.brpoplpush("ns:queue:a", IN_HAND)
+    return jobs
+
+
+def taken_first(server: Server) -> list[bytes]:
+    found: list[bytes] = server.raw.lrange("ns:queue:a", 0, -1)
+    return found[::-1]
+
+
+def test_jobs_in_hand_are_next_in_line_again_oldest_first_before_what_waits(client: Client, server: Server) -> None:
+    jobs = in_hand(server, 450)
+    server.raw.lpush("ns:queue:a", "waiting")
+    assert migration.give_back(client, "a", "1", 1000) == GivenBack(450, None)
+    assert taken_first(server) == [*jobs, b"waiting"]
+    assert server.raw.exists(IN_HAND) == 0
+    assert server.raw.smembers("ns:queues") == {b"a"}
+
+
+def test_jobs_in_hand_move_byte_for_byte_and_count_as_perhaps_run(client: Client, server: Server) -> None:
+    server.raw.rpush(IN_HAND, ODD, b"\xff no job", b"")
+    migration.give_back(client, "a", "1", 3)
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [ODD, b"\xff no job", b""]
+    assert beats.maybe_run(client) == {digest(raw): 1 for raw in (ODD, b"\xff no job", b"")}
+    assert server.raw.get("ns:restbroker:recovered:version") == b"1"
+
+
+def test_equal_jobs_all_move_and_count_once(client: Client, server: Server) -> None:
+    server.raw.rpush(IN_HAND, *[ODD] * 5)
+    assert migration.give_back(client, "a", "1", 5).moved == 5
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [ODD] * 5
+    assert beats.maybe_run(client) == {digest(ODD): 1}
+
+
+def test_a_migration_that_stopped_half_way_goes_on_in_the_right_order(client: Client, server: Server) -> None:
+    jobs = in_hand(server, 30)
+    assert migration.give_back(client, "a", "1", 7) == GivenBack(7, None)
+    assert migration.give_back(client, "a", "1", 30) == GivenBack(23, None)
+    assert migration.give_back(client, "a", "1", 30) == GivenBack(0, None)
+    assert taken_first(server) == jobs
+
+
+@pytest.mark.parametrize("key", ["ns:queue:a", "recovered"])
+def test_jobs_that_cannot_go_back_stay_in_hand(client: Client, server: Server, key: str) -> None:
+    jobs = in_hand(server, 3)
+    if key == "recovered":
+        today = server.raw.time()[0] // 86400
+        for day in (today, today + 1):
+            server.raw.set(client.keys.recovered(_day(day)), "no hash")
+    else:
+        server.raw.set(key, "no list")
+    given = migration.give_back(client, "a", "1", 3)
+    assert (given.moved, "WRONGTYPE" in (given.refused or "")) == (0, True)
+    assert server.raw.lrange(IN_HAND, 0, -1) == jobs[::-1]
+
+
+def test_a_redis_that_is_full_lets_jobs_go_back(client: Client, server: Server) -> None:
+    jobs = in_hand(server, 5)
+    server.raw.zadd("ns:goretry", {"old": 5})
+    server.raw.config_set("maxmemory", 1)
+    assert migration.give_back(client, "a", "1", 5) == GivenBack(5, None)
+    assert migration.transfer(client, [Transfer(b"old", b"new")]) == [Applied()]
+    server.raw.config_set("maxmemory", 0)
+    assert taken_first(server) == jobs
+
+
+def test_process_ids_are_found_whatever_the_queues_are_called(client: Client, server: Server) -> None:
+    for key in ("a:1:inprogress", "a:web-2:inprogress", "a:b:1:inprogress", "a:1", "axb:1:inprogress", "[a]:9:inprogress"):
+        server.raw.lpush(f"ns:queue:{key}", "x")
+    server.raw.lpush("queue:a:other:inprogress", "x")
+    server.raw.set("ns:queue:a:text:inprogress", "x")
+    assert migration.process_ids(client, "a") == migration.ProcessIds(("1", "b:1", "web-2"), complete=True)
+    assert migration.process_ids(client, "a:b") == migration.ProcessIds(("1",), complete=True)
+    assert migration.process_ids(client, "[a]") == migration.ProcessIds(("9",), complete=True)
+
+
+def test_retries_move_with_their_scores_and_unreadable_ones_are_parked(client: Client, server: Server) -> None:
+    score = 1700000000.1234567
+    server.raw.zadd("ns:goretry", {"one": score, "bad": 2, "same": 3})
+    transfers = [Transfer(b"one", b"one!"), Transfer(b"bad", b"wrapped", 9.0), Transfer(b"same", b"same")]
+    assert migration.transfer(client, transfers) == [Applied()] * 3
+    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"same", 3.0), (b"one!", score)]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"wrapped", 9.0)]
+    assert [entry[b"payload"] for _, entry in server.raw.xrange("ns:restbroker:parked")] == [b"wrapped"]
+    assert migration.transfer(client, transfers) == [Gone()] * 3
+    assert server.raw.zcard("ns:retry") == 2
+
+
+def test_a_retry_that_cannot_be_moved_stays_with_its_score(client: Client, server: Server) -> None:
+    score = 1700000000.1234567
+    server.raw.zadd("ns:goretry", {"one": score, "two": score})
+    server.raw.zadd("ns:retry", {"one!": 1})
+    server.raw.set("ns:dead", "no set")
+    clash, refused = migration.transfer(client, [Transfer(b"one", b"one!"), Transfer(b"two", b"wrapped", 9.0)])
+    assert clash == Clash()
+    assert isinstance(refused, Refused)
+    assert server.raw.zrange("ns:goretry", 0, -1, withscores=True) == [(b"one", score), (b"two", score)]
+    assert server.raw.exists("ns:restbroker:parked") == 0
+
+
+def test_who_waits_in_brpoplpush_on_this_database_is_seen(client: Client, server: Server) -> None:
+    assert migration.fetchers(client) == ()
+    url = server.process.url.removesuffix("0")
+    waiting = [redis.Redis.from_url(f"{url}{database}", socket_timeout=20) for database in (0, 1)]
+    threads = [
+        threading.Thread(target=one.brpoplpush, args=("ns:queue:a", IN_HAND), kwargs={"timeout": 15}) for one in waiting
+    ]
+    for thread in threads:
+        thread.start()
+    until(lambda: server.raw.info("clients")["blocked_clients"] == 2, "both wait")
+    found = migration.fetchers(client)
+    for database in (0, 1):
+        with redis.Redis.from_url(f"{url}{database}") as producer:
+            producer.lpush("ns:queue:a", "job")
+    for thread, one in zip(threads, waiting, strict=True):
+        thread.join()
+        one.close()
+    assert found is not None
+    assert len(found) == 1
+    assert "127.0.0.1" in found[0]
+
+
+def test_a_redis_that_hides_its_clients_is_not_guessed_at(server: Server) -> None:
+    server.raw.acl_setuser("looker", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-client|list"])
+    address = server.process.url.replace("redis://", "redis://looker:any@")
+    looker = open_client(type(server.settings)(address, namespace="ns"))
+    try:
+        assert migration.fetchers(looker) is None
+    finally:
+        looker.close()
+        server.raw.acl_deluser("looker")
+
+
+def _day(number: int) -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(number * 86400, UTC):%Y%m%d}"
