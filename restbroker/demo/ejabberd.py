@@ -57,6 +57,7 @@ class StandIn:
     _wanted_up: trio.Event = attrs.field(factory=trio.Event)
     _serving: trio.CancelScope | None = None
     _up: trio.Event = attrs.field(factory=trio.Event)
+    _down: trio.Event = attrs.field(factory=trio.Event)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until cancelled, with a gap for each `go_down`; reports its port, which stays the same."""
@@ -70,13 +71,17 @@ class StandIn:
                     self._up.set()
                     task_status.started(self.port)
                     task_status = trio.TASK_STATUS_IGNORED
+            self._down.set()
 
-    def go_down(self) -> None:
-        """Cuts every connection and refuses new ones, as a killed server does."""
+    async def go_down(self) -> None:
+        """Cuts every connection and refuses new ones, as a killed server does; returns when it is so."""
         self._wanted_up = trio.Event()
         self._up = trio.Event()
+        self._down = trio.Event()
         if self._serving is not None:
             self._serving.cancel()
+            # Until then a request may still come in, and be cut off without an answer.
+            await self._down.wait()
 
     async def come_up(self) -> None:
         """Serves again on the same port; returns when it does."""

@@ -61,7 +61,7 @@ async def from_shell(stage: Stage) -> None:
 async def server_down(stage: Stage) -> None:
     """The server goes away with jobs to do, and comes back."""
     stage.voice.step("The server goes down, and jobs keep coming")
-    stage.server.go_down()
+    await stage.server.go_down()
     before, processed = len(stage.server.arrivals), await _number(stage, "GET", "stat:processed")
     users = [f"user{number}" for number in range(1, _WAITING + 1)]
     for user in users:

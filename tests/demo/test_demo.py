@@ -45,6 +45,7 @@ def test_with_stay_everything_is_up_until_ctrl_c(tmp_path: Path) -> None:
     with process.started(["demo", "--stay"], directory=tmp_path / "out", environ=environment(tmp_path)) as running:
         shown = running.wait_for(r"export RESTBROKER_CONFIG=(\S+)", timeout_s=25)
         running.wait_for("What the server gets:")
+        assert "password=s3cret" not in running.output()
         environ = {"RESTBROKER_CONFIG": shown[1]}
         answered = process.run(["enqueue", "--wait", "check_account", "user=john"], environ=environ)
         assert answered.returncode == 0, answered.stderr

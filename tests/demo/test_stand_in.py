@@ -6,6 +6,10 @@ import httpx
 import pytest
 import trio
 
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Target, Url
+from restbroker.connectors.ejabberd.check.server import check
+from restbroker.connectors.ejabberd.options import Options
 from restbroker.demo.ejabberd import Arrival, StandIn
 
 ADMIN = ("admin@example.org", "secret")
@@ -34,6 +38,14 @@ async def test_an_account_is_registered_once(server: StandIn) -> None:
     assert (await post(server, "check_account", JOHN)).json() == 0
 
 
+async def test_the_check_names_only_rights_to_commands_that_it_has(server: StandIn) -> None:
+    url = Url("http", "127.0.0.1", server.port, "/api")
+    login = Basic(ADMIN[0], Secret(ADMIN[1]))
+    target = Target("t", "ejabberd", url, ("rest",), login, host_header="example.org", options=Options())
+    found = {finding.code: finding.message for finding in await check(target, ())}
+    assert found["Rights"] == "The login may call register, check_account, send_message, connected_users_number."
+
+
 async def test_what_arrives_is_kept_in_order(server: StandIn) -> None:
     await post(server, "check_account", JOHN)
     await post(server, "connected_users_number", {})
@@ -43,7 +55,7 @@ async def test_what_arrives_is_kept_in_order(server: StandIn) -> None:
 async def test_while_down_it_refuses_and_afterwards_it_is_on_the_same_port_with_its_accounts(server: StandIn) -> None:
     await post(server, "register", {**JOHN, "password": "p"})
     port = server.port
-    server.go_down()
+    await server.go_down()
     with trio.fail_after(5):
         while True:
             try:
