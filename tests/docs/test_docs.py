@@ -78,8 +78,11 @@ def codes() -> Iterator[str]:
     """Every text that the code uses as a reason's code."""
     for file in (ROOT / "restbroker").rglob("*.py"):
         tree = ast.parse(file.read_text("utf-8"))
+        named = dict(constants(tree))
         for node in ast.walk(tree):
             match node:
+                case ast.Call(func=ast.Name("Reason"), args=[ast.Name(constant), *_]) if constant in named:
+                    yield from texts(named[constant])
                 case ast.Call(func=ast.Name("Reason"), args=[first, *_]):
                     yield from texts(first)
                 case ast.AnnAssign(target=ast.Name("_REFUSALS"), value=ast.Tuple(rows)):
@@ -87,6 +90,16 @@ def codes() -> Iterator[str]:
                     yield from (text for row in rows if isinstance(row, ast.Tuple) for text in texts(row.elts[1]))
                 case _:
                     pass
+
+
+def constants(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """The module's annotated names and what they are set to."""
+    for node in tree.body:
+        match node:
+            case ast.AnnAssign(target=ast.Name(name), value=ast.expr() as value):
+                yield name, value
+            case _:
+                pass
 
 
 def texts(expression: ast.expr) -> Iterator[str]:
