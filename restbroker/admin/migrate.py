@@ -27,6 +27,7 @@ _WATCH_EVERY_S = 0.1
 _MOST_CLASHES = 20
 
 GoesTo = Literal["queue", "retry", "dead", "stays"]
+_WAYS: tuple[GoesTo, ...] = ("queue", "retry", "dead", "stays")
 
 
 @attrs.frozen
@@ -104,8 +105,9 @@ class _Tally:
         self.jobs[place] += 1
 
     def report(self) -> Report:
-        """The whole, in the order in which it was counted."""
-        parts = [Part(*place, jobs, self.repaired[place], self.unreadable[place]) for place, jobs in self.jobs.items()]
+        """The whole: jobs in hand, then what goes to be retried, what is parked, and what stays."""
+        places = sorted(self.jobs, key=lambda place: (_WAYS.index(place[2]), place[0], place[1] or ""))
+        parts = [Part(*place, self.jobs[place], self.repaired[place], self.unreadable[place]) for place in places]
         return Report(tuple(parts), tuple(self.refused.items()))
 
 

@@ -60,7 +60,7 @@ def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge:
     fields = repaired(read.fields, queue)
     fields["jid"] = read.jid
     failed_at = seconds(fields.get("failed_at"))
-    fields["failed_at"] = stamp(now_s if failed_at is None else failed_at, nudge)
+    fields["failed_at"] = stamp(round(now_s if failed_at is None else failed_at, 6), nudge)
     payload = rubyjson.dumps(fields)
     return Retry(payload, queue, payload != raw)
 

@@ -13,6 +13,7 @@ from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rules.json_types import Json
+from restbroker.store.client import Client
 from restbroker.store.server import require_supported
 
 app = typer.Typer(add_completion=False)
@@ -52,10 +53,11 @@ def migrate(
         if dry_run or not seen.moving:
             _show(seen, dry_run=dry_run, as_json=json)
             output.say(f"{_jobs(seen.moving)} would be moved." if seen.moving else "There is nothing to move.")
+            _tell_staying(seen)
             return
         if not yes:
             _ask(seen, as_json=json)
-        moved = admin.move(client, where)
+        moved = _move(client, where)
     finally:
         client.close()
     _show(moved, dry_run=False, as_json=json)
@@ -98,9 +100,25 @@ def _ask(seen: Report, *, as_json: bool) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
+def _move(client: Client, where: Sources) -> Report:
+    try:
+        return admin.move(client, where)
+    except RestbrokerError:
+        output.say("What was moved until now is moved. Run the command again for the rest; nothing moves twice.")
+        raise
+
+
+def _tell_staying(report: Report) -> None:
+    staying = {part.queue for part in report.parts if part.goes_to == "stays"}
+    if staying:
+        listed = ", ".join(sorted(str(queue) for queue in staying))
+        output.say(f"note: jobs of queues that this configuration does not serve stay where they are: {listed}.")
+
+
 def _conclude(moved: Report) -> None:
     """Tells how it went; ends with `PARTLY` or `FAILED` if jobs stay where they should not."""
     output.say(f"{_jobs(moved.moving)} moved.")
+    _tell_staying(moved)
     for why, number in moved.refused:
         output.say(f"{_jobs(number)} stay where they are, since Redis refused: {why}")
     if moved.refused:

@@ -88,7 +88,14 @@ def test_a_redis_that_is_full_lets_jobs_go_back(client: Client, server: Server) 
 
 
 def test_process_ids_are_found_whatever_the_queues_are_called(client: Client, server: Server) -> None:
-    for key in ("a:1:inprogress", "a:web-2:inprogress", "a:b:1:inprogress", "a:1", "axb:1:inprogress", "[a]:9:inprogress"):
+    for key in (
+        "a:1:inprogress",
+        "a:web-2:inprogress",
+        "a:b:1:inprogress",
+        "a:1",
+        "axb:1:inprogress",
+        "[a]:9:inprogress",
+    ):
         server.raw.lpush(f"ns:queue:{key}", "x")
     server.raw.lpush("queue:a:other:inprogress", "x")
     server.raw.set("ns:queue:a:text:inprogress", "x")

@@ -1,0 +1,264 @@
+"""`restbroker migrate` as a process and its parts, against what the Go original leaves in a real Redis."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from restbroker.admin import migrate
+from restbroker.errors import StoreUnavailable
+from restbroker.rules.job import digest
+from restbroker.store import beats
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import Argument, Reply
+from restbroker.store.scripts import ScriptName
+from tests.support.process import run
+from tests.support.wait import until
+
+Migrate = Callable[..., subprocess.CompletedProcess[str]]
+IN_HAND = "ns:queue:rest:1:inprogress"
+DUE_S = 1_795_156_555.25
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[Any]:
+    """Redis as the original sees it."""
+    with redis.Redis.from_url(redis_url, socket_timeout=20) as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    opened = open_client(StoreSettings(redis_url, namespace="ns"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def run_migrate(tmp_path: Path, redis_url: str) -> Migrate:
+    document = {"RedisURL": redis_url, "RedisNamespace": "ns", "RestQueue": "rest", "Token": "t0ken", "ProcessID": "1"}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        done = run(["migrate", *words], directory=tmp_path)
+        assert "Traceback" not in done.stderr
+        assert "t0ken" not in done.stdout + done.stderr
+        return done
+
+    return call
+
+
+def job(jid: str) -> bytes:
+    return b'{"class":"X","args":["status",{},"t0ken"],"jid":"%s"}' % jid.encode()
+
+
+def failed(jid: str, queue: str = "ns:rest") -> bytes:
+    fields = {"args": ["status", {}, "t0ken"], "failed_at": "2026-11-20 06:35:15 UTC", "jid": jid, "queue": queue}
+    return json.dumps({**fields, "retry": True, "retry_count": 0}).encode()
+
+
+@pytest.fixture
+def leftovers(raw: Any) -> Any:
+    """Three jobs in hand, one of them no job, one waiting; four retries: two ours, one no job, one foreign."""
+    raw.lpush(IN_HAND, job("h0"), job("h1"), "")
+    raw.lpush("ns:queue:rest", job("w0"))
+    raw.zadd("ns:goretry", {failed("r0"): DUE_S, failed("r1"): 5, "no job": 6, failed("f0", "ns:other"): 7})
+    return raw
+
+
+def everything(raw: Any) -> dict[str, Any]:
+    """All keys but those of the record of what may have run."""
+    kinds = {"list": lambda key: raw.lrange(key, 0, -1), "zset": lambda key: raw.zrange(key, 0, -1, withscores=True)}
+    names = sorted(key.decode() for key in raw.keys("*"))
+    return {name: kinds[kind](name) for name in names if (kind := raw.type(name).decode()) in kinds}
+
+
+def rows(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines()]
+
+
+def test_a_dry_run_shows_each_source_and_moves_nothing(run_migrate: Migrate, leftovers: Any) -> None:
+    before = everything(leftovers)
+    done = run_migrate("--dry-run")
+    assert done.returncode == 0
+    assert rows(done.stdout) == [
+        [IN_HAND, "rest", "queue", "3", "0", "1"],
+        ["ns:goretry", "rest", "retry", "2", "2", "0"],
+        ["ns:goretry", "-", "dead", "1", "0", "1"],
+        ["ns:goretry", "other", "stays", "1", "0", "0"],
+    ]
+    assert "6 jobs would be moved." in done.stderr
+    assert "do not serve" not in done.stdout
+    assert everything(leftovers) == before
+
+
+def test_everything_of_our_queue_moves_once_and_the_same_table_tells(run_migrate: Migrate, leftovers: Any) -> None:
+    promised = run_migrate("--dry-run").stdout
+    done = run_migrate("--yes")
+    assert (done.returncode, done.stdout) == (0, promised)
+    assert done.stderr.startswith("6 jobs moved.\n")
+    found = everything(leftovers)
+    assert found["ns:queue:rest"] == [job("w0"), b"", job("h1"), job("h0")]
+    assert [(json.loads(member)["jid"], score) for member, score in found["ns:retry"]] == [("r1", 5.0), ("r0", DUE_S)]
+    assert [json.loads(member)["args"] for member, _ in found["ns:dead"]] == [["no job"]]
+    assert found["ns:goretry"] == [(failed("f0", "ns:other"), 7.0)]
+    assert IN_HAND not in found
+
+
+def test_jobs_that_were_in_hand_may_have_run(run_migrate: Migrate, leftovers: Any, client: Client) -> None:
+    run_migrate("--yes")
+    assert beats.maybe_run(client) == {digest(raw): 1 for raw in (job("h0"), job("h1"), b"")}
+
+
+def test_a_second_run_has_nothing_to_do(run_migrate: Migrate, leftovers: Any) -> None:
+    run_migrate("--yes")
+    before = everything(leftovers)
+    done = run_migrate("--yes")
+    assert (done.returncode, rows(done.stdout)) == (0, [["ns:goretry", "other", "stays", "1", "0", "0"]])
+    assert "There is nothing to move." in done.stderr
+    assert "does not serve stay where they are: other." in done.stderr
+    assert everything(leftovers) == before
+
+
+def test_json_says_the_same(run_migrate: Migrate, leftovers: Any) -> None:
+    shown = json.loads(run_migrate("--dry-run", "--json").stdout)
+    assert (shown["dry_run"], shown["jobs"], shown["refused"]) == (True, 6, [])
+    assert shown["parts"][0] == {
+        "source": IN_HAND,
+        "queue": "rest",
+        "goes_to": "queue",
+        "jobs": 3,
+        "repaired": 0,
+        "unreadable": 1,
+    }
+    done = json.loads(run_migrate("--yes", "--json").stdout)
+    assert done == {**shown, "dry_run": False}
+
+
+def test_off_a_terminal_nothing_is_moved_without_yes(run_migrate: Migrate, leftovers: Any) -> None:
+    before = everything(leftovers)
+    done = run_migrate()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--yes" in done.stderr
+    assert everything(leftovers) == before
+
+
+def test_the_named_process_ids_are_taken_and_no_others(run_migrate: Migrate, raw: Any) -> None:
+    for process_id in ("a", "b:1", "c"):
+        raw.lpush(f"ns:queue:rest:{process_id}:inprogress", job(process_id))
+    done = run_migrate("--yes", "--process-id", "a", "--process-id", "b:1")
+    assert [row[0] for row in rows(done.stdout)] == ["ns:queue:rest:a:inprogress", "ns:queue:rest:b:1:inprogress"]
+    assert raw.llen("ns:queue:rest:c:inprogress") == 1
+
+
+def test_a_key_that_may_be_of_another_queue_is_left_and_named(run_migrate: Migrate, raw: Any) -> None:
+    for rest in ("x:1", "eu:1", "web-1"):
+        raw.lpush(f"ns:queue:rest:{rest}:inprogress", job(rest))
+    raw.sadd("ns:queues", "rest", "rest:eu")
+    done = run_migrate("--yes")
+    assert [row[0] for row in rows(done.stdout)] == ["ns:queue:rest:web-1:inprogress"]
+    assert "ns:queue:rest:x:1:inprogress is left alone" in done.stderr
+    assert "rest:eu" not in done.stderr
+    assert raw.llen("ns:queue:rest:x:1:inprogress") == raw.llen("ns:queue:rest:eu:1:inprogress") == 1
+
+
+@pytest.fixture
+def original(leftovers: Any, redis_url: str) -> Iterator[None]:
+    """A client that waits for jobs as go-workers does."""
+    with redis.Redis.from_url(redis_url, socket_timeout=60) as waiting:
+        thread = threading.Thread(target=waiting.brpoplpush, args=("ns:queue:idle", "ns:x"), kwargs={"timeout": 50})
+        thread.start()
+        until(lambda: leftovers.info("clients")["blocked_clients"] == 1, "it waits")
+        yield
+        leftovers.lpush("ns:queue:idle", "end")
+        thread.join()
+
+
+@pytest.mark.usefixtures("original")
+def test_nothing_is_moved_while_the_original_waits_for_jobs(run_migrate: Migrate, leftovers: Any) -> None:
+    before = everything(leftovers)
+    done = run_migrate("--yes")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "BRPOPLPUSH" in done.stderr
+    assert "Nothing was moved." in done.stderr
+    assert everything(leftovers) == before
+
+
+@pytest.mark.usefixtures("original")
+def test_force_moves_with_a_warning(run_migrate: Migrate, leftovers: Any) -> None:
+    done = run_migrate("--yes", "--force")
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: The original seems to run still")
+    assert leftovers.exists(IN_HAND) == 0
+
+
+def test_a_list_that_changes_under_the_eye_shows_that_the_original_works(client: Client, leftovers: Any) -> None:
+    where = migrate.sources(client, ["rest"], [])
+
+    def acknowledge_one_and_take_one(_: float) -> None:
+        leftovers.lrem(IN_HAND, -1, job("h0"))
+        leftovers.lpush(IN_HAND, job("h2"))
+
+    assert migrate.watch(client, where, 0.0).signs == ()
+    assert migrate.watch(client, where, 5.0, acknowledge_one_and_take_one).signs == (f"{IN_HAND} changes",)
+
+
+def test_what_redis_refuses_stays_and_ends_with_7(run_migrate: Migrate, leftovers: Any) -> None:
+    leftovers.set("ns:dead", "no sorted set")
+    done = run_migrate("--yes")
+    assert done.returncode == 7
+    assert "1 job stay" in done.stderr
+    assert "WRONGTYPE" in done.stderr
+    assert [member for member, _ in everything(leftovers)["ns:goretry"]] == [b"no job", failed("f0", "ns:other")]
+
+
+def test_a_redis_that_is_away_ends_with_3(run_migrate: Migrate, tmp_path: Path) -> None:
+    file = tmp_path / "env.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "RedisURL": "redis://127.0.0.1:1/0"}))
+    assert run_migrate("--yes").returncode == 3
+
+
+def test_equal_jobs_in_the_retry_set_do_not_become_one(client: Client, raw: Any) -> None:
+    raw.zadd("ns:goretry", {failed("r0"): 1})
+    where = migrate.sources(client, ["rest"], [])
+    assert migrate.move(client, where).moving == 1
+    raw.zadd("ns:goretry", {failed("r0"): 1})
+    assert migrate.move(client, where).moving == 1
+    assert [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]] == ["r0", "r0"]
+
+
+def test_more_than_a_page_moves_while_foreign_jobs_lie_between(client: Client, raw: Any) -> None:
+    ours = {failed(f"r{number}"): number for number in range(0, 200, 2)}
+    theirs = {failed(f"f{number}", "ns:other"): number for number in range(1, 200, 2)}
+    raw.zadd("ns:goretry", {**ours, **theirs})
+    report = migrate.move(client, migrate.sources(client, ["rest"], []))
+    assert (report.moving, raw.zcard("ns:retry"), raw.zcard("ns:goretry")) == (100, 100, 100)
+
+
+@pytest.mark.parametrize("nth", range(1, 6))
+def test_an_answer_that_gets_lost_costs_and_doubles_nothing(
+    client: Client, raw: Any, monkeypatch: pytest.MonkeyPatch, nth: int
+) -> None:
+    raw.lpush(IN_HAND, *[job(f"h{number}") for number in range(250)])
+    raw.zadd("ns:goretry", {failed(f"r{number}"): number for number in range(50)})
+    where, really, calls = migrate.sources(client, ["rest"], []), Client.run, []
+
+    def losing(self: Client, name: ScriptName, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
+        reply = really(self, name, keys, arguments)
+        calls.append(name)
+        if len(calls) == nth:
+            raise StoreUnavailable("The answer was lost.")
+        return reply
+
+    monkeypatch.setattr(Client, "run", losing)
+    with pytest.raises(StoreUnavailable):
+        migrate.move(client, where)
+    migrate.move(client, where)
+    assert everything(raw)["ns:queue:rest"] == [job(f"h{number}") for number in reversed(range(250))]
+    jids = [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]]
+    assert jids == [f"r{number}" for number in range(50)]
