@@ -113,6 +113,7 @@ def _target(keys: Keys, base: Path, kinds: Mapping[str, type], problems: list[st
         timeout_s=keys.request_timeout,
         connect_timeout_s=keys.connect_timeout,
         idle_expiry_s=keys.idle_expiry,
+        at_most_once=keys.at_most_once,
         options=kinds[kind](server_version=keys.server_version),
     )
 

@@ -141,6 +141,13 @@ class Keys:
         "How often a command that must not run twice is sent again after a time-out without an answer.",
         2,
     )
+    at_most_once: tuple[str, ...] = _key(
+        "AtMostOnce",
+        values.patterns(),
+        "Commands that are never sent again when they may have run; they are parked. Costs a write to Redis for each.",
+        ("announce_*",),
+        shown=["announce_*"],
+    )
 
     stats: bool = _key("Stats", values.switch(), "Serve /stats.", False)
     stats_port: int = _key("StatsPort", values.whole(0, 65535), "Where; 0 takes any free port.", 8080)

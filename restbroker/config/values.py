@@ -19,6 +19,7 @@ DAY_S = 86_400.0
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", re.ASCII)
+_PATTERN = re.compile(r"[A-Za-z0-9_./?*-]{1,100}", re.ASCII)
 _DIGITS = re.compile(r"[+-]?\d{1,30}", re.ASCII)
 
 
@@ -190,6 +191,24 @@ def read_backoff(value: Json) -> Backoff:
     if cap_s < base_s:
         raise BadValue("a duration that is not shorter than Base", value.get("Cap", 3600), "Cap")
     return ExponentialBackoff(base_s=base_s, factor=float(factor), cap_s=cap_s)
+
+
+def patterns() -> Kind:
+    """A list of commands' names, with `*` and `?` as wildcards."""
+    schema: dict[str, Json] = {"type": "array", "items": {"type": "string", "pattern": _PATTERN.pattern}}
+    return Kind("list of names", schema, _read_patterns, _json_or_text)
+
+
+def _read_patterns(value: Json) -> tuple[str, ...]:
+    expected = 'a list of commands such as ["announce_*", "send_message"]'
+    if not isinstance(value, list):
+        raise BadValue(expected, value)
+    names: list[str] = []
+    for name in value:
+        if not isinstance(name, str) or not _PATTERN.fullmatch(name):
+            raise BadValue(expected, name)
+        names.append(name)
+    return tuple(names)
 
 
 def bind() -> Kind:

@@ -420,3 +420,15 @@ def test_stats_without_a_login_are_served_on_loopback_only(load_keys: Load, addr
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_any_loopback_address_will_do_for_stats(load_keys: Load, address: str) -> None:
     assert load_keys(Stats=True, StatsBind=address).config.stats_bind == address
+
+
+def test_commands_that_must_not_run_twice_are_names_with_wildcards(load_keys: Load) -> None:
+    assert load_keys().config.targets[0].at_most_once == ("announce_*",)
+    assert load_keys(AtMostOnce=["send_*", "kick_user"]).config.targets[0].at_most_once == ("send_*", "kick_user")
+    assert load_keys(AtMostOnce=[]).config.targets[0].at_most_once == ()
+    assert load_keys({"RESTBROKER_AT_MOST_ONCE": '["a"]'}).config.targets[0].at_most_once == ("a",)
+
+
+@pytest.mark.parametrize("value", ["announce_*", ["a b"], [5], [""], {"a": 1}])
+def test_anything_else_under_at_most_once_is_refused(load_keys: Load, value: Json) -> None:
+    assert "AtMostOnce" in problem(load_keys, AtMostOnce=value)
