@@ -144,3 +144,25 @@ def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goe
     assert {job["error_class"] for job in dead} == {"Uncertain"}
     sendings = [len(bench.proxy.of_jobs()[job_id(number)]) for number in range(CONCURRENCY + 4)]
     assert sendings == [3] * half + [4] * half + [1] * 4
+
+
+def test_what_at_most_once_names_is_never_sent_twice_however_often_the_broker_is_killed(bench: Bench) -> None:
+    bench.configure(AtMostOnce=["send_message"])
+    words = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": "", "body": "once"}
+    jobs = 3 * CONCURRENCY
+    bench.push([payload(number, "send_message", **words) for number in range(jobs)])
+    bench.proxy.answers.clear()
+    for sent in (1, 2):
+        broker = bench.start()
+        bench.wait_until_sent(sent * CONCURRENCY)
+        kill(broker)
+    bench.proxy.answers.set()
+    bench.start()
+    bench.wait_until_finished()
+    sendings = bench.proxy.of_jobs()
+    assert [len(sent) for sent in sendings.values()] == [1] * len(sendings)
+    parked = {entry["jid"] for entry in bench.members("dead")}
+    answered = {jid for jid, sent in sendings.items() if sent[0].status == 200}
+    assert parked | answered == {job_id(number) for number in range(jobs)}
+    assert len(parked) >= 2 * CONCURRENCY, "all that were on their way at each kill"
+    assert {entry["error_class"] for entry in bench.members("dead")} == {"Uncertain"}
