@@ -26,4 +26,5 @@ COMMANDS = {
     "config": Entry("restbroker.cli.config", "Make, show or describe the configuration file."),
     "migrate": Entry("restbroker.cli.migrate", "Take over what the Go original left in Redis."),
     "demo": Entry("restbroker.cli.demo", "Run the whole thing on an embedded Redis and a stand-in server."),
+    "verify": Entry("restbroker.cli.verify", "Crash-test restbroker on your Redis, in a namespace of its own."),
 }

@@ -8,8 +8,8 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 
+from restbroker.verify.verdict import judge
 from tests.support.bench import CONCURRENCY, FAST_RETRIES, Bench, job_id, payload
-from tests.support.verdict import judge
 
 JOBS = int(os.environ.get("FAULT_JOBS", "10000"))
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))

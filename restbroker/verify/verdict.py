@@ -1,14 +1,29 @@
-"""What a fault test found, in the words of Jepsen's total-queue checker.
+"""What a crash test found, in the words of Jepsen's total-queue checker.
 
-Always holds: "ran" is taken in the strictest sense. A sending that was not answered counts as one that ran, so
-duplicates are never too few.
+Used by `verify.run` and by the fault tests. Always holds: "ran" is taken in the strictest sense. A sending that was
+not answered counts as one that ran, so duplicates are never too few.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 
 import attrs
 
-from tests.support.counting_proxy import Exchange
+
+class Sending(Protocol):
+    """One request for a job, as the server's side saw it."""
+
+    @property
+    def status(self) -> int | None:
+        """The status of the answer; None without one."""
+
+    @property
+    def maybe_run(self) -> bool:
+        """Whether the server got it and gave no answer."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the server says that it did it, now or before."""
 
 
 @attrs.frozen
@@ -43,7 +58,7 @@ class Verdict:
 def judge(
     attempted: Collection[str],
     acknowledged: Collection[str],
-    sendings: Mapping[str, Sequence[Exchange]],
+    sendings: Mapping[str, Sequence[Sending]],
     places: Mapping[str, int],
     parked: Collection[str],
 ) -> Verdict:

@@ -1,0 +1,89 @@
+"""`restbroker verify`: the crash test on the user's own Redis."""
+
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restbroker.admin.connect import store_settings
+from restbroker.cli import output
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.exits import Exit
+from restbroker.config.urls import BadUrl, redis_address
+from restbroker.errors import UsageError
+from restbroker.store.client import StoreSettings
+from restbroker.verify.report import Report
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def verify(
+    config: ConfigOption = None,
+    redis: Annotated[str | None, typer.Option(help="Redis' URL, instead of a configuration.")] = None,
+    jobs: Annotated[int, typer.Option(help="How many jobs.", min=1, max=1_000_000)] = 2000,
+    kills: Annotated[int, typer.Option(help="How often a broker is killed; with 0, nothing breaks.", min=0)] = 5,
+    processes: Annotated[int, typer.Option(help="How many brokers run at once.", min=1, max=64)] = 2,
+    seed: Annotated[int | None, typer.Option(help="Break the same things in the same order again.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run brokers on your Redis, kill and freeze them, cut connections, and count what became of every job.
+
+    Works in a namespace of its own (restbroker-verify-...), which is removed at the end, and against a server of its
+    own. Your queues, your XMPP server and other keys are not touched. Ends with 0 when every promise was kept, 1 when
+    a job was lost, unexpected, unfinished, or too many ran twice.
+    """
+    settings = _settings(config, redis)
+    from restbroker.verify.run import Progress, Wish, run  # Trio takes its time: not for `--help`
+
+    def tell(progress: Progress) -> None:
+        if sys.stderr.isatty():
+            done, faults = f"{progress.done} of {progress.jobs} jobs", f"{progress.faults} of {progress.planned} faults"
+            sys.stderr.write(f"\r\x1b[K{done}, {faults}")
+            sys.stderr.flush()
+
+    wish = Wish(jobs, kills, processes, random.randrange(2**32) if seed is None else seed)  # noqa: S311 - no secret
+    try:
+        report = run(settings, wish, tell)
+    finally:
+        if sys.stderr.isatty():
+            sys.stderr.write("\r\x1b[K")
+    if report is None:
+        output.say("Interrupted; its processes and keys are removed.")
+        raise typer.Exit(128 + signal.SIGINT)
+    if json:
+        output.as_json(report.as_json())
+    else:
+        _show(report)
+    raise typer.Exit(Exit.OK if report.kept else Exit.FAILED)
+
+
+def _settings(config: Path | None, redis: str | None) -> StoreSettings:
+    if redis is None:
+        return store_settings(quietly(config))
+    if config is not None:
+        raise UsageError("--config and --redis name a Redis in two ways.", "Keep one of them.")
+    try:
+        address = redis_address(redis)
+    except BadUrl as bad:
+        raise UsageError(f"--redis cannot be used: {bad}") from bad
+    if address.password is not None:
+        output.say("note: the password stands in the command line, for `ps` and the shell's history; use --config.")
+    return StoreSettings(address.url, password=address.password)
+
+
+def _show(report: Report) -> None:
+    output.table(("JOBS", ""), list(report.numbers().items()))
+    for name, times in report.recovery().items():
+        output.row((f"given back after {name}", *(f"{part} {value:g}" for part, value in times.items())))
+    faults = ", ".join(f"{count} {name}" for name, count in report.faults.items()) or "none"
+    output.say(f"Faults: {faults}. It took {report.took_s:.1f} s; again in this order: --seed {report.seed}")
+    if report.parked_why:
+        why = ", ".join(f"{count} {name}" for name, count in report.parked_why.items())
+        output.say(f"Parked, as an operator would see them in the dead set: {why}.")
+    output.say("Every promise was kept." if report.kept else "NOT AS PROMISED: see lost, unexpected and unfinished,")
+    if not report.kept:
+        output.say("and duplicated, which must not exceed bound.")

@@ -1,0 +1,1 @@
+"""`restbroker verify`: the crash test that people run against their own Redis. Called by `cli.verify`."""

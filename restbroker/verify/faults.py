@@ -1,0 +1,136 @@
+"""What a run breaks, in which order, and how many jobs that may make run twice. Used by `verify.run`.
+
+Always holds: the same seed gives the same order; each fault counts the jobs in the hands of what it breaks before
+anybody can take them over, so the bound on duplicates is never too low.
+"""
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, assert_never
+
+import attrs
+import trio
+
+from restbroker.store.connection import Connection
+from restbroker.verify import scratch
+from restbroker.verify.fleet import Broker, Fleet
+from restbroker.verify.target import Target
+
+Fault: TypeAlias = Literal["kill", "freeze", "cut", "reset", "restart"]
+
+_KILLS_PER_OTHER = 3
+_KILLS_PER_FREEZE = 20
+_RESETS = 10
+_GIVEN_BACK_TIMEOUT_S = 60.0
+_POLL_S = 0.05
+
+
+def plan(kills: int, rng: random.Random) -> list[Fault]:
+    """The faults of a run: the kills, of every other kind at least one; none at all without kills.
+
+    A freeze comes first: the others happen while it lasts.
+    """
+    if kills == 0:
+        return []
+    others: Sequence[Fault] = ("cut", "reset", "restart")
+    found: list[Fault] = ["kill"] * kills
+    found += [fault for fault in others for _ in range(max(1, kills // _KILLS_PER_OTHER))]
+    found += ["freeze"] * (kills // _KILLS_PER_FREEZE)
+    rng.shuffle(found)
+    return ["freeze", *found]
+
+
+@attrs.define(eq=False)
+class Breaker:
+    """Breaks things, one after the other. `bound` is how many jobs may have run twice for it, resets not counted.
+
+    `given_back_s`: for each killed or frozen process that held jobs, how long it took until they were back.
+    """
+
+    fleet: Fleet
+    target: Target
+    store: Connection
+    nursery: trio.Nursery
+    rng: random.Random
+    processes: int
+    bound: int = 0
+    happened: Counter[Fault] = attrs.field(factory=Counter)
+    given_back_s: dict[Fault, list[float]] = attrs.field(factory=lambda: {"kill": [], "freeze": []})
+    _frozen: Broker | None = None
+    _witness: Broker | None = None
+    _thawed: trio.Event = attrs.field(factory=trio.Event)
+
+    async def do(self, fault: Fault) -> None:
+        """Breaks one thing; returns when what was broken is back, of a freeze when it has begun."""
+        match fault:
+            case "kill":
+                await self._kill()
+            case "freeze":
+                await self._freeze()
+            case "cut":
+                self._cut()
+            case "reset":
+                self.target.resets += _RESETS  # the target counts those that came to it
+            case "restart":
+                self.bound += self.target.go_down()
+                await trio.sleep(self.rng.uniform(0.2, 1.0))
+                self.target.come_up()
+            case _:
+                assert_never(fault)
+        self.happened[fault] += 1
+
+    async def finish(self) -> None:
+        """Returns when nothing is frozen any more."""
+        if self._frozen is not None:
+            await self._thawed.wait()
+
+    async def _kill(self) -> None:
+        victim = self.rng.choice([one for one in self.fleet.brokers if one not in (self._frozen, self._witness)])
+        identities = await self._count(victim)
+        self.fleet.brokers.remove(victim)
+        victim.process.kill()
+        since_s = time.monotonic()
+        await victim.process.wait()
+        await self.fleet.start()
+        await self._given_back("kill", identities, since_s)
+
+    async def _freeze(self) -> None:
+        """Suspends a process until another one has fenced it, and has others do its work meanwhile."""
+        await self.finish()
+        while len(self.fleet.brokers) < max(3, self.processes + 1):
+            await self.fleet.start()
+        # Only a process whose own connection is healthy all the time may declare another dead: one is left in peace.
+        self._witness, self._frozen = self.fleet.brokers[-1], self.fleet.brokers[0]
+        self._thawed = trio.Event()
+        identities = await self._count(self._frozen)
+        self.nursery.start_soon(self._thaw, self._frozen, identities, time.monotonic())
+
+    async def _thaw(self, frozen: Broker, identities: Sequence[str], since_s: float) -> None:
+        await self._given_back("freeze", identities, since_s)
+        frozen.process.send_signal(signal.SIGCONT)
+        await self.fleet.beating(frozen)
+        self._frozen = self._witness = None
+        self._thawed.set()
+
+    def _cut(self) -> None:
+        for broker in self.fleet.brokers:
+            if broker.wire is not None and broker is not self._witness:
+                broker.wire.cut()
+
+    async def _count(self, victim: Broker) -> list[str]:
+        """Suspends a process and counts what it holds; a suspended one holds it until it is fenced, 20 s later."""
+        victim.process.send_signal(signal.SIGSTOP)
+        held = await self.store.call(scratch.in_hand, victim.pid)
+        self.bound += sum(len(one.jobs) for one in held)
+        return [one.identity for one in held if one.jobs]
+
+    async def _given_back(self, fault: Fault, identities: Sequence[str], since_s: float) -> None:
+        if not identities:
+            return
+        with trio.move_on_after(_GIVEN_BACK_TIMEOUT_S):
+            while not await self.store.call(scratch.is_given_back, identities):  # noqa: ASYNC110  Redis tells nobody
+                await trio.sleep(_POLL_S)
+            self.given_back_s[fault].append(time.monotonic() - since_s)

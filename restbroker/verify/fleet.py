@@ -1,0 +1,176 @@
+"""The broker processes of a run. Used by `verify.run` and `verify.faults`.
+
+Always holds: each is `restbroker run` as people run it, sees none of the user's RESTBROKER_* settings, reads its
+secrets from a file that only the user can read, and none outlives `ended`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import attrs
+import trio
+
+from restbroker.errors import RestbrokerError
+from restbroker.rules.json_types import Json
+from restbroker.store.client import StoreSettings
+from restbroker.store.connection import Connection
+from restbroker.verify import scratch
+from restbroker.verify.target import USER
+from restbroker.verify.wire import Wire
+from restbroker.verify.workload import DOMAIN, QUEUE
+
+COMMAND: Final = (sys.executable, "-m", "restbroker")
+_START_TIMEOUT_S: Final = 30.0
+_STOP_TIMEOUT_S: Final = 30.0
+_POLL_S: Final = 0.05
+
+
+@attrs.frozen(eq=False)
+class Broker:
+    """One process. `wire` is its way to Redis, None where it has none that could be cut."""
+
+    process: trio.Process
+    wire: Wire | None
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """Its process id, which is part of its identities in Redis."""
+        return self.process.pid
+
+    def require_alive(self) -> None:
+        """Raises `RestbrokerError` with its last words if it ended by itself."""
+        if self.process.poll() is not None:
+            code = self.process.returncode
+            raise RestbrokerError(f"A broker ended by itself, with {code}. It said last:\n{self.last_words()}")
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
+
+
+@attrs.define(eq=False)
+class Fleet:
+    """`brokers` are those that nobody killed, in the order of their starts. `store` asks Redis about them."""
+
+    settings: StoreSettings
+    folder: Path
+    store: Connection
+    rest_url: str
+    token: str
+    nursery: trio.Nursery
+    brokers: list[Broker] = attrs.field(factory=list)
+    _started: int = 0
+
+    @property
+    def has_wires(self) -> bool:
+        """Whether connections to Redis can be cut: TLS would see another host's name, and a socket has no port."""
+        return urlsplit(self.settings.url).scheme == "redis"
+
+    async def start(self) -> Broker:
+        """Starts one more; returns when it beats. Raises `RestbrokerError` if it ends or takes too long."""
+        self._started += 1
+        wire, port = None, None
+        if self.has_wires:
+            parts = urlsplit(self.settings.url)
+            wire = Wire(parts.hostname or "localhost", parts.port or 6379)
+            port = await self.nursery.start(wire.run)
+        config = self.folder / f"{self._started}.json"
+        _write_private(config, json.dumps(self._document(port)))
+        log = self.folder / f"{self._started}.log"
+        broker = Broker(await _spawn(config, log), wire, log)
+        self.brokers.append(broker)
+        await self.beating(broker)
+        return broker
+
+    async def beating(self, broker: Broker) -> None:
+        """Returns when it beats. Raises `RestbrokerError` if it ends or takes too long."""
+        with trio.move_on_after(_START_TIMEOUT_S):
+            while not await self.store.call(scratch.beats_under, broker.pid):
+                broker.require_alive()
+                await trio.sleep(_POLL_S)
+            return
+        raise RestbrokerError(f"A broker did not beat in {_START_TIMEOUT_S:g} s.", "Look at the machine's load.")
+
+    def require_alive(self) -> None:
+        """Raises `RestbrokerError` if one ended by itself."""
+        for broker in self.brokers:
+            broker.require_alive()
+
+    async def stop(self) -> None:
+        """Asks all to end; returns when they have. Raises `RestbrokerError` if one did not end as it should."""
+        for broker in self.brokers:
+            broker.process.terminate()
+        for broker in self.brokers:
+            with trio.move_on_after(_STOP_TIMEOUT_S):
+                await broker.process.wait()
+            if (code := broker.process.poll()) != 0:
+                ended_how = f"did not end in {_STOP_TIMEOUT_S:g} s" if code is None else f"ended with {code}"
+                raise RestbrokerError(f"Asked to stop, a broker {ended_how}. It said last:\n{broker.last_words()}")
+        self.brokers.clear()
+
+    async def kill(self) -> None:
+        """Kills all, also suspended ones; to be called in a shielded scope."""
+        for broker in self.brokers:
+            broker.process.kill()
+            await broker.process.wait()
+
+    def _document(self, port: int | None) -> Mapping[str, Json]:
+        return {
+            "RedisURL": _with_login(self.settings, port),
+            "RedisNamespace": self.settings.namespace,
+            "RestURL": self.rest_url,
+            "RestUser": USER,
+            "RestPass": self.token,
+            "JabberDomain": DOMAIN,
+            "RestQueue": QUEUE,
+            "Token": self.token,
+            "Backoff": {"Base": "200ms", "Factor": 1, "Cap": "200ms"},
+        }
+
+
+@asynccontextmanager
+async def ended(fleet: Fleet) -> AsyncIterator[None]:
+    """Kills what is left of the fleet at the end of the block, however it ends."""
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await fleet.kill()
+
+
+def _with_login(settings: StoreSettings, port: int | None) -> str:
+    """The URL of Redis with user and password in it; through the wire at `port` of loopback, if there is one."""
+    parts = urlsplit(settings.url)
+    who, at, place = parts.netloc.rpartition("@")
+    if port is not None:
+        place = f"127.0.0.1:{port}"
+    if settings.password is not None:
+        who, at = f"{who}:{quote(settings.password.reveal(), safe='')}", "@"
+    return urlunsplit(parts._replace(netloc=f"{who}{at}{place}"))
+
+
+def _write_private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+async def _spawn(config: Path, log: Path) -> trio.Process:
+    own = {key: value for key, value in os.environ.items() if not key.startswith("RESTBROKER_")}
+    with log.open("wb") as output:
+        # A process group of its own: Ctrl-C comes to the run, which then ends its brokers itself.
+        return await trio.lowlevel.open_process(
+            [*COMMAND, "run", "--config", str(config)],
+            env=own,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+        )

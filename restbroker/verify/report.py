@@ -1,0 +1,74 @@
+"""What a run found, and whether that is what restbroker promises. Made by `verify.run`, shown by `cli.verify`."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from restbroker.rules.json_types import Json
+from restbroker.verify.verdict import Verdict
+
+
+@attrs.frozen
+class Report:
+    """`bound`: how many jobs were in the hands of what was broken, so how many may have run twice.
+
+    `unfinished` are still queued or in hand after nothing moved for a while; `parked_why` counts classes of errors;
+    `given_back_s` are times until the jobs of a killed or frozen process were back in their queue.
+    """
+
+    verdict: Verdict
+    bound: int
+    unfinished: int
+    parked_why: Mapping[str, int]
+    faults: Mapping[str, int]
+    given_back_s: Mapping[str, Sequence[float]]
+    took_s: float
+    seed: int
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise was kept."""
+        found = self.verdict
+        return found.lost == found.unexpected == self.unfinished == 0 and found.duplicated <= self.bound
+
+    def numbers(self) -> Mapping[str, int]:
+        """Jepsen's words with their numbers, each with what bounds it beside it."""
+        found: Verdict = self.verdict
+        return {
+            "attempted": found.attempted,
+            "acknowledged": found.acknowledged,
+            "ok": found.ok,
+            "lost": found.lost,
+            "duplicated": found.duplicated,
+            "bound": self.bound,
+            "unexpected": found.unexpected,
+            "recovered": found.recovered,
+            "parked": found.parked,
+            "unfinished": self.unfinished,
+        }
+
+    def recovery(self) -> Mapping[str, Mapping[str, float]]:
+        """For kills and freezes after which jobs had to be given back: how many, and seconds (min, median, max)."""
+        return {
+            name: {
+                "count": len(times_s),
+                "min": round(min(times_s), 2),
+                "median": round(statistics.median(times_s), 2),
+                "max": round(max(times_s), 2),
+            }
+            for name, times_s in self.given_back_s.items()
+            if times_s
+        }
+
+    def as_json(self) -> Json:
+        """Everything as one object."""
+        return {
+            "kept": self.kept,
+            **self.numbers(),
+            "parked_why": dict(self.parked_why),
+            "faults": dict(self.faults),
+            "recovery_s": {name: dict(times) for name, times in self.recovery().items()},
+            "took_s": round(self.took_s, 1),
+            "seed": self.seed,
+        }

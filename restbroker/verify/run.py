@@ -1,0 +1,201 @@
+"""One run of `restbroker verify`: prepare, push, break, wait, judge, remove. Called by `cli.verify`.
+
+Always holds: however it ends (an error, Ctrl-C, SIGTERM), its processes are gone first and then its keys.
+"""
+
+import random
+import secrets
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import attrs
+import trio
+
+from restbroker.errors import RestbrokerError, StoreUnavailable
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.verify import scratch
+from restbroker.verify.faults import Breaker, plan
+from restbroker.verify.fleet import Fleet, ended
+from restbroker.verify.report import Report
+from restbroker.verify.target import Target
+from restbroker.verify.verdict import judge
+from restbroker.verify.workload import job_id, payload
+
+_PUSH_BATCH = 100
+_TIMEOUT_S = 10.0
+_STALLED_AFTER_S = 60.0
+_POLL_S = 0.1
+
+
+@attrs.frozen
+class Wish:
+    """What to run: numbers of jobs, of kills and of broker processes. The same `seed` breaks in the same order."""
+
+    jobs: int
+    kills: int
+    processes: int
+    seed: int
+
+
+@attrs.frozen
+class Progress:
+    """How far a run is: jobs done of those wanted, faults that happened of those planned."""
+
+    done: int
+    jobs: int
+    faults: int
+    planned: int
+
+
+Tell = Callable[[Progress], None]
+
+
+def run(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | None:
+    """Runs to the end; None when it was interrupted. `settings` name the Redis; their namespace is not used.
+
+    Raises `UsageError` for a Redis that is not fit, `StoreUnavailable`, and `RestbrokerError` when a part fails.
+    """
+    namespace = scratch.new_namespace()
+    return trio.run(_main, attrs.evolve(settings, namespace=namespace, client_name=namespace), wish, tell)
+
+
+async def _main(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | None:
+    client = open_client(settings, _TIMEOUT_S)
+    store = Connection(client)
+    await store.call(scratch.refuse_unfit, wish.jobs, len(payload(wish.jobs, _new_token())))
+    report = None
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
+                report = await _Run(settings, wish, tell, store, nursery).to_the_end()
+                nursery.cancel_scope.cancel()
+        except* RestbrokerError as group:
+            raise _first(group) from None
+        finally:
+            with trio.CancelScope(shield=True):
+                await store.call(_sweep)
+    return report
+
+
+@attrs.define(eq=False)
+class _Run:
+    settings: StoreSettings
+    wish: Wish
+    tell: Tell
+    store: Connection
+    nursery: trio.Nursery
+    acknowledged: list[str] = attrs.field(factory=list)
+    pushed: trio.Event = attrs.field(factory=trio.Event)
+
+    async def to_the_end(self) -> Report:
+        """Everything but the removal."""
+        began_s = time.monotonic()
+        rng = random.Random(self.wish.seed)  # noqa: S311 - it chooses what to break
+        target = Target(rng)
+        port: int = await self.nursery.start(target.run)
+        with tempfile.TemporaryDirectory(prefix="restbroker-verify-") as folder:
+            url, token = f"http://127.0.0.1:{port}/api", _new_token()
+            fleet = Fleet(self.settings, Path(folder), self.store, url, token, self.nursery)
+            breaker = Breaker(fleet, target, self.store, self.nursery, rng, self.wish.processes)
+            async with ended(fleet):
+                self.nursery.start_soon(self._push, token)
+                for _ in range(self.wish.processes):
+                    await fleet.start()
+                await self._break(breaker, target)
+                await self._finish(breaker, target)
+                await fleet.stop()
+            return await self._judged(breaker, target, began_s)
+
+    async def _push(self, token: str) -> None:
+        """What Redis did not acknowledge is not pushed again, as it may be there."""
+        for start in range(0, self.wish.jobs, _PUSH_BATCH):
+            numbers = range(start, min(start + _PUSH_BATCH, self.wish.jobs))
+            try:
+                await self.store.call(scratch.push, [payload(number, token) for number in numbers])
+            except StoreUnavailable:
+                continue
+            self.acknowledged += [job_id(number) for number in numbers]
+        self.pushed.set()
+
+    async def _break(self, breaker: Breaker, target: Target) -> None:
+        """Each fault at its share of the work, a random moment after the answers became slow and hands are full."""
+        faults = plan(self.wish.kills, breaker.rng)
+        for number, fault in enumerate(faults):
+            await self._until(breaker, target, len(faults), (number + 1) * self.wish.jobs // (len(faults) + 2))
+            target.slow = True
+            await trio.sleep(breaker.rng.uniform(0.05, 0.4))
+            await breaker.do(fault)
+            target.slow = False
+
+    async def _finish(self, breaker: Breaker, target: Target) -> None:
+        await self.pushed.wait()
+        planned = sum(breaker.happened.values())
+        await self._until(breaker, target, planned, None)
+        await breaker.finish()
+        await self._until(breaker, target, planned, None)
+
+    async def _until(self, breaker: Breaker, target: Target, planned: int, done: int | None) -> None:
+        """Returns when so many jobs are done, or nothing is left to do, or nothing has moved for a minute.
+
+        Without `done`: not before nothing is left, seen twice in a row.
+        """
+        seen, moved_s, quiet = -1, time.monotonic(), 0
+        while done is None or len(target.done) < done:
+            breaker.fleet.require_alive()
+            self.tell(Progress(len(target.done), self.wish.jobs, sum(breaker.happened.values()), planned))
+            left = await self.store.call(scratch.unfinished)
+            quiet = quiet + 1 if left == 0 and self.pushed.is_set() else 0
+            if quiet == 2:
+                return
+            if (now := left + sum(map(len, target.arrivals.values()))) != seen:
+                seen, moved_s = now, time.monotonic()
+            if time.monotonic() - moved_s > _STALLED_AFTER_S:
+                return
+            await trio.sleep(_POLL_S)
+
+    async def _judged(self, breaker: Breaker, target: Target, began_s: float) -> Report:
+        places = await self.store.call(scratch.places)
+        parked = await self.store.call(scratch.parked)
+        attempted = [job_id(number) for number in range(self.wish.jobs)]
+        return Report(
+            verdict=judge(attempted, self.acknowledged, target.arrivals, places, parked),
+            bound=breaker.bound + target.were_reset,
+            unfinished=len(set(places) - set(parked)),
+            parked_why=Counter(parked.values()),
+            faults={str(name): count for name, count in breaker.happened.items()},
+            given_back_s={str(name): times_s for name, times_s in breaker.given_back_s.items()},
+            took_s=time.monotonic() - began_s,
+            seed=self.wish.seed,
+        )
+
+
+def _sweep(client: Client) -> None:
+    try:
+        scratch.sweep(client)
+    except StoreUnavailable as error:
+        raise StoreUnavailable(f"The keys of the run remain: {error.message}", scratch.how_to_sweep(client)) from error
+    finally:
+        client.close()
+
+
+async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    async for _ in signals:
+        scope.cancel()
+
+
+def _new_token() -> str:
+    return secrets.token_hex(16)
+
+
+def _first(group: BaseExceptionGroup[RestbrokerError]) -> RestbrokerError:
+    """The error itself, out of all nested groups."""
+    error: RestbrokerError | BaseExceptionGroup[RestbrokerError] = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,145 @@
+"""The namespace of one run in the user's Redis: refused where it would do harm, filled, looked at, removed.
+
+Used by `verify.run` and `verify.faults`. Always holds: no key outside of the namespace is written, and `sweep` removes
+nothing else; it looks at every key's name (SCAN), as nothing else can prove that none remains.
+"""
+
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.errors import StoreUnavailable, UsageError
+from restbroker.store import beats, jobs, queues
+from restbroker.store.client import Client
+from restbroker.store.replies import integer, items, raw
+from restbroker.store.server import NEWER_REDIS, TOO_OLD, server
+from restbroker.verify.workload import QUEUE
+
+PREFIX: Final = "restbroker-verify-"
+_COPIES: Final = 4
+_SCAN_COUNT: Final = 1000
+_SWEEP_TIMEOUT_S: Final = 120.0
+
+
+def new_namespace() -> str:
+    """A namespace that nobody uses: hexadecimal digits and hyphens, so nothing that a pattern could misread."""
+    return f"{PREFIX}{secrets.token_hex(8)}"
+
+
+def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
+    """Raises `UsageError` for a Redis that a run could harm or that cannot hold it, and `StoreUnavailable`."""
+    facts = server(client)
+    where = f"{facts.product} at {client.address}"
+    if not facts.supported:
+        raise UsageError(f"{where} is too old. {TOO_OLD}", NEWER_REDIS)
+    if facts.role != "master":
+        raise UsageError(f"{where} is a replica, which takes no writes.", "Name its primary.")
+    if facts.cluster_enabled:
+        raise UsageError(f"{where} is part of a cluster, which cannot hold Sidekiq queues.", "Name a single Redis.")
+    needed = jobs_count * payload_bytes * _COPIES
+    free = facts.maxmemory_bytes - facts.used_memory_bytes
+    if facts.maxmemory_bytes and free < needed:
+        raise UsageError(
+            f"{where} has {max(0, free)} bytes left of maxmemory, and {jobs_count} jobs may need {needed}.",
+            "Use fewer --jobs, raise maxmemory, or name another Redis.",
+        )
+
+
+@attrs.frozen
+class Held:
+    """An identity and the ids of the jobs that Redis lists as in its hands."""
+
+    identity: str
+    jobs: tuple[str, ...]
+
+
+def push(client: Client, payloads: Sequence[bytes]) -> None:
+    """Pushes jobs, all or none. Raises `StoreUnavailable`: maybe."""
+    queues.push(client, QUEUE, payloads)
+
+
+def in_hand(client: Client, pid: int | None = None) -> list[Held]:
+    """What every identity holds, or those of one process."""
+    known = sorted({*beats.live(client), *beats.dying(client)})
+    mine = [name for name in known if pid is None or name.split(":")[-3] == str(pid)]
+    return [Held(name, tuple(_jid(job) for job in jobs.held(client, name).jobs.values())) for name in mine]
+
+
+def is_given_back(client: Client, identities: Sequence[str]) -> bool:
+    """Whether none of these identities exists any more."""
+    known = {*beats.live(client), *beats.dying(client)}
+    return known.isdisjoint(identities)
+
+
+def beats_under(client: Client, pid: int) -> frozenset[str]:
+    """The identities under which a process beats: empty before its start and between two lives."""
+    return frozenset(name for name in beats.live(client) if name.split(":")[-3] == str(pid))
+
+
+def unfinished(client: Client) -> int:
+    """How many jobs are neither finished nor parked, all counted in one moment."""
+    keys = client.keys
+    known = sorted({*beats.live(client), *beats.dying(client)})
+    counted = [("LLEN", keys.queue(QUEUE)), ("ZCARD", keys.sorted_set("retry")), ("ZCARD", keys.sorted_set("schedule"))]
+    held = [("HKEYS", keys.in_progress(identity)) for identity in known]
+    replies = client.transaction([*counted, *held])
+    waiting = sum(integer(reply) for reply in replies[: len(counted)])
+    return waiting + sum(field not in (b"last", b"hwm") for reply in replies[len(counted) :] for field in items(reply))
+
+
+def places(client: Client) -> Counter[str]:
+    """In how many places of Redis each job is; a job that is nowhere is not listed. Only while nothing moves."""
+    keys = client.keys
+    found = Counter(_jid(raw(job)) for job in items(client.command("LRANGE", keys.queue(QUEUE), 0, -1)))
+    for zset in ("retry", "schedule", "dead"):
+        found.update(_jid(raw(job)) for job in items(client.command("ZRANGE", keys.sorted_set(zset), 0, -1)))
+    for held in in_hand(client):
+        found.update(held.jobs)
+    return found
+
+
+def parked(client: Client) -> Mapping[str, str]:
+    """The ids of the parked jobs, each with the class of its error."""
+    found = [json.loads(raw(job)) for job in items(client.command("ZRANGE", client.keys.sorted_set("dead"), 0, -1))]
+    return {job["jid"]: job["error_class"] for job in found}
+
+
+def sweep(client: Client) -> int:
+    """Removes every key of the client's namespace, and returns how many; a last look has found none.
+
+    It looks until it finds none, since what a killed broker had sent may reach Redis after the first look. Raises
+    `StoreUnavailable` when Redis does not answer or has too many keys.
+    """
+    own = f"{client.keys.namespace}:".encode()
+    if not own.startswith(PREFIX.encode()):
+        raise ValueError(f"{client.keys.namespace!r} is not the namespace of a run")
+    removed, deadline_s = 0, time.monotonic() + _SWEEP_TIMEOUT_S
+    while found := _sweep_once(client, own, deadline_s):
+        removed += found
+    return removed
+
+
+def _sweep_once(client: Client, own: bytes, deadline_s: float) -> int:
+    removed, cursor = 0, b"0"
+    while time.monotonic() < deadline_s:
+        reply = items(client.command("SCAN", cursor, "MATCH", own + b"*", "COUNT", _SCAN_COUNT))
+        cursor = raw(reply[0])
+        found = [key for key in map(raw, items(reply[1])) if key.startswith(own)]
+        removed += integer(client.command("UNLINK", *found)) if found else 0
+        if cursor == b"0":
+            return removed
+    raise StoreUnavailable(f"Looking for them took longer than {_SWEEP_TIMEOUT_S:g} s.")
+
+
+def how_to_sweep(client: Client) -> str:
+    """How a person removes what a run could not."""
+    return f"Remove them:  redis-cli --scan --pattern '{client.keys.namespace}:*' | xargs -r redis-cli unlink"
+
+
+def _jid(payload: bytes) -> str:
+    return str(json.loads(payload)["jid"])

@@ -1,0 +1,88 @@
+"""The parts of a run that can be proved without one: the plan, the verdict, the sweep."""
+
+import random
+
+import attrs
+import pytest
+
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.verify import scratch
+from restbroker.verify.faults import plan
+from restbroker.verify.report import Report
+from restbroker.verify.target import Arrival
+from restbroker.verify.verdict import Verdict, judge
+from tests.support.redis_server import RedisServer
+
+
+def test_without_kills_nothing_breaks() -> None:
+    assert plan(0, random.Random(1)) == []
+
+
+@pytest.mark.parametrize("kills", [1, 3, 100])
+def test_a_plan_has_all_its_kills_every_other_fault_and_begins_with_a_freeze(kills: int) -> None:
+    faults = plan(kills, random.Random(1))
+    assert faults.count("kill") == kills
+    assert set(faults) == {"kill", "freeze", "cut", "reset", "restart"}
+    assert faults[0] == "freeze"
+
+
+def test_the_same_seed_gives_the_same_plan_and_another_one_another() -> None:
+    assert plan(20, random.Random(5)) == plan(20, random.Random(5)) != plan(20, random.Random(6))
+
+
+def test_each_job_is_judged_by_what_redis_and_the_target_say() -> None:
+    sendings = {
+        "done": [Arrival(200)],
+        "twice": [Arrival(200), Arrival(409)],
+        "maybe twice": [Arrival(None), Arrival(200)],
+        "unacknowledged": [Arrival(200)],
+        "never pushed": [Arrival(200)],
+        "parked": [Arrival(None)],
+    }
+    attempted = ["done", "twice", "maybe twice", "unacknowledged", "parked", "queued", "gone"]
+    acknowledged = [job for job in attempted if job != "unacknowledged"]
+    verdict = judge(attempted, acknowledged, sendings, {"queued": 1, "parked": 1}, ["parked"])
+    assert verdict == Verdict(
+        attempted=7, acknowledged=6, ok=4, lost=1, duplicated=2, twice_for_sure=0, unexpected=1, recovered=1, parked=1
+    )
+
+
+GOOD = Report(Verdict(9, 9, 9, 0, 3, 1, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill": [0.5, 1.5], "freeze": []}, 1.0, 7)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, lost=1)),
+        attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, unexpected=1)),
+        attrs.evolve(GOOD, unfinished=1),
+        attrs.evolve(GOOD, bound=2),
+    ],
+    ids=["lost", "unexpected", "unfinished", "beyond the bound"],
+)
+def test_one_broken_promise_is_enough(bad: Report) -> None:
+    assert GOOD.kept
+    assert not bad.kept
+
+
+def test_times_of_recovery_are_summed_up_where_there_are_any() -> None:
+    assert GOOD.recovery() == {"kill": {"count": 2, "min": 0.5, "median": 1.0, "max": 1.5}}
+
+
+def test_a_sweep_removes_its_own_namespace_and_nothing_else(redis_server: RedisServer) -> None:
+    client = open_client(StoreSettings(redis_server.url, namespace=scratch.new_namespace()))
+    other = f"{scratch.new_namespace()}:queue:rest"
+    own = [f"{client.keys.namespace}:{number}" for number in range(3000)]
+    client.commands([("SET", key, 1) for key in [*own, other, client.keys.namespace]])
+    assert scratch.sweep(client) == len(own)
+    assert client.command("DBSIZE") == 2
+    client.close()
+
+
+def test_a_sweep_of_any_other_namespace_is_refused(redis_server: RedisServer) -> None:
+    client = open_client(StoreSettings(redis_server.url, namespace="sidekiq"))
+    client.command("SET", "sidekiq:queue:rest", 1)
+    with pytest.raises(ValueError, match="not the namespace of a run"):
+        scratch.sweep(client)
+    assert client.command("DBSIZE") == 1
+    client.close()

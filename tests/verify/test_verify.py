@@ -1,0 +1,221 @@
+"""`restbroker verify` as people run it: what it promises of itself, and that it sees what it is there to see."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import Reply, items, raw
+from tests.support import process
+from tests.support.fake_redis import fake_redis
+from tests.support.process import Running
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[Client]:
+    found = open_client(StoreSettings(redis_server.url))
+    yield found
+    found.close()
+
+
+def everything(client: Client) -> Mapping[bytes, Reply]:
+    """Every key of the database with its value."""
+    return {raw(key): client.command("DUMP", raw(key)) for key in items(client.command("KEYS", "*"))}
+
+
+def furnish(client: Client) -> None:
+    """What others keep in the same Redis; one of them has a name that is almost a run's."""
+    client.command("LPUSH", "queue:rest", '{"jid": "of somebody else", "args": []}')
+    client.command("SADD", "queues", "rest")
+    client.command("ZADD", "retry", 1, '{"jid": "also", "args": []}')
+    client.command("HSET", "restbroker:beats", "host:1:nonce:ejabberd", 5)
+    client.command("SET", "restbroker-verify-", "a key that only looks like ours")
+    client.command("SET", "my-restbroker-verify-0:queue:rest", "another one")
+
+
+def processes_of(folder: Path) -> dict[str, bool]:
+    """The command lines of the processes that name this folder, and whether each is suspended."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:  # it ended meanwhile
+                continue
+            if str(folder) in line:
+                found[line] = state == "T"
+    return found
+
+
+def wait_for_queue(client: Client) -> bytes:
+    """The key of a run's queue, once the run has pushed to it."""
+    found = until(lambda: items(client.command("KEYS", "restbroker-verify-*:queue:rest")), "the run has pushed", 20.0)
+    return raw(found[0])
+
+
+def start(folder: Path, url: str, *more: str) -> Any:
+    arguments = ["verify", "--redis", url, "--json", *more]
+    return process.started(arguments, directory=folder / "out", environ={"TMPDIR": str(folder)})
+
+
+def report(running: Running) -> Any:
+    """What it printed, once it has ended with 1."""
+    assert running.wait(60) == 1, running.output()
+    return json.loads(running.stdout.read_text())
+
+
+def test_a_short_run_breaks_everything_keeps_every_promise_and_touches_nothing_else(
+    tmp_path: Path, redis_server: RedisServer, client: Client
+) -> None:
+    furnish(client)
+    before = everything(client)
+    ran = process.run(
+        ["verify", "--redis", redis_server.url, "--jobs", "1500", "--kills", "3", "--json"],
+        environ={"TMPDIR": str(tmp_path)},
+        timeout_s=80,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["faults"] == {"freeze": 1, "kill": 3, "restart": 1, "cut": 1, "reset": 1}
+    assert found["attempted"] == found["acknowledged"] == found["ok"] + found["parked"] == 1500
+    assert found["lost"] == found["unexpected"] == found["recovered"] == found["unfinished"] == 0
+    assert 0 < found["duplicated"] <= found["bound"]
+    assert set(found["recovery_s"]) == {"kill", "freeze"}
+    assert everything(client) == before
+    assert processes_of(tmp_path) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_jobs_that_vanish_from_redis_are_reported_as_lost(
+    tmp_path: Path, redis_server: RedisServer, client: Client
+) -> None:
+    with start(tmp_path, redis_server.url, "--jobs", "2000", "--kills", "0") as running:
+        vanished = items(client.command("RPOP", wait_for_queue(client), 7))
+        found = report(running)
+    assert found["lost"] == len(vanished) == 7
+    assert (found["kept"], found["ok"], found["duplicated"]) == (False, 1993, 0)
+
+
+def test_jobs_that_are_doubled_in_redis_are_reported_as_duplicated_beyond_the_bound(
+    tmp_path: Path, redis_server: RedisServer, client: Client
+) -> None:
+    with start(tmp_path, redis_server.url, "--jobs", "2000", "--kills", "0") as running:
+        key = wait_for_queue(client)
+        doubled = [raw(job) for job in items(client.command("LRANGE", key, 0, 8))]
+        client.command("LPUSH", key, *doubled)
+        found = report(running)
+    assert found["duplicated"] == len(doubled) == 9
+    assert (found["kept"], found["bound"], found["lost"], found["ok"]) == (False, 0, 0, 2000)
+
+
+def test_jobs_that_nobody_pushed_are_reported_as_unexpected(
+    tmp_path: Path, redis_server: RedisServer, client: Client
+) -> None:
+    with start(tmp_path, redis_server.url, "--jobs", "2000", "--kills", "0") as running:
+        key = wait_for_queue(client)
+        (model,) = items(client.command("LRANGE", key, 0, 0))
+        job = json.loads(raw(model))
+        strange = f"00-{'f' * 32}-{'1' * 16}-01"
+        client.command("LPUSH", key, json.dumps({**job, "jid": strange, "traceparent": strange}))
+        found = report(running)
+    assert (found["kept"], found["unexpected"], found["lost"], found["ok"]) == (False, 1, 0, 2000)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_neither_keys_nor_processes(
+    tmp_path: Path, redis_server: RedisServer, client: Client, number: signal.Signals
+) -> None:
+    furnish(client)
+    before = everything(client)
+    with start(tmp_path, redis_server.url, "--jobs", "5000", "--kills", "50") as running:
+        wait_for_queue(client)
+        until(lambda: any(processes_of(tmp_path).values()), "a broker is suspended", 20.0)
+        running.signal(number)
+        assert running.wait(20) == 130
+    assert "Interrupted" in running.output()
+    assert everything(client) == before
+    assert processes_of(tmp_path) == {}
+    assert list(tmp_path.glob("restbroker-verify-*")) == []
+
+
+def test_a_broker_that_does_not_start_ends_the_run_and_leaves_no_keys(
+    tmp_path: Path, redis_server: RedisServer, client: Client
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\nif 'run' in sys.orig_argv:\n    print('I would rather not', flush=True)\n    os._exit(3)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), process.clean_environment()["PYTHONPATH"]])
+    ran = process.run(["verify", "--redis", redis_server.url, "--jobs", "100"], environ={"PYTHONPATH": path})
+    assert ran.returncode == 1
+    assert "ended by itself, with 3" in ran.stderr
+    assert "I would rather not" in ran.stderr
+    assert everything(client) == {}
+
+
+def test_secrets_are_in_no_command_line_and_in_nothing_that_is_printed(
+    tmp_path: Path, make_redis: Callable[..., RedisServer]
+) -> None:
+    server = make_redis()
+    assert server.command("CONFIG SET requirepass a-p@ss/word").startswith("+OK")
+    document = {
+        "RedisURL": server.url,
+        "RedisPass": "a-p@ss/word",
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestQueue": "rest",
+        "Token": "the user's token",
+    }
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    arguments = ["verify", "--config", str(tmp_path / "env.json"), "--jobs", "300", "--kills", "0"]
+    with process.started(arguments, directory=tmp_path / "out", environ={"TMPDIR": str(tmp_path)}) as running:
+        lines = until(lambda: [line for line in processes_of(tmp_path) if " run " in line], "a broker runs", 20.0)
+        (config,) = {Path(line.split()[-1]) for line in lines[:1]}
+        token = json.loads(config.read_text())["Token"]
+        assert config.stat().st_mode & 0o077 == 0
+        assert running.wait(60) == 0, running.output()
+    for secret in (token, "ss/word", "p%40ss", "the user's token"):
+        assert secret not in "".join(lines) + running.output()
+
+
+def test_a_redis_without_room_is_refused_before_anything_is_written(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    server = make_redis(maxmemory="4mb")
+    ran = process.run(["verify", "--redis", server.url, "--jobs", "20000"])
+    assert ran.returncode == 2
+    assert "bytes left of maxmemory" in ran.stderr
+    assert "--jobs" in ran.stderr
+    assert server.command("DBSIZE").startswith(":0")
+
+
+def test_a_redis_that_is_too_old_is_refused() -> None:
+    with fake_redis("redis_version:6.2.14\r\nrole:master") as url:
+        ran = process.run(["verify", "--redis", url])
+    assert ran.returncode == 2
+    assert "Redis 6.2.14" in ran.stderr
+    assert "is too old" in ran.stderr
+
+
+def test_a_replica_is_refused(make_redis: Callable[..., RedisServer]) -> None:
+    primary = make_redis()
+    replica = make_redis(replicaof=f"127.0.0.1 {primary.port}")
+    ran = process.run(["verify", "--redis", replica.url])
+    assert ran.returncode == 2
+    assert "is a replica" in ran.stderr
+
+
+def test_a_redis_that_is_away_ends_with_3(redis_server: RedisServer) -> None:
+    assert process.run(["verify", "--redis", "redis://127.0.0.1:1/0"]).returncode == 3
+
+
+def test_two_ways_to_name_a_redis_are_one_too_many(redis_url: str) -> None:
+    ran = process.run(["verify", "--redis", redis_url, "--config", "env.json"])
+    assert ran.returncode == 2
+    assert "Keep one of them" in ran.stderr
