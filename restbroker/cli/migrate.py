@@ -77,7 +77,7 @@ def _mind(watched: Watched, *, only_warn: bool) -> None:
         output.say("note: CLIENT LIST is not allowed here. Make sure yourself that the original is stopped.")
     if not watched.signs:
         return
-    message = f"The original seems to run still: {'; '.join(watched.signs)}."
+    message = f"ejabberd-restbroker seems to run still: {'; '.join(watched.signs)}."
     if not only_warn:
         raise RestbrokerError(
             f"{message} What it has in hand would be executed twice. Nothing was moved.",

@@ -1,7 +1,10 @@
 """`restbroker migrate` as a process and its parts, against what the Go original leaves in a real Redis."""
 
 import json
+import os
+import pty
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,7 +20,7 @@ from restbroker.store import beats
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName
-from tests.support.process import run
+from tests.support.process import clean_environment, run
 from tests.support.wait import until
 
 Migrate = Callable[..., subprocess.CompletedProcess[str]]
@@ -193,7 +196,7 @@ def test_nothing_is_moved_while_the_original_waits_for_jobs(run_migrate: Migrate
 def test_force_moves_with_a_warning(run_migrate: Migrate, leftovers: Any) -> None:
     done = run_migrate("--yes", "--force")
     assert done.returncode == 0
-    assert done.stderr.startswith("warning: The original seems to run still")
+    assert done.stderr.startswith("warning: ejabberd-restbroker seems to run still")
     assert leftovers.exists(IN_HAND) == 0
 
 
@@ -262,3 +265,20 @@ def test_an_answer_that_gets_lost_costs_and_doubles_nothing(
     assert everything(raw)["ns:queue:rest"] == [job(f"h{number}") for number in reversed(range(250))]
     jids = [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]]
     assert jids == [f"r{number}" for number in range(50)]
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"n\n", 1, 3), (b"y\n", 0, 0)])
+def test_a_person_is_asked_and_may_say_no(
+    run_migrate: Migrate, leftovers: Any, tmp_path: Path, answer: bytes, code: int, left: int
+) -> None:
+    ours, theirs = pty.openpty()
+    os.write(ours, answer)
+    words = [sys.executable, "-m", "restbroker", "migrate"]
+    done = subprocess.run(
+        words, stdin=theirs, capture_output=True, text=True, cwd=tmp_path, env=clean_environment(), check=False
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == code
+    assert "Move 6 jobs?" in done.stderr
+    assert leftovers.llen(IN_HAND) == left

@@ -1,6 +1,7 @@
 """What the Go original leaves behind, and its way to queue and retry set, on Redis and on Valkey."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
@@ -67,9 +68,9 @@ def test_a_migration_that_stopped_half_way_goes_on_in_the_right_order(client: Cl
 def test_jobs_that_cannot_go_back_stay_in_hand(client: Client, server: Server, key: str) -> None:
     jobs = in_hand(server, 3)
     if key == "recovered":
-        today = server.raw.time()[0] // 86400
-        for day in (today, today + 1):
-            server.raw.set(client.keys.recovered(_day(day)), "no hash")
+        today = datetime.fromtimestamp(server.raw.time()[0], UTC)
+        for day in (today, today + timedelta(days=1)):
+            server.raw.set(client.keys.recovered(f"{day:%Y%m%d}"), "no hash")
     else:
         server.raw.set(key, "no list")
     given = migration.give_back(client, "a", "1", 3)
@@ -159,9 +160,3 @@ def test_a_redis_that_hides_its_clients_is_not_guessed_at(server: Server) -> Non
     finally:
         looker.close()
         server.raw.acl_deluser("looker")
-
-
-def _day(number: int) -> str:
-    from datetime import UTC, datetime
-
-    return f"{datetime.fromtimestamp(number * 86400, UTC):%Y%m%d}"
