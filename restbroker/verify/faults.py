@@ -71,6 +71,8 @@ class Breaker:
             case "freeze":
                 await self._freeze()
             case "cut":
+                if not self.fleet.has_wires:
+                    return
                 self._cut()
             case "reset":
                 self.target.resets += _RESETS  # the target counts those that came to it

@@ -1,4 +1,7 @@
-"""`restbroker verify` as people run it: what it promises of itself, and that it sees what it is there to see."""
+"""`restbroker verify` as people run it: what it promises of itself, and that it sees what it is there to see.
+
+VERIFY_JOBS is the number of jobs of the long run (1500), VERIFY_KILLS its kills (3); `make soak` raises both.
+"""
 
 import json
 import os
@@ -16,6 +19,9 @@ from tests.support.fake_redis import fake_redis
 from tests.support.process import Running
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
+
+JOBS = int(os.environ.get("VERIFY_JOBS", "1500"))
+KILLS = int(os.environ.get("VERIFY_KILLS", "3"))
 
 
 @pytest.fixture
@@ -72,20 +78,22 @@ def report(running: Running) -> Any:
     return json.loads(running.stdout.read_text())
 
 
-def test_a_short_run_breaks_everything_keeps_every_promise_and_touches_nothing_else(
+def test_a_run_breaks_everything_keeps_every_promise_and_touches_nothing_else(
     tmp_path: Path, redis_server: RedisServer, client: Client
 ) -> None:
     furnish(client)
     before = everything(client)
     ran = process.run(
-        ["verify", "--redis", redis_server.url, "--jobs", "1500", "--kills", "3", "--json"],
+        ["verify", "--redis", redis_server.url, "--jobs", str(JOBS), "--kills", str(KILLS), "--json"],
         environ={"TMPDIR": str(tmp_path)},
-        timeout_s=80,
+        timeout_s=80 + 6 * KILLS,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = json.loads(ran.stdout)
-    assert found["faults"] == {"freeze": 1, "kill": 3, "restart": 1, "cut": 1, "reset": 1}
-    assert found["attempted"] == found["acknowledged"] == found["ok"] + found["parked"] == 1500
+    assert set(found["faults"]) == {"freeze", "kill", "restart", "cut", "reset"}
+    assert found["faults"]["kill"] == KILLS
+    assert found["attempted"] == found["acknowledged"] == JOBS
+    assert found["ok"] <= JOBS <= found["ok"] + found["parked"]
     assert found["lost"] == found["unexpected"] == found["recovered"] == found["unfinished"] == 0
     assert 0 < found["duplicated"] <= found["bound"]
     assert set(found["recovery_s"]) == {"kill", "freeze"}
