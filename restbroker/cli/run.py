@@ -1,5 +1,7 @@
 """`restbroker run`: the broker itself. Everything it does is in `assembly` and below."""
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -23,6 +25,8 @@ def run(
     """
     found = loaded(config, {} if log_level is None else {"LogLevel": log_level})
     tell_notes(found)
+    # A stop during the start has nothing to drain; later the broker listens for itself.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     # Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
     from restbroker.assembly.build import run as serve
 
