@@ -112,6 +112,8 @@ class Fetcher:
         lane = self.lane
         outages = lane.health.outages
         held = await lane.store.call(jobs.held, lane.identity)
+        # The answer that was lost would have told whether a crash is known of these jobs.
+        lane.recovered = await lane.store.call(beats.maybe_run)
         queues = lane.plan.target.queues
         unknown = [
             Item(ticket, ticket_number(ticket), queues[ticket_queue(ticket) - 1], raw)

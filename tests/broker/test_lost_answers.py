@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import trio
 
+from restbroker.broker.samehost import own_facts
 from restbroker.errors import StoreUnavailable
 from restbroker.store import beats, jobs
 from restbroker.store.client import StoreSettings, open_client
@@ -155,3 +157,15 @@ async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_on
         harness.client.command("DEL", "dead")
         await harness.until(lambda: harness.size("dead") == 300, "all are parked", 20)
     assert [event.code for event in harness.of(Warned)] == ["StoreRefused"]
+
+
+async def test_a_recovered_job_whose_fetch_got_lost_is_still_known_to_have_run_perhaps(harness: Harness) -> None:
+    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
+    harness.push("create", count=3)
+    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 3, 3))
+    left = lose(harness, jobs.fetch, jobs.fetch)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
+    assert len(left) < 2, "the answer with these jobs was lost"
+    assert [call.maybe_run for call in harness.target.calls] == [True] * 3
