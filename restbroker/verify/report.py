@@ -9,6 +9,10 @@ from restbroker.rules.json_types import Json
 from restbroker.verify.verdict import Verdict
 
 
+_UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
+"""Why a command that must not run twice may be parked here."""
+
+
 @attrs.frozen
 class Report:
     """`bound`: how many jobs were in the hands of what was broken, so how many may have run twice.
@@ -28,9 +32,10 @@ class Report:
 
     @property
     def kept(self) -> bool:
-        """Whether every promise was kept."""
+        """Whether every promise was kept; also that nothing was parked but what may not be sent once more."""
         found = self.verdict
-        return found.lost == found.unexpected == self.unfinished == 0 and found.duplicated <= self.bound
+        nothing_odd = found.lost == found.unexpected == self.unfinished == 0 and set(self.parked_why) <= _UNANSWERED
+        return nothing_odd and found.duplicated <= self.bound
 
     def numbers(self) -> Mapping[str, int]:
         """Jepsen's words with their numbers, each with what bounds it beside it."""
