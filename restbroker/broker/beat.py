@@ -16,7 +16,6 @@ from restbroker.rules.json_types import Json
 from restbroker.store import beats
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import IdentityFenced
 
 BEAT_S = 2.5
 _SECOND_BEAT_S = 0.5
@@ -53,7 +52,7 @@ class Beat:
             return True
         for lane, lives in zip(self.lanes, alive, strict=True):
             if not lives:
-                lane.report(IdentityFenced(lane.identity))
+                lane.fence()
             lane.fenced.set()
         return False
 

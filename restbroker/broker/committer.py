@@ -79,14 +79,21 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
         lane.handover.allow(request.hwm)
         again = [item for item, code in zip(items, codes, strict=True) if _is_open(lane, item, code, refused)]
         lane.pace.settled(len(items) - len(again), trio.current_time())
-        await _forget_recoveries(lane, [item for item in items if item not in again and item not in refused])
+        await _forget_recoveries(lane, items, codes)
         items = again
     return refused
 
 
-async def _forget_recoveries(lane: Lane, items: list[Item]) -> None:
-    """Ends the count of runs before a crash: equal bytes that come later are another job."""
-    digests = {item.recovered for item in items if item.recovered is not None and not isinstance(item.settlement, Back)}
+async def _forget_recoveries(lane: Lane, items: list[Item], codes: list[jobs.Code]) -> None:
+    """Ends the count of runs before a crash: equal bytes that come later are another job.
+
+    Only for what was settled here. What is gone may be in other hands, and they need the count.
+    """
+    digests = {
+        item.recovered
+        for item, code in zip(items, codes, strict=True)
+        if item.recovered is not None and isinstance(code, jobs.Applied) and not isinstance(item.settlement, Back)
+    }
     if digests:
         lane.recovered = {name: count for name, count in lane.recovered.items() if name not in digests}
         await lane.health.insist(lane.store, beats.forget, sorted(digests))

@@ -82,7 +82,7 @@ class Fetcher:
                 lane.handover.allow(request.hwm)
                 await trio.sleep(min(for_ms, 1000) / 1000)
             case jobs.Fenced():
-                lane.fenced.set()
+                lane.fence()
                 await trio.sleep_forever()
             case _:
                 assert_never(got)

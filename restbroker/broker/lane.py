@@ -25,7 +25,7 @@ from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector
 from restbroker.rules.policy import Policy
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Report
+from restbroker.telemetry.events import IdentityFenced, Report
 from restbroker.transport.message import Transport
 
 
@@ -71,7 +71,7 @@ class Lane:
 
     def __attrs_post_init__(self) -> None:
         """Makes what needs the lane's own parts."""
-        self._marker = Marker(self.store, self.health, self.fenced)
+        self._marker = Marker(self.store, self.health, self.fence)
 
     @property
     def high_water(self) -> int:
@@ -81,6 +81,12 @@ class Lane:
     async def mark(self, ticket: str) -> bool:
         """Writes down that a job is about to be sent; False if it must not be, since it is not ours any more."""
         return await self._marker.mark(self.identity, ticket)
+
+    def fence(self) -> None:
+        """Ends this life of the lane, since Redis does not know its identity any more; told once, whoever finds out."""
+        if not self.fenced.is_set():
+            self.report(IdentityFenced(self.identity))
+            self.fenced.set()
 
     def stop(self) -> None:
         """Ends every wait of a worker for a job or for the gate."""

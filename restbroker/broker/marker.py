@@ -4,6 +4,8 @@ The link calls `mark`. Always holds: nothing is sent under `AtMostOnce` that Red
 crash parks it instead of running it again. Whoever waits while one mark is written is written with the next.
 """
 
+from collections.abc import Callable
+
 import attrs
 import trio
 
@@ -20,11 +22,11 @@ class _Wish:
 
 @attrs.define(eq=False)
 class Marker:
-    """Per lane. `fenced` is set when Redis no longer grants the identity its rights."""
+    """Per lane. `fence` is called when Redis no longer grants the identity its rights."""
 
     store: Connection
     health: StoreHealth
-    fenced: trio.Event
+    fence: Callable[[], None]
     _wishes: list[_Wish] = attrs.field(factory=list)
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
 
@@ -46,7 +48,7 @@ class Marker:
         tickets = [wish.ticket for wish in wishes]
         answer = await self.health.insist(self.store, jobs.mark, identity, tickets)
         if isinstance(answer, jobs.Fenced):
-            self.fenced.set()
+            self.fence()
             answer = [False] * len(wishes)
         for wish, granted in zip(wishes, answer, strict=True):
             wish.granted = granted

@@ -104,8 +104,8 @@ class Harness:
     connect: Callable[[StoreSettings], Connection] = lambda settings: Connection(open_client(settings))
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
 
-    def push(self, command: str = "safe", count: int = 1, **fields: Any) -> None:
-        for number in range(count):
+    def push(self, command: str = "safe", count: int = 1, first: int = 0, **fields: Any) -> None:
+        for number in range(first, first + count):
             payload = {
                 "class": "Add",
                 "jid": f"jid-{command}-{number}",

@@ -169,3 +169,25 @@ async def test_a_recovered_job_whose_fetch_got_lost_is_still_known_to_have_run_p
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
     assert len(left) < 2, "the answer with these jobs was lost"
     assert [call.maybe_run for call in harness.target.calls] == [True] * 3
+
+
+async def test_a_fenced_lane_leaves_the_counts_of_its_jobs_to_those_who_have_them_now(harness: Harness) -> None:
+    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
+    harness.push("create")
+    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
+    gate = trio.Event()
+
+    async def answer(_request: Request) -> Response:
+        await gate.wait()
+        return Response(200, {}, b"0", 0.0)
+
+    harness.target.answer = answer
+    async with harness.broker():
+        await harness.until(lambda: harness.target.calls, "it is on its way for the second time")
+        (identity,) = beats.live(harness.client)
+        harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
+        gate.set()
+        harness.push("safe")
+        await harness.until(lambda: harness.of(JobFinished), "the lane goes on")
+    assert list(beats.maybe_run(harness.client).values()) == [1]
