@@ -29,5 +29,9 @@ class StoreUnavailable(RestbrokerError):
     """Redis did not answer (refused, cut, timed out, loading). What was asked may or may not have happened."""
 
 
+class ConnectionEnded(StoreUnavailable):
+    """The connection had ended before anything was asked over it. Nothing happened; Redis may well be there."""
+
+
 class StoreRefused(RestbrokerError):
     """Redis answered with an error that repeating will not cure (wrong type, no permission, bad script)."""

@@ -11,7 +11,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import attrs
 import trio
 
-from restbroker.errors import StoreUnavailable
+from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report, StoreBack, StoreLost
@@ -25,7 +25,7 @@ LONGEST_WAIT_S = 1.0
 
 @attrs.define(eq=False)
 class StoreHealth:
-    """Per process. `outages` rises at each beginning, so that others can tell that time has a hole."""
+    """Per process. `outages` rises at each beginning, told or not, so that others can tell that time has a hole."""
 
     report: Report
     outages: int = 0
@@ -52,10 +52,12 @@ class StoreHealth:
                 return result
 
     def lost(self, error: StoreUnavailable) -> None:
-        """Notes that a call was not answered."""
-        if self._lost_at_s is None:
+        """Notes that a call was not answered. A connection that ended idle counts; it is told once a try fails."""
+        if self._lost_at_s is not None:
+            return
+        self.outages += 1
+        if not isinstance(error, ConnectionEnded):
             self._lost_at_s = trio.current_time()
-            self.outages += 1
             self.report(StoreLost(str(error)))
 
     def found(self) -> None:

@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from restbroker.config.secret import Secret
-from restbroker.errors import ConfigError
+from restbroker.errors import ConfigError, ConnectionEnded
 from restbroker.store.failures import translate
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, integer
@@ -111,6 +111,7 @@ class Client:
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def _exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Reply | ResponseError]:
+        self._require_alive()
         clean = False
         try:
             send, pack = _untyped(self._connection, "send_packed_command"), _untyped(self._connection, "pack_commands")
@@ -124,6 +125,23 @@ class Client:
             if not clean:
                 self.close()
         return replies
+
+    def _require_alive(self) -> None:
+        """Raises `ConnectionEnded`, before anything is sent, if the connection ended while it was idle.
+
+        An outage cuts all connections, and a quiet one learns of it when it is used again, after the others are back:
+        that is no second outage. It is raised all the same, since Redis may have lost its last second meanwhile.
+        """
+        if getattr(self._connection, "_sock", None) is None:
+            return
+        try:
+            # What can be read before anything was asked is no answer of ours.
+            ended = bool(_untyped(self._connection, "can_read")(timeout=0))
+        except RedisError:
+            ended = True
+        if ended:
+            self.close()
+            raise ConnectionEnded(f"The connection to Redis at {self.address} ended while it was idle.", "Try again.")
 
     def _read(self) -> Reply | ResponseError:
         try:

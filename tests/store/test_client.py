@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.config.secret import Secret
-from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.errors import ConfigError, ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.rules.settlement import Ack, Reply
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -24,6 +24,7 @@ from restbroker.store.jobs import (
     finish,
     held,
 )
+from restbroker.store.replies import integer
 from tests.store.lanes import QUEUES, Lane, Server
 from tests.store.proxy import LossyProxy
 from tests.support.ports import free_port
@@ -184,6 +185,15 @@ def test_answers_stay_with_their_commands_after_an_error_amid_several(client: Cl
     with pytest.raises(StoreRefused):
         client.commands([("SET", "x", "1"), ("LPUSH", "x", "2"), ("ECHO", "left over")])
     assert client.command("ECHO", "mine") == b"mine"
+
+
+def test_a_connection_that_ended_idle_is_told_from_an_outage_and_replaced(client: Client, server: Server) -> None:
+    number = integer(client.command("CLIENT", "ID"))
+    server.raw.client_kill_filter(_id=str(number))
+    with pytest.raises(ConnectionEnded):
+        client.command("SET", "x", "sent")
+    assert client.command("EXISTS", "x") == 0
+    assert client.command("CLIENT", "ID") != number
 
 
 def test_a_call_can_be_aborted_from_another_thread(client: Client, server: Server) -> None:
