@@ -1,0 +1,340 @@
+"""Redis goes away in every way it can, under load: no job is lost, none is answered twice, and the broker goes on.
+
+The broker reaches Redis through a proxy that plays the network; the tests look at Redis directly. Not here: LOADING, as
+a Redis that loads for long enough to be seen would need more data than a test should write; to the broker it is one
+more passing refusal (`store.failures`). The variable FAULT_SOAK=1 adds an outage of 60 s.
+"""
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import httpx
+import pytest
+
+from restbroker.store.replies import integer
+from restbroker.store.scripts import ScriptName, script
+from tests.support.bench import CONCURRENCY, FAST_RETRIES, Bench, cpu_s, job_id, payload
+from tests.support.ports import free_port
+from tests.support.process import Running
+from tests.support.tcp_proxy import Loss, TcpProxy
+from tests.support.wait import until
+
+JOBS = 300
+MOST_CPU = 0.05
+BACK_WITHIN_S = 5.0
+"""It is 1 s on a machine that does nothing else (measured); a loaded one gets more."""
+
+Tell = Callable[[str], None]
+
+
+@attrs.define(eq=False)
+class Line:
+    """A bench whose brokers reach Redis over `proxy`. `pushed` counts its jobs."""
+
+    bench: Bench
+    proxy: TcpProxy
+    health_port: int
+    tell: Tell
+    name: str
+    pushed: int = 0
+
+    @property
+    def broker(self) -> Running:
+        return self.bench.brokers[0]
+
+    def push(self, count: int = JOBS) -> None:
+        """Each registers a user of its own, and asks for a reply."""
+        self.bench.push([self.job(number) for number in range(self.pushed, self.pushed + count)])
+        self.pushed += count
+
+    def job(self, number: int) -> bytes:
+        fields = {"user": f"{self.health_port}-{number}", "host": "example.org", "password": "a password"}
+        return payload(number, "register", f"reply-{number}", **fields)
+
+    def ready(self) -> int:
+        """What /readyz says."""
+        return httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", trust_env=False).status_code
+
+    def lines(self, event: str) -> int:
+        return len(re.findall(rf"\bredis\.{event}\b", self.broker.output()))
+
+    def wait_until_lost(self, timeout_s: float = 8.0) -> None:
+        until(lambda: self.ready() == 503, "/readyz says that Redis is away", timeout_s)
+
+    def watch_cpu(self, watched_s: float) -> None:
+        """The broker must be as good as idle for so long."""
+        before_s = cpu_s(self.broker.process.pid)
+        ends_s = time.monotonic() + watched_s
+        statuses = set()
+        while time.monotonic() < ends_s:
+            statuses.add(self.ready())
+            threading.Event().wait(0.5)
+        share = (cpu_s(self.broker.process.pid) - before_s) / watched_s
+        self.tell(f"{self.name}: Redis is away, {share:.1%} of a core")
+        assert statuses == {503}
+        assert share <= MOST_CPU
+
+    def wait_until_back(self, since_s: float) -> None:
+        """Redis is back since `since_s` (monotonic clock)."""
+        until(lambda: self.ready() == 200, "/readyz says that Redis is back", 20)
+        took_s = time.monotonic() - since_s
+        self.tell(f"{self.name}: goes on {took_s:.2f} s after Redis is back")
+        assert took_s <= BACK_WITHIN_S
+
+    def assert_each_is_answered_once(self) -> None:
+        """And nothing is left anywhere in Redis."""
+        self.bench.wait_until_finished(30)
+        until(lambda: len(self.bench.replies()) >= self.pushed, "every job is answered")
+        assert sorted(reply_id for _, reply_id in self.bench.replies()) == sorted(
+            f"reply-{number}" for number in range(self.pushed)
+        )
+        assert self.bench.places() == {}
+
+    def assert_each_was_sent_once(self) -> None:
+        sendings = self.bench.proxy.of_jobs()
+        assert {job: len(sent) for job, sent in sendings.items()} == {job_id(n): 1 for n in range(self.pushed)}
+
+    def assert_outages(self, count: int) -> None:
+        assert (self.lines("lost"), self.lines("back")) == (count, count), self.broker.output()
+
+
+@pytest.fixture
+def line(bench: Bench, tell: Tell, request: pytest.FixtureRequest) -> Iterator[Line]:
+    """On the run's Redis, which is not to be killed."""
+    with _line(bench, tell, request.node.name) as line:
+        yield line
+
+
+@pytest.fixture
+def own_line(durable_bench: Bench, tell: Tell, request: pytest.FixtureRequest) -> Iterator[Line]:
+    """On a Redis of its own, which loses nothing when it is killed."""
+    with _line(durable_bench, tell, request.node.name) as line:
+        yield line
+
+
+@contextmanager
+def _line(bench: Bench, tell: Tell, name: str) -> Iterator[Line]:
+    with TcpProxy(bench.redis.port) as proxy:
+        port = free_port()
+        short = re.sub(r"[^a-z0-9]+", "-", name.removeprefix("test_"))
+        bench.configure(
+            Backoff=FAST_RETRIES, RedisURL=f"redis://127.0.0.1:{proxy.port}/0", HealthBind=f"127.0.0.1:{port}"
+        )
+        yield Line(bench, proxy, port, tell, short)
+        for broker in bench.brokers:
+            assert "Traceback" not in broker.output()
+
+
+def under_load(line: Line) -> None:
+    """A broker in the middle of its jobs."""
+    line.bench.start()
+    until(lambda: line.ready() == 200, "it is ready")
+    line.push()
+    line.bench.wait_until_sent(JOBS // 6)
+
+
+@pytest.mark.parametrize("cut_s", [1.0, 20.0, *([60.0] if os.environ.get("FAULT_SOAK") else [])])
+def test_a_cut_connection_costs_waiting_only_and_nobody_takes_anything_over(line: Line, cut_s: float) -> None:
+    second = line.bench.start() if cut_s > 1 else None
+    if second is not None:
+        line.health_port = free_port()
+        env = json.loads((line.bench.directory / "env.json").read_text())
+        env["HealthBind"] = f"127.0.0.1:{line.health_port}"
+        (line.bench.directory / "env.json").write_text(json.dumps(env))
+        line.bench.brokers.clear()
+    under_load(line)
+    began_s = time.monotonic()
+    line.proxy.cut()
+    line.wait_until_lost()
+    if cut_s > 3:
+        line.watch_cpu(3)
+    threading.Event().wait(began_s + cut_s - time.monotonic())
+    line.proxy.mend()
+    line.wait_until_back(time.monotonic())
+    line.assert_each_is_answered_once()
+    line.assert_each_was_sent_once()
+    line.assert_outages(1)
+    for broker in (line.broker, *([second] if second else [])):
+        assert "jobs.recovered" not in broker.output()
+        assert "fenced" not in broker.output()
+
+
+def test_a_frozen_connection_is_noticed_and_late_requests_change_nothing(line: Line) -> None:
+    under_load(line)
+    line.proxy.freeze()
+    began_s = time.monotonic()
+    line.wait_until_lost()
+    threading.Event().wait(max(0.0, began_s + 5 - time.monotonic()))
+    line.proxy.thaw()
+    line.wait_until_back(time.monotonic())
+    line.assert_each_is_answered_once()
+    line.assert_each_was_sent_once()
+    line.assert_outages(1)
+
+
+def test_a_suspended_redis_costs_waiting_only(own_line: Line) -> None:
+    under_load(own_line)
+    own_line.bench.redis.suspend()
+    own_line.wait_until_lost()
+    own_line.watch_cpu(3)
+    own_line.bench.redis.resume()
+    own_line.wait_until_back(time.monotonic())
+    own_line.assert_each_is_answered_once()
+    own_line.assert_each_was_sent_once()
+    own_line.assert_outages(1)
+
+
+def test_a_killed_redis_that_comes_back_with_its_data_costs_waiting_only(own_line: Line) -> None:
+    under_load(own_line)
+    own_line.bench.redis.kill()
+    own_line.wait_until_lost()
+    own_line.watch_cpu(3)
+    own_line.bench.revive_redis()
+    own_line.wait_until_back(time.monotonic())
+    own_line.assert_each_is_answered_once()
+    own_line.assert_each_was_sent_once()
+    own_line.assert_outages(1)
+
+
+def test_a_redis_that_comes_back_empty_is_served_under_a_new_identity(own_line: Line) -> None:
+    under_load(own_line)
+    redis = own_line.bench.redis
+    redis.kill()
+    redis.wipe()
+    own_line.wait_until_lost()
+    own_line.bench.revive_redis()
+    back_s = time.monotonic()
+    own_line.broker.wait_for(r"\bfenced\b", timeout_s=BACK_WITHIN_S)
+    own_line.broker.wait_for(r"broker\.started", times=2)
+    own_line.wait_until_back(back_s)
+    gone = own_line.pushed
+    own_line.push(50)
+    until(lambda: len(own_line.bench.replies()) >= 50, "the new jobs are answered")
+    answered = [reply_id for _, reply_id in own_line.bench.replies()]
+    assert len(set(answered)) == len(answered)
+    assert {f"reply-{number}" for number in range(gone, gone + 50)} <= set(answered)
+    assert own_line.bench.places() == {}
+    own_line.assert_outages(1)
+
+
+@attrs.frozen
+class Refusal:
+    """A state in which Redis answers and refuses writes, and how it gets out of it."""
+
+    begin: tuple[str, ...]
+    end: tuple[str, ...]
+
+
+REFUSALS = {
+    "READONLY": Refusal(("REPLICAOF 127.0.0.1 1",), ("REPLICAOF NO ONE",)),
+    "NOREPLICAS": Refusal(("CONFIG SET min-replicas-to-write 1",), ("CONFIG SET min-replicas-to-write 0",)),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_redis_that_refuses_writes_is_waited_for(own_line: Line, kind: str) -> None:
+    under_load(own_line)
+    for command in REFUSALS[kind].begin:
+        assert own_line.bench.redis.command(command).startswith("+OK")
+    own_line.wait_until_lost()
+    own_line.watch_cpu(3)
+    for command in REFUSALS[kind].end:
+        assert own_line.bench.redis.command(command).startswith("+OK")
+    own_line.wait_until_back(time.monotonic())
+    own_line.assert_each_is_answered_once()
+    own_line.assert_each_was_sent_once()
+    own_line.assert_outages(1)
+
+
+def test_a_redis_that_cannot_save_is_waited_for(own_line: Line, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    redis = own_line.bench.redis
+    redis.stop()
+    redis.options = {"dir": str(gone), "save": "3600 1"}
+    own_line.bench.revive_redis()
+    gone.rmdir()
+    under_load(own_line)
+    redis.command("BGSAVE")
+    own_line.wait_until_lost()
+    own_line.watch_cpu(3)
+    assert redis.command("CONFIG SET stop-writes-on-bgsave-error no").startswith("+OK")
+    own_line.wait_until_back(time.monotonic())
+    own_line.assert_each_is_answered_once()
+    own_line.assert_each_was_sent_once()
+    own_line.assert_outages(1)
+
+
+def test_a_full_redis_is_drained(own_line: Line) -> None:
+    under_load(own_line)
+    assert own_line.bench.redis.command("CONFIG SET maxmemory 1").startswith("+OK")
+    own_line.assert_each_is_answered_once()
+    own_line.assert_each_was_sent_once()
+    own_line.assert_outages(0)
+
+
+def test_scripts_that_redis_forgets_all_the_time_are_loaded_again(line: Line) -> None:
+    line.push()
+    line.bench.start()
+    flushes = 0
+
+    def forgotten_and_finished() -> bool:
+        nonlocal flushes
+        flushes += 1
+        line.bench.client.command("SCRIPT", "FLUSH", "SYNC")
+        return line.bench.unfinished() == 0
+
+    until(forgotten_and_finished, "every job is finished", 30)
+    line.tell(f"{line.name}: {flushes} times")
+    line.assert_each_is_answered_once()
+    line.assert_each_was_sent_once()
+    line.assert_outages(0)
+
+
+def test_connections_that_are_killed_all_the_time_lose_and_repeat_nothing(line: Line) -> None:
+    line.bench.start()
+    until(lambda: line.ready() == 200, "it is ready")
+    ends_s, killed = time.monotonic() + 3, 0
+    while time.monotonic() < ends_s:
+        line.push(CONCURRENCY)
+        killed += integer(line.bench.client.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
+        threading.Event().wait(0.1)
+    line.wait_until_back(time.monotonic())
+    line.assert_each_is_answered_once()
+    line.assert_each_was_sent_once()
+    until(lambda: line.lines("lost") == line.lines("back"), "each outage has its end")
+    line.tell(f"{line.name}: {killed} connections killed, {line.lines('lost')} outages told")
+    assert killed >= 5
+
+
+LOSSES: dict[ScriptName, bytes] = {
+    "register": b":1",
+    "beat": b":1",
+    "fetch": b'"jid"',
+    "finish": b":1",
+    "promote": b":1",
+}
+"""What the answer of each script contains when it has done something."""
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_an_answer_of_redis_that_is_lost_loses_and_repeats_nothing(line: Line, name: ScriptName) -> None:
+    loss = Loss(script(name).sha.encode(), LOSSES[name])
+    line.proxy.losses.append(loss)
+    line.push(100)
+    due = [line.job(number) for number in range(100, 150)]
+    line.bench.client.command("ZADD", "schedule", *(part for job in due for part in (1, job)))
+    line.pushed = 150
+    line.bench.start()
+    until(lambda: not line.proxy.losses, "the answer is lost")
+    line.assert_each_is_answered_once()
+    line.assert_each_was_sent_once()
+    until(lambda: line.ready() == 200, "it goes on")
+    line.assert_outages(1)

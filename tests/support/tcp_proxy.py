@@ -1,0 +1,157 @@
+"""A bad network in front of a TCP server: cut, frozen, slow, or losing single answers. For tests of Redis' outages.
+
+Always holds: nothing is made up and nothing reordered; what is held back while frozen arrives late, as what a kernel
+sends again when a network is back; a lost answer is that of a request which the server has executed.
+"""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from typing import Self
+
+import attrs
+
+from tests.support.ports import free_port
+
+_PIECE_BYTES = 65536
+_HELD_S = 60.0
+
+
+@attrs.frozen
+class Loss:
+    """The answer to the next request that contains `request` is lost, if it contains `answer`; with its connection."""
+
+    request: bytes
+    answer: bytes = b""
+
+
+@attrs.define(eq=False)
+class _Pair:
+    """One client's connection and ours to the server. `loss` is waiting for its answer."""
+
+    client: socket.socket
+    server: socket.socket
+    loss: Loss | None = None
+
+    def end(self) -> None:
+        for one in (self.client, self.server):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+@attrs.define(eq=False)
+class TcpProxy:
+    """Stands in front of 127.0.0.1:`upstream_port` while its `with` block runs; `port` stays the same all the time.
+
+    `losses` are used up one by one, each as soon as one fits; `delay_s` is waited before each piece is passed on.
+    """
+
+    upstream_port: int
+    port: int = attrs.field(factory=free_port)
+    losses: list[Loss] = attrs.field(factory=list)
+    delay_s: float = 0.0
+    _flowing: threading.Event = attrs.field(factory=threading.Event)
+    _door: socket.socket | None = None
+    _pairs: set[_Pair] = attrs.field(factory=set)
+    _threads: list[threading.Thread] = attrs.field(factory=list)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def __enter__(self) -> Self:
+        self._flowing.set()
+        self.mend()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.thaw()
+        self.cut()
+        for thread in list(self._threads):
+            thread.join(10)
+
+    def cut(self) -> None:
+        """Ends every connection; new ones are refused."""
+        door, self._door = self._door, None
+        if door is not None:
+            with contextlib.suppress(OSError):
+                door.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which a close would not
+            door.close()
+        for pair in list(self._pairs):
+            pair.end()
+
+    def mend(self) -> None:
+        """Lets connections through again."""
+        self._door = socket.create_server(("127.0.0.1", self.port), backlog=64)
+        self._run(self._accept, self._door)
+
+    def freeze(self) -> None:
+        """Goes on accepting, and passes nothing on in either direction."""
+        self._flowing.clear()
+
+    def thaw(self) -> None:
+        """Passes on what was held back, and all that follows."""
+        self._flowing.set()
+
+    def _run(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, name=work.__name__, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, door: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = door.accept()
+                self._run(self._serve, client)
+
+    def _serve(self, client: socket.socket) -> None:
+        with (
+            contextlib.suppress(OSError),
+            client,
+            socket.create_connection(("127.0.0.1", self.upstream_port)) as server,
+        ):
+            for one in (client, server):
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            pair = _Pair(client, server)
+            self._pairs.add(pair)
+            if self._door is None:  # cut while this one was connecting
+                pair.end()
+            answers = threading.Thread(target=self._pass_answers, args=(pair,), daemon=True)
+            answers.start()
+            self._pass_requests(pair)
+            answers.join()
+            self._pairs.discard(pair)
+
+    def _pass_requests(self, pair: _Pair) -> None:
+        with contextlib.suppress(OSError):
+            while request := pair.client.recv(_PIECE_BYTES):
+                self._hold()
+                pair.loss = pair.loss or self._loss_for(request)
+                pair.server.sendall(request)
+        pair.end()
+
+    def _pass_answers(self, pair: _Pair) -> None:
+        with contextlib.suppress(OSError):
+            while answer := pair.server.recv(_PIECE_BYTES):
+                self._hold()
+                if self._is_lost(pair, answer):
+                    break
+                pair.client.sendall(answer)
+        pair.end()
+
+    def _hold(self) -> None:
+        self._flowing.wait(_HELD_S)
+        if self.delay_s:
+            threading.Event().wait(self.delay_s)
+
+    def _loss_for(self, request: bytes) -> Loss | None:
+        return next((loss for loss in list(self.losses) if loss.request in request), None)
+
+    def _is_lost(self, pair: _Pair, answer: bytes) -> bool:
+        loss, pair.loss = pair.loss, None
+        # After NOSCRIPT the client sends the request again: nothing was executed yet.
+        if loss is None or loss.answer not in answer or answer.startswith(b"-NOSCRIPT"):
+            return False
+        with self._lock:
+            if loss not in self.losses:
+                return False
+            self.losses.remove(loss)
+        return True
