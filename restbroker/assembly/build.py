@@ -3,6 +3,7 @@
 Always holds: nothing is connected or served before the configuration is complete; the exit code tells how it ended.
 """
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,6 +11,7 @@ import attrs
 import trio
 
 from restbroker.admin.connect import store_settings
+from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import web_services
 from restbroker.assembly.snapshot import snapshot
 from restbroker.broker import broker
@@ -48,6 +50,7 @@ async def _main(config: Config, control: Control, json_logs: bool) -> Ended:  # 
     figures = Figures(trio.current_time)
     report = _Both((log, figures))
     plan = plan_of(config, report, figures, [Summaries(log)])
+    plan = attrs.evolve(plan, services=[*plan.services, *notifiers(os.environ, plan.status.view)])
     try:
         return await broker.run(plan, control)
     finally:

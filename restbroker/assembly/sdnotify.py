@@ -1,0 +1,87 @@
+"""Tells systemd how the process is: READY, STATUS, WATCHDOG and STOPPING (sd_notify(3), `Type=notify`).
+
+`build` adds it to the services. Always holds: without NOTIFY_SOCKET nothing happens; a socket that is missing or full
+delays nothing and ends nothing; WATCHDOG=1 is sent by the event loop itself, so that it ends when the loop hangs.
+
+No library: python-systemd is a C binding that needs libsystemd to be built, and the others are a wrapper around what
+`_send` does, which systemd promises not to change.
+"""
+
+import os
+import socket
+from collections.abc import Callable, MutableMapping, Sequence
+
+import attrs
+import trio
+
+from restbroker.broker.service import Service
+from restbroker.broker.status import View
+
+_LOOK_S = 0.5
+
+
+def notifiers(environ: MutableMapping[str, str], view: Callable[[], View]) -> list[Service]:
+    """One if systemd listens, else none. Takes systemd's variables out of `environ`: no child may speak for us."""
+    address = environ.pop("NOTIFY_SOCKET", "")
+    limit_us = environ.pop("WATCHDOG_USEC", "")
+    pid = environ.pop("WATCHDOG_PID", "")
+    watched = limit_us.isdecimal() and int(limit_us) > 0 and pid in {"", str(os.getpid())}
+    return [Notifier(address, view, int(limit_us) / 1e6 if watched else None)] if address else []
+
+
+@attrs.define(eq=False)
+class Notifier:
+    """One per process. systemd kills a process that is silent for `watchdog_s` seconds; None: for any time."""
+
+    address: str
+    view: Callable[[], View]
+    watchdog_s: float | None = None
+    _told: frozenset[str] = frozenset()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Until cancelled; that the process stops is said then at the latest."""
+        task_status.started()
+        due_s = trio.current_time()
+        try:
+            while True:
+                self._tell(_state(self.view()))
+                now_s = trio.current_time()
+                if self.watchdog_s is not None and now_s >= due_s:
+                    self._send(["WATCHDOG=1"])
+                    due_s = now_s + self.watchdog_s / 2
+                wake_s = now_s + _LOOK_S
+                await trio.sleep_until(wake_s if self.watchdog_s is None else min(wake_s, due_s))
+        finally:
+            self._tell({"STOPPING=1"})
+
+    def _tell(self, state: set[str]) -> None:
+        # What could not be sent counts as untold, and is tried again with the next look.
+        news = sorted(state - self._told)
+        if news and self._send(news):
+            self._told = frozenset(state | {line for line in self._told if not line.startswith("STATUS=")})
+
+    def _send(self, lines: Sequence[str]) -> bool:
+        # "@" stands for the NUL byte that begins an abstract address.
+        address = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+                sender.setblocking(False)
+                sender.sendto("\n".join(lines).encode(), address)
+        except OSError:
+            return False
+        return True
+
+
+def _state(view: View) -> set[str]:
+    closed = ", ".join(f"{name} ({code})" for name, code in view.closed.items())
+    words = [f"{view.phase.capitalize()}."]
+    if view.phase in {"serving", "quiet"} and view.unready is not None:
+        words.append(view.unready)
+    if closed:
+        words.append(f"Targets that get no jobs now: {closed}.")
+    lines = {"STATUS=" + " ".join(words)}
+    if view.unready is None:
+        lines.add("READY=1")
+    if view.phase == "stopping":
+        lines.add("STOPPING=1")
+    return lines

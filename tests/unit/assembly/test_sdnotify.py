@@ -1,0 +1,147 @@
+"""What systemd is told, when, and that nothing it does disturbs. The sockets are real ones."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from restbroker.assembly.sdnotify import Notifier, notifiers
+from restbroker.broker.status import View
+from tests.support.wait import until_async
+
+STARTING = View("starting", store_up=True, beat_fresh=False, closed={})
+SERVING = View("serving", store_up=True, beat_fresh=True, closed={})
+
+
+@attrs.define
+class Told:
+    """A socket as systemd's; `lines` is everything received so far, in order."""
+
+    socket: socket.socket
+    lines: list[str] = attrs.field(factory=list)
+
+    def has(self, line: str, times: int = 1) -> bool:
+        while True:
+            try:
+                self.lines += self.socket.recv(4096).decode().split("\n")
+            except BlockingIOError:
+                return self.lines.count(line) >= times
+
+
+@pytest.fixture(params=["path", "abstract"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "notify") if request.param == "path" else f"@restbroker-test-{os.getpid()}"
+
+
+@pytest.fixture
+def told(address: str) -> Iterator[Told]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(address.replace("@", "\0"))
+        receiver.setblocking(False)
+        yield Told(receiver)
+
+
+async def test_ready_is_told_once_it_serves_then_each_new_status_and_the_stop(address: str, told: Told) -> None:
+    view = STARTING
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Notifier(address, lambda: view).run)
+        await until_async(lambda: told.has("STATUS=Starting."), "the start is told")
+        assert "READY=1" not in told.lines
+        view = SERVING
+        await until_async(lambda: told.has("READY=1"), "it is ready")
+        view = attrs.evolve(SERVING, closed={"ejabberd": "Refused"})
+        status = "STATUS=Serving. Targets that get no jobs now: ejabberd (Refused)."
+        await until_async(lambda: told.has(status), "the closed target is told")
+        view = attrs.evolve(SERVING, phase="stopping")
+        await until_async(lambda: told.has("STOPPING=1"), "the drain is told while it lasts")
+        nursery.cancel_scope.cancel()
+    assert not told.has("READY=1", times=2)
+    assert not told.has("STOPPING=1", times=2)
+    assert "WATCHDOG=1" not in told.lines
+
+
+async def test_a_stop_that_nobody_saw_coming_is_told_at_the_end(address: str, told: Told) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Notifier(address, lambda: SERVING).run)
+        await until_async(lambda: told.has("READY=1"), "it is ready")
+        nursery.cancel_scope.cancel()
+    assert told.has("STOPPING=1")
+
+
+async def test_the_watchdog_hears_twice_in_each_of_its_spans(
+    address: str, told: Told, autojump_clock: trio.testing.MockClock
+) -> None:
+    (notifier,) = notifiers({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"}, lambda: SERVING)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(notifier.run)
+        await trio.sleep(61)
+        nursery.cancel_scope.cancel()
+    told.has("")
+    assert told.lines.count("WATCHDOG=1") == 5
+
+
+async def test_a_socket_that_comes_late_is_told_what_it_missed(tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    looks: list[None] = []
+
+    def view() -> View:
+        looks.append(None)
+        return SERVING
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Notifier(address, view, watchdog_s=0.02).run)
+        await until_async(lambda: len(looks) >= 3, "it looks on though nobody listens")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(address)
+            receiver.setblocking(False)
+            late = Told(receiver)
+            await until_async(lambda: late.has("READY=1"), "it is ready")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_socket_that_nobody_reads_holds_nothing_up(address: str, told: Told) -> None:
+    looks: list[None] = []
+
+    def view() -> View:
+        looks.append(None)
+        return SERVING
+
+    # More datagrams than Linux keeps for a reader (net.unix.max_dgram_qlen, 10 to 512).
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(Notifier(address, view, watchdog_s=0.001).run)
+            await until_async(lambda: len(looks) >= 600, "it looks on though the socket is full")
+            nursery.cancel_scope.cancel()
+    assert told.has("WATCHDOG=1")
+
+
+def test_without_systemd_there_is_nothing_to_tell() -> None:
+    assert notifiers({"WATCHDOG_USEC": "1"}, lambda: SERVING) == []
+
+
+def test_systemds_variables_are_not_passed_on() -> None:
+    environ = {"NOTIFY_SOCKET": "/s", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "HOME": "/"}
+    assert len(notifiers(environ, lambda: SERVING)) == 1
+    assert environ == {"HOME": "/"}
+
+
+@pytest.mark.parametrize(
+    ("more", "watchdog_s"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "1500000"}, 1.5),
+        ({"WATCHDOG_USEC": "1500000", "WATCHDOG_PID": str(os.getpid())}, 1.5),
+        ({"WATCHDOG_USEC": "1500000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_only_a_watchdog_that_means_this_process_is_fed(more: dict[str, str], watchdog_s: float | None) -> None:
+    (notifier,) = notifiers({"NOTIFY_SOCKET": "/s", **more}, lambda: SERVING)
+    assert isinstance(notifier, Notifier)
+    assert notifier.watchdog_s == watchdog_s
