@@ -34,6 +34,7 @@ def check_store(config: Config) -> list[Finding]:
         found += judge_server(facts, client.address, _offset_s(client))
         if facts.cluster_enabled:
             return found
+        found += _at_most_once(config, facts)
         found += _each(
             lambda: _neighbours(client, config),
             lambda: _lanes_and_queues(client, config, facts),
@@ -67,6 +68,20 @@ def _offset_s(client: Client) -> float:
     redis_s = time_s(client)
     after_s = time.time()
     return min(0.0, redis_s - before_s) if redis_s < after_s else redis_s - after_s
+
+
+def _at_most_once(config: Config, facts: ServerFacts) -> Iterator[Finding]:
+    saved = facts.aof_enabled and facts.appendfsync == "always"
+    names = ", ".join(sorted({name for target in config.targets for name in target.at_most_once}))
+    if names and not saved:
+        yield Finding(
+            "note",
+            AREA,
+            "MarksNotSaved",
+            f"AtMostOnce names commands ({names}), and Redis is not known to save each write before it answers.",
+            "A crash of Redis may lose the mark that a command is on its way: it can then be sent a second time.",
+            "In redis.conf:\nappendonly yes\nappendfsync always",
+        )
 
 
 def _neighbours(client: Client, config: Config) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """What `check` finds in real Redis servers of several configurations."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,8 +31,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def client(redis_url: str) -> Client:
-    return open_client(StoreSettings(redis_url))
+def client(redis_url: str) -> Iterator[Client]:
+    opened = open_client(StoreSettings(redis_url))
+    yield opened
+    opened.close()
 
 
 def test_a_durable_redis_of_our_own_is_well(make_redis: MakeRedis) -> None:
@@ -55,6 +57,26 @@ def test_a_durable_redis_of_our_own_is_well(make_redis: MakeRedis) -> None:
 )
 def test_what_a_real_redis_is_set_to_is_found(make_redis: MakeRedis, options: dict[str, str], code: str) -> None:
     assert code in looked(make_redis(**options).url)
+
+
+@pytest.mark.parametrize(
+    ("options", "at_most_once", "told"),
+    [
+        ({"appendonly": "yes", "appendfsync": "everysec"}, '["send_message"]', True),
+        ({"appendfsync": "always"}, '["send_message"]', True),
+        ({"appendonly": "yes", "appendfsync": "always"}, '["send_message"]', False),
+        ({"appendonly": "yes", "appendfsync": "everysec"}, "[]", False),
+    ],
+)
+def test_at_most_once_on_a_redis_that_does_not_save_each_write_is_told(
+    make_redis: MakeRedis, options: dict[str, str], at_most_once: str, *, told: bool
+) -> None:
+    found = looked(make_redis(**options).url, AtMostOnce=at_most_once)
+    assert ("MarksNotSaved" in found) == told
+    if told:
+        note = found["MarksNotSaved"]
+        assert (note.level, "send_message" in note.message) == ("note", True)
+        assert note.cure == "In redis.conf:\nappendonly yes\nappendfsync always"
 
 
 def test_a_cluster_is_refused_with_the_reason(make_redis: MakeRedis) -> None:
