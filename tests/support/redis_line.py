@@ -1,0 +1,108 @@
+"""Jobs, a broker, and a Redis behind a bad network: what a test of an outage watches, and what must be true after it.
+
+Used by the tests of Redis' faults. Always holds: the tests look at Redis directly, the brokers through the proxy.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+import attrs
+import httpx
+
+from tests.support.bench import Bench, cpu_s, job_id, payload
+from tests.support.process import Running
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.wait import until
+
+MOST_CPU = 0.05
+BACK_WITHIN_S = 5.0
+"""At most 1.1 s were measured; a loaded machine gets more."""
+
+Tell: TypeAlias = Callable[[str], None]
+
+
+@attrs.define(eq=False)
+class Line:
+    """A bench whose brokers reach Redis over `proxy`. `pushed` counts its jobs; `name` is told with each figure."""
+
+    bench: Bench
+    proxy: TcpProxy
+    health_port: int
+    tell: Tell
+    name: str
+    pushed: int = 0
+
+    @property
+    def broker(self) -> Running:
+        return self.bench.brokers[0]
+
+    def push(self, count: int) -> None:
+        """Each registers a user of its own, and asks for a reply."""
+        self.bench.push([self.job(number) for number in range(self.pushed, self.pushed + count)])
+        self.pushed += count
+
+    def job(self, number: int) -> bytes:
+        fields = {"user": f"{self.health_port}-{number}", "host": "example.org", "password": "a password"}
+        return payload(number, "register", f"reply-{number}", **fields)
+
+    def ready(self) -> int:
+        """What /readyz says."""
+        return httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", trust_env=False).status_code
+
+    def outages(self) -> list[tuple[int, int]]:
+        """How many beginnings and ends of outages each broker has told."""
+        outputs = [broker.output() for broker in self.bench.brokers]
+        return [(one.count(" redis.lost "), one.count(" redis.back ")) for one in outputs]
+
+    def wait_until_lost(self, timeout_s: float = 8.0) -> None:
+        until(lambda: self.ready() == 503, "/readyz says that Redis is away", timeout_s)
+
+    def watch_cpu(self, watched_s: float) -> None:
+        """The broker must be as good as idle for so long."""
+        before_s = cpu_s(self.broker.process.pid)
+        ends_s = time.monotonic() + watched_s
+        statuses = set()
+        while time.monotonic() < ends_s:
+            statuses.add(self.ready())
+            pause(0.5)
+        share = (cpu_s(self.broker.process.pid) - before_s) / watched_s
+        self.tell(f"{self.name}: Redis is away, {share:.1%} of a core")
+        assert statuses == {503}
+        assert share <= MOST_CPU
+
+    def wait_until_back(self, since_s: float) -> None:
+        """Redis is back since `since_s` (monotonic clock)."""
+        until(lambda: self.ready() == 200, "/readyz says that Redis is back", 20)
+        took_s = time.monotonic() - since_s
+        self.tell(f"{self.name}: goes on {took_s:.2f} s after Redis is back")
+        assert took_s <= BACK_WITHIN_S
+
+    def assert_each_is_answered_once(self) -> None:
+        """And nothing is left anywhere in Redis."""
+        self.bench.wait_until_finished(30)
+        until(lambda: len(self.bench.replies()) >= self.pushed, "every job is answered")
+        assert sorted(reply_id for _, reply_id in self.bench.replies()) == sorted(
+            f"reply-{number}" for number in range(self.pushed)
+        )
+        assert self.bench.places() == {}
+
+    def assert_each_was_sent_once(self) -> None:
+        sendings = self.bench.proxy.of_jobs()
+        assert {job: len(sent) for job, sent in sendings.items()} == {job_id(n): 1 for n in range(self.pushed)}
+
+    def assert_outages(self, count: int) -> None:
+        """As every broker tells them."""
+        assert set(self.outages()) == {(count, count)}, self.broker.output()
+
+    def assert_it_goes_on(self) -> None:
+        """Redis is back just now, from one outage that cost nothing but time."""
+        self.wait_until_back(time.monotonic())
+        self.assert_each_is_answered_once()
+        self.assert_each_was_sent_once()
+        self.assert_outages(1)
+
+
+def pause(seconds: float) -> None:
+    """Lets a fault last: what is waited for is that nothing happens."""
+    time.sleep(max(0.0, seconds))
