@@ -8,7 +8,6 @@ import attrs
 from restbroker.rules.json_types import Json
 from restbroker.verify.verdict import Verdict
 
-
 _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 """Why a command that must not run twice may be parked here."""
 
