@@ -48,6 +48,7 @@ test: $(VENV)/.dev servers ## Run every test (ARGS="-k word" picks some)
 soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS, VERIFY_JOBS, VERIFY_KILLS)
 	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \
 		tests/faults/test_conservation.py -o faulthandler_timeout=0
+	@FAULT_SOAK=1 $(BIN)/python -m pytest tests/faults/test_redis.py -o faulthandler_timeout=0
 	@VERIFY_JOBS=$${VERIFY_JOBS:-20000} VERIFY_KILLS=$${VERIFY_KILLS:-100} $(BIN)/python -m pytest \
 		tests/verify/test_verify.py -k test_a_run_breaks -o faulthandler_timeout=0
 

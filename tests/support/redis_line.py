@@ -15,7 +15,8 @@ from tests.support.process import Running
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
 
-MOST_CPU = 0.05
+MOST_CPU = 0.1
+"""A hot loop takes a whole core; 1 to 4 % were measured."""
 BACK_WITHIN_S = 5.0
 """At most 1.1 s were measured; a loaded machine gets more."""
 
