@@ -11,7 +11,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from restbroker.broker.status import Status
-from restbroker.errors import RestbrokerError
+from restbroker.errors import ConnectionEnded, RestbrokerError
 from restbroker.serving.app import failure, json_text, new_app, text_answer
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
@@ -54,7 +54,10 @@ def stats_app(settings: StatsSettings, connection: Connection, status: Status, r
 
         try:
             with trio.move_on_after(TURN_S):
-                return text_answer(await connection.call(body))
+                try:
+                    return text_answer(await connection.call(body))
+                except ConnectionEnded:  # since the last request; Redis itself may be well
+                    return text_answer(await connection.call(body))
         except RestbrokerError as error:
             return failure(503, type(error).__name__, error.message, error.cure)
         return failure(503, "Busy", "Other requests for these figures are waiting for Redis.", "Try again later.")
