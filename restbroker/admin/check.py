@@ -72,7 +72,10 @@ def _readable(path: Path, subject: str) -> Iterator[Finding]:
 
 
 def _secret_files(config: Config) -> set[Path]:
-    secrets: list[Secret | None] = [config.redis_password, *config.tokens]
+    secrets: list[Secret | None] = [
+        config.redis_password,
+        *(secret for token in config.tokens for secret in token.secrets),
+    ]
     for target in config.targets:
         match target.credentials:
             case Basic(_, password):

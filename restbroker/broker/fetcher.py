@@ -81,6 +81,9 @@ class Fetcher:
             case jobs.Paused(for_ms):
                 lane.handover.allow(request.hwm)
                 await trio.sleep(min(for_ms, 1000) / 1000)
+            case jobs.Limited(for_ms=for_ms):
+                lane.handover.allow(request.hwm)
+                await trio.sleep(min(for_ms, 1000) / 1000)
             case jobs.Fenced():
                 lane.fence()
                 await trio.sleep_forever()

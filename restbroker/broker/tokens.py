@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
 from restbroker.rules import auth
 from restbroker.rules.json_types import Json
@@ -14,24 +14,27 @@ from restbroker.rules.json_types import Json
 class Tokens:
     """Never empty. A file that cannot be read later leaves the last good value in force."""
 
-    _secrets: Sequence[Secret]
+    tokens: Sequence[Token]
     _values: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
         """Reads every token once; raises `ConfigError` if a file cannot be read."""
-        self._values = tuple(secret.reveal() for secret in self._secrets)
+        self._values = self._read()
 
     def allow(self, given: Json) -> bool:
         """Whether `given` is one of the tokens, as configured now."""
         if auth.allowed(given, self._values):
             return True
-        if all(secret.path is None for secret in self._secrets):
+        if all(secret.path is None for token in self.tokens for secret in token.secrets):
             return False
         try:
-            self._values = tuple(secret.reveal() for secret in self._secrets)
+            self._values = self._read()
         except ConfigError:
             return False
         return auth.allowed(given, self._values)
+
+    def _read(self) -> tuple[str, ...]:
+        return tuple(secret.reveal() for token in self.tokens for secret in token.secrets)
 
     @property
     def values(self) -> tuple[str, ...]:

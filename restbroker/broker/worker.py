@@ -8,8 +8,7 @@ import random
 import time
 from fnmatch import fnmatchcase
 
-import attrs
-
+from restbroker.broker.admission import admit
 from restbroker.broker.delivery import deliver
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
@@ -21,7 +20,7 @@ from restbroker.rules.outcome import Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context
 from restbroker.rules.settle import Final
 from restbroker.rules.settlement import Settlement
-from restbroker.telemetry.events import JobFinished, Warned
+from restbroker.telemetry.events import JobFinished
 
 
 async def run(lane: Lane) -> None:
@@ -59,28 +58,11 @@ async def _work(lane: Lane, item: Item) -> bool:
         context = _context(lane, item, 0.0)
         _conclude(lane, item, settle.settle_unreadable(entry, context), context, Rejected(entry.reason))
         return True
-    submission = _admit(lane, item, entry)
-    if isinstance(submission, Reason):
-        message = redact.text(submission.message, lane.plan.tokens.values)
-        _settle(lane, item, entry, None, Rejected(attrs.evolve(submission, message=message)))
+    admitted = admit(lane, item, entry)
+    if isinstance(admitted, Reason):
+        _settle(lane, item, entry, None, Rejected(admitted))
         return True
-    return await _deliver(lane, item, entry, submission)
-
-
-def _admit(lane: Lane, item: Item, job: Job) -> Submission | Reason:
-    """What the job asks for, if its form and its token are right. Only who knows the token is answered."""
-    args = job.fields.get("args")
-    submission = arguments.read(args)
-    if isinstance(submission, Reason):
-        token, reply_id = arguments.addressed(args)
-        item.reply_id = reply_id if lane.plan.tokens.allow(token) else None
-        return submission
-    if not lane.plan.tokens.allow(submission.token):
-        return _BAD_TOKEN
-    item.command = submission.command.endpoint
-    item.reply_id = submission.reply_id
-    _warn_of_lost_reply(lane, submission)
-    return submission
+    return await _deliver(lane, item, admitted.job, admitted.submission)
 
 
 async def _deliver(lane: Lane, item: Item, job: Job, submission: Submission) -> bool:
@@ -158,24 +140,6 @@ def _context(lane: Lane, item: Item, duration_s: float) -> Context:
     )
 
 
-def _warn_of_lost_reply(lane: Lane, submission: Submission) -> None:
-    if submission.reply_id is None or lane.plan.policy.reply_queue is not None or "reply" in lane.warned:
-        return
-    lane.warned.add("reply")
-    lane.report(
-        Warned(
-            "ReplyWithoutQueue",
-            "A job asks for a reply, but no ResponseQueue is configured: its answer goes nowhere.",
-            'Set "ResponseQueue", or leave the fourth argument out.',
-        )
-    )
-
-
-_BAD_TOKEN = Reason(
-    "BadToken",
-    "The token (third argument) is not one that this broker accepts.",
-    'Push with the token of the configuration ("Token" or "TokenFile").',
-)
 _CUT_OFF = Reason(
     "CutOff", "The broker had to stop before the server answered; the command may have run.", "Look at the server."
 )

@@ -79,7 +79,7 @@ def enqueue(
         command=command,
         arguments=_typed(spec, typed),
         queue=queue or target.queues[0],
-        token=settings.tokens[0],
+        token=settings.tokens[0].secrets[0],
         retry=_retry(retry),
         reply_id=reply_id,
         wanted=wait_for_answer,

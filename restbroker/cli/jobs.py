@@ -21,7 +21,7 @@ LimitOption = Annotated[int, typer.Option(help="How many at most.", min=1, max=1
 
 def show(settings: Config, kind: Kind, limit: int, *, as_json: bool) -> None:
     """Shows at most `limit` jobs. Raises `StoreUnavailable`."""
-    tokens = frozenset(token.reveal() for token in settings.tokens)
+    tokens = frozenset(secret.reveal() for token in settings.tokens for secret in token.secrets)
     client = open_store(settings)
     try:
         found = list(jobs.listed(client, kind, limit, tokens))

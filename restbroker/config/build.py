@@ -12,6 +12,7 @@ from pathlib import Path
 from restbroker.config.core import Config, Keys, Note
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
+from restbroker.config.tokens import Token
 from restbroker.config.urls import BadUrl, RedisAddress, RestAddress, redis_address, redis_host, rest_address
 from restbroker.config.values import is_plain
 from restbroker.errors import ConfigError
@@ -39,7 +40,7 @@ def build(keys: Keys, base: Path, kinds: Mapping[str, type], problems: list[str]
         redis_password=redis_password or redis.password,
         namespace=keys.redis_namespace or "",
         targets=(target,),
-        tokens=(token,),
+        tokens=(Token("default", (token,)),),
         response_queue=keys.response_queue,
         response_details=keys.response_details,
         response_class=keys.response_class,

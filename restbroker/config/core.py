@@ -14,6 +14,7 @@ import attrs
 from restbroker.config import values
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
+from restbroker.config.tokens import Token
 from restbroker.config.values import Kind, LogLevel
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import Backoff
@@ -182,7 +183,7 @@ class Config:
     redis_password: Secret | None
     namespace: str
     targets: tuple[Target, ...]
-    tokens: tuple[Secret, ...]
+    tokens: tuple[Token, ...]
     response_queue: str | None
     response_details: bool
     response_class: str
@@ -195,6 +196,12 @@ class Config:
     health_bind: tuple[str, int] | None
     log_level: LogLevel
     show_bodies: bool
+    dead_limit: int = 100_000
+    """Nothing is fetched while the dead set holds so many; 0: no limit."""
+    redis_sentinels: tuple[tuple[str, int], ...] = ()
+    """Host and port of each; empty: `redis_url` names the server itself."""
+    redis_master: str | None = None
+    redis_sentinel_password: Secret | None = None
 
 
 @attrs.frozen

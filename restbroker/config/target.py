@@ -4,6 +4,10 @@ Made by `config.load`; used by assembly, lanes and connectors. Always holds: the
 user in it, and its path has no trailing slash.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
 import attrs
 
 from restbroker.config.secret import Secret
@@ -48,6 +52,14 @@ class Url:
 
 
 @attrs.frozen
+class Rate:
+    """At most `per_s` jobs a second are started over all processes, `burst` of them at once after a rest."""
+
+    per_s: float
+    burst: int
+
+
+@attrs.frozen
 class Target:
     """One configured server. Durations are seconds. `host_header` is what `Host` says; None: the URL's host."""
 
@@ -65,4 +77,11 @@ class Target:
     idle_expiry_s: float = 240.0
     at_most_once: tuple[str, ...] = ()
     """Commands, as names with wildcards, that are never sent again when they may have run."""
+    rate: Rate | None = None
+    max_in_flight: int | None = None
+    """How many jobs all processes together may have in hand; None: each up to `concurrency`."""
+    slots: Mapping[str, int] = MappingProxyType({})
+    """How many at once of one command (a name with wildcards), within `concurrency`."""
+    ca_file: Path | None = None
+    """The authority that the server's certificate is checked against, instead of the system's."""
     options: object = None

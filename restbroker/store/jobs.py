@@ -5,7 +5,7 @@ is called again after a lost reply changes nothing that was done.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -17,8 +17,8 @@ from restbroker.store.tickets import MAX_BATCH
 
 __all__ = [
     "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
-    "FinishRequest", "Gone", "Held", "Item", "Paused", "Refused", "Taken", "fetch", "finish", "held", "mark",
-    "register", "retire",
+    "FinishRequest", "Gone", "Held", "Item", "Limited", "Limits", "Paused", "Refused", "Taken", "fetch", "finish",
+    "held", "mark", "register", "retire",
 ]  # fmt: skip
 
 _KNOWN = frozenset({"last", "hwm"})
@@ -40,6 +40,20 @@ class Facts:
 
 
 @attrs.frozen
+class Limits:
+    """What bounds a target over all processes. Zero: no limit.
+
+    `emission_us` is the time between two jobs of the rate limit, `burst` how many may follow each other at once.
+    `in_flight` bounds the jobs in hand of all processes, `dead` the size of the dead set.
+    """
+
+    emission_us: int = 0
+    burst: int = 1
+    in_flight: int = 0
+    dead: int = 0
+
+
+@attrs.frozen
 class FetchRequest:
     """What a lane asks for. `queues` are registered names, served strictly in this order.
 
@@ -53,6 +67,7 @@ class FetchRequest:
     base: int
     want: int
     hwm: int
+    limits: Limits = Limits()
 
 
 @attrs.frozen
@@ -106,7 +121,15 @@ class Held:
     jobs: Mapping[str, bytes]
 
 
-FetchAnswer: TypeAlias = Fetched | Fenced | Duplicate | Paused
+@attrs.frozen
+class Limited:
+    """A limit is reached; ask again after `for_ms` milliseconds, at most 1000. Nothing was taken."""
+
+    why: Literal["rate", "in_flight", "dead"]
+    for_ms: int
+
+
+FetchAnswer: TypeAlias = Fetched | Fenced | Duplicate | Paused | Limited
 
 
 def register(client: Client, identity: str, facts: Facts, queues: Sequence[str]) -> bool:

@@ -18,6 +18,7 @@ from restbroker.broker.signals import Control
 from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
+from restbroker.config.tokens import Token
 from restbroker.connectors.contract import Link
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Delivered, Outcome, Probe
@@ -161,7 +162,11 @@ class Harness:
             at_most_once=self.at_most_once,
         )
         return BrokerPlan(
-            lanes=[LanePlan(target, self.target, self.target, Tokens([Secret(self.token)]), self.policy)],
+            lanes=[
+                LanePlan(
+                    target, self.target, self.target, Tokens([Token("default", (Secret(self.token),))]), self.policy
+                )
+            ],
             services=[],
             open_connection=lambda: self.connect(settings),
             open_control=lambda: Connection(open_client(settings, 1.0)),

@@ -73,7 +73,7 @@ def test_the_minimal_file_gives_the_documented_defaults(load_keys: Load) -> None
     assert str(target.url) == "http://127.0.0.1:5281/api"
     assert target.credentials == Basic("admin@example.org", Secret("a-password"))
     assert target.options == Options("auto")
-    assert [token.reveal() for token in config.tokens] == ["a-token"]
+    assert [secret.reveal() for token in config.tokens for secret in token.secrets] == ["a-token"]
     assert loaded.notes == ()
 
 
@@ -200,13 +200,13 @@ def test_variables_take_switches_durations_and_parts_of_objects(load_keys: Load)
     config = load_keys(environ, Backoff={"Base": "3s"}).config
     assert (config.stats, config.targets[0].timeout_s) == (True, 1.5)
     assert config.backoff == ExponentialBackoff(3.0, 2.0, 120.0)
-    assert config.tokens[0].reveal() == "123"
+    assert config.tokens[0].secrets[0].reveal() == "123"
 
 
 def test_a_variable_for_one_form_of_a_secret_replaces_the_files_other_form(load_keys: Load, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-file\n")
     loaded = load_keys({"RESTBROKER_TOKEN": "from-variable"}, Token=None, TokenFile="token")
-    assert loaded.config.tokens[0].reveal() == "from-variable"
+    assert loaded.config.tokens[0].secrets[0].reveal() == "from-variable"
 
 
 def test_a_wrong_variable_is_named_as_such_and_an_unknown_one_is_only_noted(load_keys: Load) -> None:
@@ -250,7 +250,7 @@ def test_the_file_is_looked_up_by_flag_then_variable_then_working_directory(
 
 def test_a_secret_comes_from_a_file_beside_the_configuration_and_is_read_anew(load_keys: Load, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("first\n")
-    token = load_keys(Token=None, TokenFile="token").config.tokens[0]
+    token = load_keys(Token=None, TokenFile="token").config.tokens[0].secrets[0]
     assert token.reveal() == "first"
     (tmp_path / "token").write_text("second\n")
     assert token.reveal() == "second"
