@@ -1,7 +1,9 @@
 """The bench of each fault test, and a way to tell what was measured. One ejabberd serves all tests of this folder."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,10 @@ from restbroker.store.client import StoreSettings, open_client
 from tests.support.bench import FAST_RETRIES, Bench
 from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd
+from tests.support.ports import free_port
+from tests.support.redis_line import Line, Tell
 from tests.support.redis_server import RedisServer
+from tests.support.tcp_proxy import TcpProxy
 
 
 @pytest.fixture(scope="session")
@@ -35,28 +40,66 @@ def durable_redis(make_redis: Callable[..., RedisServer]) -> RedisServer:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, redis_server: RedisServer, ejabberd: Ejabberd) -> Iterator[Bench]:
-    yield from _bench(tmp_path, redis_server, ejabberd)
+def make_bench(tmp_path: Path, ejabberd: Ejabberd) -> Iterator[Callable[[RedisServer], Bench]]:
+    """Sets the bench of a test up on a Redis."""
+    with ExitStack() as stack:
+
+        def make(redis: RedisServer) -> Bench:
+            client = open_client(StoreSettings(redis.url))
+            stack.callback(client.close)
+            proxy = stack.enter_context(CountingProxy(ejabberd.port))
+            bench = Bench(tmp_path, redis, client, ejabberd, proxy)
+            bench.configure(Backoff=FAST_RETRIES)
+            stack.enter_context(bench.stack)
+            return bench
+
+        yield make
 
 
 @pytest.fixture
-def durable_bench(tmp_path: Path, durable_redis: RedisServer, ejabberd: Ejabberd) -> Iterator[Bench]:
+def bench(make_bench: Callable[[RedisServer], Bench], redis_server: RedisServer) -> Bench:
+    return make_bench(redis_server)
+
+
+@pytest.fixture
+def durable_bench(make_bench: Callable[[RedisServer], Bench], durable_redis: RedisServer) -> Bench:
     """A bench whose Redis the test may kill."""
-    yield from _bench(tmp_path, durable_redis, ejabberd)
-
-
-def _bench(directory: Path, redis: RedisServer, ejabberd: Ejabberd) -> Iterator[Bench]:
-    client = open_client(StoreSettings(redis.url))
-    with CountingProxy(ejabberd.port) as proxy:
-        bench = Bench(directory, redis, client, ejabberd, proxy)
-        bench.configure(Backoff=FAST_RETRIES)
-        with bench.stack:
-            yield bench
-    client.close()
+    return make_bench(durable_redis)
 
 
 @pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
+def make_line(tell: Tell, request: pytest.FixtureRequest) -> Iterator[Callable[[Bench], Line]]:
+    """Puts a bad network between the brokers of a bench and their Redis; at the end no broker may have crashed."""
+    lines: list[Line] = []
+    with ExitStack() as stack:
+
+        def make(bench: Bench) -> Line:
+            proxy = stack.enter_context(TcpProxy(bench.redis.port))
+            short = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))
+            lines.append(Line(bench, proxy, free_port(), tell, short))
+            lines[-1].configure()
+            return lines[-1]
+
+        yield make
+        for line in lines:
+            for broker in line.bench.brokers:
+                assert "Traceback" not in broker.output()
+
+
+@pytest.fixture
+def line(make_line: Callable[[Bench], Line], bench: Bench) -> Line:
+    """On the run's Redis, which is not to be killed."""
+    return make_line(bench)
+
+
+@pytest.fixture
+def own_line(make_line: Callable[[Bench], Line], durable_bench: Bench) -> Line:
+    """On a Redis of its own, which loses nothing when it is killed."""
+    return make_line(durable_bench)
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
     """Shows a result on the terminal, also while output is captured."""
 
     def say(line: str) -> None:

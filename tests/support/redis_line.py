@@ -10,7 +10,7 @@ from typing import TypeAlias
 import attrs
 import httpx
 
-from tests.support.bench import Bench, cpu_s, job_id, payload
+from tests.support.bench import FAST_RETRIES, Bench, cpu_s, job_id, payload
 from tests.support.process import Running
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
@@ -19,6 +19,9 @@ MOST_CPU = 0.1
 """A hot loop takes a whole core; 1 to 4 % were measured."""
 BACK_WITHIN_S = 5.0
 """At most 1.1 s were measured; a loaded machine gets more."""
+
+LOAD = 300
+"""Enough jobs that a broker is still in the middle of them when a test breaks something."""
 
 Tell: TypeAlias = Callable[[str], None]
 
@@ -37,6 +40,19 @@ class Line:
     @property
     def broker(self) -> Running:
         return self.bench.brokers[0]
+
+    def configure(self, **keys: object) -> None:
+        """The next brokers to be started reach Redis over `proxy`; `keys` are added to their env.json."""
+        where = {"RedisURL": f"redis://127.0.0.1:{self.proxy.port}/0", "HealthBind": f"127.0.0.1:{self.health_port}"}
+        self.bench.configure(**{"Backoff": FAST_RETRIES, **where, **keys})
+
+    def under_load(self, brokers: int = 1) -> None:
+        """In the middle of its jobs. Only the first of several brokers gets the port of /readyz."""
+        for _ in range(brokers):
+            self.bench.start()
+        until(lambda: self.ready() == 200, "it is ready")
+        self.push(LOAD)
+        self.bench.wait_until_sent(LOAD // 6)
 
     def push(self, count: int) -> None:
         """Each registers a user of its own, and asks for a reply."""
