@@ -152,7 +152,8 @@ class Client:
     def _checked(self, replies: Sequence[Reply | ResponseError]) -> list[Reply]:
         for reply in replies:
             if isinstance(reply, ResponseError):
-                raise translate(reply, self.address) from reply
+                # Without the cause: Redis' own words may repeat what was sent.
+                raise translate(reply, self.address) from None
         return cast("list[Reply]", list(replies))
 
 

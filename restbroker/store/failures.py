@@ -65,4 +65,5 @@ def _from_reply(error: redis_errors.RedisError, address: str) -> RestbrokerError
 
 
 def _clean(error: Exception) -> str:
-    return " ".join(str(error).split())
+    # Redis repeats the arguments of a command that it does not know (renamed, or an old server): jobs and secrets.
+    return " ".join(str(error).split()).partition(", with args beginning with")[0]

@@ -77,6 +77,18 @@ class Keys:
         """STREAM: copies of parked jobs."""
         return self._key("restbroker:parked")
 
+    def lease(self, name: str) -> str:
+        """STRING with an expiry: who does what `name` stands for."""
+        return self._key(f"restbroker:lease:{name}")
+
+    def told(self, name: str) -> str:
+        """HASH with an expiry: what came of it the last time."""
+        return self._key(f"restbroker:told:{name}")
+
+    def vault(self, name: str) -> str:
+        """STRING with an expiry: a secret that processes share."""
+        return self._key(f"restbroker:vault:{name}")
+
     def reply(self, name: str) -> str:
         """The list of one detailed answer. `name` is the whole `restbroker:reply:…`. Raises ValueError otherwise."""
         if not is_reply_key(name):

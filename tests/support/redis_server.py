@@ -38,7 +38,7 @@ def valkey_binary() -> Path:
 
 @attrs.define
 class RedisServer:
-    """One server process and its data. `options` are lines of redis.conf: {"appendonly": "yes"}."""
+    """One server process and its data. `options` are lines of redis.conf, in words: {"appendonly": "yes"}."""
 
     binary: Path
     directory: Path
@@ -133,7 +133,7 @@ class RedisServer:
             "appendonly": "no",
             **self.options,
         }
-        arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
+        arguments = [part for key, value in options.items() for part in (f"--{key}", *(value.split() or [""]))]
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / "server.log").open("wb") as log:
             # A process group of its own: Ctrl-C in pytest must not reach it before the fixtures end it.

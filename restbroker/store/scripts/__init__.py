@@ -24,6 +24,12 @@ ScriptName = Literal[
     "retire",
     "migrate_list",
     "migrate_set",
+    "lease",
+    "renew",
+    "release",
+    "turn",
+    "tell",
+    "keep",
 ]
 
 

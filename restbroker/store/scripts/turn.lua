@@ -1,0 +1,21 @@
+#!lua flags=allow-oom
+-- One does the work for all: takes the turn, unless the last result still counts or somebody is at it.
+-- A full Redis grants it too: whether a target works again must be found out, or nothing drains Redis.
+--
+-- KEYS: lease, told
+-- ARGV: owner, ttl (ms)
+-- Returns: {'TOLD', text, age in ms by Redis' clock} | {'YOURS'} for ttl | {'BUSY'}
+-- Sent twice: the second says YOURS too, and the ttl begins anew.
+
+local told = redis.call('HMGET', KEYS[2], 'text', 'at_us')
+if told[1] then
+  local now = redis.call('TIME')
+  local age_us = now[1] * 1000000 + now[2] - (tonumber(told[2]) or 0)
+  return {'TOLD', told[1], math.max(0, math.floor(age_us / 1000))}
+end
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then
+  return {'BUSY'}
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return {'YOURS'}
