@@ -29,6 +29,7 @@ class Gate:
 
     target: str
     report: Report
+    concurrency: int = 20
     breaker: Breaker = attrs.field(factory=Breaker)
     denied: Reason | None = None
     server_version: str | None = None
@@ -52,14 +53,19 @@ class Gate:
         """Why the gate is closed; None while it is open."""
         return self._closed_for
 
+    @property
+    def limit(self) -> int:
+        """How many jobs may be in delivery now, 1 to `concurrency`."""
+        return self.concurrency
+
     async def opened(self) -> bool:
         """Waits until jobs may be sent. False when the lane stops instead. Safe to cancel."""
         while not self.is_open and not self.stopped:
             await self._changed.park()
         return not self.stopped
 
-    def observe(self, outcome: Outcome) -> None:
-        """Tells what became of a delivery."""
+    def observe(self, outcome: Outcome, command: str = "") -> None:  # noqa: ARG002 - groups by it in a moment
+        """Tells what became of a delivery of this command (its endpoint, as the producer wrote it)."""
         now_s = trio.current_time()
         match outcome:
             case Delivered() | Rejected():

@@ -81,7 +81,7 @@ class Life:
             store=self._open(),
             health=self.health,
             lease=self._lease,
-            gate=Gate(plan.target.name, self.plan.report),
+            gate=Gate(plan.target.name, self.plan.report, plan.target.concurrency),
             report=self.plan.report,
             identity=new_identity(plan.target.name),
             outcomes=send,
