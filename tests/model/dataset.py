@@ -1,0 +1,82 @@
+"""What Redis holds, in plain dictionaries, and the few things that can be done to it. Used by `reference`.
+
+Always holds: a key of a wrong type is a name in `broken`: it keeps what it held, and nobody can use it.
+"""
+
+from collections import defaultdict
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.rules.job import digest
+from restbroker.store.beats import Registered
+from restbroker.store.codes import Applied, Clash, Code, Refused
+
+
+@attrs.define
+class Hand:
+    """What an identity has in hand, and which of it is marked as sent. `last` None: it never took anything."""
+
+    jobs: dict[str, bytes] = attrs.field(factory=dict)
+    last: int | None = None
+    hwm: int = 0
+    sent: set[str] = attrs.field(factory=set)
+
+
+@attrs.define
+class DataSet:
+    """The tail of a list is its last element, where jobs are taken. `runs` has for each dead identity what was in its
+    workers' hands, as digests; `pauses` for each target until when (epoch microseconds), by reason.
+    """
+
+    lists: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
+    sets: dict[str, dict[bytes, float]] = attrs.field(factory=lambda: {"retry": {}, "schedule": {}, "dead": {}})
+    names: set[str] = attrs.field(factory=set)
+    alive: dict[str, int] = attrs.field(factory=dict)
+    fenced: dict[str, int] = attrs.field(factory=dict)
+    infos: dict[str, Registered] = attrs.field(factory=dict)
+    hands: dict[str, Hand] = attrs.field(factory=lambda: defaultdict(Hand))
+    runs: dict[str, tuple[int, str]] = attrs.field(factory=dict)
+    runs_version: int = 0
+    paused_queues: set[str] = attrs.field(factory=set)
+    pauses: dict[str, dict[str, int]] = attrs.field(factory=lambda: defaultdict(dict))
+    parked: list[tuple[str, bytes]] = attrs.field(factory=list)
+    processed: int = 0
+    failed: int = 0
+    broken: set[str] = attrs.field(factory=set)
+
+    def require(self, key: str) -> None:
+        """Raises as the store does when a script cannot even read the key."""
+        if key in self.broken:
+            raise StoreRefused(f"{key} has a wrong type")
+
+    def add(self, zset: str, member: bytes, score: float) -> Code:
+        """Adds a member that is not there yet."""
+        if zset in self.broken:
+            return Refused("")
+        if member in self.sets[zset]:
+            return Clash()
+        self.sets[zset][member] = round(score, 6)
+        return Applied()
+
+    def append(self, queue: str, raw: bytes) -> Code:
+        """Puts a job where it is taken next."""
+        if f"queue:{queue}" in self.broken:
+            return Refused("")
+        self.lists[f"queue:{queue}"].append(raw)
+        return Applied()
+
+    def can_push(self, queue: str | None, key: str) -> bool:
+        """Whether something can be pushed there. The queue's name is noted first, also when the push then fails."""
+        if queue is not None:
+            if "queues" in self.broken:
+                return False
+            self.names.add(queue)
+        return key not in self.broken
+
+    def count_run(self, identity: str, raw: bytes) -> bool:
+        """Counts that a job may have run, once per dead identity; whether it was counted."""
+        count, by = self.runs.get(digest(raw), (0, ""))
+        if by != identity:
+            self.runs[digest(raw)] = (count + 1, identity)
+        return by != identity

@@ -1,0 +1,89 @@
+"""What a settlement and a promotion do to the data set: all of it, or nothing but a code. Used by `reference`."""
+
+from typing import assert_never
+
+from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
+from restbroker.store.codes import Applied, Code, Gone, Refused
+from restbroker.store.keys import is_reply_key
+from restbroker.store.sets import Move
+from restbroker.store.tickets import ticket_number
+from tests.model.dataset import DataSet
+
+
+def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: bytes) -> Code:
+    """Gives the job `raw` of `queue` its place, with its replies and counts."""
+    code = _place(data, queue, settlement, raw)
+    if code != Applied():
+        return code
+    replies = [
+        (reply, f"queue:{reply.queue}" if reply.queue is not None else reply.key or "") for reply in _of(settlement)
+    ]
+    if not all(data.can_push(reply.queue, key) for reply, key in replies):
+        _take_away(data, settlement)
+        return Refused("")
+    for reply, key in replies:
+        data.lists[key].insert(0, reply.payload)
+    if isinstance(settlement, Dead):
+        data.parked.append((ticket, settlement.payload))
+    data.processed += not isinstance(settlement, Back | Schedule)
+    data.failed += isinstance(settlement, Retry | Dead | Drop)
+    return code
+
+
+def promote(data: DataSet, zset: str, move: Move) -> Code:
+    """Moves one member to its queue or to the dead set."""
+    score = data.sets[zset].pop(move.old, None)
+    if score is None:
+        return Gone()
+    new = move.new or move.old
+    if move.queue is None:
+        code = data.add("dead", new, move.dead_score)
+    elif data.can_push(move.queue, f"queue:{move.queue}"):
+        data.lists[f"queue:{move.queue}"].insert(0, new)
+        code = Applied()
+    else:
+        code = Refused("")
+    if code != Applied():
+        data.sets[zset][move.old] = score
+    return code
+
+
+def is_forbidden(settlement: Settlement) -> bool:
+    """Whether a reply would go to a key that is none for replies."""
+    return any(reply.queue is None and not is_reply_key(reply.key or "") for reply in _of(settlement))
+
+
+def rank(ticket: str, settlement: Settlement) -> tuple[bool, int]:
+    """The order within a batch: what goes back comes last, the newest first."""
+    goes_back = isinstance(settlement, Back)
+    return goes_back, -ticket_number(ticket) if goes_back else 0
+
+
+def _of(settlement: Settlement) -> tuple[Reply, ...]:
+    return () if isinstance(settlement, Back | Schedule) else settlement.replies
+
+
+def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes) -> Code:
+    match settlement:
+        case Ack() | Drop():
+            return Applied()
+        case Retry(at_s, payload):
+            return data.add("retry", payload, at_s)
+        case Dead(at_s, payload):
+            return data.add("dead", payload, at_s)
+        case Schedule(at_s, payload):
+            return data.add("schedule", payload, at_s)
+        case Back():
+            return data.append(queue, raw)
+        case _:
+            assert_never(settlement)
+
+
+def _take_away(data: DataSet, settlement: Settlement) -> None:
+    match settlement:
+        case Retry(_, payload):
+            del data.sets["retry"][payload]
+        case Dead(_, payload):
+            del data.sets["dead"][payload]
+        case _:
+            pass

@@ -1,0 +1,179 @@
+"""The real store and the reference beside it: every call goes to both, and must have the same answer and effect."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.store.client import Client, open_client
+from restbroker.store.codes import Refused
+from restbroker.store.sets import Due
+from tests.model.dataset import DataSet
+from tests.model.reference import Reference
+from tests.store.lanes import NAMESPACE, Server
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Stored = Mapping[str, object]
+ASIDE = "aside"
+
+
+@attrs.frozen
+class Snapshot:
+    """What a replica has when it takes over."""
+
+    dumps: Mapping[bytes, bytes]
+    data: DataSet
+
+
+@attrs.define(eq=False)
+class Pair:
+    """One server and one reference. `again` is the last call, as long as nothing happened since."""
+
+    server: Server
+    client: Client = attrs.field(init=False)
+    reference: Reference = attrs.field(factory=Reference)
+    again: Callable[[], object] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.server.raw.flushall()
+        self.client = open_client(self.server.settings)
+
+    @property
+    def data(self) -> DataSet:
+        """The reference's data, which must be the server's too."""
+        return self.reference.data
+
+    def ask(self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The answer of both. What the store refuses altogether, both must; the answer is StoreRefused itself then."""
+        expected = getattr(self.reference, function.__name__)
+
+        def call() -> T:
+            real = _answer(function, self.client, *args, **kwargs)
+            assert _comparable(real) == _comparable(_answer(expected, *args, **kwargs))
+            return cast("T", real)
+
+        answer = call()
+        self.again = call
+        return answer
+
+    def spoil(self, key: str) -> None:
+        """Puts a key of a wrong type in this one's place."""
+        raw = self.server.raw
+        if raw.exists(f"{NAMESPACE}:{key}"):
+            raw.rename(f"{NAMESPACE}:{key}", f"{ASIDE}:{key}")
+        raw.set(f"{NAMESPACE}:{key}", "spoilt")
+        self.data.broken.add(key)
+
+    def mend(self, key: str) -> None:
+        """Puts the right key back."""
+        raw = self.server.raw
+        raw.delete(f"{NAMESPACE}:{key}")
+        if raw.exists(f"{ASIDE}:{key}"):
+            raw.rename(f"{ASIDE}:{key}", f"{NAMESPACE}:{key}")
+        self.data.broken.remove(key)
+
+    def snapshot(self) -> Snapshot:
+        """What is there now."""
+        raw = self.server.raw
+        return Snapshot({key: raw.dump(key) for key in raw.keys("*")}, copy.deepcopy(self.data))
+
+    def fail_over(self, to: Snapshot) -> None:
+        """Goes back to what was there then, under clients that go on."""
+        raw = self.server.raw
+        raw.flushall()
+        for key, dump in to.dumps.items():
+            raw.restore(key, 0, dump)
+        self.reference.data = copy.deepcopy(to.data)
+
+    def stored(self) -> Stored:
+        """Every key of the server with what it holds; numbers and times of display left out."""
+        raw, broken = self.server.raw, self.data.broken
+        names = [key.decode() for key in raw.keys("*")]
+        spoilt = {f"{NAMESPACE}:{key}" for key in broken}
+        found = {name.partition(":")[2]: name for name in sorted(names, reverse=True) if name not in spoilt}
+        kept = {key: name for key, name in found.items() if not key.startswith(("stat:", "restbroker:info:"))}
+        pipe = raw.pipeline(transaction=False)
+        for key, name in kept.items():
+            _read(pipe, key, name)
+        return {key: _plain(key, value) for key, value in zip(kept, pipe.execute(), strict=True)}
+
+    def expected(self) -> Stored:
+        """The same of the reference."""
+        data = self.data
+        keys: dict[str, object] = {key: list(jobs) for key, jobs in data.lists.items()}
+        keys |= {"retry": data.sets["retry"], "schedule": data.sets["schedule"], "dead": set(data.sets["dead"])}
+        keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.parked}
+        keys |= {"restbroker:beats": _texts(data.alive), "restbroker:dying": _texts(data.fenced)}
+        keys |= {f"restbroker:pause:{target}": _texts(reasons) for target, reasons in data.pauses.items()}
+        for identity, hand in data.hands.items():
+            counters = {"last": hand.last, "hwm": hand.hwm or None}
+            keys[f"restbroker:ip:{identity}"] = hand.jobs | _texts({n: c for n, c in counters.items() if c is not None})
+            keys[f"restbroker:sent:{identity}"] = _texts(dict.fromkeys(hand.sent, 1))
+        held = {key: value for key, value in keys.items() if value}
+        return held | ({"restbroker:recovered:version": data.runs_version} if data.runs_version else {})
+
+    def counted(self) -> tuple[int, int]:
+        """How many jobs the server counts as processed and as failed."""
+        processed, failed = self.server.raw.mget(f"{NAMESPACE}:stat:processed", f"{NAMESPACE}:stat:failed")
+        return int(processed or 0), int(failed or 0)
+
+
+def _answer(function: Callable[..., object], *args: object, **kwargs: object) -> object:
+    try:
+        return function(*args, **kwargs)
+    except StoreRefused:
+        return StoreRefused
+
+
+def _comparable(answer: object) -> object:
+    """Without the texts of Redis' errors and the exact time."""
+    match answer:
+        case list():
+            return [Refused("") if isinstance(code, Refused) else code for code in answer]
+        case Due(_, members):
+            return members
+        case _:
+            return answer
+
+
+def _read(pipe: Any, key: str, name: str) -> None:
+    match key:
+        case "retry" | "schedule":
+            pipe.zrange(name, 0, -1, withscores=True)
+        case "dead":
+            pipe.zrange(name, 0, -1)
+        case "queues" | "paused":
+            pipe.smembers(name)
+        case "restbroker:parked":
+            pipe.xrange(name)
+        case "restbroker:recovered:version":
+            pipe.get(name)
+        case _ if key.startswith(("queue:", "restbroker:reply:")):
+            pipe.lrange(name, 0, -1)
+        case _:
+            pipe.hgetall(name)
+
+
+def _plain(key: str, value: Any) -> object:
+    match key:
+        case "retry" | "schedule":
+            return dict(value)
+        case "dead":
+            return set(value)
+        case "queues" | "paused":
+            return {name.decode() for name in value}
+        case "restbroker:parked":
+            return [(fields[b"ticket"].decode(), fields[b"payload"]) for _, fields in value]
+        case "restbroker:recovered:version":
+            return int(value)
+        case _ if isinstance(value, dict):
+            return {field.decode(): content for field, content in value.items()}
+        case _:
+            return value
+
+
+def _texts(numbers: Mapping[str, int]) -> dict[str, bytes]:
+    return {name: str(number).encode() for name, number in numbers.items()}

@@ -1,0 +1,217 @@
+"""The store in plain Python: what each of its operations means, without Redis, scripts or time-outs.
+
+The state machine drives it beside the real store and compares answer by answer; the simulations run whole brokers on
+it. Each method takes and returns what the function of the same name in `restbroker.store` does after its client.
+Always holds: nothing here is clever, so that a reader can check it against the words of docs/architecture.md.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.store.beats import Park, Recovered, Registered
+from restbroker.store.codes import Applied, Code, Gone, Refused
+from restbroker.store.jobs import (
+    Duplicate,
+    Facts,
+    Fenced,
+    FetchAnswer,
+    Fetched,
+    FetchRequest,
+    FinishRequest,
+    Held,
+    Paused,
+    Taken,
+)
+from restbroker.store.sets import Due, Move
+from restbroker.store.tickets import ticket_number, ticket_queue
+from tests.model.dataset import DataSet
+from tests.model.effects import is_forbidden, promote, rank, settle
+
+LONGEST_PAUSE_MS = 1000
+
+
+@attrs.define
+class Reference:
+    """`clock` is that of Redis, epoch seconds."""
+
+    clock: Callable[[], float] = time.time
+    data: DataSet = attrs.field(factory=DataSet)
+
+    def register(self, identity: str, facts: Facts, queues: Sequence[str]) -> bool:
+        data = self.data
+        if identity in data.alive or identity in data.fenced or identity in data.infos:
+            return False
+        data.infos[identity] = Registered(facts, tuple(queues), None, None)
+        data.alive[identity] = 0
+        return True
+
+    def beat(self, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
+        for identity, number in beats:
+            if identity in self.data.alive:
+                self.data.alive[identity] = number
+                old = self.data.infos[identity]
+                shown = snapshot.get(identity, b"") or old.snapshot
+                self.data.infos[identity] = attrs.evolve(old, beat_at_s=int(self.clock()), snapshot=shown)
+        return [identity in self.data.alive for identity, _ in beats]
+
+    def live(self) -> Mapping[str, int]:
+        return dict(self.data.alive)
+
+    def dying(self) -> Mapping[str, int]:
+        return dict(self.data.fenced)
+
+    def facts(self, identity: str) -> Registered | None:
+        return self.data.infos.get(identity)
+
+    def fence(self, identity: str, counter_seen: int) -> bool:
+        if identity not in self.data.fenced and self.data.alive.get(identity) == counter_seen:
+            self.data.fenced[identity] = self.data.alive.pop(identity)
+        return identity in self.data.fenced
+
+    def fetch(self, request: FetchRequest) -> FetchAnswer:
+        hand = self.data.hands[request.identity]
+        last = hand.last or 0
+        if request.identity not in self.data.alive:
+            return Fenced()
+        if last > request.base:
+            return Duplicate(last)
+        pause_ms = self._pause_ms(request.target)
+        if pause_ms:
+            hand.hwm = max(hand.hwm, min(request.hwm, last))
+            return Paused(pause_ms)
+        taken, bad = self._take(request)
+        hand.jobs |= {job.ticket: job.raw for job in taken}
+        hand.last = taken[-1].number if taken else hand.last
+        hand.hwm = max(hand.hwm, min(request.hwm, max(request.base, hand.last or 0)))
+        paused = (self.data.paused_queues & set(request.queues)) - bad
+        return Fetched(tuple(taken), frozenset(paused), frozenset(bad), self.data.runs_version)
+
+    def finish(self, request: FinishRequest, _now_s: float) -> list[Code]:
+        hand = self.data.hands[request.identity]
+        codes: list[Code] = [Refused("") if is_forbidden(item[1]) else Gone() for item in request.items]
+        places = [place for place, code in enumerate(codes) if code == Gone()]
+        if places and hand.last is not None:
+            hand.hwm = max(hand.hwm, min(request.hwm, hand.last))
+        for place in sorted(places, key=lambda place: rank(*request.items[place])):
+            ticket, settlement = request.items[place]
+            raw = hand.jobs.pop(ticket, None)
+            if raw is not None:
+                codes[place] = settle(self.data, request.queues[ticket_queue(ticket) - 1], ticket, settlement, raw)
+                if codes[place] == Applied():
+                    hand.sent.discard(ticket)
+                else:
+                    hand.jobs[ticket] = raw
+        return codes
+
+    def mark(self, identity: str, tickets: Sequence[str]) -> Fenced | list[bool]:
+        if identity not in self.data.alive:
+            return Fenced()
+        hand = self.data.hands[identity]
+        hand.sent |= hand.jobs.keys() & set(tickets)
+        return [ticket in hand.jobs for ticket in tickets]
+
+    def held(self, identity: str) -> Held:
+        hand = self.data.hands[identity]
+        return Held(hand.last or 0, hand.hwm, dict(hand.jobs))
+
+    def retire(self, identity: str) -> bool:
+        if self.data.hands[identity].jobs:
+            return False
+        self.data.alive.pop(identity, None)
+        self.data.fenced.pop(identity, None)
+        self.data.infos.pop(identity, None)
+        self.data.hands.pop(identity)
+        return True
+
+    def recover(self, identity: str, park: Park) -> Recovered:
+        info, seen = self.data.infos.get(identity), self.held(identity)
+        if info is None and seen.jobs:
+            raise StoreRefused(f"nothing says where the jobs of {identity} came from")
+        queues = () if info is None else info.queues
+        newest_first = sorted(seen.jobs, key=ticket_number, reverse=True)
+        marked = self.data.hands[identity].sent
+        parked = {t: park(queues[ticket_queue(t) - 1], seen.jobs[t]) for t in newest_first if t in marked}
+        codes = self.recover_some(identity, queues, newest_first, seen, parked)
+        if codes is None:
+            return Recovered(0, 0, 0, 0, retired=False)
+        moved = {ticket for ticket, code in zip(newest_first, codes, strict=True) if code == Applied()}
+        touched = sum(ticket_number(ticket) <= seen.hwm for ticket in moved)
+        refused = sum(isinstance(code, Refused) for code in codes)
+        retired = identity in self.data.fenced and self.retire(identity)
+        return Recovered(len(moved), touched, len(parked.keys() & moved), refused, retired)
+
+    def recover_some(
+        self, identity: str, queues: Sequence[str], tickets: Sequence[str], seen: Held, parked: Mapping[str, bytes]
+    ) -> list[Code] | None:
+        """A part of it, by a reaper that may have looked long ago. None: not fenced."""
+        if identity not in self.data.fenced:
+            return None
+        hand = self.data.hands[identity]
+        codes: list[Code] = [Gone()] * len(tickets)
+        counted = False
+        for place, ticket in enumerate(tickets):
+            raw = hand.jobs.pop(ticket, None)
+            if raw is None:
+                continue
+            marked = ticket in hand.sent
+            if marked:
+                codes[place] = self.data.add("dead", parked.get(ticket, b""), self.clock())
+            else:
+                codes[place] = self.data.append(queues[ticket_queue(ticket) - 1], raw)
+            if codes[place] != Applied():
+                hand.jobs[ticket] = raw
+            elif marked:
+                hand.sent.discard(ticket)
+                self.data.parked.append((ticket, parked.get(ticket, b"")))
+            elif ticket_number(ticket) <= seen.hwm:
+                counted = self.data.count_run(identity, raw) or counted
+        self.data.runs_version += counted
+        return codes
+
+    def maybe_run(self) -> Mapping[str, int]:
+        return {name: count for name, (count, _) in self.data.runs.items()}
+
+    def forget(self, digests: Sequence[str]) -> None:
+        self.data.runs_version += 1
+        for name in digests:
+            self.data.runs.pop(name, None)
+
+    def due(self, zset: Literal["retry", "schedule"], limit: int, skip: int = 0) -> Due:
+        self.data.require(zset)
+        now_s = self.clock()
+        found = sorted((score, member) for member, score in self.data.sets[zset].items() if score <= now_s)
+        return Due(now_s, [(member, score) for score, member in found[skip : skip + limit]])
+
+    def promote(self, zset: Literal["retry", "schedule"], moves: Sequence[Move]) -> list[Code]:
+        if moves:
+            self.data.require(zset)
+        return [promote(self.data, zset, move) for move in moves]
+
+    def _pause_ms(self, target: str) -> int:
+        ends_us = self.data.pauses[target].values()
+        if 0 in ends_us:
+            return LONGEST_PAUSE_MS
+        left_ms = max((end_us / 1000 - self.clock() * 1000 for end_us in ends_us), default=0.0)
+        return max(0, min(LONGEST_PAUSE_MS, int(left_ms)))
+
+    def _take(self, request: FetchRequest) -> tuple[list[Taken], set[str]]:
+        taken: list[Taken] = []
+        bad: set[str] = set()
+        registered = self.data.infos[request.identity].queues
+        for queue in request.queues:
+            key, room = f"queue:{queue}", request.want - len(taken)
+            if queue not in registered:
+                bad.add(queue)
+            elif queue not in self.data.paused_queues and room > 0:
+                if key in self.data.broken:
+                    bad.add(queue)
+                    continue
+                for _ in range(min(room, len(self.data.lists[key]))):
+                    number = request.base + len(taken) + 1
+                    ticket = f"{number}:{registered.index(queue) + 1}"
+                    taken.append(Taken(ticket, number, queue, self.data.lists[key].pop()))
+        return taken, bad

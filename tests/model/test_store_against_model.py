@@ -1,0 +1,325 @@
+"""Random histories on the real store and on a reference of it: the same answers, the same data, no job lost.
+
+Answers get lost, scripts are sent twice, lanes come back as zombies, reapers act on old views and get stuck half way,
+Ruby moves retries by its own means, keys have wrong types, and a replica without the last writes takes over under
+clients that go on. Payloads repeat on purpose.
+"""
+
+import copy
+import os
+from collections import Counter
+from typing import Literal
+
+import attrs
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from restbroker.rules.job import digest
+from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
+from restbroker.store import beats, queues, sets
+from restbroker.store.codes import Applied
+from restbroker.store.jobs import (
+    Duplicate,
+    Fenced,
+    Fetched,
+    FetchRequest,
+    FinishRequest,
+    Held,
+    fetch,
+    finish,
+    held,
+    mark,
+    register,
+    retire,
+)
+from tests.model.pair import Pair, Snapshot
+from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
+
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
+STEPS = 40
+PAYLOADS = st.lists(st.sampled_from([b"same", b"other", b"third"]), min_size=1, max_size=6)
+FATES = st.sampled_from(
+    ["ack", "ack", "answered", "retry", "retry", "clash", "dead", "schedule", "later", "drop", "back"]
+)
+REPLIES = ("restbroker:reply:r", "retry")
+SPOILABLE = ["queue:a", "queue:b", "queue:out", "restbroker:reply:r", "retry", "schedule", "dead", "queues"]
+LONG_AGO_S, SOME_DAY_S = 1.0, 4e9
+
+
+class Memory:
+    """What one lane believes: its highest ticket number, the jobs in its hands, every ticket that it heard of."""
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+        self.base = 0
+        self.jobs: dict[str, bytes] = {}
+        self.known: set[str] = set()
+
+
+@attrs.define
+class Ledger:
+    """What was pushed, and what was acknowledged or dropped; it goes back with the data in a failover."""
+
+    pushed: Counter[bytes] = attrs.field(factory=Counter)
+    ended: Counter[bytes] = attrs.field(factory=Counter)
+
+
+class Histories(RuleBasedStateMachine):
+    """One server, several lanes."""
+
+    server: Server
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pair = Pair(self.server)
+        self.ledger = Ledger()
+        self.serial = 0
+        self.lanes: list[Memory] = []
+        self.old_views: list[tuple[str, Held]] = []
+        self.stages: dict[str, int] = {}
+        self.replica: tuple[Snapshot, Ledger] | None = None
+
+    def teardown(self) -> None:
+        self.pair.client.close()
+
+    @initialize()
+    def the_first_lane_starts(self) -> None:
+        self.a_lane_starts()
+        self.jobs_are_pushed("a", [b"same", b"same", b"other"])
+
+    @precondition(lambda self: len(self.pair.data.alive) < 2)
+    @rule()
+    def a_lane_starts(self) -> None:
+        lane = Memory(f"lane:{len(self.lanes)}:t")
+        assert self.pair.ask(register, lane.identity, FACTS, QUEUES)
+        self.lanes.append(lane)
+
+    @rule(queue=st.sampled_from(QUEUES), payloads=PAYLOADS)
+    def jobs_are_pushed(self, queue: str, payloads: list[bytes]) -> None:
+        if self.pair.data.broken & {f"queue:{queue}", "queues"}:
+            return
+        queues.push(self.pair.client, queue, payloads)
+        self.pair.data.names.add(queue)
+        self.pair.data.lists[f"queue:{queue}"][:0] = reversed(payloads)
+        self.ledger.pushed.update(payloads)
+        self.pair.again = None
+
+    @rule(
+        data=st.data(),
+        names=st.permutations([*QUEUES, "c"]),
+        want=st.integers(0, 5),
+        hwm=st.integers(0, 9),
+        lost=st.booleans(),
+    )
+    def a_lane_fetches(self, data: st.DataObject, names: list[str], want: int, hwm: int, lost: bool) -> None:
+        lane = data.draw(st.sampled_from(self.lanes[-3:]))
+        answer = self.pair.ask(fetch, FetchRequest(lane.identity, "t", tuple(names), lane.base, want, hwm))
+        match answer:
+            case Fetched(jobs=jobs) if not lost:
+                new = {job.ticket: job.raw for job in jobs}
+                assert lane.known.isdisjoint(new), "a ticket was issued twice"
+                lane.base, lane.jobs, lane.known = lane.base + len(jobs), lane.jobs | new, lane.known | new.keys()
+            case Duplicate(last):
+                self.a_lane_reconciles(lane)
+                assert lane.base == last
+            case Fenced():
+                assert lane.identity not in self.pair.data.alive
+
+    @rule(data=st.data())
+    def a_lane_looks_what_is_its_own(self, data: st.DataObject) -> None:
+        self.a_lane_reconciles(data.draw(st.sampled_from(self.lanes[-3:])))
+
+    def a_lane_reconciles(self, lane: Memory) -> None:
+        found = self.pair.ask(held, lane.identity)
+        lane.base, lane.jobs, lane.known = max(lane.base, found.last), dict(found.jobs), lane.known | found.jobs.keys()
+
+    @rule(data=st.data(), fates=st.lists(FATES, min_size=1, max_size=5), hwm=st.integers(0, 9), lost=st.booleans())
+    def a_lane_settles(self, data: st.DataObject, fates: list[str], hwm: int, lost: bool) -> None:
+        lane = data.draw(st.sampled_from(self.lanes[-3:]))
+        tickets = data.draw(st.permutations(sorted(lane.jobs)))[: len(fates)]
+        in_redis = dict(self.pair.data.hands[lane.identity].jobs)
+        settled = [(t, self.settlement(fate, lane.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
+        codes = self.pair.ask(finish, FinishRequest(lane.identity, "t", QUEUES, hwm, settled), LONG_AGO_S)
+        for (ticket, settlement), code in zip(settled, codes, strict=True):
+            if code == Applied() and isinstance(settlement, Ack | Drop):
+                self.ledger.ended[in_redis[ticket]] += 1
+        if not lost:
+            done = [ticket for ticket, code in zip(tickets, codes, strict=False) if code == Applied()]
+            lane.jobs = {ticket: job for ticket, job in lane.jobs.items() if ticket not in done}
+
+    @rule(data=st.data())
+    def a_lane_marks(self, data: st.DataObject) -> None:
+        lane = data.draw(st.sampled_from(self.lanes[-3:]))
+        tickets = data.draw(st.permutations(sorted(lane.jobs)))[:3]
+        if tickets:
+            self.pair.ask(mark, lane.identity, tickets)
+
+    @rule(data=st.data(), counter=st.integers(0, 9))
+    def a_lane_beats(self, data: st.DataObject, counter: int) -> None:
+        lane = data.draw(st.sampled_from(self.lanes[-3:]))
+        self.pair.ask(beats.beat, [(lane.identity, counter)], {})
+
+    @rule(data=st.data())
+    def a_lane_takes_its_leave(self, data: st.DataObject) -> None:
+        self.pair.ask(retire, data.draw(st.sampled_from(self.lanes[-3:])).identity)
+
+    @rule(data=st.data(), seen=st.integers(0, 9) | st.none())
+    def a_reaper_fences(self, data: st.DataObject, seen: int | None) -> None:
+        identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
+        counter = self.pair.data.alive.get(identity, 0) if seen is None else seen
+        self.pair.ask(beats.fence, identity, counter)
+        self.old_views.append((identity, self.pair.reference.held(identity)))
+
+    @precondition(lambda self: self.old_views)
+    @rule(data=st.data())
+    def a_slow_reaper_does_a_part_with_an_old_view(self, data: st.DataObject) -> None:
+        identity, seen = data.draw(st.sampled_from(self.old_views))
+        some = data.draw(st.permutations(sorted(seen.jobs)))[:2]
+        parked = {ticket: as_parked("a", seen.jobs[ticket]) for ticket in some}
+        real = beats._recover(self.pair.client, identity, QUEUES, some, seen, parked)
+        model = self.pair.reference.recover_some(identity, QUEUES, some, seen, parked)
+        assert (real is None) == (model is None)
+        self.pair.again = None
+
+    @rule()
+    def a_reaper_recovers(self) -> None:
+        for identity in list(self.pair.data.fenced):
+            self.pair.ask(beats.recover, identity, as_parked)
+
+    @rule(payload=st.sampled_from([b"same", b"other"]))
+    def a_count_of_runs_is_forgotten(self, payload: bytes) -> None:
+        self.pair.ask(beats.forget, [digest(payload)])
+        self.pair.again = None
+
+    @rule(until_us=st.sampled_from([None, 0, 1_000_000, 4_000_000_000_000_000]))
+    def an_operator_pauses_or_resumes_the_target(self, until_us: int | None) -> None:
+        self.pair.data.pauses["t"] = {} if until_us is None else {"operator": until_us}
+        key = f"{NAMESPACE}:restbroker:pause:t"
+        self.server.raw.delete(key)
+        if until_us is not None:
+            self.server.raw.hset(key, "operator", until_us)
+        self.pair.again = None
+
+    @rule(queue=st.sampled_from(QUEUES), paused=st.booleans())
+    def an_operator_pauses_or_resumes_a_queue(self, queue: str, paused: bool) -> None:
+        self.pair.data.paused_queues ^= self.pair.data.paused_queues & {queue}
+        self.server.raw.srem(f"{NAMESPACE}:paused", queue)
+        if paused:
+            self.pair.data.paused_queues.add(queue)
+            self.server.raw.sadd(f"{NAMESPACE}:paused", queue)
+        self.pair.again = None
+
+    @rule(
+        name=st.sampled_from(["retry", "schedule"]), limit=st.integers(1, 5), skip=st.integers(0, 2), wrap=st.booleans()
+    )
+    def the_scheduler_promotes(self, name: Literal["retry", "schedule"], limit: int, skip: int, wrap: bool) -> None:
+        if name in self.pair.data.broken:
+            return
+        due = self.pair.ask(sets.due, name, limit, skip).members
+        moves = [sets.Move(m, None, m + b"!", 5.0) if wrap else sets.Move(m, "a", payload(m)) for m, _ in due]
+        self.pair.ask(sets.promote, name, moves)
+
+    @rule()
+    def ruby_moves_a_retry(self) -> None:
+        if self.pair.data.broken & {"retry", "queue:b"}:
+            return
+        for member in self.server.raw.zrange("ns:retry", 0, 0):
+            assert self.server.raw.zrem("ns:retry", member)
+            self.server.raw.lpush("ns:queue:b", payload(member))
+            del self.pair.data.sets["retry"][member]
+            self.pair.data.lists["queue:b"].insert(0, payload(member))
+        self.pair.again = None
+
+    @rule(key=st.sampled_from(SPOILABLE))
+    def a_key_gets_a_wrong_type_or_its_own_again(self, key: str) -> None:
+        (self.pair.mend if key in self.pair.data.broken else self.pair.spoil)(key)
+        self.pair.again = None
+
+    @rule()
+    def a_replica_copies_everything(self) -> None:
+        self.replica = (self.pair.snapshot(), copy.deepcopy(self.ledger))
+
+    @precondition(lambda self: self.replica is not None)
+    @rule()
+    def the_replica_takes_over(self) -> None:
+        assert self.replica is not None
+        snapshot, ledger = self.replica
+        self.pair.fail_over(snapshot)
+        self.ledger = copy.deepcopy(ledger)
+        # A reaper's view lives as long as one call, over a connection that a failover cuts.
+        self.old_views, self.stages, self.pair.again = [], {}, None
+
+    @precondition(lambda self: self.pair.again is not None)
+    @rule()
+    def the_last_call_is_sent_again(self) -> None:
+        assert self.pair.again is not None
+        before = self.pair.stored(), self.pair.counted()
+        self.pair.again()
+        assert (self.pair.stored(), self.pair.counted()) == before, "sending it twice changed something"
+
+    @invariant()
+    def the_store_holds_what_the_reference_holds(self) -> None:
+        found = self.pair.stored()
+        counts = {key: found[key] for key in found if key.startswith("restbroker:recovered:2")}
+        assert {key: found[key] for key in found.keys() - counts.keys()} == self.pair.expected()
+        assert self.pair.counted() == (self.pair.data.processed, self.pair.data.failed)
+        assert beats.maybe_run(self.pair.client) == self.pair.reference.maybe_run()
+
+    @invariant()
+    def every_job_is_in_exactly_one_place(self) -> None:
+        data, found = self.pair.data, Counter[bytes]()
+        for queue in QUEUES:
+            found.update(data.lists[f"queue:{queue}"])
+        for hand in data.hands.values():
+            found.update(hand.jobs.values())
+        for members in data.sets.values():
+            found.update(payload(member) for member in members)
+        assert found + self.ledger.ended == self.ledger.pushed
+
+    @invariant()
+    def an_identity_goes_from_alive_to_dying_to_gone_and_never_back(self) -> None:
+        data = self.pair.data
+        for lane in self.lanes:
+            stage = 0 if lane.identity in data.alive else 1 if lane.identity in data.fenced else 2
+            assert (lane.identity in data.alive) + (lane.identity in data.fenced) <= 1
+            assert stage >= self.stages.get(lane.identity, 0)
+            assert stage < 2 or not data.hands[lane.identity].jobs
+            self.stages[lane.identity] = stage
+
+    def settlement(self, fate: str, job: bytes) -> Settlement:
+        """Each entry of a sorted set is made unique, as the worker does with failed_at, but for `clash`."""
+        self.serial += 1
+        entry = job + b"|%d" % self.serial
+        cases: dict[str, Settlement] = {
+            "ack": Ack((Reply(b"r", queue="out"),)),
+            "answered": Ack((Reply(b"r", queue="out"), Reply(b"r", key=REPLIES[self.serial % 7 == 0], ttl_s=3600))),
+            "retry": Retry(LONG_AGO_S, entry, (Reply(b"f", queue="out"),)),
+            "clash": Retry(LONG_AGO_S, job),
+            "dead": Dead(LONG_AGO_S, entry),
+            "schedule": Schedule(LONG_AGO_S, entry),
+            "later": Retry(SOME_DAY_S, entry),
+            "drop": Drop(),
+            "back": Back(),
+        }
+        return cases[fate]
+
+
+def payload(entry: bytes) -> bytes:
+    """The job that an entry of a sorted set was made of."""
+    text = entry.partition(b"|")[0].rstrip(b"!")
+    if not text.startswith(b'{"queue"'):
+        return text
+    return bytes.fromhex(text.partition(b'"was":"')[2].partition(b'"')[0].decode())
+
+
+def test_in_every_history_the_store_does_what_the_reference_does_and_no_job_is_lost(server: Server) -> None:
+    machine = type("Machine", (Histories,), {"server": server})
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    run_machine(
+        machine,
+        settings=settings(
+            max_examples=HISTORIES, stateful_step_count=STEPS, deadline=None, suppress_health_check=checks
+        ),
+    )
