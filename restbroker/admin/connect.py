@@ -11,6 +11,9 @@ def store_settings(config: Config, client_name: str = "restbroker") -> StoreSett
         namespace=config.namespace,
         password=config.redis_password,
         client_name=client_name,
+        sentinels=config.redis_sentinels,
+        master=config.redis_master,
+        sentinel_password=config.redis_sentinel_password,
     )
 
 

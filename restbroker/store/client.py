@@ -19,10 +19,11 @@ from redis.retry import Retry
 
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError, ConnectionEnded
-from restbroker.store.failures import translate
+from restbroker.store.failures import is_demoted, translate
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, integer
 from restbroker.store.scripts import ScriptName, script
+from restbroker.store.sentinel import CONNECT_TIMEOUT_S, Sentinels, open_sentinels
 
 LONGEST_BLOCK_S = 2.0
 """A blocking command must end before the socket gives up, or its answer is lost."""
@@ -32,7 +33,10 @@ T = TypeVar("T")
 
 @attrs.frozen
 class StoreSettings:
-    """Where Redis is. `url` is redis://, rediss:// or unix://; `password` replaces the one in the URL."""
+    """Where Redis is. `url` is redis://, rediss:// or unix://; `password` replaces the one in the URL.
+
+    With `sentinels` (host and port of each) they say where the server `master` is; the URL's host does not count then.
+    """
 
     url: str
     namespace: str = ""
@@ -43,18 +47,23 @@ class StoreSettings:
     key_file: Path | None = None
     verify: bool = True
     client_name: str = "restbroker"
+    sentinels: tuple[tuple[str, int], ...] = ()
+    master: str | None = None
+    sentinel_password: Secret | None = None
 
 
 @attrs.define(eq=False, repr=False)
 class Client:
     """One connection, for one thread at a time; only `abort` may come from another. Connects when first used.
 
-    After an error the connection is closed, and the next call opens a new one.
+    After an error the connection is closed, and the next call opens a new one; so it does when the server says that it
+    is not the master any more. `address` is that of the last master where sentinels know it.
     """
 
     keys: Keys
     address: str
     _connection: AbstractConnection
+    _sentinels: Sentinels | None = None
     _id: int | None = None
 
     @property
@@ -114,6 +123,7 @@ class Client:
         self._require_alive()
         clean = False
         try:
+            self._find_master()
             send, pack = _untyped(self._connection, "send_packed_command"), _untyped(self._connection, "pack_commands")
             send(pack(commands))
             replies = [self._read() for _ in commands]
@@ -125,6 +135,10 @@ class Client:
             if not clean:
                 self.close()
         return replies
+
+    def _find_master(self) -> None:
+        if self._sentinels is not None and getattr(self._connection, "_sock", None) is None:
+            self.address = str(self._sentinels.connect(self._connection))
 
     def _require_alive(self) -> None:
         """Raises `ConnectionEnded`, before anything is sent, if the connection ended while it was idle.
@@ -152,6 +166,8 @@ class Client:
     def _checked(self, replies: Sequence[Reply | ResponseError]) -> list[Reply]:
         for reply in replies:
             if isinstance(reply, ResponseError):
+                if is_demoted(reply):
+                    self.close()
                 # Without the cause: Redis' own words may repeat what was sent.
                 raise translate(reply, self.address) from None
         return cast("list[Reply]", list(replies))
@@ -166,18 +182,32 @@ def open_client(settings: StoreSettings, timeout_s: float = 3.0) -> Client:
         # Not ConnectionPool.from_url: there the URL's own options (?socket_timeout=…) would win over ours.
         options = {**_parsed(settings.url), **_options(settings, timeout_s)}
         connection = cast("AbstractConnection", _untyped(ConnectionPool(**options), "make_connection")())
+        sentinels = _sentinels(settings, options)
     except (ValueError, TypeError):
         # Without the cause: its text may be a part of the password.
         raise ConfigError(
             "RedisURL cannot be read.", "Write redis://HOST:PORT/DB, rediss://… or unix:///PATH?db=DB; escape / as %2F."
         ) from None
-    return Client(Keys(settings.namespace), _address(options), connection)
+    address = _address(options) if sentinels is None else f"the master {sentinels.name}"
+    return Client(Keys(settings.namespace), address, connection, sentinels)
+
+
+def _sentinels(settings: StoreSettings, options: Mapping[str, Any]) -> Sentinels | None:
+    if not settings.sentinels:
+        return None
+    if settings.master is None or "path" in options:
+        raise ConfigError(
+            "RedisSentinels needs the name of their master, and a RedisURL that is no socket.",
+            "Add RedisMaster, e.g. mymaster; RedisURL gives user, database and TLS: redis://sentinels/0.",
+        )
+    password = settings.sentinel_password
+    return open_sentinels(settings.master, settings.sentinels, None if password is None else password.reveal(), options)
 
 
 def _options(settings: StoreSettings, timeout_s: float) -> dict[str, Any]:
     options: dict[str, Any] = {
         "socket_timeout": timeout_s,
-        "socket_connect_timeout": timeout_s,
+        "socket_connect_timeout": min(timeout_s, CONNECT_TIMEOUT_S) if settings.sentinels else timeout_s,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
         "decode_responses": False,

@@ -29,29 +29,52 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+# What a server says that is not the master any more, or that a failover is about to replace.
+_DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
+
+
 def translate(error: redis_errors.RedisError, address: str) -> RestbrokerError:
     """What to raise instead of redis-py's error. `address` names the server without its password."""
     match error:
         case redis_errors.AuthenticationError():
-            return StoreUnavailable(
-                f"Redis at {address} does not accept the login: {_clean(error)}",
-                "Check user and password in RedisURL. A password alone is written redis://:PASSWORD@host.",
-            )
+            cure = "Check user and password in RedisURL. A password alone is written redis://:PASSWORD@host."
         case redis_errors.BusyLoadingError():
-            return StoreUnavailable(f"Redis at {address} is loading its data.", "Wait until it has started.")
+            cure = "Wait until it has started."
         case redis_errors.TimeoutError():
-            return StoreUnavailable(f"Redis at {address} did not answer in time.", "Check its load and the network.")
+            cure = "Check its load and the network."
         case redis_errors.ConnectionError():
-            return StoreUnavailable(
-                f"Redis at {address} cannot be reached: {_clean(error)}", "Check that it runs, and RedisURL."
-            )
+            cure = "Check that it runs, and RedisURL."
         case _:
             return _from_reply(error, address)
+    return StoreUnavailable(f"Redis at {address} {briefly(error)}.", cure)
+
+
+def briefly(error: redis_errors.RedisError) -> str:
+    """What is wrong with a server, as the end of a sentence that begins with its name."""
+    match error:
+        case redis_errors.AuthenticationError():
+            return f"does not accept the login: {_clean(error)}"
+        case redis_errors.BusyLoadingError():
+            return "is loading its data"
+        case redis_errors.TimeoutError():
+            return "did not answer in time"
+        case redis_errors.ConnectionError():
+            return f"cannot be reached: {_clean(error)}"
+        case _:
+            return f"refused: {_clean(error)}"
+
+
+def is_demoted(error: redis_errors.RedisError) -> bool:
+    """Whether the connection should be made anew, since it may lead to another server then."""
+    return _first_word(error) in _DEMOTED
+
+
+def _first_word(error: redis_errors.RedisError) -> str:
+    return next((word for kind, word in _CLASSES if isinstance(error, kind)), _clean(error).split(" ", 1)[0])
 
 
 def _from_reply(error: redis_errors.RedisError, address: str) -> RestbrokerError:
-    reason = _clean(error)
-    first = next((word for kind, word in _CLASSES if isinstance(error, kind)), reason.split(" ", 1)[0])
+    reason, first = _clean(error), _first_word(error)
     if first in _PASSING:
         return StoreUnavailable(f"{_PASSING[first]} ({address})", "Look at the log of Redis. Nothing is lost.")
     match error:
@@ -66,4 +89,4 @@ def _from_reply(error: redis_errors.RedisError, address: str) -> RestbrokerError
 
 def _clean(error: Exception) -> str:
     # Redis repeats the arguments of a command that it does not know (renamed, or an old server): jobs and secrets.
-    return " ".join(str(error).split()).partition(", with args beginning with")[0]
+    return " ".join(str(error).split()).partition(", with args beginning with")[0].rstrip(".")

@@ -1,0 +1,149 @@
+"""Sentinels lead to the master and to nobody else, and what they said is told without their password."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from restbroker.config.secret import Secret
+from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
+from tests.support.sentinel import MASTER, PASSWORD, Group, Sentinel, start_group
+from tests.support.wait import until
+
+Make = Callable[..., RedisServer]
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
+    """A group that no test breaks."""
+    group = start_group(tmp_path_factory.mktemp("watched"))
+    yield group
+    group.close()
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[Group]:
+    group = start_group(tmp_path)
+    yield group
+    group.close()
+
+
+def client_of(
+    *places: tuple[str, int], url: str = "redis://unused/0", password: str | None = PASSWORD, master: str = MASTER
+) -> Client:
+    secret = None if password is None else Secret(password)
+    return open_client(StoreSettings(url, sentinels=places, master=master, sentinel_password=secret))
+
+
+def nobody() -> tuple[str, int]:
+    return ("127.0.0.1", free_port())
+
+
+def test_the_first_sentinel_that_answers_leads_to_the_master(watched: Group) -> None:
+    client = client_of(nobody(), watched.addresses[2])
+    client.command("SET", "x", "y")
+    assert client.address == f"127.0.0.1:{watched.master.port}"
+    client.close()
+
+
+def test_the_url_gives_the_database_and_the_sentinels_do_not_see_it(watched: Group) -> None:
+    client = client_of(*watched.addresses, url="redis://unused/5")
+    assert b"db=5" in bytes(client.command("CLIENT", "INFO"))  # type: ignore[arg-type]
+    client.close()
+
+
+def test_what_each_sentinel_said_is_told_without_any_password(watched: Group, make_redis: Make) -> None:
+    plain = make_redis()
+    away = nobody()
+    client = client_of(away, watched.addresses[0], ("127.0.0.1", plain.port), password="hunter2")
+    with pytest.raises(StoreUnavailable) as caught:
+        client.command("PING")
+    told = caught.value.message
+    assert f"127.0.0.1:{away[1]} cannot be reached" in told
+    assert f"127.0.0.1:{watched.addresses[0][1]} does not accept the login" in told
+    assert f"127.0.0.1:{plain.port}" in told
+    assert "hunter2" not in str(caught.value) + repr(client)
+
+
+def test_a_name_that_no_sentinel_knows_is_told(watched: Group) -> None:
+    client = client_of(watched.addresses[0], master="other")
+    with pytest.raises(StoreUnavailable, match=r"master other.*knows no master of this name"):
+        client.command("PING")
+
+
+def test_a_plain_redis_is_no_sentinel(make_redis: Make) -> None:
+    client = client_of(("127.0.0.1", make_redis().port), password=None)
+    with pytest.raises(StoreUnavailable, match="refused: unknown command"):
+        client.command("PING")
+
+
+def test_a_sentinel_that_was_cut_off_and_names_what_is_no_master_any_more_is_passed_over(
+    watched: Group, make_redis: Make, tmp_path: Path
+) -> None:
+    demoted = make_redis(replicaof=f"127.0.0.1 {make_redis().port}")
+    stale = Sentinel(tmp_path)
+    try:
+        stale.start(demoted.port, down_after_ms=60_000)
+        with pytest.raises(StoreUnavailable, match=f"names 127.0.0.1:{demoted.port}, which is a replica"):
+            client_of(("127.0.0.1", stale.port)).command("PING")
+        client = client_of(("127.0.0.1", stale.port), watched.addresses[0])
+        client.command("SET", "x", "y")
+        assert client.address == f"127.0.0.1:{watched.master.port}"
+        client.close()
+    finally:
+        stale.close()
+
+
+def test_a_user_who_may_not_ask_for_the_role_is_told(group: Group) -> None:
+    group.master.command("ACL SETUSER default -role")
+    with pytest.raises(StoreRefused, match="role"):
+        client_of(*group.addresses).command("PING")
+
+
+def test_a_master_that_refuses_the_login_is_named(group: Group) -> None:
+    group.master.command("CONFIG SET requirepass right")
+    client = client_of(*group.addresses, url="redis://:hunter2@unused/0")
+    with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{group.master.port} does not accept the login") as caught:
+        client.command("PING")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_after_a_failover_each_call_finds_the_new_master(group: Group) -> None:
+    client = client_of(*group.addresses)
+    client.command("SET", "x", "y")
+    assert client.command("WAIT", 1, 2000) == 1
+    group.master.kill()
+
+    def moved() -> bool:
+        try:
+            return client.command("SET", "z", "1") is not None
+        except StoreUnavailable:
+            return False
+
+    until(moved, "a write is done", 30)
+    assert client.address == f"127.0.0.1:{group.replica.port}"
+    assert client.command("GET", "x") == b"y"
+    client.close()
+
+
+def test_a_connection_to_a_demoted_master_is_closed_by_the_first_refused_write(make_redis: Make) -> None:
+    own = make_redis()
+    client = open_client(StoreSettings(own.url))
+    number = client.identify()
+    own.command("REPLICAOF 127.0.0.1 1")
+    with pytest.raises(StoreUnavailable, match="replica now"):
+        client.command("SET", "x", "y")
+    assert client.id is None
+    own.command("REPLICAOF NO ONE")
+    client.command("SET", "x", "y")
+    assert client.identify() != number
+    client.close()
+
+
+@pytest.mark.parametrize(("url", "master"), [("unix:///run/redis.sock", MASTER), ("redis://h", None)])
+def test_sentinels_need_a_name_and_no_socket(url: str, master: str | None) -> None:
+    with pytest.raises(ConfigError, match="RedisSentinels"):
+        open_client(StoreSettings(url, sentinels=(nobody(),), master=master))
