@@ -42,6 +42,8 @@ class Gate:
     _told: bool = False
     _probed_at_s: float = float("-inf")
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _turns: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _in_delivery: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -63,6 +65,30 @@ class Gate:
         while not self.is_open and not self.stopped:
             await self._changed.park()
         return not self.stopped
+
+    @property
+    def room(self) -> int:
+        """How many more jobs may be in delivery now."""
+        return max(0, self.limit - self._in_delivery) if self.is_open else 0
+
+    async def enter(self) -> bool:
+        """Waits until one more job may be in delivery. False when the lane stops instead; if True, `leave` must follow.
+
+        Safe to cancel.
+        """
+        while self.room == 0 and not self.stopped:
+            await self._turns.park()
+        if self.stopped:
+            return False
+        self._in_delivery += 1
+        if self.room:
+            self._turns.unpark()
+        return True
+
+    def leave(self) -> None:
+        """A job that entered is in delivery no longer."""
+        self._in_delivery -= 1
+        self._turns.unpark()
 
     def observe(self, outcome: Outcome, command: str = "") -> None:  # noqa: ARG002 - groups by it in a moment
         """Tells what became of a delivery of this command (its endpoint, as the producer wrote it)."""
@@ -111,6 +137,7 @@ class Gate:
         """Ends every wait for this gate."""
         self.stopped = True
         self._changed.unpark_all()
+        self._turns.unpark_all()
 
     async def probe_forever(self, ask: Callable[[], Awaitable[Probe]]) -> None:
         """Opens the gate whenever the target works again. The lane's only prober."""
@@ -179,3 +206,4 @@ class Gate:
         self._closed_for = self.denied = None
         self._told = False
         self._changed.unpark_all()
+        self._turns.unpark()
