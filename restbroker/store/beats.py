@@ -115,7 +115,7 @@ def recover(client: Client, identity: str, park: Park) -> Recovered:
             f"{identity} holds {len(in_hand.jobs)} jobs, but nothing says which queues they came from.",
             f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
-    queues = () if known is None else known.queues
+    target, queues = ("", ()) if known is None else (known.facts.target, known.queues)
     marked = frozenset(mapping(client.command("HGETALL", client.keys.sent(identity))))
     newest_first = sorted(in_hand.jobs, key=ticket_number, reverse=True)
     moved = maybe = put_aside = refused = 0
@@ -125,7 +125,7 @@ def recover(client: Client, identity: str, park: Park) -> Recovered:
             ticket: park(queues[ticket_queue(ticket) - 1], in_hand.jobs[ticket])
             for ticket in marked.intersection(tickets)
         }
-        answer = _recover(client, identity, queues, tickets, in_hand, parked)
+        answer = _recover(client, identity, queues, tickets, in_hand, parked, target)
         if answer is None:
             return Recovered(moved, maybe, put_aside, refused, retired=False)
         codes = [as_code(code) for code in answer]
@@ -166,13 +166,14 @@ def _recover(
     tickets: Sequence[str],
     in_hand: Held,
     parked: Mapping[str, bytes],
+    target: str,
 ) -> list[Reply] | None:
     """One code per ticket; None if the identity is not fenced."""
     keys = client.keys
     now_s = time_s(client)
     day = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%d")
     fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]
-    fixed += [keys.recovered(day), keys.recovered_version]
+    fixed += [keys.recovered(day), keys.recovered_version, keys.in_flight(target)]
     arguments: list[str | int | bytes] = [identity]
     for ticket in tickets:
         touched = int(ticket_number(ticket) <= in_hand.hwm)

@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
-from restbroker.store.replies import as_fields, integer, items, mapping, names, raw
+from restbroker.store.replies import as_fields, integer, items, mapping, names, raw, text
 from restbroker.store.settling import FinishRequest, Item, finish
 from restbroker.store.tickets import MAX_BATCH
 
@@ -149,8 +149,10 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
     """
     keys, identity, target = client.keys, request.identity, request.target
     fixed = [keys.beats, keys.in_progress(identity), keys.info(identity), keys.paused, keys.pause(target)]
-    fixed += [keys.rate(target), keys.in_flight(target), keys.recovered_version]
+    fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recovered_version]
+    limits = request.limits
     numbers = [request.base, min(request.want, MAX_BATCH), request.hwm]
+    numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     lists = [keys.queue(queue) for queue in request.queues]
     answer = items(client.run("fetch", [*fixed, *lists], [identity, *numbers, *request.queues]))
     match raw(answer[0]):
@@ -160,6 +162,12 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
             return Duplicate(integer(answer[1]))
         case b"PAUSED":
             return Paused(integer(answer[1]))
+        case b"RATE":
+            return Limited("rate", integer(answer[1]))
+        case b"INFLIGHT":
+            return Limited("in_flight", integer(answer[1]))
+        case b"DEAD":
+            return Limited("dead", integer(answer[1]))
         case _:
             taken = [items(batch) for batch in items(answer[4])]
             jobs = _taken(request, [(integer(b[0]), integer(b[1]), [raw(job) for job in b[2:]]) for b in taken])
@@ -186,7 +194,9 @@ def held(client: Client, identity: str) -> Held:
 def retire(client: Client, identity: str) -> bool:
     """Removes an identity that has nothing in hand. False: it has, and nothing was changed."""
     keys = client.keys
-    own = [keys.in_progress(identity), keys.sent(identity), keys.info(identity)]
+    # What retired before has no record, and nothing in hand either.
+    target = text(client.command("HGET", keys.info(identity), "target") or b"")
+    own = [keys.in_progress(identity), keys.sent(identity), keys.info(identity), keys.in_flight(target)]
     return client.run("retire", [keys.beats, keys.dying, *own], [identity]) == 1
 
 

@@ -76,5 +76,5 @@ def _promote(client: Client, zset: SortedSet, moves: Sequence[Move]) -> list[Cod
     for move in moves:
         index = 0 if move.queue is None else lists.setdefault(keys.queue(move.queue), len(lists) + 1)
         arguments += [move.old, index, move.queue or "", move.new or b"", as_score(move.dead_score)]
-    fixed = [keys.sorted_set(zset), keys.sorted_set("dead"), keys.queues]
+    fixed = [keys.sorted_set(zset), keys.sorted_set("dead"), keys.queues, keys.parked]
     return [as_code(code) for code in items(client.run("promote", [*fixed, *lists], arguments))]

@@ -68,7 +68,7 @@ def _refusal(settlement: Settlement) -> str | None:
 def _send(client: Client, request: FinishRequest, batch: Sequence[Item], now_s: float) -> list[Code]:
     keys = client.keys
     destinations: dict[str, int] = {}
-    arguments: list[Argument] = [request.hwm, len(request.queues)]
+    arguments: list[Argument] = [request.identity, request.hwm, len(request.queues)]
     for ticket, settlement in batch:
         replies = _replies(settlement)
         arguments += [ticket, *_fate(settlement), ticket_queue(ticket), len(replies)]

@@ -178,8 +178,8 @@ class Histories(RuleBasedStateMachine):
         identity, seen = data.draw(st.sampled_from(self.old_views))
         some = data.draw(st.permutations(sorted(seen.jobs)))[:2]
         parked = {ticket: as_parked("a", seen.jobs[ticket]) for ticket in some}
-        real = beats._recover(self.pair.client, identity, QUEUES, some, seen, parked)
-        model = self.pair.reference.recover_some(identity, QUEUES, some, seen, parked)
+        real = beats._recover(self.pair.client, identity, QUEUES, some, seen, parked, "t")
+        model = self.pair.reference.recover_some(identity, QUEUES, some, seen, parked, "t")
         assert (real is None) == (model is None)
         self.pair.again = None
 

@@ -86,8 +86,8 @@ def test_a_second_reaper_with_an_older_view_moves_nothing_twice(lane: Lane, serv
     take(lane.client, lane.identity, 2, hwm=2)
     beats.fence(lane.client, lane.identity, 0)
     stale = held(lane.client, lane.identity)
-    first = beats._recover(lane.client, lane.identity, QUEUES, ["2:1"], stale, {})
-    second = beats._recover(lane.client, lane.identity, QUEUES, ["2:1", "1:1"], stale, {})
+    first = beats._recover(lane.client, lane.identity, QUEUES, ["2:1"], stale, {}, "t")
+    second = beats._recover(lane.client, lane.identity, QUEUES, ["2:1", "1:1"], stale, {}, "t")
     assert (first, second) == ([1], [0, 1])
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"2", b"1"]
 

@@ -139,7 +139,7 @@ class Conservation(RuleBasedStateMachine):
     def a_slow_reaper_goes_on_with_an_old_view(self, data: st.DataObject) -> None:
         identity, seen = data.draw(st.sampled_from(self.old_views))
         some = data.draw(st.permutations(sorted(seen.jobs)))[:2]
-        beats._recover(self.client, identity, QUEUES, some, seen, {})
+        beats._recover(self.client, identity, QUEUES, some, seen, {}, "t")
 
     @rule()
     def a_reaper_recovers(self) -> None:

@@ -30,6 +30,8 @@ ScriptName = Literal[
     "turn",
     "tell",
     "keep",
+    "charge",
+    "pause",
 ]
 
 

@@ -1,21 +1,29 @@
 #!lua flags=allow-oom
 -- Takes jobs from queues into the identity's in-progress hash, under tickets that the client numbers.
 --
--- KEYS: beats, ip, info, paused, pause, rate, inflight, recovered version, then the queues' lists as they are served
---       (rate and inflight are not used yet)
+-- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, then the queues' lists as they are
+--       served
 -- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
---       that may reach a worker before the next confirmation), then the queues' names in the order of their lists
+--       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
+--       between two jobs, how many may follow each other at once, jobs in hand of all identities, size of the dead set;
+--       then the queues' names in the order of their lists
 -- Returns: {'FENCED'}
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
+--        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
 --        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}}
 --          Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read.
 --
 -- `last` is written together with the jobs; hwm = max(old, min(hwm, last)).
--- Sent twice: the second answers DUP when the first took something.
+-- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that
+-- go back do not move it back. Sent twice: the second answers DUP when the first took something.
 
-local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 8, 4, 500, 1000
+local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 9, 8, 500, 1000
+-- While others hold all that is allowed, only asking again tells; few tokens at a time would cost many calls.
+local IN_FLIGHT_MS, GATHER_MS = 25, 10
 local id, base, want, hwm = ARGV[1], tonumber(ARGV[2]), math.min(tonumber(ARGV[3]), MAX_BATCH), tonumber(ARGV[4])
+local emission_us, burst = tonumber(ARGV[5]), tonumber(ARGV[6])
+local max_in_flight, max_dead = tonumber(ARGV[7]), tonumber(ARGV[8])
 
 if redis.call('HEXISTS', KEYS[1], id) == 0 then
   return {'FENCED'}
@@ -26,15 +34,19 @@ local last, old_hwm = tonumber(known[1] or '0'), tonumber(known[2] or '0')
 if last > base then
   return {'DUP', last}
 end
-local version = redis.call('GET', KEYS[8]) or '0'
+local version = redis.call('GET', KEYS[9]) or '0'
+
+local function clock_us()
+  local now = redis.call('TIME')
+  return now[1] * 1000000 + now[2]
+end
 
 local function pause_ms()
   local reasons = redis.call('HVALS', KEYS[5])
   if #reasons == 0 then
     return 0
   end
-  local now = redis.call('TIME')
-  local now_us, longest = now[1] * 1000000 + now[2], 0
+  local now_us, longest = clock_us(), 0
   for _, text in ipairs(reasons) do
     local until_us = tonumber(text)
     -- What is no number was written by hand: the safe reading is a pause without an end.
@@ -53,10 +65,75 @@ local function confirm(newest)
   end
 end
 
+-- How many more may be in hand, how many of ours are now, and what was written about ours.
+local function room()
+  local others, share, shares = 0, 0, redis.call('HGETALL', KEYS[7])
+  for i = 1, #shares, 2 do
+    local count = tonumber(shares[i + 1]) or 0
+    if shares[i] == id then
+      share = count
+    else
+      others = others + count
+    end
+  end
+  local own = redis.call('HLEN', KEYS[2]) - (known[1] and 1 or 0) - (known[2] and 1 or 0)
+  return max_in_flight - others - own, own, share
+end
+
+-- How many tokens there are, and the time at which there will be all of them. A time further ahead than an empty
+-- bucket explains was written by a faster clock (another server's): it is brought back, or nothing would move for long.
+local function tokens(now_us)
+  local full_us, furthest_us = tonumber(redis.call('GET', KEYS[6]) or '0') or 0, now_us + burst * emission_us
+  if full_us > furthest_us then
+    full_us = furthest_us
+    redis.call('SET', KEYS[6], string.format('%.0f', full_us), 'PX', math.ceil(burst * emission_us / 1000) + 1)
+  end
+  full_us = math.max(full_us, now_us)
+  return math.floor((furthest_us - full_us) / emission_us), full_us
+end
+
+-- Until the next token, or until some more if they come soon: never until the bucket is full, which would waste some.
+local function rate_ms(now_us, full_us)
+  local first_us = full_us + (1 - burst) * emission_us - now_us
+  local more_us = (math.min(want, math.floor(burst / 2)) - 1) * emission_us
+  local gather_us = math.max(0, math.min(more_us, GATHER_MS * 1000 - first_us))
+  return math.max(1, math.min(math.ceil((first_us + gather_us) / 1000), MAX_PAUSE_MS))
+end
+
+local own, share, now_us, full_us
+
+-- Lowers `want` to what is allowed; or says why nothing is, and for how long.
+local function limit()
+  if max_dead > 0 and redis.call('ZCARD', KEYS[8]) >= max_dead then
+    return 'DEAD', MAX_PAUSE_MS
+  end
+  if max_in_flight > 0 then
+    local free
+    free, own, share = room()
+    if free <= 0 then
+      return 'INFLIGHT', IN_FLIGHT_MS
+    end
+    want = math.min(want, free)
+  end
+  if emission_us > 0 then
+    local granted
+    now_us = clock_us()
+    granted, full_us = tokens(now_us)
+    if granted <= 0 then
+      return 'RATE', rate_ms(now_us, full_us)
+    end
+    want = math.min(want, granted)
+  end
+end
+
 local wait_ms = pause_ms()
-if wait_ms > 0 then
+local why = wait_ms > 0 and 'PAUSED'
+if not why and want > 0 then
+  why, wait_ms = limit()
+end
+if why then
   confirm(last)
-  return {'PAUSED', wait_ms}
+  return {why, wait_ms}
 end
 
 local paused, bad, taken, number = {}, {}, {}, base
@@ -103,6 +180,14 @@ for position = 1, #KEYS - FIXED_KEYS do
       taken[#taken + 1] = {position, tonumber(qidx), unpack(raws)}
     end
   end
+end
+local count = number - base
+if full_us and count > 0 then
+  full_us = full_us + count * emission_us
+  redis.call('SET', KEYS[6], string.format('%.0f', full_us), 'PX', math.ceil((full_us - now_us) / 1000) + 1)
+end
+if own and own + count ~= share then
+  redis.call('HSET', KEYS[7], id, own + count)
 end
 confirm(math.max(number, last))
 return {'OK', version, paused, bad, taken}

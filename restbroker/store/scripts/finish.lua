@@ -4,8 +4,7 @@
 --
 -- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
 --       parked, sent, inflight, then the identity's queues by index, then destinations of replies
---       (inflight is not used yet)
--- ARGV: hwm, number of the identity's queues, then per job:
+-- ARGV: identity, hwm, number of the identity's queues, then per job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload
@@ -17,12 +16,14 @@
 
 local FIXED_KEYS, PARKED_MAX, DAY_STATS_S = 12, 100000, 157680000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local sent = KEYS[11]
-local hwm, queue_count, at = tonumber(ARGV[1]), tonumber(ARGV[2]), 3
+local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
+local hwm, queue_count, at = tonumber(ARGV[2]), tonumber(ARGV[3]), 4
 local zsets = {zr = retry, zd = dead, zs = schedule}
 local processed, failed, codes = 0, 0, {}
 -- Few lanes have marks at all; the others pay one look for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
+-- Fetch writes it where the jobs in hand are bounded. A broken one stops fetches, and must not hold up settlements.
+local has_share = redis.pcall('HEXISTS', in_flight, id) == 1
 
 -- Reads first: a wrong type surfaces before the first write. No `last`: the hash is gone and must not come back.
 local known = redis.call('HMGET', ip, 'last', 'hwm')
@@ -122,6 +123,12 @@ while at <= #ARGV do
       end
     end
   end
+end
+
+if has_share then
+  -- Counted anew, so that it cannot drift.
+  known = redis.call('HMGET', ip, 'last', 'hwm')
+  redis.call('HSET', in_flight, id, redis.call('HLEN', ip) - (known[1] and 1 or 0) - (known[2] and 1 or 0))
 end
 
 -- Counters come last and cannot fail a batch whose effects are done.

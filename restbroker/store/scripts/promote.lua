@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
 -- Moves members of a sorted set to their queues, or unreadable ones to the dead set, each for itself.
 --
--- KEYS: zset, dead, queues, then lists of queues
+-- KEYS: zset, dead, queues, parked, then lists of queues
 -- ARGV: per job: old member, list (index from 1 among the lists, 0 = dead), queue name ('' for dead),
 --       new member ('' = push the old one unchanged), score in the dead set
 -- Returns: per job 1 moved | 0 somebody else moved it | 'DUP' dead holds an equal member | an error's text
 --          In the last two cases the member stays where it was, with its score.
 -- Sent twice: the second answers 0 for each job that the first moved.
 
-local FIXED_KEYS, FIELDS = 3, 5
-local zset, dead, queues = KEYS[1], KEYS[2], KEYS[3]
+local FIXED_KEYS, FIELDS, PARKED_MAX = 4, 5, 100000
+local zset, dead, queues, parked = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local codes = {}
 
 local function failure(reply)
@@ -19,7 +19,11 @@ end
 local function place(list, queue, payload, score)
   if list == 0 then
     local added = redis.pcall('ZADD', dead, 'NX', score, payload)
-    return failure(added) or (added == 0 and 'DUP')
+    local why = failure(added) or (added == 0 and 'DUP')
+    if not why then
+      redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', '', 'payload', payload)
+    end
+    return why
   end
   return failure(redis.pcall('SADD', queues, queue))
     or failure(redis.pcall('LPUSH', KEYS[FIXED_KEYS + list], payload))

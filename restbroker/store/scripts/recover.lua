@@ -2,7 +2,8 @@
 -- Gives jobs of a fenced identity back to their queues, each for itself. The caller sends the newest first: the
 -- oldest then is the next to be taken again. What was marked as about to be sent is parked instead.
 --
--- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, then the identity's queues by index
+-- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, then the
+--       identity's queues by index
 -- ARGV: identity, then per job: ticket, qidx, 1 if it may have reached a worker else 0, score and payload for the
 --       dead set if it is marked
 -- Returns: 'NOTFENCED' | per job 1 back in its queue, or parked | 0 not there (any more) | 'DUP' the dead set holds an
@@ -12,10 +13,10 @@
 -- What may have reached a worker is counted by the SHA-1 of its bytes, once per dead identity: three equal payloads
 -- in one crash count as one. Sent twice, or by two reapers at once: each job moves and counts once.
 
-local FIXED_KEYS, FIELDS, KEEP_S, PARKED_MAX = 7, 5, 259200, 100000
+local FIXED_KEYS, FIELDS, KEEP_S, PARKED_MAX = 8, 5, 259200, 100000
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
-local codes, counted = {}, false
+local in_flight, codes, counted = KEYS[8], {}, false
 
 if redis.call('HEXISTS', KEYS[1], id) == 0 then
   return 'NOTFENCED'
@@ -57,6 +58,7 @@ end
 -- Wrong types surface here, before the first write.
 redis.call('HLEN', day)
 redis.call('HLEN', sent)
+local has_share = redis.pcall('HEXISTS', in_flight, id) == 1
 for n = 1, (#ARGV - 1) / FIELDS do
   local ticket, qidx, touched, score, payload = unpack(ARGV, 2 + (n - 1) * FIELDS, 1 + n * FIELDS)
   local raw = redis.call('HGET', ip, ticket)
@@ -75,6 +77,10 @@ for n = 1, (#ARGV - 1) / FIELDS do
     end
     codes[n] = why or 1
   end
+end
+if has_share then
+  local known = redis.call('HMGET', ip, 'last', 'hwm')
+  redis.call('HSET', in_flight, id, redis.call('HLEN', ip) - (known[1] and 1 or 0) - (known[2] and 1 or 0))
 end
 if counted then
   redis.pcall('INCR', KEYS[7])

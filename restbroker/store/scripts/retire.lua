@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Removes an identity that has nothing in hand: the last step of a clean stop, and of a recovery.
 --
--- KEYS: beats, dying, ip, sent, info
+-- KEYS: beats, dying, ip, sent, info, inflight
 -- ARGV: identity
 -- Returns: 1 gone (now or before) | 0 jobs are in hand, nothing was changed
 -- `last` and `hwm` are no jobs. Sent twice: changes nothing.
@@ -15,4 +15,5 @@ end
 redis.call('HDEL', KEYS[1], id)
 redis.call('HDEL', KEYS[2], id)
 redis.call('DEL', KEYS[3], KEYS[4], KEYS[5])
+redis.pcall('HDEL', KEYS[6], id)
 return 1

@@ -1,0 +1,50 @@
+"""What bounds a target over all processes, besides fetching: its pauses, and tokens for jobs that start late.
+
+Called by gates and workers, and by whoever pauses for an operator. Always holds: Redis' own clock counts; one reason
+for a pause never ends another's; jobs in hand still run.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from restbroker.store.client import Client
+from restbroker.store.jobs import Limits
+from restbroker.store.replies import integer, items, mapping
+
+Reason: TypeAlias = Literal["operator", "denied", "retry_after"]
+
+
+def pause(client: Client, target: str, reason: Reason, for_s: float | None) -> None:
+    """Stops fetching for a target, in every process. None: until `resume`.
+
+    A pause that exists for the same reason gets longer and never shorter. Raises `StoreUnavailable`: it may be paused
+    all the same; the same call again is right.
+    """
+    for_us = "" if for_s is None else max(0, round(for_s * 1e6))
+    client.run("pause", [client.keys.pause(target)], [reason, for_us])
+
+
+def resume(client: Client, target: str, reason: Reason) -> None:
+    """Ends the pause that this reason made; the target stays paused for the others."""
+    client.command("HDEL", client.keys.pause(target), reason)
+
+
+def pauses(client: Client, target: str) -> Mapping[str, float | None]:
+    """Why a target is paused: reason → seconds left, None for no end. Empty: it is not."""
+    found, now = client.commands([("HGETALL", client.keys.pause(target)), ("TIME",)])
+    seconds, micros = items(now)
+    now_us = integer(seconds) * 1_000_000 + integer(micros)
+    # As fetch reads it: what is no number, or 0, has no end.
+    until = {name: int(text) if text.isdigit() else 0 for name, text in mapping(found).items()}
+    left_s = {name: (until_us - now_us) / 1e6 if until_us else None for name, until_us in until.items()}
+    return {name: left for name, left in left_s.items() if left is None or left > 0}
+
+
+def charge(client: Client, target: str, limits: Limits) -> int:
+    """Takes one token for a job that starts long after its fetch: 0, or the milliseconds to wait before asking again.
+
+    Without a rate: 0. Raises `StoreUnavailable`: the token may be gone.
+    """
+    if limits.emission_us == 0:
+        return 0
+    return integer(client.run("charge", [client.keys.rate(target)], [limits.emission_us, limits.burst]))

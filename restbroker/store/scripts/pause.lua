@@ -1,0 +1,27 @@
+#!lua flags=allow-oom
+-- Pauses a target for a reason, by Redis' own clock. A pause for the same reason that ends later stays as it is.
+--
+-- KEYS: pause
+-- ARGV: reason, microseconds ('' = without an end)
+-- Returns: nothing
+-- Sent twice: the end is counted from the second.
+
+local now = redis.call('TIME')
+local now_us = now[1] * 1000000 + now[2]
+local until_us = ARGV[2] == '' and 0 or now_us + tonumber(ARGV[2])
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+local old_us = tonumber(old or '1') or 0
+if old_us ~= 0 and (until_us == 0 or until_us > old_us) then
+  redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', until_us))
+end
+
+-- The key ends with the last of its pauses.
+local last_us = 0
+for _, text in ipairs(redis.call('HVALS', KEYS[1])) do
+  local ends_us = tonumber(text) or 0
+  if ends_us == 0 then
+    return redis.call('PERSIST', KEYS[1])
+  end
+  last_us = math.max(last_us, ends_us)
+end
+redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', math.ceil(last_us / 1000)))
