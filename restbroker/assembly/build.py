@@ -29,7 +29,8 @@ from restbroker.connectors.contract import Ports
 from restbroker.rules.json_types import Json
 from restbroker.rules.policy import Policy
 from restbroker.store.client import open_client
-from restbroker.store.connection import Connection, Waiter
+from restbroker.store.connection import Connection, MasterWatch, Waiter
+from restbroker.store.sentinel import open_sentinels
 from restbroker.telemetry.events import Event, Report
 from restbroker.telemetry.figures import Figures
 from restbroker.telemetry.log import LogSettings, LogSink
@@ -62,23 +63,25 @@ async def _main(config: Config, control: Control, json_logs: bool) -> Ended:  # 
 def plan_of(config: Config, report: Report, figures: Figures, services: Sequence[Service]) -> BrokerPlan:
     """The broker's parts for this configuration, its web services among them; opens no connection."""
     settings = store_settings(config)
+    sentinels = open_sentinels(settings)
+    watch = [] if sentinels is None else [MasterWatch(sentinels)]
     status = Status()
 
     def describe(lane: Lane) -> Mapping[str, Json]:
         return snapshot(lane, figures)
 
     def open_connection() -> Connection:
-        return Connection(open_client(settings))
+        return Connection(open_client(settings, sentinels=sentinels))
 
     def open_control() -> Connection:
-        return Connection(open_client(settings, _CONTROL_TIMEOUT_S))
+        return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
 
     def open_waiter(control: Connection) -> Waiter:
-        return Waiter(open_client(settings), control)
+        return Waiter(open_client(settings, sentinels=sentinels), control)
 
     return BrokerPlan(
         lanes=[_lane(config, target, report) for target in config.targets],
-        services=[*services, *web_services(config, open_control, status, report)],
+        services=[*services, *watch, *web_services(config, open_control, status, report)],
         open_connection=open_connection,
         open_control=open_control,
         open_waiter=open_waiter,

@@ -7,49 +7,27 @@ after NOSCRIPT, where Redis ran nothing.
 
 import contextlib
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from collections.abc import Sequence
+from typing import TypeVar, cast
 
 import attrs
-from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection, ConnectionPool, parse_url
+from redis.connection import AbstractConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
-from redis.retry import Retry
 
-from restbroker.config.secret import Secret
-from restbroker.errors import ConfigError, ConnectionEnded
+from restbroker.errors import ConnectionEnded
 from restbroker.store.failures import is_demoted, translate
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, integer
 from restbroker.store.scripts import ScriptName, script
-from restbroker.store.sentinel import CONNECT_TIMEOUT_S, Sentinels, open_sentinels
+from restbroker.store.sentinel import Place, Sentinels, open_sentinels
+from restbroker.store.settings import StoreSettings, address_of, connection_of, connection_options, untyped
+
+__all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "open_client"]
 
 LONGEST_BLOCK_S = 2.0
 """A blocking command must end before the socket gives up, or its answer is lost."""
 
 T = TypeVar("T")
-
-
-@attrs.frozen
-class StoreSettings:
-    """Where Redis is. `url` is redis://, rediss:// or unix://; `password` replaces the one in the URL.
-
-    With `sentinels` (host and port of each) they say where the server `master` is; the URL's host does not count then.
-    """
-
-    url: str
-    namespace: str = ""
-    username: str | None = None
-    password: Secret | None = None
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    verify: bool = True
-    client_name: str = "restbroker"
-    sentinels: tuple[tuple[str, int], ...] = ()
-    master: str | None = None
-    sentinel_password: Secret | None = None
 
 
 @attrs.define(eq=False, repr=False)
@@ -64,6 +42,7 @@ class Client:
     address: str
     _connection: AbstractConnection
     _sentinels: Sentinels | None = None
+    _place: Place | None = None
     _id: int | None = None
 
     @property
@@ -108,7 +87,7 @@ class Client:
     def close(self) -> None:
         """Closes the connection; a later call opens a new one."""
         self._id = None
-        _untyped(self._connection, "disconnect")()
+        untyped(self._connection, "disconnect")()
 
     def abort(self) -> None:
         """Ends a call that another thread is in: it raises `StoreUnavailable` at once."""
@@ -124,7 +103,7 @@ class Client:
         clean = False
         try:
             self._find_master()
-            send, pack = _untyped(self._connection, "send_packed_command"), _untyped(self._connection, "pack_commands")
+            send, pack = untyped(self._connection, "send_packed_command"), untyped(self._connection, "pack_commands")
             send(pack(commands))
             replies = [self._read() for _ in commands]
             clean = True
@@ -138,19 +117,23 @@ class Client:
 
     def _find_master(self) -> None:
         if self._sentinels is not None and getattr(self._connection, "_sock", None) is None:
-            self.address = str(self._sentinels.connect(self._connection))
+            self._place = self._sentinels.connect(self._connection)
+            self.address = str(self._place)
 
     def _require_alive(self) -> None:
-        """Raises `ConnectionEnded`, before anything is sent, if the connection ended while it was idle.
+        """Raises `ConnectionEnded`, before anything is sent, if the connection ended while idle, or leads elsewhere.
 
         An outage cuts all connections, and a quiet one learns of it when it is used again, after the others are back:
         that is no second outage. It is raised all the same, since Redis may have lost its last second meanwhile.
         """
         if getattr(self._connection, "_sock", None) is None:
             return
+        if self._sentinels is not None and self._sentinels.named != self._place:
+            self.close()
+            raise ConnectionEnded(f"Redis at {self.address} is not the master any more.", "Try again.")
         try:
             # What can be read before anything was asked is no answer of ours.
-            ended = bool(_untyped(self._connection, "can_read")(timeout=0))
+            ended = bool(untyped(self._connection, "can_read")(timeout=0))
         except RedisError:
             ended = True
         if ended:
@@ -159,7 +142,7 @@ class Client:
 
     def _read(self) -> Reply | ResponseError:
         try:
-            return cast("Reply", _untyped(self._connection, "read_response")())
+            return cast("Reply", untyped(self._connection, "read_response")())
         except ResponseError as error:
             return error
 
@@ -173,67 +156,14 @@ class Client:
         return cast("list[Reply]", list(replies))
 
 
-def open_client(settings: StoreSettings, timeout_s: float = 3.0) -> Client:
+def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: Sentinels | None = None) -> Client:
     """A client that connects when first used. `timeout_s` bounds connecting, and each answer.
 
-    Raises `ConfigError` when the URL cannot be read.
+    `sentinels`: what the clients of one process share; without it a client asks them for itself. Raises `ConfigError`
+    when the settings cannot be used.
     """
-    try:
-        # Not ConnectionPool.from_url: there the URL's own options (?socket_timeout=…) would win over ours.
-        options = {**_parsed(settings.url), **_options(settings, timeout_s)}
-        connection = cast("AbstractConnection", _untyped(ConnectionPool(**options), "make_connection")())
-        sentinels = _sentinels(settings, options)
-    except (ValueError, TypeError):
-        # Without the cause: its text may be a part of the password.
-        raise ConfigError(
-            "RedisURL cannot be read.", "Write redis://HOST:PORT/DB, rediss://… or unix:///PATH?db=DB; escape / as %2F."
-        ) from None
-    address = _address(options) if sentinels is None else f"the master {sentinels.name}"
-    return Client(Keys(settings.namespace), address, connection, sentinels)
-
-
-def _sentinels(settings: StoreSettings, options: Mapping[str, Any]) -> Sentinels | None:
-    if not settings.sentinels:
-        return None
-    if settings.master is None or "path" in options:
-        raise ConfigError(
-            "RedisSentinels needs the name of their master, and a RedisURL that is no socket.",
-            "Add RedisMaster, e.g. mymaster; RedisURL gives user, database and TLS: redis://sentinels/0.",
-        )
-    password = settings.sentinel_password
-    return open_sentinels(settings.master, settings.sentinels, None if password is None else password.reveal(), options)
-
-
-def _options(settings: StoreSettings, timeout_s: float) -> dict[str, Any]:
-    options: dict[str, Any] = {
-        "socket_timeout": timeout_s,
-        "socket_connect_timeout": min(timeout_s, CONNECT_TIMEOUT_S) if settings.sentinels else timeout_s,
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-        "decode_responses": False,
-        "client_name": settings.client_name,
-    }
-    if settings.username is not None:
-        options["username"] = settings.username
-    if settings.password is not None:
-        options["password"] = settings.password.reveal()
-    if settings.url.startswith("rediss://"):
-        files = {"ssl_ca_certs": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
-        options |= {name: str(path) for name, path in files.items() if path is not None}
-        options |= {} if settings.verify else {"ssl_cert_reqs": "none", "ssl_check_hostname": False}
-    return options
-
-
-def _parsed(url: str) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", parse_url(url))  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-
-
-def _address(options: Mapping[str, Any]) -> str:
-    if "path" in options:
-        return str(options["path"])
-    return f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
-
-
-def _untyped(owner: object, name: str) -> Callable[..., Any]:
-    """A method that redis-py leaves without types."""
-    return cast("Callable[..., Any]", getattr(owner, name))
+    options = connection_options(settings, timeout_s)
+    if sentinels is None:
+        sentinels = open_sentinels(settings)
+    address = address_of(options) if sentinels is None else f"the master {sentinels.name}"
+    return Client(Keys(settings.namespace), address, connection_of(options), sentinels)

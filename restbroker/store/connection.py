@@ -1,9 +1,11 @@
-"""Redis for Trio: one connection with its worker thread, and the wait for a job. The only file here that knows Trio.
+"""Redis for Trio: a connection with its worker thread, the wait for a job, the watch for a new master.
 
-Used by lanes, the beat, the scheduler and the reaper. Always holds: no thread outlives its call, since a thread left
-behind might still take jobs; so a call cannot be cancelled, only bounded by the socket's time-out.
+The only file here that knows Trio. Used by lanes, the beat, the scheduler, the reaper and assembly. Always holds: no
+thread that sends commands outlives its call, since it might still take jobs; so a call cannot be cancelled, only
+bounded by the socket's time-out.
 """
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -12,12 +14,14 @@ import trio
 
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.store.client import LONGEST_BLOCK_S, Client
+from restbroker.store.sentinel import Sentinels
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 UNBLOCK_EVERY_S = 0.02
 ABORT_AFTER_S = 1.0
+LOOK_EVERY_S = 1.0
 
 
 class Connection:
@@ -100,6 +104,23 @@ class Waiter:
             self._client.abort()
             with trio.move_on_after(UNBLOCK_EVERY_S):
                 await ended.wait()
+
+
+class MasterWatch:
+    """A service that asks the sentinels every second, so that no connection stays with a master that was replaced."""
+
+    def __init__(self, sentinels: Sentinels) -> None:
+        self._sentinels = sentinels
+        self._turn = trio.CapacityLimiter(1)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Until cancelled; a look may then go on in its thread for seconds, as nothing but its answer is dropped."""
+        task_status.started()
+        while True:
+            # That nobody leads to a master is told by those who need one.
+            with contextlib.suppress(StoreUnavailable, StoreRefused):
+                await trio.to_thread.run_sync(self._sentinels.look, limiter=self._turn, abandon_on_cancel=True)
+            await trio.sleep(LOOK_EVERY_S)
 
 
 def _wait(client: Client, queue: str, timeout_s: float) -> bool | RestbrokerError:
