@@ -103,7 +103,7 @@ def _is_open(lane: Lane, item: Item, code: jobs.Code, refused: list[Item]) -> bo
     """Deals with one code; True if the item has a new settlement, to be tried at once."""
     match code:
         case jobs.Applied() | jobs.Gone():
-            lane.in_hand.pop(item.ticket, None)
+            lane.let_go(item.ticket)
             if item.settlement is not None:
                 lane.recent.add(item.ticket, item.settlement, trio.current_time())
             if isinstance(code, jobs.Applied) and item.event is not None:

@@ -14,12 +14,14 @@ import trio
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.broker.lease import boot_time_s
 from restbroker.broker.link import NotOurs, WorkerLink, unreachable
 from restbroker.connectors.contract import Connector
 from restbroker.rules import redact
 from restbroker.rules.command import Call
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.rules.settle import Final
+from restbroker.store.limits import charge
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Transport
 
@@ -29,6 +31,8 @@ _DENIAL_LIMIT = 3
 """So often may one job meet a 401 or a wrong page while the probe is let in; a server that just came up does that."""
 _FORBIDDEN = 403
 """The one denial that may concern a single command."""
+_GRANT_S = 0.25
+"""What the rate limit granted at the fetch must be used in this time, or a stalled process would start a burst."""
 _AGAIN_S = 0.2
 _ASK_AGAIN_S = 1.0
 
@@ -41,25 +45,25 @@ class Done:
     duration_s: float
 
 
-async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str]) -> Done | None:
+async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str], *, in_slot: bool = False) -> Done | None:
     """Delivers until there is an outcome to settle; None if the lane stops first. When cancelled, `item` knows more.
 
-    None of `secrets` gets out in an outcome's message.
+    None of `secrets` gets out in an outcome's message. `in_slot`: it has a place of its own beside the gate's limit.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
     link = WorkerLink(lane.plan.transport, item, lane.mark if item.at_most_once else None)
-    while await lane.gate.opened():
-        if not lane.lease.is_fresh:
-            await _pause(lane, _ASK_AGAIN_S)
-            continue
+    while await _may_start(lane, item, in_slot=in_slot):
         began_s = time.perf_counter()
         try:
             outcome = _redacted(await _attempt(lane, item, call, link), secrets)
         except NotOurs:
-            lane.in_hand.pop(item.ticket, None)
+            lane.let_go(item.ticket)
             return None
+        finally:
+            if not in_slot:
+                lane.gate.leave()
         duration_s = time.perf_counter() - began_s
-        lane.gate.observe(outcome)
+        lane.gate.observe(outcome, item.command)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)
@@ -79,6 +83,32 @@ async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str]) -
             case _:
                 assert_never(outcome)
     return None
+
+
+async def _may_start(lane: Lane, item: Item, *, in_slot: bool) -> bool:
+    """Waits until a request may be started: then the gate was entered, unless the job is `in_slot`. False: stop."""
+    while await (lane.gate.opened() if in_slot else lane.gate.enter()):
+        wait_s = _ASK_AGAIN_S
+        try:
+            wait_s = await _wait_s(lane, item)
+        finally:
+            if wait_s and not in_slot:
+                lane.gate.leave()
+        if not wait_s:
+            return True
+        await _pause(lane, wait_s)
+    return False
+
+
+async def _wait_s(lane: Lane, item: Item) -> float:
+    """Seconds until the job may be sent, 0 if it may be now: it has its share of the rate limit, and we our lease."""
+    limits = lane.plan.limits
+    if limits.emission_us and boot_time_s() - item.granted_at_s > _GRANT_S:
+        wait_ms = await lane.health.insist(lane.store, charge, lane.plan.target.name, limits)
+        if wait_ms:
+            return wait_ms / 1000
+        item.granted_at_s = boot_time_s()
+    return 0.0 if lane.lease.is_fresh else _ASK_AGAIN_S
 
 
 async def _attempt(lane: Lane, item: Item, call: Call, link: WorkerLink) -> Outcome:

@@ -10,10 +10,12 @@ from typing import assert_never
 import attrs
 import trio
 
+from restbroker.broker import suspects
 from restbroker.broker.committer import commit
 from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.broker.lease import boot_time_s
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import beats, jobs
 from restbroker.store.connection import Waiter
@@ -22,6 +24,7 @@ from restbroker.telemetry.events import Warned
 
 _WAIT_S = 2.0
 _REFUSED_WAIT_S = 1.0
+_FULL_WAIT_S = 0.1
 
 
 @attrs.define(eq=False)
@@ -32,6 +35,8 @@ class Fetcher:
     waiters: dict[str, Waiter]
     _outages: int = 0
     _failed: bool = False
+    _careful: bool = False
+    """After a suspect others may follow: one by one, or all behind each of them would go back and forth."""
 
     async def run(self) -> None:
         """Fetches until cancelled, quiet or fenced."""
@@ -60,18 +65,32 @@ class Fetcher:
             return
         if self._failed or lane.health.outages != self._outages:
             await self._reconcile()
-        reserve = lane.pace.reserve(trio.current_time())
+        reserve = 0 if self._is_limited else lane.pace.reserve(trio.current_time())
         await lane.handover.hungry(reserve)
-        want = max(0, min(lane.handover.idle_workers + reserve - len(lane.handover), MAX_BATCH))
+        room = min(lane.handover.idle_workers, lane.gate.room)
+        want = max(0, min(room + reserve - len(lane.handover), MAX_BATCH))
         if lane.gate.is_open and not lane.quiet.is_set() and (want > 0 or lane.handover.is_blocked):
-            await self._fetch(want)
+            await self._fetch(1 if self._careful and want else want)
+        elif lane.gate.is_open:
+            # Workers are idle, but all that the gate permits is in delivery.
+            with trio.move_on_after(_FULL_WAIT_S):
+                await lane.settled.park()
+
+    @property
+    def _is_limited(self) -> bool:
+        """Whether all processes share a limit: then what lies ready here is missing elsewhere, or starts too late."""
+        limits = self.lane.plan.limits
+        return bool(limits.emission_us or limits.in_flight)
 
     async def _fetch(self, want: int) -> None:
         lane = self.lane
         target = lane.plan.target
-        request = jobs.FetchRequest(lane.identity, target.name, target.queues, lane.base, want, lane.high_water)
+        request = jobs.FetchRequest(
+            lane.identity, target.name, target.queues, lane.base, want, lane.high_water, lane.plan.limits
+        )
         got = await lane.store.call(jobs.fetch, request)
         lane.health.found()
+        lane.limited = None
         match got:
             case jobs.Fetched():
                 lane.handover.allow(request.hwm)
@@ -79,16 +98,27 @@ class Fetcher:
             case jobs.Duplicate():
                 self._failed = True
             case jobs.Paused(for_ms):
-                lane.handover.allow(request.hwm)
-                await trio.sleep(min(for_ms, 1000) / 1000)
-            case jobs.Limited(for_ms=for_ms):
-                lane.handover.allow(request.hwm)
-                await trio.sleep(min(for_ms, 1000) / 1000)
+                await self._hold("paused", request.hwm, for_ms)
+            case jobs.Limited(why, for_ms):
+                await self._hold(why, request.hwm, for_ms)
             case jobs.Fenced():
                 lane.fence()
                 await trio.sleep_forever()
             case _:
                 assert_never(got)
+
+    async def _hold(self, why: str, hwm: int, for_ms: int) -> None:
+        lane = self.lane
+        lane.handover.allow(hwm)
+        lane.limited = why
+        if why == "dead":
+            self._complain(
+                "DeadSetFull",
+                f"The dead set holds {lane.plan.limits.dead} jobs or more (DeadLimit): {lane.plan.target.name} gets no "
+                "more jobs, so that none that fails gets lost in the crowd.",
+                "Look through the dead set, retry or delete what is there, or raise DeadLimit.",
+            )
+        await trio.sleep(min(for_ms, 1000) / 1000)
 
     async def _adopt(self, got: jobs.Fetched, want: int) -> None:
         lane = self.lane
@@ -100,7 +130,10 @@ class Fetcher:
                 "BadQueue", f"Redis does not let us read the queue {queue!r} as a list.", "Look at its type."
             )
         if got.jobs:
-            self._hand_over([Item(taken.ticket, taken.number, taken.queue, taken.raw) for taken in got.jobs])
+            now_s = boot_time_s()
+            await self._hand_over(
+                [Item(taken.ticket, taken.number, taken.queue, taken.raw, now_s) for taken in got.jobs]
+            )
         elif want:
             await self._wait(got.paused | got.bad)
 
@@ -126,20 +159,32 @@ class Fetcher:
         for item in unknown:
             item.settlement = lane.recent.get(item.ticket)
             item.forgotten = item.number <= lane.base
-        for ticket in lane.handover.drop_unless(held.jobs):
-            lane.in_hand.pop(ticket, None)
+        for ticket in [*lane.handover.drop_unless(held.jobs), *lane.slots.drop_unless(held.jobs)]:
+            lane.let_go(ticket)
         lane.base = max(lane.base, held.last)
         lane.handover.allow(held.hwm)
-        self._hand_over(sorted((i for i in unknown if i.settlement is None), key=lambda item: item.number))
         lane.refused += await commit(lane, [item for item in unknown if item.settlement is not None])
         self._failed, self._outages = False, outages
+        await self._hand_over(sorted((i for i in unknown if i.settlement is None), key=lambda item: item.number))
 
-    def _hand_over(self, items: list[Item]) -> None:
+    async def _hand_over(self, items: list[Item]) -> None:
+        """Gives jobs to the workers. The first suspect among them runs alone; what is behind it goes back."""
         lane = self.lane
         for item in items:
             lane.in_hand[item.ticket] = item
             lane.base = max(lane.base, item.number)
-        lane.handover.put(items)
+        place = suspects.first_suspect(lane, items)
+        lane.handover.put(items[:place])
+        self._careful = place is not None
+        if place is not None:
+            try:
+                await suspects.run_alone(lane, items[place], items[place + 1 :])
+            except StoreRefused:
+                # Nobody has them now: the reconcile before the next fetch takes them up again.
+                for item in items[place:]:
+                    lane.let_go(item.ticket)
+                self._failed = True
+                raise
 
     async def _wait(self, unreadable: frozenset[str]) -> None:
         """Until one of the queues has something, or two seconds."""

@@ -36,12 +36,22 @@ class HandOver:
         """Whether jobs wait here only because Redis was not told yet that they may be started."""
         return bool(self._waiting) and self._waiting[0].number > self._allowed
 
+    @property
+    def first_number(self) -> int:
+        """The lowest ticket number that waits here; 0 if none does."""
+        return self._waiting[0].number if self._waiting else 0
+
     def __len__(self) -> int:
         return len(self._waiting)
 
     def put(self, items: Iterable[Item]) -> None:
         """Adds jobs in the order of their tickets."""
         self._waiting.extend(items)
+        self._wake()
+
+    def put_first(self, item: Item) -> None:
+        """Gives back a job that a worker had taken before its turn."""
+        self._waiting.appendleft(item)
         self._wake()
 
     def allow(self, number: int) -> None:
@@ -70,10 +80,14 @@ class HandOver:
     async def hungry(self, reserve: int) -> None:
         """Waits until more jobs are wanted: an idle worker, or no more than half of `reserve` left."""
         self._low_water = reserve // 2
-        if len(self._waiting) <= self._low_water or (self.is_blocked and self.idle_workers):
-            return
-        self._hungry = trio.Event()
-        await self._hungry.wait()
+        while not self._is_hungry(reserve):
+            self._hungry = trio.Event()
+            await self._hungry.wait()
+
+    def _is_hungry(self, reserve: int) -> bool:
+        if self.is_blocked:
+            return self.idle_workers > 0 or len(self._waiting) <= self._low_water
+        return len(self._waiting) <= self._low_water and self.idle_workers + reserve > len(self._waiting)
 
     def close(self) -> None:
         """Ends `take`; what waits here was not started and goes back to its queue."""

@@ -24,6 +24,8 @@ class Item:
     number: int
     queue: str
     raw: bytes
+    granted_at_s: float = 0.0
+    """When it was taken (boot time): by then the rate limit was charged for it."""
     started_at_s: float | None = None
     job: Job | None = None
     command: str = ""

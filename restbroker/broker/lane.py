@@ -20,11 +20,13 @@ from restbroker.broker.lease import Lease
 from restbroker.broker.marker import Marker
 from restbroker.broker.pace import Pace
 from restbroker.broker.recent import Recent
+from restbroker.broker.slots import Slots
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector
 from restbroker.rules.policy import Policy
 from restbroker.store.connection import Connection
+from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import IdentityFenced, Report
 from restbroker.transport.message import Transport
 
@@ -38,6 +40,12 @@ class LanePlan:
     transport: Transport
     tokens: Tokens
     policy: Policy
+    limits: Limits = attrs.field(factory=Limits)
+
+    @property
+    def workers(self) -> int:
+        """How many workers it takes: those in slots come on top, so that slow commands do not take all of them."""
+        return self.target.concurrency + sum(self.target.slots.values())
 
 
 @attrs.define(eq=False)
@@ -61,6 +69,11 @@ class Lane:
     stopping: trio.Event = attrs.field(factory=trio.Event)
     base: int = 0
     handed: int = 0
+    slots: Slots = attrs.field(init=False)
+    settled: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    """Who waits here is woken whenever a job is no longer in hand."""
+    limited: str | None = None
+    """Why the last fetch took nothing although there is room: paused, rate, in_flight or dead; None if it could."""
     _marker: Marker = attrs.field(init=False)
     recovered_version: int = 0
     recovered: Mapping[str, int] = attrs.field(factory=dict)
@@ -72,11 +85,18 @@ class Lane:
     def __attrs_post_init__(self) -> None:
         """Makes what needs the lane's own parts."""
         self._marker = Marker(self.store, self.health, self.fence)
+        self.slots = Slots(self.plan.target.slots)
 
     @property
     def high_water(self) -> int:
         """The highest ticket that workers may have started before Redis hears from us again."""
-        return self.handed + self.plan.target.concurrency
+        # What lies between the two is not in hand any more, and will never start.
+        return max(self.handed, self.handover.first_number - 1) + self.plan.workers
+
+    def let_go(self, ticket: str) -> None:
+        """Notes that a job is no longer in hand."""
+        self.in_hand.pop(ticket, None)
+        self.settled.unpark_all()
 
     async def mark(self, ticket: str) -> bool:
         """Writes down that a job is about to be sent; False if it must not be, since it is not ours any more."""

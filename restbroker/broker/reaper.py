@@ -8,7 +8,7 @@ makes nobody take over from anybody.
 
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import attrs
 import trio
@@ -38,13 +38,13 @@ class Seen:
 
 @attrs.define(eq=False)
 class Reaper:
-    """`own`: the identities of this life, which are never reaped by it."""
+    """`own`: the identities of this process as they are at each scan, which it never reaps."""
 
     store: Connection
     health: StoreHealth
     report: Report
     host: Host
-    own: frozenset[str]
+    own: Collection[str]
     _seen: dict[str, Seen] = attrs.field(factory=dict)
     _told: set[str] = attrs.field(factory=set)
     _healthy_s: float = 0.0
@@ -113,7 +113,7 @@ class Reaper:
 
     async def _recover(self, identity: str) -> None:
         try:
-            done = await self.health.insist(self.store, beats.recover, identity, _park)
+            done = await self.health.insist(self.store, beats.recover, identity, _park, _poison)
         except StoreRefused as error:
             self._complain(error)
             return
@@ -123,3 +123,7 @@ class Reaper:
 
 def _park(queue: str, raw: bytes) -> bytes:
     return settle.crashed(raw, queue, digest(raw)[:24], time.time())
+
+
+def _poison(queue: str, raw: bytes) -> bytes:
+    return settle.poisoned(raw, queue, digest(raw)[:24], time.time())

@@ -7,6 +7,7 @@ item that does not was not sent.
 import random
 import time
 from fnmatch import fnmatchcase
+from typing import assert_never
 
 from restbroker.broker.admission import admit
 from restbroker.broker.delivery import deliver
@@ -16,7 +17,7 @@ from restbroker.rules import arguments, redact, settle
 from restbroker.rules.arguments import Submission
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.job import Job, NotAJob, digest, read, spare_jid
-from restbroker.rules.outcome import Delivered, Reason, Rejected, Uncertain
+from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context
 from restbroker.rules.settle import Final
 from restbroker.rules.settlement import Settlement
@@ -72,8 +73,30 @@ async def _deliver(lane: Lane, item: Item, job: Job, submission: Submission) -> 
     if not settle.may_send(job, spec, uncertain_retries, at_most_once=item.at_most_once):
         _settle(lane, item, job, spec, Uncertain(_TOO_OFTEN))
         return True
+    slot = lane.slots.of(item.command)
+    if slot is None:
+        return await _send(lane, item, job, submission)
+    match lane.slots.enter(slot, item):
+        case "in":
+            try:
+                return await _send(lane, item, job, submission, in_slot=True)
+            finally:
+                if (following := lane.slots.leave(slot)) is not None:
+                    lane.handover.put_first(following)
+        case "waiting":
+            return False
+        case "full":
+            context = _context(lane, item, 0.0)
+            _conclude(lane, item, settle.crowded(job, context), context, Deferred(_CROWDED, counts=False))
+            return True
+        case other:
+            assert_never(other)
+
+
+async def _send(lane: Lane, item: Item, job: Job, submission: Submission, *, in_slot: bool = False) -> bool:
+    spec = lane.plan.connector.spec(item.command)
     secrets = redact.secret_values(spec, submission.command.arguments) | frozenset(lane.plan.tokens.values)
-    done = await deliver(lane, item, _call(lane, job, submission, spec), secrets)
+    done = await deliver(lane, item, _call(lane, job, submission, spec), secrets, in_slot=in_slot)
     if done is None:
         return False
     _settle(lane, item, job, spec, done.outcome, done.duration_s)
@@ -143,6 +166,7 @@ def _context(lane: Lane, item: Item, duration_s: float) -> Context:
 _CUT_OFF = Reason(
     "CutOff", "The broker had to stop before the server answered; the command may have run.", "Look at the server."
 )
+_CROWDED = Reason("SlotsFull", "As many of this command as Slots allows are on their way, and many wait.")
 _TOO_OFTEN = Reason(
     "Uncertain",
     "The command was sent several times without an answer and may have run each time; it is not repeat-safe.",

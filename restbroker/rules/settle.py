@@ -5,6 +5,7 @@ objects. Always holds: every job gets exactly one settlement, and nothing vanish
 `"dead": false`.
 """
 
+from collections.abc import Mapping
 from typing import assert_never
 
 import attrs
@@ -55,18 +56,34 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
 
 def crashed(raw: bytes, queue: str, spare_jid: str, now_s: float) -> bytes:
     """The dead set's payload of a job that was about to be sent, at most once, when its process died."""
+    return _after_crash(raw, queue, spare_jid, now_s, _CRASHED)
+
+
+def poisoned(raw: bytes, queue: str, spare_jid: str, now_s: float) -> bytes:
+    """The dead set's payload of a job whose process died again and again, at last with nothing else in hand."""
+    return _after_crash(raw, queue, spare_jid, now_s, _POISON)
+
+
+def _after_crash(raw: bytes, queue: str, spare_jid: str, now_s: float, reason: Reason) -> bytes:
     context = Context(Policy(retry.SidekiqBackoff()), now_s, 0.0, 0, "", at_most_once=True)
     entry = read(raw, queue, spare_jid)
-    if isinstance(entry, NotAJob):  # it was read before it was marked
-        return rubyjson.dumps(retry.wrap_unreadable(raw, queue, spare_jid, _CRASHED.code, _CRASHED.message, now_s))
+    if isinstance(entry, NotAJob):
+        return rubyjson.dumps(retry.wrap_unreadable(raw, queue, spare_jid, reason.code, reason.message, now_s))
     marked = attrs.evolve(entry, maybe_run=entry.maybe_run + 1)
-    return rubyjson.dumps(_parked_fields(marked, _CRASHED, context, "uncertain"))
+    return rubyjson.dumps(_parked_fields(marked, reason, context, "uncertain"))
 
 
 _CRASHED = Reason(
     "Uncertain",
     "The process died when the command was about to be sent or on its way; it may have run, and AtMostOnce holds it.",
     "Look at the server whether it was done. A retry sends it again.",
+)
+
+
+_POISON = Reason(
+    "Poison",
+    "Processes died four times or more while this job was in hand, twice with no other job beside it.",
+    "Look at the logs of restbroker at these times. A retry sends it again, alone.",
 )
 
 
@@ -109,6 +126,11 @@ def perturbed(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
     return attrs.evolve(settlement, payload=rubyjson.dumps(fields))
 
 
+def crowded(job: Job, context: Context) -> Schedule:
+    """Puts a job off for some seconds since its slot is full here: no try, however often it happens."""
+    return _postponed(job, job.fields, 2.0, context)
+
+
 def _delivered(outcome: Delivered) -> Answer:
     return Answer(
         outcome="negative" if outcome.negative else "delivered",
@@ -144,13 +166,17 @@ def _put_off(job: Job, outcome: Deferred, context: Context) -> Settlement:
     if times > FREE_DEFERRALS:
         wait_s = outcome.retry_after_s
         return _retried(job, outcome.reason, outcome.text, context, wait_s, job.maybe_run, "failed")
-    fields = repaired({**job.fields, "jid": job.jid}, job.queue)
-    fields[DEFERRED_FIELD] = times
-    fields[DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)
-    if job.maybe_run:
-        fields[UNCERTAIN_FIELD] = job.maybe_run
     delay_s = outcome.retry_after_s if outcome.retry_after_s is not None else 2.0
-    return Schedule(context.now_s + delay_s + 3.0 * context.jitter, rubyjson.dumps(fields))
+    return _postponed(job, {**job.fields, DEFERRED_FIELD: times}, delay_s, context)
+
+
+def _postponed(job: Job, fields: Mapping[str, Json], delay_s: float, context: Context) -> Schedule:
+    fixed = repaired({**fields, "jid": job.jid}, job.queue)
+    # Also keeps equal jobs apart: a set holds each member once.
+    fixed[DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)
+    if job.maybe_run:
+        fixed[UNCERTAIN_FIELD] = job.maybe_run
+    return Schedule(context.now_s + delay_s + 3.0 * context.jitter, rubyjson.dumps(fixed))
 
 
 def _uncertain(job: Job, spec: CommandSpec | None, reason: Reason, context: Context) -> Settlement:

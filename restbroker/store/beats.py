@@ -24,6 +24,8 @@ Park: TypeAlias = Callable[[str, bytes], bytes]
 """Makes the dead set's payload of a queue's name and a job's bytes."""
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
+_DONE, _PARKED = 1, 2
+"""The script's codes for a job that went back, and for one that was parked."""
 
 
 @attrs.frozen
@@ -41,8 +43,9 @@ class Registered:
 
 @attrs.frozen
 class Recovered:
-    """What went back. `maybe_run` may have reached a worker, `parked` were marked as about to be sent and are in the
-    dead set; `refused` stay in hand, since their queue is no list or the dead set no sorted set.
+    """What went back. `maybe_run` may have reached a worker; `parked` are in the dead set, since they were marked as
+    about to be sent, or crashed the process alone; `refused` stay in hand, since their queue is no list or the dead set
+    no sorted set.
 
     `retired`: the identity is gone; otherwise call `recover` again later.
     """
@@ -101,10 +104,11 @@ def fence(client: Client, identity: str, counter_seen: int) -> bool:
     return client.run("fence", [client.keys.beats, client.keys.dying], [identity, counter_seen]) == 1
 
 
-def recover(client: Client, identity: str, park: Park) -> Recovered:
+def recover(client: Client, identity: str, park: Park, poison: Park | None = None) -> Recovered:
     """Gives a fenced identity's jobs back to the queues they came from, oldest first out, then retires it.
 
-    Jobs marked as about to be sent are parked: `park` makes the dead set's payload of a queue and a job's bytes.
+    Jobs marked as about to be sent are parked: `park` makes the dead set's payload of a queue and a job's bytes. So is
+    a job that was alone in hand in its second crash: `poison` makes that payload, or else `park` does.
     Safe to repeat and to run twice at once. Not fenced, or gone already: nothing happens. Raises `StoreUnavailable`
     half way: what was moved is moved, call it again.
     """
@@ -116,22 +120,24 @@ def recover(client: Client, identity: str, park: Park) -> Recovered:
             f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
     target, queues = ("", ()) if known is None else (known.facts.target, known.queues)
-    marked = frozenset(mapping(client.command("HGETALL", client.keys.sent(identity))))
+    marks = mapping(client.command("HGETALL", client.keys.sent(identity)))
     newest_first = sorted(in_hand.jobs, key=ticket_number, reverse=True)
     moved = maybe = put_aside = refused = 0
     for start in range(0, len(newest_first), RECOVER_BATCH):
         tickets = newest_first[start : start + RECOVER_BATCH]
         parked = {
-            ticket: park(queues[ticket_queue(ticket) - 1], in_hand.jobs[ticket])
-            for ticket in marked.intersection(tickets)
+            ticket: (poison or park if marks[ticket] == b"alone" else park)(
+                queues[ticket_queue(ticket) - 1], in_hand.jobs[ticket]
+            )
+            for ticket in marks.keys() & set(tickets)
         }
         answer = _recover(client, identity, queues, tickets, in_hand, parked, target)
         if answer is None:
             return Recovered(moved, maybe, put_aside, refused, retired=False)
-        codes = [as_code(code) for code in answer]
+        codes = [as_code(_DONE if code == _PARKED else code) for code in answer]
         applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
         moved += len(applied)
-        put_aside += len(parked.keys() & set(applied))
+        put_aside += answer.count(_PARKED)
         maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
         refused += sum(isinstance(code, Refused) for code in codes)
     gone = identity in dying(client) and retire(client, identity)
@@ -143,7 +149,7 @@ def maybe_run(client: Client) -> Mapping[str, int]:
     total: Counter[str] = Counter()
     for reply in client.commands([("HGETALL", client.keys.recovered(day)) for day in _days(client)]):
         for digest, value in mapping(reply).items():
-            total[digest] += integer(value.partition(b":")[0])
+            total[digest] += integer(value.partition(b"/")[0])
     return total
 
 

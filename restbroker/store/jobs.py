@@ -18,7 +18,7 @@ from restbroker.store.tickets import MAX_BATCH
 __all__ = [
     "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
     "FinishRequest", "Gone", "Held", "Item", "Limited", "Limits", "Paused", "Refused", "Taken", "fetch", "finish",
-    "held", "mark", "register", "retire",
+    "held", "isolate", "mark", "register", "retire",
 ]  # fmt: skip
 
 _KNOWN = frozenset({"last", "hwm"})
@@ -179,9 +179,16 @@ def mark(client: Client, identity: str, tickets: Sequence[str]) -> Fenced | list
 
     Raises `StoreUnavailable`: they may be marked all the same; the same call again is right.
     """
-    keys = client.keys
-    answer = client.run("mark", [keys.beats, keys.in_progress(identity), keys.sent(identity)], [identity, *tickets])
-    return Fenced() if answer == b"FENCED" else [code == 1 for code in items(answer)]
+    return _mark(client, identity, "once", tickets)
+
+
+def isolate(client: Client, identity: str, ticket: str) -> Fenced | bool:
+    """Writes down that this job alone is in hand, so that a crash can be laid at its door. False: not in hand any more.
+
+    Raises `StoreUnavailable`: the same call again is right.
+    """
+    answer = _mark(client, identity, "alone", [ticket])
+    return answer if isinstance(answer, Fenced) else answer[0]
 
 
 def held(client: Client, identity: str) -> Held:
@@ -198,6 +205,13 @@ def retire(client: Client, identity: str) -> bool:
     target = text(client.command("HGET", keys.info(identity), "target") or b"")
     own = [keys.in_progress(identity), keys.sent(identity), keys.info(identity), keys.in_flight(target)]
     return client.run("retire", [keys.beats, keys.dying, *own], [identity]) == 1
+
+
+def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> Fenced | list[bool]:
+    keys = client.keys
+    place = [keys.beats, keys.in_progress(identity), keys.sent(identity)]
+    answer = client.run("mark", place, [identity, how, *tickets])
+    return Fenced() if answer == b"FENCED" else [code == 1 for code in items(answer)]
 
 
 def _taken(request: FetchRequest, batches: Sequence[tuple[int, int, Sequence[bytes]]]) -> tuple[Taken, ...]:

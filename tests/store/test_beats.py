@@ -6,10 +6,22 @@ from datetime import UTC, datetime
 import pytest
 
 from restbroker.errors import StoreRefused
+from restbroker.rules.settlement import Ack
 from restbroker.store import beats, queues
 from restbroker.store.beats import Recovered
 from restbroker.store.client import Client
-from restbroker.store.jobs import Fetched, FetchRequest, fetch, held, register
+from restbroker.store.jobs import (
+    Fenced,
+    Fetched,
+    FetchRequest,
+    FinishRequest,
+    fetch,
+    finish,
+    held,
+    isolate,
+    mark,
+    register,
+)
 from restbroker.store.server import server as ask_server
 from restbroker.store.stats import overview
 from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked
@@ -162,3 +174,52 @@ def test_the_overview_shows_queues_lanes_and_totals(lane: Lane, server: Server) 
     assert (alive.dying, alive.in_hand) == (False, 0)
     assert alive.age_s is not None
     assert alive.age_s < 5
+
+
+def crash_alone(client: Client, life: str) -> Recovered:
+    """A lane that takes one job, isolates it, and dies of it."""
+    register(client, life, FACTS, QUEUES)
+    (taken,) = take(client, life, 1, hwm=1).jobs
+    assert isolate(client, life, taken.ticket) is True
+    assert beats.fence(client, life, 0)
+    return beats.recover(client, life, as_parked, lambda _queue, job: b'{"poison":"%s"}' % job)
+
+
+def test_a_job_is_poison_only_once_it_was_alone_in_two_crashes(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"1"])
+    for life in ("among others", "still among others"):
+        register(client, life, FACTS, QUEUES)
+        take(client, life, 1, hwm=1)
+        beats.fence(client, life, 0)
+        beats.recover(client, life, as_parked)
+    assert crash_alone(client, "alone") == Recovered(1, 1, 0, 0, retired=True)
+    assert beats.maybe_run(client) == {sha(b"1"): 3}
+    assert crash_alone(client, "alone again") == Recovered(1, 1, 1, 0, retired=True)
+    assert server.raw.zrange("ns:dead", 0, -1) == [b'{"poison":"1"}']
+    assert queues.sizes(client, ["a"]) == {"a": 0}
+
+
+def test_a_job_that_was_alone_and_is_settled_leaves_no_mark(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    assert isolate(lane.client, lane.identity, "1:1") is True
+    finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 1, [("1:1", Ack())]), 1.0)
+    assert server.raw.exists(f"ns:restbroker:sent:{lane.identity}") == 0
+
+
+def test_what_must_not_run_twice_is_parked_as_that_even_when_it_was_alone(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    isolate(lane.client, lane.identity, "1:1")
+    mark(lane.client, lane.identity, ["1:1"])
+    beats.fence(lane.client, lane.identity, 0)
+    assert beats.recover(lane.client, lane.identity, as_parked).parked == 1
+    assert server.raw.zrange("ns:dead", 0, -1) == [as_parked("a", b"1")]
+
+
+def test_a_fenced_lane_isolates_nothing(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    assert isolate(lane.client, lane.identity, "9:1") is False
+    beats.fence(lane.client, lane.identity, 0)
+    assert isolate(lane.client, lane.identity, "1:1") == Fenced()

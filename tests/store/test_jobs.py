@@ -372,7 +372,7 @@ def test_jobs_in_hand_are_marked_and_others_are_not(lane: Lane, server: Server) 
     take(lane)
     assert mark(lane.client, lane.identity, ["1:1", "9:1"]) == [True, False]
     assert mark(lane.client, lane.identity, ["1:1"]) == [True], "sent twice"
-    assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"1"}
+    assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"once"}
 
 
 def test_a_fenced_identity_marks_nothing(lane: Lane, server: Server) -> None:

@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- Writes down that jobs in hand are about to be sent, before their first byte leaves: for commands that must not run
--- twice. After a crash a marked job is parked, an unmarked one goes back to its queue.
+-- Writes down, before their first byte leaves, what a crash must be told of jobs in hand: 'once' is about to be sent and
+-- must not run twice, so a crash parks it; 'alone' is the only job in hand, so it may be what crashes the process.
 --
 -- KEYS: beats, ip, sent
--- ARGV: identity, tickets...
+-- ARGV: identity, 'once' | 'alone', tickets...
 -- Returns: 'FENCED' | per ticket 1 marked (now or before) | 0 not in hand (any more): it must not be sent
 -- Sent twice: changes nothing.
 
@@ -13,10 +13,10 @@ if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
 end
 -- A wrong type surfaces here, before the first write.
 redis.call('HLEN', KEYS[3])
-for n = 2, #ARGV do
-  codes[n - 1] = redis.call('HEXISTS', KEYS[2], ARGV[n])
-  if codes[n - 1] == 1 then
-    redis.call('HSET', KEYS[3], ARGV[n], 1)
+for n = 3, #ARGV do
+  codes[n - 2] = redis.call('HEXISTS', KEYS[2], ARGV[n])
+  if codes[n - 2] == 1 then
+    redis.call('HSET', KEYS[3], ARGV[n], ARGV[2])
   end
 end
 return codes
