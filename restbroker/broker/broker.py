@@ -1,8 +1,12 @@
 """The broker: signals, services, and one life after the other. Assembly calls `run`.
 
-Always holds: the signal receiver is open until the very end; a process that was fenced goes on under new identities;
-an exception that nobody expected ends the process, after its life has put every job in a place.
+Always holds: the signal receiver is open until the very end; a process that was fenced goes on under new identities; a
+new configuration is served by a new life, beside which the older one finishes what it has in hand; an exception that
+nobody expected ends the process, after its lives have put every job in a place.
 """
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -10,10 +14,14 @@ import trio
 from restbroker.broker import signals
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.leftovers import Left
-from restbroker.broker.life import Life
+from restbroker.broker.life import Life, cancel_on
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.signals import Control
-from restbroker.telemetry.events import BrokerStopped
+from restbroker.telemetry.events import BrokerStopped, BrokerStopping
+
+Reload: TypeAlias = Callable[[], Awaitable[BrokerPlan | None]]
+"""Makes the plan of the configuration as it is now, for the same Redis; None: go on as before."""
+_CLOSE_S = 1.0
 
 
 @attrs.frozen
@@ -24,17 +32,74 @@ class Ended:
     second_signal: int | None
 
 
-async def run(plan: BrokerPlan, control: Control) -> Ended:
-    """Serves until `control.stop`."""
-    left = Left()
+async def _as_before() -> BrokerPlan | None:
+    return None
+
+
+async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -> Ended:
+    """Serves until `control.stop`. At `control.reload`, what `reload` gives takes over; its services are not run."""
     async with trio.open_nursery() as process:
         await process.start(signals.watch, control, plan.report)
         health = StoreHealth(plan.report)
         plan.status.begin(control, health)
         for service in plan.services:
             await process.start(service.run)
-        while not control.stop.is_set():
-            left = await Life(plan, control, health).run()
+        lives = _Lives(control, health)
+        async with trio.open_nursery() as serving:
+            newest: BrokerPlan | None = plan
+            while newest is not None:
+                plan = newest
+                serving.start_soon(lives.serve, plan)
+                newest = await _next(control, reload)
+            plan.report(BrokerStopping(control.why, plan.shutdown_timeout_s))
         process.cancel_scope.cancel()
-    plan.report(BrokerStopped(left.complete, left.pushed_back, left.uncertain))
-    return Ended(left.complete, control.second)
+    plan.report(BrokerStopped(lives.left.complete, lives.left.pushed_back, lives.left.uncertain))
+    return Ended(lives.left.complete, control.second)
+
+
+async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
+    """The next plan to serve; None when the process is to stop."""
+    while True:
+        async with trio.open_nursery() as nursery:
+            for event in (control.stop, control.reload):
+                nursery.start_soon(cancel_on, event, nursery.cancel_scope)
+        if control.stop.is_set():
+            return None
+        control.reload = trio.Event()
+        plan = await reload()
+        if plan is not None:
+            return plan
+
+
+@attrs.define(eq=False)
+class _Lives:
+    """All lives of a process. `left`: what they left at its stop, together."""
+
+    control: Control
+    health: StoreHealth
+    left: Left = attrs.field(factory=Left)
+    _identities: set[str] = attrs.field(factory=set)
+    _serving: list[trio.Event] = attrs.field(factory=list)
+
+    async def serve(self, plan: BrokerPlan) -> None:
+        """One life after the other, until the process stops or a later plan has taken over."""
+        older = tuple(self._serving)
+        replaced = trio.Event()
+        self._serving.append(replaced)
+
+        def take_over() -> None:
+            for event in older:
+                event.set()
+
+        left = Left()
+        try:
+            while not (self.control.stop.is_set() or replaced.is_set()):
+                life = Life(plan, self.control, self.health, self._identities, replaced, take_over)
+                left = await life.run()
+        finally:
+            self._serving.remove(replaced)
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_S):
+                for lane in plan.lanes:
+                    await lane.transport.aclose()
+        if self.control.stop.is_set():
+            self.left = self.left.plus(left)

@@ -1,11 +1,14 @@
 """One life of the broker: fresh identities, from their registration to the last settlement.
 
 `broker.run` runs one after the other until the process stops; a life also ends when Redis no longer grants it its
-rights. It is a nest of nurseries whose exits are the phases of its end: intake ends first, then the workers, then the
-committers once the last worker is gone, then what is left gets a place, and the beat stops last. Always holds:
-however a life ends, every job is settled, pushed back, or in its in-progress hash for a reaper.
+rights, or when one of a later configuration has taken over. It is a nest of nurseries whose exits are the phases of its
+end: intake ends first, then the workers, then the committers once the last worker is gone, then what is left gets a
+place, and the beat stops last. Always holds: however a life ends, every job is settled, pushed back, or in its
+in-progress hash for a reaper; and a life that was replaced has all the time until the process stops, since it lives on
+beside its successor and a job that is cut off may have run.
 """
 
+import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -33,33 +36,43 @@ from restbroker.rules.outcome import Probe
 from restbroker.store import jobs
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.server import require_supported
-from restbroker.telemetry.events import BrokerStarted, BrokerStopping
+from restbroker.telemetry.events import BrokerStarted, Event, GateClosed, GateOpened
 
 _END_S = 5.0
 _END_AT_ONCE_S = 2.0
 """Bounds on the last settlements, in seconds: after a drain, and after a second signal."""
+_SETTLE_AGAIN_S = 5.0
 
 
 @attrs.define(eq=False)
 class Life:
-    """Made for one run."""
+    """Made for one run. `replaced` ends it, `take_over` is called when it takes jobs; `identities` are those of all
+    lives of this process.
+    """
 
     plan: BrokerPlan
     control: Control
     health: StoreHealth
+    identities: set[str] = attrs.field(factory=set)
+    replaced: trio.Event = attrs.field(factory=trio.Event)
+    take_over: Callable[[], None] = lambda: None
     _lease: Lease = attrs.field(factory=Lease)
+    _settle_scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _commit_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _work_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _intake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _opened: AsyncExitStack = attrs.field(factory=AsyncExitStack)
+    _lost: bool = False
+    """It was fenced, or broke: nothing is won by waiting."""
 
     async def run(self) -> Left:
         """What was left at the end."""
         async with self._opened:
             lanes = [self._lane(lane_plan) for lane_plan in self.plan.lanes]
-            if not await self._register(lanes):
-                return Left()
-            return await self._serve(lanes)
+            try:
+                return await self._serve(lanes) if await self._register(lanes) else Left()
+            finally:
+                self.identities.difference_update(lane.identity for lane in lanes)
 
     def _open(self) -> Connection:
         connection = self.plan.open_connection()
@@ -81,7 +94,7 @@ class Life:
             store=self._open(),
             health=self.health,
             lease=self._lease,
-            gate=Gate(plan.target.name, self.plan.report, plan.target.concurrency),
+            gate=Gate(plan.target.name, self._report_of_gate, plan.target.concurrency),
             report=self.plan.report,
             identity=new_identity(plan.target.name),
             outcomes=send,
@@ -89,31 +102,45 @@ class Life:
             quiet=self.control.quiet,
         )
 
+    def _report_of_gate(self, event: Event) -> None:
+        """Only the newest life tells of its gates: nobody would hear that one of an older life opened again."""
+        if not (self.replaced.is_set() and isinstance(event, GateClosed | GateOpened)):
+            self.plan.report(event)
+
     async def _register(self, lanes: Sequence[Lane]) -> bool:
-        """False if the process is asked to stop before Redis answers. Raises `StoreRefused` for a Redis too old."""
+        """False if this life is to end before Redis answers. Raises `StoreRefused` for a Redis too old."""
         registered = False
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_on, self.control.stop, nursery.cancel_scope)
+            nursery.start_soon(cancel_on, self.control.stop, nursery.cancel_scope)
+            nursery.start_soon(cancel_on, self.replaced, nursery.cancel_scope)
             await self.health.insist(lanes[0].store, require_supported)
             for lane in lanes:
-                target = lane.plan.target
-                facts = samehost.own_facts(target.name)
-                while not await self.health.insist(lane.store, jobs.register, lane.identity, facts, target.queues):
-                    lane.identity = new_identity(target.name)
+                await self._register_one(lane)
             registered = True
             nursery.cancel_scope.cancel()
         return registered
+
+    async def _register_one(self, lane: Lane) -> None:
+        target = lane.plan.target
+        facts = samehost.own_facts(target.name)
+        while not await self.health.insist(lane.store, jobs.register, lane.identity, facts, target.queues):
+            lane.identity = new_identity(target.name)
+        self.identities.add(lane.identity)
 
     async def _serve(self, lanes: Sequence[Lane]) -> Left:
         async with trio.open_nursery() as keep:
             keep.start_soon(Beat(lanes, self._open(), self._lease, self.plan.snapshot).run)
             keep.start_soon(self._watch_fences, lanes)
             keep.start_soon(self._watch_stop)
+            keep.start_soon(cancel_on, self.replaced, self._intake_scope)
             try:
                 await self._work(lanes)
+            except BaseException:
+                self._lost = True
+                raise
             finally:
                 left = await self._settle_leftovers(lanes)
-                self.plan.status.rest()
+                self.plan.status.rest(lanes)
             keep.cancel_scope.cancel()
         return left
 
@@ -128,7 +155,7 @@ class Life:
                 finally:
                     for lane in lanes:
                         lane.outcomes.close()
-                    self._commit_scope.deadline = trio.current_time() + self._end_s()
+                    _bound(self._commit_scope, self._end_s())
 
     async def _deliver(self, lanes: Sequence[Lane]) -> None:
         async with trio.open_nursery() as connectors:
@@ -147,15 +174,16 @@ class Life:
     async def _take_in(self, lanes: Sequence[Lane]) -> None:
         report = self.plan.report
         upkeep = self._open()
-        own = frozenset(lane.identity for lane in lanes)
         async with trio.open_nursery() as intake:
             for lane in lanes:
                 intake.start_soon(lane.gate.probe_forever, _prober(lane))
                 intake.start_soon(Fetcher(lane, self._open_waiters(lane.plan.target.queues)).run)
             intake.start_soon(Scheduler(upkeep, self.health, report).run)
-            intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), own).run)
-            self.plan.status.serve(lanes, self._lease)
-            self._announce(lanes)
+            intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), self.identities).run)
+            if not self.replaced.is_set():
+                self.plan.status.serve(lanes, self._lease)
+                self.take_over()
+                self._announce(lanes)
 
     def _announce(self, lanes: Sequence[Lane]) -> None:
         targets = [lane.plan.target for lane in lanes]
@@ -167,32 +195,52 @@ class Life:
     async def _watch_stop(self) -> None:
         await self.control.stop.wait()
         timeout_s = self.plan.shutdown_timeout_s
-        self.plan.report(BrokerStopping(self.control.why, timeout_s))
-        self._work_scope.deadline = trio.current_time() + timeout_s
+        _bound(self._work_scope, timeout_s)
+        _bound(self._commit_scope, timeout_s + _END_S)
+        _bound(self._settle_scope, timeout_s + 2 * _END_S)
         self._intake_scope.cancel()
         await self.control.at_once.wait()
-        self._commit_scope.deadline = min(self._commit_scope.deadline, trio.current_time() + _END_AT_ONCE_S)
+        _bound(self._commit_scope, _END_AT_ONCE_S)
+        _bound(self._settle_scope, 2 * _END_AT_ONCE_S)
         self._work_scope.cancel()
 
     async def _watch_fences(self, lanes: Sequence[Lane]) -> None:
         async with trio.open_nursery() as nursery:
             for lane in lanes:
-                nursery.start_soon(_cancel_on, lane.fenced, nursery.cancel_scope)
+                nursery.start_soon(cancel_on, lane.fenced, nursery.cancel_scope)
+        self._lost = True
+        _bound(self._commit_scope, _END_S)
+        _bound(self._settle_scope, 2 * _END_S)
         self._intake_scope.cancel()
         self._work_scope.cancel()
 
     async def _settle_leftovers(self, lanes: Sequence[Lane]) -> Left:
         total = Left()
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + self._end_s()) as bound:
-            for lane in lanes:
-                total = total.plus(await leftovers.settle(lane))
+        _bound(self._settle_scope, self._end_s())
+        with self._settle_scope as bound:
+            while True:
+                total = Left()
+                for lane in lanes:
+                    total = total.plus(await leftovers.settle(lane))
+                if total.complete or self._end_s() < math.inf:
+                    break
+                await trio.sleep(_SETTLE_AGAIN_S)
         return attrs.evolve(total, complete=total.complete and not bound.cancelled_caught)
 
     def _end_s(self) -> float:
+        """How long the last settlements may take; without an end while the process lives on and they may succeed."""
+        if self.replaced.is_set() and not self.control.stop.is_set() and not self._lost:
+            return math.inf
         return _END_AT_ONCE_S if self.control.at_once.is_set() else _END_S
 
 
-async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+def _bound(scope: trio.CancelScope, within_s: float) -> None:
+    """Ends the scope within so many seconds, unless it ends sooner."""
+    scope.deadline = min(scope.deadline, trio.current_time() + within_s)
+
+
+async def cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    """Cancels the scope when the event comes."""
     await event.wait()
     scope.cancel()
 

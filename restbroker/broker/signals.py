@@ -1,7 +1,8 @@
 """What the process does when it is signalled.
 
 One task, open until the process ends, or the second signal would not be seen. SIGTERM and SIGINT drain, a second one
-stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq); SIGTTIN prints what every task waits for.
+stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq); SIGTTIN prints what every task waits for; SIGHUP
+has the configuration loaded anew.
 """
 
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from restbroker.telemetry.events import BrokerQuiet, Report, Warned
+from restbroker.telemetry.events import BrokerQuiet, Report
 
 _TRIO = Path(trio.__file__).parent
 _STOP = (signal.SIGTERM, signal.SIGINT)
@@ -20,11 +21,15 @@ _WATCHED = (*_STOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGHUP)
 
 @attrs.define(eq=False)
 class Control:
-    """What signals asked for. `second` is the number of the signal that ended the drain."""
+    """What signals asked for. `second` is the number of the signal that ended the drain.
+
+    `reload` is for once: who acts on it puts a new event in its place first, so that no signal is missed meanwhile.
+    """
 
     stop: trio.Event = attrs.field(factory=trio.Event)
     at_once: trio.Event = attrs.field(factory=trio.Event)
     quiet: trio.Event = attrs.field(factory=trio.Event)
+    reload: trio.Event = attrs.field(factory=trio.Event)
     why: str = ""
     second: int | None = None
 
@@ -54,7 +59,7 @@ def _act(number: int, control: Control, report: Report) -> None:
             sys.stderr.write(task_tree())
             sys.stderr.flush()
         case signal.SIGHUP:
-            report(Warned("NoReload", "SIGHUP is ignored: the configuration is read at the start.", "Restart instead."))
+            control.reload.set()
         case _:
             pass
 

@@ -20,12 +20,16 @@ Phase = Literal["starting", "serving", "quiet", "stopping"]
 
 @attrs.frozen
 class View:
-    """One moment. `closed` has the code of the reason for each target that gets no jobs now."""
+    """One moment. `closed` has the code of the reason for each target that gets no jobs now.
+
+    `finishing`: jobs that still run under an earlier configuration.
+    """
 
     phase: Phase
     store_up: bool
     beat_fresh: bool
     closed: Mapping[str, str]
+    finishing: int = 0
 
     @property
     def unready(self) -> str | None:
@@ -56,30 +60,37 @@ class Status:
     _health: StoreHealth | None = None
     _lanes: Sequence[Lane] = ()
     _lease: Lease = attrs.field(factory=Lease)
+    _finishing: list[Sequence[Lane]] = attrs.field(factory=list)
 
     def begin(self, control: Control, health: StoreHealth) -> None:
         """The process has begun."""
         self._control, self._health = control, health
 
     def serve(self, lanes: Sequence[Lane], lease: Lease) -> None:
-        """A life takes jobs from now on."""
+        """A life takes jobs from now on; the one before it, if it still lives, finishes what it has."""
+        if self._lanes:
+            self._finishing.append(self._lanes)
         self._lanes, self._lease = lanes, lease
 
-    def rest(self) -> None:
-        """The life has ended."""
-        self._lanes = ()
+    def rest(self, lanes: Sequence[Lane]) -> None:
+        """The life with these lanes has ended."""
+        if lanes is self._lanes:
+            self._lanes = ()
+        self._finishing = [one for one in self._finishing if one is not lanes]
 
     def view(self) -> View:
         """How it is now."""
         closed = {lane.plan.target.name: lane.gate.reason.code for lane in self._lanes if lane.gate.reason is not None}
         store_up = self._health is not None and self._health.is_up
-        return View(self._phase(), store_up, self._lease.is_fresh, closed)
+        finishing = sum(len(lane.in_hand) for lanes in self._finishing for lane in lanes)
+        return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing)
 
     def running(self) -> list[Running]:
-        """The jobs in delivery in this process, oldest first."""
+        """The jobs in delivery in this process; in each lane the oldest first."""
         return [
             Running(item.job, item.queue, item.started_at_s)
-            for lane in self._lanes
+            for lanes in (*self._finishing, self._lanes)
+            for lane in lanes
             for item in lane.in_hand.values()
             if item.job is not None and item.started_at_s is not None and item.settlement is None
         ]
