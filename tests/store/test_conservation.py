@@ -24,6 +24,8 @@ from restbroker.store.jobs import (
     FinishRequest,
     Gone,
     Held,
+    Limited,
+    Limits,
     fetch,
     finish,
     held,
@@ -60,12 +62,14 @@ class Conservation(RuleBasedStateMachine):
         self.serial = 0
         self.lanes: list[Memory] = []
         self.old_views: list[tuple[str, Held]] = []
+        self.limits = Limits()
 
     def teardown(self) -> None:
         self.client.close()
 
-    @initialize()
-    def the_first_lane_starts(self) -> None:
+    @initialize(in_flight=st.sampled_from([0, 1, 4]))
+    def the_first_lane_starts(self, in_flight: int) -> None:
+        self.limits = Limits(in_flight=in_flight)
         self.a_lane_starts()
         self.jobs_are_pushed("a", [b"same", b"same", b"other"])
 
@@ -86,7 +90,7 @@ class Conservation(RuleBasedStateMachine):
     )
     def a_lane_fetches(self, data: st.DataObject, names: list[str], want: int, hwm: int, lost: bool) -> None:
         lane = data.draw(st.sampled_from(self.lanes[-3:]))
-        answer = fetch(self.client, FetchRequest(lane.identity, "t", tuple(names), lane.base, want, hwm))
+        answer = fetch(self.client, FetchRequest(lane.identity, "t", tuple(names), lane.base, want, hwm, self.limits))
         match answer:
             case Fetched(jobs=jobs) if not lost:
                 new = {job.ticket: job.raw for job in jobs}
@@ -97,6 +101,8 @@ class Conservation(RuleBasedStateMachine):
                 found = held(self.client, lane.identity)
                 assert found.last == last
                 lane.base, lane.jobs = last, dict(found.jobs)
+            case Limited():
+                assert sum(self.in_hand().values()) == self.limits.in_flight > 0
             case Fenced():
                 assert lane.identity not in beats.live(self.client)
 
@@ -179,6 +185,21 @@ class Conservation(RuleBasedStateMachine):
         for lane in self.lanes:
             if lane.identity not in living | dying:
                 assert not self.server.raw.exists(f"ns:restbroker:ip:{lane.identity}")
+
+    @invariant()
+    def no_more_is_in_hand_than_all_lanes_together_may_have(self) -> None:
+        in_hand = self.in_hand()
+        shares = {
+            name.decode(): int(count) for name, count in self.server.raw.hgetall("ns:restbroker:inflight:t").items()
+        }
+        if self.limits.in_flight:
+            assert sum(in_hand.values()) <= self.limits.in_flight
+            assert {name: count for name, count in shares.items() if count} == {n: c for n, c in in_hand.items() if c}
+        assert shares.keys() <= beats.live(self.client).keys() | beats.dying(self.client).keys()
+
+    def in_hand(self) -> dict[str, int]:
+        """What each lane really holds."""
+        return {lane.identity: len(held(self.client, lane.identity).jobs) for lane in self.lanes}
 
     def settlement(self, fate: str, job: bytes) -> Settlement:
         """Each entry of a sorted set is made unique, as the worker does with failed_at."""

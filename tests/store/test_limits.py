@@ -1,0 +1,339 @@
+"""What bounds a target over all processes: rate, jobs in hand, dead set, pauses; on Redis and on Valkey."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from restbroker.errors import StoreRefused
+from restbroker.rules.settlement import Ack, Back, Dead
+from restbroker.store import beats, limits, queues
+from restbroker.store.client import Client, open_client
+from restbroker.store.jobs import (
+    Applied,
+    Duplicate,
+    FetchAnswer,
+    Fetched,
+    FetchRequest,
+    FinishRequest,
+    Limited,
+    Limits,
+    Paused,
+    fetch,
+    finish,
+    held,
+    register,
+    retire,
+)
+from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked
+
+RATE, IN_FLIGHT, PAUSE = "ns:restbroker:rate:t", "ns:restbroker:inflight:t", "ns:restbroker:pause:t"
+SLOW = Limits(emission_us=60_000_000, burst=3)
+"""A minute per job: no token comes back while a test runs."""
+
+
+def ask(lane: Lane, bound: Limits, *, want: int = 10, hwm: int = 0) -> FetchAnswer:
+    """One fetch of a lane that knows what it has."""
+    base = held(lane.client, lane.identity).last
+    return fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, base, want, hwm, bound))
+
+
+def taken(lane: Lane, bound: Limits, *, want: int = 10) -> int:
+    answer = ask(lane, bound, want=want)
+    assert isinstance(answer, Fetched), answer
+    return len(answer.jobs)
+
+
+def acknowledge(lane: Lane, count: int) -> None:
+    tickets = sorted(held(lane.client, lane.identity).jobs)[:count]
+    request = FinishRequest(lane.identity, "t", QUEUES, 0, [(ticket, Ack()) for ticket in tickets])
+    assert finish(lane.client, request, 1.0) == [Applied()] * count
+
+
+def second(lane: Lane) -> Lane:
+    assert register(lane.client, "second", FACTS, QUEUES)
+    return Lane(lane.client, "second")
+
+
+def now_us(server: Server) -> int:
+    seconds, micros = server.raw.time()
+    return int(seconds) * 1_000_000 + int(micros)
+
+
+@pytest.fixture(autouse=True)
+def many_jobs(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"%d" % n for n in range(100)])
+
+
+def test_no_more_than_the_burst_is_taken_at_once_by_all_together(lane: Lane) -> None:
+    other = second(lane)
+    assert taken(lane, SLOW, want=2) == 2
+    assert taken(other, SLOW) == 1
+    assert ask(other, SLOW) == ask(lane, SLOW) == Limited("rate", 1000)
+
+
+def test_what_was_not_there_costs_no_token(lane: Lane, server: Server) -> None:
+    server.raw.delete("ns:queue:a")
+    assert taken(lane, SLOW) == 0
+    assert server.raw.exists(RATE) == 0
+    queues.push(lane.client, "b", [b"1"])
+    assert taken(lane, SLOW) == 1
+    assert queues.push(lane.client, "b", [b"2", b"3", b"4"]) == 3
+    assert taken(lane, SLOW) == 2
+
+
+def test_a_fetch_whose_answer_was_lost_is_paid_once(lane: Lane) -> None:
+    request = FetchRequest(lane.identity, "t", QUEUES, 0, 2, 0, SLOW)
+    fetch(lane.client, request)
+    assert fetch(lane.client, request) == Duplicate(2)
+    assert taken(lane, SLOW) == 1
+
+
+def test_jobs_that_go_back_do_not_give_their_tokens_back(lane: Lane) -> None:
+    assert taken(lane, SLOW) == 3
+    items = [(ticket, Back()) for ticket in held(lane.client, lane.identity).jobs]
+    finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, items), 1.0)
+    assert ask(lane, SLOW) == Limited("rate", 1000)
+
+
+def test_asking_for_no_job_is_never_limited(lane: Lane, server: Server) -> None:
+    assert taken(lane, Limits(60_000_000, 1, 1, 1)) == 1
+    server.raw.zadd("ns:dead", {"x": 1})
+    assert taken(lane, Limits(60_000_000, 1, 1, 1), want=0) == 0
+
+
+@pytest.mark.parametrize("bound", [SLOW, Limits(in_flight=3), Limits(dead=1)])
+def test_a_limited_lane_still_confirms_what_may_have_started(lane: Lane, server: Server, bound: Limits) -> None:
+    taken(lane, bound, want=3)
+    server.raw.zadd("ns:dead", {"x": 1})
+    assert isinstance(ask(lane, bound, hwm=2), Limited)
+    assert held(lane.client, lane.identity).hwm == 2
+
+
+def test_the_rate_is_forgotten_once_the_bucket_is_full(lane: Lane, server: Server) -> None:
+    taken(lane, SLOW, want=2)
+    assert 119_000 < server.raw.pttl(RATE) <= 120_001
+
+
+def test_a_time_that_a_faster_clock_wrote_delays_by_one_burst_at_most(lane: Lane, server: Server) -> None:
+    server.raw.set(RATE, now_us(server) + 3_600_000_000)
+    bound = Limits(emission_us=1_000_000, burst=5)
+    assert ask(lane, bound) == Limited("rate", 1000)
+    assert 4_000_000 < int(server.raw.get(RATE)) - now_us(server) <= 5_000_000
+    assert 4_000 < server.raw.pttl(RATE) <= 5_001
+    server.raw.set(RATE, now_us(server) + 3_600_000_000)
+    assert limits.charge(lane.client, "t", bound) == 1000
+    assert 4_000_000 < int(server.raw.get(RATE)) - now_us(server) <= 5_000_000
+
+
+def test_a_rate_that_is_no_number_is_written_anew(lane: Lane, server: Server) -> None:
+    server.raw.set(RATE, "soon")
+    assert taken(lane, SLOW) == 3
+    assert ask(lane, SLOW) == Limited("rate", 1000)
+
+
+def test_a_lane_asks_again_for_some_tokens_if_they_come_soon_and_before_any_is_wasted(lane: Lane) -> None:
+    fast = Limits(emission_us=2_000, burst=6)
+    taken(lane, fast, want=6)
+    answers = [ask(lane, fast) for _ in range(3)]
+    waits = [answer.for_ms for answer in answers if isinstance(answer, Limited)]
+    assert waits
+    assert max(waits) <= 6, "the time of half the burst"
+
+
+def test_late_starts_and_fetches_share_the_tokens(lane: Lane) -> None:
+    assert limits.charge(lane.client, "t", SLOW) == 0
+    assert taken(lane, SLOW) == 2
+    assert limits.charge(lane.client, "t", SLOW) == 1000
+    assert limits.charge(lane.client, "t", Limits()) == 0
+
+
+Step = tuple[int, int, int]
+
+
+@given(
+    emission_us=st.integers(100, 500_000),
+    burst=st.integers(1, 40),
+    steps=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 30), st.integers(0, 1_000_000)), max_size=25),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_over_any_time_no_more_jobs_start_than_burst_and_rate_allow(
+    server: Server, emission_us: int, burst: int, steps: list[Step]
+) -> None:
+    server.raw.flushall()
+    bound, client = Limits(emission_us, burst), open_client(server.settings)
+    lanes = [Lane(client, name) for name in ("one", "two")]
+    assert all(register(client, lane.identity, FACTS, QUEUES) for lane in lanes)
+    queues.push(client, "a", [b"x"] * 900)
+    passed_us, history = 0, []
+    for who, want, gap_us in steps:
+        before = now_us(server) + passed_us
+        if who == 2:
+            wait_ms = limits.charge(client, "t", bound)
+            started = int(wait_ms == 0)
+        else:
+            answer = ask(lanes[who], bound, want=want)
+            assert isinstance(answer, Limited | Fetched)
+            started = len(answer.jobs) if isinstance(answer, Fetched) else 0
+            wait_ms = answer.for_ms if isinstance(answer, Limited) else 0
+        history.append((before, now_us(server) + passed_us, started))
+        assert started > 0 or wait_ms > 0
+        passed_us += pass_time(server, wait_ms * 1000 or gap_us)
+        if wait_ms:
+            history.append((now_us(server) + passed_us, now_us(server) + passed_us + 10**6, 1))
+            assert limits.charge(client, "t", bound) == 0, "whoever waited as told finds a token"
+    client.close()
+    for first, (begin, _, _) in enumerate(history):
+        for last in range(first, len(history)):
+            window_us = history[last][1] - begin
+            assert sum(started for _, _, started in history[first : last + 1]) <= burst + window_us / emission_us
+
+
+def pass_time(server: Server, by_us: int) -> int:
+    """As if so much time had passed: nobody sleeps."""
+    until = server.raw.get(RATE)
+    if until is not None:
+        server.raw.set(RATE, int(until) - by_us, keepttl=True)
+    return by_us
+
+
+def test_jobs_in_hand_of_all_lanes_together_are_bounded(lane: Lane, server: Server) -> None:
+    other, bound = second(lane), Limits(in_flight=5)
+    assert taken(lane, bound, want=3) == 3
+    assert taken(other, bound) == 2
+    answer = ask(other, bound)
+    assert isinstance(answer, Limited)
+    assert answer.why == "in_flight"
+    acknowledge(lane, 2)
+    assert taken(other, bound) == 2
+    assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1", b"second": b"4"}
+
+
+def test_a_dead_lane_s_share_is_held_until_its_jobs_are_back(lane: Lane, server: Server) -> None:
+    other, bound = second(lane), Limits(in_flight=3)
+    assert taken(lane, bound) == 3
+    beats.fence(lane.client, lane.identity, 0)
+    assert isinstance(ask(other, bound), Limited)
+    assert beats.recover(lane.client, lane.identity, as_parked).retired
+    assert server.raw.exists(IN_FLIGHT) == 0
+    assert taken(other, bound) == 3
+
+
+def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server: Server) -> None:
+    other, bound = second(lane), Limits(in_flight=3)
+    queues.push(lane.client, "b", [b"b"])
+    fetch(lane.client, FetchRequest(lane.identity, "t", ("b", "a"), 0, 3, 0, bound))
+    beats.fence(lane.client, lane.identity, 0)
+    server.raw.set("ns:queue:b", "no list")
+    assert not beats.recover(lane.client, lane.identity, as_parked).retired
+    assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1"}
+    assert taken(other, bound) == 2
+
+
+def test_a_lane_that_retires_leaves_no_share(lane: Lane, server: Server) -> None:
+    taken(lane, Limits(in_flight=5), want=2)
+    acknowledge(lane, 2)
+    assert retire(lane.client, lane.identity)
+    assert server.raw.exists(IN_FLIGHT) == 0
+
+
+def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fetch(lane: Lane, server: Server) -> None:
+    bound = Limits(in_flight=5)
+    taken(lane, bound, want=3)
+    server.raw.hset(IN_FLIGHT, lane.identity, 0)
+    assert taken(lane, bound) == 2
+    server.raw.hset(IN_FLIGHT, lane.identity, 99)
+    acknowledge(lane, 1)
+    assert server.raw.hget(IN_FLIGHT, lane.identity) == b"4"
+    server.raw.delete(IN_FLIGHT)
+    server.raw.delete("ns:queue:a")
+    assert taken(lane, bound) == 0
+    assert server.raw.hget(IN_FLIGHT, lane.identity) == b"4"
+
+
+def test_without_bounds_nothing_is_written_for_them(lane: Lane, server: Server) -> None:
+    taken(lane, Limits())
+    acknowledge(lane, 10)
+    assert server.raw.exists(RATE, IN_FLIGHT) == 0
+
+
+def test_the_smallest_of_all_bounds_counts_and_only_what_it_lets_through_is_paid(lane: Lane) -> None:
+    bound = Limits(emission_us=60_000_000, burst=5, in_flight=3)
+    assert taken(lane, bound) == 3
+    acknowledge(lane, 3)
+    assert taken(lane, bound) == 2
+
+
+def test_a_dead_set_at_its_limit_stops_fetching_and_nothing_else(lane: Lane, server: Server) -> None:
+    bound = Limits(dead=2)
+    assert taken(lane, bound, want=2) == 2
+    server.raw.zadd("ns:dead", {"x": 1})
+    assert taken(lane, bound, want=1) == 1
+    items = [("1:1", Dead(1.0, b"one")), ("2:1", Dead(1.0, b"two"))]
+    assert finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, items), 1.0) == [Applied()] * 2
+    assert ask(lane, bound) == Limited("dead", 1000)
+    assert server.raw.zcard("ns:dead") == 3, "nothing was trimmed"
+    server.raw.zrem("ns:dead", "x", "one")
+    assert taken(lane, bound, want=1) == 1
+
+
+@pytest.mark.parametrize("key", [RATE, IN_FLIGHT, PAUSE, "ns:dead"])
+def test_a_key_of_another_type_costs_no_job_and_holds_no_settlement_up(lane: Lane, server: Server, key: str) -> None:
+    taken(lane, Limits(), want=1)
+    server.raw.delete(key)
+    server.raw.rpush(key, "no such thing")
+    with pytest.raises(StoreRefused, match="WRONGTYPE"):
+        ask(lane, Limits(60_000_000, 3, 5, 5))
+    assert queues.sizes(lane.client, ["a"]) == {"a": 99}
+    acknowledge(lane, 1)
+    assert retire(lane.client, lane.identity)
+
+
+def test_a_full_redis_still_pauses_and_limits(lane: Lane, server: Server) -> None:
+    server.raw.config_set("maxmemory", 1)
+    assert taken(lane, Limits(60_000_000, 3, 2)) == 2
+    acknowledge(lane, 1)
+    assert limits.charge(lane.client, "t", SLOW) == 0
+    limits.pause(lane.client, "t", "denied", 60)
+    assert isinstance(ask(lane, SLOW), Paused)
+
+
+def test_a_pause_lasts_as_long_as_its_longest_reason(lane: Lane, server: Server) -> None:
+    limits.pause(lane.client, "t", "operator", None)
+    limits.pause(lane.client, "t", "retry_after", 60)
+    left = limits.pauses(lane.client, "t")
+    assert left["operator"] is None
+    assert 59 < (left["retry_after"] or 0) <= 60
+    limits.resume(lane.client, "t", "operator")
+    assert limits.pauses(lane.client, "t").keys() == {"retry_after"}
+    assert isinstance(ask(lane, Limits()), Paused)
+    limits.resume(lane.client, "t", "retry_after")
+    assert taken(lane, Limits()) == 10
+
+
+@pytest.mark.parametrize(("first", "then"), [(60, 5), (None, 5), (5, 60), (5, None)])
+def test_a_pause_of_one_reason_gets_longer_and_never_shorter(
+    client: Client, server: Server, first: float | None, then: float | None
+) -> None:
+    limits.pause(client, "t", "retry_after", first)
+    limits.pause(client, "t", "retry_after", then)
+    left, ttl_s = limits.pauses(client, "t")["retry_after"], server.raw.ttl(PAUSE)
+    if None in {first, then}:
+        assert (left, ttl_s) == (None, -1)
+    else:
+        assert left is not None
+        assert 59 < left <= 60
+        assert 59 <= ttl_s <= 60, "the key ends with the last of its pauses"
+
+
+def test_a_pause_that_is_over_is_not_shown_and_may_be_made_again(lane: Lane, server: Server) -> None:
+    server.raw.hset(PAUSE, "retry_after", 1)
+    assert limits.pauses(lane.client, "t") == {}
+    limits.pause(lane.client, "t", "retry_after", 60)
+    assert isinstance(ask(lane, Limits()), Paused)
+
+
+def test_a_pause_that_somebody_wrote_by_hand_has_no_end(client: Client, server: Server) -> None:
+    server.raw.hset(PAUSE, "operator", "until Monday")
+    assert limits.pauses(client, "t") == {"operator": None}
+    limits.pause(client, "t", "operator", 5)
+    assert limits.pauses(client, "t") == {"operator": None}
