@@ -1,22 +1,21 @@
-"""Whether a lane's target gets jobs now. One gate per lane.
+"""Whether a lane's target gets jobs now, and how many at once. One gate per lane.
 
-The fetcher and waiting workers ask, workers tell what became of each delivery, and one prober finds out when the
-target works again. Always holds: while the gate is closed nothing is fetched and nothing is sent but probes, so an
-outage is a wait and never a hot loop. The breaker inside is pure; this file gives it the time and wakes the tasks.
+The fetcher and waiting workers ask, workers tell what became of each delivery, and the prober tells when the target
+works again. Always holds: while the gate is closed nothing is fetched and nothing is sent but probes, so an outage is a
+wait and never a hot loop; after one, the first job goes alone. The breaker and the adaptive limit inside are pure; this
+file gives them the time and wakes the tasks.
 """
 
-import random
-from collections.abc import Awaitable, Callable
+import math
 from typing import assert_never
 
 import attrs
 import trio
 
-from restbroker.broker.link import unreachable
+from restbroker.rules.adaptive import CALM_S, Adaptive
 from restbroker.rules.breaker import Breaker
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFound
-from restbroker.transport.errors import MaybeSent, NotSent
 
 _DENIED_WAIT_S = 5.0
 _WELL_FOR_S = 1.0
@@ -34,21 +33,43 @@ class Gate:
     denied: Reason | None = None
     server_version: str | None = None
     stopped: bool = False
+    let_in: bool = False
+    """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
     answers: int = 0
     """How often the target answered a command finally, so that it works at least for some."""
     _delivered_at_s: float = float("-inf")
     _closed_for: Reason | None = _START
     _closed_at_s: float = attrs.field(factory=trio.current_time)
+    _adaptive: Adaptive = attrs.field(init=False)
     _told: bool = False
     _probed_at_s: float = float("-inf")
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _turns: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _in_delivery: int = 0
 
+    def __attrs_post_init__(self) -> None:
+        """Makes the limit."""
+        self._adaptive = Adaptive(self.concurrency)
+
     @property
     def is_open(self) -> bool:
         """Whether jobs may be fetched and sent."""
         return self._closed_for is None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it was closed from the beginning, and nobody asked the target yet."""
+        return self._closed_for is _START
+
+    @property
+    def closed_for_s(self) -> float:
+        """Seconds since it closed."""
+        return trio.current_time() - self._closed_at_s
+
+    @property
+    def held_for_s(self) -> float:
+        """Seconds that the target asked to be left alone, 0 if none are left."""
+        return self.breaker.held_for_s(trio.current_time())
 
     @property
     def reason(self) -> Reason | None:
@@ -58,7 +79,7 @@ class Gate:
     @property
     def limit(self) -> int:
         """How many jobs may be in delivery now, 1 to `concurrency`."""
-        return self.concurrency
+        return self._adaptive.limit
 
     async def opened(self) -> bool:
         """Waits until jobs may be sent. False when the lane stops instead. Safe to cancel."""
@@ -90,33 +111,38 @@ class Gate:
         self._in_delivery -= 1
         self._turns.unpark()
 
-    def observe(self, outcome: Outcome, command: str = "") -> None:  # noqa: ARG002 - groups by it in a moment
-        """Tells what became of a delivery of this command (its endpoint, as the producer wrote it)."""
+    def observe(self, outcome: Outcome, command: str = "", *, in_slot: bool = False) -> None:
+        """Tells what became of a delivery of this command (its endpoint), after its `leave`.
+
+        `in_slot`: it had a place of its own beside the limit.
+        """
         now_s = trio.current_time()
         match outcome:
             case Delivered() | Rejected():
                 self.answers += 1
                 if isinstance(outcome, Delivered):
                     self._delivered_at_s = now_s
-                self.breaker.answered(now_s, deferred=False)
+                self.breaker.answered(now_s, command, deferred=False)
             case Deferred(reason, retry_after_s, _, _, pause_target, _):
                 # A target that has just done something is well: then it is this command that gets a 503.
                 unwell = now_s - self._delivered_at_s > _WELL_FOR_S
                 if pause_target and (unwell or retry_after_s is not None):
                     self.breaker.trip(now_s, reason.message, retry_after_s or 0.0)
                 else:
-                    self.breaker.answered(now_s, deferred=True)
+                    self.breaker.answered(now_s, command, deferred=True)
                 self._follow(reason)
             case Unsent(reason):
                 self.breaker.unsent(now_s)
                 self._follow(reason)
             case Uncertain(reason):
-                self.breaker.unanswered(now_s)
+                self.breaker.unanswered(now_s, command)
                 self._follow(reason)
             case Denied():
                 pass
             case _:
                 assert_never(outcome)
+        if not in_slot:
+            self._adapt(now_s, outcome, command)
 
     def deny(self, reason: Reason) -> None:
         """The target refuses the broker itself: closed until a probe is let in."""
@@ -139,39 +165,48 @@ class Gate:
         self._changed.unpark_all()
         self._turns.unpark_all()
 
-    async def probe_forever(self, ask: Callable[[], Awaitable[Probe]]) -> None:
-        """Opens the gate whenever the target works again. The lane's only prober."""
-        while True:
-            while self.is_open:
+    async def closed(self) -> None:
+        """Waits until the target is to be probed. Meanwhile jobs that wait too long for their turn are let in."""
+        while self.is_open:
+            limited = self.limit < self.concurrency
+            with trio.move_on_after(CALM_S if limited else math.inf):
                 await self._changed.park()
-            jitter = random.random()  # noqa: S311 - spreads probes, protects nothing
-            # No single sleep: a Retry-After or a denial may move the moment meanwhile.
-            while self._closed_for is not _START and (wait_s := self._wait_s(jitter)) > 0:  # noqa: ASYNC110
-                await trio.sleep(wait_s)
-            self._probed_at_s = trio.current_time()
-            await self._probe(ask)
+            if limited and self.is_open and self.room == 0:
+                self._adaptive.waited(trio.current_time())
+                self._turns.unpark()
 
-    async def _probe(self, ask: Callable[[], Awaitable[Probe]]) -> None:
-        try:
-            probe = await ask()
-        except (NotSent, MaybeSent) as problem:
-            self._failed(unreachable(problem))
-            return
-        if probe.ok and self.breaker.held(trio.current_time()):
-            return  # while the probe was on its way, the target asked for a longer pause
-        if probe.ok:
-            self._open(probe)
-        elif probe.denied:
-            self.deny(Reason("TargetDenied", probe.detail, probe.cure))
-        else:
-            self.denied = None
-            self._failed(Reason("TargetUnwell", probe.detail, probe.cure))
-
-    def _wait_s(self, jitter: float) -> float:
+    def probe_in_s(self, jitter: float) -> float:
+        """Seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
         now_s = trio.current_time()
+        if self.is_new:
+            return 0.0
         if self.denied is not None:
-            return self._probed_at_s + _DENIED_WAIT_S * (0.8 + 0.4 * jitter) - now_s
+            return max(0.0, self._probed_at_s + _DENIED_WAIT_S * (0.8 + 0.4 * jitter) - now_s)
         return self.breaker.probe_due_s(now_s, jitter)
+
+    def learn(self, found: Probe | Reason) -> None:
+        """Tells what a probe found, or why there was no answer to it."""
+        self._probed_at_s = trio.current_time()
+        match found:
+            case Reason():
+                self._failed(found)
+            case Probe(ok=True):
+                if not self.held_for_s:  # while the probe was on its way, it may have asked for a longer pause
+                    self._open(found)
+            case Probe(denied=True):
+                self.deny(Reason("TargetDenied", found.detail, found.cure))
+            case _:
+                self.denied = None
+                self._failed(Reason("TargetUnwell", found.detail, found.cure))
+
+    def _adapt(self, now_s: float, outcome: Outcome, command: str) -> None:
+        match outcome:
+            case Delivered() | Rejected():
+                self._adaptive.answered(now_s, self._in_delivery)
+            case Uncertain() | Deferred(Reason(status=429 | 503)) if not self.breaker.is_alone(command):
+                self._adaptive.refused(now_s, self._in_delivery)
+            case _:
+                pass
 
     def _failed(self, reason: Reason) -> None:
         now_s = trio.current_time()
@@ -197,6 +232,8 @@ class Gate:
         self._changed.unpark_all()
 
     def _open(self, probe: Probe) -> None:
+        if not self.is_new:
+            self._adaptive.restart(self._in_delivery)
         self.breaker.probe_ok(trio.current_time())
         if self._told:
             self.report(GateOpened(self.target, trio.current_time() - self._closed_at_s))
@@ -204,6 +241,7 @@ class Gate:
             self.server_version = probe.version
             self.report(TargetFound(self.target, probe.version, probe.detail))
         self._closed_for = self.denied = None
+        self.let_in = True
         self._told = False
         self._changed.unpark_all()
         self._turns.unpark()

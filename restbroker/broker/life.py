@@ -10,17 +10,16 @@ beside its successor and a job that is cut off may have run.
 
 import math
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.broker import leftovers, samehost, worker
+from restbroker.broker import leftovers, prober, samehost, worker
 from restbroker.broker.beat import Beat
 from restbroker.broker.committer import Committer
-from restbroker.broker.delivery import probe
 from restbroker.broker.fetcher import Fetcher
 from restbroker.broker.gate import Gate
 from restbroker.broker.health import StoreHealth
@@ -32,7 +31,6 @@ from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.scheduler import Scheduler
 from restbroker.broker.signals import Control
-from restbroker.rules.outcome import Probe
 from restbroker.store import jobs
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.server import require_supported
@@ -176,7 +174,7 @@ class Life:
         upkeep = self._open()
         async with trio.open_nursery() as intake:
             for lane in lanes:
-                intake.start_soon(lane.gate.probe_forever, _prober(lane))
+                intake.start_soon(prober.run, lane)
                 intake.start_soon(Fetcher(lane, self._open_waiters(lane.plan.target.queues)).run)
             intake.start_soon(Scheduler(upkeep, self.health, report).run)
             intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), self.identities).run)
@@ -243,10 +241,3 @@ async def cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
     """Cancels the scope when the event comes."""
     await event.wait()
     scope.cancel()
-
-
-def _prober(lane: Lane) -> Callable[[], Awaitable[Probe]]:
-    async def ask() -> Probe:
-        return await probe(lane.plan.connector, lane.plan.transport)
-
-    return ask

@@ -1,7 +1,7 @@
 """When a target gets no jobs because it is unwell: a state machine without a clock.
 
-              unsent(), unanswered(): 5 in a row, answered(): half of >= 20 in 10 s "not now",
-              trip(), probe_failed()
+              unsent(), unanswered(): 5 in a row, answered(): half of >= 20 in 10 s "not now"
+              (but no single command's while others work), trip(), probe_failed()
     closed -----------------------------------------------------------------------> open
       ^                                                                             |  ^
       |                                              probe_due_s() over: the caller|  |
@@ -9,7 +9,8 @@
       +--------------------------------- probe_ok() ------------------------- half-open, one probe under way
 
 The gate of a lane owns one, tells it every outcome and asks it before each fetch. Always holds: jobs flow only while
-it is closed; only a probe leads back; memory is bounded and every call takes constant time (amortised). Half-open is
+it is closed; only a probe leads back; memory is bounded and every call takes constant time (amortised). One command
+that fails or is slow by itself does not open it: leave it out, and look whether the rest works. Half-open is
 no state of its own here: the one prober knows that its probe is under way, and for everybody else it is open.
 `now_s` is any clock in seconds that all calls share; where it steps back, the latest slice of time counts.
 """
@@ -21,12 +22,17 @@ import attrs
 SILENT_LIMIT = 5
 ANSWERS_NEEDED = 20
 WINDOW_S = 10.0
+MOST_COMMANDS = 32
+"""So many commands are told apart; producers make up names, so what comes beyond counts as one."""
+_LONGEST_NAME = 64
 _SLICES = 20
 _SLICE_S = WINDOW_S / _SLICES
 _PROBE_AFTER_S = 1.0
 _RELAPSE_S = 5.0
 _RELAPSES_FREE = 2
 _LONGEST_PROBE_WAIT_S = 30.0
+_JUDGED_FROM = 5
+_OTHERS = ""
 
 
 @attrs.define
@@ -37,15 +43,40 @@ class _Slice:
 
 
 @attrs.define
+class _Window:
+    """The answers of the last ten seconds, in slices of half a second."""
+
+    slices: deque[_Slice] = attrs.field(factory=deque)
+    answers: int = 0
+    deferred: int = 0
+
+    def count(self, number: int, *, deferred: bool) -> None:
+        self.forget_before(number)
+        if not self.slices or number > self.slices[-1].number:
+            self.slices.append(_Slice(number))
+        for counted in (self.slices[-1], self):
+            counted.answers += 1
+            counted.deferred += deferred
+
+    def forget_before(self, number: int) -> None:
+        while self.slices and self.slices[0].number <= number - _SLICES:
+            gone = self.slices.popleft()
+            self.answers -= gone.answers
+            self.deferred -= gone.deferred
+
+
+@attrs.define
 class Breaker:
     """One target's breaker, closed at first. `reason` says why and `opened_at_s` when it opened, None while closed."""
 
     reason: str | None = attrs.field(default=None, init=False)
     opened_at_s: float | None = attrs.field(default=None, init=False)
     _silent: int = attrs.field(default=0, init=False)
-    _slices: deque[_Slice] = attrs.field(factory=deque, init=False)
-    _answers: int = attrs.field(default=0, init=False)
-    _deferred: int = attrs.field(default=0, init=False)
+    _silent_command: str | None = attrs.field(default=None, init=False)
+    """The one command of the row; None if there are several, or something could not be sent at all."""
+    _number: int = attrs.field(default=0, init=False)
+    _all: _Window = attrs.field(factory=_Window, init=False)
+    _commands: dict[str, _Window] = attrs.field(factory=dict, init=False)
     _relapses: int = attrs.field(default=0, init=False)
     _closed_at_s: float = attrs.field(default=float("-inf"), init=False)
     _last_try_s: float = attrs.field(default=0.0, init=False)
@@ -58,29 +89,53 @@ class Breaker:
 
     def unsent(self, now_s: float) -> None:
         """A job could not be sent at all (refused, DNS, TLS). What comes while it is open changes nothing."""
+        self._lengthen(now_s, None)
+
+    def unanswered(self, now_s: float, command: str = "") -> None:
+        """A job was sent and not answered. As `unsent`, and a "not now" besides."""
+        self._count(now_s, command, deferred=True)
+        self._lengthen(now_s, command[:_LONGEST_NAME])
+        self._judge(now_s)
+
+    def answered(self, now_s: float, command: str = "", *, deferred: bool) -> None:
+        """The target answered; `deferred`: with "not now". What comes while it is open changes nothing."""
+        self._silent = 0
+        self._count(now_s, command, deferred=deferred)
+        if deferred:
+            self._judge(now_s)
+
+    def is_alone(self, command: str) -> bool:
+        """Whether this command fails by itself: half of its last answers are "not now", and those of others are not."""
+        window = self._commands.get(command[:_LONGEST_NAME])
+        if window is None or window.answers < _JUDGED_FROM or not _fails(window):
+            return False
+        return self._rest_is_well(window)
+
+    def _lengthen(self, now_s: float, command: str | None) -> None:
         if not self.permits:
             return
+        self._silent_command = command if self._silent == 0 or command == self._silent_command else None
         self._silent += 1
-        if self._silent >= SILENT_LIMIT:
+        if self._silent >= SILENT_LIMIT and not self._is_one_slow_command():
             self._open(now_s, f"{self._silent} jobs in a row could not be sent or were not answered")
 
-    def unanswered(self, now_s: float) -> None:
-        """A job was sent and not answered. As `unsent`, and a "not now" besides."""
-        self.unsent(now_s)
-        self._answered(now_s, deferred=True)
+    def _is_one_slow_command(self) -> bool:
+        window = None if self._silent_command is None else self._commands.get(self._silent_command)
+        return window is not None and self._rest_is_well(window)
 
-    def answered(self, now_s: float, *, deferred: bool) -> None:
-        """The target answered; `deferred`: with "not now". What comes while it is open changes nothing."""
-        if self.permits:
-            self._silent = 0
-            self._answered(now_s, deferred=deferred)
-
-    def _answered(self, now_s: float, *, deferred: bool) -> None:
-        if not self.permits:
+    def _judge(self, now_s: float) -> None:
+        if not self.permits or self._all.answers < ANSWERS_NEEDED or not _fails(self._all):
             return
-        self._count(now_s, deferred=deferred)
-        if deferred and self._answers >= ANSWERS_NEEDED and 2 * self._deferred >= self._answers:
-            self._open(now_s, f"{self._deferred} of {self._answers} answers within {WINDOW_S:.0f} s were “not now”")
+        for window in self._commands.values():
+            window.forget_before(self._number)
+        if not self._rest_is_well(max(self._commands.values(), key=lambda window: window.deferred)):
+            answers, deferred = self._all.answers, self._all.deferred
+            self._open(now_s, f"{deferred} of {answers} answers within {WINDOW_S:.0f} s were “not now”")
+
+    def _rest_is_well(self, window: _Window) -> bool:
+        """Whether enough else was asked besides this command, and less than half of it failed."""
+        rest = _Window(answers=self._all.answers - window.answers, deferred=self._all.deferred - window.deferred)
+        return 10 * rest.answers >= self._all.answers and not _fails(rest)
 
     def trip(self, now_s: float, reason: str, retry_after_s: float = 0.0) -> None:
         """Opens at once; no probe before `retry_after_s` seconds have passed.
@@ -113,9 +168,9 @@ class Breaker:
         self._closed_at_s = now_s
         self._forget()
 
-    def held(self, now_s: float) -> bool:
-        """Whether a Retry-After runs."""
-        return now_s < self._not_before_s
+    def held_for_s(self, now_s: float) -> float:
+        """Seconds that a Retry-After still runs, 0 without one."""
+        return max(0.0, self._not_before_s - now_s)
 
     def _open(self, now_s: float, reason: str) -> None:
         if not self.permits:
@@ -126,20 +181,26 @@ class Breaker:
         self._forget()
 
     def _forget(self) -> None:
-        self._silent = self._answers = self._deferred = 0
-        self._slices.clear()
+        self._silent = 0
+        self._all = _Window()
+        self._commands.clear()
 
-    def _count(self, now_s: float, *, deferred: bool) -> None:
-        number = int(now_s / _SLICE_S)
-        slices = self._slices
-        if not slices or number > slices[-1].number:
-            slices.append(_Slice(number))
-            while slices[0].number <= number - _SLICES:
-                gone = slices.popleft()
-                self._answers -= gone.answers
-                self._deferred -= gone.deferred
-        current = slices[-1]
-        current.answers += 1
-        current.deferred += deferred
-        self._answers += 1
-        self._deferred += deferred
+    def _count(self, now_s: float, command: str, *, deferred: bool) -> None:
+        if not self.permits:
+            return
+        self._number = max(self._number, int(now_s / _SLICE_S))
+        self._all.count(self._number, deferred=deferred)
+        self._window(command[:_LONGEST_NAME]).count(self._number, deferred=deferred)
+
+    def _window(self, name: str) -> _Window:
+        if name not in self._commands and len(self._commands) >= MOST_COMMANDS:
+            for window in self._commands.values():
+                window.forget_before(self._number)
+            self._commands = {known: window for known, window in self._commands.items() if window.answers}
+            if len(self._commands) >= MOST_COMMANDS:
+                name = _OTHERS
+        return self._commands.setdefault(name, _Window())
+
+
+def _fails(window: _Window) -> bool:
+    return 2 * window.deferred >= window.answers

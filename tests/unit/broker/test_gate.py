@@ -7,9 +7,11 @@ import trio
 import trio.testing
 
 from restbroker.broker.gate import Gate
+from restbroker.broker.prober import Prober
 from restbroker.rules.outcome import Deferred, Delivered, Probe, Reason, Unsent
 from restbroker.telemetry.events import Event, GateClosed, GateOpened, TargetFound
 from restbroker.transport.errors import NotSent
+from tests.support.alone import Nobody
 
 FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
 DENIED = Probe(ok=False, denied=True, version=None, detail="401")
@@ -45,7 +47,7 @@ async def test_it_opens_with_the_first_probe_and_tells_the_version(autojump_cloc
     target = Target(FINE)
     began_s = trio.current_time()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(gate.probe_forever, target.ask)
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
         assert await gate.opened()
         nursery.cancel_scope.cancel()
     assert target.asked_at_s == [began_s]
@@ -57,7 +59,7 @@ async def test_five_unsent_in_a_row_close_it_and_a_probe_opens_it(autojump_clock
     gate = made(events)
     target = Target(FINE)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(gate.probe_forever, target.ask)
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
         await gate.opened()
         for _ in range(5):
             assert gate.is_open
@@ -76,7 +78,7 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
     gate = made(events)
     target = Target(NotSent("refused"))
     with trio.move_on_after(3600):
-        await gate.probe_forever(target.ask)
+        await Prober(gate, target.ask, Nobody()).run()
     assert 1800 <= len(target.asked_at_s) <= 3600
     assert kinds(events) == ["GateClosed"]
 
@@ -85,7 +87,7 @@ async def test_a_pause_that_the_server_asks_for_is_kept(autojump_clock: trio.tes
     gate = made([])
     target = Target(FINE)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(gate.probe_forever, target.ask)
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
         await gate.opened()
         gate.observe(Deferred(Reason("Busy", "later"), retry_after_s=60, counts=False, pause_target=True))
         began_s = trio.current_time()
@@ -100,7 +102,7 @@ async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.Mo
     gate = made(events)
     target = Target(Probe(ok=False, denied=denied, version=None, detail="no", cure="mend it"), FINE)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(gate.probe_forever, target.ask)
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
         await gate.opened()
         nursery.cancel_scope.cancel()
     assert [event.cure for event in events if isinstance(event, GateClosed)] == ["mend it"]
@@ -111,7 +113,7 @@ async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock:
     gate = made(events)
     target = Target(FINE, DENIED, DENIED, DENIED, FINE)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(gate.probe_forever, target.ask)
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
         await gate.opened()
         gate.deny(Reason("TargetDenied", "401"))
         await gate.opened()
@@ -147,7 +149,7 @@ async def test_a_longer_pause_asked_for_while_it_is_closed_is_kept_too(autojump_
     gate = made([])
     target = Target(FINE)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(gate.probe_forever, target.ask)
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
         await gate.opened()
         began_s = trio.current_time()
         gate.observe(Deferred(Reason("Busy", "503"), counts=False, pause_target=True))

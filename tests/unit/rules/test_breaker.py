@@ -175,7 +175,7 @@ def test_whatever_happens_it_stays_consistent_and_small(steps: list[tuple[float,
                 assert breaker.permits
         assert breaker.probe_due_s(now_s, 0.5) >= 0
         assert (breaker.reason is None) is breaker.permits
-        assert len(breaker._slices) <= 20
+        assert len(breaker._all.slices) <= 20
 
 
 def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well() -> None:
@@ -196,5 +196,5 @@ def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_for
 def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well() -> None:
     breaker = Breaker()
     breaker.trip(100.0, "429", 60.0)
-    assert breaker.held(159.0)
-    assert not breaker.held(160.0)
+    assert breaker.held_for_s(159.0) == 1.0
+    assert breaker.held_for_s(161.0) == 0.0

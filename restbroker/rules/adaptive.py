@@ -1,0 +1,79 @@
+"""How many jobs may be in delivery at a target: fewer when it says "not now", more again while it answers. No clock.
+
+The gate of a lane owns one, tells it every answer and lets jobs in up to `limit`. What is refused or not answered
+takes its place with it, so that a server that refuses at once is not flooded with the next jobs; the first such
+answer in a while also takes a fifth of the limit, so that several processes come to equal shares. Then nothing
+grows for a second. After that the limit rises fast (by one with each answer, so it doubles with each round) to what is
+left of the old one when a fifth and every place that was taken are gone, and slowly (by a tenth, at least one, a
+second) beyond.
+
+Always holds: 1 <= `limit` <= `ceiling`; it only grows while it is what holds jobs back; every call takes constant time.
+`now_s` is any clock in seconds that all calls share, `others` how many jobs are in delivery beside the one answered.
+"""
+
+import attrs
+
+LESS = 0.8
+CALM_S = 1.0
+_STEP_SHARE = 10
+_PATIENCE_S = 10.0
+
+
+@attrs.define
+class Adaptive:
+    """One target's limit in one process. It begins at `ceiling`: there is nothing to be careful about yet."""
+
+    ceiling: int
+    limit: int = attrs.field(init=False)
+    _goal: int = attrs.field(init=False)
+    _before: int = attrs.field(init=False)
+    _answered: int = attrs.field(default=0, init=False)
+    _grown_at_s: float = attrs.field(default=float("-inf"), init=False)
+    _refused_at_s: float = attrs.field(default=float("-inf"), init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Nothing is held back at first."""
+        self.limit = self._goal = self._before = self.ceiling
+
+    @property
+    def is_rising(self) -> bool:
+        """Whether the limit is on its way back to where it was."""
+        return self.limit < self._goal
+
+    def answered(self, now_s: float, others: int) -> None:
+        """The target did its work."""
+        if self.limit >= self.ceiling or others + 1 < self.limit or now_s - self._refused_at_s < CALM_S:
+            return
+        self._answered += 1
+        if self.is_rising:
+            self._grow(now_s, 1)
+        elif self._answered >= self.limit and now_s - self._grown_at_s >= CALM_S:
+            self._grow(now_s, max(1, self.limit // _STEP_SHARE))
+
+    def refused(self, now_s: float, others: int) -> None:
+        """The target said "not now", or did not answer in time."""
+        if now_s - self._refused_at_s >= CALM_S:
+            self._before = max(self.limit, self._goal)
+            self.limit = self._goal = max(1, int(self.limit * LESS))
+        self.limit = max(1, min(self.limit, others))
+        self._goal = max(self.limit, self._goal - 1)
+        self._refused_at_s = now_s
+        self._answered = 0
+
+    def restart(self, others: int) -> None:
+        """The target is back: the first job goes alone, and the limit rises from there to where it was."""
+        self._goal = max(self._goal, int(self._before * LESS), 1)
+        self.limit = min(self._goal, others + 1)
+        self._answered = 0
+        self._refused_at_s = float("-inf")
+
+    def waited(self, now_s: float) -> None:
+        """Jobs wait for their turn. Without this, one slow job would hold all others at a limit of 1 until it ends."""
+        patience_s = CALM_S if self.is_rising else _PATIENCE_S
+        if now_s - max(self._grown_at_s, self._refused_at_s) >= patience_s:
+            self._grow(now_s, 1)
+
+    def _grow(self, now_s: float, by: int) -> None:
+        self.limit = min(self.ceiling, self.limit + by)
+        self._grown_at_s = now_s
+        self._answered = 0

@@ -1,0 +1,19 @@
+"""A process that has no others to agree with about probes."""
+
+from restbroker.store.leases import Turn, Yours
+
+
+class Nobody:
+    """`Others` of a prober that is the only one."""
+
+    async def turn(self) -> Turn:
+        return Yours()
+
+    async def tell(self, text: bytes, counts_s: float) -> None:
+        pass
+
+    async def pause(self, why: str, for_s: float) -> None:
+        pass
+
+    async def resume(self, why: str) -> None:
+        pass
