@@ -113,7 +113,7 @@ class Reaper:
 
     async def _recover(self, identity: str) -> None:
         try:
-            done = await self.health.insist(self.store, beats.recover, identity, _park)
+            done = await self.health.insist(self.store, beats.recover, identity, _park, _poison)
         except StoreRefused as error:
             self._complain(error)
             return
@@ -123,3 +123,7 @@ class Reaper:
 
 def _park(queue: str, raw: bytes) -> bytes:
     return settle.crashed(raw, queue, digest(raw)[:24], time.time())
+
+
+def _poison(queue: str, raw: bytes) -> bytes:
+    return settle.poisoned(raw, queue, digest(raw)[:24], time.time())
