@@ -161,7 +161,7 @@ class Life:
                 await connectors.start(lane.plan.connector.run)
             async with trio.open_nursery() as work:
                 for lane in lanes:
-                    for _ in range(lane.plan.target.concurrency):
+                    for _ in range(lane.plan.workers):
                         work.start_soon(worker.run, lane)
                 with self._intake_scope:
                     await self._take_in(lanes)
