@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
+from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import Event
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
@@ -100,6 +101,8 @@ class Harness:
     ended: Ended | None = None
     token: str = "t"
     at_most_once: tuple[str, ...] = ()
+    slots: Mapping[str, int] = attrs.field(factory=dict)
+    limits: Limits = attrs.field(factory=Limits)
     concurrency: int = 3
     shutdown_timeout_s: float = 5.0
     connect: Callable[[StoreSettings], Connection] = lambda settings: Connection(open_client(settings))
@@ -160,6 +163,7 @@ class Harness:
             ("rest",),
             concurrency=self.concurrency,
             at_most_once=self.at_most_once,
+            slots=self.slots,
         )
         return BrokerPlan(
             lanes=[

@@ -1,0 +1,68 @@
+"""Slots: so many of one command at once, and no more, while all others go on."""
+
+import trio
+
+from restbroker.store import beats, jobs
+from restbroker.store.client import Client
+from restbroker.telemetry.events import JobFinished
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
+
+
+def slow(harness: Harness) -> tuple[trio.Event, list[int]]:
+    """Holds every `once` until the event; the list has how many were on their way at each."""
+    released, at_once = trio.Event(), []
+    running = 0
+
+    async def answer(request: Request) -> Response:
+        nonlocal running
+        if request.path == "/once":
+            running += 1
+            at_once.append(running)
+            await released.wait()
+            running -= 1
+        return await ok(request)
+
+    harness.target.answer = answer
+    return released, at_once
+
+
+async def test_slow_commands_in_their_slot_hold_nobody_else_up(harness: Harness) -> None:
+    harness.concurrency, harness.slots = 3, {"on*": 2}
+    released, at_once = slow(harness)
+    harness.push("once", count=10)
+    harness.push("safe", count=50)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 50, "all others run")
+        assert at_once == [1, 2]
+        released.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 60, "the slow ones run too")
+    assert max(at_once) == 2
+    assert [event.jid for event in harness.of(JobFinished)[50:]][:2] == ["jid-once-0", "jid-once-1"]
+
+
+async def test_what_finds_slot_and_waiting_room_full_is_put_off_without_a_try(harness: Harness) -> None:
+    harness.concurrency, harness.slots = 3, {"once": 1}
+    released, at_once = slow(harness)
+    harness.push("once", count=40)
+    async with harness.broker():
+        await harness.until(lambda: harness.size("schedule") == 19, "one runs, twenty wait, the rest is put off")
+        released.set()
+        await harness.until(lambda: not harness.size("schedule"), "they come again", 15)
+        await harness.until(lambda: harness.size("queue:rest") == 0 and in_hand(harness.client) == 0, "all run", 15)
+    assert max(at_once) == 1
+    assert len(at_once) == 40
+    assert (harness.size("retry"), harness.size("dead")) == (0, 0)
+
+
+async def test_a_stop_gives_what_waits_for_a_slot_back_in_its_order(harness: Harness) -> None:
+    harness.concurrency, harness.slots, harness.shutdown_timeout_s = 3, {"once": 1}, 0.2
+    _never, at_once = slow(harness)
+    harness.push("once", count=5)
+    async with harness.broker():
+        await harness.until(lambda: at_once and in_hand(harness.client) == 5, "one runs, four wait")
+    assert [entry["jid"] for entry in harness.entries("queue:rest")] == [f"jid-once-{n}" for n in (4, 3, 2, 1)]
+
+
+def in_hand(client: Client) -> int:
+    return sum(len(jobs.held(client, identity).jobs) for identity in beats.live(client))

@@ -1,0 +1,117 @@
+"""A job that crashes processes is found and parked; the jobs beside it are delivered."""
+
+from collections import Counter
+
+from restbroker.broker.reaper import _park, _poison
+from restbroker.broker.samehost import own_facts
+from restbroker.rules.command import Call
+from restbroker.rules.job import digest
+from restbroker.store import beats, jobs
+from restbroker.telemetry.events import JobFinished, Warned
+from tests.broker.conftest import Harness
+
+
+def crash(harness: Harness) -> None:
+    """What a reaper sees and does after a crash: it fences the identity and gives its jobs back."""
+    for identity, counter in beats.live(harness.client).items():
+        assert beats.fence(harness.client, identity, counter)
+        beats.recover(harness.client, identity, _park, _poison)
+
+
+def crashing_on(harness: Harness, number: int) -> Counter[int]:
+    """Makes every delivery of one job a crash; returns the deliveries of the others."""
+    delivered: Counter[int] = Counter()
+
+    def before(call: Call) -> None:
+        n = call.command.arguments["n"]
+        assert isinstance(n, int)
+        if n == number:
+            crash(harness)
+        else:
+            delivered[n] += 1
+
+    harness.target.before = before
+    return delivered
+
+
+async def test_one_crasher_among_300_is_poison_and_no_other_is_parked(harness: Harness) -> None:
+    harness.concurrency = 20
+    delivered = crashing_on(harness, 40)
+    harness.push("safe", count=300)
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead"), "the crasher is parked", 30)
+        await harness.until(lambda: len(delivered) == 299 and not harness.size("queue:rest"), "all others run", 30)
+    (parked,) = harness.members("dead")
+    assert (parked["jid"], parked["error_class"]) == ("jid-safe-40", "Poison")
+    assert parked["restbroker_may_have_run"] is True
+    assert harness.size("retry") == 0
+    assert max(delivered.values()) <= 3, "twice among others, and once more"
+
+
+async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> None:
+    harness.concurrency = 5
+    beside: list[tuple[int, int]] = []
+
+    def before(call: Call) -> None:
+        if call.command.arguments["n"] == 7:
+            held = sum(len(held_by(harness, identity)) for identity in beats.live(harness.client))
+            beside.append((len(beside), held - 1))
+            crash(harness)
+
+    harness.target.before = before
+    harness.push("safe", count=100)
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead"), "it is parked", 30)
+        await harness.until(lambda: not harness.size("queue:rest"), "the others run")
+    assert len(beside) == 4
+    assert [others for _, others in beside[2:]] == [0, 0]
+
+
+def held_by(harness: Harness, identity: str) -> dict[str, bytes]:
+    return dict(jobs.held(harness.client, identity).jobs)
+
+
+async def test_a_suspect_that_is_innocent_is_delivered_and_its_count_ends(harness: Harness) -> None:
+    for identity in ("one", "two"):
+        dead_with_job(harness, identity)
+    harness.concurrency = 5
+    harness.push("safe", count=50, first=1)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 51, "all run")
+        await harness.until(lambda: not beats.maybe_run(harness.client), "its count is gone")
+    assert [warned.code for warned in harness.of(Warned)] == ["SuspectJob"]
+    assert all(event.outcome == "delivered" for event in harness.of(JobFinished))
+
+
+async def test_a_stop_gives_a_suspect_that_waits_for_the_others_back_to_its_queue(harness: Harness) -> None:
+    raw = dead_with_job(harness, "one")
+    dead_with_job(harness, "two", push=False)
+
+    def before(_call: Call) -> None:
+        harness.control.stop.set()
+
+    harness.target.before = before
+    harness.concurrency = 1
+    # The suspect is in the middle: the first runs, and stops the broker.
+    harness.client.command("DEL", "queue:rest")
+    harness.push("safe", first=1)
+    harness.raw(raw)
+    harness.push("safe", first=2)
+    async with harness.broker():
+        await harness.until(lambda: harness.ended is not None, "it stops")
+    assert [event.jid for event in harness.of(JobFinished)] == ["jid-safe-1"]
+    assert [entry["jid"] for entry in harness.entries("queue:rest")] == ["jid-safe-2", "jid-safe-0"]
+
+
+def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> bytes:
+    """Counts one crash of a process that had the job number 0 in hand; the job is in its queue."""
+    if push and not harness.size("queue:rest"):
+        harness.push("safe")
+    raw = harness.client.command("LINDEX", "queue:rest", -1)
+    assert isinstance(raw, bytes)
+    jobs.register(harness.client, identity, own_facts("t"), ["rest"])
+    jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 1, 1))
+    assert beats.fence(harness.client, identity, 0)
+    beats.recover(harness.client, identity, _park, _poison)
+    assert digest(raw) in beats.maybe_run(harness.client)
+    return raw
