@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from restbroker.admin.connect import store_settings
+from restbroker.assembly.reload import Reloader
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import web_services
 from restbroker.assembly.snapshot import snapshot
@@ -18,11 +19,9 @@ from restbroker.broker import broker
 from restbroker.broker.broker import Ended
 from restbroker.broker.lane import Lane, LanePlan
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
-from restbroker.broker.status import Status
 from restbroker.broker.tokens import Tokens
-from restbroker.config.core import Config
+from restbroker.config.core import Config, Loaded
 from restbroker.config.target import Target
 from restbroker.connectors import registry
 from restbroker.connectors.contract import Ports
@@ -30,6 +29,7 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.policy import Policy
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter
+from restbroker.store.jobs import Limits
 from restbroker.store.sentinel import open_sentinels
 from restbroker.telemetry.events import Event, Report
 from restbroker.telemetry.figures import Figures
@@ -40,32 +40,41 @@ _CONTROL_TIMEOUT_S = 1.0
 _SUMMARY_S = 10.0
 
 
-def run(config: Config, *, json_logs: bool = False) -> Ended:
-    """Serves until the process is told to stop. Raises what nobody expected, after everything was put in order."""
-    control = Control()
-    return trio.run(_main, config, control, json_logs)
+def run(config: Config, load: Callable[[], Loaded], *, json_logs: bool = False) -> Ended:
+    """Serves until the process is told to stop; `load` gives the configuration as it is now, at each SIGHUP.
+
+    Raises what nobody expected, after everything was put in order.
+    """
+    return trio.run(_main, config, load, LogSettings(level=config.log_level, json=json_logs))
 
 
-async def _main(config: Config, control: Control, json_logs: bool) -> Ended:  # noqa: FBT001 - trio.run has no keywords
-    log = LogSink(LogSettings(level=config.log_level, json=json_logs))
+async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings) -> Ended:
+    log = LogSink(logged)
     figures = Figures(trio.current_time)
     report = _Both((log, figures))
-    plan = plan_of(config, report, figures, [Summaries(log)])
-    plan = attrs.evolve(plan, services=[*plan.services, *notifiers(os.environ, plan.status.view)])
-    try:
-        return await broker.run(plan, control)
-    finally:
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CONTROL_TIMEOUT_S):
-            for lane in plan.lanes:
-                await lane.transport.aclose()
+    plan = plan_of(config, report, figures)
+    supervisors = notifiers(os.environ, plan.status.view)
+
+    def plan_anew(new: Config) -> BrokerPlan:
+        return attrs.evolve(plan, lanes=_lanes(new, report), shutdown_timeout_s=new.shutdown_timeout_s)
+
+    def apply(new: Config) -> None:
+        log.settings = attrs.evolve(log.settings, level=new.log_level)
+
+    reloader = Reloader(config, load, plan_anew, apply, report, supervisors)
+    web = web_services(lambda: reloader.config, plan.open_control, plan.status, report)
+    plan = attrs.evolve(plan, services=[*plan.services, Summaries(log), *web, *supervisors])
+    return await broker.run(plan, Control(), reloader.reload)
 
 
-def plan_of(config: Config, report: Report, figures: Figures, services: Sequence[Service]) -> BrokerPlan:
-    """The broker's parts for this configuration, its web services among them; opens no connection."""
+def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:
+    """The broker's parts for this configuration, its web services not among them; opens no connection.
+
+    Raises `ConfigError`.
+    """
     settings = store_settings(config)
     sentinels = open_sentinels(settings)
     watch = [] if sentinels is None else [MasterWatch(sentinels)]
-    status = Status()
 
     def describe(lane: Lane) -> Mapping[str, Json]:
         return snapshot(lane, figures)
@@ -80,16 +89,19 @@ def plan_of(config: Config, report: Report, figures: Figures, services: Sequence
         return Waiter(open_client(settings, sentinels=sentinels), control)
 
     return BrokerPlan(
-        lanes=[_lane(config, target, report) for target in config.targets],
-        services=[*services, *watch, *web_services(config, open_control, status, report)],
+        lanes=_lanes(config, report),
+        services=watch,
         open_connection=open_connection,
         open_control=open_control,
         open_waiter=open_waiter,
         report=report,
         snapshot=describe,
         shutdown_timeout_s=config.shutdown_timeout_s,
-        status=status,
     )
+
+
+def _lanes(config: Config, report: Report) -> list[LanePlan]:
+    return [_lane(config, target, report) for target in config.targets]
 
 
 def _lane(config: Config, target: Target, report: Report) -> LanePlan:
@@ -103,7 +115,17 @@ def _lane(config: Config, target: Target, report: Report) -> LanePlan:
         reply_class=config.response_class,
         uncertain_retries=config.uncertain_retries,
     )
-    return LanePlan(target, connector, transport, Tokens(config.tokens), policy)
+    return LanePlan(target, connector, transport, Tokens(config.tokens), policy, _limits(config, target))
+
+
+def _limits(config: Config, target: Target) -> Limits:
+    rate = target.rate
+    return Limits(
+        emission_us=0 if rate is None else max(1, round(1e6 / rate.per_s)),
+        burst=1 if rate is None else rate.burst,
+        in_flight=target.max_in_flight or 0,
+        dead=config.dead_limit,
+    )
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""Tells systemd how the process is: READY, STATUS, WATCHDOG and STOPPING (sd_notify(3), `Type=notify`).
+"""Tells systemd how the process is: READY, STATUS, RELOADING, WATCHDOG and STOPPING (sd_notify(3), `Type=notify`).
 
 `build` adds it to the services. Always holds: without NOTIFY_SOCKET nothing happens; a socket that is missing or full
 delays nothing and ends nothing; WATCHDOG=1 is sent by the event loop itself, so that it ends when the loop hangs.
@@ -9,18 +9,18 @@ No library: python-systemd is a C binding that needs libsystemd to be built, and
 
 import os
 import socket
+import time
 from collections.abc import Callable, MutableMapping, Sequence
 
 import attrs
 import trio
 
-from restbroker.broker.service import Service
 from restbroker.broker.status import View
 
 _LOOK_S = 0.5
 
 
-def notifiers(environ: MutableMapping[str, str], view: Callable[[], View]) -> list[Service]:
+def notifiers(environ: MutableMapping[str, str], view: Callable[[], View]) -> list["Notifier"]:
     """One if systemd listens, else none. Takes systemd's variables out of `environ`: no child may speak for us."""
     address = environ.pop("NOTIFY_SOCKET", "")
     limit_us = environ.pop("WATCHDOG_USEC", "")
@@ -37,6 +37,7 @@ class Notifier:
     view: Callable[[], View]
     watchdog_s: float | None = None
     _told: frozenset[str] = frozenset()
+    _reloading: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Until cancelled; that the process stops is said then at the latest."""
@@ -53,6 +54,21 @@ class Notifier:
                 await trio.sleep_until(wake_s if self.watchdog_s is None else min(wake_s, due_s))
         finally:
             self._tell({"STOPPING=1"})
+
+    def reloading(self) -> None:
+        """The configuration is being loaded anew; systemd waits for `reloaded` from now on, if it was told "ready"."""
+        if "READY=1" in self._told:
+            self._reloading = True
+            # The time lets `Type=notify-reload` tell this reload from one before; other types leave it out.
+            self._send(["RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"])
+
+    def reloaded(self) -> None:
+        """Whatever became of it, it is over."""
+        if self._reloading:
+            self._reloading = False
+            # READY=1 ends the reload; whether jobs are taken was told at the start, and is in STATUS since.
+            self._told -= {"READY=1"}
+            self._tell({"READY=1"} | _state(self.view()))
 
     def _tell(self, state: set[str]) -> None:
         # What could not be sent counts as untold, and is tried again with the next look.
@@ -79,6 +95,8 @@ def _state(view: View) -> set[str]:
         words.append(view.unready)
     if closed:
         words.append(f"Targets that get no jobs now: {closed}.")
+    if view.finishing:
+        words.append(f"Jobs that run under the configuration before: {view.finishing}.")
     lines = {"STATUS=" + " ".join(words)}
     if view.unready is None:
         lines.add("READY=1")

@@ -13,23 +13,29 @@ from restbroker.telemetry.events import Report
 
 
 def web_services(
-    config: Config, open_connection: Callable[[], Connection], status: Status, report: Report
+    current: Callable[[], Config], open_connection: Callable[[], Connection], status: Status, report: Report
 ) -> list[Service]:
-    """The stats page and the health pages, if configured. `open_connection` should have a short time-out."""
+    """The stats page and the health pages, if configured now. `open_connection` should have a short time-out."""
     found: list[Service] = []
+    config = current()
     if config.stats:
-        found.append(_stats(config, open_connection(), status, report))
+        found.append(_stats(current, open_connection(), status, report))
     if config.health_bind is not None:
         found.append(_health(config.health_bind, status, report))
     return found
 
 
-def _stats(config: Config, connection: Connection, status: Status, report: Report) -> Service:
+def _stats(current: Callable[[], Config], connection: Connection, status: Status, report: Report) -> Service:
     from restbroker.serving.runner import Server
     from restbroker.web.stats import StatsSettings, stats_app
 
-    queues = tuple(queue for target in config.targets for queue in target.queues)
-    settings = StatsSettings(config.stats_bind, queues, config.show_bodies)
+    config = current()
+
+    def settings() -> StatsSettings:
+        now = current()
+        queues = tuple(queue for target in now.targets for queue in target.queues)
+        return StatsSettings(config.stats_bind, queues, now.show_bodies)
+
     app = stats_app(settings, connection, status, report)
     return Server("/stats", "StatsPort", config.stats_bind, config.stats_port, app, report)
 

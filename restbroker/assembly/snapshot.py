@@ -20,5 +20,6 @@ def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
         "concurrency": target.concurrency,
         "server_version": gate.server_version,
         "quiet": lane.quiet.is_set(),
-        **figures.snapshot(target.name),
+        # A lane that only finishes what it has is not the one that its target's figures are about.
+        **({"finishing": True} if lane.stopping.is_set() else figures.snapshot(target.name)),
     }

@@ -9,6 +9,7 @@ import typer
 from restbroker.cli.configured import ConfigOption, loaded, tell_notes
 from restbroker.cli.exits import Exit
 from restbroker.errors import RestbrokerError
+from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
 
@@ -21,17 +22,19 @@ def run(
 ) -> None:
     """Serve the queues until SIGTERM or Ctrl-C; then finish what is running, within ShutdownTimeout.
 
-    A second signal stops at once; jobs that were not sent go back to their queue.
+    A second signal stops at once; jobs that were not sent go back to their queue. SIGHUP loads the configuration anew.
     """
-    found = loaded(config, {} if log_level is None else {"LogLevel": log_level})
+    flags: dict[str, Json] = {} if log_level is None else {"LogLevel": log_level}
+    found = loaded(config, flags)
     tell_notes(found)
     # A stop during the start has nothing to drain; later the broker listens for itself.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
     from restbroker.assembly.build import run as serve
 
     try:
-        ended = serve(found.config, json_logs=json_logs)
+        ended = serve(found.config, lambda: loaded(found.path or config, flags), json_logs=json_logs)
     except BaseExceptionGroup as group:
         raise _only_error(group) or group from None
     if ended.second_signal is not None:

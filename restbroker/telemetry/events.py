@@ -132,6 +132,26 @@ class BrokerStopped:
 
 
 @attrs.frozen
+class ConfigReloaded:
+    """A configuration that was loaded while the process runs counts from now on, for these targets."""
+
+    targets: tuple[str, ...]
+
+
+@attrs.frozen
+class ConfigUnchanged:
+    """The configuration was loaded again and is the same."""
+
+
+@attrs.frozen
+class ConfigRefused:
+    """The configuration was loaded again and cannot be used; the one before stays."""
+
+    message: str
+    cure: str | None = None
+
+
+@attrs.frozen
 class Listening:
     """A web app can be reached at these URLs."""
 
@@ -162,6 +182,9 @@ Event: TypeAlias = (
     | BrokerStopping
     | BrokerQuiet
     | BrokerStopped
+    | ConfigReloaded
+    | ConfigUnchanged
+    | ConfigRefused
     | Listening
     | Warned
 )

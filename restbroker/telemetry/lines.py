@@ -13,6 +13,9 @@ from restbroker.telemetry.events import (
     BrokerStarted,
     BrokerStopped,
     BrokerStopping,
+    ConfigRefused,
+    ConfigReloaded,
+    ConfigUnchanged,
     Event,
     GateClosed,
     GateOpened,
@@ -73,6 +76,12 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
         case BrokerStopped(clean, pushed_back, uncertain):
             counts = {"pushed_back": pushed_back, "uncertain": uncertain}
             return Line("info" if clean else "warning", "broker.stopped", counts)
+        case ConfigReloaded():
+            return Line("info", "config.reloaded", attrs.asdict(event))
+        case ConfigUnchanged():
+            return Line("info", "config.unchanged", {"message": "The configuration is as it was; nothing is changed."})
+        case ConfigRefused():
+            return Line("error", "config.refused", attrs.asdict(event))
         case Listening():
             return Line("info", "listening", attrs.asdict(event))
         case Warned():

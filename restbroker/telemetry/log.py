@@ -26,6 +26,9 @@ a line with `timestamp`, `level`, `event` and the same keys. Keys without a valu
     broker.stopping  info     why timeout_s
     broker.quiet     info     message
     broker.stopped   info     pushed_back uncertain (warning where it was not clean)
+    config.reloaded  info     targets: a changed configuration was loaded (SIGHUP) and counts
+    config.unchanged info     message
+    config.refused   error    message cure: the configuration before stays
     listening        info     what addresses
     warning          warning  code message cure
 """

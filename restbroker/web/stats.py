@@ -5,6 +5,8 @@ are checked) nor learn a secret; an answer never waits for Redis longer than a f
 page with the tokens of running jobs, and hung up when Redis was away (measured).
 """
 
+from collections.abc import Callable
+
 import attrs
 import trio
 from quart import Response, request
@@ -31,12 +33,16 @@ class StatsSettings:
     show_bodies: bool = False
 
 
-def stats_app(settings: StatsSettings, connection: Connection, status: Status, report: Report) -> QuartTrio:
-    """The app. `connection` is its own, with a short time-out, and closed with it."""
+def stats_app(
+    settings: Callable[[], StatsSettings], connection: Connection, status: Status, report: Report
+) -> QuartTrio:
+    """The app. `settings` are asked for at each request. `connection` is its own, with a short time-out, and closed
+    with it.
+    """
     app = new_app("stats", report)
 
     async def guard() -> Response | None:
-        if hosts.is_own(request.headers.get("Host", ""), settings.bind):
+        if hosts.is_own(request.headers.get("Host", ""), settings().bind):
             return None
         return failure(
             421,
@@ -47,9 +53,10 @@ def stats_app(settings: StatsSettings, connection: Connection, status: Status, r
 
     async def stats() -> Response:
         running = status.running()
+        now = settings()
 
         def body(client: Client) -> str:
-            seen = figures.figures(client, settings.queues, running, show_bodies=settings.show_bodies)
+            seen = figures.figures(client, now.queues, running, show_bodies=now.show_bodies)
             return json_text(seen, indent=2)
 
         try:

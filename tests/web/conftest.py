@@ -54,7 +54,7 @@ def site(harness: Harness) -> Open:
         report = harness.events.append
         status = Status()
         connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
-        app = stats_app(StatsSettings("127.0.0.1", ("rest",)), connection, status, report)
+        app = stats_app(lambda: StatsSettings("127.0.0.1", ("rest",)), connection, status, report)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status, report), report)
         harness.control = Control()

@@ -1,0 +1,84 @@
+"""Loads the configuration anew while the process runs, and says what of it counts from when. The broker calls `reload`.
+
+Always holds: what cannot be used changes nothing; what is not about the lanes counts without disturbing them; what
+needs a restart is said, never half done.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.admin.connect import store_settings
+from restbroker.assembly.sdnotify import Notifier
+from restbroker.broker.plan import BrokerPlan
+from restbroker.config.core import Config, Loaded
+from restbroker.errors import ConfigError
+from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report, Warned
+
+_AT_START: Final[Mapping[str, str]] = {
+    "stats": "Stats",
+    "stats_bind": "StatsBind",
+    "stats_port": "StatsPort",
+    "health_bind": "HealthBind",
+}
+"""What is bound to the start of the process, each with its key."""
+_BESIDE = ("log_level", "show_bodies", *_AT_START)
+"""What does not concern the lanes."""
+_OTHER_REDIS = ConfigRefused(
+    "The configuration names another Redis (its address, database, namespace, login or sentinels), which a process"
+    " cannot change while it runs. Nothing of the new configuration counts yet.",
+    "Restart restbroker; its jobs stay in the Redis that it leaves.",
+)
+
+
+@attrs.define(eq=False)
+class Reloader:
+    """One per process. `config` is what counts now. `load` may block, and raises `ConfigError`.
+
+    `plan` makes the lanes of a configuration and raises `ConfigError`; `apply` does what counts at once.
+    """
+
+    config: Config
+    load: Callable[[], Loaded]
+    plan: Callable[[Config], BrokerPlan]
+    apply: Callable[[Config], None]
+    report: Report
+    supervisors: Sequence[Notifier] = ()
+
+    async def reload(self) -> BrokerPlan | None:
+        """What is to take over; None if the lanes stay as they are."""
+        for supervisor in self.supervisors:
+            supervisor.reloading()
+        try:
+            # In a thread: a slow disk must not hold the beats up.
+            loaded = await trio.to_thread.run_sync(self.load)
+            return self._take(loaded)
+        except ConfigError as error:
+            self.report(ConfigRefused(error.message, error.cure))
+            return None
+        finally:
+            for supervisor in self.supervisors:
+                supervisor.reloaded()
+
+    def _take(self, loaded: Loaded) -> BrokerPlan | None:
+        old, new = self.config, loaded.config
+        if new == old:
+            self.report(ConfigUnchanged())
+            return None
+        if store_settings(new) != store_settings(old):
+            self.report(_OTHER_REDIS)
+            return None
+        same_lanes = attrs.evolve(new, **{name: getattr(old, name) for name in _BESIDE}) == old
+        plan = None if same_lanes else self.plan(new)
+        self.config = new
+        self.apply(new)
+        self.report(ConfigReloaded(tuple(target.name for target in new.targets)))
+        for note in loaded.notes:
+            self.report(Warned(note.code, note.message, note.cure))
+        late = [key for name, key in _AT_START.items() if getattr(new, name) != getattr(old, name)]
+        if late:
+            message = f"{', '.join(late)}: the change does not count before a restart."
+            self.report(Warned("NeedsRestart", message, "Restart restbroker, when it suits."))
+        return plan
