@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.breaker import Breaker
+from restbroker.rules.breaker import MOST_COMMANDS, Breaker
 
 
 def opened(now_s: float = 100.0, retry_after_s: float = 0.0) -> Breaker:
@@ -198,3 +198,98 @@ def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well() -> None:
     breaker.trip(100.0, "429", 60.0)
     assert breaker.held_for_s(159.0) == 1.0
     assert breaker.held_for_s(161.0) == 0.0
+
+
+def asked(breaker: Breaker, now_s: float, command: str, fine: int, deferred: int = 0) -> None:
+    """So many answers to a command."""
+    for number in range(fine + deferred):
+        breaker.answered(now_s, command, deferred=number >= fine)
+
+
+def test_one_sick_command_does_not_open_it_while_others_work() -> None:
+    breaker = Breaker()
+    for second in range(60):
+        asked(breaker, second, "well", 2)
+        asked(breaker, second, "sick", 0, 10)
+    assert breaker.permits
+    assert breaker.is_alone("sick")
+    assert not breaker.is_alone("well")
+
+
+def test_a_sick_command_opens_it_when_next_to_nothing_else_is_asked() -> None:
+    breaker = Breaker()
+    asked(breaker, 1.0, "well", 1)
+    asked(breaker, 1.0, "sick", 0, 19)
+    assert not breaker.permits
+
+
+def test_two_sick_commands_open_it() -> None:
+    breaker = Breaker()
+    asked(breaker, 1.0, "well", 4)
+    asked(breaker, 1.0, "sick", 0, 20)
+    before = breaker.permits
+    asked(breaker, 1.0, "ill", 0, 4)
+    assert (before, breaker.permits) == (True, False)
+
+
+def test_many_commands_that_fail_once_each_open_it() -> None:
+    breaker = Breaker()
+    for number in range(20):
+        asked(breaker, 1.0, f"command-{number}", 0, 1)
+    assert not breaker.permits
+
+
+def test_a_command_is_judged_by_its_last_ten_seconds() -> None:
+    breaker = Breaker()
+    asked(breaker, 0.0, "well", 40)
+    asked(breaker, 9.0, "sick", 0, 60)
+    before = breaker.permits
+    asked(breaker, 11.0, "sick", 0, 1)
+    assert (before, breaker.permits) == (True, False)
+
+
+def test_one_slow_command_that_is_not_answered_does_not_open_it_while_others_work() -> None:
+    breaker = Breaker()
+    asked(breaker, 1.0, "well", 10)
+    for _ in range(10):
+        breaker.unanswered(2.0, "slow")
+    assert breaker.permits
+    breaker.unanswered(2.0, "well")
+    assert not breaker.permits, "now it is not one command any more"
+
+
+def test_five_unanswered_in_a_row_open_it_when_nothing_else_is_asked() -> None:
+    breaker = Breaker()
+    for _ in range(5):
+        assert breaker.permits
+        breaker.unanswered(2.0, "slow")
+    assert not breaker.permits
+
+
+def test_what_could_not_be_sent_counts_whatever_the_command_is() -> None:
+    breaker = Breaker()
+    asked(breaker, 1.0, "well", 10)
+    for _ in range(4):
+        breaker.unanswered(2.0, "slow")
+    breaker.unsent(2.0)
+    assert not breaker.permits
+
+
+def test_commands_that_producers_make_up_take_no_memory() -> None:
+    breaker = Breaker()
+    for number in range(10_000):
+        breaker.answered(number / 1000, f"{number}" * 100, deferred=False)
+    assert len(breaker._commands) <= MOST_COMMANDS + 1
+    assert max(len(name) for name in breaker._commands) <= 64
+    breaker.answered(30.0, "known", deferred=False)
+    breaker.answered(30.0, "new", deferred=False)
+    assert {"known", "new"} <= set(breaker._commands)
+
+
+def test_beyond_the_commands_that_are_told_apart_the_rule_still_holds() -> None:
+    breaker = Breaker()
+    for number in range(200):
+        breaker.answered(1.0, f"command-{number}", deferred=number % 5 > 0)
+        if not breaker.permits:
+            return
+    raise AssertionError("four of five answers were deferred, and it stayed closed")
