@@ -56,12 +56,15 @@ class CountingProxy:
     """Stands in front of 127.0.0.1:`upstream_port` while its `with` block runs; `port` stays the same all the time.
 
     Clearing `answers` holds the answers to jobs back: the server has done what was asked, and the client waits.
+    `instead` has answers of the proxy's own for a job (its `traceparent`), used up in their order: the server, or what
+    stands before it, is unwell, and nothing is forwarded.
     """
 
     upstream_port: int
     port: int = attrs.field(factory=free_port)
     exchanges: list[Exchange] = attrs.field(factory=list)
     answers: threading.Event = attrs.field(factory=threading.Event)
+    instead: dict[str, list[bytes]] = attrs.field(factory=dict)
     _closing: threading.Event = attrs.field(factory=threading.Event)
     _door: socket.socket | None = None
     _canary: socket.socket | None = None
@@ -175,14 +178,30 @@ class CountingProxy:
                 head, body = request
                 exchange = Exchange(_header(head, "traceparent"), head.split(b" ", 2)[1].decode(), head, body)
                 self.exchanges.append(exchange)
-                exchange.forwarded = True
-                upstream.sendall(head + body)
-                if not (answer := _read(answered)):
+                if not (answer := self._own_answer(exchange) or _ask(exchange, upstream, answered)):
                     return
-                exchange.status = int(answer[0].split(b" ", 2)[1])
+                exchange.status = int(answer.split(b" ", 2)[1])
                 if exchange.job:
                     self.answers.wait(_LONGEST_ANSWER_S)
-                client.sendall(answer[0] + answer[1])
+                client.sendall(answer)
+
+    def _own_answer(self, exchange: Exchange) -> bytes:
+        own = self.instead.get(exchange.job)
+        return own.pop(0) if own else b""
+
+
+def _ask(exchange: Exchange, upstream: socket.socket, answered: BufferedReader) -> bytes:
+    """The server's whole answer; empty where it ends before."""
+    exchange.forwarded = True
+    upstream.sendall(exchange.head + exchange.body)
+    answer = _read(answered)
+    return b"" if answer is None else answer[0] + answer[1]
+
+
+def refusal(status: int, words: str = "busy") -> bytes:
+    """An answer for `CountingProxy.instead`, as ejabberd words it."""
+    body = f'{{"status":"error","code":{status},"message":"{words}"}}'.encode()
+    return f"HTTP/1.1 {status} Words\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def _read(stream: BufferedReader) -> tuple[bytes, bytes] | None:

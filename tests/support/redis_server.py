@@ -58,8 +58,7 @@ class RedisServer:
 
     def start(self) -> Self:
         """Starts it on the data that is there, and returns when it answers."""
-        assert self.process is None, "this server runs already"
-        process = self.process = self._spawn()
+        process = self.launch()
         try:
             until(lambda: process.poll() is not None or self._ready(), f"{self.binary.name} answers")
             assert process.poll() is None, f"{self.binary.name} did not start:\n{self.log()}"
@@ -67,6 +66,12 @@ class RedisServer:
             self.kill()
             raise
         return self
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Starts it and returns at once: it may be loading its data for some time."""
+        assert self.process is None, "this server runs already"
+        self.process = self._spawn()
+        return self.process
 
     def stop(self, *, save: bool = False) -> None:
         """Stops it in good order; `save`: with a snapshot, so that the next start finds the data without an AOF."""
