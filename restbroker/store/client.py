@@ -46,6 +46,11 @@ class Client:
     _id: int | None = None
 
     @property
+    def is_watched(self) -> bool:
+        """Whether sentinels say where the master is."""
+        return self._sentinels is not None
+
+    @property
     def id(self) -> int | None:
         """What Redis calls this connection; None before `identify`, and after an error."""
         return self._id

@@ -21,7 +21,9 @@ T = TypeVar("T")
 
 UNBLOCK_EVERY_S = 0.02
 ABORT_AFTER_S = 1.0
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.5
+WATCHED_BLOCK_S = 1.0
+"""How long one wait may stay with a master that was replaced: no job comes there any more."""
 
 
 class Connection:
@@ -60,9 +62,9 @@ class Waiter:
     async def wait(self, queue: str, timeout_s: float) -> bool:
         """Waits until the queue holds a job, at most `timeout_s` (and 2) seconds; takes nothing. False: none came.
 
-        Answers at once while jobs are there, so never wait on a queue that is not being fetched (paused, limited).
-        Raises `StoreUnavailable` or `StoreRefused`. Cancellation ends the wait within milliseconds through
-        CLIENT UNBLOCK; if Redis does not answer, by cutting the socket.
+        With sentinels it waits for 1 s at most. Answers at once while jobs are there, so never wait on a queue that is
+        not being fetched (paused, limited). Raises `StoreUnavailable` or `StoreRefused`. Cancellation ends the wait
+        within milliseconds through CLIENT UNBLOCK; if Redis does not answer, by cutting the socket.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         ended = trio.Event()
@@ -107,7 +109,7 @@ class Waiter:
 
 
 class MasterWatch:
-    """A service that asks the sentinels every second, so that no connection stays with a master that was replaced."""
+    """A service that asks the sentinels twice a second, so that no connection stays with a master that was replaced."""
 
     def __init__(self, sentinels: Sentinels) -> None:
         self._sentinels = sentinels
@@ -126,7 +128,7 @@ class MasterWatch:
 def _wait(client: Client, queue: str, timeout_s: float) -> bool | RestbrokerError:
     # BLMOVE of a queue onto itself: it wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1).
     # 0 would block for ever.
-    block_s = min(max(timeout_s, 0.01), LONGEST_BLOCK_S)
+    block_s = min(max(timeout_s, 0.01), WATCHED_BLOCK_S if client.is_watched else LONGEST_BLOCK_S)
     key = client.keys.queue(queue)
     try:
         client.identify()
