@@ -19,6 +19,7 @@ local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEY
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
 local hwm, queue_count, at = tonumber(ARGV[2]), tonumber(ARGV[3]), 4
 local zsets = {zr = retry, zd = dead, zs = schedule}
+local no_effect = {[''] = true, zx = true}
 local processed, failed, codes = 0, 0, {}
 -- Few lanes have marks at all; the others pay one look for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
@@ -97,30 +98,38 @@ local function settle(job, raw)
   end
 end
 
-while at <= #ARGV do
-  local n, job = #codes + 1, next_job()
+-- Returns the job's code.
+local function apply(job)
+  if no_effect[job.fate] and #job.replies == 0 then
+    -- Nothing can be refused, so its bytes are not needed for putting it back.
+    return redis.call('HDEL', ip, job.ticket)
+  end
   local raw = redis.call('HGET', ip, job.ticket)
   if not raw then
-    codes[n] = 0
-  else
-    redis.call('HDEL', ip, job.ticket)
-    local why = settle(job, raw)
-    if why then
-      redis.call('HSET', ip, job.ticket, raw)
-      codes[n] = why
-    else
-      codes[n] = 1
-      if has_marks then
-        redis.call('HDEL', sent, job.ticket)
-      end
-      if job.fate ~= 'back' and job.fate ~= 'zs' then
-        processed = processed + 1
-        failed = failed + (job.fate == '' and 0 or 1)
-      end
-      if job.fate == 'zd' then
-        -- A copy for the day when somebody trims the dead set; the job is parked without it too.
-        redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
-      end
+    return 0
+  end
+  redis.call('HDEL', ip, job.ticket)
+  local why = settle(job, raw)
+  if why then
+    redis.call('HSET', ip, job.ticket, raw)
+  end
+  return why or 1
+end
+
+while at <= #ARGV do
+  local n, job = #codes + 1, next_job()
+  codes[n] = apply(job)
+  if codes[n] == 1 then
+    if has_marks then
+      redis.call('HDEL', sent, job.ticket)
+    end
+    if job.fate ~= 'back' and job.fate ~= 'zs' then
+      processed = processed + 1
+      failed = failed + (job.fate == '' and 0 or 1)
+    end
+    if job.fate == 'zd' then
+      -- A copy for the day when somebody trims the dead set; the job is parked without it too.
+      redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
     end
   end
 end
