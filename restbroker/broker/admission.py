@@ -4,44 +4,130 @@ The worker calls `admit` before anything else is done for a job. Always holds: o
 no token is shown, whatever place a producer put it in.
 """
 
+import time
+
 import attrs
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.rules import arguments, redact
+from restbroker.broker.tokens import Proof
+from restbroker.rules import arguments, auth, redact, signing
 from restbroker.rules.arguments import Submission
+from restbroker.rules.auth import Wish
 from restbroker.rules.job import Job
+from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 from restbroker.telemetry.events import Warned
+
+_DAY_S = 86_400.0
 
 
 @attrs.frozen
 class Admitted:
-    """A job that is let in, and what it asks for."""
+    """A job that is let in, and what it asks for. The job's fields say that its signature, if any, was accepted."""
 
     job: Job
     submission: Submission
 
 
 def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
-    """What the job asks for, or why it is not let in. Fills the item's command and reply id."""
+    """What the job asks for, or why it is not let in. Fills the item's job, command and reply id."""
     found = _read(lane, item, job)
     if isinstance(found, Reason):
-        return attrs.evolve(found, message=redact.text(found.message, lane.plan.tokens.values))
-    item.command = found.command.endpoint
-    item.reply_id = found.reply_id
-    _warn_of_lost_reply(lane, found)
-    return Admitted(job, found)
+        secrets = lane.plan.tokens.values
+        cure = None if found.cure is None else redact.text(found.cure, secrets)
+        return attrs.evolve(found, message=redact.text(found.message, secrets), cure=cure)
+    item.job = found.job
+    _warn_of_lost_reply(lane, found.submission)
+    return found
 
 
-def _read(lane: Lane, item: Item, job: Job) -> Submission | Reason:
+def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
+    tokens = lane.plan.tokens
     args = job.fields.get("args")
     submission = arguments.read(args)
     if isinstance(submission, Reason):
         token, reply_id = arguments.addressed(args)
-        item.reply_id = reply_id if lane.plan.tokens.allow(token) else None
+        item.reply_id = None if tokens.proof(token) is None else reply_id
         return submission
-    return submission if lane.plan.tokens.allow(submission.token) else _BAD_TOKEN
+    proof = tokens.proof(submission.token, _own_jid(job), submission)
+    if proof is None:
+        return _unproven(lane, job, submission.token)
+    item.command = submission.command.endpoint
+    item.reply_id = submission.reply_id
+    accepted = _accept(job, proof, time.time())
+    if isinstance(accepted, Reason):
+        return accepted
+    refused = auth.refusal(proof.token, _wish(lane, submission))
+    if refused is not None:
+        return refused
+    tokens.used[proof.token.name] = time.time()
+    return Admitted(accepted, submission)
+
+
+def _wish(lane: Lane, submission: Submission) -> Wish:
+    connector, endpoint = lane.plan.connector, submission.command.endpoint
+    dangers = connector.catalogue.dangers_of(endpoint)
+    return Wish(submission.command, connector.spec(endpoint), dangers, lane.plan.target.default_host)
+
+
+def _own_jid(job: Job) -> str:
+    """The payload's jid; "" if it has none, since the one made for it differs from one process to the next."""
+    return job.jid if job.fields.get("jid") == job.jid else ""
+
+
+def _unproven(lane: Lane, job: Job, given: Json) -> Reason:
+    signature = signing.read(given)
+    if signature is None:
+        return _BAD_TOKEN
+    if all(token.name != signature.token for token in lane.plan.tokens.tokens):
+        message = f'The job is signed with a token "{signature.token}", which this broker does not have.'
+        return Reason("BadSignature", message, "Sign with the name and the secret of a token of the configuration.")
+    if not _own_jid(job):
+        return Reason(
+            "BadSignature", "A signed job needs a jid, since the signature is made for it.", "Push it with one."
+        )
+    return Reason(
+        "BadSignature",
+        f'The signature does not fit the job: it was made with another secret than those of the token "'
+        f'{signature.token}", or for another jid, endpoint, arguments or reply id.',
+        "Sign the canonical text of exactly what is pushed; see docs/tokens.md.",
+    )
+
+
+def _accept(job: Job, proof: Proof, now_s: float) -> Job | Reason:
+    """The job, marked as accepted where it is signed; or why its signature, or the lack of one, is not accepted."""
+    token, signature = proof.token, proof.signature
+    if signature is None:
+        return _unsigned(token.name) if token.signed else job
+    if signing.is_accepted(job.fields, proof.secret, signature):
+        return job
+    age_s = now_s - signature.at_s
+    if age_s > token.window_s or age_s < -signing.AHEAD_S:
+        return _untimely(token.name, age_s, token.window_s)
+    mark = signing.acceptance(proof.secret, signature)
+    return attrs.evolve(job, fields={**job.fields, signing.ACCEPTED_FIELD: mark})
+
+
+def _unsigned(name: str) -> Reason:
+    return Reason(
+        "SignatureNeeded",
+        f'The token "{name}" takes signed jobs only, and this one carries its secret, which now lies in Redis.',
+        "Sign the job (docs/tokens.md), and give the token a new secret.",
+    )
+
+
+def _untimely(name: str, age_s: float, window_s: float) -> Reason:
+    if age_s < 0:
+        message = (
+            f'The signature of the token "{name}" is for a time that is {-age_s:.0f} s ahead of this broker\'s clock.'
+        )
+        return Reason("UntimelySignature", message, "Wait until then, sign anew, or check the clocks.")
+    return Reason(
+        "UntimelySignature",
+        f'The signature of the token "{name}" is {age_s / _DAY_S:.1f} days old; {window_s / _DAY_S:g} are its Window.',
+        "Push the job with a new signature, or raise the token's Window and retry it.",
+    )
 
 
 def _warn_of_lost_reply(lane: Lane, submission: Submission) -> None:
@@ -60,5 +146,5 @@ def _warn_of_lost_reply(lane: Lane, submission: Submission) -> None:
 _BAD_TOKEN = Reason(
     "BadToken",
     "The token (third argument) is not one that this broker accepts.",
-    'Push with the token of the configuration ("Token" or "TokenFile").',
+    'Push with the token of the configuration ("Token" or "TokenFile", or one of "Tokens").',
 )

@@ -5,6 +5,7 @@ or Redis came back empty), every lane of this life ends and the process goes on 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import attrs
 import orjson
@@ -12,8 +13,9 @@ import trio
 
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease, boot_time_s
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.json_types import Json
-from restbroker.store import beats
+from restbroker.store import beats, tokens
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
@@ -30,6 +32,7 @@ class Beat:
     lease: Lease
     snapshot: Callable[[Lane], Mapping[str, Json]]
     count: int = 0
+    _told: Mapping[str, float] = attrs.field(factory=dict)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Beats until cancelled or fenced; started once the first beat is confirmed."""
@@ -49,12 +52,23 @@ class Beat:
         health.found()
         if all(alive):
             self.lease.confirm(asked_at_s)
+            await self._tell_use()
             return True
         for lane, lives in zip(self.lanes, alive, strict=True):
             if not lives:
                 lane.fence()
             lane.fenced.set()
         return False
+
+    async def _tell_use(self) -> None:
+        """Writes when tokens were last used, for display: what goes wrong with it must not stop the beat."""
+        uses = sorted((at_s, name) for lane in self.lanes for name, at_s in lane.plan.tokens.used.items())
+        used = {name: at_s for at_s, name in uses}  # the latest of each
+        if used == self._told:
+            return
+        with suppress(StoreUnavailable, StoreRefused):
+            await self.control.call(tokens.remember, used)
+            self._told = used
 
 
 def _timed_beat(

@@ -1,15 +1,104 @@
-"""Whether a job's token is one that the configuration allows."""
+"""What a token allows: which command, on which hosts, and whether it touches the server itself.
+
+The broker's admission calls it for each job, `restbroker enqueue` before it pushes one. Always holds: a refusal names
+the token (never its secret), what was refused, and what to put into the configuration.
+"""
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import Protocol
 
+import attrs
+
+from restbroker.rules import hosts
+from restbroker.rules.command import DANGEROUS, Command, CommandSpec
 from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
 
 
-def allowed(given: Json, tokens: Iterable[str]) -> bool:
-    """True if `given` equals one of `tokens`. Compares all of them in constant time; an empty token never matches."""
+class Grant(Protocol):
+    """What is allowed: commands by patterns, hosts by patterns (none: any). `name` is the token's."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102  see above
+    @property
+    def allow(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def hosts(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+@attrs.frozen
+class Wish:
+    """What a job asks for, and what is known of it. `spec` is None outside the catalogue.
+
+    `dangers`: what of the server itself it touches. `default_host` fills a missing `host`.
+    """
+
+    command: Command
+    spec: CommandSpec | None
+    dangers: frozenset[str]
+    default_host: str | None
+
+
+def which(given: Json, secrets: Sequence[str]) -> int | None:
+    """The place of the secret that `given` equals; None if there is none. An empty one never matches.
+
+    Compares with all of them in constant time, so that nothing can be learnt from how long it takes.
+    """
     if not isinstance(given, str) or not given:
-        return False
+        return None
     offered = given.encode("utf-8")
-    matches = [hmac.compare_digest(offered, token.encode("utf-8")) for token in tokens if token]
-    return any(matches)
+    matches = [bool(secret) and hmac.compare_digest(offered, secret.encode("utf-8")) for secret in secrets]
+    return matches.index(True) if any(matches) else None
+
+
+def refusal(grant: Grant, wish: Wish) -> Reason | None:
+    """Why the token does not allow this; None if it does."""
+    name = wish.command.endpoint.partition("/")[0]
+    return _refuse_command(grant, name, wish.dangers) or _refuse_hosts(grant, name, wish)
+
+
+def _refuse_command(grant: Grant, name: str, dangers: frozenset[str]) -> Reason | None:
+    dared = [pattern.removeprefix(DANGEROUS) for pattern in grant.allow if pattern.startswith(DANGEROUS)]
+    if dangers:
+        if dangers <= set(dared) or any(fnmatchcase(name, pattern) for pattern in dared):
+            return None
+        return Reason(
+            "DangerousCommand",
+            f'{name} touches the server itself ({", ".join(sorted(dangers))}), and the token "{grant.name}" does not '
+            "allow that.",
+            f'If jobs shall do that, add "{DANGEROUS}{name}" to the token\'s Allow in Tokens; "*" never includes it.',
+        )
+    if any(fnmatchcase(name, pattern) for pattern in grant.allow if not pattern.startswith(DANGEROUS)):
+        return None
+    return Reason(
+        "CommandNotAllowed",
+        f'The token "{grant.name}" does not allow the command {name}.',
+        f'Add "{name}" to the token\'s Allow in Tokens, or push with a token that allows it.',
+    )
+
+
+def _refuse_hosts(grant: Grant, name: str, wish: Wish) -> Reason | None:
+    if not grant.hosts:
+        return None
+    if wish.spec is None:
+        named: frozenset[str] | hosts.Unclear = hosts.Unclear("the catalogue does not have it")
+    else:
+        named = hosts.named(wish.spec, wish.command.arguments, wish.default_host)
+    if isinstance(named, hosts.Unclear):
+        return Reason(
+            "HostNotAllowed",
+            f'The token "{grant.name}" is bound to hosts, and it cannot be told which hosts {name} is about, since '
+            f"{named.why}.",
+            "Push with a token without Hosts, or name the host in the command's own arguments.",
+        )
+    patterns = [hosts.plain(pattern) for pattern in grant.hosts]
+    foreign = sorted(host for host in named if not any(fnmatchcase(host, pattern) for pattern in patterns))
+    if not foreign:
+        return None
+    return Reason(
+        "HostNotAllowed",
+        f'The token "{grant.name}" does not allow {name} on the host {foreign[0][:80]!r}.',
+        "Add the host to the token's Hosts in Tokens, or push with a token that allows it.",
+    )

@@ -4,6 +4,7 @@ Used by connectors (which bring a catalogue), the worker (which makes a `Call` o
 Always holds: a catalogue is facts about a server version; what to do with them is decided elsewhere.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -20,10 +21,23 @@ Repeat = Literal["safe", "already_done", "unsafe"]
 
 ValueType = Literal["string", "integer", "list", "any"]
 
+Place = Literal["host", "jid", "jids", "name"]
+"""How an argument says which virtual host a command is about.
+
+`host`: it is one. `jid`: one JID, whose domain it is. `jids`: JIDs in a list, in objects, or in one text. `name`: a
+name of something on a host that another argument gives; with an `@` it is a JID.
+"""
+
+DANGEROUS = "dangerous:"
+"""How the tags begin that say what of the server itself a command touches."""
+
 
 @attrs.frozen
 class ArgumentSpec:
-    """One named argument. `secret`: its value never reaches logs, pages or messages."""
+    """One named argument. `secret`: its value never reaches logs, pages or messages.
+
+    `place`: how it says which virtual host the command is about; None if it does not.
+    """
 
     name: str
     type: ValueType
@@ -31,6 +45,7 @@ class ArgumentSpec:
     aliases: tuple[str, ...] = ()
     element: Literal["string", "object"] | None = None
     """What a list holds; None unless `type` is "list"."""
+    place: Place | None = None
 
 
 @attrs.frozen
@@ -40,7 +55,7 @@ class CommandSpec:
     `result` is the name of the result's shape as the server's own catalogue calls it (ejabberd: `rescode`,
     `restuple`, …). `api_version` is the version of the command's interface (ejabberd: 0 to 3).
     `fills_host` and `fills_user`: the command takes these although its arguments do not list them
-    (ejabberd's policy `user`).
+    (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name.
     """
 
     name: str
@@ -52,6 +67,7 @@ class CommandSpec:
     fills_host: bool = False
     fills_user: bool = False
     secret_result: bool = False
+    beyond: bool = False
     timeout_s: float | None = None
     since: str | None = None
 
@@ -61,11 +77,30 @@ class CommandSpec:
 
 
 @attrs.frozen
+class Danger:
+    """Names of commands, of whichever version, that touch what `word` says: files, cluster, database, code, server."""
+
+    word: str
+    names: re.Pattern[str]
+
+
+@attrs.frozen
 class Catalogue:
-    """The commands of one server version. `version` is the server's own text, e.g. "24.12"."""
+    """The commands of one server version. `version` is the server's own text, e.g. "24.12".
+
+    `dangers` holds for every version: a server may have commands that are newer than what is known of it.
+    """
 
     version: str
     commands: Mapping[str, CommandSpec]
+    dangers: tuple[Danger, ...] = ()
+
+    def dangers_of(self, endpoint: str) -> frozenset[str]:
+        """What of the server itself a command touches. Each segment counts: which one is the command is the server's
+        choice (`register/v1`, but also `v1/register`).
+        """
+        segments = endpoint.lower().replace("-", "_").split("/")
+        return frozenset(d.word for d in self.dangers if any(d.names.fullmatch(segment) for segment in segments))
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from urllib.parse import quote, quote_plus
 
-from restbroker.rules import rubyjson
+from restbroker.rules import rubyjson, signing
 from restbroker.rules.command import CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
@@ -69,6 +69,7 @@ def job(fields: Mapping[str, Json], *, show_bodies: bool = False) -> dict[str, J
     """A payload as it may be shown: token and secret arguments masked, whatever form its `args` have.
 
     The secrets are taken out of its error message and attempts too. A wrapped unreadable payload shows no args.
+    A signature in the token's place is shown: it says whose the job is, and is of no use for any other.
     """
     shown = {name: _shown(None, name, value, show_bodies=show_bodies) for name, value in fields.items()}
     listed = _listed(fields.get("args"))
@@ -140,7 +141,7 @@ def _secrets_of(args: list[Json]) -> frozenset[str]:
     found: set[str] = set()
     if len(args) > 1:
         _collect(_parsed(args[1]) if isinstance(args[1], str) else args[1], found, secret=False)
-    if len(args) > 2:
+    if len(args) > 2 and signing.read(args[2]) is None:
         _collect(args[2], found, secret=True)
     return frozenset(found)
 
@@ -152,7 +153,7 @@ def _args(args: list[Json], secrets: frozenset[str], *, show_bodies: bool) -> li
     if len(args) > 1 and isinstance(args[1], str):
         parsed = _parsed(args[1])
         shown[1] = MASK if parsed is None else _nested(parsed, show_bodies=show_bodies)
-    if len(args) > 2:
+    if len(args) > 2 and signing.read(args[2]) is None:
         shown[2] = MASK
     return shown
 

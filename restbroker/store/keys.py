@@ -89,6 +89,11 @@ class Keys:
         """STRING with an expiry: a secret that processes share."""
         return self._key(f"restbroker:vault:{name}")
 
+    @property
+    def tokens(self) -> str:
+        """HASH name of a token → when a job was last let in with it, epoch seconds."""
+        return self._key("restbroker:tokens")
+
     def reply(self, name: str) -> str:
         """The list of one detailed answer. `name` is the whole `restbroker:reply:…`. Raises ValueError otherwise."""
         if not is_reply_key(name):

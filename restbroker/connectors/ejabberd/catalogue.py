@@ -20,8 +20,9 @@ from typing import Final, Literal, NotRequired, TypedDict
 from restbroker.config.target import Target
 from restbroker.connectors.ejabberd import knowledge
 from restbroker.connectors.ejabberd.options import options_of
-from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec, ValueType
+from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType
 
+_DANGERS: Final = knowledge.dangers()
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 _TYPES: Final[dict[str, tuple[ValueType, Literal["string", "object"] | None]]] = {
@@ -64,7 +65,7 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
             continue
         if record["name"] not in chosen or record["api"] > chosen[record["name"]]["api"]:
             chosen[record["name"]] = record
-    return Catalogue(known, {name: _spec(record) for name, record in sorted(chosen.items())})
+    return Catalogue(known, {name: _spec(record) for name, record in sorted(chosen.items())}, _DANGERS)
 
 
 def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
@@ -115,12 +116,14 @@ def _spec(record: _Record) -> CommandSpec:
         name=name,
         arguments=tuple(_arguments(record)),
         repeat=knowledge.repeat_of(name),
-        tags=frozenset(record["tags"]),
+        tags=frozenset(record["tags"])
+        | {DANGEROUS + danger.word for danger in _DANGERS if danger.names.fullmatch(name)},
         result=record["result"],
         api_version=record["api"],
         fills_host=by_user,
         fills_user=by_user,
         secret_result=knowledge.has_secret_result(name),
+        beyond=knowledge.reaches_beyond(name),
         timeout_s=knowledge.timeout_of(name),
         since=record.get("since"),
     )
@@ -131,4 +134,5 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
     for name, kind in record["args"]:
         value_type, element = _TYPES[kind]
         aliases = tuple(old for old, new in renames if new == name)
-        yield ArgumentSpec(name, value_type, knowledge.is_secret_argument(name), aliases, element)
+        place = knowledge.place_of(record["name"], name)
+        yield ArgumentSpec(name, value_type, knowledge.is_secret_argument(name), aliases, element, place)

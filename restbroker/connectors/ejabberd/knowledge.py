@@ -1,4 +1,4 @@
-"""What ejabberd's own description of its commands does not tell: what is repeatable, secret, slow, or a question.
+"""What ejabberd does not tell of its commands: what is repeatable, secret, slow, a question, dangerous, on which host.
 
 Used by the catalogue and by the judge. Always holds: a command that is named nowhere here counts as unsafe to repeat.
 "Measured" means tried on 23.01 and 24.12; the names are those of 23.01 to 26.07.
@@ -6,11 +6,11 @@ Used by the catalogue and by the judge. Always holds: a command that is named no
 
 import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.rules.command import Repeat
+from restbroker.rules.command import Danger, Place, Repeat
 
 # The first line that matches counts. `get_*` has exceptions, therefore the reads are spelt out where they are few.
 _REPEAT: Final[tuple[tuple[Repeat, tuple[str, ...]], ...]] = (
@@ -76,6 +76,73 @@ _SECRET_RESULT: Final = (
     "generate_reset_token",
     "list_invites",
 )
+
+
+_DANGERS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    # Reads or writes a file or directory on the server, mostly one that the job names; log and certificate files too.
+    (
+        "files",
+        ("backup", "restore", "load", "dump", "dump_table", "dump_config", "install_fallback", "convert_to_yaml"),
+    ),
+    ("files", ("export2sql", "export_*", "import_*", "mnesia_change_nodename", "compile", "man", "gen_*_doc_for_*")),
+    ("files", ("create_rooms_file", "destroy_rooms_file", "push_roster", "push_roster_all")),
+    ("files", ("reload_spam_filter_files", "reopen_log", "rotate_log", "request_certificate", "revoke_certificate")),
+    # Which machines serve together; also what only reads it, since it names them.
+    ("cluster", ("*_cluster", "*_cluster_*", "get_master", "set_master")),
+    # Whole tables, past all commands that know what is in them.
+    ("database", ("mnesia_*", "delete_mnesia", "backup", "restore", "load", "dump", "dump_table", "install_fallback")),
+    ("database", ("export2sql", "export_*", "import_*", "convert_to_scram", "update_sql", "print_sql_schema")),
+    ("database", ("webadmin_node_db*",)),
+    # What the server runs, and the cookie with which anything can be run on it.
+    ("code", ("module_*", "modules_*", "restart_module", "compile", "update", "update_list", "get_cookie")),
+    ("code", ("webadmin_node_contrib",)),
+    # The server as a whole: ends or restarts it, its settings, its caches, its pages.
+    ("server", ("stop", "stop_kindly", "halt", "restart", "restart_kindly", "evacuate_kindly", "start")),
+    (
+        "server",
+        ("reload_config", "clear_cache", "gc", "stop_s2s_connections", "help", "webadmin_host_*", "webadmin_muc"),
+    ),
+)
+
+_HOSTS: Final = frozenset({"host", "localhost", "grouphost", "service", "server", "localserver", "vhost"})
+_JID: Final = frozenset({"jid", "from", "to", "with"})
+# A shared roster group may show groups of another host, as group@host.
+_SHOWN_GROUPS: Final = frozenset({"display", "add", "del", "value"})
+# Up to interface version 2 some of these are whole JIDs.
+_NAMES: Final = frozenset({"user", "localuser", "username", "room", "name", "group"})
+
+_STRANGERS: Final = ("add_to_spam_filter_cache", "drop_from_spam_filter_cache")
+"""Their JIDs are those of senders elsewhere, and what is done stays on `host`."""
+
+_BEYOND: Final = (
+    # A stanza may be a command to the server (mod_configure, mod_adhoc_api), in an administrator's name.
+    "send_stanza*",
+    "process_rosteritems",
+    "webadmin_*",
+)
+
+
+def dangers() -> tuple[Danger, ...]:
+    """What touches the server itself rather than its users, in every version."""
+    words = dict.fromkeys(word for word, _ in _DANGERS)
+    named = {word: [name for own, names in _DANGERS if own == word for name in names] for word in words}
+    return tuple(Danger(word, re.compile("|".join(map(translate, names)))) for word, names in named.items())
+
+
+def place_of(command: str, argument: str) -> Place | None:
+    """How this argument says which virtual host the command is about; None if it does not."""
+    if argument in _HOSTS:
+        return "host"
+    if argument in _JID:
+        return None if command in _STRANGERS else "jid"
+    if argument == "users" or (argument in _SHOWN_GROUPS and command.startswith("srg_")):
+        return "jids"
+    return "name" if argument in _NAMES else None
+
+
+def reaches_beyond(command: str) -> bool:
+    """Whether it may reach other hosts than its arguments name."""
+    return _matches(command, _BEYOND)
 
 
 def repeat_of(command: str) -> Repeat:

@@ -1,20 +1,200 @@
-"""A job's token must be one of the configured ones, exactly."""
+"""A token lets in who knows it, and only what it allows: commands, hosts, and nothing dangerous unless it says so."""
 
+from typing import Any
+
+import attrs
 import pytest
 
+from restbroker.connectors.ejabberd.catalogue import for_version
 from restbroker.rules import auth
+from restbroker.rules.auth import Wish
+from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
 
 
-def test_each_configured_token_is_allowed() -> None:
-    assert auth.allowed("one", ["one", "two"])
-    assert auth.allowed("two", ["one", "two"])
+@attrs.frozen
+class Grant:
+    allow: tuple[str, ...] = ("*",)
+    hosts: tuple[str, ...] = ()
+    name: str = "app"
+
+
+def refused(grant: Grant, endpoint: str, default_host: str | None = None, **arguments: Any) -> Reason | None:
+    catalogue = for_version("24.12")
+    spec = catalogue.commands.get(endpoint.partition("/")[0])
+    command = Command(endpoint, arguments)
+    return auth.refusal(grant, Wish(command, spec, catalogue.dangers_of(endpoint), default_host))
+
+
+def code(reason: Reason | None) -> str | None:
+    return None if reason is None else reason.code
+
+
+def test_each_secret_is_found_at_its_place() -> None:
+    assert auth.which("one", ["one", "two"]) == 0
+    assert auth.which("two", ["one", "two"]) == 1
+
+
+def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bytes] = []
+
+    def compare(given: bytes, secret: bytes) -> bool:
+        compared.append(secret)
+        return given == secret
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    assert auth.which("one", ["one", "two", "three"]) == 0
+    assert compared == [b"one", b"two", b"three"]
 
 
 @pytest.mark.parametrize("given", ["", "on", "onee", "ONE", None, 1, True, ["one"], {"one": 1}])
-def test_anything_else_is_not(given: Json) -> None:
-    assert not auth.allowed(given, ["one"])
+def test_anything_else_is_no_secret(given: Json) -> None:
+    assert auth.which(given, ["one"]) is None
 
 
-def test_an_empty_token_never_matches_even_if_one_is_configured() -> None:
-    assert not auth.allowed("", [""])
+def test_an_empty_secret_never_matches_even_if_one_is_configured() -> None:
+    assert auth.which("", [""]) is None
+
+
+@pytest.mark.parametrize(
+    ("allow", "endpoint", "expected"),
+    [
+        (("*",), "register", None),
+        (("*",), "of_a_module_that_nobody_knows", None),
+        (("register",), "register", None),
+        (("register",), "register/v1", None),
+        (("srg_*", "send_*"), "send_message", None),
+        (("register",), "unregister", "CommandNotAllowed"),
+        (("REGISTER",), "register", "CommandNotAllowed"),
+        ((), "register", "CommandNotAllowed"),
+        (("dangerous:*",), "register", "CommandNotAllowed"),
+        (("*",), "backup", "DangerousCommand"),
+        (("backup",), "backup", "DangerousCommand"),
+        (("*",), "backup/v1", "DangerousCommand"),
+        (("*",), "v1/backup", "DangerousCommand"),
+        (("*",), "Backup", "DangerousCommand"),
+        (("*",), "dump-table", "DangerousCommand"),
+        (("dangerous:backup",), "backup", None),
+        (("dangerous:backup",), "restore", "DangerousCommand"),
+        (("dangerous:*",), "backup", None),
+        (("dangerous:mnesia_*",), "mnesia_info", None),
+        (("dangerous:cluster",), "join_cluster", None),
+        (("dangerous:files",), "backup", "DangerousCommand"),
+        (("dangerous:files", "dangerous:database"), "backup", None),
+    ],
+)
+def test_a_command_needs_a_pattern_and_a_dangerous_one_says_so(
+    allow: tuple[str, ...], endpoint: str, expected: str | None
+) -> None:
+    assert code(refused(Grant(allow), endpoint)) == expected
+
+
+def test_a_command_of_a_newer_server_is_dangerous_on_an_older_one_too() -> None:
+    assert "export_db" not in for_version("23.01").commands
+    assert for_version("23.01").dangers_of("export_db") == {"files", "database"}
+
+
+ONE = Grant(hosts=("example.org", "*.example.org"))
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments"),
+    [
+        ("register", {"user": "bob", "host": "example.org", "password": "p@evil.org"}),
+        ("register", {"user": "bob", "host": "EXAMPLE.org", "password": "x"}),
+        ("muc_online_rooms", {"service": "conference.example.org"}),
+        ("muc_online_rooms", {"host": "conference.example.org"}),
+        ("send_message", {"type": "chat", "from": "a@example.org/x@evil.org", "to": "b@example.org", "body": "c@d.e"}),
+        ("send_message", {"from": "example.org", "to": "example.org/announce/online", "body": ""}),
+        ("get_roster", {"user": "bob", "host": "example.org"}),
+        (
+            "srg_create",
+            {"group": "g", "host": "example.org", "label": "", "description": "a@b.c", "display": ["g", "h"]},
+        ),
+        ("subscribe_room_many", {"users": [{"jid": "a@example.org", "nick": "n"}], "room": "r@conference.example.org"}),
+    ],
+)
+def test_a_token_bound_to_hosts_may_do_what_stays_on_them(endpoint: str, arguments: dict[str, Any]) -> None:
+    assert refused(ONE, endpoint, **arguments) is None
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments"),
+    [
+        ("register", {"user": "bob", "host": "evil.org", "password": "x"}),
+        ("register", {"user": "bob", "host": "notexample.org", "password": "x"}),
+        ("register", {"user": "bob", "host": "example.org ", "password": "x"}),
+        ("register", {"user": "bob@evil.org", "host": "example.org", "password": "x"}),
+        ("register", {"user": "bob", "host": ["example.org", "evil.org"], "password": "x"}),
+        ("register", {"user": "bob", "host": None, "password": "x"}),
+        ("register", {"user": "bob", "host": "", "password": "x"}),
+        ("register", {"user": "bob", "host": {"a": "example.org"}, "password": "x"}),
+        ("register", {"user": "bob", "password": "x"}),
+        ("register", {"user": "bob", "host": "example.org", "HOST": "evil.org", "password": "x"}),
+        ("muc_online_rooms", {"service": "global"}),
+        ("muc_online_rooms", {"service": "conference.example.org", "host": "evil.org"}),
+        ("add_rosteritem", {"localuser": "a", "localhost": "example.org", "user": "b", "host": "evil.org"}),
+        ("add_rosteritem", {"localuser": "a", "localserver": "evil.org", "user": "b", "host": "example.org"}),
+        ("send_message", {"from": "a@evil.org", "to": "b@example.org"}),
+        ("send_message", {"from": "a@example.org", "to": "b@evil.org/example.org"}),
+        ("send_message", {"from": "a@example.org", "to": "b@x@example.org"}),
+        ("send_message", {"from": "a@example.org", "to": ["b@example.org"]}),
+        ("send_message", {"from": "a@example.org", "to": "example.org/announce/all-hosts/online"}),
+        ("send_message", {"from": "a@example.org", "to": "@evil.org"}),
+        ("send_stanza", {"from": "a@example.org", "to": "b@example.org", "stanza": "<message/>"}),
+        ("srg_user_add", {"user": "a", "host": "example.org", "group": "g", "grouphost": "evil.org"}),
+        ("srg_create", {"group": "g", "host": "example.org", "display": ["g", "h@evil.org"]}),
+        ("srg_create", {"group": "g", "host": "example.org", "display": "g\\nh@evil.org"}),
+        (
+            "send_direct_invitation",
+            {"room": "r", "service": "conference.example.org", "users": "a@example.org:b@evil.org"},
+        ),
+        ("subscribe_room_many", {"users": [{"jid": "a@evil.org", "nick": "n"}], "room": "r@conference.example.org"}),
+        ("subscribe_room_many", {"users": {"a@evil.org": "n"}, "room": "r@conference.example.org"}),
+        ("subscribe_room_many", {"users": [{"user": "a", "host": "evil.org"}], "room": "r@conference.example.org"}),
+        ("get_roster", {"user": "bob"}),
+        ("delete_old_users", {"days": 30}),
+        ("registered_vhosts", {}),
+        ("status", {}),
+        ("process_rosteritems", {"action": "delete", "users": "a@example.org", "contacts": "b@example.org"}),
+        ("of_a_module_that_nobody_knows", {"host": "example.org"}),
+    ],
+)
+def test_a_token_bound_to_hosts_may_do_nothing_that_may_reach_others(endpoint: str, arguments: dict[str, Any]) -> None:
+    assert code(refused(ONE, endpoint, **arguments)) == "HostNotAllowed"
+
+
+def test_the_host_that_is_filled_in_counts_as_if_the_job_had_named_it() -> None:
+    assert refused(ONE, "register", "example.org", user="bob", password="x") is None
+    assert refused(ONE, "get_roster", "example.org", user="bob") is None
+    assert code(refused(ONE, "register", "evil.org", user="bob", password="x")) == "HostNotAllowed"
+    assert refused(ONE, "register", "evil.org", user="bob", host="example.org", password="x") is None
+    assert code(refused(ONE, "status", "example.org")) == "HostNotAllowed"
+
+
+def test_a_dangerous_command_that_is_allowed_still_stays_on_the_hosts() -> None:
+    grant = Grant(("dangerous:*",), ("example.org",))
+    assert refused(grant, "convert_to_scram", host="example.org") is None
+    assert code(refused(grant, "convert_to_scram", host="evil.org")) == "HostNotAllowed"
+    assert code(refused(grant, "stop")) == "HostNotAllowed"
+
+
+@pytest.mark.parametrize(
+    ("grant", "endpoint", "arguments", "words"),
+    [
+        (Grant(("send_*",)), "register", {}, ("register", 'Add "register"')),
+        (Grant(), "backup", {"file": "/x"}, ("backup", "database, files", 'add "dangerous:backup"')),
+        (ONE, "kick_user", {"user": "bob", "host": "evil.org"}, ("kick_user", "'evil.org'", "Hosts")),
+        (ONE, "status", {}, ("status", "all of them", "without Hosts")),
+        (ONE, "register", {"host": 5}, ("register", "its argument host is a number", "Hosts")),
+    ],
+)
+def test_a_refusal_names_the_token_what_it_refuses_and_what_to_configure(
+    grant: Grant, endpoint: str, arguments: dict[str, Any], words: tuple[str, ...]
+) -> None:
+    reason = refused(grant, endpoint, **arguments)
+    assert reason is not None
+    shown = f"{reason.message} {reason.cure}"
+    assert '"app"' in shown
+    assert all(word in shown for word in words), shown

@@ -158,6 +158,14 @@ def test_a_job_is_shown_without_token_and_secrets(args: Json, shown: Json) -> No
     assert redact.job({"class": "Add", "args": args, "jid": "j"}) == {"class": "Add", "args": shown, "jid": "j"}
 
 
+def test_a_signature_is_shown_and_what_only_looks_like_one_is_not() -> None:
+    signature = "v1:app:1795165609:" + "0" * 64
+    shown = redact.job({"args": ["kick_user", {"user": "bob"}, signature], "error_message": f"of {signature}"})
+    assert shown["args"] == ["kick_user", {"user": "bob"}, signature]
+    assert shown["error_message"] == f"of {signature}"
+    assert redact.job({"args": ["kick_user", {}, signature + "0"]})["args"] == ["kick_user", {}, MASK]
+
+
 def test_an_unreadable_payload_shows_nothing_of_itself() -> None:
     shown = redact.job({"class": "Restbroker::Unreadable", "args": ['["e", {}, "the-token"'], "jid": "j"})
     assert shown == {"class": "Restbroker::Unreadable", "args": [MASK], "jid": "j"}

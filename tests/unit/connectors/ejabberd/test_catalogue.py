@@ -102,3 +102,54 @@ def test_answers_that_are_credentials_are_marked(command: str) -> None:
 )
 def test_the_interface_version_is_read_from_the_end_of_a_path(path: str, api: int | None) -> None:
     assert api_of(path) == api
+
+
+TOUCHES_THE_SERVER = {
+    *("cluster", "mnesia", "modules", "erlang", "db", "sql", "config"),
+    *("internal", "documentation", "ejabberdctl", "server"),
+}
+"""ejabberd's own tags (23.01 to 26.07) of commands that are about the server itself."""
+HARMLESS = {
+    # Which version, which hosts, and what was said.
+    *("status", "registered_vhosts", "echo", "echo3"),
+    # A user's own messages.
+    *("get_mam_messages", "get_offline_messages"),
+}
+
+
+@pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])
+def test_what_ejabberd_tags_as_about_the_server_is_dangerous(version: str) -> None:
+    catalogue = for_version(version)
+    about_it = {name for name, spec in catalogue.commands.items() if spec.tags & TOUCHES_THE_SERVER} - HARMLESS
+    assert {name for name in about_it if not catalogue.dangers_of(name)} == set()
+
+
+@pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])
+def test_what_takes_a_file_or_directory_of_the_server_is_dangerous(version: str) -> None:
+    catalogue = for_version(version)
+    takes = {n for n, spec in catalogue.commands.items() if any(spec.argument(a) for a in ("file", "dir", "in", "out"))}
+    assert len(takes) > 15
+    assert {name for name in takes if "files" not in catalogue.dangers_of(name)} == set()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("backup", {"files", "database"}),
+        ("join_cluster", {"cluster"}),
+        ("mnesia_table_clear", {"database"}),
+        ("module_install", {"code"}),
+        ("get_cookie", {"code"}),
+        ("stop", {"server"}),
+        ("push_roster_all", {"files"}),
+        ("register", set()),
+        ("push_alltoall", set()),
+        ("unregister", set()),
+        ("send_message", set()),
+        ("muc_online_rooms", set()),
+    ],
+)
+def test_dangers_are_known_by_name_and_shown_as_tags(command: str, words: set[str]) -> None:
+    catalogue = for_version("26.07")
+    assert catalogue.dangers_of(command) == words
+    assert {tag for tag in catalogue.commands[command].tags if ":" in tag} == {f"dangerous:{word}" for word in words}

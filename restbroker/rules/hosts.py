@@ -1,0 +1,103 @@
+"""Which virtual hosts a command is about, as its arguments say it. For tokens that are bound to hosts.
+
+`rules.auth` calls `named`. Always holds: where it cannot be told, that is said; nothing is guessed in favour of a job.
+Case and compatible forms of letters do not count, as in XMPP's own preparation of host names.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import assert_never
+
+import attrs
+
+from restbroker.rules.command import CommandSpec, Place
+from restbroker.rules.endpoint import kind_of
+from restbroker.rules.json_types import Json
+
+# Texts with several names in them: `a@x:b@y`, `a,b`, and the two characters \n of ejabberd up to 23.10.
+_BETWEEN = re.compile(r"[\s,;:|\\]+")
+# Where mod_announce takes messages for everybody on all hosts, whichever host they are sent to.
+_EVERYWHERE = "all-hosts"
+
+
+@attrs.frozen
+class Unclear:
+    """It cannot be told which hosts the command is about. `why` completes "…, since"."""
+
+    why: str
+
+
+def plain(host: str) -> str:
+    """A host's name in the form in which it is compared."""
+    return unicodedata.normalize("NFKC", host).casefold()
+
+
+def named(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None) -> frozenset[str] | Unclear:
+    """Every host that the command is about, in plain form; `default` is what fills a missing `host`."""
+    if spec.beyond:
+        return Unclear("it may reach other hosts than its arguments name")
+    found: set[str] = set()
+    for name, value in arguments.items():
+        place = _place(spec, name)
+        if isinstance(place, Unclear):
+            return place
+        for host in () if place is None else _hosts(place, value):
+            if isinstance(host, Unclear):
+                return Unclear(f"its argument {name} is {host.why}")
+            found.add(host)
+    if default is not None and _takes_default(spec, arguments):
+        found.add(plain(default))
+    return frozenset(found) if found else Unclear("it names no host, and may be about all of them")
+
+
+def _place(spec: CommandSpec, name: str) -> Place | None | Unclear:
+    argument = spec.argument(name)
+    if argument is not None:
+        return argument.place
+    if name == "host" and spec.fills_host:
+        return "host"
+    if name == "user" and spec.fills_user:
+        return "name"
+    return Unclear(f"nothing is known of its argument {name[:40]!r}")
+
+
+def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:
+    argument = spec.argument("host")
+    names = ("host",) if argument is None else (argument.name, *argument.aliases)
+    return (spec.fills_host or argument is not None) and not any(name in arguments for name in names)
+
+
+def _hosts(place: Place, value: Json) -> Iterator[str | Unclear]:
+    match place:
+        case "host":
+            yield plain(value) if isinstance(value, str) and value else Unclear(f"{kind_of(value)}, not a host's name")
+        case "jid":
+            yield _domain(value) if isinstance(value, str) and value else Unclear(f"{kind_of(value)}, not a JID")
+        case "jids" | "name":
+            yield from _within(value)
+        case _:
+            assert_never(place)
+
+
+def _within(value: Json) -> Iterator[str | Unclear]:
+    """The hosts in a value that may hold JIDs at any depth: objects, lists, or several in one text."""
+    match value:
+        case str():
+            yield from (_domain(part) for part in _BETWEEN.split(value) if "@" in part)
+        case list():
+            for item in value:
+                yield from _within(item)
+        case dict():
+            for key, item in value.items():
+                yield from _hosts("host", item) if key == "host" else _within([key, item])
+        case _:
+            pass
+
+
+def _domain(jid: str) -> str | Unclear:
+    bare, _, resource = jid.partition("/")
+    local, at, domain = bare.rpartition("@")
+    if not at and _EVERYWHERE in plain(resource):
+        return Unclear("an address for everybody on all hosts")
+    return plain(domain) if "@" not in local and domain else Unclear("no JID")

@@ -1,0 +1,28 @@
+"""When jobs were last let in with which token. Written by the beat, read by `restbroker token list`.
+
+Always holds: names and times only, never a secret. For display: a write that is lost is made up for by the next.
+"""
+
+from collections.abc import Mapping
+
+from restbroker.errors import StoreRefused
+from restbroker.store.client import Client
+from restbroker.store.replies import as_fields, mapping
+
+
+def remember(client: Client, used: Mapping[str, float]) -> None:
+    """Writes the last use of each of these tokens, by name (epoch seconds). Raises as `Client.command`."""
+    if used:
+        client.command("HSET", client.keys.tokens, *as_fields({name: int(at_s) for name, at_s in used.items()}))
+
+
+def last_used(client: Client) -> Mapping[str, float]:
+    """The last use of each token that was ever used, by name (epoch seconds). Raises as `Client.command`."""
+    found = mapping(client.command("HGETALL", client.keys.tokens))
+    try:
+        return {name: float(at_s) for name, at_s in found.items()}
+    except ValueError as error:
+        raise StoreRefused(
+            f"The hash {client.keys.tokens} holds something else than times.",
+            "Something else wrote to it; it may be deleted.",
+        ) from error

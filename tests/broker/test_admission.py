@@ -1,0 +1,194 @@
+"""What a running broker lets in, and what becomes of the jobs that it refuses."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from restbroker.broker import broker
+from restbroker.broker.signals import Control
+from restbroker.broker.tokens import Tokens
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.rules import arguments, signing
+from restbroker.rules.arguments import Submission
+from restbroker.store import tokens as store_tokens
+from restbroker.telemetry.events import JobFinished
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness
+
+SECRET = "the-apps-secret"
+DAY_S = 86_400
+
+
+@asynccontextmanager
+async def serving(harness: Harness, *tokens: Token) -> AsyncIterator[None]:
+    """A broker with these tokens, stopped at the end of the block."""
+    plan = harness.plan()
+    lanes = [attrs.evolve(lane, tokens=Tokens(tokens)) for lane in plan.lanes]
+    control = Control()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(broker.run, attrs.evolve(plan, lanes=lanes), control)
+        yield
+        control.stop.set()
+
+
+def push(harness: Harness, token: str, command: str = "safe", jid: str = "j1", **fields: Any) -> None:
+    args = [command, {"n": 1}, token, "r1"]
+    harness.raw(json.dumps({"class": "Add", "jid": jid, "args": args, **fields}).encode())
+
+
+def signature(at_s: float, command: str = "safe", jid: str = "j1", secret: str = SECRET) -> str:
+    submission = arguments.read([command, {"n": 1}, "", "r1"])
+    assert isinstance(submission, Submission)
+    return signing.sign(secret, "app", int(at_s), jid, submission)
+
+
+async def parked(harness: Harness) -> dict[str, Any]:
+    await harness.until(lambda: harness.size("dead") == 1, "the job is parked")
+    (found,) = harness.members("dead")
+    return found
+
+
+async def done(harness: Harness, count: int = 1) -> None:
+    await harness.until(lambda: len(harness.of(JobFinished)) >= count, "the jobs are finished")
+
+
+async def test_both_secrets_of_a_token_are_let_in_during_a_rotation(harness: Harness) -> None:
+    push(harness, "new", jid="j1")
+    push(harness, "old", jid="j2")
+    async with serving(harness, Token("app", (Secret("new"), Secret("old")))):
+        await done(harness, 2)
+    assert harness.size("dead") == 0
+    assert len(harness.target.calls) == 2
+
+
+async def test_a_command_that_the_token_does_not_allow_is_parked_and_never_sent(harness: Harness) -> None:
+    push(harness, "secret-of-app", "once")
+    async with serving(harness, Token("app", (Secret("secret-of-app"),), allow=("safe",))):
+        found = await parked(harness)
+    assert found["error_class"] == "CommandNotAllowed"
+    assert 'The token "app" does not allow the command once.' in found["error_message"]
+    assert harness.target.calls == []
+
+
+async def test_a_refusal_is_answered_to_who_knew_the_token_and_to_nobody_else(harness: Harness) -> None:
+    harness.policy = attrs.evolve(harness.policy, reply_details=True)
+    push(harness, "secret-of-app", "once", "j1")
+    push(harness, "wrong", "once", "j2")
+    async with serving(harness, Token("app", (Secret("secret-of-app"),), allow=("safe",))):
+        await done(harness, 2)
+    (reply,) = harness.entries("queue:replies")
+    assert reply["args"][2]["error"]["code"] == "CommandNotAllowed"
+
+
+async def test_a_secret_in_the_wrong_place_is_not_repeated_by_a_refusal(harness: Harness) -> None:
+    push(harness, SECRET, "the-apps-secret")
+    async with serving(harness, Token("app", (Secret(SECRET),), allow=("safe",))):
+        found = await parked(harness)
+    assert found["error_class"] == "CommandNotAllowed"
+    assert SECRET not in found["error_message"]
+    assert not any(SECRET in f"{event!r}" for event in harness.events)
+
+
+async def test_a_signed_job_is_let_in_though_its_secret_is_not_in_redis(harness: Harness) -> None:
+    push(harness, signature(time.time()))
+    async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
+        await done(harness)
+    assert [call.command.endpoint for call in harness.target.calls] == ["safe"]
+    assert harness.size("dead") == 0
+
+
+@pytest.mark.parametrize(
+    ("token", "code"),
+    [
+        (SECRET, "SignatureNeeded"),
+        (signature(time.time(), jid="another"), "BadSignature"),
+        (signature(time.time(), secret="another"), "BadSignature"),
+        (signature(time.time()).replace(":app:", ":nobody:"), "BadSignature"),
+        (signature(time.time() - 8 * DAY_S), "UntimelySignature"),
+        (signature(time.time() + 3600), "UntimelySignature"),
+    ],
+)
+async def test_a_job_whose_signature_is_missing_wrong_or_untimely_is_parked(
+    harness: Harness, token: str, code: str
+) -> None:
+    push(harness, token)
+    async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
+        found = await parked(harness)
+    assert found["error_class"] == code
+    assert SECRET not in found["error_message"]
+    assert harness.target.calls == []
+
+
+async def test_a_signed_job_without_a_jid_of_its_own_is_parked(harness: Harness) -> None:
+    push(harness, signature(time.time(), jid=""), jid="")
+    async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
+        found = await parked(harness)
+    assert (found["error_class"], "needs a jid" in found["error_message"]) == ("BadSignature", True)
+
+
+async def test_a_job_that_was_accepted_in_time_is_retried_after_the_window(harness: Harness) -> None:
+    async def sick(_request: Request) -> Response:
+        raise ZeroDivisionError
+
+    token = Token("app", (Secret("new"), Secret(SECRET)), signed=True, window_s=7 * DAY_S)
+    harness.target.answers.append(sick)
+    old = signature(time.time() - 7 * DAY_S + 5)
+    push(harness, old)
+    async with serving(harness, token):
+        await harness.until(lambda: harness.size("retry") == 1, "it is to be tried again")
+    (waiting,) = harness.members("retry")
+    assert waiting["args"][2] == old
+    harness.client.command("DEL", "retry")
+    harness.raw(json.dumps(waiting).encode())
+    async with serving(harness, attrs.evolve(token, window_s=1.0)):
+        await harness.until(lambda: len(harness.target.calls) == 2, "it is sent again")
+        await done(harness, 2)
+    assert harness.size("dead") == 0
+
+
+async def test_an_acceptance_that_somebody_made_up_does_not_count(harness: Harness) -> None:
+    push(harness, signature(time.time() - 8 * DAY_S), restbroker_accepted="0" * 64)
+    async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
+        found = await parked(harness)
+    assert found["error_class"] == "UntimelySignature"
+
+
+async def test_a_token_that_is_not_signed_takes_signatures_too(harness: Harness) -> None:
+    push(harness, signature(time.time()), jid="j1")
+    push(harness, SECRET, jid="j2")
+    async with serving(harness, Token("app", (Secret(SECRET),))):
+        await done(harness, 2)
+    assert len(harness.target.calls) == 2
+
+
+async def test_the_last_use_of_a_token_is_written_with_the_beat(harness: Harness) -> None:
+    push(harness, "one")
+    before_s = time.time()
+    async with serving(harness, Token("app", (Secret("one"),)), Token("unused", (Secret("two"),))):
+        await harness.until(lambda: store_tokens.last_used(harness.client), "the use is told")
+    found = store_tokens.last_used(harness.client)
+    assert list(found) == ["app"]
+    assert before_s - 1 <= found["app"] <= time.time() + 1
+
+
+async def test_a_key_of_another_type_in_the_place_of_last_uses_stops_nothing(harness: Harness) -> None:
+    harness.client.command("SET", "restbroker:tokens", "x")
+    push(harness, "one", jid="j1")
+    async with serving(harness, Token("app", (Secret("one"),))):
+        await done(harness)
+        await harness.until(lambda: beats(harness) >= 3, "the beat goes on")
+        push(harness, "one", jid="j2")
+        await done(harness, 2)
+
+
+def beats(harness: Harness) -> int:
+    counters = harness.client.command("HVALS", "restbroker:beats")
+    assert isinstance(counters, list)
+    return max(int(counter) for counter in counters if isinstance(counter, bytes))
