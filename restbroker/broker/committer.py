@@ -105,7 +105,9 @@ def _is_open(lane: Lane, item: Item, code: jobs.Code, refused: list[Item]) -> bo
         case jobs.Applied() | jobs.Gone():
             lane.let_go(item.ticket)
             if item.settlement is not None:
-                lane.recent.add(item.ticket, item.settlement, trio.current_time())
+                # What was settled just before an outage is not older after it, however long it was.
+                now_s = trio.current_time() - lane.health.away_s
+                lane.recent.add(item.ticket, item.settlement, now_s, item.raw)
             if isinstance(code, jobs.Applied) and item.event is not None:
                 lane.report(item.event)
             return False

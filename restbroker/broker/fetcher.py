@@ -131,9 +131,10 @@ class Fetcher:
             )
         if got.jobs:
             now_s = boot_time_s()
-            await self._hand_over(
-                [Item(taken.ticket, taken.number, taken.queue, taken.raw, now_s) for taken in got.jobs]
-            )
+            items = [Item(taken.ticket, taken.number, taken.queue, taken.raw, now_s) for taken in got.jobs]
+            for item in items:
+                item.forgotten = lane.recent.may_have_run(item.raw, trio.current_time() - lane.health.away_s)
+            await self._hand_over(items)
         elif want:
             await self._wait(got.paused | got.bad)
 
@@ -142,8 +143,8 @@ class Fetcher:
 
         Unknown tickets beyond the last known are of a fetch whose answer was lost: adopted. The others were settled,
         and Redis has forgotten it (a restart without its last second): settled again if we remember how, else run
-        again as jobs that may have run. What we keep ready and Redis does not list went back to its queue with Redis'
-        own past: dropped. Raises `StoreUnavailable`.
+        again as jobs that may have run; so do those that come from their queue again. What we keep ready and Redis does
+        not list went back to its queue with Redis' own past: dropped. Raises `StoreUnavailable`.
         """
         lane = self.lane
         outages = lane.health.outages
@@ -159,6 +160,8 @@ class Fetcher:
         for item in unknown:
             item.settlement = lane.recent.get(item.ticket)
             item.forgotten = item.number <= lane.base
+        lost = (item.raw for ticket, item in lane.in_hand.items() if item.sending and ticket not in held.jobs)
+        lane.recent.doubt(lost, trio.current_time() - lane.health.away_s)
         for ticket in [*lane.handover.drop_unless(held.jobs), *lane.slots.drop_unless(held.jobs)]:
             lane.let_go(ticket)
         lane.base = max(lane.base, held.last)

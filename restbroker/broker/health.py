@@ -25,10 +25,14 @@ LONGEST_WAIT_S = 1.0
 
 @attrs.define(eq=False)
 class StoreHealth:
-    """Per process. `outages` rises at each beginning, told or not, so that others can tell that time has a hole."""
+    """Per process. `outages` rises at each beginning, told or not, so that others can tell that time has a hole.
+
+    `away_s` is how long all outages together took.
+    """
 
     report: Report
     outages: int = 0
+    away_s: float = 0.0
     _lost_at_s: float | None = None
 
     @property
@@ -65,4 +69,5 @@ class StoreHealth:
         if self._lost_at_s is not None:
             outage_s = trio.current_time() - self._lost_at_s
             self._lost_at_s = None
+            self.away_s += outage_s
             self.report(StoreBack(outage_s))

@@ -33,7 +33,7 @@ class Item:
     recovered: str | None = None
     """The digest under which its runs before a crash are counted; None if there are none."""
     forgotten: bool = False
-    """Redis lists it again although it was settled before: it has run already."""
+    """Redis has it again although it was sent or settled before: it has run already."""
     at_most_once: bool = False
     sending: bool = False
     settlement: Settlement | None = None

@@ -1,7 +1,7 @@
 """Settlements are remembered for some seconds and within some memory, and no longer."""
 
-from restbroker.broker.recent import KEPT_BYTES, KEPT_S, Recent
-from restbroker.rules.settlement import Ack, Reply
+from restbroker.broker.recent import DOUBTED_S, KEPT_BYTES, KEPT_S, Recent
+from restbroker.rules.settlement import Ack, Back, Reply
 
 
 def test_a_settlement_is_remembered_for_ten_seconds() -> None:
@@ -27,3 +27,16 @@ def test_large_answers_push_out_older_ones() -> None:
 
 def test_what_was_never_settled_is_not_remembered() -> None:
     assert Recent().get("1:1") is None
+
+
+def test_after_an_outage_settled_and_lost_jobs_are_known_to_have_run_once_each_and_for_a_minute() -> None:
+    recent = Recent()
+    recent.add("1:1", Ack(), 100.0, b"settled")
+    recent.add("2:1", Back(), 100.0, b"put back")
+    assert not recent.may_have_run(b"settled", 100.0)
+    recent.doubt([b"lost"], 101.0)
+    assert [recent.may_have_run(job, 102.0) for job in (b"settled", b"settled", b"lost", b"put back", b"new")] == [
+        True, False, True, False, False,
+    ]  # fmt: skip
+    recent.doubt([], 103.0)
+    assert not recent.may_have_run(b"settled", 103.0 + DOUBTED_S)
