@@ -17,12 +17,14 @@ import trio
 
 from restbroker.broker import delivery
 from restbroker.broker.gate import Gate
+from restbroker.broker.health import StoreHealth
 from restbroker.broker.lane import Lane
 from restbroker.broker.link import unreachable
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.outcome import Probe, Reason
 from restbroker.store import leases, limits
 from restbroker.store.client import Client
+from restbroker.store.connection import Connection
 from restbroker.store.leases import Busy, Told, Turn, Yours
 from restbroker.transport.errors import MaybeSent, NotSent
 
@@ -40,7 +42,7 @@ _LOOK_AGAIN_S = 0.2
 _DENIED_PAUSE_S = 15.0
 _SHARE_DENIAL_FOR_S = 60.0
 """By then the others met the denial themselves, or they are let in and must not wait for us."""
-_LONGEST_TEXT = 400
+_LONGEST_TEXT = 300
 
 
 class Others(Protocol):
@@ -143,43 +145,50 @@ def decode(text: bytes) -> Found | None:
 
 
 def _cut(text: str) -> str:
-    return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode()
+    # Four bytes a character at most: a control character would take six.
+    return "".join(one if one.isprintable() else " " for one in text[:_LONGEST_TEXT])
 
 
 @attrs.define(eq=False)
-class _Redis:
-    """`Others` over the lane's own connection; every call is one short script."""
+class OverRedis:
+    """`Others` over a lane's own connection; every call is one short script. `owner` is the lane's identity."""
 
-    lane: Lane
-
-    @property
-    def _target(self) -> str:
-        return self.lane.plan.target.name
+    store: Connection
+    health: StoreHealth
+    target: str
+    owner: str
 
     async def turn(self) -> Turn:
-        name, owner = f"probe:{self._target}", self.lane.identity
-        return await self._call(leases.turn, name, owner, leases.milliseconds(_TURN_S)) or Yours()
+        """As `Others`."""
+        turn = await self._call(leases.turn, self._name, self.owner, leases.milliseconds(_TURN_S))
+        return Yours() if turn is None else turn
 
     async def tell(self, text: bytes, counts_s: float) -> None:
-        name, owner = f"probe:{self._target}", self.lane.identity
-        await self._call(leases.tell, name, owner, text, leases.milliseconds(counts_s))
+        """As `Others`."""
+        await self._call(leases.tell, self._name, self.owner, text, leases.milliseconds(counts_s))
 
     async def pause(self, why: Pause, for_s: float) -> None:
-        await self._call(limits.pause, self._target, why, for_s)
+        """As `Others`."""
+        await self._call(limits.pause, self.target, why, for_s)
 
     async def resume(self, why: Pause) -> None:
-        await self._call(limits.resume, self._target, why)
+        """As `Others`."""
+        await self._call(limits.resume, self.target, why)
+
+    @property
+    def _name(self) -> str:
+        return f"probe:{self.target}"
 
     async def _call(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """None if Redis cannot be asked, or does not allow it."""
-        if not self.lane.health.is_up:
+        if not self.health.is_up:
             return None
         try:
-            return await self.lane.store.call(do, *args, **kwargs)
+            return await self.store.call(do, *args, **kwargs)
         except StoreUnavailable as error:
-            self.lane.health.lost(error)
+            self.health.lost(error)
         except StoreRefused:
-            pass  # a user without the right to these keys: every process probes by itself
+            pass  # a user without the right to these keys: then every process probes by itself
         return None
 
 
@@ -189,4 +198,5 @@ async def run(lane: Lane) -> None:
     async def ask() -> Probe:
         return await delivery.probe(lane.plan.connector, lane.plan.transport)
 
-    await Prober(lane.gate, ask, _Redis(lane)).run()
+    others = OverRedis(lane.store, lane.health, lane.plan.target.name, lane.identity)
+    await Prober(lane.gate, ask, others).run()

@@ -8,7 +8,7 @@ import trio.testing
 
 from restbroker.broker.gate import Gate
 from restbroker.broker.prober import Prober
-from restbroker.rules.outcome import Deferred, Delivered, Probe, Reason, Unsent
+from restbroker.rules.outcome import Deferred, Delivered, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import Event, GateClosed, GateOpened, TargetFound
 from restbroker.transport.errors import NotSent
 from tests.support.alone import Nobody
@@ -158,3 +158,93 @@ async def test_a_longer_pause_asked_for_while_it_is_closed_is_kept_too(autojump_
         await gate.opened()
         assert trio.current_time() - began_s >= 60
         nursery.cancel_scope.cancel()
+
+
+async def test_after_an_outage_the_first_job_goes_alone_and_the_others_follow_its_success(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    gate = Gate("t", lambda _event: None, concurrency=8)
+    target = Target(FINE)
+    at_once: list[int] = []
+    busy = 0
+
+    async def worker() -> None:
+        nonlocal busy
+        while await gate.enter():
+            busy += 1
+            at_once.append(busy)
+            await trio.sleep(0.1)
+            busy -= 1
+            gate.leave()
+            gate.observe(Delivered("0", 0, 200), "c")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
+        await gate.opened()
+        gate.close(Reason("TargetUnreachable", "refused"))
+        for _ in range(8):
+            nursery.start_soon(worker)
+        await gate.opened()
+        await trio.sleep(0.05)
+        assert at_once == [1]
+        await trio.sleep(0.1)
+        assert max(at_once) == 2
+        await trio.sleep(2)
+        assert max(at_once) == 8
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_clock: trio.testing.MockClock) -> None:
+    gate = Gate("t", lambda _event: None, concurrency=8)
+    target = Target(FINE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
+        await gate.opened()
+        gate.close(Reason("TargetUnreachable", "refused"))
+        began_s = trio.current_time()
+        for _ in range(4):
+            await gate.enter()
+        assert trio.current_time() - began_s <= 7
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_sick_command_costs_neither_the_gate_nor_the_limit(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    gate = Gate("t", events.append, concurrency=20)
+    target = Target(FINE)
+
+    async def worker(number: int) -> None:
+        while await gate.enter():
+            await trio.sleep(0.1 + number / 1000)
+            gate.leave()
+            if number % 2:
+                gate.observe(Delivered("0", 0, 200), "well")
+            else:
+                gate.observe(Uncertain(Reason("TimedOut", "no answer")), "sick")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(gate, target.ask, Nobody()).run)
+        await gate.opened()
+        for number in range(20):
+            nursery.start_soon(worker, number)
+        await trio.sleep(60)
+        assert gate.limit == 20
+        assert kinds(events) == ["TargetFound"], "it never closed"
+        nursery.cancel_scope.cancel()
+
+
+async def test_refusals_and_time_outs_lower_the_limit_and_other_failures_do_not() -> None:
+    for outcome, lower in (
+        (Deferred(Reason("ServerBusy", "503", status=503)), True),
+        (Deferred(Reason("ServerBusy", "429", status=429)), True),
+        (Uncertain(Reason("TimedOut", "no answer")), True),
+        (Deferred(Reason("ServerError", "500", status=500)), False),
+        (Rejected(Reason("BadArgument", "400", status=400)), False),
+        (UNSENT, False),
+    ):
+        gate = Gate("t", lambda _event: None, concurrency=20)
+        gate.observe(outcome, "c")
+        assert (gate.limit < 20) is lower, outcome
+        beside = Gate("t", lambda _event: None, concurrency=20)
+        beside.observe(outcome, "c", in_slot=True)
+        assert beside.limit == 20

@@ -1,0 +1,262 @@
+"""The prober: one probe for all processes, and what a process believes of another's."""
+
+from itertools import pairwise
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from restbroker.broker.gate import Gate
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.prober import Others, OverRedis, Prober, decode, encode
+from restbroker.rules.outcome import Deferred, Probe, Reason, Unsent
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.store.leases import LONGEST_TEXT_BYTES, Busy, Told, Turn, Yours
+from restbroker.telemetry.events import Event, StoreLost
+from restbroker.transport.errors import NotSent
+from tests.support.ports import free_port
+
+FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
+NEWER = attrs.evolve(FINE, version="25.03")
+DENIED = Probe(ok=False, denied=True, version=None, detail="401")
+UNWELL = Probe(ok=False, denied=False, version=None, detail="503")
+UNSENT = Unsent(Reason("TargetUnreachable", "refused"))
+
+
+@attrs.define(eq=False)
+class Board:
+    """What processes share, without Redis; for one process each `as_seen_by` is a view of it."""
+
+    holder: str | None = None
+    held_until_s: float = 0.0
+    text: bytes | None = None
+    told_at_s: float = 0.0
+    counts_until_s: float = 0.0
+    pauses: list[tuple[str, float]] = attrs.field(factory=list)
+    resumed: list[str] = attrs.field(factory=list)
+
+    def tell(self, text: bytes, counts_s: float) -> None:
+        now_s = trio.current_time()
+        self.text, self.told_at_s, self.counts_until_s, self.holder = text, now_s, now_s + counts_s, None
+
+
+@attrs.define(eq=False)
+class Seen:
+    board: Board
+    owner: str
+
+    async def turn(self) -> Turn:
+        board, now_s = self.board, trio.current_time()
+        if board.text is not None and now_s < board.counts_until_s:
+            return Told(board.text, round((now_s - board.told_at_s) * 1000))
+        if board.holder not in {None, self.owner} and now_s < board.held_until_s:
+            return Busy()
+        board.holder, board.held_until_s = self.owner, now_s + 15
+        return Yours()
+
+    async def tell(self, text: bytes, counts_s: float) -> None:
+        if self.board.holder == self.owner:
+            self.board.tell(text, counts_s)
+
+    async def pause(self, why: str, for_s: float) -> None:
+        self.board.pauses.append((why, for_s))
+
+    async def resume(self, why: str) -> None:
+        self.board.resumed.append(why)
+
+
+@attrs.define(eq=False)
+class Target:
+    """Answers every probe with `answer`."""
+
+    answer: Probe | NotSent = FINE
+    takes_s: float = 0.0
+    asked_at_s: list[float] = attrs.field(factory=list)
+
+    async def ask(self) -> Probe:
+        self.asked_at_s.append(trio.current_time())
+        await trio.sleep(self.takes_s)
+        if isinstance(self.answer, NotSent):
+            raise self.answer
+        return self.answer
+
+
+def started(nursery: trio.Nursery, target: Target, others: Others) -> Gate:
+    gate = Gate("t", lambda _event: None)
+    nursery.start_soon(Prober(gate, target.ask, others).run)
+    return gate
+
+
+async def shut(gate: Gate) -> None:
+    """Waits until it is open, then closes it as five jobs do that could not be sent."""
+    await gate.opened()
+    for _ in range(5):
+        gate.observe(UNSENT)
+    assert not gate.is_open
+
+
+async def test_a_dead_target_sees_one_probe_every_second_or_two_however_many_processes_wait(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    board, target = Board(), Target(NotSent("refused"))
+    began_s = trio.current_time()
+    with trio.move_on_after(3600):
+        async with trio.open_nursery() as nursery:
+            for number in range(10):
+                started(nursery, target, Seen(board, f"p{number}"))
+    shared = [at_s for at_s in target.asked_at_s if at_s > began_s]
+    assert len(target.asked_at_s) - len(shared) == 10, "each asks once by itself when it starts"
+    assert 1500 <= len(shared) <= 3600
+    assert min(after - before for before, after in pairwise(shared)) >= 1.0
+
+
+async def test_all_open_with_one_probe(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(), Target()
+    async with trio.open_nursery() as nursery:
+        gates = [started(nursery, target, Seen(board, f"p{number}")) for number in range(5)]
+        for gate in gates:
+            await gate.opened()
+        target.asked_at_s.clear()
+        for gate in gates:
+            await shut(gate)
+        closed_at_s = trio.current_time()
+        for gate in gates:
+            await gate.opened()
+        assert len(target.asked_at_s) == 1
+        assert trio.current_time() - closed_at_s <= 2.5
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_was_found_before_the_gate_closed_does_not_open_it(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(), Target()
+    async with trio.open_nursery() as nursery:
+        gate = started(nursery, target, Seen(board, "p"))
+        await gate.opened()
+        await trio.sleep(10)
+        board.tell(encode(FINE), 30.0)
+        await trio.sleep(0.5)
+        await shut(gate)
+        closed_at_s = trio.current_time()
+        await gate.opened()
+        assert trio.current_time() - closed_at_s >= 29, "only when the older result counts no more"
+        assert len(target.asked_at_s) == 2
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("told", [NEWER, DENIED])
+async def test_another_version_and_anothers_denial_are_looked_at_with_ones_own_eyes(
+    autojump_clock: trio.testing.MockClock, told: Probe
+) -> None:
+    board, target = Board(), Target()
+    async with trio.open_nursery() as nursery:
+        gate = started(nursery, target, Seen(board, "p"))
+        await gate.opened()
+        target.answer = NEWER
+        await shut(gate)
+        await trio.sleep(0.5)
+        board.tell(encode(told), 30.0)
+        await gate.opened()
+        assert len(target.asked_at_s) == 2
+        assert gate.server_version == NEWER.version
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_denied_does_not_believe_that_another_was_let_in(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(), Target()
+    async with trio.open_nursery() as nursery:
+        gate = started(nursery, target, Seen(board, "p"))
+        await gate.opened()
+        target.answer = DENIED
+        gate.deny(Reason("TargetDenied", "401"))
+        for _ in range(5):
+            board.tell(encode(FINE), 10.0)
+            await trio.sleep(10)
+        assert not gate.is_open
+        assert len(target.asked_at_s) > 5
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_prober_that_died_does_not_keep_its_turn(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(), Target()
+    async with trio.open_nursery() as nursery:
+        gate = started(nursery, target, Seen(board, "p"))
+        await gate.opened()
+        board.holder, board.held_until_s = "a dead process", trio.current_time() + 15
+        await shut(gate)
+        closed_at_s = trio.current_time()
+        await gate.opened()
+        assert 14 <= trio.current_time() - closed_at_s <= 16
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_retry_after_pauses_the_target_for_all(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(), Target()
+    async with trio.open_nursery() as nursery:
+        gate = started(nursery, target, Seen(board, "p"))
+        await gate.opened()
+        gate.observe(Deferred(Reason("Busy", "429"), retry_after_s=60, counts=False, pause_target=True))
+        await gate.opened()
+        assert board.pauses == [("retry_after", 60.0)]
+        assert board.resumed == []
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_denial_pauses_the_target_for_a_minute_and_a_bit_and_is_taken_back_when_let_in(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    board, target = Board(), Target()
+    async with trio.open_nursery() as nursery:
+        gate = started(nursery, target, Seen(board, "p"))
+        await gate.opened()
+        target.answer = DENIED
+        await trio.sleep(10)
+        gate.deny(Reason("TargetDenied", "401"))
+        await trio.sleep(300)
+        assert set(board.pauses) == {("denied", 15.0)}
+        assert 10 <= len(board.pauses) <= 16
+        target.answer = FINE
+        await gate.opened()
+        await trio.testing.wait_all_tasks_blocked()
+        assert board.resumed == ["denied"]
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_process_that_was_never_let_in_pauses_nobody(autojump_clock: trio.testing.MockClock) -> None:
+    board, target = Board(), Target(DENIED)
+    async with trio.open_nursery() as nursery:
+        gate = started(nursery, target, Seen(board, "p"))
+        await trio.sleep(60)
+        assert gate.denied is not None
+        assert board.pauses == []
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("found", [FINE, DENIED, UNWELL, Reason("TargetUnreachable", "refused", "Start it.", 7)])
+def test_what_is_told_is_what_is_heard(found: Probe | Reason) -> None:
+    assert decode(encode(found)) == found
+
+
+def test_whatever_a_server_says_fits() -> None:
+    found = Probe(ok=False, denied=False, version="\ud800" * 9999, detail="\x00" * 9999, cure="\U0001f4a9" * 9999)
+    assert len(encode(found)) <= LONGEST_TEXT_BYTES
+    assert isinstance(decode(encode(found)), Probe)
+
+
+@pytest.mark.parametrize("text", [b"", b"1", b"null", b"{", b"[]", b'{"ok": true}', b'{"code": 1, "colour": 2}'])
+def test_what_another_version_tells_is_not_misread(text: bytes) -> None:
+    assert decode(text) is None
+
+
+async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_told_once() -> None:
+    events: list[Event] = []
+    store = Connection(open_client(StoreSettings(f"redis://127.0.0.1:{free_port()}/0")))
+    others = OverRedis(store, StoreHealth(events.append), "t", "p")
+    for _ in range(2):
+        assert await others.turn() == Yours()
+        await others.tell(encode(FINE), 1.0)
+        await others.pause("denied", 1.0)
+        await others.resume("denied")
+    assert [type(event) for event in events] == [StoreLost]
+    await store.aclose()
