@@ -5,14 +5,16 @@ anywhere; no finding holds a secret.
 """
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import trio
 
 from restbroker.admin.check_store import check_store
-from restbroker.config.core import Config, Loaded, Note, all_keys
+from restbroker.config.core import Config, Loaded, Note
+from restbroker.config.keys import all_keys
 from restbroker.config.load import collect
+from restbroker.config.mask import masked
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Target
 from restbroker.connectors import registry
@@ -23,10 +25,10 @@ AREA = "config"
 _WARNINGS = frozenset({"ShortShutdown", "PlainLogin"})
 
 
-def check(loaded: Loaded, environ: Mapping[str, str]) -> list[Finding]:
-    """Everything. `environ` is what the configuration was loaded with. Takes some seconds when something is down."""
+def check(loaded: Loaded) -> list[Finding]:
+    """Everything. Takes some seconds when something is down."""
     return [
-        *check_config(loaded, environ),
+        *check_config(loaded),
         *check_store(loaded.config),
         *trio.run(_check_targets, loaded.config.targets),
     ]
@@ -44,14 +46,14 @@ async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
     return found
 
 
-def check_config(loaded: Loaded, environ: Mapping[str, str]) -> Iterator[Finding]:
+def check_config(loaded: Loaded) -> Iterator[Finding]:
     """The configuration's notes, and whether others may read its secrets."""
     place = "the environment" if loaded.path is None else str(loaded.path)
     yield ok(AREA, "Loaded", f"The configuration is read from {place}.")
     yield from (_noted(note) for note in loaded.notes)
     for path in sorted(_secret_files(loaded.config)):
         yield from _readable(path, f"The secret in {path}")
-    if loaded.path is not None and _holds_secrets(loaded.path, environ):
+    if loaded.path is not None and _holds_secrets(loaded.path):
         yield from _readable(loaded.path, f"{loaded.path} holds secrets, and it")
 
 
@@ -74,6 +76,7 @@ def _readable(path: Path, subject: str) -> Iterator[Finding]:
 def _secret_files(config: Config) -> set[Path]:
     secrets: list[Secret | None] = [
         config.redis_password,
+        config.redis_sentinel_password,
         *(secret for token in config.tokens for secret in token.secrets),
     ]
     for target in config.targets:
@@ -87,11 +90,7 @@ def _secret_files(config: Config) -> set[Path]:
     return {secret.path for secret in secrets if secret is not None and secret.path is not None}
 
 
-def _holds_secrets(path: Path, environ: Mapping[str, str]) -> bool:
+def _holds_secrets(path: Path) -> bool:
     """Whether the file itself has one, and not only the environment."""
-    _, given = collect(path, environ, {}, [], [])
-    return any(
-        entry.origin == key.name and (not key.name.endswith("URL") or "@" in str(entry.value))
-        for key in all_keys().values()
-        if key.secret and (entry := given.get(key.name)) is not None
-    )
+    given = collect(path, {}, {}).given
+    return any(masked(key, given[key.name]) != given[key.name] for key in all_keys().values() if key.name in given)

@@ -1,6 +1,5 @@
 """`restbroker check`: looks at the configuration, Redis and the targets, and says what to change."""
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -44,7 +43,7 @@ def _findings(config: ConfigOption) -> Sequence[Finding]:
     from restbroker.admin import check as admin
 
     try:
-        return admin.check(loaded(config), os.environ)
+        return admin.check(loaded(config))
     except ConfigError as error:
         return [admin.unloadable(error)]
 

@@ -11,9 +11,10 @@ import typer
 from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, loaded, tell_notes
 from restbroker.config import reference
-from restbroker.config.core import Key, all_keys
+from restbroker.config.keys import all_keys
 from restbroker.config.load import collect
-from restbroker.config.urls import without_login
+from restbroker.config.mask import masked
+from restbroker.config.schema import schema as described
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 
@@ -38,15 +39,13 @@ def init(path: Annotated[Path, typer.Argument(help="The file to make.")] = Path(
 def show(config: ConfigOption = None, json: JsonOption = False) -> None:
     """Show every key's value and where it comes from. Secrets stay hidden."""
     tell_notes(loaded(config))
-    _, given = collect(config, os.environ, {}, [], [])
+    collected = collect(config, os.environ, {})
     rows: list[tuple[str, Json, str]] = []
     for key in all_keys().values():
         if key.ignored is not None:
             continue
-        entry = given.get(key.name)
-        value = key.default if entry is None else _shown(key, entry.value)
-        origin = "default" if entry is None else "file" if entry.origin == key.name else entry.origin
-        rows.append((key.name, value, origin))
+        value = masked(key, collected.given[key.name]) if key.name in collected.given else key.default
+        rows.append((key.name, value, collected.origin(key.name)))
     if json:
         output.as_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
         return
@@ -60,13 +59,7 @@ def _written(value: Json) -> str:
     return json_text.dumps(value, ensure_ascii=False)
 
 
-def _shown(key: Key, value: Json) -> Json:
-    if not key.secret and key.name != "RedisHost":
-        return value
-    return without_login(value) if isinstance(value, str) and key.name.endswith(("URL", "Host")) else "…"
-
-
 @app.command()
 def schema() -> None:
     """Print the JSON schema of the file, for editors and checks."""
-    output.as_json(reference.schema())
+    output.as_json(described())

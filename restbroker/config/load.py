@@ -4,135 +4,95 @@ Called by every command that needs one. Always holds: the result is usable, or a
 is wrong, with its place and what was found; nothing else is ever raised for what an operator wrote.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
 
-from restbroker.config import document, legacy
+from restbroker.config import document, reader
 from restbroker.config.build import build
-from restbroker.config.core import EXCLUSIVE, Keys, Loaded, Note, all_keys
-from restbroker.config.values import BadValue, describe
+from restbroker.config.core import Loaded
+from restbroker.config.key import Members, rivals
+from restbroker.config.keys import Keys
+from restbroker.config.names import fold
+from restbroker.config.review import Review
+from restbroker.config.variables import overlay
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
 
-PREFIX = "RESTBROKER_"
-_OTHER_VARIABLES = ("CONFIG", "REDIS_SERVER")
-# Kubernetes sets these in every pod beside a service that is called "restbroker".
-_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?")
-
 
 @attrs.frozen
-class Given:
-    """A value and the name under which the operator wrote it."""
+class Collected:
+    """What was written for each key by whoever wins, unread; who that was is in `review`."""
 
-    value: Json
-    origin: str
+    path: Path | None
+    in_file: frozenset[str]
+    given: Mapping[str, Json]
+    review: Review
+
+    def origin(self, key: str) -> str:
+        """Who wrote a key: `default`, `file`, a variable or a flag, or the file and the variables for its parts."""
+        if key not in self.given:
+            return "default"
+        setters = self.review.setters(key)
+        from_file = key in self.in_file and not self.review.is_set(key)
+        return ", ".join(["file", *setters] if from_file else setters)
 
 
 def load(
-    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json], kinds: Mapping[str, type]
+    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json], kinds: Mapping[str, Members]
 ) -> Loaded:
     """The configuration from flag > environment > file > default. Raises `ConfigError`.
 
     `path` is what `--config` named. `overrides` are flags under their keys' names. `kinds` gives for each kind of
-    target the class of its options, which is called with the keyword `server_version`; the flat keys mean the first.
+    target the class of its options, whose fields are made with `config.key.key`; the flat keys mean the first.
     """
-    problems: list[str] = []
-    notes: list[Note] = []
-    found, given = collect(path, environ, overrides, problems, notes)
-    keys = _read(given, problems)
-    if problems:
-        raise _unusable(problems, found)
-    base = found.parent if found is not None else Path()
-    config = build(keys, base, kinds, problems, notes)
+    collected = collect(path, environ, overrides)
+    review = collected.review
+    keys = reader.instance(Keys, collected.given, "", review)
+    # What could not be read would be judged as missing.
+    config = None if review.problems else build(keys, collected.given, kinds, review)
     if config is None:
-        raise _unusable(problems, found)
-    return Loaded(config, tuple(notes), found)
+        raise _unusable(review.problems, collected.path)
+    return Loaded(config, tuple(review.notes), collected.path)
 
 
-def collect(
-    path: Path | None,
-    environ: Mapping[str, str],
-    overrides: Mapping[str, Json],
-    problems: list[str],
-    notes: list[Note],
-) -> tuple[Path | None, dict[str, Given]]:
-    """The file, and what was written for each key by whoever wins, unread. Raises `ConfigError` without any."""
+def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json]) -> Collected:
+    """The file and what was written for each key. Raises `ConfigError` without any, or for a broken file."""
     found = document.find(path, environ)
-    given: dict[str, Given] = {}
+    review = Review(base=found.parent if found is not None else Path())
+    given: dict[str, Json] = {}
     if found is not None:
-        folded, noted = legacy.fold(document.read(found), problems)
-        notes.extend(noted)
-        _refuse_doubles(folded, problems)
-        given = {name: Given(value, name) for name, value in folded.items()}
-    variables = _variables(environ, given, notes)
+        given = _redis_url(fold(Keys, document.read(found), "", review), review)
+        reader.refuse_doubles(Keys, given, "", review)
+    in_file = frozenset(given)
+    variables = overlay(environ, given, review)
     if found is None and not variables:
         raise document.nothing_found()
-    _lay_over(given, variables, problems)
-    _lay_over(given, {name: Given(value, f"{name} (flag)") for name, value in overrides.items()}, problems)
-    return found, given
+    _lay_over(given, variables, review)
+    for name in overrides:
+        review.set_by(name, f"{name} (flag)")
+    _lay_over(given, overrides, review)
+    return Collected(found, in_file, given, review)
 
 
-def _variables(environ: Mapping[str, str], below: Mapping[str, Given], notes: list[Note]) -> dict[str, Given]:
-    """The values of `RESTBROKER_*`: any case and underscores as in `REST_URL`, parts of an object after `__`.
-
-    An empty variable counts as not set, since compose files set those. Unknown ones are only noted: the environment
-    is shared with others.
-    """
-    known = legacy.spellings()
-    found: dict[str, Given] = {}
-    for variable in sorted(environ):
-        rest = variable.removeprefix(PREFIX)
-        if rest == variable or rest in _OTHER_VARIABLES or _SERVICE_LINK.fullmatch(rest) or not environ[variable]:
-            continue
-        head, _, part = rest.partition("__")
-        key = known.get(head.replace("_", "").lower())
-        if key is None:
-            nearest = legacy.nearest(head.replace("_", "")) or "."
-            notes.append(Note("UnknownVariable", f"The variable {variable} is no key of restbroker{nearest}"))
-            continue
-        value = key.kind.from_text(environ[variable])
-        if part:
-            under = found.get(key.name) or below.get(key.name)
-            whole = under.value if under is not None and isinstance(under.value, Mapping) else {}
-            value = {**whole, part.capitalize(): value}
-        found[key.name] = Given(value, variable)
-    return found
+def _redis_url(given: dict[str, Json], review: Review) -> dict[str, Json]:
+    """A URL in `RedisHost`, which clients of the Go original wrote, counts as `RedisURL`."""
+    host = given.get("RedisHost")
+    if not isinstance(host, str) or "://" not in host or "RedisURL" in given:
+        return given
+    review.note("KeyMisspelt", "The URL in RedisHost is read as RedisURL.", "Rename the key to RedisURL.")
+    return {**{name: value for name, value in given.items() if name != "RedisHost"}, "RedisURL": host}
 
 
-def _lay_over(given: dict[str, Given], above: Mapping[str, Given], problems: list[str]) -> None:
-    _refuse_doubles(above, problems)
-    for pair in EXCLUSIVE:
+def _lay_over(given: dict[str, Json], above: Mapping[str, Json], review: Review) -> None:
+    """A flag or variable for one way to say a thing replaces the other way below it."""
+    reader.refuse_doubles(Keys, above, "", review)
+    for pair in rivals(Keys):
         if any(name in above for name in pair):
             for name in pair:
                 given.pop(name, None)
     given.update(above)
-
-
-def _refuse_doubles(names: Mapping[str, object], problems: list[str]) -> None:
-    problems.extend(
-        f"{one} and {other}: say the same thing in two ways; keep one."
-        for one, other in EXCLUSIVE
-        if one in names and other in names
-    )
-
-
-def _read(given: Mapping[str, Given], problems: list[str]) -> Keys:
-    read: dict[str, object] = {}
-    for field, key in all_keys().items():
-        entry = given.get(key.name)
-        if entry is None:
-            continue
-        try:
-            read[field] = key.kind.read(entry.value)
-        except BadValue as bad:
-            place = f"{entry.origin}.{bad.where}" if bad.where else entry.origin
-            found = describe(bad.found, secret=key.secret)
-            problems.append(f"{place}: expected {bad.expected}, found {found}.")
-    # Typed by each key's own reader, which mypy cannot follow through a table.
-    return Keys(**read)  # type: ignore[arg-type]
 
 
 def _unusable(problems: list[str], path: Path | None) -> ConfigError:

@@ -1,13 +1,17 @@
-"""What is written about the keys, made from their one definition: JSON schema, reference page, sample file.
+"""What is written about the keys, made from their one definition: reference page and sample file.
 
-`restbroker config` prints the first and writes the last; `python -m restbroker.config.reference` makes
-`docs/configuration.md` and `env.json.sample` anew. Always holds: a test compares both files with this.
+`restbroker config init` writes the latter; `python -m restbroker.config.reference` makes `docs/configuration.md` and
+`env.json.sample` anew. Always holds: a test compares both files with this.
 """
 
 import json
 from pathlib import Path
+from typing import assert_never
 
-from restbroker.config.core import EXCLUSIVE, Key, all_keys
+from restbroker.config.key import Key, Members, keys_of, rivals
+from restbroker.config.keys import Keys
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
 from restbroker.rules.json_types import Json
 
 SAMPLE_SECRET = "change-me"  # noqa: S105  a placeholder
@@ -21,16 +25,80 @@ what counts and where it comes from, `restbroker config schema` prints a JSON sc
 
 - A flag wins over a variable, a variable over the file, the file over the default.
 - Each key is also a variable: `RESTBROKER_` and its name in capitals, with or without underscores between words
-  (`RESTBROKER_REST_QUEUE`); a part of an object after two underscores (`RESTBROKER_BACKOFF__CAP`). An empty variable
+  (`RESTBROKER_REST_QUEUE`); a part of an object after two underscores (`RESTBROKER_BACKOFF__CAP`,
+  `RESTBROKER_TARGETS__MONGOOSE__CONCURRENCY`), where a single one stands for the `-` of a name. An empty variable
   counts as not set. With `RESTBROKER_TOKEN` and the like no file is needed.
 - Keys match in any case. `null` and an empty text mean the default. Keys that begin with `_` or `//` are comments.
   Any other unknown key is an error.
 - Durations are a number of seconds or a text with a unit: `10`, `"250ms"`, `"30s"`, `"5m"`, `"2h"`.
 - A secret is better in a file of its own (`TokenFile` for `Token`, …), which holds one line, is read anew when it is
   needed, and is found relative to the configuration file. A key and its file together are an error.
+"""
 
+_TABLE = """
 | key | form | default | meaning |
 |---|---|---|---|
+"""
+
+_TARGETS = """
+Each entry is one server, with queues and workers of its own: while one is slow or dead, the others go on. Its name, up
+to 32 of a-z, 0-9 and -, is what logs and commands call it. The flat keys (`RestURL`, `RestQueue`, `Concurrency` and
+the like) make the target `ejabberd`; beside `Targets` they are not needed.
+
+```json
+{
+  "Tokens": {
+    "app": { "SecretFile": "/run/credentials/app_token", "Hosts": ["example.org"] },
+    "admin": { "SecretFile": "/run/credentials/admin_token", "Allow": ["*", "dangerous:backup"] }
+  },
+  "Targets": {
+    "main": {
+      "Kind": "ejabberd",
+      "URL": "https://xmpp.example.org:5443/api",
+      "Domain": "example.org",
+      "Auth": { "Basic": { "User": "admin@example.org", "PassFile": "/run/credentials/main_pass" } },
+      "Queues": ["rest_high", "rest"],
+      "RateLimit": "200/s",
+      "Slots": { "register": 2 },
+      "TLS": { "CAFile": "/etc/ssl/example.pem" }
+    },
+    "second": {
+      "Kind": "ejabberd",
+      "URL": "http://127.0.0.1:5281/api",
+      "Domain": "example.net",
+      "Auth": { "Bearer": { "TokenFile": "/run/credentials/second_token" } },
+      "Queues": ["second"],
+      "Concurrency": 6,
+      "Options": { "ServerVersion": "24.12" }
+    }
+  }
+}
+```
+"""
+
+_AUTH = """
+Exactly one of these. Without `Auth` no login is sent, for a server that allows this machine by its address.
+"""
+
+_TOKENS = """
+Each entry is one token, by name. `Token` is the one of the name `default`: all commands but the dangerous ones, for any
+host. To rotate a token, move its secret to `PreviousSecret` until every producer has the new one.
+"""
+
+_PARTS: tuple[tuple[str, str, Members], ...] = (
+    ("Targets", _TARGETS, TargetKeys),
+    ("Auth", _AUTH, AuthKeys),
+    ("Auth.Basic", "", BasicKeys),
+    ("Auth.Bearer", "", BearerKeys),
+    ("TLS", "", TlsKeys),
+    ("Tokens", _TOKENS, TokenKeys),
+)
+"""The heading, the introduction and the keys of each object inside."""
+
+_OPTIONS = """
+## Options
+
+What one kind of server takes beyond the rest. For `ejabberd`: `ServerVersion`, as the flat key.
 """
 
 _TRAPS = """
@@ -44,19 +112,6 @@ _TRAPS = """
   request for a host that it does not serve.
 - The original read only the misspelt `Concurreny`; both spellings count now.
 """
-
-
-def schema() -> dict[str, Json]:
-    """The JSON schema of the file, for editors. Legacy spellings are left out."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "restbroker's env.json",
-        "type": "object",
-        "properties": {key.name: _described(key) for key in all_keys().values()},
-        "patternProperties": {"^(_|//)": {}},
-        "additionalProperties": False,
-        "required": ["RestQueue"],
-    }
 
 
 def sample(token: str = SAMPLE_SECRET) -> dict[str, Json]:
@@ -85,42 +140,46 @@ def sample_text(token: str = SAMPLE_SECRET) -> str:
 
 def markdown() -> str:
     """The reference page."""
-    return _INTRODUCTION + "".join(f"{_row(key)}\n" for key in all_keys().values()) + _TRAPS
+    inside = [f"\n## {name}\n{introduction}{_table(members)}" for name, introduction, members in _PARTS]
+    return "".join([_INTRODUCTION, _table(Keys), *inside, _OPTIONS, _TRAPS])
 
 
-def _described(key: Key) -> dict[str, Json]:
-    more: dict[str, Json] = {} if key.default is None else {"default": key.default}
-    if key.ignored is not None:
-        more["deprecated"] = True
-    # null means the default for every key.
-    form: Json = {"anyOf": [dict(key.kind.schema), {"type": "null"}]} if key.kind.schema else {}
-    return {"description": _meaning(key), **more, **(form if isinstance(form, dict) else {})}
-
-
-def _row(key: Key) -> str:
-    default = "**mandatory**" if key.mandatory else "" if key.default is None else f"`{json.dumps(key.default)}`"
-    form = _form(key)
-    return f"| `{key.name}` | {form} | {default} | {_meaning(key)} |"
-
-
-def _form(key: Key) -> str:
-    options = key.kind.schema.get("enum")
-    if isinstance(options, list):
-        return ", ".join(f"`{option}`" for option in options)
-    low, high = key.kind.schema.get("minimum"), key.kind.schema.get("maximum")
-    return key.kind.name if low is None else f"{key.kind.name}, {low} to {high}"
-
-
-def _meaning(key: Key) -> str:
+def meaning(members: Members, key: Key) -> str:
+    """What is said of a key, in sentences."""
     parts = [key.meaning]
     if key.ignored is not None:
         parts.append(f"Ignored: {key.ignored}.")
     if key.aliases:
         parts.append(f"Also read as {', '.join(key.aliases)}.")
-    others = [other for pair in EXCLUSIVE for other in pair if key.name in pair and other != key.name]
+    others = [other for pair in rivals(members) for other in pair if key.name in pair and other != key.name]
     if others:
-        parts.append(f"Not together with {others[0]}.")
+        parts.append(f"Not together with {' or '.join(others)}.")
     return " ".join(parts)
+
+
+def _table(members: Members) -> str:
+    return _TABLE + "".join(f"{_row(members, key)}\n" for key in keys_of(members).values())
+
+
+def _row(members: Members, key: Key) -> str:
+    default = "" if key.default is None else f"`{json.dumps(key.default)}`"
+    if key.mandatory is not None:
+        default = "**mandatory**" + ("" if key.mandatory == "always" else f" ({key.mandatory})")
+    return f"| `{key.name}` | {_form(key.kind)} | {default} | {meaning(members, key)} |"
+
+
+def _form(kind: Kind) -> str:
+    match kind:
+        case Scalar():
+            options = kind.schema.get("enum")
+            if isinstance(options, list):
+                return ", ".join(f"`{option}`" for option in options)
+            low, high = kind.schema.get("minimum"), kind.schema.get("maximum")
+            return kind.name if low is None else f"{kind.name}, {low} to {high}"
+        case ListOf() | MapOf() | ObjectOf():
+            return kind.name
+        case _:
+            assert_never(kind)
 
 
 def main(root: Path = Path()) -> None:

@@ -1,9 +1,11 @@
-"""Reads the two addresses, `RedisURL` and `RestURL`, the same way for every library behind them.
+"""Reads the addresses of Redis and of targets the same way for every library behind them.
 
-Called by `config.build`. Always holds: what could mean two places or two credentials to two clients is refused with
-the explicit forms; no message shows a password, and a password leaves a URL as a `Secret`.
+Called by `config.build_redis` and `config.build_targets`. Always holds: what could mean two places or
+two credentials to two clients is refused with the explicit forms; no message shows a password, and a password leaves a
+URL as a `Secret`.
 """
 
+import ipaddress
 import re
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
@@ -24,11 +26,15 @@ class BadUrl(ValueError):
 
 @attrs.frozen
 class RedisAddress:
-    """Where Redis is. `url` has a user name where one was given, and never a password; `database`: what it names."""
+    """Where Redis is. `url` has a user name where one was given, and never a password; `database`: what it names.
+
+    `names_host`: it was written with a host.
+    """
 
     url: str
     password: Secret | None
     database: int | None
+    names_host: bool = True
 
 
 @attrs.frozen
@@ -53,7 +59,7 @@ def redis_address(text: str, database: int | None = None) -> RedisAddress:
     if scheme is None or "://" not in whole:
         raise BadUrl(
             "RedisURL begins with redis://, rediss:// (TLS) or unix:// (a socket), e.g. redis://127.0.0.1:6379/0;"
-            " Sentinel and Cluster are not supported."
+            " Sentinels are named in RedisSentinels, and Cluster is not supported."
         )
     if parts.fragment:
         raise BadUrl('RedisURL must not have a "#" part; write a "#" in a password as %23.')
@@ -73,7 +79,7 @@ def redis_address(text: str, database: int | None = None) -> RedisAddress:
         place = f"{host or 'localhost'}:{port or 6379}/{chosen or 0}"
     who = f"{quote(user, safe='')}@" if user else ""
     tail = f"?{urlencode(query)}" if query else ""
-    return RedisAddress(f"{scheme}://{who}{place}{tail}", password, chosen)
+    return RedisAddress(f"{scheme}://{who}{place}{tail}", password, chosen, bool(host))
 
 
 def redis_host(text: str) -> str:
@@ -92,34 +98,44 @@ def rest_address(text: str) -> RestAddress:
     A missing scheme means http, since the flat default of old was `localhost:5281`. Raises `BadUrl`.
     """
     if text.startswith("unix:"):
-        raise BadUrl("For a unix socket write http+unix:// with its path percent-encoded: http+unix://%2Frun%2Fx.sock")
+        raise BadUrl("For a unix socket write http+unix:// with its path percent-encoded: http+unix://%2Frun%2Fx.sock.")
     assumed = "://" not in text
     parts = _split(f"http://{text}" if assumed else text)
     if parts.scheme not in ("http", "https", "http+unix"):
-        raise BadUrl("RestURL begins with http://, https:// or http+unix://, e.g. http://127.0.0.1:5281/api")
+        raise BadUrl("The URL begins with http://, https:// or http+unix://, e.g. http://127.0.0.1:5281/api.")
     if parts.query or parts.fragment or text.endswith(("?", "#")):
-        raise BadUrl('RestURL must not have a "?" or "#" part: the command\'s name is appended to its path.')
+        raise BadUrl('The URL must not have a "?" or "#" part: the command\'s name is appended to its path.')
     path = parts.path.rstrip("/")
     # No "@" in the path: after an unescaped "/" in a password, the path is the rest of the login.
     if not re.fullmatch(r"(/[A-Za-z0-9._~!$&'()*+,;=:%-]+)*", path) or any(s in (".", "..") for s in path.split("/")):
-        raise BadUrl("RestURL's path must be plain segments, percent-encoded where needed, without . or .. or //")
+        raise BadUrl("The URL's path must be plain segments, percent-encoded where needed, without . or .. or //.")
     credentials = _rest_user(parts)
     if parts.scheme == "http+unix":
         socket = _plain(parts.netloc.rpartition("@")[2])
         if not socket.startswith("/"):
-            raise BadUrl("The socket in RestURL is a whole path, percent-encoded: http+unix://%2Frun%2Fx.sock/api")
+            raise BadUrl("The socket in the URL is a whole path, percent-encoded: http+unix://%2Frun%2Fx.sock/api.")
         return RestAddress(Url("http", "localhost", 80, path, socket), credentials)
     host = parts.hostname
     if not host:
-        raise BadUrl("RestURL names no host; write e.g. http://127.0.0.1:5281/api")
-    _host(parts, "RestURL")
-    port = _port(parts, "RestURL") or (443 if parts.scheme == "https" else 80)
+        raise BadUrl("The URL names no host; write e.g. http://127.0.0.1:5281/api.")
+    _host(parts, "The URL")
+    port = _port(parts, "The URL") or (443 if parts.scheme == "https" else 80)
     return RestAddress(Url(parts.scheme, host, port, path), credentials, assumed)
 
 
 def without_login(text: str) -> str:
     """The address as it may be shown."""
     return re.sub(r"(://)?[^/]*@", r"\1…@", text, count=1)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its name or address; nothing is looked up."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _split(text: str) -> SplitResult:
@@ -174,7 +190,7 @@ def _rest_user(parts: SplitResult) -> Basic | None:
         return None
     user, colon, password = who.partition(":")
     if not user or not colon:
-        raise BadUrl("RestURL's part before @ is USER:PASSWORD; better use RestUser and RestPassFile.")
+        raise BadUrl("The URL's part before @ is USER:PASSWORD; better give the login apart from the URL.")
     return Basic(_plain(user), Secret(_plain(password)))
 
 

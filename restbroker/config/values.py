@@ -1,17 +1,16 @@
-"""What a key's value may look like: one `Kind` per form, with a strict reader and its JSON schema.
+"""What a key's value may look like: one kind per form, with a strict reader and its JSON schema.
 
-Used by `config.core` (which says the kind of each key) and `config.load`. Always holds: a reader returns the typed
-value or raises `BadValue`, and never turns one type into another silently (`true` is no 1, `3.7` is no 3).
+Used by the classes of keys, which say the kind of each, and by `config.reader`. Always holds: a reader returns the
+typed value or raises `BadValue`, and never turns one type into another silently (`true` is no 1, `3.7` is no 3).
 """
 
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
-import attrs
-
+from restbroker.config.kinds import ListOf, Scalar
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import Backoff, ExponentialBackoff, SidekiqBackoff
 
@@ -19,7 +18,7 @@ DAY_S = 86_400.0
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", re.ASCII)
-_PATTERN = re.compile(r"[A-Za-z0-9_./?*-]{1,100}", re.ASCII)
+PATTERN = re.compile(r"[A-Za-z0-9_./?*-]{1,100}", re.ASCII)
 _DIGITS = re.compile(r"[+-]?\d{1,30}", re.ASCII)
 
 
@@ -31,16 +30,6 @@ class BadValue(ValueError):
         self.expected = expected
         self.found = found
         self.where = where
-
-
-@attrs.frozen
-class Kind:
-    """One form of value. `from_text` reads an environment variable's text into what `read` takes."""
-
-    name: str
-    schema: Mapping[str, Json]
-    read: Callable[[Json], object]
-    from_text: Callable[[str], Json]
 
 
 def describe(value: Json, *, secret: bool = False) -> str:
@@ -74,7 +63,7 @@ def is_plain(text: str) -> bool:
     return not any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in text)
 
 
-def text(expected: str = "a text") -> Kind:
+def text(expected: str = "a text") -> Scalar:
     """Any text without control characters."""
 
     def read(value: Json) -> str:
@@ -84,10 +73,10 @@ def text(expected: str = "a text") -> Kind:
             raise BadValue(f"{expected} without line breaks and control characters", value)
         return value
 
-    return Kind("text", {"type": "string"}, read, str)
+    return Scalar("text", {"type": "string"}, read, str)
 
 
-def whole(least: int, most: int) -> Kind:
+def whole(least: int, most: int) -> Scalar:
     """A whole number in these bounds, both included."""
     expected = f"a whole number from {least} to {most}"
 
@@ -98,10 +87,10 @@ def whole(least: int, most: int) -> Kind:
             raise BadValue(expected, value)
         return value
 
-    return Kind("whole number", {"type": "integer", "minimum": least, "maximum": most}, read, _json_or_text)
+    return Scalar("whole number", {"type": "integer", "minimum": least, "maximum": most}, read, json_or_text)
 
 
-def switch() -> Kind:
+def switch() -> Scalar:
     """`true` or `false`."""
 
     def read(value: Json) -> bool:
@@ -109,10 +98,10 @@ def switch() -> Kind:
             raise BadValue("true or false (written without quotes)", value)
         return value
 
-    return Kind("true or false", {"type": "boolean"}, read, lambda text: _json_or_text(text.strip().lower()))
+    return Scalar("true or false", {"type": "boolean"}, read, lambda text: json_or_text(text.strip().lower()))
 
 
-def choice(*options: str) -> Kind:
+def choice(*options: str) -> Scalar:
     """One of these words."""
     expected = "one of " + ", ".join(f'"{option}"' for option in options)
 
@@ -121,18 +110,18 @@ def choice(*options: str) -> Kind:
             raise BadValue(expected, value)
         return value
 
-    return Kind("word", {"enum": list(options)}, read, str)
+    return Scalar("word", {"enum": list(options)}, read, str)
 
 
-def duration() -> Kind:
-    """A duration as seconds: a number of seconds, or a text with a unit."""
+def duration(most_days: int = 1) -> Scalar:
+    """A duration as seconds: a number of seconds, or a text with a unit; at most so many days."""
     schema: dict[str, Json] = {
         "anyOf": [
-            {"type": "number", "exclusiveMinimum": 0, "maximum": DAY_S},
+            {"type": "number", "exclusiveMinimum": 0, "maximum": most_days * DAY_S},
             {"type": "string", "pattern": r"^\d+(\.\d+)?(ms|s|m|h|d)$"},
         ]
     }
-    return Kind("duration", schema, seconds, _json_or_text)
+    return Scalar("duration", schema, lambda value: seconds(value, most_days), json_or_text)
 
 
 def seconds(value: Json, most_days: int = 1) -> float:
@@ -155,12 +144,23 @@ def seconds(value: Json, most_days: int = 1) -> float:
     return found
 
 
-def anything() -> Kind:
+def anything() -> Scalar:
     """For keys that are understood and ignored: a wrong type of what nobody reads is no reason to stop."""
-    return Kind("anything", {}, lambda value: value, _json_or_text)
+    return Scalar("anything", {}, lambda value: value, json_or_text)
 
 
-def backoff() -> Kind:
+def members() -> Scalar:
+    """An object that is looked into later, when it is known what it is about."""
+
+    def read(value: Json) -> Json:
+        if not isinstance(value, Mapping):
+            raise BadValue("an object", value)
+        return value
+
+    return Scalar("object", {"type": "object"}, read, json_or_text, lambda part: part.replace("_", ""))
+
+
+def backoff() -> Scalar:
     """How long a failed job waits: `"sidekiq"`, or an object of `Base`, `Factor` and `Cap`."""
     wait = duration().schema
     schema: dict[str, Json] = {
@@ -173,7 +173,7 @@ def backoff() -> Kind:
             },
         ]
     }
-    return Kind("backoff", schema, read_backoff, _json_or_text)
+    return Scalar("backoff", schema, read_backoff, json_or_text)
 
 
 def read_backoff(value: Json) -> Backoff:
@@ -193,27 +193,26 @@ def read_backoff(value: Json) -> Backoff:
     return ExponentialBackoff(base_s=base_s, factor=float(factor), cap_s=cap_s)
 
 
-def patterns() -> Kind:
+def word(name: str, form: re.Pattern[str], expected: str) -> Scalar:
+    """A text of this form."""
+
+    def read(value: Json) -> str:
+        if not isinstance(value, str) or not form.fullmatch(value) or not is_plain(value):
+            raise BadValue(expected, value)
+        return value
+
+    return Scalar(name, {"type": "string", "pattern": f"^({form.pattern})$"}, read, str)
+
+
+def patterns() -> ListOf:
     """A list of commands' names, with `*` and `?` as wildcards."""
-    schema: dict[str, Json] = {"type": "array", "items": {"type": "string", "pattern": _PATTERN.pattern}}
-    return Kind("list of names", schema, _read_patterns, _json_or_text)
+    item = word("name", PATTERN, 'a command such as "send_message" or "announce_*"')
+    return ListOf("list of names", item, 'a list of commands such as ["announce_*", "send_message"]')
 
 
-def _read_patterns(value: Json) -> tuple[str, ...]:
-    expected = 'a list of commands such as ["announce_*", "send_message"]'
-    if not isinstance(value, list):
-        raise BadValue(expected, value)
-    names: list[str] = []
-    for name in value:
-        if not isinstance(name, str) or not _PATTERN.fullmatch(name):
-            raise BadValue(expected, name)
-        names.append(name)
-    return tuple(names)
-
-
-def bind() -> Kind:
+def bind() -> Scalar:
     """An address to listen on, as `host:port`."""
-    return Kind("host:port", {"type": "string", "pattern": r"^.+:\d{1,5}$"}, _read_bind, str)
+    return Scalar("host:port", {"type": "string", "pattern": r"^.+:\d{1,5}$"}, _read_bind, str)
 
 
 def _read_bind(value: Json) -> tuple[str, int]:
@@ -233,7 +232,7 @@ def _part(name: str, value: Json) -> float:
         raise BadValue(bad.expected, bad.found, name) from None
 
 
-def _json_or_text(given: str) -> Json:
+def json_or_text(given: str) -> Json:
     """What an environment variable says: JSON where it is JSON, else the text itself."""
     try:
         value: Json = json.loads(given)

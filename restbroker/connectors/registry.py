@@ -14,6 +14,7 @@ from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Final, Literal
 
+from restbroker.config.key import Members
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Catalogue
@@ -28,8 +29,8 @@ KINDS: Final = tuple(_FOLDERS)
 """The kinds of servers; the flat keys of `env.json` mean the first."""
 
 
-def kinds() -> Mapping[str, type]:
-    """The class of options of each kind, for `config.load`."""
+def kinds() -> Mapping[str, Members]:
+    """The class of options of each kind, whose fields are made with `config.key.key`; for `config.load`."""
     return {kind: _part(kind, "options").Options for kind in _FOLDERS}
 
 

@@ -29,10 +29,14 @@ OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "
 
 
 def open_transport(target: Target, *, tls: ssl.SSLContext | None = None) -> Transport:
-    """Makes the client of this target; connects only when something is sent. `tls` replaces the system's CAs."""
+    """Makes the client of this target; connects only when something is sent.
+
+    The server's certificate is checked against `target.ca_file`, else the system's authorities; `tls` replaces both.
+    """
     if tls is None:
         # httpx would load a CA bundle for each connection, also for plain HTTP; one context serves them all.
-        tls = ssl.create_default_context() if target.url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        https = target.url.scheme == "https"
+        tls = ssl.create_default_context(cafile=target.ca_file) if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return _Client(target, tls)
 
 

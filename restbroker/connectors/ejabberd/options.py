@@ -2,6 +2,8 @@
 
 import attrs
 
+from restbroker.config import values
+from restbroker.config.key import key
 from restbroker.config.target import Target
 
 
@@ -9,7 +11,9 @@ from restbroker.config.target import Target
 class Options:
     """`server_version`: whose commands to expect, e.g. "24.12"; "auto" asks the server."""
 
-    server_version: str = "auto"
+    server_version: str = key(
+        "ServerVersion", values.text(), "The server's version, e.g. 24.12; auto: ask the server.", "auto"
+    )
 
 
 def options_of(target: Target) -> Options:

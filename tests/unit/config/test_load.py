@@ -10,7 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restbroker.config.core import Loaded, all_keys
+from restbroker.config import values
+from restbroker.config.core import Loaded
+from restbroker.config.key import Members, key
+from restbroker.config.keys import all_keys
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer
@@ -21,10 +24,10 @@ from restbroker.rules.retry import ExponentialBackoff, SidekiqBackoff
 
 @attrs.frozen
 class Options:
-    server_version: str
+    server_version: str = key("ServerVersion", values.text(), "The server's version.", "auto")
 
 
-KINDS: Mapping[str, type] = {"ejabberd": Options}
+KINDS: Mapping[str, Members] = {"ejabberd": Options}
 MINIMAL: dict[str, Json] = {
     "RestQueue": "rest",
     "Token": "a-token",

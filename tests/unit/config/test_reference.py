@@ -5,16 +5,22 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.config import reference
-from restbroker.config.core import all_keys
+from restbroker.config import reference, values
+from restbroker.config.key import Key, Members, key, keys_of
+from restbroker.config.keys import Keys, all_keys
 from restbroker.config.load import load
+from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
+from restbroker.config.reader import instance
+from restbroker.config.review import Review
+from restbroker.config.schema import schema as described
 
+INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, BasicKeys, BearerKeys, TlsKeys, TokenKeys)
 REPOSITORY = Path(__file__).parents[3]
 
 
 @attrs.frozen
 class Options:
-    server_version: str
+    server_version: str = key("ServerVersion", values.text(), "The server's version.", "auto")
 
 
 def test_the_reference_page_is_current() -> None:
@@ -31,7 +37,7 @@ def test_the_sample_is_current_and_loads_without_a_note() -> None:
 
 
 def test_the_schema_names_exactly_the_keys_and_holds_the_sample() -> None:
-    schema = reference.schema()
+    schema = described()
     properties = schema["properties"]
     assert isinstance(properties, dict)
     assert set(properties) == {key.name for key in all_keys().values()}
@@ -43,14 +49,21 @@ def test_every_key_has_a_meaning_that_ends_like_a_sentence() -> None:
     assert [key.name for key in all_keys().values() if not key.meaning.endswith(".")] == []
 
 
+def test_every_key_inside_of_an_object_has_a_meaning_and_a_row_on_the_page() -> None:
+    page = reference.markdown()
+    for members in INSIDE:
+        for inner in keys_of(members).values():
+            assert inner.meaning.endswith("."), inner.name
+            assert f"| `{inner.name}` |" in page
+
+
 def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_default_of() -> None:
-    for field in attrs.fields(reference_keys()):
-        key = field.metadata["key"]
-        if key.default is not None and key.name not in ("RedisURL", "RestURL", "RedisDatabase"):
-            assert key.kind.read(key.default) == field.default, key.name
-
-
-def reference_keys() -> type[attrs.AttrsInstance]:
-    from restbroker.config.core import Keys
-
-    return Keys
+    every: tuple[Members, ...] = (Keys, *INSIDE)
+    for members in every:
+        for field in attrs.fields(members):
+            shown: Key = field.metadata["key"]
+            if shown.default is None or shown.name in ("RedisURL", "RestURL", "RedisDatabase") or field.default is None:
+                continue
+            review = Review()
+            read = instance(members, {shown.name: shown.default}, "", review)
+            assert (getattr(read, field.name), review.problems) == (field.default, []), shown.name

@@ -1,0 +1,195 @@
+"""Judges the targets: the flat keys, which make one, and the entries of `Targets`.
+
+Called by `config.build`. Always holds: each queue belongs to one target, and the place of a problem is what the
+operator wrote, a flat key or a member of `Targets`.
+"""
+
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import attrs
+
+from restbroker.config import reader
+from restbroker.config.key import Members
+from restbroker.config.keys import Keys, all_keys
+from restbroker.config.logins import flat_login, login
+from restbroker.config.objects import TargetKeys
+from restbroker.config.review import Review, at
+from restbroker.config.target import Credentials, Target
+from restbroker.config.urls import BadUrl, RestAddress, rest_address
+from restbroker.config.values import describe
+from restbroker.rules.json_types import Json
+
+DEFAULT_REST = "http://localhost:5281"
+# The flat key that stands for a member, where it is called otherwise.
+_FLAT_NAMES: Mapping[str, str] = MappingProxyType(
+    {"URL": "RestURL", "Domain": "JabberDomain", "Queues": "RestQueue", "Options": ""}
+)
+
+
+@attrs.frozen
+class _Written:
+    """A target as written. `at` names the place of a member; `login` judges how to log in."""
+
+    name: str
+    keys: TargetKeys
+    at: Callable[[str], str]
+    login: Callable[[RestAddress], Credentials]
+
+    def queue_places(self) -> list[str]:
+        """The place of each queue."""
+        if self.at("Queues") == "RestQueue":
+            return ["RestQueue"]
+        return [f"{self.at('Queues')}[{number}]" for number in range(len(self.keys.queues))]
+
+
+def build_targets(
+    keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], review: Review
+) -> tuple[Target, ...]:
+    """Every target, that of the flat keys first."""
+    written: list[_Written] = []
+    flat = [key.name for key in all_keys().values() if key.of_target is not None and key.name in given]
+    # The flat keys mean one server, of the first kind.
+    kind = next(iter(kinds))
+    if flat or not keys.targets:
+        written.append(_flat(keys, kind, flat, review))
+    for name, entry in keys.targets.items():
+        written.append(_entry(name, entry, review))
+        if flat and name == kind:
+            cure = "choose another name, or move those keys into it"
+            review.refuse(at("Targets", name), f"is the target that {flat[0]} and the other flat keys make; {cure}.")
+    _judge_queues(keys, written, review)
+    found = [_target(target, kinds, review) for target in written]
+    return tuple(target for target in found if target is not None)
+
+
+def _flat(keys: Keys, kind: str, flat: list[str], review: Review) -> _Written:
+    if keys.rest_queue is None:
+        why = "it is the queue to serve"
+        if keys.targets:
+            why = f"{flat[0]} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
+        review.refuse("RestQueue", f"is missing or empty; {why}.")
+    if keys.rest_url is None:
+        review.note(
+            "DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", "ejabberd's API is usually under /api."
+        )
+    members = TargetKeys(
+        kind=kind,
+        url=keys.rest_url or DEFAULT_REST,
+        host_header=keys.host_header,
+        domain=keys.jabber_domain,
+        queues=(keys.rest_queue,) if keys.rest_queue else (),
+        concurrency=keys.concurrency,
+        request_timeout=keys.request_timeout,
+        connect_timeout=keys.connect_timeout,
+        idle_expiry=keys.idle_expiry,
+        rate_limit=keys.rate_limit,
+        max_in_flight=keys.max_in_flight,
+        slots=keys.slots,
+        at_most_once=keys.at_most_once,
+        options={"ServerVersion": keys.server_version} if keys.server_version else None,
+    )
+    return _Written(
+        kind, members, lambda member: _FLAT_NAMES.get(member, member), lambda address: flat_login(keys, address, review)
+    )
+
+
+def _entry(name: str, entry: TargetKeys, review: Review) -> _Written:
+    place = at("Targets", name)
+    for member, value in (("Kind", entry.kind), ("URL", entry.url), ("Queues", entry.queues)):
+        if not value:
+            review.refuse(at(place, member), "is missing or empty; each target needs Kind, URL and Queues.")
+    return _Written(
+        name, entry, lambda member: at(place, member), lambda address: login(entry.auth, address, place, review)
+    )
+
+
+def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> Target | None:
+    keys = written.keys
+    if keys.url is None or keys.kind is None:
+        return None
+    if keys.kind not in kinds:
+        known = ", ".join(f'"{kind}"' for kind in kinds)
+        review.refuse(written.at("Kind"), f"expected one of {known}, found {describe(keys.kind)}.")
+        return None
+    address = _address(written, keys.url, review)
+    if address is None:
+        return None
+    if keys.domain is None:
+        message = f"{written.at('Domain')} is not given: each job must name the host that its command is about."
+        review.note("NoDomain", message, 'Give it, e.g. "example.org".')
+    _judge_slots(written, review)
+    options: Mapping[str, Json] = keys.options if isinstance(keys.options, Mapping) else {}
+    return Target(
+        name=written.name,
+        kind=keys.kind,
+        url=address.url,
+        queues=keys.queues,
+        credentials=written.login(address),
+        host_header=keys.host_header or keys.domain,
+        default_host=keys.domain,
+        concurrency=keys.concurrency,
+        timeout_s=keys.request_timeout,
+        connect_timeout_s=keys.connect_timeout,
+        idle_expiry_s=keys.idle_expiry,
+        at_most_once=keys.at_most_once,
+        rate=keys.rate_limit,
+        max_in_flight=keys.max_in_flight,
+        slots=keys.slots,
+        ca_file=_ca_file(written, address, review),
+        options=reader.unfolded(kinds[keys.kind], options, written.at("Options"), review),
+    )
+
+
+def _address(written: _Written, text: str, review: Review) -> RestAddress | None:
+    place = written.at("URL")
+    try:
+        address = rest_address(text)
+    except BadUrl as bad:
+        review.refuse(place, str(bad))
+        return None
+    if address.assumed_http:
+        review.note("NoScheme", f"{place} names no scheme; using {address.url}.", "Write the whole URL.")
+    return address
+
+
+def _judge_slots(written: _Written, review: Review) -> None:
+    for command, number in written.keys.slots.items():
+        if number > written.keys.concurrency:
+            limit = f"a whole number from 1 to {written.keys.concurrency}, which is {written.at('Concurrency')}"
+            review.refuse(at(written.at("Slots"), command), f"expected {limit}, found {number}.")
+
+
+def _judge_queues(keys: Keys, written: list[_Written], review: Review) -> None:
+    owners: dict[str, tuple[str, str]] = {}
+    for target in written:
+        for place, queue in zip(target.queue_places(), target.keys.queues, strict=False):
+            if queue not in owners:
+                owners[queue] = (target.name, place)
+                continue
+            owner, first = owners[queue]
+            why = "name it once" if owner == target.name else "a queue belongs to one target"
+            review.refuse(place, f"the queue {queue!r} is also {review.named(first)}; {why}.")
+    if keys.response_queue in owners:
+        place = review.named(owners[keys.response_queue][1])
+        review.refuse("ResponseQueue", f"is the same as {place}, so that every answer would become a job.")
+
+
+def _ca_file(written: _Written, address: RestAddress, review: Review) -> Path | None:
+    """The file with the authority's certificates, tried once."""
+    tls = written.keys.tls
+    if tls is None or tls.ca_file is None:
+        return None
+    place = at(written.at("TLS"), "CAFile")
+    path = review.base / tls.ca_file
+    try:
+        ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        review.refuse(place, f"{path} holds no certificate that can be read; it must be in PEM form.")
+    except OSError as error:
+        review.refuse(place, f"{path} cannot be read: {error.strerror}.")
+    if address.url.scheme != "https":
+        review.note("NoTLS", f"{place} is not used, since {written.at('URL')} begins with http://.", "Use https://.")
+    return path

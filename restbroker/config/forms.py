@@ -1,0 +1,110 @@
+"""The forms of values that only targets, tokens and Sentinel have: rates, slots, queues, what a token allows.
+
+Used by `config.objects` and `config.keys`, beside the common ones of `config.values`. Always holds: as there.
+"""
+
+import re
+from collections.abc import Mapping
+
+import attrs
+
+from restbroker.config.kinds import ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.target import Rate
+from restbroker.config.values import PATTERN, BadValue, json_or_text, whole, word
+from restbroker.rules.json_types import Json
+
+SENTINEL_PORT = 26379
+_MOST_PER_S = 1_000_000
+_RATE = re.compile(r"(\d{1,7}(?:\.\d{1,3})?)/(s|min|h)", re.ASCII)
+_EXPECTED = f'a rate such as "200/s", "6000/min" or "100/h", at most {_MOST_PER_S}/s'
+_PER_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
+_NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
+_QUEUE = re.compile(r"\S(?:.{0,198}\S)?")
+_HOST = re.compile(r"[^\s/@:]{1,255}")
+_ALLOWED = re.compile(rf"{PATTERN.pattern}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)", re.ASCII)
+_SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
+
+
+def named(members: type[attrs.AttrsInstance], what: str) -> MapOf:
+    """Objects by name. The names are shown in logs and metrics; a variable's `_` stands for their `-`."""
+    expected = "a name of 1 to 32 of a-z, 0-9 and -"
+    return MapOf(f"{what} by name", ObjectOf("object", members), _NAME, expected, _dashed)
+
+
+def _dashed(part: str) -> str:
+    return part.lower().replace("_", "-")
+
+
+def slots() -> MapOf:
+    """How many at once, by command."""
+    expected = "a command, perhaps with * and ?, without blanks"
+    return MapOf("numbers by command", whole(1, 1000), PATTERN, expected)
+
+
+def queues() -> ListOf:
+    """Names of queues."""
+    item = word("name", _QUEUE, "a queue's name, without blanks around it and control characters")
+    return ListOf("list of names", item, 'a list of queues such as ["high", "rest"]')
+
+
+def hosts() -> ListOf:
+    """Virtual hosts, with wildcards."""
+    item = word("host", _HOST, 'a virtual host such as "example.org" or "*.example.org"')
+    return ListOf("list of hosts", item, 'a list of virtual hosts such as ["example.org"]')
+
+
+def allowed() -> ListOf:
+    """What a token's jobs may ask for."""
+    item = word("name", _ALLOWED, 'a command such as "register" or "get_*", or a word such as "dangerous:backup"')
+    return ListOf("list of names", item, 'a list of commands such as ["*"] or ["register", "dangerous:backup"]')
+
+
+def sentinels() -> ListOf:
+    """Addresses of Sentinels, as `(host, port)`."""
+    schema: dict[str, Json] = {"type": "string", "pattern": f"^{_SENTINEL.pattern}$"}
+    expected = f'a list of Sentinels such as ["10.0.0.1:{SENTINEL_PORT}", "10.0.0.2"]'
+    return ListOf("list of host:port", Scalar("host:port", schema, _read_sentinel, str), expected)
+
+
+def _read_sentinel(value: Json) -> tuple[str, int]:
+    parts = _SENTINEL.fullmatch(value) if isinstance(value, str) else None
+    port = int(parts[3] or SENTINEL_PORT) if parts is not None else 0
+    if parts is None or not 1 <= port <= 65535:
+        raise BadValue('a host with or without a port, such as "10.0.0.1:26379" or "[::1]"', value)
+    return parts[1] or parts[2], port
+
+
+def rate() -> Scalar:
+    """How many jobs a second may start: `"200/s"`, or an object of `Rate` and `Burst`."""
+    text: dict[str, Json] = {"type": "string", "pattern": f"^{_RATE.pattern}$"}
+    whole_form: dict[str, Json] = {
+        "type": "object",
+        "properties": {"Rate": text, "Burst": {"type": "integer", "minimum": 1, "maximum": _MOST_PER_S}},
+        "required": ["Rate"],
+        "additionalProperties": False,
+    }
+    return Scalar("rate", {"anyOf": [text, whole_form]}, _read_rate, json_or_text)
+
+
+def _read_rate(value: Json) -> Rate:
+    if not isinstance(value, Mapping):
+        per_s = _per_s(value, "")
+        # What a tenth of a second holds: workers that ask now and then still reach the whole rate.
+        return Rate(per_s, max(1, int(per_s / 10)))
+    if not {"Rate"} <= set(value) <= {"Rate", "Burst"}:
+        raise BadValue(f"{_EXPECTED}, or an object of Rate and, if wanted, Burst", value)
+    per_s = _per_s(value["Rate"], "Rate")
+    burst = value.get("Burst")
+    if burst is None:
+        return _read_rate(value["Rate"])
+    if isinstance(burst, bool) or not isinstance(burst, int) or not 1 <= burst <= _MOST_PER_S:
+        raise BadValue(f"a whole number from 1 to {_MOST_PER_S}", burst, "Burst")
+    return Rate(per_s, burst)
+
+
+def _per_s(value: Json, where: str) -> float:
+    parts = _RATE.fullmatch(value) if isinstance(value, str) else None
+    per_s = float(parts[1]) / _PER_S[parts[2]] if parts is not None else 0.0
+    if not 0 < per_s <= _MOST_PER_S:
+        raise BadValue(_EXPECTED, value, where)
+    return per_s

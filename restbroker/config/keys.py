@@ -1,0 +1,222 @@
+"""The keys of `env.json`, each with its kind, default and meaning.
+
+`Keys` is the one definition: the loader, the JSON schema, the sample's check and the reference page come from it. What
+is inside of `Targets` and `Tokens` is in `config.objects`. Always holds: keys beyond these are an error.
+"""
+# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from restbroker.config import forms, values
+from restbroker.config.key import Key, key, keys_of, same
+from restbroker.config.objects import TargetKeys, TokenKeys
+from restbroker.config.target import Rate
+from restbroker.config.values import LogLevel
+from restbroker.rules.json_types import Json
+from restbroker.rules.retry import Backoff
+
+_COUNT = values.whole(0, 1_000_000)
+_UNREAD = values.anything()
+_NO_TARGETS: Mapping[str, TargetKeys] = MappingProxyType({})
+_NO_TOKENS: Mapping[str, TokenKeys] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class Keys:
+    """The values of all keys, typed and checked one by one; what they mean together is judged by `config.build`."""
+
+    redis_url: str | None = key(
+        "RedisURL",
+        values.text(),
+        "Where Redis is: redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket.",
+        shown="redis://localhost:6379/0",
+        secret=True,
+    )
+    redis_url_file: str | None = key(
+        "RedisURLFile",
+        values.text(),
+        "A file that holds the URL, for one with a password; read once, at the start.",
+        instead_of=("RedisURL",),
+    )
+    redis_host: str | None = key(
+        "RedisHost",
+        values.text(),
+        "The older form of RedisURL: host or host:port.",
+        secret=True,
+        instead_of=("RedisURL", "RedisURLFile"),
+    )
+    redis_database: int | None = key("RedisDatabase", values.whole(0, 999_999), "The database's number.", shown=0)
+    redis_pass: str | None = key("RedisPass", values.text(), "The password for Redis.", secret=True)
+    redis_pass_file: str | None = key(
+        "RedisPassFile", values.text(), "A file that holds the password for Redis.", instead_of=("RedisPass",)
+    )
+    redis_sentinels: tuple[tuple[str, int], ...] = key(
+        "RedisSentinels",
+        forms.sentinels(),
+        "Sentinels that name the current Redis; RedisURL then says all but its host and port.",
+        (),
+        shown=None,
+    )
+    redis_master: str | None = key(
+        "RedisMaster", values.text(), "The name under which Sentinel knows that Redis.", mandatory="with RedisSentinels"
+    )
+    redis_sentinel_pass: str | None = key(
+        "RedisSentinelPass", values.text(), "The password for the Sentinels themselves.", secret=True
+    )
+    redis_sentinel_pass_file: str | None = key(
+        "RedisSentinelPassFile", values.text(), "A file that holds that password.", instead_of=("RedisSentinelPass",)
+    )
+    redis_namespace: str | None = key(
+        "RedisNamespace", values.text(), "A prefix: `ns` makes every key `ns:KEY`, as redis-namespace does."
+    )
+    redis_pool_count: Json = key(
+        "RedisPoolCount", _UNREAD, "Was the size of a pool.", ignored="connections to Redis are counted by need"
+    )
+    process_id: Json = key(
+        "ProcessID", _UNREAD, "Was the process's name.", ignored="every process makes its own unique identity"
+    )
+    max_idle_connections: Json = key(
+        "MaxIdleConnections",
+        _UNREAD,
+        "Was the number of idle connections kept.",
+        ignored="one connection per worker is kept (Concurrency)",
+    )
+
+    rest_url: str | None = key(
+        "RestURL",
+        values.text(),
+        "The server's HTTP API. A command's name is appended: RestURL/register. For ejabberd usually …/api.",
+        shown="http://localhost:5281",
+        secret=True,
+        of_target="URL",
+    )
+    rest_auth: str = key(
+        "RestAuth",
+        values.choice("auto", "basic", "bearer"),
+        "How to log in; auto: by what is given.",
+        "auto",
+        of_target="Auth",
+    )
+    rest_user: str | None = key(
+        "RestUser", values.text(), "The user for HTTP Basic, e.g. admin@example.org.", of_target="Auth"
+    )
+    rest_pass: str | None = key(
+        "RestPass", values.text(), "The password for HTTP Basic.", secret=True, of_target="Auth"
+    )
+    rest_pass_file: str | None = key(
+        "RestPassFile",
+        values.text(),
+        "A file that holds that password.",
+        instead_of=("RestPass",),
+        of_target="Auth",
+    )
+    rest_token: str | None = key(
+        "RestToken", values.text(), "A bearer token for the server.", secret=True, of_target="Auth"
+    )
+    rest_token_file: str | None = key(
+        "RestTokenFile",
+        values.text(),
+        "A file that holds that token.",
+        instead_of=("RestToken",),
+        of_target="Auth",
+    )
+    server_version: str | None = key(
+        "ServerVersion",
+        values.text(),
+        "The server's version, e.g. 24.12; auto: ask the server.",
+        shown="auto",
+        of_target="Options",
+    )
+    jabber_domain: str | None = same(TargetKeys, "Domain", "JabberDomain")
+    host_header: str | None = key(
+        "HostHeader", values.text(), "The Host header, where it is not JabberDomain.", of_target="HostHeader"
+    )
+    jabber_rest_host: Json = key(
+        "JabberRestHost", _UNREAD, "Was derived from RestURL.", ignored="use HostHeader to set the Host header"
+    )
+
+    rest_queue: str | None = key(
+        "RestQueue",
+        values.text(),
+        "The queue to take jobs from, without `queue:`.",
+        mandatory="without Targets",
+        of_target="Queues",
+    )
+    token: str | None = key(
+        "Token",
+        values.text(),
+        "The token that each job must carry.",
+        secret=True,
+        mandatory="or TokenFile or Tokens",
+    )
+    token_file: str | None = key("TokenFile", values.text(), "A file that holds that token.", instead_of=("Token",))
+    tokens: Mapping[str, TokenKeys] = key(
+        "Tokens",
+        forms.named(TokenKeys, "tokens"),
+        "Several tokens, each with what it allows. Token is the one of the name `default`.",
+        _NO_TOKENS,
+        shown=None,
+        secret=True,
+    )
+    response_queue: str | None = key("ResponseQueue", values.text(), "The queue for answers to jobs with a reply id.")
+    response_details: bool = key(
+        "ResponseDetails", values.switch(), "Answers get a third argument with status, outcome and error.", False
+    )
+    response_class: str = key("ResponseClass", values.text(), "The class of the jobs that carry answers.", "Add")
+
+    concurrency: int = same(TargetKeys, "Concurrency", aliases=("Concurreny",))
+    request_timeout: float = same(TargetKeys, "RequestTimeout")
+    connect_timeout: float = same(TargetKeys, "ConnectTimeout")
+    idle_expiry: float = same(TargetKeys, "IdleExpiry")
+    rate_limit: Rate | None = same(TargetKeys, "RateLimit")
+    max_in_flight: int | None = same(TargetKeys, "MaxInFlight")
+    slots: Mapping[str, int] = same(TargetKeys, "Slots")
+    at_most_once: tuple[str, ...] = same(TargetKeys, "AtMostOnce")
+    targets: Mapping[str, TargetKeys] = key(
+        "Targets",
+        forms.named(TargetKeys, "targets"),
+        "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) make the one of the name `ejabberd`.",
+        _NO_TARGETS,
+        shown=None,
+        secret=True,
+    )
+
+    shutdown_timeout: float = key(
+        "ShutdownTimeout", values.duration(), "How long a stop waits for running requests.", 25.0, shown="25s"
+    )
+    backoff: Backoff = key(
+        "Backoff",
+        values.backoff(),
+        'Waits between tries: "sidekiq" (n⁴ + 15 s + jitter) or {"Base": "1s", "Factor": 2, "Cap": "1h"}.',
+        values.read_backoff("sidekiq"),
+        shown="sidekiq",
+    )
+    uncertain_retries: int = key(
+        "UncertainRetries",
+        _COUNT,
+        "How often a command that must not run twice is sent again after a time-out without an answer.",
+        2,
+    )
+    dead_limit: int = key(
+        "DeadLimit",
+        values.whole(0, 10_000_000),
+        "Nothing is fetched while the dead set holds so many jobs; 0: no limit.",
+        100_000,
+    )
+
+    stats: bool = key("Stats", values.switch(), "Serve /stats.", False)
+    stats_port: int = key("StatsPort", values.whole(0, 65535), "Where; 0 takes any free port.", 8080)
+    stats_bind: str = key("StatsBind", values.text(), "The loopback address that /stats is served on.", "127.0.0.1")
+    health_bind: tuple[str, int] | None = key(
+        "HealthBind", values.bind(), "host:port that serves /healthz and /readyz alone, without login."
+    )
+    log_level: LogLevel = key("LogLevel", values.choice("debug", "info", "warning", "error"), "What is logged.", "info")
+    show_bodies: bool = key("ShowBodies", values.switch(), "Do not mask message texts in logs and pages.", False)
+
+
+def all_keys() -> dict[str, Key]:
+    """Every key of the file by the name of its field in `Keys`, in the order of the reference page."""
+    return keys_of(Keys)

@@ -1,0 +1,118 @@
+"""How to log in to a target: from `Auth`, from the flat keys, or from the URL itself.
+
+Called by `config.build_targets`. Always holds: exactly one way is chosen, or a problem or a note says what is missing.
+"""
+
+import re
+
+from restbroker.config.keys import Keys
+from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys
+from restbroker.config.review import Review, at
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Credentials
+from restbroker.config.urls import RestAddress, is_loopback
+
+_BEARER = re.compile(r"[\x21-\x7e]+")
+
+
+def login(auth: AuthKeys | None, address: RestAddress, place: str, review: Review) -> Credentials:
+    """The login of an entry of `Targets`, which stands at `place`."""
+    where = at(place, "Auth")
+    if auth is None:
+        if address.credentials is not None:
+            cure = "Use Auth with Basic and PassFile, so that the URL can be shown."
+            review.note("LoginInURL", f"The login is taken from {review.named(at(place, 'URL'))}.", cure)
+        return noted(address.credentials, address, "Give Auth", review)
+    if address.credentials is not None:
+        message = f"{where} is used, not the login in {review.named(at(place, 'URL'))}."
+        review.note("LoginInURL", message, "Remove it from the URL.")
+    match auth:
+        case AuthKeys(basic=BasicKeys() as basic, bearer=None):
+            return noted(_basic(basic, at(where, "Basic"), review), address, None, review)
+        case AuthKeys(basic=None, bearer=BearerKeys() as bearer):
+            return noted(_bearer(bearer, at(where, "Bearer"), review), address, None, review)
+        case AuthKeys(basic=None, bearer=None):
+            review.refuse(where, "is empty; give exactly one of Basic and Bearer, or take it out.")
+        case _:
+            pass  # both, which the reader refuses
+    return None
+
+
+def flat_login(keys: Keys, address: RestAddress, review: Review) -> Credentials:
+    """The login of the flat keys: `RestAuth` says which, or what is given does."""
+    basic = _flat_basic(keys, address, review)
+    bearer = checked_bearer("RestToken", review.secret("RestToken", keys.rest_token, keys.rest_token_file), review)
+    match keys.rest_auth:
+        case "basic":
+            found: Credentials = basic
+        case "bearer":
+            found = bearer
+        case _ if basic is not None and bearer is not None:
+            review.refuse("RestAuth", "say basic or bearer, since both RestUser and RestToken are given.")
+            return None
+        case _:
+            found = basic or bearer
+    if found is None and keys.rest_auth != "auto":
+        wanted = "RestUser and RestPass" if keys.rest_auth == "basic" else "RestToken"
+        review.refuse("RestAuth", f"is {keys.rest_auth}, which needs {wanted}.")
+        return None
+    return noted(found, address, "Give RestUser and RestPass, or RestToken", review)
+
+
+def noted(found: Credentials, address: RestAddress, cure: str | None, review: Review) -> Credentials:
+    """The same login; a note says that there is none, or that others can read it on its way."""
+    if found is None:
+        if cure is not None:
+            message = f"No login for the server at {address.url} is given."
+            review.note("NoCredentials", message, f"{cure}, unless the server allows this machine by its address.")
+    elif address.url.scheme == "http" and address.url.socket is None and not is_loopback(address.url.host):
+        cure = "Use https, or reach the server over loopback."
+        review.note("PlainLogin", f"The login goes unencrypted to {address.url.origin}.", cure)
+    return found
+
+
+def checked_bearer(place: str, token: Secret | None, review: Review) -> Bearer | None:
+    """The token as credentials; None when there is none, or it cannot be one."""
+    if token is None:
+        return None
+    if not _BEARER.fullmatch(token.reveal()):
+        review.refuse(place, "must be printable ASCII without blanks, as a bearer token is.")
+    return Bearer(token)
+
+
+def _basic(keys: BasicKeys, place: str, review: Review) -> Basic | None:
+    password = review.secret(at(place, "Pass"), keys.password, keys.password_file)
+    if keys.user is None:
+        review.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
+    elif ":" in keys.user:
+        review.refuse(at(place, "User"), "must not hold a colon, which HTTP Basic cannot carry.")
+    if keys.password is None and keys.password_file is None:
+        review.refuse(at(place, "Pass"), "is missing or empty; it is that user's password (or use PassFile).")
+    return None if keys.user is None or password is None else Basic(keys.user, password)
+
+
+def _bearer(keys: BearerKeys, place: str, review: Review) -> Bearer | None:
+    where = at(place, "Token")
+    if keys.token is None and keys.token_file is None:
+        review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")
+    return checked_bearer(where, review.secret(where, keys.token, keys.token_file), review)
+
+
+def _flat_basic(keys: Keys, address: RestAddress, review: Review) -> Basic | None:
+    password = review.secret("RestPass", keys.rest_pass, keys.rest_pass_file)
+    if keys.rest_user is None:
+        if password is not None:
+            review.refuse("RestUser", "is missing or empty, although RestPass is given.")
+        if address.credentials is not None:
+            cure = "Use RestUser and RestPassFile, so that the URL can be shown."
+            review.note("LoginInURL", "The login is taken from RestURL.", cure)
+        return address.credentials
+    if address.credentials is not None:
+        review.note("LoginInURL", "RestUser is used, not the login in RestURL.", "Remove it from RestURL.")
+    if ":" in keys.rest_user:
+        review.refuse("RestUser", "must not hold a colon, which HTTP Basic cannot carry.")
+    if password is None:
+        if keys.rest_pass_file is None:
+            review.refuse("RestPass", "is missing or empty, although RestUser is given (or use RestPassFile).")
+        return None
+    return Basic(keys.rest_user, password)

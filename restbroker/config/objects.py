@@ -1,0 +1,155 @@
+"""The keys inside of `Targets` and `Tokens`, described like those of the file itself.
+
+`config.reader` makes instances of these classes, `config.build_targets` and `config.build_tokens` judge them. Always
+holds: a default that a flat key shares is written here only.
+"""
+# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import attrs
+
+from restbroker.config import forms, values
+from restbroker.config.key import key
+from restbroker.config.kinds import ObjectOf
+from restbroker.config.target import Rate
+from restbroker.rules.json_types import Json
+
+_NO_SLOTS: Mapping[str, int] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class BasicKeys:
+    """HTTP Basic."""
+
+    user: str | None = key("User", values.text(), "The user, e.g. admin@example.org.", mandatory="always")
+    password: str | None = key("Pass", values.text(), "The password.", secret=True, mandatory="or PassFile")
+    password_file: str | None = key("PassFile", values.text(), "A file that holds the password.", instead_of=("Pass",))
+
+
+@attrs.frozen(kw_only=True)
+class BearerKeys:
+    """A bearer token."""
+
+    token: str | None = key("Token", values.text(), "The token.", secret=True, mandatory="or TokenFile")
+    token_file: str | None = key("TokenFile", values.text(), "A file that holds the token.", instead_of=("Token",))
+
+
+@attrs.frozen(kw_only=True)
+class AuthKeys:
+    """One way to log in."""
+
+    basic: BasicKeys | None = key("Basic", ObjectOf("object", BasicKeys), "User and password.", secret=True)
+    bearer: BearerKeys | None = key(
+        "Bearer", ObjectOf("object", BearerKeys), "A token.", secret=True, instead_of=("Basic",)
+    )
+
+
+@attrs.frozen(kw_only=True)
+class TlsKeys:
+    """How the server's certificate is checked."""
+
+    ca_file: str | None = key(
+        "CAFile", values.text(), "Certificates (PEM) that the server's is checked against, instead of the system's."
+    )
+
+
+@attrs.frozen(kw_only=True)
+class TargetKeys:
+    """One entry of `Targets`."""
+
+    kind: str | None = key("Kind", values.text(), "The kind of server: `ejabberd`.", mandatory="always")
+    url: str | None = key("URL", values.text(), "The server's HTTP API, as RestURL.", secret=True, mandatory="always")
+    host_header: str | None = key("HostHeader", values.text(), "The Host header, where it is not Domain.")
+    domain: str | None = key(
+        "Domain", values.text(), "The virtual host: fills a missing `host` argument, and the Host header."
+    )
+    auth: AuthKeys | None = key(
+        "Auth", ObjectOf("object", AuthKeys), "How to log in: exactly one of its members.", secret=True
+    )
+    queues: tuple[str, ...] = key(
+        "Queues",
+        forms.queues(),
+        "The queues to take jobs from, without `queue:`; the first is served first. A queue belongs to one target.",
+        (),
+        shown=None,
+        mandatory="always",
+    )
+    concurrency: int = key("Concurrency", values.whole(1, 1000), "How many requests at once, per process.", 20)
+    request_timeout: float = key("RequestTimeout", values.duration(), "For one request.", 10.0, shown="10s")
+    connect_timeout: float = key("ConnectTimeout", values.duration(), "For connecting.", 3.0, shown="3s")
+    idle_expiry: float = key(
+        "IdleExpiry", values.duration(), "How long an unused connection is kept.", 240.0, shown="240s"
+    )
+    rate_limit: Rate | None = key(
+        "RateLimit",
+        forms.rate(),
+        'How many jobs all processes together start: "200/s", "6000/min", or {"Rate": "200/s", "Burst": 20}. '
+        "Burst, which may start at once after a rest, is otherwise what 100 ms hold.",
+    )
+    max_in_flight: int | None = key(
+        "MaxInFlight",
+        values.whole(1, 1_000_000),
+        "How many jobs all processes together have in hand; without it each process up to Concurrency.",
+    )
+    slots: Mapping[str, int] = key(
+        "Slots",
+        forms.slots(),
+        'How many requests at once for single commands, e.g. {"register": 2, "get_*": 5}, each up to Concurrency.',
+        _NO_SLOTS,
+        shown=None,
+    )
+    at_most_once: tuple[str, ...] = key(
+        "AtMostOnce",
+        values.patterns(),
+        "Commands that are never sent again when they may have run; they are parked. Costs a write to Redis for each.",
+        ("announce_*",),
+        shown=["announce_*"],
+    )
+    tls: TlsKeys | None = key("TLS", ObjectOf("object", TlsKeys), "How the server's certificate is checked.")
+    options: Json = key("Options", values.members(), "What this kind of server takes beyond these; no secrets.")
+
+
+@attrs.frozen(kw_only=True)
+class TokenKeys:
+    """One entry of `Tokens`."""
+
+    secret: str | None = key(
+        "Secret",
+        values.text(),
+        "What the job carries, or signs with.",
+        secret=True,
+        mandatory="or SecretFile",
+    )
+    secret_file: str | None = key("SecretFile", values.text(), "A file that holds it.", instead_of=("Secret",))
+    previous: str | None = key(
+        "PreviousSecret", values.text(), "The secret before this one, valid too during a rotation.", secret=True
+    )
+    previous_file: str | None = key(
+        "PreviousSecretFile", values.text(), "A file that holds it.", instead_of=("PreviousSecret",)
+    )
+    allow: tuple[str, ...] = key(
+        "Allow",
+        forms.allowed(),
+        "Commands that its jobs may ask for, with * and ?. Those that touch the server itself are allowed by "
+        '"dangerous:" and their tag, or "dangerous:*"; "*" never includes them.',
+        ("*",),
+        shown=["*"],
+    )
+    hosts: tuple[str, ...] = key(
+        "Hosts", forms.hosts(), "Virtual hosts that its jobs may name, with * and ?; without it any.", (), shown=None
+    )
+    signed: bool = key(
+        "Signed",
+        values.switch(),
+        "Jobs carry a signature instead of the secret, which then never lies in Redis.",
+        False,
+    )
+    window: float = key(
+        "Window",
+        values.duration(most_days=30),
+        "How old a signature may be when a broker first sees it.",
+        7 * values.DAY_S,
+        shown="7d",
+    )

@@ -1,0 +1,96 @@
+"""What is found while a configuration is read and judged: problems, which end it, and notes.
+
+One is made by `config.load` and passed to whoever reads or judges a part. Always holds: a place is named as the
+operator wrote it (a variable by its own name), and no secret's value is in a problem or a note.
+"""
+
+from pathlib import Path
+
+import attrs
+
+from restbroker.config.core import Note
+from restbroker.config.secret import Secret
+from restbroker.config.values import is_plain
+from restbroker.errors import ConfigError
+
+
+@attrs.frozen
+class _Origin:
+    """A variable or flag, and a variable's text."""
+
+    name: str
+    text: str | None
+
+
+@attrs.define(eq=False)
+class Review:
+    """`base`: where relative files are looked for."""
+
+    base: Path = attrs.field(factory=Path)
+    _origins: dict[str, _Origin] = attrs.field(factory=dict)
+    problems: list[str] = attrs.field(factory=list)
+    notes: list[Note] = attrs.field(factory=list)
+
+    def refuse(self, place: str, text: str) -> None:
+        """Adds a problem: what is wrong at `place`, e.g. `Targets.a.Queues[1]`, and what is wanted."""
+        self.problems.append(f"{self.named(place)}: {text}")
+
+    def note(self, code: str, message: str, cure: str | None = None) -> None:
+        """Adds something that the operator should know and that stops nothing."""
+        self.notes.append(Note(code, message, cure))
+
+    def named(self, place: str) -> str:
+        """The place as the operator wrote it: what no variable or flag has set is named by its path in the file."""
+        for end in range(len(place), 0, -1):
+            origin = self._origins.get(place[:end].lower())
+            if origin is not None and place[end : end + 1] in ("", ".", "["):
+                return origin.name + place[end:]
+        return place
+
+    def set_by(self, place: str, name: str, text: str | None = None) -> None:
+        """Remembers that a variable, with its text, or a flag has set this place, whatever the case of its members."""
+        self._origins[place.lower()] = _Origin(name, text)
+
+    def is_set(self, place: str) -> bool:
+        """Whether a variable or flag has set exactly this place."""
+        return place.lower() in self._origins
+
+    def text_of(self, place: str) -> str | None:
+        """The text of the variable that has set exactly this place."""
+        origin = self._origins.get(place.lower())
+        return None if origin is None else origin.text
+
+    def setters(self, key: str) -> list[str]:
+        """The variables and flags that have set this key or parts of it."""
+        places = (key.lower(), f"{key.lower()}.")
+        return [
+            origin.name for place, origin in self._origins.items() if place == places[0] or place.startswith(places[1])
+        ]
+
+    def secret(self, place: str, value: str | None, file: str | None) -> Secret | None:
+        """A secret that was given one way or the other, tried once; None when it was not, or cannot be used."""
+        if file is None:
+            return None if value is None else Secret(value)
+        secret = Secret(path=self.base / file)
+        try:
+            text = secret.reveal()
+        except ConfigError as error:
+            self.refuse(f"{place}File", error.message)
+            return None
+        if not text.strip() or not is_plain(text):
+            self.refuse(f"{place}File", f"{secret.path} must hold one line that is not empty.")
+            return None
+        return secret
+
+
+def at(place: str, part: str) -> str:
+    """The place of a part: a member, or `[1]` for an element."""
+    if not place or not part or part.startswith("["):
+        return place + part
+    return f"{place}.{part}"
+
+
+def shown(name: str) -> str:
+    """A name from a file, safe to print."""
+    text = "".join(c if c.isprintable() else "?" for c in name)
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,63 @@
+"""The JSON schema of the file, for editors; made from the one description of each key.
+
+`restbroker config schema` prints it. Always holds: it takes every file that loads, but for legacy spellings.
+"""
+
+from typing import assert_never
+
+from restbroker.config.key import Key, Members, keys_of
+from restbroker.config.keys import Keys
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.reference import meaning
+from restbroker.rules.json_types import Json
+
+
+def schema() -> dict[str, Json]:
+    """The JSON schema of the file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "restbroker's env.json",
+        **_object(Keys),
+        "anyOf": [{"required": ["RestQueue"]}, {"required": ["Targets"]}],
+    }
+
+
+def _object(members: Members) -> dict[str, Json]:
+    keys = keys_of(members)
+    always: list[Json] = [key.name for key in keys.values() if key.mandatory == "always"]
+    return {
+        "type": "object",
+        "properties": {key.name: _described(members, key) for key in keys.values()},
+        "patternProperties": {"^(_|//)": {}},
+        "additionalProperties": False,
+        **({"required": always} if always else {}),
+    }
+
+
+def _described(members: Members, key: Key) -> dict[str, Json]:
+    more: dict[str, Json] = {} if key.default is None else {"default": key.default}
+    if key.ignored is not None:
+        more["deprecated"] = True
+    # null means the default for every key.
+    found = _form(key.kind)
+    form: dict[str, Json] = {"anyOf": [found, {"type": "null"}]} if found else {}
+    return {"description": meaning(members, key), **more, **form}
+
+
+def _form(kind: Kind) -> dict[str, Json]:
+    match kind:
+        case Scalar():
+            return dict(kind.schema)
+        case ListOf():
+            return {"type": "array", "items": _form(kind.item)}
+        case MapOf():
+            names = f"^({kind.names.pattern})$"
+            return {
+                "type": "object",
+                "patternProperties": {"^(_|//)": {}, names: _form(kind.entry)},
+                "additionalProperties": False,
+            }
+        case ObjectOf():
+            return _object(kind.members)
+        case _:
+            assert_never(kind)

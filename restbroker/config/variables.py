@@ -1,0 +1,105 @@
+"""Lays the environment over what the file says.
+
+Called by `config.load`. A key is `RESTBROKER_` and its name, in any case and with or without underscores between the
+words; two underscores lead into an object: `RESTBROKER_TARGETS__MONGOOSE__CONCURRENCY`. Always holds: an empty
+variable counts as not set, since compose files set those, and an unknown key is only noted, since the environment is
+shared with others.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import assert_never
+
+from restbroker.config.key import Key, Members, keys_of, rivals
+from restbroker.config.keys import Keys
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.names import nearest, spellings
+from restbroker.config.review import Review, at
+from restbroker.config.values import anything, json_or_text
+from restbroker.rules.json_types import Json
+
+PREFIX = "RESTBROKER_"
+_OTHER_VARIABLES = ("CONFIG", "REDIS_SERVER")
+# Kubernetes sets these in every pod beside a service that is called "restbroker".
+_SERVICE_LINK = re.compile(r"SERVICE_(HOST|PORT(_.*)?)|PORT(_.*)?")
+
+
+def overlay(environ: Mapping[str, str], below: Mapping[str, Json], review: Review) -> dict[str, Json]:
+    """The keys that variables set, a part of an object together with the rest of it from `below`."""
+    known = spellings(Keys)
+    found: dict[str, Json] = {}
+    # A whole object comes before its parts, which are set in it.
+    for variable in sorted(environ):
+        rest = variable.removeprefix(PREFIX)
+        if rest == variable or rest in _OTHER_VARIABLES or _SERVICE_LINK.fullmatch(rest) or not environ[variable]:
+            continue
+        head, *parts = rest.split("__")
+        key = known.get(head.replace("_", "").lower())
+        if key is None:
+            hint = nearest(Keys, head.replace("_", "")) or "."
+            review.note("UnknownVariable", f"The variable {variable} is no key of restbroker{hint}")
+            continue
+        under = found.get(key.name, below.get(key.name))
+        place = key.name
+        found[key.name] = _set(key.kind, under, parts, environ[variable], place, variable, review)
+    return found
+
+
+def _set(kind: Kind, under: Json, parts: list[str], text: str, place: str, variable: str, review: Review) -> Json:
+    """`under` with the part at the end of `parts` set to what `text` says."""
+    if not parts:
+        review.set_by(place, variable, text)
+        return kind.from_text(text) if isinstance(kind, Scalar) else json_or_text(text)
+    members = dict(under) if isinstance(under, Mapping) else {}
+    name = _member(kind, parts[0], members)
+    where = at(place, name)
+    if isinstance(kind, ObjectOf):
+        _drop_rivals(kind.members, name, members, place, review)
+    members[name] = _set(_inside(kind, name), members.get(name), parts[1:], text, where, variable, review)
+    return members
+
+
+def _member(kind: Kind, part: str, members: Mapping[str, Json]) -> str:
+    """The member that a part of a variable's name means: one that is there, a known one, or a new one."""
+    plain = _worded if isinstance(kind, MapOf) else _plain
+    for name in members:
+        if plain(name) == plain(part):
+            return name
+    match kind:
+        case ObjectOf():
+            return next((key.name for key in keys_of(kind.members).values() if _plain(key.name) == _plain(part)), part)
+        case Scalar() | MapOf():
+            return kind.part(part)
+        case ListOf():
+            return part
+        case _:
+            assert_never(kind)
+
+
+def _worded(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()
+
+
+def _inside(kind: Kind, name: str) -> Kind:
+    match kind:
+        case ObjectOf():
+            key: Key | None = spellings(kind.members).get(name.lower())
+            return anything() if key is None else key.kind
+        case MapOf():
+            return kind.entry
+        case _:
+            return anything()
+
+
+def _drop_rivals(kind: Members, name: str, members: dict[str, Json], place: str, review: Review) -> None:
+    """A variable for one way to say a thing replaces the file's other way, but not another variable's."""
+    for pair in rivals(kind):
+        if name in pair:
+            for other in pair:
+                if not review.is_set(at(place, other)):
+                    for spelt in [member for member in members if member.lower() == other.lower() and other != name]:
+                        del members[spelt]

@@ -1,0 +1,54 @@
+"""How the tests of the configuration load one."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import attrs
+import pytest
+
+from restbroker.config import values
+from restbroker.config.core import Loaded
+from restbroker.config.key import Members, key
+from restbroker.config.load import load
+from restbroker.errors import ConfigError
+from restbroker.rules.json_types import Json
+
+
+@attrs.frozen
+class Options:
+    server_version: str = key("ServerVersion", values.text(), "The server's version.", "auto")
+
+
+@attrs.frozen
+class Other:
+    deep: bool = key("Deep", values.switch(), "Anything.", False)
+
+
+KINDS: Mapping[str, Members] = {"ejabberd": Options, "other": Other}
+Write = Callable[..., Loaded]
+Refused = Callable[..., list[str]]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Loads a document, with variables, beside which files may stand."""
+
+    def run(document: Mapping[str, Json], environ: Mapping[str, str] | None = None) -> Loaded:
+        path = tmp_path / "env.json"
+        path.write_text(json.dumps(document))
+        return load(path, environ or {}, {}, KINDS)
+
+    return run
+
+
+@pytest.fixture
+def refused(write: Write) -> Refused:
+    """The problems of a document that cannot be used, one a line."""
+
+    def run(document: Mapping[str, Json], environ: Mapping[str, str] | None = None) -> list[str]:
+        with pytest.raises(ConfigError) as caught:
+            write(document, environ)
+        return [line.strip() for line in caught.value.message.splitlines()[1:]]
+
+    return run

@@ -1,0 +1,265 @@
+"""What `Targets`, the flat keys beside it and their limits are read as."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from restbroker.config.core import Loaded
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Rate
+from restbroker.rules.json_types import Json
+
+Write = Callable[..., Loaded]
+Refused = Callable[..., list[str]]
+FLAT: dict[str, Json] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", "JabberDomain": "example.org"}
+
+
+def entry(**members: Json) -> dict[str, Json]:
+    """A whole entry of Targets with these members changed; None takes one out."""
+    whole: dict[str, Json] = {
+        "Kind": "ejabberd",
+        "URL": "http://127.0.0.1/api",
+        "Domain": "example.org",
+        "Queues": ["a"],
+    }
+    whole |= {"Auth": {"Bearer": {"Token": "t0ken"}}}
+    return {name: value for name, value in {**whole, **members}.items() if value is not None}
+
+
+def document(targets: Mapping[str, Json], **keys: Json) -> dict[str, Json]:
+    return {"Token": "a-token", "Targets": dict(targets), **keys}
+
+
+def test_a_file_of_targets_alone_needs_no_flat_key_and_has_the_same_defaults(write: Write) -> None:
+    loaded = write(document({"one": entry(), "two": entry(Queues=["b", "c"], Kind="other")}))
+    one, two = loaded.config.targets
+    assert (one.name, one.kind, str(one.url), one.queues) == ("one", "ejabberd", "http://127.0.0.1:80/api", ("a",))
+    assert (one.default_host, one.host_header, one.credentials) == (
+        "example.org",
+        "example.org",
+        Bearer(Secret("t0ken")),
+    )
+    assert (one.concurrency, one.timeout_s, one.connect_timeout_s, one.idle_expiry_s) == (20, 10, 3, 240)
+    assert (one.at_most_once, one.rate, one.max_in_flight, dict(one.slots)) == (("announce_*",), None, None, {})
+    assert (two.name, two.queues, two.kind) == ("two", ("b", "c"), "other")
+    assert loaded.notes == ()
+
+
+def test_every_member_of_a_target_counts(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "pass").write_text("s3cret\n")
+    target = write(
+        document(
+            {
+                "one": entry(
+                    HostHeader="h.org",
+                    Auth={"Basic": {"User": "admin", "PassFile": "pass"}},
+                    Concurrency=7,
+                    RequestTimeout="2s",
+                    ConnectTimeout="500ms",
+                    IdleExpiry=4,
+                    RateLimit={"Rate": "6000/min", "Burst": 3},
+                    MaxInFlight=50,
+                    Slots={"register": 2, "get_*": 7},
+                    AtMostOnce=["x"],
+                    Options={"serverversion": "24.12"},
+                )
+            }
+        )
+    ).config.targets[0]
+    assert isinstance(target.credentials, Basic)
+    assert (target.credentials.user, target.credentials.password.reveal()) == ("admin", "s3cret")
+    assert (target.host_header, target.default_host) == ("h.org", "example.org")
+    assert (target.concurrency, target.timeout_s, target.connect_timeout_s, target.idle_expiry_s) == (7, 2, 0.5, 4)
+    assert (target.rate, target.max_in_flight, target.at_most_once) == (Rate(100.0, 3), 50, ("x",))
+    assert dict(target.slots) == {"register": 2, "get_*": 7}
+    assert getattr(target.options, "server_version", None) == "24.12"
+
+
+def test_the_flat_keys_make_the_first_target_and_take_the_same_limits(write: Write) -> None:
+    limits: dict[str, Json] = {"RateLimit": "200/s", "MaxInFlight": 30, "Slots": {"register": 3}, "DeadLimit": 0}
+    config = write(document({"one": entry()}, **FLAT, **limits)).config
+    flat, one = config.targets
+    assert (flat.name, flat.queues, one.name) == ("ejabberd", ("rest",), "one")
+    assert (flat.rate, flat.max_in_flight, dict(flat.slots)) == (Rate(200.0, 20), 30, {"register": 3})
+    assert (one.rate, one.max_in_flight, config.dead_limit) == (None, None, 0)
+    assert write({**FLAT, "Token": "x"}).config.dead_limit == 100_000
+
+
+@pytest.mark.parametrize(
+    ("written", "rate"),
+    [
+        ("200/s", Rate(200.0, 20)),
+        ("6000/min", Rate(100.0, 10)),
+        ("5/s", Rate(5.0, 1)),
+        ("0.5/s", Rate(0.5, 1)),
+        ("36/h", Rate(0.01, 1)),
+        ({"Rate": "200/s"}, Rate(200.0, 20)),
+        ({"Rate": "200/s", "Burst": 1}, Rate(200.0, 1)),
+    ],
+)
+def test_a_rate_is_a_number_a_time_with_the_burst_of_a_tenth_of_a_second(
+    write: Write, written: Json, rate: Rate
+) -> None:
+    assert write(document({"one": entry(RateLimit=written)})).config.targets[0].rate == rate
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"RateLimit": "200"}, 'RateLimit: expected a rate such as "200/s"'),
+        ({"RateLimit": "0/s"}, "RateLimit: expected a rate"),
+        ({"RateLimit": 200}, "found a whole number (200)"),
+        ({"RateLimit": {"Rate": "1/day"}}, "RateLimit.Rate: expected a rate"),
+        ({"RateLimit": {"Rate": "1/s", "Burst": 0}}, "RateLimit.Burst: expected a whole number from 1"),
+        ({"RateLimit": {"Burst": 5}}, "RateLimit: expected"),
+        ({"MaxInFlight": 0}, "MaxInFlight: expected a whole number from 1 to 1000000, found a whole number (0)"),
+        ({"Slots": {"register": 21}}, "Slots.register: expected a whole number from 1 to 20, which is Targets.one.Con"),
+        ({"Slots": {"re gister": 1}}, "Slots.re gister: expected a command"),
+        ({"Slots": {"register": 0}}, "Slots.register: expected a whole number from 1 to 1000, found"),
+        ({"Slots": [1]}, "Slots: expected an object: numbers by command, found a list"),
+        ({"Queues": "a"}, 'Queues: expected a list of queues such as ["high", "rest"], found a text ("a")'),
+        ({"Queues": ["a", 5]}, "Queues[1]: expected a queue's name"),
+        ({"Queues": ["a", ""]}, "Queues[1]: expected a queue's name"),
+        ({"Queues": []}, "Queues: is missing or empty"),
+        ({"Queues": ["a", "b", "a"]}, "Queues[2]: the queue 'a' is also Targets.one.Queues[0]; name it once."),
+        ({"AtMostOnce": ["ok", "not ok"]}, "AtMostOnce[1]: expected a command such as"),
+        ({"Kind": "jabberd14"}, 'Kind: expected one of "ejabberd", "other", found a text ("jabberd14")'),
+        ({"Kind": None}, "Kind: is missing or empty; each target needs Kind, URL and Queues."),
+        ({"URL": None}, "URL: is missing or empty"),
+        ({"URL": "ftp://h"}, "URL: The URL begins with http://"),
+        ({"Quues": ["a"]}, "Quues: is no key of Targets.one; did you mean Queues?"),
+        ({"Events": {}}, "Events: is no key of Targets.one"),
+        ({"Options": {"Server": 1}}, "Options.Server: is no key of Targets.one.Options; did you mean ServerVersion?"),
+        ({"Options": {"ServerVersion": 1}}, "Options.ServerVersion: expected a text, found a whole number (1)"),
+        ({"Options": 5}, "Options: expected an object, found a whole number (5)"),
+        ({"Auth": {}}, "Auth: is empty; give exactly one of Basic and Bearer"),
+        ({"Auth": {"Basic": {"User": "u"}}}, "Auth.Basic.Pass: is missing or empty"),
+        ({"Auth": {"Basic": {"Pass": "p"}}}, "Auth.Basic.User: is missing or empty"),
+        ({"Auth": {"Basic": {"User": "a:b", "Pass": "p"}}}, "Auth.Basic.User: must not hold a colon"),
+        ({"Auth": {"Bearer": {}}}, "Auth.Bearer.Token: is missing or empty"),
+        ({"Auth": {"Bearer": {"Token": "a b"}}}, "Auth.Bearer.Token: must be printable ASCII without blanks"),
+        ({"Auth": {"Bearer": {"TokenFile": "none"}}}, "Auth.Bearer.TokenFile: The secret file"),
+        ({"Auth": {"Secret": "x"}}, "Auth.Secret: is no key of Targets.one.Auth"),
+        ({"TLS": {"CAFile": "none.pem"}}, "none.pem cannot be read: No such file"),
+        ({"TLS": True}, "TLS: expected an object of CAFile, found true or false (true)"),
+    ],
+)
+def test_what_is_wrong_in_a_target_is_told_with_its_place(
+    refused: Refused, members: dict[str, Json], expected: str
+) -> None:
+    (problem,) = refused(document({"one": entry(**members)}))
+    assert problem.startswith("Targets.one.")
+    assert expected in problem
+
+
+def test_two_ways_to_log_in_or_a_secret_beside_its_file_are_refused(refused: Refused) -> None:
+    both = {"Basic": {"User": "u", "Pass": "p", "PassFile": "f"}, "Bearer": {"Token": "t"}}
+    problems = "\n".join(refused(document({"one": entry(Auth=both)})))
+    assert "Targets.one.Auth.Basic and Targets.one.Auth.Bearer: say the same thing in two ways" in problems
+    assert "Targets.one.Auth.Basic.Pass and Targets.one.Auth.Basic.PassFile: say the same" in problems
+
+
+def test_every_problem_of_every_target_is_told_at_once(refused: Refused) -> None:
+    problems = refused(document({"one": entry(URL="x y"), "two": entry(Kind="no"), "three": entry(Slots={"a": 99})}))
+    places = [problem.partition(":")[0] for problem in problems if "queue" not in problem]
+    assert places == ["Targets.one.URL", "Targets.two.Kind", "Targets.three.Slots.a"]
+    assert sum("Queues[0]: the queue 'a' is also Targets.one.Queues[0]" in problem for problem in problems) == 2
+
+
+@pytest.mark.parametrize("name", ["Main", "a_b", "", "x" * 33, "a.b"])
+def test_a_targets_name_is_short_and_plain(refused: Refused, name: str) -> None:
+    (problem,) = refused(document({name: entry()}))
+    assert problem.endswith("expected a name of 1 to 32 of a-z, 0-9 and -, found another.")
+
+
+def test_a_queue_belongs_to_one_target_and_to_no_answers(refused: Refused) -> None:
+    two = document({"one": entry(), "two": entry(Queues=["b", "a"])})
+    assert refused(two) == [
+        "Targets.two.Queues[1]: the queue 'a' is also Targets.one.Queues[0]; a queue belongs to one target."
+    ]
+    flat = document({"one": entry(Queues=["rest"])}, **FLAT)
+    assert refused(flat) == [
+        "Targets.one.Queues[0]: the queue 'rest' is also RestQueue; a queue belongs to one target."
+    ]
+    looped = document({"one": entry(Queues=["b", "answers"])}, ResponseQueue="answers")
+    assert refused(looped) == [
+        "ResponseQueue: is the same as Targets.one.Queues[1], so that every answer would become a job."
+    ]
+
+
+def test_a_flat_key_beside_targets_needs_its_queue_and_another_name(refused: Refused) -> None:
+    (problem,) = refused(document({"one": entry()}, Concurrency=5))
+    assert "RestQueue: is missing or empty; Concurrency belongs to a target of its own" in problem
+    (problem,) = refused(document({"ejabberd": entry()}, **FLAT))
+    assert problem.startswith("Targets.ejabberd: is the target that RestURL and the other flat keys make")
+    assert "RestQueue: is missing" in refused({"Token": "x"})[0]
+
+
+def test_an_entry_may_be_called_as_the_flat_target_when_there_is_none(write: Write) -> None:
+    assert write(document({"ejabberd": entry()}, LogLevel="debug")).config.targets[0].name == "ejabberd"
+
+
+def test_variables_lead_into_targets_and_are_named_in_errors(write: Write, refused: Refused) -> None:
+    written = document({"mongoose-1": entry(Concurrency=5, Auth={"Basic": {"User": "u", "Pass": "p"}})})
+    environ = {
+        "RESTBROKER_TARGETS__MONGOOSE_1__CONCURRENCY": "9",
+        "RESTBROKER_TARGETS__MONGOOSE_1__AUTH__BASIC__PASS": "123",
+        "RESTBROKER_TARGETS__MONGOOSE_1__OPTIONS__SERVER_VERSION": "23.01",
+        "RESTBROKER_TARGETS__MONGOOSE_1__RATE_LIMIT": "50/s",
+        "RESTBROKER_TARGETS__MONGOOSE_1__SLOTS__REGISTER_USER": "3",
+        "RESTBROKER_TARGETS__NEW_ONE": '{"Kind": "other", "URL": "http://127.0.0.1", "Queues": ["n"]}',
+    }
+    first, new = write(written, environ).config.targets
+    assert (first.name, first.concurrency, first.rate, first.queues) == ("mongoose-1", 9, Rate(50.0, 5), ("a",))
+    assert (first.credentials, dict(first.slots)) == (Basic("u", Secret("123")), {"register_user": 3})
+    assert getattr(first.options, "server_version", None) == "23.01"
+    assert (new.name, new.kind) == ("new-one", "other")
+    wrong = {
+        "RESTBROKER_TARGETS__MONGOOSE_1__CONCURRENCY": "many",
+        "RESTBROKER_TARGETS__MONGOOSE_1__QUEUES": '["b", 5]',
+        "RESTBROKER_TARGETS__MONGOOSE_1__CONCURENCY": "1",
+    }
+    problems = "\n".join(refused(written, wrong))
+    assert "RESTBROKER_TARGETS__MONGOOSE_1__CONCURRENCY: expected a whole number" in problems
+    assert "RESTBROKER_TARGETS__MONGOOSE_1__QUEUES[1]: expected a queue's name" in problems
+    assert "RESTBROKER_TARGETS__MONGOOSE_1__CONCURENCY: is no key of Targets.mongoose-1; did you" in problems
+
+
+def test_a_variable_for_a_secret_replaces_the_file_that_the_target_names(write: Write) -> None:
+    written = document({"one": entry(Auth={"Bearer": {"TokenFile": "missing"}})})
+    environ = {"RESTBROKER_TARGETS__ONE__AUTH__BEARER__TOKEN": "from-variable"}
+    assert write(written, environ).config.targets[0].credentials == Bearer(Secret("from-variable"))
+
+
+def test_two_variables_for_one_secret_of_a_target_are_refused(refused: Refused) -> None:
+    environ = {
+        "RESTBROKER_TARGETS__ONE__AUTH__BEARER__TOKEN": "t",
+        "RESTBROKER_TARGETS__ONE__AUTH__BEARER__TOKEN_FILE": "f",
+    }
+    (problem,) = refused(document({"one": entry()}), environ)
+    assert problem.startswith("RESTBROKER_TARGETS__ONE__AUTH__BEARER__TOKEN and RESTBROKER_")
+
+
+def test_a_certificate_file_is_tried_and_used_for_https_only(write: Write, refused: Refused, tmp_path: Path) -> None:
+    key, ca = tmp_path / "key.pem", tmp_path / "ca.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test", "-days", "2"]
+    subprocess.run([*made, "-keyout", key, "-out", ca], check=True, capture_output=True)
+    tls: dict[str, Json] = {"CAFile": "ca.pem"}
+    target = write(document({"one": entry(URL="https://127.0.0.1/api", TLS=tls)})).config.targets[0]
+    assert target.ca_file == ca
+    assert [note.code for note in write(document({"one": entry(TLS=tls)})).notes] == ["NoTLS"]
+    ca.write_text("no certificate")
+    (problem,) = refused(document({"one": entry(URL="https://127.0.0.1/api", TLS=tls)}))
+    assert problem == f"Targets.one.TLS.CAFile: {ca} holds no certificate that can be read; it must be in PEM form."
+
+
+def test_notes_say_which_target_they_are_about(write: Write) -> None:
+    loaded = write(document({"one": entry(Domain=None, URL="bob:pw@h/api", Auth=None, RequestTimeout="1m")}))
+    assert [note.code for note in loaded.notes] == ["NoScheme", "NoDomain", "LoginInURL", "PlainLogin", "ShortShutdown"]
+    assert "Targets.one.Domain is not given" in loaded.notes[1].message
+    assert "Targets.one.URL" in loaded.notes[2].message
+    none = write(document({"one": entry(Auth=None), "two": entry(Queues=["b"], RequestTimeout="1m")}))
+    assert [note.code for note in none.notes] == ["NoCredentials", "ShortShutdown"]
+    assert "RequestTimeout of two:" in none.notes[1].message
