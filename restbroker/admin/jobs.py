@@ -1,7 +1,7 @@
 """What waits in Sidekiq's sets, as an operator may see it: parked jobs, and those that wait for their next try.
 
-Called by `restbroker dead` and `restbroker retries`. Always holds: reads page by page and never the whole set, changes
-nothing, and shows neither arguments nor a token.
+Called by `restbroker dead` and `restbroker retries`, and by `trimmed` for what it shows. Always holds: reads page by
+page and never the whole set, changes nothing, and shows neither arguments nor a token.
 """
 
 from collections.abc import Collection, Iterator
@@ -45,12 +45,13 @@ def listed(client: Client, kind: Kind, limit: int, secrets: Collection[str]) -> 
     for skip in range(0, limit, PAGE):
         wanted = min(PAGE, limit - skip)
         page = sets.listed(client, kind, skip, wanted, newest_first=kind == "dead")
-        yield from (_shown(raw, at_s, secrets) for raw, at_s in page)
+        yield from (shown(raw, at_s, secrets) for raw, at_s in page)
         if len(page) < wanted:
             return
 
 
-def _shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
+def shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
+    """What may be shown of a job's bytes."""
     try:
         fields = rubyjson.loads(raw)
     except rubyjson.Unreadable:

@@ -21,13 +21,24 @@ LimitOption = Annotated[int, typer.Option(help="How many at most.", min=1, max=1
 
 def show(settings: Config, kind: Kind, limit: int, *, as_json: bool) -> None:
     """Shows at most `limit` jobs. Raises `StoreUnavailable`."""
-    tokens = frozenset(secret.reveal() for token in settings.tokens for secret in token.secrets)
     client = open_store(settings)
     try:
-        found = list(jobs.listed(client, kind, limit, tokens))
+        found = list(jobs.listed(client, kind, limit, tokens(settings)))
         total = jobs.count(client, kind)
     finally:
         client.close()
+    write(found, as_json=as_json)
+    more = f"{len(found)} of {total} jobs" if total > len(found) else f"{total} job{'' if total == 1 else 's'}"
+    output.say(f"{more} {'parked' if kind == 'dead' else 'waiting for their next try'}.")
+
+
+def tokens(settings: Config) -> frozenset[str]:
+    """What must not be shown."""
+    return frozenset(secret.reveal() for token in settings.tokens for secret in token.secrets)
+
+
+def write(found: Sequence[Stored], *, as_json: bool) -> None:
+    """Shows these jobs."""
     if as_json:
         output.as_json([_fields(job) for job in found])
     elif sys.stdout.isatty():
@@ -35,8 +46,6 @@ def show(settings: Config, kind: Kind, limit: int, *, as_json: bool) -> None:
     else:
         for job in found:
             output.row(value or "-" for value in _fields(job).values())
-    more = f"{len(found)} of {total} jobs" if total > len(found) else f"{total} job{'' if total == 1 else 's'}"
-    output.say(f"{more} {'parked' if kind == 'dead' else 'waiting for their next try'}.")
 
 
 def _fields(job: Stored) -> dict[str, str | None]:

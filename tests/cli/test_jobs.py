@@ -100,3 +100,35 @@ def test_a_set_that_is_something_else_ends_with_the_reason(show: Show, store: Cl
     done = show("dead")
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
+
+
+def park(store: Client, at_s: float, raw: bytes) -> None:
+    """As restbroker does: the job, and its copy."""
+    put(store, "dead", at_s, raw)
+    store.command("XADD", "ns:restbroker:parked", "*", "ticket", "1:1", "payload", raw)
+
+
+def test_parked_jobs_that_others_trimmed_are_shown_and_put_back_to_be_seen(show: Show, store: Client) -> None:
+    for number in range(30):
+        park(store, NOW_S + number, failed(f"j{number}", ["status", {"password": "hush-hush"}, "t0ken"]))
+    assert show("dead", "--trimmed").stdout == ""
+    store.command("ZREMRANGEBYRANK", "ns:dead", 0, 2)
+    listed = show("dead", "--trimmed")
+    assert [line.split("\t")[1:4] for line in listed.stdout.splitlines()] == [
+        [f"j{n}", "status", "BadToken"] for n in (2, 1, 0)
+    ]
+    assert "hush-hush" not in listed.stdout
+    assert listed.stderr.startswith("3 jobs are no longer in the dead set")
+    assert [job["jid"] for job in json.loads(show("dead", "--trimmed", "--json", "--limit", "1").stdout)] == ["j2"]
+    assert show("dead", "--restore", "j1").returncode == 0
+    assert show("dead", "--limit", "1").stdout.split("\t")[1] == "j1", "the newest: it would be trimmed again otherwise"
+    assert [line.split("\t")[1] for line in show("dead", "--trimmed").stdout.splitlines()] == ["j2", "j0"]
+
+
+@pytest.mark.parametrize("jid", ["j1", "nobody"])
+def test_a_job_that_was_not_trimmed_is_not_put_back(show: Show, store: Client, jid: str) -> None:
+    park(store, NOW_S, failed("j1", ["status", {}, "t0ken"]))
+    done = show("dead", "--restore", jid)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--trimmed" in done.stderr
+    assert store.command("ZCARD", "ns:dead") == 1

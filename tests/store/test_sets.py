@@ -36,6 +36,7 @@ def test_promoting_twice_moves_once(client: Client, server: Server) -> None:
     assert promote(client, "schedule", moves) == [Gone(), Gone()]
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"one"]
     assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"wrapped", 9.0)]
+    assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [b"wrapped"]
 
 
 def test_a_member_that_cannot_be_placed_stays_with_its_score(client: Client, server: Server) -> None:

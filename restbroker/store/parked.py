@@ -1,0 +1,49 @@
+"""Copies of parked jobs, for the day when somebody trims the dead set. Used by admin.
+
+Any Ruby process on the same Redis trims the dead set to its own limits (9,999 jobs and 180 days in Sidekiq 5 to 8), so
+that a flood of parked jobs pushes older ones out. Always holds: the stream keeps the last 100,000 or so; whether a copy
+is missing in the dead set says nothing about why: somebody may as well have retried or deleted the job.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from restbroker.store.client import Client
+from restbroker.store.replies import items, mapping, raw, text
+from restbroker.store.server import time_s
+from restbroker.store.settling import as_score
+
+
+@attrs.frozen
+class Copy:
+    """What was put into the dead set. `entry` is its place in the stream: milliseconds of Redis' clock, a number."""
+
+    entry: str
+    payload: bytes
+
+    @property
+    def at_s(self) -> float:
+        """When it was parked, by Redis' clock (epoch seconds)."""
+        return int(self.entry.partition("-")[0]) / 1000
+
+
+def newest(client: Client, count: int, before: str = "") -> list[Copy]:
+    """The `count` newest copies, of those older than the entry `before` if one is given; newest first."""
+    end = f"({before}" if before else "+"
+    found = [items(entry) for entry in items(client.command("XREVRANGE", client.keys.parked, end, "-", "COUNT", count))]
+    return [Copy(text(entry), raw(mapping(fields).get("payload", b""))) for entry, fields in found]
+
+
+def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:
+    """Those of them that the dead set no longer has."""
+    if not copies:
+        return []
+    dead = client.keys.sorted_set("dead")
+    scores = items(client.command("ZMSCORE", dead, *(copy.payload for copy in copies)))
+    return [copy for copy, score in zip(copies, scores, strict=True) if score is None]
+
+
+def restore(client: Client, copy: Copy) -> bool:
+    """Puts a copy back into the dead set, as parked now: the oldest would be trimmed again. False: it is there."""
+    return client.command("ZADD", client.keys.sorted_set("dead"), "NX", as_score(time_s(client)), copy.payload) == 1

@@ -1,0 +1,40 @@
+"""Copies of parked jobs, on Redis and on Valkey."""
+
+from restbroker.store.client import Client
+from restbroker.store.parked import missing, newest, restore
+from restbroker.store.sets import Move, promote
+from tests.store.lanes import Server
+
+
+def park(client: Client, server: Server, count: int) -> None:
+    """Parks unreadable members: 0, 1, 2, ..."""
+    server.raw.zadd("ns:retry", {str(n): n for n in range(count)})
+    promote(client, "retry", [Move(b"%d" % n, None, b"parked %d" % n, float(n)) for n in range(count)])
+
+
+def test_copies_come_newest_first_and_page_by_page(client: Client, server: Server) -> None:
+    park(client, server, 5)
+    first = newest(client, 3)
+    assert [copy.payload for copy in first] == [b"parked 4", b"parked 3", b"parked 2"]
+    assert [copy.payload for copy in newest(client, 3, before=first[-1].entry)] == [b"parked 1", b"parked 0"]
+    assert newest(client, 3, before=newest(client, 5)[-1].entry) == []
+    seconds, _ = server.raw.time()
+    assert abs(first[0].at_s - seconds) < 5
+
+
+def test_what_the_dead_set_no_longer_has_is_missing_and_can_be_put_back_once(client: Client, server: Server) -> None:
+    park(client, server, 3)
+    copies = newest(client, 10)
+    assert missing(client, copies) == []
+    server.raw.zremrangebyrank("ns:dead", 0, 0)
+    [trimmed] = missing(client, copies)
+    assert trimmed.payload == b"parked 0"
+    assert (restore(client, trimmed), restore(client, trimmed)) == (True, False)
+    assert server.raw.zrevrange("ns:dead", 0, 0) == [b"parked 0"], "not the next to be trimmed"
+    assert missing(client, copies) == missing(client, []) == []
+
+
+def test_a_copy_that_cannot_be_made_does_not_keep_a_job_from_being_parked(client: Client, server: Server) -> None:
+    server.raw.set("ns:restbroker:parked", "no stream")
+    park(client, server, 1)
+    assert server.raw.zrange("ns:dead", 0, -1) == [b"parked 0"]
