@@ -15,18 +15,20 @@ from restbroker.store.codes import Applied, Clash, Code, Refused
 
 @attrs.define
 class Hand:
-    """What an identity has in hand, and which of it is marked as sent. `last` None: it never took anything."""
+    """What an identity has in hand, and what is marked: "once" or "alone". `last` None: it never took anything."""
 
     jobs: dict[str, bytes] = attrs.field(factory=dict)
     last: int | None = None
     hwm: int = 0
-    sent: set[str] = attrs.field(factory=set)
+    marks: dict[str, str] = attrs.field(factory=dict)
 
 
 @attrs.define
 class DataSet:
-    """The tail of a list is its last element, where jobs are taken. `runs` has for each dead identity what was in its
-    workers' hands, as digests; `pauses` for each target until when (epoch microseconds), by reason.
+    """The tail of a list is its last element, where jobs are taken.
+
+    `runs` has for a payload's digest how often it was in a dead process's hands, how often alone, and in whose last;
+    `pauses` for each target until when (epoch microseconds), by reason.
     """
 
     lists: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
@@ -36,7 +38,7 @@ class DataSet:
     fenced: dict[str, int] = attrs.field(factory=dict)
     infos: dict[str, Registered] = attrs.field(factory=dict)
     hands: dict[str, Hand] = attrs.field(factory=lambda: defaultdict(Hand))
-    runs: dict[str, tuple[int, str]] = attrs.field(factory=dict)
+    runs: dict[str, tuple[int, int, str]] = attrs.field(factory=dict)
     runs_version: int = 0
     paused_queues: set[str] = attrs.field(factory=set)
     pauses: dict[str, dict[str, int]] = attrs.field(factory=lambda: defaultdict(dict))
@@ -74,9 +76,17 @@ class DataSet:
             self.names.add(queue)
         return key not in self.broken
 
-    def count_run(self, identity: str, raw: bytes) -> bool:
-        """Counts that a job may have run, once per dead identity; whether it was counted."""
-        count, by = self.runs.get(digest(raw), (0, ""))
+    def park(self, ticket: str, member: bytes, score: float) -> Code:
+        """Adds a member to the dead set, and a copy to the stream of parked jobs."""
+        code = self.add("dead", member, score)
+        if code == Applied():
+            self.parked.append((ticket, member))
+        return code
+
+    def count_run(self, identity: str, raw: bytes, *, alone: bool = False) -> int:
+        """Counts that a job may have run, once per dead identity; how often it was alone then."""
+        count, lone, by = self.runs.get(digest(raw), (0, 0, ""))
         if by != identity:
-            self.runs[digest(raw)] = (count + 1, identity)
-        return by != identity
+            count, lone = count + 1, lone + alone
+            self.runs[digest(raw)] = (count, lone, identity)
+        return lone

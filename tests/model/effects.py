@@ -37,7 +37,7 @@ def promote(data: DataSet, zset: str, move: Move) -> Code:
         return Gone()
     new = move.new or move.old
     if move.queue is None:
-        code = data.add("dead", new, move.dead_score)
+        code = data.park("", new, move.dead_score)
     elif data.can_push(move.queue, f"queue:{move.queue}"):
         data.lists[f"queue:{move.queue}"].insert(0, new)
         code = Applied()

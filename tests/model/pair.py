@@ -107,11 +107,11 @@ class Pair:
         keys |= {"retry": data.sets["retry"], "schedule": data.sets["schedule"], "dead": set(data.sets["dead"])}
         keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.parked}
         keys |= {"restbroker:beats": _texts(data.alive), "restbroker:dying": _texts(data.fenced)}
-        keys |= {f"restbroker:pause:{target}": _texts(reasons) for target, reasons in data.pauses.items()}
+        keys |= {f"restbroker:pause:{target}": set(reasons) for target, reasons in data.pauses.items()}
         for identity, hand in data.hands.items():
             counters = {"last": hand.last, "hwm": hand.hwm or None}
             keys[f"restbroker:ip:{identity}"] = hand.jobs | _texts({n: c for n, c in counters.items() if c is not None})
-            keys[f"restbroker:sent:{identity}"] = _texts(dict.fromkeys(hand.sent, 1))
+            keys[f"restbroker:sent:{identity}"] = {ticket: how.encode() for ticket, how in hand.marks.items()}
         held = {key: value for key, value in keys.items() if value}
         return held | ({"restbroker:recovered:version": data.runs_version} if data.runs_version else {})
 
@@ -163,6 +163,8 @@ def _plain(key: str, value: Any) -> object:
             return dict(value)
         case "dead":
             return set(value)
+        case _ if key.startswith("restbroker:pause:"):
+            return {reason.decode() for reason in value}
         case "queues" | "paused":
             return {name.decode() for name in value}
         case "restbroker:parked":

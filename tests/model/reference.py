@@ -5,6 +5,7 @@ it. Each method takes and returns what the function of the same name in `restbro
 Always holds: nothing here is clever, so that a reader can check it against the words of docs/architecture.md.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
@@ -32,6 +33,8 @@ from tests.model.dataset import DataSet
 from tests.model.effects import is_forbidden, promote, rank, settle
 
 LONGEST_PAUSE_MS = 1000
+ALONE_LIMIT = 2
+"""So many crashes while it was alone in hand make a job poison."""
 
 
 @attrs.define
@@ -102,17 +105,17 @@ class Reference:
             if raw is not None:
                 codes[place] = settle(self.data, request.queues[ticket_queue(ticket) - 1], ticket, settlement, raw)
                 if codes[place] == Applied():
-                    hand.sent.discard(ticket)
+                    hand.marks.pop(ticket, None)
                 else:
                     hand.jobs[ticket] = raw
         return codes
 
     def mark(self, identity: str, tickets: Sequence[str]) -> Fenced | list[bool]:
-        if identity not in self.data.alive:
-            return Fenced()
-        hand = self.data.hands[identity]
-        hand.sent |= hand.jobs.keys() & set(tickets)
-        return [ticket in hand.jobs for ticket in tickets]
+        return self._mark(identity, "once", tickets)
+
+    def isolate(self, identity: str, ticket: str) -> Fenced | bool:
+        answer = self._mark(identity, "alone", [ticket])
+        return answer if isinstance(answer, Fenced) else answer[0]
 
     def held(self, identity: str) -> Held:
         hand = self.data.hands[identity]
@@ -127,53 +130,58 @@ class Reference:
         self.data.hands.pop(identity)
         return True
 
-    def recover(self, identity: str, park: Park) -> Recovered:
+    def recover(self, identity: str, park: Park, poison: Park | None = None) -> Recovered:
         info, seen = self.data.infos.get(identity), self.held(identity)
         if info is None and seen.jobs:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         queues = () if info is None else info.queues
         newest_first = sorted(seen.jobs, key=ticket_number, reverse=True)
-        marked = self.data.hands[identity].sent
-        parked = {t: park(queues[ticket_queue(t) - 1], seen.jobs[t]) for t in newest_first if t in marked}
-        codes = self.recover_some(identity, queues, newest_first, seen, parked)
+        payloads = {}
+        for ticket, how in self.data.hands[identity].marks.items():
+            if ticket in seen.jobs:
+                make = poison or park if how == "alone" else park
+                payloads[ticket] = make(queues[ticket_queue(ticket) - 1], seen.jobs[ticket])
+        parked_before = len(self.data.parked)
+        codes = self.recover_some(identity, queues, newest_first, seen, payloads)
         if codes is None:
             return Recovered(0, 0, 0, 0, retired=False)
         moved = {ticket for ticket, code in zip(newest_first, codes, strict=True) if code == Applied()}
         touched = sum(ticket_number(ticket) <= seen.hwm for ticket in moved)
         refused = sum(isinstance(code, Refused) for code in codes)
+        parked = len(self.data.parked) - parked_before
         retired = identity in self.data.fenced and self.retire(identity)
-        return Recovered(len(moved), touched, len(parked.keys() & moved), refused, retired)
+        return Recovered(len(moved), touched, parked, refused, retired)
 
     def recover_some(
-        self, identity: str, queues: Sequence[str], tickets: Sequence[str], seen: Held, parked: Mapping[str, bytes]
+        self, identity: str, queues: Sequence[str], tickets: Sequence[str], seen: Held, payloads: Mapping[str, bytes]
     ) -> list[Code] | None:
         """A part of it, by a reaper that may have looked long ago. None: not fenced."""
         if identity not in self.data.fenced:
             return None
-        hand = self.data.hands[identity]
+        hand, runs = self.data.hands[identity], dict(self.data.runs)
         codes: list[Code] = [Gone()] * len(tickets)
-        counted = False
         for place, ticket in enumerate(tickets):
             raw = hand.jobs.pop(ticket, None)
             if raw is None:
                 continue
-            marked = ticket in hand.sent
-            if marked:
-                codes[place] = self.data.add("dead", parked.get(ticket, b""), self.clock())
+            how, queue = hand.marks.get(ticket), queues[ticket_queue(ticket) - 1]
+            if how == "alone" and self.data.count_run(identity, raw, alone=True) < ALONE_LIMIT:
+                codes[place] = self.data.append(queue, raw)
+            elif how is not None:
+                codes[place] = self.data.park(ticket, payloads.get(ticket, b""), self.clock())
+                if codes[place] == Applied():
+                    del hand.marks[ticket]
             else:
-                codes[place] = self.data.append(queues[ticket_queue(ticket) - 1], raw)
+                codes[place] = self.data.append(queue, raw)
+                if codes[place] == Applied() and ticket_number(ticket) <= seen.hwm:
+                    self.data.count_run(identity, raw)
             if codes[place] != Applied():
                 hand.jobs[ticket] = raw
-            elif marked:
-                hand.sent.discard(ticket)
-                self.data.parked.append((ticket, parked.get(ticket, b"")))
-            elif ticket_number(ticket) <= seen.hwm:
-                counted = self.data.count_run(identity, raw) or counted
-        self.data.runs_version += counted
+        self.data.runs_version += runs != self.data.runs
         return codes
 
     def maybe_run(self) -> Mapping[str, int]:
-        return {name: count for name, (count, _) in self.data.runs.items()}
+        return {name: count for name, (count, _, _) in self.data.runs.items()}
 
     def forget(self, digests: Sequence[str]) -> None:
         self.data.runs_version += 1
@@ -191,12 +199,29 @@ class Reference:
             self.data.require(zset)
         return [promote(self.data, zset, move) for move in moves]
 
+    def pause(self, target: str, reason: str, for_s: float | None) -> None:
+        reasons = self.data.pauses[target]
+        if for_s is None or reasons.get(reason) == 0:
+            reasons[reason] = 0
+        else:
+            reasons[reason] = max(reasons.get(reason, 0), round((self.clock() + for_s) * 1e6))
+
+    def resume(self, target: str, reason: str) -> None:
+        self.data.pauses[target].pop(reason, None)
+
     def _pause_ms(self, target: str) -> int:
         ends_us = self.data.pauses[target].values()
         if 0 in ends_us:
             return LONGEST_PAUSE_MS
-        left_ms = max((end_us / 1000 - self.clock() * 1000 for end_us in ends_us), default=0.0)
-        return max(0, min(LONGEST_PAUSE_MS, int(left_ms)))
+        left_s = max((end_us / 1e6 - self.clock() for end_us in ends_us), default=0.0)
+        return max(0, min(LONGEST_PAUSE_MS, math.ceil(left_s * 1000)))
+
+    def _mark(self, identity: str, how: str, tickets: Sequence[str]) -> Fenced | list[bool]:
+        if identity not in self.data.alive:
+            return Fenced()
+        hand = self.data.hands[identity]
+        hand.marks |= {ticket: how for ticket in tickets if ticket in hand.jobs}
+        return [ticket in hand.jobs for ticket in tickets]
 
     def _take(self, request: FetchRequest) -> tuple[list[Taken], set[str]]:
         taken: list[Taken] = []

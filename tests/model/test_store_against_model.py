@@ -8,6 +8,8 @@ clients that go on. Payloads repeat on purpose.
 import copy
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import attrs
@@ -18,7 +20,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.rules.job import digest
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
-from restbroker.store import beats, queues, sets
+from restbroker.store import beats, limits, queues, sets
 from restbroker.store.codes import Applied
 from restbroker.store.jobs import (
     Duplicate,
@@ -30,6 +32,7 @@ from restbroker.store.jobs import (
     fetch,
     finish,
     held,
+    isolate,
     mark,
     register,
     retire,
@@ -127,6 +130,31 @@ class Histories(RuleBasedStateMachine):
             case Fenced():
                 assert lane.identity not in self.pair.data.alive
 
+    @rule(
+        data=st.data(),
+        fates=st.lists(FATES, min_size=1, max_size=6),
+        marks=st.booleans(),
+        spoilt=st.none() | st.sampled_from(SPOILABLE),
+    )
+    def a_lane_works(self, data: st.DataObject, fates: list[str], marks: bool, spoilt: str | None) -> None:
+        self.a_lane_fetches(data, [*QUEUES, "c"], len(fates), 9, lost=False)
+        if marks:
+            self.a_lane_marks(data)
+        with self.spoilt(spoilt):
+            self.a_lane_settles(data, fates, 9, lost=False)
+            self.the_last_call_is_sent_again()
+
+    @contextmanager
+    def spoilt(self, key: str | None) -> Iterator[None]:
+        """The block runs while this key has a wrong type."""
+        if key is None or key in self.pair.data.broken:
+            yield
+            return
+        self.pair.spoil(key)
+        yield
+        self.pair.mend(key)
+        self.pair.again = None
+
     @rule(data=st.data())
     def a_lane_looks_what_is_its_own(self, data: st.DataObject) -> None:
         self.a_lane_reconciles(data.draw(st.sampled_from(self.lanes[-3:])))
@@ -156,6 +184,12 @@ class Histories(RuleBasedStateMachine):
         if tickets:
             self.pair.ask(mark, lane.identity, tickets)
 
+    @rule(data=st.data())
+    def a_lane_isolates_a_job(self, data: st.DataObject) -> None:
+        lane = data.draw(st.sampled_from(self.lanes[-3:]))
+        if lane.jobs:
+            self.pair.ask(isolate, lane.identity, data.draw(st.sampled_from(sorted(lane.jobs))))
+
     @rule(data=st.data(), counter=st.integers(0, 9))
     def a_lane_beats(self, data: st.DataObject, counter: int) -> None:
         lane = data.draw(st.sampled_from(self.lanes[-3:]))
@@ -179,7 +213,7 @@ class Histories(RuleBasedStateMachine):
         some = data.draw(st.permutations(sorted(seen.jobs)))[:2]
         parked = {ticket: as_parked("a", seen.jobs[ticket]) for ticket in some}
         real = beats._recover(self.pair.client, identity, QUEUES, some, seen, parked, "t")
-        model = self.pair.reference.recover_some(identity, QUEUES, some, seen, parked, "t")
+        model = self.pair.reference.recover_some(identity, QUEUES, some, seen, parked)
         assert (real is None) == (model is None)
         self.pair.again = None
 
@@ -188,21 +222,40 @@ class Histories(RuleBasedStateMachine):
         for identity in list(self.pair.data.fenced):
             self.pair.ask(beats.recover, identity, as_parked)
 
+    @precondition(lambda self: self.pair.data.alive)
+    @rule(data=st.data(), hwm=st.integers(0, 9), want=st.integers(1, 3), isolates=st.booleans(), marks=st.booleans())
+    def a_lane_dies_with_jobs_in_hand(
+        self, data: st.DataObject, hwm: int, want: int, isolates: bool, marks: bool
+    ) -> None:
+        identity = data.draw(st.sampled_from(sorted(self.pair.data.alive)))
+        lane = next(lane for lane in self.lanes if lane.identity == identity)
+        self.pair.ask(fetch, FetchRequest(identity, "t", QUEUES, lane.base, want, hwm))
+        tickets = sorted(self.pair.ask(held, identity).jobs)
+        if isolates and tickets:
+            self.pair.ask(isolate, identity, tickets[0])
+        if marks and tickets:
+            self.pair.ask(mark, identity, tickets[1:])
+        assert self.pair.ask(beats.fence, identity, self.pair.data.alive[identity])
+        self.pair.ask(beats.recover, identity, as_parked)
+
     @rule(payload=st.sampled_from([b"same", b"other"]))
     def a_count_of_runs_is_forgotten(self, payload: bytes) -> None:
         self.pair.ask(beats.forget, [digest(payload)])
         self.pair.again = None
 
-    @rule(until_us=st.sampled_from([None, 0, 1_000_000, 4_000_000_000_000_000]))
-    def an_operator_pauses_or_resumes_the_target(self, until_us: int | None) -> None:
-        self.pair.data.pauses["t"] = {} if until_us is None else {"operator": until_us}
-        key = f"{NAMESPACE}:restbroker:pause:t"
-        self.server.raw.delete(key)
-        if until_us is not None:
-            self.server.raw.hset(key, "operator", until_us)
+    @rule(reason=st.sampled_from(["operator", "denied"]), for_s=st.sampled_from([None, 1e6]), ends=st.booleans())
+    def the_target_is_paused_perhaps_for_long(self, reason: limits.Reason, for_s: float | None, ends: bool) -> None:
+        self.pair.ask(limits.pause, "t", reason, for_s)
+        if ends:
+            self.pair.ask(limits.resume, "t", reason)
         self.pair.again = None
 
-    @rule(queue=st.sampled_from(QUEUES), paused=st.booleans())
+    @rule()
+    def the_target_is_resumed(self) -> None:
+        self.pair.ask(limits.resume, "t", "operator")
+        self.pair.ask(limits.resume, "t", "denied")
+
+    @rule(queue=st.sampled_from(QUEUES), paused=st.sampled_from([False, False, True]))
     def an_operator_pauses_or_resumes_a_queue(self, queue: str, paused: bool) -> None:
         self.pair.data.paused_queues ^= self.pair.data.paused_queues & {queue}
         self.server.raw.srem(f"{NAMESPACE}:paused", queue)
@@ -212,14 +265,21 @@ class Histories(RuleBasedStateMachine):
         self.pair.again = None
 
     @rule(
-        name=st.sampled_from(["retry", "schedule"]), limit=st.integers(1, 5), skip=st.integers(0, 2), wrap=st.booleans()
+        name=st.sampled_from(["retry", "schedule"]),
+        limit=st.integers(1, 5),
+        skip=st.integers(0, 2),
+        wrap=st.booleans(),
+        spoilt=st.none() | st.sampled_from(["queue:a", "dead", "queues", "retry"]),
     )
-    def the_scheduler_promotes(self, name: Literal["retry", "schedule"], limit: int, skip: int, wrap: bool) -> None:
+    def the_scheduler_promotes(
+        self, name: Literal["retry", "schedule"], limit: int, skip: int, wrap: bool, spoilt: str | None
+    ) -> None:
         if name in self.pair.data.broken:
             return
         due = self.pair.ask(sets.due, name, limit, skip).members
         moves = [sets.Move(m, None, m + b"!", 5.0) if wrap else sets.Move(m, "a", payload(m)) for m, _ in due]
-        self.pair.ask(sets.promote, name, moves)
+        with self.spoilt(spoilt):
+            self.pair.ask(sets.promote, name, moves)
 
     @rule()
     def ruby_moves_a_retry(self) -> None:
@@ -296,7 +356,7 @@ class Histories(RuleBasedStateMachine):
             "ack": Ack((Reply(b"r", queue="out"),)),
             "answered": Ack((Reply(b"r", queue="out"), Reply(b"r", key=REPLIES[self.serial % 7 == 0], ttl_s=3600))),
             "retry": Retry(LONG_AGO_S, entry, (Reply(b"f", queue="out"),)),
-            "clash": Retry(LONG_AGO_S, job),
+            "clash": Retry(SOME_DAY_S, job),
             "dead": Dead(LONG_AGO_S, entry),
             "schedule": Schedule(LONG_AGO_S, entry),
             "later": Retry(SOME_DAY_S, entry),
@@ -320,6 +380,10 @@ def test_in_every_history_the_store_does_what_the_reference_does_and_no_job_is_l
     run_machine(
         machine,
         settings=settings(
-            max_examples=HISTORIES, stateful_step_count=STEPS, deadline=None, suppress_health_check=checks
+            print_blob=True,
+            max_examples=HISTORIES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=checks,
         ),
     )
