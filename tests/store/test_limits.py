@@ -288,6 +288,18 @@ def test_a_key_of_another_type_costs_no_job_and_holds_no_settlement_up(lane: Lan
     assert retire(lane.client, lane.identity)
 
 
+def test_a_rate_that_cannot_be_written_down_is_told_and_costs_no_job(lane: Lane, server: Server) -> None:
+    server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-set"])
+    try:
+        with pytest.raises(StoreRefused):
+            ask(lane, SLOW)
+        assert fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 0, SLOW)) == Duplicate(3)
+    finally:
+        server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
+    assert held(lane.client, lane.identity).jobs == {"1:1": b"0", "2:1": b"1", "3:1": b"2"}
+    acknowledge(lane, 3)
+
+
 def test_a_full_redis_still_pauses_and_limits(lane: Lane, server: Server) -> None:
     server.raw.config_set("maxmemory", 1)
     assert taken(lane, Limits(60_000_000, 3, 2)) == 2
