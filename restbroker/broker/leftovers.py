@@ -1,7 +1,8 @@
 """The last thing a lane does: gives every job that Redis still lists as its own a place, and takes its leave.
 
-Called at the end of each life, shielded and bounded by the caller. Always holds: the list is read from Redis, since
-memory may have lost track; what was sent and not answered is uncertain, never pushed back; what was not sent is.
+`settle` is called at the end of each life, shielded and bounded by the caller; `give_back` before, by a life that was
+replaced. Always holds: the list is read from Redis, since memory may have lost track; what was sent and not answered is
+uncertain, never pushed back; what was not sent is.
 """
 
 import attrs
@@ -50,6 +51,25 @@ async def settle(lane: Lane) -> Left:
     refused = await commit(lane, items)
     retired = await lane.health.insist(lane.store, jobs.retire, lane.identity)
     return Left(back, uncertain, complete=retired and not refused)
+
+
+async def give_back(lane: Lane) -> None:
+    """Gives back what no worker has begun, or could not send, while the others still run. Safe to cancel.
+
+    What this leaves, or Redis refuses, is left to `settle`. To be called when the lane was told to stop.
+    """
+    held = await lane.health.insist(lane.store, jobs.held, lane.identity)
+    # Each worker has a clone of the lane's end for as long as it runs.
+    idle = lane.outcomes.statistics().open_send_channels == 1
+    back: list[Item] = []
+    for ticket, raw in held.jobs.items():
+        item = lane.in_hand.get(ticket)
+        if item is None and ticket_number(ticket) > lane.base:
+            item = _unknown(lane, ticket, raw)
+        if item is not None and item.settlement is None and (item.started_at_s is None or (idle and not item.sending)):
+            item.settlement = Back()
+            back.append(item)
+    lane.refused += await commit(lane, back)
 
 
 def _unknown(lane: Lane, ticket: str, raw: bytes) -> Item:

@@ -44,9 +44,7 @@ _SETTLE_AGAIN_S = 5.0
 
 @attrs.define(eq=False)
 class Life:
-    """Made for one run. `replaced` ends it, `take_over` is called when it takes jobs; `identities` are those of all
-    lives of this process.
-    """
+    """Made for one run. `replaced` ends it, it calls `take_over` when it takes jobs; `identities`: of all our lives."""
 
     plan: BrokerPlan
     control: Control
@@ -161,13 +159,22 @@ class Life:
                 await connectors.start(lane.plan.connector.run)
             async with trio.open_nursery() as work:
                 for lane in lanes:
-                    for _ in range(lane.plan.workers):
-                        work.start_soon(worker.run, lane)
+                    work.start_soon(self._run_workers, lane, connectors)
                 with self._intake_scope:
                     await self._take_in(lanes)
                 for lane in lanes:
                     lane.stop()
+                    if self.replaced.is_set():
+                        connectors.start_soon(leftovers.give_back, lane)
             connectors.cancel_scope.cancel()
+
+    async def _run_workers(self, lane: Lane, beside: trio.Nursery) -> None:
+        async with trio.open_nursery() as workers:
+            for _ in range(lane.plan.workers):
+                workers.start_soon(worker.run, lane)
+        if self.replaced.is_set():
+            # Other lanes may have long to go, and the next life could do these jobs meanwhile.
+            beside.start_soon(leftovers.give_back, lane)
 
     async def _take_in(self, lanes: Sequence[Lane]) -> None:
         report = self.plan.report

@@ -15,6 +15,7 @@ from restbroker.broker.broker import Ended
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.signals import Control
+from restbroker.broker.status import Status
 from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
@@ -44,7 +45,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 @attrs.define(eq=False)
 class Scripted:
-    """Transport and connector in one. `answers` are used up one by one, then `answer` serves for ever.
+    """Transport and connector in one. `answers` are used up one by one, then `answer` serves until it is closed.
 
     What the transport's answer means is decided by `judge`.
     """
@@ -57,15 +58,17 @@ class Scripted:
     probes: int = 0
     catalogue: Catalogue = attrs.field(factory=lambda: Catalogue("1.0", SPECS))
     before: Callable[[Call], None] = lambda _call: None
+    closed: bool = False
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         return SPECS.get(endpoint)
 
     async def send(self, request: Request) -> Response:
+        assert not self.closed
         return await (self.answers.popleft() if self.answers else self.answer)(request)
 
     async def aclose(self) -> None:
-        pass
+        self.closed = True
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         self.calls.append(call)
@@ -91,14 +94,20 @@ async def ok(_request: Request) -> Response:
 
 @attrs.define(eq=False)
 class Harness:
-    """One Redis, one target, and brokers on them."""
+    """One Redis, one target (`others` by name, each with a queue of its name), and brokers on them.
+
+    `next_plan` is what the broker serves after a reload; None: it goes on as before.
+    """
 
     redis: RedisServer
     client: Client
     target: Scripted
+    others: dict[str, Scripted] = attrs.field(factory=dict)
+    next_plan: BrokerPlan | None = None
     events: list[Event] = attrs.field(factory=list)
     control: Control = attrs.field(factory=Control)
     ended: Ended | None = None
+    status: Status = attrs.field(factory=Status)
     token: str = "t"
     at_most_once: tuple[str, ...] = ()
     slots: Mapping[str, int] = attrs.field(factory=dict)
@@ -108,7 +117,7 @@ class Harness:
     connect: Callable[[StoreSettings], Connection] = lambda settings: Connection(open_client(settings))
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
 
-    def push(self, command: str = "safe", count: int = 1, first: int = 0, **fields: Any) -> None:
+    def push(self, command: str = "safe", count: int = 1, first: int = 0, into: str = "rest", **fields: Any) -> None:
         for number in range(first, first + count):
             payload = {
                 "class": "Add",
@@ -116,10 +125,10 @@ class Harness:
                 "args": [command, {"n": number}, "t"],
                 **fields,
             }
-            self.raw(json.dumps(payload).encode())
+            self.raw(json.dumps(payload).encode(), into)
 
-    def raw(self, payload: bytes) -> None:
-        self.client.command("LPUSH", "queue:rest", payload)
+    def raw(self, payload: bytes, into: str = "rest") -> None:
+        self.client.command("LPUSH", f"queue:{into}", payload)
 
     def size(self, key: str) -> int:
         kind = self.client.command("TYPE", key)
@@ -152,7 +161,10 @@ class Harness:
             self.control.stop.set()
 
     async def _run(self) -> None:
-        self.ended = await broker.run(self.plan(), self.control)
+        self.ended = await broker.run(self.plan(), self.control, self._reload)
+
+    async def _reload(self) -> BrokerPlan | None:
+        return self.next_plan
 
     def plan(self) -> BrokerPlan:
         settings = StoreSettings(self.redis.url)
@@ -167,9 +179,11 @@ class Harness:
         )
         return BrokerPlan(
             lanes=[
-                LanePlan(
-                    target, self.target, self.target, Tokens([Token("default", (Secret(self.token),))]), self.policy
-                )
+                self._lane(target, self.target),
+                *(
+                    self._lane(attrs.evolve(target, name=name, queues=(name,)), one)
+                    for name, one in self.others.items()
+                ),
             ],
             services=[],
             open_connection=lambda: self.connect(settings),
@@ -178,7 +192,12 @@ class Harness:
             report=self.events.append,
             snapshot=lambda _lane: {},
             shutdown_timeout_s=self.shutdown_timeout_s,
+            status=self.status,
         )
+
+    def _lane(self, target: Target, scripted: Scripted) -> LanePlan:
+        tokens = Tokens([Token("default", (Secret(self.token),))])
+        return LanePlan(target, scripted, scripted, tokens, self.policy, self.limits)
 
 
 @pytest.fixture

@@ -1,0 +1,167 @@
+"""A broker whose configuration is loaded anew: a new life takes over, and the older one finishes what it has."""
+
+from collections.abc import Callable
+
+import pytest
+import trio
+
+from restbroker.broker import life
+from restbroker.rules.outcome import Delivered
+from restbroker.store import beats
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.telemetry.events import BrokerStarted, BrokerStopped, GateClosed, JobFinished, StoreBack, StoreLost
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, Scripted, ok
+from tests.support.redis_server import RedisServer
+
+
+class Held:
+    """A target that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.go = trio.Event()
+
+    async def answer(self, _request: Request) -> Response:
+        await self.go.wait()
+        return Response(200, {}, b"0", 0.0)
+
+
+async def taken_over(harness: Harness, by: Scripted) -> None:
+    """Reloads; returns when the new life serves, with `by` as its target."""
+    harness.target = by
+    harness.next_plan = harness.plan()
+    times = len(harness.of(BrokerStarted)) + 1
+    harness.control.reload.set()
+    await harness.until(lambda: len(harness.of(BrokerStarted)) == times, "the new life serves")
+
+
+async def test_what_was_sent_is_finished_by_the_old_life_while_the_new_one_works(harness: Harness) -> None:
+    held = Held()
+    old, new = Scripted(held.answer), Scripted(ok)
+    harness.target = old
+    harness.push("once", count=20)
+    async with harness.broker():
+        await harness.until(lambda: len(old.calls) == 3, "three are on their way")
+        await taken_over(harness, new)
+        await harness.until(lambda: len(new.calls) == 17, "the others are the new life's")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 17, "they are done")
+        assert len(beats.live(harness.client)) == 2
+        assert not old.closed
+        held.go.set()
+        await harness.until(lambda: old.closed, "the old life ends")
+        assert len(beats.live(harness.client)) == 1
+    sent = [call.command.arguments["n"] for call in (*old.calls, *new.calls)]
+    assert sorted(map(str, sent)) == sorted(map(str, range(20)))
+    assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
+    assert new.closed
+    assert harness.client.command("KEYS", "restbroker:i*") == []
+
+
+async def test_the_pages_show_the_new_lanes_and_what_the_old_ones_still_do(harness: Harness) -> None:
+    held = Held()
+    old, new = Scripted(held.answer), Scripted(ok)
+    harness.target = old
+    harness.push(count=2)
+    status = harness.status
+    async with harness.broker():
+        await harness.until(lambda: len(old.calls) == 2, "two are on their way")
+        assert status.view().finishing == 0
+        await taken_over(harness, new)
+        await harness.until(lambda: status.view().finishing == 2, "they run under the old configuration")
+        assert status.view().unready is None
+        assert [running.queue for running in status.running()] == ["rest", "rest"]
+        held.go.set()
+        await harness.until(lambda: status.view().finishing == 0, "they are done")
+        assert status.view().phase == "serving"
+
+
+async def test_a_stop_bounds_old_and_new_lives_together(harness: Harness) -> None:
+    old, new = Scripted(Held().answer), Scripted(Held().answer)
+    harness.target = old
+    harness.shutdown_timeout_s = 0.2
+    harness.push("once", count=3)
+    async with harness.broker():
+        await harness.until(lambda: len(old.calls) == 3, "three are on their way")
+        await taken_over(harness, new)
+        harness.push("once", count=3, first=3)
+        await harness.until(lambda: len(new.calls) == 3, "three more are on their way")
+    assert [job["error_class"] for job in harness.members("retry")] == ["CutOff"] * 6
+    stopped = harness.of(BrokerStopped)[0]
+    assert (stopped.clean, stopped.uncertain, stopped.pushed_back) == (True, 6, 0)
+    assert old.closed
+    assert new.closed
+
+
+async def test_a_dead_target_hands_its_jobs_to_the_one_that_takes_its_place(harness: Harness) -> None:
+    async def refuse(_request: Request) -> Response:
+        old.probe_answer = NotSent("refused")
+        raise NotSent("refused")
+
+    old, new = Scripted(refuse), Scripted(ok)
+    harness.target = old
+    harness.push(count=10)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(GateClosed), "the gate closes")
+        await taken_over(harness, new)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered")
+        await harness.until(lambda: old.closed, "the old life ends")
+    assert harness.size("retry") == 0
+    assert len(new.calls) == 10
+
+
+async def test_of_many_reloads_the_last_one_counts_and_every_older_life_ends(harness: Harness) -> None:
+    targets = [Scripted(ok) for _ in range(6)]
+    harness.target = targets[0]
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
+        for target in targets[1:]:
+            harness.push(count=20)
+            await taken_over(harness, target)
+        await harness.until(lambda: [one.closed for one in targets] == [True] * 5 + [False], "the older ones end")
+        harness.push(count=20, first=20)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 120, "all jobs are done")
+        assert len(targets[5].calls) >= 20
+        assert len(beats.live(harness.client)) == 1
+
+
+async def test_nothing_new_leaves_everything_as_it_is(harness: Harness) -> None:
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
+        before = set(beats.live(harness.client))
+        signal = harness.control.reload
+        signal.set()
+        await harness.until(lambda: harness.control.reload is not signal, "the signal is seen")
+        harness.push(count=5)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "jobs are delivered")
+        assert set(beats.live(harness.client)) == before
+    assert len(harness.of(BrokerStarted)) == 1
+
+
+async def test_a_replaced_life_waits_for_redis_with_what_was_answered(
+    make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So short that an ordinary end would have given up long before Redis is back.
+    monkeypatch.setattr(life, "_END_S", 0.05)
+    redis = make_redis(appendonly="yes", appendfsync="always")
+    held = Held()
+    old, new = Scripted(held.answer, judge=lambda *_: Delivered("0", 0, 200)), Scripted(ok)
+    harness = Harness(redis, open_client(StoreSettings(redis.url)), old)
+    harness.push("once", count=3)
+    async with harness.broker():
+        await harness.until(lambda: len(old.calls) == 3, "three are on their way")
+        await taken_over(harness, new)
+        harness.client.close()
+        redis.kill()
+        held.go.set()
+        await harness.until(lambda: harness.of(StoreLost), "Redis is missed")
+        # Longer than both bounds of an ordinary end together.
+        await trio.sleep(0.5)
+        assert not old.closed
+        redis.start()
+        await harness.until(lambda: harness.of(StoreBack), "Redis is back")
+        await harness.until(lambda: old.closed, "the old life ends")
+        assert len(beats.live(harness.client)) == 1
+        assert len(harness.of(JobFinished)) == 3
+    assert new.calls == []
+    assert harness.size("retry") == harness.size("queue:rest") == 0
