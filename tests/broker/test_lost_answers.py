@@ -99,6 +99,26 @@ async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_
     assert (harness.size("queue:rest"), harness.size("retry"), harness.size("dead")) == (0, 0, 0)
 
 
+async def test_settled_jobs_that_redis_has_in_their_queue_again_are_known_to_have_run(
+    harness: Harness, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis = make_redis()
+    harness.redis, harness.client = redis, open_client(StoreSettings(redis.url))
+    async with harness.broker():
+        await harness.until(lambda: harness.target.probes, "it serves")
+        harness.client.command("SADD", "paused", "rest")
+        harness.push("create", count=3)
+        redis.command("SAVE")
+        harness.client.command("SREM", "paused", "rest")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
+        redis.kill()
+        harness.client.close()
+        redis.start()
+        harness.client.command("SREM", "paused", "rest")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "they come again", 15)
+    assert [call.maybe_run for call in harness.target.calls] == [False] * 3 + [True] * 3
+
+
 def held(harness: Harness) -> int:
     """How many jobs Redis lists as in hand; -1 while it cannot be asked. It answers from the snapshot at first."""
     try:
