@@ -64,6 +64,15 @@ def poisoned(raw: bytes, queue: str, spare_jid: str, now_s: float) -> bytes:
     return _after_crash(raw, queue, spare_jid, now_s, _POISON)
 
 
+def names_queue(raw: bytes, queue: str) -> bool:
+    """Whether the job in these bytes says itself that it belongs to `queue`, so that a set leads it back there."""
+    try:
+        fields = rubyjson.loads(raw)
+    except rubyjson.Unreadable:
+        return False
+    return isinstance(fields, dict) and fields.get("queue") == queue
+
+
 def _after_crash(raw: bytes, queue: str, spare_jid: str, now_s: float, reason: Reason) -> bytes:
     context = Context(Policy(retry.SidekiqBackoff()), now_s, 0.0, 0, "", at_most_once=True)
     entry = read(raw, queue, spare_jid)
@@ -82,7 +91,7 @@ _CRASHED = Reason(
 
 _POISON = Reason(
     "Poison",
-    "Processes died four times or more while this job was in hand, twice with no other job beside it.",
+    "Processes died again and again while this job was in hand, at last three times with no other job beside it.",
     "Look at the logs of restbroker at these times. A retry sends it again, alone.",
 )
 

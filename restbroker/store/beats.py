@@ -4,6 +4,7 @@ Always holds: an identity goes from beats to dying to gone, never back. Death is
 a reaper whose own connection was healthy all the while: no clock and no expiry decides it.
 """
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -22,8 +23,24 @@ from restbroker.store.tickets import ticket_number, ticket_queue
 
 Park: TypeAlias = Callable[[str, bytes], bytes]
 """Makes the dead set's payload of a queue's name and a job's bytes."""
+
+
+@attrs.frozen
+class Lone:
+    """What may become of a job that was alone in hand in a crash. `payload` is the dead set's.
+
+    `waits`: the schedule set leads back to the queue that it came from, since the job itself names it.
+    """
+
+    payload: bytes
+    waits: bool
+
+
+Judge: TypeAlias = Callable[[str, bytes], Lone]
+"""Makes it of a queue's name and a job's bytes."""
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
+_NO_END = Lone(b"", waits=False)
 _DONE, _PARKED = 1, 2
 """The script's codes for a job that went back, and for one that was parked."""
 
@@ -104,11 +121,12 @@ def fence(client: Client, identity: str, counter_seen: int) -> bool:
     return client.run("fence", [client.keys.beats, client.keys.dying], [identity, counter_seen]) == 1
 
 
-def recover(client: Client, identity: str, park: Park, poison: Park | None = None) -> Recovered:
+def recover(client: Client, identity: str, park: Park, judge: Judge | None = None) -> Recovered:
     """Gives a fenced identity's jobs back to the queues they came from, oldest first out, then retires it.
 
-    Jobs marked as about to be sent are parked: `park` makes the dead set's payload of a queue and a job's bytes. So is
-    a job that was alone in hand in its second crash: `poison` makes that payload, or else `park` does.
+    Jobs marked as about to be sent are parked: `park` makes the dead set's payload of a queue and a job's bytes. A job
+    that was alone in hand waits a while, and is parked when the last three crashes of its target were its own; `judge`
+    tells how, or else `park` does and it does not wait.
     Safe to repeat and to run twice at once. Not fenced, or gone already: nothing happens. Raises `StoreUnavailable`
     half way: what was moved is moved, call it again.
     """
@@ -125,13 +143,11 @@ def recover(client: Client, identity: str, park: Park, poison: Park | None = Non
     moved = maybe = put_aside = refused = 0
     for start in range(0, len(newest_first), RECOVER_BATCH):
         tickets = newest_first[start : start + RECOVER_BATCH]
-        parked = {
-            ticket: (poison or park if marks[ticket] == b"alone" else park)(
-                queues[ticket_queue(ticket) - 1], in_hand.jobs[ticket]
-            )
+        ends = {
+            ticket: _end(marks[ticket], queues[ticket_queue(ticket) - 1], in_hand.jobs[ticket], park, judge)
             for ticket in marks.keys() & set(tickets)
         }
-        answer = _recover(client, identity, queues, tickets, in_hand, parked, target)
+        answer = _recover(client, identity, queues, tickets, in_hand, ends, target)
         if answer is None:
             return Recovered(moved, maybe, put_aside, refused, retired=False)
         codes = [as_code(_DONE if code == _PARKED else code) for code in answer]
@@ -149,7 +165,8 @@ def maybe_run(client: Client) -> Mapping[str, int]:
     total: Counter[str] = Counter()
     for reply in client.commands([("HGETALL", client.keys.recovered(day)) for day in _days(client)]):
         for digest, value in mapping(reply).items():
-            total[digest] += integer(value.partition(b"/")[0])
+            if not digest.startswith("#"):  # a target's crashes
+                total[digest] += integer(value.partition(b"/")[0])
     return total
 
 
@@ -165,13 +182,17 @@ def _days(client: Client) -> list[str]:
     return [f"{today - timedelta(days=back):%Y%m%d}" for back in range(4)]
 
 
+def _end(mark: bytes, queue: str, raw: bytes, park: Park, judge: Judge | None) -> Lone:
+    return judge(queue, raw) if mark == b"alone" and judge is not None else Lone(park(queue, raw), waits=False)
+
+
 def _recover(
     client: Client,
     identity: str,
     queues: Sequence[str],
     tickets: Sequence[str],
     in_hand: Held,
-    parked: Mapping[str, bytes],
+    ends: Mapping[str, Lone],
     target: str,
 ) -> list[Reply] | None:
     """One code per ticket; None if the identity is not fenced."""
@@ -179,10 +200,13 @@ def _recover(
     now_s = time_s(client)
     day = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%d")
     fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]
-    fixed += [keys.recovered(day), keys.recovered_version, keys.in_flight(target)]
-    arguments: list[str | int | bytes] = [identity]
+    fixed += [keys.recovered(day), keys.recovered_version, keys.in_flight(target), keys.sorted_set("schedule")]
+    # Spread, so that two jobs which crashed together are not alone at the same moment again.
+    jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
+    arguments: list[str | int | bytes] = [identity, target, jitter]
     for ticket in tickets:
         touched = int(ticket_number(ticket) <= in_hand.hwm)
-        arguments += [ticket, ticket_queue(ticket), touched, as_score(now_s), parked.get(ticket, b"")]
+        end = ends.get(ticket, _NO_END)
+        arguments += [ticket, ticket_queue(ticket), touched, as_score(now_s), end.payload, int(end.waits)]
     answer = client.run("recover", [*fixed, *(keys.queue(name) for name in queues)], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

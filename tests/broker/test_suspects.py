@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from restbroker.broker.reaper import _park, _poison
+from restbroker.broker.reaper import _park, _judge
 from restbroker.broker.samehost import own_facts
 from restbroker.rules.command import Call
 from restbroker.rules.job import digest
@@ -15,7 +15,7 @@ def crash(harness: Harness) -> None:
     """What a reaper sees and does after a crash: it fences the identity and gives its jobs back."""
     for identity, counter in beats.live(harness.client).items():
         assert beats.fence(harness.client, identity, counter)
-        beats.recover(harness.client, identity, _park, _poison)
+        beats.recover(harness.client, identity, _park, _judge)
 
 
 def crashing_on(harness: Harness, number: int) -> Counter[int]:
@@ -63,8 +63,8 @@ async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> No
     async with harness.broker():
         await harness.until(lambda: harness.size("dead"), "it is parked", 30)
         await harness.until(lambda: not harness.size("queue:rest"), "the others run")
-    assert len(beside) == 4
-    assert [others for _, others in beside[2:]] == [0, 0]
+    assert len(beside) == 5
+    assert [others for _, others in beside[2:]] == [0, 0, 0]
 
 
 def held_by(harness: Harness, identity: str) -> dict[str, bytes]:
@@ -112,6 +112,6 @@ def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> byte
     jobs.register(harness.client, identity, own_facts("t"), ["rest"])
     jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 1, 1))
     assert beats.fence(harness.client, identity, 0)
-    beats.recover(harness.client, identity, _park, _poison)
+    beats.recover(harness.client, identity, _park, _judge)
     assert digest(raw) in beats.maybe_run(harness.client)
     return raw

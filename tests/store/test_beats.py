@@ -8,7 +8,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.rules.settlement import Ack
 from restbroker.store import beats, queues
-from restbroker.store.beats import Recovered
+from restbroker.store.beats import Lone, Recovered
 from restbroker.store.client import Client
 from restbroker.store.jobs import (
     Fenced,
@@ -23,6 +23,7 @@ from restbroker.store.jobs import (
     register,
 )
 from restbroker.store.server import server as ask_server
+from restbroker.store.server import time_s
 from restbroker.store.stats import overview
 from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked
 
@@ -176,27 +177,71 @@ def test_the_overview_shows_queues_lanes_and_totals(lane: Lane, server: Server) 
     assert alive.age_s < 5
 
 
-def crash_alone(client: Client, life: str) -> Recovered:
-    """A lane that takes one job, isolates it, and dies of it."""
+def crash(client: Client, life: str, *, alone: bool) -> Recovered:
+    """A lane that takes one job, isolates it or not, and dies of it."""
     register(client, life, FACTS, QUEUES)
     (taken,) = take(client, life, 1, hwm=1).jobs
-    assert isolate(client, life, taken.ticket) is True
+    if alone:
+        assert isolate(client, life, taken.ticket) is True
     assert beats.fence(client, life, 0)
-    return beats.recover(client, life, as_parked, lambda _queue, job: b'{"poison":"%s"}' % job)
+    return beats.recover(client, life, as_parked, judge)
 
 
-def test_a_job_is_poison_only_once_it_was_alone_in_two_crashes(client: Client, server: Server) -> None:
+def judge(_queue: str, raw: bytes) -> Lone:
+    return Lone(b'{"poison":"%s"}' % raw, waits=raw.startswith(b"w"))
+
+
+def test_a_job_is_poison_once_the_last_three_crashes_were_its_own(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
-    for life in ("among others", "still among others"):
-        register(client, life, FACTS, QUEUES)
-        take(client, life, 1, hwm=1)
-        beats.fence(client, life, 0)
-        beats.recover(client, life, as_parked)
-    assert crash_alone(client, "alone") == Recovered(1, 1, 0, 0, retired=True)
-    assert beats.maybe_run(client) == {sha(b"1"): 3}
-    assert crash_alone(client, "alone again") == Recovered(1, 1, 1, 0, retired=True)
+    crash(client, "one", alone=False)
+    crash(client, "two", alone=False)
+    assert [crash(client, life, alone=True).parked for life in ("three", "four", "five")] == [0, 0, 1]
+    assert beats.maybe_run(client) == {sha(b"1"): 5}
     assert server.raw.zrange("ns:dead", 0, -1) == [b'{"poison":"1"}']
     assert queues.sizes(client, ["a"]) == {"a": 0}
+
+
+def test_where_processes_die_for_other_reasons_too_a_job_that_was_alone_is_no_poison(client: Client) -> None:
+    for number in range(4):
+        queues.push(client, "a", [b"innocent"])
+        assert crash(client, f"alone {number}", alone=True).parked == 0
+        assert crash(client, f"alone again {number}", alone=True).parked == 0
+        (taken,) = take_all(client, f"settler {number}")
+        assert taken == b"innocent"
+        queues.push(client, "a", [b"other"])
+        crash(client, f"among others {number}", alone=False)
+        take_all(client, f"second settler {number}")
+
+
+def take_all(client: Client, life: str) -> list[bytes]:
+    """Takes and settles everything."""
+    register(client, life, FACTS, QUEUES)
+    jobs = take(client, life, 100, hwm=0).jobs
+    finish(client, FinishRequest(life, "t", QUEUES, 0, [(job.ticket, Ack()) for job in jobs]), 1.0)
+    return [job.raw for job in jobs]
+
+
+def test_a_job_that_crashed_alone_waits_longer_each_time(client: Client, server: Server) -> None:
+    waits: list[float] = []
+    for life in ("one", "two"):
+        queues.push(client, "a", [b"w1"])
+        crash(client, life, alone=True)
+        ((member, score),) = server.raw.zrange("ns:schedule", 0, -1, withscores=True)
+        assert member == b"w1"
+        waits.append(score - time_s(client))
+        server.raw.delete("ns:schedule")
+        queues.push(client, "a", [b"other"])
+        crash(client, f"between {life}", alone=False)
+        take_all(client, f"settler {life}")
+    for life in ("five", "six", "seven"):
+        queues.push(client, "a", [b"w1"])
+        crash(client, life, alone=False)
+    queues.push(client, "a", [b"w1"])
+    crash(client, "eight", alone=True)
+    ((_, score),) = server.raw.zrange("ns:schedule", 0, -1, withscores=True)
+    waits.append(score - time_s(client))
+    assert all(3 <= wait <= 7 for wait in waits[:2])
+    assert 22 <= waits[2] <= 38
 
 
 def test_a_job_that_was_alone_and_is_settled_leaves_no_mark(lane: Lane, server: Server) -> None:

@@ -24,9 +24,9 @@ end
 
 local function count(raw)
   local digest = redis.sha1hex(raw)
-  local before, alone, by = string.match(redis.call('HGET', day, digest) or '0/0:', '^(%d+)/(%d+):(.*)$')
+  local before, by = string.match(redis.call('HGET', day, digest) or '0/0/0:', '^(%d+)/%d+/%d+:(.*)$')
   if by ~= id then
-    redis.call('HSET', day, digest, string.format('%d/%s:%s', tonumber(before or '0') + 1, alone or '0', id))
+    redis.call('HSET', day, digest, string.format('%d/0/0:%s', tonumber(before or '0') + 1, id))
   end
 end
 
