@@ -16,7 +16,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
-from restbroker.store.server import ServerFacts, server, time_s
+from restbroker.store.server import ServerFacts, server, setting, time_s
 from restbroker.store.stats import LaneView, Overview, QueueView, overview
 from restbroker.store.survey import Orphan, Process
 
@@ -35,6 +35,7 @@ def check_store(config: Config) -> list[Finding]:
         if facts.cluster_enabled:
             return found
         found += _at_most_once(config, facts)
+        found += _failover(client, config)
         found += _each(
             lambda: _neighbours(client, config),
             lambda: _lanes_and_queues(client, config, facts),
@@ -81,6 +82,19 @@ def _at_most_once(config: Config, facts: ServerFacts) -> Iterator[Finding]:
             f"AtMostOnce names commands ({names}), and Redis is not known to save each write before it answers.",
             "A crash of Redis may lose the mark that a command is on its way: it can then be sent a second time.",
             "In redis.conf:\nappendonly yes\nappendfsync always",
+        )
+
+
+def _failover(client: Client, config: Config) -> Iterator[Finding]:
+    if config.redis_sentinels and setting(client, "min-replicas-to-write") == "0":
+        yield Finding(
+            "note",
+            AREA,
+            "FailoverLoses",
+            "Redis takes writes while no replica is there to have them (min-replicas-to-write 0).",
+            "A failover loses what was not replicated. A master that was cut off or replaced takes jobs for seconds"
+            " more and then forgets them.",
+            "With two replicas or more, in each redis.conf:\nmin-replicas-to-write 1\nmin-replicas-max-lag 10",
         )
 
 

@@ -69,10 +69,10 @@ def server(client: Client) -> ServerFacts:
         used_memory_bytes=int(fields.get("used_memory", "0")),
         policy=fields.get("maxmemory_policy", ""),
         aof_enabled=fields.get("aof_enabled") == "1",
-        appendfsync=_setting(client, "appendfsync"),
+        appendfsync=setting(client, "appendfsync"),
         connected_replicas=int(fields.get("connected_slaves", "0")),
         cluster_enabled=fields.get("cluster_enabled") == "1",
-        save=_setting(client, "save"),
+        save=setting(client, "save"),
         disk_ok="err" not in (fields.get("rdb_last_bgsave_status"), fields.get("aof_last_write_status")),
         total_memory_bytes=int(fields.get("total_system_memory", "0")),
         databases=_databases(fields),
@@ -108,7 +108,8 @@ def _product(version: str, *, is_valkey: bool) -> str:
     return f"{'Valkey' if is_valkey else 'Redis'} {version or 'of unknown version'}"
 
 
-def _setting(client: Client, name: str) -> str | None:
+def setting(client: Client, name: str) -> str | None:
+    """A line of redis.conf; None where CONFIG is not allowed."""
     try:
         value = mapping(client.command("CONFIG", "GET", name)).get(name)
     except StoreRefused:

@@ -1,5 +1,6 @@
 """What `check` finds in real Redis servers of several configurations."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.fake_redis import fake_redis
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.sentinel import MASTER, PASSWORD, start_group
 
 MakeRedis = Callable[..., RedisServer]
 FACTS = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
@@ -35,6 +37,24 @@ def client(redis_url: str) -> Iterator[Client]:
     opened = open_client(StoreSettings(redis_url))
     yield opened
     opened.close()
+
+
+def test_a_failover_that_may_lose_writes_is_told_where_sentinels_watch(tmp_path: Path) -> None:
+    group = start_group(tmp_path)
+    try:
+        (tmp_path / "sentinels").write_text(PASSWORD)
+        keys = {
+            "RedisSentinels": json.dumps([f"{host}:{port}" for host, port in group.addresses]),
+            "RedisMaster": MASTER,
+            "RedisSentinelPassFile": str(tmp_path / "sentinels"),
+        }
+        found = looked("redis://sentinels/0", **keys)
+        assert f"127.0.0.1:{group.master.port}" in found["Version"].message
+        assert found["FailoverLoses"].level == "note"
+        group.master.command("CONFIG SET min-replicas-to-write 1")
+        assert "FailoverLoses" not in looked("redis://sentinels/0", **keys)
+    finally:
+        group.close()
 
 
 def test_a_durable_redis_of_our_own_is_well(make_redis: MakeRedis) -> None:

@@ -28,7 +28,7 @@ from tests.support.wait import until
 
 ON_WITHIN_S = 2.0
 ENOUGH = 200
-URL = "redis://the.sentinels.know/0"
+URL = "redis:///0"
 
 
 @attrs.define(eq=False)
