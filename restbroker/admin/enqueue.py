@@ -1,21 +1,25 @@
-"""Pushes one command as a complete Sidekiq job, and waits for its answer.
+"""Pushes one command as a complete Sidekiq job, signed or with its token, and waits for its answer.
 
 Called by `restbroker enqueue`. Always holds: what is pushed is what a Ruby client would push (byte for byte as Ruby
 writes JSON, times as float seconds, which Sidekiq 5 to 8 all read as seconds), so that Sidekiq Web can show, delete
 and reschedule it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import attrs
 
 from restbroker.admin.overview import read_snapshot
-from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
-from restbroker.rules import rubyjson
+from restbroker.rules import auth, rubyjson, signing
+from restbroker.rules.arguments import Submission
+from restbroker.rules.auth import Wish
+from restbroker.rules.command import Command
 from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
 from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
 from restbroker.rules.repair import fractional
 from restbroker.store import beats, queues
 from restbroker.store.client import Client
@@ -31,12 +35,23 @@ class Order:
     command: str
     arguments: Mapping[str, Json]
     queue: str
-    token: Secret
+    token: Token
     retry: bool | int = True
     reply_id: str | None = None
     wanted: bool = False
     ok_if_exists: bool = False
     at_s: float | None = None
+
+
+def choose(tokens: Sequence[Token], wish: Wish) -> Token | tuple[Reason, ...]:
+    """The first token that allows this; if none does, why each of them refuses."""
+    reasons: list[Reason] = []
+    for token in tokens:
+        reason = auth.refusal(token, wish)
+        if reason is None:
+            return token
+        reasons.append(reason)
+    return tuple(reasons)
 
 
 def payload(order: Order, jid: str, now_s: float) -> bytes:
@@ -45,11 +60,10 @@ def payload(order: Order, jid: str, now_s: float) -> bytes:
     A scheduled job has neither `at` nor `enqueued_at`: Sidekiq 7 and later add the latter when it becomes due.
     """
     moment_s = fractional(now_s)
-    args: list[Json] = [order.command, dict(order.arguments), order.token.reveal()]
     fields: dict[str, Json] = {
         "class": JOB_CLASS,
         "display_class": order.command,
-        "args": args if order.reply_id is None else [*args, order.reply_id],
+        "args": None,
         "jid": jid,
         "queue": order.queue,
         "retry": order.retry,
@@ -62,6 +76,8 @@ def payload(order: Order, jid: str, now_s: float) -> bytes:
     if order.at_s is None:
         fields["enqueued_at"] = moment_s
     try:
+        args: list[Json] = [order.command, dict(order.arguments), _token(order, jid, now_s)]
+        fields["args"] = args if order.reply_id is None else [*args, order.reply_id]
         raw = rubyjson.dumps(fields)
     except ValueError as error:
         raise UsageError(f"The arguments cannot be written as JSON: {error}.", "Check the values.") from error
@@ -69,6 +85,17 @@ def payload(order: Order, jid: str, now_s: float) -> bytes:
         message = f"The job would have {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit, and it would be parked."
         raise UsageError(message, "Send less in one job.")
     return raw
+
+
+def _token(order: Order, jid: str, now_s: float) -> str:
+    """The secret or, for a token whose jobs are signed, a signature for the time at which the job may run."""
+    secret = order.token.secrets[0].reveal()
+    if not order.token.signed:
+        return secret
+    at_s = int(now_s if order.at_s is None else order.at_s)
+    # An empty reply id means none, as it does to the broker.
+    submission = Submission(Command(order.command, order.arguments), None, order.reply_id or None)
+    return signing.sign(secret, order.token.name, at_s, jid, submission)
 
 
 def push(client: Client, order: Order, jid: str, now_s: float) -> None:

@@ -18,7 +18,7 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.connectors import registry
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable, UsageError
-from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec, Repeat
+from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
@@ -112,10 +112,15 @@ def _show(spec: CommandSpec, *, as_json: bool) -> None:
         ("result", spec.result + (" (a credential: kept out of logs)" if spec.secret_result else "")),
         ("again", f"{spec.repeat}: {_REPEATS[spec.repeat]}"),
         ("tags", " ".join(sorted(spec.tags))),
+        *([("allowed by", f'"{DANGEROUS}{spec.name}" in a token\'s Allow, not by "*"')] if _is_dangerous(spec) else []),
         *([("time-out", f"{spec.timeout_s:g}s")] if spec.timeout_s is not None else []),
         *([("since", spec.since)] if spec.since is not None else []),
     ]
     output.table(("", ""), facts)
+
+
+def _is_dangerous(spec: CommandSpec) -> bool:
+    return any(tag.startswith(DANGEROUS) for tag in spec.tags)
 
 
 def _argument(argument: ArgumentSpec) -> str:

@@ -24,6 +24,7 @@ COMMANDS = {
     "commands": Entry("restbroker.cli.commands", "List the server's commands, or show one with its arguments."),
     "check": Entry("restbroker.cli.check", "Test the configuration, Redis and the targets."),
     "config": Entry("restbroker.cli.config", "Make, show or describe the configuration file."),
+    "token": Entry("restbroker.cli.token", "Make a token, or list those of the configuration and their use."),
     "migrate": Entry("restbroker.cli.migrate", "Take over what the Go original left in Redis."),
     "demo": Entry("restbroker.cli.demo", "Run the whole thing on an embedded Redis and a stand-in server."),
     "verify": Entry("restbroker.cli.verify", "Crash-test restbroker on your Redis, in a namespace of its own."),

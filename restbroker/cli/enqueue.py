@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Annotated, NoReturn
 
 import attrs
@@ -21,14 +20,14 @@ from restbroker.cli import arguments, output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
+from restbroker.cli.order import spec_of, target_of, token_of, typed_for
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import BadValue, duration, seconds
 from restbroker.connectors import registry
 from restbroker.errors import UsageError
-from restbroker.rules import endpoint
 from restbroker.rules.coerce import coerce
-from restbroker.rules.command import CommandSpec
+from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
@@ -46,7 +45,13 @@ OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="It counts as d
 _YEAR_DAYS = 366
 _PATIENCE_S = 2.0
 """So long nothing is said while waiting. A process tells of a closed gate with its next beat, 2.5 s later at most."""
-_REFUSED_CODES = frozenset({"BadToken", "CommandForbidden", "LoginRefused"})
+_REFUSED_CODES = frozenset(
+    {
+        *("BadToken", "BadSignature", "UntimelySignature", "SignatureNeeded"),
+        *("CommandNotAllowed", "DangerousCommand", "HostNotAllowed"),
+        *("CommandForbidden", "LoginRefused"),
+    }
+)
 
 
 @app.command()
@@ -54,7 +59,8 @@ def enqueue(
     command: CommandWord,
     words: Words = None,
     config: ConfigOption = None,
-    queue: Annotated[str | None, typer.Option(help="Another queue than RestQueue.")] = None,
+    target: Annotated[str | None, typer.Option(help="For which target. [default: the one that has it]")] = None,
+    queue: Annotated[str | None, typer.Option(help="Another queue than the target's first.")] = None,
     delay: Annotated[str | None, typer.Option("--in", help="Only after this long: 5m, 2h, 7d.")] = None,
     at: Annotated[str | None, typer.Option(help="Not before this time: 2030-01-31T08:00+01:00.")] = None,
     retry: Annotated[str, typer.Option(help="How often to try again: a number, true (25) or false.")] = "true",
@@ -72,24 +78,27 @@ def enqueue(
     4: refused; 6: not done yet, still queued; 130: Ctrl-C while waiting, still queued.
     """
     settings = quietly(config)
-    target = settings.targets[0]
+    place = target_of(settings.targets, target, queue, command)
     typed = arguments.read(words or [])
-    spec = _spec(target, command, any_command=any_command)
+    spec = spec_of(place, command, any_command=any_command)
+    values = typed_for(spec, typed)
     order = Order(
         command=command,
-        arguments=_typed(spec, typed),
-        queue=queue or target.queues[0],
-        token=settings.tokens[0].secrets[0],
+        arguments=values,
+        queue=queue or place.queues[0],
+        token=token_of(settings.tokens, place, spec, Command(command, values)),
         retry=_retry(retry),
         reply_id=reply_id,
         wanted=wait_for_answer,
         ok_if_exists=ok_if_exists,
         at_s=_at_s(delay, at),
     )
-    _push(settings, order, typed, timeout_s=_duration_s("--timeout", timeout), as_json=json)
+    _push(settings, place, order, typed, timeout_s=_duration_s("--timeout", timeout), as_json=json)
 
 
-def _push(settings: Config, order: Order, typed: arguments.Typed, *, timeout_s: float, as_json: bool) -> None:
+def _push(
+    settings: Config, target: Target, order: Order, typed: arguments.Typed, *, timeout_s: float, as_json: bool
+) -> None:
     jid = secrets.token_hex(12)
     client = open_store(settings)
     try:
@@ -98,7 +107,7 @@ def _push(settings: Config, order: Order, typed: arguments.Typed, *, timeout_s: 
         if found is None:
             output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
         else:
-            order = _as_server_wants(order, typed, settings.targets[0], found)
+            order = _as_server_wants(order, typed, target, found)
         push(client, order, jid, time.time())
         if not order.wanted:
             output.as_json({"jid": jid}) if as_json else output.data(jid)
@@ -169,37 +178,6 @@ def _plain(details: Mapping[str, Json]) -> str:
     if isinstance(answer, str | int | float) and not isinstance(answer, bool):
         return str(answer)
     return str(details.get("text"))
-
-
-def _spec(target: Target, command: str, *, any_command: bool) -> CommandSpec | None:
-    """What the catalogue knows of the command; None: nothing. Raises `UsageError` for what looks like a typo."""
-    refused = endpoint.check(command)
-    if not isinstance(refused, str):
-        raise UsageError(refused.message, refused.cure)
-    name = command.partition("/")[0]
-    catalogue = registry.catalogue_of(target, None, command)
-    spec = catalogue.commands.get(name)
-    if spec is not None or any_command:
-        return spec
-    near = get_close_matches(name, catalogue.commands, n=3)
-    if near:
-        cure = "If you mean exactly this name, add --any."
-        raise UsageError(f"There is no command {name!r}; did you mean {' or '.join(near)}?", cure)
-    output.say(f"note: {name} is not in the catalogue of {target.kind} {catalogue.version}; it is passed on as it is.")
-    return None
-
-
-def _typed(spec: CommandSpec | None, typed: arguments.Typed) -> Mapping[str, Json]:
-    if spec is None:
-        return typed.values
-    for name in sorted(typed.values):
-        argument = spec.argument(name)
-        if argument is not None and argument.secret and name in typed.in_the_open:
-            output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; use {name}=- or @.")
-        if argument is None and not (name in ("user", "host") and (spec.fills_user or spec.fills_host)):
-            known = ", ".join(argument.name for argument in spec.arguments) or "none"
-            output.say(f"note: {spec.name} has no argument {name}; it takes: {known}.")
-    return coerce(spec, typed.values)
 
 
 def _retry(text: str) -> bool | int:

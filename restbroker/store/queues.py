@@ -37,6 +37,12 @@ def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int]:
     return {queue: integer(reply) for queue, reply in zip(queues, replies, strict=True)}
 
 
+def listed(client: Client, queue: str, skip: int, limit: int) -> list[bytes]:
+    """`limit` jobs after the first `skip`, the next one to be taken first. They stay where they are."""
+    found = items(client.command("LRANGE", client.keys.queue(queue), -skip - limit, -skip - 1))
+    return [raw(job) for job in reversed(found)]
+
+
 def waited_s(job: Reply, now_s: float) -> float:
     """How long this job has been waiting. Sidekiq 8 writes `enqueued_at` in milliseconds, older ones in seconds."""
     if not isinstance(job, bytes):

@@ -46,9 +46,7 @@ def due(client: Client, zset: Literal["retry", "schedule"], limit: int, skip: in
     return Due(integer(seconds) + integer(micros) / 1e6, members)
 
 
-def listed(
-    client: Client, zset: Literal["retry", "dead"], skip: int, limit: int, *, newest_first: bool
-) -> list[tuple[bytes, float]]:
+def listed(client: Client, zset: SortedSet, skip: int, limit: int, *, newest_first: bool) -> list[tuple[bytes, float]]:
     """`limit` members after the first `skip`, as stored, with their scores (epoch seconds), ordered by these."""
     order = ("REV",) if newest_first else ()
     key = client.keys.sorted_set(zset)

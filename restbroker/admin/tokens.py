@@ -1,0 +1,78 @@
+"""Which tokens the jobs that wait carry. Called by `restbroker token list`.
+
+Always holds: reads page by page and never a whole queue, changes nothing, and shows no secret. While jobs come and go
+a few may be counted twice or not at all.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from restbroker.broker.tokens import Tokens
+from restbroker.rules import arguments, rubyjson
+from restbroker.rules.arguments import Submission
+from restbroker.rules.json_types import Json
+from restbroker.store import queues, sets
+from restbroker.store.client import Client
+
+PAGE = 20
+"""Jobs at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
+
+
+@attrs.frozen
+class Waiting:
+    """Jobs by the name of their token; None stands for an unknown one. `previous`: those of a secret that is replaced.
+
+    `skipped`: jobs beyond the limit, that nobody looked at.
+    """
+
+    jobs: Counter[str | None]
+    previous: Counter[str]
+    skipped: int
+
+
+def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -> Waiting:
+    """Looks at the next `limit` jobs of each queue, of the retry set and of the schedule set.
+
+    Of the sets only what goes to one of these queues counts. Raises `StoreUnavailable`.
+    """
+    jobs: Counter[str | None] = Counter()
+    previous: Counter[str] = Counter()
+    for fields in _jobs(client, served, limit):
+        submission = arguments.read(fields.get("args"))
+        read = submission if isinstance(submission, Submission) else None
+        given = arguments.addressed(fields.get("args"))[0] if read is None else read.token
+        jid = fields.get("jid")
+        proof = tokens.proof(given, jid if isinstance(jid, str) else "", read)
+        jobs[None if proof is None else proof.token.name] += 1
+        if proof is not None and proof.is_previous:
+            previous[proof.token.name] += 1
+    sizes = [*queues.sizes(client, served).values(), sets.size(client, "retry"), sets.size(client, "schedule")]
+    return Waiting(jobs, previous, sum(max(size - limit, 0) for size in sizes))
+
+
+def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[dict[str, Json]]:
+    for queue in served:
+        for skip in range(0, limit, PAGE):
+            page = queues.listed(client, queue, skip, min(PAGE, limit - skip))
+            yield from _readable(page)
+            if len(page) < PAGE:
+                break
+    for kind in ("retry", "schedule"):
+        for skip in range(0, limit, PAGE):
+            members = sets.listed(client, kind, skip, min(PAGE, limit - skip), newest_first=False)
+            yield from (fields for fields in _readable(raw for raw, _ in members) if fields.get("queue") in served)
+            if len(members) < PAGE:
+                break
+
+
+def _readable(payloads: Iterable[bytes]) -> Iterator[dict[str, Json]]:
+    """What is no job would be parked whatever its token."""
+    for raw in payloads:
+        try:
+            fields = rubyjson.loads(raw)
+        except rubyjson.Unreadable:
+            continue
+        if isinstance(fields, dict):
+            yield fields

@@ -1,0 +1,87 @@
+"""Makes of a command line what `enqueue` pushes: for which target, which command with which arguments, which token.
+
+Called by `enqueue`. Always holds: nothing is asked of a server or of Redis, and no value is shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+import typer
+
+from restbroker.admin.enqueue import choose
+from restbroker.cli import arguments, output
+from restbroker.cli.exits import Exit
+from restbroker.config.target import Target
+from restbroker.config.tokens import Token
+from restbroker.connectors import registry
+from restbroker.errors import UsageError
+from restbroker.rules import endpoint
+from restbroker.rules.auth import Wish
+from restbroker.rules.coerce import coerce
+from restbroker.rules.command import Command, CommandSpec
+from restbroker.rules.json_types import Json
+
+
+def target_of(targets: Sequence[Target], name: str | None, queue: str | None, command: str) -> Target:
+    """The named target; else the one that serves the queue, the only one that knows the command, or the flat one."""
+    names = ", ".join(target.name for target in targets)
+    if name is not None:
+        named = [target for target in targets if target.name == name]
+        if not named:
+            raise UsageError(f"There is no target {name!r}.", f"These are configured: {names}.")
+        return named[0]
+    serves = [target for target in targets if queue is not None and queue in target.queues]
+    if len(serves) == 1 or len(targets) == 1:
+        return [*serves, *targets][0]
+    word = command.partition("/")[0]
+    knows = [target for target in targets if word in registry.catalogue_of(target, None, command).commands]
+    flat = [target for target in targets if target.name == registry.KINDS[0]]
+    chosen = knows if len(knows) == 1 else flat
+    if not chosen:
+        raise UsageError(f"It is not clear which target {word} is for.", f"Name it with --target: {names}.")
+    return chosen[0]
+
+
+def token_of(tokens: Sequence[Token], target: Target, spec: CommandSpec | None, command: Command) -> Token:
+    """The first token that allows it. Ends with 4, and with what to configure, if there is none."""
+    dangers = registry.catalogue_of(target, None, command.endpoint).dangers_of(command.endpoint)
+    found = choose(tokens, Wish(command, spec, dangers, target.default_host))
+    if isinstance(found, Token):
+        return found
+    if len(found) > 1:
+        output.say(f"None of the {len(found)} tokens allows this; nothing was queued.")
+    for reason in found:
+        output.say(f"{reason.code}: {reason.message}\n{reason.cure}")
+    raise typer.Exit(Exit.REFUSED)
+
+
+def spec_of(target: Target, command: str, *, any_command: bool) -> CommandSpec | None:
+    """What the catalogue knows of the command; None: nothing. Raises `UsageError` for what looks like a typo."""
+    refused = endpoint.check(command)
+    if not isinstance(refused, str):
+        raise UsageError(refused.message, refused.cure)
+    name = command.partition("/")[0]
+    catalogue = registry.catalogue_of(target, None, command)
+    spec = catalogue.commands.get(name)
+    if spec is not None or any_command:
+        return spec
+    near = get_close_matches(name, catalogue.commands, n=3)
+    if near:
+        cure = "If you mean exactly this name, add --any."
+        raise UsageError(f"There is no command {name!r}; did you mean {' or '.join(near)}?", cure)
+    output.say(f"note: {name} is not in the catalogue of {target.kind} {catalogue.version}; it is passed on as it is.")
+    return None
+
+
+def typed_for(spec: CommandSpec | None, typed: arguments.Typed) -> Mapping[str, Json]:
+    """The arguments as the command takes them; notes what looks wrong. Raises `UsageError`."""
+    if spec is None:
+        return typed.values
+    for name in sorted(typed.values):
+        argument = spec.argument(name)
+        if argument is not None and argument.secret and name in typed.in_the_open:
+            output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; use {name}=- or @.")
+        if argument is None and not (name in ("user", "host") and (spec.fills_user or spec.fills_host)):
+            known = ", ".join(argument.name for argument in spec.arguments) or "none"
+            output.say(f"note: {spec.name} has no argument {name}; it takes: {known}.")
+    return coerce(spec, typed.values)

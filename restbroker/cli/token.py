@@ -1,0 +1,132 @@
+"""`restbroker token`: makes a secret, and shows which tokens there are and who still uses them.
+
+Always holds: a secret is printed when it is made, and never again.
+"""
+
+import json as json_text  # `json` is an option of the commands
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restbroker.cli import output
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.config.core import Config
+from restbroker.config.tokens import Token
+from restbroker.errors import UsageError
+from restbroker.rules.json_types import Json
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make a token, or list those of the configuration.")
+
+_SECRET_BYTES = 32
+_UNKNOWN = "(unknown)"
+NameWord = Annotated[str, typer.Argument(help="The token's name, for what is shown to be configured.")]
+
+
+@app.command()
+def new(
+    name: NameWord = "app",
+    file: Annotated[Path | None, typer.Option(help="Write it there (mode 0600), and print nothing.")] = None,
+) -> None:
+    """Make a secret of 32 random bytes and print it, or write it to a file. Never overwrites one.
+
+    What to put into the configuration is said on stderr.
+    """
+    secret = secrets.token_urlsafe(_SECRET_BYTES)
+    if file is None:
+        output.data(secret)
+    else:
+        _write(file, secret)
+        output.say(f"Wrote {file}, for your eyes only; the user that restbroker runs as must be able to read it.")
+    path = Path(f"/run/credentials/{name}_token") if file is None else file.absolute()
+    entry = {"Tokens": {name: {"SecretFile": str(path), "Allow": ["*"]}}}
+    output.say(f"In env.json, with the commands that it may ask for:\n{json_text.dumps(entry, indent=2)}")
+
+
+def _write(path: Path, secret: str) -> None:
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise UsageError(f"{path} exists already; nothing was changed.", "Name another file, or remove it.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be made: {error.strerror}.", "Name another file.") from error
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(secret + "\n")
+
+
+@app.command("list")
+def list_tokens(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option(help="How many jobs to look at in each queue.", min=1)] = 10_000,
+    json: JsonOption = False,
+) -> None:
+    """Show each token: what it allows, its last use, and how many waiting jobs carry it. Never a secret.
+
+    Jobs are those in the configured queues, and those in `retry` and `schedule` that go there. Those with an unknown
+    token would be parked. In a pipe each line is: name, allow, hosts, signed, secrets, last use (UTC), waiting jobs,
+    those with the previous secret.
+    """
+    rows, skipped = _rows(quietly(config), limit)
+    if json:
+        output.as_json(list(rows))
+    else:
+        header = ("TOKEN", "ALLOW", "HOSTS", "SIGNED", "SECRETS", "LAST USE", "WAITING", "PREVIOUS")
+        output.table(header, [_cells(row) for row in rows])
+    if skipped:
+        output.say(f"note: {skipped} more jobs wait that were not looked at; --limit raises the number.")
+
+
+def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:
+    # The Redis library is slow to import, and `token new` does without.
+    from restbroker.admin.connect import open_store
+    from restbroker.admin.tokens import waiting
+    from restbroker.broker.tokens import Tokens
+    from restbroker.store.tokens import last_used
+
+    served = tuple(dict.fromkeys(queue for target in settings.targets for queue in target.queues))
+    client = open_store(settings)
+    try:
+        used = last_used(client)
+        found = waiting(client, Tokens(settings.tokens), served, limit)
+    finally:
+        client.close()
+    rows = [_row(token, used, found.jobs[token.name], found.previous[token.name]) for token in settings.tokens]
+    if found.jobs[None]:
+        rows.append({"token": _UNKNOWN, "waiting": found.jobs[None]})
+    return rows, found.skipped
+
+
+def _row(token: Token, used: Mapping[str, float], jobs: int, previous: int) -> dict[str, Json]:
+    at_s = used.get(token.name)
+    return {
+        "token": token.name,
+        "allow": list(token.allow),
+        "hosts": list(token.hosts),
+        "signed": token.signed,
+        "secrets": ["inline" if secret.path is None else str(secret.path) for secret in token.secrets],
+        "last_use": None if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        "waiting": jobs,
+        "previous": previous,
+    }
+
+
+def _cells(row: Mapping[str, Json]) -> list[str]:
+    if row["token"] == _UNKNOWN:
+        return [_UNKNOWN, "-", "-", "-", "-", "-", str(row["waiting"]), "-"]
+    return [_cell(name, value) for name, value in row.items()]
+
+
+def _cell(name: str, value: Json) -> str:
+    match value:
+        case list():
+            return " ".join(map(str, value)) or "any"
+        case bool():
+            return "yes" if value else "no"
+        case None:
+            return "never" if name == "last_use" else "-"
+        case _:
+            return str(value)

@@ -1,0 +1,212 @@
+"""`restbroker token`, and with which token `restbroker enqueue` pushes: processes against a real Redis."""
+
+import json
+import re
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any, cast
+
+import pytest
+
+from restbroker.broker.tokens import Tokens
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.rules import arguments, signing
+from restbroker.rules.arguments import Submission
+from restbroker.store import tokens as store_tokens
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.process import run
+from tests.support.terminal import on_a_terminal
+
+Shell = Callable[..., CompletedProcess[str]]
+OLD, NEW, SIGNING = "the-old-secret-of-app", "the-new-secret-of-app", "the-secret-that-signs"
+TOKENS: Mapping[str, Any] = {
+    "few": {"Secret": "the-secret-of-few", "Allow": ["status"]},
+    "app": {
+        "SecretFile": "app.secret",
+        "PreviousSecret": OLD,
+        "Allow": ["register", "kick_*"],
+        "Hosts": ["example.org"],
+    },
+    "admin": {"Secret": SIGNING, "Allow": ["*", "dangerous:backup"], "Signed": True},
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    """A directory with an env.json for the run's Redis and three tokens."""
+    document = {
+        "RedisURL": redis_url,
+        "RedisNamespace": "ns",
+        "RestURL": "http://127.0.0.1:1/api",
+        "JabberDomain": "example.org",
+        "RestQueue": "rest",
+        "Tokens": TOKENS,
+    }
+    (tmp_path / "app.secret").write_text(NEW + "\n")
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.fixture
+def shell(place: Path) -> Shell:
+    def restbroker(*words: str) -> CompletedProcess[str]:
+        return run([*words], directory=place)
+
+    return restbroker
+
+
+@pytest.fixture
+def store(redis_url: str) -> Client:
+    return open_client(StoreSettings(redis_url, namespace="ns"))
+
+
+def pushed(store: Client) -> dict[str, Any]:
+    (raw,) = cast("list[bytes]", store.command("LRANGE", "ns:queue:rest", 0, -1))
+    found = json.loads(raw)
+    assert isinstance(found, dict)
+    return found
+
+
+def wait_in(store: Client, key: str, token: str, queue: str = "rest", **fields: Any) -> None:
+    job = json.dumps({"args": ["status", {}, token], "queue": queue, **fields})
+    store.command("LPUSH", f"ns:{key}", job) if "queue:" in key else store.command("ZADD", f"ns:{key}", 1, job)
+
+
+def test_a_new_secret_is_printed_once_and_what_to_configure_beside_it(tmp_path: Path) -> None:
+    first, second = (run(["token", "new", "shop"], directory=tmp_path) for _ in range(2))
+    assert first.returncode == 0
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", first.stdout)
+    assert first.stdout != second.stdout
+    assert first.stdout.strip() not in first.stderr
+    snippet = json.loads(first.stderr[first.stderr.index("{") :])
+    assert snippet == {"Tokens": {"shop": {"SecretFile": "/run/credentials/shop_token", "Allow": ["*"]}}}
+
+
+def test_a_new_secret_in_a_file_is_its_owners_alone_and_replaces_nothing(tmp_path: Path) -> None:
+    done = run(["token", "new", "--file", "app_token"], directory=tmp_path)
+    path = tmp_path / "app_token"
+    assert (done.returncode, done.stdout) == (0, "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    secret = path.read_text()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{43}\n", secret)
+    assert secret.strip() not in done.stderr
+    assert str(path) in done.stderr
+    again = run(["token", "new", "--file", "app_token"], directory=tmp_path)
+    assert (again.returncode, again.stdout) == (2, "")
+    assert "exists already" in again.stderr
+    assert path.read_text() == secret
+
+
+def test_the_list_tells_what_is_allowed_the_last_use_and_what_waits_but_no_secret(shell: Shell, store: Client) -> None:
+    store_tokens.remember(store, {"app": 1_795_165_609.5})
+    for number in range(30):
+        wait_in(store, "queue:rest", NEW, jid=f"j{number}")
+    wait_in(store, "queue:rest", OLD)
+    wait_in(store, "retry", OLD)
+    wait_in(store, "schedule", NEW)
+    wait_in(store, "queue:rest", "of-nobody")
+    wait_in(store, "retry", "of-nobody", queue="another")
+    store.command("LPUSH", "ns:queue:rest", "{no job", "[1]")
+    submission = arguments.read(["status", {}, ""])
+    assert isinstance(submission, Submission)
+    wait_in(store, "queue:rest", signing.sign(SIGNING, "admin", 1, "s1", submission), jid="s1")
+    wait_in(store, "queue:rest", signing.sign(SIGNING, "admin", 1, "s1", submission), jid="s2")
+    done = shell("token", "list")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "few\tstatus\tany\tno\tinline\tnever\t0\t0",
+        "app\tregister kick_*\texample.org\tno\tapp.secret inline\t2026-11-20T09:06:49Z\t33\t2",
+        "admin\t* dangerous:backup\tany\tyes\tinline\tnever\t1\t0",
+        "(unknown)\t-\t-\t-\t-\t-\t2\t-",
+    ]
+    as_json = shell("token", "list", "--json")
+    assert [(row["token"], row["waiting"]) for row in json.loads(as_json.stdout)][1] == ("app", 33)
+    for shown in (done.stdout, as_json.stdout):
+        assert not [secret for secret in (OLD, NEW, SIGNING, "the-secret-of-few", "of-nobody") if secret in shown]
+
+
+def test_no_more_jobs_are_looked_at_than_the_limit_and_that_is_said(shell: Shell, store: Client) -> None:
+    for number in range(45):
+        wait_in(store, "queue:rest", NEW, jid=f"j{number}")
+    done = shell("token", "list", "--limit", "30")
+    assert "\t30\t0" in done.stdout
+    assert "15 more jobs wait" in done.stderr
+
+
+def test_on_a_terminal_the_list_is_a_table(place: Path, store: Client) -> None:
+    shown = on_a_terminal(["token", "list"], place, environ={"COLUMNS": "160"})
+    assert "TOKEN" in shown
+    assert "(unknown)" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "token"),
+    [
+        (("status",), "the-secret-of-few"),
+        (("register", "user=bob", "password=x"), NEW),
+        (("kick_user", "user=bob", "host=example.org"), NEW),
+    ],
+)
+def test_a_command_is_pushed_with_the_first_token_that_allows_it(
+    shell: Shell, store: Client, words: tuple[str, ...], token: str
+) -> None:
+    assert shell("enqueue", *words).returncode == 0
+    assert pushed(store)["args"][2] == token
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("backup", "file=/tmp/x"),
+        ("kick_user", "user=bob", "host=other.org", "--reply-id", "r1"),
+        ("kick_user", "user=bob", "host=other.org", "--in", "30d"),
+        ("status", "--queue", "rest", "--any", "x:=1.0", "--reply-id", ""),
+    ],
+)
+def test_a_token_that_signs_pushes_a_signature_for_the_time_at_which_the_job_may_run(
+    place: Path, shell: Shell, store: Client, words: tuple[str, ...]
+) -> None:
+    document = json.loads((place / "env.json").read_text())
+    del document["Tokens"]["few"]
+    (place / "env.json").write_text(json.dumps(document))
+    done = shell("enqueue", *words)
+    assert done.returncode == 0, done.stderr
+    scheduled = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1, "WITHSCORES"))
+    job = json.loads(scheduled[0]) if scheduled else pushed(store)
+    submission = arguments.read(job["args"])
+    assert isinstance(submission, Submission)
+    found = Tokens([Token("admin", (Secret(SIGNING),))]).proof(submission.token, job["jid"], submission)
+    assert found is not None
+    assert found.signature is not None
+    runs_at_s = float(scheduled[1]) if scheduled else job["created_at"]
+    assert abs(found.signature.at_s - runs_at_s) <= 1
+    assert SIGNING not in json.dumps(job)
+
+
+def test_a_command_that_no_token_allows_ends_with_4_says_what_to_configure_and_pushes_nothing(
+    shell: Shell, store: Client
+) -> None:
+    done = shell("enqueue", "restore", "file=/tmp/x")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "None of the 3 tokens allows this" in done.stderr
+    assert 'add "dangerous:restore" to the token\'s Allow' in done.stderr
+    assert store.command("KEYS", "ns:*") == []
+
+
+def test_the_flat_token_allows_everything_but_dangerous_commands(place: Path, shell: Shell, store: Client) -> None:
+    document = json.loads((place / "env.json").read_text())
+    del document["Tokens"]
+    (place / "env.json").write_text(json.dumps({**document, "Token": "flat-token"}))
+    refused = shell("enqueue", "stop")
+    assert (refused.returncode, "DangerousCommand" in refused.stderr) == (4, True)
+    assert shell("enqueue", "kick_user", "user=bob").returncode == 0
+    assert pushed(store)["args"][2] == "flat-token"
+
+
+def test_a_dangerous_command_says_how_it_may_be_allowed(tmp_path: Path) -> None:
+    done = run(["commands", "backup", "--server-version", "24.12"], directory=tmp_path)
+    assert 'allowed by\t"dangerous:backup" in a token\'s Allow, not by "*"\n' in done.stdout
+    assert "dangerous:database dangerous:files" in done.stdout
