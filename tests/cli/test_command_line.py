@@ -208,6 +208,24 @@ def test_config_show_tells_where_each_value_comes_from(place: Path) -> None:
     assert "note: The login is taken from RestURL." in done.stderr
 
 
+def test_config_show_tells_what_is_inside_of_targets_and_tokens_without_their_secrets(place: Path) -> None:
+    path = place / "env.json"
+    auth = {"Basic": {"User": "admin", "Pass": "hunter2"}}
+    entry = {"Kind": "ejabberd", "URL": "http://u:hunter2@127.0.0.1", "Queues": ["q"], "Auth": auth}
+    tokens = {"app": {"Secret": "hunter2", "PreviousSecretFile": "env.json", "Hosts": ["example.org"]}}
+    # One line, as a secret's file must be.
+    path.write_text(json.dumps({**json.loads(path.read_text()), "Targets": {"one": entry}, "Tokens": tokens}))
+    environ = {"RESTBROKER_TARGETS__ONE__CONCURRENCY": "7"}
+    done = run(["config", "show", "--json"], directory=place, environ=environ)
+    assert "hunter2" not in done.stdout + done.stderr
+    shown = json.loads(done.stdout)
+    target = {**entry, "URL": "http://…@127.0.0.1", "Auth": {"Basic": {"User": "admin", "Pass": "…"}}, "Concurrency": 7}
+    origin = "file, RESTBROKER_TARGETS__ONE__CONCURRENCY"
+    assert shown["Targets"] == {"value": {"one": target}, "origin": origin}
+    assert shown["Tokens"]["value"]["app"] == {**tokens["app"], "Secret": "…"}
+    assert (shown["DeadLimit"], shown["RateLimit"]["origin"]) == ({"value": 100_000, "origin": "default"}, "default")
+
+
 def test_a_configuration_that_may_not_be_read_is_told_in_our_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,28 +4,14 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import attrs
 import pytest
 
-from restbroker.config import values
 from restbroker.config.core import Loaded
-from restbroker.config.key import Members, key
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
+from tests.support.kinds import KINDS
 
-
-@attrs.frozen
-class Options:
-    server_version: str = key("ServerVersion", values.text(), "The server's version.", "auto")
-
-
-@attrs.frozen
-class Other:
-    deep: bool = key("Deep", values.switch(), "Anything.", False)
-
-
-KINDS: Mapping[str, Members] = {"ejabberd": Options, "other": Other}
 Write = Callable[..., Loaded]
 Refused = Callable[..., list[str]]
 

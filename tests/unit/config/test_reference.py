@@ -13,6 +13,7 @@ from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKey
 from restbroker.config.reader import instance
 from restbroker.config.review import Review
 from restbroker.config.schema import schema as described
+from restbroker.connectors import registry
 
 INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, BasicKeys, BearerKeys, TlsKeys, TokenKeys)
 REPOSITORY = Path(__file__).parents[3]
@@ -67,3 +68,26 @@ def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_defaul
             review = Review()
             read = instance(members, {shown.name: shown.default}, "", review)
             assert (getattr(read, field.name), review.problems) == (field.default, []), shown.name
+
+
+def test_the_pages_example_of_targets_and_tokens_loads(tmp_path: Path) -> None:
+    example = json.loads(reference.markdown().partition("```json\n")[2].partition("```")[0])
+    for name in ("app_token", "admin_token", "main_pass", "second_token"):
+        (tmp_path / name).write_text(f"{name}\n")
+    # The example's files are another machine's.
+    text = json.dumps(example).replace("/run/credentials/", f"{tmp_path}/")
+    written = json.loads(text)
+    del written["Targets"]["main"]["TLS"]
+    file = tmp_path / "env.json"
+    file.write_text(json.dumps(written))
+    loaded = load(file, {}, {}, registry.kinds())
+    assert [target.queues for target in loaded.config.targets] == [("rest_high", "rest"), ("second",)]
+    assert [token.name for token in loaded.config.tokens] == ["app", "admin"]
+    assert loaded.notes == ()
+
+
+def test_the_schema_describes_what_is_inside_of_targets_and_tokens() -> None:
+    text = json.dumps(described())
+    for name in ("Kind", "Queues", "Slots", "PassFile", "CAFile", "Burst", "PreviousSecretFile", "Window"):
+        assert f'"{name}": ' in text
+    assert described()["anyOf"] == [{"required": ["RestQueue"]}, {"required": ["Targets"]}]

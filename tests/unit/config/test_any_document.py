@@ -1,0 +1,131 @@
+"""Whatever an operator writes gives a configuration or an error that shows no secret."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from restbroker.config import mask
+from restbroker.config.core import Loaded
+from restbroker.config.key import Key, Members, keys_of
+from restbroker.config.keys import Keys, all_keys
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.load import load
+from restbroker.errors import ConfigError
+from restbroker.rules.json_types import Json
+from tests.support.kinds import KINDS
+
+SECRET = "hunter2"
+SECRETS = {
+    *("RedisURL", "RedisHost", "RedisPass", "RedisSentinelPass", "RestURL", "RestPass", "RestToken", "Token", "Tokens"),
+    *("Targets", "URL", "Auth", "Basic", "Bearer", "Pass", "Secret", "PreviousSecret"),
+}
+"""Keys in whose place a secret may be written, by name: what the code holds for secret is what is tested here."""
+MINIMAL: dict[str, Json] = {"RestQueue": "rest", "Token": "a-token", "RestURL": "http://127.0.0.1"}
+
+junk = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+words = st.sampled_from([SECRET, f" {SECRET}", f"{SECRET}\n"])
+logins = st.sampled_from(
+    [f"http://u:{SECRET}@h/", f"redis://{SECRET}@h/1", f"redis://:{SECRET}@h/1", f"u:{SECRET}@h:x"]
+)
+plain = st.sampled_from(["a", "ejabberd", "http://127.0.0.1/api", "5/s", "30s", "register", "none.pem"])
+
+
+def anywhere(secrets: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
+    return secrets | st.lists(secrets, min_size=1, max_size=2) | st.dictionaries(st.just("x"), secrets, min_size=1)
+
+
+def values_of(kind: Kind, key: Key) -> st.SearchStrategy[Any]:
+    """Mostly what the kind takes; where a secret belongs, a secret in whatever wrapping."""
+    # A bare word where an address belongs is a host, and no secret.
+    secret = key.name in SECRETS
+    wrong = junk if not secret else anywhere(logins if key.name.endswith(("URL", "Host")) else words)
+    match kind:
+        case Scalar():
+            return wrong if secret else plain | junk | st.integers(1, 30)
+        case ListOf():
+            return st.lists(values_of(kind.item, key), max_size=2) | wrong
+        case MapOf():
+            names = st.sampled_from(["a", "b", "ejabberd", "default"]) | st.text(max_size=3)
+            return st.dictionaries(names, values_of(kind.entry, key), max_size=2) | wrong
+        case ObjectOf():
+            return members_of(kind.members) | wrong
+
+
+def members_of(members: Members) -> st.SearchStrategy[dict[str, Any]]:
+    known = {key.name: values_of(key.kind, key) for key in keys_of(members).values()}
+    few = st.lists(st.sampled_from(sorted(known)), max_size=6, unique=True)
+    return few.flatmap(lambda names: st.fixed_dictionaries({name: known[name] for name in names}))
+
+
+INSIDE = {key.name: values_of(key.kind, key) for key in all_keys().values() if key.name in ("Targets", "Tokens")}
+documents = members_of(Keys) | st.fixed_dictionaries(INSIDE)
+
+
+def outcome(document: dict[str, Json], folder: Path) -> Loaded | str:
+    path = folder / "env.json"
+    path.write_text(json.dumps({**MINIMAL, **document}))
+    try:
+        return load(path, {}, {}, KINDS)
+    except ConfigError as error:
+        return str(error)
+
+
+def places(kind: Kind, key: Key, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Every place in a document where a secret may be written, by mistake one level too high too."""
+    if key.name in SECRETS:
+        yield path
+    match kind:
+        case ObjectOf():
+            for inner in keys_of(kind.members).values():
+                yield from places(inner.kind, inner, (*path, inner.name))
+        case MapOf():
+            yield from places(kind.entry, key, (*path, "one"))
+        case Scalar() | ListOf():
+            pass
+
+
+EVERYWHERE = [path for key in all_keys().values() for path in places(key.kind, key, (key.name,))]
+
+
+@pytest.mark.parametrize("path", EVERYWHERE, ids=".".join)
+@pytest.mark.parametrize("wrapped", [SECRET, f"{SECRET}\n", [SECRET], {"x": SECRET}, {"x": [SECRET]}])
+def test_a_secret_is_not_shown_wherever_it_is_written(tmp_path: Path, path: tuple[str, ...], wrapped: Json) -> None:
+    if path[-1].endswith(("URL", "Host")):
+        # A bare word would be a host, and no secret.
+        wrapped = f"http://u:{SECRET}@h:x/" if isinstance(wrapped, str) else wrapped
+    for name in reversed(path[1:]):
+        wrapped = {name: wrapped}
+    told = outcome({path[0]: wrapped}, tmp_path)
+    assert SECRET not in (told if isinstance(told, str) else repr(told))
+    (key,) = (key for key in all_keys().values() if key.name == path[0])
+    assert SECRET not in json.dumps(mask.masked(key, wrapped))
+
+
+@given(documents)
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=300)
+def test_any_document_gives_a_configuration_or_an_error_without_its_secrets(
+    tmp_path: Path, document: dict[str, Json]
+) -> None:
+    match outcome(document, tmp_path):
+        case Loaded(config) as loaded:
+            assert config.targets
+            assert config.tokens
+            assert SECRET not in repr(loaded)
+        case told:
+            assert SECRET not in told
+
+
+@given(documents)
+@settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=200)
+def test_what_is_shown_of_any_document_holds_no_secret(document: dict[str, Json]) -> None:
+    shown = {key.name: mask.masked(key, document[key.name]) for key in all_keys().values() if key.name in document}
+    assert SECRET not in json.dumps(shown)

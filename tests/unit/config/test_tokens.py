@@ -1,0 +1,116 @@
+"""What `Token` and `Tokens` are read as."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restbroker.config.core import Loaded
+from restbroker.config.tokens import Token
+from restbroker.rules.json_types import Json
+
+Write = Callable[..., Loaded]
+Refused = Callable[..., list[str]]
+SERVED: dict[str, Json] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", "JabberDomain": "example.org"}
+LONG = "a-secret-of-enough-length"
+
+
+def revealed(token: Token) -> list[str]:
+    return [secret.reveal() for secret in token.secrets]
+
+
+def test_a_token_allows_all_but_the_dangerous_unless_it_says_more(write: Write) -> None:
+    app: dict[str, Json] = {"Secret": "one"}
+    admin: dict[str, Json] = {
+        "Secret": LONG,
+        "Allow": ["*", "dangerous:backup", "dangerous:*"],
+        "Hosts": ["example.org", "*.example.net"],
+        "Signed": True,
+        "Window": "10d",
+    }
+    first, second = write({**SERVED, "Tokens": {"app": app, "admin": admin}}).config.tokens
+    assert (first.name, revealed(first), first.allow, first.hosts) == ("app", ["one"], ("*",), ())
+    assert (first.signed, first.window_s) == (False, 7 * 86400.0)
+    assert (second.name, second.allow) == ("admin", ("*", "dangerous:backup", "dangerous:*"))
+    assert (second.hosts, second.signed, second.window_s) == (("example.org", "*.example.net"), True, 10 * 86400.0)
+
+
+def test_the_previous_secret_counts_after_the_current_one_and_both_are_read_anew(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "now").write_text("new\n")
+    token = write({**SERVED, "Tokens": {"app": {"SecretFile": "now", "PreviousSecret": "old"}}}).config.tokens[0]
+    assert revealed(token) == ["new", "old"]
+    (tmp_path / "now").write_text("newer\n")
+    assert revealed(token) == ["newer", "old"]
+
+
+def test_the_flat_token_is_the_first_of_all_and_called_default(write: Write) -> None:
+    tokens = write({**SERVED, "Token": "flat", "Tokens": {"app": {"Secret": "one"}}}).config.tokens
+    assert [(token.name, revealed(token)) for token in tokens] == [("default", ["flat"]), ("app", ["one"])]
+    alone = write({**SERVED, "Tokens": {"default": {"Secret": "one"}}}).config.tokens
+    assert [token.name for token in alone] == ["default"]
+
+
+def test_a_variable_changes_one_member_of_one_token(write: Write) -> None:
+    environ = {"RESTBROKER_TOKENS__APP_2__SECRET": "12345", "RESTBROKER_TOKENS__APP_2__ALLOW": '["get_*"]'}
+    tokens = write({**SERVED, "Tokens": {"app-2": {"SecretFile": "missing"}}}, environ).config.tokens
+    assert [(token.name, revealed(token), token.allow) for token in tokens] == [("app-2", ["12345"], ("get_*",))]
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"Secret": None}, "Secret: is missing or empty"),
+        ({"Secret": "  "}, "Secret: is missing or empty"),
+        ({"Secret": 5}, "Secret: expected a text, found a whole number."),
+        ({"SecretFile": "f"}, "Secret and Tokens.app.SecretFile: say the same thing in two ways; keep one."),
+        ({"Secret": None, "SecretFile": "none"}, "SecretFile: The secret file"),
+        ({"PreviousSecret": " "}, "PreviousSecret: is empty; take it out."),
+        ({"Allow": "*"}, 'Allow: expected a list of commands such as ["*"]'),
+        ({"Allow": ["a", "dangerous:"]}, 'Allow[1]: expected a command such as "register" or "get_*", or a word such'),
+        ({"Allow": ["risky:backup"]}, 'Allow[0]: expected a command such as "register"'),
+        ({"Hosts": ["a b"]}, 'Hosts[0]: expected a virtual host such as "example.org"'),
+        ({"Signed": "yes"}, "Signed: expected true or false"),
+        ({"Signed": True}, "Secret: expected at least 16 characters for a token that signs, found fewer"),
+        ({"Window": "31d"}, "Window: expected a duration up to 30 days"),
+        ({"Scret": "x"}, "Scret: is no key of Tokens.app; did you mean Secret?"),
+    ],
+)
+def test_what_is_wrong_in_a_token_is_told_with_its_place(
+    refused: Refused, members: dict[str, Json], expected: str
+) -> None:
+    written = {name: value for name, value in {"Secret": "hunter2", **members}.items() if value is not None}
+    (problem,) = refused({**SERVED, "Tokens": {"app": written}})
+    assert problem.startswith("Tokens.app.")
+    assert expected in problem
+    assert "hunter2" not in problem
+
+
+def test_a_signed_tokens_previous_secret_must_be_long_too(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "old").write_text("short\n")
+    written: dict[str, Json] = {"Secret": LONG, "PreviousSecretFile": "old", "Signed": True}
+    (problem,) = refused({**SERVED, "Tokens": {"app": written}})
+    assert problem.startswith("Tokens.app.PreviousSecretFile: expected at least 16 characters")
+
+
+def test_no_secret_belongs_to_two_tokens(refused: Refused) -> None:
+    both: dict[str, Json] = {"a": {"Secret": "same"}, "b": {"Secret": "other", "PreviousSecret": "same"}}
+    (problem,) = refused({**SERVED, "Tokens": both})
+    assert problem == "Tokens.b.PreviousSecret: is the same secret as Tokens.a.Secret; each token needs its own."
+    (problem,) = refused({**SERVED, "Token": "same", "Tokens": {"a": {"Secret": "same"}}})
+    assert problem == "Tokens.a.Secret: is the same secret as Token; each token needs its own."
+
+
+def test_the_name_of_the_flat_token_is_taken_and_some_token_must_be_given(refused: Refused) -> None:
+    (problem,) = refused({**SERVED, "Token": "flat", "Tokens": {"default": {"Secret": "one"}}})
+    assert problem.startswith("Tokens.default: is the name of the token that Token gives")
+    empty: tuple[dict[str, Json], ...] = ({}, {"Tokens": {}}, {"Tokens": {"_": "a comment"}})
+    for none in empty:
+        (problem,) = refused({**SERVED, **none})
+        assert problem.startswith("Token: is missing or empty")
+
+
+@pytest.mark.parametrize("written", [{"app": "hunter2"}, "hunter2", ["hunter2"], {"app": ["hunter2"]}])
+def test_a_token_in_the_wrong_place_is_not_shown(refused: Refused, written: Json) -> None:
+    (problem,) = refused({**SERVED, "Tokens": written})
+    assert "expected an object" in problem
+    assert "hunter2" not in problem
