@@ -30,7 +30,7 @@ class Unclear:
 
 def plain(host: str) -> str:
     """A host's name in the form in which it is compared."""
-    return unicodedata.normalize("NFKC", host).casefold()
+    return host.lower() if host.isascii() else unicodedata.normalize("NFKC", host).casefold()
 
 
 def named(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None) -> frozenset[str] | Unclear:

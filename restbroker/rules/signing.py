@@ -27,6 +27,7 @@ ACCEPTED_FIELD: Final = "restbroker_accepted"
 AHEAD_S: Final = 60.0
 """So far may a signature's time be ahead of the broker's clock."""
 
+_quoted = json.encoder.encode_basestring
 _FORM: Final = re.compile(r"v1:([a-z0-9-]{1,32}):(\d{1,12}):([0-9a-f]{64})", re.ASCII)
 
 
@@ -91,10 +92,6 @@ def _content(token: str, at_s: int, jid: str, submission: Submission) -> bytes:
     return canonical(["v1", token, at_s, jid, command.endpoint, arguments, submission.reply_id]).encode()
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _number(number: float) -> str:
     text = format(Decimal(repr(number)), "f")
     text = text.rstrip("0").rstrip(".") if "." in text else text
@@ -102,4 +99,4 @@ def _number(number: float) -> str:
 
 
 def _digest(secret: str, content: bytes) -> str:
-    return hmac.new(secret.encode(), content, "sha256").hexdigest()
+    return hmac.digest(secret.encode(), content, "sha256").hex()

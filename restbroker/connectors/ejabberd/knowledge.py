@@ -6,7 +6,7 @@ Used by the catalogue and by the judge. Always holds: a command that is named no
 
 import re
 from collections.abc import Mapping
-from fnmatch import fnmatchcase, translate
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final
 
@@ -126,7 +126,11 @@ def dangers() -> tuple[Danger, ...]:
     """What touches the server itself rather than its users, in every version."""
     words = dict.fromkeys(word for word, _ in _DANGERS)
     named = {word: [name for own, names in _DANGERS if own == word for name in names] for word in words}
-    return tuple(Danger(word, re.compile("|".join(map(translate, names)))) for word, names in named.items())
+    # Asked for every job: one plain alternative is found faster than fnmatch's own patterns.
+    return tuple(
+        Danger(word, re.compile("|".join(re.escape(name).replace(r"\*", ".*") for name in names)))
+        for word, names in named.items()
+    )
 
 
 def place_of(command: str, argument: str) -> Place | None:
