@@ -1,6 +1,6 @@
 """`restbroker verify` as people run it: what it promises of itself, and that it sees what it is there to see.
 
-VERIFY_JOBS is the number of jobs of the long run (1500), VERIFY_KILLS its kills (3); `make soak` raises both.
+VERIFY_JOBS is the number of jobs of the long run (4000), VERIFY_KILLS its kills (20); `make soak` raises both.
 """
 
 import json
@@ -20,8 +20,8 @@ from tests.support.process import Running
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
-JOBS = int(os.environ.get("VERIFY_JOBS", "1500"))
-KILLS = int(os.environ.get("VERIFY_KILLS", "3"))
+JOBS = int(os.environ.get("VERIFY_JOBS", "4000"))
+KILLS = int(os.environ.get("VERIFY_KILLS", "20"))
 
 
 @pytest.fixture
