@@ -9,7 +9,9 @@ from pathlib import Path
 from tests.support.process import started
 
 
-def test_a_process_is_ready_feeds_the_watchdog_and_says_that_it_stops(tmp_path: Path, redis_url: str) -> None:
+def test_a_process_is_ready_feeds_the_watchdog_and_says_that_it_reloads_and_stops(
+    tmp_path: Path, redis_url: str
+) -> None:
     address = tmp_path / "notify"
     document = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711"}
     (tmp_path / "env.json").write_text(json.dumps(document))
@@ -31,6 +33,10 @@ def test_a_process_is_ready_feeds_the_watchdog_and_says_that_it_stops(tmp_path: 
             hear("WATCHDOG=1", times=3)
             hear("STATUS=Serving. Targets that get no jobs now: ejabberd (")
             assert "STOPPING=1" not in lines
+            broker.signal(signal.SIGHUP)
+            hear("RELOADING=1")
+            hear("MONOTONIC_USEC=")
+            hear("READY=1", times=2)
             broker.signal(signal.SIGTERM)
             hear("STOPPING=1")
             assert broker.wait() == 0

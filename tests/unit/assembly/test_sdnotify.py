@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,34 @@ async def test_ready_is_told_once_it_serves_then_each_new_status_and_the_stop(ad
     assert not told.has("READY=1", times=2)
     assert not told.has("STOPPING=1", times=2)
     assert "WATCHDOG=1" not in told.lines
+
+
+async def test_a_reload_is_told_with_its_time_and_its_end_whatever_became_of_redis(address: str, told: Told) -> None:
+    view = SERVING
+    notifier = Notifier(address, lambda: view)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(notifier.run)
+        await until_async(lambda: told.has("READY=1"), "it is ready")
+        before_us = time.monotonic_ns() // 1000
+        notifier.reloading()
+        view = attrs.evolve(SERVING, store_up=False, finishing=3)
+        assert told.has("RELOADING=1")
+        (stamp,) = (line.partition("=")[2] for line in told.lines if line.startswith("MONOTONIC_USEC="))
+        assert before_us <= int(stamp) <= time.monotonic_ns() // 1000
+        assert not told.has("READY=1", times=2)
+        notifier.reloaded()
+        assert told.has("READY=1", times=2)
+        words = "Serving. Redis cannot be reached. Jobs that run under the configuration before: 3."
+        assert told.has(f"STATUS={words}")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reload_before_it_is_ready_is_nothing_that_systemd_waits_for(address: str, told: Told) -> None:
+    notifier = Notifier(address, lambda: STARTING)
+    notifier.reloading()
+    notifier.reloaded()
+    assert not told.has("RELOADING=1")
+    assert not told.has("READY=1")
 
 
 async def test_a_stop_that_nobody_saw_coming_is_told_at_the_end(address: str, told: Told) -> None:

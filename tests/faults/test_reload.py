@@ -1,0 +1,122 @@
+"""A real process whose configuration is changed and loaded anew (SIGHUP) while it works."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from restbroker.store.client import StoreSettings, open_client
+from tests.support.answering import AnsweringServer, Arrival
+from tests.support.process import Running, started
+from tests.support.several import Several, target, times_done
+from tests.support.wait import until
+
+RELOADS = 20
+PER_ROUND = 60
+
+
+@pytest.fixture
+def several(tmp_path: Path, redis_url: str) -> Several:
+    return Several(tmp_path / "env.json", redis_url, open_client(StoreSettings(redis_url)))
+
+
+@pytest.fixture
+def busy_server() -> Iterator[AnsweringServer]:
+    """A server that takes its time, so that each reload finds jobs on their way."""
+
+    def work(_arrival: Arrival) -> int:
+        time.sleep(0.02)
+        return 200
+
+    with AnsweringServer(work) as server:
+        yield server
+
+
+def reload(broker: Running, pattern: str, times: int) -> None:
+    broker.signal(signal.SIGHUP)
+    broker.wait_for(pattern, times=times)
+
+
+def test_twenty_reloads_under_load_lose_nothing_and_repeat_nothing(
+    several: Several, busy_server: AnsweringServer, tmp_path: Path
+) -> None:
+    port = busy_server.port
+    several.configure({"one": target(port, "o")})
+    with started(several.command, directory=tmp_path / "run") as broker:
+        broker.wait_for(r"broker\.started")
+        for number in range(RELOADS):
+            first = 2 * number * PER_ROUND
+            several.push("o", range(first, first + PER_ROUND))
+            several.push("t", range(first + PER_ROUND, first + 2 * PER_ROUND))
+            targets = {"one": target(port, "o", Concurrency=5 + 10 * (number % 2))}
+            if number % 2:
+                targets["two"] = target(port, "t")
+            several.configure(targets)
+            reload(broker, r"config\.reloaded", number + 1)
+            if number == RELOADS // 2:
+                several.path.write_text('{"RestQueue": "rest", "Concurrency": "many"}')
+                reload(broker, r"ERROR +config\.refused .*Concurrency: expected", 1)
+                several.configure(targets)
+                reload(broker, r"config\.unchanged", 1)
+        several.wait_until_finished()
+        done = times_done(busy_server)
+        assert broker.stop() == 0
+        output = broker.output()
+    assert sorted(done) == list(range(2 * RELOADS * PER_ROUND))
+    assert set(done.values()) == {1}
+    assert output.count("config.refused") == output.count("config.unchanged") == 1
+    assert output.count("config.reloaded") == RELOADS
+    assert several.client.command("HLEN", "restbroker:beats") == 0
+
+
+def test_what_must_not_run_twice_is_finished_by_the_life_that_sent_it(several: Several, tmp_path: Path) -> None:
+    answers = threading.Event()
+
+    def wait(_arrival: Arrival) -> int:
+        answers.wait(30)
+        return 200
+
+    with AnsweringServer(wait) as server:
+        once = target(server.port, "o", Concurrency=5, AtMostOnce=["check_account"])
+        several.configure({"one": once})
+        several.push("o", range(20))
+        with started(several.command, directory=tmp_path / "run") as broker:
+            until(lambda: len(server.arrivals) == 5, "five are on their way")
+            several.configure({"one": {**once, "Concurrency": 2}})
+            reload(broker, r"broker\.started", 2)
+            until(lambda: len(server.arrivals) == 7, "the new life sends two more")
+            answers.set()
+            several.wait_until_finished()
+            until(lambda: several.client.command("HLEN", "restbroker:beats") == 1, "the old life has ended")
+            assert broker.stop() == 0
+    assert times_done(server) == dict.fromkeys(range(20), 1)
+
+
+def test_another_redis_needs_a_restart_and_nothing_else_of_that_file_counts(several: Several, tmp_path: Path) -> None:
+    with AnsweringServer() as server:
+        several.configure({"one": target(server.port, "o")})
+        with started(several.command, directory=tmp_path / "run") as broker:
+            broker.wait_for(r"broker\.started")
+            several.configure({"one": target(server.port, "other")}, RedisURL="redis://127.0.0.1:1/0")
+            reload(broker, r"ERROR +config\.refused .*another Redis.*Restart", 1)
+            several.push("o", range(5))
+            several.wait_until_finished()
+            assert broker.stop() == 0
+    assert len(server.arrivals) == 5
+
+
+def test_a_log_level_counts_at_once_and_a_port_at_the_next_start(several: Several, tmp_path: Path) -> None:
+    with AnsweringServer() as server:
+        several.configure({"one": target(server.port, "o")})
+        with started(several.command, directory=tmp_path / "run") as broker:
+            broker.wait_for(r"broker\.started")
+            several.configure({"one": target(server.port, "o")}, LogLevel="debug", Stats=True, StatsPort=0)
+            reload(broker, r"config\.reloaded", 1)
+            broker.wait_for(r'warning code=NeedsRestart message="Stats, StatsPort: .*Restart')
+            several.push("o", range(1))
+            broker.wait_for(r"DEBUG +job\.done")
+            assert broker.stop() == 0
+            assert broker.output().count("broker.started") == 1

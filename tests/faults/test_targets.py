@@ -1,0 +1,70 @@
+"""Three targets in one real process, each with a server of its own: one is dead, one slow, one well."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from restbroker.store.client import StoreSettings, open_client
+from tests.support.answering import AnsweringServer, Arrival
+from tests.support.ports import free_port
+from tests.support.process import run, started
+from tests.support.several import Several, target, times_done
+from tests.support.wait import until
+
+SLOW_S = 5.0
+JOBS = 600
+
+
+@pytest.fixture
+def several(tmp_path: Path, redis_url: str) -> Several:
+    return Several(tmp_path / "env.json", redis_url, open_client(StoreSettings(redis_url)))
+
+
+def slowly(_arrival: Arrival) -> int:
+    time.sleep(SLOW_S)
+    return 200
+
+
+def test_the_third_target_finishes_all_jobs_while_one_is_dead_and_one_slow(several: Several, tmp_path: Path) -> None:
+    dead = free_port()
+    with AnsweringServer(slowly) as slow, AnsweringServer() as well:
+        several.configure(
+            {"dead": target(dead, "d"), "slow": target(slow.port, "s", Concurrency=10), "well": target(well.port, "w")}
+        )
+        several.push("d", range(10))
+        several.push("s", range(1000, 1010))
+        several.push("w", range(2000, 2000 + JOBS))
+        with started(several.command, directory=tmp_path / "run") as broker:
+            broker.wait_for(r"broker\.started .*targets=dead,slow,well queues=d,s,w concurrency=50")
+            until(lambda: len(well.arrivals) == JOBS, "the third does all its jobs", 30)
+            broker.wait_for(r"gate\.closed target=dead code=TargetUnreachable")
+            until(lambda: several.unfinished()["w"] == 0, "nothing waits for the third")
+            assert several.unfinished()["d"] + several.unfinished()["in hand"] >= 10
+            with AnsweringServer(port=dead) as back:
+                broker.wait_for(r"gate\.opened target=dead")
+                several.wait_until_finished()
+            done = times_done(back, slow, well)
+            assert broker.stop() == 0
+    assert len(done) == 10 + 10 + JOBS
+    assert set(done.values()) == {1}
+    assert len(back.arrivals) == 10
+
+
+def test_stats_and_check_tell_of_each_target(several: Several, tmp_path: Path) -> None:
+    with AnsweringServer() as one, AnsweringServer() as two:
+        several.configure({"one": target(one.port, "o", MaxInFlight=7), "two": target(two.port, "t", RateLimit="50/s")})
+        with started(several.command, directory=tmp_path / "run") as broker:
+            broker.wait_for(r"target\.found target=one")
+            broker.wait_for(r"target\.found target=two")
+            shown = until(lambda: _rows(several, "stats", "open"), "both lanes are open")
+            assert [row[2] for row in shown] == ["one", "two"]
+            assert broker.stop() == 0
+    areas = {line.split("\t")[1] for line in run(["check", "--config", str(several.path)]).stdout.splitlines()}
+    assert areas == {"config", "redis", "one", "two"}
+
+
+def _rows(several: Several, command: str, gate: str) -> list[list[str]]:
+    lines = run([command, "--config", str(several.path)]).stdout.splitlines()
+    rows = sorted(line.split("\t") for line in lines if line.startswith("process"))
+    return rows if [row[3] for row in rows] == [gate, gate] else []

@@ -1,0 +1,81 @@
+"""One `restbroker run` with several targets, and a server of threads behind each that lives. For fault tests.
+
+Always holds: a job's number is its `user`, so that servers, Redis and the test speak of the same job.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from restbroker.store import queues
+from restbroker.store.client import Client
+from restbroker.store.replies import integer, items, mapping, raw
+from tests.support.answering import AnsweringServer
+from tests.support.wait import until
+
+TOKEN: Final = "a token of the test"
+
+
+def target(port: int, queue: str, **more: object) -> dict[str, object]:
+    """A target of env.json."""
+    return {"Kind": "ejabberd", "URL": f"http://127.0.0.1:{port}/api", "Queues": [queue], **more}
+
+
+@attrs.frozen
+class Several:
+    """The configuration file of a broker, and the Redis that it works on."""
+
+    path: Path
+    redis_url: str
+    client: Client
+
+    @property
+    def command(self) -> list[str]:
+        """The arguments that start the broker."""
+        return ["run", "--config", str(self.path)]
+
+    def configure(self, targets: Mapping[str, Mapping[str, object]], **more: object) -> None:
+        """Writes env.json."""
+        document = {"RedisURL": self.redis_url, "Token": TOKEN, "Targets": targets, **more}
+        self.path.write_text(json.dumps(document))
+
+    def push(self, queue: str, numbers: Sequence[int], command: str = "check_account") -> None:
+        """Pushes a job for each number; returns when Redis has them."""
+        queues.push(self.client, queue, [_payload(queue, number, command) for number in numbers])
+
+    def unfinished(self) -> Counter[str]:
+        """Where jobs are that are neither done nor given up; nothing that is empty."""
+        found = Counter[str]()
+        for queue in items(self.client.command("SMEMBERS", "queues")):
+            name = raw(queue).decode()
+            found[name] = integer(self.client.command("LLEN", f"queue:{name}"))
+        for zset in ("retry", "schedule", "dead"):
+            found[zset] = integer(self.client.command("ZCARD", zset))
+        for key in items(self.client.command("KEYS", "restbroker:ip:*")):
+            hand = mapping(self.client.command("HGETALL", raw(key)))
+            found["in hand"] += len(hand.keys() - {"last", "hwm"})
+        return +found
+
+    def wait_until_finished(self, timeout_s: float = 60.0) -> None:
+        """Returns when every job is done."""
+        until(lambda: not self.unfinished(), "every job is done", timeout_s)
+
+
+def times_done(*servers: AnsweringServer) -> Counter[int]:
+    """How often each job came to any of these servers."""
+    return Counter(_number(arrival.arguments) for server in servers for arrival in list(server.arrivals))
+
+
+def _number(arguments: Mapping[str, Any]) -> int:
+    return int(arguments["user"].removeprefix("user"))
+
+
+def _payload(queue: str, number: int, command: str) -> bytes:
+    args = [command, {"user": f"user{number}", "host": "example.org"}, TOKEN]
+    fields = {"class": "Add", "args": args, "jid": f"jid{number}", "queue": queue, "retry": True}
+    return json.dumps({**fields, "created_at": time.time()}).encode()

@@ -1,0 +1,134 @@
+"""What counts of a configuration that is loaded while the process runs, from when, and what is said of it."""
+
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from restbroker.assembly.reload import Reloader
+from restbroker.broker.plan import BrokerPlan
+from restbroker.config.core import Config, Loaded, Note
+from restbroker.config.load import load
+from restbroker.connectors import registry
+from restbroker.errors import ConfigError
+from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Event, Warned
+
+ENVIRON = {"RESTBROKER_RESTQUEUE": "rest", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
+
+
+@attrs.define(eq=False)
+class Desk:
+    """A reloader, and what came of it. `next` is the configuration as it is now, or what is wrong with it."""
+
+    next: Config | ConfigError
+    notes: tuple[Note, ...] = ()
+    events: list[Event] = attrs.field(factory=list)
+    applied: list[Config] = attrs.field(factory=list)
+    planned: list[Config] = attrs.field(factory=list)
+
+    def reloader(self, config: Config) -> Reloader:
+        return Reloader(config, self._load, self._plan, self.applied.append, self.events.append)
+
+    def _load(self) -> Loaded:
+        if isinstance(self.next, ConfigError):
+            raise self.next
+        return Loaded(self.next, self.notes, None)
+
+    def _plan(self, config: Config) -> BrokerPlan:
+        self.planned.append(config)
+        return BrokerPlan([], [], *3 * [_never], self.events.append, _never)  # type: ignore[arg-type]
+
+
+def _never(*_: object) -> None:
+    raise AssertionError("a plan opens nothing")
+
+
+@pytest.fixture
+def config() -> Config:
+    return load(None, ENVIRON, {}, registry.kinds()).config
+
+
+async def test_what_cannot_be_used_changes_nothing_and_is_said_with_the_cure(config: Config) -> None:
+    desk = Desk(ConfigError("env.json cannot be used: X: is bad.", "Mend X."))
+    reloader = desk.reloader(config)
+    assert await reloader.reload() is None
+    assert desk.events == [ConfigRefused("env.json cannot be used: X: is bad.", "Mend X.")]
+    assert reloader.config is config
+    assert desk.applied == desk.planned == []
+
+
+async def test_a_target_that_cannot_be_made_changes_nothing_either(config: Config) -> None:
+    desk = Desk(attrs.evolve(config, uncertain_retries=7))
+
+    def fail(_config: Config) -> BrokerPlan:
+        raise ConfigError("The secret file cannot be read.")
+
+    reloader = attrs.evolve(desk.reloader(config), plan=fail)
+    assert await reloader.reload() is None
+    assert desk.events == [ConfigRefused("The secret file cannot be read.")]
+    assert (reloader.config, desk.applied) == (config, [])
+
+
+async def test_the_same_configuration_is_said_to_be_the_same(config: Config) -> None:
+    desk = Desk(load(None, ENVIRON, {}, registry.kinds()).config)
+    assert await desk.reloader(config).reload() is None
+    assert desk.events == [ConfigUnchanged()]
+    assert desk.applied == desk.planned == []
+
+
+def _more_workers(config: Config) -> Config:
+    return attrs.evolve(config, targets=(attrs.evolve(config.targets[0], concurrency=3),))
+
+
+@pytest.mark.parametrize("change", [_more_workers, lambda c: attrs.evolve(c, dead_limit=5)])
+async def test_what_concerns_lanes_gives_a_plan(config: Config, change: Callable[[Config], Config]) -> None:
+    new = change(config)
+    note = Note("NoDomain", "JabberDomain is not given.", "Give it.")
+    desk = Desk(new, (note,))
+    reloader = desk.reloader(config)
+    assert await reloader.reload() is not None
+    assert desk.planned == desk.applied == [new]
+    assert desk.events == [ConfigReloaded(("ejabberd",)), Warned(note.code, note.message, note.cure)]
+    assert reloader.config is new
+    assert await reloader.reload() is None
+
+
+@pytest.mark.parametrize(
+    "change", [lambda c: attrs.evolve(c, log_level="debug"), lambda c: attrs.evolve(c, show_bodies=True)]
+)
+async def test_what_does_not_concern_lanes_leaves_them_alone(
+    config: Config, change: Callable[[Config], Config]
+) -> None:
+    new = change(config)
+    desk = Desk(new)
+    assert await desk.reloader(config).reload() is None
+    assert (desk.applied, desk.planned) == ([new], [])
+    assert desk.events == [ConfigReloaded(("ejabberd",))]
+
+
+async def test_an_address_to_listen_on_counts_after_a_restart_and_that_is_said_once(config: Config) -> None:
+    desk = Desk(attrs.evolve(config, stats_port=9999, health_bind=("127.0.0.1", 1)))
+    reloader = desk.reloader(config)
+    assert await reloader.reload() is None
+    assert await reloader.reload() is None
+    late = [event for event in desk.events if isinstance(event, Warned)]
+    assert [event.code for event in late] == ["NeedsRestart"]
+    assert late[0].message.startswith("StatsPort, HealthBind: ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: attrs.evolve(c, redis_url="redis://127.0.0.1:1/0"),
+        lambda c: attrs.evolve(c, namespace="ns"),
+        lambda c: attrs.evolve(c, redis_sentinels=(("127.0.0.1", 1),)),
+    ],
+)
+async def test_another_redis_is_refused_as_a_whole(config: Config, change: Callable[[Config], Config]) -> None:
+    desk = Desk(change(_more_workers(config)))
+    reloader = desk.reloader(config)
+    assert await reloader.reload() is None
+    (refused,) = desk.events
+    assert isinstance(refused, ConfigRefused)
+    assert "another Redis" in refused.message
+    assert (reloader.config, desk.applied, desk.planned) == (config, [], [])
