@@ -15,20 +15,20 @@ from restbroker.store.codes import Applied, Clash, Code, Refused
 
 @attrs.define
 class Hand:
-    """What an identity has in hand, and what is marked: "once" or "alone". `last` None: it never took anything."""
+    """What an identity has in hand, and which of it is marked as sent. `last` None: it never took anything."""
 
     jobs: dict[str, bytes] = attrs.field(factory=dict)
     last: int | None = None
     hwm: int = 0
-    marks: dict[str, str] = attrs.field(factory=dict)
+    sent: set[str] = attrs.field(factory=set)
 
 
 @attrs.define
 class DataSet:
     """The tail of a list is its last element, where jobs are taken.
 
-    `runs` has for a payload's digest how often it was in a dead process's hands, how often alone, and in whose last;
-    `pauses` for each target until when (epoch microseconds), by reason.
+    `runs` has for a payload's digest how often it was in a dead process's hands, and in whose last; `pauses` for each
+    target until when (epoch microseconds), by reason.
     """
 
     lists: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
@@ -38,7 +38,7 @@ class DataSet:
     fenced: dict[str, int] = attrs.field(factory=dict)
     infos: dict[str, Registered] = attrs.field(factory=dict)
     hands: dict[str, Hand] = attrs.field(factory=lambda: defaultdict(Hand))
-    runs: dict[str, tuple[int, int, str]] = attrs.field(factory=dict)
+    runs: dict[str, tuple[int, str]] = attrs.field(factory=dict)
     runs_version: int = 0
     paused_queues: set[str] = attrs.field(factory=set)
     pauses: dict[str, dict[str, int]] = attrs.field(factory=lambda: defaultdict(dict))
@@ -83,10 +83,8 @@ class DataSet:
             self.parked.append((ticket, member))
         return code
 
-    def count_run(self, identity: str, raw: bytes, *, alone: bool = False) -> int:
-        """Counts that a job may have run, once per dead identity; how often it was alone then."""
-        count, lone, by = self.runs.get(digest(raw), (0, 0, ""))
+    def count_run(self, identity: str, raw: bytes) -> None:
+        """Counts that a job may have run, once per dead identity."""
+        count, by = self.runs.get(digest(raw), (0, ""))
         if by != identity:
-            count, lone = count + 1, lone + alone
-            self.runs[digest(raw)] = (count, lone, identity)
-        return lone
+            self.runs[digest(raw)] = (count + 1, identity)

@@ -111,7 +111,7 @@ class Pair:
         for identity, hand in data.hands.items():
             counters = {"last": hand.last, "hwm": hand.hwm or None}
             keys[f"restbroker:ip:{identity}"] = hand.jobs | _texts({n: c for n, c in counters.items() if c is not None})
-            keys[f"restbroker:sent:{identity}"] = {ticket: how.encode() for ticket, how in hand.marks.items()}
+            keys[f"restbroker:sent:{identity}"] = dict.fromkeys(hand.sent, b"once")
         held = {key: value for key, value in keys.items() if value}
         return held | ({"restbroker:recovered:version": data.runs_version} if data.runs_version else {})
 

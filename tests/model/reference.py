@@ -2,7 +2,9 @@
 
 The state machine drives it beside the real store and compares answer by answer; the simulations run whole brokers on
 it. Each method takes and returns what the function of the same name in `restbroker.store` does after its client.
-Always holds: nothing here is clever, so that a reader can check it against the words of docs/architecture.md.
+Left out: limits of a target, and
+whose fault a crash was (a job that ran alone goes back like any other). Always holds: nothing here is clever, so that
+a reader can check it against the words of docs/architecture.md.
 """
 
 import math
@@ -33,8 +35,6 @@ from tests.model.dataset import DataSet
 from tests.model.effects import is_forbidden, promote, rank, settle
 
 LONGEST_PAUSE_MS = 1000
-ALONE_LIMIT = 2
-"""So many crashes while it was alone in hand make a job poison."""
 
 
 @attrs.define
@@ -105,17 +105,20 @@ class Reference:
             if raw is not None:
                 codes[place] = settle(self.data, request.queues[ticket_queue(ticket) - 1], ticket, settlement, raw)
                 if codes[place] == Applied():
-                    hand.marks.pop(ticket, None)
+                    hand.sent.discard(ticket)
                 else:
                     hand.jobs[ticket] = raw
         return codes
 
     def mark(self, identity: str, tickets: Sequence[str]) -> Fenced | list[bool]:
-        return self._mark(identity, "once", tickets)
+        if identity not in self.data.alive:
+            return Fenced()
+        hand = self.data.hands[identity]
+        hand.sent |= hand.jobs.keys() & set(tickets)
+        return [ticket in hand.jobs for ticket in tickets]
 
     def isolate(self, identity: str, ticket: str) -> Fenced | bool:
-        answer = self._mark(identity, "alone", [ticket])
-        return answer if isinstance(answer, Fenced) else answer[0]
+        return ticket in self.data.hands[identity].jobs if identity in self.data.alive else Fenced()
 
     def held(self, identity: str) -> Held:
         hand = self.data.hands[identity]
@@ -130,58 +133,45 @@ class Reference:
         self.data.hands.pop(identity)
         return True
 
-    def recover(self, identity: str, park: Park, poison: Park | None = None) -> Recovered:
-        info, seen = self.data.infos.get(identity), self.held(identity)
-        if info is None and seen.jobs:
+    def recover(self, identity: str, park: Park, _judge: object = None) -> Recovered:
+        hand, info, touched_up_to = self.data.hands[identity], self.data.infos.get(identity), self.held(identity).hwm
+        if info is None and hand.jobs:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
-        queues = () if info is None else info.queues
-        newest_first = sorted(seen.jobs, key=ticket_number, reverse=True)
-        payloads = {}
-        for ticket, how in self.data.hands[identity].marks.items():
-            if ticket in seen.jobs:
-                make = poison or park if how == "alone" else park
-                payloads[ticket] = make(queues[ticket_queue(ticket) - 1], seen.jobs[ticket])
-        parked_before = len(self.data.parked)
-        codes = self.recover_some(identity, queues, newest_first, seen, payloads)
-        if codes is None:
+        if identity not in self.data.fenced:
             return Recovered(0, 0, 0, 0, retired=False)
-        moved = {ticket for ticket, code in zip(newest_first, codes, strict=True) if code == Applied()}
-        touched = sum(ticket_number(ticket) <= seen.hwm for ticket in moved)
+        parked_before = len(self.data.parked)
+        newest_first = sorted(hand.jobs, key=ticket_number, reverse=True)
+        codes = self.recover_some(identity, newest_first, park)
+        moved = [ticket for ticket, code in zip(newest_first, codes, strict=True) if code == Applied()]
+        touched = sum(ticket_number(ticket) <= touched_up_to for ticket in moved)
         refused = sum(isinstance(code, Refused) for code in codes)
         parked = len(self.data.parked) - parked_before
-        retired = identity in self.data.fenced and self.retire(identity)
-        return Recovered(len(moved), touched, parked, refused, retired)
+        return Recovered(len(moved), touched, parked, refused, self.retire(identity))
 
-    def recover_some(
-        self, identity: str, queues: Sequence[str], tickets: Sequence[str], seen: Held, payloads: Mapping[str, bytes]
-    ) -> list[Code] | None:
-        """A part of it, by a reaper that may have looked long ago. None: not fenced."""
-        if identity not in self.data.fenced:
-            return None
-        hand, runs = self.data.hands[identity], dict(self.data.runs)
-        codes: list[Code] = [Gone()] * len(tickets)
-        for place, ticket in enumerate(tickets):
-            raw = hand.jobs.pop(ticket, None)
-            if raw is None:
-                continue
-            how, queue = hand.marks.get(ticket), queues[ticket_queue(ticket) - 1]
-            if how == "alone" and self.data.count_run(identity, raw, alone=True) < ALONE_LIMIT:
-                codes[place] = self.data.append(queue, raw)
-            elif how is not None:
-                codes[place] = self.data.park(ticket, payloads.get(ticket, b""), self.clock())
-                if codes[place] == Applied():
-                    del hand.marks[ticket]
-            else:
-                codes[place] = self.data.append(queue, raw)
-                if codes[place] == Applied() and ticket_number(ticket) <= seen.hwm:
-                    self.data.count_run(identity, raw)
-            if codes[place] != Applied():
-                hand.jobs[ticket] = raw
+    def recover_some(self, identity: str, tickets: Sequence[str], park: Park) -> list[Code]:
+        """The jobs of one call of the script."""
+        runs = dict(self.data.runs)
+        codes = [self._recover_one(identity, ticket, park) for ticket in tickets]
         self.data.runs_version += runs != self.data.runs
         return codes
 
+    def _recover_one(self, identity: str, ticket: str, park: Park) -> Code:
+        hand, queue = self.data.hands[identity], self.data.infos[identity].queues[ticket_queue(ticket) - 1]
+        raw = hand.jobs.pop(ticket)
+        if ticket in hand.sent:
+            code = self.data.park(ticket, park(queue, raw), self.clock())
+        else:
+            code = self.data.append(queue, raw)
+            if code == Applied() and ticket_number(ticket) <= hand.hwm:
+                self.data.count_run(identity, raw)
+        if code == Applied():
+            hand.sent.discard(ticket)
+        else:
+            hand.jobs[ticket] = raw
+        return code
+
     def maybe_run(self) -> Mapping[str, int]:
-        return {name: count for name, (count, _, _) in self.data.runs.items()}
+        return {name: count for name, (count, _) in self.data.runs.items()}
 
     def forget(self, digests: Sequence[str]) -> None:
         self.data.runs_version += 1
@@ -215,13 +205,6 @@ class Reference:
             return LONGEST_PAUSE_MS
         left_s = max((end_us / 1e6 - self.clock() for end_us in ends_us), default=0.0)
         return max(0, min(LONGEST_PAUSE_MS, math.ceil(left_s * 1000)))
-
-    def _mark(self, identity: str, how: str, tickets: Sequence[str]) -> Fenced | list[bool]:
-        if identity not in self.data.alive:
-            return Fenced()
-        hand = self.data.hands[identity]
-        hand.marks |= {ticket: how for ticket in tickets if ticket in hand.jobs}
-        return [ticket in hand.jobs for ticket in tickets]
 
     def _take(self, request: FetchRequest) -> tuple[list[Taken], set[str]]:
         taken: list[Taken] = []

@@ -8,19 +8,22 @@ clients that go on. Payloads repeat on purpose.
 import copy
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, cast
 
 import attrs
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
+from restbroker.errors import StoreUnavailable
 from restbroker.rules.job import digest
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
 from restbroker.store import beats, limits, queues, sets
+from restbroker.store.client import Client
 from restbroker.store.codes import Applied
 from restbroker.store.jobs import (
     Duplicate,
@@ -28,15 +31,17 @@ from restbroker.store.jobs import (
     Fetched,
     FetchRequest,
     FinishRequest,
-    Held,
     fetch,
     finish,
     held,
-    isolate,
     mark,
     register,
     retire,
 )
+from restbroker.store.replies import Argument
+from restbroker.store.replies import Reply as Reply_
+from restbroker.store.scripts import ScriptName
+from restbroker.store.tickets import ticket_number
 from tests.model.pair import Pair, Snapshot
 from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
@@ -69,6 +74,31 @@ class Ledger:
     ended: Counter[bytes] = attrs.field(factory=Counter)
 
 
+class Slow:
+    """A client that comes to its recoveries late: after some calls, `interlude` runs before the next one."""
+
+    def __init__(self, client: Client, calls: int, interlude: Callable[[], object]) -> None:
+        self._client = client
+        self._calls_left = calls
+        self._interlude = interlude
+        self.interrupted = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+    def run(self, name: ScriptName, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply_:
+        if name == "recover":
+            self._calls_left -= 1
+            if self._calls_left < 0 and not self.interrupted:
+                self.interrupted = True
+                self._interlude()
+        return self._client.run(name, keys, arguments)
+
+
+def _lose() -> None:
+    raise StoreUnavailable("The connection was cut.")
+
+
 class Histories(RuleBasedStateMachine):
     """One server, several lanes."""
 
@@ -80,7 +110,6 @@ class Histories(RuleBasedStateMachine):
         self.ledger = Ledger()
         self.serial = 0
         self.lanes: list[Memory] = []
-        self.old_views: list[tuple[str, Held]] = []
         self.stages: dict[str, int] = {}
         self.replica: tuple[Snapshot, Ledger] | None = None
 
@@ -184,12 +213,6 @@ class Histories(RuleBasedStateMachine):
         if tickets:
             self.pair.ask(mark, lane.identity, tickets)
 
-    @rule(data=st.data())
-    def a_lane_isolates_a_job(self, data: st.DataObject) -> None:
-        lane = data.draw(st.sampled_from(self.lanes[-3:]))
-        if lane.jobs:
-            self.pair.ask(isolate, lane.identity, data.draw(st.sampled_from(sorted(lane.jobs))))
-
     @rule(data=st.data(), counter=st.integers(0, 9))
     def a_lane_beats(self, data: st.DataObject, counter: int) -> None:
         lane = data.draw(st.sampled_from(self.lanes[-3:]))
@@ -204,17 +227,30 @@ class Histories(RuleBasedStateMachine):
         identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
         counter = self.pair.data.alive.get(identity, 0) if seen is None else seen
         self.pair.ask(beats.fence, identity, counter)
-        self.old_views.append((identity, self.pair.reference.held(identity)))
 
-    @precondition(lambda self: self.old_views)
+    @rule(data=st.data(), calls=st.integers(1, 3))
+    def a_reaper_stops_half_way(self, data: st.DataObject, calls: int) -> None:
+        identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
+        newest_first = sorted(self.pair.data.hands[identity].jobs, key=ticket_number, reverse=True)
+        if identity not in self.pair.data.fenced or len(newest_first) <= calls:
+            return
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(beats, "RECOVER_BATCH", 1)
+            with pytest.raises(StoreUnavailable):
+                beats.recover(cast("Client", Slow(self.pair.client, calls, _lose)), identity, as_parked)
+        for ticket in newest_first[:calls]:
+            self.pair.reference.recover_some(identity, [ticket], as_parked)
+        self.pair.again = None
+
     @rule(data=st.data())
-    def a_slow_reaper_does_a_part_with_an_old_view(self, data: st.DataObject) -> None:
-        identity, seen = data.draw(st.sampled_from(self.old_views))
-        some = data.draw(st.permutations(sorted(seen.jobs)))[:2]
-        parked = {ticket: as_parked("a", seen.jobs[ticket]) for ticket in some}
-        real = beats._recover(self.pair.client, identity, QUEUES, some, seen, parked, "t")
-        model = self.pair.reference.recover_some(identity, QUEUES, some, seen, parked)
-        assert (real is None) == (model is None)
+    def two_reapers_recover_at_once(self, data: st.DataObject) -> None:
+        identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
+        if not self.pair.data.hands[identity].jobs:
+            return
+        slow = Slow(self.pair.client, 0, lambda: self.pair.ask(beats.recover, identity, as_parked))
+        late = beats.recover(cast("Client", slow), identity, as_parked)
+        assert slow.interrupted
+        assert (late.jobs, late.retired) == (0, False)
         self.pair.again = None
 
     @rule()
@@ -223,18 +259,14 @@ class Histories(RuleBasedStateMachine):
             self.pair.ask(beats.recover, identity, as_parked)
 
     @precondition(lambda self: self.pair.data.alive)
-    @rule(data=st.data(), hwm=st.integers(0, 9), want=st.integers(1, 3), isolates=st.booleans(), marks=st.booleans())
-    def a_lane_dies_with_jobs_in_hand(
-        self, data: st.DataObject, hwm: int, want: int, isolates: bool, marks: bool
-    ) -> None:
+    @rule(data=st.data(), hwm=st.integers(0, 9), want=st.integers(1, 3), marked=st.integers(0, 2))
+    def a_lane_dies_with_jobs_in_hand(self, data: st.DataObject, hwm: int, want: int, marked: int) -> None:
         identity = data.draw(st.sampled_from(sorted(self.pair.data.alive)))
         lane = next(lane for lane in self.lanes if lane.identity == identity)
         self.pair.ask(fetch, FetchRequest(identity, "t", QUEUES, lane.base, want, hwm))
-        tickets = sorted(self.pair.ask(held, identity).jobs)
-        if isolates and tickets:
-            self.pair.ask(isolate, identity, tickets[0])
-        if marks and tickets:
-            self.pair.ask(mark, identity, tickets[1:])
+        tickets = sorted(self.pair.ask(held, identity).jobs)[:marked]
+        if tickets:
+            self.pair.ask(mark, identity, tickets)
         assert self.pair.ask(beats.fence, identity, self.pair.data.alive[identity])
         self.pair.ask(beats.recover, identity, as_parked)
 
@@ -308,8 +340,7 @@ class Histories(RuleBasedStateMachine):
         snapshot, ledger = self.replica
         self.pair.fail_over(snapshot)
         self.ledger = copy.deepcopy(ledger)
-        # A reaper's view lives as long as one call, over a connection that a failover cuts.
-        self.old_views, self.stages, self.pair.again = [], {}, None
+        self.stages, self.pair.again = {}, None
 
     @precondition(lambda self: self.pair.again is not None)
     @rule()
