@@ -51,8 +51,9 @@ class Committer:
             await trio.sleep(_REFUSED_WAIT_S)
             if lane.refused:
                 self._complain(lane.refused[0])
-                refused, lane.refused = lane.refused, []
-                lane.refused += await commit(lane, refused)
+                tried = list(lane.refused)
+                # They stay listed meanwhile: nothing is fetched, and /readyz says so.
+                lane.refused[: len(tried)] = await commit(lane, tried)
 
     def _complain(self, item: Item) -> None:
         if "refused" not in self.lane.warned:

@@ -22,7 +22,7 @@ Phase = Literal["starting", "serving", "quiet", "stopping"]
 class View:
     """One moment. `closed` has the code of the reason for each target that gets no jobs now.
 
-    `finishing`: jobs that still run under an earlier configuration.
+    `finishing`: jobs that still run under an earlier configuration. `refused`: a lane waits until Redis settles a job.
     """
 
     phase: Phase
@@ -30,6 +30,7 @@ class View:
     beat_fresh: bool
     closed: Mapping[str, str]
     finishing: int = 0
+    refused: bool = False
 
     @property
     def unready(self) -> str | None:
@@ -40,6 +41,8 @@ class View:
             return "Redis cannot be reached."
         if not self.beat_fresh:
             return "Redis has not confirmed this process for too long."
+        if self.refused:
+            return "Redis refuses to settle a job; the log says which."
         return None
 
 
@@ -83,7 +86,8 @@ class Status:
         closed = {lane.plan.target.name: lane.gate.reason.code for lane in self._lanes if lane.gate.reason is not None}
         store_up = self._health is not None and self._health.is_up
         finishing = sum(len(lane.in_hand) for lanes in self._finishing for lane in lanes)
-        return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing)
+        refused = any(lane.refused for lane in self._lanes)
+        return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing, refused)
 
     def running(self) -> list[Running]:
         """The jobs in delivery in this process; in each lane the oldest first."""

@@ -165,6 +165,8 @@ class LogSink:
             sums.delivered += 1
         else:
             sums.failed += 1
+        # What was delivered is parked when its answer could not be written.
+        if event.outcome != "delivered" or event.fate == "dead":
             self._job_failed(event)
         if self._is_written("debug"):
             self._write(line_of(event))

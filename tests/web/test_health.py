@@ -108,6 +108,7 @@ def test_a_broker_that_has_not_begun_is_unready() -> None:
         (View("serving", store_up=False, beat_fresh=True, closed={}), True),
         (View("starting", store_up=True, beat_fresh=True, closed={}), True),
         (View("stopping", store_up=True, beat_fresh=True, closed={}), True),
+        (View("serving", store_up=True, beat_fresh=True, closed={}, refused=True), True),
     ],
 )
 def test_only_a_broker_that_may_take_jobs_is_ready(view: View, *, unready: bool) -> None:

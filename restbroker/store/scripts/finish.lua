@@ -48,18 +48,20 @@ local function next_job()
   return job
 end
 
-local function failure(reply)
-  return type(reply) == 'table' and reply.err
+-- Its key comes first: Redis' own words name none.
+local function failure(key, reply)
+  return type(reply) == 'table' and reply.err and key .. ': ' .. reply.err
 end
 
 local function move(job, raw)
   if job.fate == 'back' then
-    return failure(redis.pcall('RPUSH', KEYS[FIXED_KEYS + job.qidx], raw))
+    local list = KEYS[FIXED_KEYS + job.qidx]
+    return failure(list, redis.pcall('RPUSH', list, raw))
   end
   local zset = zsets[job.fate]
   if zset then
     local added = redis.pcall('ZADD', zset, 'NX', job.score, job.payload)
-    return failure(added) or (added == 0 and 'DUP') or nil
+    return failure(zset, added) or (added == 0 and 'DUP') or nil
   end
 end
 
@@ -72,8 +74,8 @@ local function unmove(job)
 end
 
 local function answer(reply)
-  local why = reply.queue ~= '' and failure(redis.pcall('SADD', queues, reply.queue))
-  why = why or failure(redis.pcall('LPUSH', reply.key, reply.payload))
+  local why = reply.queue ~= '' and failure(queues, redis.pcall('SADD', queues, reply.queue))
+  why = why or failure(reply.key, redis.pcall('LPUSH', reply.key, reply.payload))
   if not why and reply.queue == '' then
     redis.pcall('EXPIRE', reply.key, reply.ttl_s)
   end

@@ -1,0 +1,176 @@
+"""What others may do to our keys while a broker runs: other types, entries that are no jobs, a cleaned-up registry."""
+
+import json
+import time
+from datetime import UTC, datetime
+from typing import Literal
+
+import pytest
+
+from restbroker.store.replies import items, raw, text
+from tests.support.bench import CONCURRENCY, REPLIES, TOKEN, Bench, job_id, payload
+from tests.support.counting_proxy import refusal
+from tests.support.process import Running
+from tests.support.redis_line import Line
+from tests.support.wait import until
+
+NEIGHBOURS = 16
+"""With one more job, fewer than the workers: all are taken at once."""
+VICTIM = 1000
+MALFORMED = 10_000
+
+
+def neighbours(first: int, count: int = NEIGHBOURS) -> list[bytes]:
+    return [payload(number, "check_account", user="u") for number in range(first, first + count)]
+
+
+def done(bench: Bench) -> set[str]:
+    return {job for job, sent in bench.proxy.of_jobs().items() if sent[-1].done}
+
+
+def spoil(bench: Bench, key: str) -> None:
+    """Makes a key one of a type that nobody expects there."""
+    bench.client.command("DEL", key)
+    bench.client.command("XADD", key, "*", "not", "ours")
+
+
+def victim(bench: Bench, goes_to: str) -> bytes:
+    """A job that is settled into one of Sidekiq's sets, once."""
+    job = payload(VICTIM, "check_account", user="u")
+    match goes_to:
+        case "retry":
+            bench.proxy.instead[job_id(VICTIM)] = [refusal(500, "internal_error")]
+        case "schedule":
+            bench.proxy.instead[job_id(VICTIM)] = [refusal(429)]
+        case "dead":
+            return job.replace(TOKEN.encode(), b"a wrong one")
+    return job
+
+
+@pytest.mark.parametrize("key", ["retry", "schedule"])
+def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: Line, key: str) -> None:
+    bench = line.bench
+    spoil(bench, key)
+    broker = bench.start()
+    until(lambda: line.ready() == 200, "it is ready")
+    bench.push([*neighbours(0), victim(bench, key)])
+    until(lambda: list(bench.in_hand().values()) == [[job_id(VICTIM)]], "only the one job is in hand", 20)
+    assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
+    broker.wait_for(rf"WARN.*StoreRefused.*\b{key}\b")
+    until(lambda: line.ready() == 503, "/readyz says that no jobs are taken")
+    bench.push(neighbours(NEIGHBOURS))
+    bench.client.command("DEL", key)
+    until(lambda: bench.unfinished() == 0, "it goes on", 30)
+    until(lambda: line.ready() == 200, "/readyz says so")
+    assert bench.members("dead") == []
+    assert done(bench) == {job_id(number) for number in [*range(2 * NEIGHBOURS), VICTIM]}
+    assert all(len(sent) == (2 if job == job_id(VICTIM) else 1) for job, sent in bench.proxy.of_jobs().items())
+    line.assert_outages(0)
+
+
+ANSWERS_GO_TO = {"the response queue": f"queue:{REPLIES}", "queues": "queues", "a reply key": "restbroker:reply:mine"}
+
+
+@pytest.mark.parametrize("where", ANSWERS_GO_TO)
+def test_an_answer_that_redis_refuses_parks_its_job_and_no_other(line: Line, where: str) -> None:
+    bench, key = line.bench, ANSWERS_GO_TO[where]
+    fields = json.loads(payload(VICTIM, "check_account", None if where == "a reply key" else "r", user="u"))
+    job = json.dumps({**fields, "reply_to": key} if where == "a reply key" else fields).encode()
+    bench.push([*neighbours(0)[: NEIGHBOURS // 2], job, *neighbours(0)[NEIGHBOURS // 2 :]])
+    spoil(bench, key)
+    broker = bench.start()
+    bench.wait_until_finished()
+    assert done(bench) == {job_id(number) for number in [*range(NEIGHBOURS), VICTIM]}
+    (parked,) = bench.members("dead")
+    assert (parked["jid"], parked["error_class"]) == (job_id(VICTIM), "ReplyRefused")
+    assert key in parked["error_message"]
+    broker.wait_for(rf"ReplyRefused.*{key}")
+    assert line.ready() == 200
+    assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
+
+
+def today() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+DISPLAYED = ["stat:processed", "stat:failed", "stat:processed:DAY", "restbroker:parked"]
+"""Nobody's job rests on them."""
+
+
+def test_what_is_only_for_display_may_have_any_type(line: Line) -> None:
+    bench = line.bench
+    for key in DISPLAYED:
+        name = key.replace("DAY", today())
+        bench.client.command("DEL", name)
+        bench.client.command("RPUSH", name, "not ours")
+    bench.push([*neighbours(0), victim(bench, "dead")])
+    bench.start()
+    bench.wait_until_finished()
+    assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
+    assert [job["jid"] for job in bench.members("dead")] == [job_id(VICTIM)]
+    assert line.ready() == 200
+    line.assert_outages(0)
+
+
+@pytest.mark.parametrize("key", ["restbroker:pause:ejabberd", "dead"])
+def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_is_mended(line: Line, key: str) -> None:
+    bench = line.bench
+    spoil(bench, key)
+    broker = bench.start()
+    broker.wait_for(r"target\.found")
+    bench.push(neighbours(0))
+    broker.wait_for(r"WARN.*FetchRefused.*WRONGTYPE")
+    bench.client.command("DEL", key)
+    bench.wait_until_finished()
+    assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
+    assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
+    line.assert_outages(0)
+
+
+def clean_up_as_ruby_does(bench: Bench) -> None:
+    """`ProcessSet#cleanup` of Sidekiq 6 to 8, a minute after a death: processes without a hash leave the set."""
+    for key in items(bench.client.command("KEYS", "*")):
+        if text(key).count(":") >= 2 and not text(key).startswith(("restbroker:", "queue:", "stat:")):
+            bench.client.command("DEL", raw(key))
+    for name in items(bench.client.command("SMEMBERS", "processes")):
+        if bench.client.command("HGET", raw(name), "info") is None:
+            bench.client.command("SREM", "processes", raw(name))
+
+
+def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(bench: Bench) -> None:
+    bench.proxy.answers.clear()
+    dead = bench.start()
+    bench.push(neighbours(0, CONCURRENCY))
+    bench.wait_until_sent(CONCURRENCY)
+    dead.process.kill()
+    dead.wait()
+    clean_up_as_ruby_does(bench)
+    bench.client.command("DEL", "processes")
+    bench.proxy.answers.set()
+    bench.start()
+    bench.wait_until_finished()
+    assert done(bench) == {job_id(number) for number in range(CONCURRENCY)}
+    assert all(len(sent) == 2 for sent in bench.proxy.of_jobs().values())
+
+
+@pytest.mark.parametrize("zset", ["retry", "schedule"])
+def test_ten_thousand_entries_that_are_no_jobs_do_not_hold_up_the_one_behind_them(
+    bench: Bench, zset: Literal["retry", "schedule"]
+) -> None:
+    for start in range(0, MALFORMED, 500):
+        members = [part for n in range(start, start + 500) for part in (n, f'{{"no job": {n}')]
+        bench.client.command("ZADD", zset, *members)
+    good = payload(VICTIM, "check_account", user="u")
+    bench.client.command("ZADD", zset, MALFORMED + 1, good)
+    broker = bench.start()
+    began_s = time.monotonic()
+    until(lambda: job_id(VICTIM) in done(bench), "the good one runs", 30)
+    assert bench.client.command("ZCARD", "dead") == MALFORMED
+    assert bench.client.command("ZCARD", zset) == 0
+    assert time.monotonic() - began_s < 20
+    assert_lives(broker)
+
+
+def assert_lives(broker: Running) -> None:
+    assert broker.process.poll() is None
+    assert "Traceback" not in broker.output()
