@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from restbroker.rules import rubyjson
 from restbroker.rules.json_types import Json
+from restbroker.store import limits
 from restbroker.store.client import Client
 from restbroker.store.stats import LaneView, overview
 
@@ -16,6 +17,8 @@ SNAPSHOT_FIELDS = (
     "gate",
     "gate_reason",
     "concurrency",
+    "limit",
+    "limited",
     "rate_per_s",
     "p50_ms",
     "p99_ms",
@@ -23,12 +26,18 @@ SNAPSHOT_FIELDS = (
     "failed",
     "server_version",
     "quiet",
+    "finishing",
 )
+"""`limit`: how many jobs the target is given at once now. `limited`: what held the last fetch back (rate, in_flight,
+dead). `finishing`: it only ends what it has, since the process took a new configuration or stops.
+"""
 
 
 def figures(client: Client) -> dict[str, Json]:
     """All figures, ready for JSON. Times are seconds unless their names say ms. Raises `StoreUnavailable`."""
     seen = overview(client)
+    targets = {lane.registered.facts.target for lane in seen.lanes if lane.registered is not None}
+    pauses = {target: dict(limits.pauses(client, target)) for target in sorted(targets)}
     return {
         "totals": {
             "processed": seen.processed,
@@ -41,12 +50,15 @@ def figures(client: Client) -> dict[str, Json]:
             {"name": queue.name, "size": queue.size, "latency_s": round(queue.latency_s, 3), "paused": queue.paused}
             for queue in seen.queues
         ],
-        "lanes": [_lane(lane) for lane in seen.lanes],
+        "lanes": [_lane(lane, pauses) for lane in seen.lanes],
     }
 
 
-def _lane(lane: LaneView) -> dict[str, Json]:
-    """One target in one process. `in_hand` is what Redis counts, not what the process said last."""
+def _lane(lane: LaneView, pauses: Mapping[str, Mapping[str, float | None]]) -> dict[str, Json]:
+    """One target in one process. `in_hand` is what Redis counts, not what the process said last.
+
+    `pauses` has for each target why it is paused, and for how many seconds more; None: until somebody resumes it.
+    """
     known = lane.registered
     snapshot = {} if known is None else read_snapshot(known.snapshot)
     shown: dict[str, Json] = {
@@ -57,6 +69,7 @@ def _lane(lane: LaneView) -> dict[str, Json]:
         "beat_age_s": lane.age_s,
         "dying": lane.dying,
         "in_hand": lane.in_hand,
+        "paused": {} if known is None else dict(pauses[known.facts.target]),
     }
     return shown | {name: snapshot.get(name) for name in SNAPSHOT_FIELDS}
 

@@ -18,6 +18,8 @@ def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
         "gate_reason": None if gate.reason is None else gate.reason.message,
         "in_hand": len(lane.in_hand),
         "concurrency": target.concurrency,
+        "limit": gate.limit,
+        "limited": lane.limited,
         "server_version": gate.server_version,
         "quiet": lane.quiet.is_set(),
         # A lane that only finishes what it has is not the one that its target's figures are about.

@@ -15,6 +15,11 @@ from restbroker.rules.json_types import Json
 app = typer.Typer(add_completion=False)
 
 _Rows = Sequence[Mapping[str, Json]]
+_LIMITS = {
+    "rate": "RateLimit is reached",
+    "in_flight": "MaxInFlight is reached",
+    "dead": "none is taken, since the dead set is full (DeadLimit)",
+}
 
 
 @app.command()
@@ -71,13 +76,32 @@ def _facts(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
     yield "gate", _gate(row)
     if row["gate_reason"] is not None:
         yield "reason", _text(row["gate_reason"])
-    yield "in hand", f"{_text(row['in_hand'])} of {_text(row['concurrency'])}"
+    paused = ", ".join(_pauses(row))
+    if paused:
+        yield "paused", paused
+    yield "in hand", f"{_text(row['in_hand'])} of {_text(row['concurrency'])}{_held(row)}"
     yield (
         "rate",
         f"{_text(row['rate_per_s'])} jobs/s, p50 {_text(row['p50_ms'], ' ms')}, p99 {_text(row['p99_ms'], ' ms')}",
     )
     yield "done", f"{_text(row['delivered'])}, failed {_text(row['failed'])} since its start"
     yield "beat", _text(row["beat_age_s"], " s ago")
+
+
+def _pauses(row: Mapping[str, Json]) -> Iterator[str]:
+    for reason, left_s in sorted(cast("Mapping[str, float | None]", row["paused"]).items()):
+        yield f"{reason} until resumed" if left_s is None else f"{reason} for {left_s:.0f} s more"
+
+
+def _held(row: Mapping[str, Json]) -> str:
+    """What keeps the number of jobs in hand down, if anything does."""
+    limit, concurrency = row["limit"], row["concurrency"]
+    found: list[str] = []
+    if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:
+        found.append(f"no more than {limit} while the server has too much to do")
+    if isinstance(row["limited"], str) and row["limited"] in _LIMITS:
+        found.append(_LIMITS[row["limited"]])
+    return "".join(f"; {one}" for one in found)
 
 
 def _name(row: Mapping[str, Json]) -> str:
@@ -102,12 +126,21 @@ def _process(row: Mapping[str, Json]) -> Sequence[str]:
 
 
 def _state(row: Mapping[str, Json]) -> str:
-    return _gate(row) if row["dying"] or row["gate_reason"] is None else f"{_gate(row)}: {row['gate_reason']}"
+    state = _gate(row)
+    if row["dying"]:
+        return state
+    reasons = [] if row["gate_reason"] is None else [_text(row["gate_reason"])]
+    reasons += [f"paused: {one}" for one in _pauses(row)]
+    if isinstance(row["limited"], str) and row["limited"] in _LIMITS:
+        reasons.append(_LIMITS[row["limited"]])
+    return ": ".join([state, "; ".join(reasons)]) if reasons else state
 
 
 def _gate(row: Mapping[str, Json]) -> str:
     if row["dying"]:
         return "gone, its jobs go back"
+    if row["finishing"] is True:
+        return "finishing what it has"
     return "quiet" if row["quiet"] is True else _text(row["gate"])
 
 

@@ -12,7 +12,7 @@ import pytest
 from restbroker import __version__
 from restbroker.cli.app import command_line
 from restbroker.errors import ConfigError
-from restbroker.store import beats, jobs
+from restbroker.store import beats, jobs, limits
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.process import clean_environment, run
 from tests.support.terminal import on_a_terminal
@@ -142,6 +142,31 @@ def test_stats_on_a_narrow_terminal_shorten_nothing(place: Path, redis_url: str)
     words = " ".join(shown.split())
     assert "target ejabberd 24.12 gate closed reason No connection to" in words
     assert "in hand 0 of 20" in words
+
+
+def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> None:
+    client = open_client(StoreSettings(redis_url))
+    own = {"one": {"limit": 7, "limited": "in_flight"}, "two": {"limit": 20, "limited": "dead"}, "three": {}}
+    for target, more in own.items():
+        facts = jobs.Facts(77, "node", "boot", "ns", 1, target)
+        assert jobs.register(client, f"node:77:abc:{target}", facts, [target])
+        snapshot = json.dumps({"gate": "open", "concurrency": 20, "finishing": target == "three", **more}).encode()
+        assert beats.beat(client, [(f"node:77:abc:{target}", 1)], {f"node:77:abc:{target}": snapshot}) == [True]
+    limits.pause(client, "one", "operator", None)
+    limits.pause(client, "two", "retry_after", 600.0)
+    lines = [line.split("\t") for line in run(["stats"], directory=place).stdout.splitlines()]
+    assert {line[2]: re.sub(r"\d\d\d s", "N s", line[3]) for line in lines if line[0] == "process"} == {
+        "one": "open: paused: operator until resumed; MaxInFlight is reached",
+        "two": "open: paused: retry_after for N s more; none is taken, since the dead set is full (DeadLimit)",
+        "three": "finishing what it has",
+    }
+    shown = {row["target"]: row for row in json.loads(run(["stats", "--json"], directory=place).stdout)["lanes"]}
+    assert shown["one"]["paused"] == {"operator": None}
+    assert 500 < shown["two"]["paused"]["retry_after"] <= 600
+    assert (shown["one"]["limit"], shown["three"]["finishing"]) == (7, True)
+    words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=120)).split())
+    assert "paused operator until resumed" in words
+    assert "in hand 0 of 20; no more than 7 while the server has too much to do; MaxInFlight is reached" in words
 
 
 def test_stats_of_an_unreachable_redis_end_with_3(place: Path) -> None:

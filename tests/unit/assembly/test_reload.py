@@ -1,6 +1,7 @@
 """What counts of a configuration that is loaded while the process runs, from when, and what is said of it."""
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import attrs
 import pytest
@@ -36,10 +37,10 @@ class Desk:
 
     def _plan(self, config: Config) -> BrokerPlan:
         self.planned.append(config)
-        return BrokerPlan([], [], *3 * [_never], self.events.append, _never)  # type: ignore[arg-type]
+        return BrokerPlan([], [], _never, _never, _never, self.events.append, _never)
 
 
-def _never(*_: object) -> None:
+def _never(*_: object) -> NoReturn:
     raise AssertionError("a plan opens nothing")
 
 
