@@ -26,7 +26,8 @@ from tests.support.process import Running
 from tests.support.sentinel import MASTER, PASSWORD, Group, start_group
 from tests.support.wait import until
 
-ON_WITHIN_S = 2.0
+ON_WITHIN_S = 4.0
+"""At most 1.2 s were measured; a loaded machine gets more."""
 ENOUGH = 200
 URL = "redis:///0"
 
@@ -91,11 +92,11 @@ class Scene:
         """How many answers the second server, master or replica, has."""
         return int(self.group.replica.command(f"LLEN queue:{REPLIES}")[1:])
 
-    def wait_until_promoted(self) -> None:
+    def wait_until_known(self) -> None:
         """Returns when a sentinel names the replica as the master."""
         port = str(self.group.replica.port)
         named = ("GET-MASTER-ADDR-BY-NAME", MASTER)
-        until(lambda: any(port in one.ask(*named) for one in self.group.sentinels), "the replica is promoted", 30)
+        until(lambda: any(port in one.ask(*named) for one in self.group.sentinels), "the new master is known", 30)
 
     def assert_delivery_goes_on(self) -> None:
         """The new master is known since just now."""
@@ -178,7 +179,7 @@ def _producing(sentinels: Sentinels, settings: StoreSettings, name: str) -> Iter
 
 def test_a_killed_master_costs_no_replicated_job_and_repeats_at_most_what_was_in_hand(scene: Scene) -> None:
     scene.group.master.kill()
-    scene.wait_until_promoted()
+    scene.wait_until_known()
     scene.assert_delivery_goes_on()
     scene.finish()
     scene.assert_nothing_sure_is_lost()
@@ -188,8 +189,9 @@ def test_a_killed_master_costs_no_replicated_job_and_repeats_at_most_what_was_in
 
 def test_a_failover_in_good_order_repeats_at_most_what_the_old_master_took_after_the_promotion(scene: Scene) -> None:
     scene.group.failover()
-    scene.wait_until_promoted()
+    until(lambda: "master" in scene.group.replica.command("ROLE"), "the replica is promoted", 30)
     sent = scene.sent()
+    scene.wait_until_known()
     scene.assert_delivery_goes_on()
     not_replicated = scene.sent() - sent
     scene.finish()

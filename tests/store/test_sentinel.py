@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from restbroker.config.secret import Secret
-from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.errors import ConfigError, ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.sentinel import open_sentinels
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, Group, Sentinel, start_group
@@ -126,6 +127,31 @@ def test_after_a_failover_each_call_finds_the_new_master(group: Group) -> None:
     until(moved, "a write is done", 30)
     assert client.address == f"127.0.0.1:{group.replica.port}"
     assert client.command("GET", "x") == b"y"
+    client.close()
+
+
+def test_a_client_leaves_a_master_that_was_replaced_before_it_sends_anything(group: Group) -> None:
+    settings = StoreSettings(
+        "redis://unused", sentinels=group.addresses, master=MASTER, sentinel_password=Secret(PASSWORD)
+    )
+    sentinels = open_sentinels(settings)
+    assert sentinels is not None
+    client = open_client(settings, sentinels=sentinels)
+    client.command("SET", "x", "y")
+    first = sentinels.named
+    group.failover()
+
+    def moved() -> bool:
+        sentinels.look()
+        return sentinels.named != first
+
+    until(moved, "the sentinels name another master", 20)
+    assert "master" in group.master.command("ROLE"), "the old one would take writes"
+    with pytest.raises(ConnectionEnded):
+        client.command("SET", "z", "1")
+    client.command("SET", "z", "2")
+    assert client.address == f"127.0.0.1:{group.replica.port}"
+    assert group.master.command("EXISTS z") == ":0\r\n"
     client.close()
 
 
