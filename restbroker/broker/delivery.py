@@ -63,7 +63,7 @@ async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str], *
             if not in_slot:
                 lane.gate.leave()
         duration_s = time.perf_counter() - began_s
-        lane.gate.observe(outcome, item.command, in_slot=in_slot)
+        lane.gate.observe(outcome, item.command, duration_s, in_slot=in_slot)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)

@@ -111,10 +111,10 @@ class Gate:
         self._in_delivery -= 1
         self._turns.unpark()
 
-    def observe(self, outcome: Outcome, command: str = "", *, in_slot: bool = False) -> None:
+    def observe(self, outcome: Outcome, command: str = "", duration_s: float = 0.0, *, in_slot: bool = False) -> None:
         """Tells what became of a delivery of this command (its endpoint), after its `leave`.
 
-        `in_slot`: it had a place of its own beside the limit.
+        `duration_s`: how long it took. `in_slot`: it had a place of its own beside the limit.
         """
         now_s = trio.current_time()
         match outcome:
@@ -135,7 +135,7 @@ class Gate:
                 self.breaker.unsent(now_s)
                 self._follow(reason)
             case Uncertain(reason):
-                self.breaker.unanswered(now_s, command)
+                self.breaker.unanswered(now_s, command, duration_s)
                 self._follow(reason)
             case Denied():
                 pass

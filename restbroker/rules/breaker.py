@@ -74,6 +74,7 @@ class Breaker:
     _silent: int = attrs.field(default=0, init=False)
     _silent_command: str | None = attrs.field(default=None, init=False)
     """The one command of the row; None if there are several, or something could not be sent at all."""
+    _answered_at_s: float = attrs.field(default=float("-inf"), init=False)
     _number: int = attrs.field(default=0, init=False)
     _all: _Window = attrs.field(factory=_Window, init=False)
     _commands: dict[str, _Window] = attrs.field(factory=dict, init=False)
@@ -91,15 +92,21 @@ class Breaker:
         """A job could not be sent at all (refused, DNS, TLS). What comes while it is open changes nothing."""
         self._lengthen(now_s, None)
 
-    def unanswered(self, now_s: float, command: str = "") -> None:
-        """A job was sent and not answered. As `unsent`, and a "not now" besides."""
+    def unanswered(self, now_s: float, command: str = "", waited_s: float = 0.0) -> None:
+        """A job was sent and not answered within `waited_s` seconds. As `unsent`, and a "not now" besides.
+
+        It is no sign of silence if others were answered in the second half of that time: jobs that were sent at once
+        time out at once.
+        """
         self._count(now_s, command, deferred=True)
-        self._lengthen(now_s, command[:_LONGEST_NAME])
+        if now_s - self._answered_at_s >= waited_s / 2:
+            self._lengthen(now_s, command[:_LONGEST_NAME])
         self._judge(now_s)
 
     def answered(self, now_s: float, command: str = "", *, deferred: bool) -> None:
         """The target answered; `deferred`: with "not now". What comes while it is open changes nothing."""
         self._silent = 0
+        self._answered_at_s = now_s
         self._count(now_s, command, deferred=deferred)
         if deferred:
             self._judge(now_s)

@@ -1,6 +1,6 @@
 """Several processes with one target: one of them probes, and what it learns or is told holds for all."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from itertools import pairwise
@@ -84,9 +84,11 @@ class Dead(Scripted):
 
 
 @pytest.fixture
-def pair(harness: Harness) -> Pair:
+def pair(harness: Harness) -> Iterator[Pair]:
     client = open_client(StoreSettings(harness.redis.url))
-    return Pair(harness, Harness(harness.redis, client, Scripted(ok)))
+    yield Pair(harness, Harness(harness.redis, client, Scripted(ok)))
+    client.close()
+    harness.client.close()
 
 
 async def test_a_target_that_two_processes_find_dead_sees_one_probe_every_second_or_two(pair: Pair) -> None:

@@ -266,6 +266,17 @@ def test_five_unanswered_in_a_row_open_it_when_nothing_else_is_asked() -> None:
     assert not breaker.permits
 
 
+def test_jobs_sent_at_once_that_time_out_at_once_do_not_open_it_if_others_were_answered_meanwhile() -> None:
+    breaker = Breaker()
+    asked(breaker, 10.0, "c", 30)
+    for _ in range(15):
+        breaker.unanswered(10.1, "c", waited_s=1.0)
+    assert breaker.permits
+    for _ in range(5):
+        breaker.unanswered(10.6, "c", waited_s=1.0)
+    assert not breaker.permits, "nobody was answered for half a second"
+
+
 def test_what_could_not_be_sent_counts_whatever_the_command_is() -> None:
     breaker = Breaker()
     asked(breaker, 1.0, "well", 10)

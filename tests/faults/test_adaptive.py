@@ -1,0 +1,89 @@
+"""A server that is asked for more than it can do: the limit settles where it does most, and few jobs pay for it."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import integer
+from tests.support.bench import QUEUE, TOKEN, payload
+from tests.support.degrading import Beyond, Degrading, degrading
+from tests.support.process import started
+from tests.support.redis_line import Tell
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+
+BEST_PER_S = 200.0
+UNITS = 30
+CONCURRENCY = 100
+JOBS = 6000
+SETTLES_IN_S = 6.0
+WATCHED_S = 10.0
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[Client]:
+    client = open_client(StoreSettings(redis_server.url))
+    yield client
+    client.close()
+
+
+def configure(directory: Path, redis: RedisServer, port: int, concurrency: int) -> list[str]:
+    """Writes env.json; the command that runs a broker by it."""
+    document = {
+        "RedisURL": redis.url,
+        "RestURL": f"http://127.0.0.1:{port}/api",
+        "RestQueue": QUEUE,
+        "Token": TOKEN,
+        "Concurrency": concurrency,
+        "RequestTimeout": 1,
+    }
+    path = directory / f"env-{concurrency}.json"
+    path.write_text(json.dumps(document))
+    return ["run", "--config", str(path)]
+
+
+async def watched_from(server: Degrading, settles_in_s: float) -> float:
+    """Waits until the server was watched for long enough; returns since when, on Trio's clock."""
+    done = len(server.done_at_s)
+    await until_async(lambda: len(server.done_at_s) > done, "the first job is done", 20.0)
+    from_s = server.done_at_s[done] + settles_in_s
+    await until_async(lambda: trio.current_time() >= from_s + WATCHED_S, "it was watched", 60.0)
+    return from_s
+
+
+def within(moments: Sequence[float], from_s: float) -> int:
+    """How many of these moments are in the time that was watched."""
+    return sum(from_s <= at_s < from_s + WATCHED_S for at_s in moments)
+
+
+@pytest.mark.parametrize("beyond", ["refuses", "hangs"])
+async def test_the_limit_settles_within_a_fifth_of_the_best_throughput(
+    tmp_path: Path, redis_server: RedisServer, client: Client, tell: Tell, beyond: Beyond
+) -> None:
+    queues.push(client, QUEUE, [payload(n, "user_sessions_info", user="u", host="example.org") for n in range(JOBS)])
+    async with degrading(UNITS, BEST_PER_S, beyond) as server:
+        # What this machine can get out of this server now, by a limit that somebody found out for it.
+        with started(configure(tmp_path, redis_server, server.port, UNITS), directory=tmp_path):
+            best = within(server.done_at_s, await watched_from(server, 1.0)) / WATCHED_S
+        server.failed_at_s.clear()
+        with started(configure(tmp_path, redis_server, server.port, CONCURRENCY), directory=tmp_path) as broker:
+            from_s = await watched_from(server, SETTLES_IN_S)
+            closings = broker.output().count("gate.closed")
+    per_s, late = within(server.done_at_s, from_s) / WATCHED_S, within(server.failed_at_s, from_s)
+    early = sum(at_s < from_s for at_s in server.failed_at_s)
+    tries, dead = (integer(client.command("ZCARD", zset)) for zset in ("retry", "dead"))
+    tell(
+        f"a server that {beyond} beyond {UNITS} jobs at once: {per_s:.0f} jobs/s of {best:.0f} at best, {early} jobs"
+        f" too many while the limit settled, {late} in {WATCHED_S:.0f} s afterwards; gate closed {closings} times;"
+        f" {tries} tries used up"
+    )
+    assert per_s >= 0.8 * best
+    assert closings <= 2
+    assert late <= 3 * WATCHED_S
+    assert tries <= early + late
+    assert dead == 0
