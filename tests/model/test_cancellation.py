@@ -1,0 +1,114 @@
+"""A life that is cut short after each of its steps in turn: every job is in one place, and none is settled twice.
+
+The simulated world runs a few jobs through fetch, mark, send and finish; after the Nth step of any task the process is
+stopped at once, as by two signals, or killed. N rises until the jobs are done before.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from tests.model.target import SimulatedTarget
+from tests.model.world import Process, World, jid_of, simulate
+
+JIDS = ("safe-1", "once-1", "safe-2", "safe-3", "once-2", "safe-4")
+ONCE = {"once-1", "once-2"}
+FIRST_LIMIT = 5000
+"""More steps than a run may ever need; it ends long before."""
+
+
+class Steps(trio.abc.Instrument):
+    """Counts the steps of all tasks from `begin` on, and calls `act` after the last one allowed."""
+
+    def __init__(self, allowed: int, act: Callable[[], None]) -> None:
+        self.left = allowed
+        self.act = act
+        self.counting = False
+
+    def begin(self) -> None:
+        self.counting = True
+
+    def after_task_step(self, _task: trio.lowlevel.Task) -> None:
+        if self.counting:
+            self.left -= 1
+            if self.left == 0:
+                self.act()
+
+
+def stop_at_once(process: Process) -> None:
+    """Two SIGTERMs."""
+    process.stop()
+    process.control.at_once.set()
+
+
+def cancel_the_work(process: Process) -> None:
+    """What ends a life when something fails: everything is cancelled, and Redis is there."""
+    process.scope.cancel()
+
+
+def kill(process: Process) -> None:
+    """SIGKILL."""
+    process.kill()
+
+
+async def cut_short(steps: int, end: Callable[[Process], None]) -> tuple[World, bool]:
+    """Runs the jobs and ends the process after so many steps; whether that came before they were done."""
+    async with trio.open_nursery() as nursery:
+        world = World(SimulatedTarget(), nursery)
+        process = world.start(at_most_once=("once",), concurrency=2)
+        await trio.sleep(0.8)
+        counter = Steps(steps, lambda: end(process))
+        trio.lowlevel.add_instrument(counter)
+        for jid in JIDS:
+            world.push(jid, command=jid.partition("-")[0])
+        counter.begin()
+        await trio.sleep(1)
+        counter.counting = False
+        trio.lowlevel.remove_instrument(counter)
+        if counter.left > 0:
+            end(process)
+        await process.done.wait()
+    return world, counter.left <= 0
+
+
+def simulated(steps: int, end: Callable[[Process], None]) -> tuple[World, bool]:
+    return trio.run(cut_short, steps, end, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("end", [stop_at_once, cancel_the_work, kill])
+def test_after_each_step_every_job_is_in_one_place_and_none_is_settled_twice(
+    monkeypatch: pytest.MonkeyPatch, end: Callable[[Process], None]
+) -> None:
+    simulate(monkeypatch)
+    early, steps = True, 0
+    while early:
+        steps += 1
+        assert steps < FIRST_LIMIT
+        world, early = simulated(steps, end)
+        check(world, killed=end is kill)
+    assert steps > 50
+    assert world.reference.data.processed == len(JIDS)
+
+
+def check(world: World, *, killed: bool) -> None:
+    """One place or one settlement for each job; what was sent and not answered is never back in its queue."""
+    data, places, ran = world.reference.data, world.places(), Counter(world.target.jids)
+    assert max([*places.values(), *ran.values(), 0]) <= 1
+    assert places.keys() <= set(JIDS)
+    acknowledged = set(JIDS) - places.keys()
+    assert acknowledged <= ran.keys()
+    waiting, tried, parked = world.lying("queue:rest"), world.lying("retry"), world.lying("dead")
+    assert data.processed == len(acknowledged) + len(tried | parked)
+    asked = set(world.target.asked)
+    assert waiting.isdisjoint(asked), "what was sent must not be pushed back"
+    assert tried | parked <= asked
+    assert ONCE.isdisjoint(tried), "what must not run twice must not be tried again"
+    if killed:
+        sent = {jid_of(hand.jobs[ticket]) for hand in data.hands.values() for ticket in hand.sent & hand.jobs.keys()}
+        assert ONCE & ran.keys() - acknowledged <= sent, "it was sent without a mark"
+    else:
+        assert world.in_hand() == {}
+        assert world.known == set()

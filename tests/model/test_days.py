@@ -1,0 +1,189 @@
+"""Days of a broker's life in seconds: outages, retries, takeovers, on the mock clock and on the reference of the store.
+
+Everything between Redis and the server is the real thing: lanes, workers, scheduler, reaper, beats. Where a test is
+about days and not about seconds, the real intervals are stretched, or its idle polls would take minutes.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from itertools import pairwise
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from restbroker.broker import beat, committer, delivery, fetcher, health, lease, reaper, scheduler
+from restbroker.rules import breaker
+from restbroker.telemetry.events import IdentityFenced, JobsRecovered
+from tests.model.target import SimulatedTarget
+from tests.model.world import BEGAN_AT_S, World, simulate
+
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
+BACK_WITHIN_S = 25.0
+LOOK_S = 0.25
+STRETCHED = [
+    (beat, "BEAT_S"),
+    (lease, "FENCE_AFTER_S"),
+    (lease, "MARGIN_S"),
+    (reaper, "FENCE_AFTER_S"),
+    (reaper, "SCAN_S"),
+    (scheduler, "POLL_S"),
+    (fetcher, "_WAIT_S"),
+    (breaker, "_PROBE_AFTER_S"),
+    (committer, "_REFUSED_WAIT_S"),
+]
+
+
+@pytest.fixture
+async def world(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    simulate(monkeypatch)
+    async with trio.open_nursery() as nursery:
+        yield World(SimulatedTarget(), nursery)
+        nursery.cancel_scope.cancel()
+
+
+def stretch(patch: pytest.MonkeyPatch, times: float) -> None:
+    """Makes the pauses between idle looks longer."""
+    for module, name in STRETCHED:
+        patch.setattr(module, name, getattr(module, name) * times)
+
+
+async def until(question: Callable[[], object], what: str, timeout_s: float) -> None:
+    """Waits, in simulated time."""
+    with trio.move_on_after(timeout_s):
+        while not question():
+            await trio.sleep(LOOK_S)
+    assert question(), f"In {timeout_s:g} simulated seconds this did not happen: {what}"
+
+
+async def test_a_server_that_is_down_for_two_days_costs_nothing_but_time(
+    autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stretch(monkeypatch, 300)
+    jids = [f"j{n}" for n in range(50)]
+    world.start()
+    world.start()
+    await trio.sleep(MINUTE_S)
+    world.target.up = False
+    world.push(*jids)
+    await trio.sleep(2 * DAY_S)
+    assert world.target.ran == []
+    assert world.places() == Counter(jids)
+    world.target.up = True
+    await trio.sleep(HOUR_S)
+    assert sorted(world.target.jids) == sorted(jids)
+    assert world.places() == Counter()
+    assert world.reference.data.failed == 0
+
+
+async def test_a_job_that_always_fails_is_tried_26_times_in_20_days_when_sidekiq_would_and_then_parked(
+    autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stretch(monkeypatch, 300)
+    world.target.status = 500
+    world.start()
+    world.push("bad")
+    await trio.sleep(25 * DAY_S)
+    times_s = [at_s for _, at_s in world.target.ran]
+    assert len(times_s) == 26
+    late_s = 1.5 * scheduler.POLL_S + 10
+    for count, (before_s, after_s) in enumerate(pairwise(times_s)):
+        assert count**4 + 15 <= after_s - before_s <= count**4 + 15 + 10 * (count + 1) + late_s
+    assert 19 * DAY_S < times_s[-1] - times_s[0] < 22 * DAY_S
+    (parked,) = world.reference.data.sets["dead"]
+    assert (json.loads(parked)["retry_count"], json.loads(parked)["error_class"]) == (25, "ServerError")
+    assert (world.reference.data.processed, world.reference.data.failed) == (26, 26)
+    assert world.places() == Counter(["bad"])
+
+
+async def test_scheduled_jobs_run_three_days_later_once_and_never_early(
+    autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stretch(monkeypatch, 300)
+    dues_s = {f"j{n}": 3 * DAY_S + 100 * n for n in range(20)}
+    for jid, due_s in dues_s.items():
+        job = {"class": "A", "jid": jid, "queue": "rest", "args": ["safe", {"jid": jid}, "t"]}
+        world.reference.data.sets["schedule"][json.dumps(job).encode()] = BEGAN_AT_S + due_s
+    world.start()
+    world.start()
+    await trio.sleep(4 * DAY_S)
+    assert sorted(world.target.jids) == sorted(dues_s)
+    for jid, at_s in world.target.ran:
+        assert dues_s[jid] <= at_s <= dues_s[jid] + 1.5 * scheduler.POLL_S + 10
+    assert world.places() == Counter()
+
+
+async def test_jobs_of_processes_that_die_at_random_moments_are_back_within_25_seconds(
+    autojump_clock: MockClock, world: World
+) -> None:
+    chance = random.Random(1)
+    world.target.duration_s = lambda: chance.uniform(1, 60)
+    jids = [f"j{n}" for n in range(150)]
+    world.start()
+    world.start()
+    world.push(*jids)
+    lost = 0
+    for _ in range(12):
+        await trio.sleep(chance.uniform(10, 90))
+        world.start()
+        victim = world.alive[chance.randrange(len(world.alive) - 1)]
+        mine = victim.identities
+        lost += sum(len(world.in_hand().get(identity, ())) for identity in mine)
+        victim.kill()
+        await until(partial(world.known_is_without, mine), "its jobs are back", BACK_WITHIN_S)
+    await until(lambda: not world.places(), "everything is done", 10 * HOUR_S)
+    assert set(world.target.jids) == set(jids)
+    assert len(world.target.ran) <= len(jids) + lost
+    assert world.reference.data.processed == len(jids)
+    assert world.of(IdentityFenced) == []
+
+
+async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_anybody(
+    autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module, name in [(health, "LONGEST_WAIT_S"), (fetcher, "LONGEST_WAIT_S"), (delivery, "_ASK_AGAIN_S")]:
+        monkeypatch.setattr(module, name, MINUTE_S)
+    world.target.duration_s = lambda: 30.0
+    jids = [f"j{n}" for n in range(60)]
+    for _ in range(3):
+        world.start()
+    world.push(*jids)
+    await trio.sleep(MINUTE_S)
+    before, held = world.known, world.in_hand()
+    for process in world.processes:
+        process.cut = True
+    await trio.sleep(10 * HOUR_S)
+    assert world.in_hand() == held
+    for process in world.processes:
+        process.cut = False
+    await until(lambda: not world.places(), "everything is done", 2 * HOUR_S)
+    assert world.known == before
+    assert world.of(JobsRecovered) == world.of(IdentityFenced) == []
+    assert sorted(world.target.jids) == sorted(jids)
+
+
+async def test_one_process_cut_off_for_minutes_loses_its_jobs_to_the_others_and_goes_on_under_a_new_name(
+    autojump_clock: MockClock, world: World
+) -> None:
+    world.target.duration_s = lambda: 30.0
+    jids = [f"j{n}" for n in range(150)]
+    other, cut_off = world.start(), world.start()
+    world.push(*jids)
+    await trio.sleep(MINUTE_S)
+    old = cut_off.identities
+    lost = sum(len(world.in_hand()[identity]) for identity in old)
+    cut_off.cut = True
+    await until(partial(world.known_is_without, old), "its jobs are back", BACK_WITHIN_S)
+    sent = len(world.target.ran)
+    await trio.sleep(5 * MINUTE_S)
+    cut_off.cut = False
+    await until(lambda: not world.places(), "everything is done", 3 * HOUR_S)
+    assert cut_off.identities.isdisjoint(old)
+    assert len(cut_off.identities) == len(other.identities) == 1
+    assert set(world.target.jids) == set(jids)
+    assert len(world.target.ran) <= len(jids) + lost
+    assert sent < len(jids)
+    assert world.reference.data.processed == len(jids)

@@ -1,0 +1,274 @@
+"""Whole brokers on the reference instead of Redis, and on Trio's mock clock: days pass in seconds.
+
+A `World` is one Redis, one target and the processes on them. Always holds: nothing here uses a thread or a real clock,
+so the mock clock may jump; a call takes a moment of simulated time, and when the process is cut off, it fails as it
+would with a Redis that is away.
+"""
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import attrs
+import pytest
+import trio
+
+from restbroker.broker import broker, life, signals
+from restbroker.broker.lane import LanePlan
+from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.signals import Control
+from restbroker.broker.status import Status
+from restbroker.broker.tokens import Tokens
+from restbroker.config.secret import Secret
+from restbroker.config.target import Target, Url
+from restbroker.config.tokens import Token
+from restbroker.errors import StoreUnavailable
+from restbroker.rules.policy import Policy
+from restbroker.rules.retry import SidekiqBackoff
+from restbroker.store import beats, jobs, leases, limits, server, sets, tokens
+from restbroker.store.connection import Connection, Waiter
+from restbroker.store.leases import Yours
+from restbroker.store.server import ServerFacts
+from restbroker.telemetry.events import Event
+from tests.model.reference import Reference
+from tests.model.target import SimulatedTarget
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BEGAN_AT_S = 1_800_000_000.0
+ROUND_TRIP_S = 0.001
+OPERATIONS = {
+    jobs: ("register", "fetch", "finish", "mark", "held", "retire", "isolate"),
+    beats: ("beat", "live", "dying", "facts", "fence", "recover", "maybe_run", "forget"),
+    sets: ("due", "promote"),
+    limits: ("pause", "resume"),
+}
+FACTS = ServerFacts("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", 0, False, "", True, 0, {})
+
+
+def now_s() -> float:
+    """The clock on every wall of this world, epoch seconds."""
+    return BEGAN_AT_S + trio.current_time()
+
+
+@attrs.define(eq=False)
+class World:
+    """`reference` stands for Redis; `processes` in the order of their starts."""
+
+    target: SimulatedTarget
+    nursery: trio.Nursery
+    reference: Reference = attrs.field(factory=lambda: Reference(now_s))
+    processes: list["Process"] = attrs.field(factory=list)
+    waiting: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+
+    def start(self, **plan: Any) -> "Process":
+        """One more process."""
+        process = Process(self, **plan)
+        self.processes.append(process)
+        self.nursery.start_soon(process.run)
+        return process
+
+    def push(self, *jids: str, command: str = "safe", **fields: Any) -> None:
+        """Pushes a job for each jid."""
+        for jid in jids:
+            job = {"class": "A", "jid": jid, "queue": "rest", "args": [command, {"jid": jid}, "t"], **fields}
+            self.reference.data.lists["queue:rest"].insert(0, json.dumps(job).encode())
+        self.waiting.unpark_all()
+
+    def push_raw(self, payload: bytes) -> None:
+        """Pushes any bytes."""
+        self.reference.data.lists["queue:rest"].insert(0, payload)
+        self.waiting.unpark_all()
+
+    def in_hand(self) -> dict[str, list[str]]:
+        """The jids of what each identity has in hand, where there is any."""
+        hands = self.reference.data.hands.items()
+        return {identity: [jid_of(raw) for raw in hand.jobs.values()] for identity, hand in hands if hand.jobs}
+
+    def places(self) -> Counter[str]:
+        """In how many places each jid lies."""
+        data = self.reference.data
+        found = [raw for jobs_there in data.lists.values() for raw in jobs_there]
+        found += [raw for hand in data.hands.values() for raw in hand.jobs.values()]
+        found += [raw for members in data.sets.values() for raw in members]
+        return Counter(jid_of(raw) for raw in found)
+
+    def lying(self, key: str) -> set[str]:
+        """The jids in a list or a sorted set."""
+        data = self.reference.data
+        return {jid_of(raw) for raw in (data.sets[key] if key in data.sets else data.lists[key])}
+
+    @property
+    def alive(self) -> list["Process"]:
+        """The processes that were not killed."""
+        return [process for process in self.processes if not process.scope.cancel_called]
+
+    @property
+    def known(self) -> set[str]:
+        """Every identity that Redis knows, alive or not."""
+        data = self.reference.data
+        return data.alive.keys() | data.fenced.keys() | data.infos.keys()
+
+    def known_is_without(self, identities: set[str]) -> bool:
+        """Whether Redis has forgotten these."""
+        return self.known.isdisjoint(identities)
+
+    def of(self, kind: type) -> list[Any]:
+        """The events of this kind from all processes."""
+        return [event for process in self.processes for event in process.events if isinstance(event, kind)]
+
+
+@attrs.define(eq=False)
+class Process:
+    """One broker. `cut`: its calls to Redis fail, and what was under way is not answered."""
+
+    world: World
+    concurrency: int = 3
+    at_most_once: tuple[str, ...] = ()
+    cut: bool = False
+    events: deque[Event] = attrs.field(factory=lambda: deque(maxlen=1000))
+    control: Control = attrs.field(factory=Control)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    done: trio.Event = attrs.field(factory=trio.Event)
+    status: Status = attrs.field(factory=Status)
+
+    @property
+    def identities(self) -> set[str]:
+        """What it calls itself now."""
+        lanes = self.status._lanes
+        return {lane.identity for lane in lanes}
+
+    async def run(self) -> None:
+        """Until stopped or killed."""
+        with self.scope:
+            await broker.run(self.plan(), self.control)
+        self.done.set()
+
+    def stop(self) -> None:
+        """SIGTERM."""
+        self.control.why = "SIGTERM"
+        self.control.stop.set()
+
+    def kill(self) -> None:
+        """SIGKILL: nothing that it does from now on reaches Redis."""
+        self.cut = True
+        self.scope.cancel()
+
+    def plan(self) -> BrokerPlan:
+        """The real broker's parts; only Redis and the target are simulated."""
+        simulated = self.world.target
+        target = Target(
+            "t",
+            "simulated",
+            Url("http", "127.0.0.1", 1),
+            ("rest",),
+            concurrency=self.concurrency,
+            at_most_once=self.at_most_once,
+        )
+        policy = Policy(SidekiqBackoff())
+        return BrokerPlan(
+            lanes=[LanePlan(target, simulated, simulated, Tokens([Token("default", (Secret("t"),))]), policy)],
+            services=[],
+            open_connection=self._connection,
+            open_control=self._connection,
+            open_waiter=lambda _control: cast("Waiter", SimulatedWaiter(self)),
+            report=self.events.append,
+            snapshot=_no_snapshot,
+            status=self.status,
+        )
+
+    def _connection(self) -> Connection:
+        return cast("Connection", SimulatedConnection(self))
+
+
+@attrs.define(eq=False)
+class SimulatedConnection:
+    """As `store.connection.Connection`: one call at a time, none can be cancelled once it has begun."""
+
+    process: Process
+    turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+
+    async def call(self, function: Callable[Concatenate[Reference, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The reference answers instead of Redis."""
+        world = self.process.world
+        async with self.turn:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(ROUND_TRIP_S / 2)
+                self._require_link()
+                answer = function(world.reference, *args, **kwargs)
+                world.waiting.unpark_all()
+                await trio.sleep(ROUND_TRIP_S / 2)
+                self._require_link()
+        return answer
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+        await trio.lowlevel.checkpoint()
+
+    def _require_link(self) -> None:
+        if self.process.cut:
+            raise StoreUnavailable("Redis is away.")
+
+
+@attrs.define(eq=False)
+class SimulatedWaiter:
+    """As `store.connection.Waiter`."""
+
+    process: Process
+
+    async def wait(self, queue: str, timeout_s: float) -> bool:
+        """Until the queue holds a job; takes nothing."""
+        await trio.lowlevel.checkpoint()
+        world = self.process.world
+        with trio.move_on_after(timeout_s):
+            while not world.reference.data.lists[f"queue:{queue}"] and not self.process.cut:
+                await world.waiting.park()
+        if self.process.cut:
+            raise StoreUnavailable("Redis is away.")
+        return bool(world.reference.data.lists[f"queue:{queue}"])
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+        await trio.lowlevel.checkpoint()
+
+
+def simulate(patch: pytest.MonkeyPatch) -> None:
+    """Puts the reference behind the store's functions, and the simulated time behind every clock."""
+    for module, names in OPERATIONS.items():
+        for name in names:
+            patch.setattr(module, name, _through(name))
+    patch.setattr(server, "server", lambda _reference: FACTS)
+    patch.setattr(life, "require_supported", lambda _reference: None)
+    patch.setattr(tokens, "remember", lambda _reference, _used: None)
+    # Every process probes by itself here, as where Redis does not let it ask the others.
+    patch.setattr(leases, "turn", lambda *_: Yours())
+    patch.setattr(leases, "tell", lambda *_: True)
+    patch.setattr(signals, "watch", _no_signals)
+    patch.setattr(time, "time", now_s)
+    patch.setattr(time, "clock_gettime", lambda _clock: trio.current_time())
+
+
+def jid_of(raw: bytes) -> str:
+    """A payload's jid."""
+    return str(json.loads(raw)["jid"])
+
+
+def _through(name: str) -> Callable[..., Any]:
+    def call(reference: Reference, *args: Any, **kwargs: Any) -> Any:
+        return getattr(reference, name)(*args, **kwargs)
+
+    return call
+
+
+async def _no_signals(
+    _control: Control, _report: object, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    task_status.started()
+    await trio.sleep_forever()
+
+
+def _no_snapshot(_lane: object) -> Mapping[str, Any]:
+    return {}
