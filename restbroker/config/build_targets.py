@@ -59,7 +59,8 @@ def build_targets(
         written.append(_entry(name, entry, review))
         if flat and name == kind:
             cure = "choose another name, or move those keys into it"
-            review.refuse(at("Targets", name), f"is the target that {flat[0]} and the other flat keys make; {cure}.")
+            first = review.named(flat[0])
+            review.refuse(at("Targets", name), f"is the target that {first} and the other flat keys make; {cure}.")
     _judge_queues(keys, written, review)
     found = [_target(target, kinds, review) for target in written]
     return tuple(target for target in found if target is not None)
@@ -69,7 +70,8 @@ def _flat(keys: Keys, kind: str, flat: list[str], review: Review) -> _Written:
     if keys.rest_queue is None:
         why = "it is the queue to serve"
         if keys.targets:
-            why = f"{flat[0]} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
+            first = review.named(flat[0])
+            why = f"{first} belongs to a target of its own beside Targets; give it a queue, or move it into Targets"
         review.refuse("RestQueue", f"is missing or empty; {why}.")
     if keys.rest_url is None:
         review.note(

@@ -15,7 +15,9 @@ from restbroker.rules.json_types import Json
 
 SYSTEM_FILE = Path("/etc/restbroker/env.json")
 VARIABLE = "RESTBROKER_CONFIG"
-_SECRET_MEMBER = re.compile(r'("[^"]*(?:pass|token|secret|url|redishost)[^"]*"\s*:\s*)\S.*', re.IGNORECASE)
+_SECRET_MEMBER = re.compile(
+    r'("[^"]*(?:pass|token|secret|auth|basic|bearer|url|redishost)[^"]*"\s*:\s*)\S.*', re.IGNORECASE
+)
 _CREDENTIALS = re.compile(r"://[^@\s\"]*@")
 
 

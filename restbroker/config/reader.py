@@ -50,8 +50,9 @@ def refuse_doubles(members: Members, names: Mapping[str, object], place: str, re
 def _value(kind: Kind, value: Json, place: str, key: Key, review: Review) -> object:
     match kind:
         case Scalar():
-            # What a part of a variable means is known only here where the key follows from another one.
-            text = review.text_of(place)
+            # Which key a variable's part is may follow from another key, and only then can its text be read. In an
+            # object there may be other variables' parts.
+            text = None if isinstance(value, Mapping) else review.text_of(place)
             try:
                 return kind.read(value if text is None else kind.from_text(text))
             except BadValue as bad:
@@ -82,7 +83,7 @@ def _entries(kind: MapOf, entries: Mapping[str, Json], place: str, key: Key, rev
             continue
         where = at(place, shown(name))
         if not kind.names.fullmatch(name):
-            review.refuse(where, f"expected {kind.expected}, found another.")
+            review.refuse(where, f"expected {kind.expected}, found {describe(shown(name))}.")
         read[name] = _value(kind.entry, value, where, key, review)
     return read
 

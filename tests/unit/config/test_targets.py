@@ -1,5 +1,6 @@
 """What `Targets`, the flat keys beside it and their limits are read as."""
 
+import json
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -171,7 +172,7 @@ def test_every_problem_of_every_target_is_told_at_once(refused: Refused) -> None
 @pytest.mark.parametrize("name", ["Main", "a_b", "", "x" * 33, "a.b"])
 def test_a_targets_name_is_short_and_plain(refused: Refused, name: str) -> None:
     (problem,) = refused(document({name: entry()}))
-    assert problem.endswith("expected a name of 1 to 32 of a-z, 0-9 and -, found another.")
+    assert problem.endswith(f"expected a name of 1 to 32 of a-z, 0-9 and -, found a text ({json.dumps(name)}).")
 
 
 def test_a_queue_belongs_to_one_target_and_to_no_answers(refused: Refused) -> None:
@@ -225,6 +226,14 @@ def test_variables_lead_into_targets_and_are_named_in_errors(write: Write, refus
     assert "RESTBROKER_TARGETS__MONGOOSE_1__CONCURRENCY: expected a whole number" in problems
     assert "RESTBROKER_TARGETS__MONGOOSE_1__QUEUES[1]: expected a queue's name" in problems
     assert "RESTBROKER_TARGETS__MONGOOSE_1__CONCURENCY: is no key of Targets.mongoose-1; did you" in problems
+
+
+def test_a_variable_for_a_whole_object_and_one_for_a_part_of_it_both_count(write: Write) -> None:
+    environ = {
+        "RESTBROKER_TARGETS__ONE__RATE_LIMIT": '{"Rate": "50/s", "Burst": 2}',
+        "RESTBROKER_TARGETS__ONE__RATE_LIMIT__BURST": "7",
+    }
+    assert write(document({"one": entry()}), environ).config.targets[0].rate == Rate(50.0, 7)
 
 
 def test_a_variable_for_a_secret_replaces_the_file_that_the_target_names(write: Write) -> None:
