@@ -70,7 +70,7 @@ def _refuse_command(grant: Grant, name: str, dangers: frozenset[str]) -> Reason 
             "allow that.",
             f'If jobs shall do that, add "{DANGEROUS}{name}" to the token\'s Allow in Tokens; "*" never includes it.',
         )
-    if any(fnmatchcase(name, pattern) for pattern in grant.allow if not pattern.startswith(DANGEROUS)):
+    if any(fnmatchcase(name, pattern) for pattern in grant.allow):
         return None
     return Reason(
         "CommandNotAllowed",

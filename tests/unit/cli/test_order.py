@@ -1,0 +1,48 @@
+"""For which target a command is pushed, where there are several."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from restbroker.cli.order import target_of
+from restbroker.config.target import Target, Url
+from restbroker.connectors.ejabberd.options import Options
+from restbroker.errors import UsageError
+
+
+def target(name: str, queue: str, version: str = "26.07") -> Target:
+    return Target(name, "ejabberd", Url("http", "127.0.0.1", 1), (queue,), options=Options(server_version=version))
+
+
+OLD, NEW, FLAT = target("old", "q-old", "23.01"), target("new", "q-new"), target("ejabberd", "q-flat", "23.01")
+
+
+@pytest.mark.parametrize(
+    ("targets", "name", "queue", "command", "expected"),
+    [
+        ([OLD], None, None, "nothing_known", "old"),
+        ([OLD, NEW], "new", None, "register", "new"),
+        ([OLD, NEW], "new", "q-old", "register", "new"),
+        ([OLD, NEW], None, "q-old", "register", "old"),
+        ([OLD, NEW], None, None, "kick_users", "new"),
+        ([OLD, NEW], None, None, "kick_users/v3", "new"),
+        ([NEW, FLAT], None, None, "register", "ejabberd"),
+        ([NEW, FLAT], None, None, "nothing_known", "ejabberd"),
+        ([NEW, FLAT], None, "another", "register", "ejabberd"),
+    ],
+)
+def test_the_target_is_the_named_one_or_the_queues_or_the_only_one_that_knows_it_or_the_flat_one(
+    targets: Sequence[Target], name: str | None, queue: str | None, command: str, expected: str
+) -> None:
+    assert target_of(targets, name, queue, command).name == expected
+
+
+@pytest.mark.parametrize("command", ["register", "nothing_known"])
+def test_where_it_is_not_clear_the_targets_are_named(command: str) -> None:
+    with pytest.raises(UsageError, match="--target: old, new"):
+        target_of([OLD, NEW], None, None, command)
+
+
+def test_a_target_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(UsageError, match="These are configured: old, new"):
+        target_of([OLD, NEW], "older", None, "register")
