@@ -68,13 +68,18 @@ class Fetcher:
         reserve = 0 if self._is_limited else lane.pace.reserve(trio.current_time())
         await lane.handover.hungry(reserve)
         room = min(lane.handover.idle_workers, lane.gate.room)
-        want = max(0, min(room + reserve - len(lane.handover), MAX_BATCH))
+        want = max(0, min(room + reserve - len(lane.handover), self._share(), MAX_BATCH))
         if lane.gate.is_open and not lane.quiet.is_set() and (want > 0 or lane.handover.is_blocked):
             await self._fetch(1 if self._careful and want else want)
         elif lane.gate.is_open:
             # Workers are idle, but all that the gate permits is in delivery.
             with trio.move_on_after(_FULL_WAIT_S):
                 await lane.settled.park()
+
+    def _share(self) -> int:
+        """How many more jobs this process alone may have in hand."""
+        most = self.lane.plan.limits.in_flight
+        return most - len(self.lane.in_hand) if most else MAX_BATCH
 
     @property
     def _is_limited(self) -> bool:

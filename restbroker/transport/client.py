@@ -94,7 +94,7 @@ class _Client:
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
         self._target = target
         self._tls = tls
-        self._places = trio.Semaphore(target.concurrency + PROBE_CONNECTIONS)
+        self._places = trio.Semaphore(target.concurrency + sum(target.slots.values()) + PROBE_CONNECTIONS)
         self._ramp = Ramp()
         self._idle: deque[_Connection] = deque()
         self._closed = False
