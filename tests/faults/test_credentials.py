@@ -1,0 +1,43 @@
+"""A password that is changed on one side first: the lanes pause, loudly, and go on once the file has the new one."""
+
+from restbroker.store import limits
+from tests.support.bench import Bench, payload
+from tests.support.wait import until
+
+JOBS = 60
+
+
+def jobs(first: int) -> list[bytes]:
+    """Questions that only somebody with a login may ask."""
+    return [payload(n, "check_account", user="admin", host="localhost") for n in range(first, first + JOBS)]
+
+
+def denials(bench: Bench) -> int:
+    """How many probes were answered with 401."""
+    return sum(exchange.status == 401 for exchange in bench.proxy.exchanges if exchange.path == "/api/status")
+
+
+def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(bench: Bench) -> None:
+    password = bench.directory / "password"
+    password.write_text(bench.ejabberd.password)
+    bench.configure(RestPass=None, RestPassFile=str(password))
+    brokers = [bench.start(), bench.start()]
+    bench.push(jobs(0))
+    bench.wait_until_finished()
+    password.write_text("not this one")
+    bench.push(jobs(JOBS))
+    until(lambda: any("gate.closed" in broker.output() for broker in brokers), "a gate closes")
+    until(lambda: "denied" in limits.pauses(bench.client, "ejabberd"), "the others are told")
+    before = denials(bench)
+    until(lambda: denials(bench) > before, "a probe is denied", 15.0)
+    assert bench.unfinished() == JOBS
+    assert bench.members("retry") == []
+    password.write_text(bench.ejabberd.password)
+    for broker in brokers:
+        if "gate.closed" in broker.output():
+            broker.wait_for(r"gate\.opened")
+    bench.wait_until_finished()
+    assert "denied" not in limits.pauses(bench.client, "ejabberd")
+    assert (bench.members("retry"), bench.members("schedule"), bench.members("dead")) == ([], [], [])
+    done = [sent for sent in bench.proxy.of_jobs().values() if sent[-1].status == 200]
+    assert len(done) == 2 * JOBS
