@@ -37,7 +37,6 @@ def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
         secrets = lane.plan.tokens.values
         cure = None if found.cure is None else redact.text(found.cure, secrets)
         return attrs.evolve(found, message=redact.text(found.message, secrets), cure=cure)
-    item.job = found.job
     _warn_of_lost_reply(lane, found.submission)
     return found
 
@@ -58,6 +57,7 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     accepted = _accept(job, proof, time.time())
     if isinstance(accepted, Reason):
         return accepted
+    item.job = accepted
     refused = auth.refusal(proof.token, _wish(lane, submission))
     if refused is not None:
         return refused

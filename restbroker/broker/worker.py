@@ -61,7 +61,7 @@ async def _work(lane: Lane, item: Item) -> bool:
         return True
     admitted = admit(lane, item, entry)
     if isinstance(admitted, Reason):
-        _settle(lane, item, entry, None, Rejected(admitted))
+        _settle(lane, item, item.job or entry, None, Rejected(admitted))
         return True
     return await _deliver(lane, item, admitted.job, admitted.submission)
 

@@ -153,6 +153,20 @@ async def test_a_job_that_was_accepted_in_time_is_retried_after_the_window(harne
     assert harness.size("dead") == 0
 
 
+async def test_a_job_that_came_in_time_and_was_refused_for_something_else_may_be_retried_later(
+    harness: Harness,
+) -> None:
+    push(harness, signature(time.time() - 3600))
+    token = Token("app", (Secret(SECRET),), allow=("once",), signed=True)
+    async with serving(harness, token):
+        refused = await parked(harness)
+    assert refused["error_class"] == "CommandNotAllowed"
+    harness.client.command("DEL", "dead")
+    harness.raw(json.dumps(refused).encode())
+    async with serving(harness, attrs.evolve(token, allow=("*",), window_s=60.0)):
+        await harness.until(lambda: len(harness.target.calls) == 1, "it is sent")
+
+
 async def test_an_acceptance_that_somebody_made_up_does_not_count(harness: Harness) -> None:
     push(harness, signature(time.time() - 8 * DAY_S), restbroker_accepted="0" * 64)
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
