@@ -4,12 +4,15 @@ Called by `restbroker check`. Always holds: each part is looked at whatever beca
 anywhere; no finding holds a secret.
 """
 
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import attrs
 import trio
 
+from restbroker.admin.check_limits import check_limits, check_tokens
 from restbroker.admin.check_store import check_store
 from restbroker.config.core import Config, Loaded, Note
 from restbroker.config.keys import all_keys
@@ -23,6 +26,16 @@ from restbroker.rules.findings import Finding, Level, ok
 
 AREA = "config"
 _WARNINGS = frozenset({"ShortShutdown", "PlainLogin"})
+_MEMBERS: Mapping[str, str] = {
+    "RestURL": "URL",
+    "RestUser": "Auth.Basic.User",
+    "RestPass": "Auth.Basic.Pass",
+    "RestToken": "Auth.Bearer.Token",
+    "JabberDomain": "Domain",
+    "ServerVersion": "Options.ServerVersion",
+}
+_FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
+"""Flat keys in what is found, and the members of a target that stand for them."""
 
 
 def check(loaded: Loaded) -> list[Finding]:
@@ -40,10 +53,29 @@ def unloadable(error: ConfigError) -> Finding:
 
 
 async def _check_targets(targets: tuple[Target, ...]) -> list[Finding]:
-    found: list[Finding] = []
-    for target in targets:
-        found += await registry.check(target)
-    return found
+    """In the order of the configuration, but asked at once: each that is down takes seconds."""
+    found: dict[str, list[Finding]] = {target.name: [] for target in targets}
+
+    async def look(target: Target) -> None:
+        seen = [*check_limits(target), *await registry.check(target)]
+        found[target.name] = [_in_words_of(target, finding) for finding in seen]
+
+    async with trio.open_nursery() as nursery:
+        for target in targets:
+            nursery.start_soon(look, target)
+    return [finding for findings in found.values() for finding in findings]
+
+
+def _in_words_of(target: Target, finding: Finding) -> Finding:
+    """Names the keys as they are for a target of `Targets`; the flat ones are only those of the first kind's own."""
+    if target.name == registry.KINDS[0]:
+        return finding
+
+    def named(text: str | None) -> str | None:
+        return None if text is None else _FLAT.sub(lambda found: f"Targets.{target.name}.{_MEMBERS[found[0]]}", text)
+
+    message = named(finding.message) or ""
+    return attrs.evolve(finding, message=message, why=named(finding.why), cure=named(finding.cure))
 
 
 def check_config(loaded: Loaded) -> Iterator[Finding]:
@@ -51,6 +83,7 @@ def check_config(loaded: Loaded) -> Iterator[Finding]:
     place = "the environment" if loaded.path is None else str(loaded.path)
     yield ok(AREA, "Loaded", f"The configuration is read from {place}.")
     yield from (_noted(note) for note in loaded.notes)
+    yield from check_tokens(loaded.config)
     for path in sorted(_secret_files(loaded.config)):
         yield from _readable(path, f"The secret in {path}")
     if loaded.path is not None and _holds_secrets(loaded.path):

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 import attrs
 
+from restbroker.admin.check_limits import check_dead, check_pauses
 from restbroker.admin.connect import open_store
 from restbroker.admin.judge_server import judge_server
 from restbroker.config.core import Config
@@ -38,6 +39,7 @@ def check_store(config: Config) -> list[Finding]:
         found += _failover(client, config)
         found += _each(
             lambda: _neighbours(client, config),
+            lambda: check_pauses(client, config),
             lambda: _lanes_and_queues(client, config, facts),
         )
     except StoreUnavailable as error:
@@ -101,6 +103,7 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
 def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
     ours = {identity for lane in overview(client).lanes for identity in _prefixes(lane.identity)}
     foreign = [one for one in survey.processes(client) if one.identity not in ours and one.tag != "restbroker"]
+    yield from check_dead(client, config, ruby=bool(foreign))
     if not foreign:
         yield ok(AREA, "Private", "No other Sidekiq process uses this database.")
         return

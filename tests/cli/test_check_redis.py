@@ -10,7 +10,7 @@ from restbroker.admin.check_store import check_store
 from restbroker.config.load import load
 from restbroker.connectors import registry
 from restbroker.rules.findings import Finding, worst_cause
-from restbroker.store import beats, jobs
+from restbroker.store import beats, jobs, limits
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.fake_redis import fake_redis
 from tests.support.ports import free_port
@@ -55,6 +55,42 @@ def test_a_failover_that_may_lose_writes_is_told_where_sentinels_watch(tmp_path:
         assert "FailoverLoses" not in looked("redis://sentinels/0", **keys)
     finally:
         group.close()
+
+
+def _sidekiq_process(client: Client) -> None:
+    client.command("SADD", "processes", "ruby:1:abc")
+    client.command("HSET", "ruby:1:abc", "info", json.dumps({"queues": ["default"], "tag": "app", "version": "7.0"}))
+
+
+def test_a_dead_limit_beyond_what_ruby_keeps_is_told_where_ruby_works(client: Client, redis_url: str) -> None:
+    assert "DeadTrimmed" not in looked(redis_url)
+    _sidekiq_process(client)
+    found = looked(redis_url)["DeadTrimmed"]
+    assert found.level == "warning"
+    assert "restbroker:parked" in str(found.why)
+    assert "DeadTrimmed" in looked(redis_url, DEADLIMIT="0")
+    assert "DeadTrimmed" not in looked(redis_url, DEADLIMIT="9000")
+
+
+def test_a_full_dead_set_is_a_problem_since_no_job_is_taken(client: Client, redis_url: str) -> None:
+    client.command("ZADD", "dead", 1, "a", 2, "b")
+    assert "DeadSetFull" not in looked(redis_url, DEADLIMIT="3")
+    found = looked(redis_url, DEADLIMIT="2")["DeadSetFull"]
+    assert (found.level, "DeadLimit is 2" in found.message) == ("problem", True)
+
+
+def test_a_pause_is_told_with_its_reason_and_an_operators_with_the_way_to_end_it(
+    client: Client, redis_url: str
+) -> None:
+    assert "TargetPaused" not in looked(redis_url)
+    limits.pause(client, "ejabberd", "operator", None)
+    found = looked(redis_url)["TargetPaused"]
+    assert found.level == "warning"
+    assert "until somebody resumes it (operator)" in found.message
+    client.command(*str(found.cure).split())
+    assert "TargetPaused" not in looked(redis_url)
+    limits.pause(client, "ejabberd", "retry_after", 600.0)
+    assert "s more (retry_after)" in looked(redis_url)["TargetPaused"].message
 
 
 def test_a_durable_redis_of_our_own_is_well(make_redis: MakeRedis) -> None:
