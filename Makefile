@@ -9,10 +9,10 @@ PACKAGES := redis-server ejabberd
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak bench-store lint format check servers locks clean
+.PHONY: help venv demo test soak bench-store bench-targets lint format check servers locks clean
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A lock names every file's hash; --no-deps and --no-build-isolation keep pip from fetching anything beside it.
 define install
@@ -51,6 +51,9 @@ soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAUL
 	@FAULT_SOAK=1 $(BIN)/python -m pytest tests/faults/test_redis.py -o faulthandler_timeout=0
 	@VERIFY_JOBS=$${VERIFY_JOBS:-20000} VERIFY_KILLS=$${VERIFY_KILLS:-100} $(BIN)/python -m pytest \
 		tests/verify/test_verify.py -k test_a_run_breaks -o faulthandler_timeout=0
+
+bench-targets: $(VENV)/.dev servers ## Measure what a dead and a slow target cost a third one
+	@PYTHONPATH=. $(BIN)/python -m tests.bench.targets
 
 bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.store_cost
