@@ -122,7 +122,6 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
     if keys.domain is None:
         message = f"{written.at('Domain')} is not given: each job must name the host that its command is about."
         review.note("NoDomain", message, 'Give it, e.g. "example.org".')
-    _judge_slots(written, review)
     options: Mapping[str, Json] = keys.options if isinstance(keys.options, Mapping) else {}
     return Target(
         name=written.name,
@@ -155,13 +154,6 @@ def _address(written: _Written, text: str, review: Review) -> RestAddress | None
     if address.assumed_http:
         review.note("NoScheme", f"{place} names no scheme; using {address.url}.", "Write the whole URL.")
     return address
-
-
-def _judge_slots(written: _Written, review: Review) -> None:
-    for command, number in written.keys.slots.items():
-        if number > written.keys.concurrency:
-            limit = f"a whole number from 1 to {written.keys.concurrency}, which is {written.at('Concurrency')}"
-            review.refuse(at(written.at("Slots"), command), f"expected {limit}, found {number}.")
 
 
 def _judge_queues(keys: Keys, written: list[_Written], review: Review) -> None:

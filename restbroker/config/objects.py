@@ -96,7 +96,7 @@ class TargetKeys:
     slots: Mapping[str, int] = key(
         "Slots",
         forms.slots(),
-        'How many requests at once for single commands, e.g. {"register": 2, "get_*": 5}, each up to Concurrency.',
+        'How many requests at once for single commands, e.g. {"register": 2, "get_*": 5}, on top of Concurrency.',
         _NO_SLOTS,
         shown=None,
     )

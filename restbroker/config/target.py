@@ -81,7 +81,7 @@ class Target:
     max_in_flight: int | None = None
     """How many jobs all processes together may have in hand; None: each up to `concurrency`."""
     slots: Mapping[str, int] = MappingProxyType({})
-    """How many at once of one command (a name with wildcards), within `concurrency`."""
+    """How many at once of one command (a name with wildcards), on top of `concurrency`."""
     ca_file: Path | None = None
     """The authority that the server's certificate is checked against, instead of the system's."""
     options: object = None
