@@ -55,8 +55,8 @@ class SimulatedTarget:
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """200 is done, everything else "not now"."""
-        jid = str(call.command.arguments["jid"])
-        response = await link.send(Request("POST", "/", call.timeout_s, body=jid.encode()))
+        jid = str(call.command.arguments.get("jid"))
+        response = await link.send(Request("POST", "/", call.timeout_s, body=jid.encode("utf-8", "replace")))
         if response.status == 200:
             return Delivered("0", 0, 200)
         return Deferred(Reason("ServerError", f"status {response.status}", None, response.status))

@@ -1,0 +1,78 @@
+"""Whatever is written into env.json: a configuration or a ConfigError, and no secret in what is said about it."""
+
+import json
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.config.keys import all_keys
+from restbroker.config.load import load
+from restbroker.connectors.ejabberd.options import Options
+from restbroker.errors import ConfigError
+from restbroker.rules.json_types import Json
+from tests.fuzz.effort import FUZZING
+
+KINDS = {"ejabberd": Options}
+CANARY = "c4n4ry-s3cr3t"
+SECRETS: dict[str, Json] = {
+    "Token": CANARY,
+    "RestUser": "admin@example.org",
+    "RestPass": CANARY,
+    "RedisURL": f"redis://user:{CANARY}@127.0.0.1/0",
+    "RedisPass": CANARY,
+    "StatsUser": "ops",
+    "StatsPass": CANARY,
+}
+GOOD: dict[str, Json] = {"RestQueue": "rest", "RestURL": "http://127.0.0.1:5281/api", "JabberDomain": "example.org"}
+TEXT = json.dumps({**GOOD, **SECRETS}, indent=1).encode()
+near_secrets = st.sampled_from(
+    [
+        CANARY,
+        [CANARY],
+        {"Value": CANARY},
+        {"default": CANARY},
+        {"default": {"Secret": CANARY}},
+        {"default": {"Secret": [CANARY]}},
+        {"Basic": {"User": "u", "Pass": CANARY}},
+        f"http://u:{CANARY}@127.0.0.1/",
+        f"redis://:{CANARY}@127.0.0.1:notaport/x",
+        f"{CANARY}@127.0.0.1",
+    ]
+)
+secret_keys = [name for key in all_keys().values() if any(w in (name := key.name) for w in ("Pass", "Token", "URL"))]
+documents = st.dictionaries(st.sampled_from(secret_keys), near_secrets, max_size=4)
+others = st.dictionaries(
+    st.sampled_from([key.name for key in all_keys().values()]),
+    st.none() | st.integers() | st.text(max_size=8) | st.lists(st.integers(), max_size=2),
+    max_size=3,
+)
+
+
+def said(path: Path) -> str:
+    """All that a person would see of it."""
+    try:
+        loaded = load(path, {}, {}, KINDS)
+    except ConfigError as error:
+        return f"{error}\n{error!r}"
+    return f"{loaded!r}\n{loaded.notes}"
+
+
+@given(secrets=documents, others=others)
+@FUZZING
+def test_no_secret_is_shown_whichever_key_is_wrong(
+    tmp_path: Path, secrets: dict[str, Json], others: dict[str, Json]
+) -> None:
+    path = tmp_path / "env.json"
+    path.write_text(json.dumps({**GOOD, **SECRETS, **others, **secrets}))
+    assert CANARY not in said(path)
+
+
+@given(start=st.integers(0, len(TEXT)), length=st.integers(0, 3), filling=st.binary(max_size=4))
+@FUZZING
+def test_no_secret_is_shown_wherever_the_file_is_damaged(
+    tmp_path: Path, start: int, length: int, filling: bytes
+) -> None:
+    path = tmp_path / "env.json"
+    path.write_bytes(TEXT[:start] + filling + TEXT[start + length :])
+    assert CANARY not in said(path)

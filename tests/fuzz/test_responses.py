@@ -1,0 +1,118 @@
+"""Whatever bytes a server answers with: an outcome, or the plain word that there was none, within the time-out."""
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.broker.link import WorkerLink
+from restbroker.config.target import Target, Url
+from restbroker.connectors.contract import Ports
+from restbroker.connectors.ejabberd.connector import open_connector
+from restbroker.connectors.ejabberd.options import Options
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Probe, Rejected, Uncertain, Unsent
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from tests.fuzz.effort import FUZZING
+
+TIMEOUT_S = 0.1
+GRACE_S = 5.0
+"""For a busy machine."""
+ANSWERS = (Delivered, Rejected, Deferred, Uncertain, Unsent, Denied)
+
+pieces = st.sampled_from(
+    [
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.0 500 x\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 101 x\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\n",
+        b"HTTP/1.1 999\r\n",
+        b"HTTP/2 200\r\n",
+        b"Content-Length: 1\r\n",
+        b"Content-Length: -1\r\n",
+        b"Content-Length: 99999999999999999999\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"Content-Encoding: gzip\r\n",
+        b"Retry-After: 9999999999999999999999\r\n",
+        b"Retry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n",
+        b"Connection: close\r\n",
+        b"Location: http://127.0.0.1:1/\r\n",
+        b"X: " + b"y" * 100_000 + b"\r\n",
+        b"\r\n",
+        b"\n",
+        b"0",
+        b'"ok"',
+        b'{"code":10090,"message":"no"}',
+        b"ffffffffffffffff\r\n",
+        b"1\r\n0\r\n0\r\n\r\n",
+        b"\xff\xfe<<255,300>>",
+    ]
+)
+wild = st.lists(pieces | st.binary(max_size=20), max_size=8).map(b"".join)
+statuses = st.integers(0, 1100).map(lambda status: b"HTTP/1.1 %d x\r\n" % status)
+headers = st.lists(pieces | st.binary(max_size=10).map(lambda name: name + b": 1\r\n"), max_size=3).map(b"".join)
+tame = st.builds(
+    lambda status, headers, body: status + headers + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+    statuses,
+    headers | st.just(b""),
+    st.binary(max_size=30) | st.sampled_from([b"0", b"1", b"{}", b'"x"', b"[" * 5000]),
+)
+answers = st.lists(wild | tame, min_size=1, max_size=4)
+
+
+@given(answers=answers, command=st.sampled_from(["register", "status", "unheard_of"]), closes=st.booleans())
+@FUZZING
+def test_whatever_a_server_answers_is_an_outcome_within_the_time_out(
+    answers: list[bytes], command: str, closes: bool
+) -> None:
+    call = Call(Command(command, {"user": "u", "host": "h", "password": "secret"}), timeout_s=TIMEOUT_S)
+    trio.run(exchange, answers, call, closes)
+
+
+async def exchange(answers: list[bytes], call: Call, closes: bool) -> None:
+    """A delivery and a probe, each time over whatever connection the client uses."""
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_tcp, partial(babble, iter(answers), closes), 0, host="127.0.0.1")
+        (listener,) = await nursery.start(serve)
+        port = listener.socket.getsockname()[1]
+        url = Url("http", "127.0.0.1", port, "/api")
+        target = Target("t", "ejabberd", url, ("rest",), timeout_s=TIMEOUT_S, options=Options())
+        transport = open_transport(target)
+        connector = open_connector(target, Ports(transport, lambda _event: None, lambda: 1e9))
+        link = WorkerLink(transport)
+        for _ in range(2):
+            assert isinstance(await bounded(lambda: connector.deliver(call, link)), (*ANSWERS, NotSent, MaybeSent))
+        assert isinstance(await bounded(lambda: connector.probe(link)), (Probe, NotSent, MaybeSent))
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def bounded(ask: Callable[[], Awaitable[object]]) -> object:
+    """What comes of it. A delivery and a probe ask twice at most."""
+    with trio.fail_after(2 * TIMEOUT_S + GRACE_S):
+        try:
+            return await ask()
+        except (NotSent, MaybeSent) as problem:
+            return problem
+
+
+async def babble(answers: Iterator[bytes], closes: bool, stream: trio.SocketStream) -> None:
+    """Answers each bit of a request with the next bytes; the last ones end or hang."""
+    try:
+        while await stream.receive_some():
+            answer = next(answers, None)
+            if answer is not None:
+                await stream.send_all(answer)
+            if closes or answer is None:
+                break
+        else:
+            return
+        if not closes:
+            await trio.sleep_forever()
+        await stream.aclose()
+    except trio.BrokenResourceError:
+        return
