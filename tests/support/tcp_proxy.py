@@ -27,12 +27,31 @@ class Loss:
 
 
 @attrs.define(eq=False)
+class Hold:
+    """The next request that contains `request` is held back until `release` is set; `reached` is set when it is.
+
+    `executed`: it is passed on, and its answer is held back instead.
+    """
+
+    request: bytes
+    executed: bool = False
+    reached: threading.Event = attrs.field(factory=threading.Event)
+    release: threading.Event = attrs.field(factory=threading.Event)
+
+    def wait(self) -> None:
+        """Holds, once."""
+        self.reached.set()
+        self.release.wait(_HELD_S)
+
+
+@attrs.define(eq=False)
 class _Pair:
-    """One client's connection and ours to the server. `loss` is waiting for its answer."""
+    """One client's connection and ours to the server. `loss` and `hold` are waiting for their answer."""
 
     client: socket.socket
     server: socket.socket
     loss: Loss | None = None
+    hold: Hold | None = None
 
     def end(self) -> None:
         for one in (self.client, self.server):
@@ -44,12 +63,14 @@ class _Pair:
 class TcpProxy:
     """Stands in front of 127.0.0.1:`upstream_port` while its `with` block runs; `port` stays the same all the time.
 
-    `losses` are used up one by one, each as soon as one fits; `delay_s` is waited before each piece is passed on.
+    `losses` and `holds` are used up one by one, each as soon as one fits; `delay_s` is waited before each piece is
+    passed on.
     """
 
     upstream_port: int
     port: int = attrs.field(factory=free_port)
     losses: list[Loss] = attrs.field(factory=list)
+    holds: list[Hold] = attrs.field(factory=list)
     delay_s: float = 0.0
     _flowing: threading.Event = attrs.field(factory=threading.Event)
     _door: socket.socket | None = None
@@ -125,6 +146,7 @@ class TcpProxy:
             while request := pair.client.recv(_PIECE_BYTES):
                 self._hold()
                 pair.loss = pair.loss or self._loss_for(request)
+                self._hold_request(pair, request)
                 pair.server.sendall(request)
         pair.end()
 
@@ -134,6 +156,9 @@ class TcpProxy:
                 self._hold()
                 if self._is_lost(pair, answer):
                     break
+                hold, pair.hold = pair.hold, None
+                if hold is not None:
+                    hold.wait()
                 pair.client.sendall(answer)
         pair.end()
 
@@ -141,6 +166,17 @@ class TcpProxy:
         self._flowing.wait(_HELD_S)
         if self.delay_s:
             threading.Event().wait(self.delay_s)
+
+    def _hold_request(self, pair: _Pair, request: bytes) -> None:
+        with self._lock:
+            hold = next((one for one in self.holds if one.request in request), None)
+            if hold is None:
+                return
+            self.holds.remove(hold)
+        if hold.executed:
+            pair.hold = hold
+        else:
+            hold.wait()
 
     def _loss_for(self, request: bytes) -> Loss | None:
         return next((loss for loss in list(self.losses) if loss.request in request), None)

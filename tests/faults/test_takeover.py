@@ -1,0 +1,156 @@
+"""Whose jobs may be taken over, and what a process does that finds itself taken over: whatever step it had reached.
+
+A frozen process is taken for gone at once where its record is made to name an earlier process of the same number, as
+after a restart; where time itself is the matter, the fence by missing beats does its work.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from restbroker.store.replies import items, text
+from restbroker.store.scripts import ScriptName, script
+from tests.support import process
+from tests.support.bench import CONCURRENCY, FAST_RETRIES, Bench, job_id, payload
+from tests.support.process import Running
+from tests.support.redis_line import Line, pause
+from tests.support.tcp_proxy import Hold
+from tests.support.wait import until
+
+HALF = CONCURRENCY // 2
+FENCED_WITHIN_S = 25.0
+WORDS = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": ""}
+
+
+def identity_of(bench: Bench, broker: Running) -> str:
+    names = [text(name) for name in items(bench.client.command("HKEYS", "restbroker:beats"))]
+    (name,) = [name for name in names if f":{broker.process.pid}:" in name]
+    return name
+
+
+def once(number: int) -> bytes:
+    """A command that `AtMostOnce` names."""
+    return payload(number, "send_message", **WORDS, body=str(number))
+
+
+def held_request(name: ScriptName, *, executed: bool) -> Hold:
+    return Hold(script(name).sha.encode(), executed)
+
+
+STEPS: dict[str, Callable[[], Hold | None]] = {
+    "before the mark": lambda: held_request("mark", executed=False),
+    "after the mark": lambda: held_request("mark", executed=True),
+    "after sending": lambda: None,
+    "before the settlement": lambda: held_request("finish", executed=False),
+    "after the settlement": lambda: held_request("finish", executed=True),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_process_frozen_at_any_step_has_one_effect_per_job_and_sends_nothing_twice_under_at_most_once(
+    line: Line, step: str
+) -> None:
+    bench, hold = line.bench, STEPS[step]()
+    line.configure(AtMostOnce=["send_message"])
+    frozen = bench.start()
+    until(lambda: line.ready() == 200, "it is ready")
+    identity = identity_of(bench, frozen)
+    bench.client.command("HSET", f"restbroker:info:{identity}", "started_at_ticks", 1)
+    if hold is None:
+        bench.proxy.answers.clear()
+    else:
+        line.proxy.holds.append(hold)
+    line.push(HALF)
+    bench.push([once(number) for number in range(HALF, CONCURRENCY)])
+    if hold is None:
+        bench.wait_until_sent(CONCURRENCY)
+    else:
+        assert hold.reached.wait(10)
+    frozen.signal(signal.SIGSTOP)
+    bench.configure(AtMostOnce=["send_message"], Backoff=FAST_RETRIES)
+    bench.start()
+    until(lambda: identity not in bench.in_hand(), "what it had in hand was taken over")
+    bench.proxy.answers.set()
+    bench.wait_until_finished()
+    frozen.signal(signal.SIGCONT)
+    if hold is not None:
+        hold.release.set()
+    frozen.wait_for(r"broker\.started", times=2)
+    bench.wait_until_finished()
+
+    assert sorted(reply_id for _, reply_id in bench.replies()) == sorted(f"reply-{n}" for n in range(HALF))
+    places, sendings = bench.places(), bench.proxy.of_jobs()
+    marked = {job_id(number) for number in range(HALF, CONCURRENCY)}
+    assert {job: len(sendings.get(job, [])) for job in marked} | dict.fromkeys(marked, 1) == dict.fromkeys(marked, 1)
+    assert set(places) <= marked
+    assert all(count == 1 for count in places.values())
+    assert {job["error_class"] for job in bench.members("dead")} <= {"Uncertain"}
+    assert {job for job in marked if job not in sendings} <= set(places)
+
+
+def test_of_two_processes_the_one_that_is_cut_off_loses_its_jobs_and_the_other_keeps_its_own(line: Line) -> None:
+    bench = line.bench
+    bench.proxy.answers.clear()
+    line.configure(RequestTimeout="60s")
+    cut = bench.start()
+    line.push(CONCURRENCY)
+    bench.wait_until_sent(CONCURRENCY)
+    bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
+    other = bench.start()
+    line.push(CONCURRENCY)
+    until(lambda: bench.held() == 2 * CONCURRENCY, "the other one has its own")
+    before, lost, kept = bench.in_hand(), identity_of(bench, cut), identity_of(bench, other)
+    line.proxy.cut()
+    until(lambda: lost not in bench.in_hand(), "the jobs of the one are given back", FENCED_WITHIN_S)
+    assert set(before[kept]) <= set(bench.in_hand()[kept])
+    assert bench.held() + bench.queued() == 2 * CONCURRENCY
+    other.wait_for(rf"jobs\.recovered.*jobs={len(before[lost])}\b")
+    line.proxy.mend()
+    cut.wait_for(rf"fenced.*{lost}")
+    bench.proxy.answers.set()
+    line.assert_each_is_answered_once()
+    sendings = bench.proxy.of_jobs()
+    assert {job for job, sent in sendings.items() if len(sent) > 1} <= set(before[lost])
+    assert "fenced" not in other.output()
+
+
+@contextmanager
+def in_a_container(bench: Bench) -> Iterator[Running]:
+    """A broker with process numbers of its own, and the machine's name and boot."""
+    rights = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    command = [
+        "unshare",
+        *rights,
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        sys.executable,
+        "-m",
+        "restbroker",
+    ]
+    arguments = ["run", "--config", str(bench.directory / "env.json")]
+    with process.started(arguments, directory=bench.directory, command=command) as broker:
+        broker.wait_for(r"broker\.started")
+        yield broker
+
+
+def test_containers_of_one_hostname_do_not_take_each_others_process_for_gone(bench: Bench) -> None:
+    bench.proxy.answers.clear()
+    with in_a_container(bench):
+        bench.push([once(number) for number in range(CONCURRENCY)])
+        bench.wait_until_sent(CONCURRENCY)
+        ((first, jobs),) = bench.in_hand().items()
+        assert bench.client.command("HGET", f"restbroker:info:{first}", "pid") == b"1"
+        with in_a_container(bench) as second:
+            assert "pid=1 " in second.output()
+            pause(6)  # three looks at the others
+            assert bench.in_hand() == {first: jobs}
+            assert "jobs.recovered" not in second.output()
+            bench.proxy.answers.set()
+            bench.wait_until_finished()
+    assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
