@@ -134,7 +134,7 @@ class EjabberdConnector:
 def _denied(detail: str, cure: str) -> Probe:
     # Only secret files are read again while it runs.
     wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file"
-    wait += " (RestPassFile); a change in env.json needs a restart."
+    wait += " (RestPassFile); a change in env.json needs a reload (SIGHUP) or a restart."
     return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
 
 
