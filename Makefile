@@ -1,11 +1,11 @@
 # One word per thing to do; `make` alone lists them. Everything lands in .venv, nothing in the system's Python,
-# except that `make test` installs the servers that the tests run (Debian packages redis-server and ejabberd).
+# except that `make test` installs what the tests run (Debian packages redis-server, ejabberd, faketime).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := redis-server ejabberd
+PACKAGES := redis-server ejabberd faketime
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help

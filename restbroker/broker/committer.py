@@ -13,7 +13,7 @@ import trio
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.rules import settle
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule
+from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, by_other_clock
 from restbroker.store import beats, jobs
 from restbroker.telemetry.events import Warned
 
@@ -72,7 +72,11 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
     """Settles `items`; returns those that Redis refuses in every form. Waits as long as Redis is away."""
     refused: list[Item] = []
     while items:
-        settlements = [(item.ticket, item.settlement) for item in items if item.settlement is not None]
+        # What is due is found by Redis' clock.
+        ahead_s = lane.health.clock_ahead_s
+        settlements = [
+            (item.ticket, by_other_clock(item.settlement, ahead_s)) for item in items if item.settlement is not None
+        ]
         target = lane.plan.target
         request = jobs.FinishRequest(lane.identity, target.name, target.queues, lane.high_water, settlements)
         codes = await lane.health.insist(lane.store, jobs.finish, request, time.time())

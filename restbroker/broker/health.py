@@ -27,12 +27,13 @@ LONGEST_WAIT_S = 1.0
 class StoreHealth:
     """Per process. `outages` rises at each beginning, told or not, so that others can tell that time has a hole.
 
-    `away_s` is how long all outages together took.
+    `away_s` is how long all outages together took. `clock_ahead_s`: how far Redis' clock is ahead of ours, at least.
     """
 
     report: Report
     outages: int = 0
     away_s: float = 0.0
+    clock_ahead_s: float = 0.0
     _lost_at_s: float | None = None
 
     @property
@@ -54,6 +55,10 @@ class StoreHealth:
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             else:
                 return result
+
+    def saw_clock(self, redis_s: float, asked_at_s: float, answered_at_s: float) -> None:
+        """Notes what Redis' clock showed between two moments of ours: what may have been the way is no difference."""
+        self.clock_ahead_s = min(0.0, redis_s - asked_at_s) + max(0.0, redis_s - answered_at_s)
 
     def lost(self, error: StoreUnavailable) -> None:
         """Notes that a call was not answered. A connection that ended idle counts; it is told once a try fails."""

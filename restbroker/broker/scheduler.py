@@ -2,11 +2,12 @@
 
 One task per process; several processes and Ruby's pollers may do the same at the same time. Always holds: bytes move
 unchanged, whoever they belong to; what no worker could read is parked, so that it never blocks what is due after it;
-"due" is by the clock of Redis.
+"due" is by the clock of Redis, and all others are told how far that is from ours.
 """
 
 import hashlib
 import random
+import time
 from typing import Literal
 
 import attrs
@@ -56,7 +57,9 @@ class Scheduler:
 
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
         skip = self._stuck.get(zset, 0)
+        asked_at_s = time.time()
         due = await self.health.insist(self.store, sets.due, zset, _BATCH, skip)
+        self.health.saw_clock(due.now_s, asked_at_s, time.time())
         moves = [plan(raw, due.now_s) for raw, _ in due.members]
         codes = await self.health.insist(self.store, sets.promote, zset, moves) if moves else []
         moved = [move for move, code in zip(moves, codes, strict=True) if isinstance(code, Applied)]

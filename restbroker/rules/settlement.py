@@ -69,3 +69,10 @@ class Back:
 
 
 Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Back
+
+
+def by_other_clock(settlement: Settlement, ahead_s: float) -> Settlement:
+    """The same, due at the same moment by a clock that is ahead of ours by `ahead_s` seconds (behind: negative)."""
+    if isinstance(settlement, Retry | Schedule) and ahead_s:
+        return attrs.evolve(settlement, at_s=settlement.at_s + ahead_s)
+    return settlement
