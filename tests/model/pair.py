@@ -18,6 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Stored = Mapping[str, object]
 ASIDE = "aside"
+NOT_COMPARED = ("stat:", "restbroker:info:", "restbroker:inflight:")
 
 
 @attrs.frozen
@@ -94,7 +95,7 @@ class Pair:
         names = [key.decode() for key in raw.keys("*")]
         spoilt = {f"{NAMESPACE}:{key}" for key in broken}
         found = {name.partition(":")[2]: name for name in sorted(names, reverse=True) if name not in spoilt}
-        kept = {key: name for key, name in found.items() if not key.startswith(("stat:", "restbroker:info:"))}
+        kept = {key: name for key, name in found.items() if not key.startswith(NOT_COMPARED)}
         pipe = raw.pipeline(transaction=False)
         for key, name in kept.items():
             _read(pipe, key, name)

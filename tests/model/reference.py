@@ -2,7 +2,7 @@
 
 The state machine drives it beside the real store and compares answer by answer; the simulations run whole brokers on
 it. Each method takes and returns what the function of the same name in `restbroker.store` does after its client.
-Left out: limits of a target, and
+Left out: the rate limit, and
 whose fault a crash was (a job that ran alone goes back like any other). Always holds: nothing here is clever, so that
 a reader can check it against the words of docs/architecture.md.
 """
@@ -26,6 +26,7 @@ from restbroker.store.jobs import (
     FetchRequest,
     FinishRequest,
     Held,
+    Limited,
     Paused,
     Taken,
 )
@@ -35,6 +36,7 @@ from tests.model.dataset import DataSet
 from tests.model.effects import is_forbidden, promote, rank, settle
 
 LONGEST_PAUSE_MS = 1000
+IN_FLIGHT_MS = 25
 
 
 @attrs.define
@@ -82,11 +84,11 @@ class Reference:
             return Fenced()
         if last > request.base:
             return Duplicate(last)
-        pause_ms = self._pause_ms(request.target)
-        if pause_ms:
+        stopped = self._stopped(request)
+        if stopped is not None:
             hand.hwm = max(hand.hwm, min(request.hwm, last))
-            return Paused(pause_ms)
-        taken, bad = self._take(request)
+            return stopped
+        taken, bad = self._take(request, self._want(request))
         hand.jobs |= {job.ticket: job.raw for job in taken}
         hand.last = taken[-1].number if taken else hand.last
         hand.hwm = max(hand.hwm, min(request.hwm, max(request.base, hand.last or 0)))
@@ -206,12 +208,26 @@ class Reference:
         left_s = max((end_us / 1e6 - self.clock() for end_us in ends_us), default=0.0)
         return max(0, min(LONGEST_PAUSE_MS, math.ceil(left_s * 1000)))
 
-    def _take(self, request: FetchRequest) -> tuple[list[Taken], set[str]]:
+    def _stopped(self, request: FetchRequest) -> Paused | Limited | None:
+        pause_ms = self._pause_ms(request.target)
+        if pause_ms:
+            return Paused(pause_ms)
+        if request.want > 0 and request.limits.dead:
+            self.data.require("dead")
+            if len(self.data.sets["dead"]) >= request.limits.dead:
+                return Limited("dead", LONGEST_PAUSE_MS)
+        return Limited("in_flight", IN_FLIGHT_MS) if request.want > 0 and self._want(request) <= 0 else None
+
+    def _want(self, request: FetchRequest) -> int:
+        in_hand = sum(len(hand.jobs) for hand in self.data.hands.values())
+        return min(request.want, request.limits.in_flight - in_hand) if request.limits.in_flight else request.want
+
+    def _take(self, request: FetchRequest, want: int) -> tuple[list[Taken], set[str]]:
         taken: list[Taken] = []
         bad: set[str] = set()
         registered = self.data.infos[request.identity].queues
         for queue in request.queues:
-            key, room = f"queue:{queue}", request.want - len(taken)
+            key, room = f"queue:{queue}", want - len(taken)
             if queue not in registered:
                 bad.add(queue)
             elif queue not in self.data.paused_queues and room > 0:

@@ -31,6 +31,7 @@ from restbroker.store.jobs import (
     Fetched,
     FetchRequest,
     FinishRequest,
+    Limits,
     fetch,
     finish,
     held,
@@ -108,6 +109,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.pair = Pair(self.server)
         self.ledger = Ledger()
+        self.limits = Limits()
         self.serial = 0
         self.lanes: list[Memory] = []
         self.stages: dict[str, int] = {}
@@ -116,8 +118,9 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.pair.client.close()
 
-    @initialize()
-    def the_first_lane_starts(self) -> None:
+    @initialize(in_flight=st.sampled_from([0, 0, 1, 4]), dead=st.sampled_from([0, 0, 3]))
+    def the_first_lane_starts(self, in_flight: int, dead: int) -> None:
+        self.limits = Limits(in_flight=in_flight, dead=dead)
         self.a_lane_starts()
         self.jobs_are_pushed("a", [b"same", b"same", b"other"])
 
@@ -146,8 +149,10 @@ class Histories(RuleBasedStateMachine):
         lost=st.booleans(),
     )
     def a_lane_fetches(self, data: st.DataObject, names: list[str], want: int, hwm: int, lost: bool) -> None:
-        lane = data.draw(st.sampled_from(self.lanes[-3:]))
-        answer = self.pair.ask(fetch, FetchRequest(lane.identity, "t", tuple(names), lane.base, want, hwm))
+        self.a_lane_fetches_as(data.draw(st.sampled_from(self.lanes[-3:])), names, want, hwm, lost=lost)
+
+    def a_lane_fetches_as(self, lane: Memory, names: list[str], want: int, hwm: int, *, lost: bool) -> None:
+        answer = self.pair.ask(fetch, FetchRequest(lane.identity, "t", tuple(names), lane.base, want, hwm, self.limits))
         match answer:
             case Fetched(jobs=jobs) if not lost:
                 new = {job.ticket: job.raw for job in jobs}
@@ -159,18 +164,24 @@ class Histories(RuleBasedStateMachine):
             case Fenced():
                 assert lane.identity not in self.pair.data.alive
 
+    @precondition(lambda self: self.pair.data.alive)
     @rule(
         data=st.data(),
+        payloads=PAYLOADS,
         fates=st.lists(FATES, min_size=1, max_size=6),
         marks=st.booleans(),
         spoilt=st.none() | st.sampled_from(SPOILABLE),
     )
-    def a_lane_works(self, data: st.DataObject, fates: list[str], marks: bool, spoilt: str | None) -> None:
-        self.a_lane_fetches(data, [*QUEUES, "c"], len(fates), 9, lost=False)
+    def a_lane_works(
+        self, data: st.DataObject, payloads: list[bytes], fates: list[str], marks: bool, spoilt: str | None
+    ) -> None:
+        lane = next(lane for lane in reversed(self.lanes) if lane.identity in self.pair.data.alive)
+        self.jobs_are_pushed("a", payloads)
+        self.a_lane_fetches_as(lane, [*QUEUES, "c"], len(fates), 9, lost=False)
         if marks:
-            self.a_lane_marks(data)
+            self.pair.ask(mark, lane.identity, sorted(lane.jobs)[:2])
         with self.spoilt(spoilt):
-            self.a_lane_settles(data, fates, 9, lost=False)
+            self.a_lane_settles_as(lane, data, fates, 9, lost=False)
             self.the_last_call_is_sent_again()
 
     @contextmanager
@@ -194,7 +205,9 @@ class Histories(RuleBasedStateMachine):
 
     @rule(data=st.data(), fates=st.lists(FATES, min_size=1, max_size=5), hwm=st.integers(0, 9), lost=st.booleans())
     def a_lane_settles(self, data: st.DataObject, fates: list[str], hwm: int, lost: bool) -> None:
-        lane = data.draw(st.sampled_from(self.lanes[-3:]))
+        self.a_lane_settles_as(data.draw(st.sampled_from(self.lanes[-3:])), data, fates, hwm, lost=lost)
+
+    def a_lane_settles_as(self, lane: Memory, data: st.DataObject, fates: list[str], hwm: int, *, lost: bool) -> None:
         tickets = data.draw(st.permutations(sorted(lane.jobs)))[: len(fates)]
         in_redis = dict(self.pair.data.hands[lane.identity].jobs)
         settled = [(t, self.settlement(fate, lane.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
@@ -263,7 +276,7 @@ class Histories(RuleBasedStateMachine):
     def a_lane_dies_with_jobs_in_hand(self, data: st.DataObject, hwm: int, want: int, marked: int) -> None:
         identity = data.draw(st.sampled_from(sorted(self.pair.data.alive)))
         lane = next(lane for lane in self.lanes if lane.identity == identity)
-        self.pair.ask(fetch, FetchRequest(identity, "t", QUEUES, lane.base, want, hwm))
+        self.pair.ask(fetch, FetchRequest(identity, "t", QUEUES, lane.base, want, hwm, self.limits))
         tickets = sorted(self.pair.ask(held, identity).jobs)[:marked]
         if tickets:
             self.pair.ask(mark, identity, tickets)
@@ -296,6 +309,7 @@ class Histories(RuleBasedStateMachine):
             self.server.raw.sadd(f"{NAMESPACE}:paused", queue)
         self.pair.again = None
 
+    @precondition(lambda self: self.pair.data.sets["retry"] or self.pair.data.sets["schedule"])
     @rule(
         name=st.sampled_from(["retry", "schedule"]),
         limit=st.integers(1, 5),
@@ -378,6 +392,14 @@ class Histories(RuleBasedStateMachine):
             assert stage >= self.stages.get(lane.identity, 0)
             assert stage < 2 or not data.hands[lane.identity].jobs
             self.stages[lane.identity] = stage
+
+    @invariant()
+    def no_more_is_in_hand_than_all_lanes_together_may_have(self) -> None:
+        in_hand = {identity: len(hand.jobs) for identity, hand in self.pair.data.hands.items() if hand.jobs}
+        shares = self.server.raw.hgetall(f"{NAMESPACE}:restbroker:inflight:t")
+        if self.limits.in_flight:
+            assert sum(in_hand.values()) <= self.limits.in_flight
+            assert {name.decode(): int(count) for name, count in shares.items() if int(count)} == in_hand
 
     def settlement(self, fate: str, job: bytes) -> Settlement:
         """Each entry of a sorted set is made unique, as the worker does with failed_at, but for `clash`."""
