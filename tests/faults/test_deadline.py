@@ -1,0 +1,49 @@
+"""A stop that is over before the server answers: what was sent may have run, and is treated so.
+
+The server answers one second after the broker's patience ended.
+"""
+
+import time
+
+import pytest
+
+from tests.support.bench import CONCURRENCY, FAST_RETRIES, Bench, job_id, payload
+from tests.support.redis_line import pause
+
+HALF = CONCURRENCY // 2
+WAITING = 5
+GRACE_S = 2.0
+WORDS = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": ""}
+
+
+@pytest.mark.parametrize("at_most_once", [[], ["send_message"]], ids=["repeated", "at-most-once"])
+def test_what_the_server_answers_after_a_stops_deadline_may_have_run(bench: Bench, at_most_once: list[str]) -> None:
+    bench.configure(ShutdownTimeout=f"{GRACE_S:g}s", AtMostOnce=at_most_once, Backoff=FAST_RETRIES)
+    safe, unsafe, waiting = range(HALF), range(HALF, CONCURRENCY), range(CONCURRENCY, CONCURRENCY + WAITING)
+    bench.proxy.answers.clear()
+    broker = bench.start()
+    bench.push([payload(number, "check_account", user="u") for number in safe])
+    bench.push([payload(number, "send_message", **WORDS, body=str(number)) for number in unsafe])
+    bench.push([payload(number, "check_account", user="u") for number in waiting])
+    bench.wait_until_sent(CONCURRENCY)
+    broker.process.terminate()
+    broker.wait_for(r"broker\.stopping")
+    stopping_s = time.monotonic()
+    assert broker.wait() == 0
+    assert GRACE_S - 0.5 <= time.monotonic() - stopping_s <= GRACE_S + 3
+    pause(stopping_s + GRACE_S + 1 - time.monotonic())
+    bench.proxy.answers.set()
+
+    uncertain = {job["jid"]: job["error_class"] for job in [*bench.members("retry"), *bench.members("dead")]}
+    assert uncertain == {job_id(number): "CutOff" for number in [*safe, *unsafe]}
+    parked = {job_id(number) for number in unsafe} if at_most_once else set()
+    assert {job["jid"] for job in bench.members("dead")} == parked
+    assert all(job["restbroker_uncertain"] == 1 for job in bench.members("retry"))
+    assert (bench.queued(), bench.held()) == (WAITING, 0)
+
+    bench.start()
+    bench.wait_until_finished()
+    assert {job["jid"] for job in bench.members("dead")} == parked
+    sendings = {job: len(sent) for job, sent in bench.proxy.of_jobs().items()}
+    once = {job_id(number) for number in waiting} | parked
+    assert sendings == {job_id(n): 1 if job_id(n) in once else 2 for n in range(CONCURRENCY + WAITING)}

@@ -1,0 +1,84 @@
+"""`/readyz` tells the truth while Redis comes and goes, and no broker is alive without taking jobs.
+
+All the while jobs are pushed, directly, so that whoever is ready has something to do.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+import httpx
+import pytest
+
+from tests.support.redis_line import Line, pause
+from tests.support.tcp_proxy import TcpProxy
+
+NOTICED_S = 4.0
+"""A call is given up after three seconds; so long may a frozen network go unnoticed."""
+BACK_S = 2.0
+OUTAGE_S = 6.0
+
+
+@attrs.frozen
+class Sample:
+    """One look: what /readyz said, and how many requests of jobs had arrived."""
+
+    at_s: float
+    ready: bool
+    sent: int
+
+
+def look(line: Line) -> Sample:
+    assert httpx.get(f"http://127.0.0.1:{line.health_port}/healthz", trust_env=False).status_code == 200
+    at_s = time.monotonic()
+    return Sample(at_s, line.ready() == 200, len(line.bench.proxy.of_jobs()))
+
+
+def watch(line: Line, seconds: float) -> list[Sample]:
+    ends_s = time.monotonic() + seconds
+    samples = []
+    while time.monotonic() < ends_s:
+        line.push(1)
+        samples.append(look(line))
+        pause(0.05)
+    return samples
+
+
+def idle_s(samples: Sequence[Sample]) -> float:
+    """The longest time for which a broker called itself ready and took nothing."""
+    longest = 0.0
+    since = samples[0]
+    for one in samples:
+        if not one.ready or one.sent > since.sent:
+            since = one
+        longest = max(longest, one.at_s - since.at_s)
+    return longest
+
+
+FAULTS: dict[str, tuple[Callable[[TcpProxy], None], Callable[[TcpProxy], None], float]] = {
+    "cut": (TcpProxy.cut, TcpProxy.mend, 1.0),
+    "freeze": (TcpProxy.freeze, TcpProxy.thaw, NOTICED_S),
+}
+"""How it begins, how it ends, and in how many seconds it must be noticed."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_readyz_tells_the_truth_throughout_an_outage_and_who_is_ready_takes_jobs(line: Line, fault: str) -> None:
+    begin, end, noticed_s = FAULTS[fault]
+    line.under_load()
+    before = watch(line, 1)
+    began_s = time.monotonic()
+    begin(line.proxy)
+    during = watch(line, OUTAGE_S)
+    ended_s = time.monotonic()
+    end(line.proxy)
+    after = watch(line, BACK_S + 1.5)
+
+    assert all(one.ready for one in before)
+    assert not any(one.ready for one in during if one.at_s > began_s + noticed_s)
+    assert all(one.ready for one in after if one.at_s > ended_s + BACK_S)
+    assert idle_s([*before, *during, *after]) <= noticed_s
+    line.tell(f"{line.name}: ready and idle for at most {idle_s([*before, *during, *after]):.1f} s")
+    line.assert_each_is_answered_once()
+    line.assert_each_was_sent_once()
+    line.assert_outages(1)
