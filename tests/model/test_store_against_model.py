@@ -309,23 +309,28 @@ class Histories(RuleBasedStateMachine):
             self.server.raw.sadd(f"{NAMESPACE}:paused", queue)
         self.pair.again = None
 
-    @precondition(lambda self: self.pair.data.sets["retry"] or self.pair.data.sets["schedule"])
+    @precondition(lambda self: self.filled_sets())
     @rule(
-        name=st.sampled_from(["retry", "schedule"]),
+        data=st.data(),
         limit=st.integers(1, 5),
-        skip=st.integers(0, 2),
+        skip=st.sampled_from([0, 0, 0, 1]),
         wrap=st.booleans(),
         spoilt=st.none() | st.sampled_from(["queue:a", "dead", "queues", "retry"]),
     )
     def the_scheduler_promotes(
-        self, name: Literal["retry", "schedule"], limit: int, skip: int, wrap: bool, spoilt: str | None
+        self, data: st.DataObject, limit: int, skip: int, wrap: bool, spoilt: str | None
     ) -> None:
-        if name in self.pair.data.broken:
-            return
+        name = data.draw(st.sampled_from(self.filled_sets()))
         due = self.pair.ask(sets.due, name, limit, skip).members
         moves = [sets.Move(m, None, m + b"!", 5.0) if wrap else sets.Move(m, "a", payload(m)) for m, _ in due]
         with self.spoilt(spoilt):
             self.pair.ask(sets.promote, name, moves)
+
+    def filled_sets(self) -> list[Literal["retry", "schedule"]]:
+        """The sets that have something due and can be read."""
+        names: tuple[Literal["retry", "schedule"], ...] = ("retry", "schedule")
+        data = self.pair.data
+        return [n for n in names if n not in data.broken and LONG_AGO_S in data.sets[n].values()]
 
     @rule()
     def ruby_moves_a_retry(self) -> None:
