@@ -102,14 +102,15 @@ class Gate:
         if self.stopped:
             return False
         self._in_delivery += 1
-        if self.room:
+        if self._turns and self.room:
             self._turns.unpark()
         return True
 
     def leave(self) -> None:
         """A job that entered is in delivery no longer."""
         self._in_delivery -= 1
-        self._turns.unpark()
+        if self._turns:
+            self._turns.unpark()
 
     def observe(self, outcome: Outcome, command: str = "", duration_s: float = 0.0, *, in_slot: bool = False) -> None:
         """Tells what became of a delivery of this command (its endpoint), after its `leave`.

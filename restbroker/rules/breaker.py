@@ -51,12 +51,15 @@ class _Window:
     deferred: int = 0
 
     def count(self, number: int, *, deferred: bool) -> None:
-        self.forget_before(number)
         if not self.slices or number > self.slices[-1].number:
+            self.forget_before(number)
             self.slices.append(_Slice(number))
-        for counted in (self.slices[-1], self):
-            counted.answers += 1
-            counted.deferred += deferred
+        current = self.slices[-1]
+        current.answers += 1
+        self.answers += 1
+        if deferred:
+            current.deferred += 1
+            self.deferred += 1
 
     def forget_before(self, number: int) -> None:
         while self.slices and self.slices[0].number <= number - _SLICES:
