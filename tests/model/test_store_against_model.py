@@ -401,10 +401,12 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def no_more_is_in_hand_than_all_lanes_together_may_have(self) -> None:
         in_hand = {identity: len(hand.jobs) for identity, hand in self.pair.data.hands.items() if hand.jobs}
-        shares = self.server.raw.hgetall(f"{NAMESPACE}:restbroker:inflight:t")
+        found = self.server.raw.hgetall(f"{NAMESPACE}:restbroker:inflight:t")
+        shares = {name.decode(): int(count) for name, count in found.items()}
+        assert shares.keys() <= self.pair.data.alive.keys() | self.pair.data.fenced.keys()
         if self.limits.in_flight:
             assert sum(in_hand.values()) <= self.limits.in_flight
-            assert {name.decode(): int(count) for name, count in shares.items() if int(count)} == in_hand
+            assert {identity: count for identity, count in shares.items() if count} == in_hand
 
     def settlement(self, fate: str, job: bytes) -> Settlement:
         """Each entry of a sorted set is made unique, as the worker does with failed_at, but for `clash`."""
