@@ -30,6 +30,7 @@ from restbroker.broker.leftovers import Left
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.scheduler import Scheduler
+from restbroker.broker.scopes import bound, cancel_on
 from restbroker.broker.signals import Control
 from restbroker.store import jobs
 from restbroker.store.connection import Connection, Waiter
@@ -58,6 +59,7 @@ class Life:
     _work_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _intake_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _opened: AsyncExitStack = attrs.field(factory=AsyncExitStack)
+    _confirmed: trio.Event = attrs.field(factory=trio.Event)
     _lost: bool = False
     """It was fenced, or broke: nothing is won by waiting."""
 
@@ -125,7 +127,7 @@ class Life:
 
     async def _serve(self, lanes: Sequence[Lane]) -> Left:
         async with trio.open_nursery() as keep:
-            keep.start_soon(Beat(lanes, self._open(), self._lease, self.plan.snapshot).run)
+            keep.start_soon(self._beat, Beat(lanes, self._open(), self._lease, self.plan.snapshot))
             keep.start_soon(self._watch_fences, lanes)
             keep.start_soon(self._watch_stop)
             keep.start_soon(cancel_on, self.replaced, self._intake_scope)
@@ -140,6 +142,11 @@ class Life:
             keep.cancel_scope.cancel()
         return left
 
+    async def _beat(self, beat: Beat) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(beat.run)
+            self._confirmed.set()
+
     async def _work(self, lanes: Sequence[Lane]) -> None:
         with self._commit_scope:
             async with trio.open_nursery() as commit:
@@ -151,7 +158,7 @@ class Life:
                 finally:
                     for lane in lanes:
                         lane.outcomes.close()
-                    _bound(self._commit_scope, self._end_s())
+                    bound(self._commit_scope, self._end_s())
 
     async def _deliver(self, lanes: Sequence[Lane]) -> None:
         async with trio.open_nursery() as connectors:
@@ -185,12 +192,15 @@ class Life:
                 intake.start_soon(Fetcher(lane, self._open_waiters(lane.plan.target.queues)).run)
             intake.start_soon(Scheduler(upkeep, self.health, report).run)
             intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), self.identities).run)
-            if not self.replaced.is_set():
-                self.plan.status.serve(lanes, self._lease)
-                self.take_over()
-                self._announce(lanes)
+            intake.start_soon(self._take_over, lanes)
 
-    def _announce(self, lanes: Sequence[Lane]) -> None:
+    async def _take_over(self, lanes: Sequence[Lane]) -> None:
+        # Before its first beat is confirmed, no request is started; an older life goes on for so long.
+        await self._confirmed.wait()
+        if self.replaced.is_set():
+            return
+        self.plan.status.serve(lanes, self._lease)
+        self.take_over()
         targets = [lane.plan.target for lane in lanes]
         queues = tuple(queue for target in targets for queue in target.queues)
         concurrency = sum(target.concurrency for target in targets)
@@ -200,13 +210,13 @@ class Life:
     async def _watch_stop(self) -> None:
         await self.control.stop.wait()
         timeout_s = self.plan.shutdown_timeout_s
-        _bound(self._work_scope, timeout_s)
-        _bound(self._commit_scope, timeout_s + _END_S)
-        _bound(self._settle_scope, timeout_s + 2 * _END_S)
+        bound(self._work_scope, timeout_s)
+        bound(self._commit_scope, timeout_s + _END_S)
+        bound(self._settle_scope, timeout_s + 2 * _END_S)
         self._intake_scope.cancel()
         await self.control.at_once.wait()
-        _bound(self._commit_scope, _END_AT_ONCE_S)
-        _bound(self._settle_scope, 2 * _END_AT_ONCE_S)
+        bound(self._commit_scope, _END_AT_ONCE_S)
+        bound(self._settle_scope, 2 * _END_AT_ONCE_S)
         self._work_scope.cancel()
 
     async def _watch_fences(self, lanes: Sequence[Lane]) -> None:
@@ -214,15 +224,15 @@ class Life:
             for lane in lanes:
                 nursery.start_soon(cancel_on, lane.fenced, nursery.cancel_scope)
         self._lost = True
-        _bound(self._commit_scope, _END_S)
-        _bound(self._settle_scope, 2 * _END_S)
+        bound(self._commit_scope, _END_S)
+        bound(self._settle_scope, 2 * _END_S)
         self._intake_scope.cancel()
         self._work_scope.cancel()
 
     async def _settle_leftovers(self, lanes: Sequence[Lane]) -> Left:
         total = Left()
-        _bound(self._settle_scope, self._end_s())
-        with self._settle_scope as bound:
+        bound(self._settle_scope, self._end_s())
+        with self._settle_scope as scope:
             while True:
                 total = Left()
                 for lane in lanes:
@@ -230,21 +240,10 @@ class Life:
                 if total.complete or self._end_s() < math.inf:
                     break
                 await trio.sleep(_SETTLE_AGAIN_S)
-        return attrs.evolve(total, complete=total.complete and not bound.cancelled_caught)
+        return attrs.evolve(total, complete=total.complete and not scope.cancelled_caught)
 
     def _end_s(self) -> float:
         """How long the last settlements may take; without an end while the process lives on and they may succeed."""
         if self.replaced.is_set() and not self.control.stop.is_set() and not self._lost:
             return math.inf
         return _END_AT_ONCE_S if self.control.at_once.is_set() else _END_S
-
-
-def _bound(scope: trio.CancelScope, within_s: float) -> None:
-    """Ends the scope within so many seconds, unless it ends sooner."""
-    scope.deadline = min(scope.deadline, trio.current_time() + within_s)
-
-
-async def cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
-    """Cancels the scope when the event comes."""
-    await event.wait()
-    scope.cancel()

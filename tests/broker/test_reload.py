@@ -110,11 +110,21 @@ async def test_a_dead_target_hands_its_jobs_to_the_one_that_takes_its_place(harn
     assert len(new.calls) == 10
 
 
-async def test_of_many_reloads_the_last_one_counts_and_every_older_life_ends(harness: Harness) -> None:
+async def test_of_many_reloads_the_last_one_counts_every_older_life_ends_and_it_is_ready_all_the_time(
+    harness: Harness,
+) -> None:
     targets = [Scripted(ok) for _ in range(6)]
     harness.target = targets[0]
-    async with harness.broker():
+    said: set[str | None] = set()
+
+    async def watch() -> None:
+        while True:
+            said.add(harness.status.view().unready)
+            await trio.sleep(0.001)
+
+    async with harness.broker(), trio.open_nursery() as beside:
         await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
+        beside.start_soon(watch)
         for target in targets[1:]:
             harness.push(count=20)
             await taken_over(harness, target)
@@ -123,6 +133,8 @@ async def test_of_many_reloads_the_last_one_counts_and_every_older_life_ends(har
         await harness.until(lambda: len(harness.of(JobFinished)) == 120, "all jobs are done")
         assert len(targets[5].calls) >= 20
         assert len(beats.live(harness.client)) == 1
+        beside.cancel_scope.cancel()
+    assert said == {None}
 
 
 async def test_nothing_new_leaves_everything_as_it_is(harness: Harness) -> None:
