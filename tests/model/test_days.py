@@ -5,6 +5,7 @@ about days and not about seconds, the real intervals are stretched, or its idle 
 """
 
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +25,7 @@ from tests.model.world import BEGAN_AT_S, World, simulate
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 BACK_WITHIN_S = 25.0
 LOOK_S = 0.25
+SEED = int(os.environ.get("MODEL_SEED", "1"))
 STRETCHED = [
     (beat, "BEAT_S"),
     (lease, "FENCE_AFTER_S"),
@@ -154,11 +156,11 @@ async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_
     await trio.sleep(MINUTE_S)
     before, held = world.known, world.in_hand()
     for process in world.processes:
-        process.cut = True
+        process.way.cut = True
     await trio.sleep(10 * HOUR_S)
     assert world.in_hand() == held
     for process in world.processes:
-        process.cut = False
+        process.way.cut = False
     await until(lambda: not world.places(), "everything is done", 2 * HOUR_S)
     assert world.known == before
     assert world.of(JobsRecovered) == world.of(IdentityFenced) == []
@@ -175,11 +177,11 @@ async def test_one_process_cut_off_for_minutes_loses_its_jobs_to_the_others_and_
     await trio.sleep(MINUTE_S)
     old = cut_off.identities
     lost = sum(len(world.in_hand()[identity]) for identity in old)
-    cut_off.cut = True
+    cut_off.way.cut = True
     await until(partial(world.known_is_without, old), "its jobs are back", BACK_WITHIN_S)
     sent = len(world.target.ran)
     await trio.sleep(5 * MINUTE_S)
-    cut_off.cut = False
+    cut_off.way.cut = False
     await until(lambda: not world.places(), "everything is done", 3 * HOUR_S)
     assert cut_off.identities.isdisjoint(old)
     assert len(cut_off.identities) == len(other.identities) == 1
@@ -187,3 +189,25 @@ async def test_one_process_cut_off_for_minutes_loses_its_jobs_to_the_others_and_
     assert len(world.target.ran) <= len(jids) + lost
     assert sent < len(jids)
     assert world.reference.data.processed == len(jids)
+
+
+async def test_hours_of_lost_questions_and_answers_and_sudden_deaths_lose_no_job(
+    autojump_clock: MockClock, world: World
+) -> None:
+    chance = random.Random(SEED)
+    world.target.duration_s = lambda: chance.uniform(0.01, 2)
+    jids = [f"j{n}" for n in range(400)]
+    at_risk = 0
+    for _ in range(3):
+        world.start().way.loses = lambda: chance.random() < 0.02
+    for round_number in range(10):
+        world.push(*jids[round_number * 40 : round_number * 40 + 40])
+        await trio.sleep(chance.uniform(5, 60))
+        victim = chance.choice(world.alive)
+        at_risk += sum(len(world.in_hand().get(identity, ())) for identity in victim.identities)
+        victim.kill()
+        world.start().way.loses = lambda: chance.random() < 0.02
+    await until(lambda: not world.places(), "everything is done", 10 * HOUR_S)
+    assert set(world.target.jids) == set(jids)
+    assert len(world.target.ran) <= len(jids) + at_risk
+    assert (world.reference.data.processed, world.reference.data.failed) == (len(jids), 0)

@@ -1,15 +1,14 @@
 """Whole brokers on the reference instead of Redis, and on Trio's mock clock: days pass in seconds.
 
 A `World` is one Redis, one target and the processes on them. Always holds: nothing here uses a thread or a real clock,
-so the mock clock may jump; a call takes a moment of simulated time, and when the process is cut off, it fails as it
-would with a Redis that is away.
+so the mock clock may jump.
 """
 
 import json
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -24,7 +23,6 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
-from restbroker.errors import StoreUnavailable
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
 from restbroker.store import beats, jobs, leases, limits, server, sets, tokens
@@ -32,14 +30,11 @@ from restbroker.store.connection import Connection, Waiter
 from restbroker.store.leases import Yours
 from restbroker.store.server import ServerFacts
 from restbroker.telemetry.events import Event
+from tests.model.link import SimulatedConnection, SimulatedWaiter, Way
 from tests.model.reference import Reference
 from tests.model.target import SimulatedTarget
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 BEGAN_AT_S = 1_800_000_000.0
-ROUND_TRIP_S = 0.001
 OPERATIONS = {
     jobs: ("register", "fetch", "finish", "mark", "held", "retire", "isolate"),
     beats: ("beat", "live", "dying", "facts", "fence", "recover", "maybe_run", "forget"),
@@ -123,17 +118,20 @@ class World:
 
 @attrs.define(eq=False)
 class Process:
-    """One broker. `cut`: its calls to Redis fail, and what was under way is not answered."""
+    """One broker. `way` leads to Redis."""
 
     world: World
     concurrency: int = 3
     at_most_once: tuple[str, ...] = ()
-    cut: bool = False
     events: deque[Event] = attrs.field(factory=lambda: deque(maxlen=1000))
     control: Control = attrs.field(factory=Control)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     done: trio.Event = attrs.field(factory=trio.Event)
     status: Status = attrs.field(factory=Status)
+    way: Way = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.way = Way(self.world.reference, self.world.waiting)
 
     @property
     def identities(self) -> set[str]:
@@ -154,7 +152,7 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL: nothing that it does from now on reaches Redis."""
-        self.cut = True
+        self.way.cut = True
         self.scope.cancel()
 
     def plan(self) -> BrokerPlan:
@@ -174,65 +172,14 @@ class Process:
             services=[],
             open_connection=self._connection,
             open_control=self._connection,
-            open_waiter=lambda _control: cast("Waiter", SimulatedWaiter(self)),
+            open_waiter=lambda _control: cast("Waiter", SimulatedWaiter(self.way)),
             report=self.events.append,
             snapshot=_no_snapshot,
             status=self.status,
         )
 
     def _connection(self) -> Connection:
-        return cast("Connection", SimulatedConnection(self))
-
-
-@attrs.define(eq=False)
-class SimulatedConnection:
-    """As `store.connection.Connection`: one call at a time, none can be cancelled once it has begun."""
-
-    process: Process
-    turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-
-    async def call(self, function: Callable[Concatenate[Reference, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The reference answers instead of Redis."""
-        world = self.process.world
-        async with self.turn:
-            with trio.CancelScope(shield=True):
-                await trio.sleep(ROUND_TRIP_S / 2)
-                self._require_link()
-                answer = function(world.reference, *args, **kwargs)
-                world.waiting.unpark_all()
-                await trio.sleep(ROUND_TRIP_S / 2)
-                self._require_link()
-        return answer
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-        await trio.lowlevel.checkpoint()
-
-    def _require_link(self) -> None:
-        if self.process.cut:
-            raise StoreUnavailable("Redis is away.")
-
-
-@attrs.define(eq=False)
-class SimulatedWaiter:
-    """As `store.connection.Waiter`."""
-
-    process: Process
-
-    async def wait(self, queue: str, timeout_s: float) -> bool:
-        """Until the queue holds a job; takes nothing."""
-        await trio.lowlevel.checkpoint()
-        world = self.process.world
-        with trio.move_on_after(timeout_s):
-            while not world.reference.data.lists[f"queue:{queue}"] and not self.process.cut:
-                await world.waiting.park()
-        if self.process.cut:
-            raise StoreUnavailable("Redis is away.")
-        return bool(world.reference.data.lists[f"queue:{queue}"])
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-        await trio.lowlevel.checkpoint()
+        return cast("Connection", SimulatedConnection(self.way))
 
 
 def simulate(patch: pytest.MonkeyPatch) -> None:

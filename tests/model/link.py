@@ -1,0 +1,85 @@
+"""What stands for a process' connections to Redis in a simulated world.
+
+Always holds: no thread and no real time; a call takes a moment, cannot be cancelled once it has begun, and when the way
+is cut, or loses a message, it fails as it would with a Redis that is away: perhaps after it was done.
+"""
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+import attrs
+import trio
+
+from restbroker.errors import StoreUnavailable
+from tests.model.reference import Reference
+
+P = ParamSpec("P")
+T = TypeVar("T")
+ROUND_TRIP_S = 0.001
+
+
+def _never() -> bool:
+    return False
+
+
+@attrs.define(eq=False)
+class Way:
+    """From one process to the reference. `loses` is asked for each question and each answer; `waiting` is woken by
+    every call of any process.
+    """
+
+    reference: Reference
+    waiting: trio.lowlevel.ParkingLot
+    cut: bool = False
+    loses: Callable[[], bool] = _never
+
+
+@attrs.define(eq=False)
+class SimulatedConnection:
+    """As `store.connection.Connection`: one call at a time, none can be cancelled once it has begun."""
+
+    way: Way
+    turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+
+    async def call(self, function: Callable[Concatenate[Reference, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The reference answers instead of Redis."""
+        way = self.way
+        async with self.turn:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(ROUND_TRIP_S / 2)
+                self._require()
+                answer = function(way.reference, *args, **kwargs)
+                way.waiting.unpark_all()
+                await trio.sleep(ROUND_TRIP_S / 2)
+                self._require()
+        return answer
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+        await trio.lowlevel.checkpoint()
+
+    def _require(self) -> None:
+        if self.way.cut or self.way.loses():
+            raise StoreUnavailable("Redis is away.")
+
+
+@attrs.define(eq=False)
+class SimulatedWaiter:
+    """As `store.connection.Waiter`."""
+
+    way: Way
+
+    async def wait(self, queue: str, timeout_s: float) -> bool:
+        """Until the queue holds a job; takes nothing."""
+        await trio.lowlevel.checkpoint()
+        way = self.way
+        with trio.move_on_after(timeout_s):
+            while not way.reference.data.lists[f"queue:{queue}"] and not way.cut:
+                await way.waiting.park()
+        if way.cut:
+            raise StoreUnavailable("Redis is away.")
+        return bool(way.reference.data.lists[f"queue:{queue}"])
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+        await trio.lowlevel.checkpoint()
