@@ -1,7 +1,7 @@
 """The real store and the reference beside it: every call goes to both, and must have the same answer and effect."""
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import attrs
@@ -9,6 +9,8 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Refused
+from restbroker.store.replies import Argument, Reply
+from restbroker.store.scripts import ScriptName
 from restbroker.store.sets import Due
 from tests.model.dataset import DataSet
 from tests.model.reference import Reference
@@ -120,6 +122,27 @@ class Pair:
         """How many jobs the server counts as processed and as failed."""
         processed, failed = self.server.raw.mget(f"{NAMESPACE}:stat:processed", f"{NAMESPACE}:stat:failed")
         return int(processed or 0), int(failed or 0)
+
+
+class Slow:
+    """A client that comes to its recoveries late: after some calls, `interlude` runs before the next one."""
+
+    def __init__(self, client: Client, calls: int, interlude: Callable[[], object]) -> None:
+        self._client = client
+        self._calls_left = calls
+        self._interlude = interlude
+        self.interrupted = False
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+    def run(self, name: ScriptName, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
+        if name == "recover":
+            self._calls_left -= 1
+            if self._calls_left < 0 and not self.interrupted:
+                self.interrupted = True
+                self._interlude()
+        return self._client.run(name, keys, arguments)
 
 
 def _answer(function: Callable[..., object], *args: object, **kwargs: object) -> object:

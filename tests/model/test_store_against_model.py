@@ -8,7 +8,7 @@ clients that go on. Payloads repeat on purpose.
 import copy
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -39,11 +39,8 @@ from restbroker.store.jobs import (
     register,
     retire,
 )
-from restbroker.store.replies import Argument
-from restbroker.store.replies import Reply as Reply_
-from restbroker.store.scripts import ScriptName
 from restbroker.store.tickets import ticket_number
-from tests.model.pair import Pair, Snapshot
+from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
@@ -73,27 +70,6 @@ class Ledger:
 
     pushed: Counter[bytes] = attrs.field(factory=Counter)
     ended: Counter[bytes] = attrs.field(factory=Counter)
-
-
-class Slow:
-    """A client that comes to its recoveries late: after some calls, `interlude` runs before the next one."""
-
-    def __init__(self, client: Client, calls: int, interlude: Callable[[], object]) -> None:
-        self._client = client
-        self._calls_left = calls
-        self._interlude = interlude
-        self.interrupted = False
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._client, name)
-
-    def run(self, name: ScriptName, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply_:
-        if name == "recover":
-            self._calls_left -= 1
-            if self._calls_left < 0 and not self.interrupted:
-                self.interrupted = True
-                self._interlude()
-        return self._client.run(name, keys, arguments)
 
 
 def _lose() -> None:
