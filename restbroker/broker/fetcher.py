@@ -68,7 +68,8 @@ class Fetcher:
         reserve = 0 if self._is_limited else lane.pace.reserve(trio.current_time())
         await lane.handover.hungry(reserve)
         room = min(lane.handover.idle_workers, lane.gate.room)
-        want = max(0, min(room + reserve - len(lane.handover), self._share(), MAX_BATCH))
+        ready = len(lane.handover) + lane.gate.waiting
+        want = max(0, min(room + reserve - ready, self._share(), MAX_BATCH))
         if lane.gate.is_open and not lane.quiet.is_set() and (want > 0 or lane.handover.is_blocked):
             await self._fetch(1 if self._careful and want else want)
         elif lane.gate.is_open:

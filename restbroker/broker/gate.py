@@ -92,6 +92,11 @@ class Gate:
         """How many more jobs may be in delivery now."""
         return max(0, self.limit - self._in_delivery) if self.is_open else 0
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait for their turn."""
+        return self._turns.statistics().tasks_waiting
+
     async def enter(self) -> bool:
         """Waits until one more job may be in delivery. False when the lane stops instead; if True, `leave` must follow.
 
