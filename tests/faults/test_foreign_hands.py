@@ -112,9 +112,13 @@ def test_what_is_only_for_display_may_have_any_type(line: Line) -> None:
     line.assert_outages(0)
 
 
-@pytest.mark.parametrize("key", ["restbroker:pause:ejabberd", "dead"])
+LOOKED_AT = ["restbroker:pause:ejabberd", "restbroker:inflight:ejabberd", "restbroker:rate:ejabberd", "dead"]
+
+
+@pytest.mark.parametrize("key", LOOKED_AT)
 def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_is_mended(line: Line, key: str) -> None:
     bench = line.bench
+    line.configure(MaxInFlight=CONCURRENCY, RateLimit="1000/s")
     spoil(bench, key)
     broker = bench.start()
     broker.wait_for(r"target\.found")

@@ -112,7 +112,7 @@ def test_with_everysec_a_kill_costs_at_most_the_last_second_and_check_had_said_s
     assert twice <= waiting, "what was in hand is settled, not run again"
     assert twice.isdisjoint(jobs(bench.proxy.exchanges[: safe.sent]))
     assert all(len(sent) <= 2 and sent[-1].done for sent in sendings.values())
-    # Nothing tells the broker that these ran: a create that finds its object is parked, as for any other job.
+    # The broker remembers what ran in the last seconds; a create that it just did not know of finds its object.
     dead = bench.members("dead")
     assert {job["jid"] for job in dead} <= twice
     assert {job["error_class"] for job in dead} <= {"AlreadyExists"}
