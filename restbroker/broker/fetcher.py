@@ -53,6 +53,7 @@ class Fetcher:
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             except StoreRefused as error:
+                lane.limited = "refused"
                 self._complain("FetchRefused", error.message, error.cure)
                 await trio.sleep(_REFUSED_WAIT_S)
             else:
@@ -131,6 +132,8 @@ class Fetcher:
         if got.recovered_version != lane.recovered_version:
             lane.recovered = await lane.health.insist(lane.store, beats.maybe_run)
             lane.recovered_version = got.recovered_version
+        if got.bad.issuperset(lane.plan.target.queues):
+            lane.limited = "refused"
         for queue in got.bad:
             self._complain(
                 "BadQueue", f"Redis does not let us read the queue {queue!r} as a list.", "Look at its type."

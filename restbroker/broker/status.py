@@ -22,7 +22,7 @@ Phase = Literal["starting", "serving", "quiet", "stopping"]
 class View:
     """One moment. `closed` has the code of the reason for each target that gets no jobs now.
 
-    `finishing`: jobs that still run under an earlier configuration. `refused`: a lane waits until Redis settles a job.
+    `finishing`: jobs that still run under an earlier configuration. `refused`: a lane waits until Redis gives out or settles jobs again.
     """
 
     phase: Phase
@@ -42,7 +42,7 @@ class View:
         if not self.beat_fresh:
             return "Redis has not confirmed this process for too long."
         if self.refused:
-            return "Redis refuses to settle a job; the log says which."
+            return "Redis refuses to give out or to settle jobs; the log says why."
         return None
 
 
@@ -86,7 +86,7 @@ class Status:
         closed = {lane.plan.target.name: lane.gate.reason.code for lane in self._lanes if lane.gate.reason is not None}
         store_up = self._health is not None and self._health.is_up
         finishing = sum(len(lane.in_hand) for lanes in self._finishing for lane in lanes)
-        refused = any(lane.refused for lane in self._lanes)
+        refused = any(lane.refused or lane.limited == "refused" for lane in self._lanes)
         return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing, refused)
 
     def running(self) -> list[Running]:

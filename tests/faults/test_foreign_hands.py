@@ -124,8 +124,10 @@ def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_i
     broker.wait_for(r"target\.found")
     bench.push(neighbours(0))
     broker.wait_for(r"WARN.*FetchRefused.*WRONGTYPE")
+    until(lambda: line.ready() == 503, "/readyz says that nothing is taken")
     bench.client.command("DEL", key)
     bench.wait_until_finished()
+    until(lambda: line.ready() == 200, "/readyz says that jobs are taken")
     assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
     assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
     line.assert_outages(0)
