@@ -73,7 +73,7 @@ class Lane:
     settled: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     """Who waits here is woken whenever a job is no longer in hand."""
     limited: str | None = None
-    """Why the last fetch took nothing although there is room: paused, rate, in_flight, dead, or refused by Redis; None if it could."""
+    """Why the last fetch took nothing although there is room: paused, rate, in_flight, dead, or refused (by Redis)."""
     _marker: Marker = attrs.field(init=False)
     recovered_version: int = 0
     recovered: Mapping[str, int] = attrs.field(factory=dict)

@@ -22,7 +22,8 @@ Phase = Literal["starting", "serving", "quiet", "stopping"]
 class View:
     """One moment. `closed` has the code of the reason for each target that gets no jobs now.
 
-    `finishing`: jobs that still run under an earlier configuration. `refused`: a lane waits until Redis gives out or settles jobs again.
+    `finishing`: jobs that still run under an earlier configuration. `refused`: a lane waits until Redis gives out or
+    settles jobs again.
     """
 
     phase: Phase

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from restbroker.broker.reaper import _park, _judge
+from restbroker.broker.reaper import _judge, _park
 from restbroker.broker.samehost import own_facts
 from restbroker.rules.command import Call
 from restbroker.rules.job import digest
