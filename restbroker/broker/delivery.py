@@ -51,7 +51,8 @@ async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str], *
     None of `secrets` gets out in an outcome's message. `in_slot`: it has a place of its own beside the gate's limit.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
-    link = WorkerLink(lane.plan.transport, item, lane.mark if item.at_most_once else None)
+    mark = lane.mark if item.at_most_once else None
+    link = WorkerLink(lane.plan.transport, item, mark, lambda: item.ticket in lane.in_hand)
     while await _may_start(lane, item, in_slot=in_slot):
         began_s = time.perf_counter()
         try:

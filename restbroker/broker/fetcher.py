@@ -25,6 +25,7 @@ from restbroker.telemetry.events import Warned
 _WAIT_S = 2.0
 _REFUSED_WAIT_S = 1.0
 _FULL_WAIT_S = 0.1
+_CLOSED_WAIT_S = 1.0
 
 
 @attrs.define(eq=False)
@@ -43,9 +44,9 @@ class Fetcher:
         lane = self.lane
         wait_s = FIRST_WAIT_S
         while not lane.quiet.is_set():
-            if not await lane.gate.opened():
-                return
             try:
+                if not await self._gate_opened():
+                    return
                 await self._once()
             except StoreUnavailable as error:
                 lane.health.lost(error)
@@ -59,12 +60,27 @@ class Fetcher:
             else:
                 wait_s = FIRST_WAIT_S
 
+    async def _gate_opened(self) -> bool:
+        """Waits for the gate. What workers hold meanwhile is compared too: they will send it when the gate opens."""
+        lane = self.lane
+        while not lane.gate.is_open and not lane.gate.stopped:
+            with trio.move_on_after(_CLOSED_WAIT_S):
+                await lane.gate.opened()
+            if self._is_behind:
+                await self._reconcile()
+        return not lane.gate.stopped
+
+    @property
+    def _is_behind(self) -> bool:
+        """Whether an answer of Redis may have been lost since the last comparison."""
+        return self._failed or self.lane.health.outages != self._outages
+
     async def _once(self) -> None:
         lane = self.lane
         if lane.refused:
             await trio.sleep(_REFUSED_WAIT_S)
             return
-        if self._failed or lane.health.outages != self._outages:
+        if self._is_behind:
             await self._reconcile()
         reserve = 0 if self._is_limited else lane.pace.reserve(trio.current_time())
         await lane.handover.hungry(reserve)
@@ -152,8 +168,9 @@ class Fetcher:
 
         Unknown tickets beyond the last known are of a fetch whose answer was lost: adopted. The others were settled,
         and Redis has forgotten it (a restart without its last second): settled again if we remember how, else run
-        again as jobs that may have run; so do those that come from their queue again. What we keep ready and Redis does
-        not list went back to its queue with Redis' own past: dropped. Raises `StoreUnavailable`.
+        again as jobs that may have run; so do those that come from their queue again. What is not sent yet and Redis
+        does not list went back to its queue with Redis' own past: dropped, also by a worker that has it already. Raises
+        `StoreUnavailable`.
         """
         lane = self.lane
         outages = lane.health.outages
@@ -169,10 +186,13 @@ class Fetcher:
         for item in unknown:
             item.settlement = lane.recent.get(item.ticket)
             item.forgotten = item.number <= lane.base
-        lost = (item.raw for ticket, item in lane.in_hand.items() if item.sending and ticket not in held.jobs)
-        lane.recent.doubt(lost, trio.current_time() - lane.health.away_s)
-        for ticket in [*lane.handover.drop_unless(held.jobs), *lane.slots.drop_unless(held.jobs)]:
-            lane.let_go(ticket)
+        lost = [item for ticket, item in lane.in_hand.items() if ticket not in held.jobs]
+        lane.recent.doubt((item.raw for item in lost if item.sending), trio.current_time() - lane.health.away_s)
+        lane.handover.drop_unless(held.jobs)
+        lane.slots.drop_unless(held.jobs)
+        for item in lost:
+            if not item.sending and item.settlement is None:
+                lane.let_go(item.ticket)
         lane.base = max(lane.base, held.last)
         lane.handover.allow(held.hwm)
         lane.refused += await commit(lane, [item for item in unknown if item.settlement is not None])

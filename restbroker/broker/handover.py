@@ -59,11 +59,9 @@ class HandOver:
         self._allowed = max(self._allowed, number)
         self._wake()
 
-    def drop_unless(self, known: Container[str]) -> list[str]:
-        """Drops waiting jobs whose tickets are not `known`; returns the tickets."""
-        dropped = [item.ticket for item in self._waiting if item.ticket not in known]
+    def drop_unless(self, known: Container[str]) -> None:
+        """Drops waiting jobs whose tickets are not `known`."""
         self._waiting = deque(item for item in self._waiting if item.ticket in known)
-        return dropped
 
     async def take(self) -> Item | None:
         """The next job; None once closed. Safe to cancel: a job is taken or stays."""

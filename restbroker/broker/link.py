@@ -16,11 +16,15 @@ class NotOurs(Exception):
 
 @attrs.define(eq=False)
 class WorkerLink:
-    """Made by the worker for one delivery of `item`; `item` None for a probe. `mark` for `AtMostOnce` alone."""
+    """Made by the worker for one delivery of `item`; `item` None for a probe. `mark` for `AtMostOnce` alone.
+
+    `is_ours` tells whether the job is still in hand.
+    """
 
     transport: Transport
     item: Item | None = None
     mark: Callable[[str], Awaitable[bool]] | None = None
+    is_ours: Callable[[], bool] = lambda: True
 
     async def ask(self, request: Request) -> Response:
         """Preparation: does not mark the job as sent."""
@@ -30,6 +34,8 @@ class WorkerLink:
         """The effect: what must not run twice is marked in Redis first. Raises `NotOurs` if it cannot be."""
         if self.item is not None:
             if self.mark is not None and not await self.mark(self.item.ticket):
+                raise NotOurs
+            if not self.is_ours():
                 raise NotOurs
             self.item.sending = True
         return await self.transport.send(request)

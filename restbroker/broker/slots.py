@@ -60,10 +60,7 @@ class Slots:
         slot.taken -= 1
         return slot.waiting.popleft() if slot.waiting else None
 
-    def drop_unless(self, known: Container[str]) -> list[str]:
-        """Drops waiting jobs whose tickets are not `known`; returns the tickets."""
-        dropped: list[str] = []
+    def drop_unless(self, known: Container[str]) -> None:
+        """Drops waiting jobs whose tickets are not `known`."""
         for slot in self._slots.values():
-            dropped += [item.ticket for item in slot.waiting if item.ticket not in known]
             slot.waiting = deque(item for item in slot.waiting if item.ticket in known)
-        return dropped

@@ -12,9 +12,10 @@ from restbroker.errors import StoreUnavailable
 from restbroker.store import beats, jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import JobFinished, StoreBack, StoreLost, Warned
+from restbroker.telemetry.events import GateClosed, JobFinished, StoreBack, StoreLost, Warned
+from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness
+from tests.broker.conftest import FINE, Harness, ok
 from tests.support.redis_server import RedisServer
 
 
@@ -117,6 +118,39 @@ async def test_settled_jobs_that_redis_has_in_their_queue_again_are_known_to_hav
         harness.client.command("SREM", "paused", "rest")
         await harness.until(lambda: len(harness.of(JobFinished)) == 6, "they come again", 15)
     assert [call.maybe_run for call in harness.target.calls] == [False] * 3 + [True] * 3
+
+
+async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
+    harness: Harness, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis = make_redis()
+    harness.redis, harness.client = redis, open_client(StoreSettings(redis.url))
+    sent: list[Request] = []
+
+    async def refuse(_request: Request) -> Response:
+        raise NotSent("refused")
+
+    async def work(request: Request) -> Response:
+        sent.append(request)
+        return await ok(request)
+
+    harness.target.answer = refuse
+    async with harness.broker():
+        await harness.until(lambda: harness.target.probes, "it serves")
+        harness.client.command("SADD", "paused", "rest")
+        harness.push("once", count=3)
+        redis.command("SAVE")
+        harness.target.probe_answer = NotSent("refused")
+        harness.client.command("SREM", "paused", "rest")
+        await harness.until(lambda: harness.of(GateClosed), "workers hold them")
+        redis.kill()
+        harness.client.close()
+        redis.start()
+        harness.client.command("SREM", "paused", "rest")
+        await harness.until(lambda: not harness.status.running(), "they are let go", 15)
+        harness.target.answer, harness.target.probe_answer = work, FINE
+        await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"3", "all are settled", 15)
+    assert len(sent) == 3
 
 
 def held(harness: Harness) -> int:
