@@ -9,6 +9,7 @@ from difflib import get_close_matches
 
 import attrs
 
+from restbroker.admin.check_keys import check_keys
 from restbroker.admin.check_limits import check_dead, check_pauses
 from restbroker.admin.connect import open_store
 from restbroker.admin.judge_server import judge_server
@@ -23,7 +24,7 @@ from restbroker.store.survey import Orphan, Process
 
 AREA = "redis"
 SILENT_S = 30.0
-"""A process that has not beaten for so long is dead: it beats every 2 s and is fenced after 20 s."""
+"""A process that has not beaten for so long is dead: it beats every 2.5 s and is fenced after 20 s."""
 
 
 def check_store(config: Config) -> list[Finding]:
@@ -38,6 +39,7 @@ def check_store(config: Config) -> list[Finding]:
         found += _at_most_once(config, facts)
         found += _failover(client, config)
         found += _each(
+            lambda: check_keys(client, config),
             lambda: _neighbours(client, config),
             lambda: check_pauses(client, config),
             lambda: _lanes_and_queues(client, config, facts),
@@ -49,7 +51,8 @@ def check_store(config: Config) -> list[Finding]:
         found.append(_refused(error))
     finally:
         client.close()
-    return found
+    # Several questions may meet the same refusal.
+    return list(dict.fromkeys(found))
 
 
 def _each(*questions: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
@@ -170,6 +173,8 @@ def _known_queue(queue: QueueView, seen: Overview) -> Iterator[Finding]:
         why = "restbroker honours Sidekiq's pause: nothing is taken from this queue."
         cure = f"Resume it in Sidekiq Web, or: SREM paused {queue.name}"
         yield Finding("warning", AREA, "QueuePaused", f"The queue {queue.name} is paused.", why, cure)
+    elif queue.size is None:
+        return  # its key is named by `check_keys`
     elif queue.size and not served:
         message = f"{queue.size} jobs wait in the queue {queue.name} and no restbroker serves it."
         yield Finding("note", AREA, "NotServed", message, "They wait until one does.", "Start `restbroker run`.")
@@ -228,7 +233,7 @@ def _nearest(name: str, known: Iterable[str]) -> str | None:
 def _left_by(lane: LaneView, *, living: bool) -> Finding:
     message = f"{lane.in_hand} jobs are in the hands of {lane.identity}, which is gone."
     if living:
-        return Finding("note", AREA, "Recovering", message, "A running restbroker gives them back within 30 s.", None)
+        return Finding("note", AREA, "Recovering", message, "A running restbroker gives them back within 25 s.", None)
     why = "They wait until a running restbroker gives them back to their queue."
     return Finding("warning", AREA, "LeftBehind", message, why, "Start `restbroker run`; it takes about 25 s.")
 

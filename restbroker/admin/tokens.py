@@ -48,7 +48,11 @@ def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -
         jobs[None if proof is None else proof.token.name] += 1
         if proof is not None and proof.is_previous:
             previous[proof.token.name] += 1
-    sizes = [*queues.sizes(client, served).values(), sets.size(client, "retry"), sets.size(client, "schedule")]
+    sizes = [
+        *(size or 0 for size in queues.sizes(client, served).values()),
+        sets.size(client, "retry"),
+        sets.size(client, "schedule"),
+    ]
     return Waiting(jobs, previous, sum(max(size - limit, 0) for size in sizes))
 
 

@@ -152,7 +152,9 @@ class Fetcher:
             lane.limited = "refused"
         for queue in got.bad:
             self._complain(
-                "BadQueue", f"Redis does not let us read the queue {queue!r} as a list.", "Look at its type."
+                "BadQueue",
+                f"Redis does not let us read the queue {queue!r} as a list.",
+                f"Look at the type of queue:{queue} (behind RedisNamespace), and at this Redis user's rights.",
             )
         if got.jobs:
             now_s = boot_time_s()

@@ -18,6 +18,7 @@ _Rows = Sequence[Mapping[str, Json]]
 _LIMITS = {
     "rate": "RateLimit is reached",
     "in_flight": "MaxInFlight is reached",
+    "refused": "Redis refuses to give jobs out; see the log",
     "dead": "none is taken, since the dead set is full (DeadLimit)",
 }
 
@@ -61,9 +62,15 @@ def _totals(seen: Mapping[str, Json]) -> list[Sequence[str]]:
 
 def _queues(seen: Mapping[str, Json]) -> list[Sequence[str]]:
     return [
-        ("queue", _text(row["name"]), _text(row["size"]), f"{row['latency_s']}s", "paused" if row["paused"] else "open")
+        ("queue", _text(row["name"]), _text(row["size"]), f"{row['latency_s']}s", _queue_state(row))
         for row in cast("_Rows", seen["queues"])
     ]
+
+
+def _queue_state(row: Mapping[str, Json]) -> str:
+    if row["size"] is None:
+        return "its key is no list; see `restbroker check`"
+    return "paused" if row["paused"] else "open"
 
 
 def _lanes(seen: Mapping[str, Json]) -> _Rows:

@@ -63,11 +63,11 @@ class Client:
 
     def command(self, *arguments: Argument) -> Reply:
         """Sends one command. Raises `StoreUnavailable` or `StoreRefused`."""
-        return self._checked(self._exchange([arguments]))[0]
+        return self.commands([arguments])[0]
 
     def commands(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Sends commands in one go; not atomic. Raises as `command`, after all of them were answered."""
-        return self._checked(self._exchange(commands))
+        return self._checked(self._exchange(commands), commands)
 
     def transaction(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Sends commands as one MULTI. Raises as `command`; Redis rolls nothing back when one of them fails."""
@@ -151,13 +151,15 @@ class Client:
         except ResponseError as error:
             return error
 
-    def _checked(self, replies: Sequence[Reply | ResponseError]) -> list[Reply]:
-        for reply in replies:
+    def _checked(
+        self, replies: Sequence[Reply | ResponseError], commands: Sequence[Sequence[Argument]] = ()
+    ) -> list[Reply]:
+        for place, reply in enumerate(replies):
             if isinstance(reply, ResponseError):
                 if is_demoted(reply):
                     self.close()
                 # Without the cause: Redis' own words may repeat what was sent.
-                raise translate(reply, self.address) from None
+                raise translate(reply, self.address, commands[place] if commands else ()) from None
         return cast("list[Reply]", list(replies))
 
 

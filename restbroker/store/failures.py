@@ -4,9 +4,12 @@ Always holds: no password appears in a message, and what heals by itself (a rest
 Redis) is `StoreUnavailable`, so that callers wait instead of giving jobs up.
 """
 
+from collections.abc import Sequence
+
 from redis import exceptions as redis_errors
 
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.store.replies import Argument
 
 _PASSING = {
     "OOM": "Redis is full (maxmemory). Jobs can still be settled, but not added.",
@@ -33,8 +36,11 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
 _DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 
 
-def translate(error: redis_errors.RedisError, address: str) -> RestbrokerError:
-    """What to raise instead of redis-py's error. `address` names the server without its password."""
+def translate(error: redis_errors.RedisError, address: str, command: Sequence[Argument] = ()) -> RestbrokerError:
+    """What to raise instead of redis-py's error. `address` names the server without its password.
+
+    `command` is what was asked, if that is known: a key of a wrong type is named.
+    """
     match error:
         case redis_errors.AuthenticationError():
             cure = "Check user and password in RedisURL. A password alone is written redis://:PASSWORD@host."
@@ -45,7 +51,7 @@ def translate(error: redis_errors.RedisError, address: str) -> RestbrokerError:
         case redis_errors.ConnectionError():
             cure = "Check that it runs, and RedisURL."
         case _:
-            return _from_reply(error, address)
+            return _from_reply(error, address, command)
     return StoreUnavailable(f"Redis at {address} {briefly(error)}.", cure)
 
 
@@ -73,7 +79,7 @@ def _first_word(error: redis_errors.RedisError) -> str:
     return next((word for kind, word in _CLASSES if isinstance(error, kind)), _clean(error).split(" ", 1)[0])
 
 
-def _from_reply(error: redis_errors.RedisError, address: str) -> RestbrokerError:
+def _from_reply(error: redis_errors.RedisError, address: str, command: Sequence[Argument]) -> RestbrokerError:
     reason, first = _clean(error), _first_word(error)
     if first in _PASSING:
         return StoreUnavailable(f"{_PASSING[first]} ({address})", "Look at the log of Redis. Nothing is lost.")
@@ -82,6 +88,11 @@ def _from_reply(error: redis_errors.RedisError, address: str) -> RestbrokerError
             cure = "Give this Redis user the commands and keys that restbroker needs (ACL SETUSER)."
         case redis_errors.MovedError() | redis_errors.ClusterCrossSlotError() | redis_errors.AskError():
             cure = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
+        case _ if first == "WRONGTYPE" and len(command) > 1:
+            # What follows such a command's name is its key.
+            key = command[1].decode("utf-8", "backslashreplace") if isinstance(command[1], bytes) else command[1]
+            cure = f"Find out who writes {key} (its type: redis-cli TYPE {key}); put it out of the way."
+            return StoreRefused(f"Redis at {address} refused {command[0]!s}: the key {key} is of another type.", cure)
         case _:
             cure = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
     return StoreRefused(f"Redis at {address} refused: {reason}", cure)

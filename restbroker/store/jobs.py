@@ -9,8 +9,10 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
+from restbroker.store.keys import Keys
 from restbroker.store.replies import as_fields, integer, items, mapping, names, raw, text
 from restbroker.store.settling import FinishRequest, Item, finish
 from restbroker.store.tickets import MAX_BATCH
@@ -145,7 +147,8 @@ def register(client: Client, identity: str, facts: Facts, queues: Sequence[str])
 def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
     """Takes jobs into hand, under tickets base + 1, base + 2, … One fetch at a time per identity.
 
-    Raises `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`.
+    Raises `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`; and
+    `StoreRefused`, whose cure names the keys to look at where one has a wrong type: nothing was taken.
     """
     keys, identity, target = client.keys, request.identity, request.target
     fixed = [keys.beats, keys.in_progress(identity), keys.info(identity), keys.paused, keys.pause(target)]
@@ -154,7 +157,10 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
     numbers = [request.base, min(request.want, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     lists = [keys.queue(queue) for queue in request.queues]
-    answer = items(client.run("fetch", [*fixed, *lists], [identity, *numbers, *request.queues]))
+    try:
+        answer = items(client.run("fetch", [*fixed, *lists], [identity, *numbers, *request.queues]))
+    except StoreRefused as error:
+        raise _naming_keys(error, keys, target) from error
     match raw(answer[0]):
         case b"FENCED":
             return Fenced()
@@ -172,6 +178,18 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
             taken = [items(batch) for batch in items(answer[4])]
             jobs = _taken(request, [(integer(b[0]), integer(b[1]), [raw(job) for job in b[2:]]) for b in taken])
             return Fetched(jobs, names(answer[2]), names(answer[3]), integer(answer[1]))
+
+
+def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
+    """Redis names the script that met a key of a wrong type, and not the key."""
+    if "WRONGTYPE" not in error.message:
+        return error
+    cure = (
+        f"`restbroker check` names the key that is of another type. A fetch needs the hashes {keys.pause(target)} and"
+        f" {keys.in_flight(target)}, the string {keys.rate(target)}, the sorted set {keys.sorted_set('dead')} and the"
+        f" set {keys.paused}."
+    )
+    return StoreRefused(error.message, cure)
 
 
 def mark(client: Client, identity: str, tickets: Sequence[str]) -> Fenced | list[bool]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from restbroker.store.client import LONGEST_BLOCK_S, Client
+from restbroker.store.key_types import types
 from restbroker.store.replies import Reply, integer, items, raw
 from restbroker.store.settling import as_score
 
@@ -31,10 +32,13 @@ def schedule(client: Client, payload: bytes, at_s: float) -> bool:
     return client.command("ZADD", key, "NX", as_score(at_s), payload) == 1
 
 
-def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int]:
-    """Jobs waiting in each queue."""
-    replies = client.commands([("LLEN", client.keys.queue(queue)) for queue in queues])
-    return {queue: integer(reply) for queue, reply in zip(queues, replies, strict=True)}
+def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int | None]:
+    """Jobs waiting in each queue; None for one whose key is no list."""
+    found = types(client, [client.keys.queue(queue) for queue in queues])
+    lists = [queue for queue in queues if found.get(client.keys.queue(queue), "list") == "list"]
+    replies = client.commands([("LLEN", client.keys.queue(queue)) for queue in lists])
+    counted = {queue: integer(reply) for queue, reply in zip(lists, replies, strict=True)}
+    return {queue: counted.get(queue) for queue in queues}
 
 
 def listed(client: Client, queue: str, skip: int, limit: int) -> list[bytes]:

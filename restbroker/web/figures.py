@@ -31,7 +31,7 @@ def figures(client: Client, served: Sequence[str], running: Sequence[Running], *
         "processed": totals["processed"],
         "failed": totals["failed"],
         "jobs": {queue: _jobs(queue, running, show_bodies=show_bodies) for queue in served},
-        "enqueued": {queue: str(size) for queue, size in waiting.items()},
+        "enqueued": {queue: "unknown" if size is None else str(size) for queue, size in waiting.items()},
         "retries": totals["retry"],
         "scheduled": totals["schedule"],
         "dead": totals["dead"],

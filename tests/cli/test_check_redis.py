@@ -18,6 +18,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, start_group
 
 MakeRedis = Callable[..., RedisServer]
+DOCUMENT = {"RestURL": "http://h", "RestQueue": "rest", "Token": "t"}
 FACTS = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
 
 
@@ -55,6 +56,33 @@ def test_a_failover_that_may_lose_writes_is_told_where_sentinels_watch(tmp_path:
         assert "FailoverLoses" not in looked("redis://sentinels/0", **keys)
     finally:
         group.close()
+
+
+def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, client: Client) -> None:
+    client.command("SADD", "queues", "rest")
+    client.command("SET", "queue:rest", "x")
+    client.command("HSET", "restbroker:rate:ejabberd", "a", "b")
+    file = Path("env.json")
+    file.write_text(json.dumps(DOCUMENT | {"RedisURL": redis_url}))
+    found = [one for one in check_store(load(file, {}, {}, registry.kinds()).config) if one.level == "problem"]
+    assert {one.message for one in found} == {
+        "The key queue:rest is a string, and restbroker needs a list.",
+        "The key restbroker:rate:ejabberd is a hash, and restbroker needs a string.",
+    }
+    assert len(found) == 2
+    assert all(one.code == "WrongType" and "RENAME" in str(one.cure) for one in found)
+
+
+def test_what_redis_refuses_twice_is_told_once(redis_url: str, client: Client) -> None:
+    client.command("SET", "retry", "x")
+    file = Path("env.json")
+    file.write_text(json.dumps(DOCUMENT | {"RedisURL": redis_url}))
+    found = check_store(load(file, {}, {}, registry.kinds()).config)
+    (refused,) = [one for one in found if one.code == "Refused"]
+    assert "the key retry is of another type" in refused.message
+    assert [one.message for one in found if one.code == "WrongType"] == [
+        "The key retry is a string, and restbroker needs a sorted set."
+    ]
 
 
 def _sidekiq_process(client: Client) -> None:

@@ -124,6 +124,21 @@ def test_stats_show_totals_queues_and_processes_with_their_own_figures(place: Pa
     assert (shown["lanes"][0]["gate"], shown["lanes"][0]["target"]) == ("denied", "ejabberd")
 
 
+def test_stats_mark_a_queue_whose_key_is_no_list_and_a_token_list_names_the_key(place: Path, redis_url: str) -> None:
+    client = open_client(StoreSettings(redis_url))
+    client.command("SADD", "queues", "rest")
+    client.command("SET", "queue:rest", "x")
+    shown = run(["stats"], directory=place)
+    assert ["queue", "rest", "-", "0.0s", "its key is no list; see `restbroker check`"] in [
+        line.split("\t") for line in shown.stdout.splitlines()
+    ]
+    (queue,) = json.loads(run(["stats", "--json"], directory=place).stdout)["queues"]
+    assert (shown.returncode, queue["size"]) == (0, None)
+    done = run(["token", "list"], directory=place)
+    assert done.returncode == 1
+    assert "the key queue:rest is of another type" in done.stderr
+
+
 def test_stats_on_a_narrow_terminal_shorten_nothing(place: Path, redis_url: str) -> None:
     client = open_client(StoreSettings(redis_url))
     queue = "a-queue-with-a-long-name"
@@ -147,6 +162,7 @@ def test_stats_on_a_narrow_terminal_shorten_nothing(place: Path, redis_url: str)
 def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> None:
     client = open_client(StoreSettings(redis_url))
     own = {"one": {"limit": 7, "limited": "in_flight"}, "two": {"limit": 20, "limited": "dead"}, "three": {}}
+    own["four"] = {"limited": "refused"}
     for target, more in own.items():
         facts = jobs.Facts(77, "node", "boot", "ns", 1, target)
         assert jobs.register(client, f"node:77:abc:{target}", facts, [target])
@@ -159,6 +175,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> N
         "one": "open: paused: operator until resumed; MaxInFlight is reached",
         "two": "open: paused: retry_after for N s more; none is taken, since the dead set is full (DeadLimit)",
         "three": "finishing what it has",
+        "four": "open: Redis refuses to give jobs out; see the log",
     }
     shown = {row["target"]: row for row in json.loads(run(["stats", "--json"], directory=place).stdout)["lanes"]}
     assert shown["one"]["paused"] == {"operator": None}

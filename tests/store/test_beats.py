@@ -177,6 +177,15 @@ def test_the_overview_shows_queues_lanes_and_totals(lane: Lane, server: Server) 
     assert alive.age_s < 5
 
 
+def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "good", [b"{}"])
+    server.raw.sadd("ns:queues", "bad")
+    server.raw.set("ns:queue:bad", "x")
+    sizes = {queue.name: queue.size for queue in overview(lane.client).queues}
+    assert (sizes["good"], sizes["bad"]) == (1, None)
+    assert queues.sizes(lane.client, ["bad", "good", "none"]) == {"bad": None, "good": 1, "none": 0}
+
+
 def crash(client: Client, life: str, *, alone: bool) -> Recovered:
     """A lane that takes one job, isolates it or not, and dies of it."""
     register(client, life, FACTS, QUEUES)

@@ -20,6 +20,7 @@ from restbroker.store.jobs import (
     FetchRequest,
     FinishRequest,
     Gone,
+    Limits,
     fetch,
     finish,
     held,
@@ -40,6 +41,22 @@ def test_redis_py_is_told_never_to_repeat(client: Client) -> None:
     connection = client._connection
     assert connection.retry.get_retries() == 0
     assert (connection.socket_timeout, connection.socket_connect_timeout) == (3.0, 3.0)
+
+
+def test_a_refusal_names_the_key_that_is_of_another_type(server: Server, client: Client) -> None:
+    server.raw.set("ns:queue:a", "x")
+    with pytest.raises(StoreRefused, match="refused LRANGE: the key ns:queue:a is of another type") as caught:
+        client.commands([("PING",), ("LRANGE", b"ns:queue:a", 0, -1)])
+    assert "TYPE ns:queue:a" in str(caught.value.cure)
+
+
+def test_a_refused_fetch_names_the_keys_to_look_at(server: Server, lane: Lane) -> None:
+    server.raw.hset("ns:restbroker:rate:target", "a", "b")
+    limits = Limits(emission_us=10, burst=1)
+    with pytest.raises(StoreRefused) as caught:
+        fetch(lane.client, FetchRequest(lane.identity, "target", QUEUES, 0, 1, 0, limits))
+    assert "`restbroker check` names the key" in str(caught.value.cure)
+    assert "ns:restbroker:rate:target" in str(caught.value.cure)
 
 
 def test_options_in_the_url_cannot_bring_repeating_or_long_waits_back() -> None:
