@@ -56,7 +56,7 @@ class Keys:
     redis_sentinels: tuple[tuple[str, int], ...] = key(
         "RedisSentinels",
         forms.sentinels(),
-        "Sentinels that name the current Redis; RedisURL then says all but its host and port.",
+        "Sentinels that name the current Redis; RedisURL then says all but its host and port (docs/failover.md).",
         (),
         shown=None,
     )

@@ -1,0 +1,57 @@
+"""Every code that an operator can meet is explained: those of warnings, and those of notes on the configuration."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from tests.docs.pages import ROOT
+
+CODE = re.compile(r"`([A-Z]\w+)`")
+TELLERS = {"Warned", "_complain", "_warn_once"}
+"""Those get a code as their first argument; what is no text there is passed on by one that got it so."""
+
+
+def test_each_warning_of_the_log_is_explained_and_no_other() -> None:
+    rows = section("docs/operations.md", "## Warnings in the log")
+    assert documented(rows) == set(codes(TELLERS))
+
+
+def test_each_note_on_the_configuration_is_explained() -> None:
+    assert set(codes({"note"})) <= documented(section("docs/check.md", "**config**"))
+
+
+def section(page: str, heading: str) -> str:
+    """The first table behind the heading."""
+    text = (ROOT / page).read_text("utf-8")
+    return text[text.index(heading) :].split("\n|---|", 1)[1].split("\n\n", 1)[0]
+
+
+def documented(table: str) -> set[str]:
+    return {code for row in table.splitlines() if row.startswith("| ") for code in CODE.findall(row.split("|")[1])}
+
+
+def codes(tellers: set[str]) -> Iterator[str]:
+    """Each text that is the first argument of one of these functions or methods."""
+    for file in (ROOT / "restbroker").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and node.args and name_of(node.func) in tellers:
+                yield from texts(node.args[0])
+
+
+def name_of(function: ast.expr) -> str:
+    match function:
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
+
+
+def texts(expression: ast.expr) -> Iterator[str]:
+    match expression:
+        case ast.Constant(str(text)):
+            yield text
+        case ast.IfExp(_, body, orelse):
+            yield from texts(body)
+            yield from texts(orelse)
+        case _:
+            pass
