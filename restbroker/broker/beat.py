@@ -1,4 +1,4 @@
-"""The sign of life: one beat for all lanes of a process, which is its right to fetch and to send.
+"""The sign of life: one beat for all lanes of a life, which is its right to fetch and to send.
 
 One task per life. Always holds: a beat never re-creates an identity; when Redis no longer knows one (it was fenced,
 or Redis came back empty), every lane of this life ends and the process goes on under new identities.

@@ -1,8 +1,8 @@
 """One job's way to the target: sent, sent again when nothing had left, or given up because the lane stops.
 
 The worker calls `deliver`. Always holds: the gate knows each outcome before anything else is sent; a job that was not
-sent stays here until the target works again or the lane stops; and no exception of a connector gets out (the one
-`except Exception` of a worker).
+sent stays here until the target works again, the lane stops or the job is not ours any more; and no exception of a
+connector gets out (the one `except Exception` of a worker).
 """
 
 import random
@@ -46,9 +46,10 @@ class Done:
 
 
 async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str], *, in_slot: bool = False) -> Done | None:
-    """Delivers until there is an outcome to settle; None if the lane stops first. When cancelled, `item` knows more.
+    """Delivers until there is an outcome to settle. None: the lane stops first, or Redis does not list the job as ours.
 
-    None of `secrets` gets out in an outcome's message. `in_slot`: it has a place of its own beside the gate's limit.
+    When cancelled, `item.sending` tells whether it may have left. None of `secrets` gets out in an outcome's message.
+    `in_slot`: it has a place of its own beside the gate's limit.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
     mark = lane.mark if item.at_most_once else None

@@ -172,7 +172,11 @@ class Gate:
         self._turns.unpark_all()
 
     async def closed(self) -> None:
-        """Waits until the target is to be probed. Meanwhile jobs that wait too long for their turn are let in."""
+        """Waits until the target is to be probed.
+
+        It is more than a wait: nobody else looks at a gate that is open, so meanwhile this raises the adaptive limit
+        where all its places were taken for a calm while, and lets the next job in. Only the prober may wait here.
+        """
         while self.is_open:
             limited = self.limit < self.concurrency
             with trio.move_on_after(CALM_S if limited else math.inf):

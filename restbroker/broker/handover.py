@@ -1,9 +1,9 @@
 """From the fetcher to the workers: batches in, single jobs out.
 
-The fetcher `put`s, workers `take`, the committer `allow`s. Always holds: a job's number is above the allowed one only
-while it waits here, so that Redis knows of every job that a worker may have started (the high-water mark).
-A deque with a parking lot, since a memory channel of batches starves workers and one of single jobs costs a third
-more (both measured).
+The fetcher `put`s, workers `take`; the fetcher, the committer and `suspects` `allow`, each after Redis confirmed it.
+Always holds: a job's number is above the allowed one only while it waits here, so that Redis knows of every job that a
+worker may have started (the high-water mark). A deque with a parking lot, since a memory channel of batches starves
+workers and one of single jobs costs a third more (both measured).
 """
 
 from collections import deque
@@ -17,7 +17,7 @@ from restbroker.broker.item import Item
 
 @attrs.define(eq=False)
 class HandOver:
-    """Bounded by its fetcher, which asks `room` before it fetches."""
+    """Bounded by its fetcher, which fetches no more than its idle workers and its reserve ask for."""
 
     _waiting: deque[Item] = attrs.field(factory=deque)
     _workers: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)

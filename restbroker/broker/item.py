@@ -17,7 +17,8 @@ from restbroker.telemetry.events import JobFinished
 class Item:
     """One ticket. `number` is the ticket's first part; it rises and is never used again by an identity.
 
-    `started_at_s` (epoch) is when a worker took it up; for display only.
+    `started_at_s` (epoch) is when a worker took it up; None until then. It is shown, and a life that is replaced gives
+    back what no worker took up (`leftovers.give_back`).
     """
 
     ticket: str

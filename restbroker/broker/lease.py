@@ -1,4 +1,4 @@
-"""Whether this process may still start requests: only while its last confirmed beat is young.
+"""Whether a life may still start requests: only while its last confirmed beat is young.
 
 The beat confirms, workers ask. Always holds: a process that was suspended, or cut off from Redis for long enough that
 another may have taken its jobs, starts nothing before Redis has answered again. Time is CLOCK_BOOTTIME, which runs on
@@ -21,7 +21,7 @@ def boot_time_s() -> float:
 
 @attrs.define(eq=False)
 class Lease:
-    """Per process."""
+    """One per life, for all its lanes."""
 
     _confirmed_at_s: float = float("-inf")
 

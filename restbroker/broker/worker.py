@@ -1,7 +1,8 @@
 """A worker: takes one job at a time from the hand-over, reads it, has it delivered, and decides what becomes of it.
 
-A lane runs `Concurrency` of them. Always holds: every item that goes on to the committer has a settlement, and an
-item that does not was not sent.
+A lane runs `LanePlan.workers` of them: `Concurrency`, and one for each place in a slot. Always holds: every item that
+goes on to the committer has a settlement. One that does not was not sent, or is being sent while the lane is cut off
+(`Item.sending` tells), or is not ours any more.
 """
 
 import random
@@ -52,7 +53,9 @@ def cut_off(lane: Lane, item: Item) -> None:
 
 
 async def _work(lane: Lane, item: Item) -> bool:
-    """Whether the item is settled; False if the lane stops before it could be sent."""
+    """Whether the item is settled. False: the lane stops before it could be sent, it waits for a place in its slot, or
+    it is not in our hands any more.
+    """
     item.started_at_s = time.time()
     entry = read_job(lane, item)
     if isinstance(entry, NotAJob):

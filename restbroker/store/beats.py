@@ -1,4 +1,5 @@
-"""Who lives, who died, and giving back what the dead held. Used by the beat, the reaper and `check`.
+"""Who lives, who died, and giving back what the dead held. Used by the beat, the reaper, the
+fetcher and the committer (who counts what was in hand at a crash), `enqueue --wait`, the figures and `verify`.
 
 Always holds: an identity goes from beats to dying to gone, never back. Death is the same counter seen for too long by
 a reaper whose own connection was healthy all the while: no clock and no expiry decides it.

@@ -48,7 +48,7 @@ class Keys:
         return self._key(f"restbroker:ip:{identity}")
 
     def sent(self, identity: str) -> str:
-        """HASH ticket → 1: sent at most once."""
+        """HASH ticket → `once` (about to be sent, at most once) or `alone` (the only job in hand)."""
         return self._key(f"restbroker:sent:{identity}")
 
     def pause(self, target: str) -> str:
@@ -64,7 +64,10 @@ class Keys:
         return self._key(f"restbroker:inflight:{target}")
 
     def recovered(self, day: str) -> str:
-        """HASH SHA-1 of a job → count:identity. `day` is YYYYMMDD in UTC."""
+        """HASH SHA-1 of a job → count/alone/crashes:identity, and `#TARGET` → crashes:identity.
+
+        `day` is YYYYMMDD in UTC; `recover.lua` explains the numbers.
+        """
         return self._key(f"restbroker:recovered:{day}")
 
     @property

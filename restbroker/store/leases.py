@@ -1,8 +1,9 @@
 """Who does something on behalf of all processes: short leases, and one asker whose answer the others read.
 
-Used by gates (one prober per target) and by connectors that log in. Always holds: a lease ends by itself, by Redis'
-clock; each call may be repeated after a lost answer; a full Redis grants leases too, since what drains it may need
-them. A lease is no fence: whoever was suspended may go on after it ran out. Texts are never logged.
+A target's prober uses `turn` and `tell`; the rest is for connectors that log in, and none does yet. Always holds: a
+lease ends by itself, by Redis' clock; each call may be repeated after a lost answer; a full Redis grants leases too,
+since what drains it may need them. A lease is no fence: whoever was suspended may go on after it ran out. Texts are
+never logged.
 """
 
 from typing import TypeAlias

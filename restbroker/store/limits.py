@@ -1,7 +1,7 @@
 """What bounds a target over all processes, besides fetching: its pauses, and tokens for jobs that start late.
 
-Called by gates and workers, and by whoever pauses for an operator. Always holds: Redis' own clock counts; one reason
-for a pause never ends another's; jobs in hand still run.
+Called by probers (who pause and resume for gates), workers (`charge`), `check` and the figures (`pauses`). Always
+holds: Redis' own clock counts; one reason for a pause never ends another's; jobs in hand still run.
 """
 
 from collections.abc import Mapping

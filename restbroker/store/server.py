@@ -1,4 +1,5 @@
-"""Facts about the Redis server itself. Used by the reaper (is it still the same server?), `check`, and at a start.
+"""Facts about the Redis server itself. Used by the reaper (is it still the same server?), at a start, by `check`,
+`migrate`, the figures and `verify`.
 
 Always holds: what a managed Redis hides (CONFIG) is None, not an error.
 """

@@ -1,4 +1,5 @@
-"""Executes settlements. Used by committers; and once, at stop, to push back what was not sent.
+"""Executes settlements. Used through `store.jobs`, by all that settles: `committer.commit`, which the fetcher,
+`suspects` and `leftovers` call too. Other files of the store take only `as_score`.
 
 Always holds: a settlement is applied at most once, together with its replies; Redis' own clock is not asked.
 """

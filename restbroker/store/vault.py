@@ -1,8 +1,8 @@
 """Short-lived secrets that the processes share, such as a session that one of them logged in for.
 
-Used by connectors. Always holds: a value is a `Secret` outside this file, ends by itself, and appears in no log, text
-of an error or repr; a full Redis keeps it too, since what drains it may need it. Whoever may read this Redis can read
-it, as all jobs: it belongs to the same trust.
+For connectors that log in; none does yet. Always holds: a value is a `Secret` outside this file, ends by itself, and
+appears in no log, text of an error or repr; a full Redis keeps it too, since what drains it may need it. Whoever may
+read this Redis can read it, as all jobs: it belongs to the same trust.
 """
 
 from restbroker.config.secret import Secret

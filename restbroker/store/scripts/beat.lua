@@ -4,6 +4,7 @@
 -- KEYS: beats, info
 -- ARGV: identity, counter, snapshot (bytes for display, '' keeps the old one)
 -- Returns: 1 alive, 0 fenced
+-- Sent twice: the second changes nothing but the time of the last beat.
 
 local id = ARGV[1]
 if redis.call('HEXISTS', KEYS[1], id) == 0 then

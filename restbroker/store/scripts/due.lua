@@ -4,6 +4,7 @@
 -- KEYS: zset
 -- ARGV: limit, how many to skip
 -- Returns: {seconds, microseconds, {member, score, member, score...}}, the longest due first
+-- Sent twice: it only reads.
 
 local now = redis.call('TIME')
 local score = string.format('%d.%06d', tonumber(now[1]), tonumber(now[2]))

@@ -4,6 +4,7 @@
 -- KEYS: beats, dying
 -- ARGV: identity, counter seen
 -- Returns: 1 fenced (now or before) | 0 it lives, or nobody knows it
+-- Sent twice: changes nothing.
 
 local id = ARGV[1]
 if redis.call('HEXISTS', KEYS[2], id) == 1 then

@@ -3,7 +3,7 @@
 --
 -- KEYS: pause
 -- ARGV: reason, microseconds ('' = without an end)
--- Returns: nothing
+-- Returns: a number of no meaning
 -- Sent twice: the end is counted from the second.
 
 local now = redis.call('TIME')
