@@ -2,6 +2,7 @@
 
 import time
 
+import pytest
 import trio
 
 from restbroker.rules.outcome import Delivered
@@ -149,16 +150,15 @@ async def test_a_broker_lives_through_an_outage_of_redis_and_settles_what_it_fin
 
 
 async def test_an_unexpected_failure_ends_the_process_and_still_puts_every_job_somewhere(harness: Harness) -> None:
-    import pytest
-
     def explode(_call: object, _response: object) -> Delivered:
         raise KeyboardInterrupt
 
     harness.target.judge = explode
     harness.push(count=5)
-    with pytest.raises(BaseExceptionGroup):
+    with trio.fail_after(10), pytest.raises(BaseExceptionGroup) as caught:
         async with harness.broker():
-            await trio.sleep(5)
+            await trio.sleep_forever()
+    assert caught.group_contains(KeyboardInterrupt)
     total = harness.size("queue:rest") + harness.size("retry") + harness.size("dead")
     assert total == 5
     assert harness.client.command("KEYS", "restbroker:ip:*") == []

@@ -106,8 +106,10 @@ async def test_taking_the_reserve_down_wakes_the_fetcher(autojump_clock: trio.te
     handover = HandOver()
     handover.put(items(1, 5))
     handover.allow(5)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(handover.hungry, 4)
-        await trio.testing.wait_all_tasks_blocked()
-        for _ in range(3):
-            await handover.take()
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(handover.hungry, 4)
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(3):
+                await handover.take()
+    assert len(handover) == 2
