@@ -29,7 +29,8 @@ SNAPSHOT_FIELDS = (
     "finishing",
 )
 """`limit`: how many jobs the target is given at once now. `limited`: what held the last fetch back (rate, in_flight,
-dead, paused, refused). `finishing`: it only ends what it has, since the process took a new configuration or stops.
+dead, paused; refused: by Redis, or settling is). `finishing`: it only ends what it has, since the process took a new
+configuration or stops.
 """
 
 

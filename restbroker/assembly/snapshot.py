@@ -19,7 +19,7 @@ def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
         "in_hand": len(lane.in_hand),
         "concurrency": target.concurrency,
         "limit": gate.limit,
-        "limited": lane.limited,
+        "limited": "refused" if lane.refused else lane.limited,
         "server_version": gate.server_version,
         "quiet": lane.quiet.is_set(),
         # A lane that only finishes what it has is not the one that its target's figures are about.

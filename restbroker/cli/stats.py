@@ -18,7 +18,7 @@ _Rows = Sequence[Mapping[str, Json]]
 _LIMITS = {
     "rate": "RateLimit is reached",
     "in_flight": "MaxInFlight is reached",
-    "refused": "Redis refuses to give jobs out; see the log",
+    "refused": "Redis refuses to give out or to settle jobs; see the log",
     "dead": "none is taken, since the dead set is full (DeadLimit)",
 }
 
@@ -69,7 +69,7 @@ def _queues(seen: Mapping[str, Json]) -> list[Sequence[str]]:
 
 def _queue_state(row: Mapping[str, Json]) -> str:
     if row["size"] is None:
-        return "its key is no list; see `restbroker check`"
+        return "its key is no list"
     return "paused" if row["paused"] else "open"
 
 

@@ -129,7 +129,7 @@ def test_stats_mark_a_queue_whose_key_is_no_list_and_a_token_list_names_the_key(
     client.command("SADD", "queues", "rest")
     client.command("SET", "queue:rest", "x")
     shown = run(["stats"], directory=place)
-    assert ["queue", "rest", "-", "0.0s", "its key is no list; see `restbroker check`"] in [
+    assert ["queue", "rest", "-", "0.0s", "its key is no list"] in [
         line.split("\t") for line in shown.stdout.splitlines()
     ]
     (queue,) = json.loads(run(["stats", "--json"], directory=place).stdout)["queues"]
@@ -175,7 +175,7 @@ def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> N
         "one": "open: paused: operator until resumed; MaxInFlight is reached",
         "two": "open: paused: retry_after for N s more; none is taken, since the dead set is full (DeadLimit)",
         "three": "finishing what it has",
-        "four": "open: Redis refuses to give jobs out; see the log",
+        "four": "open: Redis refuses to give out or to settle jobs; see the log",
     }
     shown = {row["target"]: row for row in json.loads(run(["stats", "--json"], directory=place).stdout)["lanes"]}
     assert shown["one"]["paused"] == {"operator": None}

@@ -7,6 +7,9 @@ from typing import Literal
 
 import pytest
 
+from restbroker.admin.overview import read_snapshot
+from restbroker.rules.json_types import Json
+from restbroker.store import beats
 from restbroker.store.replies import items, raw, text
 from tests.support.bench import CONCURRENCY, REPLIES, TOKEN, Bench, job_id, payload
 from tests.support.counting_proxy import refusal
@@ -57,6 +60,7 @@ def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: 
     until(lambda: list(bench.in_hand().values()) == [[job_id(VICTIM)]], "only the one job is in hand", 20)
     assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
     broker.wait_for(rf"WARN.*StoreRefused.*\b{key}\b")
+    until(lambda: limited(bench) == "refused", "`stats` says so")
     until(lambda: line.ready() == 503, "/readyz says that no jobs are taken")
     bench.push(neighbours(NEIGHBOURS))
     bench.client.command("DEL", key)
@@ -66,6 +70,13 @@ def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: 
     assert done(bench) == {job_id(number) for number in [*range(2 * NEIGHBOURS), VICTIM]}
     assert all(len(sent) == (2 if job == job_id(VICTIM) else 1) for job, sent in bench.proxy.of_jobs().items())
     line.assert_outages(0)
+
+
+def limited(bench: Bench) -> Json:
+    """What the one lane told `stats` with its last beat to hold it back."""
+    (identity,) = beats.live(bench.client)
+    known = beats.facts(bench.client, identity)
+    return None if known is None else read_snapshot(known.snapshot).get("limited")
 
 
 ANSWERS_GO_TO = {"the response queue": f"queue:{REPLIES}", "queues": "queues", "a reply key": "restbroker:reply:mine"}
@@ -123,7 +134,8 @@ def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_i
     broker = bench.start()
     broker.wait_for(r"target\.found")
     bench.push(neighbours(0))
-    broker.wait_for(r"WARN.*FetchRefused.*WRONGTYPE")
+    broker.wait_for(rf"WARN.*FetchRefused.*WRONGTYPE.*restbroker check.*\b{key}\b")
+    until(lambda: limited(bench) == "refused", "`stats` says so")
     until(lambda: line.ready() == 503, "/readyz says that nothing is taken")
     bench.client.command("DEL", key)
     bench.wait_until_finished()
