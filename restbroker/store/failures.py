@@ -92,7 +92,9 @@ def _from_reply(error: redis_errors.RedisError, address: str, command: Sequence[
             # What follows such a command's name is its key.
             key = command[1].decode("utf-8", "backslashreplace") if isinstance(command[1], bytes) else command[1]
             cure = f"Find out who writes {key} (its type: redis-cli TYPE {key}); put it out of the way."
-            return StoreRefused(f"Redis at {address} refused {command[0]!s}: the key {key} is of another type.", cure)
+            return StoreRefused(
+                f"Redis at {address} refused {command[0]!s}: the key {key} is of another type (WRONGTYPE).", cure
+            )
         case _:
             cure = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
     return StoreRefused(f"Redis at {address} refused: {reason}", cure)
