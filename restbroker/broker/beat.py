@@ -37,8 +37,9 @@ class Beat:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Beats until cancelled or fenced; started once the first beat is confirmed."""
         while await self._once():
-            task_status.started()
-            task_status = trio.TASK_STATUS_IGNORED
+            if self.lease.granted.is_set():
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
             # The second beat comes early: by then the target has been asked, and `stats` can show it.
             await trio.sleep(BEAT_S if self.count > 1 else _SECOND_BEAT_S)
         task_status.started()
@@ -48,7 +49,12 @@ class Beat:
         health = self.lanes[0].health
         snapshots = {lane.identity: orjson.dumps(self.snapshot(lane)) for lane in self.lanes}
         pairs = [(lane.identity, self.count) for lane in self.lanes]
-        asked_at_s, alive = await health.insist(self.control, _timed_beat, pairs, snapshots)
+        try:
+            asked_at_s, alive = await health.insist(self.control, _timed_beat, pairs, snapshots)
+        except StoreRefused as error:
+            # The lease runs out by itself; until then what is sent can be settled once the rights are mended.
+            self.lanes[0].complain("BeatRefused", error.message, error.cure)
+            return True
         health.found()
         if all(alive):
             self.lease.confirm(asked_at_s)

@@ -12,10 +12,10 @@ import trio
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.errors import StoreRefused
 from restbroker.rules import settle
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, by_other_clock
 from restbroker.store import beats, jobs
-from restbroker.telemetry.events import Warned
 
 _BATCH_LIMIT = 200
 _REFUSED_WAIT_S = 5.0
@@ -56,16 +56,12 @@ class Committer:
                 lane.refused[: len(tried)] = await commit(lane, tried)
 
     def _complain(self, item: Item) -> None:
-        if "refused" not in self.lane.warned:
-            self.lane.warned.add("refused")
-            self.lane.report(
-                Warned(
-                    "StoreRefused",
-                    f"Redis refuses to settle the job {item.ticket} ({type(item.settlement).__name__.lower()}).",
-                    "No more jobs are taken until it does. Check that the keys retry, schedule and dead are sorted "
-                    "sets and that restbroker may write them.",
-                )
-            )
+        self.lane.complain(
+            "StoreRefused",
+            f"Redis refuses to settle a job ({type(item.settlement).__name__.lower()}).",
+            "No more jobs are taken until it does. Check that the keys retry, schedule and dead are sorted sets and "
+            "that restbroker may write them.",
+        )
 
 
 async def commit(lane: Lane, items: list[Item]) -> list[Item]:
@@ -79,7 +75,11 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
         ]
         target = lane.plan.target
         request = jobs.FinishRequest(lane.identity, target.name, target.queues, lane.high_water, settlements)
-        codes = await lane.health.insist(lane.store, jobs.finish, request, time.time())
+        try:
+            codes = await lane.health.insist(lane.store, jobs.finish, request, time.time())
+        except StoreRefused as error:
+            lane.complain("StoreRefused", error.message, error.cure)
+            return refused + items
         lane.health.found()
         lane.handover.allow(request.hwm)
         again = [item for item, code in zip(items, codes, strict=True) if _is_open(lane, item, code, refused)]
@@ -101,7 +101,10 @@ async def _forget_recoveries(lane: Lane, items: list[Item], codes: list[jobs.Cod
     }
     if digests:
         lane.recovered = {name: count for name, count in lane.recovered.items() if name not in digests}
-        await lane.health.insist(lane.store, beats.forget, sorted(digests))
+        try:
+            await lane.health.insist(lane.store, beats.forget, sorted(digests))
+        except StoreRefused as error:
+            lane.complain("StoreRefused", error.message, error.cure)
 
 
 def _is_open(lane: Lane, item: Item, code: jobs.Code, refused: list[Item]) -> bool:

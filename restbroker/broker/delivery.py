@@ -17,6 +17,7 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
 from restbroker.broker.link import NotOurs, WorkerLink, unreachable
 from restbroker.connectors.contract import Connector
+from restbroker.errors import StoreRefused
 from restbroker.rules import redact
 from restbroker.rules.command import Call
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
@@ -106,7 +107,11 @@ async def _wait_s(lane: Lane, item: Item) -> float:
     """Seconds until the job may be sent, 0 if it may be now: it has its share of the rate limit, and we our lease."""
     limits = lane.plan.limits
     if limits.emission_us and boot_time_s() - item.granted_at_s > _GRANT_S:
-        wait_ms = await lane.health.insist(lane.store, charge, lane.plan.target.name, limits)
+        try:
+            wait_ms = await lane.health.insist(lane.store, charge, lane.plan.target.name, limits)
+        except StoreRefused as error:
+            lane.complain("ChargeRefused", error.message, error.cure)
+            return _ASK_AGAIN_S
         if wait_ms:
             return wait_ms / 1000
         item.granted_at_s = boot_time_s()

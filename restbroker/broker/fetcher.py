@@ -10,17 +10,16 @@ from typing import assert_never
 import attrs
 import trio
 
-from restbroker.broker import suspects
 from restbroker.broker.committer import commit
 from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
+from restbroker.broker.suspects import Suspects
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import beats, jobs
 from restbroker.store.connection import Waiter
 from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
-from restbroker.telemetry.events import Warned
 
 _WAIT_S = 2.0
 _REFUSED_WAIT_S = 1.0
@@ -36,13 +35,17 @@ class Fetcher:
     waiters: dict[str, Waiter]
     _outages: int = 0
     _failed: bool = False
-    _careful: bool = False
-    """After a suspect others may follow: one by one, or all behind each of them would go back and forth."""
+    suspects: Suspects = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Makes what needs the lane."""
+        self.suspects = Suspects(self.lane)
 
     async def run(self) -> None:
-        """Fetches until cancelled, quiet or fenced."""
+        """Fetches until cancelled, quiet or fenced; begins once the first beat is confirmed."""
         lane = self.lane
         wait_s = FIRST_WAIT_S
+        await lane.lease.granted.wait()
         while not lane.quiet.is_set():
             try:
                 if not await self._gate_opened():
@@ -55,7 +58,7 @@ class Fetcher:
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             except StoreRefused as error:
                 lane.limited = "refused"
-                self._complain("FetchRefused", error.message, error.cure)
+                lane.complain("FetchRefused", error.message, error.cure)
                 await trio.sleep(_REFUSED_WAIT_S)
             else:
                 wait_s = FIRST_WAIT_S
@@ -64,6 +67,7 @@ class Fetcher:
         """Waits for the gate. What workers hold meanwhile is compared too: they will send it when the gate opens."""
         lane = self.lane
         while not lane.gate.is_open and not lane.gate.stopped:
+            lane.limited = None
             with trio.move_on_after(_CLOSED_WAIT_S):
                 await lane.gate.opened()
             if self._is_behind:
@@ -88,7 +92,7 @@ class Fetcher:
         ready = len(lane.handover) + lane.gate.waiting
         want = max(0, min(room + reserve - ready, self._share(), MAX_BATCH))
         if lane.gate.is_open and not lane.quiet.is_set() and (want > 0 or lane.handover.is_blocked):
-            await self._fetch(1 if self._careful and want else want)
+            await self._fetch(want)
         elif lane.gate.is_open:
             # Workers are idle, but all that the gate permits is in delivery.
             with trio.move_on_after(_FULL_WAIT_S):
@@ -135,7 +139,7 @@ class Fetcher:
         lane.handover.allow(hwm)
         lane.limited = why
         if why == "dead":
-            self._complain(
+            self.lane.complain(
                 "DeadSetFull",
                 f"The dead set holds {lane.plan.limits.dead} jobs or more (DeadLimit): {lane.plan.target.name} gets no "
                 "more jobs, so that none that fails gets lost in the crowd.",
@@ -151,7 +155,7 @@ class Fetcher:
         if got.bad.issuperset(lane.plan.target.queues):
             lane.limited = "refused"
         for queue in got.bad:
-            self._complain(
+            self.lane.complain(
                 "BadQueue",
                 f"Redis does not let us read the queue {queue!r} as a list.",
                 f"Look at the type of queue:{queue} (behind RedisNamespace), and at this Redis user's rights.",
@@ -202,23 +206,15 @@ class Fetcher:
         await self._hand_over(sorted((i for i in unknown if i.settlement is None), key=lambda item: item.number))
 
     async def _hand_over(self, items: list[Item]) -> None:
-        """Gives jobs to the workers. The first suspect among them runs alone; what is behind it goes back."""
         lane = self.lane
         for item in items:
             lane.in_hand[item.ticket] = item
             lane.base = max(lane.base, item.number)
-        place = suspects.first_suspect(lane, items)
-        lane.handover.put(items[:place])
-        self._careful = place is not None
-        if place is not None:
-            try:
-                await suspects.run_alone(lane, items[place], items[place + 1 :])
-            except StoreRefused:
-                # Nobody has them now: the reconcile before the next fetch takes them up again.
-                for item in items[place:]:
-                    lane.let_go(item.ticket)
-                self._failed = True
-                raise
+        try:
+            await self.suspects.hand_over(items)
+        except StoreRefused:
+            self._failed = True
+            raise
 
     async def _wait(self, unreadable: frozenset[str]) -> None:
         """Until one of the queues has something, or two seconds."""
@@ -238,8 +234,3 @@ class Fetcher:
             # No outage yet: a full Redis refuses this wait and still lets itself be drained. The next fetch will tell.
             await trio.sleep(_REFUSED_WAIT_S)
         others.cancel()
-
-    def _complain(self, code: str, message: str, cure: str | None) -> None:
-        if message not in self.lane.warned:
-            self.lane.warned.add(message)
-            self.lane.report(Warned(code, message, cure))

@@ -215,6 +215,8 @@ class Gate:
                 self._adaptive.answered(now_s, self._in_delivery)
             case Uncertain() | Deferred(Reason(status=429 | 503)) if not self.breaker.is_alone(command):
                 self._adaptive.refused(now_s, self._in_delivery)
+                # Whoever waits for the gate to close has to look after the limit from now on.
+                self._changed.unpark_all()
             case _:
                 pass
 

@@ -40,3 +40,8 @@ class Item:
     settlement: Settlement | None = None
     context: Context | None = None
     event: JobFinished | None = None
+
+    @property
+    def name(self) -> str:
+        """The command without what its endpoint says beside it (ejabberd's `register/v1`)."""
+        return self.command.partition("/")[0]

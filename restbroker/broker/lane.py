@@ -24,11 +24,14 @@ from restbroker.broker.slots import Slots
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector
+from restbroker.errors import StoreRefused
 from restbroker.rules.policy import Policy
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Limits
-from restbroker.telemetry.events import IdentityFenced, Report
+from restbroker.telemetry.events import IdentityFenced, Report, Warned
 from restbroker.transport.message import Transport
+
+_REFUSED_WAIT_S = 1.0
 
 
 @attrs.frozen
@@ -99,14 +102,28 @@ class Lane:
         self.settled.unpark_all()
 
     async def mark(self, ticket: str) -> bool:
-        """Writes down that a job is about to be sent; False if it must not be, since it is not ours any more."""
-        return await self._marker.mark(self.identity, ticket)
+        """Writes down that a job is about to be sent; False if it must not be, since it is not ours any more.
+
+        Waits while Redis is away or refuses it; safe to cancel.
+        """
+        while True:
+            try:
+                return await self._marker.mark(self.identity, ticket)
+            except StoreRefused as error:
+                self.complain("MarkRefused", error.message, error.cure)
+                await trio.sleep(_REFUSED_WAIT_S)
 
     def fence(self) -> None:
         """Ends this life of the lane, since Redis does not know its identity any more; told once, whoever finds out."""
         if not self.fenced.is_set():
             self.report(IdentityFenced(self.identity))
             self.fenced.set()
+
+    def complain(self, code: str, message: str, cure: str | None) -> None:
+        """Tells an operator, once per life of the lane."""
+        if message not in self.warned:
+            self.warned.add(message)
+            self.report(Warned(code, message, cure))
 
     def stop(self) -> None:
         """Ends every wait of a worker for a job or for the gate."""
@@ -115,6 +132,6 @@ class Lane:
         self.gate.stop()
 
 
-def new_identity(target: str) -> str:
-    """`host:pid:nonce:target`, never used before."""
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}:{target}"
+def new_life() -> str:
+    """`host:pid:nonce`, never used before; with `:target` behind it, it is a lane's identity."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}"

@@ -8,6 +8,7 @@ while a virtual machine is suspended.
 import time
 
 import attrs
+import trio
 
 FENCE_AFTER_S = 20.0
 """A reaper fences a process whose beat stood still for this long of the reaper's own healthy time."""
@@ -23,6 +24,8 @@ def boot_time_s() -> float:
 class Lease:
     """One per life, for all its lanes."""
 
+    granted: trio.Event = attrs.field(factory=trio.Event)
+    """Set by the first confirmation."""
     _confirmed_at_s: float = float("-inf")
 
     @property
@@ -33,3 +36,4 @@ class Lease:
     def confirm(self, asked_at_s: float) -> None:
         """Redis confirmed a beat that was asked for at `asked_at_s` (boot time)."""
         self._confirmed_at_s = asked_at_s
+        self.granted.set()

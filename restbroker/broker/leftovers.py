@@ -11,6 +11,7 @@ from restbroker.broker.committer import commit
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.worker import cut_off, read_job
+from restbroker.errors import StoreRefused
 from restbroker.rules.settlement import Back
 from restbroker.store import jobs
 from restbroker.store.tickets import ticket_number, ticket_queue
@@ -37,7 +38,18 @@ class Left:
 
 
 async def settle(lane: Lane) -> Left:
-    """Settles what is left and retires the identity. Waits while Redis is away: the caller bounds it."""
+    """Settles what is left and retires the identity. Waits while Redis is away: the caller bounds it.
+
+    What Redis refuses stays in hand, for a reaper.
+    """
+    try:
+        return await _settle(lane)
+    except StoreRefused as error:
+        lane.complain("StoreRefused", error.message, error.cure)
+        return Left(complete=False)
+
+
+async def _settle(lane: Lane) -> Left:
     held = await lane.health.insist(lane.store, jobs.held, lane.identity)
     items = [lane.in_hand.get(ticket) or _unknown(lane, ticket, raw) for ticket, raw in held.jobs.items()]
     uncertain = 0
@@ -58,7 +70,11 @@ async def give_back(lane: Lane) -> None:
 
     What this leaves, or Redis refuses, is left to `settle`. To be called when the lane was told to stop.
     """
-    held = await lane.health.insist(lane.store, jobs.held, lane.identity)
+    try:
+        held = await lane.health.insist(lane.store, jobs.held, lane.identity)
+    except StoreRefused as error:
+        lane.complain("StoreRefused", error.message, error.cure)
+        return
     # Each worker has a clone of the lane's end for as long as it runs.
     idle = lane.outcomes.statistics().open_send_channels == 1
     back: list[Item] = []

@@ -24,7 +24,7 @@ from restbroker.broker.fetcher import Fetcher
 from restbroker.broker.gate import Gate
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.item import Item
-from restbroker.broker.lane import Lane, LanePlan, new_identity
+from restbroker.broker.lane import Lane, LanePlan, new_life
 from restbroker.broker.lease import Lease
 from restbroker.broker.leftovers import Left
 from restbroker.broker.plan import BrokerPlan
@@ -53,6 +53,7 @@ class Life:
     identities: set[str] = attrs.field(factory=set)
     replaced: trio.Event = attrs.field(factory=trio.Event)
     take_over: Callable[[], None] = lambda: None
+    _name: str = attrs.field(factory=new_life)
     _lease: Lease = attrs.field(factory=Lease)
     _settle_scope: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
     _commit_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -94,7 +95,7 @@ class Life:
             lease=self._lease,
             gate=Gate(plan.target.name, self._report_of_gate, plan.target.concurrency),
             report=self.plan.report,
-            identity=new_identity(plan.target.name),
+            identity=f"{self._name}:{plan.target.name}",
             outcomes=send,
             finished=receive,
             quiet=self.control.quiet,
@@ -122,7 +123,7 @@ class Life:
         target = lane.plan.target
         facts = samehost.own_facts(target.name)
         while not await self.health.insist(lane.store, jobs.register, lane.identity, facts, target.queues):
-            lane.identity = new_identity(target.name)
+            lane.identity = f"{new_life()}:{target.name}"
         self.identities.add(lane.identity)
 
     async def _serve(self, lanes: Sequence[Lane]) -> Left:

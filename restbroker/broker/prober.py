@@ -79,8 +79,10 @@ class Prober:
         while True:
             await self.gate.closed()
             await self._until_due()
+            # At the start too: an earlier life of this process may have paused it, before its login was mended.
+            may_be_paused = self._paused or self.gate.is_new
             self.gate.learn(await self._find_out())
-            if self._paused and self.gate.is_open:
+            if may_be_paused and self.gate.is_open:
                 self._paused = False
                 await self.others.resume("denied")
 

@@ -20,7 +20,7 @@ from restbroker.errors import StoreRefused
 from restbroker.rules import settle
 from restbroker.rules.job import digest
 from restbroker.store import beats, server
-from restbroker.store.beats import Lone, Registered
+from restbroker.store.beats import Registered
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import JobsRecovered, Report, Warned
 
@@ -113,7 +113,7 @@ class Reaper:
 
     async def _recover(self, identity: str) -> None:
         try:
-            done = await self.health.insist(self.store, beats.recover, identity, _park, _judge)
+            done = await self.health.insist(self.store, beats.recover, identity, _park, _poison, _waits)
         except StoreRefused as error:
             self._complain(error)
             return
@@ -125,6 +125,9 @@ def _park(queue: str, raw: bytes) -> bytes:
     return settle.crashed(raw, queue, digest(raw)[:24], time.time())
 
 
-def _judge(queue: str, raw: bytes) -> Lone:
-    payload = settle.poisoned(raw, queue, digest(raw)[:24], time.time())
-    return Lone(payload, waits=settle.names_queue(raw, queue))
+def _poison(queue: str, raw: bytes) -> bytes:
+    return settle.poisoned(raw, queue, digest(raw)[:24], time.time())
+
+
+def _waits(queue: str, raw: bytes) -> bool:
+    return settle.names_queue(raw, queue)

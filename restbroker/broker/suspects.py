@@ -1,18 +1,21 @@
 """Finds out which job crashes processes, without harm to those beside it.
 
-The fetcher calls this for what it took. A job that was in hand when two processes died is a suspect: it runs with
+The fetcher hands every job over through this. A job that was in hand when two processes died is a suspect: it runs with
 nothing else in hand, so that only its own crash is laid at its door (`jobs.isolate`; the reaper then parks it). Always
 holds: whatever is taken aside for a suspect goes back to its queue; a suspect that is not run stays in hand, to be
-given back at the end of the life.
+given back at the end of the life; and no suspect holds the others up for long: between two of them others have their
+turn, and one that lives for a while runs on among the others.
 """
 
 from collections.abc import Collection, Sequence
 
+import attrs
 import trio
 
 from restbroker.broker.committer import commit
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.errors import StoreRefused
 from restbroker.rules.job import digest
 from restbroker.rules.settlement import Back
 from restbroker.store import jobs
@@ -20,61 +23,107 @@ from restbroker.telemetry.events import Warned
 
 SUSPECT_AFTER = 2
 """In so many crashes a job was in hand; one may be an accident."""
+_PATIENCE_S = 10.0
+"""So long the others may take to end before a suspect, and a suspect until others join it."""
 _LOOK_AGAIN_S = 0.5
 
 
-def first_suspect(lane: Lane, items: Sequence[Item]) -> int | None:
-    """The place of the first suspect among `items`."""
-    if max(lane.recovered.values(), default=0) < SUSPECT_AFTER:
-        return None
-    counts = (lane.recovered.get(digest(item.raw), 0) for item in items)
-    return next((place for place, count in enumerate(counts) if count >= SUSPECT_AFTER), None)
+@attrs.define(eq=False)
+class Suspects:
+    """Per life of a lane."""
 
+    lane: Lane
+    _others_first: bool = False
 
-async def run_alone(lane: Lane, suspect: Item, behind: Sequence[Item]) -> None:
-    """Runs `suspect` once all before it are settled; returns when it is settled too. `behind` goes back at once.
+    async def hand_over(self, items: Sequence[Item]) -> None:
+        """Gives jobs that are in hand to the workers, in the order of their tickets.
 
-    All of them are in hand already. Waits while Redis is away; safe to cancel.
-    """
-    for item in behind:
-        item.settlement = Back()
-    lane.refused += await commit(lane, list(behind))
-    await _until_in_hand(lane, {suspect.ticket})
-    answer = await lane.health.insist(lane.store, jobs.isolate, lane.identity, suspect.ticket)
-    if isinstance(answer, jobs.Fenced):
-        lane.fence()
-        await trio.sleep_forever()
-    elif answer:
-        count = lane.recovered.get(digest(suspect.raw), 0)
-        lane.report(
+        With a suspect among them it returns when that is settled, or has lived for a while. Waits while Redis is away;
+        safe to cancel. Raises `StoreRefused`: then those that no worker has are no longer in hand here.
+        """
+        places = self._suspects(items)
+        others = [item for place, item in enumerate(items) if place not in places]
+        if not places:
+            self.lane.handover.put(items)
+        elif self._others_first and others:
+            self._others_first = False
+            self.lane.handover.put(others)
+            await self._give_back([items[place] for place in sorted(places)])
+        else:
+            self._others_first = True
+            first = min(places)
+            self.lane.handover.put(items[:first])
+            await self._give_back(items[first + 1 :])
+            await self._run_alone(items[first])
+
+    def _suspects(self, items: Sequence[Item]) -> set[int]:
+        """The places of suspects."""
+        counts = self.lane.recovered
+        if max(counts.values(), default=0) < SUSPECT_AFTER:
+            return set()
+        return {place for place, item in enumerate(items) if counts.get(digest(item.raw), 0) >= SUSPECT_AFTER}
+
+    async def _give_back(self, items: Sequence[Item]) -> None:
+        for item in items:
+            item.settlement = Back()
+        self.lane.refused += await commit(self.lane, list(items))
+
+    async def _run_alone(self, suspect: Item) -> None:
+        lane = self.lane
+        if await self._until_in_hand({suspect.ticket}):
+            if not await self._isolate(suspect):
+                return
+            self._tell(suspect)
+        lane.handover.put([suspect])
+        lane.handover.allow(suspect.number)
+        if not await self._until_in_hand(()):
+            await lane.health.insist(lane.store, jobs.rejoin, lane.identity, suspect.ticket)
+
+    async def _isolate(self, suspect: Item) -> bool:
+        """False if it is not in hand any more."""
+        lane = self.lane
+        try:
+            answer = await lane.health.insist(lane.store, jobs.isolate, lane.identity, suspect.ticket)
+        except StoreRefused:
+            # Nobody has it now: the reconcile before the next fetch takes it up again.
+            lane.let_go(suspect.ticket)
+            raise
+        if isinstance(answer, jobs.Fenced):
+            lane.fence()
+            await trio.sleep_forever()
+        if not answer:
+            lane.let_go(suspect.ticket)
+        return bool(answer)
+
+    def _tell(self, suspect: Item) -> None:
+        count = self.lane.recovered.get(digest(suspect.raw), 0)
+        self.lane.report(
             Warned(
                 "SuspectJob",
                 f"A job of the queue {suspect.queue!r} was in hand when processes died ({count} times); it runs alone.",
                 "If processes die of it again, it is parked as Poison.",
             )
         )
-        lane.handover.put([suspect])
-        lane.handover.allow(suspect.number)
-        await _until_in_hand(lane, ())
-    else:
-        lane.let_go(suspect.ticket)
 
+    async def _until_in_hand(self, tickets: Collection[str]) -> bool:
+        """Waits until nothing but these is in hand; False if that takes too long."""
+        lane = self.lane
+        deadline_s = trio.current_time() + _PATIENCE_S
+        while lane.in_hand.keys() - tickets:
+            if trio.current_time() >= deadline_s:
+                return False
+            if lane.handover.is_blocked:
+                await self._confirm()
+            with trio.move_on_after(_LOOK_AGAIN_S):
+                await lane.settled.park()
+        return True
 
-async def _until_in_hand(lane: Lane, tickets: Collection[str]) -> None:
-    """Until nothing but these is in hand."""
-    while lane.in_hand.keys() - tickets:
-        if lane.handover.is_blocked:
-            await _confirm(lane)
-        with trio.move_on_after(_LOOK_AGAIN_S):
-            await lane.settled.park()
-
-
-async def _confirm(lane: Lane) -> None:
-    """Tells Redis which jobs may be started, by a fetch of none."""
-    target = lane.plan.target
-    request = jobs.FetchRequest(lane.identity, target.name, (), lane.base, 0, lane.high_water)
-    answer = await lane.health.insist(lane.store, jobs.fetch, request)
-    if isinstance(answer, jobs.Fenced):
-        lane.fence()
-    elif not isinstance(answer, jobs.Duplicate):
-        lane.handover.allow(request.hwm)
+    async def _confirm(self) -> None:
+        """Tells Redis which jobs may be started, by a fetch of none."""
+        lane = self.lane
+        request = jobs.FetchRequest(lane.identity, lane.plan.target.name, (), lane.base, 0, lane.high_water)
+        answer = await lane.health.insist(lane.store, jobs.fetch, request)
+        if isinstance(answer, jobs.Fenced):
+            lane.fence()
+        elif not isinstance(answer, jobs.Duplicate):
+            lane.handover.allow(request.hwm)

@@ -10,6 +10,8 @@ import time
 from fnmatch import fnmatchcase
 from typing import assert_never
 
+import attrs
+
 from restbroker.broker.admission import admit
 from restbroker.broker.delivery import deliver
 from restbroker.broker.item import Item
@@ -71,12 +73,13 @@ async def _work(lane: Lane, item: Item) -> bool:
 
 async def _deliver(lane: Lane, item: Item, job: Job, submission: Submission) -> bool:
     spec = lane.plan.connector.spec(item.command)
-    item.at_most_once = any(fnmatchcase(item.command, glob) for glob in lane.plan.target.at_most_once)
+    item.at_most_once = any(fnmatchcase(item.name, glob) for glob in lane.plan.target.at_most_once)
+    job = _unmarked(lane, item, job) if item.at_most_once else job
     uncertain_retries = 0 if item.at_most_once else lane.plan.policy.uncertain_retries
     if not settle.may_send(job, spec, uncertain_retries, at_most_once=item.at_most_once):
         _settle(lane, item, job, spec, Uncertain(_TOO_OFTEN))
         return True
-    slot = lane.slots.of(item.command)
+    slot = lane.slots.of(item.name)
     if slot is None:
         return await _send(lane, item, job, submission)
     match lane.slots.enter(slot, item):
@@ -94,6 +97,13 @@ async def _deliver(lane: Lane, item: Item, job: Job, submission: Submission) -> 
             return True
         case other:
             assert_never(other)
+
+
+def _unmarked(lane: Lane, item: Item, job: Job) -> Job:
+    """The job without its crashes: had it been about to be sent, its mark would have parked it."""
+    if item.recovered is None or f"!{item.recovered}" in lane.recovered:
+        return job
+    return attrs.evolve(job, maybe_run=job.maybe_run - lane.recovered.get(item.recovered, 0))
 
 
 async def _send(lane: Lane, item: Item, job: Job, submission: Submission, *, in_slot: bool = False) -> bool:

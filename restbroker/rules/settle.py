@@ -25,6 +25,10 @@ DEFERRED_FIELD = "restbroker_deferred"
 FREE_DEFERRALS = 5
 """So often may a job be put off for nothing; then each "not now" is a try, or one sick command would never end."""
 DEFERRED_AT_FIELD = "restbroker_deferred_at"
+CROWDED_FIELD = "restbroker_crowded"
+"""How often this job found its slot full."""
+_CROWDED_LIMIT = 20
+_CROWDED_LONGEST_S = 60.0
 
 
 Final = Delivered | Rejected | Deferred | Uncertain
@@ -136,8 +140,13 @@ def perturbed(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
 
 
 def crowded(job: Job, context: Context) -> Schedule:
-    """Puts a job off for some seconds since its slot is full here: no try, however often it happens."""
-    return _postponed(job, job.fields, 2.0, context)
+    """Puts a job off since its slot is full here: no try, however often it happens, but each time for longer.
+
+    Each round costs Redis work and a share of the rate limit, and the job comes before others when it is due.
+    """
+    before = job.fields.get(CROWDED_FIELD)
+    times = (before if isinstance(before, int) and 0 < before < _CROWDED_LIMIT else 0) + 1
+    return _postponed(job, {**job.fields, CROWDED_FIELD: times}, min(2.0**times, _CROWDED_LONGEST_S), context)
 
 
 def _delivered(outcome: Delivered) -> Answer:

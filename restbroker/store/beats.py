@@ -20,28 +20,16 @@ from restbroker.store.jobs import Facts, Held, held, retire
 from restbroker.store.replies import Argument, Reply, counts, integer, items, mapping
 from restbroker.store.server import time_s
 from restbroker.store.settling import as_score
-from restbroker.store.tickets import ticket_number, ticket_queue
+from restbroker.store.tickets import life_of, ticket_number, ticket_queue
 
 Park: TypeAlias = Callable[[str, bytes], bytes]
 """Makes the dead set's payload of a queue's name and a job's bytes."""
 
 
-@attrs.frozen
-class Lone:
-    """What may become of a job that was alone in hand in a crash. `payload` is the dead set's.
-
-    `waits`: the schedule set leads back to the queue that it came from, since the job itself names it.
-    """
-
-    payload: bytes
-    waits: bool
-
-
-Judge: TypeAlias = Callable[[str, bytes], Lone]
-"""Makes it of a queue's name and a job's bytes."""
+Waits: TypeAlias = Callable[[str, bytes], bool]
+"""Whether the schedule set leads back to this queue, since the job in these bytes names it itself."""
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
-_NO_END = Lone(b"", waits=False)
 _DONE, _PARKED = 1, 2
 """The script's codes for a job that went back, and for one that was parked."""
 
@@ -122,12 +110,14 @@ def fence(client: Client, identity: str, counter_seen: int) -> bool:
     return client.run("fence", [client.keys.beats, client.keys.dying], [identity, counter_seen]) == 1
 
 
-def recover(client: Client, identity: str, park: Park, judge: Judge | None = None) -> Recovered:
+def recover(
+    client: Client, identity: str, park: Park, poison: Park | None = None, waits: Waits | None = None
+) -> Recovered:
     """Gives a fenced identity's jobs back to the queues they came from, oldest first out, then retires it.
 
-    Jobs marked as about to be sent are parked: `park` makes the dead set's payload of a queue and a job's bytes. A job
-    that was alone in hand waits a while, and is parked when the last three crashes of its target were its own; `judge`
-    tells how, or else `park` does and it does not wait.
+    Jobs marked as about to be sent are parked: `park` makes the dead set's payload of a queue and a job's bytes. So is
+    a job that was alone in the process in the last three crashes of its target (`poison`, or else `park`). What was in
+    hand in three crashes or more waits a while, if `waits` allows it.
     Safe to repeat and to run twice at once. Not fenced, or gone already: nothing happens. Raises `StoreUnavailable`
     half way: what was moved is moved, call it again.
     """
@@ -140,15 +130,13 @@ def recover(client: Client, identity: str, park: Park, judge: Judge | None = Non
         )
     target, queues = ("", ()) if known is None else (known.facts.target, known.queues)
     marks = mapping(client.command("HGETALL", client.keys.sent(identity)))
+    beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.facts)
     newest_first = sorted(in_hand.jobs, key=ticket_number, reverse=True)
     moved = maybe = put_aside = refused = 0
     for start in range(0, len(newest_first), RECOVER_BATCH):
         tickets = newest_first[start : start + RECOVER_BATCH]
-        ends = {
-            ticket: _end(marks[ticket], queues[ticket_queue(ticket) - 1], in_hand.jobs[ticket], park, judge)
-            for ticket in marks.keys() & set(tickets)
-        }
-        answer = _recover(client, identity, queues, tickets, in_hand, ends, target)
+        crash = Crash(identity, target, queues, in_hand, life_of(identity), beside=beside)
+        answer = _recover(client, crash, [_orphan(crash, ticket, marks, park, poison, waits) for ticket in tickets])
         if answer is None:
             return Recovered(moved, maybe, put_aside, refused, retired=False)
         codes = [as_code(_DONE if code == _PARKED else code) for code in answer]
@@ -162,18 +150,22 @@ def recover(client: Client, identity: str, park: Park, judge: Judge | None = Non
 
 
 def maybe_run(client: Client) -> Mapping[str, int]:
-    """How often a job may have run unanswered in the last days: SHA-1 of its bytes (hex) → count."""
+    """How often a job may have run unanswered in the last days: SHA-1 of its bytes (hex) → count.
+
+    "!" and the SHA-1 is there too if whoever had the job wrote no marks (`jobs.mark`).
+    """
     total: Counter[str] = Counter()
     for reply in client.commands([("HGETALL", client.keys.recovered(day)) for day in _days(client)]):
         for digest, value in mapping(reply).items():
-            if not digest.startswith("#"):  # a target's crashes
+            if not digest.startswith("#"):  # about a target or a process
                 total[digest] += integer(value.partition(b"/")[0])
     return total
 
 
 def forget(client: Client, digests: Sequence[str]) -> None:
     """Removes these jobs' counts, and tells every lane that there is news."""
-    gone = [("HDEL", client.keys.recovered(day), *digests) for day in _days(client)]
+    fields = [field for digest in digests for field in (digest, f"!{digest}")]
+    gone = [("HDEL", client.keys.recovered(day), *fields) for day in _days(client)]
     client.commands([*gone, ("INCR", client.keys.recovered_version)])
 
 
@@ -183,31 +175,64 @@ def _days(client: Client) -> list[str]:
     return [f"{today - timedelta(days=back):%Y%m%d}" for back in range(4)]
 
 
-def _end(mark: bytes, queue: str, raw: bytes, park: Park, judge: Judge | None) -> Lone:
-    return judge(queue, raw) if mark == b"alone" and judge is not None else Lone(park(queue, raw), waits=False)
+@attrs.frozen
+class Crash:
+    """One dead identity. `life`: what all lanes of one life share; `beside`: other lanes of its process are at work."""
+
+    identity: str
+    target: str
+    queues: Sequence[str]
+    in_hand: Held
+    life: str
+    beside: bool = False
 
 
-def _recover(
-    client: Client,
-    identity: str,
-    queues: Sequence[str],
-    tickets: Sequence[str],
-    in_hand: Held,
-    ends: Mapping[str, Lone],
-    target: str,
-) -> list[Reply] | None:
-    """One code per ticket; None if the identity is not fenced."""
-    keys = client.keys
+@attrs.frozen
+class Orphan:
+    """A job of a dead identity. `payload` is for the dead set, if it is to be parked."""
+
+    ticket: str
+    payload: bytes = b""
+    waits: bool = False
+
+
+def _has_others(client: Client, identity: str, mine: Facts) -> bool:
+    """Whether other lanes of the same process have anything in hand."""
+    for other in (live(client).keys() | dying(client).keys()) - {identity}:
+        known = facts(client, other)
+        if known is not None and attrs.evolve(known.facts, target=mine.target) == mine and held(client, other).jobs:
+            return True
+    return False
+
+
+def _orphan(
+    crash: Crash, ticket: str, marks: Mapping[str, bytes], park: Park, poison: Park | None, waits: Waits | None
+) -> Orphan:
+    raw = crash.in_hand.jobs[ticket]
+    queue = crash.queues[ticket_queue(ticket) - 1]
+    may_wait = waits is not None and ticket_number(ticket) <= crash.in_hand.hwm and waits(queue, raw)
+    match marks.get(ticket):
+        case None:
+            return Orphan(ticket, waits=may_wait)
+        case b"alone":
+            return Orphan(ticket, (poison or park)(queue, raw), may_wait)
+        case _:
+            return Orphan(ticket, park(queue, raw))
+
+
+def _recover(client: Client, crash: Crash, orphans: Sequence[Orphan]) -> list[Reply] | None:
+    """One code per job; None if the identity is not fenced."""
+    keys, identity = client.keys, crash.identity
     now_s = time_s(client)
     day = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%d")
     fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]
-    fixed += [keys.recovered(day), keys.recovered_version, keys.in_flight(target), keys.sorted_set("schedule")]
+    fixed += [keys.recovered(day), keys.recovered_version, keys.in_flight(crash.target), keys.sorted_set("schedule")]
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
-    arguments: list[str | int | bytes] = [identity, target, jitter]
-    for ticket in tickets:
-        touched = int(ticket_number(ticket) <= in_hand.hwm)
-        end = ends.get(ticket, _NO_END)
-        arguments += [ticket, ticket_queue(ticket), touched, as_score(now_s), end.payload, int(end.waits)]
-    answer = client.run("recover", [*fixed, *(keys.queue(name) for name in queues)], arguments)
+    arguments: list[str | int | bytes] = [identity, crash.target, crash.life, int(crash.beside), jitter]
+    for orphan in orphans:
+        number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
+        touched = int(number <= crash.in_hand.hwm)
+        arguments += [orphan.ticket, queue, touched, as_score(now_s), orphan.payload, int(orphan.waits)]
+    answer = client.run("recover", [*fixed, *(keys.queue(name) for name in crash.queues)], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

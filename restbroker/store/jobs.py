@@ -20,7 +20,7 @@ from restbroker.store.tickets import MAX_BATCH
 __all__ = [
     "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
     "FinishRequest", "Gone", "Held", "Item", "Limited", "Limits", "Paused", "Refused", "Taken", "fetch", "finish",
-    "held", "isolate", "mark", "register", "retire",
+    "held", "isolate", "mark", "register", "rejoin", "retire",
 ]  # fmt: skip
 
 _KNOWN = frozenset({"last", "hwm"})
@@ -223,6 +223,11 @@ def retire(client: Client, identity: str) -> bool:
     target = text(client.command("HGET", keys.info(identity), "target") or b"")
     own = [keys.in_progress(identity), keys.sent(identity), keys.info(identity), keys.in_flight(target)]
     return client.run("retire", [keys.beats, keys.dying, *own], [identity]) == 1
+
+
+def rejoin(client: Client, identity: str, ticket: str) -> None:
+    """Takes that back, before other jobs are taken into hand beside it. Raises as `isolate`."""
+    _mark(client, identity, "joined", [ticket])
 
 
 def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> Fenced | list[bool]:

@@ -64,9 +64,9 @@ class Keys:
         return self._key(f"restbroker:inflight:{target}")
 
     def recovered(self, day: str) -> str:
-        """HASH SHA-1 of a job → count/alone/crashes:identity, and `#TARGET` → crashes:identity.
+        """HASH SHA-1 of a job → count/alone/crashes:identity; "#" and "!" before a name are notes beside these.
 
-        `day` is YYYYMMDD in UTC; `recover.lua` explains the numbers.
+        `day` is YYYYMMDD in UTC; `recover.lua` and `migrate_list.lua` explain them.
         """
         return self._key(f"restbroker:recovered:{day}")
 

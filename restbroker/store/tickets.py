@@ -1,5 +1,6 @@
-"""The name of a job in hand: `number:queue index`, made by the client. Used by the files of the store and by lanes.
+"""The names that clients make. A job in hand: `number:queue index`; an identity: `host:pid:nonce:target`.
 
+Used by the files of the store and by lanes.
 Always holds: numbers rise per identity and are never used again, also across a failover of Redis; queue indices
 begin at 1.
 """
@@ -16,3 +17,8 @@ def ticket_number(ticket: str) -> int:
 def ticket_queue(ticket: str) -> int:
     """The index of the queue that a ticket's job came from."""
     return int(ticket.partition(":")[2])
+
+
+def life_of(identity: str) -> str:
+    """What all lanes of one life of a process share: their identity without the target, whose name has no colon."""
+    return identity.rpartition(":")[0]

@@ -51,6 +51,18 @@ async def test_a_job_that_may_have_run_is_parked_at_once(harness: Harness) -> No
     assert harness.members("dead")[0]["restbroker_may_have_run"] is True
 
 
+async def test_a_command_that_names_its_interface_s_version_is_held_too(harness: Harness) -> None:
+    async def lost(_request: Request) -> Response:
+        raise MaybeSent("reset")
+
+    harness.at_most_once = ("once",)
+    harness.target.answer = lost
+    async with harness.broker():
+        harness.push("once/v1")
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    assert len(harness.target.calls) == 1
+
+
 async def test_a_job_that_was_not_sent_is_tried_again_and_goes_back_unmarked_at_a_stop(harness: Harness) -> None:
     async def refuse(_request: Request) -> Response:
         raise NotSent("refused")
@@ -64,7 +76,7 @@ async def test_a_job_that_was_not_sent_is_tried_again_and_goes_back_unmarked_at_
     assert harness.client.command("KEYS", "restbroker:sent:*") == []
 
 
-async def test_after_a_crash_a_marked_job_is_parked_and_never_sent(harness: Harness) -> None:
+async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmarked_one_runs(harness: Harness) -> None:
     facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
     assert jobs.register(harness.client, "dead-one", facts, ["rest"])
     harness.push("once", count=2)
@@ -74,11 +86,15 @@ async def test_after_a_crash_a_marked_job_is_parked_and_never_sent(harness: Harn
     harness.at_most_once = ("once",)
     async with harness.broker():
         await harness.until(lambda: harness.of(JobsRecovered), "it is recovered")
-        await harness.until(lambda: harness.size("dead") == 2, "neither may be sent again")
-    assert harness.target.calls == []
+        await harness.until(lambda: harness.size("dead") == 1 and harness.of(JobFinished), "one is parked, one runs")
+    assert [call.command.arguments["n"] for call in harness.target.calls] == [1]
     assert harness.of(JobsRecovered)[0].parked == 1
-    assert {entry["error_class"] for entry in harness.members("dead")} == {"Uncertain"}
-    assert all(entry["restbroker_may_have_run"] for entry in harness.members("dead"))
+    (parked,) = harness.members("dead")
+    assert (parked["jid"], parked["error_class"], parked["restbroker_may_have_run"]) == (
+        "jid-once-0",
+        "Uncertain",
+        True,
+    )
 
 
 async def test_a_job_that_is_in_other_hands_by_now_is_not_sent(harness: Harness) -> None:

@@ -2,20 +2,25 @@
 
 from collections import Counter
 
-from restbroker.broker.reaper import _judge, _park
+import pytest
+import trio
+
+from restbroker.broker import suspects
+from restbroker.broker.reaper import _park, _poison, _waits
 from restbroker.broker.samehost import own_facts
 from restbroker.rules.command import Call
 from restbroker.rules.job import digest
 from restbroker.store import beats, jobs
 from restbroker.telemetry.events import JobFinished, Warned
-from tests.broker.conftest import Harness
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
 
 
 def crash(harness: Harness) -> None:
     """What a reaper sees and does after a crash: it fences the identity and gives its jobs back."""
     for identity, counter in beats.live(harness.client).items():
         assert beats.fence(harness.client, identity, counter)
-        beats.recover(harness.client, identity, _park, _judge)
+        beats.recover(harness.client, identity, _park, _poison, _waits)
 
 
 def crashing_on(harness: Harness, number: int) -> Counter[int]:
@@ -112,6 +117,34 @@ def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> byte
     jobs.register(harness.client, identity, own_facts("t"), ["rest"])
     jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 1, 1))
     assert beats.fence(harness.client, identity, 0)
-    beats.recover(harness.client, identity, _park, _judge)
+    beats.recover(harness.client, identity, _park, _poison, _waits)
     assert digest(raw) in beats.maybe_run(harness.client)
     return raw
+
+
+async def test_between_two_slow_suspects_the_others_have_their_turn(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suspects, "_PATIENCE_S", 0.3)
+    harness.push("once", count=6)
+    for life in ("one", "two"):
+        identity = f"h:1:{life}:t"
+        jobs.register(harness.client, identity, own_facts("t"), ["rest"])
+        jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 6, 6))
+        beats.fence(harness.client, identity, 0)
+        beats.recover(harness.client, identity, _park, _poison, _waits)
+    released = trio.Event()
+
+    async def answer(request: Request) -> Response:
+        if request.path == "/once":
+            await released.wait()
+        return await ok(request)
+
+    harness.target.answer, harness.concurrency = answer, 10
+    harness.push("safe", count=100)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 100, "all others run", 20)
+        released.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 106, "the slow ones too", 20)
+    assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
+    assert len(harness.target.calls) == 106

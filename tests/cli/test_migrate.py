@@ -115,7 +115,8 @@ def test_everything_of_our_queue_moves_once_and_the_same_table_tells(run_migrate
 
 def test_jobs_that_were_in_hand_may_have_run(run_migrate: Migrate, leftovers: Any, client: Client) -> None:
     run_migrate("--yes")
-    assert beats.maybe_run(client) == {digest(raw): 1 for raw in (job("h0"), job("h1"), b"")}
+    moved = (job("h0"), job("h1"), b"")
+    assert beats.maybe_run(client) == {mark + digest(raw): 1 for raw in moved for mark in ("", "!")}
 
 
 def test_a_second_run_has_nothing_to_do(run_migrate: Migrate, leftovers: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.docs.pages import ROOT
 
 CODE = re.compile(r"`([A-Z]\w+)`")
-TELLERS = {"Warned", "_complain", "_warn_once"}
+TELLERS = {"Warned", "complain", "_complain", "_warn_once"}
 """Those get a code as their first argument; what is no text there is passed on by one that got it so."""
 
 

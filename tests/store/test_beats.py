@@ -3,12 +3,13 @@
 import hashlib
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.rules.settlement import Ack
 from restbroker.store import beats, queues
-from restbroker.store.beats import Lone, Recovered
+from restbroker.store.beats import Recovered
 from restbroker.store.client import Client
 from restbroker.store.jobs import (
     Fenced,
@@ -21,6 +22,7 @@ from restbroker.store.jobs import (
     isolate,
     mark,
     register,
+    rejoin,
 )
 from restbroker.store.server import server as ask_server
 from restbroker.store.server import time_s
@@ -99,8 +101,9 @@ def test_a_second_reaper_with_an_older_view_moves_nothing_twice(lane: Lane, serv
     take(lane.client, lane.identity, 2, hwm=2)
     beats.fence(lane.client, lane.identity, 0)
     stale = held(lane.client, lane.identity)
-    first = beats._recover(lane.client, lane.identity, QUEUES, ["2:1"], stale, {}, "t")
-    second = beats._recover(lane.client, lane.identity, QUEUES, ["2:1", "1:1"], stale, {}, "t")
+    crash = beats.Crash(lane.identity, "t", QUEUES, stale, "its life")
+    first = beats._recover(lane.client, crash, [beats.Orphan("2:1")])
+    second = beats._recover(lane.client, crash, [beats.Orphan("2:1"), beats.Orphan("1:1")])
     assert (first, second) == ([1], [0, 1])
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"2", b"1"]
 
@@ -188,16 +191,21 @@ def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(lane: Lane,
 
 def crash(client: Client, life: str, *, alone: bool) -> Recovered:
     """A lane that takes one job, isolates it or not, and dies of it."""
-    register(client, life, FACTS, QUEUES)
-    (taken,) = take(client, life, 1, hwm=1).jobs
+    identity = f"h:1:{life}:t"
+    register(client, identity, attrs.evolve(FACTS, pid=sum(life.encode())), QUEUES)
+    (taken,) = take(client, identity, 1, hwm=1).jobs
     if alone:
-        assert isolate(client, life, taken.ticket) is True
-    assert beats.fence(client, life, 0)
-    return beats.recover(client, life, as_parked, judge)
+        assert isolate(client, identity, taken.ticket) is True
+    assert beats.fence(client, identity, 0)
+    return beats.recover(client, identity, as_parked, as_poison, waits)
 
 
-def judge(_queue: str, raw: bytes) -> Lone:
-    return Lone(b'{"poison":"%s"}' % raw, waits=raw.startswith(b"w"))
+def as_poison(_queue: str, raw: bytes) -> bytes:
+    return b'{"poison":"%s"}' % raw
+
+
+def waits(_queue: str, raw: bytes) -> bool:
+    return raw.startswith(b"w")
 
 
 def test_a_job_is_poison_once_the_last_three_crashes_were_its_own(client: Client, server: Server) -> None:
@@ -230,27 +238,70 @@ def take_all(client: Client, life: str) -> list[bytes]:
     return [job.raw for job in jobs]
 
 
-def test_a_job_that_crashed_alone_waits_longer_each_time(client: Client, server: Server) -> None:
-    waits: list[float] = []
-    for life in ("one", "two"):
-        queues.push(client, "a", [b"w1"])
-        crash(client, life, alone=True)
-        ((member, score),) = server.raw.zrange("ns:schedule", 0, -1, withscores=True)
-        assert member == b"w1"
-        waits.append(score - time_s(client))
-        server.raw.delete("ns:schedule")
-        queues.push(client, "a", [b"other"])
-        crash(client, f"between {life}", alone=False)
-        take_all(client, f"settler {life}")
-    for life in ("five", "six", "seven"):
-        queues.push(client, "a", [b"w1"])
-        crash(client, life, alone=False)
+def test_a_job_that_was_in_hand_in_three_crashes_waits_longer_after_each(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"w1"])
-    crash(client, "eight", alone=True)
-    ((_, score),) = server.raw.zrange("ns:schedule", 0, -1, withscores=True)
-    waits.append(score - time_s(client))
-    assert all(3 <= wait <= 7 for wait in waits[:2])
-    assert 22 <= waits[2] <= 38
+    slept: list[float] = []
+    for life in range(6):
+        crash(client, f"life {life}", alone=life == 4)
+        due = server.raw.zrange("ns:schedule", 0, -1, withscores=True)
+        if life < 2:
+            assert due == []
+        else:
+            ((member, score),) = due
+            assert member == b"w1"
+            slept.append(score - time_s(client))
+            server.raw.delete("ns:schedule")
+            queues.push(client, "a", [b"w1"])
+    assert [low <= wait <= high for wait, low, high in zip(slept, (3, 7, 14, 29), (7, 13, 26, 51), strict=True)] == [
+        True
+    ] * 4
+
+
+def test_a_crash_beside_another_lane_of_the_process_proves_nothing(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"1"])
+    for life in range(5):
+        process = sum(f"life {life}".encode())
+        register(client, f"other {life}", attrs.evolve(FACTS, pid=process, target="other"), QUEUES)
+        queues.push(client, "b", [b"beside"])
+        fetch(client, FetchRequest(f"other {life}", "other", ("b",), 0, 1, 1))
+        assert crash(client, f"life {life}", alone=True).parked == 0
+        beats.fence(client, f"other {life}", 0)
+        beats.recover(client, f"other {life}", as_parked)
+        server.raw.delete("ns:queue:b")
+    assert queues.sizes(client, ["a"]) == {"a": 1}
+
+
+def test_that_another_lane_had_jobs_is_known_when_they_were_given_back_first(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"1"])
+    for life in range(5):
+        other, mine = f"h:1:{life}:o", f"h:1:{life}:t"
+        register(client, other, attrs.evolve(FACTS, target="o"), QUEUES)
+        queues.push(client, "b", [b"beside"])
+        fetch(client, FetchRequest(other, "o", ("b",), 0, 1, 1))
+        register(client, mine, FACTS, QUEUES)
+        (taken,) = fetched(client, mine)
+        isolate(client, mine, taken)
+        for identity in (other, mine):
+            beats.fence(client, identity, 0)
+            assert beats.recover(client, identity, as_parked).parked == 0
+        server.raw.delete("ns:queue:b")
+
+
+def fetched(client: Client, identity: str) -> list[str]:
+    answer = fetch(client, FetchRequest(identity, "t", ("a",), 0, 1, 1))
+    assert isinstance(answer, Fetched)
+    return [job.ticket for job in answer.jobs]
+
+
+def test_a_job_that_others_joined_is_alone_no_longer_and_keeps_its_other_mark(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    isolate(lane.client, lane.identity, "1:1")
+    rejoin(lane.client, lane.identity, "1:1")
+    assert server.raw.exists(f"ns:restbroker:sent:{lane.identity}") == 0
+    mark(lane.client, lane.identity, ["1:1"])
+    rejoin(lane.client, lane.identity, "1:1")
+    assert server.raw.hgetall(f"ns:restbroker:sent:{lane.identity}") == {b"1:1": b"once"}
 
 
 def test_a_job_that_was_alone_and_is_settled_leaves_no_mark(lane: Lane, server: Server) -> None:

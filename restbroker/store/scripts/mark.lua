@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
 -- Writes down, before their first byte leaves, what a crash must be told of jobs in hand: 'once' is about to be sent and
--- must not run twice, so a crash parks it; 'alone' is the only job in hand, so it may be what crashes the process.
+-- must not run twice, so a crash parks it; 'alone' is the only job in hand, so it may be what crashes the process;
+-- 'joined' is alone no longer.
 --
 -- KEYS: beats, ip, sent
--- ARGV: identity, 'once' | 'alone', tickets...
+-- ARGV: identity, 'once' | 'alone' | 'joined', tickets...
 -- Returns: 'FENCED' | per ticket 1 marked (now or before) | 0 not in hand (any more): it must not be sent
 -- Sent twice: changes nothing.
 
@@ -15,8 +16,10 @@ end
 redis.call('HLEN', KEYS[3])
 for n = 3, #ARGV do
   codes[n - 2] = redis.call('HEXISTS', KEYS[2], ARGV[n])
-  if codes[n - 2] == 1 then
+  if codes[n - 2] == 1 and ARGV[2] ~= 'joined' then
     redis.call('HSET', KEYS[3], ARGV[n], ARGV[2])
+  elseif redis.call('HGET', KEYS[3], ARGV[n]) == 'alone' then
+    redis.call('HDEL', KEYS[3], ARGV[n])
   end
 end
 return codes

@@ -26,7 +26,8 @@ local function count(raw)
   local digest = redis.sha1hex(raw)
   local before, by = string.match(redis.call('HGET', day, digest) or '0/0/0:', '^(%d+)/%d+/%d+:(.*)$')
   if by ~= id then
-    redis.call('HSET', day, digest, string.format('%d/0/0:%s', tonumber(before or '0') + 1, id))
+    -- Whoever had them wrote no marks, so that what must not run twice may have been sent: "!" says so.
+    redis.call('HSET', day, digest, string.format('%d/0/0:%s', tonumber(before or '0') + 1, id), '!' .. digest, '1/0/0:')
   end
 end
 

@@ -4,8 +4,9 @@
 --
 -- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, then the
 --       identity's queues by index
--- ARGV: identity, its target, jitter, then per job: ticket, qidx, 1 if it may have reached a worker else 0, score (now)
---       and payload for the dead set if it is marked, 1 if the schedule set leads back to its queue else 0
+-- ARGV: identity, its target, its life, 1 if other lanes of its process have jobs in hand else 0, jitter, then per
+--       job: ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
+--       marked, 1 if the schedule set leads back to its queue else 0
 -- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 parked | 0 not there (any more) | 'DUP' the
 --          dead set holds an equal member | an error's text: still in hand
 -- No mark can be added any more: a fenced identity gets none.
@@ -13,15 +14,16 @@
 -- What may have reached a worker is counted by the SHA-1 of its bytes, once per dead identity: three equal payloads
 -- in one crash count as one. Sent twice, or by two reapers at once: each job moves and counts once.
 --
--- A job that was marked 'alone' had nothing beside it in hand. It waits longer after each crash, and is parked when
--- the last ALONE_LIMIT crashes of its target were all its own: where processes die for other reasons, others come
--- between.
+-- What was in hand in three crashes or more waits before it runs again, longer after each. A job that was marked
+-- 'alone' had nothing beside it in its lane: it is parked when the last ALONE_LIMIT crashes of its target were its own,
+-- none of them with another lane of its process (or life) at work. Where processes die for other reasons, others come between.
 
-local FIXED_KEYS, FIXED_ARGV, FIELDS, KEEP_S, PARKED_MAX = 9, 3, 6, 259200, 100000
-local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 30
+local FIXED_KEYS, FIXED_ARGV, FIELDS, KEEP_S, PARKED_MAX = 9, 5, 6, 259200, 100000
+local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 300
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
-local in_flight, schedule, crashes, jitter = KEYS[8], KEYS[9], '#' .. ARGV[2], tonumber(ARGV[3])
+local in_flight, schedule, jitter = KEYS[8], KEYS[9], tonumber(ARGV[5])
+local crashes, life = '#' .. ARGV[2], '#' .. ARGV[3]
 local codes, counted = {}, false
 
 if redis.call('HEXISTS', KEYS[1], id) == 0 then
@@ -30,19 +32,22 @@ end
 
 -- Adds one to a field once per identity; the value is count/alone/crashes:identity, the identity being the one that
 -- raised it last. `alone` is how many of the last crashes were this job's own, `crashes` the target's others by then.
-local function count(field, alone)
+-- `own`: 1 it was its own | 0 it was not | nil nobody can tell. Returns both counts.
+local function count(field, own)
   local value = redis.call('HGET', day, field) or '0/0/0:'
-  local before, own, seen, by = string.match(value, '^(%d+)/(%d+)/(%d+):(.*)$')
-  before, own = tonumber(before or '0'), tonumber(own or '0')
+  local before, alone, seen, by = string.match(value, '^(%d+)/(%d+)/(%d+):(.*)$')
+  before, alone = tonumber(before or '0'), tonumber(alone or '0')
   if by ~= id then
     local others = tonumber(string.match(redis.call('HGET', day, crashes) or '0', '^%d+'))
-    own = alone and (tonumber(seen) == others and own or 0) + 1 or 0
-    before = before + 1
-    redis.call('HSET', day, field, string.format('%d/%d/%d:%s', before, own, others, id))
+    if own == 0 or tonumber(seen) ~= others then
+      alone = 0
+    end
+    before, alone = before + 1, alone + (own or 0)
+    redis.call('HSET', day, field, string.format('%d/%d/%d:%s', before, alone, others, id))
     redis.call('EXPIRE', day, KEEP_S)
     counted = true
   end
-  return before, own
+  return before, alone
 end
 
 local function park(ticket, score, payload)
@@ -62,19 +67,30 @@ local function push(qidx, raw)
   return type(pushed) == 'table' and pushed.err or nil
 end
 
-local function put_off(qidx, raw, now, times)
-  local wait_s = math.min(FIRST_WAIT_S * 2 ^ math.max(0, times - 3), LONGEST_WAIT_S) * jitter
+-- Back to the queue, or to the schedule set for a while. Counted before it moves: should Redis refuse that, it counts
+-- once all the same.
+local function give_back(qidx, raw, now, times, waits)
+  if waits ~= '1' or times < 3 then
+    return push(qidx, raw)
+  end
+  local wait_s = math.min(FIRST_WAIT_S * 2 ^ (times - 3), LONGEST_WAIT_S) * jitter
   local added = redis.pcall('ZADD', schedule, 'NX', string.format('%.6f', tonumber(now) + wait_s), raw)
   return added ~= 1 and push(qidx, raw) or nil
 end
 
--- A crash of the job alone, which is counted before the job moves: should Redis refuse that, it counts once all the same.
 local function lone(ticket, qidx, raw, score, payload, waits)
-  local times, own = count(redis.sha1hex(raw), true)
-  if own >= ALONE_LIMIT then
+  local beside = ARGV[4] == '1' or redis.call('HEXISTS', day, life) == 1
+  local times, alone = count(redis.sha1hex(raw), not beside and 1 or nil)
+  if alone >= ALONE_LIMIT then
     return park(ticket, score, payload), 2
   end
-  return waits == '1' and put_off(qidx, raw, score, times) or waits ~= '1' and push(qidx, raw) or nil, 1
+  return give_back(qidx, raw, score, times, waits), 1
+end
+
+local function among_others(qidx, raw, score, waits)
+  redis.call('HSET', day, life, 1)
+  count(crashes, 0)
+  return give_back(qidx, raw, score, count(redis.sha1hex(raw), 0), waits)
 end
 
 -- Wrong types surface here, before the first write.
@@ -95,12 +111,10 @@ for n = 1, (#ARGV - FIXED_ARGV) / FIELDS do
       why, code = lone(ticket, qidx, raw, score, payload, waits)
     elseif mark then
       why, code = park(ticket, score, payload), 2
+    elseif touched == '1' then
+      why = among_others(qidx, raw, score, waits)
     else
       why = push(qidx, raw)
-      if not why and touched == '1' then
-        count(redis.sha1hex(raw), false)
-        count(crashes, false)
-      end
     end
     if why then
       redis.call('HSET', ip, ticket, raw)

@@ -249,3 +249,24 @@ async def test_refusals_and_time_outs_lower_the_limit_and_other_failures_do_not(
         beside = Gate("t", lambda _event: None, concurrency=20)
         beside.observe(outcome, "c", in_slot=True)
         assert beside.limit == 20
+
+
+async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_its_one_place(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    gate = Gate("t", lambda _event: None, 3)
+    busy = Deferred(Reason("Busy", "429", None, 429), counts=False)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(gate, Target(FINE).ask, Nobody()).run)
+        await gate.opened()
+        for _ in range(3):
+            assert await gate.enter()
+        gate.leave()
+        gate.observe(Delivered("0", 0, 200), "quick")
+        await trio.sleep(0.1)
+        gate.leave()
+        gate.observe(busy, "sick")
+        assert (gate.limit, gate.room) == (1, 0)
+        with trio.fail_after(15):
+            assert await gate.enter()
+        nursery.cancel_scope.cancel()

@@ -11,7 +11,7 @@ from restbroker.rules.job import Job, NotAJob, read
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.retry import SidekiqBackoff
-from restbroker.rules.settle import may_send, perturbed, reply_refused, settle, settle_unreadable
+from restbroker.rules.settle import crowded, may_send, perturbed, reply_refused, settle, settle_unreadable
 from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule
 
 NOW_S = 1_700_000_000.25
@@ -234,3 +234,19 @@ def test_the_servers_words_end_with_a_full_stop_before_the_cure() -> None:
     settlement = settle(job(), SAFE, Rejected(Reason("Refused", "The server says: no", "Ask again.")), context())
     assert isinstance(settlement, Dead)
     assert payload(settlement)["error_message"] == "The server says: no. Ask again."
+
+
+def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() -> None:
+    entry, waits = job(retry_count=3), []
+    for _ in range(8):
+        put_off = crowded(entry, context())
+        waits.append(put_off.at_s - NOW_S)
+        fields = payload(put_off)
+        assert fields["retry_count"] == 3
+        entry = job(**fields)
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+
+
+@pytest.mark.parametrize("count", ["3", -1, 10**30, None, 1.5])
+def test_a_strange_count_of_full_slots_begins_anew(count: object) -> None:
+    assert crowded(job(restbroker_crowded=count), context()).at_s == NOW_S + 2

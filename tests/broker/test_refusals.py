@@ -1,0 +1,63 @@
+"""What Redis refuses while the broker runs, for want of rights or since a key is of another type, ends nothing."""
+
+import trio
+
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.jobs import Limits
+from restbroker.telemetry.events import JobFinished, Warned
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
+
+
+async def test_without_the_right_to_run_scripts_what_was_done_is_kept_and_settled_once_it_is_back(
+    harness: Harness,
+) -> None:
+    answers = trio.Event()
+
+    async def answer(request: Request) -> Response:
+        await answers.wait()
+        return await ok(request)
+
+    harness.target.answer = answer
+    watcher = open_client(StoreSettings(harness.redis.url))
+    async with harness.broker():
+        harness.push("once", count=3)
+        await harness.until(lambda: len(harness.target.calls) == 3, "all are on their way")
+        watcher.command("ACL", "SETUSER", "default", "-evalsha")
+        try:
+            answers.set()
+            await harness.until(lambda: "StoreRefused" in codes(harness), "it is told")
+            await trio.sleep(1)
+        finally:
+            watcher.command("ACL", "SETUSER", "default", "+evalsha")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are settled", 15)
+        harness.push("safe")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "it goes on", 15)
+    watcher.close()
+    assert len(harness.target.calls) == 4
+    assert harness.ended is not None
+    assert harness.ended.clean
+
+
+async def test_a_late_start_that_cannot_be_charged_waits_until_the_key_is_mended(harness: Harness) -> None:
+    async def refuse(_request: Request) -> Response:
+        raise NotSent("refused")
+
+    harness.limits = Limits(emission_us=1000, burst=10)
+    harness.target.answer = refuse
+    async with harness.broker():
+        await harness.until(lambda: harness.target.probes, "it serves")
+        harness.push()
+        await harness.until(lambda: harness.target.calls, "a worker has it")
+        harness.client.command("DEL", "restbroker:rate:t")
+        harness.client.command("LPUSH", "restbroker:rate:t", "no rate")
+        await harness.until(lambda: "ChargeRefused" in codes(harness), "it is told")
+        harness.target.answer = ok
+        harness.client.command("DEL", "restbroker:rate:t")
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered", 10)
+    assert codes(harness).count("ChargeRefused") == 1
+
+
+def codes(harness: Harness) -> list[str]:
+    return [event.code for event in harness.of(Warned)]
