@@ -122,6 +122,9 @@ class Reference:
     def isolate(self, identity: str, ticket: str) -> Fenced | bool:
         return ticket in self.data.hands[identity].jobs if identity in self.data.alive else Fenced()
 
+    def rejoin(self, identity: str, ticket: str) -> None:
+        """Whether a job was alone in a crash is not of this reference."""
+
     def held(self, identity: str) -> Held:
         hand = self.data.hands[identity]
         return Held(hand.last or 0, hand.hwm, dict(hand.jobs))
@@ -135,7 +138,7 @@ class Reference:
         self.data.hands.pop(identity)
         return True
 
-    def recover(self, identity: str, park: Park, _judge: object = None) -> Recovered:
+    def recover(self, identity: str, park: Park, *_poison_and_waits: object) -> Recovered:
         hand, info, touched_up_to = self.data.hands[identity], self.data.infos.get(identity), self.held(identity).hwm
         if info is None and hand.jobs:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
@@ -163,9 +166,9 @@ class Reference:
         if ticket in hand.sent:
             code = self.data.park(ticket, park(queue, raw), self.clock())
         else:
-            code = self.data.append(queue, raw)
-            if code == Applied() and ticket_number(ticket) <= hand.hwm:
+            if ticket_number(ticket) <= hand.hwm:
                 self.data.count_run(identity, raw)
+            code = self.data.append(queue, raw)
         if code == Applied():
             hand.sent.discard(ticket)
         else:

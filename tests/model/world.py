@@ -36,7 +36,7 @@ from tests.model.target import SimulatedTarget
 
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
-    jobs: ("register", "fetch", "finish", "mark", "held", "retire", "isolate"),
+    jobs: ("register", "fetch", "finish", "mark", "held", "retire", "isolate", "rejoin"),
     beats: ("beat", "live", "dying", "facts", "fence", "recover", "maybe_run", "forget"),
     sets: ("due", "promote"),
     limits: ("pause", "resume"),
