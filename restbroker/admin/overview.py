@@ -4,7 +4,7 @@ Called by `restbroker stats`. Always holds: a process' own figures (its snapshot
 every field of them may be missing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from restbroker.rules import rubyjson
 from restbroker.rules.json_types import Json
@@ -34,9 +34,12 @@ configuration or stops.
 """
 
 
-def figures(client: Client) -> dict[str, Json]:
-    """All figures, ready for JSON. Times are seconds unless their names say ms. Raises `StoreUnavailable`."""
-    seen = overview(client)
+def figures(client: Client, wanted: Collection[str]) -> dict[str, Json]:
+    """All figures, ready for JSON, also of the queues `wanted`, whoever knows these.
+
+    Times are seconds unless their names say ms. Raises `StoreUnavailable`.
+    """
+    seen = overview(client, wanted)
     targets = {lane.registered.facts.target for lane in seen.lanes if lane.registered is not None}
     pauses = {target: dict(limits.pauses(client, target)) for target in sorted(targets)}
     return {

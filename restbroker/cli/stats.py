@@ -29,9 +29,10 @@ def stats(config: ConfigOption = None, json: JsonOption = False) -> None:
 
     In a pipe each line begins with what it is about: total, queue or process.
     """
-    client = open_store(quietly(config))
+    settings = quietly(config)
+    client = open_store(settings)
     try:
-        seen = figures(client)
+        seen = figures(client, [queue for target in settings.targets for queue in target.queues])
     finally:
         client.close()
     if json:

@@ -3,7 +3,7 @@
 Always holds: everything comes from Redis, so every process shows the same; ages are by Redis' clock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
@@ -19,13 +19,15 @@ from restbroker.store.server import time_s
 class QueueView:
     """A queue: jobs waiting, and how long the next one has been (seconds).
 
-    `size` is None if the key is no list: then restbroker takes nothing from it.
+    `size` is None if the key is no list: then restbroker takes nothing from it. `seen`: a client has put it on the list
+    of queues, a process serves it, or its key exists.
     """
 
     name: str
     size: int | None
     latency_s: float
     paused: bool
+    seen: bool
 
 
 @attrs.frozen
@@ -56,8 +58,8 @@ class Overview:
     lanes: tuple[LaneView, ...]
 
 
-def overview(client: Client) -> Overview:
-    """Reads all figures, in six round trips."""
+def overview(client: Client, wanted: Collection[str] = ()) -> Overview:
+    """Reads all figures, in six round trips. The queues `wanted` are shown in any case."""
     keys = client.keys
     now_s = time_s(client)
     processed, failed, retry, schedule, dead, queues, paused, alive, dying = client.commands(
@@ -73,8 +75,9 @@ def overview(client: Client) -> Overview:
     )
     fenced = frozenset(counts(dying))
     lanes = _lanes(client, sorted(fenced.union(counts(alive))), fenced, now_s)
-    # Also queues that are served but that no client has put on the list: a bare LPUSH does not.
+    # Also queues that are served or wanted but that no client has put on the list: a bare LPUSH does not.
     served = {queue for lane in lanes if lane.registered is not None for queue in lane.registered.queues}
+    seen = names(queues) | served
     return Overview(
         now_s=now_s,
         processed=integer(processed),
@@ -82,18 +85,21 @@ def overview(client: Client) -> Overview:
         retry=integer(retry),
         schedule=integer(schedule),
         dead=integer(dead),
-        queues=_queues(client, sorted(names(queues) | served), names(paused), now_s),
+        queues=_queues(client, sorted(seen.union(wanted)), seen, names(paused), now_s),
         lanes=lanes,
     )
 
 
-def _queues(client: Client, found: Sequence[str], paused: frozenset[str], now_s: float) -> tuple[QueueView, ...]:
+def _queues(
+    client: Client, found: Sequence[str], seen: frozenset[str], paused: frozenset[str], now_s: float
+) -> tuple[QueueView, ...]:
     waiting = sizes(client, found)
     lists = [name for name, size in waiting.items() if size is not None]
     replies = client.commands([("LINDEX", client.keys.queue(name), -1) for name in lists])
     oldest = dict(zip(lists, replies, strict=True))
     return tuple(
-        QueueView(name, size, waited_s(oldest.get(name), now_s), name in paused) for name, size in waiting.items()
+        QueueView(name, size, waited_s(oldest.get(name), now_s), name in paused, name in seen or size != 0)
+        for name, size in waiting.items()
     )
 
 

@@ -23,7 +23,7 @@ def figures(client: Client, served: Sequence[str], running: Sequence[Running], *
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
-    seen = overview.figures(client)
+    seen = overview.figures(client, served)
     waiting = queues.sizes(client, served)
     totals = cast("Mapping[str, Json]", seen["totals"])
     lanes = cast("_Rows", seen["lanes"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.admin.check_store import check_store
+from restbroker.cli.exits import Exit
 from restbroker.config.load import load
 from restbroker.connectors import registry
 from restbroker.rules.findings import Finding, worst_cause
@@ -14,6 +15,7 @@ from restbroker.store import beats, jobs, limits
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.fake_redis import fake_redis
 from tests.support.ports import free_port
+from tests.support.process import run
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, start_group
 
@@ -260,7 +262,8 @@ def test_an_empty_database_beside_a_filled_one_is_hinted_at(redis_url: str, clie
 
 
 def test_a_queue_that_is_new_waits_for_its_first_job(redis_url: str) -> None:
-    assert looked(redis_url)["NewQueue"].level == "note"
+    found = looked(redis_url)["NewQueue"]
+    assert (found.level, found.cure) == ("note", "Push one: restbroker enqueue status --wait")
 
 
 def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, client: Client) -> None:
@@ -272,6 +275,28 @@ def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, clie
     assert "1 jobs wait" in looked(redis_url)["Queue"].message
     client.command("SADD", "paused", "rest")
     assert looked(redis_url)["QueuePaused"].level == "warning"
+
+
+def test_jobs_of_a_bare_push_are_counted_though_no_client_named_their_queue(redis_url: str, client: Client) -> None:
+    client.command("LPUSH", "queue:rest", "{}", "{}")
+    found = looked(redis_url)
+    assert "2 jobs wait in the queue rest" in found["NotServed"].message
+    assert "NewQueue" not in found
+
+
+def test_the_cure_for_a_new_queue_pushes_to_that_one_of_several(redis_url: str, client: Client, tmp_path: Path) -> None:
+    client.command("LPUSH", "queue:rest", "{}")
+    targets = {"a": {"Kind": "ejabberd", "URL": "http://h", "Queues": ["rest", "rest_high"]}}
+    targets["b"] = targets["a"] | {"Queues": ["other"]}
+    (tmp_path / "env.json").write_text(json.dumps({"RedisURL": redis_url, "Token": "t", "Targets": targets}))
+    found = check_store(load(tmp_path / "env.json", {}, {}, registry.kinds()).config)
+    assert "QueueMisspelt" not in {one.code for one in found}, "rest is one of our own"
+    cures = [str(one.cure).partition(": ")[2] for one in found if one.code == "NewQueue"]
+    assert len(cures) == 2
+    for cure in cures:
+        done = run([*cure.split()[1:], "--timeout", "10ms"], directory=tmp_path)
+        assert done.returncode == Exit.WAITING, done.stderr
+    assert [client.command("LLEN", f"queue:{name}") for name in ("rest_high", "other")] == [1, 1]
 
 
 def test_jobs_of_a_process_that_is_gone_are_told(redis_url: str, client: Client) -> None:

@@ -1,0 +1,100 @@
+"""Looks at the configured queues: is each known, served, not paused, or do producers push elsewhere?
+
+Called by `admin.check_store`. Always holds: nothing is written.
+"""
+
+import shlex
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
+
+import attrs
+
+from restbroker.admin.check_leftovers import is_dead
+from restbroker.config.core import Config
+from restbroker.rules.findings import Finding, ok
+from restbroker.store import survey
+from restbroker.store.client import Client
+from restbroker.store.server import ServerFacts
+from restbroker.store.stats import Overview, QueueView, overview
+
+AREA = "redis"
+
+
+def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator[Finding]:
+    """Each queue of each target. Raises `StoreUnavailable` or `StoreRefused`."""
+    wanted = [queue for target in config.targets for queue in target.queues]
+    seen = overview(client, wanted)
+    known = {queue.name: queue for queue in seen.queues if queue.seen}
+    for name in wanted:
+        if name in known:
+            yield from _known_queue(known[name], seen)
+        else:
+            yield _new_queue(client, config, facts, name, tuple(known))
+
+
+def _known_queue(queue: QueueView, seen: Overview) -> Iterator[Finding]:
+    served = any(
+        lane.registered is not None and queue.name in lane.registered.queues for lane in seen.lanes if not is_dead(lane)
+    )
+    if queue.paused:
+        why = "restbroker honours Sidekiq's pause: nothing is taken from this queue."
+        cure = f"Resume it in Sidekiq Web, or: SREM paused {queue.name}"
+        yield Finding("warning", AREA, "QueuePaused", f"The queue {queue.name} is paused.", why, cure)
+    elif queue.size is None:
+        return  # its key is named by `check_keys`
+    elif queue.size and not served:
+        message = f"{queue.size} jobs wait in the queue {queue.name} and no restbroker serves it."
+        yield Finding("note", AREA, "NotServed", message, "They wait until one does.", "Start `restbroker run`.")
+    else:
+        yield ok(AREA, "Queue", f"The queue {queue.name} is known; {queue.size} jobs wait.")
+
+
+def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, known: tuple[str, ...]) -> Finding:
+    found = Finding("note", AREA, "NewQueue", f"Nothing was ever pushed to the queue {name} here.")
+    configured = {queue for target in config.targets for queue in target.queues}
+    nearest = _nearest(name, (other for other in known if other not in configured))
+    if nearest is not None:
+        return attrs.evolve(
+            found,
+            level="warning",
+            code="QueueMisspelt",
+            why=f"There is a queue {nearest}, so that the producers may mean another one.",
+            cure=f'Did you mean "RestQueue": "{nearest}"?',
+        )
+    others = sorted(survey.namespaces(client) - {config.namespace})
+    if others and not known:
+        shown = ", ".join(other or "none" for other in others[:5])
+        cure = f'"RedisNamespace": "{others[0]}"' if others[0] else 'Remove "RedisNamespace".'
+        return attrs.evolve(
+            found,
+            level="warning",
+            code="OtherNamespace",
+            why=f'Other namespaces have queues ({shown}), and "{config.namespace}" has none.',
+            cure=f"If the producers push there: {cure}",
+        )
+    number = _database(config.redis_url)
+    if facts.databases and number not in facts.databases:
+        filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(facts.databases.items()))
+        return attrs.evolve(
+            found,
+            level="warning",
+            code="OtherDatabase",
+            why=f"Database {number} is empty, and others are not: {filled}.",
+            cure="If the producers push there, write its number after the last slash of RedisURL.",
+        )
+    where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
+    cure = f"Push one: restbroker enqueue status --wait{where}"
+    return attrs.evolve(found, why="That is so until the first job.", cure=cure)
+
+
+def _database(url: str) -> int:
+    # The loader writes every address in one of two forms: …/N and unix://…?db=N.
+    tail = url.rpartition("db=")[2] if url.startswith("unix:") else url.partition("?")[0].rpartition("/")[2]
+    return int(tail) if tail.isdigit() else 0
+
+
+def _nearest(name: str, known: Iterable[str]) -> str | None:
+    plain = {other.casefold(): other for other in known}
+    wanted = name.casefold().removeprefix("queue:").strip()
+    found = get_close_matches(wanted, plain, n=1, cutoff=0.75)
+    return plain[found[0]] if found else None
