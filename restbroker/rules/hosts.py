@@ -1,10 +1,12 @@
 """Which virtual hosts a command is about, as its arguments say it. For tokens that are bound to hosts.
 
 `rules.auth` calls `named`. Always holds: where it cannot be told, that is said; nothing is guessed in favour of a job.
-Case and compatible forms of letters do not count, as in XMPP's own preparation of host names.
+Case, compatible forms of letters and invisible characters do not count, as in XMPP's own preparation of addresses
+(RFC 6122: nodeprep, nameprep, resourceprep).
 """
 
 import re
+import stringprep
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import assert_never
@@ -17,7 +19,8 @@ from restbroker.rules.json_types import Json
 
 # Texts with several names in them: `a@x:b@y`, `a,b`, and the two characters \n of ejabberd up to 23.10.
 _BETWEEN = re.compile(r"[\s,;:|\\]+")
-# Where mod_announce takes messages for everybody on all hosts, whichever host they are sent to.
+# Where mod_announce takes messages for everybody, and for everybody on all hosts, whichever host they are sent to.
+_ANNOUNCE = "announce"
 _EVERYWHERE = "all-hosts"
 
 
@@ -29,8 +32,14 @@ class Unclear:
 
 
 def plain(host: str) -> str:
-    """A host's name in the form in which it is compared."""
-    return host.lower() if host.isascii() else unicodedata.normalize("NFKC", host).casefold()
+    """A host's name, or another part of a JID, in the form in which it is compared.
+
+    Without what a server maps to nothing (RFC 3454, table B.1: the soft hyphen, the zero width space, …).
+    """
+    if host.isascii():
+        return host.lower()
+    visible = "".join(character for character in host if not stringprep.in_table_b1(character))
+    return unicodedata.normalize("NFKC", visible).casefold()
 
 
 def named(spec: CommandSpec, arguments: Mapping[str, Json], default: str | None) -> frozenset[str] | Unclear:
@@ -71,7 +80,11 @@ def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:
 def _hosts(place: Place, value: Json) -> Iterator[str | Unclear]:
     match place:
         case "host":
-            yield plain(value) if isinstance(value, str) and value else Unclear(f"{kind_of(value)}, not a host's name")
+            yield (
+                plain(value)
+                if isinstance(value, str) and plain(value)
+                else Unclear(f"{kind_of(value)}, not a host's name")
+            )
         case "jid":
             yield _domain(value) if isinstance(value, str) and value else Unclear(f"{kind_of(value)}, not a JID")
         case "jids" | "name":
@@ -84,7 +97,7 @@ def _within(value: Json) -> Iterator[str | Unclear]:
     """The hosts in a value that may hold JIDs at any depth: objects, lists, or several in one text."""
     match value:
         case str():
-            yield from (_domain(part) for part in _BETWEEN.split(value) if "@" in part)
+            yield from (_domain(part) for part in _BETWEEN.split(value) if "@" in plain(part))
         case list():
             for item in value:
                 yield from _within(item)
@@ -97,7 +110,18 @@ def _within(value: Json) -> Iterator[str | Unclear]:
 
 def _domain(jid: str) -> str | Unclear:
     bare, _, resource = jid.partition("/")
-    local, at, domain = bare.rpartition("@")
-    if not at and _EVERYWHERE in plain(resource):
-        return Unclear("an address for everybody on all hosts")
-    return plain(domain) if "@" not in local and domain else Unclear("no JID")
+    before, _, after = bare.rpartition("@")
+    local, domain = plain(before), plain(after)
+    if not domain or any(sign in part for part in (local, domain) for sign in "@/"):
+        return Unclear("no JID")
+    if _reaches_everybody(local, resource):
+        return Unclear("an address that may be the one for everybody on all hosts")
+    return domain
+
+
+def _reaches_everybody(local: str, resource: str) -> bool:
+    """Whether this may be mod_announce's address for all hosts; all but plain text of a host's own resource may be."""
+    mapped = plain(resource)
+    if local and not mapped.startswith(_ANNOUNCE):
+        return False
+    return _EVERYWHERE in mapped or not (resource.isascii() and resource.isprintable())

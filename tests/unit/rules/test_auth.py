@@ -1,5 +1,7 @@
 """A token lets in who knows it, and only what it allows: commands, hosts, and nothing dangerous unless it says so."""
 
+import stringprep
+import sys
 from typing import Any
 
 import attrs
@@ -107,6 +109,8 @@ ONE = Grant(hosts=("example.org", "*.example.org"))
         ("muc_online_rooms", {"host": "conference.example.org"}),
         ("send_message", {"type": "chat", "from": "a@example.org/x@evil.org", "to": "b@example.org", "body": "c@d.e"}),
         ("send_message", {"from": "example.org", "to": "example.org/announce/online", "body": ""}),
+        ("send_message", {"from": "a@example.org/Büro", "to": "r@conference.example.org/Zoë", "body": ""}),
+        ("register", {"user": "bob", "host": "exam\u00adple.org", "password": "x"}),
         ("get_roster", {"user": "bob", "host": "example.org"}),
         (
             "srg_create",
@@ -142,6 +146,10 @@ def test_a_token_bound_to_hosts_may_do_what_stays_on_them(endpoint: str, argumen
         ("send_message", {"from": "a@example.org", "to": ["b@example.org"]}),
         ("send_message", {"from": "a@example.org", "to": "example.org/announce/all-hosts/online"}),
         ("send_message", {"from": "a@example.org", "to": "@evil.org"}),
+        ("send_message", {"from": "a@example.org", "to": "example.org/ａnnounce/all－hosts/online"}),
+        ("send_message", {"from": "a@example.org", "to": "example.org/\x7f"}),
+        ("send_message", {"from": "a@example.org", "to": "b\uff20evil.org\uff0f.example.org"}),
+        ("send_message", {"from": "a@example.org", "to": "\u00ad"}),
         ("send_stanza", {"from": "a@example.org", "to": "b@example.org", "stanza": "<message/>"}),
         ("srg_user_add", {"user": "a", "host": "example.org", "group": "g", "grouphost": "evil.org"}),
         ("srg_create", {"group": "g", "host": "example.org", "display": ["g", "h@evil.org"]}),
@@ -151,6 +159,7 @@ def test_a_token_bound_to_hosts_may_do_what_stays_on_them(endpoint: str, argumen
             {"room": "r", "service": "conference.example.org", "users": "a@example.org:b@evil.org"},
         ),
         ("subscribe_room_many", {"users": [{"jid": "a@evil.org", "nick": "n"}], "room": "r@conference.example.org"}),
+        ("subscribe_room_many", {"users": {"a\uff20evil.org": "n"}, "room": "r@conference.example.org"}),
         ("subscribe_room_many", {"users": {"a@evil.org": "n"}, "room": "r@conference.example.org"}),
         ("subscribe_room_many", {"users": [{"user": "a", "host": "evil.org"}], "room": "r@conference.example.org"}),
         ("get_roster", {"user": "bob"}),
@@ -163,6 +172,32 @@ def test_a_token_bound_to_hosts_may_do_what_stays_on_them(endpoint: str, argumen
 )
 def test_a_token_bound_to_hosts_may_do_nothing_that_may_reach_others(endpoint: str, arguments: dict[str, Any]) -> None:
     assert code(refused(ONE, endpoint, **arguments)) == "HostNotAllowed"
+
+
+INVISIBLE = [chr(code) for code in range(sys.maxunicode + 1) if stringprep.in_table_b1(chr(code))]
+
+
+@pytest.mark.parametrize("character", INVISIBLE, ids=ascii)
+@pytest.mark.parametrize(
+    "to",
+    [
+        "example.org/announce/all{}-hosts/motd",
+        "example.org/{}announce/all-hosts/motd",
+        "example.org/announce/all-hosts/motd{}",
+        "{}@example.org/announce/all-hosts/motd",
+        "admin@example.org/ann{}ounce/all-hosts/motd",
+        "exam{}ple.org/announce/all-{}hosts/motd",
+        "ev{}il.org",
+        "b@ev{}il.org/x",
+    ],
+)
+def test_what_a_server_maps_to_nothing_leads_to_no_other_host(character: str, to: str) -> None:
+    grant = Grant(hosts=("example.org", "[!e]*"))
+    for address in (to.replace("{}", character), character + to.replace("{}", character)):
+        found = refused(grant, "send_message", **{"from": "a@example.org", "to": address, "body": ""})
+        assert code(found) == "HostNotAllowed", ascii(address)
+    assert code(refused(grant, "register", host=f"{character}evil.org", user="b")) == "HostNotAllowed"
+    assert refused(grant, "register", host=f"exa{character}mple.org", user="b") is None
 
 
 def test_the_host_that_is_filled_in_counts_as_if_the_job_had_named_it() -> None:
