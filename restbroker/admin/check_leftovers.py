@@ -6,8 +6,10 @@ searches do.
 
 from collections.abc import Iterator
 
+from restbroker.admin import migrate
+from restbroker.config.core import Config
 from restbroker.rules.findings import Finding
-from restbroker.store import survey
+from restbroker.store import migration, survey
 from restbroker.store.client import Client
 from restbroker.store.stats import LaneView, overview
 from restbroker.store.survey import Orphan
@@ -24,6 +26,26 @@ def check_leftovers(client: Client) -> Iterator[Finding]:
     yield from (_left_by(lane, living=living) for lane in seen.lanes if lane.in_hand and is_dead(lane))
     dead = survey.orphans(client, {lane.identity for lane in seen.lanes})
     yield from (_orphan(client, one) for one in dead)
+
+
+def check_original(client: Client, config: Config) -> Iterator[Finding]:
+    """What the Go original had in hand or would try again. Raises `StoreUnavailable` or `StoreRefused`."""
+    queues = [queue for target in config.targets for queue in target.queues]
+    where = migrate.sources(client, queues, ())
+    states = migration.states(client, where.lists)
+    sizes = {client.keys.go_in_progress(*one): state.size for one, state in zip(where.lists, states, strict=True)}
+    sizes[client.keys.go_retry] = migration.retry_count(client)
+    left = [f"{jobs} in {key}" for key, jobs in sizes.items() if jobs]
+    if left:
+        shown = ", ".join(left[:5]) + (f" and {len(left) - 5} more lists" if len(left) > 5 else "")
+        yield Finding(
+            "warning",
+            AREA,
+            "OriginalLeft",
+            f"The Go original (ejabberd-restbroker) has jobs here: {shown}.",
+            "restbroker does not look there: while the original does not run, they wait for nobody.",
+            "Stop the original, then: restbroker migrate (with --dry-run it only tells what would be moved)",
+        )
 
 
 def is_dead(lane: LaneView) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from restbroker.admin.check_keys import check_keys
-from restbroker.admin.check_leftovers import check_leftovers
+from restbroker.admin.check_leftovers import check_leftovers, check_original
 from restbroker.admin.check_limits import check_dead, check_pauses
 from restbroker.admin.check_queues import check_queues
 from restbroker.admin.connect import open_store
@@ -41,6 +41,7 @@ def check_store(config: Config) -> list[Finding]:
             lambda: check_pauses(client, config),
             lambda: check_queues(client, config, facts),
             lambda: check_leftovers(client),
+            lambda: check_original(client, config),
         )
     except StoreUnavailable as error:
         why = "Without Redis nothing is taken, and producers cannot push."

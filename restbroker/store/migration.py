@@ -1,8 +1,8 @@
 """What the Go original (go-workers) leaves in Redis, and moving it to where restbroker and Sidekiq look.
 
-Used by `admin.migrate` only. Always holds: a job is at its old place or at its new one, never both, never neither,
-whatever breaks half way; what was moved already is not moved again. The original's keys and formats were measured on
-its last revision (2017-12) with Redis 7.0.
+Used by `admin.migrate`, and by the check to warn of it. Always holds: a job is at its old place or at its new one,
+never both, never neither, whatever breaks half way; what was moved already is not moved again. The original's keys and
+formats were measured on its last revision (2017-12) with Redis 7.0.
 """
 
 from collections.abc import Sequence
@@ -121,6 +121,11 @@ def give_back(client: Client, queue: str, process_id: str, most: int) -> GivenBa
 def retries(client: Client, skip: int, limit: int) -> list[bytes]:
     """`limit` members of the original's retry set after the first `skip`, next due first."""
     return [raw(job) for job in items(client.command("ZRANGE", client.keys.go_retry, skip, skip + limit - 1))]
+
+
+def retry_count(client: Client) -> int:
+    """How many jobs the original would try again."""
+    return integer(client.command("ZCARD", client.keys.go_retry))
 
 
 def transfer(client: Client, transfers: Sequence[Transfer]) -> list[Code]:

@@ -323,3 +323,17 @@ def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, c
 def test_jobs_of_nobody_and_without_a_description_are_shown_where_they_are(redis_url: str, client: Client) -> None:
     client.command("HSET", client.keys.in_progress("x:1:y"), "1:1", "{}")
     assert "HGETALL restbroker:ip:x:1:y" in (looked(redis_url)["Orphans"].cure or "")
+
+
+def test_what_the_go_original_left_is_told_until_it_was_moved(redis_url: str, client: Client, tmp_path: Path) -> None:
+    assert "OriginalLeft" not in looked(redis_url)
+    client.command("ZADD", "goretry", 1, '{"class":"X","args":["status",{},"t"],"jid":"a","queue":"rest"}')
+    client.command("LPUSH", "queue:rest:some host:inprogress", "{}", "{}")
+    client.command("LPUSH", "queue:mail:1:inprogress", "of another queue")
+    found = looked(redis_url)["OriginalLeft"]
+    assert (found.level, "restbroker migrate" in str(found.cure)) == ("warning", True)
+    assert found.message.endswith(" has jobs here: 2 in queue:rest:some host:inprogress, 1 in goretry.")
+    (tmp_path / "env.json").write_text(json.dumps(DOCUMENT | {"RedisURL": redis_url}))
+    done = run(["migrate", "--yes"], directory=tmp_path)
+    assert done.returncode == Exit.OK, done.stderr
+    assert "OriginalLeft" not in looked(redis_url)
