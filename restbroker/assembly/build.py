@@ -61,7 +61,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings)
     def apply(new: Config) -> None:
         log.settings = attrs.evolve(log.settings, level=new.log_level)
 
-    reloader = Reloader(config, load, plan_anew, apply, report, supervisors)
+    reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes)
     web = web_services(lambda: reloader.config, plan.open_control, plan.status, report)
     plan = attrs.evolve(plan, services=[*plan.services, Summaries(log), *web, *supervisors])
     return await broker.run(plan, Control(), reloader.reload)
@@ -101,10 +101,11 @@ def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:
 
 
 def _lanes(config: Config, report: Report) -> list[LanePlan]:
-    return [_lane(config, target, report) for target in config.targets]
+    tokens = Tokens(config.tokens, report)
+    return [_lane(config, target, tokens, report) for target in config.targets]
 
 
-def _lane(config: Config, target: Target, report: Report) -> LanePlan:
+def _lane(config: Config, target: Target, tokens: Tokens, report: Report) -> LanePlan:
     transport = open_transport(target)
     ports = Ports(http=transport, report=report, now_s=time.time)
     connector = registry.open_connector(target, ports)
@@ -115,7 +116,7 @@ def _lane(config: Config, target: Target, report: Report) -> LanePlan:
         reply_class=config.response_class,
         uncertain_retries=config.uncertain_retries,
     )
-    return LanePlan(target, connector, transport, Tokens(config.tokens), policy, _limits(config, target))
+    return LanePlan(target, connector, transport, tokens, policy, _limits(config, target))
 
 
 def _limits(config: Config, target: Target) -> Limits:

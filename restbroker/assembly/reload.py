@@ -1,7 +1,7 @@
 """Loads the configuration anew while the process runs, and says what of it counts from when. The broker calls `reload`.
 
 Always holds: what cannot be used changes nothing; what is not about the lanes counts without disturbing them; what
-needs a restart is said, never half done.
+needs a restart is said, never half done; where the lanes stay, they read their secret files anew.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +12,7 @@ import trio
 
 from restbroker.admin.connect import store_settings
 from restbroker.assembly.sdnotify import Notifier
+from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.config.core import Config, Loaded
 from restbroker.errors import ConfigError
@@ -26,6 +27,11 @@ _AT_START: Final[Mapping[str, str]] = {
 """What is bound to the start of the process, each with its key."""
 _BESIDE = ("log_level", "show_bodies", *_AT_START)
 """What does not concern the lanes."""
+_LOAD_S = 10.0
+_TOO_SLOW = ConfigRefused(
+    f"The configuration could not be read within {_LOAD_S:g} s: its file, or one that it names, does not answer.",
+    "Check the file system that the files are on (a mount that hangs?), then send SIGHUP again.",
+)
 _OTHER_REDIS = ConfigRefused(
     "The configuration names another Redis (its address, database, namespace, login or sentinels), which a process"
     " cannot change while it runs. Nothing of the new configuration counts yet.",
@@ -38,6 +44,7 @@ class Reloader:
     """One per process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
     `plan` makes the lanes of a configuration and raises `ConfigError`; `apply` does what counts at once.
+    `lanes` are those that count now.
     """
 
     config: Config
@@ -46,15 +53,19 @@ class Reloader:
     apply: Callable[[Config], None]
     report: Report
     supervisors: Sequence[Notifier] = ()
+    lanes: Sequence[LanePlan] = ()
 
     async def reload(self) -> BrokerPlan | None:
         """What is to take over; None if the lanes stay as they are."""
         for supervisor in self.supervisors:
             supervisor.reloading()
         try:
-            # In a thread: a slow disk must not hold the beats up.
-            loaded = await trio.to_thread.run_sync(self.load)
-            return self._take(loaded)
+            with trio.move_on_after(_LOAD_S):
+                # In a thread: a slow disk must not hold the beats up.
+                loaded = await trio.to_thread.run_sync(self.load, abandon_on_cancel=True, limiter=self._turn)
+                return self._take(loaded)
+            self.report(_TOO_SLOW)
+            return None
         except ConfigError as error:
             self.report(ConfigRefused(error.message, error.cure))
             return None
@@ -65,6 +76,7 @@ class Reloader:
     def _take(self, loaded: Loaded) -> BrokerPlan | None:
         old, new = self.config, loaded.config
         if new == old:
+            self._reread()
             self.report(ConfigUnchanged())
             return None
         if store_settings(new) != store_settings(old):
@@ -73,6 +85,10 @@ class Reloader:
         same_lanes = attrs.evolve(new, **{name: getattr(old, name) for name in _BESIDE}) == old
         plan = None if same_lanes else self.plan(new)
         self.config = new
+        if plan is None:
+            self._reread()
+        else:
+            self.lanes = plan.lanes
         self.apply(new)
         self.report(ConfigReloaded(tuple(target.name for target in new.targets)))
         for note in loaded.notes:
@@ -82,3 +98,7 @@ class Reloader:
             message = f"{', '.join(late)}: the change does not count before a restart."
             self.report(Warned("NeedsRestart", message, "Restart restbroker, when it suits."))
         return plan
+
+    def _reread(self) -> None:
+        for lane in self.lanes:
+            lane.tokens.reread()

@@ -1,27 +1,31 @@
-"""The tokens that jobs may carry, kept in memory and re-read from their files when a job's token does not fit.
+"""The tokens that jobs may carry, kept in memory and read anew when their files change.
 
 Admission asks whose a job's third argument is; `restbroker token list` asks the same of waiting jobs. Always holds:
-every secret is compared with, whichever fits; no secret is in a `repr`.
+every secret is compared with, whichever fits; what a file does not hold any more fits for a second at most; no secret
+is in a `repr`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Final, TypeAlias
 
 import attrs
 
+from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
 from restbroker.rules import auth, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.json_types import Json
 from restbroker.rules.signing import Signature
+from restbroker.telemetry.events import Report, Warned
 
-_REREAD_S: Final = 1.0
-"""A file that looks unchanged is read again after this long, whatever jobs carry meanwhile."""
+_LOOK_S: Final = 1.0
+"""So often the files are looked at while tokens fit, and read while one does not or a file is of no use."""
 
-_Look: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+_Look: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 
 @attrs.frozen
@@ -37,28 +41,42 @@ class Proof:
     signature: Signature | None = None
 
 
+def _unheard(_event: object) -> None:
+    pass
+
+
 @attrs.define(eq=False)
 class Tokens:
-    """Never empty. Files that cannot be read later leave the last good values in force.
+    """Never empty. A file that cannot be read later, or is empty, leaves its last good value in force, with a warning.
 
-    `used`: when a job was last let in with each token, by its name (epoch seconds).
+    `used`: when a job was last let in with each token, by its name (epoch seconds). `now_s`: seconds that never jump.
     """
 
     tokens: Sequence[Token]
+    report: Report = _unheard
+    now_s: Callable[[], float] = monotonic
     used: dict[str, float] = attrs.field(factory=dict)
     _secrets: tuple[Proof, ...] = attrs.field(default=(), repr=False)
-    _look: _Look = ()
-    _read_at_s: float = 0.0
+    _unusable: set[Path] = attrs.field(factory=set)
+    _look: _Look | None = None
+    _looked_at_s: float = -inf
+    _read_at_s: float = -inf
 
     def __attrs_post_init__(self) -> None:
-        """Reads every secret once; raises `ConfigError` if a file cannot be read."""
+        """Reads every secret once; raises `ConfigError` if a file cannot be read or is empty."""
         self._look = self._look_now()
-        self._secrets = self._read()
+        self._secrets = tuple(attrs.evolve(blank, secret=secret.reveal()) for secret, blank in self._places())
 
     def proof(self, given: Json, jid: str = "", submission: Submission | None = None) -> Proof | None:
         """Whose `given` is, as configured now: a secret, or a signature that fits the jid and the submission."""
+        if self.now_s() - self._looked_at_s >= _LOOK_S:
+            self._refresh(misfit=False)
         found = self._find(given, jid, submission)
-        return self._find(given, jid, submission) if found is None and self._reread() else found
+        return self._find(given, jid, submission) if found is None and self._refresh(misfit=True) else found
+
+    def reread(self) -> None:
+        """Has every file read at the next use, whatever it looks like."""
+        self._look, self._looked_at_s = None, -inf
 
     @property
     def values(self) -> tuple[str, ...]:
@@ -76,35 +94,49 @@ class Tokens:
         place = signing.which(signature, [known.secret for known in named], jid, submission)
         return None if place is None else attrs.evolve(named[place], signature=signature)
 
-    def _reread(self) -> bool:
+    def _refresh(self, *, misfit: bool) -> bool:
         """Whether there are other secrets now. A flood of bad tokens costs a look at each file, and no reading."""
-        look, now_s = self._look_now(), monotonic()
-        if not look or (look == self._look and now_s - self._read_at_s < _REREAD_S):
+        look, now_s = self._look_now(), self.now_s()
+        self._looked_at_s = now_s
+        again = (misfit or bool(self._unusable)) and now_s - self._read_at_s >= _LOOK_S
+        if not look or (look == self._look and not again):
             return False
-        self._read_at_s = now_s
-        try:
-            secrets = self._read()
-        except ConfigError:
-            return False
-        changed = secrets != self._secrets
-        self._look, self._secrets = look, secrets
-        return changed
-
-    def _read(self) -> tuple[Proof, ...]:
-        return tuple(
-            Proof(token, secret.reveal(), is_previous=number > 0)
-            for token in self.tokens
-            for number, secret in enumerate(token.secrets)
+        self._look, self._read_at_s = look, now_s
+        before = self._secrets
+        self._secrets = tuple(
+            attrs.evolve(old, secret=self._revealed(secret, old.secret))
+            for (secret, _), old in zip(self._places(), before, strict=True)
         )
+        return self._secrets != before
+
+    def _revealed(self, secret: Secret, last: str) -> str:
+        """Each file for itself: one that is of no use must not keep another's old secret valid."""
+        if secret.path is None:
+            return last
+        try:
+            text = secret.reveal()
+        except ConfigError as error:
+            if secret.path not in self._unusable:
+                self._unusable.add(secret.path)
+                self.report(Warned("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure))
+            return last
+        self._unusable.discard(secret.path)
+        return text
+
+    def _places(self) -> Iterator[tuple[Secret, Proof]]:
+        for token in self.tokens:
+            for number, secret in enumerate(token.secrets):
+                yield secret, Proof(token, "", is_previous=number > 0)
 
     def _look_now(self) -> _Look:
         paths = [secret.path for token in self.tokens for secret in token.secrets if secret.path is not None]
         return tuple(_looks(path) for path in paths)
 
 
-def _looks(path: Path) -> tuple[int, int, int] | None:
+def _looks(path: Path) -> tuple[int, ...] | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    # The time of the last change also tells of new rights, and of a file that brought its old date along.
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -1,18 +1,25 @@
 """What counts of a configuration that is loaded while the process runs, from when, and what is said of it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import attrs
 import pytest
 
+from restbroker.assembly.build import plan_of
+from restbroker.assembly import reload
 from restbroker.assembly.reload import Reloader
 from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, Loaded, Note
 from restbroker.config.load import load
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
 from restbroker.connectors import registry
 from restbroker.errors import ConfigError
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Event, Warned
+from restbroker.telemetry.figures import Figures
 
 ENVIRON = {"RESTBROKER_RESTQUEUE": "rest", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
 
@@ -38,6 +45,10 @@ class Desk:
     def _plan(self, config: Config) -> BrokerPlan:
         self.planned.append(config)
         return BrokerPlan([], [], _never, _never, _never, self.events.append, _never)
+
+
+def _unheard(_event: Event) -> None:
+    pass
 
 
 def _never(*_: object) -> NoReturn:
@@ -68,6 +79,23 @@ async def test_a_target_that_cannot_be_made_changes_nothing_either(config: Confi
     assert await reloader.reload() is None
     assert desk.events == [ConfigRefused("The secret file cannot be read.")]
     assert (reloader.config, desk.applied) == (config, [])
+
+
+@pytest.mark.parametrize("change", [lambda c: c, lambda c: attrs.evolve(c, log_level="debug")])
+async def test_lanes_that_stay_read_their_token_files_anew(
+    config: Config, change: Callable[[Config], Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("old")
+    monkeypatch.setattr("restbroker.broker.tokens._looks", lambda _path: (1, 3, 0, 0))
+    tokens = Tokens([Token("t", (Secret(path=path),))])
+    (lane,) = plan_of(config, _unheard, Figures(lambda: 0.0)).lanes
+    reloader = attrs.evolve(Desk(change(config)).reloader(config), lanes=[attrs.evolve(lane, tokens=tokens)])
+    assert tokens.proof("old") is not None
+    path.write_text("new")
+    assert tokens.proof("old") is not None
+    assert await reloader.reload() is None
+    assert tokens.proof("old") is None
 
 
 async def test_the_same_configuration_is_said_to_be_the_same(config: Config) -> None:
@@ -133,3 +161,39 @@ async def test_another_redis_is_refused_as_a_whole(config: Config, change: Calla
     assert isinstance(refused, ConfigRefused)
     assert "another Redis" in refused.message
     assert (reloader.config, desk.applied, desk.planned) == (config, [], [])
+
+
+@pytest.fixture
+def hung(config: Config) -> Iterator[Callable[[], Loaded]]:
+    """A `load` that does not return before the test's end, as of a file on a mount that hangs."""
+    let_go = threading.Event()
+
+    def load_for_ever() -> Loaded:
+        let_go.wait(30)
+        return Loaded(attrs.evolve(config, dead_limit=5), (), None)
+
+    yield load_for_ever
+    let_go.set()
+
+
+async def test_a_file_that_hangs_is_refused_each_time_and_what_it_says_later_counts_for_nothing(
+    config: Config, hung: Callable[[], Loaded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "_LOAD_S", 0.05)
+    desk = Desk(config)
+    reloader = attrs.evolve(desk.reloader(config), load=hung)
+    with trio.fail_after(5):
+        for _ in range(3):
+            assert await reloader.reload() is None
+    refused = [event for event in desk.events if isinstance(event, ConfigRefused)]
+    assert len(refused) == len(desk.events) == 3
+    assert "could not be read within 10 s" in refused[0].message
+    assert (reloader.config, desk.applied, desk.planned) == (config, [], [])
+
+
+async def test_a_reload_that_hangs_can_be_cancelled_at_once(config: Config, hung: Callable[[], Loaded]) -> None:
+    desk = Desk(config)
+    reloader = attrs.evolve(desk.reloader(config), load=hung)
+    with trio.fail_after(5), trio.move_on_after(0.05):
+        await reloader.reload()
+    assert desk.events == []

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
 
 from restbroker.broker.tokens import Tokens
@@ -9,6 +10,17 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.rules import arguments, signing
 from restbroker.rules.arguments import Submission
+from restbroker.telemetry.events import Event, Warned
+
+
+@attrs.define(eq=False)
+class Clock:
+    """Stands still but for who turns it."""
+
+    at_s: float = 1000.0
+
+    def now_s(self) -> float:
+        return self.at_s
 
 
 def name_of(tokens: Tokens, given: str) -> str | None:
@@ -30,6 +42,80 @@ def test_a_rotated_token_file_counts_without_a_restart(tmp_path: Path) -> None:
     path.write_text("new\n")
     assert name_of(tokens, "new") == "t"
     assert name_of(tokens, "old") is None
+
+
+def test_a_replaced_secret_is_refused_a_second_later_though_no_other_is_ever_used(tmp_path: Path) -> None:
+    path, clock = tmp_path / "token", Clock()
+    path.write_text("old")
+    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    assert name_of(tokens, "old") == "t"
+    path.write_text("newer")
+    assert name_of(tokens, "old") == "t"
+    clock.at_s += 1.0
+    assert name_of(tokens, "old") is None
+
+
+def test_while_tokens_fit_the_files_are_looked_at_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, clock = tmp_path / "token", Clock()
+    path.write_text("old")
+    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    looks: list[Path] = []
+    stat = Path.stat
+
+    def counted(self: Path) -> object:
+        looks.append(self)
+        return stat(self)
+
+    monkeypatch.setattr(Path, "stat", counted)
+    for _ in range(1000):
+        assert name_of(tokens, "old") == "t"
+    assert looks == [path]
+
+
+def test_told_to_read_anew_it_does_so_at_the_next_use_whatever_the_file_looks_like(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, clock = tmp_path / "token", Clock()
+    path.write_text("old")
+    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    monkeypatch.setattr("restbroker.broker.tokens._looks", lambda _path: (1, 3, 0, 0))
+    tokens.reread()
+    assert name_of(tokens, "old") == "t"
+    path.write_text("new")
+    clock.at_s += 5.0
+    assert name_of(tokens, "old") == "t"
+    tokens.reread()
+    assert name_of(tokens, "old") is None
+
+
+@pytest.mark.parametrize("text", ["", " \n", None])
+def test_an_unusable_file_leaves_its_last_value_in_force_with_one_warning_and_no_others(
+    tmp_path: Path, text: str | None
+) -> None:
+    path, other, clock, events = tmp_path / "token", tmp_path / "other", Clock(), list[Event]()
+    path.write_text("old")
+    other.write_text("other-old")
+    listed = [Token("t", (Secret(path=path),)), Token("o", (Secret(path=other),))]
+    tokens = Tokens(listed, events.append, clock.now_s)
+    path.unlink() if text is None else path.write_text(text)
+    other.write_text("other-new")
+    for _ in range(3):
+        clock.at_s += 2.0
+        assert [name_of(tokens, given) for given in ("old", "other-new")] == ["t", "o"]
+        assert [name_of(tokens, given) for given in ("other-old", "", " ")] == [None, None, None]
+    (warned,) = events
+    assert isinstance(warned, Warned)
+    assert warned.code == "SecretFileUnusable"
+    assert str(path) in warned.message
+    path.write_text("new")
+    clock.at_s += 1.0
+    assert [name_of(tokens, given) for given in ("old", "new")] == [None, "t"]
+    path.write_text("")
+    clock.at_s += 1.0
+    assert name_of(tokens, "new") == "t"
+    assert len(events) == 2
 
 
 def test_a_token_file_that_changes_amid_a_flood_of_bad_tokens_counts_at_once(tmp_path: Path) -> None:
@@ -57,15 +143,6 @@ def test_a_flood_of_bad_tokens_reads_no_file_that_looks_unchanged(
     monkeypatch.setattr(Path, "read_text", counted)
     assert [name_of(tokens, f"bad-{number}") for number in range(100)] == [None] * 100
     assert len(reads) <= 2
-
-
-def test_a_token_file_that_vanished_leaves_the_last_value_in_force(tmp_path: Path) -> None:
-    path = tmp_path / "token"
-    path.write_text("old")
-    tokens = Tokens([Token("t", (Secret(path=path),))])
-    path.unlink()
-    assert name_of(tokens, "other") is None
-    assert name_of(tokens, "old") == "t"
 
 
 def test_a_token_of_the_configuration_is_compared_as_it_is() -> None:
