@@ -54,9 +54,11 @@ class Reloader:
     report: Report
     supervisors: Sequence[Notifier] = ()
     lanes: Sequence[LanePlan] = ()
+    # Of its own: threads that hang must not pile up, nor take the places of others.
+    _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def reload(self) -> BrokerPlan | None:
-        """What is to take over; None if the lanes stay as they are."""
+        """What is to take over; None if the lanes stay as they are. Cancelled, it leaves a `load` that hangs behind."""
         for supervisor in self.supervisors:
             supervisor.reloading()
         try:

@@ -21,7 +21,7 @@ from restbroker.broker.signals import Control
 from restbroker.telemetry.events import BrokerStopped, BrokerStopping
 
 Reload: TypeAlias = Callable[[], Awaitable[BrokerPlan | None]]
-"""Makes the plan of the configuration as it is now, for the same Redis; None: go on as before."""
+"""Makes the plan of the configuration as it is now, for the same Redis; None: go on as before. A stop cancels it."""
 _CLOSE_S = 1.0
 
 
@@ -67,9 +67,19 @@ async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
         if control.stop.is_set():
             return None
         control.reload = trio.Event()
-        plan = await reload()
+        plan = await _unless_stopped(control, reload)
         if plan is not None:
             return plan
+
+
+async def _unless_stopped(control: Control, reload: Reload) -> BrokerPlan | None:
+    """What `reload` gives; a stop cancels it."""
+    plan = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(cancel_on, control.stop, nursery.cancel_scope)
+        plan = await reload()
+        nursery.cancel_scope.cancel()
+    return plan
 
 
 @attrs.define(eq=False)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from restbroker.config.files import text_of
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
 
@@ -46,7 +47,7 @@ def nothing_found() -> ConfigError:
 def read(path: Path) -> dict[str, Json]:
     """The file's JSON object. Raises `ConfigError`, for broken JSON with line, column and the line itself."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_of(path, "utf-8-sig")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from restbroker.broker import life
+from restbroker.broker import broker, life
+from restbroker.broker.signals import Control
 from restbroker.rules.outcome import Delivered
 from restbroker.store import beats
 from restbroker.store.client import StoreSettings, open_client
@@ -148,6 +149,24 @@ async def test_nothing_new_leaves_everything_as_it_is(harness: Harness) -> None:
         await harness.until(lambda: len(harness.of(JobFinished)) == 5, "jobs are delivered")
         assert set(beats.live(harness.client)) == before
     assert len(harness.of(BrokerStarted)) == 1
+
+
+async def test_a_stop_wins_over_a_reload_that_hangs(harness: Harness) -> None:
+    asked = trio.Event()
+
+    async def hang() -> None:
+        asked.set()
+        await trio.sleep_forever()
+
+    control = Control()
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(broker.run, harness.plan(), control, hang)
+            await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
+            control.reload.set()
+            await asked.wait()
+            control.stop.set()
+    assert [event.clean for event in harness.of(BrokerStopped)] == [True]
 
 
 async def test_a_replaced_life_waits_for_redis_with_what_was_answered(

@@ -1,5 +1,6 @@
 """A real process whose configuration is changed and loaded anew (SIGHUP) while it works."""
 
+import os
 import signal
 import threading
 import time
@@ -70,6 +71,20 @@ def test_twenty_reloads_under_load_lose_nothing_and_repeat_nothing(
     assert output.count("config.refused") == output.count("config.unchanged") == 1
     assert output.count("config.reloaded") == RELOADS
     assert several.client.command("HLEN", "restbroker:beats") == 0
+
+
+def test_a_fifo_in_place_of_the_file_is_refused_and_neither_a_reload_nor_a_stop_waits_for_it(
+    several: Several, tmp_path: Path
+) -> None:
+    with AnsweringServer() as server:
+        several.configure({"one": target(server.port, "o")})
+        with started(several.command, directory=tmp_path / "run") as broker:
+            broker.wait_for(r"broker\.started")
+            several.path.unlink()
+            os.mkfifo(several.path)
+            reload(broker, r"ERROR +config\.refused .*env\.json cannot be read: it is a FIFO", 1)
+            reload(broker, r"ERROR +config\.refused", 2)
+            assert broker.stop() == 0
 
 
 def test_what_must_not_run_twice_is_finished_by_the_life_that_sent_it(several: Several, tmp_path: Path) -> None:

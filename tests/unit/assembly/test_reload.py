@@ -1,14 +1,16 @@
 """What counts of a configuration that is loaded while the process runs, from when, and what is said of it."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import attrs
 import pytest
+import trio
 
-from restbroker.assembly.build import plan_of
 from restbroker.assembly import reload
+from restbroker.assembly.build import plan_of
 from restbroker.assembly.reload import Reloader
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.tokens import Tokens
