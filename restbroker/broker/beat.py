@@ -56,13 +56,14 @@ class Beat:
             self.lanes[0].complain("BeatRefused", error.message, error.cure)
             return True
         health.found()
-        if all(alive):
+        fenced = [lane for lane, lives in zip(self.lanes, alive, strict=True) if not (lives or lane.retired)]
+        if not fenced:
             self.lease.confirm(asked_at_s)
             await self._tell_use()
             return True
-        for lane, lives in zip(self.lanes, alive, strict=True):
-            if not lives:
-                lane.fence()
+        for lane in fenced:
+            lane.fence()
+        for lane in self.lanes:
             lane.fenced.set()
         return False
 

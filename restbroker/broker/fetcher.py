@@ -19,7 +19,7 @@ from restbroker.broker.suspects import Suspects
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import beats, jobs
 from restbroker.store.connection import Waiter
-from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
+from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
 
 _WAIT_S = 2.0
 _REFUSED_WAIT_S = 1.0
@@ -35,6 +35,7 @@ class Fetcher:
     waiters: dict[str, Waiter]
     _outages: int = 0
     _failed: bool = False
+    _asked_at_s: float = 0.0
     suspects: Suspects = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -52,7 +53,7 @@ class Fetcher:
                     return
                 await self._once()
             except StoreUnavailable as error:
-                lane.health.lost(error)
+                lane.health.lost(error, self._asked_at_s)
                 self._failed = True
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
@@ -115,6 +116,7 @@ class Fetcher:
         request = jobs.FetchRequest(
             lane.identity, target.name, target.queues, lane.base, want, lane.high_water, lane.plan.limits
         )
+        self._asked_at_s = trio.current_time()
         got = await lane.store.call(jobs.fetch, request)
         lane.health.found()
         lane.limited = None
@@ -180,14 +182,15 @@ class Fetcher:
         """
         lane = self.lane
         outages = lane.health.outages
+        self._asked_at_s = trio.current_time()
         held = await lane.store.call(jobs.held, lane.identity)
         # The answer that was lost would have told whether a crash is known of these jobs.
         lane.recovered = await lane.store.call(beats.maybe_run)
         queues = lane.plan.target.queues
         unknown = [
-            Item(ticket, ticket_number(ticket), queues[ticket_queue(ticket) - 1], raw)
+            Item(ticket, ticket_number(ticket), queue, raw)
             for ticket, raw in held.jobs.items()
-            if ticket not in lane.in_hand
+            if ticket not in lane.in_hand and (queue := queue_of(ticket, queues)) is not None
         ]
         for item in unknown:
             item.settlement = lane.recent.get(item.ticket)

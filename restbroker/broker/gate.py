@@ -19,6 +19,7 @@ from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFo
 
 _DENIED_WAIT_S = 5.0
 _WELL_FOR_S = 1.0
+_MOST_SICK = 32
 _START = Reason("Starting", "the target was not asked yet")
 
 
@@ -46,6 +47,8 @@ class Gate:
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _turns: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _in_delivery: int = 0
+    _sick: set[str] = attrs.field(factory=set)
+    """Commands that had the gate closed and have not been delivered since."""
 
     def __attrs_post_init__(self) -> None:
         """Makes the limit."""
@@ -128,12 +131,14 @@ class Gate:
                 self.answers += 1
                 if isinstance(outcome, Delivered):
                     self._delivered_at_s = now_s
+                    self._sick.discard(command)
                 self.breaker.answered(now_s, command, deferred=False)
             case Deferred(reason, retry_after_s, _, _, pause_target, _):
                 # A target that has just done something is well: then it is this command that gets a 503.
                 unwell = now_s - self._delivered_at_s > _WELL_FOR_S
-                if pause_target and (unwell or retry_after_s is not None):
+                if pause_target and (retry_after_s is not None or (unwell and command not in self._sick)):
                     self.breaker.trip(now_s, reason.message, retry_after_s or 0.0)
+                    self._note_sick(command)
                 else:
                     self.breaker.answered(now_s, command, deferred=True)
                 self._follow(reason)
@@ -149,6 +154,12 @@ class Gate:
                 assert_never(outcome)
         if not in_slot:
             self._adapt(now_s, outcome, command)
+
+    def _note_sick(self, command: str) -> None:
+        """The next time the probe has the word: it found the target well, and this command closed it again."""
+        if len(self._sick) >= _MOST_SICK:
+            self._sick.clear()
+        self._sick.add(command)
 
     def deny(self, reason: Reason) -> None:
         """The target refuses the broker itself: closed until a probe is let in."""

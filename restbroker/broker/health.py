@@ -5,6 +5,7 @@ when it begins and once when it ends, however many tasks run into it; waiting co
 an outage: a Redis whose disk is full, or that became a replica, still answers reads.
 """
 
+import math
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -35,6 +36,7 @@ class StoreHealth:
     away_s: float = 0.0
     clock_ahead_s: float = 0.0
     _lost_at_s: float | None = None
+    _back_at_s: float = -math.inf
 
     @property
     def is_up(self) -> bool:
@@ -47,10 +49,11 @@ class StoreHealth:
         """Calls `do` until Redis answers. Only for what may be repeated. Raises `StoreRefused`; safe to cancel."""
         wait_s = FIRST_WAIT_S
         while True:
+            began_s = trio.current_time()
             try:
                 result = await connection.call(do, *args, **kwargs)
             except StoreUnavailable as error:
-                self.lost(error)
+                self.lost(error, began_s)
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             else:
@@ -60,12 +63,16 @@ class StoreHealth:
         """Notes what Redis' clock showed between two moments of ours: what may have been the way is no difference."""
         self.clock_ahead_s = min(0.0, redis_s - asked_at_s) + max(0.0, redis_s - answered_at_s)
 
-    def lost(self, error: StoreUnavailable) -> None:
-        """Notes that a call was not answered. A connection that ended idle counts; it is told once a try fails."""
+    def lost(self, error: StoreUnavailable, began_s: float = math.inf) -> None:
+        """Notes that a call that began then was not answered.
+
+        A connection that ended idle counts as an outage, and so does a call of an outage that is over by now; a new one
+        is told once a try fails.
+        """
         if self._lost_at_s is not None:
             return
         self.outages += 1
-        if not isinstance(error, ConnectionEnded):
+        if not isinstance(error, ConnectionEnded) and began_s >= self._back_at_s:
             self._lost_at_s = trio.current_time()
             self.report(StoreLost(str(error)))
 
@@ -74,5 +81,6 @@ class StoreHealth:
         if self._lost_at_s is not None:
             outage_s = trio.current_time() - self._lost_at_s
             self._lost_at_s = None
+            self._back_at_s = trio.current_time()
             self.away_s += outage_s
             self.report(StoreBack(outage_s))

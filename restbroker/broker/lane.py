@@ -70,6 +70,7 @@ class Lane:
     pace: Pace = attrs.field(factory=Pace)
     fenced: trio.Event = attrs.field(factory=trio.Event)
     stopping: trio.Event = attrs.field(factory=trio.Event)
+    retired: bool = False
     base: int = 0
     handed: int = 0
     slots: Slots = attrs.field(init=False)

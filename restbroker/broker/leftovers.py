@@ -14,7 +14,7 @@ from restbroker.broker.worker import cut_off, read_job
 from restbroker.errors import StoreRefused
 from restbroker.rules.settlement import Back
 from restbroker.store import jobs
-from restbroker.store.tickets import ticket_number, ticket_queue
+from restbroker.store.tickets import queue_of, ticket_number
 
 
 @attrs.frozen
@@ -51,7 +51,8 @@ async def settle(lane: Lane) -> Left:
 
 async def _settle(lane: Lane) -> Left:
     held = await lane.health.insist(lane.store, jobs.held, lane.identity)
-    items = [lane.in_hand.get(ticket) or _unknown(lane, ticket, raw) for ticket, raw in held.jobs.items()]
+    found = [lane.in_hand.get(ticket) or _unknown(lane, ticket, raw) for ticket, raw in held.jobs.items()]
+    items = [item for item in found if item is not None]
     uncertain = 0
     for item in items:
         if item.settlement is None and item.sending:
@@ -61,6 +62,8 @@ async def _settle(lane: Lane) -> Left:
             item.settlement = Back()
     back = sum(isinstance(item.settlement, Back) for item in items)
     refused = await commit(lane, items)
+    # Said before it is so: a beat that comes just behind it is no fence.
+    lane.retired = True
     retired = await lane.health.insist(lane.store, jobs.retire, lane.identity)
     return Left(back, uncertain, complete=retired and not refused)
 
@@ -88,11 +91,13 @@ async def give_back(lane: Lane) -> None:
     lane.refused += await commit(lane, back)
 
 
-def _unknown(lane: Lane, ticket: str, raw: bytes) -> Item:
+def _unknown(lane: Lane, ticket: str, raw: bytes) -> Item | None:
     """A job whose fetch was cut off before it got here: not sent. Or one that was settled, which Redis has forgotten:
-    settled again if we remember how, else it may have run.
+    settled again if we remember how, else it may have run. None: no lane with our queues made this ticket.
     """
-    queue = lane.plan.target.queues[ticket_queue(ticket) - 1]
+    queue = queue_of(ticket, lane.plan.target.queues)
+    if queue is None:
+        return None
     item = Item(ticket, ticket_number(ticket), queue, raw, settlement=lane.recent.get(ticket))
     if item.settlement is None and item.number <= lane.handed:
         item.sending = True

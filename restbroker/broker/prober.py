@@ -185,10 +185,11 @@ class OverRedis:
         """None if Redis cannot be asked, or does not allow it."""
         if not self.health.is_up:
             return None
+        began_s = trio.current_time()
         try:
             return await self.store.call(do, *args, **kwargs)
         except StoreUnavailable as error:
-            self.health.lost(error)
+            self.health.lost(error, began_s)
         except StoreRefused:
             pass  # a user without the right to these keys: then every process probes by itself
         return None

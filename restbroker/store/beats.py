@@ -17,10 +17,10 @@ from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
 from restbroker.store.jobs import Facts, Held, held, retire
-from restbroker.store.replies import Argument, Reply, counts, integer, items, mapping
+from restbroker.store.replies import Argument, Reply, counts, items, mapping
 from restbroker.store.server import time_s
 from restbroker.store.settling import as_score
-from restbroker.store.tickets import life_of, ticket_number, ticket_queue
+from restbroker.store.tickets import life_of, queue_of, ticket_number, ticket_queue
 
 Park: TypeAlias = Callable[[str, bytes], bytes]
 """Makes the dead set's payload of a queue's name and a job's bytes."""
@@ -131,7 +131,8 @@ def recover(
     target, queues = ("", ()) if known is None else (known.facts.target, known.queues)
     marks = mapping(client.command("HGETALL", client.keys.sent(identity)))
     beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.facts)
-    newest_first = sorted(in_hand.jobs, key=ticket_number, reverse=True)
+    known_tickets = [ticket for ticket in in_hand.jobs if queue_of(ticket, queues) is not None]
+    newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
     moved = maybe = put_aside = refused = 0
     for start in range(0, len(newest_first), RECOVER_BATCH):
         tickets = newest_first[start : start + RECOVER_BATCH]
@@ -145,6 +146,12 @@ def recover(
         put_aside += answer.count(_PARKED)
         maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
         refused += sum(isinstance(code, Refused) for code in codes)
+    odd = [*in_hand.odd, *sorted(in_hand.jobs.keys() - set(known_tickets))]
+    if odd:
+        raise StoreRefused(
+            f"{identity} is gone, and its hash holds what no process of restbroker wrote there: {', '.join(odd[:5])}.",
+            f"The other jobs went back. Look at these fields of {client.keys.in_progress(identity)} and delete them.",
+        )
     gone = identity in dying(client) and retire(client, identity)
     return Recovered(moved, maybe, put_aside, refused, retired=gone)
 
@@ -157,16 +164,18 @@ def maybe_run(client: Client) -> Mapping[str, int]:
     total: Counter[str] = Counter()
     for reply in client.commands([("HGETALL", client.keys.recovered(day)) for day in _days(client)]):
         for digest, value in mapping(reply).items():
-            if not digest.startswith("#"):  # about a target or a process
-                total[digest] += integer(value.partition(b"/")[0])
+            count = value.partition(b"/")[0]
+            # "#": about a target or a life. What is no number was not written by us.
+            if count.isdigit() and not digest.startswith("#"):
+                total[digest] += int(count)
     return total
 
 
 def forget(client: Client, digests: Sequence[str]) -> None:
     """Removes these jobs' counts, and tells every lane that there is news."""
     fields = [field for digest in digests for field in (digest, f"!{digest}")]
-    gone = [("HDEL", client.keys.recovered(day), *fields) for day in _days(client)]
-    client.commands([*gone, ("INCR", client.keys.recovered_version)])
+    days = [client.keys.recovered(day) for day in _days(client)]
+    client.run("forget", [client.keys.recovered_version, *days], fields)
 
 
 def _days(client: Client) -> list[str]:
@@ -209,7 +218,7 @@ def _orphan(
     crash: Crash, ticket: str, marks: Mapping[str, bytes], park: Park, poison: Park | None, waits: Waits | None
 ) -> Orphan:
     raw = crash.in_hand.jobs[ticket]
-    queue = crash.queues[ticket_queue(ticket) - 1]
+    queue = queue_of(ticket, crash.queues) or ""
     may_wait = waits is not None and ticket_number(ticket) <= crash.in_hand.hwm and waits(queue, raw)
     match marks.get(ticket):
         case None:

@@ -24,6 +24,8 @@ from restbroker.store.settings import StoreSettings, address_of, connection_of, 
 
 __all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "open_client"]
 
+_LOADS = 5
+"""So often a script is loaded for one call; somebody may flush all scripts again and again."""
 LONGEST_BLOCK_S = 2.0
 """A blocking command must end before the socket gives up, or its answer is lost."""
 
@@ -84,7 +86,9 @@ class Client:
         code = script(name)
         commands = [("EVALSHA", code.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
         replies = self._exchange(commands)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
+        for _ in range(_LOADS):
+            if not any(isinstance(reply, NoScriptError) for reply in replies):
+                break
             # All calls again: every script may be sent twice, and a flush may come between any two.
             replies = self._exchange([("SCRIPT", "LOAD", code.source), *commands])[1:]
         return self._checked(replies)

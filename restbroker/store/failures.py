@@ -19,6 +19,7 @@ _PASSING = {
     "MASTERDOWN": "This Redis is a replica whose primary is down.",
     "CLUSTERDOWN": "The Redis cluster is down.",
     "NOREPLICAS": "Redis refuses writes since too few replicas are connected.",
+    "NOSCRIPT": "Somebody removes all scripts from Redis again and again (SCRIPT FLUSH).",
     "TRYAGAIN": "Redis asks to try again.",
     "UNBLOCKED": "This Redis became a replica while something waited.",
 }
@@ -29,6 +30,7 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (redis_errors.MasterDownError, "MASTERDOWN"),
     (redis_errors.ClusterDownError, "CLUSTERDOWN"),
     (redis_errors.TryAgainError, "TRYAGAIN"),
+    (redis_errors.NoScriptError, "NOSCRIPT"),
 )
 
 

@@ -15,7 +15,7 @@ from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.keys import Keys
 from restbroker.store.replies import as_fields, integer, items, mapping, names, raw, text
 from restbroker.store.settling import FinishRequest, Item, finish
-from restbroker.store.tickets import MAX_BATCH
+from restbroker.store.tickets import MAX_BATCH, is_ticket
 
 __all__ = [
     "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
@@ -116,11 +116,15 @@ class Paused:
 
 @attrs.frozen
 class Held:
-    """What Redis lists as in hand. `last` and `hwm` as in `FetchRequest`; `jobs` is ticket → raw."""
+    """What Redis lists as in hand. `last` and `hwm` as in `FetchRequest`; `jobs` is ticket → raw.
+
+    `odd`: fields that are no tickets. Something else wrote them; nobody can say which queue they came from.
+    """
 
     last: int
     hwm: int
     jobs: Mapping[str, bytes]
+    odd: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -152,7 +156,7 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
     """
     keys, identity, target = client.keys, request.identity, request.target
     fixed = [keys.beats, keys.in_progress(identity), keys.info(identity), keys.paused, keys.pause(target)]
-    fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recovered_version]
+    fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recovered_version, keys.dying]
     limits = request.limits
     numbers = [request.base, min(request.want, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
@@ -212,8 +216,9 @@ def isolate(client: Client, identity: str, ticket: str) -> Fenced | bool:
 def held(client: Client, identity: str) -> Held:
     """What Redis lists as in hand: for reconciling, stopping and recovering."""
     fields = mapping(client.command("HGETALL", client.keys.in_progress(identity)))
-    jobs = {ticket: job for ticket, job in fields.items() if ticket not in _KNOWN}
-    return Held(int(fields.get("last", b"0")), int(fields.get("hwm", b"0")), jobs)
+    jobs = {ticket: job for ticket, job in fields.items() if is_ticket(ticket)}
+    odd = tuple(sorted(fields.keys() - jobs.keys() - _KNOWN))
+    return Held(int(fields.get("last", b"0")), int(fields.get("hwm", b"0")), jobs, odd)
 
 
 def retire(client: Client, identity: str) -> bool:

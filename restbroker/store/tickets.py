@@ -5,6 +5,10 @@ Always holds: numbers rise per identity and are never used again, also across a 
 begin at 1.
 """
 
+import re
+from collections.abc import Sequence
+
+_TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}")
 MAX_BATCH = 500
 """Jobs per script call, clamped in `fetch` too: Lua's unpack fails beyond about 8,000 values, after the pop."""
 
@@ -22,3 +26,14 @@ def ticket_queue(ticket: str) -> int:
 def life_of(identity: str) -> str:
     """What all lanes of one life of a process share: their identity without the target, whose name has no colon."""
     return identity.rpartition(":")[0]
+
+
+def is_ticket(name: str) -> bool:
+    """Whether a field of an in-progress hash names a job; others were written by somebody else."""
+    return _TICKET.fullmatch(name) is not None
+
+
+def queue_of(ticket: str, queues: Sequence[str]) -> str | None:
+    """The queue that a ticket's job came from; None if an identity with these queues never made it."""
+    index = ticket_queue(ticket)
+    return queues[index - 1] if index <= len(queues) else None

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -201,5 +201,8 @@ class Harness:
 
 
 @pytest.fixture
-def harness(redis_server: RedisServer) -> Harness:
-    return Harness(redis_server, open_client(StoreSettings(redis_server.url)), Scripted(ok))
+def harness(redis_server: RedisServer) -> Iterator[Harness]:
+    made = Harness(redis_server, open_client(StoreSettings(redis_server.url)), Scripted(ok))
+    yield made
+    # A test may have put another one there, for a Redis of its own.
+    made.client.close()

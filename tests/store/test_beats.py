@@ -1,6 +1,7 @@
 """Life, death and recovery of identities, on Redis and on Valkey."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import attrs
@@ -10,7 +11,7 @@ from restbroker.errors import StoreRefused
 from restbroker.rules.settlement import Ack
 from restbroker.store import beats, queues
 from restbroker.store.beats import Recovered
-from restbroker.store.client import Client
+from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.jobs import (
     Fenced,
     Fetched,
@@ -28,6 +29,7 @@ from restbroker.store.server import server as ask_server
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
 from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked
+from tests.support.redis_server import RedisServer
 
 
 def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> Fetched:
@@ -328,3 +330,38 @@ def test_a_fenced_lane_isolates_nothing(lane: Lane) -> None:
     assert isolate(lane.client, lane.identity, "9:1") is False
     beats.fence(lane.client, lane.identity, 0)
     assert isolate(lane.client, lane.identity, "1:1") == Fenced()
+
+
+def test_a_full_redis_lets_counts_of_crashes_be_forgotten(make_redis: Callable[..., RedisServer]) -> None:
+    redis = make_redis(maxmemory_policy="noeviction")
+    client = open_client(StoreSettings(redis.url))
+    queues.push(client, "a", [b"1"])
+    crash(client, "one", alone=False)
+    client.command("CONFIG", "SET", "maxmemory", "1")
+    beats.forget(client, [sha(b"1")])
+    assert beats.maybe_run(client) == {}
+    client.close()
+
+
+@pytest.mark.parametrize("field", ["note", "5:9", "0:1", "1:0", "1:x", ""])
+def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(lane: Lane, server: Server, field: str) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    server.raw.hset(f"ns:restbroker:ip:{lane.identity}", field, "x")
+    beats.fence(lane.client, lane.identity, 0)
+    with pytest.raises(StoreRefused, match="holds what no process"):
+        beats.recover(lane.client, lane.identity, as_parked)
+    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+    server.raw.hdel(f"ns:restbroker:ip:{lane.identity}", field)
+    assert beats.recover(lane.client, lane.identity, as_parked).retired
+
+
+def test_a_count_that_is_no_number_is_passed_over(lane: Lane, server: Server) -> None:
+    server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"x": "garbage", "y": "2/0/0:z"})
+    assert beats.maybe_run(lane.client) == {"y": 2}
+
+
+def test_a_lane_without_its_record_takes_nothing_more(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    server.raw.delete(f"ns:restbroker:info:{lane.identity}")
+    assert fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 1)) == Fenced()

@@ -349,3 +349,9 @@ def test_a_pause_that_somebody_wrote_by_hand_has_no_end(client: Client, server: 
     assert limits.pauses(client, "t") == {"operator": None}
     limits.pause(client, "t", "operator", 5)
     assert limits.pauses(client, "t") == {"operator": None}
+
+
+def test_a_share_of_nobody_holds_nobody_up(lane: Lane, server: Server) -> None:
+    server.raw.hset(IN_FLIGHT, mapping={"ghost": 100_000, "text": "x"})
+    queues.push(lane.client, "a", [b"1", b"2"])
+    assert taken(lane, Limits(in_flight=2)) == 2

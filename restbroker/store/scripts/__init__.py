@@ -21,6 +21,7 @@ ScriptName = Literal[
     "fence",
     "mark",
     "recover",
+    "forget",
     "retire",
     "migrate_list",
     "migrate_set",

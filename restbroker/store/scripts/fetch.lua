@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Takes jobs from queues into the identity's in-progress hash, under tickets that the client numbers.
 --
--- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, then the queues' lists as they are
---       served
+-- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, then the queues' lists as they
+--       are served
 -- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
 --       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
 --       between two jobs, how many may follow each other at once, jobs in hand of all identities, size of the dead set;
@@ -18,14 +18,15 @@
 -- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that
 -- go back do not move it back. Sent twice: the second answers DUP when the first took something.
 
-local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 9, 8, 500, 1000
+local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 10, 8, 500, 1000
 -- While others hold all that is allowed, only asking again tells; few tokens at a time would cost many calls.
 local IN_FLIGHT_MS, GATHER_MS = 25, 10
 local id, base, want, hwm = ARGV[1], tonumber(ARGV[2]), math.min(tonumber(ARGV[3]), MAX_BATCH), tonumber(ARGV[4])
 local emission_us, burst = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_in_flight, max_dead = tonumber(ARGV[7]), tonumber(ARGV[8])
 
-if redis.call('HEXISTS', KEYS[1], id) == 0 then
+-- Without its record nobody could give its jobs back: it has to take another name.
+if redis.call('HEXISTS', KEYS[1], id) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then
   return {'FENCED'}
 end
 -- These reads also surface a wrong type before the first write.
@@ -72,7 +73,9 @@ local function room()
     local count = tonumber(shares[i + 1]) or 0
     if shares[i] == id then
       share = count
-    else
+    elseif count > 0 and
+        (redis.call('HEXISTS', KEYS[1], shares[i]) == 1 or redis.call('HEXISTS', KEYS[10], shares[i]) == 1) then
+      -- What belongs to nobody was written by somebody else, and would never go.
       others = others + count
     end
   end

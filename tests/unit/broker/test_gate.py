@@ -270,3 +270,22 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
         with trio.fail_after(15):
             assert await gate.enter()
         nursery.cancel_scope.cancel()
+
+
+async def test_one_command_s_503s_close_it_once_and_not_at_each_opening(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    gate = made(events)
+    busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(Prober(gate, Target(FINE).ask, Nobody()).run)
+        await gate.opened()
+        for _ in range(8):
+            await gate.opened()
+            gate.observe(busy, "sick")
+            await trio.sleep(2)
+        assert kinds(events).count("GateClosed") == 1
+        gate.observe(Delivered("0", 0, 200), "sick")
+        await trio.sleep(2)
+        gate.observe(busy, "sick")
+        assert kinds(events).count("GateClosed") == 2, "it had worked in between"
+        nursery.cancel_scope.cancel()

@@ -8,7 +8,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.recent import KEPT_S, Recent
 from restbroker.errors import StoreUnavailable
 from restbroker.rules.settlement import Ack
-from restbroker.telemetry.events import Event, StoreBack
+from restbroker.telemetry.events import Event, StoreBack, StoreLost
 
 
 async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it(
@@ -24,3 +24,21 @@ async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it
     assert recent.get("1:1") == Ack()
     (back,) = (event for event in events if isinstance(event, StoreBack))
     assert back.outage_s == pytest.approx(10 * KEPT_S)
+
+
+async def test_a_call_that_began_before_redis_was_back_begins_no_outage_of_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    events: list[Event] = []
+    health = StoreHealth(events.append)
+    began_s = trio.current_time()
+    await trio.sleep(1)
+    health.lost(StoreUnavailable("gone"), trio.current_time())
+    await trio.sleep(1)
+    health.found()
+    health.lost(StoreUnavailable("late"), began_s)
+    assert [type(event) for event in events] == [StoreLost, StoreBack]
+    assert health.is_up
+    assert health.outages == 2, "time has a hole all the same"
+    health.lost(StoreUnavailable("gone again"), trio.current_time())
+    assert not health.is_up
