@@ -1,16 +1,22 @@
 """The one place where secrets and message texts are taken out of what people and logs get to see.
 
 Called by connectors and the worker for messages and excerpts, by the web pages and the command line for jobs. Always
-holds: no secret of four characters or more leaves here, in whichever spelling servers echo it (plain, as JSON, XML,
-percent-encoded or base64), and no text can start a new line in a log. Shorter secrets are masked where their argument
-is shown, but not searched for in texts: that would tear texts apart and give them away.
+holds: no secret of six characters or more leaves here, in whichever spelling servers echo it (plain, as JSON, XML,
+percent-encoded or base64), and no text can start a new line in a log.
+
+A shorter secret is masked in texts only where it stands as a whole word, with no letter, digit or underscore beside it.
+A part of a longer word is mostly there by chance: the password "bob" in "bobby@example.org". A mask there would hide
+nothing, and "***by" next to the name would tell the password. As a whole word it is masked even at the risk of such a
+guess, since a server that quotes a password quotes it whole. In base64, which nobody takes for a word, four characters
+are enough. Where its argument is shown, it is masked in any case.
 """
 
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from typing import TypeAlias
 from urllib.parse import quote, quote_plus
 
 from restbroker.rules import rubyjson, signing
@@ -21,13 +27,18 @@ from restbroker.rules.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 MASK = "***"
 EXCERPT_LIMIT = 500
 
-_SHORTEST_SEARCHED = 4
+_SHORTEST_ANYWHERE = 6
+_SHORTEST_BASE64 = 4
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|api_?key|private_?key|authorization|cookie|stream_?id")
 _BODY_NAMES = frozenset({"body", "subject", "stanza"})
 # Line breaks of every kind, other control characters, and what turns the direction of writing.
 _UNSEEMLY = re.compile("[\\s\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CREDENTIALS = re.compile(r"(?i)\b(basic|bearer)\s+[a-z0-9+/=._~-]{4,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+# A word begins behind an escape as well, though that ends with a letter or digit.
+_WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4}})){}(?!\w)"
+_Spelling: TypeAlias = tuple[str, str]
+"""How a secret may be written, and the pattern that finds it where it is to be masked."""
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
 
 
@@ -53,10 +64,10 @@ def text(message: str, secrets: Iterable[str], limit: int = EXCERPT_LIMIT) -> st
 
     `Basic` and `Bearer` credentials and passwords in URLs go as well.
     """
-    variants = sorted({variant for secret in secrets for variant in _variants(secret)}, key=len, reverse=True)
-    line = _without(_SURROGATE.sub("\ufffd", message), variants)
+    hidden = sorted({spelling for secret in secrets for spelling in _spellings(secret)}, key=_length, reverse=True)
+    line = _without(_SURROGATE.sub("\ufffd", message), hidden)
     # Once more, since a secret with blanks in it may only come about now.
-    line = _without(_UNSEEMLY.sub(" ", line).strip(), variants)
+    line = _without(_UNSEEMLY.sub(" ", line).strip(), hidden)
     return line if len(line) <= limit else line[: max(limit - 1, 0)] + "…"
 
 
@@ -174,14 +185,26 @@ def _query_item(found: re.Match[str]) -> str:
     return f"{found[1]}{found[2]}={MASK}" if _SECRET_NAME.search(found[2].lower()) else found[0]
 
 
-def _without(line: str, variants: list[str]) -> str:
+def _without(line: str, hidden: list[_Spelling]) -> str:
     line = _CREDENTIALS.sub(MASK, line)
-    present = [variant for variant in variants if variant in line]
-    return re.sub("|".join(map(re.escape, present)), MASK, line) if present else line
+    present = [pattern for spelling, pattern in hidden if spelling in line]
+    return re.sub("|".join(present), MASK, line) if present else line
 
 
-def _variants(secret: str) -> set[str]:
-    if len(secret) < _SHORTEST_SEARCHED:
+def _length(hidden: _Spelling) -> int:
+    return len(hidden[0])
+
+
+def _spellings(secret: str) -> Iterator[_Spelling]:
+    whole = "{}" if len(secret) >= _SHORTEST_ANYWHERE else _WORD
+    for spelling in _escaped(secret):
+        yield spelling, whole.format(re.escape(spelling))
+    for spelling in _base64(secret.encode("utf-8", "replace")):
+        yield spelling, re.escape(spelling)
+
+
+def _escaped(secret: str) -> set[str]:
+    if not secret.strip():
         return set()
     raw = secret.encode("utf-8", "replace")
     ascii_json = json.dumps(secret)[1:-1]
@@ -196,7 +219,6 @@ def _variants(secret: str) -> set[str]:
         escape(secret, quote=False),
         *(re.sub("%..", lambda found: found[0].lower(), variant) for variant in _percent_encoded(raw)),
         *_percent_encoded(raw),
-        *_base64(raw),
     }
     # What lone surrogates became in the text, too.
     return {_SURROGATE.sub("\ufffd", variant) for variant in variants}
@@ -215,6 +237,6 @@ def _base64(raw: bytes) -> set[str]:
         first = -(-offset * 8 // 6)
         last = size * 8 // 6
         coded = base64.b64encode(b"\0" * offset + raw).decode()[first:last]
-        if len(coded) >= _SHORTEST_SEARCHED:
+        if len(coded) >= _SHORTEST_BASE64:
             found |= {coded, coded.translate(str.maketrans("+/", "-_")), quote(coded, safe="")}
     return found
