@@ -119,7 +119,7 @@ class _Client:
             self._places.release()
         if progress.begun:
             raise MaybeSent(f"No whole answer within {request.timeout_s:g} s.", timed_out=True)
-        raise NotSent(f"No connection to {self._target.url} within {request.timeout_s:g} s.")
+        raise NotSent(f"No connection to {self._target.url} within {request.timeout_s:g} s.", timed_out=True)
 
     async def aclose(self) -> None:
         """Closes idle connections now and those in use when their exchange ends."""
@@ -199,7 +199,7 @@ class _Client:
             return MaybeSent(f"The connection broke before a whole answer came: {_why(error)}.")
         if isinstance(error, httpx.ConnectTimeout):
             limit = f"{self._target.connect_timeout_s:g} s"
-            return NotSent(f"{self._target.url} did not accept a connection within {limit}.")
+            return NotSent(f"{self._target.url} did not accept a connection within {limit}.", timed_out=True)
         tls = _tls_error(error)
         if tls is not None:
             return NotSent(f"TLS with {self._target.url} failed: {_why(tls)}.", tls=True)

@@ -19,6 +19,7 @@ from tests.support.ports import free_port
 from tests.support.recorder import answer, raw, recording, reset, stall
 
 Found = dict[str, Finding]
+RUNNING = b'"The node n is started. Status: startedejabberd 23.01-1 is running in that node"'
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +203,7 @@ async def test_the_login_is_never_sent_to_where_the_operator_did_not_point(ejabb
         (answer(503, b"<h1>503</h1>"), "Unwell"),
         (raw(b"SSH-2.0-OpenSSH\r\n"), "HangsUp"),
         (reset(), "HangsUp"),
-        (stall(), "Unreachable"),
+        (stall(), "Silent"),
     ],
 )
 async def test_a_server_that_is_no_ejabberd_is_called_what_it_is(ejabberd: Ejabberd, action: object, code: str) -> None:
@@ -212,10 +213,49 @@ async def test_a_server_that_is_no_ejabberd_is_called_what_it_is(ejabberd: Ejabb
         assert code in await looked(target)
 
 
+async def test_a_server_that_hangs_is_asked_once_and_not_told_how_to_offer_its_api(ejabberd: Ejabberd) -> None:
+    async with recording() as there:
+        there.default = stall()
+        target = target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=0.3)
+        found = await looked(target, ("http", ejabberd.port))
+        assert (list(found), len(there.requests)) == (["Silent"], 1)
+        assert "nothing more was asked" in str(found["Silent"].cure)
+        assert worst_cause(found.values()) == "target"
+
+
+async def test_a_server_that_hangs_in_the_handshake_is_not_told_how_to_offer_its_api(ejabberd: Ejabberd) -> None:
+    async with recording() as there:
+        there.default = stall()
+        url = Url("https", "127.0.0.1", there.port, "/api")
+        found = await looked(target_of(ejabberd, url=url, timeout_s=0.5, connect_timeout_s=0.2))
+        assert list(found) == ["Unreachable"]
+
+
+async def test_a_server_that_begins_to_hang_is_asked_nothing_more(ejabberd: Ejabberd) -> None:
+    async with recording() as there:
+        there.script.append(answer(200, RUNNING))
+        there.default = stall()
+        found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=0.3))
+        assert list(found) == ["Reachable", "Version", "Unreachable"]
+        assert (len(there.requests), "hangs now" in str(found["Unreachable"].why)) == (2, True)
+
+
+async def test_the_check_of_a_slow_server_ends_in_time_with_what_is_known(ejabberd: Ejabberd) -> None:
+    async with recording() as there:
+        there.script.append(answer(200, RUNNING))
+        there.default = stall()
+        target = target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api"), timeout_s=600.0)
+        with trio.fail_after(10):
+            found = await check(target, (), limit_s=0.5)
+            nothing = await check(target, (), limit_s=0.5)
+        assert [(one.code, one.level) for one in found][-1] == ("Unfinished", "warning")
+        assert [one.code for one in found][:2] == ["Reachable", "Version"]
+        assert [(one.code, one.cause) for one in nothing] == [("Silent", "target")]
+
+
 async def test_a_server_that_goes_away_in_the_middle_is_a_finding(ejabberd: Ejabberd) -> None:
     async with recording() as there:
-        running = b'"The node n is started. Status: startedejabberd 23.01-1 is running in that node"'
-        there.script.append(answer(200, running))
+        there.script.append(answer(200, RUNNING))
         there.default = reset()
         found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", there.port, "/api")))
         assert (found["Version"].level, found["Unreachable"].level) == ("ok", "problem")

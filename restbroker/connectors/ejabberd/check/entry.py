@@ -9,9 +9,7 @@ import attrs
 
 from restbroker.config.target import Basic, Target
 from restbroker.connectors.ejabberd.answer import Answer, is_stopped, read, version_in
-from restbroker.errors import ConfigError
 from restbroker.rules.findings import Finding, ok
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
 
 
@@ -26,36 +24,6 @@ class Entry:
     usable: bool = True
     elsewhere: bool = False
     version: str | None = None
-
-
-def unusable_login(target: Target, error: ConfigError) -> Finding:
-    """The credentials cannot even be sent."""
-    why = "Without them nothing can be asked."
-    return Finding("problem", target.name, "BadLogin", error.message, why, error.cure, "config")
-
-
-def unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
-    """No answer came."""
-    found = Finding(
-        "problem",
-        target.name,
-        "Unreachable",
-        error.message,
-        "Jobs for this target wait in Redis until it answers.",
-        "Check that the server runs, and RestURL.",
-        "target",
-    )
-    if isinstance(error, NotSent) and error.tls:
-        # A plain ejabberd hangs up in the middle of the handshake, other servers answer with words (measured).
-        plain = "CERTIFICATE" not in error.message.upper()
-        why = "This port seems to speak plain HTTP." if plain else "This machine does not trust its certificate."
-        cure = f'"RestURL": "{str(target.url).replace("https:", "http:", 1)}"'
-        other = "Install the certificate's CA on this machine, or use the name that is in the certificate."
-        return attrs.evolve(found, code="TlsFailed", why=why, cure=cure if plain else other)
-    if isinstance(error, MaybeSent) and not error.timed_out:
-        why = "It hangs up on HTTP: perhaps this port expects TLS, or is none for HTTP (5222 is for XMPP clients)."
-        return attrs.evolve(found, code="HangsUp", why=why)
-    return found
 
 
 def judge_entry(target: Target, response: Response) -> Entry:

@@ -6,21 +6,22 @@ arguments (measured on 23.01), with calls that cannot have an effect: on the hos
 has (RFC 2606), and a message whose address is malformed.
 """
 
-import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from difflib import get_close_matches
 from typing import Final
 
 import attrs
+import trio
 
 from restbroker.config.target import Basic, Target
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.answer import read
 from restbroker.connectors.ejabberd.check import ejabberd_yml
-from restbroker.connectors.ejabberd.check.entry import Entry, judge_entry, unreachable, unusable_login
+from restbroker.connectors.ejabberd.check.entry import Entry, judge_entry
 from restbroker.connectors.ejabberd.check.find_api import PORTS, find_api
+from restbroker.connectors.ejabberd.check.hosts import judge_hosts
+from restbroker.connectors.ejabberd.check.no_answer import gone, is_silent, unfinished, unreachable, unusable_login
 from restbroker.connectors.ejabberd.options import options_of
 from restbroker.connectors.ejabberd.request import build, question
 from restbroker.errors import ConfigError
@@ -34,6 +35,8 @@ from restbroker.transport.message import Response, Transport
 NOWHERE: Final = "restbroker.invalid"
 SLOW_LOGIN_S: Final = 0.004
 SAMPLES: Final = 5
+LIMIT_S: Final = 30.0
+"""For all questions together, some thirty; ejabberd needs some milliseconds for each."""
 _PERSON: Final[Mapping[str, Json]] = {"user": "restbroker-check", "host": NOWHERE}
 
 TRIALS: Final[Mapping[str, Mapping[str, Json]]] = {
@@ -54,24 +57,41 @@ MODULES: Final[Mapping[str, Sequence[str]]] = {
 """Commands that are commonly needed, and what brings them."""
 
 
-async def check(target: Target, ports: Sequence[tuple[str, int]] = PORTS) -> list[Finding]:
+async def check(target: Target, ports: Sequence[tuple[str, int]] = PORTS, limit_s: float = LIMIT_S) -> list[Finding]:
     """Everything about this target. Never raises what a person can act on: that is a finding.
 
-    `ports` is where the API is looked for when it does not answer. Safe to cancel.
+    `ports` is where the API is looked for when it does not answer. Ends after `limit_s` seconds with what is known by
+    then. Safe to cancel.
     """
+    found: list[Finding] = []
+    with trio.move_on_after(limit_s) as limit:
+        await _look(target, ports, found)
+    if limit.cancelled_caught:
+        found.append(unfinished(target, limit_s, answered=bool(found)))
+    return found
+
+
+async def _look(target: Target, ports: Sequence[tuple[str, int]], found: list[Finding]) -> None:
+    elsewhere = True
+    timed_out = False
     try:
         async with _opened(target) as http:
             entry = judge_entry(target, await http.send(question(target, "status")))
-            found = list(entry.findings)
+            found += entry.findings
+            elsewhere = entry.elsewhere
             if entry.usable:
-                found += await _inside(target, http, entry)
+                await _inside(target, http, entry, found)
     except ConfigError as error:
-        return [unusable_login(target, error)]
+        found.append(unusable_login(target, error))
+        return
     except (NotSent, MaybeSent) as error:
-        entry, found = Entry(usable=False, elsewhere=True), [unreachable(target, error)]
-    if entry.elsewhere:
-        found.append(_suggestion(target, await find_api(target, ports)))
-    return found
+        found.append(unreachable(target, error))
+        elsewhere, timed_out = not is_silent(error), error.timed_out
+    if elsewhere:
+        urls = await find_api(target, ports)
+        # A server that is too slow, or behind a firewall, may well offer the API.
+        if urls or not timed_out:
+            found.append(_suggestion(target, urls))
 
 
 @asynccontextmanager
@@ -93,20 +113,17 @@ def _suggestion(target: Target, urls: Sequence[object]) -> Finding:
     return Finding("note", target.name, "FoundNowhere", message, why, ejabberd_yml.listen(target.url))
 
 
-async def _inside(target: Target, http: Transport, entry: Entry) -> list[Finding]:
-    name = target.name
-    found: list[Finding] = []
+async def _inside(target: Target, http: Transport, entry: Entry, found: list[Finding]) -> None:
     try:
         found += _version(target, entry.version)
         found += await _modules(target, http)
         found += await _rights(target, http, entry)
         if not any(finding.level == "problem" for finding in found):
-            found += await _virtual_host(target, http, entry.version)
+            response = await _call(target, http, "registered_vhosts", {})
+            found.append(judge_hosts(target, response, entry.version))
             found += await _speed(target, http)
     except (NotSent, MaybeSent) as error:
-        why = "It answered before, so that it is restarting, or drops connections."
-        found.append(Finding("problem", name, "Unreachable", error.message, why, "Look at ejabberd's log.", "target"))
-    return found
+        found.append(gone(target, error))
 
 
 def _version(target: Target, version: str | None) -> Iterator[Finding]:
@@ -171,53 +188,6 @@ def _is_missing(response: Response) -> bool:
 
 def _rest(forbidden: Sequence[str]) -> str:
     return ", ".join(one for one in forbidden if one not in ("status", "connected_users_number")) or "nothing else"
-
-
-async def _virtual_host(target: Target, http: Transport, version: str | None) -> list[Finding]:
-    name, domain = target.name, target.default_host
-    response = await _call(target, http, "registered_vhosts", {})
-    hosts = read(response).body
-    if response.status != 200 or not isinstance(hosts, list):
-        message = "Whether the server knows JabberDomain cannot be told: the login may not call registered_vhosts."
-        lines = ejabberd_yml.permissions(target, ["registered_vhosts"])
-        return [Finding("note", name, "HostsHidden", message, "Nothing else needs that command.", lines)]
-    served = [str(host) for host in hosts]
-    if domain is None:
-        why = "Jobs must name their host."
-        if version is not None and _number(version) >= (24, 12) and target.host_header not in served:
-            why += " And ejabberd logs a warning for each request, since the Host header names none of its hosts."
-        cure = f'"JabberDomain": "{served[0]}"' if served else None
-        return [
-            Finding(
-                "note",
-                name,
-                "NoDomain",
-                f"The server has the virtual hosts {_some(served)}; JabberDomain names none.",
-                why,
-                cure,
-            )
-        ]
-    if domain in served:
-        return [ok(name, "Host", f"The server has the virtual host {domain}.")]
-    nearest = get_close_matches(domain, served, n=1, cutoff=0.6) or served[:1]
-    return [
-        Finding(
-            "problem",
-            name,
-            "UnknownHost",
-            f"The server has no virtual host {domain}; it has {_some(served)}.",
-            "Commands for a host that it does not have are refused, and their jobs parked.",
-            f'"JabberDomain": "{nearest[0]}"' if nearest else None,
-        )
-    ]
-
-
-def _some(hosts: Sequence[str]) -> str:
-    return ", ".join(hosts[:5]) + (f" and {len(hosts) - 5} more" if len(hosts) > 5 else "")
-
-
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 async def _speed(target: Target, http: Transport) -> list[Finding]:
