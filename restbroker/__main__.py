@@ -16,6 +16,11 @@ def main() -> None:
 
         sys.stdout.write(f"restbroker {__version__}\n")
         return
+    if sys.argv[1:2] == ["run"]:
+        # Until the broker listens for SIGHUP itself: the default would end the process during its slow imports.
+        import signal
+
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from restbroker.cli.app import command_line
     from restbroker.errors import RestbrokerError
 

@@ -27,9 +27,8 @@ def run(
     flags: dict[str, Json] = {} if log_level is None else {"LogLevel": log_level}
     found = loaded(config, flags)
     tell_notes(found)
-    # A stop during the start has nothing to drain; later the broker listens for itself.
+    # A stop during the start has nothing to drain; later the broker listens for itself. SIGHUP: see `__main__`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
     from restbroker.assembly.build import run as serve
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +18,18 @@ from tests.support.wait import until
 
 RELOADS = 20
 PER_ROUND = 60
+SIGNALLED_AT_EACH_IMPORT = """
+import os, signal, sys
+from restbroker.__main__ import main
+
+class Signaller:
+    def find_spec(self, name, path=None, target=None):
+        os.kill(os.getpid(), signal.SIGHUP)
+        print("signalled at the import of", name, flush=True)
+
+sys.meta_path.insert(0, Signaller())
+main()
+"""
 
 
 @pytest.fixture
@@ -71,6 +84,20 @@ def test_twenty_reloads_under_load_lose_nothing_and_repeat_nothing(
     assert output.count("config.refused") == output.count("config.unchanged") == 1
     assert output.count("config.reloaded") == RELOADS
     assert several.client.command("HLEN", "restbroker:beats") == 0
+
+
+def test_sighup_at_whatever_import_of_the_start_ends_nothing(several: Several, tmp_path: Path) -> None:
+    with AnsweringServer() as server:
+        several.configure({"one": target(server.port, "o")})
+        command = (sys.executable, "-c", SIGNALLED_AT_EACH_IMPORT)
+        with started(several.command, directory=tmp_path / "run", command=command) as broker:
+            broker.wait_for(r"signalled at the import of restbroker\.cli\.app$")
+            broker.wait_for(r"signalled at the import of trio$")
+            broker.wait_for(r"broker\.started")
+            several.push("o", range(3))
+            several.wait_until_finished()
+            assert broker.stop() == 0
+    assert len(server.arrivals) == 3
 
 
 def test_a_fifo_in_place_of_the_file_is_refused_and_neither_a_reload_nor_a_stop_waits_for_it(
