@@ -46,5 +46,5 @@ def unreachable(problem: NotSent | MaybeSent) -> Reason:
     if isinstance(problem, NotSent) and problem.tls:
         cure = "Jobs wait in Redis. Check the server's certificate, and that its authority is known to this system."
         return Reason("TlsRefused", problem.message, cure)
-    cure = "Jobs wait in Redis. Check that the server runs and that RestURL names its HTTP listener."
+    cure = "Jobs wait in Redis. Check that the server runs and that the target's URL (RestURL) names its HTTP listener."
     return Reason("TargetUnreachable", problem.message, cure)

@@ -34,7 +34,7 @@ FORBIDDEN_IN_A_ROW: Final = 20
 FORBIDDEN_AT_FIRST: Final = 3
 """As many for an account that nothing has worked for yet: an account may be allowed to call one command only."""
 
-CHECK_LOGIN: Final = "Correct RestUser and RestPass, or RestToken."
+CHECK_LOGIN: Final = "Correct the target's user and password (RestUser, RestPass), or its token (RestToken)."
 CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see ejabberd's log."
 
 
@@ -133,8 +133,8 @@ class EjabberdConnector:
 
 def _denied(detail: str, cure: str) -> Probe:
     # Only secret files are read again while it runs.
-    wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file"
-    wait += " (RestPassFile); a change in env.json needs a reload (SIGHUP) or a restart."
+    wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file;"
+    wait += " a change in env.json needs a reload (SIGHUP) or a restart."
     return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
 
 

@@ -24,7 +24,7 @@ _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
 """Refusals that ejabberd makes before it looks at anything that could be stopping, or that only a living one makes."""
 LONGEST_PAUSE_S: Final = 24 * 3600.0
 
-CHECK_URL: Final = "Check RestURL: it must lead to ejabberd's mod_http_api, e.g. http://127.0.0.1:5281/api."
+CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
 CHECK_OBJECT: Final = "Check the name, or create what it names first."
 CHECK_NAME: Final = "Check the command's name, the server's version, and that the module that brings it is loaded."
@@ -148,7 +148,7 @@ def _client_error(call: Call, spec: CommandSpec | None, answer: Answer, status: 
         case 400:
             return _bad_request(call, spec, answer)
         case 401:
-            cure = "Check RestUser (a whole JID such as admin@example.org) and its password or token."
+            cure = "Check the target's user (RestUser, a whole JID: admin@example.org) and its password, or its token."
             return Denied(Reason("LoginRefused", _says(answer, status), cure, status), answer.text)
         case 403:
             cure = f"Allow {_command(call)} for restbroker's account or address in ejabberd's api_permissions."

@@ -1,6 +1,7 @@
 """Which answer of ejabberd becomes which outcome. Bodies are as measured on 23.01 and 24.12."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -142,6 +143,15 @@ DUPLICATE = error(10090, "User a@localhost already registered")
 )
 def test_each_answer_has_its_outcome(command: str, status: int, body: bytes | Json, expected: str) -> None:
     assert in_short(judged(command, status, body)) == expected
+
+
+@pytest.mark.parametrize(("status", "body"), [(401, error(401, "no")), (404, PAGE), (302, b""), (200, PAGE)])
+def test_a_cure_names_what_is_wrong_and_not_only_a_key_that_some_configurations_lack(
+    status: int, body: bytes | Json
+) -> None:
+    outcome = judged("kick_user", status, body)
+    assert isinstance(outcome, Denied)
+    assert re.search(r"the target's (URL|user) \(Rest(URL|User)\b", outcome.reason.cure or "")
 
 
 @pytest.mark.parametrize(
