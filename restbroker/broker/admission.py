@@ -19,7 +19,7 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 from restbroker.telemetry.events import Warned
 
-_DAY_S = 86_400.0
+_UNITS = ((86_400.0, "day"), (3_600.0, "h"), (60.0, "min"))
 
 
 @attrs.frozen
@@ -67,7 +67,7 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
 
 def _wish(lane: Lane, submission: Submission) -> Wish:
     connector, endpoint = lane.plan.connector, submission.command.endpoint
-    dangers = connector.catalogue.dangers_of(endpoint)
+    dangers = connector.catalogue.dangerous_in(endpoint)
     return Wish(submission.command, connector.spec(endpoint), dangers, lane.plan.target.default_host)
 
 
@@ -125,9 +125,18 @@ def _untimely(name: str, age_s: float, window_s: float) -> Reason:
         return Reason("UntimelySignature", message, "Wait until then, sign anew, or check the clocks.")
     return Reason(
         "UntimelySignature",
-        f'The signature of the token "{name}" is {age_s / _DAY_S:.1f} days old; {window_s / _DAY_S:g} are its Window.',
+        f'The signature of the token "{name}" is {_span(age_s)} old, more than its Window of {_span(window_s)}.',
         "Push the job with a new signature, or raise the token's Window and retry it.",
     )
+
+
+def _span(time_s: float) -> str:
+    """A time for people, in the largest unit of which it has two, or one exactly."""
+    for unit_s, name in _UNITS:
+        if time_s >= 2 * unit_s or time_s == unit_s:
+            count = round(time_s / unit_s, 1)
+            return f"{count:g} {name}{'s' if name == 'day' and count != 1 else ''}"
+    return f"{round(time_s, 1):g} s"
 
 
 def _warn_of_lost_reply(lane: Lane, submission: Submission) -> None:

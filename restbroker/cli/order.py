@@ -44,7 +44,7 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
 
 def token_of(tokens: Sequence[Token], target: Target, spec: CommandSpec | None, command: Command) -> Token:
     """The first token that allows it. Ends with 4, and with what to configure, if there is none."""
-    dangers = registry.catalogue_of(target, None, command.endpoint).dangers_of(command.endpoint)
+    dangers = registry.catalogue_of(target, None, command.endpoint).dangerous_in(command.endpoint)
     found = choose(tokens, Wish(command, spec, dangers, target.default_host))
     if isinstance(found, Token):
         return found

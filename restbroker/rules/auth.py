@@ -5,7 +5,7 @@ the token (never its secret), what was refused, and what to put into the configu
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Protocol
 
@@ -32,12 +32,13 @@ class Grant(Protocol):
 class Wish:
     """What a job asks for, and what is known of it. `spec` is None outside the catalogue.
 
-    `dangers`: what of the server itself it touches. `default_host` fills a missing `host`.
+    `dangers`: the segments of its endpoint that are dangerous commands, each with what of the server itself it touches
+    (`Catalogue.dangerous_in`). `default_host` fills a missing `host`.
     """
 
     command: Command
     spec: CommandSpec | None
-    dangers: frozenset[str]
+    dangers: Mapping[str, frozenset[str]]
     default_host: str | None
 
 
@@ -56,21 +57,28 @@ def which(given: Json, secrets: Sequence[str]) -> int | None:
 def refusal(grant: Grant, wish: Wish) -> Reason | None:
     """Why the token does not allow this; None if it does."""
     name = wish.command.endpoint.partition("/")[0]
-    return _refuse_command(grant, name, wish.dangers) or _refuse_hosts(grant, name, wish)
+    return _refuse_dangers(grant, wish) or _refuse_command(grant, name, wish) or _refuse_hosts(grant, name, wish)
 
 
-def _refuse_command(grant: Grant, name: str, dangers: frozenset[str]) -> Reason | None:
+def _refuse_dangers(grant: Grant, wish: Wish) -> Reason | None:
     dared = [pattern.removeprefix(DANGEROUS) for pattern in grant.allow if pattern.startswith(DANGEROUS)]
-    if dangers:
-        if dangers <= set(dared) or any(fnmatchcase(name, pattern) for pattern in dared):
-            return None
+    for segment, words in wish.dangers.items():
+        if words <= set(dared) or any(fnmatchcase(segment, pattern) for pattern in dared):
+            continue
+        endpoint = wish.command.endpoint
+        where = "" if endpoint.partition("/")[0] == segment else f" (in {endpoint})"
         return Reason(
             "DangerousCommand",
-            f'{name} touches the server itself ({", ".join(sorted(dangers))}), and the token "{grant.name}" does not '
-            "allow that.",
-            f'If jobs shall do that, add "{DANGEROUS}{name}" to the token\'s Allow in Tokens; "*" never includes it.',
+            f'{segment}{where} touches the server itself ({", ".join(sorted(words))}), and the token "{grant.name}" '
+            "does not allow that.",
+            f'If jobs shall do that, add "{DANGEROUS}{segment}" to the token\'s Allow in Tokens; "*" never includes '
+            "it.",
         )
-    if any(fnmatchcase(name, pattern) for pattern in grant.allow):
+    return None
+
+
+def _refuse_command(grant: Grant, name: str, wish: Wish) -> Reason | None:
+    if name in wish.dangers or any(fnmatchcase(name, pattern) for pattern in grant.allow):
         return None
     return Reason(
         "CommandNotAllowed",

@@ -96,11 +96,19 @@ class Catalogue:
     dangers: tuple[Danger, ...] = ()
 
     def dangers_of(self, endpoint: str) -> frozenset[str]:
-        """What of the server itself a command touches. Each segment counts: which one is the command is the server's
-        choice (`register/v1`, but also `v1/register`).
+        """What of the server itself a command touches, whichever segment of the endpoint it is."""
+        return frozenset().union(*self.dangerous_in(endpoint).values())
+
+    def dangerous_in(self, endpoint: str) -> Mapping[str, frozenset[str]]:
+        """Each segment that is a dangerous command's name, as it was written, with what that touches.
+
+        Each segment counts: which one is the command is the server's choice (`register/v1`, but also `v1/register`).
         """
-        segments = endpoint.lower().replace("-", "_").split("/")
-        return frozenset(d.word for d in self.dangers if any(d.names.fullmatch(segment) for segment in segments))
+        found = {segment: self._dangers(segment.lower().replace("-", "_")) for segment in endpoint.split("/")}
+        return {segment: words for segment, words in found.items() if words}
+
+    def _dangers(self, name: str) -> frozenset[str]:
+        return frozenset(danger.word for danger in self.dangers if danger.names.fullmatch(name))
 
 
 @attrs.frozen

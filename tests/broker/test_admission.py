@@ -126,6 +126,27 @@ async def test_a_job_whose_signature_is_missing_wrong_or_untimely_is_parked(
     assert harness.target.calls == []
 
 
+@pytest.mark.parametrize(
+    ("age_s", "window_s", "words"),
+    [
+        (90, 60, "is 90 s old, more than its Window of 1 min."),
+        (30 * 60 + 1, 90, "is 30 min old, more than its Window of 90 s."),
+        (36 * 3600, DAY_S, "is 36 h old, more than its Window of 1 day."),
+        (8 * DAY_S, 7 * DAY_S, "is 8 days old, more than its Window of 7 days."),
+        (1500 * DAY_S, 1800, "is 1500 days old, more than its Window of 30 min."),
+    ],
+)
+async def test_an_old_signature_is_told_in_units_that_fit(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, age_s: float, window_s: float, words: str
+) -> None:
+    now_s = 1_800_000_000.0
+    push(harness, signature(now_s - age_s))
+    monkeypatch.setattr("restbroker.broker.admission.time.time", lambda: now_s)
+    async with serving(harness, Token("app", (Secret(SECRET),), signed=True, window_s=window_s)):
+        found = await parked(harness)
+    assert words in found["error_message"]
+
+
 async def test_a_signed_job_without_a_jid_of_its_own_is_parked(harness: Harness) -> None:
     push(harness, signature(time.time(), jid=""), jid="")
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):

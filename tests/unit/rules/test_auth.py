@@ -26,7 +26,7 @@ def refused(grant: Grant, endpoint: str, default_host: str | None = None, **argu
     catalogue = for_version("24.12")
     spec = catalogue.commands.get(endpoint.partition("/")[0])
     command = Command(endpoint, arguments)
-    return auth.refusal(grant, Wish(command, spec, catalogue.dangers_of(endpoint), default_host))
+    return auth.refusal(grant, Wish(command, spec, catalogue.dangerous_in(endpoint), default_host))
 
 
 def code(reason: Reason | None) -> str | None:
@@ -84,6 +84,11 @@ def test_an_empty_secret_never_matches_even_if_one_is_configured() -> None:
         (("dangerous:cluster",), "join_cluster", None),
         (("dangerous:files",), "backup", "DangerousCommand"),
         (("dangerous:files", "dangerous:database"), "backup", None),
+        (("*", "dangerous:backup"), "v1/backup", None),
+        (("dangerous:backup",), "v1/backup", "CommandNotAllowed"),
+        (("dangerous:backup",), "backup/stop", "DangerousCommand"),
+        (("dangerous:mnesia_*",), "mnesia_info/stop", "DangerousCommand"),
+        (("*", "dangerous:check_account"), "check_account/stop", "DangerousCommand"),
     ],
 )
 def test_a_command_needs_a_pattern_and_a_dangerous_one_says_so(
@@ -220,6 +225,8 @@ def test_a_dangerous_command_that_is_allowed_still_stays_on_the_hosts() -> None:
     [
         (Grant(("send_*",)), "register", {}, ("register", 'Add "register"')),
         (Grant(), "backup", {"file": "/x"}, ("backup", "database, files", 'add "dangerous:backup"')),
+        (Grant(), "v1/stop", {}, ("stop (in v1/stop) touches", 'add "dangerous:stop"')),
+        (Grant(), "check_account/Stop", {}, ("Stop (in check_account/Stop) touches", 'add "dangerous:Stop"')),
         (ONE, "kick_user", {"user": "bob", "host": "evil.org"}, ("kick_user", "'evil.org'", "Hosts")),
         (ONE, "status", {}, ("status", "all of them", "without Hosts")),
         (ONE, "register", {"host": 5}, ("register", "its argument host is a number", "Hosts")),
