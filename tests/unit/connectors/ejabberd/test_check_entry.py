@@ -8,8 +8,9 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
 from restbroker.connectors.ejabberd.check import ejabberd_yml
-from restbroker.connectors.ejabberd.check.entry import judge_entry, unreachable
+from restbroker.connectors.ejabberd.check.entry import judge_entry
 from restbroker.connectors.ejabberd.check.find_api import is_api
+from restbroker.connectors.ejabberd.check.no_answer import unreachable
 from restbroker.rules.findings import Cause
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
@@ -83,7 +84,8 @@ def test_a_refused_token_is_told_how_to_make_one() -> None:
     ("error", "code", "says"),
     [
         (NotSent("No connection"), "Unreachable", "runs"),
-        (MaybeSent("No whole answer", timed_out=True), "Unreachable", "runs"),
+        (MaybeSent("No whole answer", timed_out=True), "Silent", "load and log"),
+        (NotSent("No connection in time", timed_out=True), "Unreachable", "runs"),
         (MaybeSent("The connection broke"), "HangsUp", "runs"),
         (NotSent("TLS: CERTIFICATE_VERIFY_FAILED", tls=True), "TlsFailed", "CA"),
         (NotSent("TLS: UNEXPECTED_EOF", tls=True), "TlsFailed", '"RestURL": "http://h:443/api"'),
