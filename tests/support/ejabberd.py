@@ -235,11 +235,13 @@ def main() -> None:
     parser.add_argument("--domain", default="example.org")
     parser.add_argument("--password", default="test")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    # Set anew: a shell has what a script starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="ejabberd-") as directory:
-        server = Ejabberd(Path(directory), (given.domain, "localhost"), given.port, given.password).start()
-        say(f"ejabberd answers at {server.url} to {server.admin}, password {server.password}. Ctrl-C ends it.")
+        server = Ejabberd(Path(directory), (given.domain, "localhost"), given.port, given.password)
         try:
+            server.start()
+            say(f"ejabberd answers at {server.url} to {server.admin}, password {server.password}. Ctrl-C ends it.")
             while server.process is not None and server.process.poll() is None:
                 time.sleep(1)
             say(f"ejabberd ended by itself:\n{server.log_tail()}")
