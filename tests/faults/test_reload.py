@@ -13,7 +13,7 @@ import pytest
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running, started
-from tests.support.several import Several, target, times_done
+from tests.support.several import TOKEN, Several, target, times_done
 from tests.support.wait import until
 
 RELOADS = 20
@@ -162,3 +162,47 @@ def test_a_log_level_counts_at_once_and_a_port_at_the_next_start(several: Severa
             broker.wait_for(r"DEBUG +job\.done")
             assert broker.stop() == 0
             assert broker.output().count("broker.started") == 1
+
+
+def test_through_a_rotation_the_old_token_counts_until_its_previous_file_is_taken_out(
+    several: Several, tmp_path: Path
+) -> None:
+    secret, previous, fresh = tmp_path / "token", tmp_path / "token.previous", tmp_path / "token.new"
+    secret.write_text(TOKEN)
+    with AnsweringServer() as server:
+        targets = {"one": target(server.port, "o")}
+        several.configure(targets, Token=None, Tokens={"app": {"SecretFile": str(secret)}})
+        with started(several.command, directory=tmp_path / "run") as broker:
+            broker.wait_for(r"broker\.started")
+            previous.write_text(secret.read_text())
+            both = {"SecretFile": str(secret), "PreviousSecretFile": str(previous)}
+            several.configure(targets, Token=None, Tokens={"app": both})
+            reload(broker, r"broker\.started", 2)
+            fresh.write_text("another secret")
+            fresh.replace(secret)
+            several.push("o", range(10))
+            several.wait_until_finished()
+            several.configure(targets, Token=None, Tokens={"app": {"SecretFile": str(secret)}})
+            reload(broker, r"broker\.started", 3)
+            several.push("o", range(10, 20))
+            until(lambda: several.unfinished() == {"dead": 10}, "the old token is refused")
+            assert broker.stop() == 0
+    assert times_done(server) == dict.fromkeys(range(10), 1)
+
+
+def test_a_replaced_token_is_refused_as_soon_as_a_reload_found_nothing_else_changed(
+    several: Several, tmp_path: Path
+) -> None:
+    secret = tmp_path / "token"
+    secret.write_text(TOKEN)
+    with AnsweringServer() as server:
+        several.configure({"one": target(server.port, "o")}, Token=None, TokenFile=str(secret))
+        with started(several.command, directory=tmp_path / "run") as broker:
+            several.push("o", range(10))
+            several.wait_until_finished()
+            secret.write_text("another secret")
+            reload(broker, r"config\.unchanged", 1)
+            several.push("o", range(10, 20))
+            until(lambda: several.unfinished() == {"dead": 10}, "the old token is refused")
+            assert broker.stop() == 0
+    assert times_done(server) == dict.fromkeys(range(10), 1)
