@@ -172,6 +172,8 @@ LOSSES: dict[ScriptName, bytes] = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_an_answer_of_redis_that_is_lost_loses_and_repeats_nothing(line: Line, name: ScriptName) -> None:
+    # So that each run loads the scripts anew, whatever ran before on this Redis.
+    line.bench.client.command("SCRIPT", "FLUSH")
     loss = Loss(script(name).sha.encode(), LOSSES[name])
     line.proxy.losses.append(loss)
     line.push(100)

@@ -185,6 +185,8 @@ class TcpProxy:
         loss, pair.loss = pair.loss, None
         # After NOSCRIPT the client sends the request again: nothing was executed yet.
         if loss is None or loss.answer not in answer or answer.startswith(b"-NOSCRIPT"):
+            # Then it loads the script with the same request, and that answer may come ahead on its own.
+            pair.loss = loss if answer.startswith(b"$40\r\n") else None
             return False
         with self._lock:
             if loss not in self.losses:
