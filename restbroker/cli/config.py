@@ -10,12 +10,12 @@ import typer
 
 from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, loaded, tell_notes
+from restbroker.cli.private_file import write_new
 from restbroker.config import reference
 from restbroker.config.keys import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import masked
 from restbroker.config.schema import schema as described
-from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, show or describe the configuration file.")
@@ -24,14 +24,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, show o
 @app.command()
 def init(path: Annotated[Path, typer.Argument(help="The file to make.")] = Path("env.json")) -> None:
     """Make a file to start from, with a token of its own, for your eyes only (mode 0600). Never overwrites one."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise UsageError(f"{path} exists already; nothing was changed.", "Name another file, or remove it.") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be made: {error.strerror}.", "Name another file.") from error
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(reference.sample_text(secrets.token_urlsafe(24)))
+    write_new(path, reference.sample_text(secrets.token_urlsafe(24)))
     output.say(f"Wrote {path}. Set RestURL, RestUser, RestPass and JabberDomain; then run `restbroker check`.")
 
 

@@ -4,7 +4,6 @@ Always holds: a secret is printed when it is made, and never again.
 """
 
 import json as json_text  # `json` is an option of the commands
-import os
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,9 +14,9 @@ import typer
 
 from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.private_file import write_new
 from restbroker.config.core import Config
 from restbroker.config.tokens import Token
-from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make a token, or list those of the configuration.")
@@ -40,22 +39,11 @@ def new(
     if file is None:
         output.data(secret)
     else:
-        _write(file, secret)
+        write_new(file, secret + "\n")
         output.say(f"Wrote {file}, for your eyes only; the user that restbroker runs as must be able to read it.")
     path = Path(f"/run/credentials/{name}_token") if file is None else file.absolute()
     entry = {"Tokens": {name: {"SecretFile": str(path), "Allow": ["*"]}}}
     output.say(f"In env.json, with the commands that it may ask for:\n{json_text.dumps(entry, indent=2)}")
-
-
-def _write(path: Path, secret: str) -> None:
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise UsageError(f"{path} exists already; nothing was changed.", "Name another file, or remove it.") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be made: {error.strerror}.", "Name another file.") from error
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(secret + "\n")
 
 
 @app.command("list")
