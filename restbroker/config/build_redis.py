@@ -43,7 +43,8 @@ def _address(keys: Keys, review: Review) -> RedisAddress | None:
         text = file.reveal()
     try:
         text = text or (redis_host(keys.redis_host) if keys.redis_host else DEFAULT_REDIS)
-        return redis_address(text, keys.redis_database)
+        beside = keys.redis_pass is not None or keys.redis_pass_file is not None
+        return redis_address(text, keys.redis_database, password_beside=beside)
     except BadUrl as bad:
         place = "RedisURLFile" if keys.redis_url_file else "RedisHost" if keys.redis_host else "RedisURL"
         review.refuse(place, str(bad))

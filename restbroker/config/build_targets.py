@@ -4,9 +4,7 @@ Called by `config.build`. Always holds: each queue belongs to one target, and th
 operator wrote, a flat key or a member of `Targets`.
 """
 
-import ssl
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from types import MappingProxyType
 
 import attrs
@@ -18,6 +16,7 @@ from restbroker.config.logins import flat_login, login
 from restbroker.config.objects import TargetKeys
 from restbroker.config.review import Review, at
 from restbroker.config.target import Credentials, Target
+from restbroker.config.tls import tls_files
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 from restbroker.config.values import describe
 from restbroker.rules.json_types import Json
@@ -87,6 +86,8 @@ def _flat(keys: Keys, kind: str, flat: list[str], review: Review) -> _Written:
         request_timeout=keys.request_timeout,
         connect_timeout=keys.connect_timeout,
         idle_expiry=keys.idle_expiry,
+        max_connection_age=keys.max_connection_age,
+        engine=keys.engine,
         rate_limit=keys.rate_limit,
         max_in_flight=keys.max_in_flight,
         slots=keys.slots,
@@ -135,11 +136,13 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
         timeout_s=keys.request_timeout,
         connect_timeout_s=keys.connect_timeout,
         idle_expiry_s=keys.idle_expiry,
+        max_connection_age_s=keys.max_connection_age,
+        engine=keys.engine,
         at_most_once=keys.at_most_once,
         rate=keys.rate_limit,
         max_in_flight=keys.max_in_flight,
         slots=keys.slots,
-        ca_file=_ca_file(written, address, review),
+        tls=tls_files(keys.tls, written.at("TLS"), written.at("URL"), review, is_used=address.url.scheme == "https"),
         options=reader.unfolded(kinds[keys.kind], options, written.at("Options"), review),
     )
 
@@ -169,21 +172,3 @@ def _judge_queues(keys: Keys, written: list[_Written], review: Review) -> None:
     if keys.response_queue in owners:
         place = review.named(owners[keys.response_queue][1])
         review.refuse("ResponseQueue", f"is the same as {place}, so that every answer would become a job.")
-
-
-def _ca_file(written: _Written, address: RestAddress, review: Review) -> Path | None:
-    """The file with the authority's certificates, tried once."""
-    tls = written.keys.tls
-    if tls is None or tls.ca_file is None:
-        return None
-    place = at(written.at("TLS"), "CAFile")
-    path = review.base / tls.ca_file
-    try:
-        ssl.create_default_context(cafile=path)
-    except ssl.SSLError:
-        review.refuse(place, f"{path} holds no certificate that can be read; it must be in PEM form.")
-    except OSError as error:
-        review.refuse(place, f"{path} cannot be read: {error.strerror}.")
-    if address.url.scheme != "https":
-        review.note("NoTLS", f"{place} is not used, since {written.at('URL')} begins with http://.", "Use https://.")
-    return path

@@ -22,7 +22,7 @@ def build_tokens(keys: Keys, review: Review) -> tuple[Token, ...]:
     placed: list[tuple[_Placed, ...]] = []
     flat = tuple(_flat(keys, review))
     if flat:
-        found.append(Token(FLAT_TOKEN, tuple(secret for _, secret in flat)))
+        found.append(Token(FLAT_TOKEN, tuple(secret for _, secret in flat), flat=True))
         placed.append(flat)
     for name, written in keys.tokens.items():
         place = at("Tokens", name)

@@ -13,7 +13,7 @@ import attrs
 from restbroker.config import forms, values
 from restbroker.config.key import Key, key, keys_of, same
 from restbroker.config.objects import TargetKeys, TokenKeys
-from restbroker.config.target import Rate
+from restbroker.config.target import Engine, Rate
 from restbroker.config.values import LogLevel
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import Backoff
@@ -31,7 +31,8 @@ class Keys:
     redis_url: str | None = key(
         "RedisURL",
         values.text(),
-        "Where Redis is: redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket.",
+        "Where Redis is: redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket;"
+        " redis://user@host where RedisPass or RedisPassFile gives the password.",
         shown="redis://localhost:6379/0",
         secret=True,
     )
@@ -93,11 +94,11 @@ class Keys:
         secret=True,
         of_target="URL",
     )
-    rest_auth: str = key(
+    rest_auth: str | None = key(
         "RestAuth",
         values.choice("auto", "basic", "bearer"),
-        "How to log in; auto: by what is given.",
-        "auto",
+        "How to log in; without it, by what is given. basic: RestUser. bearer: RestToken, else a token that the server"
+        " issues for RestUser. auto: RestUser, and such a token in its place while the server issues one.",
         of_target="Auth",
     )
     rest_user: str | None = key(
@@ -171,6 +172,8 @@ class Keys:
     request_timeout: float = same(TargetKeys, "RequestTimeout")
     connect_timeout: float = same(TargetKeys, "ConnectTimeout")
     idle_expiry: float = same(TargetKeys, "IdleExpiry")
+    max_connection_age: float = same(TargetKeys, "MaxConnectionAge")
+    engine: Engine = same(TargetKeys, "Engine")
     rate_limit: Rate | None = same(TargetKeys, "RateLimit")
     max_in_flight: int | None = same(TargetKeys, "MaxInFlight")
     slots: Mapping[str, int] = same(TargetKeys, "Slots")
@@ -214,7 +217,12 @@ class Keys:
         "HealthBind", values.bind(), "host:port that serves /healthz and /readyz alone, without login."
     )
     log_level: LogLevel = key("LogLevel", values.choice("debug", "info", "warning", "error"), "What is logged.", "info")
-    show_bodies: bool = key("ShowBodies", values.switch(), "Do not mask message texts in logs and pages.", False)
+    show_bodies: bool = key(
+        "ShowBodies",
+        values.switch(),
+        "Do not mask message texts in logs, pages and Sidekiq Web's Busy page.",
+        False,
+    )
 
 
 def all_keys() -> dict[str, Key]:

@@ -9,7 +9,7 @@ from restbroker.config.keys import Keys
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys
 from restbroker.config.review import Review, at
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Credentials
+from restbroker.config.target import Basic, Bearer, Credentials, Issued
 from restbroker.config.urls import RestAddress, is_loopback
 
 _BEARER = re.compile(r"[\x21-\x7e]+")
@@ -27,14 +27,17 @@ def login(auth: AuthKeys | None, address: RestAddress, place: str, review: Revie
         message = f"{where} is used, not the login in {review.named(at(place, 'URL'))}."
         review.note("LoginInURL", message, "Remove it from the URL.")
     match auth:
-        case AuthKeys(basic=BasicKeys() as basic, bearer=None):
+        case AuthKeys(basic=BasicKeys() as basic, bearer=None, auto=None):
             return noted(_basic(basic, at(where, "Basic"), review), address, None, review)
-        case AuthKeys(basic=None, bearer=BearerKeys() as bearer):
+        case AuthKeys(basic=None, bearer=BearerKeys() as bearer, auto=None):
             return noted(_bearer(bearer, at(where, "Bearer"), review), address, None, review)
-        case AuthKeys(basic=None, bearer=None):
-            review.refuse(where, "is empty; give exactly one of Basic and Bearer, or take it out.")
+        case AuthKeys(basic=None, bearer=None, auto=BasicKeys() as auto):
+            found = _issued(_basic(auto, at(where, "Auto"), review), fallback=True)
+            return noted(found, address, None, review)
+        case AuthKeys(basic=None, bearer=None, auto=None):
+            review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or take it out.")
         case _:
-            pass  # both, which the reader refuses
+            pass  # several, which the reader refuses
     return None
 
 
@@ -46,14 +49,16 @@ def flat_login(keys: Keys, address: RestAddress, review: Review) -> Credentials:
         case "basic":
             found: Credentials = basic
         case "bearer":
-            found = bearer
+            found = bearer or _issued(basic, fallback=False)
         case _ if basic is not None and bearer is not None:
             review.refuse("RestAuth", "say basic or bearer, since both RestUser and RestToken are given.")
             return None
+        case "auto" if bearer is None:
+            found = _issued(basic, fallback=True)
         case _:
             found = basic or bearer
-    if found is None and keys.rest_auth != "auto":
-        wanted = "RestUser and RestPass" if keys.rest_auth == "basic" else "RestToken"
+    if found is None and keys.rest_auth in ("basic", "bearer"):
+        wanted = "RestUser and RestPass" if keys.rest_auth == "basic" else "RestToken, or RestUser and RestPass"
         review.refuse("RestAuth", f"is {keys.rest_auth}, which needs {wanted}.")
         return None
     return noted(found, address, "Give RestUser and RestPass, or RestToken", review)
@@ -80,7 +85,11 @@ def checked_bearer(place: str, token: Secret | None, review: Review) -> Bearer |
     return Bearer(token)
 
 
-def _basic(keys: BasicKeys, place: str, review: Review) -> Basic | None:
+def _issued(login: Basic | None, *, fallback: bool) -> Issued | None:
+    return None if login is None else Issued(login, fallback)
+
+
+def _basic(keys: BasicKeys | BearerKeys, place: str, review: Review) -> Basic | None:
     password = review.secret(at(place, "Pass"), keys.password, keys.password_file)
     if keys.user is None:
         review.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
@@ -91,7 +100,9 @@ def _basic(keys: BasicKeys, place: str, review: Review) -> Basic | None:
     return None if keys.user is None or password is None else Basic(keys.user, password)
 
 
-def _bearer(keys: BearerKeys, place: str, review: Review) -> Bearer | None:
+def _bearer(keys: BearerKeys, place: str, review: Review) -> Bearer | Issued | None:
+    if keys.user is not None or keys.password is not None or keys.password_file is not None:
+        return _issued(_basic(keys, place, review), fallback=False)
     where = at(place, "Token")
     if keys.token is None and keys.token_file is None:
         review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")

@@ -13,7 +13,7 @@ import attrs
 from restbroker.config import forms, values
 from restbroker.config.key import key
 from restbroker.config.kinds import ObjectOf
-from restbroker.config.target import Rate
+from restbroker.config.target import Engine, Rate
 from restbroker.rules.json_types import Json
 
 _NO_SLOTS: Mapping[str, int] = MappingProxyType({})
@@ -30,10 +30,15 @@ class BasicKeys:
 
 @attrs.frozen(kw_only=True)
 class BearerKeys:
-    """A bearer token."""
+    """A bearer token, or the login for which the server issues one."""
 
-    token: str | None = key("Token", values.text(), "The token.", secret=True, mandatory="or TokenFile")
+    token: str | None = key("Token", values.text(), "The token.", secret=True, mandatory="or TokenFile or User")
     token_file: str | None = key("TokenFile", values.text(), "A file that holds the token.", instead_of=("Token",))
+    user: str | None = key(
+        "User", values.text(), "A user for whom the server issues tokens.", instead_of=("Token", "TokenFile")
+    )
+    password: str | None = key("Pass", values.text(), "That user's password.", secret=True, mandatory="with User")
+    password_file: str | None = key("PassFile", values.text(), "A file that holds that password.", instead_of=("Pass",))
 
 
 @attrs.frozen(kw_only=True)
@@ -44,14 +49,27 @@ class AuthKeys:
     bearer: BearerKeys | None = key(
         "Bearer", ObjectOf("object", BearerKeys), "A token.", secret=True, instead_of=("Basic",)
     )
+    auto: BasicKeys | None = key(
+        "Auto",
+        ObjectOf("object", BasicKeys),
+        "User and password, and a token in their place while the server issues one.",
+        secret=True,
+        instead_of=("Basic", "Bearer"),
+    )
 
 
 @attrs.frozen(kw_only=True)
 class TlsKeys:
-    """How the server's certificate is checked."""
+    """How the server and this client show who they are."""
 
     ca_file: str | None = key(
         "CAFile", values.text(), "Certificates (PEM) that the server's is checked against, instead of the system's."
+    )
+    cert_file: str | None = key(
+        "CertFile", values.text(), "This client's own certificate (PEM), for a server that asks for one."
+    )
+    key_file: str | None = key(
+        "KeyFile", values.text(), "Its key (PEM, without a passphrase), if that is not in CertFile."
     )
 
 
@@ -82,6 +100,19 @@ class TargetKeys:
     idle_expiry: float = key(
         "IdleExpiry", values.duration(), "How long an unused connection is kept.", 240.0, shown="240s"
     )
+    max_connection_age: float = key(
+        "MaxConnectionAge",
+        values.duration(),
+        "How long any connection is used: names come to mean other addresses, and balancers other servers.",
+        600.0,
+        shown="10m",
+    )
+    engine: Engine = key(
+        "Engine",
+        values.choice("lean", "httpx"),
+        "The HTTP client: our own, or httpx, for a server that ours does not get on with. It costs 20 times the CPU.",
+        "lean",
+    )
     rate_limit: Rate | None = key(
         "RateLimit",
         forms.rate(),
@@ -107,7 +138,7 @@ class TargetKeys:
         ("announce_*",),
         shown=["announce_*"],
     )
-    tls: TlsKeys | None = key("TLS", ObjectOf("object", TlsKeys), "How the server's certificate is checked.")
+    tls: TlsKeys | None = key("TLS", ObjectOf("object", TlsKeys), "Certificates, for https.")
     options: Json = key("Options", values.members(), "What this kind of server takes beyond these; no secrets.")
 
 

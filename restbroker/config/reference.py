@@ -90,6 +90,7 @@ _PARTS: tuple[tuple[str, str, Members], ...] = (
     ("Auth", _AUTH, AuthKeys),
     ("Auth.Basic", "", BasicKeys),
     ("Auth.Bearer", "", BearerKeys),
+    ("Auth.Auto", "", BasicKeys),
     ("TLS", "", TlsKeys),
     ("Tokens", _TOKENS, TokenKeys),
 )
@@ -106,6 +107,7 @@ _TRAPS = """
 
 - `redis://secret@host` is a password to some Redis clients and a user name to others; it is refused. Write
   `redis://:PASSWORD@host` or `redis://USER:PASSWORD@host`. A password with `@ : / ? #` in it is percent-encoded.
+  `redis://USER@host` is clear, and taken, where `RedisPass` or `RedisPassFile` gives the password.
 - `RestURL` is what a command's name is appended to. ejabberd's API is where its `request_handlers` puts
   `mod_http_api`, usually `/api`.
 - The `Host` header is `JabberDomain` unless `HostHeader` says otherwise. ejabberd from 24.12 on writes a warning per

@@ -7,6 +7,7 @@ user in it, and its path has no trailing slash.
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import attrs
 
@@ -28,7 +29,21 @@ class Bearer:
     token: Secret
 
 
-Credentials = Basic | Bearer | None
+@attrs.frozen
+class Issued:
+    """Bearer tokens that the server issues for this login. `fallback`: Basic counts where there is none."""
+
+    login: Basic
+    fallback: bool
+
+
+Engine = Literal["lean", "httpx"]
+"""Which HTTP client speaks to a target: our own, or httpx for odd servers."""
+
+Login = Basic | Bearer | None
+"""What a request carries."""
+
+Credentials = Login | Issued
 
 
 @attrs.frozen
@@ -60,6 +75,19 @@ class Rate:
 
 
 @attrs.frozen
+class TlsFiles:
+    """PEM files for TLS. `ca`: the authority that the server's certificate is checked against, instead of the system's.
+
+    `cert`: the certificate (with those between it and its authority) that is shown to the server; `key`: its key, if
+    that is not in the same file.
+    """
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+
+@attrs.frozen
 class Target:
     """One configured server. Durations are seconds. `host_header` is what `Host` says; None: the URL's host."""
 
@@ -75,6 +103,9 @@ class Target:
     timeout_s: float = 10.0
     connect_timeout_s: float = 3.0
     idle_expiry_s: float = 240.0
+    max_connection_age_s: float = 600.0
+    """No connection is used for longer: names come to mean other addresses, and balancers other servers."""
+    engine: Engine = "lean"
     at_most_once: tuple[str, ...] = ()
     """Commands, as names with wildcards, that are never sent again when they may have run."""
     rate: Rate | None = None
@@ -82,6 +113,5 @@ class Target:
     """How many jobs all processes together may have in hand; None: each up to `concurrency`."""
     slots: Mapping[str, int] = MappingProxyType({})
     """How many at once of one command (a name with wildcards), on top of `concurrency`."""
-    ca_file: Path | None = None
-    """The authority that the server's certificate is checked against, instead of the system's."""
+    tls: TlsFiles = TlsFiles()
     options: object = None

@@ -16,6 +16,7 @@ class Token:
     `allow`: commands as names with wildcards, and `dangerous:NAME` for those that touch the server itself; "*" never
     includes these. `hosts`: virtual hosts that its jobs may name, with wildcards; empty for any. `signed`: jobs carry a
     signature made with the secret instead of the secret; it may be `window_s` seconds old when a broker first sees it.
+    `flat`: it is the `Token` that the Go original reads too, so its jobs stay as that understands them.
     """
 
     name: str
@@ -24,3 +25,4 @@ class Token:
     hosts: tuple[str, ...] = ()
     signed: bool = False
     window_s: float = 7 * 86_400.0
+    flat: bool = False

@@ -46,12 +46,13 @@ class RestAddress:
     assumed_http: bool = False
 
 
-def redis_address(text: str, database: int | None = None) -> RedisAddress:
+def redis_address(text: str, database: int | None = None, *, password_beside: bool = False) -> RedisAddress:
     """Reads `redis://`, `rediss://`, `unix://` and, as the same, `valkey://`, `valkeys://` and a bare socket path.
 
     `database` (the key `RedisDatabase`) counts where the URL names none. Raises `BadUrl`. The clients disagree on
     these (measured: redis-client 7, redis-rb 4, redis-py 8): `redis://secret@host` is a password to one and a user
     name to the others; a database that is no number is an error to one and silently 0 to the others.
+    `password_beside`: the password is given elsewhere, so that the one word can only be the user's name.
     """
     whole = f"unix://{quote(text)}" if text.startswith("/") else text
     parts = _split(whole)
@@ -64,7 +65,7 @@ def redis_address(text: str, database: int | None = None) -> RedisAddress:
     if parts.fragment:
         raise BadUrl('RedisURL must not have a "#" part; write a "#" in a password as %23.')
     host, port = _host(parts, "RedisURL"), _port(parts, "RedisURL")
-    user, password = _redis_user(parts)
+    user, password = _redis_user(parts, password_beside=password_beside)
     query = _redis_query(parts, scheme)
     named = _database(parts, scheme, query)
     if named is not None and database is not None and named != database:
@@ -171,15 +172,18 @@ def _host(parts: SplitResult, key: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _redis_user(parts: SplitResult) -> tuple[str, Secret | None]:
+def _redis_user(parts: SplitResult, *, password_beside: bool) -> tuple[str, Secret | None]:
     who = parts.netloc.rpartition("@")[0]
     if not who:
         return "", None
     user, colon, password = who.partition(":")
+    if password_beside and not password:
+        return _plain(user), None
     if not colon:
         raise BadUrl(
             "The one word before @ in RedisURL is a password to some clients and a user name to others; write"
-            " redis://:PASSWORD@host for a password, or redis://USER:PASSWORD@host."
+            " redis://:PASSWORD@host for a password, or redis://USER:PASSWORD@host; a user's name may stand alone"
+            " where RedisPass or RedisPassFile gives the password."
         )
     return _plain(user), Secret(_plain(password))
 

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import attrs
+import trio
 
 
 @attrs.frozen
 class Request:
     """One HTTP request. `path` is encoded and begins with "/"; `timeout_s` bounds the whole exchange in seconds.
 
-    `body` is sent with Content-Length, never chunked. Answers beyond `body_limit_bytes` are cut off.
+    `body` is sent with Content-Length, never chunked. Answers beyond `body_limit_bytes` are cut off. `repeatable`: it
+    does no harm twice, so that it is sent again where a kept-alive connection ended before an answer.
     """
 
     method: str
@@ -24,6 +26,7 @@ class Request:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     body_limit_bytes: int = 8 * 1024 * 1024
+    repeatable: bool = False
 
 
 @attrs.frozen
@@ -41,9 +44,19 @@ class Transport(Protocol):
     """Sends requests to one target over kept-alive connections. Never follows a redirect."""
 
     async def send(self, request: Request) -> Response:
-        """Raises `NotSent` or `MaybeSent`; when cancelled, the connection in use is closed, not reused."""
+        """Sends one request and reads the whole answer, within `request.timeout_s` seconds of having a connection.
+
+        Raises `NotSent` or `MaybeSent`; when cancelled, the connection in use is closed, not reused.
+        """
+        ...
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Keeps deadlines cheaply for as long as it runs. Without it, they are kept all the same.
+
+        When cancelled, it ends as soon as no request is on its way whose deadline it keeps.
+        """
         ...
 
     async def aclose(self) -> None:
-        """Closes every connection."""
+        """Closes idle connections now and those in use when their exchange ends."""
         ...

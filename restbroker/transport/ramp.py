@@ -1,4 +1,4 @@
-"""Opens connections to one server a few at a time. Used by the client, for every connect.
+"""Opens connections to one server a few at a time. Used by both clients, for every connect.
 
 Always holds: at most `LIMIT` connections are open that the server has neither answered on nor had `PATIENCE_S` for.
 
@@ -11,8 +11,16 @@ from typing import Final
 import attrs
 import trio
 
+from restbroker.config.target import Target
+
 LIMIT: Final = 4
 PATIENCE_S: Final = 0.25
+_PROBES: Final = 1
+
+
+def connections_for(target: Target) -> int:
+    """How many connections a target may have: one for each worker, and one for the probe."""
+    return target.concurrency + sum(target.slots.values()) + _PROBES
 
 
 @attrs.define
@@ -40,7 +48,8 @@ class Ramp:
 
     def tell(self) -> None:
         """Wakes all who wait for news."""
-        self._turn.unpark_all()
+        if self._turn:
+            self._turn.unpark_all()
 
     def end(self, who: object) -> None:
         """The server answered to `who`, or `who` gave up; does nothing if it never began."""

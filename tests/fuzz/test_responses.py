@@ -1,19 +1,22 @@
 """Whatever bytes a server answers with: an outcome, or the plain word that there was none, within the time-out."""
 
+import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
+import pytest
 import trio
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from restbroker.broker.link import WorkerLink
-from restbroker.config.target import Target, Url
+from restbroker.config.target import Engine, Target, Url
 from restbroker.connectors.contract import Ports
 from restbroker.connectors.ejabberd.connector import open_connector
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.command import Call, Command
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Probe, Rejected, Uncertain, Unsent
+from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, Garbled
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.fuzz.effort import FUZZING
@@ -66,21 +69,44 @@ answers = st.lists(wild | tame, min_size=1, max_size=4)
 
 @given(answers=answers, command=st.sampled_from(["register", "status", "unheard_of"]), closes=st.booleans())
 @FUZZING
+@pytest.mark.parametrize("engine", ["lean", "httpx"])
 def test_whatever_a_server_answers_is_an_outcome_within_the_time_out(
-    answers: list[bytes], command: str, closes: bool
+    engine: Engine, answers: list[bytes], command: str, closes: bool
 ) -> None:
     call = Call(Command(command, {"user": "u", "host": "h", "password": "secret"}), timeout_s=TIMEOUT_S)
-    trio.run(exchange, answers, call, closes)
+    trio.run(exchange, engine, answers, call, closes)
 
 
-async def exchange(answers: list[bytes], call: Call, closes: bool) -> None:
+@given(answer=tame | wild, places=st.lists(st.integers(0, 500), max_size=5), is_head=st.booleans())
+@FUZZING
+def test_an_answer_is_read_alike_however_it_is_cut(answer: bytes, places: list[int], is_head: bool) -> None:
+    # The limit of a head counts what came at once.
+    assume(len(answer) < HEAD_LIMIT_BYTES)
+    cuts = [0, *sorted(places), len(answer)]
+    pieces = [answer[start:end] for start, end in itertools.pairwise(cuts)]
+    assert read([answer], is_head) == read(pieces, is_head)
+
+
+def read(pieces: list[bytes], is_head: bool) -> tuple[int, bytes] | None:
+    """What a connection makes of these bytes and the end."""
+    reader = AnswerReader()
+    reader.begin(20, is_head=is_head)
+    try:
+        if not any(piece and reader.feed(piece) for piece in pieces) and not reader.ended():
+            return None
+    except Garbled:
+        return None
+    return reader.status, reader.body
+
+
+async def exchange(engine: Engine, answers: list[bytes], call: Call, closes: bool) -> None:
     """A delivery and a probe, each time over whatever connection the client uses."""
     async with trio.open_nursery() as nursery:
         serve = partial(trio.serve_tcp, partial(babble, iter(answers), closes), 0, host="127.0.0.1")
         (listener,) = await nursery.start(serve)
         port = listener.socket.getsockname()[1]
         url = Url("http", "127.0.0.1", port, "/api")
-        target = Target("t", "ejabberd", url, ("rest",), timeout_s=TIMEOUT_S, options=Options())
+        target = Target("t", "ejabberd", url, ("rest",), timeout_s=TIMEOUT_S, options=Options(), engine=engine)
         transport = open_transport(target)
         connector = open_connector(target, Ports(transport, lambda _event: None, lambda: 1e9))
         link = WorkerLink(transport)

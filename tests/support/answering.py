@@ -1,7 +1,8 @@
 """A small HTTP server in threads of the test: it answers as ejabberd does, notes when each job came, and does more.
 
-For fault tests whose target must do what no ejabberd does (kill the broker, count arrivals by the millisecond). Always
-holds: an arrival is noted before it is acted on; probes are answered and not noted.
+For tests with real broker processes whose target must do what no ejabberd does: kill the broker, count arrivals by the
+millisecond, or do as each job says. Always holds: an arrival is noted before it is acted on; probes are answered and
+not noted.
 """
 
 import json
@@ -26,9 +27,13 @@ class Arrival:
 
 @attrs.define(eq=False)
 class AnsweringServer:
-    """Serves while its `with` block runs. `act` is called for each job after it was noted; its result is the status."""
+    """Serves while its `with` block runs. `act` is called for each job after it was noted; its result is the status.
+
+    `body` gives what is said beside it.
+    """
 
     act: Callable[[Arrival], int] = lambda _arrival: 200
+    body: Callable[[Arrival], bytes] = lambda _arrival: b"0"
     arrivals: list[Arrival] = attrs.field(factory=list)
     port: int = 0
     _server: ThreadingHTTPServer | None = None
@@ -74,7 +79,7 @@ class AnsweringServer:
             return 200, b'{"num_sessions":0}'
         arrival = Arrival(time.monotonic(), command, json.loads(body or b"{}"), broker)
         self.arrivals.append(arrival)
-        return self.act(arrival), b"0"
+        return self.act(arrival), self.body(arrival)
 
 
 class _Server(ThreadingHTTPServer):

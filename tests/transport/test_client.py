@@ -1,4 +1,4 @@
-"""What the transport promises, proved against a server that records and misbehaves."""
+"""What the transport promises, proved for both engines against a server that records and misbehaves."""
 
 import contextlib
 import gc
@@ -13,7 +13,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.config.target import Target, Url
+from restbroker.config.target import Engine, Target, TlsFiles, Url
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Transport
@@ -21,11 +21,25 @@ from tests.support import recorder
 from tests.support.recorder import Recorder, recording
 
 MIB = 1024 * 1024
+CHOSEN: dict[str, Engine] = {"engine": "lean"}
+
+
+@pytest.fixture(params=["lean", "httpx"], autouse=True)
+def _engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CHOSEN, "engine", request.param)
 
 
 def target(port: int, **changes: object) -> Target:
     """A target on loopback."""
-    made = Target("t", "ejabberd", Url("http", "127.0.0.1", port), ("rest",), concurrency=2, connect_timeout_s=1.0)
+    made = Target(
+        "t",
+        "ejabberd",
+        Url("http", "127.0.0.1", port),
+        ("rest",),
+        concurrency=2,
+        connect_timeout_s=1.0,
+        engine=CHOSEN["engine"],
+    )
     return attrs.evolve(made, **changes)  # type: ignore[arg-type]  # the tests name real fields
 
 
@@ -232,6 +246,25 @@ async def test_an_idle_connection_expires() -> None:
         assert server.connections == 2
 
 
+async def test_a_connection_that_became_old_while_idle_is_not_used() -> None:
+    async with pair(max_connection_age_s=0.1) as (transport, server):
+        await transport.send(post())
+        await trio.sleep(0.15)  # the passing of time is what is tested
+        await transport.send(post())
+        assert [request.connection for request in server.requests] == [1, 2]
+
+
+async def test_a_connection_is_used_for_its_age_only() -> None:
+    async with pair(max_connection_age_s=0.1) as (transport, server):
+        await transport.send(post())
+        await transport.send(post())
+        assert server.connections == 1
+        await trio.sleep(0.15)  # the passing of time is what is tested
+        await transport.send(post())
+        await transport.send(post())
+        assert server.connections == 2
+
+
 async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.answer(302, b"", (("Location", f"http://127.0.0.1:{server.port}/other"),)))
@@ -360,7 +393,7 @@ async def test_a_targets_own_authority_is_trusted_instead_of_the_systems(tmp_pat
         listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
         port = listeners[0].socket.getsockname()[1]
         url = Url("https", "127.0.0.1", port)
-        trusting = open_transport(target(port, url=url, ca_file=ca))
+        trusting = open_transport(target(port, url=url, tls=TlsFiles(ca=ca)))
         assert (await trusting.send(post())).status == 200
         await trusting.aclose()
         with pytest.raises(NotSent, match="certificate") as caught:

@@ -16,7 +16,7 @@ from restbroker.config.key import Members, key
 from restbroker.config.keys import all_keys
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer
+from restbroker.config.target import Basic, Bearer, Issued
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ExponentialBackoff, SidekiqBackoff
@@ -275,10 +275,25 @@ def test_credentials_follow_from_what_is_given_and_from_rest_auth(load_keys: Loa
     assert load_keys(**none, RestToken="abc").config.targets[0].credentials == bearer
     assert load_keys(RestToken="abc", RestAuth="bearer").config.targets[0].credentials == bearer
     assert "RestAuth: say basic or bearer" in problem(load_keys, RestToken="abc")
-    assert "which needs RestToken" in problem(load_keys, RestAuth="bearer")
+    assert "which needs RestToken, or RestUser" in problem(load_keys, **none, RestAuth="bearer")
     assert "RestUser: is missing" in problem(load_keys, RestUser=None)
     without = load_keys(**none)
     assert (without.config.targets[0].credentials, codes(without)) == (None, ["NoCredentials"])
+
+
+def test_tokens_that_the_server_issues_are_asked_for_only_where_the_operator_says_so(load_keys: Load) -> None:
+    login = Basic("admin@example.org", Secret("a-password"))
+    for rest_auth, expected in (
+        (None, login),
+        ("basic", login),
+        ("bearer", Issued(login, fallback=False)),
+        ("auto", Issued(login, fallback=True)),
+    ):
+        assert load_keys(RestAuth=rest_auth).config.targets[0].credentials == expected
+    none = {"RestUser": None, "RestPass": None, "RestAuth": "auto"}
+    assert load_keys(**none, RestToken="abc").config.targets[0].credentials == Bearer(Secret("abc"))
+    assert load_keys(**none).config.targets[0].credentials is None
+    assert "RestAuth: say basic or bearer" in problem(load_keys, RestToken="abc", RestAuth="auto")
 
 
 def test_a_login_in_the_url_counts_with_a_note_unless_rest_user_is_given(load_keys: Load) -> None:
@@ -325,6 +340,22 @@ def test_redis_host_of_old_gains_a_port_and_a_url_in_it_is_taken_as_redis_url(lo
 def test_a_password_for_redis_comes_from_one_place_only(load_keys: Load) -> None:
     assert load_keys(RedisPass="pw").config.redis_password == Secret("pw")
     assert "RedisPass: is given beside" in problem(load_keys, RedisURL="redis://:a@h", RedisPass="b")
+    assert "RedisPass: is given beside" in problem(load_keys, RedisURL="redis://bob:a@h", RedisPass="b")
+
+
+@pytest.mark.parametrize("url", ["redis://bob@h/1", "redis://bob:@h/1"])
+def test_a_redis_user_without_a_password_in_the_url_has_the_one_that_is_given_beside_it(
+    load_keys: Load, tmp_path: Path, url: str
+) -> None:
+    (tmp_path / "pass").write_text("pw\n")
+    for beside in ({"RedisPass": "pw"}, {"RedisPassFile": str(tmp_path / "pass")}):
+        config = load_keys(RedisURL=url, **beside).config
+        assert config.redis_url == "redis://bob@h:6379/1"
+        assert config.redis_password is not None
+        assert config.redis_password.reveal() == "pw"
+    assert "RedisURL: The one word before @" in problem(load_keys, RedisURL="redis://bob@h")
+    # A user without any password is one of Redis', too (nopass).
+    assert load_keys(RedisURL="redis://bob:@h").config.redis_password == Secret("")
 
 
 def test_answers_cannot_go_to_the_queue_that_is_served(load_keys: Load) -> None:

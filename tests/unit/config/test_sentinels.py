@@ -35,6 +35,11 @@ def test_sentinels_name_redis_and_the_url_says_the_rest(write: Write, tmp_path: 
     assert loaded.notes == ()
 
 
+def test_the_user_of_the_master_stands_in_the_url_and_its_password_beside_it(write: Write) -> None:
+    config = write({**SERVED, **SENTINEL, "RedisURL": "redis://bob@/3", "RedisPass": "pw"}).config
+    assert (config.redis_url, config.redis_password) == ("redis://bob@localhost:6379/3", Secret("pw"))
+
+
 def test_a_host_that_sentinel_makes_useless_is_noted_only_where_one_is_written(write: Write) -> None:
     for written, codes in (
         ({}, []),

@@ -3,13 +3,14 @@
 import json
 import subprocess
 from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
 from restbroker.config.core import Loaded
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Rate
+from restbroker.config.target import Basic, Bearer, Issued, Rate
 from restbroker.rules.json_types import Json
 
 Write = Callable[..., Loaded]
@@ -134,16 +135,22 @@ def test_a_rate_is_a_number_a_time_with_the_burst_of_a_tenth_of_a_second(
         ({"Options": {"Server": 1}}, "Options.Server: is no key of Targets.one.Options; did you mean ServerVersion?"),
         ({"Options": {"ServerVersion": 1}}, "Options.ServerVersion: expected a text, found a whole number (1)"),
         ({"Options": 5}, "Options: expected an object, found a whole number (5)"),
-        ({"Auth": {}}, "Auth: is empty; give exactly one of Basic and Bearer"),
+        ({"Auth": {}}, "Auth: is empty; give exactly one of Basic, Bearer and Auto"),
         ({"Auth": {"Basic": {"User": "u"}}}, "Auth.Basic.Pass: is missing or empty"),
         ({"Auth": {"Basic": {"Pass": "p"}}}, "Auth.Basic.User: is missing or empty"),
         ({"Auth": {"Basic": {"User": "a:b", "Pass": "p"}}}, "Auth.Basic.User: must not hold a colon"),
         ({"Auth": {"Bearer": {}}}, "Auth.Bearer.Token: is missing or empty"),
         ({"Auth": {"Bearer": {"Token": "a b"}}}, "Auth.Bearer.Token: must be printable ASCII without blanks"),
         ({"Auth": {"Bearer": {"TokenFile": "none"}}}, "Auth.Bearer.TokenFile: The secret file"),
+        ({"Auth": {"Bearer": {"User": "u"}}}, "Auth.Bearer.Pass: is missing or empty"),
+        ({"Auth": {"Bearer": {"User": "u", "Token": "t"}}}, "Auth.Bearer.User: say the same thing in two ways"),
+        ({"Auth": {"Auto": {"Pass": "p"}}}, "Auth.Auto.User: is missing or empty"),
+        ({"Auth": {"Auto": {}, "Bearer": {}}}, "Auth.Auto: say the same thing in two ways"),
         ({"Auth": {"Secret": "x"}}, "Auth.Secret: is no key of Targets.one.Auth"),
         ({"TLS": {"CAFile": "none.pem"}}, "none.pem cannot be read: No such file"),
-        ({"TLS": True}, "TLS: expected an object of CAFile, found true or false (true)"),
+        ({"TLS": {"CertFile": "."}}, "cannot be read: Is a directory"),
+        ({"TLS": {"CertFile": "/dev/null"}}, "TLS.CertFile: /dev/null cannot be read: it is a FIFO, socket or device"),
+        ({"TLS": True}, "TLS: expected an object of CAFile, CertFile, KeyFile, found true or false (true)"),
     ],
 )
 def test_what_is_wrong_in_a_target_is_told_with_its_place(
@@ -152,6 +159,13 @@ def test_what_is_wrong_in_a_target_is_told_with_its_place(
     (problem,) = refused(document({"one": entry(**members)}))
     assert problem.startswith("Targets.one.")
     assert expected in problem
+
+
+def test_a_login_for_which_tokens_are_issued_is_taken_from_bearer_and_from_auto(write: Write) -> None:
+    login = {"User": "u", "Pass": "p"}
+    for member, fallback in (("Bearer", False), ("Auto", True)):
+        (target,) = write(document({"one": entry(Auth={member: login})})).config.targets
+        assert target.credentials == Issued(Basic("u", Secret("p")), fallback)
 
 
 def test_two_ways_to_log_in_or_a_secret_beside_its_file_are_refused(refused: Refused) -> None:
@@ -256,11 +270,41 @@ def test_a_certificate_file_is_tried_and_used_for_https_only(write: Write, refus
     subprocess.run([*made, "-keyout", key, "-out", ca], check=True, capture_output=True)
     tls: dict[str, Json] = {"CAFile": "ca.pem"}
     target = write(document({"one": entry(URL="https://127.0.0.1/api", TLS=tls)})).config.targets[0]
-    assert target.ca_file == ca
+    assert target.tls.ca == ca
     assert [note.code for note in write(document({"one": entry(TLS=tls)})).notes] == ["NoTLS"]
     ca.write_text("no certificate")
     (problem,) = refused(document({"one": entry(URL="https://127.0.0.1/api", TLS=tls)}))
     assert problem == f"Targets.one.TLS.CAFile: {ca} holds no certificate that can be read; it must be in PEM form."
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=folder)
+
+
+def test_a_clients_certificate_is_tried_with_its_key(write: Write, refused: Refused, tmp_path: Path) -> None:
+    made = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=t"]
+    for name in ("ours", "theirs"):
+        _openssl(tmp_path, *made, "-keyout", f"{name}.key", "-out", f"{name}.pem")
+    _openssl(tmp_path, "ec", "-in", "ours.key", "-aes128", "-passout", "pass:secret", "-out", "locked.key")
+    (tmp_path / "both.pem").write_text((tmp_path / "ours.pem").read_text() + (tmp_path / "ours.key").read_text())
+
+    def made_of(**tls: Json) -> dict[str, Json]:
+        return document({"one": entry(URL="https://127.0.0.1/api", TLS=tls)})
+
+    files = write(made_of(CertFile="ours.pem", KeyFile="ours.key")).config.targets[0].tls
+    assert (files.ca, files.cert, files.key) == (None, tmp_path / "ours.pem", tmp_path / "ours.key")
+    files = write(made_of(CertFile="both.pem")).config.targets[0].tls
+    assert (files.cert, files.key) == (tmp_path / "both.pem", None)
+    for tls, problem in (
+        ({"CertFile": "ours.pem", "KeyFile": "theirs.key"}, "KeyFile: * is not the key of the certificate in *"),
+        ({"CertFile": "ours.pem", "KeyFile": "locked.key"}, "CertFile: * no certificate and key that can be read; *"),
+        ({"CertFile": "ours.pem"}, "CertFile: * no certificate and key that can be read; *"),
+        ({"CertFile": "ours.key", "KeyFile": "ours.key"}, "CertFile: * no certificate and key that can be read; *"),
+        ({"CertFile": "ours.pem", "KeyFile": "none.key"}, "KeyFile: * cannot be read: No such file*"),
+        ({"KeyFile": "ours.key"}, "KeyFile: is the key of a certificate; give that too, as CertFile."),
+    ):
+        (found,) = refused(made_of(**tls))
+        assert fnmatchcase(found, f"Targets.one.TLS.{problem}"), found
 
 
 def test_notes_say_which_target_they_are_about(write: Write) -> None:

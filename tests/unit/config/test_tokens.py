@@ -46,8 +46,9 @@ def test_the_previous_secret_counts_after_the_current_one_and_both_are_read_anew
 def test_the_flat_token_is_the_first_of_all_and_called_default(write: Write) -> None:
     tokens = write({**SERVED, "Token": "flat", "Tokens": {"app": {"Secret": "one"}}}).config.tokens
     assert [(token.name, revealed(token)) for token in tokens] == [("default", ["flat"]), ("app", ["one"])]
+    assert [token.flat for token in tokens] == [True, False]
     alone = write({**SERVED, "Tokens": {"default": {"Secret": "one"}}}).config.tokens
-    assert [token.name for token in alone] == ["default"]
+    assert [(token.name, token.flat) for token in alone] == [("default", False)]
 
 
 def test_a_variable_changes_one_member_of_one_token(write: Write) -> None:

@@ -31,9 +31,30 @@ def test_redis_urls_are_read_and_lose_their_password(written: str, url: str, pas
 
 
 @pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("redis://bob@h/2", "redis://bob@h:6379/2"),
+        ("redis://bob:@h/2", "redis://bob@h:6379/2"),
+        ("redis://b%40b@h", "redis://b%40b@h:6379/0"),
+        ("redis://:@h", "redis://h:6379/0"),
+        ("rediss://bob@/2", "rediss://bob@localhost:6379/2"),
+        ("unix://bob@/run/redis.sock", "unix://bob@/run/redis.sock?db=0"),
+    ],
+)
+def test_one_word_is_a_user_where_the_password_is_given_beside_the_url(written: str, url: str) -> None:
+    address = redis_address(written, password_beside=True)
+    assert (address.url, address.password) == (url, None)
+
+
+def test_a_password_in_the_url_stays_one_where_another_is_given_beside_it() -> None:
+    assert redis_address("redis://bob:pw@h", password_beside=True).password == Secret("pw")
+
+
+@pytest.mark.parametrize(
     ("written", "expected"),
     [
         ("redis://secret@host", "redis://:PASSWORD@host"),
+        ("redis://secret@host", "RedisPassFile"),
         ("redis://host/name", "not a number"),
         ("redis://host/1?db=2", "twice"),
         ("redis://host?socket_timeout=9", "takes only db"),

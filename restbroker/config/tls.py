@@ -1,0 +1,73 @@
+"""The files of a target's `TLS`: judged when the configuration is loaded, and read for its connections.
+
+Called by `config.build_targets` and the transport. Always holds: what was judged is what is used; nobody is asked for a
+passphrase.
+"""
+
+import ssl
+from pathlib import Path
+
+from restbroker.config.files import text_of
+from restbroker.config.objects import TlsKeys
+from restbroker.config.review import Review, at
+from restbroker.config.target import TlsFiles
+
+
+def context_of(files: TlsFiles) -> ssl.SSLContext:
+    """For all connections of a target: loading the system's authorities takes time. Raises OSError."""
+    context = ssl.create_default_context(cafile=files.ca)
+    if files.cert is not None:
+        # Without a password here, OpenSSL asks for it at the terminal.
+        context.load_cert_chain(files.cert, files.key, password="")
+    return context
+
+
+def tls_files(keys: TlsKeys | None, place: str, url_place: str, review: Review, *, is_used: bool) -> TlsFiles:
+    """The files, each tried once; `place` is that of `TLS`. `is_used`: the URL is an https:// one."""
+    if keys is None:
+        return TlsFiles()
+    ca = _readable(keys.ca_file, at(place, "CAFile"), review)
+    cert = _readable(keys.cert_file, at(place, "CertFile"), review)
+    key = _readable(keys.key_file, at(place, "KeyFile"), review)
+    if keys.key_file is not None and keys.cert_file is None:
+        review.refuse(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
+    if ca is not None:
+        _try_authority(ca, at(place, "CAFile"), review)
+    if cert is not None and (key is not None or keys.key_file is None):
+        _try_certificate(TlsFiles(None, cert, key), place, review)
+    for member, given in (("CAFile", keys.ca_file), ("CertFile", keys.cert_file)):
+        if given is not None and not is_used:
+            message = f"{at(place, member)} is not used, since {url_place} begins with http://."
+            review.note("NoTLS", message, "Use https://.")
+    return TlsFiles(ca, cert, key)
+
+
+def _readable(name: str | None, place: str, review: Review) -> Path | None:
+    if name is None:
+        return None
+    path = review.base / name
+    try:
+        text_of(path, "latin-1")
+    except OSError as error:
+        review.refuse(place, f"{path} cannot be read: {error.strerror}.")
+        return None
+    return path
+
+
+def _try_authority(path: Path, place: str, review: Review) -> None:
+    try:
+        context_of(TlsFiles(path))
+    except ssl.SSLError:
+        review.refuse(place, f"{path} holds no certificate that can be read; it must be in PEM form.")
+
+
+def _try_certificate(files: TlsFiles, place: str, review: Review) -> None:
+    try:
+        context_of(files)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            review.refuse(at(place, "KeyFile"), f"{files.key} is not the key of the certificate in {files.cert}.")
+            return
+        holding = f"{files.cert} and {files.key} hold" if files.key is not None else f"{files.cert} holds"
+        why = f"{holding} no certificate and key that can be read; both must be in PEM form, without a passphrase."
+        review.refuse(at(place, "CertFile"), why)

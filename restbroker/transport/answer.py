@@ -1,0 +1,153 @@
+"""Reads answers off one connection, whatever pieces they come in. Used by the connection.
+
+Always holds: an answer is whole, cut at its limit, or `Garbled` is raised; interim answers (1xx) are skipped; what
+follows an answer unasked makes its connection unfit for another request; an endless answer ends at its limits.
+
+Stricter than httpx (measured with h11 0.16): `Content-Length` twice, even alike, or beside `Transfer-Encoding`, or as a
+list; lines that end without CR; and HTTP/1.2 are no answers. What a server means by those is a guess.
+
+Built on httptools (llhttp). Its traps, measured with 0.9.0: whether a connection may be kept is right inside the
+callbacks only; it cannot be told that the stream ended, nor that the request was a HEAD.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import httptools
+
+HEAD_LIMIT_BYTES: Final = 64 * 1024
+"""Of a head with those of the interim answers before it, and of what else is not body in one go: trailers, chunks' own.
+"""
+_FIRST_FINAL_STATUS: Final = 200
+
+
+class Garbled(Exception):
+    """What came is not HTTP, or more than anybody should say in a head."""
+
+
+class Headers(Mapping[str, str]):
+    """By lower-case name; those that came several times are one, with commas. Read when they are looked at."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self._read())
+
+    def _read(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for raw_name, raw_value in self._raw:
+            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+            found[name] = f"{found[name]}, {value}" if name in found else value
+        return found
+
+
+class AnswerReader:
+    """One per connection. `begin`, then `feed` what came until it says that the answer is whole."""
+
+    __slots__ = (
+        "_body", "_headers", "_in_body", "_is_head", "_other_bytes", "_parser", "_room", "body_cut", "has_begun",
+        "keep", "status", "whole",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        # For values that go on in the next line, which were good HTTP until 2014.
+        self._parser.set_dangerous_leniencies(lenient_headers=True)
+        self.begin(0, is_head=False)
+
+    def begin(self, limit_bytes: int, *, is_head: bool) -> None:
+        """A request was sent whose answer may have this many bytes in its body."""
+        self._room = limit_bytes
+        self._is_head = is_head
+        self._other_bytes = 0
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._body = bytearray()
+        self._in_body = False
+        self.status = 0
+        self.has_begun = self.whole = self.body_cut = self.keep = False
+
+    def feed(self, data: bytes) -> bool:
+        """Whether the answer is whole now. Raises `Garbled`."""
+        self.has_begun = True
+        self._other_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise Garbled("it wants to speak another protocol") from None
+        except httptools.HttpParserError as error:
+            if not self.whole:
+                raise Garbled(f"it is not HTTP: {error}") from None
+            self.keep = False
+        if self._other_bytes > HEAD_LIMIT_BYTES and not self.whole:
+            raise Garbled(f"more than {HEAD_LIMIT_BYTES} bytes of it are head or trailer")
+        return self.whole
+
+    def ended(self) -> bool:
+        """Whether the answer is whole, now that the server has closed the connection: so does one without a length."""
+        self.keep = False
+        lengths = {name.lower() for name, _ in self._headers} & {b"content-length", b"transfer-encoding"}
+        return self.whole or (self._in_body and not lengths)
+
+    @property
+    def headers(self) -> Headers:
+        """Those of the last answer."""
+        return Headers(self._headers)
+
+    @property
+    def body(self) -> bytes:
+        """What has come of it, at most up to the limit."""
+        return bytes(self._body)
+
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        if self.whole:
+            # Nobody asked for another one.
+            self.keep = False
+        else:
+            self._headers.clear()
+            self._in_body = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser, for trailers too, which must not pass for headers."""
+        if not self._in_body:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        if self.whole:
+            return
+        self.status = self._parser.get_status_code()
+        if self.status < _FIRST_FINAL_STATUS:
+            return
+        self._in_body = True
+        # The parser waits for the body that the answer to a HEAD only describes.
+        self.whole = self._is_head
+
+    def on_body(self, part: bytes) -> None:
+        """Called by the parser."""
+        if self.whole:
+            return
+        if len(part) > self._room:
+            self.body_cut = self.whole = True
+            part = part[: self._room]
+        self._room -= len(part)
+        self._other_bytes = 0
+        self._body += part
+
+    def on_message_complete(self) -> None:
+        """Called by the parser."""
+        if not self.whole and self._in_body:
+            self.whole = True
+            self.keep = self._parser.should_keep_alive()

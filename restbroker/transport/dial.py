@@ -1,0 +1,92 @@
+"""Opens one connection to a target. Used by the lean client.
+
+Always holds: a failure is a `NotSent` that says what happened, and leaves no socket behind. Of a name's addresses,
+IPv6 and IPv4 in turn, the next one is tried when the last has not answered for 250 ms, and the first to answer is taken
+(RFC 8305, done by Trio). A name is looked up for every connection; only `MaxConnectionAge` keeps old answers in use.
+"""
+
+import socket
+import ssl
+from typing import Final
+
+import trio
+
+from restbroker.config.target import Target
+from restbroker.transport.errors import NotSent
+from restbroker.transport.tls import TlsWire
+from restbroker.transport.wire import PlainWire, Wire
+
+_ROOM_S: Final = 0.02
+"""Between two looks whether a listener has room."""
+
+
+async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float) -> Wire:
+    """Connects within `timeout_s` seconds, TLS included. Raises `NotSent`; when cancelled, nothing stays open."""
+    with trio.move_on_after(timeout_s):
+        wire = await _connected(target)
+        return await _secured(target, tls, wire) if target.url.scheme == "https" else wire
+    raise NotSent(f"{target.url} did not accept a connection within {timeout_s:g} s.", timed_out=True)
+
+
+async def _connected(target: Target) -> PlainWire:
+    url = target.url
+    try:
+        if url.socket is not None:
+            return PlainWire(await _joined(url.socket))
+        stream = await trio.open_tcp_stream(url.host, url.port)
+    # A name that cannot be one (a label of 64 letters) is a UnicodeError.
+    except (OSError, UnicodeError) as error:
+        raise NotSent(f"No connection to {url}: {_why(error)}.") from error
+    taken = stream.socket
+    # Told what it is, Python does not ask the kernel, which could fail and leave the descriptor to nobody.
+    family, kind, protocol = taken.family, taken.type, taken.proto
+    return PlainWire(socket.socket(family, kind, protocol, fileno=taken.detach()))
+
+
+async def _joined(path: str) -> socket.socket:
+    """Connected to a unix socket. Raises OSError.
+
+    While the listener's backlog is full, Linux says EAGAIN and does nothing; Trio 0.35 would wait for its end, and take
+    the socket for connected.
+    """
+    made = socket.socket(socket.AF_UNIX)
+    try:
+        made.setblocking(False)
+        while True:
+            try:
+                made.connect(path)
+            except BlockingIOError:
+                await trio.sleep(_ROOM_S)
+            else:
+                return made
+    except BaseException:
+        made.close()
+        raise
+
+
+async def _secured(target: Target, tls: ssl.SSLContext, wire: PlainWire) -> Wire:
+    try:
+        secured = TlsWire(wire, tls, target.url.host)
+    except ValueError as error:
+        wire.close()
+        raise NotSent(f"TLS with {target.url} failed: {_why(error)}.", tls=True) from error
+    try:
+        await secured.shake_hands()
+    except ssl.SSLError as error:
+        secured.close()
+        raise NotSent(f"TLS with {target.url} failed: {_why(error)}.", tls=True) from error
+    except OSError as error:
+        secured.close()
+        raise NotSent(f"No connection to {target.url}: it broke during the TLS handshake.") from error
+    except BaseException:
+        secured.close()
+        raise
+    return secured
+
+
+def _why(error: BaseException) -> str:
+    # Trio tries every address of a name and wraps what became of each.
+    while isinstance(error.__cause__, OSError | BaseExceptionGroup):
+        cause: BaseException = error.__cause__
+        error = cause.exceptions[-1] if isinstance(cause, BaseExceptionGroup) else cause
+    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".")

@@ -1,0 +1,66 @@
+"""The head of a request, as bytes. Used by the lean client, and in parts by the stock one.
+
+Always holds: what HTTP forbids is refused before anything is sent; a body has a Content-Length and is never chunked.
+"""
+
+import re
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from restbroker.config.target import Target
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request
+
+OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
+"""What the client says itself, whatever a request's headers say; only `Host` may be given."""
+
+_KNOWN_LIMIT: Final = 256
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?", re.ASCII)
+_PATH: Final = re.compile(r"/[!-~]*", re.ASCII)
+
+
+def headers_of(target: Target, request: Request) -> list[tuple[str, str]]:
+    """All headers but the length of the body, `Host` first."""
+    given = next((value for name, value in request.headers if name.lower() == "host"), None)
+    host = given or target.host_header or target.url.origin.partition("://")[2]
+    return [("Host", host), *((name, value) for name, value in request.headers if name.lower() not in OWN_HEADERS)]
+
+
+@attrs.define(eq=False, repr=False)
+class Heads:
+    """The heads of one target. Most jobs of a command share theirs, so the last few are kept."""
+
+    _target: Target
+    _known: dict[tuple[object, ...], bytes] = attrs.field(factory=dict)
+
+    def message(self, request: Request) -> bytes:
+        """Head and body. Raises `NotSent`."""
+        key = (request.method, request.path, request.query, request.headers)
+        head = self._known.get(key)
+        if head is None:
+            head = self._head(request)
+            if len(self._known) >= _KNOWN_LIMIT:
+                self._known.clear()
+            self._known[key] = head
+        return b"%b%d\r\n\r\n%b" % (head, len(request.body), request.body)
+
+    def _head(self, request: Request) -> bytes:
+        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+        headers = headers_of(self._target, request)
+        if not _TOKEN.fullmatch(request.method):
+            raise _unsendable(f"{request.method!r} is no method")
+        if not _PATH.fullmatch(request.path):
+            raise _unsendable("its path has characters that must be encoded")
+        for name, value in headers:
+            # Not shown: it may be a secret.
+            if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise _unsendable(f"the header {name!r} has characters that HTTP forbids")
+        lines = [f"{request.method} {request.path}{query} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+        return "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
+
+
+def _unsendable(why: str) -> NotSent:
+    return NotSent(f"The request cannot be sent: {why}.", by_request=True)

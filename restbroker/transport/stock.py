@@ -1,0 +1,237 @@
+"""The HTTP client of one target on httpx, for servers that the lean one does not get on with (`"Engine": "httpx"`).
+
+Opened by `client`. Always holds: as with the lean client.
+
+A connection pool shared by all workers is what makes httpx slow: httpcore scans every connection for every request
+(measured with httpx 0.28.1: 3.3 ms of CPU a request at 50 connections). So each connection is an httpx transport of
+its own with a pool of one, and the idle ones are a stack here: the one used last is the one least likely to be stale.
+"""
+
+import math
+import ssl
+from collections import deque
+from typing import Final, Self
+
+import attrs
+import httpx
+import trio
+
+from restbroker.config.target import Target
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.head import headers_of
+from restbroker.transport.message import Request, Response
+from restbroker.transport.ramp import Ramp, connections_for
+
+CLOSE_GRACE_S: Final = 1.0
+
+
+class _Body(httpx.AsyncByteStream):
+    """A request's body in one piece, as an iterator.
+
+    httpx's own is an async generator, which httpcore leaves half-read when writing fails; Trio warns of such.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._parts = iter((data,) if data else ())
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        for part in self._parts:
+            return part
+        raise StopAsyncIteration
+
+
+@attrs.define
+class _Connection:
+    """One kept-alive connection. Times are on Trio's clock."""
+
+    http: httpx.AsyncHTTPTransport
+    opened_at_s: float
+    idle_since_s: float = 0.0
+
+
+@attrs.define(eq=False)
+class _Progress:
+    """How far an exchange got, told by httpcore's trace; "started" comes before the step and may hold it up."""
+
+    ramp: Ramp
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    begun: bool = False
+
+    async def trace(self, name: str, _info: object) -> None:
+        match name:
+            case "connection.connect_tcp.started" | "connection.connect_unix_socket.started":
+                # Waiting for a turn is ours, not the server's: a slow one would otherwise look like a dead one.
+                left_s = self.scope.deadline - trio.current_time()
+                self.scope.deadline = math.inf
+                await self.ramp.begin(self)
+                self.scope.deadline = trio.current_time() + left_s
+            case "http11.send_request_headers.started":
+                self.begun = True
+            case "http11.receive_response_headers.complete":
+                self.ramp.end(self)
+            case _:
+                pass
+
+
+class StockClient:
+    """See `Transport`."""
+
+    def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
+        self._target = target
+        self._tls = tls
+        self._places = trio.Semaphore(connections_for(target))
+        self._ramp = Ramp()
+        self._idle: deque[_Connection] = deque()
+        self._closed = False
+
+    async def send(self, request: Request) -> Response:
+        """See `Transport`."""
+        progress = _Progress(self._ramp)
+        message = self._message(request, progress)
+        with trio.move_on_after(request.timeout_s) as waiting:
+            await self._places.acquire()
+        if waiting.cancelled_caught:
+            raise NotSent(f"Every connection to {self._target.url} was busy for {request.timeout_s:g} s.")
+        try:
+            connection = await self._take(progress)
+            progress.scope.deadline = trio.current_time() + request.timeout_s
+            with progress.scope:
+                return await self._exchange(connection, message, request, progress)
+        finally:
+            self._places.release()
+        if progress.begun:
+            raise MaybeSent(f"No whole answer within {request.timeout_s:g} s.", timed_out=True)
+        raise NotSent(f"No connection to {self._target.url} within {request.timeout_s:g} s.", timed_out=True)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """See `Transport`: has nothing to do."""
+        task_status.started()
+        await trio.sleep_forever()
+
+    async def aclose(self) -> None:
+        """See `Transport`."""
+        self._closed = True
+        while self._idle:
+            await _close(self._idle.pop())
+
+    def _message(self, request: Request, progress: _Progress) -> httpx.Request:
+        """The request as httpx wants it. Raises `NotSent` for what HTTP forbids; h11 checks the rest."""
+        url = self._target.url
+        headers = [*headers_of(self._target, request), ("Content-Length", str(len(request.body)))]
+        try:
+            return httpx.Request(
+                request.method,
+                httpx.URL(url.origin + request.path, params=request.query or None),
+                headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers],
+                stream=_Body(request.body),
+                extensions={"timeout": {"connect": self._target.connect_timeout_s}, "trace": progress.trace},
+            )
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise NotSent(f"The request cannot be sent: {_why(error)}.", by_request=True) from None
+
+    async def _exchange(
+        self, connection: _Connection, message: httpx.Request, request: Request, progress: _Progress
+    ) -> Response:
+        began_s = trio.current_time()
+        reusable = False
+        try:
+            answer = await connection.http.handle_async_request(message)
+            body, truncated = await _read(answer, connection, request.body_limit_bytes)
+            reusable = not truncated
+        except httpx.TransportError as error:
+            raise self._failure(error, progress) from error
+        finally:
+            self._ramp.end(progress)
+            await self._give_back(connection, reusable=reusable)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Response(answer.status_code, headers, body, trio.current_time() - began_s, truncated)
+
+    async def _take(self, progress: _Progress) -> _Connection:
+        """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent` if closed."""
+        while not self._closed:
+            while self._idle:
+                connection = self._idle.pop()
+                if not self._is_old(connection):
+                    return connection
+                await _close(connection)
+            if self._ramp.has_room:
+                await self._ramp.begin(progress)
+                return self._open()
+            await self._ramp.news()
+        raise NotSent(f"The connections to {self._target.url} are closed.")
+
+    def _open(self) -> _Connection:
+        url = self._target.url
+        one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._target.idle_expiry_s)
+        http = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=one, uds=url.socket)
+        return _Connection(http, trio.current_time())
+
+    def _is_old(self, connection: _Connection) -> bool:
+        return trio.current_time() - connection.opened_at_s > self._target.max_connection_age_s
+
+    async def _give_back(self, connection: _Connection, *, reusable: bool) -> None:
+        now_s = trio.current_time()
+        if reusable and not self._closed:
+            connection.idle_since_s = now_s
+            self._idle.append(connection)
+            self._ramp.tell()
+        else:
+            await _close(connection)
+        # The bottom of the stack is what a quieter lane does not need any more: the server would close it anyway.
+        if self._idle and now_s - self._idle[0].idle_since_s > self._target.idle_expiry_s:
+            await _close(self._idle.popleft())
+
+    def _failure(self, error: httpx.TransportError, progress: _Progress) -> NotSent | MaybeSent:
+        if isinstance(error, httpx.LocalProtocolError):
+            # h11 checks a request before it gives out its first byte, so nothing has left yet.
+            return NotSent(f"The request cannot be sent: {_why(error)}.", by_request=True)
+        if progress.begun:
+            return MaybeSent(f"The connection broke before a whole answer came: {_why(error)}.")
+        if isinstance(error, httpx.ConnectTimeout):
+            limit = f"{self._target.connect_timeout_s:g} s"
+            return NotSent(f"{self._target.url} did not accept a connection within {limit}.", timed_out=True)
+        tls = _tls_error(error)
+        if tls is not None:
+            return NotSent(f"TLS with {self._target.url} failed: {_why(tls)}.", tls=True)
+        return NotSent(f"No connection to {self._target.url}: {_why(error)}.")
+
+
+async def _read(answer: httpx.Response, connection: _Connection, limit_bytes: int) -> tuple[bytes, bool]:
+    """The body as sent, cut at the limit, and whether it was cut. Never holds more than the limit and one read."""
+    parts: list[bytes] = []
+    room = limit_bytes
+    cut = False
+    try:
+        async for part in answer.aiter_raw():
+            parts.append(part[:room])
+            if len(part) > room and not cut:
+                cut = True
+                # Closing makes the next read fail and so ends the loop. Breaking out of it instead would leave four
+                # nested generators of httpx and httpcore to the garbage collector, which Trio rightly complains of.
+                await _close(connection)
+            room = max(0, room - len(part))
+    except httpx.TransportError:
+        if not cut:
+            raise
+    return b"".join(parts), cut
+
+
+async def _close(connection: _Connection) -> None:
+    """Closes also when cancelled: httpcore takes a lock first, which a cancelled task would not get past."""
+    with trio.move_on_after(CLOSE_GRACE_S, shield=True):
+        await connection.http.aclose()
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _why(error: BaseException) -> str:
+    return str(error).rstrip(".") or type(error).__name__

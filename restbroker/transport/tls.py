@@ -1,0 +1,119 @@
+"""TLS on a plain wire, for the lean client. Opened by `dial`.
+
+Always holds: as with every wire; and what TLS says to itself between two answers (session tickets, new keys) does not
+make a connection unfit, while a byte of another answer does.
+
+Not on `trio.SSLStream`, which cannot tell whether a byte of a request left, nor what is in its buffers.
+"""
+
+import contextlib
+import ssl
+from typing import Final
+
+from restbroker.transport.wire import PlainWire
+
+_READ_BYTES: Final = 65536
+_PIECE_BYTES: Final = 256 * 1024
+"""So much is encrypted at a time: a large body neither lies in memory twice nor holds everybody up."""
+
+
+class TlsWire:
+    """See `Wire`. `host` is who the certificate must name, and whom SNI asks for."""
+
+    __slots__ = ("_incoming", "_is_between_records", "_outgoing", "_tls", "_under")
+
+    def __init__(self, under: PlainWire, context: ssl.SSLContext, host: str) -> None:
+        self._under = under
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._is_between_records = True
+
+    @property
+    def left(self) -> bool:
+        """See `Wire`."""
+        return self._under.left
+
+    @left.setter
+    def left(self, left: bool) -> None:
+        self._under.left = left
+
+    async def shake_hands(self) -> None:
+        """To be done once, first. Raises ssl.SSLError if either refuses the other, else as `send_all`."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._flush()
+                data = await self._under.receive()
+                if not data:
+                    # So does one that speaks no TLS.
+                    raise ssl.SSLEOFError("the server closed it during the handshake") from None
+                self._incoming.write(data)
+            else:
+                await self._flush()
+                return
+
+    async def send_all(self, data: bytes) -> None:
+        """See `Wire`."""
+        if len(data) <= _PIECE_BYTES:
+            self._tls.write(data)
+            await self._flush()
+            return
+        view = memoryview(data)
+        for start in range(0, len(data), _PIECE_BYTES):
+            self._tls.write(view[start : start + _PIECE_BYTES])
+            await self._flush()
+
+    async def receive(self) -> bytes:
+        """See `Wire`. An end without TLS' own goodbye is an end too: many servers leave so."""
+        while True:
+            try:
+                return self._tls.read(_READ_BYTES)
+            except ssl.SSLWantReadError:
+                pass
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                return b""
+            await self._flush()
+            if data := await self._under.receive():
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
+
+    def is_quiet(self) -> bool:
+        """See `Wire`. TLS 1.3 servers send session tickets whenever they like; they are taken in here."""
+        while (data := self._under.receive_now()) is not None:
+            if not data:
+                return False
+            self._incoming.write(data)
+        try:
+            self._tls.read(1)
+        except ssl.SSLWantReadError:
+            return True
+        except ssl.SSLError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """See `Wire`. Says goodbye, or why it goes, if the kernel takes that at once."""
+        if self._is_between_records:
+            self._is_between_records = False
+            with contextlib.suppress(OSError):
+                with contextlib.suppress(ssl.SSLError):
+                    self._tls.unwrap()
+                self._under.send_now(self._outgoing.read())
+        self._under.close()
+
+    async def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._is_between_records = False
+            await self._under.send_all(self._outgoing.read())
+            self._is_between_records = True
+
+
+def refuses_certificate(error: BaseException) -> bool:
+    """Whether the server says that it does not take this client's certificate, or wants one.
+
+    In TLS 1.3 it says so only after the client's handshake is over, to the first request, which it did not look at.
+    """
+    reason = error.reason or "" if isinstance(error, ssl.SSLError) else ""
+    return "ALERT" in reason and ("CERTIFICATE" in reason or "UNKNOWN_CA" in reason)

@@ -1,0 +1,202 @@
+"""Every shape of an answer, whole and cut at every byte, read as httpx reads it."""
+
+import contextlib
+import tracemalloc
+
+import pytest
+import trio
+
+from restbroker.transport.answer import HEAD_LIMIT_BYTES, AnswerReader, Garbled
+from restbroker.transport.errors import MaybeSent
+from restbroker.transport.message import Request
+from tests.support import recorder
+from tests.transport.answers import OK, SHAPES, Shape
+from tests.transport.test_client import pair
+
+MIB = 1024 * 1024
+by_name = pytest.mark.parametrize("shape", SHAPES, ids=[shape.name for shape in SHAPES])
+
+
+def read(shape: Shape, pieces: list[bytes]) -> tuple[int, bytes, bool] | None:
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=shape.method == "HEAD")
+    try:
+        for piece in pieces:
+            if piece and reader.feed(piece):
+                break
+        if not reader.whole and not (shape.closes and reader.ended()):
+            return None
+    except Garbled:
+        return None
+    return reader.status, reader.body, reader.keep
+
+
+@by_name
+def test_an_answer_is_the_same_wherever_it_is_cut(shape: Shape) -> None:
+    assert read(shape, [shape.raw]) == shape.whole
+    step = max(1, len(shape.raw) // 500)
+    for place in range(0, len(shape.raw), step):
+        assert read(shape, [shape.raw[:place], shape.raw[place:]]) == shape.whole, place
+    if len(shape.raw) < 1000:
+        assert read(shape, [shape.raw[at : at + 1] for at in range(len(shape.raw))]) == shape.whole
+
+
+@by_name
+def test_an_answer_that_ends_early_is_none_unless_its_end_is_what_ends_it(shape: Shape) -> None:
+    head = shape.raw.find(b"\r\n\r\n")
+    by_its_end = shape.name == "until the end"
+    for place in range(min(len(shape.raw), 1000)):
+        reader = AnswerReader()
+        reader.begin(MIB, is_head=shape.method == "HEAD")
+        try:
+            whole = (place > 0 and reader.feed(shape.raw[:place])) or reader.ended()
+        except Garbled:
+            whole = False
+        if whole and place < len(shape.raw):
+            assert by_its_end, place
+            assert place >= head
+
+
+@by_name
+@pytest.mark.parametrize("engine", ["lean", "httpx"])
+async def test_both_engines_make_the_same_of_it(shape: Shape, engine: str) -> None:
+    request = Request(shape.method, "/", 5.0)
+    async with pair(engine=engine) as (transport, server):
+        server.script.append(recorder.raw(shape.raw, keep=not shape.closes))
+        if shape.whole is None:
+            with pytest.raises(MaybeSent):
+                await transport.send(request)
+        else:
+            answer = await transport.send(request)
+            assert (answer.status, answer.body) == shape.whole[:2]
+        # Whatever came, the next request is well.
+        assert (await transport.send(Request("POST", "/", 5.0))).body == b"0"
+        if engine == "lean":
+            assert server.connections == (1 if shape.whole is not None and shape.whole[2] else 2)
+
+
+@by_name
+@pytest.mark.parametrize("engine", ["lean", "httpx"])
+async def test_an_answer_is_the_same_wherever_the_network_cuts_it(shape: Shape, engine: str) -> None:
+    """At every byte over a real socket: the second part is sent when the client waits for it."""
+    request = Request(shape.method, "/", 5.0)
+    step = max(1, len(shape.raw) // 150)
+    async with pair(engine=engine) as (transport, server):
+        for place in range(1, len(shape.raw), step):
+            server.script.append(in_two(shape, place))
+            if shape.whole is None:
+                with pytest.raises(MaybeSent):
+                    await transport.send(request)
+            else:
+                answer = await transport.send(request)
+                assert (answer.status, answer.body) == shape.whole[:2], place
+
+
+def in_two(shape: Shape, place: int) -> recorder.Action:
+    async def act(stream: trio.abc.Stream) -> bool:
+        await stream.send_all(shape.raw[:place])
+        await trio.testing.wait_all_tasks_blocked()
+        # It may be clear by now that this is no answer.
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(shape.raw[place:])
+        return not shape.closes
+
+    return act
+
+
+STRICTER = (
+    b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n0",
+    b"Content-Length: 1, 1\r\n\r\n0",
+    b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n0\r\n\r\n",
+    b"X: y\nContent-Length: 1\n\n0",
+)
+
+
+@pytest.mark.parametrize("rest", STRICTER)
+async def test_where_a_length_or_a_line_is_in_doubt_only_httpx_guesses(rest: bytes) -> None:
+    raw = OK + b"\r\n" + rest
+    async with pair(engine="httpx") as (transport, server):
+        server.script.append(recorder.raw(raw))
+        assert (await transport.send(Request("POST", "/", 5.0))).body == b"0"
+    async with pair(engine="lean") as (transport, server):
+        server.script.append(recorder.raw(raw))
+        with pytest.raises(MaybeSent, match="not HTTP"):
+            await transport.send(Request("POST", "/", 5.0))
+
+
+async def test_what_comes_unasked_behind_an_answer_is_no_answer_to_the_next_request() -> None:
+    # httpx 0.28.1 takes it for one.
+    async with pair(engine="lean") as (transport, server):
+        twice = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"
+        server.script.append(recorder.raw(twice, keep=True))
+        assert (await transport.send(Request("POST", "/", 5.0))).body == b"0"
+        assert (await transport.send(Request("POST", "/", 5.0))).body == b"0"
+        assert server.connections == 2
+
+
+def test_headers_that_come_twice_are_joined_and_names_are_lower_case() -> None:
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=False)
+    assert reader.feed(OK + b"\r\nWarning: a\r\nX-Y:\xe9\r\nWARNING: b\r\nContent-Length: 0\r\n\r\n")
+    assert reader.headers == {"warning": "a, b", "x-y": "é", "content-length": "0"}
+
+
+def test_a_body_is_cut_at_its_limit_and_its_connection_is_not_used_again() -> None:
+    reader = AnswerReader()
+    reader.begin(4, is_head=False)
+    assert reader.feed(OK + b"\r\nContent-Length: 10\r\n\r\nabcdef")
+    assert (reader.body, reader.body_cut, reader.keep) == (b"abcd", True, False)
+
+
+def test_a_head_may_have_so_many_bytes_and_no_more() -> None:
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=False)
+    start = OK + b"\r\nContent-Length: 0\r\nX: "
+    assert reader.feed(start + b"a" * (HEAD_LIMIT_BYTES - len(start) - 4) + b"\r\n\r\n")
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=False)
+    with pytest.raises(Garbled, match="head"):
+        reader.feed(start + b"a" * HEAD_LIMIT_BYTES)
+
+
+def test_a_reader_reads_one_answer_after_the_other() -> None:
+    reader = AnswerReader()
+    for body in (b"first", b"", b"third"):
+        reader.begin(MIB, is_head=False)
+        assert reader.feed(OK + b"\r\nX: y\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert (reader.status, reader.body, reader.keep) == (200, body, True)
+        assert reader.headers == {"x": "y", "content-length": str(len(body))}
+
+
+def test_a_trailer_is_no_header() -> None:
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=False)
+    chunks = b"1\r\n0\r\n0\r\nRetry-After: 9\r\n\r\n"
+    assert reader.feed(OK + b"\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks)
+    assert reader.headers == {"transfer-encoding": "chunked"}
+    assert reader.body == b"0"
+
+
+def test_what_is_said_between_the_chunks_has_an_end() -> None:
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=False)
+    reader.feed(OK + b"\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n1;")
+    for _ in range(HEAD_LIMIT_BYTES // 1000):
+        assert not reader.feed(b"x" * 1000)
+    with pytest.raises(Garbled, match="head or trailer"):
+        reader.feed(b"x" * 1000)
+
+
+def test_a_body_in_chunks_of_a_byte_takes_its_own_size_and_little_more() -> None:
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=False)
+    reader.feed(OK + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+    tracemalloc.start()
+    try:
+        for _ in range(20):
+            reader.feed(b"2\r\nab\r\n" * 1000)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(reader.body) == 40_000
+    assert taken < 100_000

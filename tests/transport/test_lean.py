@@ -1,0 +1,298 @@
+"""What the lean client does beyond what every transport promises: stale connections, deadlines by one task, age."""
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from restbroker.config.target import Url
+from restbroker.transport.client import open_transport
+from restbroker.transport.deadlines import Deadlines
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.lean import LeanClient
+from restbroker.transport.message import Transport
+from restbroker.transport.wire import PlainWire
+from tests.support import recorder
+from tests.support.recorder import Recorder
+from tests.transport.test_client import MIB, pair, post, target
+
+
+@asynccontextmanager
+async def kept(**changes: object) -> AsyncIterator[tuple[Transport, Recorder]]:
+    """A lean transport whose deadlines its own task keeps."""
+    async with pair(engine="lean", **changes) as (transport, server), trio.open_nursery() as nursery:
+        await nursery.start(transport.run)
+        yield transport, server
+        nursery.cancel_scope.cancel()
+
+
+def hang_up(stream: trio.abc.Stream) -> None:
+    assert isinstance(stream, trio.SocketStream)
+    stream.socket.close()
+
+
+async def hang_up_unanswered(stream: trio.abc.Stream) -> bool:
+    hang_up(stream)
+    return False
+
+
+async def test_a_kept_connection_that_ends_before_an_answer_is_tried_anew_where_that_does_no_harm() -> None:
+    async with kept() as (transport, server):
+        await transport.send(post())
+        server.script.append(hang_up_unanswered)
+        assert (await transport.send(post(repeatable=True))).status == 200
+        assert len(server.requests) == 3
+        assert server.connections == 2
+
+
+async def test_a_kept_connection_that_ends_before_an_answer_may_have_brought_the_request() -> None:
+    async with kept() as (transport, server):
+        await transport.send(post())
+        server.script.append(hang_up_unanswered)
+        with pytest.raises(MaybeSent) as caught:
+            await transport.send(post())
+        assert not caught.value.timed_out
+        assert len(server.requests) == 2
+
+
+async def test_a_repeated_request_that_cannot_be_sent_again_may_have_run_the_first_time() -> None:
+    async with kept() as (transport, server):
+        await transport.send(post())
+
+        async def leave_for_good(stream: trio.abc.Stream) -> bool:
+            assert isinstance(transport, LeanClient)
+            transport._target = attrs.evolve(transport._target, url=Url("http", "127.0.0.1", 1))
+            return await hang_up_unanswered(stream)
+
+        server.script.append(leave_for_good)
+        with pytest.raises(MaybeSent, match=r"then: No connection to .*refused"):
+            await transport.send(post(repeatable=True))
+
+
+async def test_a_request_is_not_repeated_when_its_time_is_over() -> None:
+    async with kept() as (transport, server):
+        await transport.send(post())
+
+        async def leave_late(stream: trio.abc.Stream) -> bool:
+            # Whoever looks at the clock next finds the deadline passed.
+            while trio.current_time() < late_s:
+                pass
+            return await hang_up_unanswered(stream)
+
+        server.script.append(leave_late)
+        late_s = trio.current_time() + 0.06
+        with pytest.raises(MaybeSent) as caught:
+            await transport.send(post(repeatable=True, timeout_s=0.05))
+        assert caught.value.timed_out
+        assert len(server.requests) == 2
+
+
+async def test_a_new_connection_that_ends_before_an_answer_is_not_tried_anew() -> None:
+    async with kept() as (transport, server):
+        server.script.append(hang_up_unanswered)
+        with pytest.raises(MaybeSent):
+            await transport.send(post(repeatable=True))
+        assert len(server.requests) == 1
+
+
+async def test_a_kept_connection_that_breaks_within_an_answer_is_not_tried_anew() -> None:
+    async with kept() as (transport, server):
+        await transport.send(post())
+        server.script.append(recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Le"))
+        with pytest.raises(MaybeSent):
+            await transport.send(post(repeatable=True))
+
+
+async def test_the_watcher_cuts_off_what_is_late_and_nothing_else() -> None:
+    async with kept() as (transport, server):
+        server.script.append(recorder.stall())
+        with pytest.raises(MaybeSent) as caught:
+            await transport.send(post(timeout_s=0.1))
+        assert caught.value.timed_out
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        server.script.append(recorder.answer(after_s=0.3))
+        assert (await transport.send(post(timeout_s=5.0))).status == 200
+
+
+async def test_a_caller_that_is_cancelled_is_watched_no_more() -> None:
+    async with kept(concurrency=0) as (transport, server):
+        server.script.append(recorder.stall())
+        with trio.move_on_after(0.05):
+            await transport.send(post(timeout_s=0.1))
+        server.script.append(recorder.answer(after_s=0.3))
+        assert (await transport.send(post())).status == 200
+
+
+async def test_a_deadline_is_kept_when_the_watcher_ends_before_it() -> None:
+    async with pair(engine="lean") as (transport, server), trio.open_nursery() as requests:
+        server.script.append(recorder.stall())
+        async with trio.open_nursery() as watching:
+            await watching.start(transport.run)
+            requests.start_soon(_expect_time_out, transport)
+            await server.arrived.wait()
+            watching.cancel_scope.cancel()
+        # Whoever comes now has a deadline all the same.
+        server.script.append(recorder.stall())
+        await _expect_time_out(transport)
+
+
+async def _expect_time_out(transport: Transport) -> None:
+    with trio.fail_after(3), pytest.raises(MaybeSent) as caught:
+        await transport.send(post(timeout_s=0.3))
+    assert caught.value.timed_out
+
+
+async def test_the_watcher_ends_at_once_when_the_last_request_is_answered() -> None:
+    deadlines = Deadlines()
+
+    class Late:
+        def expire(self) -> None:
+            raise AssertionError
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(deadlines.run)
+        one = Late()
+        deadlines.watch(one, trio.current_time() + 60)
+        nursery.cancel_scope.cancel()
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+            assert not deadlines.is_kept
+            deadlines.forget(one)
+    assert nursery.cancel_scope.cancel_called
+
+
+async def test_a_caller_that_is_cancelled_already_sends_nothing() -> None:
+    async with kept() as (transport, server):
+        await transport.send(post())
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await transport.send(post())
+        assert scope.cancelled_caught
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        assert len(server.requests) == 1
+
+
+async def test_an_answer_that_comes_before_the_whole_request_went_is_read() -> None:
+    early = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        await stream.receive_some(100)
+        await stream.send_all(early)
+        await stream.send_eof()
+        with trio.move_on_after(5):
+            async for _ in stream:
+                pass
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        listeners: list[trio.SocketListener] = await nursery.start(trio.serve_tcp, refuse, 0)
+        transport = open_transport(target(listeners[0].socket.getsockname()[1], engine="lean"))
+        answer = await transport.send(post(body=bytes(20 * MIB)))
+        assert (answer.status, answer.body) == (413, b"no")
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_many_at_once_each_get_their_own_answer() -> None:
+    async def echo(stream: trio.abc.Stream) -> bool:
+        return await recorder.answer(body=server.requests[-1].body)(stream)
+
+    async with kept(concurrency=20) as (transport, server), trio.open_nursery() as nursery:
+        server.default = echo
+        answered: dict[bytes, bytes] = {}
+
+        async def send(number: int) -> None:
+            body = b"%d" % number * 1000
+            answered[body] = (await transport.send(post(body=body))).body
+
+        for number in range(200):
+            nursery.start_soon(send, number)
+    assert len(answered) == 200
+    assert all(sent == got for sent, got in answered.items())
+
+
+async def test_a_socket_that_takes_little_at_a_time_gets_the_whole_request() -> None:
+    here, there = socket.socketpair()
+    here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    wire = PlainWire(here)
+    got = 0
+
+    async def read() -> None:
+        nonlocal got
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(there))
+        while got < MIB:
+            got += len(await stream.receive_some())
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        await wire.send_all(bytes(MIB))
+    assert got == MIB
+    wire.close()
+    wire.close()
+
+
+async def test_closing_a_wire_ends_who_waits_for_it() -> None:
+    here, there = socket.socketpair()
+    wire = PlainWire(here)
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await wire.receive()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        wire.close()
+    there.close()
+
+
+async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() -> None:
+    here, there = socket.socketpair()
+    wire = PlainWire(here)
+    wire.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await wire.receive()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await wire.send_all(b"x")
+    assert not wire.left
+    assert not wire.is_quiet()
+    there.close()
+
+
+async def test_nothing_wakes_the_watcher_while_nobody_is_watched(autojump_clock: MockClock) -> None:
+    class Late:
+        expired_at_s: float | None = None
+
+        def expire(self) -> None:
+            self.expired_at_s = trio.current_time()
+
+    deadlines = Deadlines()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(deadlines.run)
+        first, second = Late(), Late()
+        began_s = trio.current_time()
+        await trio.sleep(1000)
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
+        deadlines.watch(first, trio.current_time() + 1)
+        deadlines.watch(second, trio.current_time() + 1)
+        deadlines.forget(second)
+        await trio.sleep(10)
+        assert first.expired_at_s is not None
+        assert 1001 <= first.expired_at_s - began_s <= 1001.2
+        assert second.expired_at_s is None
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_host_that_is_away_says_why() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        transport = open_transport(target(taken.getsockname()[1], engine="lean"))
+        with pytest.raises(NotSent, match="refused"):
+            await transport.send(post())

@@ -1,0 +1,157 @@
+"""Where a server is: several addresses, dead ones, names that come to mean another server, unix sockets."""
+
+import socket
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from restbroker.config.target import Engine, Url
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Transport
+from tests.support.recorder import Recorder
+from tests.transport.test_client import post, target
+
+Address = tuple[int, int, int, str, tuple[str, int]]
+on_both = pytest.mark.parametrize("engine", ["lean", "httpx"])
+NAME = "chat.example"
+
+
+@attrs.define
+class Names(trio.abc.HostnameResolver):
+    """What the name means now."""
+
+    addresses: list[str]
+    asked: int = 0
+
+    async def getaddrinfo(  # type: ignore[override]  # what else may be asked makes no difference here
+        self, host: bytes | None, port: object, *_how: object
+    ) -> Sequence[Address]:
+        assert host == NAME.encode()
+        assert isinstance(port, int)
+        self.asked += 1
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+        return [(*kind, (address, port)) for address in self.addresses]
+
+    async def getnameinfo(self, sockaddr: object, flags: int) -> tuple[str, str]:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def names() -> Names:
+    return Names([])
+
+
+async def serving(nursery: trio.Nursery, address: str, port: int = 0) -> Recorder:
+    server = Recorder()
+    (listener,) = await nursery.start(partial(trio.serve_tcp, server.serve, port, host=address))
+    server.port = listener.socket.getsockname()[1]
+    return server
+
+
+@on_both
+async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(names: Names, engine: Engine) -> None:
+    async with trio.open_nursery() as nursery:
+        server = await serving(nursery, "127.0.0.3")
+        trio.socket.set_custom_hostname_resolver(names)
+        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        transport = open_transport(target(server.port, url=Url("http", NAME, server.port), engine=engine))
+        assert (await transport.send(post())).status == 200
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
+@on_both
+async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(names: Names, engine: Engine) -> None:
+    async with trio.open_nursery() as nursery:
+        server = await serving(nursery, "127.0.0.3")
+        with socket.socket() as silent, socket.socket() as filling:
+            # Whose backlog is full answers nothing.
+            silent.bind(("127.0.0.2", server.port))
+            silent.listen(0)
+            filling.setblocking(False)
+            filling.connect_ex(("127.0.0.2", server.port))
+            trio.socket.set_custom_hostname_resolver(names)
+            names.addresses = ["127.0.0.2", "127.0.0.3"]
+            transport = open_transport(target(server.port, url=Url("http", NAME, server.port), engine=engine))
+            began_s = trio.current_time()
+            assert (await transport.send(post())).status == 200
+            assert 0.2 <= trio.current_time() - began_s < 0.9
+            await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
+@on_both
+async def test_a_name_of_which_every_address_refuses_was_not_sent(names: Names, engine: Engine) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.2", 0))
+        port = taken.getsockname()[1]
+        trio.socket.set_custom_hostname_resolver(names)
+        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        with pytest.raises(NotSent, match=f"No connection to http://{NAME}"):
+            await open_transport(target(port, url=Url("http", NAME, port), engine=engine)).send(post())
+
+
+async def test_a_name_that_cannot_be_one_was_not_sent() -> None:
+    for name in ("a" * 64 + ".example", "é" * 70 + ".example", "a..example"):
+        transport = open_transport(target(80, url=Url("http", name, 80), engine="lean"))
+        with pytest.raises(NotSent):
+            await transport.send(post())
+
+
+@on_both
+async def test_a_name_that_comes_to_mean_another_server_is_followed_after_the_connections_age(
+    names: Names, engine: Engine
+) -> None:
+    async with trio.open_nursery() as nursery:
+        first = await serving(nursery, "127.0.0.2")
+        second = await serving(nursery, "127.0.0.3", first.port)
+        trio.socket.set_custom_hostname_resolver(names)
+        names.addresses = ["127.0.0.2"]
+        url = Url("http", NAME, first.port)
+        transport = open_transport(target(first.port, url=url, engine=engine, max_connection_age_s=0.2))
+        await transport.send(post())
+        names.addresses = ["127.0.0.3"]
+        await transport.send(post())
+        assert (len(first.requests), len(second.requests)) == (2, 0)
+        await trio.sleep(0.25)  # the passing of time is what is tested
+        await transport.send(post())
+        assert (len(first.requests), len(second.requests), names.asked) == (2, 1, 2)
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_unix_socket_with_a_full_backlog_is_waited_for(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as filling:
+        listening.bind(path)
+        listening.listen(0)
+        filling.connect(path)
+        url = Url("http", "localhost", 80, socket=path)
+        with pytest.raises(NotSent, match="accept a connection within") as caught:
+            await open_transport(target(80, url=url, engine="lean", connect_timeout_s=0.1)).send(post())
+        assert caught.value.timed_out
+        transport = open_transport(target(80, url=url, engine="lean"))
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+        async with trio.open_nursery() as serving:
+            with trio.fail_after(2):
+                async with trio.open_nursery() as asking:
+                    asking.start_soon(_expect_answer, transport)
+                    await trio.testing.wait_all_tasks_blocked()
+                    serving.start_soon(trio.serve_listeners, Recorder().serve, [listener])
+            serving.cancel_scope.cancel()
+        await transport.aclose()
+
+
+async def _expect_answer(transport: Transport) -> None:
+    assert (await transport.send(post())).status == 200
+
+
+async def test_a_unix_socket_that_is_not_there_was_not_sent(tmp_path: Path) -> None:
+    url = Url("http", "localhost", 80, socket=str(tmp_path / "s"))
+    with pytest.raises(NotSent, match="No such file"):
+        await open_transport(target(80, url=url, engine="lean")).send(post())

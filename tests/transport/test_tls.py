@@ -1,0 +1,285 @@
+"""TLS: who shows what to whom, and that connections are kept whatever TLS says in between."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from restbroker.config.target import Engine, TlsFiles, Url
+from restbroker.config.tls import context_of
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Transport
+from restbroker.transport.tls import TlsWire
+from restbroker.transport.wire import PlainWire
+from tests.support import recorder
+from tests.support.recorder import Recorder
+from tests.transport.authority import Authority, authority, recording_tls
+from tests.transport.test_client import MIB, post, target
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+on_both = pytest.mark.parametrize("engine", ["lean", "httpx"])
+in_both = pytest.mark.parametrize("version", VERSIONS, ids=["1.2", "1.3"])
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("authority"))
+
+
+@asynccontextmanager
+async def pair(
+    context: ssl.SSLContext, files: TlsFiles, engine: Engine = "lean", host: str = "127.0.0.1", **changes: object
+) -> AsyncIterator[tuple[Transport, Recorder]]:
+    async with recording_tls(context) as server:
+        made = target(server.port, url=Url("https", host, server.port), tls=files, engine=engine, **changes)
+        transport = open_transport(made)
+        yield transport, server
+        await transport.aclose()
+
+
+@on_both
+@in_both
+async def test_a_connection_is_kept_and_large_bodies_go_both_ways(
+    ours: Authority, engine: Engine, version: ssl.TLSVersion
+) -> None:
+    async with pair(ours.served(version), TlsFiles(ours.ca), engine) as (transport, server):
+        for _ in range(3):
+            assert (await transport.send(post())).body == b"0"
+        body = bytes(range(256)) * 4 * 1024 * 3
+        server.script.append(recorder.answer(body=body))
+        assert (await transport.send(post(body=body))).body == body
+        assert server.requests[-1].body == body
+        assert server.connections == 1
+
+
+@on_both
+@in_both
+async def test_a_server_that_asks_for_a_certificate_gets_it(
+    ours: Authority, engine: Engine, version: ssl.TLSVersion
+) -> None:
+    files = TlsFiles(ours.ca, *ours.pair("client"))
+    async with pair(ours.served(version, asks=True), files, engine) as (transport, server):
+        assert (await transport.send(post())).status == 200
+        assert (await transport.send(post())).status == 200
+        assert server.connections == 1
+
+
+@in_both
+@pytest.mark.parametrize("shown", [None, "stranger"])
+async def test_a_server_that_does_not_take_our_certificate_did_not_get_the_request(
+    ours: Authority, shown: str | None, version: ssl.TLSVersion
+) -> None:
+    files = TlsFiles(ours.ca, *(ours.pair(shown) if shown else ()))
+    async with pair(ours.served(version, asks=True), files) as (transport, server):
+        for _ in range(2):
+            with pytest.raises(NotSent, match="TLS") as caught:
+                await transport.send(post())
+            assert caught.value.tls
+    assert not server.requests
+
+
+@on_both
+async def test_a_certificate_of_another_authority_or_for_another_name_is_not_accepted(
+    ours: Authority, engine: Engine
+) -> None:
+    for files, host in ((TlsFiles(ours.pair("stranger")[0]), "127.0.0.1"), (TlsFiles(ours.ca), "127.0.0.2")):
+        context = ours.served()
+        async with recording_tls(context) as server:
+            listening = Url("https", "127.0.0.1", server.port)
+            tls = context_of(files)
+            if host == "127.0.0.2":
+                # The server listens at one address only: the name that is wanted is changed instead.
+                context.load_cert_chain(*ours.pair("stranger"))
+                tls.load_verify_locations(ours.pair("stranger")[0])
+            transport = open_transport(target(server.port, url=listening, engine=engine), tls=tls)
+            with pytest.raises(NotSent, match="certificate") as caught:
+                await transport.send(post())
+            assert caught.value.tls
+            assert not server.requests
+
+
+@on_both
+async def test_the_urls_host_is_asked_for_whatever_the_host_header_says(ours: Authority, engine: Engine) -> None:
+    asked: list[str | None] = []
+    context = ours.served()
+    context.sni_callback = lambda _tls, name, _context: asked.append(name)
+    async with pair(context, TlsFiles(ours.ca), engine, "localhost", host_header="example.org") as (transport, server):
+        await transport.send(post())
+        assert server.requests[0].headers["host"] == "example.org"
+    assert asked == ["localhost"]
+
+
+async def test_a_server_that_closes_says_goodbye_and_is_not_used_again(ours: Authority) -> None:
+    async with pair(ours.served(), TlsFiles(ours.ca)) as (transport, server):
+        server.script.append(recorder.hang_up_after(recorder.answer()))
+        await transport.send(post())
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        assert (await transport.send(post())).status == 200
+        assert server.connections == 2
+
+
+async def test_what_comes_unasked_behind_an_answer_is_no_answer_to_the_next_request(ours: Authority) -> None:
+    async with pair(ours.served(), TlsFiles(ours.ca)) as (transport, server):
+        sent = trio.Event()
+
+        async def twice(stream: trio.abc.Stream) -> bool:
+            await recorder.answer()(stream)
+            await recorder.answer(body=b"wrong")(stream)
+            sent.set()
+            return True
+
+        server.script.append(twice)
+        assert (await transport.send(post())).body == b"0"
+        await sent.wait()
+        assert (await transport.send(post())).body == b"0"
+        assert server.connections == 2
+
+
+async def test_a_time_out_and_a_cancelled_caller_close_the_connection(ours: Authority) -> None:
+    async with pair(ours.served(), TlsFiles(ours.ca)) as (transport, server), trio.open_nursery() as nursery:
+        await nursery.start(transport.run)
+        server.script.extend([recorder.stall(), recorder.stall()])
+        with pytest.raises(MaybeSent) as caught:
+            await transport.send(post(timeout_s=0.2))
+        assert caught.value.timed_out
+        with trio.move_on_after(0.2):
+            await transport.send(post())
+        with trio.fail_after(2):
+            await server.all_closed.wait()
+        assert (await transport.send(post())).status == 200
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("how", ["closes", "resets"])
+async def test_a_server_that_goes_during_the_handshake_was_sent_nothing(how: str) -> None:
+    async def leave(stream: trio.SocketStream) -> None:
+        await stream.receive_some(1 if how == "resets" else 65536)
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        listeners: list[trio.SocketListener] = await nursery.start(trio.serve_tcp, leave, 0)
+        port = listeners[0].socket.getsockname()[1]
+        transport = open_transport(target(port, url=Url("https", "127.0.0.1", port), engine="lean"))
+        with pytest.raises(NotSent, match=r"during the.* handshake") as caught:
+            await transport.send(post())
+        # Who closes may speak no TLS at all; a reset says nothing about that.
+        assert caught.value.tls == (how == "closes")
+        nursery.cancel_scope.cancel()
+
+
+@attrs.define
+class Peer:
+    """The server's end of one connection, whose every byte is sent when the test says so."""
+
+    tls: ssl.SSLObject
+    incoming: ssl.MemoryBIO
+    outgoing: ssl.MemoryBIO
+    end: trio.socket.SocketType
+
+    async def send(self) -> None:
+        while self.outgoing.pending:
+            data = self.outgoing.read()
+            assert await self.end.send(data) == len(data)
+
+    async def shake_hands(self) -> None:
+        """All but the last thing that the server says: the session tickets."""
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self.send()
+                self.incoming.write(await self.end.recv(65536))
+            else:
+                return
+
+
+@asynccontextmanager
+async def wired(ours: Authority) -> AsyncIterator[tuple[TlsWire, Peer]]:
+    here, there = socket.socketpair()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    end = trio.socket.from_stdlib_socket(there)
+    peer = Peer(ours.served().wrap_bio(incoming, outgoing, server_side=True), incoming, outgoing, end)
+    wire = TlsWire(PlainWire(here), context_of(TlsFiles(ours.ca)), "localhost")
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.shake_hands)
+            await wire.shake_hands()
+        yield wire, peer
+    finally:
+        wire.close()
+        end.close()
+
+
+async def test_session_tickets_that_come_late_leave_a_connection_fit(ours: Authority) -> None:
+    async with wired(ours) as (wire, peer):
+        assert wire.is_quiet()
+        assert peer.outgoing.pending
+        await peer.send()
+        assert wire.is_quiet()
+        peer.tls.write(b"answer")
+        await peer.send()
+        assert await wire.receive() == b"answer"
+
+
+async def test_a_byte_of_an_answer_or_a_goodbye_makes_a_connection_unfit(ours: Authority) -> None:
+    async with wired(ours) as (wire, peer):
+        peer.tls.write(b"x")
+        await peer.send()
+        assert not wire.is_quiet()
+    async with wired(ours) as (wire, peer):
+        with pytest.raises(ssl.SSLWantReadError):
+            peer.tls.unwrap()
+        await peer.send()
+        assert not wire.is_quiet()
+        assert await wire.receive() == b""
+
+
+async def test_garbage_makes_a_connection_unfit_and_breaks_who_waits(ours: Authority) -> None:
+    async with wired(ours) as (wire, peer):
+        await peer.send()
+        await peer.end.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        assert not wire.is_quiet()
+    async with wired(ours) as (wire, peer):
+        await peer.send()
+        await peer.end.send(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
+        with pytest.raises(ssl.SSLError):
+            await wire.receive()
+
+
+async def test_closing_says_goodbye_and_may_be_repeated(ours: Authority) -> None:
+    async with wired(ours) as (wire, peer):
+        await wire.send_all(b"request")
+        wire.close()
+        wire.close()
+        assert not wire.is_quiet()
+        with pytest.raises(trio.ClosedResourceError):
+            await wire.receive()
+        while data := await peer.end.recv(65536):
+            peer.incoming.write(data)
+        assert peer.tls.read(100) == b"request"
+        # Without a goodbye it would want to read more.
+        assert peer.tls.read(100) == b""
+
+
+async def test_an_end_without_goodbye_is_an_end_after_what_came(ours: Authority) -> None:
+    async with wired(ours) as (wire, peer):
+        peer.tls.write(b"last words")
+        await peer.send()
+        peer.end.shutdown(socket.SHUT_WR)
+        assert await wire.receive() == b"last words"
+        assert await wire.receive() == b""
+
+
+async def test_nothing_has_left_while_the_kernel_took_nothing(ours: Authority) -> None:
+    async with wired(ours) as (wire, peer):
+        wire.left = False
+        peer.end.close()
+        with pytest.raises(OSError, match="pipe"):
+            await wire.send_all(bytes(MIB))
+        assert not wire.left
