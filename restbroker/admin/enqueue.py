@@ -10,9 +10,9 @@ from typing import cast
 
 import attrs
 
-from restbroker.admin.overview import read_snapshot
+from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.tokens import Token
-from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules import auth, rubyjson, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.auth import Wish
@@ -95,6 +95,9 @@ def _token(order: Order, jid: str, now_s: float) -> str:
     at_s = int(now_s if order.at_s is None else order.at_s)
     # An empty reply id means none, as it does to the broker.
     submission = Submission(Command(order.command, order.arguments), None, order.reply_id or None)
+    if not signing.is_signable(submission):
+        message = f"The job has more than {signing.VALUES_LIMIT} values, and a signature cannot stand for so many."
+        raise UsageError(message, "Send less in one job, or use a token that is not Signed.")
     return signing.sign(secret, order.token.name, at_s, jid, submission)
 
 
@@ -114,31 +117,47 @@ def push(client: Client, order: Order, jid: str, now_s: float) -> None:
 
 @attrs.frozen
 class Serving:
-    """A living process that takes jobs from a queue: its server's version, and why that gets no jobs now, if told."""
+    """A living process for a queue: its server's version, and why that gets no jobs now, if told.
+
+    `quiet`: it was told to take no more jobs; nothing but a restart changes that.
+    """
 
     server_version: str | None
     held_up: str | None
+    quiet: bool
 
 
 def serving(client: Client, queue: str) -> Serving | None:
-    """A living process that takes jobs from this queue; None if there is none. Raises `StoreUnavailable`."""
+    """A living process for this queue, a quiet one if there is no other; None: nobody. Raises `StoreUnavailable`."""
+    found: Serving | None = None
     for identity in beats.live(client):
         try:
             known = beats.facts(client, identity)
         except StoreRefused:  # a damaged record: it serves what nobody can tell
             continue
-        if known is not None and queue in known.queues:
-            snapshot = read_snapshot(known.snapshot)
-            version, reason = snapshot.get("server_version"), snapshot.get("gate_reason")
-            return Serving(version if isinstance(version, str) else None, reason if isinstance(reason, str) else None)
-    return None
+        if known is None or queue not in known.queues:
+            continue
+        snapshot = read_snapshot(known.snapshot)
+        if takes_jobs(snapshot):
+            return Serving(_text(snapshot, "server_version"), _text(snapshot, "gate_reason"), quiet=False)
+        if snapshot.get("quiet") is True:
+            process = f"{known.facts.hostname}:{known.facts.pid}"
+            why = f"the process {process} is quiet: it takes no more jobs until it is restarted."
+            found = Serving(_text(snapshot, "server_version"), why, quiet=True)
+    return found
+
+
+def _text(snapshot: Mapping[str, Json], name: str) -> str | None:
+    value = snapshot.get(name)
+    return value if isinstance(value, str) else None
 
 
 def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | None:
     """The answer to a job pushed with `wanted`, within `timeout_s` seconds; None: not yet, it is still queued.
 
     The keys are jid, command, text, status, outcome, answer, error, attempts and duration_ms. Raises
-    `StoreUnavailable`; when interrupted, the answer stays in Redis until it expires.
+    `StoreUnavailable` or `StoreRefused` when it cannot wait, and `RestbrokerError` for an answer that cannot be read;
+    when interrupted, the answer stays in Redis until it expires.
     """
     raw = queues.wait_reply(client, jid, timeout_s)
     if raw is None:
@@ -148,5 +167,5 @@ def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | Non
     except rubyjson.Unreadable:
         details = None
     if not isinstance(details, dict):
-        raise StoreRefused(f"The answer to {jid} is no JSON object.", "Something else wrote to its reply key.")
+        raise RestbrokerError(f"The answer to {jid} is no JSON object.", "Something else wrote to its reply key.")
     return cast("Mapping[str, Json]", details)

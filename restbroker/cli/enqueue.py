@@ -25,7 +25,7 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import BadValue, duration, seconds
 from restbroker.connectors import registry
-from restbroker.errors import UsageError
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules.coerce import coerce
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
@@ -75,7 +75,7 @@ def enqueue(
 
     Texts become integers and lists where the command takes these. Ends with 0: done; 1: the server said no, or the
     job was parked; 2: the command line or the configuration is wrong, nothing was queued; 3: Redis is unreachable;
-    4: refused; 6: not done yet, still queued; 130: Ctrl-C while waiting, still queued.
+    4: refused; 6: queued, and no answer came or none can be waited for; 130: Ctrl-C while waiting, still queued.
     """
     settings = quietly(config)
     place = target_of(settings.targets, target, queue, command)
@@ -108,29 +108,46 @@ def _push(
             output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
         else:
             order = _as_server_wants(order, typed, target, found)
+            if found.quiet:
+                output.say(f"note: {found.held_up} Nobody else serves the queue {order.queue}; the job will wait.")
         push(client, order, jid, time.time())
         if not order.wanted:
             output.as_json({"jid": jid}) if as_json else output.data(jid)
             return
-        try:
-            details = _wait(client, order.queue, jid, timeout_s)
-        except KeyboardInterrupt:
-            output.say(f"still queued: {jid}")
-            raise typer.Exit(128 + signal.SIGINT) from None
+        told = found is not None and found.quiet
+        details = _answer(client, order.queue, jid, timeout_s, told=told, as_json=as_json)
     finally:
         client.close()
-    if details is None:
-        output.say(f"The job {jid} is not done after {timeout_s:g} s; it is still queued and will be done.")
-        if as_json:
-            output.as_json({"jid": jid, "outcome": "queued"})
-        raise typer.Exit(Exit.WAITING)
     _tell(details, as_json=as_json)
 
 
-def _wait(client: Client, queue: str, jid: str, timeout_s: float) -> Mapping[str, Json] | None:
+def _answer(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool, as_json: bool) -> Mapping[str, Json]:
+    """The answer to what was pushed. Ends with an exit code of its own, and says what became of the job, without it."""
+    try:
+        details = _wait(client, queue, jid, timeout_s, told=told)
+        if details is not None:
+            return details
+        found = serving(client, queue)
+    except KeyboardInterrupt:
+        output.say(f"still queued: {jid}")
+        raise typer.Exit(128 + signal.SIGINT) from None
+    except (StoreUnavailable, StoreRefused) as error:
+        # Whoever saw this error only would push the job again.
+        output.say(f"The job {jid} was queued, do not push it again; its answer cannot be waited for.\n{error}")
+        if as_json:
+            told_of: Json = {"code": "NoAnswer", "message": error.message, "cure": error.cure}
+            output.as_json({"jid": jid, "outcome": "queued", "error": told_of})
+        raise typer.Exit(Exit.WAITING) from None
+    once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
+    output.say(f"The job {jid} is not done after {timeout_s:g} s; it is still queued and will be done{once}.")
+    if as_json:
+        output.as_json({"jid": jid, "outcome": "queued"})
+    raise typer.Exit(Exit.WAITING)
+
+
+def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool) -> Mapping[str, Json] | None:
     """The answer; None when it does not come in time. Says once, and not at once, why the server gets no jobs."""
     deadline_s = time.monotonic() + timeout_s
-    told = False
     while True:
         left_s = max(deadline_s - time.monotonic(), 0.0)
         details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))

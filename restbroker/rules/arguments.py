@@ -10,7 +10,7 @@ import attrs
 from restbroker.rules import endpoint as endpoints
 from restbroker.rules import rubyjson
 from restbroker.rules.command import Command
-from restbroker.rules.endpoint import kind_of
+from restbroker.rules.endpoint import Hide, as_it_is, kind_of, quoted
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 
@@ -30,10 +30,11 @@ class Submission:
     reply_id: str | int | float | None
 
 
-def read(args: Json) -> Submission | Reason:
+def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
     """The submission in `args`, or why there is none.
 
-    `args` may itself be the JSON text of a list (some Node producers do that). A fifth element is ignored.
+    `args` may itself be the JSON text of a list (some Node producers do that). A fifth element is ignored. `hide` takes
+    secrets out of what is quoted of the endpoint.
     """
     if isinstance(args, str):
         args = _parsed(args)
@@ -43,7 +44,7 @@ def read(args: Json) -> Submission | Reason:
         return Reason("BadArguments", "This is an ActiveJob wrapper, not a restbroker job.", _SHAPE)
     if len(args) < 3:
         return Reason("BadArguments", f'"args" has {len(args)} of at least 3 elements.', _SHAPE)
-    endpoint = endpoints.check(args[0])
+    endpoint = endpoints.check(args[0], hide)
     if isinstance(endpoint, Reason):
         return endpoint
     arguments = _arguments(args[1])
@@ -102,7 +103,7 @@ def _from_list(items: list[Json]) -> dict[str, Json] | Reason:
                     "neither a [key, value] pair nor an object with one key."
                 )
         if key in arguments:
-            return _refuse(f"The argument list names {key[:80]!r} twice.")
+            return _refuse(f"The argument list names {quoted(key)} twice.")
         arguments[key] = value
     return arguments
 

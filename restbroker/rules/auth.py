@@ -13,6 +13,7 @@ import attrs
 
 from restbroker.rules import hosts
 from restbroker.rules.command import DANGEROUS, Command, CommandSpec
+from restbroker.rules.endpoint import quoted
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 
@@ -107,6 +108,6 @@ def _refuse_hosts(grant: Grant, name: str, wish: Wish) -> Reason | None:
         return None
     return Reason(
         "HostNotAllowed",
-        f'The token "{grant.name}" does not allow {name} on the host {foreign[0][:80]!r}.',
+        f'The token "{grant.name}" does not allow {name} on the host {quoted(foreign[0])}.',
         "Add the host to the token's Hosts in Tokens, or push with a token that allows it.",
     )

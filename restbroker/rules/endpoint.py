@@ -4,16 +4,29 @@ Always holds: an endpoint that passes can be appended to a target's path without
 """
 
 import re
+from collections.abc import Callable
+from typing import TypeAlias
 
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*", re.ASCII)
 _LIMIT_CHARACTERS = 256
+_SHOWN_CHARACTERS = 40
+_QUOTED_CHARACTERS = 80
+Hide: TypeAlias = Callable[[str, int], str]
+"""Takes secrets out of a text, and cuts it to so many characters."""
 
 
-def check(endpoint: Json) -> str | Reason:
+def as_it_is(text: str, limit: int) -> str:
+    """The text cut: for who shows nothing of it, or knows no secrets."""
+    return text[:limit]
+
+
+def check(endpoint: Json, hide: Hide = as_it_is) -> str | Reason:
     """The endpoint itself if it is a safe relative path, else why it is refused.
+
+    `hide` is asked before any of it is quoted: the end of a token that was cut is not known for one any more.
 
     Safe means segments of letters, digits and `_ . ~ -`, joined by single slashes: no `..`, no query, no fragment,
     no escapes, nothing absolute. (The Go original sent `../../admin/x?y=1` as it was.)
@@ -24,10 +37,12 @@ def check(endpoint: Json) -> str | Reason:
         return _refuse(f"The endpoint is {len(endpoint)} characters long; {_LIMIT_CHARACTERS} is the limit.")
     if all(_SEGMENT.fullmatch(segment) for segment in endpoint.split("/")):
         return endpoint
-    # Only as far as it is plain: what follows may hold a password ("register?user=…&password=…").
-    plain = re.match(r"[A-Za-z0-9_/.~-]*", endpoint, re.ASCII)
-    shown = plain[0][:40] if plain is not None else ""
-    return _refuse(f"The endpoint, which begins with {shown!r}, is not a plain command name.")
+    # Only as far as it is plain: what follows may hold a password ("register?user=…&password=…"). And no long text,
+    # which is a token in the wrong place rather than a command.
+    plain = re.match(r"[A-Za-z0-9_/.~-]*", hide(endpoint, _LIMIT_CHARACTERS), re.ASCII)
+    shown = plain[0] if plain is not None and 0 < len(plain[0]) <= _SHOWN_CHARACTERS else None
+    begins = "" if shown is None else f", which begins with {shown!r},"
+    return _refuse(f"The endpoint{begins} is not a plain command name.")
 
 
 def _refuse(message: str) -> Reason:
@@ -49,3 +64,11 @@ def kind_of(value: Json) -> str:
             return "an object"
         case _:
             return "a list"
+
+
+def quoted(text: str) -> str:
+    """A text in an error message, in quotes; a long one is not shown.
+
+    It is not cut: of a cut secret nobody would know that it is one.
+    """
+    return repr(text) if len(text) <= _QUOTED_CHARACTERS else f"(of {len(text)} characters)"

@@ -14,7 +14,7 @@ from typing import assert_never
 import attrs
 
 from restbroker.rules.command import CommandSpec, Place
-from restbroker.rules.endpoint import kind_of
+from restbroker.rules.endpoint import kind_of, quoted
 from restbroker.rules.json_types import Json
 
 # Texts with several names in them: `a@x:b@y`, `a,b`, and the two characters \n of ejabberd up to 23.10.
@@ -68,7 +68,7 @@ def _place(spec: CommandSpec, name: str) -> Place | None | Unclear:
         return "host"
     if name == "user" and spec.fills_user:
         return "name"
-    return Unclear(f"nothing is known of its argument {name[:40]!r}")
+    return Unclear(f"nothing is known of its argument {quoted(name)}")
 
 
 def _takes_default(spec: CommandSpec, arguments: Mapping[str, Json]) -> bool:

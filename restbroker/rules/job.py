@@ -16,8 +16,14 @@ from restbroker.rules.outcome import Reason
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
 PAYLOAD_LIMIT_BYTES = 1024 * 1024
+# What was stored here once was within the limit before, and grew by its history; numbers such as 1e14 become longer.
+_STORED_LIMIT_BYTES = 4 * PAYLOAD_LIMIT_BYTES
+_STORED_SIGN = b'"restbroker_'
+# What was parked for its size must not be wrapped once more, at nearly twice the length, each time a person retries it.
+_WRAPPED = f'"class":"{retry.UNREADABLE_CLASS}"'.encode()
 UNCERTAIN_FIELD = "restbroker_uncertain"
 """How often this job was sent without an answer, kept in the payload across retries."""
+_MOST_UNCERTAIN = 1_000_000
 MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
 """What remains of that count in a parked job: a person who retries it decides, and the count begins anew."""
 
@@ -86,7 +92,7 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
 
     Never raises: what is no JSON object, is too large or holds what Ruby cannot read comes back as `NotAJob`.
     """
-    if len(raw) > PAYLOAD_LIMIT_BYTES:
+    if _is_too_large(raw):
         return NotAJob(
             raw,
             spare,
@@ -109,6 +115,12 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
 _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
 
 
+def _is_too_large(raw: bytes) -> bool:
+    if len(raw) <= PAYLOAD_LIMIT_BYTES:
+        return False
+    return len(raw) > _STORED_LIMIT_BYTES or not (_WRAPPED in raw or _STORED_SIGN in raw)
+
+
 def _job(raw: bytes, fields: dict[str, Json], queue: str, spare: str, recovered: int) -> Job:
     jid = fields.get("jid")
     reply_to = fields.get("reply_to")
@@ -120,6 +132,6 @@ def _job(raw: bytes, fields: dict[str, Json], queue: str, spare: str, recovered:
         queue=queue,
         rule=retry.read_rule(fields),
         retry_count=retry.read_count(fields),
-        maybe_run=recovered + (uncertain if isinstance(uncertain, int) and uncertain > 0 else 0),
+        maybe_run=recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0),
         reply_to=reply_to if isinstance(reply_to, str) else None,
     )

@@ -1,11 +1,13 @@
 """Makes a payload safe to lie in Sidekiq's sets, whatever its producer wrote.
 
-Called by `rules.retry`, and for payloads that are put off. Always holds: what comes out is shown by every page of
-Sidekiq Web and survives Ruby's poller, which takes an entry out first and then refuses what is not to its liking
-(no class, args that are no list, a wrong `at`, `tags` or `retry_for`): such a job is lost. Read in the sources of
-6.4.1 and 8, and measured on 6.4.1, 7.3.2, 8.0.10 and 8.1.7 where pages are concerned.
+Called by `rules.retry` and `rules.settle` for what goes to a set, by `rules.display` for what is shown, and where
+`enqueue` and `migrate` write jobs. Always holds: what comes out is shown by every page of Sidekiq Web and survives
+Ruby's poller, which takes an entry out first and then refuses what is not to its liking (no class, args that are no
+list, a wrong `at`, `tags` or `retry_for`): such a job is lost. Read in the sources of 6.4.1 and 8, and measured on
+6.4.1, 7.3.2, 8.0.10 and 8.1.7 where pages are concerned.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -24,7 +26,10 @@ _RETRY_FOR_LIMIT_S = 1_000_000_000
 _MICROSECOND_S = 1e-6
 # Leaves room for the objects around it below Ruby's limit.
 _ARGS_NESTING = 90
+_TAGS = str.maketrans("<>", "\u2039\u203a")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_ACTIVE_JOB_WRAPPERS = ("ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper", "Sidekiq::ActiveJob::Wrapper")
+_MAIL = "ActionMailer::MailDeliveryJob"
 
 
 def repaired(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
@@ -43,6 +48,7 @@ def repaired(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
     for name in _TIMES:
         _repair_time(safe, name)
     _drop_unfit(safe)
+    _unwrap_unfit(safe)
     return safe
 
 
@@ -67,7 +73,8 @@ def duration_s(value: Json) -> float | None:
     """`retry_for` in seconds; None if it is not a number that Sidekiq takes for a duration."""
     if isinstance(value, bool) or not isinstance(value, int | float) or value > _RETRY_FOR_LIMIT_S:
         return None
-    return float(value)
+    # Below it is over at once in any case, and a number of hundreds of digits is no float.
+    return float(max(value, -_RETRY_FOR_LIMIT_S))
 
 
 def fractional(moment_s: float) -> float:
@@ -76,7 +83,25 @@ def fractional(moment_s: float) -> float:
     A whole number would become an integer in the next PHP or JavaScript hand and 1970 in Sidekiq 8.
     """
     moment_s = round(float(moment_s), 6)
-    return moment_s + _MICROSECOND_S / 2 if moment_s.is_integer() else moment_s
+    # Far in the future a double tells microseconds no longer apart.
+    return moment_s + max(_MICROSECOND_S / 2, math.ulp(moment_s)) if moment_s.is_integer() else moment_s
+
+
+def listed(text: str) -> list[Json] | None:
+    """The list that a producer sent as JSON text; None if it is none, or nests too deep beside its arguments.
+
+    Its second element, the arguments, stays JSON text where it is too deep for what will be around it.
+    """
+    try:
+        raw = text.encode()
+        value = rubyjson.loads(raw)
+    except ValueError:
+        return None
+    if not isinstance(value, list) or rubyjson.nests_at_most(_ARGS_NESTING, raw):
+        return value if isinstance(value, list) else None
+    if len(value) > 1 and isinstance(value[1], list | dict):
+        value[1] = rubyjson.dumps(value[1]).decode()
+    return value if rubyjson.nests_at_most(_ARGS_NESTING, rubyjson.dumps(value)) else None
 
 
 def scrubbed(text: str) -> str:
@@ -84,25 +109,25 @@ def scrubbed(text: str) -> str:
     return _SURROGATE.sub("\ufffd", text)
 
 
+def without_tags(text: str) -> str:
+    """The text with ‹ and › for < and >, for the places where Sidekiq Web takes text for HTML.
+
+    Its pages do so with names of classes, job ids and queues, the details with each field that they do not know (seen
+    in 6.4.1; 8 has it in its templates).
+    """
+    return text.translate(_TAGS)
+
+
 def _args(value: Json) -> list[Json]:
     match value:
         case None:
             return []
         case str():
-            return _listed(value)
+            found = listed(value)
+            return [value] if found is None else found
         case _:
             # As text, since one more level of nesting may be one too many.
             return [rubyjson.dumps(value).decode()]
-
-
-def _listed(text: str) -> list[Json]:
-    # Some Node producers send the list as JSON text.
-    try:
-        raw = text.encode()
-        value = rubyjson.loads(raw)
-    except ValueError:
-        return [text]
-    return value if isinstance(value, list) and rubyjson.nests_at_most(_ARGS_NESTING, raw) else [text]
 
 
 def _repair_time(fields: dict[str, Json], name: str) -> None:
@@ -119,12 +144,35 @@ def _repair_time(fields: dict[str, Json], name: str) -> None:
 def _drop_unfit(fields: dict[str, Json]) -> None:
     # A job that was due once must not be scheduled anew when the poller pushes it.
     fields.pop("at", None)
+    # Belongs to another worker's error, and the details page breaks unless it is base64 of deflated JSON.
+    fields.pop("error_backtrace", None)
     if not isinstance(fields.get("tags", []), list):
         del fields["tags"]
-    if not isinstance(fields.get("error_backtrace", ""), str):
-        del fields["error_backtrace"]
+    if not isinstance(fields.get("display_class", ""), str):
+        del fields["display_class"]
+    # Sidekiq shows other text in place of the last argument, and fails without one.
+    if not fields["args"]:
+        fields.pop("encrypt", None)
     if fields.get("retry_for") is not None and duration_s(fields["retry_for"]) is None:
         del fields["retry_for"]
+
+
+def _unwrap_unfit(fields: dict[str, Json]) -> None:
+    # Every page that lists such a job breaks unless its first argument is what ActiveJob puts there.
+    name = fields["class"]
+    if name in _ACTIVE_JOB_WRAPPERS and not _is_active_job(fields["args"], fields.get("wrapped")):
+        fields["class"] = UNNAMED_CLASS
+        fields.setdefault("display_class", name)
+
+
+def _is_active_job(args: Json, wrapped: Json) -> bool:
+    match args:
+        case [{"arguments": [_, _, _, {}, *_]}, *_]:
+            return True
+        case [{"arguments": [*_]}, *_]:
+            return wrapped != _MAIL
+        case _:
+            return False
 
 
 def _plausible(number: float) -> float | None:

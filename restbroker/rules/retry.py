@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 import attrs
 
 from restbroker.rules.json_types import Json
-from restbroker.rules.repair import duration_s, fractional, repaired, scrubbed
+from restbroker.rules.repair import duration_s, fractional, repaired, scrubbed, without_tags
 
 DEFAULT_RETRIES = 25
 ERROR_MESSAGE_LIMIT = 10_000
@@ -178,8 +178,12 @@ def attempts(fields: Mapping[str, Json], entry: Mapping[str, Json]) -> list[Json
     """The last ten attempts, `entry` being the newest: `{at, status, outcome, code, ms, excerpt}`."""
     earlier = fields.get(ATTEMPTS_FIELD)
     known: list[Json] = [item for item in earlier if isinstance(item, dict)] if isinstance(earlier, list) else []
-    safe = {name: scrubbed(value) if isinstance(value, str) else value for name, value in entry.items()}
-    return [*known, safe][-ATTEMPTS_KEPT:]
+    return [*known, {name: _plain(value) for name, value in entry.items()}][-ATTEMPTS_KEPT:]
+
+
+def _plain(value: Json) -> Json:
+    # What a server says may quote what a stranger wrote.
+    return without_tags(scrubbed(value)) if isinstance(value, str) else value
 
 
 def _used_up(rule: RetryRule, count: int, first_s: float, now_s: float) -> bool:

@@ -10,7 +10,7 @@ from typing import assert_never
 
 import attrs
 
-from restbroker.rules import retry, rubyjson
+from restbroker.rules import display, retry, rubyjson
 from restbroker.rules.command import CommandSpec
 from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, read
 from restbroker.rules.json_types import Json
@@ -82,7 +82,8 @@ def _after_crash(raw: bytes, queue: str, spare_jid: str, now_s: float, reason: R
     entry = read(raw, queue, spare_jid)
     if isinstance(entry, NotAJob):
         return rubyjson.dumps(retry.wrap_unreadable(raw, queue, spare_jid, reason.code, reason.message, now_s))
-    marked = attrs.evolve(entry, maybe_run=entry.maybe_run + 1)
+    fields = display.named(entry.fields, display.command_of(entry.fields))
+    marked = attrs.evolve(entry, fields=fields, maybe_run=entry.maybe_run + 1)
     return rubyjson.dumps(_parked_fields(marked, reason, context, "uncertain"))
 
 

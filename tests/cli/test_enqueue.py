@@ -12,12 +12,14 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import cast
 
+import attrs
 import pytest
 
 from restbroker.rules import rubyjson
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.process import clean_environment, run, started
+from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
 Shell = Callable[..., CompletedProcess[str]]
@@ -143,7 +145,7 @@ def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(
     raw, score = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1, "WITHSCORES"))
     assert abs(float(score) - due_s()) < 5
     assert not {"at", "enqueued_at"} & set(json.loads(raw))
-    assert json.loads(raw)["queue"] == "rest"
+    assert (json.loads(raw)["queue"], json.loads(raw)["display_class"]) == ("rest", "status")
     assert queued(store) == []
 
 
@@ -277,6 +279,68 @@ def test_while_waiting_it_is_said_once_why_the_server_gets_no_jobs(place: Path, 
         assert process.process.poll() is None
         assert process.wait() == 6
         assert process.output().count("Nobody listens there") == 1
+
+
+def test_a_process_that_is_quiet_is_no_process_that_serves_the_queue(shell: Shell, store: Client) -> None:
+    facts = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
+    assert jobs.register(store, "node:77:abc", facts, ["rest"])
+    assert beats.beat(store, [("node:77:abc", 1)], {"node:77:abc": b'{"quiet":true}'}) == [True]
+    assert "note: the process node:77 is quiet" in shell("status").stderr
+    done = shell("status", "--wait", "--timeout", "100ms")
+    assert done.returncode == 6
+    assert done.stderr.count("the process node:77 is quiet: it takes no more jobs until it is restarted.") == 1
+    assert "still queued and will be done once a process takes jobs from the queue rest." in done.stderr
+    assert jobs.register(store, "node:78:def", attrs.evolve(facts, pid=78), ["rest"])
+    assert beats.beat(store, [("node:78:def", 1)], {"node:78:def": b'{"quiet":false}'}) == [True]
+    done = shell("status", "--wait", "--timeout", "100ms")
+    assert (done.returncode, "quiet" in done.stderr) == (6, False)
+    assert "still queued and will be done." in done.stderr
+
+
+def test_a_process_that_turns_quiet_while_one_waits_is_told(place: Path, store: Client) -> None:
+    assert jobs.register(store, "node:77:abc", jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd"), ["rest"])
+    with started(["enqueue", "status", "--wait", "--timeout", "5s"], directory=place) as process:
+        until(lambda: store.command("LLEN", "ns:queue:rest") == 1, "the job is queued")
+        assert beats.beat(store, [("node:77:abc", 1)], {"node:77:abc": b'{"quiet":true}'}) == [True]
+        process.wait_for("^The server gets no jobs now: the process node:77 is quiet")
+        assert process.wait() == 6
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_a_right_to_wait_that_is_missing_is_told_with_the_job_that_was_queued(
+    place: Path, make_redis: Callable[..., RedisServer], words: Sequence[str]
+) -> None:
+    server = make_redis()
+    server.command("ACL SETUSER default -blpop")
+    done = run(["enqueue", "status", "--wait", *words], directory=place, environ={"RESTBROKER_REDIS_URL": server.url})
+    store = open_client(StoreSettings(server.url, namespace="ns"))
+    jid = job(store)["jid"]
+    assert done.returncode == 6
+    assert f"The job {jid} was queued, do not push it again; its answer cannot be waited for." in done.stderr
+    assert "'blpop'" in done.stderr
+    if words:
+        told = json.loads(done.stdout)
+        assert (told["jid"], told["outcome"], told["error"]["code"]) == (jid, "queued", "NoAnswer")
+        assert "'blpop'" in told["error"]["message"]
+    else:
+        assert done.stdout == ""
+
+
+def test_a_redis_that_goes_away_while_one_waits_is_told_with_the_job_that_was_queued(
+    place: Path, make_redis: Callable[..., RedisServer]
+) -> None:
+    server = make_redis()
+    store = open_client(StoreSettings(server.url, namespace="ns"))
+    with started(
+        ["enqueue", "status", "--wait", "--json"], directory=place, environ={"RESTBROKER_REDIS_URL": server.url}
+    ) as process:
+        until(lambda: store.command("LLEN", "ns:queue:rest") == 1, "the job is queued")
+        until(lambda: b"cmd=blpop" in cast("bytes", store.command("CLIENT", "LIST")), "it waits")
+        jid = job(store)["jid"]
+        server.stop()
+        assert process.wait() == 6
+        assert f"The job {jid} was queued, do not push it again" in process.output()
+        assert f'"jid": "{jid}", "outcome": "queued"' in process.output()
 
 
 def test_ctrl_c_while_waiting_says_that_the_job_is_still_queued(place: Path, store: Client) -> None:

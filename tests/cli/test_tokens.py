@@ -186,6 +186,15 @@ def test_a_token_that_signs_pushes_a_signature_for_the_time_at_which_the_job_may
     assert SIGNING not in json.dumps(job)
 
 
+def test_a_job_that_is_too_much_for_a_signature_is_not_pushed(place: Path, shell: Shell, store: Client) -> None:
+    document = json.loads((place / "env.json").read_text())
+    del document["Tokens"]["few"]
+    (place / "env.json").write_text(json.dumps(document))
+    done = shell("enqueue", "status", "--any", f"x:={[1] * signing.VALUES_LIMIT}")
+    assert (done.returncode, "more than 10000 values" in done.stderr) == (2, True)
+    assert store.command("KEYS", "ns:*") == []
+
+
 def test_a_command_that_no_token_allows_ends_with_4_says_what_to_configure_and_pushes_nothing(
     shell: Shell, store: Client
 ) -> None:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, Job, NotAJob, read, spare_jid
 from restbroker.rules.json_types import Json
+from restbroker.rules.retry import wrap_unreadable
+from restbroker.rules.rubyjson import dumps
 
 SPARE = "0" * 24
 
@@ -45,6 +47,34 @@ def test_a_payload_over_the_limit_is_no_job() -> None:
     entry = read(b'{"a":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'"}', "q", SPARE)
     assert isinstance(entry, NotAJob)
     assert entry.reason.code == "PayloadTooLarge"
+
+
+@pytest.mark.parametrize("stored", ["restbroker_attempts", "restbroker_deferred_at"])
+def test_a_job_that_grew_over_the_limit_while_it_was_stored_is_still_a_job(stored: str) -> None:
+    grown = b'{"pad":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'","%s":[]}' % stored.encode()
+    assert isinstance(read(grown, "q", SPARE), Job)
+
+
+def test_what_was_parked_for_its_size_is_not_wrapped_once_more() -> None:
+    raw = b"x" * 3 * PAYLOAD_LIMIT_BYTES
+    wrapped = wrap_unreadable(raw, "q", SPARE, "PayloadTooLarge", "too large", 1.5)
+    # Ruby's client puts its defaults first.
+    entry = read(dumps({"retry": True, **wrapped}), "q", SPARE)
+    assert isinstance(entry, Job)
+    assert entry.fields["args"] == [raw.decode()]
+
+
+def test_a_stored_job_has_a_limit_too() -> None:
+    grown = b'{"restbroker_attempts":[],"pad":"' + b"x" * 8 * PAYLOAD_LIMIT_BYTES + b'"}'
+    assert isinstance(read(grown, "q", SPARE), NotAJob)
+
+
+def test_the_longest_payload_stays_below_the_limit_of_stored_jobs_when_it_is_written_anew() -> None:
+    # Numbers grow most: 1e14 becomes 100000000000000.0.
+    raw = b'{"restbroker_attempts":[' + b"1e14," * (PAYLOAD_LIMIT_BYTES // 5 - 8) + b"0]}"
+    entry = read(raw, "q", SPARE)
+    assert isinstance(entry, Job)
+    assert isinstance(read(dumps(dict(entry.fields)), "q", SPARE), Job)
 
 
 @given(st.binary(max_size=200))
@@ -96,3 +126,9 @@ def test_a_trace_context_of_the_right_form_is_passed_on_and_any_other_text_is_no
     assert job({"traceparent": good}).traceparent == good
     assert job({"traceparent": f" {good}"}).traceparent is None
     assert job({"traceparent": "x" * 100_000}).traceparent is None
+
+
+@pytest.mark.parametrize("sign", [b'"class":"Restbroker::Unreadable"', b'"restbroker_attempts":[]'])
+def test_no_word_in_a_payload_lets_one_in_of_any_size(sign: bytes) -> None:
+    raw = b"{" + sign + b',"args":["' + b"x" * 4 * PAYLOAD_LIMIT_BYTES + b'"]}'
+    assert isinstance(read(raw, "q", SPARE), NotAJob)

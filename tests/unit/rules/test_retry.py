@@ -126,6 +126,13 @@ def test_every_form_of_retry_count_goes_on_from_where_it_was(
     assert written(fields)["retry_count"] == after
 
 
+@pytest.mark.parametrize("number", [-(10**400), -(10**4298), -1e308], ids=["400 digits", "4,298 digits", "a float"])
+def test_a_time_that_is_over_long_ago_is_read_however_long_its_number_is(number: float) -> None:
+    rule = retry.read_rule({"retry": True, "retry_for": number})
+    assert rule.retry_for_s is not None
+    assert rule.retry_for_s <= -1e9
+
+
 def test_a_first_failure_is_written_as_sidekiq_writes_it() -> None:
     first = failed({"class": "Add", "args": [1], "x": 1, "jid": "j", "queue": "other", "retry": True}, jitter=0.5)
     assert rubyjson.dumps(first.fields) == (
@@ -209,7 +216,11 @@ def test_times_that_are_none_go_away_and_failed_at_becomes_now(value: Json) -> N
         ({"tags": "a"}, "tags", None),
         ({"tags": ["a"]}, "tags", ["a"]),
         ({"error_backtrace": ["a"]}, "error_backtrace", None),
-        ({"error_backtrace": "eJ"}, "error_backtrace", "eJ"),
+        ({"error_backtrace": "eJ"}, "error_backtrace", None),
+        ({"display_class": ["a"]}, "display_class", None),
+        ({"display_class": "a"}, "display_class", "a"),
+        ({"encrypt": True}, "encrypt", None),
+        ({"encrypt": True, "args": [1]}, "encrypt", True),
         ({"at": 1}, "at", None),
         ({"retry_for": "1"}, "retry_for", None),
         ({"retry_queue": "slow"}, "queue", "slow"),
@@ -225,6 +236,39 @@ def test_times_that_are_none_go_away_and_failed_at_becomes_now(value: Json) -> N
 )
 def test_what_sidekiq_cannot_show_or_move_is_repaired(fields: dict[str, Json], name: str, value: Json) -> None:
     assert written(fields).get(name) == value
+
+
+_WRAPPER = "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"
+_MAIL = "ActionMailer::MailDeliveryJob"
+
+
+@pytest.mark.parametrize("wrapper", [_WRAPPER, "Sidekiq::ActiveJob::Wrapper"])
+@pytest.mark.parametrize(
+    ("wrapped", "args"),
+    [
+        ("Job", []),
+        ("Job", [5]),
+        ("Job", ["send_message", {}, "t"]),
+        ("Job", [{"arguments": None}]),
+        (None, [{}]),
+        (_MAIL, [{"arguments": [1, 2, 3]}]),
+        (_MAIL, [{"arguments": [1, 2, 3, "x"]}]),
+    ],
+)
+def test_an_active_job_that_would_break_pages_loses_its_wrapper_but_shows_it(
+    wrapper: str, wrapped: Json, args: Json
+) -> None:
+    fields = written({"class": wrapper, "wrapped": wrapped, "args": args})
+    assert (fields["class"], fields["display_class"], fields["args"]) == ("Restbroker::Job", wrapper, args)
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "args"),
+    [("Job", [{"arguments": []}]), (_MAIL, [{"arguments": ["M", "m", "deliver_now", {"args": []}]}])],
+)
+def test_an_active_job_that_can_be_shown_stays_as_it_is(wrapped: Json, args: Json) -> None:
+    fields = written({"class": _WRAPPER, "wrapped": wrapped, "args": args})
+    assert (fields["class"], fields["args"], "display_class" in fields) == (_WRAPPER, args, False)
 
 
 @given(payloads, st.integers(0, 1000))
@@ -288,6 +332,12 @@ def test_the_last_ten_attempts_are_kept_newest_last() -> None:
     for number in range(12):
         fields["restbroker_attempts"] = retry.attempts(fields, {"at": number, "excerpt": "\ud800"})
     assert fields["restbroker_attempts"] == [{"at": number, "excerpt": "\ufffd"} for number in range(2, 12)]
+
+
+def test_what_a_server_said_of_an_attempt_is_no_html_which_sidekiq_web_would_run() -> None:
+    assert retry.attempts({}, {"at": 1, "excerpt": "<script>x</script>"}) == [
+        {"at": 1, "excerpt": "‹script›x‹/script›"}
+    ]
 
 
 @pytest.mark.parametrize("earlier", ["x", 5, {"a": 1}, None, [5, "x"]])

@@ -1,6 +1,7 @@
 """From outcome to settlement: each row of the table."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -11,7 +12,16 @@ from restbroker.rules.job import Job, NotAJob, read
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.retry import SidekiqBackoff
-from restbroker.rules.settle import crowded, may_send, perturbed, reply_refused, settle, settle_unreadable
+from restbroker.rules.settle import (
+    crashed,
+    crowded,
+    may_send,
+    perturbed,
+    poisoned,
+    reply_refused,
+    settle,
+    settle_unreadable,
+)
 from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule
 
 NOW_S = 1_700_000_000.25
@@ -250,3 +260,12 @@ def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() ->
 @pytest.mark.parametrize("count", ["3", -1, 10**30, None, 1.5])
 def test_a_strange_count_of_full_slots_begins_anew(count: object) -> None:
     assert crowded(job(restbroker_crowded=count), context()).at_s == NOW_S + 2
+
+
+@pytest.mark.parametrize("parked", [crashed, poisoned])
+def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(parked: Callable[..., bytes]) -> None:
+    named = json.loads(parked(b'{"jid":"j","args":["register",5,"t"]}', "q", "0" * 24, NOW_S))
+    assert (named["display_class"], named["args"]) == ("register", ["register", 5, "t"])
+    own = json.loads(parked(b'{"jid":"j","args":["register",{},"t"],"display_class":"Mine"}', "q", "0" * 24, NOW_S))
+    assert own["display_class"] == "Mine"
+    assert "display_class" not in json.loads(parked(b"{x", "q", "0" * 24, NOW_S))

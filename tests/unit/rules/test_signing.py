@@ -1,10 +1,12 @@
 """A signature fits one job however the job is written, and nothing else."""
 
 import json
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restbroker.rules import arguments, rubyjson, signing
@@ -36,7 +38,35 @@ def signed(given_arguments: Json, jid: str = "j1", secret: str = "s3cret") -> Si
 
 
 def fits(signature: Signature, submission: Submission, jid: str = "j1", *secrets: str) -> bool:
-    return signing.which(signature, secrets or ("s3cret",), jid, submission) is not None
+    return place(signature, secrets or ("s3cret",), jid, submission) is not None
+
+
+def place(signature: Signature, secrets: Sequence[str], jid: str, submission: Submission) -> int | None:
+    content = signing.content(signature, jid, submission)
+    return None if content is None else signing.which(signature, secrets, content)
+
+
+def written_out(value: Any) -> str:
+    """The canonical text as its description says it, one value after the other."""
+    match value:
+        case dict():
+            return "{" + ",".join(f"{written_out(key)}:{written_out(value[key])}" for key in sorted(value)) + "}"
+        case list():
+            return "[" + ",".join(written_out(item) for item in value) + "]"
+        case str():
+            return '"' + "".join(escaped(character) for character in value) + '"'
+        case float():
+            text = format(Decimal(repr(value)), "f")
+            return "0" if not value else text.rstrip("0").rstrip(".") if "." in text else text
+        case None | True | False:
+            return {None: "null", True: "true", False: "false"}[value]
+        case _:
+            return str(value)
+
+
+def escaped(character: str) -> str:
+    short = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+    return short.get(character) or (f"\\u{ord(character):04x}" if character < " " else character)
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
@@ -77,6 +107,55 @@ def test_the_canonical_text_is_sorted_plain_json(value: Json, text: str) -> None
     assert signing.canonical(value) == text
 
 
+ANY_TEXT = st.text(st.characters() | st.sampled_from('"\\/\b\f\n\r\t\x00\x1f\x7f\u2028\u2029\ud800\udfff\uffff😀.5e+7'))
+ANY_VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(10**4299), 10**4299) | NUMBERS | ANY_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(ANY_VALUES)
+@example({"a": True, "b": [None, False, 1, 2**64, -(10**4299)], "\ud800": "\udfff", "\U0001f600": 0, "\uffee": -0.0})
+@example({"a": "1.5", "b": "2e-7"})
+@example([[]])
+def test_the_canonical_text_is_the_same_whichever_way_it_is_made(value: Any) -> None:
+    assert signing.canonical(value) == written_out(value)
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        [1] * signing.VALUES_LIMIT,
+        [1e307] * signing.VALUES_LIMIT,
+        [[[]]] * (signing.VALUES_LIMIT // 2 + 1),
+        {str(key): None for key in range(signing.VALUES_LIMIT)},
+        {"a": [{"b": {}}] * (signing.VALUES_LIMIT // 2)},
+        [10**4299] * 100,
+    ],
+    ids=["integers", "floats", "lists", "keys", "objects", "long integers"],
+)
+def test_no_signature_stands_for_more_values_than_can_be_looked_at_without_delay(large: Json) -> None:
+    submission = submitted({"x": large})
+    assert not signing.is_signable(submission)
+    assert signing.content(signed({}), "j1", submission) is None
+
+
+def test_a_signature_stands_for_as_many_values_as_the_limit_and_for_any_text() -> None:
+    values: Json = {"x": [1.5] * (signing.VALUES_LIMIT - 2), "y": "\n" * 1_000_000}
+    assert fits(signed(values), submitted(values))
+
+
+def test_of_large_contents_only_the_first_secrets_are_tried() -> None:
+    values: Json = {"x": "y" * 1_000_000}
+    content = signing.content(signed(values), "j1", submitted(values))
+    assert content is not None
+    others = [f"other-{number}" for number in range(15)]
+    assert signing.which(signed(values), [*others, "s3cret"], content) == 15
+    assert signing.which(signed(values), [*others, "other", "s3cret"], content) is None
+    assert place(signed({}), [*others * 10, "s3cret"], "j1", submitted({})) == 150
+
+
 def test_a_signature_fits_no_other_job() -> None:
     values: Json = {"user": "bob", "host": "example.org"}
     signature = signed(values)
@@ -96,8 +175,8 @@ def test_a_signature_whose_own_parts_were_changed_fits_nothing(replace: tuple[st
 
 
 def test_both_secrets_of_a_rotation_verify_and_each_says_its_place() -> None:
-    assert signing.which(signed({}, secret="old"), ["new", "old"], "j1", submitted({})) == 1
-    assert signing.which(signed({}, secret="new"), ["new", "old"], "j1", submitted({})) == 0
+    assert place(signed({}, secret="old"), ["new", "old"], "j1", submitted({})) == 1
+    assert place(signed({}, secret="new"), ["new", "old"], "j1", submitted({})) == 0
 
 
 @pytest.mark.parametrize("given_text", [None, 1, "", "v1:app:1", "v1:APP:1:" + "0" * 64, "v1:app:1:" + "0" * 63 + "G"])

@@ -1,0 +1,40 @@
+"""Takes the token out of a job that waits, so that who looks at Sidekiq Web does not learn it.
+
+The broker's admission calls it for a job that it let in and that goes to `retry`, `schedule` or `dead`. Always holds:
+what comes back is the job that was given, or one that is let in at any later time as long as the secret is valid, also
+after Ruby wrote it anew; where that is in doubt, the token stays.
+"""
+
+from typing import Final
+
+import attrs
+
+from restbroker.rules import arguments, repair, signing
+from restbroker.rules.arguments import Submission
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, Job
+from restbroker.rules.json_types import Json
+
+# What a failure adds to a payload, and more: a signature must not be what makes a job too large.
+_ROOM_BYTES: Final = 64 * 1024
+
+
+def sealed(job: Job, secret: str, token: str, now_s: float) -> Job:
+    """The job with a signature in its token's place, made with that token's secret, and accepted already.
+
+    `token` is the token's name. The job itself if its arguments cannot be told, or it has no room for a signature, or
+    too much for one.
+    """
+    given = job.fields.get("args")
+    args = repair.listed(given) if isinstance(given, str) else given
+    submission = arguments.read(args)
+    if not isinstance(args, list) or not isinstance(submission, Submission) or not signing.is_signable(submission):
+        return job
+    if len(job.raw) > PAYLOAD_LIMIT_BYTES - _ROOM_BYTES:
+        return job
+    text = signing.sign(secret, token, int(now_s), job.jid, submission)
+    signature = signing.read(text)
+    if signature is None:
+        return job
+    accepted = signing.acceptance(secret, signature)
+    listed: list[Json] = [*args[:2], text, *args[3:]]
+    return attrs.evolve(job, fields={**job.fields, "args": listed, signing.ACCEPTED_FIELD: accepted})

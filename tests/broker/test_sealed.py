@@ -1,0 +1,290 @@
+"""What lies in `retry`, `schedule` and `dead`: under its command's name, without its token, and let in again."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from restbroker.admin import tokens as admin_tokens
+from restbroker.broker import broker, leftovers
+from restbroker.broker.lane import Lane
+from restbroker.broker.signals import Control
+from restbroker.broker.tokens import Tokens
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.rules import signing
+from restbroker.rules.arguments import Submission
+from restbroker.rules.command import Command
+from restbroker.rules.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.store.replies import items, raw
+from restbroker.telemetry.events import JobFinished
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness
+from tests.support import ruby
+
+SECRET = "the-apps-secret"
+APP = Token("app", (Secret(SECRET),))
+WHY = Reason("ServerError", "it broke")
+ODD: dict[str, Any] = {
+    "floats": [1e15, 1.5e-7, -0.0, 1e300, 2.0],
+    "large": [2**70, -(2**63)],
+    "text": 'é/\u2028\U0001f600"\\\u0001',
+    "none": [{}, [], None, ""],
+    "z": 1,
+    "a": 2,
+}
+
+
+@asynccontextmanager
+async def serving(harness: Harness, *tokens: Token, outcome: Outcome | None = None) -> AsyncIterator[None]:
+    """A broker with these tokens, and what its server says; stopped at the end of the block."""
+    harness.target.judge = lambda _call, _response: outcome or Delivered("0", 0, 200)
+    harness.target.closed = False
+    plan = harness.plan()
+    lanes = [attrs.evolve(lane, tokens=Tokens(tokens)) for lane in plan.lanes]
+    control = Control()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(broker.run, attrs.evolve(plan, lanes=lanes), control)
+        yield
+        control.stop.set()
+
+
+def push(harness: Harness, command: str = "safe", token: str = SECRET, **fields: Any) -> None:
+    args = [command, ODD, token, "r1"]
+    harness.raw(json.dumps({"class": "Add", "jid": "j1", "args": args, **fields}).encode())
+
+
+async def stored(harness: Harness, key: str, *tokens: Token, outcome: Outcome | None = None) -> dict[str, Any]:
+    """The one job that is in this set once the broker has dealt with what was pushed."""
+    async with serving(harness, *tokens, outcome=outcome):
+        await harness.until(lambda: harness.size(key) == 1, f"the job is in {key}")
+    (found,) = harness.members(key)
+    return found
+
+
+async def settled(harness: Harness, *tokens: Token) -> JobFinished:
+    """What becomes of the one job that waits, now that the server is well."""
+    harness.events.clear()
+    async with serving(harness, *tokens):
+        await harness.until(lambda: harness.of(JobFinished), "the job is finished")
+    (event,) = harness.of(JobFinished)
+    assert isinstance(event, JobFinished)
+    return event
+
+
+def only_member(harness: Harness, key: str) -> bytes:
+    (member,) = items(harness.client.command("ZRANGE", key, 0, -1))
+    return raw(member)
+
+
+def make_due(harness: Harness, key: str) -> None:
+    harness.client.command("ZADD", key, "XX", 1.0, only_member(harness, key))
+
+
+def put_back(harness: Harness, key: str) -> None:
+    member = only_member(harness, key)
+    harness.client.command("DEL", key)
+    harness.raw(member)
+
+
+async def test_a_job_that_failed_waits_without_its_token_and_is_delivered_when_it_is_due(harness: Harness) -> None:
+    push(harness)
+    found = await stored(harness, "retry", APP, outcome=Deferred(WHY))
+    assert SECRET not in json.dumps(found)
+    assert (found["args"][:2], found["args"][3], found["display_class"]) == (["safe", ODD], "r1", "safe")
+    make_due(harness, "retry")
+    assert (await settled(harness, APP)).outcome == "delivered"
+    assert [call.command.arguments for call in harness.target.calls] == [ODD, ODD]
+
+
+async def test_a_job_that_keeps_failing_is_sealed_once(harness: Harness) -> None:
+    push(harness)
+    first = await stored(harness, "retry", APP, outcome=Deferred(WHY))
+    put_back(harness, "retry")
+    second = await stored(harness, "retry", APP, outcome=Deferred(WHY))
+    assert (second["args"], second["retry_count"]) == (first["args"], 1)
+
+
+async def test_a_parked_job_may_be_retried_by_a_person_when_its_signature_is_old(harness: Harness) -> None:
+    push(harness)
+    found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
+    assert SECRET not in json.dumps(found)
+    put_back(harness, "dead")
+    assert (await settled(harness, attrs.evolve(APP, window_s=-1.0))).outcome == "delivered"
+
+
+@pytest.mark.parametrize("key", ["retry", "dead"])
+async def test_ruby_may_take_a_sealed_job_out_and_write_it_anew(harness: Harness, key: str) -> None:
+    push(harness)
+    await stored(harness, key, APP, outcome=Deferred(WHY) if key == "retry" else Rejected(WHY))
+    ruby.ask("sets.rb", harness.redis.url, set=key, jid="j1", call="retry")
+    assert harness.size(key) == 0
+    assert (await settled(harness, attrs.evolve(APP, window_s=-1.0))).outcome == "delivered"
+    assert [call.command.arguments for call in harness.target.calls] == [ODD, ODD]
+
+
+async def test_a_job_without_a_jid_is_sealed_with_the_one_that_it_is_given(harness: Harness) -> None:
+    harness.raw(json.dumps({"args": json.dumps(["safe", [["n", 1]], SECRET])}).encode())
+    found = await stored(harness, "retry", APP, outcome=Deferred(WHY))
+    assert SECRET not in json.dumps(found)
+    make_due(harness, "retry")
+    assert (await settled(harness, APP)).outcome == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("later", "outcome", "code"),
+    [
+        (Token("app", (Secret("newer"), Secret(SECRET))), "delivered", None),
+        (Token("app", (Secret(SECRET), Secret("older")), signed=True), "delivered", None),
+        (Token("renamed", (Secret(SECRET),)), "delivered", None),
+        (Token("default", (Secret(SECRET),), flat=True), "delivered", None),
+        (Token("app", (Secret("newer"),)), "rejected", "BadSignature"),
+        (Token("app", (Secret(SECRET),), allow=("once",)), "rejected", "CommandNotAllowed"),
+        (Token("app", (Secret(SECRET),), hosts=("example.org",)), "rejected", "HostNotAllowed"),
+    ],
+)
+async def test_a_sealed_job_counts_as_its_token_would(
+    harness: Harness, later: Token, outcome: str, code: str | None
+) -> None:
+    push(harness)
+    await stored(harness, "retry", APP, outcome=Deferred(WHY))
+    make_due(harness, "retry")
+    event = await settled(harness, later)
+    assert (event.outcome, event.code) == (outcome, code)
+
+
+async def test_a_job_of_the_previous_secret_is_still_counted_as_such(harness: Harness) -> None:
+    push(harness, token="older")
+    token = Token("app", (Secret(SECRET), Secret("older")))
+    await stored(harness, "retry", token, outcome=Deferred(WHY))
+    found = admin_tokens.waiting(harness.client, Tokens([token]), ["rest"], 100)
+    assert (found.jobs, found.previous) == ({"app": 1}, {"app": 1})
+
+
+async def test_a_job_that_its_token_does_not_allow_yet_runs_when_it_does(harness: Harness) -> None:
+    push(harness)
+    found = await stored(harness, "dead", attrs.evolve(APP, allow=("once",)))
+    assert (found["error_class"], SECRET in json.dumps(found)) == ("CommandNotAllowed", False)
+    put_back(harness, "dead")
+    assert (await settled(harness, APP)).outcome == "delivered"
+
+
+async def test_a_sealed_job_is_of_no_use_for_another_command(harness: Harness) -> None:
+    push(harness)
+    found = await stored(harness, "retry", APP, outcome=Deferred(WHY))
+    harness.client.command("DEL", "retry")
+    found["args"][0] = "once"
+    harness.raw(json.dumps(found).encode())
+    assert (await settled(harness, APP)).code == "BadSignature"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"jid": "j2"}, "BadSignature"), ({signing.ACCEPTED_FIELD: None}, "UntimelySignature")],
+)
+async def test_who_pushes_only_a_part_of_a_sealed_job_again_is_told_to_put_the_token_back(
+    harness: Harness, changes: dict[str, Any], code: str
+) -> None:
+    push(harness)
+    found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
+    harness.client.command("DEL", "dead")
+    harness.raw(json.dumps({**found, **changes}).encode())
+    again = await stored(harness, "dead", attrs.evolve(APP, window_s=-1.0))
+    assert again["error_class"] == code
+    assert "put the token back as the third argument, or push the whole entry again" in again["error_message"]
+
+
+async def test_a_sealed_job_runs_though_tokens_swapped_their_names(harness: Harness) -> None:
+    push(harness)
+    await stored(harness, "retry", APP, outcome=Deferred(WHY))
+    make_due(harness, "retry")
+    swapped = (attrs.evolve(APP, secrets=(Secret("another"),)), attrs.evolve(APP, name="old"))
+    assert (await settled(harness, *swapped)).outcome == "delivered"
+
+
+async def test_what_is_put_off_and_what_could_not_be_answered_is_sealed_too(harness: Harness) -> None:
+    push(harness)
+    found = await stored(harness, "schedule", APP, outcome=Deferred(WHY, counts=False))
+    assert (found["display_class"], SECRET in json.dumps(found)) == ("safe", False)
+    harness.client.command("SET", "restbroker:reply:x", "a text")
+    push(harness, reply_to="restbroker:reply:x")
+    found = await stored(harness, "dead", APP)
+    assert (found["error_class"], found["display_class"]) == ("ReplyRefused", "safe")
+    assert SECRET not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("token", "fields", "code"),
+    [
+        (attrs.evolve(APP, flat=True), {}, "ServerError"),
+        (APP, {"retry_queue": "of-somebody-else"}, "ServerError"),
+        (attrs.evolve(APP, signed=True), {}, "SignatureNeeded"),
+        (attrs.evolve(APP, secrets=(Secret("another"),)), {}, "BadToken"),
+        (APP, {"args": ["safe", 5, SECRET]}, "BadArguments"),
+    ],
+)
+async def test_a_token_stays_where_it_is_wrong_or_somebody_else_must_know_it(
+    harness: Harness, token: Token, fields: dict[str, Any], code: str
+) -> None:
+    push(harness, **fields)
+    found = await stored(harness, "dead", token, outcome=Rejected(WHY))
+    assert (found["error_class"], found["display_class"], found["args"][2]) == (code, "safe", SECRET)
+    assert signing.ACCEPTED_FIELD not in found
+
+
+async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_token_too(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = leftovers.settle
+
+    async def forgetful(lane: Lane) -> leftovers.Left:
+        lane.in_hand.clear()
+        return await settle(lane)
+
+    async def silent(_request: Request) -> Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(leftovers, "settle", forgetful)
+    harness.target.answer = silent
+    harness.shutdown_timeout_s = 0.0
+    push(harness)
+    async with serving(harness, APP):
+        await harness.until(lambda: harness.target.calls, "it is on its way")
+    (found,) = harness.members("retry")
+    assert found["error_class"] == "CutOff"
+    assert SECRET not in json.dumps(found)
+
+
+async def test_a_signed_job_stays_as_it_was_signed(harness: Harness) -> None:
+    submission = Submission(Command("safe", {}), None, None)
+    signature = signing.sign(SECRET, "app", int(time.time()), "j1", submission)
+    push(harness, args=["safe", {}, signature])
+    found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
+    assert found["args"][2] == signature
+
+
+@pytest.mark.parametrize(
+    ("payload", "name"),
+    [
+        ({"args": ["safe", {}, SECRET], "display_class": "Welcome"}, "Welcome"),
+        ({"args": ["safe", {}, SECRET], "display_class": {"a": 1}}, "safe"),
+        ({"args": ["register/v1", {}, "wrong"]}, "register/v1"),
+        ({"args": json.dumps(["safe", 5, SECRET])}, "safe"),
+        ({"args": [SECRET, {}, SECRET]}, None),
+        ({"args": ["safe", {}, "wrong"], "class": 5}, "safe"),
+        ({"args": [{"job_class": "X"}]}, None),
+        ({"args": ["no command", {}, SECRET]}, None),
+    ],
+)
+async def test_each_parked_job_has_its_commands_name_unless_its_producer_named_it(
+    harness: Harness, payload: dict[str, Any], name: str | None
+) -> None:
+    harness.raw(json.dumps({"class": "Add", "jid": "j1", **payload}).encode())
+    found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
+    assert found.get("display_class") == name

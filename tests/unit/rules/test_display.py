@@ -1,0 +1,189 @@
+"""What Sidekiq Web gets to see of a job: small, always readable, without secrets."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.rules import display, redact, rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.rules.redact import MASK
+
+TOKEN = "t0ken-of-the-app"
+PASSWORD = "hunter2-hunter2"
+texts = st.text(max_size=12) | st.sampled_from([TOKEN, f"x{TOKEN}y", f"a {TOKEN}", PASSWORD, f"({PASSWORD})"])
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(texts, inner, max_size=6),
+    max_leaves=12,
+)
+names = st.sampled_from(
+    [
+        *("class", "display_class", "args", "jid", "queue", "retry", "retry_count", "tags", "created_at"),
+        *("enqueued_at", "failed_at", "error_message", "error_class", "other", "at", "dead", "error_backtrace"),
+    ]
+)
+args = st.tuples(
+    values, st.dictionaries(texts, values, max_size=4).map(lambda given: {"password": PASSWORD, **given}), values
+).map(list)
+payloads = st.dictionaries(names, values, max_size=8).flatmap(
+    lambda fields: st.one_of(
+        st.just(fields),
+        args.map(lambda given: {**fields, "args": given}),
+        args.map(lambda given: {**fields, "args": json.dumps(given)}),
+    )
+)
+
+
+def shown(fields: dict[str, Json], command: str = "safe", **options: Any) -> dict[str, Any]:
+    raw = display.payload(fields, command, "rest", redact.spelled((TOKEN,)), **options)
+    found = json.loads(raw)
+    assert isinstance(found, dict)
+    return found
+
+
+@given(payloads, texts, texts)
+def test_whatever_the_job_is_made_of_what_is_shown_is_small_readable_and_holds_no_token(
+    fields: dict[str, Json], command: str, queue: str
+) -> None:
+    raw = display.payload(fields, command, queue, redact.spelled((TOKEN, "")))
+    assert rubyjson.dumps(rubyjson.loads(raw)) == raw
+    assert len(raw) <= display.LIMIT_BYTES
+    assert TOKEN.encode() not in raw
+
+
+@given(args, texts, payloads)
+def test_a_password_argument_is_masked_in_every_field(
+    given_args: list[Json], text: str, fields: dict[str, Json]
+) -> None:
+    raw = display.payload({**fields, "args": given_args, "class": text, "jid": text}, text, "rest", frozenset())
+    assert PASSWORD.encode() not in raw
+
+
+@given(payloads)
+def test_every_field_is_as_each_version_of_sidekiq_reads_it(fields: dict[str, Json]) -> None:
+    found = shown(fields)
+    assert isinstance(found["class"], str)
+    assert isinstance(found["args"], list)
+    assert all(isinstance(tag, str) for tag in found.get("tags", []))
+    assert all(isinstance(found.get(name, ""), str) for name in ("jid", "display_class", "error_message"))
+    times = ("created_at", "enqueued_at", "failed_at", "retried_at")
+    assert all(isinstance(found.get(name, 0.5), float) for name in times)
+    assert isinstance(found["retry"], bool | int)
+    assert isinstance(found.get("retry_count", 0), int)
+
+
+@given(payloads, st.text("<script>/x", max_size=20))
+def test_no_name_is_markup_which_sidekiq_web_would_run(fields: dict[str, Json], text: str) -> None:
+    tainted: dict[str, Json] = {**fields, "class": text, "display_class": text, "jid": text, "tags": [text]}
+    found = shown(tainted, command=text)
+    names = [found["class"], found.get("display_class", ""), found["jid"], found["queue"], *found["tags"]]
+    assert not [name for name in names if "<" in name or ">" in name]
+    assert display.named({"display_class": "<b>x</b>"}, "register")["display_class"] == "register"
+
+
+def test_an_ordinary_job_is_shown_with_its_command_and_masked_secrets() -> None:
+    fields: dict[str, Json] = {
+        "class": "Add",
+        "jid": "a" * 24,
+        "queue": "elsewhere",
+        "args": ["register", {"user": "bob", "password": PASSWORD, "body": "hello"}, TOKEN, "order-7"],
+        "retry": 5,
+        "retry_count": 1,
+        "failed_at": 1_700_000_000.5,
+        "error_message": f"no {PASSWORD} for {TOKEN}",
+        "created_at": 1_700_000_000,
+        "tags": ["night"],
+        "cattr": {"secret": "x"},
+    }
+    assert shown(fields, "register") == {
+        "class": "Add",
+        "display_class": "register",
+        "jid": "a" * 24,
+        "queue": "rest",
+        "args": ["register", {"user": "bob", "password": MASK, "body": MASK}, MASK, "order-7"],
+        "retry": 5,
+        "retry_count": 1,
+        "failed_at": 1_700_000_000.5,
+        "error_message": f"no {MASK} for {MASK}",
+        "created_at": 1_700_000_000.0000005,
+        "tags": ["night"],
+    }
+    assert shown(fields, "register", show_bodies=True)["args"][1]["body"] == "hello"
+
+
+def test_a_name_that_the_producer_gave_its_job_stays() -> None:
+    assert shown({"display_class": "Welcome", "args": []})["display_class"] == "Welcome"
+
+
+def test_a_job_that_was_not_read_yet_is_named_by_its_args() -> None:
+    assert shown({"args": ["kick_user", "nonsense"]}, command="")["display_class"] == "kick_user"
+    assert "display_class" not in shown({"args": [{"job_class": "X"}]}, command="")
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        {"x": "ü" * 1_000_000},
+        {f"n{number}": "y" * 5000 for number in range(200)},
+        [["name", "x" * 9000]] * 5000,
+        {"x" * 9000: "s3cret-s3cret"},
+        {f"password{number}": f"s3cret-s3cret{number}" for number in range(1000)},
+    ],
+)
+def test_large_arguments_are_cut(many: Json) -> None:
+    fields: dict[str, Json] = {"class": "Add", "args": ["register", many, TOKEN], "error_message": "ü" * 10_000}
+    raw = display.payload(fields, "register", "rest", redact.spelled((TOKEN,)))
+    assert len(raw) <= display.LIMIT_BYTES
+    assert json.loads(raw)["display_class"] == "register"
+    assert b"s3cret" not in raw
+
+
+def test_a_number_that_is_the_token_is_masked() -> None:
+    found = json.loads(
+        display.payload({"args": ["x", {"n": 123456789}, "-"]}, "x", "q", redact.spelled(("123456789",)))
+    )
+    assert found["args"][1] == {"n": MASK}
+
+
+@pytest.mark.parametrize("name", ["Sidekiq::Extensions::DelayedMailer", "ActiveJob::QueueAdapters::X::JobWrapper"])
+def test_classes_whose_arguments_sidekiq_takes_apart_are_not_shown_as_such(name: str) -> None:
+    assert shown({"class": name, "args": ["--- !ruby/object:X {}"]})["class"] == "Restbroker::Job"
+
+
+@pytest.mark.parametrize(
+    ("given_args", "command"),
+    [
+        (["register", {}, "t"], "register"),
+        ('["register/v1", {}, "t"]', "register/v1"),
+        (["register"], "register"),
+        ([{"job_class": "X"}], None),
+        (["../x", {}, "t"], None),
+        ([], None),
+        ("{", None),
+        (None, None),
+    ],
+)
+def test_the_command_is_told_from_args_of_any_form(given_args: Json, command: str | None) -> None:
+    assert display.command_of({"args": given_args}) == command
+
+
+def test_a_payload_is_named_by_its_command_unless_its_producer_named_it() -> None:
+    assert display.named({"a": 1}, "register") == {"a": 1, "display_class": "register"}
+    assert display.named({"display_class": ""}, "register") == {"display_class": "register"}
+    assert display.named({"display_class": "Mine"}, "register") == {"display_class": "Mine"}
+    assert display.named({"a": 1}, None) == {"a": 1}
+
+
+@pytest.mark.parametrize("levels", [90, 97, 98, 99, 100])
+def test_arguments_as_text_of_any_depth_are_shown_or_left_out(levels: int) -> None:
+    nested = '{"user":"bob","x":' + "[" * (levels - 1) + "]" * (levels - 1) + "}"
+    assert shown({"class": "Add", "args": ["safe", nested, TOKEN]})["display_class"] == "safe"
+
+
+def test_of_a_job_with_secrets_of_any_length_only_its_command_and_times_are_shown() -> None:
+    fields: dict[str, Json] = {"class": "Add", "args": ["safe", {"password": "p!&" * 2000}, TOKEN], "created_at": 1.5}
+    found = shown(fields)
+    assert (found["display_class"], found["args"], found["created_at"]) == ("safe", [MASK], 1.5)
