@@ -1,5 +1,7 @@
 """What `check` finds at a real ejabberd, and at servers that are none."""
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 import trio
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Target, Url
+from restbroker.config.target import Basic, Issued, Target, Url
 from restbroker.connectors.ejabberd.check.server import TRIALS, check
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.findings import Finding, worst_cause
@@ -159,7 +161,77 @@ async def test_a_login_that_costs_the_server_much_is_told(own_ejabberd: Ejabberd
     await trio.to_thread.run_sync(partial(own_ejabberd.call, "unregister", **account))
     await trio.to_thread.run_sync(partial(own_ejabberd.call, "register", **account, password=own_ejabberd.password))
     found = (await looked(target_of(own_ejabberd)))["SlowLogin"]
-    assert (found.level, "RestToken" in (found.cure or "")) == ("note", True)
+    assert (found.level, '"RestAuth": "auto"' in (found.cure or "")) == ("note", True)
+    assert "ejabberd can issue tokens" in (found.cure or "")
+
+
+def tokens(server: Ejabberd) -> list[object]:
+    """What the server has issued and not taken back."""
+    listed: list[object] = json.loads(server.call("oauth_list_tokens")[1])
+    return listed
+
+
+def issued(server: Ejabberd, *, fallback: bool) -> Issued:
+    return Issued(Basic(server.admin, Secret(server.password)), fallback)
+
+
+async def test_a_slow_login_to_a_server_that_issues_no_tokens_is_told_with_the_lines_that_have_it_issue_them(
+    tmp_path: Path,
+) -> None:
+    server = Ejabberd(tmp_path, scram=True, tokens=False)
+    await trio.to_thread.run_sync(server.start)
+    try:
+        cure = (await looked(target_of(server)))["SlowLogin"].cure or ""
+        first, _, rest = cure.partition("oauth_access: restbroker\naccess_rules:\n")
+        assert "oauth_access" in first
+        rule = "".join(f"{line}\n" for line in rest.splitlines()[:3])
+        await trio.to_thread.run_sync(
+            reconfigure,
+            server,
+            lambda text: text.replace("oauth_access: none", "oauth_access: restbroker").replace(
+                "access_rules:\n", f"access_rules:\n{rule}"
+            ),
+        )
+        assert "ejabberd can issue tokens" in ((await looked(target_of(server)))["SlowLogin"].cure or "")
+        assert await trio.to_thread.run_sync(tokens, server) == []
+        found = await looked(target_of(server, credentials=issued(server, fallback=True)))
+        assert {finding.level for finding in found.values()} == {"ok"}
+    finally:
+        await trio.to_thread.run_sync(server.kill)
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+async def test_where_tokens_are_asked_for_one_is_tried_and_taken_back(ejabberd: Ejabberd, fallback: bool) -> None:
+    found = await looked(target_of(ejabberd, credentials=issued(ejabberd, fallback=fallback)))
+    assert set(found) == {"Reachable", "Version", "Rights", "Host", "Speed"}
+    assert found["Speed"].message.startswith("ejabberd issues tokens: ")
+    assert await trio.to_thread.run_sync(tokens, ejabberd) == []
+
+
+@pytest.mark.parametrize(("fallback", "level"), [(False, "problem"), (True, "warning")])
+async def test_tokens_that_are_not_to_be_had_or_may_nothing_are_told(
+    own_ejabberd: Ejabberd,
+    fallback: bool,
+    level: str,
+) -> None:
+    target = target_of(own_ejabberd, credentials=issued(own_ejabberd, fallback=fallback))
+    await trio.to_thread.run_sync(
+        reconfigure, own_ejabberd, lambda text: text.replace("oauth_access: all", "oauth_access: none")
+    )
+    found = (await looked(target))["NoToken"]
+    assert (found.level, "oauth_access: restbroker" in (found.cure or "")) == (level, True)
+
+    def forbid(text: str) -> str:
+        text = text.replace("oauth_access: none", "oauth_access: all")
+        return re.sub(r'  "admin.s tokens":.*?(?=  "by address")', "", text, flags=re.DOTALL)
+
+    await trio.to_thread.run_sync(reconfigure, own_ejabberd, forbid)
+    weak = (await looked(target))["TokenForbidden"]
+    assert weak.level == level
+    lines = (weak.cure or "").partition("\n")[2]
+    section = "api_permissions:\n"
+    await trio.to_thread.run_sync(reconfigure, own_ejabberd, lambda text: text.replace(section, f"{section}{lines}\n"))
+    assert (await looked(target))["Speed"].level == "ok"
 
 
 @pytest.mark.parametrize("path", ["", "/rest", "/api/v1/more"])

@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 
 Serve = Callable[[str], AbstractContextManager[Ejabberd]]
-LISTEN, BY_ACCOUNT, BY_ADDRESS = blocks(ROOT / "docs" / "ejabberd.md", "yaml")
+LISTEN, BY_ACCOUNT, BY_ADDRESS, TOKENS = blocks(ROOT / "docs" / "ejabberd.md", "yaml")
 HOST = "example.org"
 # The fixture makes its accounts from another loopback address; a later permission does not take from an earlier one.
 REST = """\
@@ -48,14 +49,36 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serve:
     return start
 
 
+def basic(login: str) -> str:
+    """The header of this account."""
+    return "Basic " + base64.b64encode(f"{login}:{PASSWORD}".encode()).decode()
+
+
 def ask(server: Ejabberd, command: str, login: str | None = None) -> int:
     """The status that a command without arguments gets, from 127.0.0.1."""
-    headers = {"Host": HOST}
-    if login is not None:
-        headers["Authorization"] = "Basic " + base64.b64encode(f"{login}:{PASSWORD}".encode()).decode()
+    return answer(server, command, None if login is None else basic(login))[0]
+
+
+def answer(server: Ejabberd, command: str, authorization: str | None, **arguments: object) -> tuple[int, bytes]:
+    """The status and body that a command gets, from 127.0.0.1."""
+    headers = {"Host": HOST} if authorization is None else {"Host": HOST, "Authorization": authorization}
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
-        connection.request("POST", f"/api/{command}", "{}", headers)
-        return connection.getresponse().status
+        connection.request("POST", f"/api/{command}", json.dumps(arguments), headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+
+
+def test_the_rights_of_tokens_are_enough_to_have_and_use_one(serve: Serve) -> None:
+    outside, section, rights = TOKENS.partition("api_permissions:\n")
+    assert section
+    wanted = {"ttl": 60, "scopes": "ejabberd:admin"}
+    with serve(outside + BY_ACCOUNT + rights) as server:
+        status, body = answer(server, "oauth_issue_token", basic(server.admin), jid=server.admin, **wanted)
+        assert status == 200
+        bearer = f"Bearer {json.loads(body)['token']}"
+        assert [answer(server, command, bearer)[0] for command in ("status", "stop")] == [200, 403]
+        status, body = answer(server, "oauth_issue_token", basic(server.admin), jid=server.limited, **wanted)
+        assert (status, body) == (400, b'"badpass"')
 
 
 def test_the_rights_by_account_let_the_account_in_and_nobody_else(serve: Serve) -> None:

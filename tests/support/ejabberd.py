@@ -4,8 +4,8 @@ For tests; and `python -m tests.support.ejabberd --port 5281 --domain example.or
 Always holds: no ejabberdctl, no epmd, no node name and no other user are involved, so it works in any container; a
 missing ejabberd is a failure that says how to install it, never a skip; nothing listens beyond loopback.
 
-Works with Debian's ejabberd 23.01 and 24.12 (tried). Traps: their packages lack the Erlang application `oauth2`, so
-bearer tokens cannot be had; installing them leaves an `epmd` on all interfaces, which nothing here needs.
+Works with Debian's ejabberd 23.01 and 24.12 (tried). Traps: bearer tokens need Debian's erlang-p1-oauth2, which the
+package does not bring along; installing ejabberd leaves an `epmd` on all interfaces, which nothing here needs.
 """
 
 import argparse
@@ -44,10 +44,12 @@ listen:
     module: ejabberd_http
     request_handlers:
       /api: mod_http_api
+      /pinned/v1: mod_http_api
       /oauth: ejabberd_oauth
 auth_method: internal
-auth_password_format: plain
+auth_password_format: {password_format}
 registration_timeout: infinity
+oauth_access: {oauth_access}
 acl:
   admin:
     user: {admins}
@@ -69,6 +71,14 @@ api_permissions:
         - allow:
           - acl: limited
     what: ["check_account", "registered_users"]
+  "admin's tokens":
+    who:
+      oauth:
+        - scope: "ejabberd:admin"
+        - access:
+          - allow:
+            - acl: admin
+    what: {token_rights}
   "by address":
     who:
       ip: "127.0.0.2/32"
@@ -106,6 +116,14 @@ class Ejabberd:
     hosts: tuple[str, ...] = ("localhost", "example.org")
     port: int = attrs.Factory(free_port)
     password: str = PASSWORD
+    scram: bool = False
+    """Keep passwords as SCRAM does, which makes each Basic login cost 6 ms."""
+    tokens: bool = True
+    """Whether it issues bearer tokens; without a word about it in its configuration, ejabberd does not."""
+    token_rights: tuple[str, ...] = ("*",)
+    """The commands that a bearer token of the admin may call."""
+    without: tuple[str, ...] = ()
+    """Erlang applications that it shall not find, as if their packages were missing."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -190,14 +208,18 @@ class Ejabberd:
             hosts=json.dumps(self.hosts),
             admins=json.dumps([self.admin]),
             limited=json.dumps([self.limited]),
+            password_format="scram" if self.scram else "plain",
+            oauth_access="all" if self.tokens else "none",
+            token_rights=json.dumps(self.token_rights),
         )
         (self.directory / "ejabberd.yml").write_text(config, encoding="utf-8")
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        hidden = [word for name in self.without for word in ("-eval", f"code:del_path({name})")]
         spool = json.dumps(str(self.directory / "spool"))  # an Erlang string: the quotes are part of it
         with (self.directory / "output.log").open("ab") as output:
             return subprocess.Popen(
-                ["erl", "+K", "true", "-mnesia", "dir", spool, "-s", "ejabberd", "-noinput"],
+                ["erl", "+K", "true", "-mnesia", "dir", spool, *hidden, "-s", "ejabberd", "-noinput"],
                 cwd=self.directory,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,

@@ -1,16 +1,17 @@
 """The connector for ejabberd's `mod_http_api`: one command is one POST.
 
-Assembly opens it through the registry. Always holds: a command is sent once per delivery, and what the connector asks
-besides (the probe, whether the server is stopping) changes nothing on the server.
+Assembly opens it through the registry. Always holds: a command is sent once per delivery, and once more only where the
+server refused it for its token, before it looked at it; what the connector asks besides (a token, the probe, whether
+the server is stopping) changes nothing else on the server.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import attrs
 import trio
 
-from restbroker.config.target import Target
+from restbroker.config.target import Basic, Login, Target
 from restbroker.connectors.contract import Connector, Link, Ports
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.answer import is_stopped, read, version_in
@@ -23,9 +24,9 @@ from restbroker.connectors.ejabberd.outcomes import (
     unknown,
 )
 from restbroker.connectors.ejabberd.request import build, question
-from restbroker.errors import ConfigError
+from restbroker.connectors.ejabberd.session import NoToken, Session, ready
 from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Outcome, Probe
+from restbroker.rules.outcome import Deferred, Denied, Outcome, Probe, Reason
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -33,6 +34,9 @@ FORBIDDEN_IN_A_ROW: Final = 20
 """So many refusals without a success between them mean that the account lost its rights, not that a command lacks."""
 FORBIDDEN_AT_FIRST: Final = 3
 """As many for an account that nothing has worked for yet: an account may be allowed to call one command only."""
+
+_SPECS_LIMIT: Final = 500
+"""Producers can invent endpoints."""
 
 CHECK_LOGIN: Final = "Correct the target's user and password (RestUser, RestPass), or its token (RestToken)."
 CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see ejabberd's log."
@@ -44,9 +48,12 @@ class EjabberdConnector:
 
     _target: Target
     _now_s: Callable[[], float]
+    _session: Session
     _version: str | None = None
     _worked: bool = False
     _forbidden: int = 0
+    _specs: dict[str, CommandSpec | None] = attrs.field(factory=dict)
+    """By endpoint, as of the version that is known now."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -55,13 +62,19 @@ class EjabberdConnector:
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         """The command of an endpoint such as `register` or `register/v1`; None outside the catalogue."""
-        known = catalogue.for_target(self._target, self._version, endpoint)
-        return known.commands.get(endpoint.partition("/")[0])
+        if endpoint not in self._specs:
+            known = catalogue.for_target(self._target, self._version, endpoint)
+            if len(self._specs) >= _SPECS_LIMIT:
+                self._specs.clear()
+            self._specs[endpoint] = known.commands.get(endpoint.partition("/")[0])
+        return self._specs[endpoint]
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
         spec = self.spec(call.command.endpoint)
-        response = await link.send(_ready(lambda: build(call, spec, self._target)))
+        response = await self._exchange(lambda login: build(call, spec, self._target, login), link.send, link)
+        if isinstance(response, NoToken):
+            return _no_token(response)
         self._learn(response.status)
         outcome = judge(call, spec, response, self._now_s())
         if spec is None or not could_be_stopping(outcome):
@@ -75,8 +88,10 @@ class EjabberdConnector:
     async def probe(self, link: Link) -> Probe:
         """Asks for `status`, and for `connected_users_number` where that is forbidden. Changes nothing."""
         response = await self._ask("status", link)
-        if response.status == 403:
+        if not isinstance(response, NoToken) and response.status == 403:
             response = await self._ask("connected_users_number", link)
+        if isinstance(response, NoToken):
+            return _without_token(response)
         return self._judge_probe(response)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -90,8 +105,26 @@ class EjabberdConnector:
         elif status == 403:
             self._forbidden += 1
 
-    async def _ask(self, command: str, link: Link) -> Response:
-        return await link.ask(_ready(lambda: question(self._target, command)))
+    async def _ask(self, command: str, link: Link) -> Response | NoToken:
+        return await self._exchange(lambda login: question(self._target, command, login=login), link.ask, link)
+
+    async def _exchange(
+        self, make: Callable[[Login], Request], send: Callable[[Request], Awaitable[Response]], link: Link
+    ) -> Response | NoToken:
+        """Sends a request with the login that counts now, and once more with another one where a token is refused."""
+        login = await self._session.login(link)
+        if isinstance(login, NoToken):
+            return login
+        response = await send(ready(make, login))
+        if response.status not in (401, 403):
+            return response
+        other = await self._session.another(login, response.status, link)
+        if other is None:
+            return response
+        again = await send(ready(make, other))
+        if isinstance(other, Basic):
+            self._session.compare(response.status, again.status)
+        return again
 
     async def _has_sessions(self, link: Link) -> bool:
         """Whether the session manager is up. It is the first to go when ejabberd stops (measured, 23.01 and 24.12),
@@ -102,14 +135,14 @@ class EjabberdConnector:
         except (NotSent, MaybeSent):
             # The command itself was answered, so this failure must not be taken for its own.
             return False
-        return response.status in (200, 403)
+        return not isinstance(response, NoToken) and response.status in (200, 403)
 
     def _judge_probe(self, response: Response) -> Probe:
         answer = read(response)
         says = f"status {response.status}: {answer.words}" if answer.words else f"status {response.status}"
         match response.status:
             case 200 if answer.is_json:
-                self._version = version_in(answer) or self._version
+                self._found(version_in(answer))
                 cure = CHECK_LOG if is_stopped(answer) else None
                 return Probe(cure is None, denied=False, version=self._version, detail=answer.words, cure=cure)
             case 401:
@@ -122,6 +155,11 @@ class EjabberdConnector:
                 detail = f"The server does not work now ({says})."
                 return Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_LOG)
 
+    def _found(self, version: str | None) -> None:
+        if version is not None and version != self._version:
+            self._version = version
+            self._specs.clear()
+
     def _judge_forbidden(self, says: str) -> Probe:
         """Both questions are forbidden: to an account that may little, or to one that may nothing (any more)."""
         if self._forbidden < (FORBIDDEN_IN_A_ROW if self._worked else FORBIDDEN_AT_FIRST):
@@ -131,6 +169,12 @@ class EjabberdConnector:
         return _denied(f"The account may call nothing tried yet ({says}).", cure)
 
 
+def _no_token(why: NoToken) -> Denied | Deferred:
+    # Without the status: it is no answer to the command, and a 403 would be taken for one.
+    reason = Reason("NoToken", why.message, why.cure)
+    return Denied(reason) if why.denied else Deferred(reason, counts=False, pause_target=True)
+
+
 def _denied(detail: str, cure: str) -> Probe:
     # Only secret files are read again while it runs.
     wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file;"
@@ -138,14 +182,12 @@ def _denied(detail: str, cure: str) -> Probe:
     return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
 
 
+def _without_token(why: NoToken) -> Probe:
+    if why.denied:
+        return _denied(why.message, why.cure)
+    return Probe(ok=False, denied=False, version=None, detail=why.message, cure=CHECK_LOG)
+
+
 def open_connector(target: Target, ports: Ports) -> Connector:
     """The connector of this target; nothing is sent yet."""
-    return EjabberdConnector(target, ports.now_s)
-
-
-def _ready(make: Callable[[], Request]) -> Request:
-    try:
-        return make()
-    except ConfigError as error:
-        # A secret file that is gone concerns every job: as unsent, the job waits until it is back.
-        raise NotSent(str(error)) from error
+    return EjabberdConnector(target, ports.now_s, Session(target))

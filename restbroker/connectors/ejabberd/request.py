@@ -12,7 +12,7 @@ from typing import Final, assert_never
 
 import orjson
 
-from restbroker.config.target import Basic, Bearer, Credentials, Target
+from restbroker.config.target import Basic, Bearer, Credentials, Issued, Login, Target
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.json_types import Json
@@ -21,29 +21,46 @@ from restbroker.transport.message import Request
 _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 
 
-def build(call: Call, spec: CommandSpec | None, target: Target) -> Request:
-    """The request of this call; `spec` is None for a command outside the catalogue.
+def build(call: Call, spec: CommandSpec | None, target: Target, login: Login = None) -> Request:
+    """The request of this call; `spec` is None for a command outside the catalogue; without `login`, the target's own
+    credentials count.
 
     Raises `ConfigError` when the credentials cannot be read or used. `Host` is the transport's part
     (`target.host_header`): ejabberd 24.12 logs a warning for each request whose Host is none of its own.
     """
-    return _post(target, call.command.endpoint, _arguments(call, spec), call.timeout_s, call.headers)
+    repeatable = spec is not None and spec.repeat == "safe"
+    return _post(
+        target,
+        call.command.endpoint,
+        _arguments(call, spec),
+        call.timeout_s,
+        (*_authorization(login or target.credentials), *call.headers),
+        repeatable=repeatable,
+    )
 
 
-def question(target: Target, command: str) -> Request:
-    """The request of a command that takes no arguments, for the probe. Raises `ConfigError` as `build` does."""
-    return _post(target, command, {}, target.timeout_s, ())
+def question(target: Target, command: str, arguments: Mapping[str, Json] | None = None, login: Login = None) -> Request:
+    """The request of a command that does no harm. Raises `ConfigError` as `build` does."""
+    authorization = _authorization(login or target.credentials)
+    return _post(target, command, arguments or {}, target.timeout_s, authorization, repeatable=True)
 
 
 def _post(
-    target: Target, endpoint: str, arguments: Mapping[str, Json], timeout_s: float, headers: tuple[tuple[str, str], ...]
+    target: Target,
+    endpoint: str,
+    arguments: Mapping[str, Json],
+    timeout_s: float,
+    headers: tuple[tuple[str, str], ...],
+    *,
+    repeatable: bool,
 ) -> Request:
     return Request(
         method="POST",
         path=f"{target.url.path}/{endpoint}",
         timeout_s=timeout_s,
-        headers=(*_HEADERS, *_authorization(target.credentials), *headers),
+        headers=(*_HEADERS, *headers),
         body=_encode(arguments),
+        repeatable=repeatable,
     )
 
 
@@ -71,6 +88,8 @@ def _authorization(credentials: Credentials) -> tuple[tuple[str, str], ...]:
     match credentials:
         case None:
             return ()
+        case Issued(login, _):
+            return _authorization(login)
         case Basic(user, password):
             pair = f"{user}:{password.reveal()}".encode()
             return (("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")),)

@@ -16,7 +16,7 @@ from restbroker.connectors.ejabberd.connector import EjabberdConnector
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Catalogue
-from restbroker.transport.message import Request, Response
+from tests.support.no_transport import NoTransport
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
 PARTS = {
@@ -49,14 +49,6 @@ async def check(target):
     return [ok(target.name, "Looked", "It was looked at.")]
 """,
 }
-
-
-class NoTransport:
-    async def send(self, request: Request) -> Response:
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        raise NotImplementedError
 
 
 PORTS = Ports(NoTransport(), lambda _: None, lambda: 0.0)

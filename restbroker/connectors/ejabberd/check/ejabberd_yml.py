@@ -7,7 +7,7 @@ beside those that are there (tried); under a key that exists already, only the i
 import json
 from collections.abc import Sequence
 
-from restbroker.config.target import Basic, Bearer, Target, Url
+from restbroker.config.target import Basic, Bearer, Issued, Target, Url
 
 
 def is_loopback(url: Url) -> bool:
@@ -39,14 +39,37 @@ def module(name: str) -> str:
 def permissions(target: Target, commands: Sequence[str]) -> str:
     """Lets the target's login call these commands."""
     match target.credentials:
-        case Basic(user, _):
+        case Basic(user, _) | Issued(Basic(user, _), _):
             who = f"      access:\n        - allow:\n          - user: {json.dumps(user)}"
         case Bearer():
-            inner = 'access:\n          - allow:\n            - user: "THE TOKEN\'S ACCOUNT"'
-            who = f'      oauth:\n        - scope: "ejabberd:admin"\n        - {inner}'
+            who = _by_token("THE TOKEN'S ACCOUNT")
         case _:
             address = "127.0.0.1/32" if is_loopback(target.url) else "THIS MACHINE'S ADDRESS"
             who = f'      ip: "{address}"'
+    return _permission("restbroker", who, commands)
+
+
+def tokens(user: str) -> str:
+    """Lets this account have tokens."""
+    return f"""\
+oauth_access: restbroker
+access_rules:
+  restbroker:
+    allow:
+      - user: {json.dumps(user)}"""
+
+
+def token_permissions(user: str, commands: Sequence[str]) -> str:
+    """Lets tokens of this account call these commands."""
+    return _permission("restbroker's tokens", _by_token(user), commands)
+
+
+def _permission(name: str, who: str, commands: Sequence[str]) -> str:
     # One command to a line: a long line is broken by a narrow terminal and then copied with the break.
     what = "".join(f"\n      - {json.dumps(command)}" for command in commands)
-    return f'api_permissions:\n  "restbroker":\n    who:\n{who}\n    what:{what}'
+    return f'api_permissions:\n  "{name}":\n    who:\n{who}\n    what:{what}'
+
+
+def _by_token(user: str) -> str:
+    inner = f"access:\n          - allow:\n            - user: {json.dumps(user)}"
+    return f'      oauth:\n        - scope: "ejabberd:admin"\n        - {inner}'

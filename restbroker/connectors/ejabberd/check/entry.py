@@ -7,7 +7,7 @@ import re
 
 import attrs
 
-from restbroker.config.target import Basic, Target
+from restbroker.config.target import Bearer, Issued, Target
 from restbroker.connectors.ejabberd.answer import Answer, is_stopped, read, version_in
 from restbroker.rules.findings import Finding, ok
 from restbroker.transport.message import Response
@@ -90,14 +90,15 @@ def _redirect(target: Target, response: Response) -> Entry:
 
 
 def _login_refused(target: Target, says: str) -> Entry:
-    if not isinstance(target.credentials, Basic):
-        why = "A bearer token expires, and needs the Erlang application oauth2, which Debian's packages lack."
+    login = target.credentials.login if isinstance(target.credentials, Issued) else target.credentials
+    if login is None or isinstance(login, Bearer):
+        why = "A bearer token expires, and needs the Erlang application oauth2 (Debian: erlang-p1-oauth2)."
         cure = "Make a new token (ejabberdctl oauth_issue_token USER@HOST 31536000 ejabberd:admin), or use RestUser."
-    elif "@" not in target.credentials.user:
+    elif "@" not in login.user:
         why = "ejabberd wants the whole address of an account, and RestUser has no @."
-        cure = f'"RestUser": "{target.credentials.user}@{target.default_host or "example.org"}"'
+        cure = f'"RestUser": "{login.user}@{target.default_host or "example.org"}"'
     else:
         why = "The account does not exist on that server, or RestPass is not its password."
-        cure = f"Try: ejabberdctl check_password {target.credentials.user.replace('@', ' ', 1)} PASSWORD"
+        cure = f"Try: ejabberdctl check_password {login.user.replace('@', ' ', 1)} PASSWORD"
     message = f"ejabberd does not take the login ({says})."
     return _closed(Finding("problem", target.name, "LoginRefused", message, why, cure, "refused"))

@@ -3,29 +3,28 @@
 Called by `registry.check`. Always holds: nothing changes on the server. What a command would need is first asked with
 an argument that no command has, which ejabberd refuses before anything runs; and rights, which it checks after the
 arguments (measured on 23.01), with calls that cannot have an effect: on the host `restbroker.invalid`, which no server
-has (RFC 2606), and a message whose address is malformed.
+has (RFC 2606), and a message whose address is malformed. The one exception: where tokens are configured to be asked
+for, one is, lives for a minute at most, and is revoked.
 """
 
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-import attrs
 import trio
 
-from restbroker.config.target import Basic, Target
+from restbroker.config.target import Target
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.answer import read
 from restbroker.connectors.ejabberd.check import ejabberd_yml
 from restbroker.connectors.ejabberd.check.entry import Entry, judge_entry
 from restbroker.connectors.ejabberd.check.find_api import PORTS, find_api
 from restbroker.connectors.ejabberd.check.hosts import judge_hosts
+from restbroker.connectors.ejabberd.check.logins import check_login
 from restbroker.connectors.ejabberd.check.no_answer import gone, is_silent, unfinished, unreachable, unusable_login
 from restbroker.connectors.ejabberd.options import options_of
-from restbroker.connectors.ejabberd.request import build, question
+from restbroker.connectors.ejabberd.request import question
 from restbroker.errors import ConfigError
-from restbroker.rules.command import Call, Command
 from restbroker.rules.findings import Finding, ok
 from restbroker.rules.json_types import Json
 from restbroker.transport.client import open_transport
@@ -33,8 +32,6 @@ from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response, Transport
 
 NOWHERE: Final = "restbroker.invalid"
-SLOW_LOGIN_S: Final = 0.004
-SAMPLES: Final = 5
 LIMIT_S: Final = 30.0
 """For all questions together, some thirty; ejabberd needs some milliseconds for each."""
 _PERSON: Final[Mapping[str, Json]] = {"user": "restbroker-check", "host": NOWHERE}
@@ -121,7 +118,7 @@ async def _inside(target: Target, http: Transport, entry: Entry, found: list[Fin
         if not any(finding.level == "problem" for finding in found):
             response = await _call(target, http, "registered_vhosts", {})
             found.append(judge_hosts(target, response, entry.version))
-            found += await _speed(target, http)
+            found += await check_login(target, http)
     except (NotSent, MaybeSent) as error:
         found.append(gone(target, error))
 
@@ -190,37 +187,5 @@ def _rest(forbidden: Sequence[str]) -> str:
     return ", ".join(one for one in forbidden if one not in ("status", "connected_users_number")) or "nothing else"
 
 
-async def _speed(target: Target, http: Transport) -> list[Finding]:
-    """Compares requests with and without the login: what differs is the time for checking the password."""
-    if not isinstance(target.credentials, Basic):
-        return []
-    with_login_s = await _fastest(target, http)
-    login_s = with_login_s - await _fastest(attrs.evolve(target, credentials=None), http)
-    if login_s < SLOW_LOGIN_S:
-        return [ok(target.name, "Speed", f"It answers in {with_login_s * 1000:.1f} ms.")]
-    return [
-        Finding(
-            "note",
-            target.name,
-            "SlowLogin",
-            f"The login takes ejabberd {login_s * 1000:.0f} ms with each request.",
-            "That is what a SCRAM-stored password costs with HTTP Basic: at most about 130 requests/s for each of"
-            " its cores (measured on 24.12: 6.6 ms, 50 times as much as with a bearer token).",
-            'Use "RestToken" (ejabberdctl oauth_issue_token), or allow this machine by its address:\n'
-            + ejabberd_yml.permissions(attrs.evolve(target, credentials=None), ["*"]),
-        )
-    ]
-
-
-async def _fastest(target: Target, http: Transport) -> float:
-    """Seconds of the fastest of some harmless requests."""
-    fastest_s = float("inf")
-    for _ in range(SAMPLES):
-        began_s = time.perf_counter()
-        await _call(target, http, "status", {"zz_probe": 1})
-        fastest_s = min(fastest_s, time.perf_counter() - began_s)
-    return fastest_s
-
-
 async def _call(target: Target, http: Transport, command: str, arguments: Mapping[str, Json]) -> Response:
-    return await http.send(build(Call(Command(command, arguments), timeout_s=target.timeout_s), None, target))
+    return await http.send(question(target, command, arguments))

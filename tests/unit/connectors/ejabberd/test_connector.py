@@ -16,6 +16,7 @@ from restbroker.rules.command import Call, Command
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
+from tests.support.no_transport import NoTransport
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
 STARTED = b'"The node nonode@nohost is started. Status: startedejabberd 24.12 is running in that node"'
@@ -42,16 +43,6 @@ class ScriptedLink:
         if isinstance(answer, Exception):
             raise answer
         return answer
-
-
-class NoTransport:
-    """The connector sends through its link only."""
-
-    async def send(self, request: Request) -> Response:
-        raise AssertionError(request)
-
-    async def aclose(self) -> None:
-        return None
 
 
 def opened(target: Target = TARGET) -> Connector:

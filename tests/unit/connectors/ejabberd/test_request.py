@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
+from restbroker.config.target import Basic, Bearer, Credentials, Issued, Target, Url
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.request import build, question
 from restbroker.errors import ConfigError
@@ -46,6 +46,21 @@ def test_a_command_is_a_post_of_one_json_object() -> None:
 def test_a_command_without_arguments_has_a_body_too() -> None:
     assert built("status", {}).body == b"{}"
     assert question(TARGET, "status").body == b"{}"
+
+
+def test_a_version_of_the_interface_is_pinned_by_the_endpoint_or_by_the_url() -> None:
+    assert built("register/v1", {}).path == "/api/register/v1"
+    pinned = attrs.evolve(TARGET, url=attrs.evolve(TARGET.url, path="/api/v2"))
+    assert build(Call(Command("register", {})), None, pinned).path == "/api/v2/register"
+    assert question(pinned, "status").path == "/api/v2/status"
+
+
+def test_a_login_given_beside_the_target_counts_before_its_own() -> None:
+    own, other = Basic("a", Secret("p")), Bearer(Secret("t0ken"))
+    target = attrs.evolve(TARGET, credentials=Issued(own, fallback=True))
+    assert ("Authorization", "Basic YTpw") in question(target, "status").headers
+    assert ("Authorization", "Bearer t0ken") in question(target, "status", login=other).headers
+    assert ("Authorization", "Bearer t0ken") in build(Call(Command("status", {})), None, target, other).headers
 
 
 def test_the_jobs_own_headers_are_passed_on() -> None:

@@ -1,0 +1,181 @@
+"""The connector's logins against a real ejabberd that keeps its passwords as SCRAM does."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Issued, Url
+from restbroker.rules.outcome import Delivered, Denied, Outcome
+from tests.servers.test_ejabberd import HOST, Side, code, side_of
+from tests.support.ejabberd import PASSWORD, Ejabberd
+
+TICK_S = 1 / os.sysconf("SC_CLK_TCK")
+NO = Delivered("1", 1, 200, negative=True)
+"""The answer to `check_account` for nobody."""
+
+
+@pytest.fixture(scope="module")
+def scram(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    found = [*Path("/usr/lib").glob("erlang/lib/p1_oauth2-*"), *Path("/usr/lib").glob("*/p1_oauth2-*")]
+    assert found, "oauth2 is not installed; `make test` installs it, or: sudo apt-get install erlang-p1-oauth2"
+    server = Ejabberd(tmp_path_factory.mktemp("scram"), scram=True).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def fresh(scram: Ejabberd) -> Ejabberd:
+    """The same server without a token."""
+    revoke_all(scram)
+    return scram
+
+
+def login(server: Ejabberd, user: str | None = None, *, fallback: bool = True) -> Issued:
+    return Issued(Basic(user or server.admin, Secret(PASSWORD)), fallback)
+
+
+def tokens(server: Ejabberd) -> list[str]:
+    """The tokens that the server has issued."""
+    return [one["token"] for one in json.loads(server.call("oauth_list_tokens")[1])]
+
+
+def revoke_all(server: Ejabberd) -> None:
+    """Has the server take none of its tokens any more."""
+    for token in tokens(server):
+        assert server.call("oauth_revoke_token", token=token)[0] == 200
+
+
+def cpu_s(server: Ejabberd) -> float:
+    """The CPU seconds that the server has used up."""
+    assert server.process is not None
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * TICK_S
+
+
+async def ask(side: Side, times: int = 1) -> list[Outcome]:
+    """Asks for nobody's account so often, one after the other."""
+    return [await side.do("check_account", user="nobody", host=HOST) for _ in range(times)]
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+async def test_many_workers_share_one_token(fresh: Ejabberd, fallback: bool) -> None:
+    async with side_of(fresh, login(fresh, fallback=fallback), concurrency=20) as side:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(ask, side, 5)
+        assert (await side.probe()).ok
+        assert await ask(side) == [NO]
+    assert len(await trio.to_thread.run_sync(tokens, fresh)) == 1
+
+
+async def test_a_token_costs_the_server_a_fraction_of_basic(fresh: Ejabberd) -> None:
+    used_s = []
+    for credentials in (Basic(fresh.admin, Secret(PASSWORD)), login(fresh)):
+        async with side_of(fresh, credentials) as side:
+            await ask(side)
+            before_s = cpu_s(fresh)
+            assert await ask(side, 60) == [NO] * 60
+            used_s.append(cpu_s(fresh) - before_s)
+    assert used_s[0] > 4 * used_s[1]
+
+
+@pytest.mark.parametrize("fallback", [False, True])
+async def test_a_token_that_was_taken_back_fails_no_job(fresh: Ejabberd, fallback: bool) -> None:
+    async with side_of(fresh, login(fresh, fallback=fallback)) as side:
+        assert await ask(side) == [NO]
+        # The one without Basic asks again after a second.
+        await trio.sleep(0 if fallback else 1.1)
+        await trio.to_thread.run_sync(revoke_all, fresh)
+        assert await ask(side, 3) == [NO] * 3
+        assert (await side.probe()).ok
+
+
+async def test_a_token_that_was_given_is_used_as_it_is(fresh: Ejabberd) -> None:
+    def issue() -> str:
+        text = fresh.call("oauth_issue_token", jid=fresh.admin, ttl=60, scopes="ejabberd:admin")[1]
+        token: str = json.loads(text)["token"]
+        return token
+
+    token = await trio.to_thread.run_sync(issue)
+    async with side_of(fresh, Bearer(Secret(token))) as side:
+        assert await ask(side) == [NO]
+    async with side_of(fresh, Bearer(Secret(token[:-1]))) as side:
+        (outcome,) = await ask(side)
+        assert isinstance(outcome, Denied)
+        assert (await side.probe()).denied
+    assert await trio.to_thread.run_sync(tokens, fresh) == [token]
+
+
+async def test_an_account_that_may_not_issue_tokens_works_with_basic(fresh: Ejabberd) -> None:
+    async with side_of(fresh, login(fresh, fresh.limited)) as side:
+        assert await ask(side, 3) == [NO] * 3
+    async with side_of(fresh, login(fresh, fresh.limited, fallback=False)) as side:
+        (outcome,) = await ask(side)
+        assert isinstance(outcome, Denied)
+        assert (code(outcome), outcome.reason.status) == ("NoToken", None)
+        assert (await side.probe()).denied
+    assert await trio.to_thread.run_sync(tokens, fresh) == []
+
+
+async def test_a_wrong_password_is_denied_with_and_without_basic(fresh: Ejabberd) -> None:
+    wrong = Basic(fresh.admin, Secret("wrong"))
+    for fallback, expected in ((True, "LoginRefused"), (False, "NoToken")):
+        async with side_of(fresh, Issued(wrong, fallback)) as side:
+            (outcome,) = await ask(side)
+            assert isinstance(outcome, Denied)
+            assert (code(outcome), (await side.probe()).denied) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cure"),
+    [({"tokens": False}, "oauth_access"), ({"without": ("p1_oauth2",)}, "erlang-p1-oauth2")],
+    ids=["oauth_access none", "no oauth2"],
+)
+async def test_a_server_that_issues_no_tokens_gets_basic_or_says_what_it_lacks(
+    tmp_path: Path, changes: dict[str, object], cure: str
+) -> None:
+    server = Ejabberd(tmp_path, **changes)  # type: ignore[arg-type]  # real fields
+    await trio.to_thread.run_sync(server.start)
+    try:
+        async with side_of(server, login(server)) as side:
+            assert await ask(side, 3) == [NO] * 3
+        async with side_of(server, login(server, fallback=False)) as side:
+            (outcome,) = await ask(side)
+            assert isinstance(outcome, Denied)
+            assert cure in (outcome.reason.cure or "")
+            assert cure in ((await side.probe()).cure or "")
+    finally:
+        await trio.to_thread.run_sync(server.kill)
+
+
+async def test_what_tokens_may_not_is_done_with_basic_and_the_token_outlives_a_restart(tmp_path: Path) -> None:
+    server = Ejabberd(tmp_path, token_rights=("status",))
+    await trio.to_thread.run_sync(server.start)
+    try:
+        async with side_of(server, login(server)) as side:
+            assert await ask(side, 3) == [NO] * 3
+        server.token_rights = ("*",)
+        await trio.to_thread.run_sync(server.restart)
+        async with side_of(server, login(server, fallback=False)) as side:
+            assert await ask(side) == [NO]
+            before = await trio.to_thread.run_sync(tokens, server)
+            await trio.to_thread.run_sync(server.restart)
+            assert await ask(side) == [NO]
+            assert await trio.to_thread.run_sync(tokens, server) == before
+    finally:
+        await trio.to_thread.run_sync(server.kill)
+
+
+async def test_a_version_of_the_interface_is_pinned_by_the_url(fresh: Ejabberd) -> None:
+    async with side_of(fresh, login(fresh), url=Url("http", "127.0.0.1", fresh.port, "/pinned/v1")) as side:
+        assert (await side.probe()).ok
+        assert await ask(side) == [NO]
+        spec = side.connector.spec("check_account")
+        assert spec is not None
+        assert (spec.api_version or 0) <= 1
+    assert len(await trio.to_thread.run_sync(tokens, fresh)) == 1
