@@ -19,7 +19,7 @@ from restbroker.config.keys import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import masked
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Target
+from restbroker.config.target import Basic, Bearer, Issued, Target
 from restbroker.connectors import registry
 from restbroker.errors import ConfigError
 from restbroker.rules.findings import Finding, Level, ok
@@ -114,7 +114,7 @@ def _secret_files(config: Config) -> set[Path]:
     ]
     for target in config.targets:
         match target.credentials:
-            case Basic(_, password):
+            case Basic(_, password) | Issued(Basic(_, password), _):
                 secrets.append(password)
             case Bearer(token):
                 secrets.append(token)

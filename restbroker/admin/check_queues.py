@@ -10,6 +10,7 @@ from difflib import get_close_matches
 import attrs
 
 from restbroker.admin.check_leftovers import is_dead
+from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.core import Config
 from restbroker.rules.findings import Finding, ok
 from restbroker.store import survey
@@ -27,26 +28,45 @@ def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator
     known = {queue.name: queue for queue in seen.queues if queue.seen}
     for name in wanted:
         if name in known:
-            yield from _known_queue(known[name], seen)
+            yield from _known_queue(client, known[name], seen)
         else:
             yield _new_queue(client, config, facts, name, tuple(known))
 
 
-def _known_queue(queue: QueueView, seen: Overview) -> Iterator[Finding]:
-    served = any(
-        lane.registered is not None and queue.name in lane.registered.queues for lane in seen.lanes if not is_dead(lane)
-    )
+def _known_queue(client: Client, queue: QueueView, seen: Overview) -> Iterator[Finding]:
+    lanes = [
+        (lane.registered.facts, read_snapshot(lane.registered.snapshot))
+        for lane in seen.lanes
+        if not is_dead(lane) and lane.registered is not None and queue.name in lane.registered.queues
+    ]
+    served = any(takes_jobs(snapshot) for _, snapshot in lanes)
+    quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in lanes if snapshot.get("quiet") is True})
+    yield from (_quiet(queue, process, served=served) for process in quiet)
     if queue.paused:
         why = "restbroker honours Sidekiq's pause: nothing is taken from this queue."
-        cure = f"Resume it in Sidekiq Web, or: SREM paused {queue.name}"
+        cure = f"SREM {client.keys.paused} {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
         yield Finding("warning", AREA, "QueuePaused", f"The queue {queue.name} is paused.", why, cure)
     elif queue.size is None:
         return  # its key is named by `check_keys`
+    elif quiet and not served:
+        return
     elif queue.size and not served:
         message = f"{queue.size} jobs wait in the queue {queue.name} and no restbroker serves it."
         yield Finding("note", AREA, "NotServed", message, "They wait until one does.", "Start `restbroker run`.")
     else:
         yield ok(AREA, "Queue", f"The queue {queue.name} is known; {queue.size} jobs wait.")
+
+
+def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
+    # Whoever replaces processes one by one makes each quiet first: then others take the jobs.
+    return Finding(
+        "note" if served else "warning",
+        AREA,
+        "QuietProcess",
+        f"The process {process} is quiet: it takes no more jobs from the queue {queue.name} until it is restarted.",
+        "Others take them." if served else f"Nobody else takes them, and {queue.size or 0} wait.",
+        "Restart it there, e.g.: systemctl restart restbroker",
+    )
 
 
 def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, known: tuple[str, ...]) -> Finding:

@@ -3,6 +3,7 @@
 Called by `admin.check`. Always holds: nothing is written, and one question that Redis refuses does not end the others.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -18,10 +19,16 @@ from restbroker.rules.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
 from restbroker.store.server import ServerFacts, server, setting, time_s
-from restbroker.store.stats import overview
 from restbroker.store.survey import Process
 
 AREA = "redis"
+ONLY_ASKED_HERE = frozenset(
+    {
+        *("scan", "type", "lindex", "lrange", "zrange", "zmscore", "xrevrange", "hkeys", "blpop"),
+        *("client|list", "client|info"),
+    }
+)
+"""What `run` never asks Redis, and commands of the terminal do. Redis names what it refuses in quotes."""
 
 
 def check_store(config: Config) -> list[Finding]:
@@ -41,8 +48,8 @@ def check_store(config: Config) -> list[Finding]:
             lambda: check_pauses(client, config),
             lambda: check_queues(client, config, facts),
             lambda: check_leftovers(client),
-            lambda: check_original(client, config),
         )
+        found += _each(lambda: check_original(client, config), asked_by_run=False)
     except StoreUnavailable as error:
         why = "Without Redis nothing is taken, and producers cannot push."
         found.append(Finding("problem", AREA, "Unreachable", error.message, why, error.cure, "store"))
@@ -54,17 +61,23 @@ def check_store(config: Config) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _each(*questions: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+def _each(*questions: Callable[[], Iterable[Finding]], asked_by_run: bool = True) -> Iterator[Finding]:
     for question in questions:
         try:
             yield from question()
         except StoreRefused as error:
-            yield _refused(error)
+            yield _refused(error, asked_by_run=asked_by_run)
 
 
-def _refused(error: StoreRefused) -> Finding:
-    why = "restbroker asks Redis the same while it runs."
-    return Finding("problem", AREA, "Refused", error.message, why, error.cure)
+def _refused(error: StoreRefused, *, asked_by_run: bool = True) -> Finding:
+    if asked_by_run and ONLY_ASKED_HERE.isdisjoint(re.findall(r"'([\w|]+)'", error.message.lower())):
+        why = "restbroker asks Redis the same while it runs."
+        return Finding("problem", AREA, "Refused", error.message, why, error.cure)
+    why = "Only the terminal's commands ask this, `restbroker run` never does. A part of Redis was not looked at."
+    cure = error.cure
+    if "permission" in error.message:
+        cure = 'What to grant this Redis user for them: docs/sidekiq.md, "A Redis user", the second command.'
+    return Finding("note", AREA, "NotLookedAt", error.message, why, cure)
 
 
 def _offset_s(client: Client) -> float:
@@ -103,8 +116,7 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
 
 
 def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
-    ours = {identity for lane in overview(client).lanes for identity in _prefixes(lane.identity)}
-    foreign = [one for one in survey.processes(client) if one.identity not in ours and one.tag != "restbroker"]
+    foreign = [one for one in survey.processes(client) if not one.is_restbroker]
     yield from check_dead(client, config, ruby=bool(foreign))
     if not foreign:
         yield ok(AREA, "Private", "No other Sidekiq process uses this database.")
@@ -129,12 +141,6 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
         " Sidekiq that is killed while it moves a due job out of the retry or schedule set loses that job.",
         "Give restbroker and its producers a database of their own: RedisURL, its number after the last slash.",
     )
-
-
-def _prefixes(identity: str) -> Iterator[str]:
-    """host:pid:nonce:target and everything shorter: Sidekiq's record is one per process, an identity one per target."""
-    parts = identity.split(":")
-    return (":".join(parts[:length]) for length in range(1, len(parts) + 1))
 
 
 def _listed(found: list[Process]) -> str:

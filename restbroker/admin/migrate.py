@@ -220,7 +220,8 @@ def _transferred(client: Client, planned: dict[bytes, Plan], now_s: float) -> It
             case Retry():
                 transfers.append(Transfer(raw, one.payload))
             case Park():
-                transfers.append(Transfer(raw, one.payload, now_s))
+                # A score of its own for each: Sidekiq Web takes out all entries of one score to act on one of them.
+                transfers.append(Transfer(raw, one.payload, now_s + len(transfers) / 1e6))
             case Keep():
                 yield raw, None
     codes = migration.transfer(client, transfers)

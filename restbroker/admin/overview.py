@@ -78,6 +78,11 @@ def _lane(lane: LaneView, pauses: Mapping[str, Mapping[str, float | None]]) -> d
     return shown | {name: snapshot.get(name) for name in SNAPSHOT_FIELDS}
 
 
+def takes_jobs(snapshot: Mapping[str, Json]) -> bool:
+    """Whether a lane with this snapshot takes jobs, as far as its process is concerned; its gate may be closed."""
+    return snapshot.get("quiet") is not True and snapshot.get("finishing") is not True
+
+
 def read_snapshot(raw: bytes | None) -> Mapping[str, Json]:
     """What a process told of a lane with its last beat; empty if it told nothing that can be read."""
     try:

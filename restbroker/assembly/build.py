@@ -19,6 +19,7 @@ from restbroker.broker import broker
 from restbroker.broker.broker import Ended
 from restbroker.broker.lane import Lane, LanePlan
 from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.record import SidekiqRecord
 from restbroker.broker.signals import Control
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, Loaded
@@ -32,6 +33,7 @@ from restbroker.store.connection import Connection, MasterWatch, Waiter
 from restbroker.store.jobs import Limits
 from restbroker.store.sentinel import open_sentinels
 from restbroker.telemetry.events import Event, Report
+from restbroker.telemetry.executions import ExecutionCounts
 from restbroker.telemetry.figures import Figures
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.transport.client import open_transport
@@ -51,7 +53,9 @@ def run(config: Config, load: Callable[[], Loaded], *, json_logs: bool = False) 
 async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings) -> Ended:
     log = LogSink(logged)
     figures = Figures(trio.current_time)
-    report = _Both((log, figures))
+    executions = ExecutionCounts()
+    control = Control()
+    report = _Both((log, figures, executions))
     plan = plan_of(config, report, figures)
     supervisors = notifiers(os.environ, plan.status.view)
 
@@ -63,8 +67,11 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings)
 
     reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes)
     web = web_services(lambda: reloader.config, plan.open_control, plan.status, report)
-    plan = attrs.evolve(plan, services=[*plan.services, Summaries(log), *web, *supervisors])
-    return await broker.run(plan, Control(), reloader.reload)
+    record = SidekiqRecord(
+        plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
+    )
+    plan = attrs.evolve(plan, services=[*plan.services, Summaries(log), record, *web, *supervisors])
+    return await broker.run(plan, control, reloader.reload)
 
 
 def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:

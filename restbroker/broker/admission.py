@@ -1,7 +1,7 @@
 """Whether a job is let in: its form is right, and its token is one that allows what it asks for.
 
-The worker calls `admit` before anything else is done for a job. Always holds: only who knows the token is answered;
-no token is shown, whatever place a producer put it in.
+The worker calls `admit` before anything else is done for a job, and `stored` for one that is not done yet. Always
+holds: only who knows the token is answered; no token is shown, whatever place a producer put it in.
 """
 
 import time
@@ -11,14 +11,18 @@ import attrs
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.tokens import Proof
-from restbroker.rules import arguments, auth, redact, signing
+from restbroker.rules import arguments, auth, display, hosts, redact, sealing, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.auth import Wish
 from restbroker.rules.job import Job
-from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 from restbroker.telemetry.events import Warned
 
+# Who never signed finds a signature in what he took out of "dead".
+_SEALED = (
+    "If restbroker put the signature there (in a job that it stored), put the token back as the third argument, or "
+    "push the whole entry again, with its jid."
+)
 _UNITS = ((86_400.0, "day"), (3_600.0, "h"), (60.0, "min"))
 
 
@@ -34,30 +38,58 @@ def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     """What the job asks for, or why it is not let in. Fills the item's job, command and reply id."""
     found = _read(lane, item, job)
     if isinstance(found, Reason):
-        secrets = lane.plan.tokens.values
+        # A refused host is named as servers read it.
+        secrets = {*lane.plan.tokens.values, *map(hosts.plain, lane.plan.tokens.values)}
         cure = None if found.cure is None else redact.text(found.cure, secrets)
         return attrs.evolve(found, message=redact.text(found.message, secrets), cure=cure)
     _warn_of_lost_reply(lane, found.submission)
     return found
 
 
+def proof_of(lane: Lane, job: Job) -> Proof | None:
+    """What a job that was let in before was let in by; None if it cannot be told any more."""
+    submission = arguments.read(job.fields.get("args"))
+    return (
+        None if isinstance(submission, Reason) else lane.plan.tokens.proof(submission.token, _own_jid(job), submission)
+    )
+
+
+def stored(lane: Lane, item: Item, job: Job) -> Job:
+    """The job as it may lie in `retry`, `schedule` or `dead`: with its command's name, and sealed if it can be."""
+    name = item.command or display.command_of(job.fields)
+    shown = [secret for secret in lane.plan.tokens.values if name is not None and secret in name]
+    if name is not None and shown and redact.text(name, shown) != name:
+        name = None
+    proof = item.proof
+    if proof is not None and proof.signature is None and not proof.token.flat and _returns(lane, job):
+        job = sealing.sealed(job, proof.secret, proof.token.name, time.time())
+    return attrs.evolve(job, fields=display.named(job.fields, name))
+
+
+def _returns(lane: Lane, job: Job) -> bool:
+    """Whether it comes back to this target: what somebody else takes must have the token that he knows."""
+    queue = job.fields.get("retry_queue")
+    return not isinstance(queue, str) or not queue or queue in lane.plan.target.queues
+
+
 def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     tokens = lane.plan.tokens
     args = job.fields.get("args")
-    submission = arguments.read(args)
+    submission = arguments.read(args, lambda text, limit: redact.text(text, tokens.values, limit))
     if isinstance(submission, Reason):
         token, reply_id = arguments.addressed(args)
         item.reply_id = None if tokens.proof(token) is None else reply_id
         return submission
     proof = tokens.proof(submission.token, _own_jid(job), submission)
     if proof is None:
-        return _unproven(lane, job, submission.token)
+        return _unproven(lane, job, submission)
     item.command = submission.command.endpoint
     item.reply_id = submission.reply_id
     accepted = _accept(job, proof, time.time())
     if isinstance(accepted, Reason):
         return accepted
     item.job = accepted
+    item.proof = proof
     refused = auth.refusal(proof.token, _wish(lane, submission))
     if refused is not None:
         return refused
@@ -76,22 +108,28 @@ def _own_jid(job: Job) -> str:
     return job.jid if job.fields.get("jid") == job.jid else ""
 
 
-def _unproven(lane: Lane, job: Job, given: Json) -> Reason:
-    signature = signing.read(given)
+def _unproven(lane: Lane, job: Job, submission: Submission) -> Reason:
+    signature = signing.read(submission.token)
     if signature is None:
         return _BAD_TOKEN
-    if all(token.name != signature.token for token in lane.plan.tokens.tokens):
-        message = f'The job is signed with a token "{signature.token}", which this broker does not have.'
-        return Reason("BadSignature", message, "Sign with the name and the secret of a token of the configuration.")
+    if not signing.is_signable(submission):
+        return Reason(
+            "BadSignature",
+            f"The job is signed, and has more than the {signing.VALUES_LIMIT} values that a signature may stand for.",
+            "Push it with the token itself, or as several jobs.",
+        )
     if not _own_jid(job):
         return Reason(
             "BadSignature", "A signed job needs a jid, since the signature is made for it.", "Push it with one."
         )
+    if all(token.name != signature.token for token in lane.plan.tokens.tokens):
+        message = f'The job is signed with a token "{signature.token}", which this broker does not have.'
+        return Reason("BadSignature", message, f"Sign with the name and the secret of a configured token. {_SEALED}")
     return Reason(
         "BadSignature",
-        f'The signature does not fit the job: it was made with another secret than those of the token "'
-        f'{signature.token}", or for another jid, endpoint, arguments or reply id.',
-        "Sign the canonical text of exactly what is pushed; see docs/tokens.md.",
+        "The signature does not fit the job: it was made with another secret than those that this broker has, or for "
+        "another jid, endpoint, arguments or reply id.",
+        f"Sign the canonical text of exactly what is pushed (docs/tokens.md). {_SEALED}",
     )
 
 
@@ -122,11 +160,11 @@ def _untimely(name: str, age_s: float, window_s: float) -> Reason:
         message = (
             f'The signature of the token "{name}" is for a time that is {-age_s:.0f} s ahead of this broker\'s clock.'
         )
-        return Reason("UntimelySignature", message, "Wait until then, sign anew, or check the clocks.")
+        return Reason("UntimelySignature", message, f"Wait until then, sign anew, or check the clocks. {_SEALED}")
     return Reason(
         "UntimelySignature",
         f'The signature of the token "{name}" is {_span(age_s)} old, more than its Window of {_span(window_s)}.',
-        "Push the job with a new signature, or raise the token's Window and retry it.",
+        f"Push the job with a new signature, or raise the token's Window and retry it. {_SEALED}",
     )
 
 

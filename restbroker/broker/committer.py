@@ -10,6 +10,7 @@ from typing import assert_never
 import attrs
 import trio
 
+from restbroker.broker.admission import stored
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.errors import StoreRefused
@@ -124,7 +125,7 @@ def _is_open(lane: Lane, item: Item, code: jobs.Code, refused: list[Item]) -> bo
             item.settlement = settle.perturbed(item.settlement, item.number)
             return True
         case jobs.Refused(text):
-            if _without_reply(item, text):
+            if _without_reply(lane, item, text):
                 return True
             refused.append(item)
             return False
@@ -132,13 +133,13 @@ def _is_open(lane: Lane, item: Item, code: jobs.Code, refused: list[Item]) -> bo
             assert_never(code)
 
 
-def _without_reply(item: Item, text: str) -> bool:
+def _without_reply(lane: Lane, item: Item, text: str) -> bool:
     settlement = item.settlement
     if not isinstance(settlement, Ack | Retry | Dead | Drop) or not settlement.replies:
         return False
     if item.job is None or item.context is None:
         return False
-    item.settlement = settle.reply_refused(item.job, settlement, text, item.context)
+    item.settlement = settle.reply_refused(stored(lane, item, item.job), settlement, text, item.context)
     if item.event is not None:
         item.event = attrs.evolve(item.event, code="ReplyRefused", message=text, fate="dead")
     return True

@@ -7,6 +7,7 @@ connector gets out (the one `except Exception` of a worker).
 
 import random
 import time
+from collections.abc import Callable
 from typing import assert_never
 
 import attrs
@@ -46,10 +47,13 @@ class Done:
     duration_s: float
 
 
-async def deliver(lane: Lane, item: Item, call: Call, secrets: frozenset[str], *, in_slot: bool = False) -> Done | None:
+async def deliver(
+    lane: Lane, item: Item, call: Call, secrets: Callable[[], frozenset[str]], *, in_slot: bool = False
+) -> Done | None:
     """Delivers until there is an outcome to settle. None: the lane stops first, or Redis does not list the job as ours.
 
-    When cancelled, `item.sending` tells whether it may have left. None of `secrets` gets out in an outcome's message.
+    When cancelled, `item.sending` tells whether it may have left. None of `secrets`, which are
+    asked for only then, gets out in an outcome's message.
     `in_slot`: it has a place of its own beside the gate's limit.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
@@ -170,10 +174,10 @@ async def probe(connector: Connector, transport: Transport) -> Probe:
         return Probe(ok=False, denied=False, version=None, detail=f"The probe failed with {type(error).__name__}.")
 
 
-def _redacted(outcome: Outcome, secrets: frozenset[str]) -> Outcome:
+def _redacted(outcome: Outcome, secrets: Callable[[], frozenset[str]]) -> Outcome:
     if isinstance(outcome, Delivered):
         return outcome
-    message = redact.text(outcome.reason.message, secrets)
+    message = redact.text(outcome.reason.message, secrets())
     return attrs.evolve(outcome, reason=attrs.evolve(outcome.reason, message=message))
 
 

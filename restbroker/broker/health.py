@@ -1,7 +1,8 @@
 """Redis' outages, seen from one place: calls that wait until it is back, and one event at each end.
 
 Every task of the broker that talks to Redis does so through `StoreHealth`. Always holds: an outage is reported once
-when it begins and once when it ends, however many tasks run into it; waiting costs next to nothing. Only a write ends
+when it begins and once when it ends, however many tasks run into it, and in between when its reason has changed, e.g.
+from a Redis that is down to one that came back without our user; waiting costs next to nothing. Only a write ends
 an outage: a Redis whose disk is full, or that became a replica, still answers reads.
 """
 
@@ -15,13 +16,16 @@ import trio
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Report, StoreBack, StoreLost
+from restbroker.telemetry.events import Report, StoreBack, StoreLost, StoreLostOtherwise
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 1.0
+FIRST_CHANGE_S = 5.0
+LONGEST_CHANGE_S = 60.0
+"""How long a reason stands before another one is told: longer with each change, for two may alternate with each try."""
 
 
 @attrs.define(eq=False)
@@ -36,6 +40,9 @@ class StoreHealth:
     away_s: float = 0.0
     clock_ahead_s: float = 0.0
     _lost_at_s: float | None = None
+    _told: str = ""
+    _stands_s: float = FIRST_CHANGE_S
+    _stands_until_s: float = -math.inf
     _back_at_s: float = -math.inf
 
     @property
@@ -67,13 +74,16 @@ class StoreHealth:
         """Notes that a call that began then was not answered.
 
         A connection that ended idle counts as an outage, and so does a call of an outage that is over by now; a new one
-        is told once a try fails.
+        is told once a try fails. Another reason of an outage that was told is told too, once that one stood a while.
         """
         if self._lost_at_s is not None:
+            self._goes_on(error, trio.current_time() - self._lost_at_s)
             return
         self.outages += 1
         if not isinstance(error, ConnectionEnded) and began_s >= self._back_at_s:
             self._lost_at_s = trio.current_time()
+            self._stands_s = FIRST_CHANGE_S
+            self._tell(error)
             self.report(StoreLost(str(error)))
 
     def found(self) -> None:
@@ -84,3 +94,14 @@ class StoreHealth:
             self._back_at_s = trio.current_time()
             self.away_s += outage_s
             self.report(StoreBack(outage_s))
+
+    def _goes_on(self, error: StoreUnavailable, for_s: float) -> None:
+        is_reason = not isinstance(error, ConnectionEnded) and str(error) != self._told
+        if is_reason and trio.current_time() >= self._stands_until_s:
+            self._tell(error)
+            self.report(StoreLostOtherwise(str(error), for_s))
+
+    def _tell(self, error: StoreUnavailable) -> None:
+        self._told = str(error)
+        self._stands_until_s = trio.current_time() + self._stands_s
+        self._stands_s = min(self._stands_s * 2, LONGEST_CHANGE_S)

@@ -7,6 +7,7 @@ item tells by itself what must become of it.
 
 import attrs
 
+from restbroker.broker.tokens import Proof
 from restbroker.rules.job import Job
 from restbroker.rules.policy import Context
 from restbroker.rules.settlement import Settlement
@@ -30,6 +31,8 @@ class Item:
     started_at_s: float | None = None
     job: Job | None = None
     command: str = ""
+    proof: Proof | None = None
+    """What it was let in by."""
     reply_id: str | int | float | None = None
     recovered: str | None = None
     """The digest under which its runs before a crash are counted; None if there are none."""

@@ -7,11 +7,13 @@ uncertain, never pushed back; what was not sent is.
 
 import attrs
 
+from restbroker.broker.admission import proof_of
 from restbroker.broker.committer import commit
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.worker import cut_off, read_job
 from restbroker.errors import StoreRefused
+from restbroker.rules.job import Job
 from restbroker.rules.settlement import Back
 from restbroker.store import jobs
 from restbroker.store.tickets import queue_of, ticket_number
@@ -101,5 +103,7 @@ def _unknown(lane: Lane, ticket: str, raw: bytes) -> Item | None:
     item = Item(ticket, ticket_number(ticket), queue, raw, settlement=lane.recent.get(ticket))
     if item.settlement is None and item.number <= lane.handed:
         item.sending = True
-        read_job(lane, item)
+        entry = read_job(lane, item)
+        # So that it is stored like the others, without its token.
+        item.proof = proof_of(lane, entry) if isinstance(entry, Job) else None
     return item

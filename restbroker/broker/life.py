@@ -164,6 +164,7 @@ class Life:
     async def _deliver(self, lanes: Sequence[Lane]) -> None:
         async with trio.open_nursery() as connectors:
             for lane in lanes:
+                await connectors.start(lane.plan.transport.run)
                 await connectors.start(lane.plan.connector.run)
             async with trio.open_nursery() as work:
                 for lane in lanes:

@@ -7,8 +7,9 @@ unchanged, whoever they belong to; what no worker could read is parked, so that 
 
 import hashlib
 import random
+import re
 import time
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 import trio
@@ -16,12 +17,15 @@ import trio
 from restbroker.broker.health import StoreHealth
 from restbroker.errors import StoreRefused
 from restbroker.rules import retry, rubyjson
+from restbroker.rules.json_types import Json
 from restbroker.store import sets
 from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import JobsPromoted, Report, Warned
 
 POLL_S = 1.0
+# In what cannot be read as JSON. If there are several, one of them may be in the arguments.
+_QUEUE: Final = re.compile(rb'"queue"\s*:\s*"([A-Za-z0-9_.:-]{1,200})"')
 _BATCH = 100
 
 
@@ -60,7 +64,8 @@ class Scheduler:
         asked_at_s = time.time()
         due = await self.health.insist(self.store, sets.due, zset, _BATCH, skip)
         self.health.saw_clock(due.now_s, asked_at_s, time.time())
-        moves = [plan(raw, due.now_s) for raw, _ in due.members]
+        # Sidekiq Web takes out all entries of one score to act on one of them: each that is parked gets its own.
+        moves = [plan(raw, due.now_s + place / 1_000_000) for place, (raw, _) in enumerate(due.members)]
         codes = await self.health.insist(self.store, sets.promote, zset, moves) if moves else []
         moved = [move for move, code in zip(moves, codes, strict=True) if isinstance(code, Applied)]
         stuck = [move for move, code in zip(moves, codes, strict=True) if isinstance(code, Refused | Clash)]
@@ -78,18 +83,37 @@ class Scheduler:
 def plan(raw: bytes, now_s: float) -> sets.Move:
     """Where a due member goes: to its queue unchanged, or wrapped to the dead set if it is no job.
 
-    A job without a queue goes to `default`, as Ruby's client would push it.
+    A job without a queue goes to `default`, and one whose queue is a number to the queue of that name, as Ruby's client
+    would push it. What only Ruby can read (comments, unknown escapes) goes to the queue that it names:
+    whoever serves that decides.
     """
     try:
         fields = rubyjson.loads(raw)
     except rubyjson.Unreadable as error:
+        named = _QUEUE.findall(raw) if raw.startswith(b"{") and raw.endswith(b"}") else []
+        if len(named) == 1:
+            return sets.Move(raw, named[0].decode(), None, now_s)
         return _park(raw, f"A due entry is not valid JSON: {error}.", now_s)
     if not isinstance(fields, dict):
         return _park(raw, "A due entry is JSON, but not an object.", now_s)
-    queue = fields.get("queue", "default")
-    if not isinstance(queue, str) or not queue:
+    queue = _name(fields.get("queue", "default"))
+    if not queue:
         return _park(raw, "A due entry names no usable queue.", now_s)
     return sets.Move(raw, queue, None, now_s)
+
+
+def _name(queue: Json) -> str:
+    match queue:
+        case bool():
+            return ""
+        case str():
+            return queue
+        case int():
+            return str(queue)
+        case float():
+            return rubyjson.float_text(queue)
+        case _:
+            return ""
 
 
 def _park(raw: bytes, message: str, now_s: float) -> sets.Move:

@@ -1,8 +1,8 @@
 """What the process does when it is signalled.
 
-One task, open until the process ends, or the second signal would not be seen. SIGTERM and SIGINT drain, a second one
-stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq); SIGTTIN prints what every task waits for; SIGHUP
-has the configuration loaded anew.
+One task, open until the process ends, or the second signal would not be seen; the record calls `act` for what Sidekiq
+Web asks. SIGTERM and SIGINT drain, a second one stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq);
+SIGTTIN prints what every task waits for; SIGHUP has the configuration loaded anew.
 """
 
 import signal
@@ -31,6 +31,8 @@ class Control:
     quiet: trio.Event = attrs.field(factory=trio.Event)
     reload: trio.Event = attrs.field(factory=trio.Event)
     why: str = ""
+    told_here: bool = False
+    """A local signal asked for the stop."""
     second: int | None = None
 
 
@@ -41,20 +43,27 @@ async def watch(
     with trio.open_signal_receiver(*_WATCHED) as signals:
         task_status.started()
         async for number in signals:
-            _act(number, control, report)
+            act(number, control, report)
 
 
-def _act(number: int, control: Control, report: Report) -> None:
+def act(number: int, control: Control, report: Report, origin: str | None = None) -> None:
+    """Does what the signal `number` asks for. `origin` says who sent it, if no local process did.
+
+    Only a second local request to stop cuts the drain short: a first one may follow Sidekiq Web's, as when a service is
+    stopped after it.
+    """
+    name = signal.Signals(number).name if origin is None else f"{signal.Signals(number).name} from {origin}"
     match number:
-        case signal.SIGTERM | signal.SIGINT if control.stop.is_set():
+        case signal.SIGTERM | signal.SIGINT if origin is None and control.told_here:
             control.second = number
             control.at_once.set()
         case signal.SIGTERM | signal.SIGINT:
-            control.why = signal.Signals(number).name
+            control.told_here = control.told_here or origin is None
+            control.why = control.why or name
             control.stop.set()
         case signal.SIGTSTP if not control.quiet.is_set():
             control.quiet.set()
-            report(BrokerQuiet())
+            report(BrokerQuiet(name))
         case signal.SIGTTIN:
             sys.stderr.write(task_tree())
             sys.stderr.flush()

@@ -60,6 +60,10 @@ class Slots:
         slot.taken -= 1
         return slot.waiting.popleft() if slot.waiting else None
 
+    def waiting(self) -> frozenset[str]:
+        """The tickets of those that wait for a place."""
+        return frozenset(item.ticket for slot in self._slots.values() for item in slot.waiting)
+
     def drop_unless(self, known: Container[str]) -> None:
         """Drops waiting jobs whose tickets are not `known`."""
         for slot in self._slots.values():

@@ -1,19 +1,20 @@
-"""How the broker is, for those who ask from outside: the readiness page and the stats page.
+"""How the broker is, for those who ask from outside: the readiness page, the stats page and the process record.
 
 `broker.run` fills it, across all lives; services read it. Always holds: reading it costs no I/O and changes nothing,
 and what comes out is a copy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import attrs
+import trio
 
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease
 from restbroker.broker.signals import Control
-from restbroker.rules.job import Job
+from restbroker.rules.job import Job, spare_jid
 
 Phase = Literal["starting", "serving", "quiet", "stopping"]
 
@@ -49,17 +50,35 @@ class View:
 
 @attrs.frozen
 class Running:
-    """A job that a worker has in delivery, since `started_at_s` (epoch)."""
+    """A job that a worker has in delivery, since `started_at_s` (epoch). `thread` is a name that no other has.
+
+    `secrets`: the tokens' values, to be kept out of whatever is shown.
+    """
 
     job: Job
     queue: str
     started_at_s: float
+    command: str
+    thread: str
+    secrets: tuple[str, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Serving:
+    """One target that this process serves: how many jobs at once (`workers`), from which queues."""
+
+    target: str
+    queues: tuple[str, ...]
+    workers: int
 
 
 @attrs.define(eq=False)
 class Status:
     """One per process. Empty until `broker.run` begins."""
 
+    served: trio.Event = attrs.field(factory=trio.Event)
+    """Set once the first life takes jobs."""
+    _serving: tuple[Serving, ...] = ()
     _control: Control | None = None
     _health: StoreHealth | None = None
     _lanes: Sequence[Lane] = ()
@@ -75,6 +94,9 @@ class Status:
         if self._lanes:
             self._finishing.append(self._lanes)
         self._lanes, self._lease = lanes, lease
+        targets = [(lane.plan.target, lane.plan.workers) for lane in lanes]
+        self._serving = tuple(Serving(target.name, target.queues, workers) for target, workers in targets)
+        self.served.set()
 
     def rest(self, lanes: Sequence[Lane]) -> None:
         """The life with these lanes has ended."""
@@ -92,13 +114,11 @@ class Status:
 
     def running(self) -> list[Running]:
         """The jobs in delivery in this process; in each lane the oldest first."""
-        return [
-            Running(item.job, item.queue, item.started_at_s)
-            for lanes in (*self._finishing, self._lanes)
-            for lane in lanes
-            for item in lane.in_hand.values()
-            if item.job is not None and item.started_at_s is not None and item.settlement is None
-        ]
+        return [running for lanes in (*self._finishing, self._lanes) for lane in lanes for running in _running(lane)]
+
+    def serving(self) -> Sequence[Serving]:
+        """The targets of the newest life, also between two lives and while it ends."""
+        return self._serving
 
     def _phase(self) -> Phase:
         if self._control is not None and self._control.stop.is_set():
@@ -106,3 +126,12 @@ class Status:
         if self._control is None or not self._lanes:
             return "starting"
         return "quiet" if self._control.quiet.is_set() else "serving"
+
+
+def _running(lane: Lane) -> Iterator[Running]:
+    waiting, secrets = lane.slots.waiting(), lane.plan.tokens.values
+    for item in lane.in_hand.values():
+        if item.job is None or item.started_at_s is None or item.settlement is not None or item.ticket in waiting:
+            continue
+        thread = spare_jid(lane.identity, item.ticket)[:10]
+        yield Running(item.job, item.queue, item.started_at_s, item.command, thread, secrets)

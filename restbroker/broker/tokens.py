@@ -57,6 +57,7 @@ class Tokens:
     now_s: Callable[[], float] = monotonic
     used: dict[str, float] = attrs.field(factory=dict)
     _secrets: tuple[Proof, ...] = attrs.field(default=(), repr=False)
+    _values: tuple[str, ...] = attrs.field(default=(), repr=False)
     _unusable: set[Path] = attrs.field(factory=set)
     _look: _Look | None = None
     _looked_at_s: float = -inf
@@ -65,14 +66,24 @@ class Tokens:
     def __attrs_post_init__(self) -> None:
         """Reads every secret once; raises `ConfigError` if a file cannot be read or is empty."""
         self._look = self._look_now()
-        self._secrets = tuple(attrs.evolve(blank, secret=secret.reveal()) for secret, blank in self._places())
+        self._know(tuple(attrs.evolve(blank, secret=secret.reveal()) for secret, blank in self._places()))
 
     def proof(self, given: Json, jid: str = "", submission: Submission | None = None) -> Proof | None:
         """Whose `given` is, as configured now: a secret, or a signature that fits the jid and the submission."""
         if self.now_s() - self._looked_at_s >= _LOOK_S:
             self._refresh(misfit=False)
-        found = self._find(given, jid, submission)
-        return self._find(given, jid, submission) if found is None and self._refresh(misfit=True) else found
+        place = auth.which(given, self.values)
+        if place is not None:
+            return self._secrets[place]
+        signature = signing.read(given)
+        signed = None
+        if signature is not None and submission is not None and jid:
+            signed = signing.content(signature, jid, submission)
+        found = self._signer(signature, signed)
+        if found is not None or not self._refresh(misfit=True):
+            return found
+        place = auth.which(given, self.values)
+        return self._signer(signature, signed) if place is None else self._secrets[place]
 
     def reread(self) -> None:
         """Has every file read at the next use, whatever it looks like."""
@@ -81,18 +92,23 @@ class Tokens:
     @property
     def values(self) -> tuple[str, ...]:
         """The texts to keep out of every message."""
-        return tuple(known.secret for known in self._secrets)
+        return self._values
 
-    def _find(self, given: Json, jid: str, submission: Submission | None) -> Proof | None:
-        place = auth.which(given, self.values)
-        if place is not None:
-            return self._secrets[place]
-        signature = signing.read(given)
-        if signature is None or submission is None or not jid:
+    def _know(self, proofs: tuple[Proof, ...]) -> None:
+        self._secrets = proofs
+        self._values = tuple(known.secret for known in proofs)
+
+    def _signer(self, signature: Signature | None, signed: bytes | None) -> Proof | None:
+        if signature is None or signed is None:
             return None
         named = [known for known in self._secrets if known.token.name == signature.token]
-        place = signing.which(signature, [known.secret for known in named], jid, submission)
-        return None if place is None else attrs.evolve(named[place], signature=signature)
+        others = [known for known in self._secrets if known.token.name != signature.token]
+        # What waits must outlive a new name of its token. The name is signed as well: nobody gains a right by it.
+        for proofs in (named, others):
+            place = signing.which(signature, [known.secret for known in proofs], signed)
+            if place is not None:
+                return attrs.evolve(proofs[place], signature=signature)
+        return None
 
     def _refresh(self, *, misfit: bool) -> bool:
         """Whether there are other secrets now. A flood of bad tokens costs a look at each file, and no reading."""
@@ -103,9 +119,11 @@ class Tokens:
             return False
         self._look, self._read_at_s = look, now_s
         before = self._secrets
-        self._secrets = tuple(
-            attrs.evolve(old, secret=self._revealed(secret, old.secret))
-            for (secret, _), old in zip(self._places(), before, strict=True)
+        self._know(
+            tuple(
+                attrs.evolve(old, secret=self._revealed(secret, old.secret))
+                for (secret, _), old in zip(self._places(), before, strict=True)
+            )
         )
         return self._secrets != before
 

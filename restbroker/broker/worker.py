@@ -12,7 +12,7 @@ from typing import assert_never
 
 import attrs
 
-from restbroker.broker.admission import admit
+from restbroker.broker.admission import admit, stored
 from restbroker.broker.delivery import deliver
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
@@ -32,7 +32,7 @@ async def run(lane: Lane) -> None:
     async with lane.outcomes.clone() as outcomes:
         while (item := await lane.handover.take()) is not None:
             lane.handed = max(lane.handed, item.number)
-            if await _work(lane, item):
+            if await _settled(lane, item):
                 await outcomes.send(item)
 
 
@@ -52,6 +52,25 @@ def cut_off(lane: Lane, item: Item) -> None:
     if item.job is not None:
         item.reply_id = arguments.addressed(item.job.fields.get("args"))[1]
         _settle(lane, item, item.job, lane.plan.connector.spec(item.command), Uncertain(_CUT_OFF))
+
+
+async def _settled(lane: Lane, item: Item) -> bool:
+    """As `_work`. A job that no rule foresaw is parked as it is: it must cost itself alone, not process after process.
+
+    It would be the first one taken at each start, and by no means a crash of which it is suspected.
+    """
+    try:
+        return await _work(lane, item)
+    except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+        may = "; the command may have run" if item.sending else ""
+        reason = Reason(
+            "Bug", f"restbroker failed with {type(error).__name__} over this job{may}.", "Please report this."
+        )
+        context = _context(lane, item, 0.0)
+        entry = NotAJob(item.raw, spare_jid(lane.identity, item.ticket), item.queue, reason)
+        item.job, item.command = None, ""
+        _conclude(lane, item, settle.settle_unreadable(entry, context), context, Rejected(reason))
+        return True
 
 
 async def _work(lane: Lane, item: Item) -> bool:
@@ -81,11 +100,11 @@ async def _deliver(lane: Lane, item: Item, job: Job, submission: Submission) -> 
         return True
     slot = lane.slots.of(item.name)
     if slot is None:
-        return await _send(lane, item, job, submission)
+        return await _send(lane, item, job, submission, spec)
     match lane.slots.enter(slot, item):
         case "in":
             try:
-                return await _send(lane, item, job, submission, in_slot=True)
+                return await _send(lane, item, job, submission, spec, in_slot=True)
             finally:
                 if (following := lane.slots.leave(slot)) is not None:
                     lane.handover.put_first(following)
@@ -93,7 +112,8 @@ async def _deliver(lane: Lane, item: Item, job: Job, submission: Submission) -> 
             return False
         case "full":
             context = _context(lane, item, 0.0)
-            _conclude(lane, item, settle.crowded(job, context), context, Deferred(_CROWDED, counts=False))
+            put_off = settle.crowded(stored(lane, item, job), context)
+            _conclude(lane, item, put_off, context, Deferred(_CROWDED, counts=False))
             return True
         case other:
             assert_never(other)
@@ -106,9 +126,12 @@ def _unmarked(lane: Lane, item: Item, job: Job) -> Job:
     return attrs.evolve(job, maybe_run=job.maybe_run - lane.recovered.get(item.recovered, 0))
 
 
-async def _send(lane: Lane, item: Item, job: Job, submission: Submission, *, in_slot: bool = False) -> bool:
-    spec = lane.plan.connector.spec(item.command)
-    secrets = redact.secret_values(spec, submission.command.arguments) | frozenset(lane.plan.tokens.values)
+async def _send(
+    lane: Lane, item: Item, job: Job, submission: Submission, spec: CommandSpec | None, *, in_slot: bool = False
+) -> bool:
+    def secrets() -> frozenset[str]:
+        return redact.secret_values(spec, submission.command.arguments) | frozenset(lane.plan.tokens.values)
+
     done = await deliver(lane, item, _call(lane, job, submission, spec), secrets, in_slot=in_slot)
     if done is None:
         return False
@@ -133,6 +156,8 @@ def _settle(
     lane: Lane, item: Item, job: Job, spec: CommandSpec | None, outcome: Final, duration_s: float = 0.0
 ) -> None:
     context = _context(lane, item, duration_s)
+    if not isinstance(outcome, Delivered):
+        job = stored(lane, item, job)
     _conclude(lane, item, settle.settle(job, spec, outcome, context), context, outcome)
 
 

@@ -239,9 +239,11 @@ def _recover(client: Client, crash: Crash, orphans: Sequence[Orphan]) -> list[Re
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
     arguments: list[str | int | bytes] = [identity, crash.target, crash.life, int(crash.beside), jitter]
-    for orphan in orphans:
+    for place, orphan in enumerate(orphans):
         number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
         touched = int(number <= crash.in_hand.hwm)
-        arguments += [orphan.ticket, queue, touched, as_score(now_s), orphan.payload, int(orphan.waits)]
+        # Sidekiq Web takes out all entries of one score to act on one of them, and loses some if their jids are equal.
+        score = as_score(now_s + place / 1_000_000)
+        arguments += [orphan.ticket, queue, touched, score, orphan.payload, int(orphan.waits)]
     answer = client.run("recover", [*fixed, *(keys.queue(name) for name in crash.queues)], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

@@ -45,7 +45,10 @@ def translate(error: redis_errors.RedisError, address: str, command: Sequence[Ar
     """
     match error:
         case redis_errors.AuthenticationError():
-            cure = "Check user and password in RedisURL. A password alone is written redis://:PASSWORD@host."
+            cure = (
+                "Check user and password in RedisURL. A password alone is written redis://:PASSWORD@host; and a user"
+                " that ACL SETUSER made is gone after a restart of Redis, unless it was saved there."
+            )
         case redis_errors.BusyLoadingError():
             cure = "Wait until it has started."
         case redis_errors.TimeoutError():
@@ -87,7 +90,7 @@ def _from_reply(error: redis_errors.RedisError, address: str, command: Sequence[
         return StoreUnavailable(f"{_PASSING[first]} ({address})", "Look at the log of Redis. Nothing is lost.")
     match error:
         case redis_errors.NoPermissionError():
-            cure = "Give this Redis user the commands and keys that restbroker needs (ACL SETUSER)."
+            cure = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
         case redis_errors.MovedError() | redis_errors.ClusterCrossSlotError() | redis_errors.AskError():
             cure = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
         case _ if first == "WRONGTYPE" and len(command) > 1:

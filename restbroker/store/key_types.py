@@ -27,7 +27,7 @@ def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tu
     """
     keys = client.keys
     wanted: dict[str, str] = dict.fromkeys((keys.beats, keys.dying, keys.tokens), "hash")
-    wanted |= dict.fromkeys((keys.queues, keys.paused), "set")
+    wanted |= dict.fromkeys((keys.queues, keys.paused, keys.processes), "set")
     wanted |= {keys.sorted_set(name): "zset" for name in ("retry", "schedule", "dead")}
     wanted |= {keys.parked: "stream", keys.recovered_version: "string"}
     wanted |= {keys.stat(kind): "string" for kind in ("processed", "failed")}

@@ -5,6 +5,7 @@ Always holds: this is the only place where a key's text is made, and each begins
 """
 
 import re
+from datetime import UTC, datetime
 from typing import Literal
 
 import attrs
@@ -117,6 +118,23 @@ class Keys:
         """HASH of one Sidekiq process."""
         return self._key(name)
 
+    def work(self, name: str) -> str:
+        """HASH of a Sidekiq process' jobs in hand, for Sidekiq from 6.4.2 on."""
+        return self._key(f"{name}:work")
+
+    def workers(self, name: str) -> str:
+        """The same for Sidekiq before 6.4.2."""
+        return self._key(f"{name}:workers")
+
+    def signals(self, name: str) -> str:
+        """LIST of requests to a Sidekiq process, the newest at the head."""
+        return self._key(f"{name}-signals")
+
+    @property
+    def process_cleanup(self) -> str:
+        """STRING with an expiry: whoever makes it may take names of gone processes out of `processes`."""
+        return self._key("process_cleanup")
+
     def queue(self, name: str) -> str:
         """LIST of a queue: the newest is at the head, jobs are taken at the tail."""
         return self._key(f"queue:{name}")
@@ -146,3 +164,31 @@ class Keys:
     def stat_day(self, kind: Counted, date: str) -> str:
         """A counter of one day. `date` is YYYY-MM-DD in UTC."""
         return self._key(f"stat:{kind}:{date}")
+
+    # Sidekiq's metrics, all in UTC. Versions differ in leading zeros and in the century (read in their sources).
+    # `at_s`, epoch seconds, is any time of the minute.
+
+    def executions_7(self, at_s: int) -> str:
+        """HASH of the executions of one minute, for Sidekiq 6.5 and 7: `j|20250214|8:3` is 08:03."""
+        at = datetime.fromtimestamp(at_s, UTC)
+        return self._key(f"j|{at:%Y%m%d}|{at.hour}:{at.minute}")
+
+    def executions_8(self, at_s: int) -> str:
+        """HASH of the executions of one minute, for Sidekiq 8: `j|250214|8:03` is 08:03."""
+        at = datetime.fromtimestamp(at_s, UTC)
+        return self._key(f"j|{at:%y%m%d}|{at.hour}:{at.minute:02}")
+
+    def ten_minutes_8(self, at_s: int) -> str:
+        """HASH of the executions of ten minutes, for Sidekiq 8: `j|250214|8:0` is 08:00 to 08:09."""
+        at = datetime.fromtimestamp(at_s, UTC)
+        return self._key(f"j|{at:%y%m%d}|{at.hour}:{at.minute // 10}")
+
+    def histogram_7(self, command: str, at_s: int) -> str:
+        """STRING of counters: a command's times in one minute, for Sidekiq 7: `add-04-08:3` is 08:03 on the 4th."""
+        at = datetime.fromtimestamp(at_s, UTC)
+        return self._key(f"{command}-{at:%d}-{at.hour:02}:{at.minute}")
+
+    def histogram_8(self, command: str, at_s: int) -> str:
+        """STRING of counters: a command's times in one minute, for Sidekiq 8: `h|add-4-8:3` is 08:03 on the 4th."""
+        at = datetime.fromtimestamp(at_s, UTC)
+        return self._key(f"h|{command}-{at.day}-{at.hour}:{at.minute}")

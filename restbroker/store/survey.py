@@ -25,7 +25,11 @@ class Process:
     identity: str
     queues: tuple[str, ...]
     version: str | None
-    tag: str
+
+    @property
+    def is_restbroker(self) -> bool:
+        """Whether it is one of restbroker's own. Its tag does not tell: a Rails process takes its folder's name."""
+        return self.version is not None and self.version.startswith("restbroker ")
 
 
 @attrs.frozen
@@ -75,7 +79,7 @@ def _process(identity: str, info: bytes) -> Process:
     fields = value if isinstance(value, dict) else {}
     queues, version = fields.get("queues"), fields.get("version")
     listed = tuple(dict.fromkeys(str(name) for name in queues)) if isinstance(queues, list) else ()
-    return Process(identity, listed, version if isinstance(version, str) else None, str(fields.get("tag") or ""))
+    return Process(identity, listed, version if isinstance(version, str) else None)
 
 
 def _scan(client: Client, pattern: str, kind: str = "hash") -> Iterator[str]:

@@ -64,6 +64,14 @@ class StoreLost:
 
 
 @attrs.frozen
+class StoreLostOtherwise:
+    """The outage that was reported goes on, since `for_s` seconds now, for another reason."""
+
+    message: str
+    for_s: float
+
+
+@attrs.frozen
 class StoreBack:
     """Redis can be used again."""
 
@@ -119,7 +127,9 @@ class BrokerStopping:
 
 @attrs.frozen
 class BrokerQuiet:
-    """No more jobs are taken until a restart."""
+    """No more jobs are taken until a restart; `why` names the signal."""
+
+    why: str
 
 
 @attrs.frozen
@@ -174,6 +184,7 @@ Event: TypeAlias = (
     | GateOpened
     | TargetFound
     | StoreLost
+    | StoreLostOtherwise
     | StoreBack
     | IdentityFenced
     | JobsRecovered

@@ -26,6 +26,7 @@ from restbroker.telemetry.events import (
     Listening,
     StoreBack,
     StoreLost,
+    StoreLostOtherwise,
     TargetFound,
     Warned,
 )
@@ -59,6 +60,9 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
             return Line("info", "target.found", {"target": target, "version": version, "detail": detail})
         case StoreLost(message):
             return Line("error", "redis.lost", {"message": message, "cure": _KEEPS_TRYING})
+        case StoreLostOtherwise(message, for_s):
+            fields = {"what": "redis.lost", "for_s": round(for_s), "message": message, "cure": _KEEPS_TRYING}
+            return Line("error", "still", fields)
         case StoreBack(outage_s):
             return Line("info", "redis.back", {"outage_s": round(outage_s, 1)})
         case IdentityFenced(identity):
@@ -71,8 +75,10 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
             return Line("info", "broker.started", attrs.asdict(event))
         case BrokerStopping():
             return Line("info", "broker.stopping", attrs.asdict(event))
-        case BrokerQuiet():
-            return Line("info", "broker.quiet", {"message": "No more jobs are taken until a restart."})
+        case BrokerQuiet(why):
+            # A warning: whoever wonders later why nothing is done must find it.
+            message = "No more jobs are taken until a restart."
+            return Line("warning", "broker.quiet", {"why": why, "message": message})
         case BrokerStopped(clean, pushed_back, uncertain):
             counts = {"pushed_back": pushed_back, "uncertain": uncertain}
             return Line("info" if clean else "warning", "broker.stopped", counts)

@@ -18,13 +18,13 @@ a line with `timestamp`, `level`, `event` and the same keys. Keys without a valu
     redis.lost       error    message cure
     redis.back       info     outage_s
     still            as then  what for_s, and the keys of a redis.lost or gate.closed (`what`) that is not over: each
-                              minute
+                              minute, and when a redis.lost has another reason now
     fenced           warning  identity
     jobs.recovered   warning  identity jobs maybe_run parked
     jobs.promoted    debug    zset jobs parked (warning where some were parked)
     broker.started   info     pid version targets queues concurrency
     broker.stopping  info     why timeout_s
-    broker.quiet     info     message
+    broker.quiet     warning  why message
     broker.stopped   info     pushed_back uncertain (warning where it was not clean)
     config.reloaded  info     targets: a changed configuration was loaded (SIGHUP) and counts
     config.unchanged info     message
@@ -45,7 +45,16 @@ import attrs
 import orjson
 import structlog
 
-from restbroker.telemetry.events import BrokerStarted, Event, GateClosed, GateOpened, JobFinished, StoreBack, StoreLost
+from restbroker.telemetry.events import (
+    BrokerStarted,
+    Event,
+    GateClosed,
+    GateOpened,
+    JobFinished,
+    StoreBack,
+    StoreLost,
+    StoreLostOtherwise,
+)
 from restbroker.telemetry.figures import milliseconds
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.lines import Fields, Level, Line, line_of
@@ -135,6 +144,8 @@ class LogSink:
         match event:
             case StoreLost():
                 self._troubles["redis"] = _Trouble(line_of(event), self.now_s())
+            case StoreLostOtherwise(message) if (trouble := self._troubles.get("redis")) is not None:
+                trouble.line = line_of(StoreLost(message))
             case StoreBack():
                 self._troubles.pop("redis", None)
             case GateClosed(target):

@@ -1,10 +1,11 @@
 """What /stats says: the fields that the original program had, and what is known beyond them.
 
 Called by `web.stats`, in the thread of its connection, so that neither Redis nor much JSON holds up deliveries. Always
-holds: jobs are shown without tokens, secrets and (unless configured) message texts; `enqueued` has texts for numbers
-since the original's readers expect them.
+holds: jobs are shown without secret arguments, without a token in any field and, unless configured, without message
+texts; `enqueued` has texts for numbers since the original's readers expect them.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -12,6 +13,7 @@ from restbroker.admin import overview
 from restbroker.broker.status import Running
 from restbroker.rules import redact
 from restbroker.rules.json_types import Json
+from restbroker.rules.redact import Hide
 from restbroker.store import queues
 from restbroker.store.client import Client
 
@@ -42,11 +44,21 @@ def figures(client: Client, served: Sequence[str], running: Sequence[Running], *
 
 
 def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[Json]:
+    own = [one for one in running if one.queue == queue]
+    # The jobs of a target share their secrets.
+    hiding = {secrets: redact.hiding(secrets) for secrets in {one.secrets for one in own}}
     return [
-        {"message": redact.job(one.job.fields, show_bodies=show_bodies), "started_at": int(one.started_at_s)}
-        for one in running
-        if one.queue == queue
+        {
+            "message": _message(one, hiding[one.secrets], show_bodies=show_bodies),
+            "started_at": int(one.started_at_s),
+        }
+        for one in own
     ]
+
+
+def _message(one: Running, hide: Hide, *, show_bodies: bool) -> Json:
+    # A producer may have written its token anywhere.
+    return redact.everywhere(redact.job(one.job.fields, show_bodies=show_bodies), hide, sys.maxsize)
 
 
 def _processes(lanes: _Rows) -> list[Json]:

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from restbroker.broker import broker
 from restbroker.broker.broker import Ended
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status import Status
 from restbroker.broker.tokens import Tokens
@@ -25,10 +26,11 @@ from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Delivered, Outcome, Probe
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
+from restbroker.store import beats
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.jobs import Limits
-from restbroker.telemetry.events import Event
+from restbroker.telemetry.events import Event, Report
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.support.redis_server import RedisServer
@@ -114,8 +116,13 @@ class Harness:
     limits: Limits = attrs.field(factory=Limits)
     concurrency: int = 3
     shutdown_timeout_s: float = 5.0
+    report: Report = attrs.field(init=False)
+    services: Callable[["Harness"], Sequence[Service]] = lambda _harness: ()
     connect: Callable[[StoreSettings], Connection] = lambda settings: Connection(open_client(settings))
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
+
+    def __attrs_post_init__(self) -> None:
+        self.report = self.events.append
 
     def push(self, command: str = "safe", count: int = 1, first: int = 0, into: str = "rest", **fields: Any) -> None:
         for number in range(first, first + count):
@@ -149,6 +156,10 @@ class Harness:
             await until_async(found, what, timeout_s)
         except AssertionError as error:
             raise AssertionError(f"{error}\n" + "\n".join(map(str, self.events[-30:]))) from None
+
+    async def fence(self, identity: str) -> None:
+        """Takes its rights away; it may beat between the look and the fence, which then has no effect."""
+        await self.until(lambda: beats.fence(self.client, identity, beats.live(self.client)[identity]), "it is fenced")
 
     @asynccontextmanager
     async def broker(self) -> AsyncIterator[None]:
@@ -185,11 +196,11 @@ class Harness:
                     for name, one in self.others.items()
                 ),
             ],
-            services=[],
+            services=self.services(self),
             open_connection=lambda: self.connect(settings),
             open_control=lambda: Connection(open_client(settings, 1.0)),
             open_waiter=lambda control: Waiter(open_client(settings), control),
-            report=self.events.append,
+            report=self.report,
             snapshot=lambda _lane: {},
             shutdown_timeout_s=self.shutdown_timeout_s,
             status=self.status,

@@ -17,6 +17,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.rules import arguments, signing
 from restbroker.rules.arguments import Submission
+from restbroker.rules.json_types import Json
 from restbroker.store import tokens as store_tokens
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
@@ -96,6 +97,35 @@ async def test_a_secret_in_the_wrong_place_is_not_repeated_by_a_refusal(harness:
     assert not any(SECRET in f"{event!r}" for event in harness.events)
 
 
+LONG = "tok3n+SECRET" + "a7" * 20
+OWN: dict[str, Json] = {"user": "bob", "host": "example.org"}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        [LONG, OWN, LONG],
+        [LONG, OWN, "check_account"],
+        [f"x/{LONG}", OWN, LONG],
+        [f"x/{'y' * 30}{LONG}", OWN, LONG],
+        ["check_account", [["z" * 30 + LONG, 1], ["z" * 30 + LONG, 2]], LONG],
+        ["check_account", [["z" * 60 + LONG, 1], ["z" * 60 + LONG, 2]], LONG],
+        ["check_account", {"user": "bob", "host": f"{'h' * 30}.{LONG}"}, LONG],
+        ["check_account", {"user": "bob", "host": f"{'h' * 60}.{LONG}"}, LONG],
+        ["check_account", {**OWN, "u" * 20 + LONG: 1}, LONG],
+        ["check_account", {**OWN, "u" * 60 + LONG: 1}, LONG],
+    ],
+)
+async def test_no_part_of_a_token_in_the_wrong_place_is_quoted(harness: Harness, args: list[Json]) -> None:
+    harness.raw(json.dumps({"class": "Add", "jid": "j1", "args": args}).encode())
+    async with serving(harness, Token("app", (Secret(LONG),), hosts=("example.org",))):
+        found = await parked(harness)
+    told = f"{found['error_class']} {found['error_message']} {found['restbroker_attempts']} {harness.events}"
+    assert found["error_class"] in ("BadEndpoint", "BadToken", "BadArguments", "HostNotAllowed")
+    for text in (LONG, LONG.lower()):
+        assert not any(text[start : start + 8] in told for start in range(len(text) - 7))
+
+
 async def test_a_signed_job_is_let_in_though_its_secret_is_not_in_redis(harness: Harness) -> None:
     push(harness, signature(time.time()))
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
@@ -152,6 +182,14 @@ async def test_a_signed_job_without_a_jid_of_its_own_is_parked(harness: Harness)
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
         found = await parked(harness)
     assert (found["error_class"], "needs a jid" in found["error_message"]) == ("BadSignature", True)
+
+
+async def test_a_signed_job_with_too_many_values_is_parked_with_what_to_do(harness: Harness) -> None:
+    args = ["safe", {"n": [1] * signing.VALUES_LIMIT}, signature(time.time())]
+    harness.raw(json.dumps({"class": "Add", "jid": "j1", "args": args}).encode())
+    async with serving(harness, Token("app", (Secret(SECRET),))):
+        found = await parked(harness)
+    assert (found["error_class"], "more than the 10000 values" in found["error_message"]) == ("BadSignature", True)
 
 
 async def test_a_job_that_was_accepted_in_time_is_retried_after_the_window(harness: Harness) -> None:

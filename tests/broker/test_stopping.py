@@ -102,8 +102,8 @@ async def test_a_quiet_broker_takes_no_more_and_finishes_what_it_has(harness: Ha
 async def test_a_fenced_broker_goes_on_under_a_new_identity_and_no_job_is_lost(harness: Harness) -> None:
     async with harness.broker():
         await harness.until(lambda: beats.live(harness.client), "it beats")
-        (identity, counter), *_ = beats.live(harness.client).items()
-        assert beats.fence(harness.client, identity, counter)
+        (identity,) = beats.live(harness.client)
+        await harness.fence(identity)
         await harness.until(lambda: harness.of(IdentityFenced) or identity not in beats.live(harness.client), "noticed")
         harness.push(count=5)
         await harness.until(lambda: len(harness.of(JobFinished)) == 5, "the jobs are done", 10)

@@ -62,7 +62,7 @@ async def test_a_process_that_lost_the_rights_of_one_lane_goes_on_with_new_ones_
         await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
         before = beats.live(harness.client)
         (victim,) = (identity for identity in before if identity.endswith(":two"))
-        assert beats.fence(harness.client, victim, before[victim])
+        await harness.fence(victim)
         await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "it serves anew")
         harness.push(count=5)
         harness.push(count=5, into="two")

@@ -25,6 +25,7 @@ from restbroker.store.jobs import (
     register,
     rejoin,
 )
+from restbroker.store.replies import items, raw
 from restbroker.store.server import server as ask_server
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
@@ -79,6 +80,16 @@ def test_a_dead_lane_s_jobs_come_again_in_their_first_order(lane: Lane) -> None:
     jobs = take(lane.client, "new", 500, hwm=0).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
     assert beats.dying(lane.client) == {}
+
+
+def test_jobs_that_are_parked_together_share_no_score(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"%d" % n for n in range(250)])
+    take(lane.client, lane.identity, 250, hwm=250)
+    mark(lane.client, lane.identity, [f"{n}:1" for n in range(1, 251)])
+    beats.fence(lane.client, lane.identity, 0)
+    assert beats.recover(lane.client, lane.identity, as_parked).parked == 250
+    flat = items(lane.client.command("ZRANGE", lane.client.keys.sorted_set("dead"), 0, -1, "WITHSCORES"))
+    assert len({raw(score) for score in flat[1::2]}) == 250
 
 
 def test_a_living_lane_is_not_robbed(lane: Lane) -> None:

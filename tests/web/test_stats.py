@@ -81,6 +81,20 @@ async def test_neither_tokens_nor_secrets_nor_message_texts_are_shown(slow: Harn
     assert "private" not in answer.text
 
 
+async def test_a_token_is_shown_nowhere_in_a_job_whichever_field_has_it(slow: Harness, site: Open) -> None:
+    slow.token = token = "a-token-of-4711"
+    arguments = {"user": "john", "note": f"uses {token}", token: 1}
+    payload = {"class": "Add", "jid": "j1", "args": ["safe", arguments, token, None, token], "tags": [token]}
+    slow.raw(json.dumps({**payload, "note": {"by": [token]}}).encode())
+    async with site() as running:
+        await slow.until(lambda: len(slow.target.calls) == 1, "it is in delivery")
+        answer = await running.get_stats()
+    assert "4711" not in answer.text
+    message = answer.json()["jobs"]["rest"][0]["message"]
+    assert message["args"][1]["note"] == "uses ***"
+    assert (message["tags"], message["note"]) == (["***"], {"by": ["***"]})
+
+
 async def test_a_job_with_numbers_that_json_libraries_refuse_does_not_break_the_page(slow: Harness, site: Open) -> None:
     slow.raw(b'{"class":"Add","jid":"j","args":["safe",{"n":123456789012345678901234567890},"t"],"at":1e300}')
     async with site() as running:

@@ -33,6 +33,7 @@ ScriptName = Literal[
     "keep",
     "charge",
     "pause",
+    "record",
 ]
 
 

@@ -4,11 +4,11 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHealth
 from restbroker.broker.recent import KEPT_S, Recent
-from restbroker.errors import StoreUnavailable
+from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.rules.settlement import Ack
-from restbroker.telemetry.events import Event, StoreBack, StoreLost
+from restbroker.telemetry.events import Event, StoreBack, StoreLost, StoreLostOtherwise
 
 
 async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it(
@@ -42,3 +42,43 @@ async def test_a_call_that_began_before_redis_was_back_begins_no_outage_of_its_o
     assert health.outages == 2, "time has a hole all the same"
     health.lost(StoreUnavailable("gone again"), trio.current_time())
     assert not health.is_up
+
+
+async def test_another_reason_of_an_outage_is_told_once_and_each_outage_begins_anew(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    events: list[Event] = []
+    health = StoreHealth(events.append)
+    for _ in range(2):
+        health.lost(StoreUnavailable("refused"))
+        await trio.sleep(FIRST_CHANGE_S)
+        for _ in range(100):
+            health.lost(StoreUnavailable("no login"))
+            health.lost(ConnectionEnded("ended while idle"))
+            await trio.sleep(1)
+        health.found()
+    once = [StoreLost("refused"), StoreLostOtherwise("no login", FIRST_CHANGE_S), StoreBack(FIRST_CHANGE_S + 100)]
+    assert events == once * 2
+    assert health.outages == 2
+
+
+async def test_a_reason_that_passes_at_once_is_not_told(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    health = StoreHealth(events.append)
+    health.lost(StoreUnavailable("refused"))
+    await trio.sleep(1)
+    health.lost(StoreUnavailable("loading"))
+    await trio.sleep(1)
+    health.found()
+    assert [type(event) for event in events] == [StoreLost, StoreBack]
+
+
+async def test_reasons_that_alternate_are_told_once_a_minute_at_last(autojump_clock: trio.testing.MockClock) -> None:
+    events: list[Event] = []
+    health = StoreHealth(events.append)
+    for _ in range(3600):
+        health.lost(StoreUnavailable("refused"))
+        health.lost(StoreUnavailable("timed out"))
+        await trio.sleep(1)
+    told = [event for event in events if isinstance(event, StoreLostOtherwise)]
+    assert 3600 / LONGEST_CHANGE_S <= len(told) <= 3600 / LONGEST_CHANGE_S + 5

@@ -17,7 +17,45 @@ def test_a_job_without_a_queue_goes_where_rubys_client_would_push_it() -> None:
     assert plan(b'{"class":"A"}', 5.0).queue == "default"
 
 
-@pytest.mark.parametrize("raw", [b"{x", b"5", b"[1]", b'{"queue":5}', b'{"queue":""}', b'{"a":"\\ud800"}'])
+@pytest.mark.parametrize(
+    ("queue", "name"), [(b"5", "5"), (b"-7", "-7"), (b"1.50", "1.5"), (b"1e20", "1.0e+20"), (b"2e0", "2.0")]
+)
+def test_a_queue_that_is_a_number_is_the_one_of_which_ruby_would_make_a_text(queue: bytes, name: str) -> None:
+    raw = b'{"class":"A","args":[],"queue":' + queue + b"}"
+    move = plan(raw, 5.0)
+    assert (move.old, move.queue, move.new) == (raw, name, None)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"class":"A","queue":"foreign","args":["\\q"]}',
+        b'{"class":"A","queue": "foreign","args":[/* a comment */ 1]}',
+        b'{"args":[' + b"9" * 4301 + b'],"queue" :"foreign"}',
+    ],
+)
+def test_what_only_ruby_can_read_moves_byte_for_byte_to_the_queue_that_it_names(raw: bytes) -> None:
+    move = plan(raw, 5.0)
+    assert (move.old, move.queue, move.new) == (raw, "foreign", None)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{x",
+        b"5",
+        b"[1]",
+        b'{"queue":[5]}',
+        b'{"queue":true}',
+        b'{"queue":null}',
+        b'{"queue":""}',
+        b'{"a":"\\ud800"}',
+        b'{"queue":"q","args":["\\q",{"queue":"r"}]}',
+        b'{"queue":"q","args":[',
+        b'"queue":"q"',
+        b'{"a":"\\"queue\\":\\"q\\"",}',
+    ],
+)
 def test_what_no_worker_could_read_is_parked_as_an_object(raw: bytes) -> None:
     move = plan(raw, 5.0)
     assert move.queue is None

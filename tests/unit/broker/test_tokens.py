@@ -10,6 +10,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.rules import arguments, signing
 from restbroker.rules.arguments import Submission
+from restbroker.rules.json_types import Json
 from restbroker.telemetry.events import Event, Warned
 
 
@@ -158,15 +159,53 @@ def test_each_of_several_tokens_is_found_with_both_its_secrets() -> None:
     assert previous.is_previous
 
 
-def test_a_signature_counts_for_its_own_token_only() -> None:
+def test_a_signature_counts_for_the_token_whose_secret_made_it() -> None:
     tokens = Tokens([Token("app", (Secret("one"),)), Token("admin", (Secret("two"),))])
     signature = signing.sign("one", "app", 1, "j1", submission())
     found = tokens.proof(signature, "j1", submission())
     assert found is not None
     assert (found.token.name, found.signature is not None) == ("app", True)
-    assert tokens.proof(signing.sign("one", "admin", 1, "j1", submission()), "j1", submission()) is None
     assert tokens.proof(signature, "", submission()) is None
     assert tokens.proof(signature, "j2", submission()) is None
+    assert tokens.proof(signature.replace("app", "admin"), "j1", submission()) is None
+
+
+def test_a_signature_counts_for_the_token_whose_secret_made_it_though_another_has_its_name_now() -> None:
+    tokens = Tokens([Token("app", (Secret("two"),)), Token("admin", (Secret("one"),), allow=("register",))])
+    found = tokens.proof(signing.sign("one", "app", 1, "j1", submission()), "j1", submission())
+    assert found is not None
+    assert (found.token.name, found.token.allow) == ("admin", ("register",))
+
+
+@pytest.mark.parametrize("name", ["t0", "nobodys"])
+def test_what_was_signed_is_written_out_once_however_many_tokens_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / "token"
+    path.write_text("old")
+    listed = [Token(f"t{number}", (Secret(f"new-{number}"), Secret(f"old-{number}"))) for number in range(20)]
+    tokens = Tokens([*listed, Token("file", (Secret(path=path),))])
+    given = signing.sign("none", name, 1, "j1", submission())
+    made: list[Json] = []
+    canonical = signing.canonical
+
+    def counted(value: Json) -> str:
+        made.append(value)
+        return canonical(value)
+
+    monkeypatch.setattr(signing, "canonical", counted)
+    # Makes the search begin anew.
+    path.write_text("newer")
+    assert tokens.proof(given, "j1", submission()) is None
+    assert len(made) == 1
+
+
+def test_a_signature_of_a_name_that_no_token_has_any_more_counts_for_the_token_with_its_secret() -> None:
+    tokens = Tokens([Token("app", (Secret("new"), Secret("one")), allow=("register",)), Token("b", (Secret("two"),))])
+    found = tokens.proof(signing.sign("one", "old-name", 1, "j1", submission()), "j1", submission())
+    assert found is not None
+    assert (found.token.name, found.is_previous) == ("app", True)
+    assert tokens.proof(signing.sign("none", "old-name", 1, "j1", submission()), "j1", submission()) is None
 
 
 def test_no_secret_is_in_a_representation() -> None:

@@ -20,7 +20,7 @@ def finished(target: str = "ejabberd", outcome: str = "delivered", duration_s: f
 
 def test_nothing_reported_is_a_snapshot_of_nothing() -> None:
     figures = Figures(Clock())
-    figures(BrokerQuiet())
+    figures(BrokerQuiet("SIGTSTP"))
     assert figures.snapshot("ejabberd") == {
         "delivered": 0,
         "failed": 0,

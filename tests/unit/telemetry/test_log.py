@@ -19,6 +19,7 @@ from restbroker.telemetry.events import (
     Listening,
     StoreBack,
     StoreLost,
+    StoreLostOtherwise,
     TargetFound,
     Warned,
 )
@@ -46,6 +47,13 @@ LINES: list[tuple[Event, str]] = [
             'cure="Jobs stay in Redis; restbroker keeps trying to reach it, and goes on by itself."'
         ),
     ),
+    (
+        StoreLostOtherwise("no login", 7.3),
+        (
+            'ERROR   still what=redis.lost for_s=7 message="no login" '
+            'cure="Jobs stay in Redis; restbroker keeps trying to reach it, and goes on by itself."'
+        ),
+    ),
     (StoreBack(3.0), "INFO    redis.back outage_s=3.0"),
     (IdentityFenced("h:1:a"), "WARNING fenced identity=h:1:a"),
     (JobsRecovered("h:1:a", 5, 1), "WARNING jobs.recovered identity=h:1:a jobs=5 maybe_run=1 parked=0"),
@@ -56,7 +64,10 @@ LINES: list[tuple[Event, str]] = [
         "INFO    broker.started pid=7 version=1.0 targets=e,p queues=q concurrency=20",
     ),
     (BrokerStopping("SIGTERM", 25.0), "INFO    broker.stopping why=SIGTERM timeout_s=25.0"),
-    (BrokerQuiet(), 'INFO    broker.quiet message="No more jobs are taken until a restart."'),
+    (
+        BrokerQuiet("SIGTSTP"),
+        'WARNING broker.quiet why=SIGTSTP message="No more jobs are taken until a restart."',
+    ),
     (BrokerStopped(clean=True, pushed_back=2, uncertain=0), "INFO    broker.stopped pushed_back=2 uncertain=0"),
     (BrokerStopped(clean=False, pushed_back=0, uncertain=1), "WARNING broker.stopped pushed_back=0 uncertain=1"),
     (Listening("stats", ("http://127.0.0.1:8080",)), "INFO    listening what=stats addresses=http://127.0.0.1:8080"),
@@ -216,6 +227,21 @@ def test_what_is_not_over_is_told_again_each_minute_until_it_is() -> None:
     log(GateOpened("e", 130.0))
     log.tick(500.0)
     assert stream.getvalue().count(" still ") == len(told)
+
+
+def test_the_reminder_of_an_outage_has_its_newest_reason_and_its_whole_time() -> None:
+    times = iter([1000.0 + 10 * number for number in range(100)])
+    stream = io.StringIO()
+    log = LogSink(stream=stream, now_s=lambda: next(times))
+    log(StoreLost("refused"))
+    log.tick(0.0)
+    log(StoreLostOtherwise("no login", 10.0))
+    log.tick(60.0)
+    last = stream.getvalue().splitlines()[-1]
+    assert "ERROR   still what=redis.lost for_s=" in last
+    assert 'message="no login"' in last
+    assert "refused" not in last
+    assert int(last.partition("for_s=")[2].split()[0]) > 10
 
 
 def test_a_new_life_of_the_broker_forgets_the_gates_of_the_last_but_not_redis() -> None:

@@ -1,0 +1,245 @@
+"""What Sidekiq Web and Sidekiq's API see of this process, and what they ask of it.
+
+A service: one task per process, beside its lives. Always holds: it is for display, apart from the beat, and whatever
+goes wrong with it neither delays nor ends anything else; nothing secret is in it; a request that somebody leaves for
+this process (quiet, stop, dump) has the effect of the local signal, except that no second request to stop cuts the
+drain short; the record is gone when the process ends.
+"""
+
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import attrs
+import trio
+
+from restbroker import __version__
+from restbroker.broker import signals
+from restbroker.broker.lane import new_life
+from restbroker.broker.scopes import cancel_on
+from restbroker.broker.signals import Control
+from restbroker.broker.status import Running, Serving, Status
+from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
+from restbroker.rules import display, redact, rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.rules.redact import Spelled
+from restbroker.store import metrics, processes
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.store.processes import Record
+from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.executions import ExecutionCounts
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+RECORD_S: Final = 5.0
+TAG: Final = "restbroker"
+"""Shown beside the host."""
+_ORIGIN = "Sidekiq Web"
+_NOT_SHOWN = "Sidekiq Web may not show this process"
+_REMOVE_S = 1.0
+_REQUESTS_AT_ONCE = 10
+_SHOWN_JOBS = 1000
+# A job of 1 MiB took up to a second to look through for secrets.
+_LARGE_BYTES = 64 * 1024
+# Since 8.0.10 Sidekiq Web asks with INFO for what TTIN did before.
+_REQUESTS: Final[Mapping[str, signal.Signals]] = {
+    "TSTP": signal.SIGTSTP,
+    "TERM": signal.SIGTERM,
+    "TTIN": signal.SIGTTIN,
+    "INFO": signal.SIGTTIN,
+}
+
+
+@attrs.define(eq=False)
+class SidekiqRecord:
+    """`connection` is its own, with a short time-out; `executions` are written for Sidekiq's Metrics page."""
+
+    connection: Connection
+    status: Status
+    control: Control
+    report: Report
+    executions: ExecutionCounts
+    show_bodies: Callable[[], bool]
+    name: str = attrs.field(factory=new_life)
+    _started_at_s: float = attrs.field(factory=time.time)
+    _rtt_us: int = 0
+    _told: set[str] = attrs.field(factory=set)
+    _shown: dict[str, bytes] = attrs.field(factory=dict, repr=False)
+    _tokens: tuple[tuple[str, ...], Spelled] | None = attrs.field(default=None, repr=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Writes the record every five seconds from the first life on, until cancelled; then it is removed."""
+        task_status.started()
+        try:
+            await self.status.served.wait()
+            with suppress(StoreUnavailable, StoreRefused):
+                await self._call(processes.prune)
+            while True:
+                shown = self._state
+                for _ in range(_REQUESTS_AT_ONCE):
+                    if (asked := await self._write()) is None:
+                        break
+                    # What was asked shows at once; somebody is looking.
+                    self._act(asked)
+                await self._count()
+                if shown == self._state:
+                    await self._pause()
+        finally:
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + _REMOVE_S):
+                with suppress(StoreUnavailable, StoreRefused):
+                    await self._call(processes.remove, self.name)
+                while await self._count():
+                    pass
+            await self.connection.aclose()
+
+    @property
+    def _state(self) -> tuple[bool, bool]:
+        """What who looks at Sidekiq Web waits for."""
+        return self.control.quiet.is_set(), self.control.stop.is_set()
+
+    async def _pause(self) -> None:
+        """Until the next record is due, or there is news for who looks at Sidekiq Web."""
+        with trio.move_on_after(RECORD_S):
+            async with trio.open_nursery() as nursery:
+                for event in (self.control.quiet, self.control.stop):
+                    if not event.is_set():
+                        nursery.start_soon(cancel_on, event, nursery.cancel_scope)
+                await trio.sleep_forever()
+
+    async def _write(self) -> str | None:
+        """What is asked of this process, if anything."""
+        try:
+            asked, self._rtt_us = await self._call(_timed_write, await self._record())
+        except StoreUnavailable:
+            return None
+        except StoreRefused as error:
+            self._complain("RecordRefused", _NOT_SHOWN, error)
+            return None
+        return asked
+
+    async def _count(self) -> bool:
+        """Whether something was written, so that there may be more."""
+        # Before anything is taken: a call that is cancelled before it begins would lose it.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        counted = self.executions.take()
+        try:
+            await self._call(metrics.add, counted)
+        except StoreUnavailable:
+            self.executions.give_back(counted)
+            return False
+        except StoreRefused as error:
+            # Not given back: what was not refused of it was added.
+            self._complain("MetricsRefused", "The Metrics page of Sidekiq Web lacks what was done here", error)
+            return False
+        return bool(counted)
+
+    async def _call(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await self.connection.call(do, *args, **kwargs)
+        except ConnectionEnded:  # it idles for seconds, and Redis may be set to end what idles
+            return await self.connection.call(do, *args, **kwargs)
+
+    def _complain(self, code: str, what: str, error: StoreRefused) -> None:
+        """Says once of each what Redis refuses; that it is away is told by those whom it holds up."""
+        if code not in self._told:
+            self._told.add(code)
+            self.report(Warned(code, f"{what}: {error.message}", error.cure))
+
+    def _act(self, asked: str) -> None:
+        number = _REQUESTS.get(asked)
+        if number is not None:
+            signals.act(number, self.control, self.report, _ORIGIN)
+        elif "UnknownRequest" not in self._told:
+            self._told.add("UnknownRequest")
+            self.report(Warned("UnknownRequest", f"Something asked this process for {asked[:20]!r}.", None))
+
+    async def _record(self) -> Record:
+        serving = self.status.serving()
+        return Record(
+            name=self.name,
+            info=rubyjson.dumps(_info(self.name, self._started_at_s, serving)),
+            work=await self._work(),
+            quiet=self.control.quiet.is_set() or self.control.stop.is_set(),
+            rss_kib=_rss_kib(),
+            rtt_us=self._rtt_us,
+            concurrency=sum(one.workers for one in serving),
+            queues=tuple(queue for one in serving for queue in one.queues),
+        )
+
+    async def _work(self) -> dict[str, bytes]:
+        """What is shown of each job in hand; made once, since a job does not change while it is."""
+        show_bodies = self.show_bodies()
+        shown: dict[str, bytes] = {}
+        for one in self.status.running()[:_SHOWN_JOBS]:
+            known = self._shown.get(one.thread)
+            if known is None:
+                known = _shown(one, self._spelled(one.secrets), show_bodies=show_bodies)
+                # A large job takes milliseconds, and deliveries wait meanwhile.
+                await trio.lowlevel.checkpoint()
+            shown[one.thread] = known
+        self._shown = shown
+        return shown
+
+    def _spelled(self, secrets: tuple[str, ...]) -> Spelled:
+        """The spellings of the tokens, which are the same for all jobs until one changes."""
+        if self._tokens is None or self._tokens[0] != secrets:
+            self._tokens = (secrets, redact.spelled(secrets))
+        return self._tokens[1]
+
+
+def _shown(one: Running, secrets: Spelled, *, show_bodies: bool) -> bytes:
+    if len(one.job.raw) > _LARGE_BYTES:
+        payload = display.bare(one.job.fields, one.command, one.queue, secrets)
+    else:
+        payload = display.payload(one.job.fields, one.command, one.queue, secrets, show_bodies=show_bodies)
+    return rubyjson.dumps({"queue": one.queue, "payload": payload.decode(), "run_at": int(one.started_at_s)})
+
+
+def _timed_write(client: Client, record: Record) -> tuple[str | None, int]:
+    began_s = time.perf_counter()
+    asked = processes.write(client, record)
+    return asked, int((time.perf_counter() - began_s) * 1e6)
+
+
+def _info(name: str, started_at_s: float, serving: Sequence[Serving]) -> dict[str, Json]:
+    """The facts as every version reads them: 5 and 6 look for `queues`, 7 for `weights`, 8 for `capsules`.
+
+    A target is a capsule. Queues are served strictly in their order, which is Sidekiq's weight of 0.
+    """
+    queues: list[Json] = [queue for one in serving for queue in one.queues]
+    weights = {one.target: dict[str, Json](dict.fromkeys(one.queues, 0)) for one in serving}
+    return {
+        "hostname": socket.gethostname(),
+        "started_at": started_at_s,
+        "pid": os.getpid(),
+        "tag": TAG,
+        "concurrency": sum(one.workers for one in serving),
+        "queues": queues,
+        "weights": list(weights.values()),
+        "labels": [one.target for one in serving],
+        "identity": name,
+        # `check` knows our own processes by its first word.
+        "version": f"restbroker {__version__}",
+        "embedded": False,
+        "capsules": {
+            one.target: {"concurrency": one.workers, "mode": "strict", "weights": weights[one.target]}
+            for one in serving
+        },
+    }
+
+
+def _rss_kib() -> int:
+    """The memory that the process holds now; where the system does not say, the most it ever held."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return pages * resource.getpagesize() // 1024

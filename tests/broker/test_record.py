@@ -1,0 +1,270 @@
+"""What Sidekiq sees of a running broker, and what the broker does when Sidekiq asks for it."""
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import trio
+
+from restbroker.broker import record, signals
+from restbroker.broker.record import SidekiqRecord
+from restbroker.broker.service import Service
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.executions import ExecutionCounts
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, Scripted, ok
+
+NOW_S = 1_800_000_000.0
+
+
+def recorded(harness: Harness) -> Sequence[Service]:
+    counts = ExecutionCounts(lambda: NOW_S)
+
+    def report(event: Event) -> None:
+        counts(event)
+        harness.events.append(event)
+
+    harness.report = report
+    connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
+    return [SidekiqRecord(connection, harness.status, harness.control, report, counts, lambda: False)]
+
+
+@pytest.fixture
+def shown(harness: Harness) -> Harness:
+    harness.services = recorded
+    return harness
+
+
+def name(harness: Harness) -> str | None:
+    found: Any = harness.client.command("SMEMBERS", "processes")
+    return next((bytes(one).decode() for one in found), None)
+
+
+def process(harness: Harness) -> dict[str, str]:
+    flat: Any = harness.client.command("HGETALL", name(harness) or "")
+    texts = [bytes(part).decode() for part in flat]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def work(harness: Harness, key: str = "work") -> list[dict[str, Any]]:
+    found: Any = harness.client.command("HVALS", f"{name(harness)}:{key}")
+    return [json.loads(one) for one in found]
+
+
+class Held:
+    """A target that answers when it is let."""
+
+    def __init__(self) -> None:
+        self.let = trio.Event()
+
+    async def __call__(self, request: Request) -> Response:
+        await self.let.wait()
+        return await ok(request)
+
+
+async def ask(harness: Harness, what: str) -> None:
+    await harness.until(lambda: name(harness), "the record is there")
+    harness.client.command("LPUSH", f"{name(harness)}-signals", what)
+
+
+async def test_the_process_is_shown_with_what_it_serves_and_gone_when_it_ended(shown: Harness) -> None:
+    shown.others = {"other": Scripted(ok)}
+    async with shown.broker():
+        await shown.until(lambda: process(shown), "the record is there")
+        fields = process(shown)
+        info = json.loads(fields["info"])
+        assert info["pid"] == os.getpid()
+        assert (info["tag"], info["queues"], info["labels"]) == ("restbroker", ["rest", "other"], ["t", "other"])
+        assert info["capsules"]["t"] == {"concurrency": 3, "mode": "strict", "weights": {"rest": 0}}
+        assert info["concurrency"] == int(fields["concurrency"]) == 6
+        assert info["identity"] == name(shown)
+        assert (fields["busy"], fields["quiet"]) == ("0", "false")
+        assert int(fields["rss"]) > 10_000
+    assert shown.client.command("SCARD", "processes") == 0
+
+
+async def test_jobs_in_hand_are_shown_under_their_command_and_without_secrets(
+    shown: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
+    held = Held()
+    shown.target, shown.token = Scripted(held), "the-token"
+    async with shown.broker():
+        shown.push(args=["safe", {"user": "bob", "password": "hunter22"}, "the-token"], count=2)
+        await shown.until(lambda: len(work(shown)) == 2, "both are shown")
+        assert work(shown) == work(shown, "workers")
+        payload = work(shown)[0]["payload"]
+        assert json.loads(payload)["display_class"] == "safe"
+        assert "bob" in payload
+        assert "hunter22" not in payload
+        assert "the-token" not in payload
+        assert work(shown)[0]["queue"] == "rest"
+        assert isinstance(work(shown)[0]["run_at"], int)
+        held.let.set()
+        await shown.until(lambda: not work(shown), "they are not shown any more")
+
+
+async def test_quiet_from_sidekiq_web_takes_no_more_jobs_and_shows_at_once(shown: Harness) -> None:
+    async with shown.broker():
+        await ask(shown, "TSTP")
+        await shown.until(lambda: process(shown)["quiet"] == "true", "it is quiet")
+        assert shown.control.quiet.is_set()
+        assert not shown.control.stop.is_set()
+
+
+async def test_stop_from_sidekiq_web_finishes_what_runs_and_is_shown_meanwhile(
+    shown: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
+    held = Held()
+    shown.target = Scripted(held)
+    async with shown.broker():
+        shown.push()
+        await shown.until(lambda: work(shown), "it runs")
+        await ask(shown, "TERM")
+        await shown.until(lambda: process(shown)["quiet"] == "true", "it stops")
+        assert len(work(shown)) == 1
+        held.let.set()
+        await shown.until(lambda: shown.ended is not None, "it has ended")
+        assert shown.control.why == "SIGTERM from Sidekiq Web"
+    assert shown.client.command("GET", "stat:processed") == b"1"
+    assert name(shown) is None
+
+
+async def test_a_dump_is_asked_for_under_both_names_that_sidekiq_uses(
+    shown: Harness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
+    async with shown.broker():
+        for request in ("TTIN", "INFO"):
+            await ask(shown, request)
+            await shown.until(lambda: "SidekiqRecord.run" in capsys.readouterr().err, f"{request} prints the tasks")
+
+
+async def test_a_request_that_nobody_knows_is_told_and_does_nothing(shown: Harness) -> None:
+    async with shown.broker():
+        await ask(shown, "KILL")
+        shown.control.quiet.set()
+        await shown.until(lambda: shown.of(Warned), "it is told")
+        assert shown.of(Warned)[0].code == "UnknownRequest"
+        assert not shown.control.stop.is_set()
+
+
+async def test_a_foreign_key_in_the_way_of_the_record_is_told_once_and_delivery_goes_on(
+    shown: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.02)
+    shown.client.command("SET", "processes", "no set")
+    async with shown.broker():
+        shown.push(count=20)
+        await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"20", "all are delivered")
+        await shown.until(lambda: shown.of(Warned), "it is told")
+    assert [event.code for event in shown.of(Warned)] == ["RecordRefused"]
+
+
+async def test_what_was_executed_is_counted_for_the_metrics_page(shown: Harness) -> None:
+    async with shown.broker():
+        shown.push(count=3)
+        await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"3", "all are delivered")
+    assert shown.client.command("HGET", "j|20270115|8:0", "safe|p") == b"3"
+
+
+async def test_what_redis_refuses_of_the_executions_is_not_counted_twice_elsewhere(
+    shown: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.02)
+    shown.client.command("SET", "j|20270115|8:0", "no hash")
+    async with shown.broker():
+        shown.push(count=3)
+        await shown.until(lambda: shown.of(Warned), "it is told")
+        await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"3", "all are delivered")
+        # Some more records, which would count again what was given back.
+        written = process(shown)["beat"]
+        await shown.until(lambda: float(process(shown)["beat"]) > float(written) + 0.1, "it is written again")
+    assert [event.code for event in shown.of(Warned)] == ["MetricsRefused"]
+    assert shown.client.command("HGET", "j|270115|8:00", "safe|p") == b"3"
+
+
+async def test_whatever_was_executed_is_counted_before_the_process_ends(shown: Harness) -> None:
+    commands = [f"command{number}" for number in range(120)]
+    async with shown.broker():
+        for command in commands:
+            shown.push(command=command)
+        await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"120", "all are delivered")
+    counted: Any = shown.client.command("HKEYS", "j|20270115|8:0")
+    assert {bytes(field).decode() for field in counted if field.endswith(b"|p")} == {f"{one}|p" for one in commands}
+
+
+async def test_a_job_that_waits_for_its_slot_is_not_shown_as_running(
+    shown: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
+    held = Held()
+    shown.target, shown.slots = Scripted(held), {"safe": 1}
+    async with shown.broker():
+        shown.push(count=3)
+        await shown.until(lambda: len(shown.status.running()) == 1 and shown.size("queue:rest") == 0, "one runs")
+        await shown.until(lambda: len(work(shown)) == 1, "one is shown")
+        held.let.set()
+        await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"3", "all are delivered")
+
+
+async def test_after_a_stop_from_sidekiq_web_one_local_signal_does_not_cut_off_what_runs(shown: Harness) -> None:
+    held = Held()
+    shown.target = Scripted(held)
+    async with shown.broker():
+        shown.push()
+        await shown.until(shown.status.running, "it runs")
+        await ask(shown, "TERM")
+        shown.control.quiet.set()
+        await shown.until(shown.control.stop.is_set, "it stops")
+        signals.act(signal.SIGTERM, shown.control, shown.report)
+        assert not shown.control.at_once.is_set()
+        held.let.set()
+        await shown.until(lambda: shown.ended is not None, "it has ended")
+    assert shown.client.command("GET", "stat:processed") == b"1"
+    assert shown.size("retry") == 0
+
+
+async def test_names_whose_record_has_expired_are_pruned_at_the_start(shown: Harness) -> None:
+    shown.client.command("SADD", "processes", "gone:1:abc")
+    async with shown.broker():
+        await shown.until(lambda: process(shown), "the record is there")
+        assert shown.client.command("SISMEMBER", "processes", "gone:1:abc") == 0
+
+
+async def test_a_connection_that_redis_ended_meanwhile_costs_no_record(shown: Harness) -> None:
+    async with shown.broker():
+        await shown.until(lambda: process(shown), "the record is there")
+        await shown.until(lambda: shown.client.command("CLIENT", "KILL", "TYPE", "normal"), "all others are ended")
+        shown.control.quiet.set()
+        await shown.until(lambda: process(shown)["quiet"] == "true", "the next one is written at once", 2.0)
+
+
+async def test_no_more_than_so_many_jobs_are_shown(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
+    monkeypatch.setattr(record, "_SHOWN_JOBS", 2)
+    held = Held()
+    shown.target = Scripted(held)
+    async with shown.broker():
+        shown.push(count=3)
+        await shown.until(lambda: len(shown.status.running()) == 3, "three run")
+        await shown.until(lambda: len(work(shown)) == 2, "two are shown")
+        held.let.set()
+
+
+async def test_of_a_large_job_only_its_command_is_shown(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
+    held = Held()
+    shown.target = Scripted(held)
+    async with shown.broker():
+        shown.push(args=["safe", {"body": "x" * 100_000, "user": "bob"}, "t"])
+        await shown.until(lambda: work(shown), "it is shown")
+        payload = json.loads(work(shown)[0]["payload"])
+        assert (payload["display_class"], payload["args"]) == ("safe", ["***"])
+        held.let.set()

@@ -1,0 +1,49 @@
+"""What no rule foresaw costs the job that it happens to, and nothing else."""
+
+import json
+from typing import Any
+
+import pytest
+
+from restbroker.broker import worker
+from restbroker.broker.admission import Admitted, admit
+from restbroker.broker.item import Item
+from restbroker.broker.lane import Lane
+from restbroker.rules.job import Job
+from restbroker.rules.outcome import Reason
+from restbroker.telemetry.events import JobFinished
+from tests.broker.conftest import Harness
+
+
+async def test_a_job_over_which_the_broker_fails_is_parked_as_it_was_and_the_others_are_delivered(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
+        if job.jid == "jid-safe-1":
+            raise ZeroDivisionError("the token is t0ken")
+        return admit(lane, item, job)
+
+    monkeypatch.setattr(worker, "admit", failing)
+    harness.push(count=5)
+    pushed = json.loads(harness.client.command("LINDEX", "queue:rest", -2))  # type: ignore[arg-type]  # the text is there
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are settled")
+    assert len(harness.target.calls) == 4
+    (parked,) = harness.members("dead")
+    assert parked["error_class"] == "Bug"
+    assert "ZeroDivisionError" in parked["error_message"]
+    assert "t0ken" not in parked["error_message"]
+    assert json.loads(parked["args"][0]) == pushed
+    assert harness.size("queue:rest") == harness.size("retry") == 0
+
+
+@pytest.mark.parametrize("field", ["retry_for", "restbroker_uncertain", "retry_count", "failed_at", "created_at"])
+@pytest.mark.parametrize("number", [10**400, -(10**400), 10**4299 - 1])
+async def test_a_number_of_any_length_in_any_field_does_not_end_the_process(
+    harness: Harness, field: str, number: int
+) -> None:
+    odd: dict[str, Any] = {field: number}
+    harness.push(count=2, **odd)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are settled")
+    assert {event.code for event in harness.of(JobFinished)} <= {None, "Uncertain"}

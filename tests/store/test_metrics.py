@@ -1,0 +1,171 @@
+"""What is written is found where the Metrics page of each version of Sidekiq Web looks, and nowhere for ever."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.store import metrics
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.telemetry.events import JobFinished
+from restbroker.telemetry.executions import ExecutionCounts
+from restbroker.telemetry.metrics import Executions, Tally
+from tests.store.lanes import Server
+from tests.support.redis_server import RedisServer
+from tests.support.sidekiq_metrics import EIGHT, EIGHT_DAYS, SEVEN, Reader, moment
+
+NS = "ns:"
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# The first moment after a change; what leads to it is the minute before.
+CHANGES = [
+    pytest.param(datetime(2026, 11, 20, 14, 46, tzinfo=UTC), id="minute"),
+    pytest.param(datetime(2026, 11, 20, 14, 50, tzinfo=UTC), id="ten minutes"),
+    pytest.param(datetime(2026, 11, 20, 8, 9, tzinfo=UTC), id="one digit each"),
+    pytest.param(datetime(2026, 11, 20, 9, 0, tzinfo=UTC), id="hour of one digit"),
+    pytest.param(datetime(2026, 11, 20, 10, 0, tzinfo=UTC), id="hour of two digits"),
+    pytest.param(datetime(2026, 11, 6, 0, 0, tzinfo=UTC), id="day of one digit"),
+    pytest.param(datetime(2026, 11, 10, 0, 0, tzinfo=UTC), id="day of two digits"),
+    pytest.param(datetime(2026, 12, 1, 0, 0, tzinfo=UTC), id="month"),
+    pytest.param(datetime(2027, 1, 1, 0, 0, tzinfo=UTC), id="year"),
+    pytest.param(datetime(2028, 2, 29, 0, 0, tzinfo=UTC), id="leap day"),
+]
+
+
+def ran(at: datetime, *times_s: float, failures: int = 0, command: str = "add") -> Executions:
+    tally = Tally()
+    for duration_s in times_s:
+        tally.succeeded(duration_s)
+    for _ in range(failures):
+        tally.has_failed()
+    return tally.executions(int(at.timestamp()), command)
+
+
+@pytest.fixture
+def change(request: pytest.FixtureRequest) -> datetime:
+    at: datetime = request.param
+    return at
+
+
+@pytest.fixture
+def written(change: datetime, client: Client) -> datetime:
+    """Executions of the minute before a change and of the one after it; the moment after."""
+    before = change - timedelta(minutes=1)
+    metrics.add(client, [ran(before, 0.010, 0.046, failures=1), ran(change, 0.300, command="kick")])
+    metrics.add(client, [ran(change, 0.012, failures=2)])
+    return change
+
+
+over_changes = pytest.mark.parametrize("change", CHANGES, indirect=True)
+
+
+@over_changes
+@pytest.mark.parametrize("page", [SEVEN, EIGHT], ids=["7", "8"])
+def test_the_last_hour_is_found_minute_by_minute(written: datetime, server: Server, page: Reader) -> None:
+    found = page.found(server.raw, NS, written + timedelta(seconds=42), 60)
+    assert found[0] == {"add": {"p": 3, "f": 2, "ms": 12}, "kick": {"p": 1, "ms": 300}}
+    assert found[1] == {"add": {"p": 3, "f": 1, "ms": 56}}
+    assert not any(found[2:])
+    # The page of an hour later does not show them any more, an hour's last minute later it still does.
+    assert page.found(server.raw, NS, written + timedelta(minutes=59), 60)[-1] == found[0]
+    assert not any(page.found(server.raw, NS, written + timedelta(minutes=60), 60))
+
+
+@over_changes
+@pytest.mark.parametrize("page", [SEVEN, EIGHT], ids=["7", "8"])
+def test_a_command_has_its_histogram_in_each_minute(written: datetime, server: Server, page: Reader) -> None:
+    now, before = written + timedelta(seconds=59), written - timedelta(seconds=1)
+    assert page.histogram(server.raw, NS, "add", now) == [1] + [0] * 25
+    assert page.histogram(server.raw, NS, "kick", now) == [0] * 7 + [1] + [0] * 18
+    assert page.histogram(server.raw, NS, "add", before) == [1, 0, 0, 1] + [0] * 22
+    assert page.histogram(server.raw, NS, "kick", before) == [0] * 26
+
+
+@over_changes
+def test_sidekiq_8_finds_days_by_ten_minutes(written: datetime, server: Server) -> None:
+    for minutes in range(10):
+        # Wherever within ten minutes the reader's steps fall.
+        now = written + timedelta(minutes=minutes)
+        found = [one for one in EIGHT_DAYS.found(server.raw, NS, now, 144) if one]
+        sums = {
+            name: {metric: sum(one.get(name, {}).get(metric, 0) for one in found) for metric in ("p", "f", "ms")}
+            for name in ("add", "kick")
+        }
+        assert sums == {"add": {"p": 6, "f": 3, "ms": 68}, "kick": {"p": 1, "f": 0, "ms": 300}}
+        assert len(found) == (1 if written.minute % 10 else 2)
+
+
+def test_everything_expires_as_sidekiqs_own_does(client: Client, server: Server) -> None:
+    metrics.add(client, [ran(datetime(2026, 11, 2, 8, 3, tzinfo=UTC), 0.01)])
+    ends_in_s = {key.decode(): server.raw.ttl(key) for key in server.raw.keys("*")}
+    eight_hours = pytest.approx(8 * 3600, abs=30)
+    assert ends_in_s == {
+        "ns:j|20261102|8:3": eight_hours,
+        "ns:j|261102|8:03": eight_hours,
+        "ns:j|261102|8:0": pytest.approx(72 * 3600, abs=30),
+        "ns:add-02-08:3": eight_hours,
+        "ns:h|add-2-8:3": eight_hours,
+    }
+
+
+def test_failures_alone_have_no_time(client: Client, server: Server) -> None:
+    metrics.add(client, [ran(EPOCH, failures=2)])
+    assert SEVEN.found(server.raw, NS, EPOCH, 1) == EIGHT.found(server.raw, NS, EPOCH, 1) == [{"add": {"p": 2, "f": 2}}]
+    assert not server.raw.keys("*add*")
+
+
+def test_what_processes_write_adds_up_and_a_histogram_stops_at_its_largest_number(
+    client: Client, server: Server
+) -> None:
+    other = open_client(server.settings)
+    many = Executions(0, "add", 40_000, 0, 80_000, (40_000, *(0,) * 25))
+    metrics.add(client, [many])
+    metrics.add(other, [many, Executions(0, "kick", 100_000, 0, 1, (*(0,) * 25, 100_000))])
+    other.close()
+    assert EIGHT_DAYS.found(server.raw, NS, moment(300), 1) == [
+        {"add": {"p": 80_000, "ms": 160_000}, "kick": {"p": 100_000, "ms": 1}}
+    ]
+    for page in (SEVEN, EIGHT):
+        assert page.histogram(server.raw, NS, "add", EPOCH) == [65_535] + [0] * 25
+        assert page.histogram(server.raw, NS, "kick", EPOCH) == [0] * 25 + [65_535]
+
+
+def test_events_become_a_page(client: Client, server: Server) -> None:
+    now = datetime(2026, 11, 20, 14, 46, 30, tzinfo=UTC)
+    counts = ExecutionCounts(now.timestamp)
+    for command, fate in (("add", "ack"), ("add", "retry"), ("add", "schedule"), ("a|b", "ack")):
+        counts(JobFinished("t", "q", command, "j", "delivered", fate, 1, 0.02))
+    metrics.add(client, counts.take())
+    shown = [{"add": {"p": 2, "f": 1, "ms": 20}, "a_b": {"p": 1, "ms": 20}}]
+    for page in (SEVEN, EIGHT, EIGHT_DAYS):
+        assert page.found(server.raw, NS, now, 1) == shown
+
+
+def test_a_full_redis_refuses_all_of_it(client: Client, server: Server) -> None:
+    server.raw.config_set("maxmemory", 1)
+    with pytest.raises(StoreUnavailable, match="full"):
+        metrics.add(client, [ran(EPOCH, 0.01)])
+    server.raw.config_set("maxmemory", 0)
+    assert not server.raw.keys("*")
+    metrics.add(client, [ran(EPOCH, 0.01)])
+    assert SEVEN.found(server.raw, NS, EPOCH, 1) == [{"add": {"p": 1, "ms": 10}}]
+
+
+def test_a_key_of_another_type_is_refused_and_the_others_are_written(client: Client, server: Server) -> None:
+    server.raw.set("ns:j|19700101|0:0", "somebody's")
+    with pytest.raises(StoreRefused, match="WRONGTYPE"):
+        metrics.add(client, [ran(EPOCH, 0.01)])
+    assert EIGHT.found(server.raw, NS, EPOCH, 1) == [{"add": {"p": 1, "ms": 10}}]
+    assert EIGHT.histogram(server.raw, NS, "add", EPOCH) == [1] + [0] * 25
+
+
+def test_a_redis_that_is_away_is_said_so_and_nothing_to_write_asks_nothing(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    own = make_redis()
+    client = open_client(StoreSettings(own.url))
+    own.stop()
+    metrics.add(client, ())
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        metrics.add(client, [ran(EPOCH, 0.01)])
+    client.close()

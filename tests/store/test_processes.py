@@ -1,0 +1,96 @@
+"""The record of a process, as Sidekiq reads and prunes it, on Redis and on Valkey."""
+
+import json
+import time
+
+import attrs
+import pytest
+
+from restbroker.errors import StoreRefused
+from restbroker.store.client import Client
+from restbroker.store.processes import Record, prune, remove, write
+from tests.store.lanes import Server
+
+NAME = "h:1:abc"
+RECORD = Record(
+    name=NAME,
+    info=b'{"pid":1}',
+    work={"a1": b'{"queue":"q"}', "b2": b'{"queue":"r"}'},
+    quiet=False,
+    rss_kib=30_000,
+    rtt_us=200,
+    concurrency=20,
+)
+KEYS = [f"ns:{NAME}", f"ns:{NAME}:work", f"ns:{NAME}:workers"]
+
+
+def test_a_record_has_the_fields_of_every_version_and_expires(client: Client, server: Server) -> None:
+    assert write(client, RECORD) is None
+    assert server.raw.smembers("ns:processes") == {NAME.encode()}
+    shown = server.raw.hgetall(KEYS[0])
+    assert abs(float(shown.pop(b"beat")) - time.time()) < 5
+    assert shown == {
+        b"info": b'{"pid":1}',
+        b"busy": b"2",
+        b"quiet": b"false",
+        b"rss": b"30000",
+        b"rtt_us": b"200",
+        b"concurrency": b"20",
+    }
+    for key in KEYS[1:]:
+        assert json.loads(server.raw.hget(key, "b2") or b"") == {"queue": "r"}
+    assert all(50 < server.raw.ttl(key) <= 60 for key in KEYS)
+
+
+def test_jobs_that_are_no_longer_in_hand_are_no_longer_shown(client: Client, server: Server) -> None:
+    write(client, RECORD)
+    write(client, attrs.evolve(RECORD, work={}, quiet=True))
+    assert server.raw.exists(*KEYS[1:]) == 0
+    assert server.raw.hmget(KEYS[0], "busy", "quiet") == [b"0", b"true"]
+
+
+def test_requests_are_taken_one_by_one_and_the_oldest_first(client: Client, server: Server) -> None:
+    server.raw.lpush(f"ns:{NAME}-signals", "TSTP")
+    server.raw.lpush(f"ns:{NAME}-signals", "TERM")
+    assert [write(client, RECORD) for _ in range(3)] == ["TSTP", "TERM", None]
+
+
+def test_a_queue_where_jobs_wait_is_put_on_the_list_whoever_pushed_them(client: Client, server: Server) -> None:
+    server.raw.lpush("ns:queue:rest", "pushed without a word")
+    write(client, attrs.evolve(RECORD, queues=("rest", "empty")))
+    assert server.raw.smembers("ns:queues") == {b"rest"}
+    assert server.raw.hlen(KEYS[1]) == 2
+
+
+def test_a_record_that_is_removed_leaves_nothing(client: Client, server: Server) -> None:
+    write(client, RECORD)
+    server.raw.lpush(f"ns:{NAME}-signals", "TSTP")
+    remove(client, NAME)
+    assert server.raw.keys() == []
+
+
+def test_only_names_whose_record_has_expired_are_pruned_and_not_more_than_once_a_minute(
+    client: Client, server: Server
+) -> None:
+    write(client, RECORD)
+    server.raw.sadd("ns:processes", "gone:2:x")
+    prune(client)
+    assert server.raw.smembers("ns:processes") == {NAME.encode()}
+    assert 50 < server.raw.ttl("ns:process_cleanup") <= 60
+    server.raw.sadd("ns:processes", "gone:2:x")
+    prune(client)
+    assert server.raw.scard("ns:processes") == 2
+
+
+def test_a_full_redis_still_shows_who_runs(client: Client, server: Server) -> None:
+    write(client, RECORD)
+    server.raw.config_set("maxmemory", 1)
+    assert write(client, attrs.evolve(RECORD, quiet=True)) is None
+    assert server.raw.hget(KEYS[0], "quiet") == b"true"
+
+
+def test_a_foreign_key_in_the_way_is_refused_before_anything_is_written(client: Client, server: Server) -> None:
+    server.raw.set("ns:processes", "no set")
+    with pytest.raises(StoreRefused):
+        write(client, RECORD)
+    assert server.raw.keys() == [b"ns:processes"]

@@ -1,0 +1,64 @@
+"""The keys of metrics are those that Sidekiq's readers ask for, at any time."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.store.keys import Keys
+from tests.support.sidekiq_metrics import EIGHT, EIGHT_DAYS, SEVEN, moment
+
+KEYS = Keys("ns")
+# The years 2000 to 2099: a century is what Sidekiq 8 can tell apart.
+SECONDS = st.integers(946_684_800, 4_102_444_799)
+
+
+def test_versions_write_the_same_minute_differently() -> None:
+    at_s = int(datetime(2025, 2, 4, 8, 3, tzinfo=UTC).timestamp())
+    assert KEYS.executions_7(at_s) == "ns:j|20250204|8:3"
+    assert KEYS.executions_8(at_s) == "ns:j|250204|8:03"
+    assert KEYS.ten_minutes_8(at_s) == "ns:j|250204|8:0"
+    assert KEYS.histogram_7("add", at_s) == "ns:add-04-08:3"
+    assert KEYS.histogram_8("add", at_s) == "ns:h|add-4-8:3"
+
+
+@pytest.mark.parametrize(("minute", "tens"), [(0, "0"), (9, "0"), (10, "1"), (43, "4"), (59, "5")])
+def test_ten_minutes_are_named_by_their_first_digit(minute: int, tens: str) -> None:
+    at_s = int(datetime(2026, 12, 31, 23, minute, tzinfo=UTC).timestamp())
+    assert Keys().ten_minutes_8(at_s) == f"j|261231|23:{tens}"
+
+
+@given(SECONDS)
+def test_each_reader_asks_for_the_key_that_is_written(at_s: int) -> None:
+    keys, at = Keys(), moment(at_s)
+    assert SEVEN.counts(at) == keys.executions_7(at_s)
+    assert EIGHT.counts(at) == keys.executions_8(at_s)
+    assert EIGHT_DAYS.counts(at) == keys.ten_minutes_8(at_s)
+    assert SEVEN.times is not None
+    assert SEVEN.times("add", at) == keys.histogram_7("add", at_s)
+    assert EIGHT.times is not None
+    assert EIGHT.times("add", at) == keys.histogram_8("add", at_s)
+
+
+@given(SECONDS, st.integers(0, 59), st.integers(0, 59))
+def test_a_minute_is_asked_for_by_any_second_of_it_and_by_any_step_of_the_last_hour(
+    at_s: int, second: int, back: int
+) -> None:
+    begun_s = at_s // 60 * 60
+    now = moment(begun_s + back * 60 + second)
+    keys = Keys()
+    assert SEVEN.keys(now, 60)[back] == keys.executions_7(begun_s)
+    assert EIGHT.keys(now, 60)[back] == keys.executions_8(begun_s)
+    # Ten minutes are asked for once, wherever within them the reader's steps fall.
+    assert EIGHT_DAYS.keys(now, 144).count(keys.ten_minutes_8(begun_s)) == 1
+
+
+@given(SECONDS, SECONDS)
+def test_no_two_minutes_share_a_key_and_no_key_is_of_both_versions(one_s: int, other_s: int) -> None:
+    keys = Keys()
+    every = [(keys.executions_7(at_s), keys.executions_8(at_s)) for at_s in (one_s, other_s)]
+    same = one_s // 60 == other_s // 60
+    assert (every[0][0] == every[1][0]) == (every[0][1] == every[1][1]) == same
+    assert keys.ten_minutes_8(one_s) not in (*every[0], *every[1])
+    assert (keys.ten_minutes_8(one_s) == keys.ten_minutes_8(other_s)) == (one_s // 600 == other_s // 600)

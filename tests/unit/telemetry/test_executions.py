@@ -1,0 +1,190 @@
+"""Executions are counted once, as Sidekiq counts them, within bounds whatever happens."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.telemetry.events import BrokerQuiet, JobFinished
+from restbroker.telemetry.executions import BACKLOG_MINUTES, NAMES_PER_MINUTE, TAKEN_AT_ONCE, ExecutionCounts
+from restbroker.telemetry.metrics import Executions
+
+MINUTE_S = 1_700_000_040
+
+
+class Clock:
+    """A clock that stands still until it is set."""
+
+    def __init__(self) -> None:
+        self.now_s: float = MINUTE_S + 37.5
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def finished(command: str = "add", fate: str = "ack", duration_s: float = 0.025) -> JobFinished:
+    return JobFinished("t", "q", command, "j", "delivered", fate, 1, duration_s)
+
+
+def processed(executions: tuple[Executions, ...]) -> dict[tuple[int, str], int]:
+    return {(one.minute_s, one.command): one.processed for one in executions}
+
+
+def everything(counts: ExecutionCounts) -> tuple[Executions, ...]:
+    taken: list[Executions] = []
+    while some := counts.take():
+        taken += some
+    return tuple(taken)
+
+
+def test_a_delivered_job_is_processed_with_its_time() -> None:
+    counts = ExecutionCounts(Clock())
+    counts(finished(duration_s=0.025))
+    assert counts.take() == (Executions(MINUTE_S, "add", 1, 0, 25, (0, 1, *(0,) * 24)),)
+
+
+@pytest.mark.parametrize("fate", ["retry", "dead", "drop"])
+def test_a_failed_job_is_processed_and_failed_without_its_time(fate: str) -> None:
+    counts = ExecutionCounts(Clock())
+    counts(finished(fate=fate))
+    assert counts.take() == (Executions(MINUTE_S, "add", 1, 1, 0, (0,) * 26),)
+
+
+@pytest.mark.parametrize("fate", ["schedule", "back"])
+def test_what_was_no_try_is_not_counted(fate: str) -> None:
+    counts = ExecutionCounts(Clock())
+    counts(finished(fate=fate))
+    counts(BrokerQuiet("SIGTSTP"))
+    assert counts.take() == ()
+
+
+def test_what_was_taken_is_forgotten() -> None:
+    counts = ExecutionCounts(Clock())
+    counts(finished())
+    assert len(counts.take()) == 1
+    assert counts.take() == ()
+    counts(finished())
+    assert processed(counts.take()) == {(MINUTE_S, "add"): 1}
+
+
+def test_each_minute_and_command_is_counted_by_itself_and_the_oldest_comes_first() -> None:
+    clock = Clock()
+    counts = ExecutionCounts(clock)
+    counts(finished("add"))
+    clock.now_s = MINUTE_S + 59.999
+    counts(finished("add"))
+    clock.now_s = MINUTE_S + 60
+    counts(finished("kick"))
+    counts(finished("add"))
+    taken = counts.take()
+    assert processed(taken) == {(MINUTE_S, "add"): 2, (MINUTE_S + 60, "kick"): 1, (MINUTE_S + 60, "add"): 1}
+    assert taken[0].minute_s == MINUTE_S
+
+
+def test_names_beyond_the_limit_count_as_other_also_after_a_take() -> None:
+    clock = Clock()
+    counts = ExecutionCounts(clock)
+    for number in range(NAMES_PER_MINUTE + 50):
+        counts(finished(f"c{number}"))
+    taken = processed(everything(counts))
+    assert len(taken) == NAMES_PER_MINUTE + 1
+    assert taken[MINUTE_S, "other"] == 50
+    counts(finished("c0"))
+    counts(finished("new"))
+    assert processed(counts.take()) == {(MINUTE_S, "c0"): 1, (MINUTE_S, "other"): 1}
+    clock.now_s += 60
+    counts(finished("new"))
+    assert processed(counts.take()) == {(MINUTE_S + 60, "new"): 1}
+
+
+def test_names_that_become_the_same_are_counted_together() -> None:
+    counts = ExecutionCounts(Clock())
+    for command in ("a_p", "a|p", "a_p/v1"):
+        counts(finished(command))
+    assert processed(counts.take()) == {(MINUTE_S, "a_p"): 3}
+
+
+def test_what_could_not_be_written_is_counted_again_with_what_came_since() -> None:
+    counts = ExecutionCounts(Clock())
+    counts(finished(duration_s=0.010))
+    counts(finished("kick", fate="dead"))
+    taken = counts.take()
+    counts(finished(duration_s=0.025))
+    counts.give_back(taken)
+    assert set(counts.take()) == {
+        Executions(MINUTE_S, "add", 2, 0, 35, (1, 1, *(0,) * 24)),
+        Executions(MINUTE_S, "kick", 1, 1, 0, (0,) * 26),
+    }
+
+
+def test_a_backlog_keeps_the_last_hour() -> None:
+    clock = Clock()
+    counts = ExecutionCounts(clock)
+    held: tuple[Executions, ...] = ()
+    for _ in range(100):
+        counts(finished())
+        held = counts.take()
+        counts.give_back(held)
+        clock.now_s += 60
+    last_s = MINUTE_S + 99 * 60
+    assert [one.minute_s for one in everything(counts)] == list(range(last_s - 59 * 60, last_s + 60, 60))
+    counts.give_back([Executions(MINUTE_S, "add", 1, 0, 1, (1, *(0,) * 25))])
+    assert counts.take() == ()
+
+
+def test_a_large_backlog_is_taken_in_parts() -> None:
+    clock = Clock()
+    counts = ExecutionCounts(clock)
+    for _ in range(2):
+        for number in range(TAKEN_AT_ONCE - 10):
+            counts(finished(f"c{number}"))
+        clock.now_s += 60
+    first, second, none = counts.take(), counts.take(), counts.take()
+    assert (len(first), len(second), none) == (TAKEN_AT_ONCE, TAKEN_AT_ONCE - 20, ())
+    assert {one.minute_s for one in second} == {MINUTE_S + 60}
+
+
+def test_a_clock_that_is_set_back_loses_nothing_new() -> None:
+    clock = Clock()
+    counts = ExecutionCounts(clock)
+    for _ in range(BACKLOG_MINUTES):
+        counts(finished())
+        clock.now_s += 60
+    clock.now_s = 1000.0
+    counts(finished("late"))
+    assert processed(everything(counts))[960, "late"] == 1
+
+
+JOBS = st.lists(
+    st.tuples(
+        st.integers(-100, 100),
+        st.integers(0, 400),
+        st.sampled_from(["ack", "retry", "dead", "drop", "schedule", "back"]),
+    ),
+    max_size=400,
+)
+
+
+@given(JOBS, st.sets(st.integers(0, 399)))
+def test_whatever_the_clock_and_producers_do_memory_is_bounded_and_within_bounds_each_job_counts_once(
+    jobs: list[tuple[int, int, str]], failing_writes: set[int]
+) -> None:
+    clock = Clock()
+    counts = ExecutionCounts(clock)
+    written: list[Executions] = []
+    for place, (minute, name, fate) in enumerate(jobs):
+        clock.now_s = MINUTE_S + minute * 60
+        counts(finished(f"c{name}", fate))
+        if place % 5 == 0:
+            taken = counts.take()
+            if place in failing_writes:
+                counts.give_back(taken)
+            else:
+                written += taken
+        assert len(counts._minutes) <= BACKLOG_MINUTES
+    written += everything(counts)
+    counted = sum(fate not in {"schedule", "back"} for _, _, fate in jobs)
+    total = sum(one.processed for one in written)
+    assert total <= counted
+    if len({minute for minute, _, _ in jobs}) <= BACKLOG_MINUTES:
+        assert total == counted
+    assert all(one.processed >= one.failed and one.processed > 0 for one in written)
