@@ -13,6 +13,7 @@ from restbroker.connectors import registry
 from restbroker.rules.findings import Finding, worst_cause
 from restbroker.store import beats, jobs, limits
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.keys import Keys
 from tests.support.fake_redis import fake_redis
 from tests.support.ports import free_port
 from tests.support.process import run
@@ -216,7 +217,32 @@ def test_one_refused_command_does_not_end_the_check(make_redis: MakeRedis) -> No
     server.command("ACL SETUSER default -scan -smembers")
     found = looked(server.url)
     assert found["Refused"].cure
+    assert "'smembers'" in found["Refused"].message
     assert "Memory" in found
+
+
+@pytest.mark.parametrize("right", ["scan", "type", "hkeys"])
+def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeRedis, right: str) -> None:
+    server = make_redis()
+    server.command("RPUSH queue:rest {}")
+    server.command(f"HSET {Keys().in_progress('node:77:abc:ejabberd')} 1:1 {{}}")
+    server.command(f"ACL SETUSER default -{right}")
+    found = looked(server.url)
+    assert "Refused" not in found
+    note = found["NotLookedAt"]
+    assert note.level == "note"
+    assert f"'{right}'" in note.message
+    assert "`restbroker run` never does" in (note.why or "")
+    assert "docs/sidekiq.md" in (note.cure or "")
+
+
+def test_a_key_that_only_the_original_used_may_be_forbidden(make_redis: MakeRedis) -> None:
+    server = make_redis()
+    server.command("ACL SETUSER default resetkeys ~queue* ~restbroker:* ~retry ~schedule ~dead ~stat:* ~paused")
+    server.command("ACL SETUSER default ~processes")
+    found = looked(server.url)
+    assert "Refused" not in found
+    assert "docs/sidekiq.md" in (found["NotLookedAt"].cure or "")
 
 
 def test_another_sidekiq_process_is_found_and_worse_if_it_takes_our_jobs(redis_url: str, client: Client) -> None:
@@ -230,10 +256,11 @@ def test_another_sidekiq_process_is_found_and_worse_if_it_takes_our_jobs(redis_u
 
 
 def test_our_own_record_among_the_processes_is_not_foreign(redis_url: str, client: Client) -> None:
-    assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
     client.command("SADD", "processes", "node:77:abc")
-    client.command("HSET", "node:77:abc", "info", '{"queues":["rest"]}')
+    client.command("HSET", "node:77:abc", "info", '{"queues":["rest"],"version":"restbroker 1.0"}')
     assert "Private" in looked(redis_url)
+    client.command("HSET", "node:77:abc", "info", '{"queues":["rest"],"version":"restbroker-like 1.0"}')
+    assert "QueueTaken" in looked(redis_url)
 
 
 @pytest.mark.parametrize("pushed", ["Rest", "rest_", "rests"])
@@ -264,6 +291,42 @@ def test_an_empty_database_beside_a_filled_one_is_hinted_at(redis_url: str, clie
 def test_a_queue_that_is_new_waits_for_its_first_job(redis_url: str) -> None:
     found = looked(redis_url)["NewQueue"]
     assert (found.level, found.cure) == ("note", "Push one: restbroker enqueue status --wait")
+
+
+QUIET = b'{"quiet":true}'
+
+
+@pytest.mark.parametrize("waiting", [0, 2])
+def test_a_queue_whose_only_process_is_quiet_is_warned_about(redis_url: str, client: Client, waiting: int) -> None:
+    for _ in range(waiting):
+        client.command("LPUSH", "queue:rest", "{}")
+    assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
+    assert beats.beat(client, [("node:77:abc:ejabberd", 1)], {"node:77:abc:ejabberd": QUIET}) == [True]
+    found = looked(redis_url)
+    quiet = found["QuietProcess"]
+    assert quiet.level == "warning"
+    assert quiet.message.startswith("The process node:77 is quiet: it takes no more jobs from the queue rest")
+    assert quiet.why == f"Nobody else takes them, and {waiting} wait."
+    assert not {"Queue", "NotServed", "NewQueue"} & set(found)
+
+
+def test_a_quiet_process_beside_one_that_takes_jobs_is_good_to_know(redis_url: str, client: Client) -> None:
+    for identity, snapshot in (("node:77:abc:ejabberd", QUIET), ("node:77:def:ejabberd", b'{"quiet":false}')):
+        assert jobs.register(client, identity, FACTS, ["rest"])
+        assert beats.beat(client, [(identity, 1)], {identity: snapshot}) == [True]
+    found = looked(redis_url)
+    assert (found["QuietProcess"].level, found["QuietProcess"].why) == ("note", "Others take them.")
+    assert "Queue" in found
+
+
+def test_the_pause_of_a_queue_is_ended_with_a_command_that_works(redis_url: str, client: Client) -> None:
+    client.command("SADD", "ns:paused", "rest")
+    client.command("SADD", "ns:queues", "rest")
+    cure = looked(redis_url, RedisNamespace="ns")["QueuePaused"].cure or ""
+    command, _, other = cure.partition(", ")
+    assert other == "or resume it in Sidekiq Web with Sidekiq Pro."
+    assert client.command(*command.split()) == 1
+    assert "QueuePaused" not in looked(redis_url, RedisNamespace="ns")
 
 
 def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, client: Client) -> None:

@@ -1,19 +1,41 @@
-"""Each test that docs/guarantees.md calls a proof exists."""
+"""Each test that guarantees.md or sidekiq.md calls a proof exists, and each row that needs a proof has one."""
 
 import ast
 import re
+from collections.abc import Iterator
+
+import pytest
 
 from tests.docs.pages import ROOT
 
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+PAGES_OF_PROOFS = ("guarantees.md", "sidekiq.md")
 
 
-def test_each_proof_that_a_guarantee_names_is_a_test() -> None:
-    page = (ROOT / "docs" / "guarantees.md").read_text("utf-8")
+@pytest.mark.parametrize("name", PAGES_OF_PROOFS)
+def test_each_proof_that_a_page_names_is_a_test(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text("utf-8")
     proofs = PROOF.findall(page)
     assert len(proofs) == page.count("::test_") > 0
     missing = [f"{file}::{name}" for file, name in proofs if name not in functions(file)]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", PAGES_OF_PROOFS)
+def test_each_row_of_a_table_of_proofs_has_one(name: str) -> None:
+    rows = list(rows_to_prove((ROOT / "docs" / name).read_text("utf-8")))
+    assert len(rows) >= 10
+    assert [row for row in rows if not PROOF.search(row)] == []
+
+
+def rows_to_prove(page: str) -> Iterator[str]:
+    """The rows of every table whose last column is called "proved by"."""
+    proved = False
+    for before, line in zip(["", *page.splitlines()], page.splitlines(), strict=False):
+        if line.startswith("|") and not before.startswith("|"):
+            proved = line.rstrip(" |").endswith("| proved by")
+        elif line.startswith("|") and proved and not line.startswith("|--"):
+            yield line
 
 
 def functions(file: str) -> set[str]:

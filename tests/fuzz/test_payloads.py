@@ -32,7 +32,7 @@ odd_values = st.recursive(
     | st.integers()
     | st.floats()
     | st.text()
-    | st.sampled_from(["\ud800", "t", "safe", "rest"]),
+    | st.sampled_from(["\ud800", "t", "safe", "rest", "9" * 400, -(10**400), 10**400, 10**4298, -1e308, 5e-324]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
@@ -40,11 +40,16 @@ FIELDS = [
     "class", "jid", "queue", "retry", "retry_for", "retry_queue", "dead", "retry_count", "failed_at", "retried_at",
     "created_at", "enqueued_at", "error_class", "error_message", "error_backtrace", "reply_to", "ok_if_exists",
     "traceparent", "restbroker_attempts", "restbroker_uncertain", "restbroker_deferred", "restbroker_may_have_run",
-    "backtrace", "at", "tags", "wrapped",
+    "backtrace", "at", "tags", "wrapped", "restbroker_accepted", "restbroker_crowded", "restbroker_deferred_at",
+    "display_class", "encrypt",
 ]  # fmt: skip
 fields = st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), odd_values, max_size=8)
 right_args = st.just(["safe", {"jid": "j"}, "t", "reply"]) | st.just(["once", [["jid", "j"]], "t"])
 args = right_args | st.tuples(st.just("safe"), odd_values, st.just("t"), odd_values) | odd_values
+extreme = st.sampled_from([10**400, -(10**400), 10**4298, "9" * 400, "-" + "9" * 400, 1e308, -1e308, 5e-324, -1])
+extreme_jobs = st.dictionaries(st.sampled_from(FIELDS), extreme, max_size=4).map(
+    lambda fields: dump({**fields, "args": ["safe", {"jid": "j"}, "t"]})
+)
 near_jobs = st.builds(lambda fields, args: dump({**fields, "args": args}), fields, args)
 GOOD = b'{"class":"A","jid":"j","args":["safe",{"jid":"j"},"t"],"retry":true,"created_at":1.5}'
 cut_jobs = st.builds(
@@ -54,7 +59,7 @@ cut_jobs = st.builds(
     st.binary(max_size=8),
 )
 nested = st.sampled_from([b"[" * 100_000, b'{"args":' * 5000, b'{"args":[' + b"[" * 3000])
-payloads = near_jobs | cut_jobs | st.binary(max_size=100) | odd_values.map(dump) | nested
+payloads = near_jobs | extreme_jobs | cut_jobs | st.binary(max_size=100) | odd_values.map(dump) | nested
 
 
 @given(pushed=st.lists(payloads, min_size=1, max_size=12), status=st.sampled_from([200, 200, 500]))
@@ -64,6 +69,7 @@ def test_whatever_is_pushed_ends_in_exactly_one_place_and_the_process_goes_on(pu
         simulate(patch)
         world = trio.run(work_on, pushed, status, clock=MockClock(autojump_threshold=0))
     data, finished = world.reference.data, world.of(JobFinished)
+    assert not [event for event in finished if event.code == "Bug"]
     assert not data.lists["queue:rest"]
     assert world.in_hand() == {}
     dropped = sum(event.fate == "drop" for event in finished)

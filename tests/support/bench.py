@@ -23,14 +23,12 @@ from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd
 from tests.support.process import Running
 from tests.support.redis_server import RedisServer
+from tests.support.shared import NO_JOB, TOKEN
 from tests.support.wait import until
 
 QUEUE: Final = "rest"
 REPLIES: Final = "replies"
-TOKEN: Final = "a token of the test"
 CONCURRENCY: Final = 20
-FAST_RETRIES: Final = {"Base": "200ms", "Factor": 1, "Cap": "200ms"}
-_NO_JOB: Final = frozenset({"last", "hwm"})
 
 
 def job_id(number: int) -> str:
@@ -109,7 +107,7 @@ class Bench:
         held: dict[str, list[str]] = {}
         for key in items(self.client.command("KEYS", "restbroker:ip:*")):
             fields = mapping(self.client.command("HGETALL", raw(key)))
-            jobs = [json.loads(value)["jid"] for name, value in fields.items() if name not in _NO_JOB]
+            jobs = [json.loads(value)["jid"] for name, value in fields.items() if name not in NO_JOB]
             if jobs:
                 held[text(key).removeprefix("restbroker:ip:")] = jobs
         return held

@@ -1,4 +1,4 @@
-"""restbroker as a real process: started, watched, signalled, collected. Used by tests of the command line.
+"""restbroker as a real process: started, watched, signalled, collected. Used by every test that runs one.
 
 Always holds: the process sees no RESTBROKER_* variable but those given, and does not outlive its `with` block.
 """

@@ -10,8 +10,9 @@ from typing import TypeAlias
 import attrs
 import httpx
 
-from tests.support.bench import FAST_RETRIES, Bench, cpu_s, job_id, payload
+from tests.support.bench import Bench, cpu_s, job_id, payload
 from tests.support.process import Running
+from tests.support.shared import FAST_RETRIES
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
 

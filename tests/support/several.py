@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -16,9 +16,8 @@ from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, mapping, raw
 from tests.support.answering import AnsweringServer
+from tests.support.shared import TOKEN, jobs_in
 from tests.support.wait import until
-
-TOKEN: Final = "a token of the test"
 
 
 def target(port: int, queue: str, **more: object) -> dict[str, object]:
@@ -58,7 +57,7 @@ class Several:
             found[zset] = integer(self.client.command("ZCARD", zset))
         for key in items(self.client.command("KEYS", "restbroker:ip:*")):
             hand = mapping(self.client.command("HGETALL", raw(key)))
-            found["in hand"] += len(hand.keys() - {"last", "hwm"})
+            found["in hand"] += jobs_in(hand)
         return +found
 
     def wait_until_finished(self, timeout_s: float = 60.0) -> None:

@@ -1,0 +1,156 @@
+"""A Redis user with exactly the rights that docs/sidekiq.md names does everything, and is refused nothing.
+
+The page's two commands are run as they stand there: one for `restbroker run`, one for what a person runs besides.
+"""
+
+import re
+import shlex
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from restbroker.admin.check_store import ONLY_ASKED_HERE
+from restbroker.rules.json_types import Json
+from restbroker.store.replies import items, text
+from tests.docs.pages import ROOT
+from tests.support import process
+from tests.support.redis_server import RedisServer
+from tests.support.scripted import QUEUE, Citizen, job, ready
+from tests.support.shared import FAST_RETRIES, TOKEN
+from tests.support.wait import until
+
+OTHER: Final = "other"
+DONE_BY_A_PERSON: Final = (
+    ["check"],
+    ["stats"],
+    ["dead"],
+    ["dead", "--trimmed"],
+    ["retries"],
+    ["token", "list"],
+    ["migrate", "--dry-run"],
+    ["enqueue", "--target", OTHER, "--wait", "check_account", "user=waited1", "host=example.org"],
+    ["enqueue", "--target", OTHER, "--in", "5m", "check_account", "user=later1", "host=example.org"],
+)
+
+
+def acl_commands() -> list[list[str]]:
+    """The page's commands, each without its `redis-cli`."""
+    page = (ROOT / "docs" / "sidekiq.md").read_text("utf-8").replace("\\\n", " ")
+    return [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("redis-cli ACL SETUSER")]
+
+
+@pytest.fixture
+def citizen(make_redis: Callable[..., RedisServer], tmp_path: Path) -> Iterator[Citizen]:
+    """Two targets with every limit there is, on a Redis whose user has the rights of the page's first command."""
+    with ready(tmp_path, make_redis()) as citizen:
+        citizen.client.command(*acl_commands()[0])
+        other = {"Kind": "ejabberd", "URL": f"http://127.0.0.1:{citizen.server.port}/api", "Queues": [OTHER]}
+        citizen.configure(
+            RedisURL=user_url(citizen.redis),
+            ResponseQueue="answers",
+            AtMostOnce=["send_*"],
+            RateLimit="1000/s",
+            Backoff=FAST_RETRIES,
+            Targets={OTHER: {**other, "RateLimit": "1000/s", "MaxInFlight": 50}},
+        )
+        yield citizen
+
+
+def user_url(redis: RedisServer) -> str:
+    return f"redis://restbroker:PASSWORD@127.0.0.1:{redis.port}/0"
+
+
+def refused(citizen: Citizen) -> list[str]:
+    """What Redis refused the user so far."""
+    entries = [items(entry) for entry in items(citizen.client.command("ACL", "LOG"))]
+    facts = [dict(zip(map(text, entry[::2]), entry[1::2], strict=True)) for entry in entries]
+    return [f"{text(fact['reason'])} {text(fact['object'])} ({text(fact['context'])})" for fact in facts]
+
+
+def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> None:
+    first = citizen.start()
+    citizen.push(job("fails1"), job("refused1"), b"5", job("hangs1", command="send_message"), job("hangs2"))
+    citizen.push(job("good1", queue=OTHER), job("good2", args=answered("good2")), queue=OTHER)
+    citizen.client.command("ZADD", "schedule", time.time(), job("good3"))
+    until(lambda: {"hangs1", "hangs2", "good1", "good2", "good3"} <= set(citizen.times_sent()), "all are sent")
+    first.signal(signal.SIGKILL)
+    first.wait()
+    second = citizen.start()
+    second.wait_for(r"jobs\.recovered", timeout_s=40)
+    citizen.script.released.set()
+    citizen.script.mended.set()
+    citizen.wait_until_idle()
+    second.signal(signal.SIGHUP)
+    second.wait_for(r"config\.unchanged")
+    name = citizen.identity(second)
+    until(lambda: citizen.client.command("KEYS", "j|*"), "executions are counted")
+    citizen.client.command("LPUSH", f"{name}-signals", "TSTP")
+    citizen.wait_until_recorded(name, "quiet", "true")
+    assert second.stop() == 0
+    assert refused(citizen) == []
+    assert not re.search(r"code=\w+Refused", first.output() + second.output())
+    assert name not in citizen.listed()
+
+
+def test_with_a_namespace_its_prefix_is_the_only_pattern_that_is_needed(citizen: Citizen) -> None:
+    citizen.client.command("ACL", "SETUSER", "restbroker", "resetkeys", "~ns:*")
+    citizen.configure(RedisURL=user_url(citizen.redis), RedisNamespace="ns")
+    broker = citizen.start()
+    citizen.client.command("LPUSH", f"ns:queue:{QUEUE}", job("refused1"), job("good1"))
+    until(lambda: citizen.client.command("ZCARD", "ns:dead") == 1, "a job is parked")
+    until(lambda: citizen.client.command("KEYS", "ns:j|*"), "executions are counted")
+    assert broker.stop() == 0
+    assert refused(citizen) == []
+
+
+def test_with_the_rights_that_the_page_adds_a_person_can_use_every_command(citizen: Citizen) -> None:
+    citizen.client.command(*acl_commands()[1])
+    citizen.push(job("refused1"))
+    citizen.start()
+    citizen.wait_until_in("dead", 1)
+    for arguments in DONE_BY_A_PERSON:
+        done = process.run([*arguments, "--config", str(citizen.config)], directory=citizen.directory)
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        assert refused(citizen) == [], arguments
+
+
+def test_with_the_rights_of_run_alone_check_finds_no_problem_and_a_waiting_person_is_told_the_job(
+    citizen: Citizen,
+) -> None:
+    where = ["--config", str(citizen.config)]
+    checked = process.run(["check", *where], directory=citizen.directory)
+    assert checked.returncode == 0, checked.stdout
+    unseen = [line.split("\t") for line in checked.stdout.splitlines() if "\tNotLookedAt\t" in line]
+    assert unseen
+    assert all(level == "note" and "docs/sidekiq.md" in line[-1] for level, *line in unseen)
+    citizen.start()
+    waited = process.run(
+        ["enqueue", "--target", OTHER, "--wait", "check_account", "user=once1", "host=example.org", *where],
+        directory=citizen.directory,
+    )
+    assert waited.returncode == 6, waited.stderr
+    assert "was queued, do not push it again; its answer cannot be waited for." in waited.stderr
+    until(lambda: "once1" in citizen.times_sent(), "it is done all the same")
+
+
+def test_what_check_takes_for_the_terminals_own_is_what_the_page_adds() -> None:
+    assert {right[1:] for right in acl_commands()[1] if right.startswith("+")} == ONLY_ASKED_HERE
+
+
+def test_each_command_that_the_page_names_is_one_that_restbroker_gives() -> None:
+    named = {right[1:].lower() for command in acl_commands() for right in command if right.startswith("+")}
+    assert len(named) > 40
+    sources = [*(ROOT / "restbroker").rglob("*.py"), *(ROOT / "restbroker").rglob("*.lua")]
+    code = "\n".join(source.read_text("utf-8") for source in sources)
+    given = {name.lower() for name in re.findall(r"""["']([A-Z]{2,})["']""", code)}
+    # These are given by redis-py when it connects.
+    given |= {"select", "setname"}
+    assert {name for name in named if not set(name.split("|")) <= given | {"client"}} == set()
+
+
+def answered(user: str) -> list[Json]:
+    return ["check_account", {"user": user, "host": "example.org"}, TOKEN, "an id"]

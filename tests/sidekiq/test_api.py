@@ -1,0 +1,152 @@
+"""Ruby's Sidekiq::Stats and Sidekiq::Queue (6.4.1) on what a running broker does and serves."""
+
+import json
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.support.process import Running
+from tests.support.scripted import QUEUE, Citizen, jid_of, job
+from tests.support.shared import FAST_RETRIES
+from tests.support.wait import until
+
+
+def quieten(citizen: Citizen, broker: Running) -> None:
+    """Lets the broker take no more jobs; it goes on with those in hand."""
+    broker.signal(signal.SIGTSTP)
+    broker.wait_for(r"broker\.quiet")
+    citizen.wait_until_recorded(citizen.identity(broker), "quiet", "true")
+
+
+def days_of(history: dict[str, dict[str, int]], kind: str) -> list[int]:
+    """What the history has for today and yesterday (UTC), together with the days' names."""
+    today = datetime.now(UTC).date()
+    return [history[kind][str(today)], history[kind][str(today - timedelta(days=1))]]
+
+
+def test_every_figure_of_stats_is_what_was_done(citizen: Citizen) -> None:
+    broker = citizen.start()
+    citizen.push(*(job(user) for user in ("good1", "good2", "good3", "fails1", "fails2", "refused1")))
+    for _ in range(2):
+        citizen.ask("push.rb", how="perform_in", in_s=3600, args=["status", {}, "any"])
+    citizen.wait_until_in("retry", 2)
+    citizen.wait_until_in("dead", 1)
+    citizen.wait_until_idle()
+    citizen.push(job("hangs1"), job("hangs2"))
+    citizen.wait_until_recorded(citizen.identity(broker), "busy", "2")
+    quieten(citizen, broker)
+    citizen.push(job("good4"), job("good5"), job("good6"))
+    stats = citizen.ask("stats.rb")
+    assert {name: stats[name] for name in stats.keys() - {"history"}} == {
+        "processed": 6,
+        "failed": 3,
+        "enqueued": 3,
+        "retry_size": 2,
+        "dead_size": 1,
+        "scheduled_size": 2,
+        "processes_size": 1,
+        "workers_size": 2,
+        "queues": {QUEUE: 3},
+        "default_queue_latency": 0,
+    }
+
+
+def test_the_history_has_the_same_figures_under_todays_date(citizen: Citizen) -> None:
+    citizen.start()
+    citizen.push(job("good1"), job("fails1"), job("refused1"))
+    citizen.wait_until_in("retry", 1)
+    citizen.wait_until_idle()
+    history = citizen.ask("stats.rb", days=2)["history"]
+    # Around midnight they may be on two days.
+    assert sum(days_of(history, "processed")) == 3
+    assert sum(days_of(history, "failed")) == 2
+
+
+def test_each_try_is_counted_and_nothing_else(citizen: Citizen) -> None:
+    citizen.configure(Backoff=FAST_RETRIES)
+    broker = citizen.start()
+    citizen.push(job("fails1", retry=2), job("good1"))
+    citizen.wait_until_in("dead", 1)
+    citizen.wait_until_idle()
+    assert citizen.times_sent() == {"fails1": 3, "good1": 1}
+    # Moving a job, putting it back and stopping are no tries.
+    citizen.ask("push.rb", how="perform_in", in_s=0.1, args=json.loads(job("good2"))["args"])
+    until(lambda: citizen.times_sent()["good2"] == 1, "the scheduled job is done")
+    citizen.wait_until_idle()
+    assert broker.stop() == 0
+    stats = citizen.ask("stats.rb")
+    assert [stats["processed"], stats["failed"]] == [5, 3]
+
+
+def test_a_job_pushed_back_at_a_stop_is_not_counted(citizen: Citizen) -> None:
+    citizen.configure(Concurrency=1, RequestTimeout=5, ShutdownTimeout=10)
+    broker = citizen.start()
+    citizen.push(job("hangs1"), *(job(f"good{number}") for number in range(3)))
+    citizen.wait_until_sent(1)
+    broker.signal(signal.SIGTERM)
+    broker.wait_for(r"broker\.stopping")
+    citizen.script.released.set()
+    assert broker.wait() == 0
+    stats = citizen.ask("stats.rb")
+    assert stats["processed"] == sum(citizen.times_sent().values())
+    assert stats["processed"] + stats["enqueued"] == 4
+    assert stats["failed"] == 0
+
+
+@pytest.mark.parametrize("queue", ["default", QUEUE])
+def test_the_latency_is_the_age_of_the_job_that_is_taken_next(citizen: Citizen, queue: str) -> None:
+    citizen.configure(RestQueue=queue)
+    quieten(citizen, citizen.start())
+    pushed_s = time.time()
+    citizen.push(job("good1", queue=queue, enqueued_at=pushed_s - 100.0), job("good2", queue=queue), queue=queue)
+    found = citizen.ask("queue.rb", name=queue)["latency"]
+    shown = citizen.ask("stats.rb")["default_queue_latency"]
+    longest_s = 100.0 + time.time() - pushed_s
+    assert 100.0 <= found <= longest_s
+    assert (100.0 <= shown <= longest_s) if queue == "default" else shown == 0
+
+
+def paused(citizen: Citizen, *users: str) -> dict[str, Any]:
+    """A running broker whose queue is paused, with these jobs in it; what Ruby sees of the queue."""
+    citizen.client.command("SADD", "paused", QUEUE)
+    citizen.start()
+    citizen.push(*(job(user) for user in users))
+    found = citizen.ask("queue.rb", name=QUEUE)
+    assert isinstance(found, dict)
+    return found
+
+
+def resume(citizen: Citizen) -> None:
+    """Lets the broker take what is in the queue, and waits until it has done so."""
+    citizen.client.command("SREM", "paused", QUEUE)
+    citizen.wait_until_idle()
+
+
+def test_a_paused_queue_shows_its_jobs_newest_first(citizen: Citizen) -> None:
+    users = [f"good{number}" for number in range(120)]
+    found = paused(citizen, *users)
+    assert found["size"] == 120
+    assert found["jids"] == [jid_of(user) for user in reversed(users)]
+    assert found["all"] == [QUEUE]
+    resume(citizen)
+    assert citizen.times_sent() == dict.fromkeys(users, 1)
+
+
+def test_a_job_deleted_from_the_queue_is_never_sent_and_the_others_are(citizen: Citizen) -> None:
+    paused(citizen, "good1", "good2", "good3")
+    assert citizen.ask("queue.rb", name=QUEUE, call="delete", jid=jid_of("good2"))["called"] is True
+    resume(citizen)
+    assert citizen.times_sent() == {"good1": 1, "good3": 1}
+
+
+def test_a_cleared_queue_is_empty_and_served_on(citizen: Citizen) -> None:
+    paused(citizen, "good1", "good2")
+    citizen.ask("queue.rb", name=QUEUE, call="clear")
+    assert citizen.ask("queue.rb", name=QUEUE)["all"] == []
+    citizen.client.command("SREM", "paused", QUEUE)
+    citizen.push(job("good3"))
+    until(lambda: citizen.times_sent() == {"good3": 1}, "the queue is served on")
+    assert citizen.ask("queue.rb", name=QUEUE)["all"] == [QUEUE]

@@ -1,0 +1,72 @@
+"""Jobs that Ruby's own clients (6.4.1) push: from a plain Ruby class, one by one, in bulk, and for later."""
+
+import time
+
+import pytest
+
+from restbroker.rules.json_types import Json
+from tests.support.scripted import QUEUE, Citizen
+from tests.support.several import target
+from tests.support.shared import FAST_RETRIES, TOKEN
+from tests.support.wait import until
+
+
+def args(user: str) -> list[Json]:
+    """The arguments of a job."""
+    return ["check_account", {"user": user, "host": "example.org"}, TOKEN]
+
+
+@pytest.mark.parametrize("how", ["push", "perform_async"])
+def test_a_job_is_delivered_once_with_its_arguments(citizen: Citizen, how: str) -> None:
+    citizen.start()
+    odd: dict[str, Json] = {"user": "Zoë", "host": "example.org", "n": 2**60, "f": 1e15, "e": {}, "l": [[], None]}
+    citizen.ask("push.rb", how=how, queue=QUEUE, args=["check_account", odd, TOKEN])
+    citizen.wait_until_sent(1)
+    citizen.wait_until_idle()
+    (arrival,) = citizen.server.arrivals
+    assert (arrival.command, arrival.arguments) == ("check_account", odd)
+
+
+def test_a_thousand_jobs_pushed_in_bulk_are_each_delivered_once(citizen: Citizen) -> None:
+    citizen.start()
+    users = [f"bulk{number}" for number in range(1000)]
+    jids = citizen.ask("push.rb", how="push_bulk", args=[args(user) for user in users])
+    assert len(set(jids)) == 1000
+    citizen.wait_until_sent(1000, timeout_s=60.0)
+    citizen.wait_until_idle()
+    assert citizen.times_sent() == dict.fromkeys(users, 1)
+
+
+def test_a_job_for_later_waits_in_the_schedule_and_is_delivered_once(citizen: Citizen) -> None:
+    citizen.start()
+    asked_at_s = time.monotonic()
+    citizen.ask("push.rb", how="perform_in", in_s=1.5, args=args("later"))
+    assert citizen.size("schedule") == 1
+    citizen.wait_until_sent(1)
+    citizen.wait_until_idle()
+    (arrival,) = citizen.server.arrivals
+    assert arrival.arguments["user"] == "later"
+    assert arrival.at_s >= asked_at_s + 1.5
+    assert citizen.size("schedule") == 0
+
+
+def test_a_job_set_to_another_queue_goes_to_the_target_of_that_queue(citizen: Citizen) -> None:
+    other = target(citizen.server.port, "other")
+    citizen.configure(Targets={"second": other})
+    citizen.start()
+    citizen.client.command("SADD", "paused", QUEUE)
+    citizen.ask("push.rb", how="set", queue="other", args=args("elsewhere"))
+    citizen.wait_until_sent(1)
+    until(lambda: citizen.queued("other") == 0 and citizen.in_hand() == 0, "it is done")
+    assert citizen.times_sent() == {"elsewhere": 1}
+
+
+def test_the_retries_that_a_ruby_class_asks_for_are_made_and_no_more(citizen: Citizen) -> None:
+    citizen.configure(Backoff=FAST_RETRIES)
+    citizen.start()
+    (jid,) = citizen.ask("push.rb", how="perform_async", args=args("fails1"))
+    citizen.wait_until_in("dead", 1)
+    citizen.wait_until_idle()
+    assert citizen.times_sent() == {"fails1": 4}
+    (parked,) = citizen.members("dead")
+    assert (parked["jid"], parked["class"], parked["retry"], parked["retry_count"]) == (jid, "Add", 3, 3)

@@ -1,0 +1,264 @@
+"""Ruby's RetrySet, ScheduledSet and DeadSet (6.4.1) on entries that a broker wrote."""
+
+import json
+import time
+from typing import Any, Final
+
+import pytest
+
+from restbroker.rules.json_types import Json
+from restbroker.store.replies import items, raw
+from tests.support.scripted import QUEUE, Citizen, jid_of, job
+from tests.support.shared import FAST_RETRIES
+from tests.support.wait import until
+
+LONG_S: Final = 3600.0
+
+PLAIN: Final[dict[str, Json]] = {"text": "Zoë a/b", "number": 7, "list": [True, None], "empty": {}}
+# What Ruby's JSON writes in another way than most, or what must not be taken for text of the entry around it.
+ODD: Final[dict[str, Json]] = {
+    "floats": [1e15, 1e-5, -0.0, 0.1, 1.5e300, 12345678901234.5],
+    "integers": [2**53 + 1, -(10**30), 0],
+    "texts": ["Zoë 你好 🎉", "a/b", 'quo"te\\', "\u2028\x7f\x01\n", ""],
+    "nested": {"empty": {}, "none": None, "list": [[], [{}], True]},
+}
+
+
+def failed(citizen: Citizen, *jobs: str | bytes) -> list[dict[str, Any]]:
+    """Runs jobs, or jobs of these users, that fail or are refused; Ruby's entries of both sets when all are there."""
+    citizen.start()
+    citizen.push(*(job(one) if isinstance(one, str) else one for one in jobs))
+    until(lambda: citizen.size("retry") + citizen.size("dead") == len(jobs), "every job failed")
+    citizen.wait_until_idle()
+    return [*citizen.ask("sets.rb", set="retry")["entries"], *citizen.ask("sets.rb", set="dead")["entries"]]
+
+
+def scheduled(citizen: Citizen, *users: str, delay: str = "1h") -> list[str]:
+    """Schedules jobs by restbroker's own command; returns their ids."""
+    commands = [("enqueue", "check_account", f"user={user}", "host=example.org", "--in", delay) for user in users]
+    return [citizen.restbroker(*command).strip() for command in commands]
+
+
+def pause(citizen: Citizen) -> None:
+    """Keeps brokers from taking jobs, so that the test sees what is in the queue."""
+    citizen.client.command("SADD", "paused", QUEUE)
+
+
+def resume(citizen: Citizen) -> None:
+    """Undoes `pause`, and returns when all is taken and done."""
+    citizen.client.command("SREM", "paused", QUEUE)
+    citizen.wait_until_idle()
+
+
+def in_queue(citizen: Citizen) -> list[dict[str, Any]]:
+    """The jobs that wait, newest first."""
+    return [json.loads(raw(payload)) for payload in items(citizen.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))]
+
+
+def test_an_entry_of_each_set_has_what_ruby_shows_of_its_own(citizen: Citizen) -> None:
+    began_s = time.time()
+    jobs = [job(user, tags=["a", "b"]) for user in ("fails1", "refused1")]
+    entries = {entry["jid"]: entry for entry in failed(citizen, *jobs)}
+    for user, code in (("fails1", "ServerError"), ("refused1", "Refused")):
+        entry = entries[jid_of(user)]
+        assert entry["queue"] == QUEUE
+        assert entry["error"] is True
+        assert entry["item"]["error_class"] == code
+        assert "The server says" in entry["item"]["error_message"]
+        assert entry["item"]["retry_count"] == 0
+        assert began_s <= entry["item"]["failed_at"] <= time.time()
+        assert entry["display_args"][:2] == ["check_account", {"user": user, "host": "example.org"}]
+        assert entry["tags"] == ["a", "b"]
+        assert began_s - 1 <= entry["created_at"] <= time.time()
+    assert entries[jid_of("fails1")]["at"] > time.time()
+    assert began_s <= entries[jid_of("refused1")]["at"] <= time.time()
+
+
+def test_what_failed_or_is_put_off_shows_as_its_command(citizen: Citizen) -> None:
+    entries = failed(citizen, "fails1", "refused1")
+    scheduled(citizen, "good1")
+    entries += citizen.ask("sets.rb", set="schedule")["entries"]
+    assert [entry["display_class"] for entry in entries] == ["check_account"] * 3
+
+
+def test_scan_finds_entries_by_any_text_also_beyond_ascii(citizen: Citizen) -> None:
+    citizen.start()
+    citizen.push(job("fails1"), job("fails-Zoë"), job("fails3", arguments={"note": "a/b 你好"}))
+    citizen.wait_until_in("retry", 3)
+
+    def matches(match: str) -> list[str]:
+        return sorted(citizen.ask("sets.rb", set="retry", call="scan", match=match)["result"])
+
+    assert matches("fails-Zoë") == [jid_of("fails-Zoë")]
+    assert matches("a/b 你好") == [jid_of("fails3")]
+    assert matches(jid_of("fails1")) == [jid_of("fails1")]
+    assert matches("nobody") == []
+
+
+# Both: arguments with floats that Ruby writes in its own way take another path through restbroker's JSON than others.
+@pytest.mark.parametrize("arguments", [PLAIN, ODD], ids=["plain", "odd"])
+@pytest.mark.parametrize("zset", ["retry", "schedule", "dead"])
+def test_reschedule_moves_an_entry_and_does_not_double_it(
+    citizen: Citizen, zset: str, arguments: dict[str, Json]
+) -> None:
+    if zset == "schedule":
+        words = [f"{name}:={json.dumps(value)}" for name, value in arguments.items()]
+        citizen.restbroker("enqueue", "check_account", "user=good1", "host=example.org", *words, "--any", "--in", "1h")
+    else:
+        failed(citizen, job("fails1" if zset == "retry" else "refused1", arguments=arguments))
+    (before,) = citizen.ask("sets.rb", set=zset)["entries"]
+    at_s = time.time() + LONG_S
+    citizen.ask("sets.rb", set=zset, call="reschedule", jid=before["jid"], at=at_s)
+    (after,) = citizen.ask("sets.rb", set=zset)["entries"]
+    assert after["value"] == before["value"]
+    assert after["at"] == pytest.approx(at_s, abs=0.01)
+    assert before["item"]["args"][1].items() >= arguments.items()
+
+
+def test_a_rescheduled_entry_is_delivered_once_when_it_is_due(citizen: Citizen) -> None:
+    failed(citizen, "fails1")
+    citizen.script.mended.set()
+    citizen.ask("sets.rb", set="retry", call="reschedule", jid=jid_of("fails1"), at=time.time())
+    until(lambda: citizen.times_sent()["fails1"] == 2, "it is tried again")
+    citizen.wait_until_idle()
+    assert citizen.size("retry") == citizen.size("dead") == 0
+
+
+def test_a_manual_retry_leaves_count_and_first_failure_and_is_then_delivered(citizen: Citizen) -> None:
+    (first,) = (entry["item"] for entry in failed(citizen, "fails1"))
+    pause(citizen)
+    citizen.ask("sets.rb", set="retry", call="retry", jid=jid_of("fails1"))
+    (waiting,) = in_queue(citizen)
+    assert waiting["retry_count"] == -1
+    assert citizen.size("retry") == 0
+    resume(citizen)
+    citizen.wait_until_in("retry", 1)
+    (again,) = citizen.members("retry")
+    assert again["retry_count"] == 0
+    assert again["failed_at"] == first["failed_at"]
+    assert again["retried_at"] > again["failed_at"]
+    assert "retried_at" not in first
+    assert len(again["restbroker_attempts"]) == 2
+    citizen.script.mended.set()
+    citizen.ask("sets.rb", set="retry", call="retry", jid=jid_of("fails1"))
+    until(lambda: citizen.times_sent()["fails1"] == 3, "it is tried again")
+    citizen.wait_until_idle()
+    assert citizen.size("retry") == citizen.size("dead") == 0
+
+
+def test_a_dead_job_that_is_retried_is_parked_again_and_at_last_delivered(citizen: Citizen) -> None:
+    failed(citizen, "refused1")
+    citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
+    until(lambda: citizen.times_sent()["refused1"] == 2, "it is sent again")
+    citizen.wait_until_in("dead", 1)
+    (parked,) = citizen.members("dead")
+    assert parked["retry_count"] == 0
+    assert parked["retried_at"] > parked["failed_at"]
+    citizen.script.mended.set()
+    citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
+    until(lambda: citizen.times_sent()["refused1"] == 3, "it is sent again")
+    citizen.wait_until_idle()
+    assert citizen.size("retry") == citizen.size("dead") == 0
+
+
+def test_a_job_whose_tries_are_used_up_gets_one_more_by_a_manual_retry(citizen: Citizen) -> None:
+    citizen.configure(Backoff=FAST_RETRIES)
+    citizen.start()
+    citizen.push(job("fails1", retry=1))
+    citizen.wait_until_in("dead", 1)
+    assert citizen.times_sent() == {"fails1": 2}
+    citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("fails1"))
+    until(lambda: citizen.times_sent()["fails1"] == 3, "it is tried again")
+    citizen.wait_until_in("dead", 1)
+    assert citizen.times_sent() == {"fails1": 3}
+    assert citizen.members("dead")[0]["retry_count"] == 1
+
+
+@pytest.mark.parametrize("call", ["add_to_queue", "retry"])
+def test_a_scheduled_job_added_to_the_queue_is_delivered_at_once(citizen: Citizen, call: str) -> None:
+    citizen.start()
+    now, _ = scheduled(citizen, "good1", "good2")
+    citizen.ask("sets.rb", set="schedule", call=call, jid=now)
+    until(lambda: citizen.times_sent() == {"good1": 1}, "the one is delivered, the other waits")
+    citizen.wait_until_idle()
+    assert citizen.size("schedule") == 1
+
+
+def test_a_retry_added_to_the_queue_uses_a_try(citizen: Citizen) -> None:
+    failed(citizen, "fails1")
+    citizen.ask("sets.rb", set="retry", call="add_to_queue", jid=jid_of("fails1"))
+    until(lambda: citizen.times_sent()["fails1"] == 2, "it is tried again")
+    citizen.wait_until_in("retry", 1)
+    assert citizen.members("retry")[0]["retry_count"] == 1
+
+
+@pytest.mark.parametrize(("zset", "user"), [("retry", "fails"), ("dead", "refused"), ("schedule", "good")])
+def test_a_deleted_entry_is_gone_and_the_others_stay(citizen: Citizen, zset: str, user: str) -> None:
+    if zset == "schedule":
+        jids = scheduled(citizen, "good1", "good2")
+    else:
+        jids = sorted(entry["jid"] for entry in failed(citizen, f"{user}1", f"{user}2"))
+    citizen.ask("sets.rb", set=zset, call="delete", jid=jids[0])
+    assert [entry["jid"] for entry in citizen.ask("sets.rb", set=zset)["entries"]] == jids[1:]
+
+
+def test_a_killed_retry_is_in_the_dead_set_unchanged_and_no_longer_tried(citizen: Citizen) -> None:
+    entries = failed(citizen, "fails1", "fails2")
+    citizen.ask("sets.rb", set="retry", call="kill", jid=jid_of("fails1"))
+    (killed,) = citizen.ask("sets.rb", set="dead")["entries"]
+    assert killed["value"] == next(entry["value"] for entry in entries if entry["jid"] == jid_of("fails1"))
+    assert [entry["jid"] for entry in citizen.ask("sets.rb", set="retry")["entries"]] == [jid_of("fails2")]
+    shown = json.loads(citizen.restbroker("dead", "--json"))
+    assert [(found["jid"], found["error_class"]) for found in shown] == [(jid_of("fails1"), "ServerError")]
+
+
+def test_kill_all_parks_every_retry(citizen: Citizen) -> None:
+    entries = failed(citizen, *(f"fails{number}" for number in range(12)))
+    citizen.ask("sets.rb", set="retry", call="kill_all")
+    assert citizen.size("retry") == 0
+    dead = citizen.ask("sets.rb", set="dead")["entries"]
+    assert sorted(entry["value"] for entry in dead) == sorted(entry["value"] for entry in entries)
+
+
+@pytest.mark.parametrize(("zset", "user"), [("retry", "fails"), ("dead", "refused")])
+def test_retry_all_has_each_job_delivered_once(citizen: Citizen, zset: str, user: str) -> None:
+    users = [f"{user}{number}" for number in range(12)]
+    failed(citizen, *users)
+    citizen.script.mended.set()
+    citizen.ask("sets.rb", set=zset, call="retry_all")
+    until(lambda: len(citizen.server.arrivals) == 24, "each job is sent again")
+    citizen.wait_until_idle()
+    assert citizen.times_sent() == dict.fromkeys(users, 2)
+    assert citizen.size("retry") == citizen.size("dead") == 0
+
+
+def test_the_sets_can_be_cleared_under_a_running_broker(citizen: Citizen) -> None:
+    failed(citizen, "fails1", "refused1")
+    scheduled(citizen, "good1")
+    for zset in ("retry", "dead", "schedule"):
+        assert citizen.ask("sets.rb", set=zset, call="clear")["size"] == 1
+        assert citizen.size(zset) == 0
+    citizen.push(job("good2"), job("fails2"))
+    citizen.wait_until_in("retry", 1)
+    citizen.wait_until_idle()
+    assert citizen.times_sent() == {"fails1": 1, "refused1": 1, "good2": 1, "fails2": 1}
+
+
+def test_what_ruby_trims_from_the_dead_set_is_shown_and_can_be_restored(citizen: Citizen) -> None:
+    failed(citizen, "refused1", "refused2", "refused3", "fails1")
+    parked = {entry["jid"]: entry["value"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}
+    assert len(parked) == 3
+    # Ruby keeps one less than its limit.
+    citizen.ask("sets.rb", set="retry", call="kill", jid=jid_of("fails1"), dead_max_jobs=2)
+    assert [entry["jid"] for entry in citizen.ask("sets.rb", set="dead")["entries"]] == [jid_of("fails1")]
+    trimmed = json.loads(citizen.restbroker("dead", "--trimmed", "--json"))
+    assert {found["jid"] for found in trimmed} == set(parked)
+    citizen.restbroker("dead", "--restore", jid_of("refused2"))
+    back = {entry["jid"]: entry["value"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}
+    assert back[jid_of("refused2")] == parked[jid_of("refused2")]
+    assert set(back) == {jid_of("fails1"), jid_of("refused2")}
+    citizen.script.mended.set()
+    citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused2"))
+    until(lambda: citizen.times_sent()["refused2"] == 2, "the restored job is sent again")
+    citizen.wait_until_idle()
+    assert [member["jid"] for member in citizen.members("dead")] == [jid_of("fails1")]

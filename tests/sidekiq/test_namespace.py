@@ -1,0 +1,156 @@
+"""Two pairs of restbroker and Ruby's Sidekiq on one database: one in a namespace of redis-namespace, one without.
+
+Queues have the same names in both, with colons and letters beyond ASCII. `namespace:` works up to Sidekiq 6.5; from 7
+on there is none.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.store.replies import items, text
+from tests.support.beside_ruby import REFUSED, Beside, beside_ruby, ours, rubys
+from tests.support.ruby import ask
+from tests.support.sidekiq_process import SidekiqProcess, executions, how_many
+from tests.support.wait import until
+
+NAMESPACE = "büro:eins"
+OURS, RUBYS = "rest:größe:1", "défaut:☃"
+JOBS = 20
+DEAD = 3
+
+
+@attrs.frozen
+class Pairs:
+    """Both pairs: `inner` lives in the namespace."""
+
+    inner: Beside
+    outer: Beside
+
+    def both(self) -> tuple[tuple[str, Beside], tuple[str, Beside]]:
+        """Each with its name, which the jids of its jobs begin with."""
+        return ("inner", self.inner), ("outer", self.outer)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path, redis_url: str) -> Iterator[Pairs]:
+    with (
+        beside_ruby(tmp_path / "inner", redis_url, NAMESPACE) as inner,
+        beside_ruby(tmp_path / "outer", redis_url) as outer,
+    ):
+        for one in (inner, outer):
+            one.configure(OURS)
+        yield Pairs(inner, outer)
+
+
+def asked(one: Beside, script: str, **request: Any) -> Any:
+    """What Ruby's API says in this pair's namespace."""
+    return ask(script, one.redis_url, namespace=one.namespace, **request)
+
+
+def push_some(name: str, one: Beside) -> None:
+    """Jobs of both sides that work, fail once, are scheduled; of ours some are refused."""
+    for number in range(JOBS):
+        one.push(OURS, ours(f"{name}-now-{number}", OURS, failures=number % 2))
+        one.schedule(ours(f"{name}-later-{number}", OURS), 0.5)
+        one.push(RUBYS, rubys(f"{name}-ruby-now-{number}", RUBYS))
+        one.schedule(rubys(f"{name}-ruby-later-{number}", RUBYS), 0.5)
+    one.push(RUBYS, rubys(f"{name}-ruby-once", RUBYS, failures=1))
+    one.push(OURS, *(ours(f"{name}-dead-{number}", OURS, REFUSED) for number in range(DEAD)))
+
+
+EXECUTED_BY_RUBY = 2 * JOBS + 2
+EXECUTED_BY_US = JOBS + JOBS // 2 + JOBS + DEAD
+FAILED = 1 + JOBS // 2 + DEAD
+
+
+def test_each_pair_executes_its_own_jobs_and_rubys_api_sees_its_own_pair_alone(pairs: Pairs) -> None:
+    running = {name: (one.broker(), one.ruby(RUBYS)) for name, one in pairs.both()}
+    for name, one in pairs.both():
+        push_some(name, one)
+    for name, one in pairs.both():
+        until(lambda one=one: how_many(one.witness) == EXECUTED_BY_RUBY, f"Ruby is done, {name}", 40)  # type: ignore[misc]
+        one.wait_until_finished()
+        _assert_its_own_alone(name, one)
+        _assert_its_record(one, running[name][1])
+    for broker, ruby in running.values():
+        assert (ruby.running.stop(), broker.stop()) == (0, 0)
+    for name, one in pairs.both():
+        _assert_its_figures(name, one)
+    assert pairs.outer.server.executions().keys().isdisjoint(pairs.inner.server.executions())
+
+
+def _assert_its_own_alone(name: str, one: Beside) -> None:
+    executed = Counter(job["jid"] for job in executions(one.witness))
+    assert executed.total() == EXECUTED_BY_RUBY
+    assert one.server.executions().total() == EXECUTED_BY_US
+    assert {jid.partition("-")[0] for jid in (executed | one.server.executions())} == {name}
+
+
+def _assert_its_record(one: Beside, ruby: SidekiqProcess) -> None:
+    """Ruby's API sees two processes: its own kind and restbroker with its queue."""
+    shown = until(lambda: _two_processes(one), "both processes are shown")
+    assert [process["identity"] for process in shown if process["tag"] != "restbroker"] == [ruby.identity]
+    (record,) = [process for process in shown if process["tag"] == "restbroker"]
+    assert record["queues"] == [OURS]
+
+
+def _two_processes(one: Beside) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = asked(one, "processes.rb")["processes"]
+    return shown if len(shown) >= 2 else []
+
+
+def _assert_its_figures(name: str, one: Beside) -> None:
+    stats = asked(one, "stats.rb")
+    figures = {figure: stats[figure] for figure in ("processed", "failed", "dead_size", "retry_size", "enqueued")}
+    assert figures == {
+        "processed": EXECUTED_BY_RUBY + EXECUTED_BY_US,
+        "failed": FAILED,
+        "dead_size": DEAD,
+        "retry_size": 0,
+        "enqueued": 0,
+    }
+    assert stats["processes_size"] == 0, "both ended in good order"
+    assert sum(stats["history"]["processed"].values()) == figures["processed"]
+    assert {job["jid"] for job in one.members("dead")} == {f"{name}-dead-{number}" for number in range(DEAD)}
+
+
+def test_what_waits_and_what_died_is_shown_in_its_own_namespace_and_not_outside(pairs: Pairs) -> None:
+    pairs.inner.configure(OURS, Backoff="sidekiq")
+    pairs.inner.broker()
+    pairs.inner.push(OURS, ours("fails", OURS, 1), ours("dies", OURS, REFUSED))
+    pairs.inner.schedule(ours("later", OURS), 3600)
+    until(lambda: pairs.inner.unfinished() == {"retry": 1, "schedule": 1}, "each is where it belongs")
+    for zset, jid in (("retry", "fails"), ("dead", "dies"), ("schedule", "later")):
+        (entry,) = asked(pairs.inner, "sets.rb", set=zset)["entries"]
+        assert (entry["jid"], entry["queue"]) == (jid, OURS)
+        assert asked(pairs.outer, "sets.rb", set=zset)["size"] == 0
+
+
+def test_a_queue_that_is_paused_in_one_namespace_waits_there_and_is_served_in_the_other(pairs: Pairs) -> None:
+    pairs.inner.client.command("SADD", f"{NAMESPACE}:paused", OURS)
+    brokers = {name: one.broker() for name, one in pairs.both()}
+    for name, one in pairs.both():
+        one.push(OURS, ours(f"{name}-1", OURS))
+    pairs.outer.wait_until_finished()
+    brokers["inner"].wait_for(r"target\.found")
+    assert pairs.outer.server.executions() == {"outer-1": 1}
+    assert pairs.inner.unfinished() == {OURS: 1}
+    pairs.inner.client.command("SREM", f"{NAMESPACE}:paused", OURS)
+    pairs.inner.wait_until_finished()
+    assert pairs.inner.server.executions() == {"inner-1": 1}
+
+
+def test_restbroker_in_a_namespace_writes_no_key_outside_of_it(pairs: Pairs) -> None:
+    broker = pairs.inner.broker()
+    pairs.inner.push(OURS, ours("inner-1", OURS, 1), ours("inner-2", OURS, REFUSED))
+    pairs.inner.wait_until_finished()
+    until(lambda: len(asked(pairs.inner, "processes.rb")["processes"]) == 1, "its record is there")
+    assert broker.stop() == 0
+    keys = [text(key) for key in items(pairs.inner.client.command("KEYS", "*"))]
+    assert len(keys) > 5
+    assert [key for key in keys if not key.startswith(f"{NAMESPACE}:")] == []

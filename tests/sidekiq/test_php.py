@@ -1,0 +1,121 @@
+"""PHP producers, as in the README of the original broker: pushed by real PHP and Predis, delivered by restbroker.
+
+PHP cannot tell an empty object from an empty list: parameters without any member arrive as `[]`. The original's
+example says `retry: false`; with Sidekiq such a job vanishes when it fails.
+"""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.rules.json_types import Json
+from tests.support.beside_ruby import REFUSED, Beside, beside_ruby
+from tests.support.ruby import SCRIPTS
+from tests.support.shared import TOKEN
+from tests.support.wait import until
+
+QUEUE = "rest"
+
+
+@pytest.fixture(params=["", "app"], ids=["plain", "namespace"])
+def beside(tmp_path: Path, redis_url: str, request: pytest.FixtureRequest) -> Iterator[Beside]:
+    with beside_ruby(tmp_path, redis_url, request.param) as one:
+        one.configure(QUEUE)
+        yield one
+
+
+def push(one: Beside, args: list[Json], *, retry: Json = False, in_s: float | None = None) -> bytes:
+    """Pushes a job by PHP, and returns what it stored."""
+    php = shutil.which("php")
+    assert php, "php is not installed; `make test` installs it, or: sudo apt-get install php-cli php-nrk-predis"
+    request: dict[str, Json] = {"redis": one.redis_url, "namespace": one.namespace, "queue": QUEUE}
+    request |= {"args": args, "retry": retry} | ({} if in_s is None else {"at": time.time() + in_s})
+    done = subprocess.run(
+        [php, "-d", "display_errors=stderr", str(SCRIPTS / "push.php")],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr + done.stdout
+    return str(json.loads(done.stdout)).encode()
+
+
+def delivered(one: Beside) -> list[dict[str, Any]]:
+    return [{"command": arrival.command, **arrival.arguments} for arrival in one.server.http.arrivals]
+
+
+PARAMETERS: dict[str, Json] = {
+    "user": "jürgen",
+    "host": "example.org",
+    "password": "a/b\\c\"d'☃😀",
+    "age": 42,
+    "share": 0.5,
+    "whole": 2.0,
+    "yes": True,
+    "none": None,
+}
+
+
+def test_parameters_pushed_by_php_arrive_as_they_were_meant(beside: Beside) -> None:
+    beside.broker()
+    raw = push(beside, ["register", PARAMETERS, TOKEN])
+    assert rb"a\/b" in raw
+    assert rb"j\u00fcrgen" in raw
+    assert rb"\u2603\ud83d\ude00" in raw
+    until(lambda: beside.server.http.arrivals, "it is delivered")
+    beside.wait_until_finished()
+    assert delivered(beside) == [{"command": "register", **PARAMETERS}]
+    assert beside.number("stat:processed") == 1
+    assert beside.number("stat:failed") == 0
+
+
+@pytest.mark.parametrize("command", ["connected_users", "status_list"])
+def test_a_job_of_php_without_parameters_is_delivered_with_none(beside: Beside, command: str) -> None:
+    beside.broker()
+    raw = push(beside, [command, {}, TOKEN])
+    assert f'"{command}",[],'.encode() in raw
+    until(lambda: beside.server.http.arrivals, "it is delivered")
+    beside.wait_until_finished()
+    assert delivered(beside) == [{"command": command}]
+
+
+def test_a_job_that_php_scheduled_comes_when_it_is_due_and_not_before(beside: Beside) -> None:
+    beside.broker()
+    pushed_s = time.monotonic()
+    push(beside, ["register", PARAMETERS, TOKEN], in_s=2.0)
+    assert beside.unfinished() == {"schedule": 1}
+    beside.wait_until_finished()
+    (arrival,) = beside.server.http.arrivals
+    assert arrival.at_s > pushed_s + 2.0
+    assert arrival.arguments == PARAMETERS
+
+
+@pytest.mark.parametrize("failures", [1, REFUSED], ids=["the server fails", "the server refuses"])
+def test_a_job_of_php_without_retries_is_parked_when_it_fails_and_not_lost(beside: Beside, failures: int) -> None:
+    beside.broker()
+    raw = push(beside, ["register", {**PARAMETERS, "failures": failures}, TOKEN])
+    until(lambda: beside.members("dead"), "it is parked")
+    beside.wait_until_finished()
+    (dead,) = beside.members("dead")
+    pushed = json.loads(raw)
+    assert {name: dead[name] for name in pushed} == pushed
+    assert (dead["retry"], dead["retry_count"]) == (False, 0)
+    assert dead["error_message"]
+    assert len(delivered(beside)) == 1
+
+
+def test_a_job_of_php_with_retries_is_tried_again(beside: Beside) -> None:
+    beside.broker()
+    push(beside, ["register", {**PARAMETERS, "failures": 2}, TOKEN], retry=True)
+    until(lambda: len(beside.server.http.arrivals) == 3, "it comes three times")
+    beside.wait_until_finished()
+    assert delivered(beside) == [{"command": "register", **PARAMETERS, "failures": 2}] * 3
+    assert beside.members("dead") == []

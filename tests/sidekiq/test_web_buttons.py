@@ -1,0 +1,271 @@
+"""Every button of Sidekiq Web does to restbroker's jobs what it says, and each job is in one place after.
+
+The pages: test_web.py; the buttons for processes: test_web_busy.py.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+
+from tests.support.html_page import Page
+from tests.support.scripted import QUEUE, Citizen, job
+from tests.support.sidekiq_web import SidekiqWeb
+
+USERS: Final = [f"fails{number}" for number in range(6)]
+REFUSED: Final = [f"refused{number}" for number in range(6)]
+LATER: Final = [f"later{number}" for number in range(6)]
+
+
+@pytest.fixture
+def failing(citizen: Citizen) -> Citizen:
+    """A running broker, and six jobs that failed for the ninth time, due in two hours."""
+    citizen.start()
+    first_s = time.time() - 4000.5
+    citizen.push(*[job(user, retry_count=8, failed_at=first_s) for user in USERS])
+    citizen.wait_until_in("retry", len(USERS))
+    return citizen
+
+
+@pytest.fixture
+def parked(citizen: Citizen) -> Citizen:
+    """A running broker, and six jobs that the server refused."""
+    citizen.start()
+    citizen.push(*[job(user) for user in REFUSED])
+    citizen.wait_until_in("dead", len(REFUSED))
+    return citizen
+
+
+@pytest.fixture
+def scheduled(citizen: Citizen) -> Citizen:
+    """A running broker, and six jobs that are due in an hour."""
+    citizen.start()
+    for number, user in enumerate(LATER):
+        citizen.client.command("ZADD", "schedule", time.time() + 3600 + number, job(user))
+    return citizen
+
+
+@pytest.fixture
+def waiting(citizen: Citizen) -> Citizen:
+    """A running broker that takes nothing out of its queue, with seven jobs in it."""
+    citizen.client.command("SADD", "paused", QUEUE)
+    citizen.push(*[job(f"user{number}", arguments={"odd": 'Größe "\\" </td>\n☂'}) for number in range(6)])
+    # As Python writes it: with blanks.
+    citizen.push(json.dumps(json.loads(job("user6"))).encode())
+    citizen.start()
+    return citizen
+
+
+def test_retry_now_sends_the_checked_jobs_and_leaves_the_others(failing: Citizen, web: SidekiqWeb) -> None:
+    failing.script.mended.set()
+    after = _press_checked(web, "/retries", "retry", USERS[:2])
+    assert _shown(after, "/retries") == USERS[2:]
+    failing.wait_until_sent(len(USERS) + 2)
+    failing.wait_until_idle()
+    assert failing.times_sent() == Counter([*USERS, *USERS[:2]])
+    assert _places(failing) == {user: ["retry"] for user in USERS[2:]}
+
+
+def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web: SidekiqWeb) -> None:
+    (before,) = [fields for fields in failing.members("retry") if _user(fields) == USERS[0]]
+    _press_checked(web, "/retries", "retry", USERS[:1])
+    failing.wait_until_sent(len(USERS) + 1)
+    failing.wait_until_in("retry", len(USERS))
+    (after,) = [fields for fields in failing.members("retry") if _user(fields) == USERS[0]]
+    assert before["retry_count"] == after["retry_count"] == 9
+    assert after["retried_at"] > before["retried_at"]
+    assert after["failed_at"] == before["failed_at"]
+    assert _places(failing) == {user: ["retry"] for user in USERS}
+
+
+def test_retry_now_of_a_first_failure_that_fails_again_counts_as_the_first(citizen: Citizen, web: SidekiqWeb) -> None:
+    citizen.start()
+    citizen.push(job(USERS[0]))
+    citizen.wait_until_in("retry", 1)
+    (before,) = citizen.members("retry")
+    _press_checked(web, "/retries", "retry", USERS[:1])
+    citizen.wait_until_sent(2)
+    citizen.wait_until_in("retry", 1)
+    (after,) = citizen.members("retry")
+    assert (before["retry_count"], after["retry_count"]) == (0, 0)
+    assert after["failed_at"] == before["failed_at"]
+    assert "retried_at" not in before
+    assert after["retried_at"] > before["failed_at"]
+
+
+def test_delete_takes_the_checked_retries_away_for_good(failing: Citizen, web: SidekiqWeb) -> None:
+    after = _press_checked(web, "/retries", "delete", USERS[:2])
+    assert _shown(after, "/retries") == USERS[2:]
+    assert _places(failing) == {user: ["retry"] for user in USERS[2:]}
+    assert failing.times_sent() == Counter(USERS)
+
+
+def test_kill_moves_the_checked_retries_to_the_dead_where_they_can_be_retried(
+    failing: Citizen, web: SidekiqWeb
+) -> None:
+    _press_checked(web, "/retries", "kill", USERS[:2])
+    assert _places(failing) == {user: ["dead" if user in USERS[:2] else "retry"] for user in USERS}
+    assert _shown(web.open("/morgue"), "/morgue") == USERS[:2]
+    failing.script.mended.set()
+    _press_checked(web, "/morgue", "retry", USERS[:2])
+    failing.wait_until_sent(len(USERS) + 2)
+    failing.wait_until_idle()
+    assert failing.times_sent() == Counter([*USERS, *USERS[:2]])
+    assert _places(failing) == {user: ["retry"] for user in USERS[2:]}
+
+
+@pytest.mark.parametrize(("button", "place"), [("retry", None), ("delete", None), ("kill", "dead")])
+def test_the_buttons_for_all_retries_reach_each_once(
+    failing: Citizen, web: SidekiqWeb, button: str, place: str | None
+) -> None:
+    failing.script.mended.set()
+    page = web.open("/retries")
+    after = web.press(page, page.form(f"/retries/all/{button}"), button)
+    assert "No retries were found" in after.text
+    again = USERS if button == "retry" else []
+    failing.wait_until_sent(len(USERS) + len(again))
+    failing.wait_until_idle()
+    assert failing.times_sent() == Counter([*USERS, *again])
+    assert _places(failing) == ({user: [place] for user in USERS} if place else {})
+
+
+@pytest.mark.parametrize("button", ["retry", "delete"])
+def test_the_buttons_of_a_retrys_details_reach_this_job_only(failing: Citizen, web: SidekiqWeb, button: str) -> None:
+    failing.script.mended.set()
+    after = _press_in_details(web, "/retries", USERS[3], button)
+    others = [user for user in USERS if user != USERS[3]]
+    assert _shown(after, "/retries") == others
+    again = [USERS[3]] if button == "retry" else []
+    failing.wait_until_sent(len(USERS) + len(again))
+    failing.wait_until_idle()
+    assert failing.times_sent() == Counter([*USERS, *again])
+    assert _places(failing) == {user: ["retry"] for user in others}
+
+
+def test_add_to_queue_sends_the_checked_scheduled_jobs_now(scheduled: Citizen, web: SidekiqWeb) -> None:
+    after = _press_checked(web, "/scheduled", "add_to_queue", LATER[:2])
+    assert _shown(after, "/scheduled") == LATER[2:]
+    scheduled.wait_until_sent(2)
+    scheduled.wait_until_idle()
+    assert scheduled.times_sent() == Counter(LATER[:2])
+    assert _places(scheduled) == {user: ["schedule"] for user in LATER[2:]}
+
+
+def test_delete_takes_the_checked_scheduled_jobs_away(scheduled: Citizen, web: SidekiqWeb) -> None:
+    after = _press_checked(web, "/scheduled", "delete", LATER[:2])
+    assert _shown(after, "/scheduled") == LATER[2:]
+    assert _places(scheduled) == {user: ["schedule"] for user in LATER[2:]}
+    assert not scheduled.times_sent()
+
+
+@pytest.mark.parametrize("button", ["add_to_queue", "delete"])
+def test_the_buttons_of_a_scheduled_jobs_details_reach_this_job_only(
+    scheduled: Citizen, web: SidekiqWeb, button: str
+) -> None:
+    after = _press_in_details(web, "/scheduled", LATER[3], button)
+    others = [user for user in LATER if user != LATER[3]]
+    assert _shown(after, "/scheduled") == others
+    sent = [LATER[3]] if button == "add_to_queue" else []
+    scheduled.wait_until_sent(len(sent))
+    scheduled.wait_until_idle()
+    assert scheduled.times_sent() == Counter(sent)
+    assert _places(scheduled) == {user: ["schedule"] for user in others}
+
+
+@pytest.mark.parametrize("button", ["retry", "delete"])
+def test_the_morgues_buttons_reach_the_checked_jobs(parked: Citizen, web: SidekiqWeb, button: str) -> None:
+    parked.script.mended.set()
+    after = _press_checked(web, "/morgue", button, REFUSED[:2])
+    assert _shown(after, "/morgue") == REFUSED[2:]
+    _wait_for_parked(parked, REFUSED[:2] if button == "retry" else [], left=REFUSED[2:])
+
+
+@pytest.mark.parametrize("button", ["retry", "delete"])
+def test_the_buttons_for_all_the_dead_reach_each_once(parked: Citizen, web: SidekiqWeb, button: str) -> None:
+    parked.script.mended.set()
+    page = web.open("/morgue")
+    after = web.press(page, page.form(f"/morgue/all/{button}"), button)
+    assert "No dead jobs were found" in after.text
+    _wait_for_parked(parked, REFUSED if button == "retry" else [], left=[])
+
+
+@pytest.mark.parametrize("button", ["retry", "delete"])
+def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(parked: Citizen, web: SidekiqWeb, button: str) -> None:
+    parked.script.mended.set()
+    after = _press_in_details(web, "/morgue", REFUSED[3], button)
+    others = [user for user in REFUSED if user != REFUSED[3]]
+    assert _shown(after, "/morgue") == others
+    _wait_for_parked(parked, [REFUSED[3]] if button == "retry" else [], left=others)
+
+
+def test_delete_of_a_queues_job_takes_this_one_and_the_others_are_done(waiting: Citizen, web: SidekiqWeb) -> None:
+    for user in ("user2", "user6"):
+        page = web.open(f"/queues/{QUEUE}")
+        (form,) = [form for form in page.forms if f'"{user}"' in form.hidden.get("key_val", "")]
+        page = web.press(page, form, "delete")
+        assert f'"{user}"' not in page.text
+    assert waiting.queued() == 5
+    waiting.client.command("SREM", "paused", QUEUE)
+    waiting.wait_until_sent(5)
+    waiting.wait_until_idle()
+    assert waiting.times_sent() == Counter(f"user{number}" for number in (0, 1, 3, 4, 5))
+
+
+def test_delete_of_a_queue_empties_it_and_what_comes_later_is_done(waiting: Citizen, web: SidekiqWeb) -> None:
+    page = web.open("/queues")
+    web.press(page, page.form(f"/queues/{QUEUE}"), "delete")
+    assert waiting.queued() == 0
+    waiting.client.command("SREM", "paused", QUEUE)
+    waiting.push(job("later"))
+    waiting.wait_until_sent(1)
+    waiting.wait_until_idle()
+    assert waiting.times_sent() == Counter(["later"])
+    assert web.open("/queues").row(QUEUE)[:2] == [QUEUE, "0"]
+
+
+def _press_checked(web: SidekiqWeb, path: str, button: str, users: Sequence[str]) -> Page:
+    page = web.open(path)
+    keys = _keys(page, path)
+    return web.press(page, page.form(path), button, check=[keys[user] for user in users])
+
+
+def _press_in_details(web: SidekiqWeb, path: str, user: str, button: str) -> Page:
+    link = f"{path}/{_keys(web.open(path), path)[user]}"
+    page = web.open(link)
+    assert page.url.endswith(link)
+    return web.press(page, page.form(link), button)
+
+
+def _keys(page: Page, path: str) -> dict[str, str]:
+    """By user: what the list names an entry, in its link as in its box."""
+    boxes = [value for form in page.forms if form.action == path for _, value in form.boxes]
+    assert boxes == [link.removeprefix(f"{path}/") for link in page.links_to(f"{path}/")]
+    return {bytes.fromhex(key.partition("-")[2]).lstrip(b"\0").decode(): key for key in boxes}
+
+
+def _shown(page: Page, path: str) -> list[str]:
+    assert page.url.endswith(path)
+    return sorted(_keys(page, path))
+
+
+def _wait_for_parked(parked: Citizen, again: Sequence[str], left: Sequence[str]) -> None:
+    parked.wait_until_sent(len(REFUSED) + len(again))
+    parked.wait_until_idle()
+    assert parked.times_sent() == Counter([*REFUSED, *again])
+    assert _places(parked) == {user: ["dead"] for user in left}
+
+
+def _places(citizen: Citizen) -> dict[str, list[str]]:
+    """By user: every set that holds a job for it."""
+    found: dict[str, list[str]] = {}
+    for zset in ("retry", "schedule", "dead"):
+        for fields in citizen.members(zset):
+            found.setdefault(_user(fields), []).append(zset)
+    return found
+
+
+def _user(fields: dict[str, Any]) -> str:
+    return str(fields["args"][1]["user"])

@@ -1,0 +1,198 @@
+"""restbroker and Ruby's Sidekiq on one Redis (and namespace), each with queues of its own. For tests of tests/sidekiq/.
+
+Always holds: a job's jid is its `user` argument too, so that the server, Redis and the test speak of the same job; how
+often it fails first is in its arguments, and the server obeys.
+"""
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.keys import SortedSet
+from restbroker.store.replies import integer, items, raw
+from restbroker.store.sets import listed
+from tests.support import process
+from tests.support.answering import AnsweringServer, Arrival
+from tests.support.process import Running
+from tests.support.shared import FAST_RETRIES, TOKEN
+from tests.support.sidekiq_process import SidekiqProcess, sidekiq_process
+from tests.support.wait import until
+
+TOKENS: Final[dict[str, object]] = {"Token": None, "Tokens": {"app": {"Secret": TOKEN}}}
+"""With these a signature takes the token's place in a job that failed; it must survive what Ruby makes of the job."""
+# In one step, or a job that moves meanwhile would be seen nowhere.
+_UNFINISHED: Final = """
+local prefix, found, hands = ARGV[1], {}, 0
+local function tell(name, count)
+  found[#found + 1], found[#found + 2] = name, count
+end
+for _, queue in ipairs(redis.call('SMEMBERS', prefix .. 'queues')) do
+  tell(queue, redis.call('LLEN', prefix .. 'queue:' .. queue))
+end
+for _, zset in ipairs({'retry', 'schedule'}) do
+  tell(zset, redis.call('ZCARD', prefix .. zset))
+end
+for _, key in ipairs(redis.call('KEYS', prefix .. 'restbroker:ip:*')) do
+  for _, ticket in ipairs(redis.call('HKEYS', key)) do
+    hands = hands + ((ticket == 'last' or ticket == 'hwm') and 0 or 1)
+  end
+end
+tell('in hand', hands)
+return found
+"""
+REFUSED: Final = -1
+"""As a number of failures: refused for good."""
+
+
+def ours(jid: str, queue: str, failures: int = 0, *, retry: Json = True, **more: Json) -> bytes:
+    """A job of restbroker that fails so often first, as Ruby writes it; `more` are arguments of its command."""
+    arguments: dict[str, Json] = {"user": jid, "host": "example.org", "failures": failures, **more}
+    return _payload("Add", ["check_account", arguments, TOKEN], jid, queue, retry)
+
+
+def rubys(jid: str, queue: str, failures: int = 0, *, retry: Json = True, takes_s: float = 0.0) -> bytes:
+    """A job of the Ruby process that fails so often first."""
+    return _payload("Errand", [{"failures": failures, "takes_s": takes_s}], jid, queue, retry)
+
+
+def _payload(kind: str, args: list[Json], jid: str, queue: str, retry: Json) -> bytes:
+    now_s = time.time()
+    fields: dict[str, Json] = {"retry": retry, "queue": queue, "class": kind, "args": args, "jid": jid}
+    return rubyjson.dumps({**fields, "created_at": now_s, "enqueued_at": now_s})
+
+
+@attrs.define(eq=False)
+class ObedientServer:
+    """What a target answers: fails each job as often as its arguments say. `arrivals` has everything that came."""
+
+    http: AnsweringServer = attrs.field(init=False)
+    _came: Counter[str] = attrs.field(factory=Counter, init=False)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.http = AnsweringServer(self._act)
+
+    def executions(self) -> Counter[str]:
+        """How often each job came."""
+        return Counter(arrival.arguments["user"] for arrival in list(self.http.arrivals))
+
+    def _act(self, arrival: Arrival) -> int:
+        time.sleep(arrival.arguments.get("takes_s", 0))
+        who = arrival.arguments.get("user", arrival.command)
+        with self._lock:
+            self._came[who] += 1
+            came = self._came[who]
+        failures = arrival.arguments.get("failures", 0)
+        return 400 if failures == REFUSED else 500 if came <= failures else 200
+
+
+@attrs.define(eq=False)
+class Beside:
+    """`directory` has env.json and what the processes print. Those that live at the end are killed."""
+
+    directory: Path
+    redis_url: str
+    namespace: str
+    client: Client
+    server: ObedientServer
+    stack: ExitStack
+
+    @property
+    def witness(self) -> Path:
+        """What the Ruby processes executed."""
+        return self.directory / "witness"
+
+    def configure(self, *served: str, **keys: object) -> None:
+        """Writes env.json for the queues that restbroker serves; `keys` are added to it."""
+        url = f"http://127.0.0.1:{self.server.http.port}/api"
+        targets = {"ejabberd": {"Kind": "ejabberd", "URL": url, "Queues": list(served)}}
+        document = {"RedisURL": self.redis_url, "RedisNamespace": self.namespace, "Token": TOKEN, "Targets": targets}
+        (self.directory / "env.json").write_text(json.dumps({**document, "Backoff": FAST_RETRIES, **keys}))
+
+    def broker(self) -> Running:
+        """Starts restbroker."""
+        command = ["run", "--config", str(self.directory / "env.json")]
+        running = self.stack.enter_context(process.started(command, directory=self.directory))
+        running.wait_for(r"broker\.started")
+        return running
+
+    def ruby(self, *served: str, poll_s: float = 1.0) -> SidekiqProcess:
+        """Starts Ruby's Sidekiq for these queues."""
+        neighbour = sidekiq_process(
+            self.client, self.redis_url, self.directory, *served, poll_s=poll_s, namespace=self.namespace
+        )
+        return self.stack.enter_context(neighbour)
+
+    def push(self, queue: str, *payloads: bytes) -> None:
+        """Pushes jobs."""
+        queues.push(self.client, queue, payloads)
+
+    def schedule(self, payload: bytes, in_s: float) -> None:
+        """Puts a job into the schedule set as Ruby's client does: a scheduled one was not enqueued yet."""
+        fields = rubyjson.loads(payload)
+        assert isinstance(fields, dict)
+        later = {name: value for name, value in fields.items() if name != "enqueued_at"}
+        assert queues.schedule(self.client, rubyjson.dumps(later), time.time() + in_s)
+
+    def members(self, zset: SortedSet) -> list[dict[str, Any]]:
+        """The jobs in a sorted set."""
+        return [json.loads(member) for member, _ in listed(self.client, zset, 0, 100_000, newest_first=False)]
+
+    def queued(self, queue: str) -> list[bytes]:
+        """The jobs in a queue, the next one to be taken first."""
+        return queues.listed(self.client, queue, 0, 100_000)
+
+    def number(self, key: str) -> int:
+        """A counter, 0 if there is none; `key` without the namespace."""
+        found = self.client.command("GET", self._key(key))
+        return 0 if found is None else int(raw(found))
+
+    def per_day(self, counter: str) -> int:
+        """The sum of a counter's days: a test may run over midnight."""
+        keys = items(self.client.command("KEYS", self._key(f"{counter}:*")))
+        return sum(int(raw(self.client.command("GET", raw(key)))) for key in keys)
+
+    def in_hand(self) -> int:
+        """How many jobs restbroker's processes have in their hands."""
+        return self.unfinished()["in hand"]
+
+    def unfinished(self) -> Counter[str]:
+        """Where jobs are that are neither done nor dead, those in Ruby's hands excepted; nothing that is empty."""
+        found = items(self.client.command("EVAL", _UNFINISHED, 0, self._key("")))
+        counts = zip(found[::2], found[1::2], strict=True)
+        return +Counter({raw(name).decode(): integer(count) for name, count in counts})
+
+    def wait_until_finished(self, timeout_s: float = 60.0) -> None:
+        """Returns when every job is done or dead, or was lost by Ruby."""
+        until(lambda: not self.unfinished(), "every job is done or dead", timeout_s)
+
+    def _key(self, name: str) -> str:
+        return f"{self.namespace}:{name}" if self.namespace else name
+
+
+@contextmanager
+def beside_ruby(directory: Path, redis_url: str, namespace: str = "") -> Iterator[Beside]:
+    """A database (or namespace) to share, and a server that restbroker delivers to; nothing else runs yet."""
+    directory.mkdir(parents=True, exist_ok=True)
+    client, server = open_client(StoreSettings(redis_url, namespace)), ObedientServer()
+    with ExitStack() as stack:
+        stack.callback(client.close)
+        stack.enter_context(server.http)
+        yield Beside(directory, redis_url, namespace, client, server, stack)
+
+
+def check(one: Beside) -> dict[str, dict[str, Any]]:
+    """What `restbroker check --json` finds, by code."""
+    done = process.run(["check", "--json", "--config", str(one.directory / "env.json")], directory=one.directory)
+    return {found["code"]: found for found in json.loads(done.stdout)["findings"]}
