@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from restbroker.store.client import StoreSettings, open_client
-from tests.support.bench import FAST_RETRIES, Bench
+from tests.support.bench import Bench
 from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
 from tests.support.redis_line import Line, Tell
 from tests.support.redis_server import RedisServer
+from tests.support.shared import FAST_RETRIES
 from tests.support.tcp_proxy import TcpProxy
 
 

@@ -10,11 +10,12 @@ import trio
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
-from tests.support.bench import QUEUE, TOKEN, payload
+from tests.support.bench import QUEUE, payload
 from tests.support.degrading import Beyond, Degrading, degrading
 from tests.support.process import started
 from tests.support.redis_line import Tell
 from tests.support.redis_server import RedisServer
+from tests.support.shared import TOKEN
 from tests.support.wait import until_async
 
 BEST_PER_S = 200.0

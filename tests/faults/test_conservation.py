@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from restbroker.verify.verdict import judge
-from tests.support.bench import CONCURRENCY, FAST_RETRIES, Bench, job_id, payload
+from tests.support.bench import CONCURRENCY, Bench, job_id, payload
+from tests.support.shared import FAST_RETRIES
 
 JOBS = int(os.environ.get("FAULT_JOBS", "10000"))
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))

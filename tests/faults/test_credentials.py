@@ -1,5 +1,9 @@
 """A password that is changed on one side first: the lanes pause, loudly, and go on once the file has the new one."""
 
+import json
+
+import pytest
+
 from restbroker.store import limits
 from tests.support.bench import Bench, payload
 from tests.support.wait import until
@@ -41,3 +45,23 @@ def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(be
     assert (bench.members("retry"), bench.members("schedule"), bench.members("dead")) == ([], [], [])
     done = [sent for sent in bench.proxy.of_jobs().values() if sent[-1].status == 200]
     assert len(done) == 2 * JOBS
+
+
+@pytest.mark.parametrize("rest_auth", ["auto", "bearer"])
+def test_tokens_that_are_taken_back_cost_no_job_a_try_and_stand_in_no_log(bench: Bench, rest_auth: str) -> None:
+    bench.configure(RestAuth=rest_auth, LogLevel="debug")
+    brokers = [bench.start(), bench.start()]
+    seen: set[str] = set()
+    for turn in range(3):
+        bench.push(jobs(turn * JOBS))
+        bench.wait_until_finished()
+        for issued in json.loads(bench.ejabberd.call("oauth_list_tokens")[1]):
+            seen.add(issued["token"])
+            bench.ejabberd.call("oauth_revoke_token", token=issued["token"])
+    assert seen
+    assert (bench.members("retry"), bench.members("schedule"), bench.members("dead")) == ([], [], [])
+    sent = bench.proxy.of_jobs().values()
+    assert [exchanges[-1].status for exchanges in sent] == [200] * 3 * JOBS
+    assert all(sum(exchange.status == 200 for exchange in exchanges) == 1 for exchanges in sent)
+    said = "".join(broker.output() for broker in brokers)
+    assert not any(token in said for token in seen)

@@ -7,8 +7,9 @@ import time
 
 import pytest
 
-from tests.support.bench import CONCURRENCY, FAST_RETRIES, Bench, job_id, payload
+from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.redis_line import pause
+from tests.support.shared import FAST_RETRIES
 
 HALF = CONCURRENCY // 2
 WAITING = 5

@@ -18,12 +18,13 @@ from restbroker.errors import StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
 from restbroker.store.sentinel import Sentinels, open_sentinels
-from tests.support.bench import CONCURRENCY, FAST_RETRIES, QUEUE, REPLIES, Bench, job_id, payload
+from tests.support.bench import CONCURRENCY, QUEUE, REPLIES, Bench, job_id, payload
 from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
 from tests.support.process import Running
 from tests.support.sentinel import MASTER, PASSWORD, Group, start_group
+from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
 
 ON_WITHIN_S = 4.0

@@ -11,10 +11,11 @@ from restbroker.admin.overview import read_snapshot
 from restbroker.rules.json_types import Json
 from restbroker.store import beats
 from restbroker.store.replies import items, raw, text
-from tests.support.bench import CONCURRENCY, REPLIES, TOKEN, Bench, job_id, payload
+from tests.support.bench import CONCURRENCY, REPLIES, Bench, job_id, payload
 from tests.support.counting_proxy import refusal
 from tests.support.process import Running
 from tests.support.redis_line import Line
+from tests.support.shared import TOKEN
 from tests.support.wait import until
 
 NEIGHBOURS = 16

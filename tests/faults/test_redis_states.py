@@ -9,10 +9,11 @@ import pytest
 
 from restbroker.errors import StoreUnavailable
 from restbroker.store.replies import items, raw
-from tests.support.bench import TOKEN, Bench, job_id, payload
+from tests.support.bench import Bench, job_id, payload
 from tests.support.counting_proxy import refusal
 from tests.support.redis_line import LOAD, Line
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
+from tests.support.shared import TOKEN
 from tests.support.wait import until
 
 FILLER_KEYS = 1000

@@ -13,7 +13,8 @@ import pytest
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running, started
-from tests.support.several import TOKEN, Several, target, times_done
+from tests.support.several import Several, target, times_done
+from tests.support.shared import TOKEN
 from tests.support.wait import until
 
 RELOADS = 20

@@ -15,9 +15,10 @@ import pytest
 from restbroker.store.replies import items, text
 from restbroker.store.scripts import ScriptName, script
 from tests.support import process
-from tests.support.bench import CONCURRENCY, FAST_RETRIES, Bench, job_id, payload
+from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import Running
 from tests.support.redis_line import Line, pause
+from tests.support.shared import FAST_RETRIES
 from tests.support.tcp_proxy import Hold
 from tests.support.wait import until
 
