@@ -1,15 +1,18 @@
 # One word per thing to do; `make` alone lists them. Everything lands in .venv, nothing in the system's Python,
-# except that `make test` installs what the tests run (Debian packages redis-server, ejabberd, faketime).
+# except that `make test` installs what the tests run (Debian packages: PACKAGES below).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := redis-server ejabberd faketime
+PACKAGES := redis-server ejabberd erlang-p1-oauth2 faketime \
+	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis
+# What only `make bench` runs, Node.js with npm beside it.
+BENCH_PACKAGES := nginx-light libnginx-mod-http-echo wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak fuzz bench-store bench-targets lint format check servers locks clean
+.PHONY: help venv demo test soak fuzz bench bench-servers bench-store bench-targets count-calls screenshots lint format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,18 +48,41 @@ servers: ## Install the servers that the tests run, where missing
 test: $(VENV)/.dev servers ## Run every test (ARGS="-k word" picks some)
 	@$(BIN)/python -m pytest $(ARGS)
 
-soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS, VERIFY_JOBS, VERIFY_KILLS)
+soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS, VERIFY_JOBS, …)
 	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \
 		tests/faults/test_conservation.py -o faulthandler_timeout=0
 	@FAULT_SOAK=1 $(BIN)/python -m pytest tests/faults/test_redis.py -o faulthandler_timeout=0
+	@SHARED_S=$${SHARED_S:-300} SHARED_KILLS=$${SHARED_KILLS:-30} $(BIN)/python -m pytest \
+		tests/sidekiq/test_shared_redis.py -o faulthandler_timeout=0
 	@VERIFY_JOBS=$${VERIFY_JOBS:-20000} VERIFY_KILLS=$${VERIFY_KILLS:-100} $(BIN)/python -m pytest \
 		tests/verify/test_verify.py -k test_a_run_breaks -o faulthandler_timeout=0
+
+# Not `npm ci`: it refuses a lock that leaves out the optional packages of other platforms.
+$(VENV)/bench/.done: $(BIN)/python requirements/bench.lock benchmarks/workers/package-lock.json
+	@command -v npm >/dev/null || { echo "make bench needs Node.js 20 or newer with npm (for BullMQ)" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)/bench
+	$(VENV)/bench/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/bench.lock
+	npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error --prefix benchmarks/workers
+	@touch $@
+
+bench-servers:
+	@.ci/servers $(BENCH_PACKAGES)
+
+bench: $(VENV)/.dev servers bench-servers $(VENV)/bench/.done ## Measure restbroker beside its peers (ARGS="--only restbroker", …)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+count-calls: $(VENV)/.dev servers ## Write down how many calls of functions a job costs (a test compares with it)
+	@PYTHONPATH=. $(BIN)/python -m tests.bench.calls_per_job
 
 bench-targets: $(VENV)/.dev servers ## Measure what a dead and a slow target cost a third one
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.targets
 
 bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.store_cost
+
+screenshots: $(VENV)/.dev servers ## Make the pictures of Sidekiq Web in docs/images anew
+	@.ci/servers chromium fonts-dejavu-core pngquant
+	@PYTHONPATH=. $(BIN)/python -m tests.sidekiq.screenshots
 
 fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} MODEL_HISTORIES=$${MODEL_HISTORIES:-4000} $(BIN)/python -m pytest \
@@ -74,15 +100,18 @@ format: $(VENV)/.dev ## Format the code and mend what ruff can
 
 check: lint test ## Lint, then test
 
-COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	--no-emit-index-url --no-emit-find-links pyproject.toml requirements/build.in
+RESOLVE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links
+COMPILE := $(RESOLVE) pyproject.toml requirements/build.in
 
 locks: ## Pin the newest versions anew (needs uv); UPGRADE=1 raises all of them
 	$(COMPILE) $(if $(UPGRADE),--upgrade) -o requirements/run.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo -c requirements/run.lock -o requirements/demo.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo requirements/dev.in -c requirements/demo.lock \
 		-o requirements/dev.lock
+	$(RESOLVE) requirements/bench.in $(if $(UPGRADE),--upgrade) -o requirements/bench.lock
 
 clean: ## Remove what was made
+	rm -rf benchmarks/workers/node_modules
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find restbroker tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find restbroker tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,70 @@
+"""On what the figures were taken: part of every result, so that nobody compares figures of two machines unawares."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.peers import WORKERS
+
+
+def machine(peers_python: str) -> Mapping[str, object]:
+    """Processor, memory, kernel and the versions of everything that is measured."""
+    return {
+        "revision": _revision(),
+        "processor": _field("/proc/cpuinfo", "model name"),
+        "cores": os.cpu_count(),
+        "memory": _field("/proc/meminfo", "MemTotal"),
+        "kernel": platform.release(),
+        "load_before": os.getloadavg()[0],
+        "versions": {
+            "Python": platform.python_version(),
+            **{name: version(name) for name in ("trio", "httpx", "redis", "orjson")},
+            "nginx": _said("nginx", "-v"),
+            "Redis": _said("redis-server", "--version"),
+            "wrk": _said("wrk", "-v"),
+            "Node": _said("node", "--version"),
+            "Ruby": _said("ruby", "--version"),
+            "Sidekiq": _said("sidekiq", "--version"),
+            **_node_packages(),
+            **_python_packages(peers_python),
+        },
+    }
+
+
+def _revision() -> str:
+    """The commit that is measured, with a mark where files were changed since."""
+    command = ["git", "describe", "--always", "--dirty"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=WORKERS)
+    return done.stdout.strip() or "unknown"
+
+
+def _field(path: str, name: str) -> str:
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "unknown")
+
+
+def _said(*command: str) -> str:
+    """The first number with a dot in what a program says about itself (wrk says it with exit code 1)."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "not installed"
+    found = re.search(r"\d+\.\d+[\w.]*", done.stdout + done.stderr)
+    return found[0] if found else "unknown"
+
+
+def _node_packages() -> Mapping[str, str]:
+    lock = json.loads((WORKERS / "package-lock.json").read_text(encoding="utf-8"))
+    return {name: lock["packages"][f"node_modules/{name}"]["version"] for name in ("bullmq", "undici")}
+
+
+def _python_packages(python: str) -> Mapping[str, str]:
+    wanted: Sequence[str] = ("arq", "dramatiq", "celery", "taskiq", "saq", "rq", "aiohttp", "requests")
+    script = "import sys, json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+    done = subprocess.run([python, "-c", script, *wanted], capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout))

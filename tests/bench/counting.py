@@ -1,0 +1,49 @@
+"""Runs the command line and writes how many calls that took: `python -m tests.bench.counting FILE run …`.
+
+Calls of Python functions and of C functions in all threads, start and stop included. The file gets two numbers when the
+process ends: the calls that restbroker's own code makes and receives, and all. Used by calls_per_job.py.
+"""
+
+import itertools
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType
+
+import restbroker
+from restbroker.__main__ import main
+
+PACKAGE = str(Path(restbroker.__file__).parent)
+COUNTED = ("call", "c_call")
+
+
+def count(own: Iterator[int], every: Iterator[int]) -> None:
+    """Takes a number from these for each call from now on, in this thread and in those that are started."""
+    is_own: dict[CodeType, bool] = {}
+
+    def note(frame: FrameType, event: str, _argument: object) -> None:
+        if event not in COUNTED:
+            return
+        # One step of C code each: no call is lost where two threads count at once.
+        next(every)
+        code = frame.f_code
+        if code not in is_own:
+            is_own[code] = code.co_filename.startswith(PACKAGE)
+        if is_own[code]:
+            next(own)
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv.pop(1))
+    counters = itertools.count(), itertools.count()
+    count(*counters)
+    try:
+        main()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+        path.write_text(" ".join(str(next(counter)) for counter in counters), encoding="ascii")
