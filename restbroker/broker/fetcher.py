@@ -5,6 +5,7 @@ empty queue is waited for without taking from it; and after anything that may ha
 ours is compared with what we know before more is taken.
 """
 
+import random
 from typing import assert_never
 
 import attrs
@@ -17,6 +18,7 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
 from restbroker.broker.suspects import Suspects
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.rules.queue_order import drawn
 from restbroker.store import beats, jobs
 from restbroker.store.connection import Waiter
 from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
@@ -113,8 +115,9 @@ class Fetcher:
     async def _fetch(self, want: int) -> None:
         lane = self.lane
         target = lane.plan.target
+        queues = drawn(target.weights, random.random) if target.weights else target.queues
         request = jobs.FetchRequest(
-            lane.identity, target.name, target.queues, lane.base, want, lane.high_water, lane.plan.limits
+            lane.identity, target.name, queues, lane.base, want, lane.high_water, lane.plan.limits
         )
         self._asked_at_s = trio.current_time()
         got = await lane.store.call(jobs.fetch, request)

@@ -212,10 +212,10 @@ def _timed_write(client: Client, record: Record) -> tuple[str | None, int]:
 def _info(name: str, started_at_s: float, serving: Sequence[Serving]) -> dict[str, Json]:
     """The facts as every version reads them: 5 and 6 look for `queues`, 7 for `weights`, 8 for `capsules`.
 
-    A target is a capsule. Queues are served strictly in their order, which is Sidekiq's weight of 0.
+    A target is a capsule. Where queues are served strictly in their order, Sidekiq's word is a weight of 0.
     """
     queues: list[Json] = [queue for one in serving for queue in one.queues]
-    weights = {one.target: dict[str, Json](dict.fromkeys(one.queues, 0)) for one in serving}
+    weights = {one.target: dict[str, Json](one.weights or dict.fromkeys(one.queues, 0)) for one in serving}
     return {
         "hostname": socket.gethostname(),
         "started_at": started_at_s,
@@ -230,7 +230,11 @@ def _info(name: str, started_at_s: float, serving: Sequence[Serving]) -> dict[st
         "version": f"restbroker {__version__}",
         "embedded": False,
         "capsules": {
-            one.target: {"concurrency": one.workers, "mode": "strict", "weights": weights[one.target]}
+            one.target: {
+                "concurrency": one.workers,
+                "mode": "weighted" if one.weights else "strict",
+                "weights": weights[one.target],
+            }
             for one in serving
         },
     }

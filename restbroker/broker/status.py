@@ -65,11 +65,15 @@ class Running:
 
 @attrs.frozen
 class Serving:
-    """One target that this process serves: how many jobs at once (`workers`), from which queues."""
+    """One target that this process serves: how many jobs at once (`workers`), from which queues.
+
+    `weights` as in `Target`.
+    """
 
     target: str
     queues: tuple[str, ...]
     workers: int
+    weights: Mapping[str, int]
 
 
 @attrs.define(eq=False)
@@ -94,8 +98,8 @@ class Status:
         if self._lanes:
             self._finishing.append(self._lanes)
         self._lanes, self._lease = lanes, lease
-        targets = [(lane.plan.target, lane.plan.workers) for lane in lanes]
-        self._serving = tuple(Serving(target.name, target.queues, workers) for target, workers in targets)
+        plans = [(lane.plan.target, lane.plan.workers) for lane in lanes]
+        self._serving = tuple(Serving(one.name, one.queues, workers, one.weights) for one, workers in plans)
         self.served.set()
 
     def rest(self, lanes: Sequence[Lane]) -> None:

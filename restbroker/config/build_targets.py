@@ -41,6 +41,8 @@ class _Written:
         """The place of each queue."""
         if self.at("Queues") == "RestQueue":
             return ["RestQueue"]
+        if isinstance(self.keys.queues, Mapping):
+            return [at(self.at("Queues"), queue) for queue in self.keys.queues]
         return [f"{self.at('Queues')}[{number}]" for number in range(len(self.keys.queues))]
 
 
@@ -128,7 +130,8 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
         name=written.name,
         kind=keys.kind,
         url=address.url,
-        queues=keys.queues,
+        queues=tuple(keys.queues),
+        weights=keys.queues if isinstance(keys.queues, Mapping) else {},
         credentials=written.login(address),
         host_header=keys.host_header or keys.domain,
         default_host=keys.domain,

@@ -42,9 +42,15 @@ def slots() -> MapOf:
 
 
 def queues() -> ListOf:
-    """Names of queues."""
-    item = word("name", _QUEUE, "a queue's name, without blanks around it and control characters")
-    return ListOf("list of names", item, 'a list of queues such as ["high", "rest"]')
+    """Names of queues, or their weights by name."""
+    expected = "a queue's name, without blanks around it and control characters"
+    weights = MapOf("weights by name", whole(1, 1000), _QUEUE, expected)
+    return ListOf(
+        "list of names, or weights by name",
+        word("name", _QUEUE, expected),
+        'a list of queues such as ["high", "rest"], or their weights such as {"high": 3, "rest": 1}',
+        weights,
+    )
 
 
 def hosts() -> ListOf:

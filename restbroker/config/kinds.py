@@ -29,11 +29,12 @@ class Scalar:
 
 @attrs.frozen
 class ListOf:
-    """A list. `expected` says what is wanted where something else is found."""
+    """A list. `expected` says what is wanted where something else is found. `weighed`: an object may stand for it."""
 
     name: str
     item: "Kind"
     expected: str
+    weighed: "MapOf | None" = None
 
 
 @attrs.frozen

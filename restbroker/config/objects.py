@@ -86,10 +86,11 @@ class TargetKeys:
     auth: AuthKeys | None = key(
         "Auth", ObjectOf("object", AuthKeys), "How to log in: exactly one of its members.", secret=True
     )
-    queues: tuple[str, ...] = key(
+    queues: tuple[str, ...] | Mapping[str, int] = key(
         "Queues",
         forms.queues(),
-        "The queues to take jobs from, without `queue:`; the first is served first. A queue belongs to one target.",
+        "The queues to take jobs from, without `queue:`. A list: the first is served first. Weights, such as"
+        ' {"high": 3, "rest": 1}: each is served first in its share of all fetches. A queue belongs to one target.',
         (),
         shown=None,
         mandatory="always",

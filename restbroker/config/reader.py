@@ -61,6 +61,8 @@ def _value(kind: Kind, value: Json, place: str, key: Key, review: Review) -> obj
             if isinstance(value, list):
                 items = enumerate(value)
                 return tuple(_value(kind.item, item, f"{place}[{number}]", key, review) for number, item in items)
+            if isinstance(value, Mapping) and kind.weighed is not None:
+                return _entries(kind.weighed, value, place, key, review)
             _refuse(place, kind.expected, value, key, review)
         case MapOf():
             if isinstance(value, Mapping):

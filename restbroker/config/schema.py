@@ -49,7 +49,8 @@ def _form(kind: Kind) -> dict[str, Json]:
         case Scalar():
             return dict(kind.schema)
         case ListOf():
-            return {"type": "array", "items": _form(kind.item)}
+            items: dict[str, Json] = {"type": "array", "items": _form(kind.item)}
+            return items if kind.weighed is None else {"anyOf": [items, _form(kind.weighed)]}
         case MapOf():
             names = f"^({kind.names.pattern})$"
             return {

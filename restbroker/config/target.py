@@ -115,3 +115,5 @@ class Target:
     """How many at once of one command (a name with wildcards), on top of `concurrency`."""
     tls: TlsFiles = TlsFiles()
     options: object = None
+    weights: Mapping[str, int] = MappingProxyType({})
+    """Of each queue, the chance to be served first; empty: they are served strictly in their order."""

@@ -57,7 +57,7 @@ class Limits:
 
 @attrs.frozen
 class FetchRequest:
-    """What a lane asks for. `queues` are registered names, served strictly in this order.
+    """What a lane asks for. `queues` are registered names, served in this order, which may differ from call to call.
 
     `base` is the highest ticket number that the lane knows of, `want` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish.

@@ -6,10 +6,11 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
-from restbroker.broker import record, signals
+from restbroker.broker import broker, record, signals
 from restbroker.broker.record import SidekiqRecord
 from restbroker.broker.service import Service
 from restbroker.store.client import StoreSettings, open_client
@@ -86,6 +87,19 @@ async def test_the_process_is_shown_with_what_it_serves_and_gone_when_it_ended(s
         assert (fields["busy"], fields["quiet"]) == ("0", "false")
         assert int(fields["rss"]) > 10_000
     assert shown.client.command("SCARD", "processes") == 0
+
+
+async def test_weights_of_queues_are_shown_in_the_words_of_sidekiq(shown: Harness) -> None:
+    plan = shown.plan()
+    target = attrs.evolve(plan.lanes[0].target, queues=("high", "low"), weights={"high": 3, "low": 1})
+    async with trio.open_nursery() as nursery:
+        plan = attrs.evolve(plan, lanes=[attrs.evolve(plan.lanes[0], target=target)])
+        nursery.start_soon(broker.run, plan, shown.control)
+        await shown.until(lambda: process(shown), "the record is there")
+        info = json.loads(process(shown)["info"])
+        assert info["capsules"]["t"] == {"concurrency": 3, "mode": "weighted", "weights": {"high": 3, "low": 1}}
+        assert info["weights"] == [{"high": 3, "low": 1}]
+        shown.control.stop.set()
 
 
 async def test_jobs_in_hand_are_shown_under_their_command_and_without_secrets(

@@ -79,6 +79,15 @@ def test_every_member_of_a_target_counts(write: Write, tmp_path: Path) -> None:
     assert getattr(target.options, "server_version", None) == "24.12"
 
 
+def test_queues_are_a_list_in_strict_order_or_weights(write: Write) -> None:
+    one, two = write(
+        document({"one": entry(), "two": entry(Queues={"//": "a comment", "high": 3, "low": 1})}),
+        {"RESTBROKER_TARGETS__TWO__QUEUES__LOW": "2"},
+    ).config.targets
+    assert (one.queues, dict(one.weights)) == (("a",), {})
+    assert (two.queues, dict(two.weights)) == (("high", "low"), {"high": 3, "low": 2})
+
+
 def test_the_flat_keys_make_the_first_target_and_take_the_same_limits(write: Write) -> None:
     limits: dict[str, Json] = {"RateLimit": "200/s", "MaxInFlight": 30, "Slots": {"register": 3}, "DeadLimit": 0}
     config = write(document({"one": entry()}, **FLAT, **limits)).config
@@ -120,7 +129,13 @@ def test_a_rate_is_a_number_a_time_with_the_burst_of_a_tenth_of_a_second(
         ({"Slots": {"re gister": 1}}, "Slots.re gister: expected a command"),
         ({"Slots": {"register": 0}}, "Slots.register: expected a whole number from 1 to 1000, found"),
         ({"Slots": [1]}, "Slots: expected an object: numbers by command, found a list"),
-        ({"Queues": "a"}, 'Queues: expected a list of queues such as ["high", "rest"], found a text ("a")'),
+        (
+            {"Queues": "a"},
+            'Queues: expected a list of queues such as ["high", "rest"], or their weights such as {"high": 3, "rest":',
+        ),
+        ({"Queues": {"a": 0}}, "Queues.a: expected a whole number from 1 to 1000, found a whole number (0)."),
+        ({"Queues": {" a": 1}}, "Queues. a: expected a queue's name"),
+        ({"Queues": {}}, "Queues: is missing or empty"),
         ({"Queues": ["a", 5]}, "Queues[1]: expected a queue's name"),
         ({"Queues": ["a", ""]}, "Queues[1]: expected a queue's name"),
         ({"Queues": []}, "Queues: is missing or empty"),
@@ -196,6 +211,10 @@ def test_a_queue_belongs_to_one_target_and_to_no_answers(refused: Refused) -> No
     flat = document({"one": entry(Queues=["rest"])}, **FLAT)
     assert refused(flat) == [
         "Targets.one.Queues[0]: the queue 'rest' is also RestQueue; a queue belongs to one target."
+    ]
+    weighed = document({"one": entry(), "two": entry(Queues={"b": 2, "a": 1})})
+    assert refused(weighed) == [
+        "Targets.two.Queues.a: the queue 'a' is also Targets.one.Queues[0]; a queue belongs to one target."
     ]
     looped = document({"one": entry(Queues=["b", "answers"])}, ResponseQueue="answers")
     assert refused(looped) == [
