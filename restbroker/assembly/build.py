@@ -4,6 +4,7 @@ Always holds: nothing is connected or served before the configuration is complet
 """
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,11 +14,12 @@ import trio
 from restbroker.admin.connect import store_settings
 from restbroker.assembly.reload import Reloader
 from restbroker.assembly.sdnotify import notifiers
-from restbroker.assembly.services import web_services
+from restbroker.assembly.services import Looks, web_services
 from restbroker.assembly.snapshot import snapshot
 from restbroker.broker import broker
 from restbroker.broker.broker import Ended
 from restbroker.broker.lane import Lane, LanePlan
+from restbroker.broker.leash import Leash
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.record import SidekiqRecord
 from restbroker.broker.signals import Control
@@ -42,22 +44,25 @@ _CONTROL_TIMEOUT_S = 1.0
 _SUMMARY_S = 10.0
 
 
-def run(config: Config, load: Callable[[], Loaded], *, json_logs: bool = False) -> Ended:
+def run(
+    config: Config, load: Callable[[], Loaded], *, json_logs: bool = False, line: socket.socket | None = None
+) -> Ended:
     """Serves until the process is told to stop; `load` gives the configuration as it is now, at each SIGHUP.
 
-    Raises what nobody expected, after everything was put in order.
+    `line`: to the supervisor, if there is one. Raises what nobody expected, after everything was put in order.
     """
-    return trio.run(_main, config, load, LogSettings(level=config.log_level, json=json_logs))
+    return trio.run(_main, config, load, LogSettings(level=config.log_level, json=json_logs), line)
 
 
-async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings) -> Ended:
+async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings, line: socket.socket | None) -> Ended:
     log = LogSink(logged)
     figures = Figures(trio.current_time)
     executions = ExecutionCounts()
     control = Control()
     report = _Both((log, figures, executions))
     plan = plan_of(config, report, figures)
-    supervisors = notifiers(os.environ, plan.status.view)
+    systemd = notifiers(os.environ, plan.status.view)
+    supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report)]
 
     def plan_anew(new: Config) -> BrokerPlan:
         return attrs.evolve(plan, lanes=_lanes(new, report), shutdown_timeout_s=new.shutdown_timeout_s)
@@ -66,7 +71,8 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings)
         log.settings = attrs.evolve(log.settings, level=new.log_level)
 
     reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes)
-    web = web_services(lambda: reloader.config, plan.open_control, plan.status, report)
+    looks = Looks(plan.status.view, plan.status.running)
+    web = web_services(lambda: reloader.config, plan.open_control, looks, report)
     record = SidekiqRecord(
         plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
     )

@@ -4,34 +4,21 @@ Always holds: what cannot be used changes nothing; what is not about the lanes c
 needs a restart is said, never half done; where the lanes stay, they read their secret files anew.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
 
 import attrs
 import trio
 
 from restbroker.admin.connect import store_settings
-from restbroker.assembly.sdnotify import Notifier
+from restbroker.assembly.reading import AT_START, Told, needs_restart, read
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.config.core import Config, Loaded
 from restbroker.errors import ConfigError
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report, Warned
 
-_AT_START: Final[Mapping[str, str]] = {
-    "stats": "Stats",
-    "stats_bind": "StatsBind",
-    "stats_port": "StatsPort",
-    "health_bind": "HealthBind",
-}
-"""What is bound to the start of the process, each with its key."""
-_BESIDE = ("log_level", "show_bodies", *_AT_START)
+_BESIDE = ("log_level", "show_bodies", *AT_START)
 """What does not concern the lanes."""
-_LOAD_S = 10.0
-_TOO_SLOW = ConfigRefused(
-    f"The configuration could not be read within {_LOAD_S:g} s: its file, or one that it names, does not answer.",
-    "Check the file system that the files are on (a mount that hangs?), then send SIGHUP again.",
-)
 _OTHER_REDIS = ConfigRefused(
     "The configuration names another Redis (its address, database, namespace, login or sentinels), which a process"
     " cannot change while it runs. Nothing of the new configuration counts yet.",
@@ -52,21 +39,19 @@ class Reloader:
     plan: Callable[[Config], BrokerPlan]
     apply: Callable[[Config], None]
     report: Report
-    supervisors: Sequence[Notifier] = ()
+    supervisors: Sequence[Told] = ()
     lanes: Sequence[LanePlan] = ()
-    # Of its own: threads that hang must not pile up, nor take the places of others.
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def reload(self) -> BrokerPlan | None:
-        """What is to take over; None if the lanes stay as they are. Cancelled, it leaves a `load` that hangs behind."""
+        """What is to take over; None if the lanes stay as they are."""
         for supervisor in self.supervisors:
             supervisor.reloading()
         try:
-            with trio.move_on_after(_LOAD_S):
-                # In a thread: a slow disk must not hold the beats up.
-                loaded = await trio.to_thread.run_sync(self.load, abandon_on_cancel=True, limiter=self._turn)
+            loaded = await read(self.load, self._turn)
+            if isinstance(loaded, Loaded):
                 return self._take(loaded)
-            self.report(_TOO_SLOW)
+            self.report(loaded)
             return None
         except ConfigError as error:
             self.report(ConfigRefused(error.message, error.cure))
@@ -95,10 +80,9 @@ class Reloader:
         self.report(ConfigReloaded(tuple(target.name for target in new.targets)))
         for note in loaded.notes:
             self.report(Warned(note.code, note.message, note.cure))
-        late = [key for name, key in _AT_START.items() if getattr(new, name) != getattr(old, name)]
-        if late:
-            message = f"{', '.join(late)}: the change does not count before a restart."
-            self.report(Warned("NeedsRestart", message, "Restart restbroker, when it suits."))
+        late = needs_restart(old, new)
+        if late is not None:
+            self.report(late)
         return plan
 
     def _reread(self) -> None:

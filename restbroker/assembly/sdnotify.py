@@ -15,27 +15,33 @@ from collections.abc import Callable, MutableMapping, Sequence
 import attrs
 import trio
 
-from restbroker.broker.status import View
+from restbroker.broker.view import View
 
 _LOOK_S = 0.5
 
 
-def notifiers(environ: MutableMapping[str, str], view: Callable[[], View]) -> list["Notifier"]:
+def notifiers(
+    environ: MutableMapping[str, str], view: Callable[[], View], is_alive: Callable[[], bool] = lambda: True
+) -> list["Notifier"]:
     """One if systemd listens, else none. Takes systemd's variables out of `environ`: no child may speak for us."""
     address = environ.pop("NOTIFY_SOCKET", "")
     limit_us = environ.pop("WATCHDOG_USEC", "")
     pid = environ.pop("WATCHDOG_PID", "")
     watched = limit_us.isdecimal() and int(limit_us) > 0 and pid in {"", str(os.getpid())}
-    return [Notifier(address, view, int(limit_us) / 1e6 if watched else None)] if address else []
+    return [Notifier(address, view, int(limit_us) / 1e6 if watched else None, is_alive)] if address else []
 
 
 @attrs.define(eq=False)
 class Notifier:
-    """One per process. systemd kills a process that is silent for `watchdog_s` seconds; None: for any time."""
+    """One per process. systemd kills a process that is silent for `watchdog_s` seconds; None: for any time.
+
+    It is, beside its own loop, while not `is_alive`.
+    """
 
     address: str
     view: Callable[[], View]
     watchdog_s: float | None = None
+    is_alive: Callable[[], bool] = lambda: True
     _told: frozenset[str] = frozenset()
     _reloading: bool = False
 
@@ -48,7 +54,8 @@ class Notifier:
                 self._tell(_state(self.view()))
                 now_s = trio.current_time()
                 if self.watchdog_s is not None and now_s >= due_s:
-                    self._send(["WATCHDOG=1"])
+                    if self.is_alive():
+                        self._send(["WATCHDOG=1"])
                     due_s = now_s + self.watchdog_s / 2
                 wake_s = now_s + _LOOK_S
                 await trio.sleep_until(wake_s if self.watchdog_s is None else min(wake_s, due_s))

@@ -3,30 +3,49 @@
 Always holds: Quart and Hypercorn are imported only where something is served; they cost start-up time and memory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
 
 from restbroker.broker.service import Service
-from restbroker.broker.status import Status
+from restbroker.broker.view import Running, View
 from restbroker.config.core import Config
-from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
+
+if TYPE_CHECKING:  # a supervisor without pages needs no Redis
+    from restbroker.store.connection import Connection
+
+
+@attrs.frozen
+class Looks:
+    """What the pages show of a process: how it is, whether its event loop turns, and the jobs that it has in delivery.
+
+    `running`: its own; or `pids`: the processes whose jobs are shown.
+    """
+
+    view: Callable[[], View]
+    running: Callable[[], Sequence[Running]] = tuple
+    pids: Callable[[], Collection[int]] | None = None
+    is_alive: Callable[[], bool] = lambda: True
 
 
 def web_services(
-    current: Callable[[], Config], open_connection: Callable[[], Connection], status: Status, report: Report
+    current: Callable[[], Config], open_connection: "Callable[[], Connection]", looks: Looks, report: Report
 ) -> list[Service]:
     """The stats page and the health pages, if configured now. `open_connection` should have a short time-out."""
     found: list[Service] = []
     config = current()
     if config.stats:
-        found.append(_stats(current, open_connection(), status, report))
+        found.append(_stats(current, open_connection(), looks, report))
     if config.health_bind is not None:
-        found.append(_health(config.health_bind, status, report))
+        found.append(_health(config.health_bind, looks, report))
     return found
 
 
-def _stats(current: Callable[[], Config], connection: Connection, status: Status, report: Report) -> Service:
+def _stats(current: Callable[[], Config], connection: "Connection", looks: Looks, report: Report) -> Service:
     from restbroker.serving.runner import Server
+    from restbroker.web import figures
     from restbroker.web.stats import StatsSettings, stats_app
 
     config = current()
@@ -36,13 +55,19 @@ def _stats(current: Callable[[], Config], connection: Connection, status: Status
         queues = tuple(queue for target in now.targets for queue in target.queues)
         return StatsSettings(config.stats_bind, queues, now.show_bodies)
 
-    app = stats_app(settings, connection, status, report)
+    def in_delivery(now: StatsSettings) -> figures.InDelivery:
+        if looks.pids is not None:
+            return figures.of_workers(looks.pids())
+        return figures.here(looks.running(), show_bodies=now.show_bodies)
+
+    app = stats_app(settings, connection, in_delivery, report)
     return Server("/stats", "StatsPort", config.stats_bind, config.stats_port, app, report)
 
 
-def _health(bind: tuple[str, int], status: Status, report: Report) -> Service:
+def _health(bind: tuple[str, int], looks: Looks, report: Report) -> Service:
     from restbroker.serving.runner import Server
     from restbroker.web.health import health_app
 
     host, port = bind
-    return Server("/healthz and /readyz", "HealthBind", host, port, health_app(status, report), report)
+    app = health_app(looks.view, report, looks.is_alive)
+    return Server("/healthz and /readyz", "HealthBind", host, port, app, report)

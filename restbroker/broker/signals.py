@@ -15,8 +15,8 @@ import trio
 from restbroker.telemetry.events import BrokerQuiet, Report
 
 _TRIO = Path(trio.__file__).parent
-_STOP = (signal.SIGTERM, signal.SIGINT)
-_WATCHED = (*_STOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGHUP)
+STOP = (signal.SIGTERM, signal.SIGINT)
+WATCHED = (*STOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGHUP)
 
 
 @attrs.define(eq=False)
@@ -40,7 +40,7 @@ async def watch(
     control: Control, report: Report, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Turns signals into events of `control` until cancelled."""
-    with trio.open_signal_receiver(*_WATCHED) as signals:
+    with trio.open_signal_receiver(*WATCHED) as signals:
         task_status.started()
         async for number in signals:
             act(number, control, report)

@@ -1,11 +1,10 @@
 """How the broker is, for those who ask from outside: the readiness page, the stats page and the process record.
 
 `broker.run` fills it, across all lives; services read it. Always holds: reading it costs no I/O and changes nothing,
-and what comes out is a copy.
+and what comes out (`view`) is a copy.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
 
 import attrs
 import trio
@@ -14,66 +13,8 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease
 from restbroker.broker.signals import Control
-from restbroker.rules.job import Job, spare_jid
-
-Phase = Literal["starting", "serving", "quiet", "stopping"]
-
-
-@attrs.frozen
-class View:
-    """One moment. `closed` has the code of the reason for each target that gets no jobs now.
-
-    `finishing`: jobs that still run under an earlier configuration. `refused`: a lane waits until Redis gives out or
-    settles jobs again.
-    """
-
-    phase: Phase
-    store_up: bool
-    beat_fresh: bool
-    closed: Mapping[str, str]
-    finishing: int = 0
-    refused: bool = False
-
-    @property
-    def unready(self) -> str | None:
-        """Why this process takes no jobs; None if it does, or was told not to. A target that is down is no reason."""
-        if self.phase in {"starting", "stopping"}:
-            return f"The broker is {self.phase}."
-        if not self.store_up:
-            return "Redis cannot be reached."
-        if not self.beat_fresh:
-            return "Redis has not confirmed this process for too long."
-        if self.refused:
-            return "Redis refuses to give out or to settle jobs; the log says why."
-        return None
-
-
-@attrs.frozen
-class Running:
-    """A job that a worker has in delivery, since `started_at_s` (epoch). `thread` is a name that no other has.
-
-    `secrets`: the tokens' values, to be kept out of whatever is shown.
-    """
-
-    job: Job
-    queue: str
-    started_at_s: float
-    command: str
-    thread: str
-    secrets: tuple[str, ...] = attrs.field(repr=False)
-
-
-@attrs.frozen
-class Serving:
-    """One target that this process serves: how many jobs at once (`workers`), from which queues.
-
-    `weights` as in `Target`.
-    """
-
-    target: str
-    queues: tuple[str, ...]
-    workers: int
-    weights: Mapping[str, int]
+from restbroker.broker.view import Phase, Running, Serving, View
+from restbroker.rules.job import spare_jid
 
 
 @attrs.define(eq=False)

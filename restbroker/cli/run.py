@@ -1,44 +1,91 @@
-"""`restbroker run`: the broker itself. Everything it does is in `assembly` and below."""
+"""`restbroker run`: the broker itself, in one process or several. Everything it does is in `assembly` and below."""
 
 import signal
+import socket
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
+import attrs
 import typer
 
 from restbroker.cli.configured import ConfigOption, loaded, tell_notes
 from restbroker.cli.exits import Exit
-from restbroker.errors import RestbrokerError
+from restbroker.config.core import Config, Loaded
+from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
+
+_WORKER = "--worker"
 
 
 @app.command()
 def run(
     config: ConfigOption = None,
+    processes: Annotated[
+        int | None, typer.Option(help="How many processes, under one supervisor. [default: Processes, which is 1]")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
+    worker: Annotated[bool, typer.Option(_WORKER, hidden=True, help="Started by a supervisor.")] = False,
 ) -> None:
     """Serve the queues until SIGTERM or Ctrl-C; then finish what is running, within ShutdownTimeout.
 
     A second signal stops at once; jobs that were not sent go back to their queue. SIGHUP loads the configuration anew.
     """
-    flags: dict[str, Json] = {} if log_level is None else {"LogLevel": log_level}
-    found = loaded(config, flags)
-    tell_notes(found)
+    flags: dict[str, Json] = {"LogLevel": log_level, "Processes": processes}
+    given = {name: value for name, value in flags.items() if value is not None}
+    found = loaded(config, given)
+
+    def load() -> Loaded:
+        return loaded(found.path or config, given)
+
     # A stop during the start has nothing to drain; later the broker listens for itself. SIGHUP: see `__main__`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
-    # Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
-    from restbroker.assembly.build import run as serve
-
     try:
-        ended = serve(found.config, lambda: loaded(found.path or config, flags), json_logs=json_logs)
+        if worker:
+            code = _as_worker(found, load, json_logs=json_logs)
+        else:
+            tell_notes(found)
+            serve = _alone if found.config.processes == 1 else _as_supervisor
+            code = serve(found.config, load, json_logs=json_logs)
     except BaseExceptionGroup as group:
         raise _only_error(group) or group from None
+    raise typer.Exit(code)
+
+
+# Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
+
+
+def _alone(config: Config, load: Callable[[], Loaded], *, json_logs: bool, line: socket.socket | None = None) -> int:
+    from restbroker.assembly.build import run as serve
+
+    ended = serve(config, load, json_logs=json_logs, line=line)
     if ended.second_signal is not None:
-        raise typer.Exit(128 + ended.second_signal)
-    raise typer.Exit(Exit.OK if ended.clean else Exit.FAILED)
+        return 128 + ended.second_signal
+    return Exit.OK if ended.clean else Exit.FAILED
+
+
+def _as_supervisor(config: Config, load: Callable[[], Loaded], *, json_logs: bool) -> int:
+    from restbroker.assembly.group import run as supervise
+
+    # The very same interpreter, options of Python's own and arguments.
+    return supervise(config, load, [sys.executable, *sys.orig_argv[1:], _WORKER], json_logs=json_logs)
+
+
+def _as_worker(found: Loaded, load: Callable[[], Loaded], *, json_logs: bool) -> int:
+    try:
+        line = socket.socket(fileno=sys.stdin.fileno())
+    except OSError as error:
+        raise UsageError(f"{_WORKER} is for processes that a supervisor starts.", "Use --processes.") from error
+    return _alone(_of_worker(found).config, lambda: _of_worker(load()), json_logs=json_logs, line=line)
+
+
+def _of_worker(found: Loaded) -> Loaded:
+    """One process without pages, which the supervisor serves, and without notes, which it tells."""
+    config = attrs.evolve(found.config, processes=1, stats=False, health_bind=None)
+    return attrs.evolve(found, config=config, notes=())
 
 
 def _only_error(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

@@ -41,6 +41,7 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
         backoff=keys.backoff,
         uncertain_retries=keys.uncertain_retries,
         dead_limit=keys.dead_limit,
+        processes=keys.processes,
         shutdown_timeout_s=keys.shutdown_timeout,
         stats=keys.stats,
         stats_bind=keys.stats_bind,

@@ -210,6 +210,13 @@ class Keys:
         100_000,
     )
 
+    processes: int = key(
+        "Processes",
+        values.whole(1, 256),
+        "How many processes `run` starts, each with Concurrency, under one supervisor (docs/operations.md).",
+        1,
+    )
+
     stats: bool = key("Stats", values.switch(), "Serve /stats.", False)
     stats_port: int = key("StatsPort", values.whole(0, 65535), "Where; 0 takes any free port.", 8080)
     stats_bind: str = key("StatsBind", values.text(), "The loopback address that /stats is served on.", "127.0.0.1")

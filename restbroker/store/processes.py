@@ -5,12 +5,13 @@ look at Sidekiq's processes prunes those whose hash has expired). Forms: Sidekiq
 measured on 6.4.1.
 """
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Collection, Mapping
 
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import Argument, names, raw
+from restbroker.store.replies import Argument, items, names, raw
 
 TTL_S = 60
 """So long Sidekiq shows a process that writes no more."""
@@ -57,6 +58,18 @@ def remove(client: Client, name: str) -> None:
     keys = client.keys
     own = (keys.process(name), keys.work(name), keys.workers(name), keys.signals(name))
     client.commands([("SREM", keys.processes, name), ("UNLINK", *own)])
+
+
+def in_hand(client: Client, pids: Collection[int]) -> list[bytes]:
+    """What the records of these processes of this host show of their jobs in hand.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    keys = client.keys
+    own = tuple(f"{socket.gethostname()}:{pid}:" for pid in pids)
+    found = sorted(name for name in names(client.command("SMEMBERS", keys.processes)) if name.startswith(own))
+    replies = client.commands([("HVALS", keys.work(name)) for name in found])
+    return [raw(shown) for reply in replies for shown in items(reply)]
 
 
 def prune(client: Client) -> None:

@@ -6,22 +6,26 @@ texts; `enqueued` has texts for numbers since the original's readers expect them
 """
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeAlias, cast
 
 from restbroker.admin import overview
-from restbroker.broker.status import Running
-from restbroker.rules import redact
+from restbroker.broker.view import Running
+from restbroker.rules import redact, rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.rules.redact import Hide
-from restbroker.store import queues
+from restbroker.store import processes, queues
 from restbroker.store.client import Client
 
 _Rows = Sequence[Mapping[str, Json]]
 
 
-def figures(client: Client, served: Sequence[str], running: Sequence[Running], *, show_bodies: bool) -> dict[str, Json]:
-    """All figures. `served`: this process's queues, in which it has `running` in delivery.
+InDelivery: TypeAlias = Callable[[Client, str], list[Json]]
+"""The jobs of a queue that this process, or its workers, have in delivery, as they are shown."""
+
+
+def figures(client: Client, served: Sequence[str], in_delivery: InDelivery) -> dict[str, Json]:
+    """All figures. `served`: this process's queues.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
@@ -32,7 +36,7 @@ def figures(client: Client, served: Sequence[str], running: Sequence[Running], *
     return {
         "processed": totals["processed"],
         "failed": totals["failed"],
-        "jobs": {queue: _jobs(queue, running, show_bodies=show_bodies) for queue in served},
+        "jobs": {queue: in_delivery(client, queue) for queue in served},
         "enqueued": {queue: "unknown" if size is None else str(size) for queue, size in waiting.items()},
         "retries": totals["retry"],
         "scheduled": totals["schedule"],
@@ -41,6 +45,25 @@ def figures(client: Client, served: Sequence[str], running: Sequence[Running], *
         "targets": lanes,
         "processes": _processes(lanes),
     }
+
+
+def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:
+    """What this process itself has `running`."""
+    return lambda _client, queue: _jobs(queue, running, show_bodies=show_bodies)
+
+
+def of_workers(pids: Collection[int]) -> InDelivery:
+    """What these processes of this host wrote into their records for Sidekiq Web, up to five seconds ago."""
+
+    def in_delivery(client: Client, queue: str) -> list[Json]:
+        shown = [cast("Mapping[str, Json]", rubyjson.loads(raw)) for raw in processes.in_hand(client, pids)]
+        return [
+            {"message": rubyjson.loads(str(one["payload"]).encode()), "started_at": one["run_at"]}
+            for one in shown
+            if one["queue"] == queue
+        ]
+
+    return in_delivery
 
 
 def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[Json]:

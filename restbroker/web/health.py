@@ -4,33 +4,37 @@ Assembly makes the app when `HealthBind` is set. Always holds: the answers say h
 that are down, and nothing else; no request to Redis or to a target is made for them.
 """
 
+from collections.abc import Callable
+
 from quart import Response
 from quart_trio import QuartTrio
 
-from restbroker.broker.status import Status
+from restbroker.broker.view import View
 from restbroker.rules.json_types import Json
 from restbroker.serving.app import answer, new_app
 from restbroker.telemetry.events import Report
 
 
-def health_app(status: Status, report: Report) -> QuartTrio:
+def health_app(view: Callable[[], View], report: Report, is_alive: Callable[[], bool] = lambda: True) -> QuartTrio:
     """The app: /healthz answers while the event loop turns, /readyz 200 while jobs are taken or waited for, else 503.
 
+    `is_alive`: whether the event loops of the workers turn, where the process itself has none.
     A broker that was told to be quiet is ready: it is as it should be. So is one whose target is down: jobs wait.
     """
     app = new_app("health", report)
 
     async def healthz() -> Response:
-        return answer({"alive": True})
+        alive = is_alive()
+        return answer({"alive": alive}, 200 if alive else 503)
 
     async def readyz() -> Response:
-        view = status.view()
-        body: dict[str, Json] = {"ready": view.unready is None, "phase": view.phase}
-        if view.unready is not None:
-            body["reason"] = view.unready
-        if view.closed:
-            body["closed_targets"] = view.closed
-        return answer(body, 200 if view.unready is None else 503)
+        now = view()
+        body: dict[str, Json] = {"ready": now.unready is None, "phase": now.phase}
+        if now.unready is not None:
+            body["reason"] = now.unready
+        if now.closed:
+            body["closed_targets"] = now.closed
+        return answer(body, 200 if now.unready is None else 503)
 
     app.add_url_rule("/healthz", view_func=healthz, methods=["GET"])
     app.add_url_rule("/readyz", view_func=readyz, methods=["GET"])

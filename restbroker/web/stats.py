@@ -12,13 +12,13 @@ import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
-from restbroker.broker.status import Status
 from restbroker.errors import ConnectionEnded, RestbrokerError
 from restbroker.serving.app import failure, json_text, new_app, text_answer
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
 from restbroker.web import figures, hosts
+from restbroker.web.figures import InDelivery
 
 TURN_S = 2.0
 """So long a request waits while others ask Redis."""
@@ -34,10 +34,13 @@ class StatsSettings:
 
 
 def stats_app(
-    settings: Callable[[], StatsSettings], connection: Connection, status: Status, report: Report
+    settings: Callable[[], StatsSettings],
+    connection: Connection,
+    in_delivery: Callable[[StatsSettings], InDelivery],
+    report: Report,
 ) -> QuartTrio:
-    """The app. `settings` are asked for at each request. `connection` is its own, with a short time-out, and closed
-    with it.
+    """The app. `settings` and `in_delivery` are asked for at each request. `connection` is its own, with a short
+    time-out, and closed with it.
     """
     app = new_app("stats", report)
 
@@ -52,12 +55,11 @@ def stats_app(
         )
 
     async def stats() -> Response:
-        running = status.running()
         now = settings()
+        jobs = in_delivery(now)
 
         def body(client: Client) -> str:
-            seen = figures.figures(client, now.queues, running, show_bodies=now.show_bodies)
-            return json_text(seen, indent=2)
+            return json_text(figures.figures(client, now.queues, jobs), indent=2)
 
         try:
             with trio.move_on_after(TURN_S):

@@ -15,6 +15,7 @@ from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import BrokerStarted
+from restbroker.web.figures import here
 from restbroker.web.health import health_app
 from restbroker.web.stats import StatsSettings, stats_app
 from tests.broker.conftest import Harness, Scripted, ok
@@ -54,9 +55,10 @@ def site(harness: Harness) -> Open:
         report = harness.events.append
         status = Status()
         connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
-        app = stats_app(lambda: StatsSettings("127.0.0.1", ("rest",)), connection, status, report)
+        settings = StatsSettings("127.0.0.1", ("rest",))
+        app = stats_app(lambda: settings, connection, lambda _: here(status.running(), show_bodies=False), report)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
-        health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status, report), report)
+        health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status.view, report), report)
         harness.control = Control()
         plan = attrs.evolve(harness.plan(), services=[stats, health], status=status)
         async with httpx.AsyncClient(timeout=10, trust_env=False) as client, trio.open_nursery() as nursery:

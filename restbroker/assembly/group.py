@@ -1,0 +1,97 @@
+"""Runs a supervisor and its workers, for a configuration with more than one process. `cli.run` calls `run`.
+
+Always holds: the supervisor serves the pages and speaks to systemd for all of them, the workers for none; a changed
+configuration is looked at here first, so that one that cannot be used is told once and reaches no worker.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+import attrs
+import trio
+
+from restbroker.assembly.reading import Told, needs_restart, read
+from restbroker.assembly.sdnotify import notifiers
+from restbroker.assembly.services import Looks, web_services
+from restbroker.broker.service import Service
+from restbroker.broker.supervisor import Supervisor
+from restbroker.config.core import Config, Loaded
+from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.log import LogSettings, LogSink
+
+_STATS_TIMEOUT_S = 1.0
+
+
+def run(config: Config, load: Callable[[], Loaded], command: Sequence[str], *, json_logs: bool = False) -> int:
+    """Serves until the group is told to stop; `command` starts a worker. The exit code: of the worst, or 0."""
+    return trio.run(_main, config, load, command, LogSettings(level=config.log_level, json=json_logs))
+
+
+async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[str], logged: LogSettings) -> int:
+    log = LogSink(logged)
+    supervisor = Supervisor(command, config.processes, log)
+    systemd = notifiers(os.environ, supervisor.view, supervisor.is_alive)
+    reloader = _GroupReloader(config, load, log, supervisor, systemd)
+    looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive)
+    services = [*_pages(reloader, looks, log), *systemd]
+    return await supervisor.run(services, reloader.reload)
+
+
+def _pages(reloader: "_GroupReloader", looks: Looks, report: Report) -> list[Service]:
+    config = reloader.config
+    if not config.stats:
+        return web_services(lambda: reloader.config, _no_connection, looks, report)
+    # A supervisor that serves no /stats does without the Redis library, a third of its memory.
+    from restbroker.admin.connect import store_settings
+    from restbroker.store.client import open_client
+    from restbroker.store.connection import Connection, MasterWatch
+    from restbroker.store.sentinel import open_sentinels
+
+    settings = store_settings(config)
+    sentinels = open_sentinels(settings)
+    watch = [] if sentinels is None else [MasterWatch(sentinels)]
+
+    def open_connection() -> Connection:
+        return Connection(open_client(settings, _STATS_TIMEOUT_S, sentinels))
+
+    return [*watch, *web_services(lambda: reloader.config, open_connection, looks, report)]
+
+
+def _no_connection() -> NoReturn:
+    raise AssertionError("only /stats asks Redis")
+
+
+@attrs.define(eq=False)
+class _GroupReloader:
+    """`config` is what the pages show. What only a restart can change is told here, all else by the workers."""
+
+    config: Config
+    load: Callable[[], Loaded]
+    log: LogSink
+    supervisor: Supervisor
+    systemd: Sequence[Told]
+    _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+
+    async def reload(self) -> None:
+        """Has the workers load the configuration anew if it can be used; returns when they have."""
+        for one in self.systemd:
+            one.reloading()
+        try:
+            loaded = await read(self.load, self._turn)
+            if isinstance(loaded, Loaded):
+                self._take(loaded)
+                await self.supervisor.reload_workers()
+            else:
+                self.log(loaded)
+        finally:
+            for one in self.systemd:
+                one.reloaded()
+
+    def _take(self, loaded: Loaded) -> None:
+        late = needs_restart(self.config, loaded.config)
+        notes = [Warned(note.code, note.message, note.cure) for note in loaded.notes]
+        for warned in [*notes, *([] if late is None else [late])]:
+            self.log(warned)
+        self.config = loaded.config
+        self.log.settings = attrs.evolve(self.log.settings, level=loaded.config.log_level)

@@ -1,0 +1,56 @@
+"""Reading the configuration anew while a process runs: what every process has in common, the supervisor too.
+
+Always holds: nothing of what delivers is imported here, so that a supervisor stays small.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import trio
+
+from restbroker.config.core import Config, Loaded
+from restbroker.errors import ConfigError
+from restbroker.telemetry.events import ConfigRefused, Warned
+
+AT_START: Final[Mapping[str, str]] = {
+    "stats": "Stats",
+    "stats_bind": "StatsBind",
+    "stats_port": "StatsPort",
+    "health_bind": "HealthBind",
+    "processes": "Processes",
+}
+"""What is bound to the start of the process, each with its key."""
+_LOAD_S = 10.0
+_TOO_SLOW = ConfigRefused(
+    f"The configuration could not be read within {_LOAD_S:g} s: its file, or one that it names, does not answer.",
+    "Check the file system that the files are on (a mount that hangs?), then send SIGHUP again.",
+)
+
+
+class Told(Protocol):
+    """Who wants to know when a reload begins and when it is over."""
+
+    def reloading(self) -> None:
+        """It begins."""
+
+    def reloaded(self) -> None:
+        """It is over, whatever became of it."""
+
+
+def needs_restart(old: Config, new: Config) -> Warned | None:
+    """What a reload cannot change, if anything of it changed."""
+    late = [key for name, key in AT_START.items() if getattr(new, name) != getattr(old, name)]
+    message = f"{', '.join(late)}: the change does not count before a restart."
+    return Warned("NeedsRestart", message, "Restart restbroker, when it suits.") if late else None
+
+
+async def read(load: Callable[[], Loaded], turn: trio.CapacityLimiter) -> Loaded | ConfigRefused:
+    """What `load` makes, in a thread: a slow disk must not hold the beats up. Cancelled, it leaves a `load` that hangs
+    behind; `turn` is of its own, so that such threads do not pile up, nor take the places of others.
+    """
+    try:
+        with trio.move_on_after(_LOAD_S):
+            return await trio.to_thread.run_sync(load, abandon_on_cancel=True, limiter=turn)
+    except ConfigError as error:
+        return ConfigRefused(error.message, error.cure)
+    return _TOO_SLOW

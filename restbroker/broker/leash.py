@@ -1,0 +1,122 @@
+"""What ties a worker of `run --processes` to its supervisor: one socket, which is the worker's standard input.
+
+Towards the worker, each byte is the number of a signal, and is acted on as that signal. Towards the supervisor, each
+line is a `Told` as JSON, when it has changed and once a second. Not by real signals: one that comes before a worker
+listens would end or suspend it, and a byte waits. Always holds: when the supervisor is gone, however it went, the line
+ends, and the worker drains and ends too; what was asked before the worker came up counts before it takes a job; a
+supervisor that does not read holds nothing up.
+"""
+
+import json
+import socket
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from restbroker.broker import signals
+from restbroker.broker.signals import Control
+from restbroker.broker.view import View
+from restbroker.telemetry.events import Report
+
+SAY_S = 1.0
+"""A worker that says nothing for much longer hangs."""
+_LOOK_S = 0.25
+_GONE = "the supervisor is gone"
+_ORIGIN = "the supervisor"
+_CHUNK_BYTES = 4096
+
+
+@attrs.frozen
+class Told:
+    """How a worker is, and how many reloads it is through with."""
+
+    view: View
+    reloads: int
+
+    def line(self) -> bytes:
+        """As it is sent."""
+        return json.dumps(attrs.asdict(self)).encode() + b"\n"
+
+
+def read(line: bytes) -> Told | None:
+    """What `line` made; None for what nothing here understands. After an upgrade a worker may be newer than its
+    supervisor, so that unknown fields are left out.
+    """
+    try:
+        fields = json.loads(line)
+        known = {field.name: fields["view"][field.name] for field in attrs.fields(View)}
+        return Told(View(**known), int(fields["reloads"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+@attrs.define(eq=False)
+class Leash:
+    """The worker's end, a service. `line` is the socket."""
+
+    line: socket.socket
+    view: Callable[[], View]
+    control: Control
+    report: Report
+    _reloads: int = 0
+    _told_to_stop: bool = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Until cancelled."""
+        self.line.setblocking(False)
+        self._obey_first()
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(self.line))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._obey, stream)
+            nursery.start_soon(self._tell, stream)
+            task_status.started()
+
+    def reloading(self) -> None:
+        """The configuration is being loaded anew."""
+
+    def reloaded(self) -> None:
+        """Whatever became of it, it is over."""
+        self._reloads += 1
+
+    def _obey_first(self) -> None:
+        """What waits already, before anything else begins."""
+        try:
+            self._act(self.line.recv(_CHUNK_BYTES))
+        except BlockingIOError:
+            return
+
+    def _act(self, asked: bytes) -> None:
+        for number in asked:
+            if number in signals.STOP and self._told_to_stop:
+                self.control.second = number
+                self.control.at_once.set()
+            else:
+                # Not as a local one: systemd sends its first SIGTERM to supervisor and workers alike, and what the
+                # supervisor passes on would be a second one.
+                signals.act(number, self.control, self.report, _ORIGIN)
+            self._told_to_stop = self._told_to_stop or number in signals.STOP
+        if not asked:
+            self.control.why = self.control.why or _GONE
+            self.control.stop.set()
+
+    async def _obey(self, stream: trio.SocketStream) -> None:
+        asked = b"-"
+        while asked:
+            try:
+                asked = await stream.receive_some(_CHUNK_BYTES)
+            except trio.BrokenResourceError:  # it was killed with a line of ours unread
+                asked = b""
+            self._act(asked)
+
+    async def _tell(self, stream: trio.SocketStream) -> None:
+        said, said_at_s = b"", trio.current_time()
+        while True:
+            line = Told(self.view(), self._reloads).line()
+            if line != said or trio.current_time() >= said_at_s + SAY_S:
+                try:
+                    await stream.send_all(line)
+                except trio.BrokenResourceError:
+                    return
+                said, said_at_s = line, trio.current_time()
+            await trio.sleep(_LOOK_S)

@@ -1,0 +1,91 @@
+"""What can be seen of a broker from outside, as plain values: `Status` makes them, pages, systemd and supervisors read.
+
+Always holds: nothing of what delivers is imported here, so that a supervisor stays small.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import attrs
+
+from restbroker.rules.job import Job
+
+Phase = Literal["starting", "serving", "quiet", "stopping"]
+
+
+@attrs.frozen
+class View:
+    """One moment. `closed` has the code of the reason for each target that gets no jobs now.
+
+    `finishing`: jobs that still run under an earlier configuration. `refused`: a lane waits until Redis gives out or
+    settles jobs again.
+    """
+
+    phase: Phase
+    store_up: bool
+    beat_fresh: bool
+    closed: Mapping[str, str]
+    finishing: int = 0
+    refused: bool = False
+
+    @property
+    def unready(self) -> str | None:
+        """Why this process takes no jobs; None if it does, or was told not to. A target that is down is no reason."""
+        if self.phase in {"starting", "stopping"}:
+            return f"The broker is {self.phase}."
+        if not self.store_up:
+            return "Redis cannot be reached."
+        if not self.beat_fresh:
+            return "Redis has not confirmed this process for too long."
+        if self.refused:
+            return "Redis refuses to give out or to settle jobs; the log says why."
+        return None
+
+
+def together(views: Sequence[View], *, stopping: bool) -> View:
+    """Several processes as one, which takes jobs when each does. `stopping`: all of them are to end."""
+    phases = {view.phase for view in views}
+    phase: Phase = "serving"
+    if stopping:
+        phase = "stopping"
+    elif phases & {"starting", "stopping"}:
+        # One that stops alone is started again.
+        phase = "starting"
+    elif phases == {"quiet"}:
+        phase = "quiet"
+    return View(
+        phase,
+        store_up=all(view.store_up for view in views),
+        beat_fresh=all(view.beat_fresh for view in views),
+        closed={name: code for view in views for name, code in view.closed.items()},
+        finishing=sum(view.finishing for view in views),
+        refused=any(view.refused for view in views),
+    )
+
+
+@attrs.frozen
+class Running:
+    """A job that a worker has in delivery, since `started_at_s` (epoch). `thread` is a name that no other has.
+
+    `secrets`: the tokens' values, to be kept out of whatever is shown.
+    """
+
+    job: Job
+    queue: str
+    started_at_s: float
+    command: str
+    thread: str
+    secrets: tuple[str, ...] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Serving:
+    """One target that this process serves: how many jobs at once (`workers`), from which queues.
+
+    `weights` as in `Target`.
+    """
+
+    target: str
+    queues: tuple[str, ...]
+    workers: int
+    weights: Mapping[str, int]

@@ -1,0 +1,288 @@
+"""`run --processes N` with real processes and real signals: what befalls a worker, its supervisor, and the group."""
+
+import json
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+import httpx
+import pytest
+
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.replies import items, mapping, raw
+from tests.support.answering import AnsweringServer, Arrival
+from tests.support.ports import free_port
+from tests.support.process import Running, run, started
+from tests.support.redis_line import Tell
+from tests.support.several import Several, target, times_done
+from tests.support.shared import TOKEN, jobs_in
+from tests.support.wait import until
+
+CONCURRENCY = 4
+
+
+@attrs.define(eq=False)
+class Group:
+    """A group of workers on one queue, behind which a server answers as `act` says."""
+
+    several: Several
+    directory: Path
+    server: AnsweringServer
+    health_port: int = attrs.field(factory=free_port)
+
+    def configure(self, **more: object) -> None:
+        one = target(self.server.port, "q", Concurrency=CONCURRENCY)
+        self.several.configure({"one": one}, HealthBind=f"127.0.0.1:{self.health_port}", **more)
+
+    @contextmanager
+    def started(self, *flags: str, count: int, environ: dict[str, str] | None = None) -> Iterator[Running]:
+        """Runs it inside the block, from when each worker serves."""
+        command = [*self.several.command, *flags]
+        with started(command, directory=self.directory / "run", environ=environ) as running:
+            running.wait_for(r"broker\.started", times=count, timeout_s=60)
+            self.wait_until_ready()
+            try:
+                yield running
+            finally:
+                for pid in workers(running):
+                    _kill(pid, signal.SIGKILL)
+
+    def ready(self) -> tuple[int, dict[str, object]]:
+        answer = httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", trust_env=False)
+        return answer.status_code, answer.json()
+
+    def wait_until_ready(self) -> None:
+        until(lambda: self.ready()[0] == 200, "the group is ready", 30)
+
+    def in_hand(self, pid: int) -> int:
+        """How many jobs Redis lists as in a worker's hands."""
+        client = self.several.client
+        keys = [raw(key) for key in items(client.command("KEYS", f"restbroker:ip:*:{pid}:*"))]
+        return sum(jobs_in(mapping(client.command("HGETALL", key))) for key in keys)
+
+    def beating(self) -> set[int]:
+        """The process ids of those that may take jobs."""
+        names = items(self.several.client.command("HKEYS", "restbroker:beats"))
+        return {int(raw(name).decode().split(":")[-3]) for name in names}
+
+
+@pytest.fixture
+def group(tmp_path: Path, redis_url: str) -> Iterator[Group]:
+    several = Several(tmp_path / "env.json", redis_url, open_client(StoreSettings(redis_url)))
+    with AnsweringServer() as server:
+        one = Group(several, tmp_path, server)
+        one.configure()
+        yield one
+    several.client.close()
+
+
+def workers(running: Running) -> list[int]:
+    """The process ids of the workers that live, the oldest first."""
+    started_once = [int(pid) for pid in re.findall(r"broker\.started pid=(\d+)", running.output())]
+    return [pid for pid in dict.fromkeys(started_once) if lives(pid)]
+
+
+def lives(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return
+
+
+def answering_after(delay_s: float) -> Callable[[Arrival], int]:
+    def act(_arrival: Arrival) -> int:
+        time.sleep(delay_s)
+        return 200
+
+    return act
+
+
+def test_a_killed_worker_s_jobs_are_done_by_the_others_and_it_is_started_again(group: Group, tell: Tell) -> None:
+    group.server.act = answering_after(0.02)
+    with group.started("--processes", "3", count=3) as running:
+        group.several.push("q", range(400))
+        until(lambda: len(group.server.arrivals) > 50, "the load runs")
+        victim = workers(running)[0]
+        # Frozen first, so that what it has in hand stands still while it is counted.
+        _kill(victim, signal.SIGSTOP)
+        held = group.in_hand(victim)
+        killed_at_s = time.monotonic()
+        _kill(victim, signal.SIGKILL)
+        until(lambda: group.in_hand(victim) == 0, "its jobs went back", 20)
+        tell(f"{held} jobs of a killed worker were back after {time.monotonic() - killed_at_s:.2f} s")
+        group.several.wait_until_finished()
+        running.wait_for(rf"code=WorkerEnded message=\"Worker \d \(pid {victim}\) was killed by SIGKILL")
+        running.wait_for(r"broker\.started", times=4, timeout_s=60)
+        group.wait_until_ready()
+        assert running.stop() == 0
+    done = times_done(group.server)
+    assert sorted(done) == list(range(400))
+    assert sum(done.values()) - 400 <= held
+    assert group.beating() == set()
+
+
+def test_a_second_signal_ends_every_worker_at_once_and_is_in_the_exit_code(group: Group) -> None:
+    group.server.act = answering_after(20)
+    with group.started("--processes", "2", count=2) as running:
+        group.several.push("q", range(40))
+        until(lambda: len(group.server.arrivals) == 2 * CONCURRENCY, "all are on their way")
+        running.signal(signal.SIGTERM)
+        running.wait_for(r"broker\.stopping.*why=\"SIGTERM from the supervisor\"", times=2)
+        running.signal(signal.SIGTERM)
+        assert running.wait() == 128 + signal.SIGTERM
+    assert group.several.unfinished() == {"retry": 2 * CONCURRENCY, "q": 40 - 2 * CONCURRENCY}
+
+
+def as_a_terminal_does(running: Running) -> None:
+    """The whole process group of the foreground gets Ctrl-C."""
+    os.killpg(running.process.pid, signal.SIGINT)
+
+
+def as_systemd_does(running: Running) -> None:
+    """Each process of a service gets SIGTERM."""
+    for pid in (running.process.pid, *workers(running)):
+        os.kill(pid, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stop", [as_a_terminal_does, as_systemd_does])
+def test_however_a_stop_comes_every_worker_drains_and_hears_it_once(
+    group: Group, stop: Callable[[Running], None]
+) -> None:
+    group.server.act = answering_after(0.5)
+    with group.started("--processes", "2", count=2) as running:
+        group.several.push("q", range(40))
+        until(lambda: len(group.server.arrivals) >= 2 * CONCURRENCY, "both work")
+        stop(running)
+        assert running.wait() == 0
+        assert not any(map(lives, workers(running)))
+    assert group.several.unfinished() == {"q": 40 - len(group.server.arrivals)}
+    assert group.beating() == set()
+
+
+def test_a_quiet_group_stays_quiet_also_in_a_worker_that_is_started_again(group: Group) -> None:
+    with group.started("--processes", "2", count=2) as running:
+        running.signal(signal.SIGTSTP)
+        running.wait_for(r"broker\.quiet", times=2)
+        until(lambda: group.ready()[1]["phase"] == "quiet", "the group is quiet")
+        _kill(workers(running)[0], signal.SIGKILL)
+        running.wait_for(r"broker\.started", times=3, timeout_s=60)
+        running.wait_for(r"broker\.quiet", times=3)
+        until(lambda: group.ready() == (200, {"ready": True, "phase": "quiet"}), "it is quiet again")
+        group.several.push("q", range(3))
+        beats = group.several.client.command("HVALS", "restbroker:beats")
+        until(lambda: group.several.client.command("HVALS", "restbroker:beats") != beats, "they beat on")
+        assert group.several.unfinished() == {"q": 3}
+        assert running.stop() == 0
+
+
+def test_sighup_reloads_every_worker_and_a_refused_file_reaches_none(group: Group) -> None:
+    with group.started("--processes", "2", count=2) as running:
+        group.several.path.write_text('{"Targets": 5}')
+        running.signal(signal.SIGHUP)
+        running.wait_for(r"config\.refused")
+        group.configure(DeadLimit=7, Processes=3)
+        running.signal(signal.SIGHUP)
+        running.wait_for(r"config\.reloaded", times=2)
+        group.several.push("q", range(20))
+        group.several.wait_until_finished()
+        assert running.stop() == 0
+    assert len(re.findall(r"config\.refused", running.output())) == 1
+    assert "WorkerEnded" not in running.output()
+
+
+def test_without_their_supervisor_workers_finish_what_they_have_and_end(group: Group) -> None:
+    group.server.act = answering_after(1)
+    with group.started("--processes", "2", count=2) as running:
+        pids = workers(running)
+        group.several.push("q", range(40))
+        until(lambda: len(group.server.arrivals) >= 2 * CONCURRENCY, "both work")
+        running.process.kill()
+        until(lambda: not any(map(lives, pids)), "the workers end", 30)
+    assert re.findall(r"broker\.stopping why=(\".*?\")", running.output()) == ['"the supervisor is gone"'] * 2
+    done = times_done(group.server)
+    assert set(done.values()) == {1}
+    assert group.several.unfinished() == {"q": 40 - len(done)}
+    assert group.beating() == set()
+
+
+def test_a_configuration_that_cannot_be_used_ends_the_group_at_once(group: Group) -> None:
+    group.configure(Processes=2, Concurreny="many")
+    done = run(group.several.command)
+    assert done.returncode == 2
+    assert done.stderr.count("Concurrency") == 1
+    group.configure()
+    assert (
+        "Processes (flag): expected a whole number from 1 to 256"
+        in run([*group.several.command, "--processes", "0"]).stderr
+    )
+    assert run([*group.several.command, "--worker"]).returncode == 2
+
+
+def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_on_the_stats_page(group: Group) -> None:
+    port = free_port()
+    group.configure(Stats=True, StatsPort=port, Processes=2)
+    release = threading.Event()
+    group.server.act = lambda _arrival: 200 if release.wait(60) else 500
+    client = group.several.client
+    with group.started(count=2) as running:
+        group.several.push("q", range(CONCURRENCY))
+
+        def shown() -> list[dict[str, object]]:
+            found = httpx.get(f"http://127.0.0.1:{port}/stats", trust_env=False).json()
+            return found["jobs"]["q"] if len(found["processes"]) == 2 else []
+
+        jobs = until(lambda: found if len(found := shown()) == CONCURRENCY else None, "all are shown", 20)
+        assert jobs is not None
+        assert "check_account" in json.dumps(jobs)
+        assert TOKEN not in json.dumps(jobs)
+        release.set()
+        group.several.wait_until_finished()
+        victim = workers(running)[1]
+        names = [raw(name).decode() for name in items(client.command("SMEMBERS", "processes"))]
+        (name,) = [name for name in names if f":{victim}:" in name]
+        client.command("LPUSH", f"{name}-signals", "TERM")
+        running.wait_for(rf"Worker \d \(pid {victim}\) was stopped, and not by the group", timeout_s=30)
+        running.wait_for(r"broker\.started", times=3, timeout_s=60)
+        group.wait_until_ready()
+        assert running.stop() == 0
+
+
+def test_systemd_hears_of_the_group_as_of_one_process(group: Group, tmp_path: Path) -> None:
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(address))
+        receiver.settimeout(30)
+        lines: list[str] = []
+
+        def hear(beginning: str, times: int = 1) -> None:
+            while sum(line.startswith(beginning) for line in lines) < times:
+                lines.extend(receiver.recv(4096).decode().split("\n"))
+
+        environ = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"}
+        with group.started("--processes", "2", count=2, environ=environ) as running:
+            hear("READY=1")
+            assert lines.index("STATUS=Starting.") < lines.index("READY=1")
+            hear("WATCHDOG=1", times=3)
+            running.signal(signal.SIGHUP)
+            hear("RELOADING=1")
+            hear("READY=1", times=2)
+            assert len(re.findall(r"config\.unchanged", running.output())) == 2
+            running.signal(signal.SIGTERM)
+            hear("STOPPING=1")
+            assert running.wait() == 0
+        assert lines.count("READY=1") == 2
