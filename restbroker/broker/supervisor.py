@@ -16,7 +16,7 @@ import trio
 
 from restbroker.broker import leash
 from restbroker.broker.service import Service
-from restbroker.broker.signals import STOP, WATCHED, task_tree
+from restbroker.broker.signals import WATCHED, task_tree
 from restbroker.broker.view import View, together
 from restbroker.telemetry.events import Report, Warned
 
@@ -125,19 +125,23 @@ class Supervisor:
                 self._act(number)
 
     def _act(self, number: int) -> None:
-        if number == signal.SIGHUP:
-            self._reload.set()
-            return
-        if number == signal.SIGTTIN:
-            sys.stderr.write(task_tree())
-            sys.stderr.flush()
-        elif number in STOP and self._stop.is_set():
-            self._codes.append(128 + number)
-            self._at_once.set()
-        elif number in STOP:
-            self._stop.set()
-        if number != signal.SIGTTIN:
-            self._orders.append(number)
+        match number:
+            case signal.SIGHUP:
+                # The workers are asked once the file was looked at.
+                self._reload.set()
+                return
+            case signal.SIGTTIN:
+                sys.stderr.write(task_tree())
+                sys.stderr.flush()
+            case signal.SIGTSTP:
+                self._orders.append(number)
+            case _ if self._stop.is_set():
+                self._orders.append(number)
+                self._codes.append(128 + number)
+                self._at_once.set()
+            case _:
+                self._orders.append(number)
+                self._stop.set()
         self._ask_all(number)
 
     def _ask_all(self, number: int) -> None:
@@ -223,7 +227,7 @@ class Supervisor:
     def _tell_of(self, number: int, end: _End, wait_s: float) -> None:
         who = f"Worker {number}" if end.pid is None else f"Worker {number} (pid {end.pid})"
         cure = "The lines of the log before this one may say why." if end.code else None
-        message = f"{who} {end.how}. It is started again in {wait_s:g} s; its jobs go back to their queues at once."
+        message = f"{who} {end.how}. It is started again in {wait_s:g} s; its jobs go back to their queues meanwhile."
         self.report(Warned("WorkerEnded", message, cure))
 
 

@@ -76,7 +76,7 @@ def _as_supervisor(config: Config, load: Callable[[], Loaded], *, json_logs: boo
 
 def _as_worker(found: Loaded, load: Callable[[], Loaded], *, json_logs: bool) -> int:
     try:
-        line = socket.socket(fileno=sys.stdin.fileno())
+        line = socket.socket(fileno=0)
     except OSError as error:
         raise UsageError(f"{_WORKER} is for processes that a supervisor starts.", "Use --processes.") from error
     return _alone(_of_worker(found).config, lambda: _of_worker(load()), json_logs=json_logs, line=line)

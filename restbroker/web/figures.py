@@ -7,6 +7,7 @@ texts; `enqueued` has texts for numbers since the original's readers expect them
 
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TypeAlias, cast
 
 from restbroker.admin import overview
@@ -20,8 +21,8 @@ from restbroker.store.client import Client
 _Rows = Sequence[Mapping[str, Json]]
 
 
-InDelivery: TypeAlias = Callable[[Client, str], list[Json]]
-"""The jobs of a queue that this process, or its workers, have in delivery, as they are shown."""
+InDelivery: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
+"""For each of these queues, a list of the jobs that this process, or its workers, have in delivery."""
 
 
 def figures(client: Client, served: Sequence[str], in_delivery: InDelivery) -> dict[str, Json]:
@@ -36,7 +37,7 @@ def figures(client: Client, served: Sequence[str], in_delivery: InDelivery) -> d
     return {
         "processed": totals["processed"],
         "failed": totals["failed"],
-        "jobs": {queue: in_delivery(client, queue) for queue in served},
+        "jobs": in_delivery(client, served),
         "enqueued": {queue: "unknown" if size is None else str(size) for queue, size in waiting.items()},
         "retries": totals["retry"],
         "scheduled": totals["schedule"],
@@ -49,19 +50,21 @@ def figures(client: Client, served: Sequence[str], in_delivery: InDelivery) -> d
 
 def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:
     """What this process itself has `running`."""
-    return lambda _client, queue: _jobs(queue, running, show_bodies=show_bodies)
+    return lambda _client, served: {queue: _jobs(queue, running, show_bodies=show_bodies) for queue in served}
 
 
 def of_workers(pids: Collection[int]) -> InDelivery:
     """What these processes of this host wrote into their records for Sidekiq Web, up to five seconds ago."""
 
-    def in_delivery(client: Client, queue: str) -> list[Json]:
-        shown = [cast("Mapping[str, Json]", rubyjson.loads(raw)) for raw in processes.in_hand(client, pids)]
-        return [
-            {"message": rubyjson.loads(str(one["payload"]).encode()), "started_at": one["run_at"]}
-            for one in shown
-            if one["queue"] == queue
-        ]
+    def in_delivery(client: Client, served: Sequence[str]) -> dict[str, Json]:
+        found: dict[str, list[Json]] = {queue: [] for queue in served}
+        for raw in processes.in_hand(client, pids):
+            # Others may write there too.
+            with suppress(rubyjson.Unreadable, KeyError, TypeError):
+                one = cast("Mapping[str, Json]", rubyjson.loads(raw))
+                message = rubyjson.loads(str(one["payload"]).encode())
+                found[str(one["queue"])].append({"message": message, "started_at": one["run_at"]})
+        return {**found}
 
     return in_delivery
 

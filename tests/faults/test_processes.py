@@ -202,6 +202,7 @@ def test_sighup_reloads_every_worker_and_a_refused_file_reaches_none(group: Grou
         group.several.wait_until_finished()
         assert running.stop() == 0
     assert len(re.findall(r"config\.refused", running.output())) == 1
+    assert len(re.findall(r"code=NeedsRestart message=\"Processes: ", running.output())) == 1
     assert "WorkerEnded" not in running.output()
 
 

@@ -1,6 +1,7 @@
 """The record of a process, as Sidekiq reads and prunes it, on Redis and on Valkey."""
 
 import json
+import socket
 import time
 
 import attrs
@@ -8,7 +9,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
-from restbroker.store.processes import Record, prune, remove, write
+from restbroker.store.processes import Record, in_hand, prune, remove, write
 from tests.store.lanes import Server
 
 NAME = "h:1:abc"
@@ -47,6 +48,14 @@ def test_jobs_that_are_no_longer_in_hand_are_no_longer_shown(client: Client, ser
     write(client, attrs.evolve(RECORD, work={}, quiet=True))
     assert server.raw.exists(*KEYS[1:]) == 0
     assert server.raw.hmget(KEYS[0], "busy", "quiet") == [b"0", b"true"]
+
+
+def test_jobs_in_hand_are_found_by_the_process_ids_of_this_host(client: Client, server: Server) -> None:
+    host = socket.gethostname()
+    for number, name in enumerate((f"{host}:1:a", f"{host}:12:b", f"{host}:2:c", "elsewhere:1:d")):
+        write(client, attrs.evolve(RECORD, name=name, work={"t": f"job {number}".encode()}))
+    assert in_hand(client, {1, 2}) == [b"job 0", b"job 2"]
+    assert in_hand(client, ()) == []
 
 
 def test_requests_are_taken_one_by_one_and_the_oldest_first(client: Client, server: Server) -> None:

@@ -8,6 +8,7 @@ from restbroker.broker.view import View
 from restbroker.telemetry.events import BrokerStopping, GateClosed, GateOpened, StoreBack, StoreLost
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
+from restbroker.web.health import health_app
 from tests.broker.conftest import FINE, Harness
 from tests.web.conftest import Open, Site
 
@@ -27,6 +28,15 @@ async def test_a_broker_that_waits_for_jobs_is_ready(harness: Harness, site: Ope
         assert await until_ready(running, 200) == {"ready": True, "phase": "serving"}
         alive = await running.client.get(f"{running.health.addresses[0]}/healthz")
     assert (alive.status_code, alive.json()) == (200, {"alive": True})
+
+
+async def test_a_group_of_which_a_worker_hangs_is_not_alive() -> None:
+    alive = [True]
+    app = health_app(Status().view, lambda _event: None, lambda: alive[0])
+    first = await app.test_client().get("/healthz")
+    alive[0] = False
+    second = await app.test_client().get("/healthz")
+    assert (first.status_code, second.status_code, await second.get_json()) == (200, 503, {"alive": False})
 
 
 async def test_health_is_answered_under_any_name_and_by_head(site: Open) -> None:

@@ -138,13 +138,13 @@ async def test_what_does_not_concern_lanes_leaves_them_alone(
 
 
 async def test_an_address_to_listen_on_counts_after_a_restart_and_that_is_said_once(config: Config) -> None:
-    desk = Desk(attrs.evolve(config, stats_port=9999, health_bind=("127.0.0.1", 1)))
+    desk = Desk(attrs.evolve(config, stats_port=9999, health_bind=("127.0.0.1", 1), processes=4))
     reloader = desk.reloader(config)
     assert await reloader.reload() is None
     assert await reloader.reload() is None
     late = [event for event in desk.events if isinstance(event, Warned)]
     assert [event.code for event in late] == ["NeedsRestart"]
-    assert late[0].message.startswith("StatsPort, HealthBind: ")
+    assert late[0].message.startswith("StatsPort, HealthBind, Processes: ")
 
 
 @pytest.mark.parametrize(

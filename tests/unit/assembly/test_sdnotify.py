@@ -114,6 +114,20 @@ async def test_the_watchdog_hears_twice_in_each_of_its_spans(
     assert told.lines.count("WATCHDOG=1") == 5
 
 
+async def test_the_watchdog_hears_nothing_while_something_that_belongs_to_it_hangs(
+    address: str, told: Told, autojump_clock: trio.testing.MockClock
+) -> None:
+    environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"}
+    (notifier,) = notifiers(environ, lambda: SERVING, lambda: trio.current_time() >= hangs_until_s)
+    hangs_until_s = trio.current_time() + 40
+    async with trio.open_nursery() as nursery:
+        await nursery.start(notifier.run)
+        await trio.sleep(61)
+        nursery.cancel_scope.cancel()
+    told.has("")
+    assert told.lines.count("WATCHDOG=1") == 2
+
+
 async def test_a_socket_that_comes_late_is_told_what_it_missed(tmp_path: Path) -> None:
     address = str(tmp_path / "notify")
     looks: list[None] = []
