@@ -188,7 +188,7 @@ class Supervisor:
         with ours:
             try:
                 with theirs:
-                    # A process group of its own: else Ctrl-C would come twice, from the terminal and from here.
+                    # A process group of its own: Ctrl-C would end one that is still starting with a traceback.
                     process = await trio.lowlevel.open_process(self.command, stdin=theirs, process_group=0)
             except OSError as error:
                 return _End(f"could not be started ({error.strerror})", 1)

@@ -159,6 +159,19 @@ def as_systemd_does(running: Running) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
+def test_ctrl_c_while_the_workers_are_starting_ends_them_without_a_traceback(group: Group, tmp_path: Path) -> None:
+    with started([*group.several.command, "--processes", "2"], directory=tmp_path / "run") as running:
+        # A child belongs to the thread that started it.
+        threads = Path(f"/proc/{running.process.pid}/task")
+        until(
+            lambda: sum(len(one.read_text().split()) for one in threads.glob("*/children")) == 2,
+            "both are on their way",
+        )
+        as_a_terminal_does(running)
+        assert running.wait() == 0
+    assert "Traceback" not in running.output()
+
+
 @pytest.mark.parametrize("stop", [as_a_terminal_does, as_systemd_does])
 def test_however_a_stop_comes_every_worker_drains_and_hears_it_once(
     group: Group, stop: Callable[[Running], None]
@@ -191,7 +204,8 @@ def test_a_quiet_group_stays_quiet_also_in_a_worker_that_is_started_again(group:
 
 
 def test_sighup_reloads_every_worker_and_a_refused_file_reaches_none(group: Group) -> None:
-    with group.started("--processes", "2", count=2) as running:
+    group.configure(Processes=2)
+    with group.started(count=2) as running:
         group.several.path.write_text('{"Targets": 5}')
         running.signal(signal.SIGHUP)
         running.wait_for(r"config\.refused")

@@ -1,0 +1,122 @@
+"""The worker's end of the line to its supervisor: what it does when it is asked, and what it tells."""
+
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+
+import attrs
+import pytest
+import trio
+
+from restbroker.broker.leash import Leash, Told, read
+from restbroker.broker.signals import Control
+from restbroker.broker.view import View
+from restbroker.telemetry.events import Event
+from tests.support.wait import until_async
+
+READY = View("serving", store_up=True, beat_fresh=True, closed={})
+
+
+@attrs.define(eq=False)
+class Line:
+    """Both ends, and the worker behind one of them."""
+
+    ours: socket.socket
+    theirs: socket.socket
+    control: Control = attrs.field(factory=Control)
+    events: list[Event] = attrs.field(factory=list)
+    view: View = READY
+    leash: Leash = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.leash = Leash(self.theirs, lambda: self.view, self.control, self.events.append)
+
+    def ask(self, *numbers: int) -> None:
+        self.ours.sendall(bytes(numbers))
+
+    def told(self) -> Told | None:
+        """The last whole line of what was told since the last look."""
+        self.ours.setblocking(False)
+        try:
+            lines = self.ours.recv(65536).split(b"\n")
+        except BlockingIOError:
+            return None
+        return read(lines[-2]) if len(lines) > 1 else None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.leash.run)
+                yield
+                nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield Line(ours, theirs)
+
+
+async def test_what_was_asked_before_the_start_counts_before_anything_else_begins(line: Line) -> None:
+    line.ask(signal.SIGTSTP)
+    async with line.running():
+        assert line.control.quiet.is_set()
+
+
+async def test_a_byte_is_acted_on_as_the_signal_of_that_number(line: Line) -> None:
+    async with line.running():
+        line.ask(signal.SIGHUP, signal.SIGTERM)
+        await line.control.stop.wait()
+        assert line.control.reload.is_set()
+        assert line.control.why == "SIGTERM from the supervisor"
+        assert not line.control.at_once.is_set()
+
+
+async def test_a_second_stop_ends_the_drain_and_says_which_signal_it_was(line: Line) -> None:
+    async with line.running():
+        line.ask(signal.SIGTERM, signal.SIGINT)
+        await line.control.at_once.wait()
+        assert line.control.second == signal.SIGINT
+
+
+async def test_a_supervisor_that_is_gone_makes_it_drain(line: Line) -> None:
+    async with line.running():
+        line.ours.close()
+        await line.control.stop.wait()
+        assert (line.control.why, line.control.second) == ("the supervisor is gone", None)
+
+
+async def test_one_that_was_gone_before_the_start_makes_it_drain_too(line: Line) -> None:
+    line.ours.close()
+    async with line.running():
+        assert line.control.stop.is_set()
+
+
+async def test_changes_are_told_and_so_is_a_reload_that_is_over(line: Line) -> None:
+    async with line.running():
+        await until_async(lambda: line.told() == Told(READY, 0), "it is told")
+        line.view = attrs.evolve(READY, phase="quiet")
+        await until_async(lambda: line.told() == Told(line.view, 0), "the change is told")
+        line.leash.reloaded()
+        await until_async(lambda: line.told() == Told(line.view, 1), "the reload is told")
+
+
+async def test_nothing_new_is_told_every_second_as_a_sign_of_life(
+    line: Line, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with line.running():
+        await trio.sleep(10)
+        assert line.ours.recv(65536).count(b"\n") in (10, 11)
+
+
+async def test_a_supervisor_that_does_not_read_is_still_obeyed(line: Line) -> None:
+    line.theirs.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            line.theirs.send(bytes(4096))
+    async with line.running():
+        line.ask(signal.SIGTERM)
+        await line.control.stop.wait()
