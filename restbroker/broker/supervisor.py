@@ -206,7 +206,7 @@ class Supervisor:
         return _ended(process.pid, process.returncode or 0, served=worker.served)
 
     async def _listen(self, worker: Worker) -> None:
-        # Of its own: closing this one must not close what `ask` uses.
+        # A duplicate: closing it must not close what `ask` uses.
         rest = b""
         with trio.socket.from_stdlib_socket(worker.line.dup()) as line:
             while True:
