@@ -62,12 +62,15 @@ class EjabberdConnector:
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         """The command of an endpoint such as `register` or `register/v1`; None outside the catalogue."""
-        if endpoint not in self._specs:
-            known = catalogue.for_target(self._target, self._version, endpoint)
-            if len(self._specs) >= _SPECS_LIMIT:
-                self._specs.clear()
-            self._specs[endpoint] = known.commands.get(endpoint.partition("/")[0])
-        return self._specs[endpoint]
+        try:
+            return self._specs[endpoint]
+        except KeyError:
+            pass
+        known = catalogue.for_target(self._target, self._version, endpoint)
+        if len(self._specs) >= _SPECS_LIMIT:
+            self._specs.clear()
+        self._specs[endpoint] = spec = known.commands.get(endpoint.partition("/")[0])
+        return spec
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""

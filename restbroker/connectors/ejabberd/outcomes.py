@@ -22,6 +22,7 @@ INTERNAL_ERROR_ATTEMPTS: Final = 3
 _STOPPING: Final = "ServerStopping"
 _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
 """Refusals that ejabberd makes before it looks at anything that could be stopping, or that only a living one makes."""
+_ANSWER_BY_CODE: Final = knowledge.QUESTIONS | knowledge.FAIL_BY_RESULT
 LONGEST_PAUSE_S: Final = 24 * 3600.0
 
 CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
@@ -120,7 +121,7 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
         found = "a page that is no JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
         return Denied(Reason("NotTheApi", message, CHECK_URL, response.status), text)
-    by_code = name in knowledge.QUESTIONS | knowledge.FAIL_BY_RESULT or (spec is not None and spec.result == "rescode")
+    by_code = name in _ANSWER_BY_CODE or (spec is not None and spec.result == "rescode")
     if by_code and _result(body) == 1:
         return _said_one(call, text, body, response.status)
     return Delivered(text, body, response.status, note="answer truncated" if response.truncated else None)

@@ -8,6 +8,7 @@ command (measured on 23.01 and 24.12).
 import base64
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, assert_never
 
 import orjson
@@ -28,21 +29,21 @@ def build(call: Call, spec: CommandSpec | None, target: Target, login: Login = N
     Raises `ConfigError` when the credentials cannot be read or used. `Host` is the transport's part
     (`target.host_header`): ejabberd 24.12 logs a warning for each request whose Host is none of its own.
     """
-    repeatable = spec is not None and spec.repeat == "safe"
+    headers = _headers(login or target.credentials)
     return _post(
         target,
         call.command.endpoint,
         _arguments(call, spec),
         call.timeout_s,
-        (*_authorization(login or target.credentials), *call.headers),
-        repeatable=repeatable,
+        headers + call.headers if call.headers else headers,
+        repeatable=spec is not None and spec.repeat == "safe",
     )
 
 
 def question(target: Target, command: str, arguments: Mapping[str, Json] | None = None, login: Login = None) -> Request:
     """The request of a command that does no harm. Raises `ConfigError` as `build` does."""
-    authorization = _authorization(login or target.credentials)
-    return _post(target, command, arguments or {}, target.timeout_s, authorization, repeatable=True)
+    headers = _headers(login or target.credentials)
+    return _post(target, command, arguments or {}, target.timeout_s, headers, repeatable=True)
 
 
 def _post(
@@ -58,7 +59,7 @@ def _post(
         method="POST",
         path=f"{target.url.path}/{endpoint}",
         timeout_s=timeout_s,
-        headers=(*_HEADERS, *headers),
+        headers=headers,
         body=_encode(arguments),
         repeatable=repeatable,
     )
@@ -66,7 +67,7 @@ def _post(
 
 def _arguments(call: Call, spec: CommandSpec | None) -> Mapping[str, Json]:
     given = call.command.arguments
-    if call.host is None or spec is None:
+    if call.host is None or spec is None or "host" in given:
         return given
     host = spec.argument("host")
     names = ("host",) if host is None else (host.name, *host.aliases)
@@ -84,22 +85,32 @@ def _encode(arguments: Mapping[str, Json]) -> bytes:
         return json.dumps(arguments, separators=(",", ":")).encode("ascii")
 
 
-def _authorization(credentials: Credentials) -> tuple[tuple[str, str], ...]:
+def _headers(credentials: Credentials) -> tuple[tuple[str, str], ...]:
+    """All headers of this login's requests, but those of a single call."""
     match credentials:
         case None:
-            return ()
+            return _HEADERS
         case Issued(login, _):
-            return _authorization(login)
+            return _headers(login)
         case Basic(user, password):
-            pair = f"{user}:{password.reveal()}".encode()
-            return (("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")),)
+            return _basic(user, password.reveal())
         case Bearer(token):
-            text = token.reveal()
-            if not text or not all("!" <= character <= "~" for character in text):
-                raise ConfigError(
-                    "The bearer token cannot be put into a header: it is empty or has characters beyond visible ASCII.",
-                    "Put the token alone into the setting or its file, without spaces and line breaks.",
-                )
-            return (("Authorization", f"Bearer {text}"),)
+            return _bearer(token.reveal())
         case _:
             assert_never(credentials)
+
+
+@lru_cache(maxsize=8)
+def _basic(user: str, password: str) -> tuple[tuple[str, str], ...]:
+    pair = f"{user}:{password}".encode()
+    return (*_HEADERS, ("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")))
+
+
+@lru_cache(maxsize=8)
+def _bearer(text: str) -> tuple[tuple[str, str], ...]:
+    if not text or not all("!" <= character <= "~" for character in text):
+        raise ConfigError(
+            "The bearer token cannot be put into a header: it is empty or has characters beyond visible ASCII.",
+            "Put the token alone into the setting or its file, without spaces and line breaks.",
+        )
+    return (*_HEADERS, ("Authorization", f"Bearer {text}"))

@@ -143,5 +143,15 @@ def test_the_body_is_always_one_object_with_the_same_values(command: str, argume
     assert sent(built(command, arguments)) == arguments
 
 
+@given(_commands, st.dictionaries(st.sampled_from(["host", "vhost", "user", "server", "service"]), _values, max_size=3))
+def test_the_host_is_added_where_no_name_of_it_is_given(command: str, arguments: dict[str, Json]) -> None:
+    spec = catalogue.for_version(None).commands[command]
+    host = spec.argument("host")
+    names = {"host"} if host is None else {host.name, *host.aliases}
+    filled = (spec.fills_host or host is not None) and not names & arguments.keys()
+    request = build(Call(Command(command, arguments), host="example.org"), spec, TARGET)
+    assert sent(request) == ({**arguments, "host": "example.org"} if filled else arguments)
+
+
 def test_a_lone_surrogate_passes_as_json_allows() -> None:
     assert sent(built("x", {"a": "\ud800"})) == {"a": "\ud800"}
