@@ -203,10 +203,13 @@ class Breaker:
         self._window(command[:_LONGEST_NAME]).count(self._number, deferred=deferred)
 
     def _window(self, name: str) -> _Window:
-        if name not in self._commands and len(self._commands) >= MOST_COMMANDS:
-            for window in self._commands.values():
-                window.forget_before(self._number)
-            self._commands = {known: window for known, window in self._commands.items() if window.answers}
+        window = self._commands.get(name)
+        if window is not None:
+            return window
+        if len(self._commands) >= MOST_COMMANDS:
+            for other in self._commands.values():
+                other.forget_before(self._number)
+            self._commands = {known: other for known, other in self._commands.items() if other.answers}
             if len(self._commands) >= MOST_COMMANDS:
                 name = _OTHERS
         return self._commands.setdefault(name, _Window())

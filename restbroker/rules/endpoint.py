@@ -10,7 +10,7 @@ from typing import TypeAlias
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 
-_SEGMENT = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*", re.ASCII)
+_SAFE = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*", re.ASCII)
 _LIMIT_CHARACTERS = 256
 _SHOWN_CHARACTERS = 40
 _QUOTED_CHARACTERS = 80
@@ -35,7 +35,7 @@ def check(endpoint: Json, hide: Hide = as_it_is) -> str | Reason:
         return _refuse(f"The endpoint (first argument) is {kind_of(endpoint)}, not a text.")
     if len(endpoint) > _LIMIT_CHARACTERS:
         return _refuse(f"The endpoint is {len(endpoint)} characters long; {_LIMIT_CHARACTERS} is the limit.")
-    if all(_SEGMENT.fullmatch(segment) for segment in endpoint.split("/")):
+    if _SAFE.fullmatch(endpoint):
         return endpoint
     # Only as far as it is plain: what follows may hold a password ("register?user=…&password=…"). And no long text,
     # which is a token in the wrong place rather than a command.

@@ -57,6 +57,9 @@ class RetryRule:
     to_dead: bool = True
 
 
+_USUAL_RULE = RetryRule()
+
+
 @attrs.frozen
 class Failed:
     """A failure: `retry_at_s` (epoch seconds, None: tries used up), `fields` the payload to write."""
@@ -71,14 +74,18 @@ def read_rule(fields: Mapping[str, Json]) -> RetryRule:
     `false` means no retry, but unlike with Sidekiq the job is parked. Missing, null, and everything that is neither
     `false` nor an integer ("false" as text, 3.7) mean 25, as with Sidekiq. Only JSON's `false` in `dead` counts.
     """
+    times = fields.get("retry")
     to_dead = fields.get("dead") is not False
-    match fields.get("retry"):
+    retry_for = fields.get("retry_for")
+    if (times is True or times is None) and to_dead and retry_for is None:
+        return _USUAL_RULE
+    match times:
         case False:
             return RetryRule(0, None, to_dead)
-        case int(times) if times is not True:
-            return RetryRule(max(times, 0), duration_s(fields.get("retry_for")), to_dead)
+        case int() if times is not True:
+            return RetryRule(max(times, 0), duration_s(retry_for), to_dead)
         case _:
-            return RetryRule(DEFAULT_RETRIES, duration_s(fields.get("retry_for")), to_dead)
+            return RetryRule(DEFAULT_RETRIES, duration_s(retry_for), to_dead)
 
 
 def read_count(fields: Mapping[str, Json]) -> int | None:
@@ -87,7 +94,8 @@ def read_count(fields: Mapping[str, Json]) -> int | None:
     Text is read as a number (Sidekiq loses such a job). A 0 without `failed_at` means "never failed": exq writes it
     from the start. Never below -1.
     """
-    count = _count(fields.get("retry_count"))
+    text = fields.get("retry_count")
+    count = None if text is None else _count(text)
     if count is None or (count <= 0 and fields.get("failed_at") is None):
         return None
     return max(count, -1)

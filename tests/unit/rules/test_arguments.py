@@ -1,6 +1,7 @@
 """Every shape in which producers write `args` is read as one and the same submission, or refused by name."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -147,3 +148,9 @@ def test_values_pass_unchanged_in_every_shape(wanted: dict[str, Json]) -> None:
     as_objects: Json = [{key: value} for key, value in wanted.items()]
     for shape in (wanted, as_pairs, as_objects):
         assert submission(["cmd", shape, "t"]).command.arguments == wanted
+
+
+@given(st.text(alphabet="aZ9_.~-/é?%\n", max_size=12))
+def test_an_endpoint_is_read_if_each_of_its_segments_is_plain(endpoint: str) -> None:
+    plain = all(re.fullmatch(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*", segment) for segment in endpoint.split("/"))
+    assert isinstance(arguments.read([endpoint, {}, "t"]), Submission) == plain
