@@ -8,12 +8,12 @@ import time
 
 import attrs
 
+from restbroker.broker.commands import Known
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.tokens import Proof
-from restbroker.rules import arguments, auth, display, hosts, redact, sealing, signing
+from restbroker.rules import arguments, display, hosts, redact, sealing, signing
 from restbroker.rules.arguments import Submission
-from restbroker.rules.auth import Wish
 from restbroker.rules.job import Job
 from restbroker.rules.outcome import Reason
 from restbroker.telemetry.events import Warned
@@ -32,6 +32,7 @@ class Admitted:
 
     job: Job
     submission: Submission
+    known: Known
 
 
 def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
@@ -85,22 +86,18 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
         return _unproven(lane, job, submission)
     item.command = submission.command.endpoint
     item.reply_id = submission.reply_id
-    accepted = _accept(job, proof, time.time())
+    now_s = time.time()
+    accepted = _accept(job, proof, now_s)
     if isinstance(accepted, Reason):
         return accepted
     item.job = accepted
     item.proof = proof
-    refused = auth.refusal(proof.token, _wish(lane, submission))
+    known = lane.commands.of(item.command)
+    refused = known.refusal(proof.token, submission.command)
     if refused is not None:
         return refused
-    tokens.used[proof.token.name] = time.time()
-    return Admitted(accepted, submission)
-
-
-def _wish(lane: Lane, submission: Submission) -> Wish:
-    connector, endpoint = lane.plan.connector, submission.command.endpoint
-    dangers = connector.catalogue.dangerous_in(endpoint)
-    return Wish(submission.command, connector.spec(endpoint), dangers, lane.plan.target.default_host)
+    tokens.used[proof.token.name] = now_s
+    return Admitted(accepted, submission, known)
 
 
 def _own_jid(job: Job) -> str:

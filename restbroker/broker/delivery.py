@@ -7,7 +7,6 @@ connector gets out (the one `except Exception` of a worker).
 
 import random
 import time
-from collections.abc import Callable
 from typing import assert_never
 
 import attrs
@@ -20,7 +19,7 @@ from restbroker.broker.link import NotOurs, WorkerLink, unreachable
 from restbroker.connectors.contract import Connector
 from restbroker.errors import StoreRefused
 from restbroker.rules import redact
-from restbroker.rules.command import Call
+from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.rules.settle import Final
 from restbroker.store.limits import charge
@@ -47,30 +46,28 @@ class Done:
     duration_s: float
 
 
-async def deliver(
-    lane: Lane, item: Item, call: Call, secrets: Callable[[], frozenset[str]], *, in_slot: bool = False
-) -> Done | None:
+async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) -> Done | None:
     """Delivers until there is an outcome to settle. None: the lane stops first, or Redis does not list the job as ours.
 
-    When cancelled, `item.sending` tells whether it may have left. None of `secrets`, which are
-    asked for only then, gets out in an outcome's message.
-    `in_slot`: it has a place of its own beside the gate's limit.
+    When cancelled, `item.sending` tells whether it may have left. No token and no argument that `spec` (None outside
+    the catalogue) or its name says to be secret gets out in an outcome's message.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
     mark = lane.mark if item.at_most_once else None
-    link = WorkerLink(lane.plan.transport, item, mark, lambda: item.ticket in lane.in_hand)
-    while await _may_start(lane, item, in_slot=in_slot):
+    link = WorkerLink(lane.plan.transport, item, mark, lane.in_hand)
+    while await _may_start(lane, item):
         began_s = time.perf_counter()
         try:
-            outcome = _redacted(await _attempt(lane, item, call, link), secrets)
+            outcome = await _attempt(lane, item, call, link)
         except NotOurs:
             lane.let_go(item.ticket)
             return None
         finally:
-            if not in_slot:
+            if not item.in_slot:
                 lane.gate.leave()
         duration_s = time.perf_counter() - began_s
-        lane.gate.observe(outcome, item.command, duration_s, in_slot=in_slot)
+        outcome = _redacted(lane, outcome, call, spec)
+        lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)
@@ -92,14 +89,14 @@ async def deliver(
     return None
 
 
-async def _may_start(lane: Lane, item: Item, *, in_slot: bool) -> bool:
-    """Waits until a request may be started: then the gate was entered, unless the job is `in_slot`. False: stop."""
-    while await (lane.gate.opened() if in_slot else lane.gate.enter()):
+async def _may_start(lane: Lane, item: Item) -> bool:
+    """Waits until a request may be started: then the gate was entered, unless the job is in a slot. False: stop."""
+    while await (lane.gate.opened() if item.in_slot else lane.gate.enter()):
         wait_s = _ASK_AGAIN_S
         try:
             wait_s = await _wait_s(lane, item)
         finally:
-            if wait_s and not in_slot:
+            if wait_s and not item.in_slot:
                 lane.gate.leave()
         if not wait_s:
             return True
@@ -174,10 +171,11 @@ async def probe(connector: Connector, transport: Transport) -> Probe:
         return Probe(ok=False, denied=False, version=None, detail=f"The probe failed with {type(error).__name__}.")
 
 
-def _redacted(outcome: Outcome, secrets: Callable[[], frozenset[str]]) -> Outcome:
+def _redacted(lane: Lane, outcome: Outcome, call: Call, spec: CommandSpec | None) -> Outcome:
     if isinstance(outcome, Delivered):
         return outcome
-    message = redact.text(outcome.reason.message, secrets())
+    secrets = redact.secret_values(spec, call.command.arguments) | frozenset(lane.plan.tokens.values)
+    message = redact.text(outcome.reason.message, secrets)
     return attrs.evolve(outcome, reason=attrs.evolve(outcome.reason, message=message))
 
 

@@ -39,12 +39,9 @@ class Item:
     forgotten: bool = False
     """Redis has it again although it was sent or settled before: it has run already."""
     at_most_once: bool = False
+    in_slot: bool = False
+    """It has a place in its command's slot, beside the gate's limit."""
     sending: bool = False
     settlement: Settlement | None = None
     context: Context | None = None
     event: JobFinished | None = None
-
-    @property
-    def name(self) -> str:
-        """The command without what its endpoint says beside it (ejabberd's `register/v1`)."""
-        return self.command.partition("/")[0]

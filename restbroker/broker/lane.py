@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import attrs
 import trio
 
+from restbroker.broker.commands import Commands
 from restbroker.broker.gate import Gate
 from restbroker.broker.handover import HandOver
 from restbroker.broker.health import StoreHealth
@@ -74,6 +75,7 @@ class Lane:
     base: int = 0
     handed: int = 0
     slots: Slots = attrs.field(init=False)
+    commands: Commands = attrs.field(init=False)
     settled: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     """Who waits here is woken whenever a job is no longer in hand."""
     limited: str | None = None
@@ -90,6 +92,7 @@ class Lane:
         """Makes what needs the lane's own parts."""
         self._marker = Marker(self.store, self.health, self.fence)
         self.slots = Slots(self.plan.target.slots)
+        self.commands = Commands(self.plan.target, self.plan.connector, self.slots)
 
     @property
     def high_water(self) -> int:

@@ -1,6 +1,6 @@
 """The way to the target for one delivery, which remembers whether the effect may have left, and its failures."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 
 import attrs
 
@@ -18,13 +18,13 @@ class NotOurs(Exception):
 class WorkerLink:
     """Made by the worker for one delivery of `item`; `item` None for a probe. `mark` for `AtMostOnce` alone.
 
-    `is_ours` tells whether the job is still in hand.
+    `in_hand`: the tickets of the jobs that are still ours.
     """
 
     transport: Transport
     item: Item | None = None
     mark: Callable[[str], Awaitable[bool]] | None = None
-    is_ours: Callable[[], bool] = lambda: True
+    in_hand: Container[str] = ()
 
     async def ask(self, request: Request) -> Response:
         """Preparation: does not mark the job as sent."""
@@ -35,7 +35,7 @@ class WorkerLink:
         if self.item is not None:
             if self.mark is not None and not await self.mark(self.item.ticket):
                 raise NotOurs
-            if not self.is_ours():
+            if self.item.ticket not in self.in_hand:
                 raise NotOurs
             self.item.sending = True
         return await self.transport.send(request)

@@ -58,6 +58,7 @@ class Tokens:
     used: dict[str, float] = attrs.field(factory=dict)
     _secrets: tuple[Proof, ...] = attrs.field(default=(), repr=False)
     _values: tuple[str, ...] = attrs.field(default=(), repr=False)
+    _encoded: tuple[bytes, ...] = attrs.field(default=(), repr=False)
     _unusable: set[Path] = attrs.field(factory=set)
     _look: _Look | None = None
     _looked_at_s: float = -inf
@@ -72,7 +73,7 @@ class Tokens:
         """Whose `given` is, as configured now: a secret, or a signature that fits the jid and the submission."""
         if self.now_s() - self._looked_at_s >= _LOOK_S:
             self._refresh(misfit=False)
-        place = auth.which(given, self.values)
+        place = auth.which(given, self._encoded)
         if place is not None:
             return self._secrets[place]
         signature = signing.read(given)
@@ -82,7 +83,7 @@ class Tokens:
         found = self._signer(signature, signed)
         if found is not None or not self._refresh(misfit=True):
             return found
-        place = auth.which(given, self.values)
+        place = auth.which(given, self._encoded)
         return self._signer(signature, signed) if place is None else self._secrets[place]
 
     def reread(self) -> None:
@@ -97,6 +98,7 @@ class Tokens:
     def _know(self, proofs: tuple[Proof, ...]) -> None:
         self._secrets = proofs
         self._values = tuple(known.secret for known in proofs)
+        self._encoded = tuple(known.secret.encode() for known in proofs)
 
     def _signer(self, signature: Signature | None, signed: bytes | None) -> Proof | None:
         if signature is None or signed is None:

@@ -7,17 +7,15 @@ goes on to the committer has a settlement. One that does not was not sent, or is
 
 import random
 import time
-from fnmatch import fnmatchcase
 from typing import assert_never
 
 import attrs
 
-from restbroker.broker.admission import admit, stored
+from restbroker.broker.admission import Admitted, admit, stored
 from restbroker.broker.delivery import deliver
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.rules import arguments, redact, settle
-from restbroker.rules.arguments import Submission
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.job import Job, NotAJob, digest, read, spare_jid
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
@@ -41,8 +39,9 @@ def read_job(lane: Lane, item: Item) -> Job | NotAJob:
     name = digest(item.raw) if lane.recovered else ""
     recovered = lane.recovered.get(name, 0)
     item.recovered = name if recovered else None
-    spare = spare_jid(lane.identity, item.ticket)
-    entry = read(item.raw, item.queue, spare, recovered + item.forgotten)
+    entry = read(item.raw, item.queue, "", recovered + item.forgotten)
+    if not entry.jid:
+        entry = attrs.evolve(entry, jid=spare_jid(lane.identity, item.ticket))
     item.job = entry if isinstance(entry, Job) else None
     return entry
 
@@ -87,26 +86,27 @@ async def _work(lane: Lane, item: Item) -> bool:
     if isinstance(admitted, Reason):
         _settle(lane, item, item.job or entry, None, Rejected(admitted))
         return True
-    return await _deliver(lane, item, admitted.job, admitted.submission)
+    return await _deliver(lane, item, admitted)
 
 
-async def _deliver(lane: Lane, item: Item, job: Job, submission: Submission) -> bool:
-    spec = lane.plan.connector.spec(item.command)
-    item.at_most_once = any(fnmatchcase(item.name, glob) for glob in lane.plan.target.at_most_once)
+async def _deliver(lane: Lane, item: Item, admitted: Admitted) -> bool:
+    job, known = admitted.job, admitted.known
+    item.at_most_once = known.at_most_once
     job = _unmarked(lane, item, job) if item.at_most_once else job
     uncertain_retries = 0 if item.at_most_once else lane.plan.policy.uncertain_retries
-    if not settle.may_send(job, spec, uncertain_retries, at_most_once=item.at_most_once):
-        _settle(lane, item, job, spec, Uncertain(_TOO_OFTEN))
+    if not settle.may_send(job, known.spec, uncertain_retries, at_most_once=item.at_most_once):
+        _settle(lane, item, job, known.spec, Uncertain(_TOO_OFTEN))
         return True
-    slot = lane.slots.of(item.name)
-    if slot is None:
-        return await _send(lane, item, job, submission, spec)
-    match lane.slots.enter(slot, item):
+    if known.slot is None:
+        return await _send(lane, item, job, admitted)
+    match lane.slots.enter(known.slot, item):
         case "in":
+            item.in_slot = True
             try:
-                return await _send(lane, item, job, submission, spec, in_slot=True)
+                return await _send(lane, item, job, admitted)
             finally:
-                if (following := lane.slots.leave(slot)) is not None:
+                item.in_slot = False
+                if (following := lane.slots.leave(known.slot)) is not None:
                     lane.handover.put_first(following)
         case "waiting":
             return False
@@ -126,30 +126,22 @@ def _unmarked(lane: Lane, item: Item, job: Job) -> Job:
     return attrs.evolve(job, maybe_run=job.maybe_run - lane.recovered.get(item.recovered, 0))
 
 
-async def _send(
-    lane: Lane, item: Item, job: Job, submission: Submission, spec: CommandSpec | None, *, in_slot: bool = False
-) -> bool:
-    def secrets() -> frozenset[str]:
-        return redact.secret_values(spec, submission.command.arguments) | frozenset(lane.plan.tokens.values)
-
-    done = await deliver(lane, item, _call(lane, job, submission, spec), secrets, in_slot=in_slot)
-    if done is None:
-        return False
-    _settle(lane, item, job, spec, done.outcome, done.duration_s)
-    return True
-
-
-def _call(lane: Lane, job: Job, submission: Submission, spec: CommandSpec | None) -> Call:
-    target = lane.plan.target
-    return Call(
-        command=submission.command,
+async def _send(lane: Lane, item: Item, job: Job, admitted: Admitted) -> bool:
+    known = admitted.known
+    call = Call(
+        command=admitted.submission.command,
         attempt=job.attempt,
         maybe_run=job.may_have_run,
-        host=target.default_host,
-        timeout_s=target.timeout_s if spec is None or spec.timeout_s is None else max(spec.timeout_s, target.timeout_s),
+        host=lane.plan.target.default_host,
+        timeout_s=known.timeout_s,
         ok_if_exists=job.ok_if_exists,
         headers=() if job.traceparent is None else (("traceparent", job.traceparent),),
     )
+    done = await deliver(lane, item, call, known.spec)
+    if done is None:
+        return False
+    _settle(lane, item, job, known.spec, done.outcome, done.duration_s)
+    return True
 
 
 def _settle(
@@ -169,7 +161,7 @@ def _conclude(lane: Lane, item: Item, settlement: Settlement, context: Context, 
         target=lane.plan.target.name,
         queue=item.queue,
         command=_shown(lane, item.command or "?"),
-        jid=_shown(lane, item.job.jid if item.job is not None else context.reply_jid),
+        jid=_shown(lane, item.job.jid if item.job is not None else spare_jid(lane.identity, item.ticket)),
         outcome=type(outcome).__name__.lower(),
         fate=type(settlement).__name__.lower(),
         attempt=item.job.attempt if item.job is not None else 1,
@@ -184,7 +176,10 @@ def _conclude(lane: Lane, item: Item, settlement: Settlement, context: Context, 
 
 def _shown(lane: Lane, text: str) -> str:
     """A producer's own text, unless it put the token into the wrong place."""
-    return redact.MASK if any(token in text for token in lane.plan.tokens.values) else text
+    for token in lane.plan.tokens.values:
+        if token in text:
+            return redact.MASK
+    return text
 
 
 def _context(lane: Lane, item: Item, duration_s: float) -> Context:
@@ -193,7 +188,7 @@ def _context(lane: Lane, item: Item, duration_s: float) -> Context:
         now_s=time.time(),
         jitter=random.random(),  # noqa: S311 - spreads retries, protects nothing
         unique=item.number % 1000,
-        reply_jid=spare_jid(lane.identity, item.ticket),
+        reply_jid="" if item.reply_id is None else spare_jid(lane.identity, item.ticket),
         duration_s=duration_s,
         command=item.command,
         reply_id=item.reply_id,

@@ -43,58 +43,40 @@ class Wish:
     default_host: str | None
 
 
-def which(given: Json, secrets: Sequence[str]) -> int | None:
-    """The place of the secret that `given` equals; None if there is none. An empty one never matches.
+def which(given: Json, secrets: Sequence[bytes]) -> int | None:
+    """The place of the secret (in UTF-8) that `given` equals; None if there is none. An empty one never matches.
 
     Compares with all of them in constant time, so that nothing can be learnt from how long it takes.
     """
     if not isinstance(given, str) or not given:
         return None
     offered = given.encode("utf-8")
-    matches = [bool(secret) and hmac.compare_digest(offered, secret.encode("utf-8")) for secret in secrets]
-    return matches.index(True) if any(matches) else None
+    matches = [hmac.compare_digest(offered, secret) for secret in secrets]
+    return matches.index(True) if True in matches else None
 
 
 def refusal(grant: Grant, wish: Wish) -> Reason | None:
     """Why the token does not allow this; None if it does."""
-    name = wish.command.endpoint.partition("/")[0]
-    return _refuse_dangers(grant, wish) or _refuse_command(grant, name, wish) or _refuse_hosts(grant, name, wish)
+    command = wish.command
+    refused = refused_command(grant, command.endpoint, wish.dangers)
+    return refused or refused_hosts(grant, command, wish.spec, wish.default_host)
 
 
-def _refuse_dangers(grant: Grant, wish: Wish) -> Reason | None:
-    dared = [pattern.removeprefix(DANGEROUS) for pattern in grant.allow if pattern.startswith(DANGEROUS)]
-    for segment, words in wish.dangers.items():
-        if words <= set(dared) or any(fnmatchcase(segment, pattern) for pattern in dared):
-            continue
-        endpoint = wish.command.endpoint
-        where = "" if endpoint.partition("/")[0] == segment else f" (in {endpoint})"
-        return Reason(
-            "DangerousCommand",
-            f'{segment}{where} touches the server itself ({", ".join(sorted(words))}), and the token "{grant.name}" '
-            "does not allow that.",
-            f'If jobs shall do that, add "{DANGEROUS}{segment}" to the token\'s Allow in Tokens; "*" never includes '
-            "it.",
-        )
-    return None
+def refused_command(grant: Grant, endpoint: str, dangers: Mapping[str, frozenset[str]]) -> Reason | None:
+    """The part of `refusal` that is the same for all jobs of an endpoint."""
+    name = endpoint.partition("/")[0]
+    return _refuse_dangers(grant, endpoint, dangers) or _refuse_name(grant, name, dangers)
 
 
-def _refuse_command(grant: Grant, name: str, wish: Wish) -> Reason | None:
-    if name in wish.dangers or any(fnmatchcase(name, pattern) for pattern in grant.allow):
-        return None
-    return Reason(
-        "CommandNotAllowed",
-        f'The token "{grant.name}" does not allow the command {name}.',
-        f'Add "{name}" to the token\'s Allow in Tokens, or push with a token that allows it.',
-    )
-
-
-def _refuse_hosts(grant: Grant, name: str, wish: Wish) -> Reason | None:
+def refused_hosts(grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None) -> Reason | None:
+    """The part of `refusal` that depends on a job's arguments."""
     if not grant.hosts:
         return None
-    if wish.spec is None:
+    name = command.endpoint.partition("/")[0]
+    if spec is None:
         named: frozenset[str] | hosts.Unclear = hosts.Unclear("the catalogue does not have it")
     else:
-        named = hosts.named(wish.spec, wish.command.arguments, wish.default_host)
+        named = hosts.named(spec, command.arguments, default_host)
     if isinstance(named, hosts.Unclear):
         return Reason(
             "HostNotAllowed",
@@ -110,4 +92,30 @@ def _refuse_hosts(grant: Grant, name: str, wish: Wish) -> Reason | None:
         "HostNotAllowed",
         f'The token "{grant.name}" does not allow {name} on the host {quoted(foreign[0])}.',
         "Add the host to the token's Hosts in Tokens, or push with a token that allows it.",
+    )
+
+
+def _refuse_dangers(grant: Grant, endpoint: str, dangers: Mapping[str, frozenset[str]]) -> Reason | None:
+    dared = [pattern.removeprefix(DANGEROUS) for pattern in grant.allow if pattern.startswith(DANGEROUS)]
+    for segment, words in dangers.items():
+        if words <= set(dared) or any(fnmatchcase(segment, pattern) for pattern in dared):
+            continue
+        where = "" if endpoint.partition("/")[0] == segment else f" (in {endpoint})"
+        return Reason(
+            "DangerousCommand",
+            f'{segment}{where} touches the server itself ({", ".join(sorted(words))}), and the token "{grant.name}" '
+            "does not allow that.",
+            f'If jobs shall do that, add "{DANGEROUS}{segment}" to the token\'s Allow in Tokens; "*" never includes '
+            "it.",
+        )
+    return None
+
+
+def _refuse_name(grant: Grant, name: str, dangers: Mapping[str, frozenset[str]]) -> Reason | None:
+    if name in dangers or any(fnmatchcase(name, pattern) for pattern in grant.allow):
+        return None
+    return Reason(
+        "CommandNotAllowed",
+        f'The token "{grant.name}" does not allow the command {name}.',
+        f'Add "{name}" to the token\'s Allow in Tokens, or push with a token that allows it.',
     )

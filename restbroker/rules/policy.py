@@ -24,7 +24,8 @@ class Policy:
 class Context:
     """The facts of one settling. `jitter` is in [0, 1); `unique` keeps equal jobs apart, in microseconds.
 
-    `reply_jid` is the same whenever the same ticket is settled again; `duration_s` is the delivery's.
+    `reply_jid` is the same whenever the same ticket is settled again; only a job with a `reply_id` needs one.
+    `duration_s` is the delivery's.
     """
 
     policy: Policy

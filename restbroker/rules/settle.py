@@ -17,7 +17,7 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.repair import repaired
-from restbroker.rules.reply import Answer, failed_answer, make_replies
+from restbroker.rules.reply import Answer, failed_answer, is_answered, make_replies
 from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, Settlement
 
 DEFERRED_FIELD = "restbroker_deferred"
@@ -39,7 +39,7 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
     """What to do with `job`. `spec` is the command's, None outside the catalogue (then it is not repeat-safe)."""
     match outcome:
         case Delivered():
-            return Ack(make_replies(job, _delivered(outcome), context))
+            return Ack(make_replies(job, _delivered(outcome), context)) if is_answered(job, context) else _ACK
         case Rejected(reason, text):
             return _parked(job, reason, text, context)
         case Deferred():
@@ -48,6 +48,9 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             return _uncertain(job, spec, reason, context)
         case _:
             assert_never(outcome)
+
+
+_ACK = Ack()
 
 
 def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:

@@ -34,8 +34,8 @@ def code(reason: Reason | None) -> str | None:
 
 
 def test_each_secret_is_found_at_its_place() -> None:
-    assert auth.which("one", ["one", "two"]) == 0
-    assert auth.which("two", ["one", "two"]) == 1
+    assert auth.which("one", [b"one", b"two"]) == 0
+    assert auth.which("two", [b"one", b"two"]) == 1
 
 
 def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,17 +46,17 @@ def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.M
         return given == secret
 
     monkeypatch.setattr("hmac.compare_digest", compare)
-    assert auth.which("one", ["one", "two", "three"]) == 0
+    assert auth.which("one", [b"one", b"two", b"three"]) == 0
     assert compared == [b"one", b"two", b"three"]
 
 
 @pytest.mark.parametrize("given", ["", "on", "onee", "ONE", None, 1, True, ["one"], {"one": 1}])
 def test_anything_else_is_no_secret(given: Json) -> None:
-    assert auth.which(given, ["one"]) is None
+    assert auth.which(given, [b"one"]) is None
 
 
 def test_an_empty_secret_never_matches_even_if_one_is_configured() -> None:
-    assert auth.which("", [""]) is None
+    assert auth.which("", [b""]) is None
 
 
 @pytest.mark.parametrize(
