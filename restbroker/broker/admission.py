@@ -43,7 +43,8 @@ def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
         secrets = {*lane.plan.tokens.values, *map(hosts.plain, lane.plan.tokens.values)}
         cure = None if found.cure is None else redact.text(found.cure, secrets)
         return attrs.evolve(found, message=redact.text(found.message, secrets), cure=cure)
-    _warn_of_lost_reply(lane, found.submission)
+    if found.submission.reply_id is not None:
+        _warn_of_lost_reply(lane)
     return found
 
 
@@ -174,8 +175,8 @@ def _span(time_s: float) -> str:
     return f"{round(time_s, 1):g} s"
 
 
-def _warn_of_lost_reply(lane: Lane, submission: Submission) -> None:
-    if submission.reply_id is None or lane.plan.policy.reply_queue is not None or "reply" in lane.warned:
+def _warn_of_lost_reply(lane: Lane) -> None:
+    if lane.plan.policy.reply_queue is not None or "reply" in lane.warned:
         return
     lane.warned.add("reply")
     lane.report(

@@ -93,7 +93,7 @@ class Gate:
     @property
     def room(self) -> int:
         """How many more jobs may be in delivery now."""
-        return max(0, self.limit - self._in_delivery) if self.is_open else 0
+        return max(0, self._adaptive.limit - self._in_delivery) if self._closed_for is None else 0
 
     @property
     def waiting(self) -> int:
@@ -127,11 +127,13 @@ class Gate:
         """
         now_s = trio.current_time()
         match outcome:
-            case Delivered() | Rejected():
+            case Delivered():
                 self.answers += 1
-                if isinstance(outcome, Delivered):
-                    self._delivered_at_s = now_s
-                    self._sick.discard(command)
+                self._delivered_at_s = now_s
+                self._sick.discard(command)
+                self.breaker.answered(now_s, command, deferred=False)
+            case Rejected():
+                self.answers += 1
                 self.breaker.answered(now_s, command, deferred=False)
             case Deferred(reason, retry_after_s, _, _, pause_target, _):
                 # A target that has just done something is well: then it is this command that gets a 503.

@@ -38,7 +38,7 @@ def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
     """
     if isinstance(args, str):
         args = _parsed(args)
-    if isinstance(args, str) or not isinstance(args, list):
+    if not isinstance(args, list):
         return Reason("BadArguments", f'"args" is {kind_of(args)}, not a list.', _SHAPE)
     if args and isinstance(args[0], dict) and "job_class" in args[0]:
         return Reason("BadArguments", "This is an ActiveJob wrapper, not a restbroker job.", _SHAPE)

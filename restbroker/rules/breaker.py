@@ -196,7 +196,7 @@ class Breaker:
         self._commands.clear()
 
     def _count(self, now_s: float, command: str, *, deferred: bool) -> None:
-        if not self.permits:
+        if self.opened_at_s is not None:
             return
         self._number = max(self._number, int(now_s / _SLICE_S))
         self._all.count(self._number, deferred=deferred)

@@ -52,7 +52,15 @@ def loads(raw: bytes) -> Json:
     integers of more than 4300 digits.
     """
     text = raw.removeprefix(_BOM)
-    value = _loads_exactly(text) if _LONG_NUMBER in text.translate(_DIGITS_AS_ZEROS) else _loads_quickly(text)
+    if _LONG_NUMBER in text.translate(_DIGITS_AS_ZEROS):
+        value = _loads_exactly(text)
+    else:
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            # orjson reports bytes that are not UTF-8 as surrogates at the first character.
+            _decoded(text)
+            raise Unreadable(str(error)) from None
     if not nests_at_most(MAX_NESTING, text):
         raise Unreadable(f"nested more than {MAX_NESTING} levels deep")
     return value
@@ -123,15 +131,6 @@ def _generate(value: Json) -> str:
             return _quoted(value)
         case _:
             return _ENCODER.encode(value)
-
-
-def _loads_quickly(text: bytes) -> Json:
-    try:
-        return cast("Json", orjson.loads(text))
-    except orjson.JSONDecodeError as error:
-        # orjson reports bytes that are not UTF-8 as surrogates at the first character.
-        _decoded(text)
-        raise Unreadable(str(error)) from None
 
 
 def _loads_exactly(raw: bytes) -> Json:
