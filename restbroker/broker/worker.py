@@ -12,6 +12,7 @@ from typing import assert_never
 import attrs
 
 from restbroker.broker.admission import Admitted, admit, stored
+from restbroker.broker.commands import Known
 from restbroker.broker.delivery import deliver
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
@@ -97,26 +98,34 @@ async def _deliver(lane: Lane, item: Item, admitted: Admitted) -> bool:
     if not settle.may_send(job, known.spec, uncertain_retries, at_most_once=item.at_most_once):
         _settle(lane, item, job, known.spec, Uncertain(_TOO_OFTEN))
         return True
-    if known.slot is None:
-        return await _send(lane, item, job, admitted)
-    match lane.slots.enter(known.slot, item):
-        case "in":
-            item.in_slot = True
-            try:
-                return await _send(lane, item, job, admitted)
-            finally:
-                item.in_slot = False
-                if (following := lane.slots.leave(known.slot)) is not None:
-                    lane.handover.put_first(following)
-        case "waiting":
-            return False
-        case "full":
-            context = _context(lane, item, 0.0)
-            put_off = settle.crowded(stored(lane, item, job), context)
-            _conclude(lane, item, put_off, context, Deferred(_CROWDED, counts=False))
-            return True
-        case other:
-            assert_never(other)
+    if known.slot is not None:
+        match lane.slots.enter(known.slot, item):
+            case "in":
+                item.in_slot = True
+            case "waiting":
+                return False
+            case "full":
+                context = _context(lane, item, 0.0)
+                put_off = settle.crowded(stored(lane, item, job), context)
+                _conclude(lane, item, put_off, context, Deferred(_CROWDED, counts=False))
+                return True
+            case other:
+                assert_never(other)
+    try:
+        done = await deliver(lane, item, _call(lane, job, admitted), known.spec)
+    finally:
+        _leave_slot(lane, item, known)
+    if done is None:
+        return False
+    _settle(lane, item, job, known.spec, done.outcome, done.duration_s)
+    return True
+
+
+def _leave_slot(lane: Lane, item: Item, known: Known) -> None:
+    if item.in_slot and known.slot is not None:
+        item.in_slot = False
+        if (following := lane.slots.leave(known.slot)) is not None:
+            lane.handover.put_first(following)
 
 
 def _unmarked(lane: Lane, item: Item, job: Job) -> Job:
@@ -126,22 +135,16 @@ def _unmarked(lane: Lane, item: Item, job: Job) -> Job:
     return attrs.evolve(job, maybe_run=job.maybe_run - lane.recovered.get(item.recovered, 0))
 
 
-async def _send(lane: Lane, item: Item, job: Job, admitted: Admitted) -> bool:
-    known = admitted.known
-    call = Call(
+def _call(lane: Lane, job: Job, admitted: Admitted) -> Call:
+    return Call(
         command=admitted.submission.command,
         attempt=job.attempt,
         maybe_run=job.may_have_run,
         host=lane.plan.target.default_host,
-        timeout_s=known.timeout_s,
+        timeout_s=admitted.known.timeout_s,
         ok_if_exists=job.ok_if_exists,
         headers=() if job.traceparent is None else (("traceparent", job.traceparent),),
     )
-    done = await deliver(lane, item, call, known.spec)
-    if done is None:
-        return False
-    _settle(lane, item, job, known.spec, done.outcome, done.duration_s)
-    return True
 
 
 def _settle(
