@@ -115,7 +115,7 @@ class LeanClient:
         self._closed = True
         while self._idle:
             self._idle.pop().wire.close()
-        self._ramp.tell()
+        self._ramp.tell_all()
         await trio.lowlevel.checkpoint()
 
     async def _enter(self, timeout_s: float) -> None:
@@ -204,7 +204,10 @@ class LeanClient:
 
     def _give_back(self, connection: _Connection, now_s: float, *, fit: bool) -> None:
         if connection.turn is not None:
-            self._ramp.end(connection.turn)
+            if connection.reader.has_begun:
+                self._ramp.answered(connection.turn)
+            else:
+                self._ramp.end(connection.turn)
             connection.turn = None
         if not fit or self._closed or self._is_old(connection, now_s):
             connection.wire.close()
@@ -212,7 +215,7 @@ class LeanClient:
             connection.is_used = True
             connection.idle_since_s = now_s
             self._idle.append(connection)
-        self._ramp.tell()
+            self._ramp.tell()
         # The bottom of the stack is what a quieter lane does not need any more: the server would close it anyway.
         if self._idle and now_s - self._idle[0].idle_since_s > self._target.idle_expiry_s:
             self._idle.popleft().wire.close()

@@ -71,7 +71,7 @@ class _Progress:
             case "http11.send_request_headers.started":
                 self.begun = True
             case "http11.receive_response_headers.complete":
-                self.ramp.end(self)
+                self.ramp.answered(self)
             case _:
                 pass
 
@@ -114,6 +114,7 @@ class StockClient:
     async def aclose(self) -> None:
         """See `Transport`."""
         self._closed = True
+        self._ramp.tell_all()
         while self._idle:
             await _close(self._idle.pop())
 
