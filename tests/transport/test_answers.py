@@ -141,6 +141,13 @@ def test_headers_that_come_twice_are_joined_and_names_are_lower_case() -> None:
     assert reader.headers == {"warning": "a, b", "x-y": "é", "content-length": "0"}
 
 
+def test_blanks_around_a_value_do_not_belong_to_it() -> None:
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=False)
+    assert reader.feed(OK + b"\r\nRetry-After: \t 9 \t\r\nContent-Length: 0\r\n\r\n")
+    assert reader.headers["retry-after"] == "9"
+
+
 def test_a_body_is_cut_at_its_limit_and_its_connection_is_not_used_again() -> None:
     reader = AnswerReader()
     reader.begin(4, is_head=False)
