@@ -122,7 +122,7 @@ class LeanClient:
         with trio.move_on_after(timeout_s):
             await self._places.acquire()
             return
-        raise NotSent(f"Every connection to {self._target.url} was busy for {timeout_s:g} s.") from None
+        raise NotSent(f"Every connection to {self._target.url} was busy for {timeout_s:g} s.", busy=True) from None
 
     def _reused(self) -> _Connection | None:
         """The idle connection that was used last, if it is still good."""
