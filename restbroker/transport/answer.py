@@ -78,7 +78,7 @@ class AnswerReader:
         self._is_head = is_head
         self._other_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
-        self._body = bytearray()
+        self._body: bytes | bytearray = b""
         self._in_body = False
         self.status = 0
         self.has_begun = self.whole = self.body_cut = self.keep = False
@@ -120,9 +120,6 @@ class AnswerReader:
         if self.whole:
             # Nobody asked for another one.
             self.keep = False
-        else:
-            self._headers.clear()
-            self._in_body = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser, for trailers too, which must not pass for headers."""
@@ -135,6 +132,7 @@ class AnswerReader:
             return
         self.status = self._parser.get_status_code()
         if self.status < _FIRST_FINAL_STATUS:
+            self._headers.clear()
             return
         self._in_body = True
         # The parser waits for the body that the answer to a HEAD only describes.
@@ -149,7 +147,12 @@ class AnswerReader:
             part = part[: self._room]
         self._room -= len(part)
         self._other_bytes = 0
-        self._body += part
+        if not self._body:
+            self._body = part
+        elif isinstance(self._body, bytes):
+            self._body = bytearray(self._body) + part
+        else:
+            self._body += part
 
     def on_message_complete(self) -> None:
         """Called by the parser."""

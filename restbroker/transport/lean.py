@@ -84,8 +84,12 @@ class LeanClient:
         except trio.WouldBlock:
             await self._enter(request.timeout_s)
         try:
-            connection = self._reused() or await self._taken()
-            due_s = trio.current_time() + request.timeout_s
+            now_s = trio.current_time()
+            connection = self._reused(now_s)
+            if connection is None:
+                connection = await self._taken()
+                now_s = trio.current_time()
+            due_s = now_s + request.timeout_s
             try:
                 return await self._bounded(connection, message, request, due_s)
             except _Stale as stale:
@@ -124,11 +128,8 @@ class LeanClient:
             return
         raise NotSent(f"Every connection to {self._target.url} was busy for {timeout_s:g} s.", busy=True) from None
 
-    def _reused(self) -> _Connection | None:
+    def _reused(self, now_s: float) -> _Connection | None:
         """The idle connection that was used last, if it is still good."""
-        if not self._idle:
-            return None
-        now_s = trio.current_time()
         while self._idle:
             connection = self._idle.pop()
             if now_s - connection.idle_since_s > self._target.idle_expiry_s:
@@ -145,7 +146,7 @@ class LeanClient:
     async def _taken(self) -> _Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent`."""
         while not self._closed:
-            if (connection := self._reused()) is not None:
+            if (connection := self._reused(trio.current_time())) is not None:
                 return connection
             if self._ramp.has_room:
                 return await self._opened()
@@ -174,11 +175,7 @@ class LeanClient:
     async def _bounded(self, connection: _Connection, message: bytes, request: Request, due_s: float) -> Response:
         """One exchange that ends at its deadline: by the one task for all, or, where that does not run, by a scope."""
         if self._deadlines.is_kept:
-            self._deadlines.watch(connection, due_s)
-            try:
-                return await self._exchange(connection, message, request, due_s)
-            finally:
-                self._deadlines.forget(connection)
+            return await self._exchange(connection, message, request, due_s)
         with trio.CancelScope(deadline=due_s):
             return await self._exchange(connection, message, request, due_s)
         raise _too_late(connection, request)
@@ -187,16 +184,18 @@ class LeanClient:
         reader, wire = connection.reader, connection.wire
         reader.begin(request.body_limit_bytes, is_head=request.method == "HEAD")
         wire.left = fit = False
+        self._deadlines.watch(connection, due_s)
         try:
             # Sending does not wait, so that nothing else keeps a cancelled caller's request back.
             await trio.lowlevel.checkpoint_if_cancelled()
             went = await _sent(wire, message)
-            while not _is_whole(reader, await wire.receive()):
+            while not (reader.feed(data) if (data := await wire.receive()) else _is_whole_at_end(reader)):
                 pass
             fit = went and reader.keep
         except _BROKEN as error:
             raise self._failure(connection, request, error) from error
         finally:
+            self._deadlines.forget(connection)
             now_s = trio.current_time()
             self._give_back(connection, now_s, fit=fit)
         duration_s = now_s - (due_s - request.timeout_s)
@@ -209,16 +208,17 @@ class LeanClient:
             else:
                 self._ramp.end(connection.turn)
             connection.turn = None
-        if not fit or self._closed or self._is_old(connection, now_s):
-            connection.wire.close()
-        else:
+        idle = self._idle
+        if fit and not self._closed and not self._is_old(connection, now_s):
             connection.is_used = True
             connection.idle_since_s = now_s
-            self._idle.append(connection)
+            idle.append(connection)
             self._ramp.tell()
+        else:
+            connection.wire.close()
         # The bottom of the stack is what a quieter lane does not need any more: the server would close it anyway.
-        if self._idle and now_s - self._idle[0].idle_since_s > self._target.idle_expiry_s:
-            self._idle.popleft().wire.close()
+        if idle and now_s - idle[0].idle_since_s > self._target.idle_expiry_s:
+            idle.popleft().wire.close()
 
     def _is_old(self, connection: _Connection, now_s: float) -> bool:
         return now_s - connection.opened_at_s > self._target.max_connection_age_s
@@ -247,10 +247,8 @@ async def _sent(wire: Wire, message: bytes) -> bool:
     return True
 
 
-def _is_whole(reader: AnswerReader, data: bytes) -> bool:
-    """Whether the answer is whole with these bytes; none are the end. Raises `Garbled`."""
-    if data:
-        return reader.feed(data)
+def _is_whole_at_end(reader: AnswerReader) -> bool:
+    """Raises `Garbled` if it is not."""
     if reader.ended():
         return True
     raise Garbled("it ended early" if reader.has_begun else "the server closed it")

