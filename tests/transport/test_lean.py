@@ -141,6 +141,33 @@ async def test_a_deadline_is_kept_when_the_watcher_ends_before_it() -> None:
         await _expect_time_out(transport)
 
 
+async def test_the_watcher_that_ends_does_not_wait_for_those_who_came_later() -> None:
+    async with pair(engine="lean") as (transport, server), trio.open_nursery() as requests:
+        go, later = trio.Event(), trio.Event()
+
+        async def wait_then_answer(stream: trio.abc.Stream) -> bool:
+            await go.wait()
+            return await recorder.answer()(stream)
+
+        async def stall(stream: trio.abc.Stream) -> bool:
+            later.set()
+            return await recorder.stall()(stream)
+
+        server.script.extend([wait_then_answer, stall])
+        with trio.fail_after(3):
+            async with trio.open_nursery() as watching:
+                await watching.start(transport.run)
+                requests.start_soon(transport.send, post())
+                await server.arrived.wait()
+                watching.cancel_scope.cancel()
+                with trio.CancelScope(shield=True):
+                    await trio.testing.wait_all_tasks_blocked()
+                    requests.start_soon(transport.send, post(timeout_s=2.0))
+                    await later.wait()
+                    go.set()
+        requests.cancel_scope.cancel()
+
+
 async def _expect_time_out(transport: Transport) -> None:
     with trio.fail_after(3), pytest.raises(MaybeSent) as caught:
         await transport.send(post(timeout_s=0.3))
