@@ -18,32 +18,22 @@ from restbroker.rules import settle
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, by_other_clock
 from restbroker.store import beats, jobs
 
-_BATCH_LIMIT = 200
 _REFUSED_WAIT_S = 5.0
 
 
 @attrs.define(eq=False)
 class Committer:
-    """Ends when every worker has closed its end of the lane's outcomes."""
+    """Ends when the lane's `finished` is closed and empty: when the last worker is gone."""
 
     lane: Lane
 
     async def run(self) -> None:
         """Settles until the workers are gone. When cancelled, what is not settled stays in `in_hand`."""
-        async with self.lane.finished, trio.open_nursery() as beside:
+        async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
-            async for item in self.lane.finished:
-                self.lane.refused += await commit(self.lane, self._with_waiting(item))
+            while items := await self.lane.finished.take():
+                self.lane.refused += await commit(self.lane, items)
             beside.cancel_scope.cancel()
-
-    def _with_waiting(self, first: Item) -> list[Item]:
-        items = [first]
-        while len(items) < _BATCH_LIMIT:
-            try:
-                items.append(self.lane.finished.receive_nowait())
-            except (trio.WouldBlock, trio.EndOfChannel):
-                break
-        return items
 
     async def _insist(self) -> None:
         """Tries again and again to settle what Redis refuses; an operator must mend the key's type or the rights."""
@@ -69,25 +59,62 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
     """Settles `items`; returns those that Redis refuses in every form. Waits as long as Redis is away."""
     refused: list[Item] = []
     while items:
-        # What is due is found by Redis' clock.
-        ahead_s = lane.health.clock_ahead_s
-        settlements = [
-            (item.ticket, by_other_clock(item.settlement, ahead_s)) for item in items if item.settlement is not None
-        ]
-        target = lane.plan.target
-        request = jobs.FinishRequest(lane.identity, target.name, target.queues, lane.high_water, settlements)
+        request, base = finish_request(lane, items), lane.base
         try:
             codes = await lane.health.insist(lane.store, jobs.finish, request, time.time())
         except StoreRefused as error:
             lane.complain("StoreRefused", error.message, error.cure)
             return refused + items
         lane.health.found()
-        lane.handover.allow(request.hwm)
-        again = [item for item, code in zip(items, codes, strict=True) if _is_open(lane, item, code, refused)]
-        lane.pace.settled(len(items) - len(again), trio.current_time())
+        lane.told(request.hwm, base)
+        again = note(lane, items, codes, refused)
         await _forget_recoveries(lane, items, codes)
         items = again
     return refused
+
+
+def finish_request(lane: Lane, items: list[Item]) -> jobs.FinishRequest:
+    """What settles these."""
+    # What is due is found by Redis' clock.
+    ahead_s = lane.health.clock_ahead_s
+    settlements = [
+        (item.ticket, by_other_clock(item.settlement, ahead_s)) for item in items if item.settlement is not None
+    ]
+    target = lane.plan.target
+    return jobs.FinishRequest(lane.identity, target.name, target.queues, lane.high_water, settlements)
+
+
+def note(lane: Lane, items: list[Item], codes: list[jobs.Code], refused: list[Item]) -> list[Item]:
+    """Notes what Redis answered; returns the items that have a new settlement, to be tried at once.
+
+    What Redis refuses in every form is added to `refused`.
+    """
+    over: list[Item] = []
+    again: list[Item] = []
+    for item, code in zip(items, codes, strict=True):
+        match code:
+            case jobs.Applied() | jobs.Gone():
+                over.append(item)
+            case jobs.Clash():
+                assert isinstance(item.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
+                item.settlement = settle.perturbed(item.settlement, item.number)
+                again.append(item)
+            case jobs.Refused(text):
+                (again if _without_reply(lane, item, text) else refused).append(item)
+            case _:
+                assert_never(code)
+    now_s = trio.current_time()
+    # What was settled just before an outage is not older after it, however long it was.
+    lane.recent.add(
+        [(item.ticket, item.settlement, item.raw) for item in over if item.settlement is not None],
+        now_s - lane.health.away_s,
+    )
+    lane.let_go(*[item.ticket for item in over])
+    lane.pace.settled(len(items) - len(again), now_s)
+    for item, code in zip(items, codes, strict=True):
+        if item.event is not None and isinstance(code, jobs.Applied):
+            lane.report(item.event)
+    return again
 
 
 async def _forget_recoveries(lane: Lane, items: list[Item], codes: list[jobs.Code]) -> None:
@@ -106,31 +133,6 @@ async def _forget_recoveries(lane: Lane, items: list[Item], codes: list[jobs.Cod
             await lane.health.insist(lane.store, beats.forget, sorted(digests))
         except StoreRefused as error:
             lane.complain("StoreRefused", error.message, error.cure)
-
-
-def _is_open(lane: Lane, item: Item, code: jobs.Code, refused: list[Item]) -> bool:
-    """Deals with one code; True if the item has a new settlement, to be tried at once."""
-    match code:
-        case jobs.Applied() | jobs.Gone():
-            lane.let_go(item.ticket)
-            if item.settlement is not None:
-                # What was settled just before an outage is not older after it, however long it was.
-                now_s = trio.current_time() - lane.health.away_s
-                lane.recent.add(item.ticket, item.settlement, now_s, item.raw)
-            if isinstance(code, jobs.Applied) and item.event is not None:
-                lane.report(item.event)
-            return False
-        case jobs.Clash():
-            assert isinstance(item.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
-            item.settlement = settle.perturbed(item.settlement, item.number)
-            return True
-        case jobs.Refused(text):
-            if _without_reply(lane, item, text):
-                return True
-            refused.append(item)
-            return False
-        case _:
-            assert_never(code)
 
 
 def _without_reply(lane: Lane, item: Item, text: str) -> bool:

@@ -125,23 +125,24 @@ class Fetcher:
         lane.limited = None
         match got:
             case jobs.Fetched():
-                lane.handover.allow(request.hwm)
+                lane.told(request.hwm, request.base + len(got.jobs))
                 await self._adopt(got, want)
             case jobs.Duplicate():
                 self._failed = True
             case jobs.Paused(for_ms):
-                await self._hold("paused", request.hwm, for_ms)
+                lane.told(request.hwm, request.base)
+                await self._hold("paused", for_ms)
             case jobs.Limited(why, for_ms):
-                await self._hold(why, request.hwm, for_ms)
+                lane.told(request.hwm, request.base)
+                await self._hold(why, for_ms)
             case jobs.Fenced():
                 lane.fence()
                 await trio.sleep_forever()
             case _:
                 assert_never(got)
 
-    async def _hold(self, why: str, hwm: int, for_ms: int) -> None:
+    async def _hold(self, why: str, for_ms: int) -> None:
         lane = self.lane
-        lane.handover.allow(hwm)
         lane.limited = why
         if why == "dead":
             self.lane.complain(

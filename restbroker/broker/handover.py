@@ -8,6 +8,7 @@ workers and one of single jobs costs a third more (both measured).
 
 from collections import deque
 from collections.abc import Container, Iterable
+from itertools import islice, takewhile
 
 import attrs
 import trio
@@ -29,7 +30,12 @@ class HandOver:
     @property
     def idle_workers(self) -> int:
         """Workers that wait for a job."""
-        return self._workers.statistics().tasks_waiting
+        return len(self._workers)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a job waits here that may be started."""
+        return bool(self._waiting) and self._waiting[0].number <= self._allowed
 
     @property
     def is_blocked(self) -> bool:
@@ -66,7 +72,8 @@ class HandOver:
     async def take(self) -> Item | None:
         """The next job; None once closed. Safe to cancel: a job is taken or stays."""
         while not self.closed:
-            if self._waiting and self._waiting[0].number <= self._allowed:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if self.is_ready:
                 item = self._waiting.popleft()
                 if len(self._waiting) <= self._low_water:
                     self._hungry.set()
@@ -94,11 +101,6 @@ class HandOver:
         self._workers.unpark_all()
 
     def _wake(self) -> None:
-        ready = sum(1 for item in self._ready())
-        self._workers.unpark(count=ready)
-
-    def _ready(self) -> Iterable[Item]:
-        for item in self._waiting:
-            if item.number > self._allowed:
-                return
-            yield item
+        """Wakes no more workers than there are jobs for, and looks at no more jobs than there are idle workers."""
+        ready = takewhile(lambda item: item.number <= self._allowed, islice(self._waiting, len(self._workers)))
+        self._workers.unpark(count=sum(1 for _ in ready))

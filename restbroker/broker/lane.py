@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from restbroker.broker.commands import Commands
+from restbroker.broker.finished import Finished
 from restbroker.broker.gate import Gate
 from restbroker.broker.handover import HandOver
 from restbroker.broker.health import StoreHealth
@@ -32,6 +33,7 @@ from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import IdentityFenced, Report, Warned
 from restbroker.transport.message import Transport
 
+MOST_AHEAD = 100
 _REFUSED_WAIT_S = 1.0
 
 
@@ -63,11 +65,10 @@ class Lane:
     gate: Gate
     report: Report
     identity: str
-    outcomes: trio.MemorySendChannel[Item]
-    finished: trio.MemoryReceiveChannel[Item]
     quiet: trio.Event
     in_hand: dict[str, Item] = attrs.field(factory=dict)
     handover: HandOver = attrs.field(factory=HandOver)
+    finished: Finished = attrs.field(factory=Finished)
     pace: Pace = attrs.field(factory=Pace)
     fenced: trio.Event = attrs.field(factory=trio.Event)
     stopping: trio.Event = attrs.field(factory=trio.Event)
@@ -96,13 +97,24 @@ class Lane:
 
     @property
     def high_water(self) -> int:
-        """The highest ticket that workers may have started before Redis hears from us again."""
-        # What lies between the two is not in hand any more, and will never start.
-        return max(self.handed, self.handover.first_number - 1) + self.plan.workers
+        """The highest ticket that workers may have started before Redis hears from us again.
 
-    def let_go(self, ticket: str) -> None:
-        """Notes that a job is no longer in hand."""
-        self.in_hand.pop(ticket, None)
+        As many beyond those that have one as the pace needs: were it fewer, workers would wait for Redis; what it is
+        more counts as possibly run after a crash.
+        """
+        workers = self.plan.workers
+        ahead = min(max(workers, self.pace.lead), workers + MOST_AHEAD)
+        # What lies between the two is not in hand any more, and will never start.
+        return max(self.handed, self.handover.first_number - 1) + ahead
+
+    def told(self, mark: int, last: int) -> None:
+        """Notes that Redis confirmed this mark; of tickets beyond the `last` that it knew it noted nothing."""
+        self.handover.allow(min(mark, last))
+
+    def let_go(self, *tickets: str) -> None:
+        """Notes that jobs are no longer in hand."""
+        for ticket in tickets:
+            self.in_hand.pop(ticket, None)
         self.settled.unpark_all()
 
     async def mark(self, ticket: str) -> bool:

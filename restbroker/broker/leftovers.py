@@ -70,8 +70,8 @@ async def _settle(lane: Lane) -> Left:
     return Left(back, uncertain, complete=retired and not refused)
 
 
-async def give_back(lane: Lane) -> None:
-    """Gives back what no worker has begun, or could not send, while the others still run. Safe to cancel.
+async def give_back(lane: Lane, *, workers_gone: bool) -> None:
+    """Gives back what no worker has begun and, once they are gone, what they could not send. Safe to cancel.
 
     What this leaves, or Redis refuses, is left to `settle`. To be called when the lane was told to stop.
     """
@@ -80,14 +80,14 @@ async def give_back(lane: Lane) -> None:
     except StoreRefused as error:
         lane.complain("StoreRefused", error.message, error.cure)
         return
-    # Each worker has a clone of the lane's end for as long as it runs.
-    idle = lane.outcomes.statistics().open_send_channels == 1
     back: list[Item] = []
     for ticket, raw in held.jobs.items():
         item = lane.in_hand.get(ticket)
         if item is None and ticket_number(ticket) > lane.base:
             item = _unknown(lane, ticket, raw)
-        if item is not None and item.settlement is None and (item.started_at_s is None or (idle and not item.sending)):
+        if item is None or item.settlement is not None:
+            continue
+        if item.started_at_s is None or (workers_gone and not item.sending):
             item.settlement = Back()
             back.append(item)
     lane.refused += await commit(lane, back)

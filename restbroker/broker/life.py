@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 
 import attrs
 import trio
@@ -23,7 +24,6 @@ from restbroker.broker.committer import Committer
 from restbroker.broker.fetcher import Fetcher
 from restbroker.broker.gate import Gate
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane, LanePlan, new_life
 from restbroker.broker.lease import Lease
 from restbroker.broker.leftovers import Left
@@ -87,7 +87,6 @@ class Life:
         return waiters
 
     def _lane(self, plan: LanePlan) -> Lane:
-        send, receive = trio.open_memory_channel[Item](plan.target.concurrency)
         return Lane(
             plan=plan,
             store=self._open(),
@@ -96,8 +95,6 @@ class Life:
             gate=Gate(plan.target.name, self._report_of_gate, plan.target.concurrency),
             report=self.plan.report,
             identity=f"{self._name}:{plan.target.name}",
-            outcomes=send,
-            finished=receive,
             quiet=self.control.quiet,
         )
 
@@ -158,7 +155,7 @@ class Life:
                         await self._deliver(lanes)
                 finally:
                     for lane in lanes:
-                        lane.outcomes.close()
+                        lane.finished.close()
                     bound(self._commit_scope, self._end_s())
 
     async def _deliver(self, lanes: Sequence[Lane]) -> None:
@@ -174,7 +171,7 @@ class Life:
                 for lane in lanes:
                     lane.stop()
                     if self.replaced.is_set():
-                        connectors.start_soon(leftovers.give_back, lane)
+                        connectors.start_soon(partial(leftovers.give_back, lane, workers_gone=False))
             connectors.cancel_scope.cancel()
 
     async def _run_workers(self, lane: Lane, beside: trio.Nursery) -> None:
@@ -183,7 +180,7 @@ class Life:
                 workers.start_soon(worker.run, lane)
         if self.replaced.is_set():
             # Other lanes may have long to go, and the next life could do these jobs meanwhile.
-            beside.start_soon(leftovers.give_back, lane)
+            beside.start_soon(partial(leftovers.give_back, lane, workers_gone=True))
 
     async def _take_in(self, lanes: Sequence[Lane]) -> None:
         report = self.plan.report

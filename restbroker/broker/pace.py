@@ -1,13 +1,14 @@
-"""How many jobs a lane keeps ready beyond its idle workers: what it settled in its last 10 ms, 4 to 100.
+"""How many jobs a lane keeps ready beyond its idle workers: what it settled in its last 25 ms, 4 to 200.
 
-The committer counts, the fetcher asks. A slow target thus holds few jobs that another process could do.
+And how many it starts between two settlements. Whoever settles counts, the fetcher asks, and so does the lane for what
+it tells Redis. A slow target thus holds few jobs that another process could do.
 """
 
 import attrs
 
-_SPAN_S = 0.01
+_SPAN_S = 0.025
 _LEAST = 4
-_MOST = 100
+_MOST = 200
 
 
 @attrs.define(eq=False)
@@ -17,9 +18,16 @@ class Pace:
     _began_s: float = 0.0
     _current: int = 0
     _previous: int = 0
+    _groups: tuple[int, int] = (0, 0)
+
+    @property
+    def lead(self) -> int:
+        """What the last two groups settled: so many jobs may start from one confirmation of Redis to the next."""
+        return sum(self._groups)
 
     def settled(self, count: int, now_s: float) -> None:
-        """Notes jobs that were settled at `now_s`."""
+        """Notes a group of jobs that were settled at `now_s`."""
+        self._groups = (self._groups[1], count)
         self._roll(now_s)
         self._current += count
 

@@ -29,12 +29,13 @@ class Recent:
     _doubted: set[int] = attrs.field(factory=set)
     _doubted_until_s: float = float("-inf")
 
-    def add(self, ticket: str, settlement: Settlement, now_s: float, job: bytes = b"") -> None:
-        """Remembers a confirmed settlement, and of which job it was."""
-        size_bytes = _size(settlement)
-        self._settlements[ticket] = (settlement, hash(job))
-        self._order.append((now_s, ticket, size_bytes))
-        self._size_bytes += size_bytes
+    def add(self, settled: Iterable[tuple[str, Settlement, bytes]], now_s: float) -> None:
+        """Remembers confirmed settlements: ticket, settlement, and of which job it was."""
+        for ticket, settlement, job in settled:
+            size_bytes = _size(settlement)
+            self._settlements[ticket] = (settlement, hash(job))
+            self._order.append((now_s, ticket, size_bytes))
+            self._size_bytes += size_bytes
         while self._order and (now_s - self._order[0][0] > KEPT_S or self._size_bytes > KEPT_BYTES):
             _, oldest, gone_bytes = self._order.popleft()
             self._settlements.pop(oldest, None)
@@ -61,6 +62,8 @@ class Recent:
 
 
 def _size(settlement: Settlement) -> int:
+    if isinstance(settlement, Ack) and not settlement.replies:
+        return _OVERHEAD_BYTES
     size_bytes = _OVERHEAD_BYTES
     if isinstance(settlement, Retry | Dead | Schedule):
         size_bytes += len(settlement.payload)

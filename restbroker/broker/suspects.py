@@ -126,4 +126,4 @@ class Suspects:
         if isinstance(answer, jobs.Fenced):
             lane.fence()
         elif not isinstance(answer, jobs.Duplicate):
-            lane.handover.allow(request.hwm)
+            lane.told(request.hwm, request.base)

@@ -28,11 +28,10 @@ from restbroker.telemetry.events import JobFinished
 
 async def run(lane: Lane) -> None:
     """Works until the hand-over is closed. When cancelled, the item in hand keeps what is known of it."""
-    async with lane.outcomes.clone() as outcomes:
-        while (item := await lane.handover.take()) is not None:
-            lane.handed = max(lane.handed, item.number)
-            if await _settled(lane, item):
-                await outcomes.send(item)
+    while (item := await lane.handover.take()) is not None:
+        lane.handed = max(lane.handed, item.number)
+        if await _settled(lane, item):
+            lane.finished.add(item, more=lane.handover.is_ready)
 
 
 def read_job(lane: Lane, item: Item) -> Job | NotAJob:

@@ -348,14 +348,15 @@ async def test_a_401_that_stays_while_the_probe_is_let_in_parks_the_job(harness:
 
 
 async def test_five_lost_connections_in_a_row_close_the_gate_however_well_it_went_before(harness: Harness) -> None:
-    async def lost(_request: Request) -> Response:
+    async def answer(request: Request) -> Response:
+        if len(harness.target.calls) <= 300:
+            return await ok(request)
+        harness.target.probe_answer = NotSent("refused")
         raise MaybeSent("closed")
 
+    harness.target.answer = answer
     harness.push("safe", count=500)
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) >= 300, "most are done")
-        harness.target.answer, harness.target.probe_answer = lost, NotSent("refused")
-        harness.push("once", count=200)
         await harness.until(lambda: harness.of(GateClosed), "the gate closes")
         await trio.sleep(0.5)
     assert harness.size("retry") <= 5 + harness.concurrency

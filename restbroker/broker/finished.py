@@ -1,0 +1,70 @@
+"""From the workers to the committer: finished jobs in, groups out.
+
+A worker `add`s each job that has its settlement, and goes on at once; the committer `take`s all that is there. While
+more jobs are on their way to the workers it gathers for a moment, since a call of Redis costs about as much for fifty
+jobs as for one; when none is, it settles at once, so that a single job is answered at once. Always holds: what is
+added is in `Lane.in_hand` too until Redis confirmed it, so nothing is lost with what waits here; and it is bounded by
+what was fetched.
+"""
+
+import attrs
+import trio
+
+from restbroker.broker.item import Item
+
+GATHER_S = 0.003
+GROUP_LIMIT = 200
+
+
+@attrs.define(eq=False)
+class Finished:
+    """Per lane. A list and a parking lot: a memory channel wakes its reader once per job."""
+
+    _items: list[Item] = attrs.field(factory=list)
+    _committer: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _more: bool = False
+    _gathers: bool = False
+    _closed: bool = False
+
+    def add(self, item: Item, *, more: bool) -> None:
+        """Adds a job with its settlement. `more`: others can be started, and will follow soon."""
+        self._items.append(item)
+        self._more = more
+        if not self._gathers or not more or len(self._items) >= GROUP_LIMIT:
+            self._committer.unpark_all()
+
+    def put_back(self, items: list[Item]) -> None:
+        """Gives back what was taken and not settled."""
+        self._items[:0] = items
+        self._committer.unpark_all()
+
+    def take_nowait(self) -> list[Item]:
+        """What is there now, the oldest first, as far as it fits into a group."""
+        items = self._items[:GROUP_LIMIT]
+        del self._items[:GROUP_LIMIT]
+        return items
+
+    async def take(self) -> list[Item]:
+        """The next group; empty once closed and all was taken. Safe to cancel: jobs are taken or stay."""
+        while True:
+            while not self._items and not self._closed:
+                await self._committer.park()
+            await self._gather()
+            # The fetcher may have taken them along meanwhile.
+            if self._items or self._closed:
+                return self.take_nowait()
+
+    def close(self) -> None:
+        """To be called when the last worker is gone: no more will come."""
+        self._closed = True
+        self._committer.unpark_all()
+
+    async def _gather(self) -> None:
+        if not self._more or self._closed or len(self._items) >= GROUP_LIMIT:
+            return
+        self._gathers = True
+        try:
+            with trio.move_on_after(GATHER_S):
+                await self._committer.park()
+        finally:
+            self._gathers = False
