@@ -11,6 +11,7 @@ from typing import assert_never
 import attrs
 import trio
 
+from restbroker.broker import errand
 from restbroker.broker.committer import commit
 from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S
 from restbroker.broker.item import Item
@@ -94,12 +95,18 @@ class Fetcher:
         room = min(lane.handover.idle_workers, lane.gate.room)
         ready = len(lane.handover) + lane.gate.waiting
         want = max(0, min(room + reserve - ready, self._share(), MAX_BATCH))
-        if lane.gate.is_open and not lane.quiet.is_set() and (want > 0 or lane.handover.is_blocked):
+        asks = (want > 0 or lane.handover.is_blocked) and not self._is_told_soon(reserve)
+        if lane.gate.is_open and not lane.quiet.is_set() and asks:
             await self._fetch(want)
         elif lane.gate.is_open:
-            # Workers are idle, but all that the gate permits is in delivery.
+            # Workers are idle, but all that the gate permits is in delivery, or what they wait for is on its way.
             with trio.move_on_after(_FULL_WAIT_S):
                 await lane.settled.park()
+
+    def _is_told_soon(self, reserve: int) -> bool:
+        """Whether there are jobs enough, and a settlement on its way that has Redis know that they may be started."""
+        handover = self.lane.handover
+        return handover.is_blocked and len(handover) > reserve // 2 and self.lane.finished.is_busy
 
     def _share(self) -> int:
         """How many more jobs this process alone may have in hand."""
@@ -120,7 +127,7 @@ class Fetcher:
             lane.identity, target.name, queues, lane.base, want, lane.high_water, lane.plan.limits
         )
         self._asked_at_s = trio.current_time()
-        got = await lane.store.call(jobs.fetch, request)
+        got = await errand.fetch(lane, request)
         lane.health.found()
         lane.limited = None
         match got:

@@ -13,6 +13,8 @@ import trio
 from restbroker.broker.item import Item
 
 GATHER_S = 0.003
+GROUP_ENOUGH = 50
+"""So many are worth a call of their own: no more are waited for."""
 GROUP_LIMIT = 200
 
 
@@ -26,17 +28,23 @@ class Finished:
     _gathers: bool = False
     _closed: bool = False
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a group is being settled, or about to be: Redis will hear from us without being asked."""
+        return bool(self._items) or not self._committer
+
     def add(self, item: Item, *, more: bool) -> None:
         """Adds a job with its settlement. `more`: others can be started, and will follow soon."""
         self._items.append(item)
         self._more = more
-        if not self._gathers or not more or len(self._items) >= GROUP_LIMIT:
+        if not self._gathers or not more or len(self._items) >= GROUP_ENOUGH:
             self._committer.unpark_all()
 
     def put_back(self, items: list[Item]) -> None:
         """Gives back what was taken and not settled."""
-        self._items[:0] = items
-        self._committer.unpark_all()
+        if items:
+            self._items[:0] = items
+            self._committer.unpark_all()
 
     def take_nowait(self) -> list[Item]:
         """What is there now, the oldest first, as far as it fits into a group."""
@@ -60,7 +68,7 @@ class Finished:
         self._committer.unpark_all()
 
     async def _gather(self) -> None:
-        if not self._more or self._closed or len(self._items) >= GROUP_LIMIT:
+        if not self._more or self._closed or len(self._items) >= GROUP_ENOUGH:
             return
         self._gathers = True
         try:

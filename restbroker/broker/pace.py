@@ -4,11 +4,14 @@ And how many it starts between two settlements. Whoever settles counts, the fetc
 it tells Redis. A slow target thus holds few jobs that another process could do.
 """
 
+from collections import deque
+
 import attrs
 
 _SPAN_S = 0.025
 _LEAST = 4
 _MOST = 200
+_GROUPS = 4
 
 
 @attrs.define(eq=False)
@@ -18,16 +21,20 @@ class Pace:
     _began_s: float = 0.0
     _current: int = 0
     _previous: int = 0
-    _groups: tuple[int, int] = (0, 0)
+    _groups: deque[int] = attrs.field(factory=lambda: deque([0], maxlen=_GROUPS))
 
     @property
     def lead(self) -> int:
-        """What the last two groups settled: so many jobs may start from one confirmation of Redis to the next."""
-        return sum(self._groups)
+        """How many jobs are started from one confirmation of Redis to the next: twice the largest of the last groups.
+
+        Twice, since from asking to the next answer it takes two calls; the largest, since too few would keep workers
+        waiting, and groups small.
+        """
+        return 2 * max(self._groups)
 
     def settled(self, count: int, now_s: float) -> None:
         """Notes a group of jobs that were settled at `now_s`."""
-        self._groups = (self._groups[1], count)
+        self._groups.append(count)
         self._roll(now_s)
         self._current += count
 

@@ -8,13 +8,13 @@ after NOSCRIPT, where Redis ran nothing.
 import contextlib
 import socket
 from collections.abc import Sequence
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 import attrs
 from redis.connection import AbstractConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from restbroker.errors import ConnectionEnded
+from restbroker.errors import ConnectionEnded, StoreRefused
 from restbroker.store.failures import is_demoted, translate
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, integer
@@ -30,6 +30,8 @@ LONGEST_BLOCK_S = 2.0
 """A blocking command must end before the socket gives up, or its answer is lost."""
 
 T = TypeVar("T")
+ScriptCall: TypeAlias = tuple[ScriptName, Sequence[str], Sequence[Argument]]
+"""A script, its keys and its arguments."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -83,15 +85,20 @@ class Client:
 
     def run_many(self, name: ScriptName, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]) -> list[Reply]:
         """Runs a script several times in one go. Raises as `command`."""
-        code = script(name)
-        commands = [("EVALSHA", code.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
-        replies = self._exchange(commands)
-        for _ in range(_LOADS):
-            if not any(isinstance(reply, NoScriptError) for reply in replies):
-                break
-            # All calls again: every script may be sent twice, and a flush may come between any two.
-            replies = self._exchange([("SCRIPT", "LOAD", code.source), *commands])[1:]
-        return self._checked(replies)
+        return self._checked(self._run([(name, keys, arguments) for keys, arguments in calls]))
+
+    def run_each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
+        """Runs scripts one after the other in one go; what Redis refuses stands in the place of its answer.
+
+        Raises `StoreUnavailable`: any of them may have been done.
+        """
+        answers: list[Reply | StoreRefused] = []
+        for reply in self._run(calls):
+            try:
+                answers += self._checked([reply])
+            except StoreRefused as error:
+                answers.append(error)
+        return answers
 
     def close(self) -> None:
         """Closes the connection; a later call opens a new one."""
@@ -106,6 +113,24 @@ class Client:
             with contextlib.suppress(OSError):
                 # Not sock.shutdown: a TLS socket would drop its session object under the other thread.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def _run(self, calls: Sequence[ScriptCall]) -> list[Reply | ResponseError]:
+        codes = [script(name) for name, _, _ in calls]
+        commands = [
+            ("EVALSHA", code.sha, len(keys), *keys, *arguments)
+            for code, (_, keys, arguments) in zip(codes, calls, strict=True)
+        ]
+        replies = self._exchange(commands)
+        for _ in range(_LOADS):
+            # Only these again: the answers of the others would say that there is nothing left to do.
+            unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            if not unknown:
+                break
+            sources = {codes[place].source for place in unknown}
+            again = [*(("SCRIPT", "LOAD", source) for source in sources), *(commands[place] for place in unknown)]
+            for place, reply in zip(unknown, self._exchange(again)[len(sources) :], strict=True):
+                replies[place] = reply
+        return replies
 
     def _exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Reply | ResponseError]:
         self._require_alive()

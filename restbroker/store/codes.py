@@ -35,13 +35,16 @@ class Refused:
 Code: TypeAlias = Applied | Gone | Clash | Refused
 
 
+_APPLIED, _GONE = Applied(), Gone()
+
+
 def as_code(reply: Reply) -> Code:
     """A script's answer for one job."""
     match reply:
         case 1:
-            return Applied()
+            return _APPLIED
         case 0:
-            return Gone()
+            return _GONE
         case b"DUP":
             return Clash()
         case _:

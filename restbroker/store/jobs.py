@@ -10,17 +10,17 @@ from typing import Literal, TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.store.client import Client
+from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.keys import Keys
-from restbroker.store.replies import as_fields, integer, items, mapping, names, raw, text
+from restbroker.store.replies import Reply, as_fields, integer, items, mapping, names, raw, text
 from restbroker.store.settling import FinishRequest, Item, finish
 from restbroker.store.tickets import MAX_BATCH, is_ticket
 
 __all__ = [
     "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
-    "FinishRequest", "Gone", "Held", "Item", "Limited", "Limits", "Paused", "Refused", "Taken", "fetch", "finish",
-    "held", "isolate", "mark", "register", "rejoin", "retire",
+    "FinishRequest", "Gone", "Held", "Item", "Limited", "Limits", "Paused", "Refused", "Taken", "fetch", "fetch_call",
+    "fetched", "finish", "held", "isolate", "mark", "register", "rejoin", "retire",
 ]  # fmt: skip
 
 _KNOWN = frozenset({"last", "hwm"})
@@ -154,17 +154,26 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
     Raises `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`; and
     `StoreRefused`, whose cure names the keys to look at where one has a wrong type: nothing was taken.
     """
-    keys, identity, target = client.keys, request.identity, request.target
+    return fetched(client.keys, request, client.run_each([fetch_call(client.keys, request)])[0])
+
+
+def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
+    """What `fetch` asks Redis."""
+    identity, target = request.identity, request.target
     fixed = [keys.beats, keys.in_progress(identity), keys.info(identity), keys.paused, keys.pause(target)]
     fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recovered_version, keys.dying]
     limits = request.limits
     numbers = [request.base, min(request.want, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     lists = [keys.queue(queue) for queue in request.queues]
-    try:
-        answer = items(client.run("fetch", [*fixed, *lists], [identity, *numbers, *request.queues]))
-    except StoreRefused as error:
-        raise _naming_keys(error, keys, target) from error
+    return "fetch", [*fixed, *lists], [identity, *numbers, *request.queues]
+
+
+def fetched(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:
+    """What Redis answered to it. Raises `StoreRefused`."""
+    if isinstance(reply, StoreRefused):
+        raise _naming_keys(reply, keys, request.target)
+    answer = items(reply)
     match raw(answer[0]):
         case b"FENCED":
             return Fenced()

@@ -4,20 +4,22 @@
 Always holds: a settlement is applied at most once, together with its replies; Redis' own clock is not asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias, assert_never
 
 import attrs
 
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
-from restbroker.store.client import Client
+from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement
+from restbroker.rules.settlement import Reply as Answer
+from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code, Gone, Refused, as_code
 from restbroker.store.keys import Keys, is_reply_key
-from restbroker.store.replies import Argument, items
+from restbroker.store.replies import Argument, Reply, items
 from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
 
 Item: TypeAlias = tuple[str, Settlement]
+_GONE = Gone()
 
 
 @attrs.frozen
@@ -37,26 +39,45 @@ def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
     Jobs that go back are pushed last, newest first, so that the oldest is taken first again. Raises
     `StoreUnavailable`: some may be settled all the same; the same call again answers `Gone` for those.
     """
-    codes: list[Code] = [Gone()] * len(request.items)
-    order = []
-    for place, item in enumerate(request.items):
-        why = _refusal(item[1])
-        if why is None:
-            order.append(place)
-        else:
-            codes[place] = Refused(why)
-    order.sort(key=lambda place: _back_rank(request.items[place]))
-    for start in range(0, len(order), MAX_BATCH):
-        places = order[start : start + MAX_BATCH]
-        replies = _send(client, request, [request.items[place] for place in places], now_s)
-        for place, code in zip(places, replies, strict=True):
-            codes[place] = code
-    return codes
+    settled = Settling(client.keys, request, now_s)
+    for places, call in settled.calls():
+        settled.note(places, client.run(*call))
+    return settled.codes
 
 
-def _back_rank(item: Item) -> tuple[int, int]:
-    ticket, settlement = item
-    return (1, -ticket_number(ticket)) if isinstance(settlement, Back) else (0, 0)
+@attrs.define(eq=False)
+class Settling:
+    """One request on its way: the calls that it takes, and the codes that came of them."""
+
+    keys: Keys
+    request: FinishRequest
+    now_s: float
+    codes: list[Code] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Until Redis answers, nothing was done."""
+        self.codes = [_GONE] * len(self.request.items)
+
+    def calls(self) -> Iterator[tuple[Sequence[int], ScriptCall]]:
+        """The calls in their order, and the places of the jobs in each. What need not be asked has its code then."""
+        order, back = [], []
+        for place, (ticket, settlement) in enumerate(self.request.items):
+            if isinstance(settlement, Back):
+                back.append((-ticket_number(ticket), place))
+            elif (why := _refusal(settlement)) is not None:
+                self.codes[place] = Refused(why)
+            else:
+                order.append(place)
+        order += [place for _, place in sorted(back)]
+        for start in range(0, len(order), MAX_BATCH):
+            places = order[start : start + MAX_BATCH]
+            batch = [self.request.items[place] for place in places]
+            yield places, _call(self.keys, self.request, batch, self.now_s)
+
+    def note(self, places: Sequence[int], answer: Reply) -> None:
+        """What Redis answered to such a call."""
+        for place, code in zip(places, items(answer), strict=True):
+            self.codes[place] = as_code(code)
 
 
 def _refusal(settlement: Settlement) -> str | None:
@@ -66,8 +87,7 @@ def _refusal(settlement: Settlement) -> str | None:
     return None
 
 
-def _send(client: Client, request: FinishRequest, batch: Sequence[Item], now_s: float) -> list[Code]:
-    keys = client.keys
+def _call(keys: Keys, request: FinishRequest, batch: Sequence[Item], now_s: float) -> ScriptCall:
     destinations: dict[str, int] = {}
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues)]
     for ticket, settlement in batch:
@@ -77,8 +97,7 @@ def _send(client: Client, request: FinishRequest, batch: Sequence[Item], now_s: 
             index = destinations.setdefault(_destination(keys, reply), len(destinations) + 1)
             arguments += [index, reply.queue or "", reply.ttl_s, reply.payload]
     lists = [*(keys.queue(name) for name in request.queues), *destinations]
-    answer = client.run("finish", [*_fixed(keys, request, now_s), *lists], arguments)
-    return [as_code(code) for code in items(answer)]
+    return "finish", [*_fixed(keys, request, now_s), *lists], arguments
 
 
 def _fixed(keys: Keys, request: FinishRequest, now_s: float) -> list[str]:
@@ -108,11 +127,11 @@ def _fate(settlement: Settlement) -> tuple[str, str, bytes]:
             assert_never(settlement)
 
 
-def _replies(settlement: Settlement) -> tuple[Reply, ...]:
+def _replies(settlement: Settlement) -> tuple[Answer, ...]:
     return () if isinstance(settlement, Back | Schedule) else settlement.replies
 
 
-def _destination(keys: Keys, reply: Reply) -> str:
+def _destination(keys: Keys, reply: Answer) -> str:
     return keys.queue(reply.queue) if reply.queue is not None else keys.reply(reply.key or "")
 
 

@@ -112,6 +112,9 @@ class Reference:
                     hand.jobs[ticket] = raw
         return codes
 
+    def exchange(self, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> tuple[list[Code], FetchAnswer]:
+        return self.finish(finished, now_s), self.fetch(wanted)
+
     def mark(self, identity: str, tickets: Sequence[str]) -> Fenced | list[bool]:
         if identity not in self.data.alive:
             return Fenced()

@@ -28,12 +28,12 @@ def test_no_lane_keeps_more_than_the_most() -> None:
     assert pace.reserve(100.0) == 200
 
 
-def test_as_many_may_start_before_redis_is_told_as_the_last_two_groups_had() -> None:
+def test_what_may_start_before_redis_is_told_follows_the_largest_of_the_last_four_groups() -> None:
     pace = Pace()
     assert pace.lead == 0
-    for count in (50, 30, 40):
+    for count in (50, 30, 40, 1):
         pace.settled(count, 100.0)
-    assert pace.lead == 70
-    for _ in range(2):
+    assert pace.lead == 100
+    for _ in range(3):
         pace.settled(1, 100.0)
     assert pace.lead == 2

@@ -1,0 +1,33 @@
+"""The fetcher's way to Redis: it takes along what is finished, since a round trip costs more than what it carries.
+
+Only the fetcher calls it. Always holds: what is taken along has been noted or is back in `Lane.finished` when this
+ends, however it ends; the committer then goes on with it as if nothing had happened.
+"""
+
+import time
+
+from restbroker.broker.committer import finish_request, note
+from restbroker.broker.lane import Lane
+from restbroker.errors import StoreRefused
+from restbroker.store import jobs
+from restbroker.store.exchange import exchange
+
+
+async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
+    """Asks for jobs. Raises as `jobs.fetch`; safe to cancel."""
+    # Where crashes are counted, each settlement takes a count back besides: that is the committer's.
+    items = [] if lane.recovered else lane.finished.take_nowait()
+    if not items:
+        return await lane.store.call(jobs.fetch, wanted)
+    finished = finish_request(lane, items)
+    unsettled = items
+    try:
+        codes, got = await lane.store.call(exchange, finished, time.time(), wanted)
+        if not isinstance(codes, StoreRefused):
+            lane.told(finished.hwm, wanted.base)
+            unsettled = note(lane, items, codes, lane.refused)
+    finally:
+        lane.finished.put_back(unsettled)
+    if isinstance(got, StoreRefused):
+        raise got
+    return got
