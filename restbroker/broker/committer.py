@@ -31,8 +31,9 @@ class Committer:
         """Settles until the workers are gone. When cancelled, what is not settled stays in `in_hand`."""
         async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
-            while items := await self.lane.finished.take():
-                self.lane.refused += await commit(self.lane, items)
+            while await self.lane.finished.gathered():
+                async with self.lane.turn:
+                    self.lane.refused += await commit(self.lane, self.lane.finished.take())
             beside.cancel_scope.cancel()
 
     async def _insist(self) -> None:

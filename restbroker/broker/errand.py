@@ -14,9 +14,9 @@ from restbroker.store.exchange import exchange
 
 
 async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
-    """Asks for jobs. Raises as `jobs.fetch`; safe to cancel."""
+    """Asks for jobs. Raises as `jobs.fetch`; safe to cancel. The caller has the lane's turn."""
     # Where crashes are counted, each settlement takes a count back besides: that is the committer's.
-    items = [] if lane.recovered else lane.finished.take_nowait()
+    items = [] if lane.recovered else lane.finished.take()
     if not items:
         return await lane.store.call(jobs.fetch, wanted)
     finished = finish_request(lane, items)

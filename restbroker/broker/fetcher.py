@@ -92,16 +92,33 @@ class Fetcher:
             await self._reconcile()
         reserve = 0 if self._is_limited else lane.pace.reserve(trio.current_time())
         await lane.handover.hungry(reserve)
-        room = min(lane.handover.idle_workers, lane.gate.room)
-        ready = len(lane.handover) + lane.gate.waiting
-        want = max(0, min(room + reserve - ready, self._share(), MAX_BATCH))
-        asks = (want > 0 or lane.handover.is_blocked) and not self._is_told_soon(reserve)
-        if lane.gate.is_open and not lane.quiet.is_set() and asks:
-            await self._fetch(want)
+        request, answer = None, None
+        if not self._is_told_soon(reserve):
+            async with lane.turn:
+                request = self._request(reserve)
+                if request is not None:
+                    self._asked_at_s = trio.current_time()
+                    answer = await errand.fetch(lane, request)
+        if request is not None and answer is not None:
+            await self._deal_with(answer, request)
         elif lane.gate.is_open:
             # Workers are idle, but all that the gate permits is in delivery, or what they wait for is on its way.
             with trio.move_on_after(_FULL_WAIT_S):
                 await lane.settled.park()
+
+    def _request(self, reserve: int) -> jobs.FetchRequest | None:
+        """What to ask for now; None if nothing is wanted, or nothing may be taken."""
+        lane = self.lane
+        room = min(lane.handover.idle_workers, lane.gate.room)
+        ready = len(lane.handover) + lane.gate.waiting
+        want = max(0, min(room + reserve - ready, self._share(), MAX_BATCH))
+        if not lane.gate.is_open or lane.quiet.is_set() or not (want or lane.handover.is_blocked):
+            return None
+        target = lane.plan.target
+        queues = drawn(target.weights, random.random) if target.weights else target.queues
+        return jobs.FetchRequest(
+            lane.identity, target.name, queues, lane.base, want, lane.high_water, lane.plan.limits
+        )
 
     def _is_told_soon(self, reserve: int) -> bool:
         """Whether there are jobs enough, and a settlement on its way that has Redis know that they may be started."""
@@ -119,21 +136,14 @@ class Fetcher:
         limits = self.lane.plan.limits
         return bool(limits.emission_us or limits.in_flight)
 
-    async def _fetch(self, want: int) -> None:
+    async def _deal_with(self, got: jobs.FetchAnswer, request: jobs.FetchRequest) -> None:
         lane = self.lane
-        target = lane.plan.target
-        queues = drawn(target.weights, random.random) if target.weights else target.queues
-        request = jobs.FetchRequest(
-            lane.identity, target.name, queues, lane.base, want, lane.high_water, lane.plan.limits
-        )
-        self._asked_at_s = trio.current_time()
-        got = await errand.fetch(lane, request)
         lane.health.found()
         lane.limited = None
         match got:
             case jobs.Fetched():
                 lane.told(request.hwm, request.base + len(got.jobs))
-                await self._adopt(got, want)
+                await self._adopt(got, request.want)
             case jobs.Duplicate():
                 self._failed = True
             case jobs.Paused(for_ms):

@@ -1,10 +1,10 @@
 """From the workers to the committer: finished jobs in, groups out.
 
-A worker `add`s each job that has its settlement, and goes on at once; the committer `take`s all that is there. While
-more jobs are on their way to the workers it gathers for a moment, since a call of Redis costs about as much for fifty
-jobs as for one; when none is, it settles at once, so that a single job is answered at once. Always holds: what is
-added is in `Lane.in_hand` too until Redis confirmed it, so nothing is lost with what waits here; and it is bounded by
-what was fetched.
+A worker `add`s each job that has its settlement, and goes on at once; the committer `take`s all that is there, unless
+the fetcher took it along (`errand`). While more jobs can be started it gathers for a moment, since a call of Redis
+costs about as much for fifty jobs as for one; when none can, it settles at once, so that a single job is answered at
+once. Always holds: what is added is in `Lane.in_hand` too until Redis confirmed it, so nothing is lost with what waits
+here; and it is bounded by what was fetched.
 """
 
 import attrs
@@ -46,21 +46,21 @@ class Finished:
             self._items[:0] = items
             self._committer.unpark_all()
 
-    def take_nowait(self) -> list[Item]:
+    def take(self) -> list[Item]:
         """What is there now, the oldest first, as far as it fits into a group."""
         items = self._items[:GROUP_LIMIT]
         del self._items[:GROUP_LIMIT]
         return items
 
-    async def take(self) -> list[Item]:
-        """The next group; empty once closed and all was taken. Safe to cancel: jobs are taken or stay."""
+    async def gathered(self) -> bool:
+        """Waits until the next group is there; False once closed and all was taken. It takes nothing."""
         while True:
             while not self._items and not self._closed:
                 await self._committer.park()
             await self._gather()
             # The fetcher may have taken them along meanwhile.
             if self._items or self._closed:
-                return self.take_nowait()
+                return bool(self._items)
 
     def close(self) -> None:
         """To be called when the last worker is gone: no more will come."""

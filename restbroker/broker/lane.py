@@ -66,6 +66,8 @@ class Lane:
     report: Report
     identity: str
     quiet: trio.Event
+    turn: trio.Lock = attrs.field(factory=trio.Lock)
+    """Held by the committer and the fetcher for each of their calls: who waits for it takes along what came since."""
     in_hand: dict[str, Item] = attrs.field(factory=dict)
     handover: HandOver = attrs.field(factory=HandOver)
     finished: Finished = attrs.field(factory=Finished)
