@@ -9,8 +9,7 @@ import time
 from restbroker.broker.committer import finish_request, note
 from restbroker.broker.lane import Lane
 from restbroker.errors import StoreRefused
-from restbroker.store import jobs
-from restbroker.store.exchange import exchange
+from restbroker.store import exchange, jobs
 
 
 async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
@@ -22,7 +21,7 @@ async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
     finished = finish_request(lane, items)
     unsettled = items
     try:
-        codes, got = await lane.store.call(exchange, finished, time.time(), wanted)
+        codes, got = await lane.store.call(exchange.exchange, finished, time.time(), wanted)
         if not isinstance(codes, StoreRefused):
             lane.told(finished.hwm, wanted.base)
             unsettled = note(lane, items, codes, lane.refused)

@@ -88,7 +88,7 @@ class Client:
         return self._checked(self._run([(name, keys, arguments) for keys, arguments in calls]))
 
     def run_each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
-        """Runs scripts one after the other in one go; what Redis refuses stands in the place of its answer.
+        """Runs scripts in one go, those that Redis does not know yet last; a refusal stands in the place of its answer.
 
         Raises `StoreUnavailable`: any of them may have been done.
         """

@@ -1,7 +1,7 @@
 """Settles jobs and takes others in one round trip. Used by lanes under load, where each alone costs a call of its own.
 
 Always holds: it is `finish` and then `fetch`, each with its own answer or refusal; neither is undone or left out for
-what becomes of the other.
+what becomes of the other. Only where Redis does not know the script of `finish` yet, `fetch` comes first.
 """
 
 from restbroker.errors import StoreRefused

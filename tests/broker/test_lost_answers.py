@@ -5,11 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import pytest
 import trio
 
 from restbroker.broker.samehost import own_facts
-from restbroker.errors import StoreUnavailable
-from restbroker.store import beats, jobs
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.store import beats, exchange, jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import GateClosed, JobFinished, StoreBack, StoreLost, Warned
@@ -20,15 +21,22 @@ from tests.support.redis_server import RedisServer
 
 
 class Lossy(Connection):
-    """Loses the answers of one function, once for each of `losses`; Redis has done what was asked."""
+    """Loses the answers of one function, once for each of `losses`; Redis has done what was asked.
+
+    Settling and taking in one go is both of them.
+    """
 
     losses: list[Callable[..., Any]]
 
     async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = await super().call(function, *args, **kwargs)
-        if function in self.losses and not (isinstance(result, jobs.Fetched) and not result.jobs):
-            self.losses.remove(function)
-            raise StoreUnavailable("the answer was lost")
+        answers = {function: result}
+        if function is exchange.exchange:
+            answers |= {jobs.finish: result[0], jobs.fetch: result[1]}
+        for one, answer in answers.items():
+            if one in self.losses and not (isinstance(answer, jobs.Fetched) and not answer.jobs):
+                self.losses.remove(one)
+                raise StoreUnavailable("the answer was lost")
         return result
 
 
@@ -48,7 +56,7 @@ async def test_jobs_of_a_fetch_whose_answer_is_lost_are_adopted_and_delivered_on
     left = lose(harness, jobs.fetch, jobs.fetch)
     harness.push(count=30)
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 30, "all are delivered")
+        await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"30", "all are settled")
     assert left == []
     assert sorted(call.command.arguments["n"] for call in harness.target.calls) == list(range(30))  # type: ignore[type-var]
     assert len(harness.of(StoreLost)) == len(harness.of(StoreBack)) >= 1
@@ -64,6 +72,47 @@ async def test_a_settlement_whose_answer_is_lost_is_not_applied_twice(harness: H
     assert harness.size("queue:replies") == 1
     assert harness.client.command("GET", "stat:processed") == b"1"
     assert len(harness.target.calls) == 1
+
+
+async def test_the_lost_answer_of_an_exchange_settles_once_and_what_was_taken_is_delivered_once(
+    harness: Harness,
+) -> None:
+    left = lose(harness, exchange.exchange, exchange.exchange, exchange.exchange)
+    harness.concurrency = 5
+    harness.push(count=600)
+    async with harness.broker():
+        await harness.until(lambda: harness.size("queue:rest") == 0, "all are taken")
+        await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"600", "all are settled")
+    assert left == []
+    assert sorted(call.command.arguments["n"] for call in harness.target.calls) == list(range(600))  # type: ignore[type-var]
+    assert harness.client.command("KEYS", "restbroker:ip:*") == []
+
+
+@pytest.mark.parametrize("half", ["finish", "fetch"])
+async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it_is_mended(
+    harness: Harness, half: str
+) -> None:
+    refusals = 3
+
+    class Refusing(Connection):
+        async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            nonlocal refusals
+            if function is not exchange.exchange or not refusals:
+                return await super().call(function, *args, **kwargs)
+            refusals -= 1
+            finished, now_s, wanted = args
+            if half == "finish":
+                return StoreRefused("no"), await super().call(jobs.fetch, wanted)
+            return await super().call(jobs.finish, finished, now_s), StoreRefused("no")
+
+    harness.connect = lambda settings: Refusing(open_client(settings))
+    harness.concurrency = 5
+    harness.push(count=600)
+    async with harness.broker():
+        await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"600", "all are settled")
+    assert refusals == 0
+    assert len(harness.target.calls) == len(harness.of(JobFinished)) == 600
+    assert [event.code for event in harness.of(Warned)] == (["FetchRefused"] if half == "fetch" else [])
 
 
 async def test_a_registration_whose_answer_is_lost_is_made_under_another_identity(harness: Harness) -> None:

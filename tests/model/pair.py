@@ -157,6 +157,10 @@ def _comparable(answer: object) -> object:
     match answer:
         case list():
             return [Refused("") if isinstance(code, Refused) else code for code in answer]
+        case tuple():
+            return tuple(_comparable(one) for one in answer)
+        case StoreRefused():
+            return StoreRefused
         case Due(_, members):
             return members
         case _:

@@ -112,8 +112,14 @@ class Reference:
                     hand.jobs[ticket] = raw
         return codes
 
-    def exchange(self, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> tuple[list[Code], FetchAnswer]:
-        return self.finish(finished, now_s), self.fetch(wanted)
+    def exchange(
+        self, finished: FinishRequest, now_s: float, wanted: FetchRequest
+    ) -> tuple[list[Code], FetchAnswer | StoreRefused]:
+        codes = self.finish(finished, now_s)
+        try:
+            return codes, self.fetch(wanted)
+        except StoreRefused as error:
+            return codes, error
 
     def mark(self, identity: str, tickets: Sequence[str]) -> Fenced | list[bool]:
         if identity not in self.data.alive:

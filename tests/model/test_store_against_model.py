@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from restbroker.errors import StoreUnavailable
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.job import digest
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
 from restbroker.store import beats, limits, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
+from restbroker.store.exchange import exchange
 from restbroker.store.jobs import (
     Duplicate,
     Fenced,
@@ -129,6 +130,9 @@ class Histories(RuleBasedStateMachine):
 
     def a_lane_fetches_as(self, lane: Memory, names: list[str], want: int, hwm: int, *, lost: bool) -> None:
         answer = self.pair.ask(fetch, FetchRequest(lane.identity, "t", tuple(names), lane.base, want, hwm, self.limits))
+        self.a_lane_is_answered(lane, answer, lost=lost)
+
+    def a_lane_is_answered(self, lane: Memory, answer: object, *, lost: bool) -> None:
         match answer:
             case Fetched(jobs=jobs) if not lost:
                 new = {job.ticket: job.raw for job in jobs}
@@ -179,21 +183,39 @@ class Histories(RuleBasedStateMachine):
         found = self.pair.ask(held, lane.identity)
         lane.base, lane.jobs, lane.known = max(lane.base, found.last), dict(found.jobs), lane.known | found.jobs.keys()
 
-    @rule(data=st.data(), fates=st.lists(FATES, min_size=1, max_size=5), hwm=st.integers(0, 9), lost=st.booleans())
-    def a_lane_settles(self, data: st.DataObject, fates: list[str], hwm: int, lost: bool) -> None:
-        self.a_lane_settles_as(data.draw(st.sampled_from(self.lanes[-3:])), data, fates, hwm, lost=lost)
+    @rule(
+        data=st.data(),
+        fates=st.lists(FATES, min_size=1, max_size=5),
+        hwm=st.integers(0, 9),
+        wants=st.none() | st.integers(0, 5),
+        lost=st.booleans(),
+    )
+    def a_lane_settles(self, data: st.DataObject, fates: list[str], hwm: int, wants: int | None, lost: bool) -> None:
+        self.a_lane_settles_as(data.draw(st.sampled_from(self.lanes[-3:])), data, fates, hwm, lost=lost, wants=wants)
 
-    def a_lane_settles_as(self, lane: Memory, data: st.DataObject, fates: list[str], hwm: int, *, lost: bool) -> None:
+    def a_lane_settles_as(
+        self, lane: Memory, data: st.DataObject, fates: list[str], hwm: int, *, lost: bool, wants: int | None = None
+    ) -> None:
+        """`wants`: it asks for so many in the same round trip."""
         tickets = data.draw(st.permutations(sorted(lane.jobs)))[: len(fates)]
         in_redis = dict(self.pair.data.hands[lane.identity].jobs)
         settled = [(t, self.settlement(fate, lane.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
-        codes = self.pair.ask(finish, FinishRequest(lane.identity, "t", QUEUES, hwm, settled), LONG_AGO_S)
+        request = FinishRequest(lane.identity, "t", QUEUES, hwm, settled)
+        answer: object = None
+        if wants is None:
+            codes = self.pair.ask(finish, request, LONG_AGO_S)
+        else:
+            wanted = FetchRequest(lane.identity, "t", QUEUES, lane.base, wants, hwm, self.limits)
+            found, answer = self.pair.ask(exchange, request, LONG_AGO_S, wanted)
+            assert not isinstance(found, StoreRefused)
+            codes = found
         for (ticket, settlement), code in zip(settled, codes, strict=True):
             if code == Applied() and isinstance(settlement, Ack | Drop):
                 self.ledger.ended[in_redis[ticket]] += 1
         if not lost:
             done = [ticket for ticket, code in zip(tickets, codes, strict=False) if code == Applied()]
             lane.jobs = {ticket: job for ticket, job in lane.jobs.items() if ticket not in done}
+        self.a_lane_is_answered(lane, answer, lost=lost)
 
     @rule(data=st.data())
     def a_lane_marks(self, data: st.DataObject) -> None:

@@ -1,11 +1,14 @@
 """A way to Redis that loses exactly the replies it is told to lose. Used by tests of lost replies."""
 
+import select
 import socket
 import threading
 from types import TracebackType
 from typing import Self
 
 _WAIT_S = 10
+_PIECE_S = 0.02
+"""So long after one piece of an answer another may come: that of the second of two commands."""
 
 
 class LossyProxy:
@@ -46,12 +49,14 @@ class LossyProxy:
                 self._forward(near, far)
 
     def _forward(self, near: socket.socket, far: socket.socket) -> None:
-        # Clients of these tests send a whole request and then read, and answers come in one piece.
+        # Clients of these tests send a whole request and then read.
         near.settimeout(_WAIT_S)
         while request := near.recv(65536):
             self.sent.append(request)
             far.sendall(request)
             answer = far.recv(65536)
+            while select.select([far], [], [], _PIECE_S)[0] and (piece := far.recv(65536)):
+                answer += piece
             if self.lose_next:
                 self.lose_next = False
                 return

@@ -113,3 +113,30 @@ async def test_taking_the_reserve_down_wakes_the_fetcher(autojump_clock: trio.te
             for _ in range(3):
                 await handover.take()
     assert len(handover) == 2
+
+
+async def test_no_more_workers_are_woken_than_there_are_jobs_that_may_be_started(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    handover = HandOver()
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(handover.take)
+        await trio.testing.wait_all_tasks_blocked()
+        handover.allow(2)
+        handover.put(items(1, 4))
+        assert handover.idle_workers == 3
+        await trio.testing.wait_all_tasks_blocked()
+        assert (len(nursery.child_tasks), len(handover)) == (3, 2)
+        handover.close()
+
+
+async def test_a_worker_that_is_cancelled_takes_no_job_even_if_one_is_there() -> None:
+    handover = HandOver()
+    handover.put(items(1, 1))
+    handover.allow(1)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await handover.take()
+    assert scope.cancelled_caught
+    assert handover.is_ready

@@ -1,0 +1,149 @@
+"""Settling and taking in one round trip: each is as it would be alone, whatever becomes of the other."""
+
+import pytest
+
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.rules.settlement import Ack, Back, Dead, Reply, Settlement
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.codes import Applied, Code, Gone, Refused
+from restbroker.store.exchange import exchange
+from restbroker.store.jobs import (
+    Duplicate,
+    Fenced,
+    FetchAnswer,
+    Fetched,
+    FetchRequest,
+    FinishRequest,
+    Limited,
+    Limits,
+    fetch,
+    finish,
+    held,
+)
+from tests.store.lanes import QUEUES, Lane, Server
+from tests.store.proxy import LossyProxy
+
+NOW_S = 1.0
+UNLIMITED = Limits()
+
+
+def wanted(lane: Lane, want: int = 2, base: int = 2, limits: Limits = UNLIMITED) -> FetchRequest:
+    return FetchRequest(lane.identity, "t", QUEUES, base, want, 4, limits)
+
+
+def finished(lane: Lane, *settled: tuple[str, Settlement]) -> FinishRequest:
+    return FinishRequest(lane.identity, "t", QUEUES, 2, settled)
+
+
+@pytest.fixture
+def working(lane: Lane) -> Lane:
+    """Two jobs in hand, two more in the queue; Redis knows both scripts."""
+    assert finish(lane.client, finished(lane, ("1:1", Ack())), NOW_S) == [Gone()]
+    queues.push(lane.client, "a", [b"1", b"2", b"3", b"4"])
+    assert isinstance(fetch(lane.client, wanted(lane, base=0)), Fetched)
+    return lane
+
+
+def taken(answer: FetchAnswer | StoreRefused) -> list[bytes]:
+    assert isinstance(answer, Fetched)
+    return [job.raw for job in answer.jobs]
+
+
+def test_jobs_are_settled_and_others_taken_in_one_round_trip(working: Lane, server: Server) -> None:
+    with LossyProxy(server.process.port) as proxy:
+        client = through(proxy, working)
+        client.command("PING")
+        proxy.sent.clear()
+        codes, answer = exchange(client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
+        assert len(proxy.sent) == 1
+        client.close()
+    assert codes == [Applied()]
+    assert taken(answer) == [b"3", b"4"]
+    assert held(working.client, working.identity).jobs == {"2:1": b"2", "3:1": b"3", "4:1": b"4"}
+
+
+def test_what_goes_back_first_is_there_to_be_taken(working: Lane) -> None:
+    codes, answer = exchange(
+        working.client, finished(working, ("1:1", Back()), ("2:1", Back())), NOW_S, wanted(working)
+    )
+    assert codes == [Applied(), Applied()]
+    assert taken(answer) == [b"1", b"2"]
+
+
+def test_the_places_of_what_is_settled_are_free_for_what_is_taken(working: Lane) -> None:
+    limits = Limits(in_flight=2)
+    assert fetch(working.client, wanted(working, limits=limits)) == Limited("in_flight", 25)
+    codes, answer = exchange(working.client, finished(working, ("2:1", Ack())), NOW_S, wanted(working, limits=limits))
+    assert codes == [Applied()]
+    assert taken(answer) == [b"3"]
+
+
+def test_a_lost_answer_settles_once_and_the_jobs_that_were_taken_are_found_again(working: Lane, server: Server) -> None:
+    both = finished(working, ("1:1", Ack((Reply(b"r", queue="out"),))), ("2:1", Ack()))
+    with LossyProxy(server.process.port) as proxy:
+        client = through(proxy, working)
+        client.command("PING")
+        proxy.lose_next = True
+        with pytest.raises(StoreUnavailable):
+            exchange(client, both, NOW_S, wanted(working))
+        assert finish(client, both, NOW_S) == [Gone(), Gone()]
+        assert fetch(client, wanted(working)) == Duplicate(4)
+        client.close()
+    assert held(working.client, working.identity).jobs == {"3:1": b"3", "4:1": b"4"}
+    assert server.raw.lrange("ns:queue:out", 0, -1) == [b"r"]
+    assert server.raw.get("ns:stat:processed") == b"2"
+
+
+@pytest.mark.parametrize("forgotten", ["both", "finish", "fetch"])
+def test_scripts_that_redis_forgot_run_once_each(working: Lane, server: Server, forgotten: str) -> None:
+    server.raw.script_flush()
+    if forgotten == "fetch":
+        assert finish(working.client, finished(working, ("9:1", Ack())), NOW_S) == [Gone()]
+    elif forgotten == "finish":
+        assert isinstance(fetch(working.client, wanted(working, want=0)), Fetched)
+    codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
+    assert codes == [Applied()]
+    assert taken(answer) == [b"3", b"4"]
+    assert server.raw.get("ns:stat:processed") == b"1"
+
+
+def test_a_fetch_that_redis_refuses_leaves_the_settlements_and_names_its_keys(working: Lane, server: Server) -> None:
+    server.raw.set("ns:restbroker:pause:t", "a text")
+    codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
+    assert codes == [Applied()]
+    assert isinstance(answer, StoreRefused)
+    assert "pause:t" in (answer.cure or "")
+    assert held(working.client, working.identity).jobs == {"2:1": b"2"}
+
+
+def test_settlements_that_redis_refuses_leave_the_fetch(working: Lane, server: Server) -> None:
+    server.raw.set(f"ns:restbroker:sent:{working.identity}", "a text")
+    codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
+    assert isinstance(codes, StoreRefused)
+    assert taken(answer) == [b"3", b"4"]
+    assert held(working.client, working.identity).jobs.keys() == {"1:1", "2:1", "3:1", "4:1"}
+
+
+def test_one_settlement_that_redis_refuses_holds_up_nothing_else(working: Lane, server: Server) -> None:
+    server.raw.set("ns:dead", "a text")
+    settled = finished(working, ("1:1", Dead(1.0, b"{}")), ("2:1", Ack()))
+    codes, answer = exchange(working.client, settled, NOW_S, wanted(working))
+    assert [type(code) for code in codes_of(codes)] == [Refused, Applied]
+    assert taken(answer) == [b"3", b"4"]
+
+
+def test_a_fenced_identity_settles_what_is_in_hand_and_takes_nothing(working: Lane, server: Server) -> None:
+    server.raw.hdel("ns:restbroker:beats", working.identity)
+    codes, answer = exchange(working.client, finished(working, ("1:1", Ack())), NOW_S, wanted(working))
+    assert codes == [Applied()]
+    assert answer == Fenced()
+
+
+def codes_of(codes: list[Code] | StoreRefused) -> list[Code]:
+    assert not isinstance(codes, StoreRefused)
+    return codes
+
+
+def through(proxy: LossyProxy, lane: Lane) -> Client:
+    return open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace=lane.client.keys.namespace))
