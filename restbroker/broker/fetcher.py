@@ -184,10 +184,10 @@ class Fetcher:
                 f"Look at the type of queue:{queue} (behind RedisNamespace), and at this Redis user's rights.",
             )
         if got.jobs:
-            now_s = boot_time_s()
+            now_s, by_health_s = boot_time_s(), trio.current_time() - lane.health.away_s
             items = [Item(taken.ticket, taken.number, taken.queue, taken.raw, now_s) for taken in got.jobs]
             for item in items:
-                item.forgotten = lane.recent.may_have_run(item.raw, trio.current_time() - lane.health.away_s)
+                item.forgotten = lane.recent.may_have_run(item.raw, by_health_s)
             await self._hand_over(items)
         elif want:
             await self._wait(got.paused | got.bad)

@@ -60,19 +60,21 @@ class Settling:
 
     def calls(self) -> Iterator[tuple[Sequence[int], ScriptCall]]:
         """The calls in their order, and the places of the jobs in each. What need not be asked has its code then."""
-        order, back = [], []
+        plain, others, back = [], [], []
         for place, (ticket, settlement) in enumerate(self.request.items):
-            if isinstance(settlement, Back):
+            if _is_plain(settlement):
+                plain.append(place)
+            elif isinstance(settlement, Back):
                 back.append((-ticket_number(ticket), place))
             elif (why := _refusal(settlement)) is not None:
                 self.codes[place] = Refused(why)
             else:
-                order.append(place)
-        order += [place for _, place in sorted(back)]
+                others.append(place)
+        order = [*plain, *others, *(place for _, place in sorted(back))]
         for start in range(0, len(order), MAX_BATCH):
             places = order[start : start + MAX_BATCH]
             batch = [self.request.items[place] for place in places]
-            yield places, _call(self.keys, self.request, batch, self.now_s)
+            yield places, _call(self.keys, self.request, batch, max(0, len(plain) - start), self.now_s)
 
     def note(self, places: Sequence[int], answer: Reply) -> None:
         """What Redis answered to such a call."""
@@ -87,10 +89,18 @@ def _refusal(settlement: Settlement) -> str | None:
     return None
 
 
-def _call(keys: Keys, request: FinishRequest, batch: Sequence[Item], now_s: float) -> ScriptCall:
+def _is_plain(settlement: Settlement) -> bool:
+    """Whether it is done and has no replies; most are."""
+    return isinstance(settlement, Ack) and not settlement.replies
+
+
+def _call(keys: Keys, request: FinishRequest, batch: Sequence[Item], plain: int, now_s: float) -> ScriptCall:
+    """`plain`: so many of the batch are, at its beginning."""
+    plain = min(plain, len(batch))
     destinations: dict[str, int] = {}
-    arguments: list[Argument] = [request.identity, request.hwm, len(request.queues)]
-    for ticket, settlement in batch:
+    arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain]
+    arguments += [ticket for ticket, _ in batch[:plain]]
+    for ticket, settlement in batch[plain:]:
         replies = _replies(settlement)
         arguments += [ticket, *_fate(settlement), ticket_queue(ticket), len(replies)]
         for reply in replies:

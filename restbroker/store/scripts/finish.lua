@@ -4,7 +4,8 @@
 --
 -- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
 --       parked, sent, inflight, then the identity's queues by index, then destinations of replies
--- ARGV: identity, hwm, number of the identity's queues, then per job:
+-- ARGV: identity, hwm, number of the identity's queues, number of jobs that are done and have no replies, their
+--       tickets, then per other job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload
@@ -17,9 +18,8 @@
 local FIXED_KEYS, PARKED_MAX, DAY_STATS_S = 12, 100000, 157680000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
-local hwm, queue_count, at = tonumber(ARGV[2]), tonumber(ARGV[3]), 4
+local hwm, queue_count, plain, at = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), 5
 local zsets = {zr = retry, zd = dead, zs = schedule}
-local no_effect = {[''] = true, zx = true}
 local processed, failed, codes = 0, 0, {}
 -- Few lanes have marks at all; the others pay one look for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
@@ -102,10 +102,6 @@ end
 
 -- Returns the job's code.
 local function apply(job)
-  if no_effect[job.fate] and #job.replies == 0 then
-    -- Nothing can be refused, so its bytes are not needed for putting it back.
-    return redis.call('HDEL', ip, job.ticket)
-  end
   local raw = redis.call('HGET', ip, job.ticket)
   if not raw then
     return 0
@@ -116,6 +112,16 @@ local function apply(job)
     redis.call('HSET', ip, job.ticket, raw)
   end
   return why or 1
+end
+
+-- Most jobs of most batches: nothing of theirs can be refused, so their bytes are not needed for putting them back.
+for n = 1, plain do
+  codes[n] = redis.call('HDEL', ip, ARGV[at])
+  processed = processed + codes[n]
+  if has_marks and codes[n] == 1 then
+    redis.call('HDEL', sent, ARGV[at])
+  end
+  at = at + 1
 end
 
 while at <= #ARGV do
