@@ -29,6 +29,8 @@ def done(harness: Harness, target: str) -> list[JobFinished]:
 async def test_while_one_target_is_dead_and_one_slow_the_third_finishes_all_its_jobs(harness: Harness) -> None:
     harness.target = Scripted(refuse, probe_answer=NotSent("refused"))
     harness.others = {"slow": Scripted(slowly), "well": Scripted(ok)}
+    # What is on its way at the stop takes as long as that from its beginning, and it began before.
+    harness.shutdown_timeout_s = 2 * SLOW_S
     for queue in ("rest", "slow", "well"):
         harness.push(count=JOBS, into=queue)
     async with harness.broker():
