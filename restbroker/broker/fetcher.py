@@ -18,13 +18,12 @@ from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
 from restbroker.broker.suspects import Suspects
+from restbroker.broker.waiting import Waiting
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.queue_order import drawn
 from restbroker.store import beats, jobs
-from restbroker.store.connection import Waiter
 from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
 
-_WAIT_S = 2.0
 _REFUSED_WAIT_S = 1.0
 _FULL_WAIT_S = 0.1
 _CLOSED_WAIT_S = 1.0
@@ -32,10 +31,10 @@ _CLOSED_WAIT_S = 1.0
 
 @attrs.define(eq=False)
 class Fetcher:
-    """`waiters`: one per queue, each on its own connection."""
+    """`waiting` is for the lane's queues."""
 
     lane: Lane
-    waiters: dict[str, Waiter]
+    waiting: Waiting
     _outages: int = 0
     _failed: bool = False
     _asked_at_s: float = 0.0
@@ -190,7 +189,7 @@ class Fetcher:
                 item.forgotten = lane.recent.may_have_run(item.raw, by_health_s)
             await self._hand_over(items)
         elif want:
-            await self._wait(got.paused | got.bad)
+            await self.waiting.wait(got.paused | got.bad)
 
     async def _reconcile(self) -> None:
         """Compares what Redis lists as ours with what we know.
@@ -239,22 +238,3 @@ class Fetcher:
         except StoreRefused:
             self._failed = True
             raise
-
-    async def _wait(self, unreadable: frozenset[str]) -> None:
-        """Until one of the queues has something, or two seconds."""
-        ready = [queue for queue in self.waiters if queue not in unreadable]
-        if not ready:
-            await trio.sleep(_WAIT_S)
-            return
-        with trio.move_on_after(_WAIT_S + 0.5):
-            async with trio.open_nursery() as nursery:
-                for queue in ready:
-                    nursery.start_soon(self._wait_for, queue, nursery.cancel_scope)
-
-    async def _wait_for(self, queue: str, others: trio.CancelScope) -> None:
-        try:
-            await self.waiters[queue].wait(queue, _WAIT_S)
-        except (StoreUnavailable, StoreRefused):
-            # No outage yet: a full Redis refuses this wait and still lets itself be drained. The next fetch will tell.
-            await trio.sleep(_REFUSED_WAIT_S)
-        others.cancel()

@@ -32,8 +32,9 @@ from restbroker.broker.reaper import Reaper
 from restbroker.broker.scheduler import Scheduler
 from restbroker.broker.scopes import bound, cancel_on
 from restbroker.broker.signals import Control
+from restbroker.broker.waiting import Waiting
 from restbroker.store import jobs
-from restbroker.store.connection import Connection, Waiter
+from restbroker.store.connection import Connection
 from restbroker.store.server import require_supported
 from restbroker.telemetry.events import BrokerStarted, Event, GateClosed, GateOpened
 
@@ -78,13 +79,13 @@ class Life:
         self._opened.push_async_callback(connection.aclose)
         return connection
 
-    def _open_waiters(self, queues: Sequence[str]) -> dict[str, Waiter]:
+    def _open_waiting(self, queues: Sequence[str]) -> Waiting:
         unblock = self.plan.open_control()
         self._opened.push_async_callback(unblock.aclose)
         waiters = {queue: self.plan.open_waiter(unblock) for queue in queues}
         for waiter in waiters.values():
             self._opened.push_async_callback(waiter.aclose)
-        return waiters
+        return Waiting(waiters)
 
     def _lane(self, plan: LanePlan) -> Lane:
         return Lane(
@@ -188,7 +189,7 @@ class Life:
         async with trio.open_nursery() as intake:
             for lane in lanes:
                 intake.start_soon(prober.run, lane)
-                intake.start_soon(Fetcher(lane, self._open_waiters(lane.plan.target.queues)).run)
+                intake.start_soon(Fetcher(lane, self._open_waiting(lane.plan.target.queues)).run)
             intake.start_soon(Scheduler(upkeep, self.health, report).run)
             intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), self.identities).run)
             intake.start_soon(self._take_over, lanes)

@@ -16,7 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import beat, committer, delivery, fetcher, health, lease, reaper, scheduler
+from restbroker.broker import beat, committer, delivery, fetcher, health, lease, reaper, scheduler, waiting
 from restbroker.rules import breaker
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered
 from tests.model.target import SimulatedTarget
@@ -33,7 +33,7 @@ STRETCHED = [
     (reaper, "FENCE_AFTER_S"),
     (reaper, "SCAN_S"),
     (scheduler, "POLL_S"),
-    (fetcher, "_WAIT_S"),
+    (waiting, "_WAIT_S"),
     (breaker, "_PROBE_AFTER_S"),
     (committer, "_REFUSED_WAIT_S"),
 ]

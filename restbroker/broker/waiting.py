@@ -1,0 +1,42 @@
+"""Waits until one of a lane's queues may hold a job. Its fetcher calls it when there was nothing to fetch.
+
+Always holds: a wait is only advice, and takes nothing; a queue that answered badly just now is not waited on, as it
+might answer at once, again and again.
+"""
+
+from collections.abc import Collection
+
+import attrs
+import trio
+
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.store.connection import Waiter
+
+_WAIT_S = 2.0
+_REFUSED_WAIT_S = 1.0
+
+
+@attrs.frozen
+class Waiting:
+    """`waiters`: one per queue, each on its own connection."""
+
+    waiters: dict[str, Waiter]
+
+    async def wait(self, unreadable: Collection[str]) -> None:
+        """Until one of the queues has something, or two seconds; `unreadable` ones are left out."""
+        ready = [queue for queue in self.waiters if queue not in unreadable]
+        if not ready:
+            await trio.sleep(_WAIT_S)
+            return
+        with trio.move_on_after(_WAIT_S + 0.5):
+            async with trio.open_nursery() as nursery:
+                for queue in ready:
+                    nursery.start_soon(self._wait_for, queue, nursery.cancel_scope)
+
+    async def _wait_for(self, queue: str, others: trio.CancelScope) -> None:
+        try:
+            await self.waiters[queue].wait(queue, _WAIT_S)
+        except (StoreUnavailable, StoreRefused):
+            # No outage yet: a full Redis refuses this wait and still lets itself be drained. The next fetch will tell.
+            await trio.sleep(_REFUSED_WAIT_S)
+        others.cancel()
