@@ -98,8 +98,8 @@ def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:
     def open_control() -> Connection:
         return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
 
-    def open_waiter(control: Connection) -> Waiter:
-        return Waiter(open_client(settings, sentinels=sentinels), control)
+    def open_waiter() -> Waiter:
+        return Waiter(lambda: open_client(settings, sentinels=sentinels))
 
     return BrokerPlan(
         lanes=_lanes(config, report),

@@ -80,11 +80,9 @@ class Life:
         return connection
 
     def _open_waiting(self, queues: Sequence[str]) -> Waiting:
-        unblock = self.plan.open_control()
-        self._opened.push_async_callback(unblock.aclose)
-        waiters = {queue: self.plan.open_waiter(unblock) for queue in queues}
+        waiters = {queue: self.plan.open_waiter() for queue in queues}
         for waiter in waiters.values():
-            self._opened.push_async_callback(waiter.aclose)
+            self._opened.callback(waiter.close)
         return Waiting(waiters)
 
     def _lane(self, plan: LanePlan) -> Lane:

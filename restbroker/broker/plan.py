@@ -14,8 +14,8 @@ from restbroker.telemetry.events import Report
 
 @attrs.frozen
 class BrokerPlan:
-    """`open_connection` makes a connection of its own, `open_waiter` one for waiting, `open_control` the one that ends
-    waits: its short time-out bounds a stop while Redis is frozen.
+    """`open_connection` makes a connection of its own, `open_waiter` one for waiting,
+    `open_control` one with a short time-out, which bounds a stop while Redis is frozen.
 
     `snapshot` describes a lane for `restbroker stats`; `shutdown_timeout_s` bounds a drain.
     """
@@ -24,7 +24,7 @@ class BrokerPlan:
     services: Sequence[Service]
     open_connection: Callable[[], Connection]
     open_control: Callable[[], Connection]
-    open_waiter: Callable[[Connection], Waiter]
+    open_waiter: Callable[[], Waiter]
     report: Report
     snapshot: Callable[[Lane], Mapping[str, Json]]
     shutdown_timeout_s: float = 25.0

@@ -24,19 +24,23 @@ class Waiting:
 
     async def wait(self, unreadable: Collection[str]) -> None:
         """Until one of the queues has something, or two seconds; `unreadable` ones are left out."""
-        ready = [queue for queue in self.waiters if queue not in unreadable]
-        if not ready:
-            await trio.sleep(_WAIT_S)
-            return
-        with trio.move_on_after(_WAIT_S + 0.5):
-            async with trio.open_nursery() as nursery:
-                for queue in ready:
-                    nursery.start_soon(self._wait_for, queue, nursery.cancel_scope)
+        match [queue for queue in self.waiters if queue not in unreadable]:
+            case []:
+                await trio.sleep(_WAIT_S)
+            case [queue]:
+                await self._wait_for(queue)
+            case queues:
+                async with trio.open_nursery() as nursery:
+                    for queue in queues:
+                        nursery.start_soon(self._first, queue, nursery.cancel_scope)
 
-    async def _wait_for(self, queue: str, others: trio.CancelScope) -> None:
+    async def _first(self, queue: str, others: trio.CancelScope) -> None:
+        await self._wait_for(queue)
+        others.cancel()
+
+    async def _wait_for(self, queue: str) -> None:
         try:
             await self.waiters[queue].wait(queue, _WAIT_S)
         except (StoreUnavailable, StoreRefused):
             # No outage yet: a full Redis refuses this wait and still lets itself be drained. The next fetch will tell.
             await trio.sleep(_REFUSED_WAIT_S)
-        others.cancel()

@@ -7,17 +7,18 @@ after NOSCRIPT, where Redis ran nothing.
 
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias, TypeVar, cast
 
 import attrs
 from redis.connection import AbstractConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as NotInTime
 
-from restbroker.errors import ConnectionEnded, StoreRefused
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
 from restbroker.store.failures import is_demoted, translate
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Argument, Reply, integer
+from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.sentinel import Place, Sentinels, open_sentinels
 from restbroker.store.settings import StoreSettings, address_of, connection_of, connection_options, untyped
@@ -36,7 +37,7 @@ ScriptCall: TypeAlias = tuple[ScriptName, Sequence[str], Sequence[Argument]]
 
 @attrs.define(eq=False, repr=False)
 class Client:
-    """One connection, for one thread at a time; only `abort` may come from another. Connects when first used.
+    """One connection, for one thread at a time. Connects when first used.
 
     After an error the connection is closed, and the next call opens a new one; so it does when the server says that it
     is not the master any more. `address` is that of the last master where sentinels know it.
@@ -47,23 +48,7 @@ class Client:
     _connection: AbstractConnection
     _sentinels: Sentinels | None = None
     _place: Place | None = None
-    _id: int | None = None
-
-    @property
-    def is_watched(self) -> bool:
-        """Whether sentinels say where the master is."""
-        return self._sentinels is not None
-
-    @property
-    def id(self) -> int | None:
-        """What Redis calls this connection; None before `identify`, and after an error."""
-        return self._id
-
-    def identify(self) -> int:
-        """Asks Redis for this connection's id, once per connection."""
-        if self._id is None:
-            self._id = integer(self.command("CLIENT", "ID"))
-        return self._id
+    _asked: Sequence[Argument] = ()
 
     def command(self, *arguments: Argument) -> Reply:
         """Sends one command. Raises `StoreUnavailable` or `StoreRefused`."""
@@ -100,19 +85,59 @@ class Client:
                 answers.append(error)
         return answers
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected, and to the master as far as is known; it may have ended unseen."""
+        strays = self._sentinels is not None and self._sentinels.named != self._place
+        return self._socket is not None and not strays
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether an answer is still to come."""
+        return bool(self._asked)
+
+    @property
+    def descriptor(self) -> int:
+        """What to watch for an answer; -1 while not connected."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def connect(self) -> None:
+        """Connects, unless it is connected. Raises `StoreUnavailable` or `StoreRefused`."""
+        self._exchange(())
+
+    def ask(self, *arguments: Argument) -> None:
+        """Sends one command without waiting for its reply, which `answer` has. Nothing else may be sent meanwhile.
+
+        Never blocks when connected: what is sent before has been answered. Raises as `command`.
+        """
+        self._require_alive()
+        with self._closed_unless_clean():
+            self._send([arguments])
+        self._asked = arguments
+
+    def answer(self) -> list[Reply]:
+        """The reply to what was asked; nothing as long as it has not come. Never blocks. Raises as `command`."""
+        with self._closed_unless_clean():
+            try:
+                reply = self._read(timeout=0, disconnect_on_error=False)
+            except NotInTime:
+                return []
+        asked, self._asked = self._asked, ()
+        return self._checked([reply], [asked])
+
+    def given_up(self) -> RestbrokerError:
+        """Closes the connection, since an answer is overdue; what to raise."""
+        self.close()
+        return translate(NotInTime(), self.address)
+
     def close(self) -> None:
         """Closes the connection; a later call opens a new one."""
-        self._id = None
+        self._asked = ()
         untyped(self._connection, "disconnect")()
 
-    def abort(self) -> None:
-        """Ends a call that another thread is in: it raises `StoreUnavailable` at once."""
-        # redis-py's disconnect would also close the descriptor under the other thread's read.
-        sock = cast("socket.socket | None", getattr(self._connection, "_sock", None))
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                # Not sock.shutdown: a TLS socket would drop its session object under the other thread.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    @property
+    def _socket(self) -> socket.socket | None:
+        return cast("socket.socket | None", getattr(self._connection, "_sock", None))
 
     def _run(self, calls: Sequence[ScriptCall]) -> list[Reply | ResponseError]:
         codes = [script(name) for name, _, _ in calls]
@@ -134,12 +159,16 @@ class Client:
 
     def _exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Reply | ResponseError]:
         self._require_alive()
+        with self._closed_unless_clean():
+            self._find_master()
+            self._send(commands)
+            return [self._read() for _ in commands]
+
+    @contextlib.contextmanager
+    def _closed_unless_clean(self) -> Iterator[None]:
         clean = False
         try:
-            self._find_master()
-            send, pack = untyped(self._connection, "send_packed_command"), untyped(self._connection, "pack_commands")
-            send(pack(commands))
-            replies = [self._read() for _ in commands]
+            yield
             clean = True
         except RedisError as error:
             raise translate(error, self.address) from error
@@ -147,10 +176,9 @@ class Client:
             # Also after a KeyboardInterrupt: a reply left unread would be taken for the next command's.
             if not clean:
                 self.close()
-        return replies
 
     def _find_master(self) -> None:
-        if self._sentinels is not None and getattr(self._connection, "_sock", None) is None:
+        if self._sentinels is not None and self._socket is None:
             self._place = self._sentinels.connect(self._connection)
             self.address = str(self._place)
 
@@ -160,9 +188,9 @@ class Client:
         An outage cuts all connections, and a quiet one learns of it when it is used again, after the others are back:
         that is no second outage. It is raised all the same, since Redis may have lost its last second meanwhile.
         """
-        if getattr(self._connection, "_sock", None) is None:
+        if self._socket is None:
             return
-        if self._sentinels is not None and self._sentinels.named != self._place:
+        if not self.is_open:
             self.close()
             raise ConnectionEnded(f"Redis at {self.address} is not the master any more.", "Try again.")
         try:
@@ -174,9 +202,13 @@ class Client:
             self.close()
             raise ConnectionEnded(f"The connection to Redis at {self.address} ended while it was idle.", "Try again.")
 
-    def _read(self) -> Reply | ResponseError:
+    def _send(self, commands: Sequence[Sequence[Argument]]) -> None:
+        send, pack = untyped(self._connection, "send_packed_command"), untyped(self._connection, "pack_commands")
+        send(pack(commands))
+
+    def _read(self, **how: object) -> Reply | ResponseError:
         try:
-            return cast("Reply", untyped(self._connection, "read_response")())
+            return cast("Reply", untyped(self._connection, "read_response")(**how))
         except ResponseError as error:
             return error
 

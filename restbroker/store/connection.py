@@ -2,7 +2,7 @@
 
 The only file here that knows Trio. Used by lanes, the beat, the scheduler, the reaper and assembly. Always holds: no
 thread that sends commands outlives its call, since it might still take jobs; so a call cannot be cancelled, only
-bounded by the socket's time-out.
+bounded by the socket's time-out. A wait takes nothing: it needs no thread, and can be cancelled at once.
 """
 
 import contextlib
@@ -12,18 +12,18 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import trio
 
-from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.store.client import LONGEST_BLOCK_S, Client
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.store.client import Client
 from restbroker.store.sentinel import Sentinels
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-UNBLOCK_EVERY_S = 0.02
-ABORT_AFTER_S = 1.0
+BLOCK_S = 2.0
+LATE_S = 1.0
+"""How long Redis holds a question, and how much later its answer may be before the connection counts as dead."""
 LOOK_EVERY_S = 0.5
-WATCHED_BLOCK_S = 1.0
-"""How long one wait may stay with a master that was replaced: no job comes there any more."""
+"""How soon a master that was replaced is noticed: no job comes there any more."""
 
 
 class Connection:
@@ -49,63 +49,61 @@ class Connection:
 
 
 class Waiter:
-    """Waits on one queue at a time, over a connection of its own; `control` is shared and ends waits.
+    """Waits on one queue, over a connection of its own, without a thread: only connecting needs one.
 
-    `control` should have a time-out of about 1 s: it bounds how long a cancelled wait can last when Redis is frozen.
+    A wait that is over may leave its question behind, still unanswered: the next wait goes on with it. Nothing is lost
+    by that, since the answer says no more than to look again; it may be a stale one.
     """
 
-    def __init__(self, client: Client, control: Connection) -> None:
-        self._client = client
-        self._control = control
+    def __init__(self, open_client: Callable[[], Client]) -> None:
+        self._open = open_client
         self._turn = trio.CapacityLimiter(1)
+        self._client: Client | None = None
+        self._overdue_at_s = 0.0
 
     async def wait(self, queue: str, timeout_s: float) -> bool:
-        """Waits until the queue holds a job, at most `timeout_s` (and 2) seconds; takes nothing. False: none came.
+        """Waits until the queue holds a job, at most `timeout_s`; takes nothing. False: none came.
 
-        With sentinels it waits for 1 s at most. Answers at once while jobs are there, so never wait on a queue that is
-        not being fetched (paused, limited). Raises `StoreUnavailable` or `StoreRefused`. Cancellation ends the wait
-        within milliseconds through CLIENT UNBLOCK; if Redis does not answer, by cutting the socket.
+        Always the same queue. Answers at once while jobs are there, so never wait on a queue that is not being fetched
+        (paused, limited). Raises `StoreUnavailable` or `StoreRefused`. Can be cancelled at any moment, at once.
         """
-        await trio.lowlevel.checkpoint_if_cancelled()
-        ended = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._end_when_cancelled, ended)
-            with trio.CancelScope(shield=True):
-                # The failure comes as a value: raised in here, it would arrive wrapped in an exception group.
-                result = await trio.to_thread.run_sync(_wait, self._client, queue, timeout_s, limiter=self._turn)
-            ended.set()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if isinstance(result, RestbrokerError):
-            raise result
-        return result
+        came = False
+        with trio.move_on_after(max(timeout_s, 0.01)):
+            while not came:
+                came = await self._answer(queue)
+        return came
 
-    async def aclose(self) -> None:
-        """Closes the connection; no wait may be running."""
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._client.close)
+    def close(self) -> None:
+        """Closes the connection, and with it ends what it asked; no wait may be running."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
-    async def _end_when_cancelled(self, ended: trio.Event) -> None:
-        try:
-            await ended.wait()
-        except trio.Cancelled:
-            # Not raised again: `wait` does so itself, outside its nursery, where it is not wrapped in a group.
-            with trio.CancelScope(shield=True):
-                await self._end(ended)
+    async def _answer(self, queue: str) -> bool:
+        """Whether an answer came that tells of a job. Looks twice a second whether it can still come."""
+        client = await self._asked(queue)
+        with trio.move_on_after(LOOK_EVERY_S):
+            await trio.lowlevel.wait_readable(client.descriptor)
+        answers = client.answer()
+        if not answers and trio.current_time() > self._overdue_at_s:
+            raise client.given_up()
+        return any(moved is not None for moved in answers)
 
-    async def _end(self, ended: trio.Event) -> None:
-        with trio.move_on_after(ABORT_AFTER_S):
-            try:
-                # A single UNBLOCK can overtake the BLMOVE that it is meant for: 8 of 600 did (measured).
-                while not ended.is_set():
-                    await self._control.call(_unblock, self._client.id)
-                    with trio.move_on_after(UNBLOCK_EVERY_S):
-                        await ended.wait()
-            except (StoreUnavailable, StoreRefused):  # away, or a user without the right to CLIENT UNBLOCK
-                pass
-        while not ended.is_set():
-            self._client.abort()
-            with trio.move_on_after(UNBLOCK_EVERY_S):
-                await ended.wait()
+    async def _asked(self, queue: str) -> Client:
+        """The client, with its question asked; a new one if its connection ended, or leads to an old master."""
+        client = self._client
+        if client is None or not client.is_open:
+            self.close()
+            # Left to itself when cancelled: it takes no job, and what it opened goes with it.
+            work = partial(_connected, self._open)
+            client = await trio.to_thread.run_sync(work, limiter=self._turn, abandon_on_cancel=True)
+            self._client = client
+        if not client.is_asked:
+            # BLMOVE of a queue onto itself: it wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1).
+            key = client.keys.queue(queue)
+            client.ask("BLMOVE", key, key, "RIGHT", "RIGHT", f"{BLOCK_S:.3f}")
+            self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
+        return client
 
 
 class MasterWatch:
@@ -125,18 +123,7 @@ class MasterWatch:
             await trio.sleep(LOOK_EVERY_S)
 
 
-def _wait(client: Client, queue: str, timeout_s: float) -> bool | RestbrokerError:
-    # BLMOVE of a queue onto itself: it wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1).
-    # 0 would block for ever.
-    block_s = min(max(timeout_s, 0.01), WATCHED_BLOCK_S if client.is_watched else LONGEST_BLOCK_S)
-    key = client.keys.queue(queue)
-    try:
-        client.identify()
-        return client.command("BLMOVE", key, key, "RIGHT", "RIGHT", f"{block_s:.3f}") is not None
-    except RestbrokerError as error:
-        return error
-
-
-def _unblock(client: Client, waiter_id: int | None) -> None:
-    if waiter_id is not None:
-        client.command("CLIENT", "UNBLOCK", waiter_id)
+def _connected(open_client: Callable[[], Client]) -> Client:
+    client = open_client()
+    client.connect()
+    return client

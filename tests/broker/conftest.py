@@ -199,7 +199,7 @@ class Harness:
             services=self.services(self),
             open_connection=lambda: self.connect(settings),
             open_control=lambda: Connection(open_client(settings, 1.0)),
-            open_waiter=lambda control: Waiter(open_client(settings), control),
+            open_waiter=lambda: Waiter(lambda: open_client(settings)),
             report=self.report,
             snapshot=lambda _lane: {},
             shutdown_timeout_s=self.shutdown_timeout_s,

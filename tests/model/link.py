@@ -80,6 +80,5 @@ class SimulatedWaiter:
             raise StoreUnavailable("Redis is away.")
         return bool(way.reference.data.lists[f"queue:{queue}"])
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         """Nothing is open."""
-        await trio.lowlevel.checkpoint()

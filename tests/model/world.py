@@ -173,7 +173,7 @@ class Process:
             services=[],
             open_connection=self._connection,
             open_control=self._connection,
-            open_waiter=lambda _control: cast("Waiter", SimulatedWaiter(self.way)),
+            open_waiter=lambda: cast("Waiter", SimulatedWaiter(self.way)),
             report=self.events.append,
             snapshot=_no_snapshot,
             status=self.status,

@@ -1,6 +1,5 @@
 """The connection: nothing is sent twice unasked, errors are named, secrets are not."""
 
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +29,6 @@ from tests.store.lanes import QUEUES, Lane, Server
 from tests.store.proxy import LossyProxy
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
-from tests.support.wait import until
 
 
 def through(proxy: LossyProxy, client: Client) -> Client:
@@ -211,27 +209,6 @@ def test_a_connection_that_ended_idle_is_told_from_an_outage_and_replaced(client
         client.command("SET", "x", "sent")
     assert client.command("EXISTS", "x") == 0
     assert client.command("CLIENT", "ID") != number
-
-
-def test_a_call_can_be_aborted_from_another_thread(client: Client, server: Server) -> None:
-    client.identify()
-    caught: list[StoreUnavailable] = []
-
-    def block() -> None:
-        try:
-            client.command("BLPOP", "ns:nothing", "2")
-        except StoreUnavailable as error:
-            caught.append(error)
-
-    thread = threading.Thread(target=block)
-    thread.start()
-    until(lambda: server.raw.info("clients")["blocked_clients"] == 1, "the client blocks")
-    started = time.monotonic()
-    client.abort()
-    thread.join(1)
-    assert time.monotonic() - started < 0.5
-    assert len(caught) == 1
-    assert client.id is None
 
 
 def test_finish_after_a_script_flush_is_applied_once(lane: Lane, server: Server) -> None:

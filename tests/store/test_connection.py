@@ -2,31 +2,36 @@
 
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import FrameType
 
 import pytest
+import redis
 import trio
 
+from restbroker.config.secret import Secret
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import queues
+from restbroker.store import connection, queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter
+from restbroker.store.sentinel import open_sentinels
 from tests.store.lanes import Server
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.sentinel import MASTER, PASSWORD, Group, start_group
 from tests.support.wait import until_async
+from tests.transport.authority import authority
 
 
 @asynccontextmanager
 async def waiter_on(settings: StoreSettings) -> AsyncIterator[Waiter]:
-    control = Connection(open_client(settings, timeout_s=1.0))
-    waiter = Waiter(open_client(settings), control)
+    waiter = Waiter(lambda: open_client(settings))
     try:
         yield waiter
     finally:
-        await waiter.aclose()
-        await control.aclose()
+        waiter.close()
 
 
 def blocked(server: Server) -> Callable[[], bool]:
@@ -47,7 +52,7 @@ def _in_store(frame: FrameType | None) -> bool:
 
 
 async def test_a_call_runs_in_a_thread_and_its_error_passes_through(server: Server) -> None:
-    connection = Connection(open_client(server.settings))
+    calls = Connection(open_client(server.settings))
     seen: list[int] = []
 
     def work(client: Client, value: bytes, *, times: int) -> bytes:
@@ -55,20 +60,20 @@ async def test_a_call_runs_in_a_thread_and_its_error_passes_through(server: Serv
         assert client.command("ECHO", value) == value
         return value * times
 
-    assert await connection.call(work, b"x", times=2) == b"xx"
+    assert await calls.call(work, b"x", times=2) == b"xx"
     assert seen != [threading.get_ident()]
     server.raw.set("ns:queue:a", "x")
     with pytest.raises(StoreRefused, match="WRONGTYPE"):
-        await connection.call(queues.push, "a", [b"1"])
-    await connection.aclose()
+        await calls.call(queues.push, "a", [b"1"])
+    await calls.aclose()
 
 
 async def test_a_cancelled_call_ends_and_its_result_is_kept(server: Server) -> None:
-    connection = Connection(open_client(server.settings))
+    calls = Connection(open_client(server.settings))
     started = threading.Event()
 
     def slow(client: Client) -> str:
-        client.identify()
+        client.command("PING")
         started.set()
         client.command("BLPOP", "ns:nothing", "0.2")
         return "done"
@@ -78,13 +83,13 @@ async def test_a_cancelled_call_ends_and_its_result_is_kept(server: Server) -> N
         async with trio.open_nursery() as nursery:
 
             async def run() -> None:
-                results.append(await connection.call(slow))
+                results.append(await calls.call(slow))
 
             nursery.start_soon(run)
             await until_async(started.is_set, "the call began")
             scope.cancel()
     assert results == ["done"]
-    await connection.aclose()
+    await calls.aclose()
 
 
 async def test_a_wait_on_an_empty_queue_ends_with_nothing(server: Server) -> None:
@@ -126,7 +131,22 @@ async def test_a_job_wakes_every_waiter(server: Server) -> None:
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"1"]
 
 
-async def test_a_cancelled_wait_ends_within_100_ms_and_takes_no_job(server: Server) -> None:
+@pytest.fixture
+def over_tls(make_redis: Callable[..., RedisServer], tmp_path: Path) -> tuple[StoreSettings, RedisServer]:
+    made, port = authority(tmp_path), free_port()
+    certificate, key = made.pair("server")
+    own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
+    return StoreSettings(f"rediss://127.0.0.1:{port}/0", ca_file=made.ca), own
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> Iterator[Group]:
+    group = start_group(tmp_path)
+    yield group
+    group.close()
+
+
+async def test_a_cancelled_wait_ends_at_once_and_its_question_serves_the_next(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
         for _ in range(20):
             with trio.CancelScope() as scope:
@@ -137,10 +157,33 @@ async def test_a_cancelled_wait_ends_within_100_ms_and_takes_no_job(server: Serv
                     scope.cancel()
             assert scope.cancelled_caught
             assert trio.current_time() - cancelled_at < 0.1
+        assert blocked(server)()
         server.raw.lpush("ns:queue:a", "1")
         assert await waiter.wait("a", 1.0)
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"1"]
-    assert busy_threads() == 0
+
+
+async def test_a_wait_needs_no_thread(server: Server) -> None:
+    async with waiter_on(server.settings) as waiter, trio.open_nursery() as nursery:
+        nursery.start_soon(waiter.wait, "a", 0.3)
+        await until_async(blocked(server), "the waiter blocks")
+        assert busy_threads() == 0
+
+
+async def test_an_answer_to_a_wait_that_is_over_is_told_once_and_no_more(server: Server) -> None:
+    async with waiter_on(server.settings) as waiter:
+        assert not await waiter.wait("a", 0.05)
+        server.raw.lpush("ns:queue:a", "1")
+        assert server.raw.rpop("ns:queue:a") == b"1"
+        assert await waiter.wait("a", 1.0)
+        assert not await waiter.wait("a", 0.05)
+
+
+async def test_a_closed_waiter_leaves_nothing_behind_in_redis(server: Server) -> None:
+    async with waiter_on(server.settings) as waiter:
+        assert not await waiter.wait("a", 0.05)
+        assert server.raw.info("clients")["blocked_clients"] == 1
+    await until_async(lambda: server.raw.info("clients")["blocked_clients"] == 0, "Redis lets the question go")
 
 
 @pytest.mark.parametrize("steps", range(8))
@@ -149,28 +192,84 @@ async def test_a_wait_cancelled_at_any_early_moment_ends_soon(server: Server, st
         started_at = trio.current_time()
         with trio.move_on_after(steps / 2000):
             await waiter.wait("a", 2.0)
-        assert trio.current_time() - started_at < 0.15
-    assert busy_threads() == 0
+        assert trio.current_time() - started_at < 0.1
+        server.raw.lpush("ns:queue:a", "1")
+        assert await waiter.wait("a", 1.0)
+    await until_async(lambda: busy_threads() == 0, "who was connecting is done")
 
 
-async def test_a_wait_cancelled_while_redis_is_frozen_ends_within_the_bound(
-    make_redis: Callable[..., RedisServer],
+async def test_a_wait_can_be_cancelled_while_redis_is_frozen(make_redis: Callable[..., RedisServer]) -> None:
+    own = make_redis()
+    async with waiter_on(StoreSettings(own.url)) as waiter, waiter_on(StoreSettings(own.url)) as unconnected:
+        assert not await waiter.wait("a", 0.05)
+        own.suspend()
+        cancelled_at = trio.current_time()
+        for one in (waiter, unconnected):
+            assert not await one.wait("a", 0.05)
+        assert trio.current_time() - cancelled_at < 0.5
+        own.resume()
+        assert not await waiter.wait("a", 0.05)
+
+
+async def test_an_answer_that_is_overdue_ends_the_connection(
+    make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(connection, "BLOCK_S", 0.2)
+    monkeypatch.setattr(connection, "LATE_S", 0.1)
     own = make_redis()
     async with waiter_on(StoreSettings(own.url)) as waiter:
         assert not await waiter.wait("a", 0.05)
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(waiter.wait, "a", 2.0)
-                await until_async(lambda: "blocked_clients:1" in own.command("INFO clients"), "the waiter blocks")
-                own.suspend()
-                cancelled_at = trio.current_time()
-                scope.cancel()
-        took_s = trio.current_time() - cancelled_at
-        assert 0.1 < took_s < 1.5
-        assert busy_threads() == 0
+        own.suspend()
+        with pytest.raises(StoreUnavailable, match="did not answer in time"):
+            await waiter.wait("a", 5.0)
         own.resume()
+        assert not await waiter.wait("a", 0.3), "its question is asked again, over a new connection"
+        own.command("LPUSH queue:a 1")
+        assert await waiter.wait("a", 1.0)
+
+
+async def test_a_wait_whose_connection_is_killed_fails_and_the_next_has_another(server: Server) -> None:
+    async with waiter_on(server.settings) as waiter:
         assert not await waiter.wait("a", 0.05)
+        server.raw.client_kill_filter(_type="normal", skipme=True)
+        with pytest.raises(StoreUnavailable):
+            await waiter.wait("a", 1.0)
+        assert not await waiter.wait("a", 0.05)
+
+
+async def test_a_large_job_wakes_too_over_tls_as_well(over_tls: tuple[StoreSettings, RedisServer]) -> None:
+    settings, own = over_tls
+    raw = redis.Redis(port=own.port)
+    async with waiter_on(settings) as tls, waiter_on(StoreSettings(own.url)) as plain:
+        for waiter in (tls, plain):
+            assert not await waiter.wait("a", 0.05)
+        raw.lpush("queue:a", b"x" * 3_000_000)
+        for waiter in (tls, plain):
+            assert await waiter.wait("a", 1.0)
+        raw.delete("queue:a")
+        for waiter in (tls, plain):
+            assert not await waiter.wait("a", 0.05)
+    raw.close()
+
+
+async def test_a_wait_goes_to_the_new_master(group: Group) -> None:
+    secret = Secret(PASSWORD)
+    settings = StoreSettings("redis://unused", sentinels=group.addresses, master=MASTER, sentinel_password=secret)
+    sentinels = open_sentinels(settings)
+    assert sentinels is not None
+    waiter = Waiter(lambda: open_client(settings, sentinels=sentinels))
+    assert not await waiter.wait("a", 0.05)
+    first = sentinels.named
+    group.failover()
+
+    def moved() -> bool:
+        sentinels.look()
+        return sentinels.named != first
+
+    await until_async(moved, "the sentinels name another master", timeout_s=20)
+    group.replica.command("LPUSH queue:a 1")
+    assert await waiter.wait("a", 2.0)
+    waiter.close()
 
 
 async def test_a_wait_on_a_redis_that_goes_away_fails_as_itself(make_redis: Callable[..., RedisServer]) -> None:
