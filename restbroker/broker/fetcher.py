@@ -188,7 +188,10 @@ class Fetcher:
             for item in items:
                 item.forgotten = lane.recent.may_have_run(item.raw, by_health_s)
             await self._hand_over(items)
-        elif want:
+            if self._is_limited or len(items) == want or not lane.handover.is_free:
+                return
+        if want:
+            # Less than was asked for was there: the queues are empty, and asking again at once would be for nothing.
             await self.waiting.wait(got.paused | got.bad)
 
     async def _reconcile(self) -> None:

@@ -43,6 +43,11 @@ class HandOver:
         return bool(self._waiting) and self._waiting[0].number > self._allowed
 
     @property
+    def is_free(self) -> bool:
+        """Whether all that waits here may be started."""
+        return not self._waiting or self._waiting[-1].number <= self._allowed
+
+    @property
     def first_number(self) -> int:
         """The lowest ticket number that waits here; 0 if none does."""
         return self._waiting[0].number if self._waiting else 0
