@@ -140,3 +140,12 @@ async def test_a_worker_that_is_cancelled_takes_no_job_even_if_one_is_there() ->
         await handover.take()
     assert scope.cancelled_caught
     assert handover.is_ready
+
+
+@pytest.mark.parametrize(("allowed", "free"), [(0, False), (2, False), (3, True)])
+def test_it_is_free_while_all_that_waits_may_be_started(allowed: int, *, free: bool) -> None:
+    handover = HandOver()
+    assert handover.is_free
+    handover.put(items(1, 3))
+    handover.allow(allowed)
+    assert handover.is_free is free

@@ -1,0 +1,99 @@
+"""An idle lane waits for all its queues, and asks for no more than there is."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from restbroker.broker.waiting import Waiting
+from restbroker.store import jobs
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Waiter
+from restbroker.telemetry.events import JobFinished
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
+from tests.support.redis_server import RedisServer
+
+QUEUES = ("a", "b", "c")
+
+
+@pytest.fixture
+async def waiting(redis_server: RedisServer) -> AsyncIterator[Waiting]:
+    settings = StoreSettings(redis_server.url)
+    waiters = {queue: Waiter(lambda: open_client(settings)) for queue in QUEUES}
+    yield Waiting(waiters)
+    for waiter in waiters.values():
+        waiter.close()
+
+
+async def test_a_job_costs_an_idle_broker_one_fetch(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetches = 0
+    fetch = jobs.fetch
+
+    def counted(client: Client, request: jobs.FetchRequest) -> jobs.FetchAnswer:
+        nonlocal fetches
+        fetches += 1
+        return fetch(client, request)
+
+    monkeypatch.setattr(jobs, "fetch", counted)
+    async with harness.broker():
+        # After the first one the wait begins anew: within the next two seconds it ends for a job only.
+        for done in (1, 2):
+            fetches = 0
+            harness.push("safe", first=done)
+            await harness.until(lambda done=done: len(harness.of(JobFinished)) == done, "it is settled")  # type: ignore[misc]
+            await trio.sleep(0.2)
+        assert fetches == 1
+
+
+async def test_a_job_in_any_queue_ends_the_wait_and_the_other_questions_stay(
+    waiting: Waiting, redis_server: RedisServer
+) -> None:
+    for queue in (*QUEUES, *QUEUES):
+        with trio.fail_after(1.5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(waiting.wait, ())
+                await trio.sleep(0.05)
+                redis_server.command(f"LPUSH queue:{queue} 1")
+        redis_server.command(f"DEL queue:{queue}")
+        assert "blocked_clients:2" in redis_server.command("INFO clients")
+
+
+async def test_a_queue_that_is_left_out_ends_no_wait(waiting: Waiting, redis_server: RedisServer) -> None:
+    redis_server.command("LPUSH queue:a 1")
+    for left_out in (("a",), ("a", "b"), QUEUES):
+        with trio.move_on_after(0.1) as scope:
+            await waiting.wait(left_out)
+        assert scope.cancelled_caught
+
+
+async def test_a_queue_that_cannot_be_waited_for_does_not_hide_the_others(
+    waiting: Waiting, redis_server: RedisServer
+) -> None:
+    redis_server.command("SET queue:a x")
+    with trio.fail_after(0.9):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiting.wait, ())
+            await trio.sleep(0.1)
+            redis_server.command("LPUSH queue:b 1")
+
+
+async def test_what_may_not_be_started_yet_waits_for_no_job_to_come(harness: Harness) -> None:
+    harness.concurrency, harness.slots = 1, {"once": 1}
+    released = trio.Event()
+
+    async def answer(request: Request) -> Response:
+        if request.path.startswith("/once"):
+            await released.wait()
+        return await ok(request)
+
+    harness.target.answer = answer
+    # One batch: the first holds the slot, the second waits for it without being settled, and so the third lies
+    # above the high-water mark.
+    harness.push("once", count=2)
+    harness.push("safe")
+    async with harness.broker():
+        await harness.until(lambda: harness.target.calls, "the first is on its way")
+        await harness.until(lambda: harness.of(JobFinished), "the last is delivered", timeout_s=1)
+        released.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are")
