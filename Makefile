@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := redis-server ejabberd erlang-p1-oauth2 faketime \
-	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis
+	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
+	nginx-light libnginx-mod-http-echo
 # What only `make bench` runs, Node.js with npm beside it.
-BENCH_PACKAGES := nginx-light libnginx-mod-http-echo wrk ruby-net-http-persistent
+BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help

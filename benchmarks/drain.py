@@ -1,20 +1,24 @@
-"""How fast a queue is emptied, and at what cost. `python -m benchmarks` calls `drain` for each candidate in turn.
+"""How fast a queue is emptied, and at what cost. Most scenarios call `drain` for each candidate in turn.
 
 Always holds: start-up and the last jobs are left out (what is measured lies between a tenth and 95 % of the jobs), and
 a candidate that sends fewer requests than jobs, or more, is a failure.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
 
 import attrs
 
 from benchmarks.peers import WORKERS, Bench, Peer
 from benchmarks.processes import cpu_s, memory_mib, started
 
-_DEADLINE_S = 120.0
-_LOOK_S = 0.02
+_DEADLINE_S: Final = 120.0
+_LOOK_S: Final = 0.01
+_EXTRA: Final = 5
+"""A few more requests than jobs are allowed: restbroker asks a server whether it is there before the first job."""
 
 
 @attrs.frozen
@@ -28,28 +32,35 @@ class Drained:
 
 
 @attrs.frozen
-class _Mark:
+class Mark:
+    """How far a worker was at one moment, and what it had used."""
+
     jobs: int
     at_s: float
     cpu_s: float
     redis_cpu_s: float
 
 
-def drain(peer: Peer, bench: Bench, jobs: int) -> Drained:
-    """Fills the queue, starts the worker, and measures until nearly all is done; then waits for the rest."""
+def drain(peer: Peer, bench: Bench, jobs: int, filling: Bench | None = None) -> Drained:
+    """Fills the queue (over another way to Redis, if one is given) and measures until nearly all is done."""
     bench.around.redis.flushall()
-    peer.enqueue(bench, jobs)
+    peer.enqueue(filling or bench, jobs)
     began = bench.around.answered()
-    with _worker(peer, bench) as pid:
-        first = _mark(bench, pid, began, jobs // 10)
+    with worker(peer, bench) as pid:
+        gauge = Gauge(bench, pid, lambda: bench.around.answered() - began)
+        first = gauge.mark(jobs // 10)
         memory = memory_mib(pid)
-        last = _mark(bench, pid, began, jobs * 95 // 100)
+        last = gauge.mark(jobs * 95 // 100)
         memory = max(memory, memory_mib(pid))
-        _mark(bench, pid, began, jobs)
+        gauge.mark(jobs)
     sent = bench.around.answered() - began
-    if sent > jobs + 5:
-        # A few may be more: restbroker asks the server whether it is there before it sends the first job.
+    if sent > jobs + _EXTRA * max(1, jobs // 5000):
         raise SystemExit(f"{peer.name} sent {sent} requests for {jobs} jobs")
+    return between(first, last, memory)
+
+
+def between(first: Mark, last: Mark, memory: float) -> Drained:
+    """What was done from one moment to another."""
     done = last.jobs - first.jobs
     return Drained(
         jobs_per_s=done / (last.at_s - first.at_s),
@@ -59,22 +70,36 @@ def drain(peer: Peer, bench: Bench, jobs: int) -> Drained:
     )
 
 
+@attrs.frozen
+class Gauge:
+    """Looks at a worker; `done` counts its jobs."""
+
+    bench: Bench
+    pid: int
+    done: Callable[[], int]
+
+    def mark(self, jobs: int) -> Mark:
+        """Returns when this many jobs are done."""
+        deadline_s = time.monotonic() + _DEADLINE_S
+        while (done := self.done()) < jobs:
+            if time.monotonic() > deadline_s:
+                log = log_of(self.bench).read_text(errors="replace")[-2000:]
+                raise SystemExit(f"only {done} of {jobs} jobs were done in {_DEADLINE_S:.0f} s:\n{log}")
+            time.sleep(_LOOK_S)
+        return Mark(done, time.monotonic(), cpu_s(self.pid), self.bench.around.redis_cpu_s())
+
+
 @contextmanager
-def _worker(peer: Peer, bench: Bench) -> Iterator[int]:
-    # The workers of the peers are found in their folder: each is started in it.
-    command = ["env", "--chdir", str(WORKERS), *peer.command(bench)]
-    if peer.name.startswith("restbroker"):
-        command = list(peer.command(bench))
-    with started(command, bench.environment, bench.around.directory / "worker.out") as process:
+def worker(peer: Peer, bench: Bench, command: Sequence[str] = ()) -> Iterator[int]:
+    """Runs a candidate (by another command, if one is given); yields its process id."""
+    words = list(command or peer.command(bench))
+    if not peer.name.startswith("restbroker"):
+        # The workers of the peers are found in their folder: each is started in it.
+        words = ["env", "--chdir", str(WORKERS), *words]
+    with started(words, bench.environment, log_of(bench)) as process:
         yield process.pid
 
 
-def _mark(bench: Bench, pid: int, began: int, jobs: int) -> _Mark:
-    """Returns when this many jobs have been answered."""
-    deadline_s = time.monotonic() + _DEADLINE_S
-    while (done := bench.around.answered() - began) < jobs:
-        if time.monotonic() > deadline_s:
-            log = (bench.around.directory / "worker.out").read_text(errors="replace")[-2000:]
-            raise SystemExit(f"only {done} of {jobs} jobs were done in {_DEADLINE_S:.0f} s:\n{log}")
-        time.sleep(_LOOK_S)
-    return _Mark(done, time.monotonic(), cpu_s(pid), bench.around.redis_cpu_s())
+def log_of(bench: Bench) -> Path:
+    """What the last worker printed."""
+    return bench.around.directory / "worker.out"

@@ -12,15 +12,13 @@ from pathlib import Path
 from benchmarks.peers import WORKERS
 
 
-def machine(peers_python: str) -> Mapping[str, object]:
+def machine(peers_python: str) -> dict[str, object]:
     """Processor, memory, kernel and the versions of everything that is measured."""
     return {
-        "revision": _revision(),
         "processor": _field("/proc/cpuinfo", "model name"),
         "cores": os.cpu_count(),
         "memory": _field("/proc/meminfo", "MemTotal"),
         "kernel": platform.release(),
-        "load_before": os.getloadavg()[0],
         "versions": {
             "Python": platform.python_version(),
             **{name: version(name) for name in ("trio", "httpx", "redis", "orjson")},
@@ -36,11 +34,14 @@ def machine(peers_python: str) -> Mapping[str, object]:
     }
 
 
-def _revision() -> str:
-    """The commit that is measured, with a mark where files were changed since."""
-    command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=WORKERS)
-    return done.stdout.strip() or "unknown"
+def revision() -> str:
+    """The commit that is measured, with a mark where the package was changed since."""
+    root = WORKERS.parents[1]
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=root
+    )
+    changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "restbroker"], check=False, cwd=root)
+    return (done.stdout.strip() or "unknown") + ("-dirty" if changed.returncode else "")
 
 
 def _field(path: str, name: str) -> str:

@@ -8,7 +8,7 @@ import json
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -29,12 +29,12 @@ class Bench:
     around: Surroundings
     concurrency: int
     peers_python: str
-    slow: bool = False
+    path: str = "api"
 
     @property
     def target_url(self) -> str:
-        """Where commands are posted."""
-        return self.around.slow_url if self.slow else self.around.stub_url
+        """Where commands are posted; the path decides how the stub answers."""
+        return f"http://127.0.0.1:{self.around.stub_port}/{self.path}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -85,26 +85,26 @@ def push(
     count: int,
     *,
     reply: bool = False,
-    command: str = COMMAND,
-    arguments: Mapping[str, object] = ARGUMENTS,
 ) -> None:
     """Pushes jobs as Sidekiq's client does; with `reply`, each asks for one."""
     line = bench.around.redis.pipeline(transaction=False)
     line.sadd("queues", "rest")
     for number in range(count):
-        line.lpush("queue:rest", payload([command, arguments, TOKEN, *([f"reply-{number}"] if reply else [])]))
+        line.lpush("queue:rest", payload([COMMAND, ARGUMENTS, TOKEN, *([f"reply-{number}"] if reply else [])]))
         if number % 1000 == 999:
             line.execute()
     line.execute()
 
 
-def payload(args: Sequence[object] = (COMMAND, ARGUMENTS, TOKEN)) -> bytes:
-    """One job of restbroker's."""
+def payload(
+    args: Sequence[object] = (COMMAND, ARGUMENTS, TOKEN), *, jid: str = "", queue: str = "rest", work: str = "Add"
+) -> bytes:
+    """One job of restbroker's, or of Sidekiq's."""
     job = {
-        "class": "Add",
+        "class": work,
         "args": args,
-        "jid": secrets.token_hex(12),
-        "queue": "rest",
+        "jid": jid or secrets.token_hex(12),
+        "queue": queue,
         "retry": True,
         "created_at": 1_795_190_233.512,
         "enqueued_at": 1_795_190_233.512,
@@ -137,24 +137,39 @@ def _sidekiq(bench: Bench) -> Sequence[str]:
 
 
 PEERS: tuple[Peer, ...] = (
-    Peer("restbroker", 20_000, push, restbroker, "lean client"),
+    Peer("restbroker", 40_000, push, restbroker, "lean client"),
     Peer(
         "restbroker, a reply per job",
-        20_000,
+        40_000,
         lambda bench, count: push(bench, count, reply=True),
         restbroker,
         "each pushes its result into a queue",
     ),
     Peer(
         "restbroker on httpx",
-        2_000,
+        4_000,
         push,
         lambda bench: restbroker(bench, Engine="httpx"),
         "the same broker, Engine: httpx",
     ),
     Peer(
+        "the pipeline on Trio + httpx",
+        2_000,
+        push,
+        # Of this environment: the one of the peers has neither.
+        lambda _bench: [sys.executable, "httpx_pipeline.py"],
+        "fetch in batches, workers, settle in batches; nothing else",
+    ),
+    Peer(
+        "the pipeline on asyncio + aiohttp",
+        10_000,
+        push,
+        lambda bench: [bench.peers_python, "aiohttp_pipeline.py"],
+        "the same",
+    ),
+    Peer(
         "BullMQ + undici",
-        20_000,
+        40_000,
         _script("node", "bullmq_worker.mjs"),
         lambda _bench: ["node", "bullmq_worker.mjs"],
         "Node",

@@ -1,8 +1,9 @@
 """The Redis and the HTTP server that every measurement runs against: Debian's, on loopback, one worker each.
 
-Always holds: nothing is written to disk by Redis, and the HTTP server answers every POST with 200, at once or after
-50 ms, as its path says. How many
-requests it has answered is its own count (nginx's stub_status), so that all candidates are measured by one clock.
+Always holds: nothing is written to disk by Redis, and the HTTP server answers every POST with 200: at once (`/api`),
+after 50 ms (`/slow`), or at once and with 500 to one in ten at random (`/flaky`). How many requests it has answered is
+its own count (nginx's stub_status), so that all candidates are measured by one clock; of each failure it writes two
+bytes.
 """
 
 import json
@@ -33,10 +34,18 @@ http {{
   uwsgi_temp_path {directory}; scgi_temp_path {directory};
   keepalive_requests 1000000000;
   default_type application/json;
+  client_max_body_size 2m;
+  split_clients $request_id $fails {{ 10% 1; * 0; }}
+  log_format dot '.';
   server {{
     listen 127.0.0.1:{port} backlog=511;
     location /api/ {{ return 200 '0'; }}
     location /slow/ {{ echo_read_request_body; echo_sleep {slow_s}; echo -n 0; }}
+    location /flaky/ {{
+      access_log {directory}/failed.log dot if=$fails;
+      if ($fails) {{ return 500; }}
+      return 200 '0';
+    }}
     location /count {{ stub_status; }}
   }}
 }}
@@ -49,6 +58,7 @@ class Surroundings:
 
     directory: Path
     redis: "redis.Redis"
+    redis_port: int
     redis_url: str
     stub_port: int
     _looks: int = 0
@@ -58,17 +68,17 @@ class Surroundings:
         """Commands are posted to this URL, a slash and their name."""
         return f"http://127.0.0.1:{self.stub_port}/api"
 
-    @property
-    def slow_url(self) -> str:
-        """The same, answered after `SLOW_MS`."""
-        return f"http://127.0.0.1:{self.stub_port}/slow"
-
     def answered(self) -> int:
         """How many requests the server has answered so far; looking does not count."""
         self._looks += 1
         with urllib.request.urlopen(f"http://127.0.0.1:{self.stub_port}/count") as answer:
             lines = answer.read().decode().splitlines()
         return int(lines[2].split()[2]) - self._looks
+
+    def succeeded(self) -> int:
+        """How many of them not with 500."""
+        answered = self.answered()
+        return answered - (self.directory / "failed.log").stat().st_size // 2
 
     def redis_cpu_s(self) -> float:
         """The CPU time of Redis so far."""
@@ -92,7 +102,7 @@ def surroundings(directory: Path) -> Iterator[Surroundings]:
         _wait_for(stub_port)
         client = redis.Redis(port=redis_port)
         stack.callback(client.close)
-        yield Surroundings(directory, client, f"redis://127.0.0.1:{redis_port}/0", stub_port)
+        yield Surroundings(directory, client, redis_port, f"redis://127.0.0.1:{redis_port}/0", stub_port)
 
 
 @attrs.frozen

@@ -14,7 +14,8 @@ if (process.argv[2]) {
     const jobs = Array.from({ length: Math.min(1000, count - start) }, (_, index) => ({
       name: "set_presence",
       data: { user: "john", host: "example.org", status: "hello ".repeat(20), n: start + index },
-      opts: { removeOnComplete: true },
+      // Attempts matter only where the target fails.
+      opts: { removeOnComplete: true, attempts: 25, backoff: { type: "fixed", delay: 1000 } },
     }));
     await queue.addBulk(jobs);
   }

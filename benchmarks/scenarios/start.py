@@ -1,0 +1,68 @@
+"""How long each command of the command line takes, start to end."""
+
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from benchmarks.filling import Filler
+from benchmarks.peers import restbroker
+from benchmarks.run import Case, Run, alternate
+
+BARE: Final = "python -c pass"
+_TIMES: Final = 2
+"""The best of so many is what counts in a round: nobody starts faster than undisturbed."""
+
+
+@attrs.frozen
+class Took:
+    """One run of a command, by the clock and in CPU time."""
+
+    wall_ms: float
+    cpu_ms: float
+
+
+def measure(run: Run) -> dict[str, Any]:
+    """Rows are command lines; `enqueue` and `stats` talk to a Redis with 1,000 jobs."""
+    run.around.redis.flushall()
+    Filler(run.around.redis).fill(1000)
+    cases = [_case(name, words) for name, words in _commands(run).items()]
+    return {"cases": alternate(run, cases)}
+
+
+def _commands(run: Run) -> Mapping[str, Sequence[str]]:
+    config = restbroker(run.bench())[-1]
+    ours = [sys.executable, "-m", "restbroker"]
+    help_text = subprocess.run([*ours, "--help"], check=True, capture_output=True, text=True).stdout
+    verbs = re.findall(r"^  ([a-z]+) ", help_text.partition("Commands:")[2], re.MULTILINE)
+    return {
+        BARE: [sys.executable, "-c", "pass"],
+        "--version": [*ours, "--version"],
+        "--help": [*ours, "--help"],
+        **{f"{verb} --help": [*ours, verb, "--help"] for verb in verbs},
+        "enqueue": [*ours, "enqueue", "set_presence", "user=john", "--config", config],
+        "stats": [*ours, "stats", "--config", config],
+    }
+
+
+def _case(name: str, words: Sequence[str]) -> Case:
+    return Case(name, "restbroker", lambda: min((_once(words) for _ in range(_TIMES)), key=lambda one: one.wall_ms))
+
+
+def _once(words: Sequence[str]) -> Took:
+    before_s, began_s = _cpu_s(), time.perf_counter()
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    took = Took((time.perf_counter() - began_s) * 1e3, (_cpu_s() - before_s) * 1e3)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(words)} failed:\n{done.stderr}")
+    return took
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
