@@ -69,8 +69,10 @@ $(VENV)/bench/.done: $(BIN)/python requirements/bench.lock benchmarks/workers/pa
 bench-servers:
 	@.ci/servers $(BENCH_PACKAGES)
 
-bench: $(VENV)/.dev servers bench-servers $(VENV)/bench/.done ## Measure restbroker beside its peers (ARGS="--only restbroker", …)
+bench: $(VENV)/.dev servers bench-servers $(VENV)/bench/.done ## Measure restbroker beside its peers and write docs/performance.md (ARGS="--only restbroker", …)
 	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.page
+	@$(BIN)/python -m benchmarks.plot
 
 count-calls: $(VENV)/.dev servers ## Write down how many calls of functions a job costs (a test compares with it)
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.calls_per_job
