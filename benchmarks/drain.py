@@ -86,6 +86,14 @@ class Gauge:
                 log = log_of(self.bench).read_text(errors="replace")[-2000:]
                 raise SystemExit(f"only {done} of {jobs} jobs were done in {_DEADLINE_S:.0f} s:\n{log}")
             time.sleep(_LOOK_S)
+        return self._now(done)
+
+    def mark_after(self, lasts_s: float) -> Mark:
+        """Returns after this time."""
+        time.sleep(lasts_s)
+        return self._now(self.done())
+
+    def _now(self, done: int) -> Mark:
         return Mark(done, time.monotonic(), cpu_s(self.pid), self.bench.around.redis_cpu_s())
 
 

@@ -35,10 +35,10 @@ def machine(peers_python: str) -> dict[str, object]:
 
 
 def revision() -> str:
-    """The commit that is measured, with a mark where the package was changed since."""
+    """The commit that changed the package last, with a mark where it was changed since."""
     root = WORKERS.parents[1]
     done = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False, cwd=root
+        ["git", "log", "-1", "--format=%h", "--", "restbroker"], capture_output=True, text=True, check=False, cwd=root
     )
     changed = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "restbroker"], check=False, cwd=root)
     return (done.stdout.strip() or "unknown") + ("-dirty" if changed.returncode else "")
