@@ -115,9 +115,7 @@ class Fetcher:
             return None
         target = lane.plan.target
         queues = drawn(target.weights, random.random) if target.weights else target.queues
-        return jobs.FetchRequest(
-            lane.identity, target.name, queues, lane.base, want, lane.high_water, lane.plan.limits
-        )
+        return jobs.FetchRequest(lane.identity, target.name, queues, lane.base, want, lane.high_water, lane.plan.limits)
 
     def _is_told_soon(self, reserve: int) -> bool:
         """Whether there are jobs enough, and a settlement on its way that has Redis know that they may be started."""

@@ -23,6 +23,7 @@ async def test_a_job_is_marked_before_it_is_sent_and_unmarked_when_it_is_settled
     harness.concurrency = 1
     async with harness.broker():
         harness.push("once")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "the first is settled")
         harness.push("safe")
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are delivered")
     assert marks == [("/once", 1), ("/safe", 0)]
