@@ -1,11 +1,9 @@
 """What one job costs the broker, in calls of functions: `make count-calls` writes it down.
 
-test_calls_per_job.py compares with it. A busy machine changes times and leaves this number as it is: counted several
-times it differed by 0.4 % at most. Two processes run, one with more jobs than the other; both start and stop, so the
-difference is what the jobs cost. Everything is real but the target, a small server in threads
-of the caller. There is one worker: with several, how many jobs one finish settles is a matter of chance (the same count
-then varies by 2 %); here each job has its own. So this is more than a job costs where many are under way; it is for
-comparing with itself only.
+test_calls_per_job.py compares with it. A busy machine changes times and hardly this number: counted several times it
+differed by 1.3 % at most. Two processes run, one with more jobs than the other; both start and stop, so the difference
+is what the jobs cost. Everything is real but the target, a small server in threads of the caller. There is one worker,
+so that how many jobs one finish settles is less a matter of chance. It is for comparing with itself only.
 """
 
 import json
