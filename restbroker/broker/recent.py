@@ -16,39 +16,77 @@ from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, 
 KEPT_S = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
 DOUBTED_S = 60.0
-_OVERHEAD_BYTES = 200
+_OVERHEAD_BYTES = 120
+
+
+@attrs.define(eq=False)
+class _Group:
+    """What was settled together, column by column: an object for each job would cost twice the memory."""
+
+    at_s: float
+    tickets: list[str] = attrs.field(factory=list)
+    settlements: list[Settlement] = attrs.field(factory=list)
+    jobs: list[int] = attrs.field(factory=list)
+
+    def add(self, ticket: str, settlement: Settlement, job: bytes) -> None:
+        self.tickets.append(ticket)
+        self.settlements.append(settlement)
+        self.jobs.append(hash(job))
+
+    def size_bytes(self) -> int:
+        return sum(map(_size, self.settlements))
+
+    def forget_first(self) -> None:
+        del self.tickets[0], self.settlements[0], self.jobs[0]
 
 
 @attrs.define(eq=False)
 class Recent:
     """Per lane. `now_s` is any rising clock; the same for all methods."""
 
-    _settlements: dict[str, tuple[Settlement, int]] = attrs.field(factory=dict)
-    _order: deque[tuple[float, str, int]] = attrs.field(factory=deque)
+    _groups: deque[_Group] = attrs.field(factory=deque)
     _size_bytes: int = 0
+    _found: dict[str, Settlement] | None = None
+    """All by ticket, made when somebody asks: that is after an outage, and at the end."""
     _doubted: set[int] = attrs.field(factory=set)
     _doubted_until_s: float = float("-inf")
 
     def add(self, settled: Iterable[tuple[str, Settlement, bytes]], now_s: float) -> None:
         """Remembers confirmed settlements: ticket, settlement, and of which job it was."""
+        group = _Group(now_s)
         for ticket, settlement, job in settled:
-            size_bytes = _size(settlement)
-            self._settlements[ticket] = (settlement, hash(job))
-            self._order.append((now_s, ticket, size_bytes))
-            self._size_bytes += size_bytes
-        while self._order and (now_s - self._order[0][0] > KEPT_S or self._size_bytes > KEPT_BYTES):
-            _, oldest, gone_bytes = self._order.popleft()
-            self._settlements.pop(oldest, None)
-            self._size_bytes -= gone_bytes
+            group.add(ticket, settlement, job)
+        self._groups.append(group)
+        self._size_bytes += group.size_bytes()
+        self._found = None
+        self._forget(now_s)
 
     def get(self, ticket: str) -> Settlement | None:
         """What became of this ticket, if it is remembered."""
-        known = self._settlements.get(ticket)
-        return None if known is None else known[0]
+        if self._found is None:
+            self._found = {
+                ticket: settlement
+                for group in self._groups
+                for ticket, settlement in zip(group.tickets, group.settlements, strict=True)
+            }
+        return self._found.get(ticket)
+
+    def _forget(self, now_s: float) -> None:
+        while now_s - self._groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(self._groups) > 1):
+            self._size_bytes -= self._groups.popleft().size_bytes()
+        newest = self._groups[-1]
+        while self._size_bytes > KEPT_BYTES:
+            self._size_bytes -= _size(newest.settlements[0])
+            newest.forget_first()
 
     def doubt(self, jobs: Iterable[bytes], now_s: float) -> None:
         """Redis may have forgotten something: `jobs`, and all that are remembered, may come under new tickets."""
-        settled = {job for settlement, job in self._settlements.values() if not isinstance(settlement, Back)}
+        settled = {
+            job
+            for group in self._groups
+            for settlement, job in zip(group.settlements, group.jobs, strict=True)
+            if not isinstance(settlement, Back)
+        }
         earlier = self._doubted if now_s < self._doubted_until_s else set()
         self._doubted = earlier | settled | {hash(job) for job in jobs}
         self._doubted_until_s = now_s + DOUBTED_S

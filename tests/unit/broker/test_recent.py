@@ -25,6 +25,18 @@ def test_large_answers_push_out_older_ones() -> None:
     assert recent.get("99:1") == large
 
 
+def test_of_a_group_that_is_too_large_the_last_ones_are_remembered() -> None:
+    recent = Recent()
+    recent.add([("0:1", Ack(), b"")], 100.0)
+    large = Ack((Reply(b"x" * (1024 * 1024), queue="q"),))
+    recent.add([(f"{number}:1", large, b"") for number in range(1, 101)], 100.0)
+    kept = [number for number in range(101) if recent.get(f"{number}:1") is not None]
+    assert kept == list(range(101 - len(kept), 101))
+    assert 25 < len(kept) <= KEPT_BYTES // (1024 * 1024)
+    recent.add([("101:1", Ack(), b"")], 100.1 + KEPT_S)
+    assert [number for number in range(102) if recent.get(f"{number}:1") is not None] == [101]
+
+
 def test_what_was_never_settled_is_not_remembered() -> None:
     assert Recent().get("1:1") is None
 
