@@ -12,6 +12,7 @@ from restbroker.broker.commands import Known
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.tokens import Proof
+from restbroker.light import light
 from restbroker.rules import arguments, display, hosts, redact, sealing, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.job import Job
@@ -26,7 +27,7 @@ _SEALED = (
 _UNITS = ((86_400.0, "day"), (3_600.0, "h"), (60.0, "min"))
 
 
-@attrs.frozen
+@light
 class Admitted:
     """A job that is let in, and what it asks for. The job's fields say that its signature, if any, was accepted."""
 

@@ -18,6 +18,7 @@ from restbroker.broker.lease import boot_time_s
 from restbroker.broker.link import NotOurs, WorkerLink, unreachable
 from restbroker.connectors.contract import Connector
 from restbroker.errors import StoreRefused
+from restbroker.light import light
 from restbroker.rules import redact
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
@@ -38,7 +39,7 @@ _AGAIN_S = 0.2
 _ASK_AGAIN_S = 1.0
 
 
-@attrs.frozen
+@light
 class Done:
     """An outcome to settle, and the seconds that the last sending took."""
 

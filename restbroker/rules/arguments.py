@@ -5,8 +5,7 @@ what was found. The shapes come from the Go original (both of its revisions), it
 clients listed in `docs/producers.md`.
 """
 
-import attrs
-
+from restbroker.light import light
 from restbroker.rules import endpoint as endpoints
 from restbroker.rules import rubyjson
 from restbroker.rules.command import Command
@@ -21,7 +20,7 @@ _ARGUMENTS = (
 )
 
 
-@attrs.frozen
+@light
 class Submission:
     """What a producer asked for. `reply_id` is None where no reply is wanted; `token` is not checked yet."""
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 import attrs
 
+from restbroker.light import light
 from restbroker.rules.json_types import Json
 
 Repeat = Literal["safe", "already_done", "unsafe"]
@@ -111,7 +112,7 @@ class Catalogue:
         return frozenset(danger.word for danger in self.dangers if danger.names.fullmatch(name))
 
 
-@attrs.frozen
+@light
 class Command:
     """What a job asks for. `endpoint` is checked and safe to put into a path (see `rules.endpoint`)."""
 
@@ -119,7 +120,7 @@ class Command:
     arguments: Mapping[str, Json]
 
 
-@attrs.frozen
+@light
 class Call:
     """One delivery of a command.
 

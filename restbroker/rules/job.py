@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from restbroker.light import light
 from restbroker.rules import retry, rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
@@ -28,7 +29,7 @@ MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
 """What remains of that count in a parked job: a person who retries it decides, and the count begins anew."""
 
 
-@attrs.frozen
+@light
 class Job:
     """A readable payload. `jid` is the payload's own, or one made for it; `queue` is where it was taken from.
 

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
+from restbroker.light import light
 from restbroker.rules.json_types import Json
 
 
@@ -21,7 +22,7 @@ class Reason:
     status: int | None = None
 
 
-@attrs.frozen
+@light
 class Delivered:
     """The server did it. `text` is the answer's text as sent, `body` the same parsed (None if it is no JSON).
 

@@ -2,6 +2,7 @@
 
 import attrs
 
+from restbroker.light import light
 from restbroker.rules.retry import Backoff
 
 
@@ -20,7 +21,7 @@ class Policy:
     uncertain_retries: int = 2
 
 
-@attrs.frozen
+@light
 class Context:
     """The facts of one settling. `jitter` is in [0, 1); `unique` keeps equal jobs apart, in microseconds.
 

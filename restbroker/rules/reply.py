@@ -6,8 +6,7 @@ parked one only where details are wanted, and for `reply_to` whenever the job ha
 
 import re
 
-import attrs
-
+from restbroker.light import light
 from restbroker.rules import rubyjson
 from restbroker.rules.job import Job
 from restbroker.rules.json_types import Json
@@ -22,7 +21,7 @@ REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
 """The only keys that `reply_to` may name: a producer must not write into any other key."""
 
 
-@attrs.frozen
+@light
 class Answer:
     """What is told. `outcome` is delivered, negative, rejected, failed or uncertain; `error` None if it was done."""
 

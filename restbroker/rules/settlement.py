@@ -7,8 +7,10 @@ from typing import TypeAlias
 
 import attrs
 
+from restbroker.light import light
 
-@attrs.frozen
+
+@light
 class Reply:
     """One answer to push, atomically with the settlement. `payload` is the bytes to push.
 
@@ -23,7 +25,7 @@ class Reply:
     ttl_s: int = 0
 
 
-@attrs.frozen
+@light
 class Ack:
     """Done: counted as processed."""
 

@@ -8,8 +8,10 @@ from typing import TypeAlias
 
 import attrs
 
+from restbroker.light import light
 
-@attrs.frozen
+
+@light
 class JobFinished:
     """A job was settled. `outcome` is the outcome's lower-case name, `fate` the settlement's."""
 

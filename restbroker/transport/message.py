@@ -7,11 +7,12 @@ the origin, and nothing outside this room knows which client is inside.
 from collections.abc import Mapping
 from typing import Protocol
 
-import attrs
 import trio
 
+from restbroker.light import light
 
-@attrs.frozen
+
+@light
 class Request:
     """One HTTP request. `path` is encoded and begins with "/"; `timeout_s` bounds the whole exchange in seconds.
 
@@ -29,12 +30,9 @@ class Request:
     repeatable: bool = False
 
 
-@attrs.define
+@light
 class Response:
-    """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit.
-
-    Nobody changes one; a class that attrs freezes takes 0.5 µs longer to make, a tenth of the client's own share.
-    """
+    """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit."""
 
     status: int
     headers: Mapping[str, str]
