@@ -54,18 +54,18 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
     the catalogue) or its name says to be secret gets out in an outcome's message.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
-    mark = lane.mark if item.at_most_once else None
-    link = WorkerLink(lane.plan.transport, item, mark, lane.in_hand)
+    link = _link(lane, item)
     while await _may_start(lane, item):
         began_s = time.perf_counter()
         try:
-            outcome = await _attempt(lane, item, call, link)
+            outcome = await lane.plan.connector.deliver(call, link)
         except NotOurs:
             lane.let_go(item.ticket)
             return None
+        except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
+            outcome = _failed(item, error)
         finally:
-            if not item.in_slot:
-                lane.gate.leave()
+            _leave(lane, item)
         duration_s = time.perf_counter() - began_s
         outcome = _redacted(lane, outcome, call, spec)
         lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot)
@@ -90,52 +90,61 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
     return None
 
 
+def _link(lane: Lane, item: Item) -> WorkerLink:
+    return WorkerLink(lane.plan.transport, item, lane.mark if item.at_most_once else None, lane.in_hand)
+
+
 async def _may_start(lane: Lane, item: Item) -> bool:
     """Waits until a request may be started: then the gate was entered, unless the job is in a slot. False: stop."""
     while await (lane.gate.opened() if item.in_slot else lane.gate.enter()):
         wait_s = _ASK_AGAIN_S
         try:
-            wait_s = await _wait_s(lane, item)
+            wait_s = await _share_in_s(lane, item) if lane.plan.limits.emission_us else 0.0
+            if not wait_s and lane.lease.is_fresh:
+                return True
+            wait_s = wait_s or _ASK_AGAIN_S
         finally:
-            if wait_s and not item.in_slot:
-                lane.gate.leave()
-        if not wait_s:
-            return True
+            if wait_s:
+                _leave(lane, item)
         await _pause(lane, wait_s)
     return False
 
 
-async def _wait_s(lane: Lane, item: Item) -> float:
-    """Seconds until the job may be sent, 0 if it may be now: it has its share of the rate limit, and we our lease."""
+def _leave(lane: Lane, item: Item) -> None:
+    if not item.in_slot:
+        lane.gate.leave()
+
+
+async def _share_in_s(lane: Lane, item: Item) -> float:
+    """Seconds until the job has its share of the rate limit, 0 if it has it now."""
+    if boot_time_s() - item.granted_at_s <= _GRANT_S:
+        return 0.0
     limits = lane.plan.limits
-    if limits.emission_us and boot_time_s() - item.granted_at_s > _GRANT_S:
-        try:
-            wait_ms = await lane.health.insist(lane.store, charge, lane.plan.target.name, limits)
-        except StoreRefused as error:
-            lane.complain("ChargeRefused", error.message, error.cure)
-            return _ASK_AGAIN_S
-        if wait_ms:
-            return wait_ms / 1000
-        item.granted_at_s = boot_time_s()
-    return 0.0 if lane.lease.is_fresh else _ASK_AGAIN_S
-
-
-async def _attempt(lane: Lane, item: Item, call: Call, link: WorkerLink) -> Outcome:
     try:
-        return await lane.plan.connector.deliver(call, link)
-    except NotOurs:
-        raise
-    except NotSent as problem:
-        if problem.by_request:
+        wait_ms = await lane.health.insist(lane.store, charge, lane.plan.target.name, limits)
+    except StoreRefused as error:
+        lane.complain("ChargeRefused", error.message, error.cure)
+        return _ASK_AGAIN_S
+    if not wait_ms:
+        item.granted_at_s = boot_time_s()
+    return wait_ms / 1000
+
+
+def _failed(item: Item, problem: Exception) -> Outcome:
+    """What it means that the connector raised this."""
+    match problem:
+        case NotSent(by_request=True):
             return Rejected(Reason("UnsendableRequest", problem.message, "The job's own values make it unsendable."))
-        return Unsent(unreachable(problem))
-    except MaybeSent as problem:
-        if not item.sending:
+        case NotSent():
             return Unsent(unreachable(problem))
-        return Uncertain(Reason("TimedOut" if problem.timed_out else "ConnectionLost", problem.message))
-    except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker; its text may hold secrets
-        reason = Reason("Bug", f"The connector failed with {type(error).__name__}.", "Please report this.")
-        return Uncertain(reason) if item.sending else Deferred(reason, max_attempts=3)
+        case MaybeSent() if not item.sending:
+            return Unsent(unreachable(problem))
+        case MaybeSent():
+            return Uncertain(Reason("TimedOut" if problem.timed_out else "ConnectionLost", problem.message))
+        case _:
+            # Its text may hold secrets.
+            reason = Reason("Bug", f"The connector failed with {type(problem).__name__}.", "Please report this.")
+            return Uncertain(reason) if item.sending else Deferred(reason, max_attempts=3)
 
 
 async def _after_denial(lane: Lane, denied: Denied, times: int) -> Rejected | None:
@@ -168,7 +177,7 @@ async def probe(connector: Connector, transport: Transport) -> Probe:
         return await connector.probe(WorkerLink(transport))
     except (NotSent, MaybeSent):
         raise
-    except Exception as error:  # noqa: BLE001 - as in `_attempt`
+    except Exception as error:  # noqa: BLE001 - as in `deliver`
         return Probe(ok=False, denied=False, version=None, detail=f"The probe failed with {type(error).__name__}.")
 
 

@@ -105,7 +105,7 @@ class Gate:
 
         Safe to cancel.
         """
-        while self.room == 0 and not self.stopped:
+        while not self.stopped and (self._closed_for is not None or self._in_delivery >= self._adaptive.limit):
             await self._turns.park()
         if self.stopped:
             return False

@@ -15,9 +15,12 @@ FENCE_AFTER_S = 20.0
 MARGIN_S = 5.0
 
 
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def boot_time_s() -> float:
     """Seconds since the machine started, suspensions included."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(_BOOT_CLOCK)
 
 
 @attrs.define(eq=False)

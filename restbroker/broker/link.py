@@ -1,6 +1,7 @@
 """The way to the target for one delivery, which remembers whether the effect may have left, and its failures."""
 
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Coroutine
+from typing import Any
 
 import attrs
 
@@ -26,19 +27,31 @@ class WorkerLink:
     mark: Callable[[str], Awaitable[bool]] | None = None
     in_hand: Container[str] = ()
 
-    async def ask(self, request: Request) -> Response:
+    def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Preparation: does not mark the job as sent."""
-        return await self.transport.send(request)
+        return self.transport.send(request)
 
-    async def send(self, request: Request) -> Response:
-        """The effect: what must not run twice is marked in Redis first. Raises `NotOurs` if it cannot be."""
-        if self.item is not None:
-            if self.mark is not None and not await self.mark(self.item.ticket):
-                raise NotOurs
-            if self.item.ticket not in self.in_hand:
-                raise NotOurs
-            self.item.sending = True
-        return await self.transport.send(request)
+    def send(self, request: Request) -> Coroutine[Any, Any, Response]:
+        """The effect: what must not run twice is marked in Redis first. Raises `NotOurs` if it cannot be.
+
+        To be awaited at once. Without a coroutine of its own: each is one more to pass at every wake-up.
+        """
+        if self.item is None:
+            return self.transport.send(request)
+        if self.mark is not None:
+            return self._send_marked(request, self.item, self.mark)
+        return self._send(request, self.item)
+
+    async def _send_marked(self, request: Request, item: Item, mark: Callable[[str], Awaitable[bool]]) -> Response:
+        if not await mark(item.ticket):
+            raise NotOurs
+        return await self._send(request, item)
+
+    def _send(self, request: Request, item: Item) -> Coroutine[Any, Any, Response]:
+        if item.ticket not in self.in_hand:
+            raise NotOurs
+        item.sending = True
+        return self.transport.send(request)
 
 
 def unreachable(problem: NotSent | MaybeSent) -> Reason:

@@ -10,7 +10,8 @@ quite twice as much, where a bare loop over sockets and the same parser costs 11
 
 import ssl
 from collections import deque
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final
 
 import attrs
 import trio
@@ -172,10 +173,17 @@ class LeanClient:
             raise
         return _Connection(wire, trio.current_time(), turn)
 
-    async def _bounded(self, connection: _Connection, message: bytes, request: Request, due_s: float) -> Response:
-        """One exchange that ends at its deadline: by the one task for all, or, where that does not run, by a scope."""
-        if self._deadlines.is_kept:
-            return await self._exchange(connection, message, request, due_s)
+    def _bounded(
+        self, connection: _Connection, message: bytes, request: Request, due_s: float
+    ) -> Coroutine[Any, Any, Response]:
+        """One exchange that ends at its deadline: by the one task for all, or, where that does not run, by a scope.
+
+        To be awaited at once.
+        """
+        exchange = self._exchange if self._deadlines.is_kept else self._scoped
+        return exchange(connection, message, request, due_s)
+
+    async def _scoped(self, connection: _Connection, message: bytes, request: Request, due_s: float) -> Response:
         with trio.CancelScope(deadline=due_s):
             return await self._exchange(connection, message, request, due_s)
         raise _too_late(connection, request)

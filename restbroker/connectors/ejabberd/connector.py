@@ -115,7 +115,7 @@ class EjabberdConnector:
         self, make: Callable[[Login], Request], send: Callable[[Request], Awaitable[Response]], link: Link
     ) -> Response | NoToken:
         """Sends a request with the login that counts now, and once more with another one where a token is refused."""
-        login = await self._session.login(link)
+        login = self._session.fixed or await self._session.login(link)
         if isinstance(login, NoToken):
             return login
         response = await send(ready(make, login))

@@ -55,14 +55,8 @@ def _post(
     *,
     repeatable: bool,
 ) -> Request:
-    return Request(
-        method="POST",
-        path=f"{target.url.path}/{endpoint}",
-        timeout_s=timeout_s,
-        headers=headers,
-        body=_encode(arguments),
-        repeatable=repeatable,
-    )
+    path = f"{target.url.path}/{endpoint}"
+    return Request("POST", path, timeout_s, (), headers, _encode(arguments), repeatable=repeatable)
 
 
 def _arguments(call: Call, spec: CommandSpec | None) -> Mapping[str, Json]:

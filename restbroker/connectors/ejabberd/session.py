@@ -73,6 +73,12 @@ class Session:
     _ask_at_s: float = float("-inf")
     _asking: trio.Lock = attrs.field(factory=trio.Lock)
 
+    @property
+    def fixed(self) -> Login:
+        """The configured login where no token stands in for it; None if one does, or none is configured."""
+        credentials = self._target.credentials
+        return None if isinstance(credentials, Issued) else credentials
+
     async def login(self, link: Link) -> Login | NoToken:
         """What the next request carries. Raises `NotSent` or `MaybeSent` where a token is needed and cannot be asked
         for; safe to cancel: whoever waits then asks in its place.
