@@ -136,14 +136,15 @@ def _unmarked(lane: Lane, item: Item, job: Job) -> Job:
 
 
 def _call(lane: Lane, job: Job, admitted: Admitted) -> Call:
+    traceparent = job.traceparent
     return Call(
-        command=admitted.submission.command,
-        attempt=job.attempt,
-        maybe_run=job.may_have_run,
-        host=lane.plan.target.default_host,
-        timeout_s=admitted.known.timeout_s,
-        ok_if_exists=job.ok_if_exists,
-        headers=() if job.traceparent is None else (("traceparent", job.traceparent),),
+        admitted.submission.command,
+        job.attempt,
+        job.may_have_run,
+        lane.plan.target.default_host,
+        admitted.known.timeout_s,
+        job.ok_if_exists,
+        () if traceparent is None else (("traceparent", traceparent),),
     )
 
 

@@ -124,15 +124,10 @@ def _is_too_large(raw: bytes) -> bool:
 
 def _job(raw: bytes, fields: dict[str, Json], queue: str, spare: str, recovered: int) -> Job:
     jid = fields.get("jid")
+    if not isinstance(jid, str) or not jid:
+        jid = spare
     reply_to = fields.get("reply_to")
     uncertain = fields.get(UNCERTAIN_FIELD)
-    return Job(
-        raw=raw,
-        fields=fields,
-        jid=jid if isinstance(jid, str) and jid else spare,
-        queue=queue,
-        rule=retry.read_rule(fields),
-        retry_count=retry.read_count(fields),
-        maybe_run=recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0),
-        reply_to=reply_to if isinstance(reply_to, str) else None,
-    )
+    maybe_run = recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0)
+    rule, count = retry.read_rule(fields), retry.read_count(fields)
+    return Job(raw, fields, jid, queue, rule, count, maybe_run, reply_to if isinstance(reply_to, str) else None)

@@ -32,14 +32,16 @@ _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, G
 
 @attrs.define(eq=False)
 class _Connection:
-    """One kept-alive connection. Times are on Trio's clock. `is_late`: it was cut off at its deadline.
+    """One kept-alive connection. Times are on Trio's clock: `old_at_s` is when it serves no further request.
+
+    `is_late`: it was cut off at its deadline.
 
     `is_used`: it brought an answer before, so that the server may have closed it just now for its idleness. `turn`: its
     place among those that connect, until the server has answered.
     """
 
     wire: Wire
-    opened_at_s: float
+    old_at_s: float
     turn: object | None
     reader: AnswerReader = attrs.field(factory=AnswerReader)
     idle_since_s: float = 0.0
@@ -138,7 +140,7 @@ class LeanClient:
                 self._idle.append(connection)
                 while self._idle:
                     self._idle.pop().wire.close()
-            elif not self._is_old(connection, now_s) and connection.wire.is_quiet():
+            elif now_s <= connection.old_at_s and connection.wire.is_quiet():
                 return connection
             else:
                 connection.wire.close()
@@ -171,7 +173,7 @@ class LeanClient:
         except BaseException:
             self._ramp.end(turn)
             raise
-        return _Connection(wire, trio.current_time(), turn)
+        return _Connection(wire, trio.current_time() + self._target.max_connection_age_s, turn)
 
     def _bounded(
         self, connection: _Connection, message: bytes, request: Request, due_s: float
@@ -218,7 +220,7 @@ class LeanClient:
                 self._ramp.end(connection.turn)
             connection.turn = None
         idle = self._idle
-        if fit and not self._closed and not self._is_old(connection, now_s):
+        if fit and not self._closed and now_s <= connection.old_at_s:
             connection.is_used = True
             connection.idle_since_s = now_s
             idle.append(connection)
@@ -228,9 +230,6 @@ class LeanClient:
         # The bottom of the stack is what a quieter lane does not need any more: the server would close it anyway.
         if idle and now_s - idle[0].idle_since_s > self._target.idle_expiry_s:
             idle.popleft().wire.close()
-
-    def _is_old(self, connection: _Connection, now_s: float) -> bool:
-        return now_s - connection.opened_at_s > self._target.max_connection_age_s
 
     def _failure(self, connection: _Connection, request: Request, error: Exception) -> Exception:
         why = _why(error)
