@@ -105,7 +105,7 @@ class Gate:
 
         Safe to cancel.
         """
-        while not self.stopped and (self._closed_for is not None or self._in_delivery >= self._adaptive.limit):
+        while self.room == 0 and not self.stopped:
             await self._turns.park()
         if self.stopped:
             return False
