@@ -67,5 +67,8 @@ def _node_packages() -> Mapping[str, str]:
 def _python_packages(python: str) -> Mapping[str, str]:
     wanted: Sequence[str] = ("arq", "dramatiq", "celery", "taskiq", "saq", "rq", "aiohttp", "requests")
     script = "import sys, json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"
+    if not Path(python).exists():
+        # `--only` may leave all of them out.
+        return dict.fromkeys(wanted, "not installed")
     done = subprocess.run([python, "-c", script, *wanted], capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))

@@ -8,7 +8,7 @@ from collections import deque
 
 import attrs
 
-_SPAN_S = 0.025
+SPAN_S = 0.025
 _LEAST = 4
 _MOST = 200
 _GROUPS = 4
@@ -45,8 +45,8 @@ class Pace:
 
     def _roll(self, now_s: float) -> None:
         elapsed_s = now_s - self._began_s
-        if elapsed_s < _SPAN_S:
+        if elapsed_s < SPAN_S:
             return
-        self._previous = self._current if elapsed_s < 2 * _SPAN_S else 0
+        self._previous = self._current if elapsed_s < 2 * SPAN_S else 0
         self._current = 0
         self._began_s = now_s
