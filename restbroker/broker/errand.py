@@ -17,7 +17,7 @@ async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
     # Where crashes are counted, each settlement takes a count back besides: that is the committer's.
     items = [] if lane.recovered else lane.finished.take()
     if not items:
-        return await lane.store.call(jobs.fetch, wanted)
+        return await lane.store.fetch(wanted)
     finished = finish_request(lane, items)
     unsettled = items
     try:

@@ -30,6 +30,9 @@ _LOADS = 5
 LONGEST_BLOCK_S = 2.0
 """A blocking command must end before the socket gives up, or its answer is lost."""
 
+_SENT_AT_ONCE_LETTERS = 4096
+"""A socket takes more than that without waiting for its peer, when all that was sent before has been answered."""
+
 T = TypeVar("T")
 ScriptCall: TypeAlias = tuple[ScriptName, Sequence[str], Sequence[Argument]]
 """A script, its keys and its arguments."""
@@ -77,13 +80,7 @@ class Client:
 
         Raises `StoreUnavailable`: any of them may have been done.
         """
-        answers: list[Reply | StoreRefused] = []
-        for reply in self._run(calls):
-            try:
-                answers += self._checked([reply])
-            except StoreRefused as error:
-                answers.append(error)
-        return answers
+        return self._each(self._run(calls))
 
     @property
     def is_open(self) -> bool:
@@ -101,6 +98,11 @@ class Client:
         """What to watch for an answer; -1 while not connected."""
         return -1 if self._socket is None else self._socket.fileno()
 
+    @property
+    def patience_s(self) -> float | None:
+        """How long an answer, or more of it, may take."""
+        return None if self._socket is None else self._socket.gettimeout()
+
     def connect(self) -> None:
         """Connects, unless it is connected. Raises `StoreUnavailable` or `StoreRefused`."""
         self._exchange(())
@@ -117,13 +119,21 @@ class Client:
 
     def answer(self) -> list[Reply]:
         """The reply to what was asked; nothing as long as it has not come. Never blocks. Raises as `command`."""
-        with self._closed_unless_clean():
-            try:
-                reply = self._read(timeout=0, disconnect_on_error=False)
-            except NotInTime:
-                return []
-        asked, self._asked = self._asked, ()
-        return self._checked([reply], [asked])
+        asked = self._asked
+        return self._checked(self._arrived(), [asked])
+
+    def ask_script(self, call: ScriptCall) -> bool:
+        """As `ask`, for a script. False: it is so long that sending it might block; nothing was sent."""
+        command = _evalsha(call)
+        if sum(len(str(part)) for part in command) > _SENT_AT_ONCE_LETTERS:
+            return False
+        self.ask(*command)
+        return True
+
+    def script_answer(self) -> list[Reply | StoreRefused]:
+        """As `answer`, a refusal as in `run_each`. Nothing, nor is anything `is_asked`: it needs the script."""
+        replies = self._arrived()
+        return [] if any(isinstance(reply, NoScriptError) for reply in replies) else self._each(replies)
 
     def given_up(self) -> RestbrokerError:
         """Closes the connection, since an answer is overdue; what to raise."""
@@ -141,10 +151,7 @@ class Client:
 
     def _run(self, calls: Sequence[ScriptCall]) -> list[Reply | ResponseError]:
         codes = [script(name) for name, _, _ in calls]
-        commands = [
-            ("EVALSHA", code.sha, len(keys), *keys, *arguments)
-            for code, (_, keys, arguments) in zip(codes, calls, strict=True)
-        ]
+        commands = [_evalsha(call) for call in calls]
         replies = self._exchange(commands)
         for _ in range(_LOADS):
             # Only these again: the answers of the others would say that there is nothing left to do.
@@ -206,11 +213,29 @@ class Client:
         send, pack = untyped(self._connection, "send_packed_command"), untyped(self._connection, "pack_commands")
         send(pack(commands))
 
+    def _arrived(self) -> list[Reply | ResponseError]:
+        with self._closed_unless_clean():
+            try:
+                reply = self._read(timeout=0, disconnect_on_error=False)
+            except NotInTime:
+                return []
+        self._asked = ()
+        return [reply]
+
     def _read(self, **how: object) -> Reply | ResponseError:
         try:
             return cast("Reply", untyped(self._connection, "read_response")(**how))
         except ResponseError as error:
             return error
+
+    def _each(self, replies: Sequence[Reply | ResponseError]) -> list[Reply | StoreRefused]:
+        answers: list[Reply | StoreRefused] = []
+        for reply in replies:
+            try:
+                answers += self._checked([reply])
+            except StoreRefused as error:
+                answers.append(error)
+        return answers
 
     def _checked(
         self, replies: Sequence[Reply | ResponseError], commands: Sequence[Sequence[Argument]] = ()
@@ -235,3 +260,8 @@ def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: Sent
         sentinels = open_sentinels(settings)
     address = address_of(options) if sentinels is None else f"the master {sentinels.name}"
     return Client(Keys(settings.namespace), address, connection_of(options), sentinels)
+
+
+def _evalsha(call: ScriptCall) -> Sequence[Argument]:
+    name, keys, arguments = call
+    return "EVALSHA", script(name).sha, len(keys), *keys, *arguments

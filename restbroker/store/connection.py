@@ -2,10 +2,12 @@
 
 The only file here that knows Trio. Used by lanes, the beat, the scheduler, the reaper and assembly. Always holds: no
 thread that sends commands outlives its call, since it might still take jobs; so a call cannot be cancelled, only
-bounded by the socket's time-out. A wait takes nothing: it needs no thread, and can be cancelled at once.
+bounded by the socket's time-out. A fetch is such a call, without the thread: its way there and back is half of what an
+idle broker needs for a job. A wait takes nothing: it can be cancelled at once.
 """
 
 import contextlib
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -13,7 +15,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 import trio
 
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store.client import Client
+from restbroker.store.client import Client, ScriptCall
+from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, fetched
+from restbroker.store.replies import Reply
 from restbroker.store.sentinel import Sentinels
 
 P = ParamSpec("P")
@@ -41,6 +45,16 @@ class Connection:
         """
         work = partial(function, self._client, *args, **kwargs)
         return await trio.to_thread.run_sync(work, limiter=self._turn, abandon_on_cancel=False)
+
+    async def fetch(self, request: FetchRequest) -> FetchAnswer:
+        """As `call(jobs.fetch, request)`; on Trio's own loop, unless it has to connect or to load the script first."""
+        keys = self._client.keys
+        call = fetch_call(keys, request)
+        async with self._turn:
+            answers = await _answers(self._client, call)
+        if not answers:
+            answers = await self.call(Client.run_each, [call])
+        return fetched(keys, request, answers[0])
 
     async def aclose(self) -> None:
         """Closes the connection after the running call. Not cancellable; bounded by that call's time-out."""
@@ -121,6 +135,29 @@ class MasterWatch:
             with contextlib.suppress(StoreUnavailable, StoreRefused):
                 await trio.to_thread.run_sync(self._sentinels.look, limiter=self._turn, abandon_on_cancel=True)
             await trio.sleep(LOOK_EVERY_S)
+
+
+async def _answers(client: Client, call: ScriptCall) -> list[Reply | StoreRefused]:
+    """The answer to one script, without a thread; nothing where that needs one: then Redis ran nothing.
+
+    Not cancellable once it is sent. Raises as `Client.run_each`; and when an answer, or more of it, is overdue.
+    """
+    if not client.is_open or not client.ask_script(call):
+        return []
+    answers: list[Reply | StoreRefused] = []
+    try:
+        with trio.CancelScope(shield=True) as scope:
+            while client.is_asked:
+                scope.deadline = trio.current_time() + (client.patience_s or math.inf)
+                await trio.lowlevel.wait_readable(client.descriptor)
+                answers = client.script_answer()
+        if scope.cancelled_caught:
+            raise client.given_up()
+    finally:
+        # Also after a KeyboardInterrupt: an answer left unread would be taken for the next call's.
+        if client.is_asked:
+            client.close()
+    return answers
 
 
 def _connected(open_client: Callable[[], Client]) -> Client:

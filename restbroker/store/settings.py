@@ -14,6 +14,7 @@ from redis.retry import Retry
 
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
+from restbroker.store.reading import GivingWay
 
 SENTINELS_CONNECT_S = 1.0
 """With sentinels, for connecting to the master: meanwhile they may know another one."""
@@ -82,6 +83,7 @@ def _options(settings: StoreSettings, timeout_s: float) -> dict[str, Any]:
         "socket_connect_timeout": min(timeout_s, SENTINELS_CONNECT_S) if settings.sentinels else timeout_s,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,
+        "parser_class": GivingWay,
         "decode_responses": False,
         "client_name": settings.client_name,
     }

@@ -33,11 +33,19 @@ class Lossy(Connection):
         answers = {function: result}
         if function is exchange.exchange:
             answers |= {jobs.finish: result[0], jobs.fetch: result[1]}
+        self._lose(answers)
+        return result
+
+    async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
+        result = await super().fetch(request)
+        self._lose({jobs.fetch: result})
+        return result
+
+    def _lose(self, answers: dict[Callable[..., Any], Any]) -> None:
         for one, answer in answers.items():
             if one in self.losses and not (isinstance(answer, jobs.Fetched) and not answer.jobs):
                 self.losses.remove(one)
                 raise StoreUnavailable("the answer was lost")
-        return result
 
 
 def lose(harness: Harness, *losses: Callable[..., Any]) -> list[Callable[..., Any]]:

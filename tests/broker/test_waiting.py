@@ -7,8 +7,8 @@ import trio
 
 from restbroker.broker.waiting import Waiting
 from restbroker.store import jobs
-from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.connection import Waiter
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection, Waiter
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -26,16 +26,16 @@ async def waiting(redis_server: RedisServer) -> AsyncIterator[Waiting]:
         waiter.close()
 
 
-async def test_a_job_costs_an_idle_broker_one_fetch(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_costs_an_idle_broker_one_fetch(harness: Harness) -> None:
     fetches = 0
-    fetch = jobs.fetch
 
-    def counted(client: Client, request: jobs.FetchRequest) -> jobs.FetchAnswer:
-        nonlocal fetches
-        fetches += 1
-        return fetch(client, request)
+    class Counting(Connection):
+        async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
+            nonlocal fetches
+            fetches += 1
+            return await super().fetch(request)
 
-    monkeypatch.setattr(jobs, "fetch", counted)
+    harness.connect = lambda settings: Counting(open_client(settings))
     async with harness.broker():
         # After the first one the wait begins anew: within the next two seconds it ends for a job only.
         for done in (1, 2):

@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from restbroker.errors import StoreUnavailable
+from restbroker.store import jobs
 from tests.model.reference import Reference
 
 P = ParamSpec("P")
@@ -53,6 +54,10 @@ class SimulatedConnection:
                 await trio.sleep(ROUND_TRIP_S / 2)
                 self._require()
         return answer
+
+    async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
+        """Needs no thread, which makes no difference here."""
+        return await self.call(Reference.fetch, request)
 
     async def aclose(self) -> None:
         """Nothing is open."""

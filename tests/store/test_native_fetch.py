@@ -1,0 +1,246 @@
+"""A fetch on Trio's own loop: it is the fetch of a thread, for whatever becomes of its answer."""
+
+import contextlib
+import select
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
+from restbroker.store import jobs
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.store.jobs import Duplicate, Fetched, FetchRequest
+from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server
+from tests.store.proxy import LossyProxy
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+
+WANTED = FetchRequest("h:1:abc:t", "t", QUEUES, base=0, want=5, hwm=2)
+
+
+async def lane_on(settings: StoreSettings, timeout_s: float = 3.0) -> Connection:
+    """A connection that is open, of an identity that is registered."""
+    calls = Connection(open_client(settings, timeout_s))
+    assert await calls.call(jobs.register, WANTED.identity, FACTS, QUEUES)
+    return calls
+
+
+@pytest.fixture
+async def calls(server: Server) -> AsyncIterator[Connection]:
+    opened = await lane_on(server.settings)
+    # Redis has the script from here on.
+    assert await opened.fetch(WANTED) == Fetched((), frozenset(), frozenset(), 0)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What was given to threads."""
+    begun: list[object] = []
+    run_sync = trio.to_thread.run_sync
+
+    async def noted(work: Callable[[], Any], **how: Any) -> Any:
+        begun.append(work)
+        return await run_sync(work, **how)
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", noted)
+    return begun
+
+
+def raws(got: jobs.FetchAnswer) -> list[bytes]:
+    assert isinstance(got, Fetched)
+    return [job.raw for job in got.jobs]
+
+
+async def test_a_fetch_on_an_open_connection_needs_no_thread(
+    server: Server, calls: Connection, threads: list[object]
+) -> None:
+    server.raw.lpush("ns:queue:a", "1", "2")
+    threads.clear()
+    assert raws(await calls.fetch(WANTED)) == [b"1", b"2"]
+    assert threads == []
+
+
+async def test_a_fetch_connects_in_a_thread(server: Server, calls: Connection, threads: list[object]) -> None:
+    await calls.call(Client.close)
+    threads.clear()
+    server.raw.lpush("ns:queue:a", "1")
+    assert raws(await calls.fetch(WANTED)) == [b"1"]
+    assert len(threads) == 1
+
+
+async def test_a_fetch_that_is_too_long_to_be_sent_at_once_goes_through_a_thread(
+    server: Server, calls: Connection, threads: list[object]
+) -> None:
+    server.raw.lpush("ns:queue:a", "1")
+    threads.clear()
+    many = attrs.evolve(WANTED, queues=("a", *(f"{'long' * 20}{n}" for n in range(50))))
+    assert raws(await calls.fetch(many)) == [b"1"]
+    assert len(threads) == 1
+
+
+async def test_a_script_that_redis_has_forgotten_is_given_to_it_again(
+    server: Server, calls: Connection, threads: list[object]
+) -> None:
+    server.raw.script_flush()
+    threads.clear()
+    server.raw.lpush("ns:queue:a", "1")
+    assert raws(await calls.fetch(WANTED)) == [b"1"]
+    assert len(threads) == 1
+    assert server.raw.hlen("ns:restbroker:ip:h:1:abc:t") > 0
+
+
+async def test_a_refusal_names_the_keys_to_look_at(server: Server, calls: Connection) -> None:
+    server.raw.set("ns:paused", "x")
+    with pytest.raises(StoreRefused, match="WRONGTYPE") as refused:
+        await calls.fetch(WANTED)
+    assert "ns:paused" in (refused.value.cure or "")
+    assert await calls.call(Client.command, "PING") == b"PONG"
+
+
+async def test_a_connection_that_ended_is_noticed_before_anything_is_sent(server: Server, calls: Connection) -> None:
+    server.raw.lpush("ns:queue:a", "1")
+    server.raw.client_kill_filter(_type="normal", skipme=True)
+    with pytest.raises(ConnectionEnded):
+        await calls.fetch(WANTED)
+    assert raws(await calls.fetch(WANTED)) == [b"1"]
+
+
+async def test_after_a_lost_answer_the_next_fetch_tells_of_the_jobs_that_were_taken(server: Server) -> None:
+    with LossyProxy(server.process.port) as proxy:
+        calls = await lane_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
+        await calls.fetch(WANTED)
+        server.raw.lpush("ns:queue:a", "1", "2")
+        proxy.lose_next = True
+        with pytest.raises(StoreUnavailable):
+            await calls.fetch(WANTED)
+        assert await calls.fetch(WANTED) == Duplicate(2)
+        held = await calls.call(jobs.held, WANTED.identity)
+        assert list(held.jobs.values()) == [b"1", b"2"]
+        await calls.aclose()
+
+
+async def test_a_redis_that_is_a_replica_now_is_left(make_redis: Callable[..., RedisServer]) -> None:
+    own = make_redis()
+    calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE))
+    await calls.fetch(WANTED)
+    own.command("LPUSH ns:queue:a 1")
+    own.command("REPLICAOF 127.0.0.1 1")
+    with pytest.raises(StoreUnavailable, match="replica"):
+        await calls.fetch(WANTED)
+    own.command("REPLICAOF NO ONE")
+    assert raws(await calls.fetch(WANTED)) == [b"1"]
+    await calls.aclose()
+
+
+async def test_a_frozen_redis_is_bounded_and_what_it_does_later_is_found(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    own = make_redis()
+    calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE), timeout_s=0.3)
+    await calls.fetch(WANTED)
+    own.command("LPUSH ns:queue:a 1")
+    own.suspend()
+    began_s = trio.current_time()
+    with pytest.raises(StoreUnavailable, match="did not answer in time"):
+        await calls.fetch(WANTED)
+    assert 0.3 <= trio.current_time() - began_s < 1
+    own.resume()
+    assert await calls.fetch(WANTED) == Duplicate(1)
+    await calls.aclose()
+
+
+async def test_a_fetch_cancelled_in_flight_has_its_answer_and_calls_wait_their_turn(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    own = make_redis()
+    calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE))
+    await calls.fetch(WANTED)
+    own.command("LPUSH ns:queue:a 1")
+    own.suspend()
+    got: list[jobs.FetchAnswer] = []
+    answers: list[object] = []
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def fetch() -> None:
+            with scope:
+                got.append(await calls.fetch(WANTED))
+                await trio.lowlevel.checkpoint()
+
+        async def ask() -> None:
+            answers.append(await calls.call(Client.command, "PING"))
+
+        nursery.start_soon(fetch)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(ask)
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (got, answers) == ([], [])
+        own.resume()
+    assert scope.cancelled_caught
+    assert raws(got[0]) == [b"1"]
+    assert answers == [b"PONG"]
+    await calls.aclose()
+
+
+async def test_a_fetch_cancelled_before_its_turn_takes_nothing(server: Server, calls: Connection) -> None:
+    server.raw.lpush("ns:queue:a", "1")
+    begun, release = threading.Event(), threading.Event()
+
+    def hold(_client: Client) -> None:
+        begun.set()
+        release.wait(5)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(calls.call, hold)
+        await until_async(begun.is_set, "another call runs")
+        with trio.move_on_after(0.05) as scope:
+            await calls.fetch(WANTED)
+        release.set()
+    assert scope.cancelled_caught
+    assert server.raw.llen("ns:queue:a") == 1
+
+
+async def test_a_large_answer_is_read_in_pieces_that_let_others_run(server: Server, client: Client) -> None:
+    server.raw.set("large", b"x" * 1_000_000)
+    client.command("PING")
+    client.ask("GET", "large")
+    # All of it is in the kernel then, or on its heels.
+    await trio.sleep(0.2)
+    pieces = 0
+    while not (answers := client.answer()):
+        pieces += 1
+        assert select.select([client.descriptor], [], [], 1)[0]
+    assert answers == [b"x" * 1_000_000]
+    assert pieces >= 3
+
+
+@pytest.mark.parametrize("size", [1, 300_000])
+async def test_jobs_of_any_size_come_whole(server: Server, calls: Connection, size: int) -> None:
+    sent = [bytes([65 + n]) * size for n in range(5)]
+    for raw in sent:
+        server.raw.lpush("ns:queue:a", raw)
+    assert raws(await calls.fetch(WANTED)) == sent
+
+
+async def test_a_fetch_that_fails_halfway_leaves_no_answer_for_the_next(
+    server: Server, calls: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.raw.lpush("ns:queue:a", "1")
+
+    async def interrupted(_descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(trio.lowlevel, "wait_readable", interrupted)
+        await calls.fetch(WANTED)
+    assert await calls.call(Client.command, "PING") == b"PONG"
+    assert await calls.fetch(WANTED) == Duplicate(1)
