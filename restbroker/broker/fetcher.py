@@ -190,7 +190,7 @@ class Fetcher:
                 return
         if want:
             # Less than was asked for was there: the queues are empty, and asking again at once would be for nothing.
-            await self.waiting.wait(got.paused | got.bad)
+            await self.waiting.wait_beside(lane.handover, got.paused | got.bad)
 
     async def _reconcile(self) -> None:
         """Compares what Redis lists as ours with what we know.

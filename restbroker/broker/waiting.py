@@ -9,6 +9,7 @@ from collections.abc import Collection
 import attrs
 import trio
 
+from restbroker.broker.handover import HandOver
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store.connection import Waiter
 
@@ -33,6 +34,23 @@ class Waiting:
                 async with trio.open_nursery() as nursery:
                     for queue in queues:
                         nursery.start_soon(self._first, queue, nursery.cancel_scope)
+
+    async def wait_beside(self, handover: HandOver, unreadable: Collection[str]) -> None:
+        """As `wait`; ends as well when workers are idle though jobs are here, which Redis has to be told of first.
+
+        Workers take jobs without settling any while what they take waits for its slot.
+        """
+        if handover.is_free:
+            await self.wait(unreadable)
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._hungry, handover, nursery.cancel_scope)
+            await self.wait(unreadable)
+            nursery.cancel_scope.cancel()
+
+    async def _hungry(self, handover: HandOver, others: trio.CancelScope) -> None:
+        await handover.hungry(reserve=0)
+        others.cancel()
 
     async def _first(self, queue: str, others: trio.CancelScope) -> None:
         await self._wait_for(queue)

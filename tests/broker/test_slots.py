@@ -1,9 +1,12 @@
 """Slots: so many of one command at once, and no more, while all others go on."""
 
+import pytest
 import trio
 
+from restbroker.broker.pace import Pace
 from restbroker.store import beats, jobs
-from restbroker.store.client import Client
+from restbroker.store.client import Client, open_client
+from restbroker.store.connection import Connection
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -43,6 +46,32 @@ async def test_slow_commands_in_their_slot_hold_nobody_else_up(harness: Harness)
         *(f"jid-once-{n}" for n in range(5)),
         *(f"jid-once/v1-{n}" for n in range(5, 10)),
     }
+
+
+async def test_a_job_behind_many_that_wait_for_their_slot_does_not_wait_for_the_next_push(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As just after a burst: all of them are fetched at once, and few may be started before Redis is told.
+    monkeypatch.setattr(Pace, "reserve", lambda _pace, _now_s: 40)
+    fetches = 0
+
+    class Counting(Connection):
+        async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
+            nonlocal fetches
+            fetches += 1
+            return await super().fetch(request)
+
+    harness.connect = lambda settings: Counting(open_client(settings))
+    harness.concurrency, harness.slots = 3, {"once": 1}
+    released, _at_once = slow(harness)
+    harness.push("once", count=19)
+    harness.push("safe")
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "the last one runs", 1.0)
+        await trio.sleep(0.2)
+        assert fetches < 15
+        released.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 20, "the slow ones run too")
 
 
 async def test_what_finds_slot_and_waiting_room_full_is_put_off_without_a_try(harness: Harness) -> None:
