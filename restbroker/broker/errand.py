@@ -7,6 +7,7 @@ ends, however it ends; the committer then goes on with it as if nothing had happ
 import time
 
 from restbroker.broker.committer import finish_request, note
+from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.errors import StoreRefused
 from restbroker.store import exchange, jobs
@@ -14,8 +15,7 @@ from restbroker.store import exchange, jobs
 
 async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
     """Asks for jobs. Raises as `jobs.fetch`; safe to cancel. The caller has the lane's turn."""
-    # Where crashes are counted, each settlement takes a count back besides: that is the committer's.
-    items = [] if lane.recovered else lane.finished.take()
+    items = _taken_along(lane)
     if not items:
         return await lane.store.fetch(wanted)
     finished = finish_request(lane, items)
@@ -30,3 +30,12 @@ async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
     if isinstance(got, StoreRefused):
         raise got
     return got
+
+
+def _taken_along(lane: Lane) -> list[Item]:
+    """What is finished, but for jobs whose crashes are counted: to take a count back besides is the committer's."""
+    items = lane.finished.take()
+    if not lane.recovered:
+        return items
+    lane.finished.put_back([item for item in items if item.recovered is not None])
+    return [item for item in items if item.recovered is None]

@@ -94,6 +94,9 @@ class Fetcher:
         request, answer = None, None
         if not self._is_told_soon(reserve):
             async with lane.turn:
+                if self._is_behind:
+                    # The committer had the turn, and waited with it for the end of an outage.
+                    return
                 request = self._request(reserve)
                 if request is not None:
                     self._asked_at_s = trio.current_time()
