@@ -5,9 +5,14 @@ A test that stops, kills or fills a server asks for `make_redis` and breaks one 
 
 from collections.abc import Callable, Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
+
+# A busy machine makes an example slow, and no claim wrong.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

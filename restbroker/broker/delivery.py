@@ -15,7 +15,7 @@ import trio
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
-from restbroker.broker.link import NotOurs, WorkerLink, unreachable
+from restbroker.broker.link import NotNow, NotOurs, WorkerLink, unreachable
 from restbroker.connectors.contract import Connector
 from restbroker.errors import StoreRefused
 from restbroker.light import light
@@ -59,9 +59,9 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
         began_s = time.perf_counter()
         try:
             outcome = await lane.plan.connector.deliver(call, link)
-        except NotOurs:
-            lane.let_go(item.ticket)
-            return None
+        except (NotOurs, NotNow) as why:
+            _kept(lane, item, why)
+            continue
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
             outcome = _failed(item, error)
         finally:
@@ -91,12 +91,22 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
 
 
 def _link(lane: Lane, item: Item) -> WorkerLink:
-    return WorkerLink(lane.plan.transport, item, lane.mark if item.at_most_once else None, lane.in_hand)
+    mark = lane.mark if item.at_most_once else None
+    return WorkerLink(lane.plan.transport, item, mark, lane.in_hand, lane.may_start)
+
+
+def _kept(lane: Lane, item: Item, why: NotOurs | NotNow) -> None:
+    item.sending = False
+    if isinstance(why, NotOurs):
+        lane.let_go(item.ticket)
 
 
 async def _may_start(lane: Lane, item: Item) -> bool:
-    """Waits until a request may be started: then the gate was entered, unless the job is in a slot. False: stop."""
-    while await (lane.gate.opened() if item.in_slot else lane.gate.enter()):
+    """Waits until a request may be started: then the gate was entered, unless the job is in a slot.
+
+    False: the lane stops, or the job is not ours any more.
+    """
+    while item.ticket in lane.in_hand and await (lane.gate.opened() if item.in_slot else lane.gate.enter()):
         wait_s = _ASK_AGAIN_S
         try:
             wait_s = await _share_in_s(lane, item) if lane.plan.limits.emission_us else 0.0

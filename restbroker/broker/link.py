@@ -15,24 +15,30 @@ class NotOurs(Exception):
     """The job is in other hands by now: a reaper's, or back in its queue. It must not be sent."""
 
 
+class NotNow(Exception):
+    """While the job waited for a connection, the gate closed, the lease ran out, or the lane began to stop."""
+
+
 @attrs.define(eq=False)
 class WorkerLink:
     """Made by the worker for one delivery of `item`; `item` None for a probe. `mark` for `AtMostOnce` alone.
 
-    `in_hand`: the tickets of the jobs that are still ours.
+    `in_hand`: the tickets of the jobs that are still ours. `may_start`: whether requests may be started at all. It is
+    the transport's `Sender` too: a connection may come long after it was asked for.
     """
 
     transport: Transport
     item: Item | None = None
     mark: Callable[[str], Awaitable[bool]] | None = None
     in_hand: Container[str] = ()
+    may_start: Callable[[], bool] = lambda: True
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Preparation: does not mark the job as sent."""
         return self.transport.send(request)
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """The effect: what must not run twice is marked in Redis first. Raises `NotOurs` if it cannot be.
+        """The effect: what must not run twice is marked in Redis first. Raises `NotOurs` or `NotNow`: not sent.
 
         To be awaited at once. Without a coroutine of its own: each is one more to pass at every wake-up.
         """
@@ -40,18 +46,24 @@ class WorkerLink:
             return self.transport.send(request)
         if self.mark is not None:
             return self._send_marked(request, self.item, self.mark)
-        return self._send(request, self.item)
+        return self.transport.send(request, self)
+
+    def may_send(self) -> None:
+        """See `Sender`."""
+        if self.item is not None and self.item.ticket not in self.in_hand:
+            raise NotOurs
+        if not self.may_start():
+            raise NotNow
+
+    def sending(self) -> None:
+        """See `Sender`."""
+        if self.item is not None:
+            self.item.sending = True
 
     async def _send_marked(self, request: Request, item: Item, mark: Callable[[str], Awaitable[bool]]) -> Response:
         if not await mark(item.ticket):
             raise NotOurs
-        return await self._send(request, item)
-
-    def _send(self, request: Request, item: Item) -> Coroutine[Any, Any, Response]:
-        if item.ticket not in self.in_hand:
-            raise NotOurs
-        item.sending = True
-        return self.transport.send(request)
+        return await self.transport.send(request, self)
 
 
 def unreachable(problem: NotSent | MaybeSent) -> Reason:

@@ -41,10 +41,22 @@ class Response:
     truncated: bool = False
 
 
+class Sender(Protocol):
+    """Who has a request sent that must not leave whenever its turn for a connection comes, which may be late."""
+
+    def may_send(self) -> None:
+        """Asked after each wait. What it raises is raised by `Transport.send`, and nothing was sent."""
+        ...
+
+    def sending(self) -> None:
+        """Told when a connection is there, right before the first byte may leave."""
+        ...
+
+
 class Transport(Protocol):
     """Sends requests to one target over kept-alive connections. Never follows a redirect."""
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """Sends one request and reads the whole answer, within `request.timeout_s` seconds of having a connection.
 
         Raises `NotSent` or `MaybeSent`; when cancelled, the connection in use is closed, not reused.

@@ -19,7 +19,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.head import headers_of
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.ramp import Ramp, connections_for
 
 CLOSE_GRACE_S: Final = 1.0
@@ -87,7 +87,7 @@ class StockClient:
         self._idle: deque[_Connection] = deque()
         self._closed = False
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """See `Transport`."""
         progress = _Progress(self._ramp)
         message = self._message(request, progress)
@@ -96,7 +96,9 @@ class StockClient:
         if waiting.cancelled_caught:
             raise NotSent(f"Every connection to {self._target.url} was busy for {request.timeout_s:g} s.", busy=True)
         try:
-            connection = await self._take(progress)
+            connection = await self._take(progress, sender)
+            if sender is not None:
+                sender.sending()
             progress.scope.deadline = trio.current_time() + request.timeout_s
             with progress.scope:
                 return await self._exchange(connection, message, request, progress)
@@ -150,9 +152,11 @@ class StockClient:
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, headers, body, trio.current_time() - began_s, truncated)
 
-    async def _take(self, progress: _Progress) -> _Connection:
+    async def _take(self, progress: _Progress, sender: Sender | None) -> _Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent` if closed."""
         while not self._closed:
+            if sender is not None:
+                sender.may_send()
             while self._idle:
                 connection = self._idle.pop()
                 if not self._is_old(connection):

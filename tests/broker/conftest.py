@@ -32,7 +32,7 @@ from restbroker.store.connection import Connection, Waiter
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import Event, Report
 from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Request, Response, Sender
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -61,12 +61,19 @@ class Scripted:
     catalogue: Catalogue = attrs.field(factory=lambda: Catalogue("1.0", SPECS))
     before: Callable[[Call], None] = lambda _call: None
     closed: bool = False
+    connected: Callable[[], Awaitable[None]] | None = None
+    """Returns when there is a connection for the next request."""
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         return SPECS.get(endpoint)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
         assert not self.closed
+        if self.connected is not None:
+            await self.connected()
+        if sender is not None:
+            sender.may_send()
+            sender.sending()
         return await (self.answers.popleft() if self.answers else self.answer)(request)
 
     async def aclose(self) -> None:

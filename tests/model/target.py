@@ -9,7 +9,7 @@ from restbroker.connectors.contract import Link
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason
 from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Request, Response, Sender
 
 SPECS = {"safe": CommandSpec("safe", (), "safe"), "once": CommandSpec("once", (), "unsafe")}
 
@@ -40,10 +40,13 @@ class SimulatedTarget:
         """One command."""
         return SPECS.get(endpoint)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """Runs a command, unless the server is down."""
-        self.asked.append(request.body.decode())
         await trio.lowlevel.checkpoint()
+        if sender is not None:
+            sender.may_send()
+            sender.sending()
+        self.asked.append(request.body.decode())
         if not self.up:
             raise NotSent("Nobody listens.")
         self.ran.append((request.body.decode(), trio.current_time()))

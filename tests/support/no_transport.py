@@ -2,14 +2,14 @@
 
 import trio
 
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Request, Response, Sender
 
 
 class NoTransport:
     """Whoever sends over it, or runs it, fails the test."""
 
-    async def send(self, request: Request) -> Response:
-        raise AssertionError(request)
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
+        raise AssertionError(request, sender)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         raise AssertionError(task_status)

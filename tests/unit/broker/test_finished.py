@@ -49,6 +49,21 @@ async def test_a_group_is_gathered_for_3_ms_while_more_follow(
     assert numbers(finished.take()) == list(range(20))
 
 
+async def test_the_first_job_after_a_group_is_not_left_to_those_that_follow(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    finished = Finished()
+    add(finished, [1], more=True)
+    await finished.gathered()
+    finished.take()
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finished.gathered)
+            await trio.testing.wait_all_tasks_blocked()
+            add(finished, [2], more=True)
+    assert numbers(finished.take()) == [2]
+
+
 @pytest.mark.parametrize(("count", "more"), [(GROUP_ENOUGH, True), (2, False)])
 async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
     count: int, more: bool, autojump_clock: trio.testing.MockClock

@@ -1,0 +1,167 @@
+"""A connection may come long after it was asked for: what must not be sent any more by then is not."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from restbroker.broker.item import Item
+from restbroker.broker.lane import Lane
+from restbroker.broker.link import NotNow, NotOurs, WorkerLink
+from restbroker.rules.outcome import Reason
+from restbroker.store import jobs
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import JobFinished
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import FINE, Harness, ok
+from tests.support.no_transport import NoTransport
+from tests.support.redis_server import RedisServer
+
+
+@attrs.define(eq=False)
+class Turns:
+    """Requests wait until `come` is set. `waiting` of them do."""
+
+    come: trio.Event = attrs.field(factory=trio.Event)
+    waiting: int = 0
+
+    async def connected(self) -> None:
+        self.waiting += 1
+        try:
+            await self.come.wait()
+        finally:
+            self.waiting -= 1
+
+
+def lane_of(harness: Harness) -> Lane:
+    (lane,) = harness.status._lanes
+    return lane
+
+
+async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_opens(harness: Harness) -> None:
+    turns, sent = Turns(), []
+
+    async def answer(request: Request) -> Response:
+        sent.append(request)
+        return await ok(request)
+
+    harness.target.answer, harness.target.connected = answer, turns.connected
+    async with harness.broker():
+        harness.push(count=3)
+        await harness.until(lambda: turns.waiting == 3, "all wait for connections")
+        harness.target.probe_answer = NotSent("It is down.")
+        gate = lane_of(harness).gate
+        gate.close(Reason("TargetUnreachable", "It is down."))
+        turns.come.set()
+        await harness.until(lambda: turns.waiting == 0 and gate.waiting == 3, "they wait at the gate")
+        assert sent == []
+        harness.target.probe_answer = FINE
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered", 20)
+    assert len(sent) == 3
+
+
+async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harness: Harness) -> None:
+    turns = Turns()
+    harness.target.connected = turns.connected
+    harness.shutdown_timeout_s = 0.1
+    async with harness.broker():
+        harness.push("once", count=3)
+        await harness.until(lambda: turns.waiting == 3, "all wait for connections")
+    assert harness.size("queue:rest") == 3
+    assert harness.size("retry") == harness.size("dead") == 0
+
+
+@pytest.mark.parametrize(
+    ("in_hand", "may_start", "why"), [((), True, NotOurs), (("1:1",), False, NotNow), (("1:1",), True, None)]
+)
+def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_started(
+    in_hand: tuple[str, ...], may_start: bool, why: type[Exception] | None
+) -> None:
+    item = Item("1:1", 1, "q", b"{}")
+    link = WorkerLink(NoTransport(), item, None, in_hand, lambda: may_start)
+    if why is None:
+        link.may_send()
+    else:
+        with pytest.raises(why):
+            link.may_send()
+    assert not item.sending
+    link.sending()
+    assert item.sending
+
+
+@attrs.define(eq=False)
+class Forgetful:
+    """A Redis that is killed while the fetcher waits for the committer, and comes back as it was saved before."""
+
+    harness: Harness
+    redis: RedisServer
+    saved: bool = False
+    killed: bool = False
+
+    def connect(self, _settings: StoreSettings) -> Connection:
+        return _Told(self)
+
+    def before_fetch(self) -> None:
+        if not self.saved and self.harness.size("queue:rest"):
+            self.saved = True
+            self.redis.command("SAVE")
+
+    async def before_finish(self) -> None:
+        if not self.killed:
+            self.killed = True
+            self.harness.push("once", first=9)
+            turn = lane_of(self.harness).turn
+            await self.harness.until(lambda: turn.statistics().tasks_waiting, "the fetcher waits")
+            self.redis.kill()
+            self.harness.client.close()
+            self.redis.start()
+
+
+class _Told(Connection):
+    def __init__(self, what: Forgetful) -> None:
+        super().__init__(open_client(StoreSettings(what.redis.url)))
+        self._what = what
+
+    async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
+        self._what.before_fetch()
+        return await super().fetch(request)
+
+    async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if function is jobs.finish:
+            await self._what.before_finish()
+        return await super().call(function, *args, **kwargs)
+
+
+async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_before_it_was_compared(
+    harness: Harness, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis = make_redis()
+    harness.redis, harness.client = redis, open_client(StoreSettings(redis.url))
+    harness.concurrency, harness.at_most_once = 2, ("once",)
+    what = Forgetful(harness, redis)
+    harness.connect = what.connect
+    sent: list[Request] = []
+    first, others = trio.Event(), trio.Event()
+
+    async def answer(request: Request) -> Response:
+        sent.append(request)
+        await (first if len(sent) == 1 else others).wait()
+        return await ok(request)
+
+    harness.target.answer = answer
+    async with harness.broker():
+        await harness.until(lambda: harness.target.probes, "it serves")
+        payloads = [json.dumps({"class": "Add", "jid": f"j{n}", "args": ["once", {"n": n}, "t"]}) for n in range(3)]
+        harness.client.command("LPUSH", "queue:rest", *payloads)
+        await harness.until(lambda: len(sent) == 2, "two are sent")
+        first.set()
+        await harness.until(lambda: what.killed, "the first is being settled")
+        others.set()
+        await harness.until(lambda: harness.size("queue:rest") == 0 and not lane_of(harness).in_hand, "all is done", 20)
+    # The fourth was pushed after Redis was saved.
+    assert len(sent) == 3
