@@ -144,6 +144,38 @@ class BrokerStopped:
 
 
 @attrs.frozen
+class GroupStarted:
+    """A supervisor is about to start its workers."""
+
+    pid: int
+    version: str
+    processes: int
+
+
+@attrs.frozen
+class GroupStopping:
+    """All workers of the group are asked to end."""
+
+    why: str
+
+
+@attrs.frozen
+class GroupFailed:
+    """The group ends, with `code`, since it could not be started."""
+
+    code: int
+    message: str
+    cure: str
+
+
+@attrs.frozen
+class GroupStopped:
+    """No worker of the group lives any more; `code` is what the supervisor ends with."""
+
+    code: int
+
+
+@attrs.frozen
 class ConfigReloaded:
     """A configuration that was loaded while the process runs counts from now on, for these targets."""
 
@@ -195,6 +227,10 @@ Event: TypeAlias = (
     | BrokerStopping
     | BrokerQuiet
     | BrokerStopped
+    | GroupStarted
+    | GroupStopping
+    | GroupFailed
+    | GroupStopped
     | ConfigReloaded
     | ConfigUnchanged
     | ConfigRefused

@@ -19,6 +19,10 @@ from restbroker.telemetry.events import (
     Event,
     GateClosed,
     GateOpened,
+    GroupFailed,
+    GroupStarted,
+    GroupStopped,
+    GroupStopping,
     IdentityFenced,
     JobFinished,
     JobsPromoted,
@@ -82,6 +86,14 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
         case BrokerStopped(clean, pushed_back, uncertain):
             counts = {"pushed_back": pushed_back, "uncertain": uncertain}
             return Line("info" if clean else "warning", "broker.stopped", counts)
+        case GroupStarted():
+            return Line("info", "group.started", attrs.asdict(event))
+        case GroupStopping():
+            return Line("info", "group.stopping", attrs.asdict(event))
+        case GroupFailed():
+            return Line("error", "group.failed", attrs.asdict(event))
+        case GroupStopped(code):
+            return Line("warning" if code else "info", "group.stopped", {"code": code})
         case ConfigReloaded():
             return Line("info", "config.reloaded", attrs.asdict(event))
         case ConfigUnchanged():

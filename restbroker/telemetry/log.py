@@ -5,7 +5,8 @@ nor waits for anything but the stream; a stream that is gone is ignored, since j
 holds a line break or another control character.
 
 The format is stable. As text: `TIME LEVEL EVENT key=value …`, values with blanks in double quotes; as JSON: one object
-a line with `timestamp`, `level`, `event` and the same keys. Keys without a value are left out.
+a line with `timestamp`, `level`, `event` and the same keys. Keys without a value are left out. Lines of a worker of
+`run --processes` have its number first, as `worker`.
 
     event            level    keys
     job.failed       info     target code command jid queue outcome fate attempt status message cure
@@ -26,6 +27,10 @@ a line with `timestamp`, `level`, `event` and the same keys. Keys without a valu
     broker.stopping  info     why timeout_s
     broker.quiet     warning  why message
     broker.stopped   info     pushed_back uncertain (warning where it was not clean)
+    group.started    info     pid version processes: the supervisor of `--processes` begins
+    group.stopping   info     why: it asks its workers to end
+    group.failed     error    code message cure: it ends, since none of its workers was ever ready
+    group.stopped    info     code: all have ended, and it ends with that (warning unless 0)
     config.reloaded  info     targets: a changed configuration was loaded (SIGHUP) and counts
     config.unchanged info     message
     config.refused   error    message cure: the configuration before stays
@@ -70,10 +75,11 @@ _PLAIN = re.compile(r"[^\s\"=]+")
 
 @attrs.frozen
 class LogSettings:
-    """What is written, and how: lines below `level` are left out; `json` instead of text."""
+    """What is written, and how: lines below `level` are left out; `json` instead of text. `worker`: its number."""
 
     level: Level = "info"
     json: bool = False
+    worker: int | None = None
 
 
 @attrs.define
@@ -109,9 +115,10 @@ class LogSink:
     def __attrs_post_init__(self) -> None:
         render = _as_json if self.settings.json else _as_text
         # Not by structlog.configure: settings of the whole interpreter belong to nobody here.
+        worker = {} if self.settings.worker is None else {"worker": self.settings.worker}
         self._logger = structlog.wrap_logger(
             structlog.WriteLogger(self.stream), processors=[_one_line, render], wrapper_class=structlog.BoundLogger
-        ).bind()
+        ).bind(**worker)
         self._began_s = self.now_s()
 
     def __call__(self, event: Event) -> None:
