@@ -46,13 +46,19 @@ _SUMMARY_S = 10.0
 
 
 def run(
-    config: Config, load: Callable[[], Loaded], *, json_logs: bool = False, line: socket.socket | None = None
+    config: Config,
+    load: Callable[[], Loaded],
+    *,
+    json_logs: bool = False,
+    line: socket.socket | None = None,
+    worker: int | None = None,
 ) -> Ended:
     """Serves until the process is told to stop; `load` gives the configuration as it is now, at each SIGHUP.
 
-    `line`: to the supervisor, if there is one. Raises what nobody expected, after everything was put in order.
+    `line`: to the supervisor, if there is one, and `worker`: the number that it gave.
+    Raises what nobody expected, after everything was put in order.
     """
-    return trio.run(_main, config, load, LogSettings(level=config.log_level, json=json_logs), line)
+    return trio.run(_main, config, load, LogSettings(config.log_level, json_logs, worker), line)
 
 
 async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings, line: socket.socket | None) -> Ended:

@@ -1,7 +1,8 @@
 """Runs a supervisor and its workers, for a configuration with more than one process. `cli.run` calls `run`.
 
 Always holds: the supervisor serves the pages and speaks to systemd for all of them, the workers for none; a changed
-configuration is looked at here first, so that one that cannot be used is told once and reaches no worker.
+configuration is looked at here first, so that one that cannot be used is told once and reaches no worker, neither one
+that runs nor one that is about to be started again.
 """
 
 import os
@@ -11,31 +12,36 @@ from typing import NoReturn
 import attrs
 import trio
 
+from restbroker import __version__
 from restbroker.assembly.reading import Told, needs_restart, read
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, web_services
 from restbroker.broker.service import Service
 from restbroker.broker.supervisor import Supervisor
 from restbroker.config.core import Config, Loaded
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import GroupStarted, GroupStopped, Report, Warned
 from restbroker.telemetry.log import LogSettings, LogSink
 
 _STATS_TIMEOUT_S = 1.0
 
 
 def run(config: Config, load: Callable[[], Loaded], command: Sequence[str], *, json_logs: bool = False) -> int:
-    """Serves until the group is told to stop; `command` starts a worker. The exit code: of the worst, or 0."""
+    """Serves until the group is told to stop; `command` and a number start a worker. The exit code: the worst, or 0."""
     return trio.run(_main, config, load, command, LogSettings(level=config.log_level, json=json_logs))
 
 
 async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[str], logged: LogSettings) -> int:
     log = LogSink(logged)
     supervisor = Supervisor(command, config.processes, log)
-    systemd = notifiers(os.environ, supervisor.view, supervisor.is_alive)
+    # Not `is_alive`: a group that has no worker tries to start one, and systemd could do no more than end that.
+    systemd = notifiers(os.environ, supervisor.view, lambda: not supervisor.hangs())
     reloader = _GroupReloader(config, load, log, supervisor, systemd)
     looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive)
     services = [*_pages(reloader, looks, log), *systemd]
-    return await supervisor.run(services, reloader.reload)
+    log(GroupStarted(os.getpid(), __version__, config.processes))
+    code = await supervisor.run(services, reloader.reload, reloader.may_start)
+    log(GroupStopped(code))
+    return code
 
 
 def _pages(reloader: "_GroupReloader", looks: Looks, report: Report) -> list[Service]:
@@ -72,6 +78,7 @@ class _GroupReloader:
     supervisor: Supervisor
     systemd: Sequence[Told]
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _hindrance: Warned | None = None
 
     async def reload(self) -> None:
         """Has the workers load the configuration anew if it can be used; returns when they have."""
@@ -87,6 +94,18 @@ class _GroupReloader:
         finally:
             for one in self.systemd:
                 one.reloaded()
+
+    async def may_start(self) -> bool:
+        """Whether the configuration is one that a worker can be started with. What hinders is told once."""
+        loaded = await read(self.load, self._turn)
+        hindrance: Warned | None = None
+        if not isinstance(loaded, Loaded):
+            message = f"A worker waits to be started again, until the configuration can be used. {loaded.message}"
+            hindrance = Warned("StartRefused", message, loaded.cure)
+            if hindrance != self._hindrance:
+                self.log(hindrance)
+        self._hindrance = hindrance
+        return hindrance is None
 
     def _take(self, loaded: Loaded) -> None:
         late = needs_restart(self.config, loaded.config)

@@ -2,7 +2,8 @@
 
 Assembly runs it. Always holds: what is asked of the supervisor by a signal is asked of every worker, also of those that
 start later; a worker that ended is started again unless the group is to end; when the supervisor dies, however, its
-workers end too (see `leash`); no job depends on it, since a worker's jobs are given back by the other workers.
+workers end too (see `leash`); a group of which any worker was ever ready ends by a signal only, whatever becomes of its
+workers or of the configuration; no job depends on the supervisor, since workers give back what a dead one had.
 """
 
 import signal
@@ -14,14 +15,14 @@ from contextlib import suppress
 import attrs
 import trio
 
-from restbroker.broker import leash
+from restbroker.broker import leash, turns
+from restbroker.broker.endings import End, ended, failed, replaced
 from restbroker.broker.service import Service
 from restbroker.broker.signals import WATCHED, task_tree
+from restbroker.broker.turns import Turns
 from restbroker.broker.view import View, together
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import GroupStopping, Report
 
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 30.0
 HEALTHY_S = 60.0
 """A worker that lived so long begins anew with the shortest wait."""
 HUNG_S = 10.0
@@ -29,20 +30,20 @@ HUNG_S = 10.0
 KILL_S = 10.0
 """So long after a second signal what still lives is killed: a hung worker must not hold up the end."""
 _RELOAD_S = 30.0
+_LAST_WORDS_S = 0.5
 _CHUNK_BYTES = 65536
 _STARTING = View("starting", store_up=True, beat_fresh=True, closed={})
 
 
 @attrs.define(eq=False)
 class Worker:
-    """One that was started. `heard_at_s` is when it spoke last; None: not yet. `served`: it was ready once."""
+    """One that was started. `heard_at_s` is when it spoke last; None: not yet."""
 
     process: trio.Process
     line: socket.socket
     view: View = _STARTING
     reloads: int = 0
     heard_at_s: float | None = None
-    served: bool = False
 
     def ask(self, number: int) -> None:
         """Asks it to act as at this signal. Nothing happens if it is gone."""
@@ -50,24 +51,18 @@ class Worker:
             self.line.send(bytes([number]))
 
 
-@attrs.frozen
-class _End:
-    """How a worker ended: in words, and as an exit code. `served` as in `Worker`; `pid` is None if it never began."""
-
-    how: str
-    code: int
-    served: bool = False
-    pid: int | None = None
-
-
 @attrs.define(eq=False)
 class Supervisor:
-    """`command` starts a worker, which finds its end of the line on its standard input."""
+    """`command`, and a worker's number, starts that worker, which finds its end of the line on its standard input."""
 
     command: Sequence[str]
     count: int
     report: Report
     _workers: dict[int, Worker] = attrs.field(factory=dict)
+    _served: bool = False
+    """Any worker was ready once."""
+    _heard_at_s: float | None = None
+    """When any worker spoke last."""
     _orders: list[int] = attrs.field(factory=list)
     """What holds for those that start later too."""
     _codes: list[int] = attrs.field(factory=list)
@@ -75,11 +70,20 @@ class Supervisor:
     _at_once: trio.Event = attrs.field(factory=trio.Event)
     _reload: trio.Event = attrs.field(factory=trio.Event)
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _turns: Turns = attrs.field(init=False)
 
-    async def run(self, services: Sequence[Service], reload: Callable[[], Awaitable[None]]) -> int:
+    def __attrs_post_init__(self) -> None:
+        self._turns = Turns(lambda: bool(self._workers), self._news, self._stop)
+
+    async def run(
+        self,
+        services: Sequence[Service],
+        reload: Callable[[], Awaitable[None]],
+        may_start: Callable[[], Awaitable[bool]] = turns.always,
+    ) -> int:
         """Keeps the workers until a signal ends the group. The exit code: 0, or the greatest of those that failed.
 
-        `reload` is called at each SIGHUP.
+        `reload` is called at each SIGHUP, `may_start` before a worker is started again: if it may not, it waits on.
         """
         async with trio.open_nursery() as process:
             await process.start(self._watch_signals)
@@ -89,7 +93,7 @@ class Supervisor:
                 await process.start(service.run)
             async with trio.open_nursery() as workers:
                 for number in range(1, self.count + 1):
-                    workers.start_soon(self._keep, number)
+                    workers.start_soon(self._keep, number, may_start)
             process.cancel_scope.cancel()
         return max(self._codes, default=0)
 
@@ -101,10 +105,15 @@ class Supervisor:
         return seen if self.is_alive() else attrs.evolve(seen, beat_fresh=False)
 
     def is_alive(self) -> bool:
-        """Whether the event loop of every worker turns. One that is being started again does not count."""
-        now_s = trio.current_time()
-        heard = [worker.heard_at_s for worker in self._workers.values() if worker.heard_at_s is not None]
-        return all(now_s - at_s < HUNG_S for at_s in heard)
+        """Whether any worker lives, and none hangs; at the start they may take their time."""
+        return not self.hangs() and not self._is_silent(self._heard_at_s)
+
+    def hangs(self) -> bool:
+        """Whether the event loop of a worker that lives stands still."""
+        return any(self._is_silent(worker.heard_at_s) for worker in self._workers.values())
+
+    def _is_silent(self, heard_at_s: float | None) -> bool:
+        return heard_at_s is not None and trio.current_time() - heard_at_s >= HUNG_S
 
     def pids(self) -> frozenset[int]:
         """The workers' process ids."""
@@ -140,6 +149,7 @@ class Supervisor:
                 self._codes.append(128 + number)
                 self._at_once.set()
             case _:
+                self.report(GroupStopping(signal.Signals(number).name))
                 self._orders.append(number)
                 self._stop.set()
         self._ask_all(number)
@@ -160,38 +170,44 @@ class Supervisor:
         for worker in self._workers.values():
             worker.process.kill()
 
-    async def _keep(self, number: int) -> None:
+    async def _keep(self, number: int, may_start: Callable[[], Awaitable[bool]] = turns.always) -> None:
         """Keeps one worker alive until the group ends."""
-        wait_s = FIRST_WAIT_S
+        wait_s = turns.FIRST_WAIT_S
+        self._turns.begun()
         while not self._stop.is_set():
             began_s = trio.current_time()
             end = await self._live(number)
             if self._stop.is_set():
                 self._codes.append(end.code)
                 return
-            if end.code and not end.served and not any(worker.served for worker in self._workers.values()):
-                # It cannot start, and nobody else delivers: whoever started the group should know, not wait.
-                self._codes.append(end.code)
-                self._act(signal.SIGTERM)
+            if end.code and not self._served:
+                self._give_up(number, end)
                 return
             if trio.current_time() - began_s >= HEALTHY_S:
-                wait_s = FIRST_WAIT_S
-            self._tell_of(number, end, wait_s)
-            with trio.move_on_after(wait_s):
-                await self._stop.wait()
-            wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+                wait_s = turns.FIRST_WAIT_S
+            self.report(replaced(number, end, wait_s, alone=not self._workers))
+            wait_s = await self._turns.rest(wait_s, may_start)
 
-    async def _live(self, number: int) -> _End:
+    def _give_up(self, number: int, end: End) -> None:
+        # Nobody ever delivered: whoever started the group should know, not wait.
+        self.report(failed(number, end))
+        self._codes.append(end.code)
+        self._orders.append(signal.SIGTERM)
+        self._stop.set()
+        self._ask_all(signal.SIGTERM)
+
+    async def _live(self, number: int) -> End:
         """One life of a worker, from its start to its end."""
+        command = [*self.command, str(number)]
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         with ours:
             try:
                 with theirs:
                     # A process group of its own: Ctrl-C would end one that is still starting with a traceback.
-                    process = await trio.lowlevel.open_process(self.command, stdin=theirs, process_group=0)
+                    process = await trio.lowlevel.open_process(command, stdin=theirs, process_group=0)
             except OSError as error:
-                return _End(f"could not be started ({error.strerror})", 1)
+                return End(f"could not be started ({error.strerror})", 1)
             worker = self._workers[number] = Worker(process, ours)
             try:
                 for order in self._orders:
@@ -199,11 +215,12 @@ class Supervisor:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._listen, worker)
                     await process.wait()
-                    nursery.cancel_scope.cancel()
+                    # Until the line's end; but a child of the worker's may hold it open.
+                    nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS_S
             finally:
                 del self._workers[number]
                 self._news.unpark_all()
-        return _ended(process.pid, process.returncode or 0, served=worker.served)
+        return ended(process.pid, process.returncode or 0)
 
     async def _listen(self, worker: Worker) -> None:
         # A duplicate: closing it must not close what `ask` uses.
@@ -219,20 +236,7 @@ class Supervisor:
                 *lines, rest = (rest + got).split(b"\n")
                 for told in filter(None, map(leash.read, lines)):
                     worker.view, worker.reloads = told.view, told.reloads
-                    worker.served = worker.served or told.view.unready is None
+                    self._served = self._served or told.view.unready is None
                 if lines:
-                    worker.heard_at_s = trio.current_time()
+                    worker.heard_at_s = self._heard_at_s = trio.current_time()
                     self._news.unpark_all()
-
-    def _tell_of(self, number: int, end: _End, wait_s: float) -> None:
-        who = f"Worker {number}" if end.pid is None else f"Worker {number} (pid {end.pid})"
-        cure = "The lines of the log before this one may say why." if end.code else None
-        message = f"{who} {end.how}. It is started again in {wait_s:g} s; its jobs go back to their queues meanwhile."
-        self.report(Warned("WorkerEnded", message, cure))
-
-
-def _ended(pid: int, code: int, *, served: bool) -> _End:
-    if code < 0:
-        names = {number.value: number.name for number in signal.Signals}
-        return _End(f"was killed by {names.get(-code, -code)}", 128 - code, served, pid)
-    return _End(f"ended with {code}" if code else "was stopped, and not by the group", code, served, pid)

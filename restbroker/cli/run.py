@@ -18,23 +18,28 @@ from restbroker.rules.json_types import Json
 app = typer.Typer(add_completion=False)
 
 _WORKER = "--worker"
+# Of its own: a supervisor that is older than its workers gives none.
+_NUMBER = "--number"
 
 
 @app.command()
 def run(
     config: ConfigOption = None,
     processes: Annotated[
-        int | None, typer.Option(help="How many processes, under one supervisor. [default: Processes, which is 1]")
+        # As text: what is no number is told as for the key.
+        str | None,
+        typer.Option(metavar="INTEGER", help="How many processes, under one supervisor. [default: Processes, or 1]"),
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
     worker: Annotated[bool, typer.Option(_WORKER, hidden=True, help="Started by a supervisor.")] = False,
+    number: Annotated[int | None, typer.Option(_NUMBER, hidden=True, help="Of the worker, in its log.")] = None,
 ) -> None:
     """Serve the queues until SIGTERM or Ctrl-C; then finish what is running, within ShutdownTimeout.
 
     A second signal stops at once; jobs that were not sent go back to their queue. SIGHUP loads the configuration anew.
     """
-    flags: dict[str, Json] = {"LogLevel": log_level, "Processes": processes}
+    flags: dict[str, Json] = {"LogLevel": log_level, "Processes": _count(processes)}
     given = {name: value for name, value in flags.items() if value is not None}
     found = loaded(config, given)
 
@@ -45,7 +50,7 @@ def run(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     try:
         if worker:
-            code = _as_worker(found, load, json_logs=json_logs)
+            code = _as_worker(found, load, json_logs=json_logs, number=number)
         else:
             tell_notes(found)
             serve = _alone if found.config.processes == 1 else _as_supervisor
@@ -58,10 +63,17 @@ def run(
 # Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
 
 
-def _alone(config: Config, load: Callable[[], Loaded], *, json_logs: bool, line: socket.socket | None = None) -> int:
+def _alone(
+    config: Config,
+    load: Callable[[], Loaded],
+    *,
+    json_logs: bool,
+    line: socket.socket | None = None,
+    number: int | None = None,
+) -> int:
     from restbroker.assembly.build import run as serve
 
-    ended = serve(config, load, json_logs=json_logs, line=line)
+    ended = serve(config, load, json_logs=json_logs, line=line, worker=number)
     if ended.second_signal is not None:
         return 128 + ended.second_signal
     return Exit.OK if ended.clean else Exit.FAILED
@@ -71,15 +83,21 @@ def _as_supervisor(config: Config, load: Callable[[], Loaded], *, json_logs: boo
     from restbroker.assembly.group import run as supervise
 
     # The very same interpreter, options of Python's own and arguments.
-    return supervise(config, load, [sys.executable, *sys.orig_argv[1:], _WORKER], json_logs=json_logs)
+    command = [sys.executable, *sys.orig_argv[1:], _WORKER, _NUMBER]
+    return supervise(config, load, command, json_logs=json_logs)
 
 
-def _as_worker(found: Loaded, load: Callable[[], Loaded], *, json_logs: bool) -> int:
+def _as_worker(found: Loaded, load: Callable[[], Loaded], *, json_logs: bool, number: int | None) -> int:
     try:
         line = socket.socket(fileno=0)
     except OSError as error:
         raise UsageError(f"{_WORKER} is for processes that a supervisor starts.", "Use --processes.") from error
-    return _alone(_of_worker(found).config, lambda: _of_worker(load()), json_logs=json_logs, line=line)
+    config = _of_worker(found).config
+    return _alone(config, lambda: _of_worker(load()), json_logs=json_logs, line=line, number=number)
+
+
+def _count(processes: str | None) -> Json:
+    return int(processes) if processes is not None and processes.isdecimal() else processes
 
 
 def _of_worker(found: Loaded) -> Loaded:

@@ -1,19 +1,23 @@
 """What the supervisor of `run --processes` does with workers that crash, hang or never start: small programs here."""
 
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
-from restbroker.broker import leash, supervisor
+from restbroker.broker import leash, supervisor, turns
 from restbroker.broker.leash import Told
 from restbroker.broker.supervisor import HUNG_S, Supervisor, Worker
+from restbroker.broker.turns import Turns
 from restbroker.broker.view import View, together
-from restbroker.telemetry.events import Event, Warned
+from restbroker.telemetry.events import Event, GroupFailed, GroupStopping, Warned
 from tests.support.wait import until_async
 
 READY = View("serving", store_up=True, beat_fresh=True, closed={})
@@ -23,10 +27,11 @@ SAY_READY = f"line.sendall({Told(READY, 0).line()!r})"
 
 @attrs.define(eq=False)
 class Group:
-    """A supervisor of small programs, which have their end of the line as `line`."""
+    """A supervisor of small programs, which have their end of the line as `line` and their number as `number`."""
 
     supervisor: Supervisor
     events: list[Event]
+    may_start: Callable[[], Awaitable[bool]] = turns.always
     reloads: list[None] = attrs.field(factory=list)
     code: int | None = None
 
@@ -38,7 +43,11 @@ class Group:
         self.reloads.append(None)
 
     async def run(self) -> None:
-        self.code = await self.supervisor.run([], self.reload)
+        self.code = await self.supervisor.run([], self.reload, self.may_start)
+
+    def kill(self) -> None:
+        for worker in self.workers():
+            worker.process.kill()
 
     def workers(self) -> list[Worker]:
         return list(self.supervisor._workers.values())
@@ -50,8 +59,8 @@ class Group:
 
 def group(*program: str, count: int = 1) -> Group:
     events: list[Event] = []
-    lines = ["import os, signal, socket, sys, time", "line = socket.socket(fileno=0)", *program]
-    return Group(Supervisor([sys.executable, "-c", "\n".join(lines)], count, events.append), events)
+    begin = ("import os, signal, socket, sys, time", "line = socket.socket(fileno=0)", "number = int(sys.argv[1])")
+    return Group(Supervisor([sys.executable, "-c", "\n".join((*begin, *program))], count, events.append), events)
 
 
 @asynccontextmanager
@@ -70,8 +79,8 @@ OBEYS = (SAY_READY, "sys.exit(line.recv(1)[0] - signal.SIGTERM)")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(supervisor, "LONGEST_WAIT_S", 0.04)
+    monkeypatch.setattr(turns, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(turns, "LONGEST_WAIT_S", 0.04)
 
 
 async def test_what_is_asked_of_the_group_is_asked_of_each_worker_and_all_end() -> None:
@@ -83,9 +92,10 @@ async def test_what_is_asked_of_the_group_is_asked_of_each_worker_and_all_end() 
 
 
 async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a_limit() -> None:
-    async with running(group(SAY_READY, "os.kill(os.getpid(), signal.SIGKILL)")) as one:
+    crash = "number == 2 and os.kill(os.getpid(), signal.SIGKILL)"
+    async with running(group(SAY_READY, crash, *OBEYS, count=2)) as one:
         await until_async(lambda: len(one.told()) >= 5, "it crashed five times", 20)
-    waits = [message.partition("started again in ")[2].partition(" s;")[0] for message in one.told()]
+    waits = [message.partition("started again within ")[2].partition(" s;")[0] for message in one.told()]
     assert waits[:5] == ["0.01", "0.02", "0.04", "0.04", "0.04"]
     assert "was killed by SIGKILL" in one.told()[0]
 
@@ -94,9 +104,9 @@ async def test_a_worker_that_lived_for_a_minute_begins_anew_with_the_shortest_wa
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(supervisor, "HEALTHY_S", 0.0)
-    async with running(group(SAY_READY, "sys.exit(1)")) as one:
+    async with running(group(SAY_READY, "number == 2 and sys.exit(1)", *OBEYS, count=2)) as one:
         await until_async(lambda: len(one.told()) >= 3, "it crashed three times", 20)
-    assert all("again in 0.01 s" in message for message in one.told())
+    assert all("again within 0.01 s" in message for message in one.told())
     assert "ended with 1" in one.told()[0]
 
 
@@ -118,7 +128,88 @@ async def test_a_group_whose_workers_cannot_start_ends_with_their_code(how: str,
     with trio.fail_after(20):
         await one.run()
     assert one.code == code
-    assert one.told() == []
+    (failed,) = one.events
+    assert isinstance(failed, GroupFailed)
+    assert failed.code == code
+    assert " before any worker of the group was ready" in failed.message
+    assert ("dmesg" in failed.cure) == (code == 137)
+
+
+async def test_a_group_that_served_goes_on_though_every_successor_fails_before_it_is_ready(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    async with running(group(f"os.path.exists({str(broken)!r}) and sys.exit(2)", *OBEYS, count=2)) as one:
+        await one.serve()
+        broken.touch()
+        one.kill()
+        await until_async(lambda: sum("ended with 2" in told for told in one.told()) >= 4, "they fail", 20)
+        broken.unlink()
+        await one.serve()
+    assert one.code == 0
+    assert one.events[-1] == GroupStopping("SIGTERM")
+
+
+async def test_when_no_worker_is_left_one_is_started_at_once_and_the_others_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turns, "FIRST_WAIT_S", 60.0)
+    async with running(group(*OBEYS, count=3)) as one:
+        await one.serve()
+        one.kill()
+        await until_async(lambda: len(one.told()) == 3, "all have ended")
+        await until_async(lambda: any(one.view.unready is None for one in one.workers()), "one serves")
+        assert len(one.workers()) == 1
+    assert "It is started again within 60 s; " in one.told()[0]
+    assert "No other worker lives, so that one is started within a second; " in one.told()[-1]
+
+
+async def test_while_no_worker_lives_one_is_started_each_second_and_no_more(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    at_s: list[float] = []
+    some = Turns(lambda: False, trio.lowlevel.ParkingLot(), trio.Event())
+    some.begun()
+
+    async def keep() -> None:
+        while len(at_s) < 6:
+            await some.rest(30.0, turns.always)
+            at_s.append(trio.current_time())
+
+    began_s = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(keep)
+    assert [round(at - began_s, 3) for at in at_s[:6]] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_worker_that_may_not_start_waits_without_being_tried_and_the_group_goes_on(tmp_path: Path) -> None:
+    asked: list[None] = []
+    fine = tmp_path / "fine"
+
+    async def may_start() -> bool:
+        asked.append(None)
+        return fine.exists()
+
+    one = group(*OBEYS, count=2)
+    one.may_start = may_start
+    async with running(one):
+        await one.serve()
+        assert asked == []
+        one.kill()
+        await until_async(lambda: len(asked) >= 5, "it is looked at again and again")
+        assert (len(one.told()), one.workers()) == (2, [])
+        fine.touch()
+        await one.serve()
+    assert one.code == 0
+
+
+async def test_a_stop_does_not_wait_for_one_that_waits_to_be_started() -> None:
+    one = group(*OBEYS)
+    one.may_start = partial(trio.sleep_forever)
+    async with running(one):
+        await one.serve()
+        one.kill()
+        await until_async(one.told, "it is told")
+    assert one.code == 0
 
 
 async def test_a_command_that_cannot_be_run_ends_the_group() -> None:
@@ -211,6 +302,27 @@ async def test_a_worker_that_says_nothing_for_long_counts_as_hung_and_the_group_
     assert one.view().unready is not None
     one._workers[1].heard_at_s = None
     assert one.is_alive()
+
+
+async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    one = group(count=2).supervisor
+    ours, theirs = socket.socketpair()
+    worker = one._workers[1] = Worker(None, ours)  # type: ignore[arg-type]
+    assert one.is_alive()
+    with ours:
+        with theirs:
+            theirs.sendall(Told(READY, 0).line())
+        await one._listen(worker)
+    del one._workers[1]
+    await trio.sleep(HUNG_S - 1)
+    assert one.is_alive()
+    await trio.sleep(1)
+    # One that is just being started says nothing for a while.
+    one._workers[1] = Worker(None, ours)  # type: ignore[arg-type]
+    assert not one.is_alive()
+    assert not one.hangs()
 
 
 def test_a_group_is_ready_when_each_is_and_names_every_closed_target() -> None:

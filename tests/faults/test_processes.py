@@ -85,7 +85,7 @@ def group(tmp_path: Path, redis_url: str) -> Iterator[Group]:
 
 def workers(running: Running) -> list[int]:
     """The process ids of the workers that live, the oldest first."""
-    started_once = [int(pid) for pid in re.findall(r"broker\.started pid=(\d+)", running.output())]
+    started_once = [int(pid) for pid in re.findall(r"broker\.started(?: worker=\d+)? pid=(\d+)", running.output())]
     return [pid for pid in dict.fromkeys(started_once) if lives(pid)]
 
 
@@ -228,11 +228,55 @@ def test_without_their_supervisor_workers_finish_what_they_have_and_end(group: G
         until(lambda: len(group.server.arrivals) >= 2 * CONCURRENCY, "both work")
         running.process.kill()
         until(lambda: not any(map(lives, pids)), "the workers end", 30)
-    assert re.findall(r"broker\.stopping why=(\".*?\")", running.output()) == ['"the supervisor is gone"'] * 2
+    assert re.findall(r"broker\.stopping worker=\d why=(\".*?\")", running.output()) == ['"the supervisor is gone"'] * 2
     done = times_done(group.server)
     assert set(done.values()) == {1}
     assert group.several.unfinished() == {"q": 40 - len(done)}
     assert group.beating() == set()
+
+
+def test_the_jobs_of_a_group_of_which_every_worker_died_are_given_back_soon(group: Group, tell: Tell) -> None:
+    with group.started("--processes", "2", count=2) as running:
+        for killed in (1, 2, 3):
+            pids = workers(running)
+            for pid in pids:
+                _kill(pid, signal.SIGKILL)
+            running.wait_for(r"broker\.started", times=2 * killed + 2, timeout_s=60)
+        group.wait_until_ready()
+        group.server.act = answering_after(5)
+        group.several.push("q", range(2 * CONCURRENCY))
+        until(lambda: len(group.server.arrivals) == 2 * CONCURRENCY, "all are on their way")
+        group.server.act = lambda _arrival: 200
+        dead, killed_at_s = workers(running), time.monotonic()
+        for pid in dead:
+            _kill(pid, signal.SIGKILL)
+        until(lambda: not any(map(group.in_hand, dead)), "their jobs went back", 40)
+        took_s = time.monotonic() - killed_at_s
+        tell(f"jobs of a group that died as a whole for the fourth time were back after {took_s:.2f} s")
+        # The wait of each worker is 8 s by now.
+        assert took_s < 8
+        group.several.wait_until_finished()
+        assert running.stop() == 0
+
+
+def test_a_group_that_served_outlives_its_workers_and_a_file_that_cannot_be_used(group: Group) -> None:
+    group.server.act = answering_after(0.02)
+    with group.started("--processes", "2", count=2) as running:
+        good = group.several.path.read_text()
+        group.several.path.write_text("{")
+        for pid in workers(running):
+            _kill(pid, signal.SIGKILL)
+        running.wait_for(r"code=WorkerEnded", times=2)
+        running.wait_for(r"code=StartRefused")
+        group.several.push("q", range(40))
+        group.several.path.write_text(good)
+        group.several.wait_until_finished()
+        running.wait_for(r"broker\.started", times=4, timeout_s=60)
+        group.wait_until_ready()
+        assert running.stop() == 0
+    assert len(re.findall("code=StartRefused", running.output())) == 1
+    assert len(re.findall(r"group\.(started pid=\d+ version=\S+ processes=2|stopping|stopped)", running.output())) == 3
+    assert {int(number) for number in re.findall(r" worker=(\d+)", running.output())} == {1, 2}
 
 
 def test_a_configuration_that_cannot_be_used_ends_the_group_at_once(group: Group) -> None:
@@ -241,6 +285,9 @@ def test_a_configuration_that_cannot_be_used_ends_the_group_at_once(group: Group
     assert done.returncode == 2
     assert done.stderr.count("Concurrency") == 1
     group.configure()
+    no_number = run([*group.several.command, "--processes", "abc"])
+    assert no_number.returncode == 2
+    assert "Processes (flag): expected a whole number from 1 to 256, found a text" in no_number.stderr
     assert (
         "Processes (flag): expected a whole number from 1 to 256"
         in run([*group.several.command, "--processes", "0"]).stderr

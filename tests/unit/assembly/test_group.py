@@ -1,0 +1,65 @@
+"""What the supervisor's side of a group says of a configuration that a worker cannot be started with."""
+
+import io
+
+import attrs
+import pytest
+
+from restbroker.assembly.group import _GroupReloader
+from restbroker.broker.supervisor import Supervisor
+from restbroker.config.core import Config, Loaded
+from restbroker.config.load import load
+from restbroker.connectors import registry
+from restbroker.errors import ConfigError
+from restbroker.telemetry.log import LogSink
+
+ENVIRON = {"RESTBROKER_RESTQUEUE": "rest", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
+
+
+@attrs.define(eq=False)
+class Desk:
+    """`next` is the configuration as it is now, or what is wrong with it."""
+
+    next: Config | ConfigError
+    written: io.StringIO = attrs.field(factory=io.StringIO)
+
+    def reloader(self, config: Config) -> _GroupReloader:
+        log = LogSink(stream=self.written)
+        return _GroupReloader(config, self._load, log, Supervisor([], 2, log), [])
+
+    def _load(self) -> Loaded:
+        if isinstance(self.next, ConfigError):
+            raise self.next
+        return Loaded(self.next, (), None)
+
+    def lines(self) -> list[str]:
+        """Since the last look."""
+        lines = self.written.getvalue().splitlines()
+        self.written.seek(0)
+        self.written.truncate()
+        return lines
+
+
+@pytest.fixture
+def config() -> Config:
+    return load(None, ENVIRON, {}, registry.kinds()).config
+
+
+async def test_what_hinders_a_start_is_told_once_and_again_when_it_is_something_else(config: Config) -> None:
+    first, second = ConfigError("env.json is empty.", "Mend it."), ConfigError("X: is bad.", "Mend X.")
+    desk = Desk(first)
+    reloader = desk.reloader(config)
+    assert [await reloader.may_start() for _ in range(3)] == [False] * 3
+    (line,) = desk.lines()
+    assert "code=StartRefused" in line
+    assert "until the configuration can be used. env.json is empty." in line
+    assert 'cure="Mend it."' in line
+    desk.next = second
+    assert not await reloader.may_start()
+    assert len(desk.lines()) == 1
+    desk.next = config
+    assert await reloader.may_start()
+    assert desk.lines() == []
+    desk.next = second
+    assert not await reloader.may_start()
+    assert len(desk.lines()) == 1
