@@ -2,6 +2,7 @@ import io
 import json
 import os
 
+import attrs
 import pytest
 
 from restbroker.telemetry.events import (
@@ -136,6 +137,16 @@ def test_json_lines_hold_the_same() -> None:
     }
     assert list(failed)[:3] == ["timestamp", "level", "event"]
     assert started["targets"] == ["e", "p"]
+
+
+def test_each_line_of_a_worker_has_its_number_also_after_a_reload() -> None:
+    for as_json, first in ((False, f"{STAMP} INFO    redis.back worker=2 outage_s="), (True, '"worker":2,"outage_s":')):
+        stream = io.StringIO()
+        log = LogSink(LogSettings("info", as_json, worker=2), stream, lambda: 1700000000.25)
+        log(StoreBack(3.0))
+        log.settings = attrs.evolve(log.settings, level="debug")
+        log(StoreBack(4.0))
+        assert [first in line for line in stream.getvalue().splitlines()] == [True, True]
 
 
 def test_a_failure_is_told_at_once_and_its_repeats_as_a_count() -> None:
