@@ -33,6 +33,7 @@ _MEMBERS: Mapping[str, str] = {
     "RestToken": "Auth.Bearer.Token",
     "JabberDomain": "Domain",
     "ServerVersion": "Options.ServerVersion",
+    "ApiVersion": "Options.ApiVersion",
 }
 _FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
 """Flat keys in what is found, and the members of a target that stand for them."""

@@ -94,11 +94,18 @@ def _flat(keys: Keys, kind: str, flat: list[str], review: Review) -> _Written:
         max_in_flight=keys.max_in_flight,
         slots=keys.slots,
         at_most_once=keys.at_most_once,
-        options={"ServerVersion": keys.server_version} if keys.server_version else None,
+        options=_flat_options(keys),
     )
     return _Written(
         kind, members, lambda member: _FLAT_NAMES.get(member, member), lambda address: flat_login(keys, address, review)
     )
+
+
+def _flat_options(keys: Keys) -> Mapping[str, Json] | None:
+    options: dict[str, Json] = {"ServerVersion": keys.server_version} if keys.server_version else {}
+    if keys.api_version is not None:
+        options["ApiVersion"] = keys.api_version
+    return options or None
 
 
 def _entry(name: str, entry: TargetKeys, review: Review) -> _Written:

@@ -131,6 +131,13 @@ class Keys:
         shown="auto",
         of_target="Options",
     )
+    api_version: int | None = key(
+        "ApiVersion",
+        values.whole(0, 9999),
+        "The version of the API to which commands are posted, as COMMAND/vN, where a job names none; needs ejabberd"
+        " 24.02 or newer.",
+        of_target="Options",
+    )
     jabber_domain: str | None = same(TargetKeys, "Domain", "JabberDomain")
     host_header: str | None = key(
         "HostHeader", values.text(), "The Host header, where it is not JabberDomain.", of_target="HostHeader"

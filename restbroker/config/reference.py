@@ -99,7 +99,8 @@ _PARTS: tuple[tuple[str, str, Members], ...] = (
 _OPTIONS = """
 ## Options
 
-What one kind of server takes beyond the rest. For `ejabberd`: `ServerVersion`, as the flat key.
+What one kind of server takes beyond the rest. For `ejabberd`: `ServerVersion` and
+`ApiVersion`, as the flat keys.
 """
 
 _TRAPS = """

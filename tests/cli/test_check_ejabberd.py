@@ -151,6 +151,17 @@ async def test_a_configured_version_that_is_not_the_servers_is_told(ejabberd: Ej
     assert found["OtherVersion"].cure == '"ServerVersion": "auto"'
 
 
+async def test_a_version_of_the_interface_that_the_server_is_too_old_for_is_a_problem(ejabberd: Ejabberd) -> None:
+    found = await looked(target_of(ejabberd, options=Options(api_version=1)))
+    version = re.search(r"ejabberd (\d+)\.(\d+)", found["Version"].message)
+    assert version is not None
+    if (int(version[1]), int(version[2])) >= (24, 2):
+        assert "NoApiVersions" not in found
+    else:
+        assert (found["NoApiVersions"].level, found["NoApiVersions"].cause) == ("problem", "config")
+        assert "Take ApiVersion out" in (found["NoApiVersions"].cure or "")
+
+
 async def test_a_login_that_costs_the_server_much_is_told(own_ejabberd: Ejabberd) -> None:
     scram = "auth_password_format: scram"
     await trio.to_thread.run_sync(

@@ -1,5 +1,7 @@
 """The connector against a real ejabberd."""
 
+import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -210,6 +212,23 @@ async def test_a_configured_version_is_not_overruled_by_the_probe(ejabberd: Ejab
     async with side_of(ejabberd, options=Options(server_version="24.12")) as side:
         await side.probe()
         assert side.connector.catalogue.version == "24.12"
+
+
+async def test_commands_go_to_the_configured_version_of_the_interface_and_a_server_without_any_gets_none(
+    ejabberd: Ejabberd,
+) -> None:
+    async with side_of(ejabberd, options=Options(api_version=1)) as side:
+        outcome = await side.do("check_account", user="nobody", host=HOST)
+        probe = await side.probe()
+        plain = json.loads((await trio.to_thread.run_sync(ejabberd.call, "status"))[1])
+        if re.search(r"ejabberd (1|2[0-3])\d*\.", plain):
+            assert isinstance(outcome, Rejected)
+            assert (code(outcome), outcome.reason.status) == ("UnknownCommand", 400)
+            assert (probe.ok, probe.denied) == (False, True)
+            assert "ApiVersion is 1" in probe.detail
+        else:
+            assert isinstance(outcome, Delivered)
+            assert probe.ok
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from restbroker.config.key import Members, key
 @attrs.frozen
 class Options:
     server_version: str = key("ServerVersion", values.text(), "The server's version.", "auto")
+    api_version: int | None = key("ApiVersion", values.whole(0, 9999), "The API's version.")
 
 
 @attrs.frozen

@@ -23,6 +23,10 @@ from restbroker.connectors.ejabberd.options import options_of
 from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType
 
 _DANGERS: Final = knowledge.dangers()
+API_SINCE: Final = (24, 2)
+"""From this version on ejabberd takes the version of its interface from a path's end."""
+NO_API_VERSION: Final = "Take ApiVersion out of the configuration, or use ejabberd 24.02 or newer."
+"""What to do where `too_old` has found something."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 _TYPES: Final[dict[str, tuple[ValueType, Literal["string", "object"] | None]]] = {
@@ -71,11 +75,23 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
 def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
     """The commands of the configured version, or with `auto` of the version that was found (None: the newest).
 
-    A version of the interface in the endpoint counts before one in the target's URL.
+    A version of the interface in the endpoint counts before `ApiVersion`, and that before one in the target's URL.
     """
-    configured = options_of(target).server_version
-    api = api_of(endpoint)
-    return for_version(found if configured == "auto" else configured, api_of(target.url.path) if api is None else api)
+    options = options_of(target)
+    version = found if options.server_version == "auto" else options.server_version
+    apis = (api_of(endpoint), options.api_version, api_of(target.url.path))
+    return for_version(version, next((api for api in apis if api is not None), None))
+
+
+def too_old(target: Target, version: str | None) -> str | None:
+    """Why commands cannot be posted to COMMAND/vN as `ApiVersion` wants it; None if they can, for all that is known.
+
+    Older ones answer 400 "Missing command name." to every such path (measured on 23.01), which says nothing of a job.
+    """
+    api, found = options_of(target).api_version, _number(version)
+    if api is None or found is None or found >= API_SINCE:
+        return None
+    return f"ejabberd {version} knows no versions of its API, and ApiVersion is {api}."
 
 
 def api_of(path: str) -> int | None:

@@ -146,6 +146,8 @@ class EjabberdConnector:
         match response.status:
             case 200 if answer.is_json:
                 self._found(version_in(answer))
+                if (why := catalogue.too_old(self._target, self._version)) is not None:
+                    return _denied(why, catalogue.NO_API_VERSION)
                 cure = CHECK_LOG if is_stopped(answer) else None
                 return Probe(cure is None, denied=False, version=self._version, detail=answer.words, cure=cure)
             case 401:

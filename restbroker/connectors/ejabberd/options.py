@@ -9,10 +9,18 @@ from restbroker.config.target import Target
 
 @attrs.frozen
 class Options:
-    """`server_version`: whose commands to expect, e.g. "24.12"; "auto" asks the server."""
+    """`server_version`: whose commands to expect, e.g. "24.12"; "auto" asks the server. `api_version`: the version of
+    the interface under which commands are sent; None: the newest that the server has, or the URL's.
+    """
 
     server_version: str = key(
         "ServerVersion", values.text(), "The server's version, e.g. 24.12; auto: ask the server.", "auto"
+    )
+    api_version: int | None = key(
+        "ApiVersion",
+        values.whole(0, 9999),
+        "The version of the API to which commands are posted, as COMMAND/vN, where a job names none; needs ejabberd"
+        " 24.02 or newer.",
     )
 
 

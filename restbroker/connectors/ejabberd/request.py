@@ -14,6 +14,8 @@ from typing import Final, assert_never
 import orjson
 
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Login, Target
+from restbroker.connectors.ejabberd.catalogue import api_of
+from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.json_types import Json
@@ -24,15 +26,21 @@ _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 
 def build(call: Call, spec: CommandSpec | None, target: Target, login: Login = None) -> Request:
     """The request of this call; `spec` is None for a command outside the catalogue; without `login`, the target's own
-    credentials count.
+    credentials count. A command that names no version of the interface gets the target's (`ApiVersion`).
 
     Raises `ConfigError` when the credentials cannot be read or used. `Host` is the transport's part
     (`target.host_header`): ejabberd 24.12 logs a warning for each request whose Host is none of its own.
     """
     headers = _headers(login or target.credentials)
+    endpoint = call.command.endpoint
+    match target.options:
+        case Options(api_version=int(api)) if api_of(endpoint) is None:
+            endpoint = f"{endpoint}/v{api}"
+        case _:
+            pass
     return _post(
         target,
-        call.command.endpoint,
+        endpoint,
         _arguments(call, spec),
         call.timeout_s,
         headers + call.headers if call.headers else headers,
@@ -41,7 +49,10 @@ def build(call: Call, spec: CommandSpec | None, target: Target, login: Login = N
 
 
 def question(target: Target, command: str, arguments: Mapping[str, Json] | None = None, login: Login = None) -> Request:
-    """The request of a command that does no harm. Raises `ConfigError` as `build` does."""
+    """The request of a command that does no harm. Raises `ConfigError` as `build` does.
+
+    It never names a version of the interface: what is asked so is understood in each, and by servers that know none.
+    """
     headers = _headers(login or target.credentials)
     return _post(target, command, arguments or {}, target.timeout_s, headers, repeatable=True)
 

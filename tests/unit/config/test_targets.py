@@ -79,6 +79,13 @@ def test_every_member_of_a_target_counts(write: Write, tmp_path: Path) -> None:
     assert getattr(target.options, "server_version", None) == "24.12"
 
 
+@pytest.mark.parametrize("version", [0, 2])
+def test_the_apis_version_is_given_flat_or_as_an_option(write: Write, version: int) -> None:
+    written = document({"one": entry(Options={"ApiVersion": version}), "two": entry(Queues=["b"])}, **FLAT)
+    flat, one, two = write(written, {"RESTBROKER_API_VERSION": str(version)}).config.targets
+    assert [getattr(target.options, "api_version", None) for target in (flat, one, two)] == [version, version, None]
+
+
 def test_queues_are_a_list_in_strict_order_or_weights(write: Write) -> None:
     one, two = write(
         document({"one": entry(), "two": entry(Queues={"//": "a comment", "high": 3, "low": 1})}),

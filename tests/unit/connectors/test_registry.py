@@ -86,6 +86,9 @@ def test_a_targets_catalogue_is_of_its_configured_version_else_of_the_one_found(
     assert registry.catalogue_of(TARGET, None).version == registry.catalogue("ejabberd").version
     latest = registry.catalogue_of(TARGET, None).commands["kick_user"].api_version
     assert registry.catalogue_of(TARGET, None, "kick_user/v1").commands["kick_user"].api_version < latest
+    by_option = Target("t", "ejabberd", TARGET.url, ("rest",), options=Options(api_version=1))
+    assert registry.catalogue_of(by_option, None).commands["kick_user"].api_version < latest
+    assert registry.catalogue_of(by_option, None, "kick_user/v9").commands["kick_user"].api_version == latest
 
 
 def test_an_unknown_kind_is_an_error_that_names_the_known() -> None:

@@ -127,10 +127,14 @@ def _version(target: Target, version: str | None) -> Iterator[Finding]:
     wanted = options_of(target).server_version
     if version is None:
         return
+    message: str | None
     if wanted not in ("auto", version):
         message = f"ServerVersion says {wanted}, and the server is {version}."
         why = "Commands and their arguments are those of the configured version."
         yield Finding("warning", target.name, "OtherVersion", message, why, '"ServerVersion": "auto"')
+    if (message := catalogue.too_old(target, version)) is not None:
+        why = "Every job would be refused; restbroker takes none for this target."
+        yield Finding("problem", target.name, "NoApiVersions", message, why, catalogue.NO_API_VERSION, "config")
     known = catalogue.for_target(target, version).version
     yield ok(target.name, "Version", f"It is ejabberd {version}; commands as of {known}.")
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from restbroker.connectors.ejabberd.catalogue import api_of, for_version
+from restbroker.config.target import Target, Url
+from restbroker.connectors.ejabberd.catalogue import api_of, for_version, too_old
+from restbroker.connectors.ejabberd.options import Options
 
 
 @pytest.mark.parametrize(
@@ -153,3 +155,21 @@ def test_dangers_are_known_by_name_and_shown_as_tags(command: str, words: set[st
     catalogue = for_version("26.07")
     assert catalogue.dangers_of(command) == words
     assert {tag for tag in catalogue.commands[command].tags if ":" in tag} == {f"dangerous:{word}" for word in words}
+
+
+@pytest.mark.parametrize(
+    ("version", "api", "old"),
+    [
+        ("23.01", 1, True),
+        ("23.10-1", 0, True),
+        ("24.02", 1, False),
+        ("26.07", 3, False),
+        (None, 1, False),
+        ("23.01", None, False),
+    ],
+)
+def test_a_server_is_too_old_for_a_configured_interface_version_before_24_02(
+    version: str | None, api: int | None, old: bool
+) -> None:
+    target = Target("t", "ejabberd", Url("http", "127.0.0.1", 1), ("rest",), options=Options(api_version=api))
+    assert (too_old(target, version) is not None) is old

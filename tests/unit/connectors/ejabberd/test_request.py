@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Target, Url
 from restbroker.connectors.ejabberd import catalogue
+from restbroker.connectors.ejabberd.options import Options
 from restbroker.connectors.ejabberd.request import build, question
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Call, Command
@@ -53,6 +54,16 @@ def test_a_version_of_the_interface_is_pinned_by_the_endpoint_or_by_the_url() ->
     pinned = attrs.evolve(TARGET, url=attrs.evolve(TARGET.url, path="/api/v2"))
     assert build(Call(Command("register", {})), None, pinned).path == "/api/v2/register"
     assert question(pinned, "status").path == "/api/v2/status"
+
+
+def test_the_configured_version_of_the_interface_counts_for_commands_that_name_none_and_not_for_questions() -> None:
+    for version in (0, 2):
+        pinned = attrs.evolve(TARGET, options=Options(api_version=version))
+        assert build(Call(Command("register", {})), None, pinned).path == f"/api/register/v{version}"
+        assert build(Call(Command("register/v1", {})), None, pinned).path == "/api/register/v1"
+        assert question(pinned, "status").path == "/api/status"
+    both = attrs.evolve(pinned, url=attrs.evolve(TARGET.url, path="/api/v1"))
+    assert build(Call(Command("register", {})), None, both).path == "/api/v1/register/v2"
 
 
 def test_a_login_given_beside_the_target_counts_before_its_own() -> None:
