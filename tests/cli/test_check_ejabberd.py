@@ -245,6 +245,18 @@ async def test_tokens_that_are_not_to_be_had_or_may_nothing_are_told(
     assert (await looked(target))["Speed"].level == "ok"
 
 
+async def test_tokens_with_less_rights_than_their_account_are_told_with_what_they_may_not(
+    own_ejabberd: Ejabberd,
+) -> None:
+    own_ejabberd.token_rights = ("status", "connected_users_number", "register")
+    await trio.to_thread.run_sync(own_ejabberd.restart)
+    weak = (await looked(target_of(own_ejabberd, credentials=issued(own_ejabberd, fallback=True))))["TokenForbidden"]
+    assert weak.level == "warning"
+    assert "unregister, check_account, change_password, kick_user, send_message" in weak.message
+    assert "what:" in (weak.cure or "")
+    assert await trio.to_thread.run_sync(tokens, own_ejabberd) == []
+
+
 @pytest.mark.parametrize("path", ["", "/rest", "/api/v1/more"])
 async def test_a_wrong_path_is_answered_with_the_right_url(ejabberd: Ejabberd, path: str) -> None:
     found = await looked(target_of(ejabberd, url=Url("http", "127.0.0.1", ejabberd.port, path)))

@@ -1,8 +1,8 @@
 """The connector for ejabberd's `mod_http_api`: one command is one POST.
 
-Assembly opens it through the registry. Always holds: a command is sent once per delivery, and once more only where the
-server refused it for its token, before it looked at it; what the connector asks besides (a token, the probe, whether
-the server is stopping) changes nothing else on the server.
+Assembly opens it through the registry. Always holds: a command is sent once per delivery, and again, twice at most,
+only where the server refused it for its token, before it looked at it; what the connector asks besides (a token, the
+probe, whether the server is stopping) changes nothing else on the server.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,6 +15,7 @@ from restbroker.config.target import Basic, Login, Target
 from restbroker.connectors.contract import Connector, Link, Ports
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.answer import is_stopped, read, version_in
+from restbroker.connectors.ejabberd.issuing import NoToken
 from restbroker.connectors.ejabberd.outcomes import (
     CHECK_URL,
     could_be_stopping,
@@ -24,7 +25,7 @@ from restbroker.connectors.ejabberd.outcomes import (
     unknown,
 )
 from restbroker.connectors.ejabberd.request import build, question
-from restbroker.connectors.ejabberd.session import NoToken, Session, ready
+from restbroker.connectors.ejabberd.session import Session, ready
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Deferred, Denied, Outcome, Probe, Reason
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -114,20 +115,24 @@ class EjabberdConnector:
     async def _exchange(
         self, make: Callable[[Login], Request], send: Callable[[Request], Awaitable[Response]], link: Link
     ) -> Response | NoToken:
-        """Sends a request with the login that counts now, and once more with another one where a token is refused."""
+        """Sends a request with the login that counts now, and again with another one where a token is refused."""
         login = self._session.fixed or await self._session.login(link)
         if isinstance(login, NoToken):
             return login
         response = await send(ready(make, login))
-        if response.status not in (401, 403):
-            return response
-        other = await self._session.another(login, response.status, link)
-        if other is None:
-            return response
-        again = await send(ready(make, other))
-        if isinstance(other, Basic):
-            self._session.compare(response.status, again.status)
-        return again
+        for first in (True, False):
+            if response.status not in (401, 403):
+                break
+            other = await self._session.another(login, response.status, link, first=first)
+            if other is None:
+                break
+            refused, login = response.status, other
+            response = await send(ready(make, login))
+            if isinstance(login, Basic):
+                self._session.compare(refused, response.status)
+        if login is not None and login is self._session.unproven:
+            self._session.answered(response.status)
+        return response
 
     async def _has_sessions(self, link: Link) -> bool:
         """Whether the session manager is up. It is the first to go when ejabberd stops (measured, 23.01 and 24.12),
@@ -195,4 +200,4 @@ def _without_token(why: NoToken) -> Probe:
 
 def open_connector(target: Target, ports: Ports) -> Connector:
     """The connector of this target; nothing is sent yet."""
-    return EjabberdConnector(target, ports.now_s, Session(target))
+    return EjabberdConnector(target, ports.now_s, Session(target, ports.report))

@@ -1,42 +1,31 @@
 """Which login a request carries: the configured one, or a bearer token that ejabberd issues for it.
 
 The connector asks `login` before each request, and `another` after one that was refused. Always holds: tokens are in
-memory only and in no message; one request for a token is under way at a time, and after one that brought nothing, or
-a token that was not taken, there is a pause, so that nothing here becomes a loop of requests; with `fallback`, no job
-waits for a token, and none fails for want of one.
+memory only and in no message; one request for a token is under way at a time. After one that brought nothing, or a
+token that was not taken, there is a pause, so that nothing here becomes a loop of requests; but after a token that had
+worked, the next one is asked for at once, once in a minute. With `fallback`, no job waits while another one asks for a
+token, none fails for want of one, and a person is told why Basic is used, once for each cause.
 
 Why: HTTP Basic costs ejabberd 6.6 ms of CPU a request where passwords are stored as SCRAM does, a token 0.12 ms
-(measured on 24.12; 12 ms against 0.35 ms of time on 23.01). Traps, all measured on 23.01: `oauth_issue_token` answers
-500 "internal_error" while the Erlang application `oauth2` is missing, and 400 "badpass" while `oauth_access` does not
-allow the account, as by default; a token has only the rights that `api_permissions` gives under `oauth`.
+(measured on 24.12; 12 ms against 0.35 ms of time on 23.01).
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, ParamSpec
 
 import attrs
 import trio
 
-from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued, Login, Target
 from restbroker.connectors.contract import Link
-from restbroker.connectors.ejabberd.answer import parse, read
-from restbroker.connectors.ejabberd.outcomes import CHECK_URL
-from restbroker.connectors.ejabberd.request import question
+from restbroker.connectors.ejabberd.issuing import NoToken, Token, asking, judge, not_taken
 from restbroker.errors import ConfigError
-from restbroker.rules.json_types import Json
+from restbroker.telemetry.events import Report, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Request
 
 P = ParamSpec("P")
 
-SCOPE: Final = "ejabberd:admin"
-"""The one scope that stands for every command; what a token may do is then up to `api_permissions`."""
-LIFE_S: Final = 3600
-"""Short, since ejabberd keeps a token in its database until then, whoever has it."""
-RENEW_AFTER: Final = 0.75
-"""The share of its life after which a token is exchanged; the rest is for servers that are down."""
 PAUSE_S: Final = 60.0
 """Basic counts for so long after no token was had, or one was refused."""
 SHORT_PAUSE_S: Final = 1.0
@@ -45,32 +34,21 @@ WEAK_PAUSE_S: Final = 600.0
 """Basic counts for so long after it was allowed what a token was not."""
 
 
-@attrs.frozen
-class Token:
-    """A token and the moments (of Trio's clock, in seconds) from which on it is to be exchanged, and useless."""
-
-    login: Bearer
-    renew_at_s: float
-    ends_at_s: float
-
-
-@attrs.frozen
-class NoToken:
-    """Why there is none. `denied`: the server works, and a person must do something."""
-
-    message: str
-    cure: str
-    denied: bool
-
-
 @attrs.define(eq=False)
 class Session:
     """The login of one target in one process."""
 
     _target: Target
+    _report: Report
     _token: Token | None = None
+    unproven: Bearer | None = None
+    """The token that is held, as long as no request with it was answered well."""
     _why: NoToken | None = None
     _ask_at_s: float = float("-inf")
+    _spare_at_s: float = float("-inf")
+    """From when on a token that worked and is refused has the next one asked for at once."""
+    _told: dict[str, str | None] = attrs.field(factory=dict)
+    """By the code of a warning, the cure that it told."""
     _asking: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
@@ -100,31 +78,39 @@ class Session:
             raise NotSent("ejabberd was asked for a token and has not answered.")
         return found
 
-    async def another(self, refused: Login, status: int, link: Link) -> Basic | Bearer | None:
-        """The login to send the same request with once more, after `refused` met this status; None: there is none.
+    async def another(self, refused: Login, status: int, link: Link, *, first: bool) -> Basic | Bearer | None:
+        """The login to send the same request with again, after `refused` met this status; None: there is none.
 
-        A request that is refused so was not run: ejabberd looks at the login first. Raises nothing but Trio's own.
+        A request that is refused so was not run: ejabberd looks at the login first. `first`: no other login was tried
+        for it yet. Raises nothing but Trio's own.
         """
         credentials = self._target.credentials
         if not isinstance(credentials, Issued) or not isinstance(refused, Bearer) or status not in (401, 403):
             return None
         if status == 401 and self._token is not None and self._token.login is refused:
-            self._token, self._why = None, _not_taken()
-        if credentials.fallback:
-            return credentials.login
-        if status == 403:
-            return None
-        try:
-            found = await self.login(link)
-        except (NotSent, MaybeSent):
-            return None
-        return found if isinstance(found, Bearer) and found is not refused else None
+            self._drop(credentials)
+        if status == 401 and first:
+            try:
+                found = await self.login(link)
+            except (NotSent, MaybeSent):
+                return None
+            if isinstance(found, Bearer) and found is not refused:
+                return found
+        return credentials.login if credentials.fallback else None
+
+    def answered(self, status: int) -> None:
+        """Learns what became of a request with the token that is `unproven`."""
+        if 200 <= status < 300:
+            self.unproven = None
 
     def compare(self, token_status: int, basic_status: int) -> None:
         """Learns that Basic was allowed what the token was not: then Basic counts for some minutes."""
         if token_status == 403 and basic_status not in (401, 403):
             self._token = None
             self._ask_at_s = trio.current_time() + WEAK_PAUSE_S
+            message = "ejabberd's tokens may not call what their account may (status 403)."
+            cure = 'Give tokens the same rights in ejabberd\'s api_permissions, under "oauth".'
+            self._warn_once("TokenForbidden", message, cure)
 
     @property
     def _held(self) -> Bearer | None:
@@ -134,6 +120,21 @@ class Session:
     @property
     def _may_ask(self) -> bool:
         return trio.current_time() >= self._ask_at_s
+
+    def _drop(self, credentials: Issued) -> None:
+        now_s = trio.current_time()
+        worked, self._token, self._why = self.unproven is None, None, not_taken()
+        if worked and now_s >= self._spare_at_s:
+            self._ask_at_s, self._spare_at_s = now_s, now_s + PAUSE_S
+        elif credentials.fallback:
+            self._warn_once("TokenRefused", self._why.message, self._why.cure)
+
+    def _warn_once(self, code: str, message: str, cure: str) -> None:
+        """Tells that Basic is used, until the cause is another one or was gone."""
+        if self._told.get(code) != cure:
+            self._told[code] = cure
+            meanwhile = f"{message} Commands of target {self._target.name!r} go out with the password meanwhile."
+            self._report(Warned(code, meanwhile, f"{cure} `restbroker check` says what is missing."))
 
     async def _try_to_renew(self, credentials: Issued, link: Link) -> None:
         if not self._may_ask or self._asking.locked():
@@ -158,31 +159,17 @@ class Session:
             raise
         found = judge(response, now_s)
         if isinstance(found, Token):
-            self._token = found
+            self._take(found)
         else:
             self._why = found
+            if credentials.fallback and found.denied:
+                self._warn_once("NoToken", found.message, found.cure)
 
-
-def asking(target: Target, login: Basic, scope: str = SCOPE, life_s: int = LIFE_S) -> Request:
-    """The request for a token. Raises `ConfigError` as `request.build` does.
-
-    A list of one scope suits every version of the interface: where `scopes` is a text (v0), ejabberd joins it.
-    """
-    arguments: Mapping[str, Json] = {"jid": login.user, "ttl": life_s, "scopes": [scope]}
-    return question(target, "oauth_issue_token", arguments, login)
-
-
-def judge(response: Response, now_s: float) -> Token | NoToken:
-    """The token in this answer, or why there is none. `now_s` is when it was asked for."""
-    if response.status == 200:
-        return _token(response, now_s)
-    answer = read(response)
-    says = f"status {response.status}: {answer.words}" if answer.words else f"status {response.status}"
-    message = f"ejabberd issues no token for the login ({says})."
-    passing = response.status in (408, 425, 429) or answer.words == "unknown_command"
-    if passing or (response.status >= 500 and answer.words != "internal_error"):
-        return NoToken(message, "See ejabberd's log.", denied=False)
-    return NoToken(message, _cure(response.status, answer.words), denied=True)
+    def _take(self, token: Token) -> None:
+        if self._token is not None and self.unproven is None:
+            self._told.clear()  # the one before it served to its end: what was wrong is over
+        self._told.pop("NoToken", None)
+        self._token, self.unproven = token, token.login
 
 
 def ready(make: Callable[P, Request], *args: P.args, **kwargs: P.kwargs) -> Request:
@@ -192,33 +179,3 @@ def ready(make: Callable[P, Request], *args: P.args, **kwargs: P.kwargs) -> Requ
     except ConfigError as error:
         # A secret file that is gone concerns every job: as unsent, the job waits until it is back.
         raise NotSent(str(error)) from error
-
-
-def _token(response: Response, now_s: float) -> Token | NoToken:
-    _, body, _ = parse(response)
-    text = body.get("token") if isinstance(body, Mapping) else None
-    life = re.match(r"\d{1,9}", str(body.get("expires_in", ""))) if isinstance(body, Mapping) else None
-    if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text):
-        # The answer is not shown: it may hold a token in a form that is not known here.
-        message = "ejabberd's answer to oauth_issue_token holds no token."
-        return NoToken(message, CHECK_URL, denied=True)
-    life_s = int(life[0]) if life else LIFE_S
-    return Token(Bearer(Secret(text)), now_s + life_s * RENEW_AFTER, now_s + life_s)
-
-
-def _cure(status: int, words: str) -> str:
-    if status == 401:
-        return "Correct the target's user (a whole JID) and password (RestUser, RestPass)."
-    if status == 403:
-        return "Allow oauth_issue_token for the account in ejabberd's api_permissions."
-    if words == "badpass":
-        return "Let the account have tokens: `oauth_access` in ejabberd.yml names an access rule that allows it."
-    if words == "internal_error":
-        return "Install the Erlang application oauth2 (Debian: erlang-p1-oauth2), then restart ejabberd."
-    return CHECK_URL
-
-
-def _not_taken() -> NoToken:
-    message = "ejabberd does not take the token that it has just issued."
-    cure = "See its log; behind a balancer, its nodes must share their database."
-    return NoToken(message, cure, denied=True)

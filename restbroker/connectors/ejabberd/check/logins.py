@@ -5,6 +5,7 @@ where the configuration has tokens asked for, one is, lives for a minute at most
 """
 
 import time
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -12,9 +13,10 @@ import attrs
 from restbroker.config.target import Basic, Bearer, Issued, Login, Target
 from restbroker.connectors.ejabberd.answer import read
 from restbroker.connectors.ejabberd.check import ejabberd_yml
+from restbroker.connectors.ejabberd.issuing import NoToken, asking, judge
 from restbroker.connectors.ejabberd.request import question
-from restbroker.connectors.ejabberd.session import NoToken, asking, judge
 from restbroker.rules.findings import Finding, Level, ok
+from restbroker.rules.json_types import Json
 from restbroker.transport.message import Transport
 
 SLOW_LOGIN_S: Final = 0.004
@@ -25,13 +27,17 @@ TRIAL_LIFE_S: Final = 60
 AUTO: Final = '"RestAuth": "auto" (in Targets: Auth.Auto in place of Auth.Basic)'
 
 
-async def check_login(target: Target, http: Transport) -> list[Finding]:
+Trials = Mapping[str, Mapping[str, Json]]
+"""Commands, each with arguments with which it gets as far as the rights and no further."""
+
+
+async def check_login(target: Target, http: Transport, trials: Trials) -> list[Finding]:
     """What the login costs with each request, and what a token would gain or gains. Raises `NotSent`, `MaybeSent`."""
     match target.credentials:
         case Basic() as login:
             return [await _basic(target, login, http)]
         case Issued(login, fallback):
-            return [await _issued(target, login, http, "warning" if fallback else "problem")]
+            return [await _issued(target, login, http, trials, fallback=fallback)]
         case _:
             return []
 
@@ -67,13 +73,18 @@ async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToke
     return found if isinstance(found, NoToken) and read(response).words != "invalid_scope" else None
 
 
-async def _issued(target: Target, login: Basic, http: Transport, level: Level) -> Finding:
+async def _issued(target: Target, login: Basic, http: Transport, trials: Trials, *, fallback: bool) -> Finding:
+    level: Level = "warning" if fallback else "problem"
     found = judge(await http.send(asking(target, login, life_s=TRIAL_LIFE_S)), 0.0)
     if isinstance(found, NoToken):
         why = "The configuration asks for tokens. " + _meanwhile(level)
         return Finding(level, target.name, "NoToken", found.message, why, _cure(login, found), "refused")
     try:
-        return await _with_token(target, login, found.login, http, level)
+        finding = await _with_token(target, login, found.login, http, level)
+        if finding.level != "ok":
+            return finding
+        lacking = await _lacking(target, login, found.login, http, trials)
+        return _forbidden(target, login, lacking, fallback=fallback) if lacking else finding
     finally:
         await http.send(question(target, "oauth_revoke_token", {"token": found.login.token.reveal()}))
 
@@ -90,6 +101,24 @@ async def _with_token(target: Target, login: Basic, token: Bearer, http: Transpo
     token_ms = await _fastest_s(target, token, http) * 1000
     says = f"ejabberd issues tokens: it answers in {token_ms:.1f} ms with one, in {basic_ms:.1f} ms with the password."
     return ok(target.name, "Speed", says)
+
+
+async def _lacking(target: Target, login: Basic, token: Bearer, http: Transport, trials: Trials) -> list[str]:
+    """The commands that the account may call, and its token may not."""
+
+    async def is_forbidden(command: str, login: Login) -> bool:
+        return (await http.send(question(target, command, trials[command], login))).status == 403
+
+    return [name for name in trials if await is_forbidden(name, token) and not await is_forbidden(name, login)]
+
+
+def _forbidden(target: Target, login: Basic, lacking: list[str], *, fallback: bool) -> Finding:
+    message = f"The login may call {', '.join(lacking)}, and the token that ejabberd issues for it may not."
+    then = "after a job for one of them, all jobs go out with the password for ten minutes"
+    why = "Tokens have only the rights that api_permissions gives under `oauth`: "
+    why += f"{then if fallback else 'jobs for these commands would be parked'}."
+    lines = ejabberd_yml.token_permissions(login.user, ["*"])
+    return Finding("warning", target.name, "TokenForbidden", message, why, lines)
 
 
 def _meanwhile(level: Level) -> str:

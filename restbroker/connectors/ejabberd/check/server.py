@@ -118,7 +118,7 @@ async def _inside(target: Target, http: Transport, entry: Entry, found: list[Fin
         if not any(finding.level == "problem" for finding in found):
             response = await _call(target, http, "registered_vhosts", {})
             found.append(judge_hosts(target, response, entry.version))
-            found += await check_login(target, http)
+            found += await check_login(target, http, TRIALS)
     except (NotSent, MaybeSent) as error:
         found.append(gone(target, error))
 

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Awaitable, Callable
+from itertools import count
 
 import attrs
 import pytest
@@ -13,9 +14,11 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Issued, Target, Url
 from restbroker.connectors.contract import Connector, Ports
 from restbroker.connectors.ejabberd.connector import open_connector
-from restbroker.connectors.ejabberd.session import PAUSE_S, SHORT_PAUSE_S, WEAK_PAUSE_S, NoToken, Token, judge
+from restbroker.connectors.ejabberd.issuing import NoToken, Token, judge
+from restbroker.connectors.ejabberd.session import PAUSE_S, SHORT_PAUSE_S, WEAK_PAUSE_S
 from restbroker.rules.command import Call, Command
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome
+from restbroker.telemetry.events import Event, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from tests.support.no_transport import NoTransport
@@ -75,10 +78,11 @@ def issued(token: str, expires_in: str = "3600 seconds") -> Response:
     return Response(200, {}, json.dumps(body).encode(), 0.0)
 
 
-def opened(credentials: Credentials) -> Connector:
-    """A connector as assembly makes it."""
+def opened(credentials: Credentials, told: list[Event] | None = None) -> Connector:
+    """A connector as assembly makes it; `told` gets what it reports."""
+    heard: list[Event] = [] if told is None else told
     target = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), credentials)
-    return open_connector(target, Ports(NoTransport(), lambda _: None, lambda: 0.0))
+    return open_connector(target, Ports(NoTransport(), heard.append, lambda: 0.0))
 
 
 def refusing(*tokens: str) -> Callable[[str], Response]:
@@ -199,18 +203,134 @@ async def test_when_who_asks_for_a_token_is_cancelled_the_next_one_asks(credenti
     assert server.seen == ["ask", "ask", "t1 kick_user"]
 
 
-async def test_a_refused_token_falls_back_to_basic_at_once_and_is_not_used_again(
-    mock_clock: trio.testing.MockClock,
+@pytest.mark.parametrize("credentials", [AUTO, ONLY])
+async def test_a_token_that_worked_and_is_refused_is_replaced_at_once(credentials: Issued) -> None:
+    told: list[Event] = []
+    server, connector = Server(), opened(credentials, told)
+    await connector.deliver(KICK, server)
+    server.answers = refusing("t1")
+    for _ in range(2):
+        assert isinstance(await connector.deliver(KICK, server), Delivered)
+    assert server.seen == ["ask", *["t1 kick_user"] * 2, "ask", *["t2 kick_user"] * 2]
+    assert told == []
+
+
+async def test_workers_that_meet_a_revoked_token_together_use_basic_while_one_of_them_asks() -> None:
+    server, connector = Server(), opened(AUTO)
+    await connector.deliver(KICK, server)
+    go = trio.Event()
+    server.answers, server.hold = refusing("t1"), go.wait
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(connector.deliver, KICK, server)
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.seen.count("basic kick_user") == 4
+        go.set()
+    assert server.asked() == 2
+    assert server.seen[-1] == "t2 kick_user"
+
+
+@pytest.mark.parametrize("issue", [None, BROKEN, NotSent("refused")])
+async def test_basic_is_used_where_the_token_after_a_refused_one_is_not_to_be_had_or_refused_too(
+    issue: Response | Exception | None, mock_clock: trio.testing.MockClock
 ) -> None:
     server, connector = Server(), opened(AUTO)
     await connector.deliver(KICK, server)
-    server.answers = refusing("t1")
-    assert isinstance(await connector.deliver(KICK, server), Delivered)
-    assert isinstance(await connector.deliver(KICK, server), Delivered)
-    assert server.seen == ["ask", *["t1 kick_user"] * 2, *["basic kick_user"] * 2]
+    server.answers, server.issue = refusing("t1", "t2"), issue
+    for _ in range(3):
+        assert isinstance(await connector.deliver(KICK, server), Delivered)
+    assert server.seen[1:4] == ["t1 kick_user", "t1 kick_user", "ask"]
+    assert server.seen[4:] == [*(["t2 kick_user"] if issue is None else []), *["basic kick_user"] * 3]
+    server.issue = None
+    server.issued = 2
     mock_clock.jump(PAUSE_S + 1)
     await connector.deliver(KICK, server)
-    assert server.seen[-2:] == ["ask", "t2 kick_user"]
+    assert server.seen[-2:] == ["ask", "t3 kick_user"]
+
+
+@pytest.mark.parametrize("credentials", [AUTO, ONLY])
+async def test_tokens_that_every_second_node_refuses_become_no_loop_of_requests(
+    credentials: Issued, mock_clock: trio.testing.MockClock
+) -> None:
+    turn = count()
+    server = Server(answers=lambda login: OK if login == "basic" or next(turn) % 2 == 0 else REFUSED)
+    connector = opened(credentials)
+    for _ in range(600):
+        await connector.deliver(KICK, server)
+        mock_clock.jump(0.1)
+    assert server.asked() <= (4 if credentials.fallback else 62)
+
+
+async def test_it_is_told_once_for_each_cause_that_basic_is_used_for_want_of_a_token(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    told: list[Event] = []
+    server, connector = Server(issue=BROKEN), opened(AUTO, told)
+
+    async def some_minutes() -> list[str]:
+        told.clear()
+        for _ in range(5):
+            await connector.deliver(KICK, server)
+            mock_clock.jump(PAUSE_S + 1)
+        return [f"{event.code} {event.cure}" for event in told if isinstance(event, Warned)]
+
+    assert ["erlang-p1-oauth2" in one for one in await some_minutes()] == [True]
+    server.issue = Response(400, {}, b'"badpass"', 0.0)
+    assert ["oauth_access" in one for one in await some_minutes()] == [True]
+    # What passes by itself is told by the gate.
+    server.issue = Response(503, {}, b"", 0.0)
+    assert await some_minutes() == []
+    server.issue = None
+    assert await some_minutes() == []
+    mock_clock.jump(3600)
+    server.issue = Response(400, {}, b'"badpass"', 0.0)
+    assert len(await some_minutes()) == 1
+
+
+async def test_it_is_told_once_that_tokens_are_refused_or_may_not_what_their_account_may(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    for answer, code in ((REFUSED, "TokenRefused"), (FORBIDDEN, "TokenForbidden")):
+        told: list[Event] = []
+        server = Server(answers=lambda login, answer=answer: OK if login == "basic" else answer)  # type: ignore[misc]  # bound now
+        connector = opened(AUTO, told)
+        for _ in range(4):
+            await connector.deliver(KICK, server)
+            mock_clock.jump(WEAK_PAUSE_S + 1)
+        assert server.asked() == 4
+        assert [event.code for event in told if isinstance(event, Warned)] == [code]
+
+
+async def test_it_is_told_again_after_a_token_that_served_to_its_end(mock_clock: trio.testing.MockClock) -> None:
+    told: list[Event] = []
+    server, connector = Server(), opened(AUTO, told)
+    for _ in range(2):
+        for login in ("", "basic"):
+            server.answers = lambda used, login=login: OK if login in used else REFUSED  # type: ignore[misc]  # bound now
+            for _ in range(3):
+                await connector.deliver(KICK, server)
+                mock_clock.jump(3600 * 0.8)
+    assert len(told) == 2
+
+
+async def test_a_command_is_sent_with_two_tokens_at_most_and_then_with_basic(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    def refuse_all_tokens(login: str) -> Response:
+        mock_clock.jump(PAUSE_S + 1)  # so slow that a third one could be asked for
+        return OK if login == "basic" else REFUSED
+
+    server, connector = Server(), opened(AUTO)
+    await connector.deliver(KICK, server)
+    server.answers = refuse_all_tokens
+    assert isinstance(await connector.deliver(KICK, server), Delivered)
+    assert server.seen[2:] == ["t1 kick_user", "ask", "t2 kick_user", "basic kick_user"]
+
+
+async def test_without_basic_nothing_is_told_beside_the_outcome() -> None:
+    told: list[Event] = []
+    await opened(ONLY, told).deliver(KICK, Server(issue=BROKEN))
+    assert told == []
 
 
 async def test_a_server_that_takes_none_of_its_tokens_is_asked_once_a_minute(
