@@ -16,6 +16,10 @@ SNAPSHOT_FIELDS = (
     "kind",
     "gate",
     "gate_reason",
+    "gate_cure",
+    "at_work",
+    "ahead",
+    "workers",
     "concurrency",
     "limit",
     "limited",
@@ -28,7 +32,8 @@ SNAPSHOT_FIELDS = (
     "quiet",
     "finishing",
 )
-"""`limit`: how many jobs the target is given at once now. `limited`: what held the last fetch back (rate, in_flight,
+"""`at_work`: jobs that the server has been sent and did not answer yet, of as many as there are `workers` (Concurrency
+and the places of Slots) at most. `ahead`: those that wait in the process. `limit`: how many jobs the target is given at once now. `limited`: what held the last fetch back (rate, in_flight,
 dead, paused; refused: by Redis, or settling is). `finishing`: it only ends what it has, since the process took a new
 configuration or stops.
 """

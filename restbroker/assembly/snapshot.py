@@ -11,12 +11,19 @@ def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
     """A small JSON object: the gate, the jobs in hand, and the figures of the last seconds."""
     gate = lane.gate
     target = lane.plan.target
+    unsettled = [item for item in lane.in_hand.values() if item.settlement is None]
+    at_work = sum(item.sending for item in unsettled)
     return {
         "target": target.name,
         "kind": target.kind,
         "gate": "open" if gate.is_open else "denied" if gate.denied is not None else "closed",
         "gate_reason": None if gate.reason is None else gate.reason.message,
+        "gate_cure": None if gate.reason is None else gate.reason.cure,
         "in_hand": len(lane.in_hand),
+        # What else is in hand has ended, and is about to be written down.
+        "at_work": at_work,
+        "ahead": len(unsettled) - at_work,
+        "workers": lane.plan.workers,
         "concurrency": target.concurrency,
         "limit": gate.limit,
         "limited": "refused" if lane.refused else lane.limited,

@@ -15,7 +15,7 @@ import trio
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
-from restbroker.broker.link import NotNow, NotOurs, WorkerLink, unreachable
+from restbroker.broker.link import NotNow, NotOurs, WorkerLink, unanswered, unreachable
 from restbroker.connectors.contract import Connector
 from restbroker.errors import StoreRefused
 from restbroker.light import light
@@ -150,7 +150,7 @@ def _failed(item: Item, problem: Exception) -> Outcome:
         case MaybeSent() if not item.sending:
             return Unsent(unreachable(problem))
         case MaybeSent():
-            return Uncertain(Reason("TimedOut" if problem.timed_out else "ConnectionLost", problem.message))
+            return Uncertain(unanswered(problem))
         case _:
             # Its text may hold secrets.
             reason = Reason("Bug", f"The connector failed with {type(problem).__name__}.", "Please report this.")

@@ -73,3 +73,15 @@ def unreachable(problem: NotSent | MaybeSent) -> Reason:
         return Reason("TlsRefused", problem.message, cure)
     cure = "Jobs wait in Redis. Check that the server runs and that the target's URL (RestURL) names its HTTP listener."
     return Reason("TargetUnreachable", problem.message, cure)
+
+
+def unanswered(problem: MaybeSent) -> Reason:
+    """Why nobody knows whether what was sent has run."""
+    if problem.timed_out:
+        cure = (
+            "The server hangs, or has too much to do: look at its load and log. If the command takes that long, raise"
+            " RequestTimeout."
+        )
+        return Reason("TimedOut", problem.message, cure)
+    cure = "The server stopped, or something before it drops connections: look at the log of both."
+    return Reason("ConnectionLost", problem.message, cure)

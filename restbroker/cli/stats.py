@@ -84,10 +84,16 @@ def _facts(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
     yield "gate", _gate(row)
     if row["gate_reason"] is not None:
         yield "reason", _text(row["gate_reason"])
+    if row["gate_cure"] is not None:
+        yield "cure", _text(row["gate_cure"])
     paused = ", ".join(_pauses(row))
     if paused:
         yield "paused", paused
-    yield "in hand", f"{_text(row['in_hand'])} of {_text(row['concurrency'])}{_held(row)}"
+    if row["at_work"] is None:
+        yield "in hand", f"{_text(row['in_hand'])}{_held(row)}"
+    else:
+        at_work = f"{_text(row['at_work'])} of {_text(row['workers'])}, {_text(row['ahead'])} ahead"
+        yield "at work", f"{at_work}{_held(row)}"
     yield (
         "rate",
         f"{_text(row['rate_per_s'])} jobs/s, p50 {_text(row['p50_ms'], ' ms')}, p99 {_text(row['p99_ms'], ' ms')}",
@@ -102,7 +108,7 @@ def _pauses(row: Mapping[str, Json]) -> Iterator[str]:
 
 
 def _held(row: Mapping[str, Json]) -> str:
-    """What keeps the number of jobs in hand down, if anything does."""
+    """What keeps the number of jobs at work down, if anything does."""
     limit, concurrency = row["limit"], row["concurrency"]
     found: list[str] = []
     if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:

@@ -12,7 +12,7 @@ import trio
 
 from restbroker.broker import broker
 from restbroker.broker.broker import Ended
-from restbroker.broker.lane import LanePlan
+from restbroker.broker.lane import Lane, LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
@@ -23,6 +23,7 @@ from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.connectors.contract import Link
 from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Delivered, Outcome, Probe
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
@@ -126,6 +127,7 @@ class Harness:
     report: Report = attrs.field(init=False)
     services: Callable[["Harness"], Sequence[Service]] = lambda _harness: ()
     connect: Callable[[StoreSettings], Connection] = lambda settings: Connection(open_client(settings))
+    snapshot: Callable[[Lane], Mapping[str, Json]] = lambda _lane: {}
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
 
     def __attrs_post_init__(self) -> None:
@@ -208,7 +210,7 @@ class Harness:
             open_control=lambda: Connection(open_client(settings, 1.0)),
             open_waiter=lambda: Waiter(lambda: open_client(settings)),
             report=self.report,
-            snapshot=lambda _lane: {},
+            snapshot=self.snapshot,
             shutdown_timeout_s=self.shutdown_timeout_s,
             status=self.status,
         )

@@ -168,6 +168,27 @@ async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harne
     assert (entry["restbroker_uncertain"], entry["error_class"]) == (1, "ConnectionLost")
 
 
+@pytest.mark.parametrize(
+    ("problem", "code", "cure"),
+    [
+        (MaybeSent("No whole answer within 10 s.", timed_out=True), "TimedOut", "look at its load and log"),
+        (MaybeSent("reset"), "ConnectionLost", "look at the log of both"),
+    ],
+)
+async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_job_and_at_the_gate(
+    harness: Harness, problem: MaybeSent, code: str, cure: str
+) -> None:
+    async def lost(_request: Request) -> Response:
+        raise problem
+
+    harness.target.answer = lost
+    harness.push("safe", count=40)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished) and harness.of(GateClosed), "the gate closes")
+    (job, *_), (gate, *_) = harness.of(JobFinished), harness.of(GateClosed)
+    assert {(job.code, cure in str(job.cure)), (gate.code, cure in str(gate.cure))} == {(code, True)}
+
+
 async def test_a_bug_in_the_connector_costs_the_job_a_try_and_not_the_worker(harness: Harness) -> None:
     failures = iter([True, False])
 

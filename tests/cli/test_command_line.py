@@ -162,7 +162,7 @@ def test_stats_on_a_narrow_terminal_shorten_nothing(place: Path, redis_url: str)
     assert max(len(line) for line in lines) <= 60
     words = " ".join(shown.split())
     assert "target ejabberd 24.12 gate closed reason No connection to" in words
-    assert "in hand 0 of 20" in words
+    assert "in hand 0 rate" in words
 
 
 def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> None:
@@ -189,7 +189,20 @@ def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> N
     assert (shown["one"]["limit"], shown["three"]["finishing"]) == (7, True)
     words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=120)).split())
     assert "paused operator until resumed" in words
-    assert "in hand 0 of 20; no more than 7 while the server has too much to do; MaxInFlight is reached" in words
+    assert "in hand 0; no more than 7 while the server has too much to do; MaxInFlight is reached" in words
+
+
+def test_stats_tell_the_jobs_at_work_from_those_ahead_and_what_to_do_about_a_closed_gate(
+    place: Path, redis_url: str
+) -> None:
+    client = open_client(StoreSettings(redis_url))
+    facts = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
+    assert jobs.register(client, "node:77:abc", facts, ["rest"])
+    figures = {"concurrency": 20, "workers": 22, "at_work": 20, "ahead": 163, "gate_cure": "Look at its log."}
+    snapshot = json.dumps({"gate": "closed", "gate_reason": "It hangs.", **figures}).encode()
+    assert beats.beat(client, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
+    words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=120)).split())
+    assert "gate closed reason It hangs. cure Look at its log. at work 20 of 22, 163 ahead rate" in words
 
 
 def test_stats_of_an_unreachable_redis_end_with_3(place: Path) -> None:

@@ -1,0 +1,31 @@
+"""What a process tells of a target with its beat, for `restbroker stats`."""
+
+import trio
+
+from restbroker.assembly.snapshot import snapshot
+from restbroker.broker.lane import Lane
+from restbroker.telemetry.figures import Figures
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
+
+
+async def test_jobs_that_the_server_has_are_told_from_those_that_wait_in_the_process(harness: Harness) -> None:
+    lanes: list[Lane] = []
+    answered = trio.Event()
+
+    async def slowly(request: Request) -> Response:
+        await answered.wait()
+        return await ok(request)
+
+    harness.target.answer = slowly
+    harness.snapshot = lambda lane: lanes.append(lane) or {}  # type: ignore[func-returns-value]
+    harness.push(count=30)
+    async with harness.broker():
+        await harness.until(lambda: lanes and len(lanes[0].in_hand) > 3 == len(harness.target.calls), "three are sent")
+        told = snapshot(lanes[0], Figures())
+        assert (told["at_work"], told["workers"]) == (3, 3)
+        assert told["ahead"] == len(lanes[0].in_hand) - 3
+        answered.set()
+        await harness.until(lambda: not lanes[0].in_hand, "all are settled")
+        told = snapshot(lanes[0], Figures())
+        assert (told["at_work"], told["ahead"]) == (0, 0)
