@@ -25,6 +25,17 @@ class UsageError(RestbrokerError):
     """The command line cannot be used; nothing was done."""
 
 
+class OutputLost(RestbrokerError):
+    """stdout cannot be written; what was asked may have been done. `by_reader`: nobody reads it any more."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(
+            f"The output cannot be written: {why.strerror or why}.",
+            "What was asked for may have been done. Make room there, or write to another place.",
+        )
+        self.by_reader = isinstance(why, BrokenPipeError)
+
+
 class StoreUnavailable(RestbrokerError):
     """Redis did not answer (refused, cut, timed out, loading). What was asked may or may not have happened."""
 

@@ -7,7 +7,8 @@ when the command line has a mistake in it.
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, NoReturn
 
@@ -25,7 +26,7 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import BadValue, duration, seconds
 from restbroker.connectors import registry
-from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules.coerce import coerce
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
@@ -75,7 +76,7 @@ def enqueue(
 
     Texts become integers and lists where the command takes these. Ends with 0: done; 1: the server said no, or the
     job was parked; 2: the command line or the configuration is wrong, nothing was queued; 3: Redis is unreachable;
-    4: refused; 6: queued, and no answer came or none can be waited for; 130: Ctrl-C while waiting, still queued.
+    4: refused; 6: queued, and no answer came, or it cannot be waited for or printed; 130: Ctrl-C while waiting, still queued.
     """
     settings = quietly(config)
     place = target_of(settings.targets, target, queue, command)
@@ -111,14 +112,25 @@ def _push(
             if found.quiet:
                 output.say(f"note: {found.held_up} Nobody else serves the queue {order.queue}; the job will wait.")
         push(client, order, jid, time.time())
-        if not order.wanted:
-            output.as_json({"jid": jid}) if as_json else output.data(jid)
-            return
-        told = found is not None and found.quiet
-        details = _answer(client, order.queue, jid, timeout_s, told=told, as_json=as_json)
+        with _surely_told(jid):
+            if not order.wanted:
+                output.as_json({"jid": jid}) if as_json else output.data(jid)
+                return
+            told = found is not None and found.quiet
+            _tell(_answer(client, order.queue, jid, timeout_s, told=told, as_json=as_json), as_json=as_json)
     finally:
         client.close()
-    _tell(details, as_json=as_json)
+
+
+@contextmanager
+def _surely_told(jid: str) -> Iterator[None]:
+    """Around what is printed of a job that was pushed: whoever saw no more than a full disk would push it again."""
+    try:
+        with output.whole():
+            yield
+    except OutputLost as error:
+        output.say(f"The job {jid} was queued, do not push it again. {error.message}")
+        raise typer.Exit(Exit.WAITING) from None
 
 
 def _answer(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool, as_json: bool) -> Mapping[str, Json]:

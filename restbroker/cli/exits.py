@@ -3,9 +3,10 @@
 Always holds: scripts may rely on these numbers; they never change their meaning.
 """
 
+import signal
 from enum import IntEnum
 
-from restbroker.errors import ConfigError, RestbrokerError, StoreUnavailable, UsageError
+from restbroker.errors import ConfigError, OutputLost, RestbrokerError, StoreUnavailable, UsageError
 
 
 class Exit(IntEnum):
@@ -26,6 +27,10 @@ class Exit(IntEnum):
     """Timed out waiting; the job is still queued."""
     PARTLY = 7
     """Some of several things failed."""
+    OUTPUT = 8
+    """stdout cannot be written; what was asked may have been done."""
+    UNREAD = 128 + signal.SIGPIPE
+    """Whoever read stdout has seen enough (`| head`)."""
 
 
 def code_of(error: RestbrokerError) -> Exit:
@@ -35,5 +40,7 @@ def code_of(error: RestbrokerError) -> Exit:
             return Exit.USAGE
         case StoreUnavailable():
             return Exit.STORE
+        case OutputLost(by_reader=by_reader):
+            return Exit.UNREAD if by_reader else Exit.OUTPUT
         case _:
             return Exit.FAILED

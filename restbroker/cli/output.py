@@ -3,24 +3,29 @@
 Used by every command. Always holds: no control character of a server's text reaches a terminal or a table.
 """
 
+import errno
 import json
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
-from restbroker.errors import RestbrokerError
+from restbroker.errors import OutputLost, RestbrokerError
 from restbroker.rules.json_types import Json
+
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE})
 
 
 def data(text: str) -> None:
     """Prints one piece of data as it is; on a terminal without control characters that could play tricks with it."""
-    _write(sys.stdout, printable(text) if sys.stdout.isatty() else text)
+    _out(printable(text) if sys.stdout.isatty() else text)
 
 
 def as_json(value: Json) -> None:
     """Prints a value as JSON, indented on a terminal and on one line otherwise."""
     text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
-    _write(sys.stdout, text)
+    _out(text)
 
 
 def say(text: str) -> None:
@@ -29,13 +34,14 @@ def say(text: str) -> None:
 
 
 def say_error(error: RestbrokerError) -> None:
-    """Tells what went wrong and what to do next."""
-    say(f"restbroker: {error}")
+    """Tells what went wrong and what to do next; nothing where a reader has just seen enough (`| head`)."""
+    if not (isinstance(error, OutputLost) and error.by_reader):
+        say(f"restbroker: {error}")
 
 
 def row(cells: Iterable[object]) -> None:
     """Prints one line of cells for a program, with tabs between them; a tab or line break in a cell becomes a blank."""
-    _write(sys.stdout, "\t".join(_cell(cell) for cell in cells))
+    _out("\t".join(_cell(cell) for cell in cells))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -61,8 +67,36 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     Console().print(drawn)
 
 
+@contextmanager
+def whole() -> Iterator[None]:
+    """Hands over at its end what was printed inside. Raises `OutputLost`; from then on nothing is printed any more."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        # Typer prints its help itself, and where nothing is buffered (PYTHONUNBUFFERED) it learns of it first.
+        if error.errno not in _UNWRITABLE or error.filename is not None:
+            raise
+        raise _lost(error) from None
+
+
 def _cell(value: object) -> str:
     return printable(str(value)).replace("\t", " ").replace("\n", " ")
+
+
+def _out(text: str) -> None:
+    try:
+        _write(sys.stdout, text)
+    except OSError as error:
+        raise _lost(error) from None
+
+
+def _lost(error: OSError) -> OutputLost:
+    # What is still buffered must go somewhere, or Python complains of it at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return OutputLost(error)
 
 
 def _write(stream: TextIO, text: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from restbroker.cli.app import command_line
 from restbroker.errors import ConfigError
 from restbroker.store import beats, jobs, limits
 from restbroker.store.client import StoreSettings, open_client
-from tests.support.process import clean_environment, run
+from tests.support.process import clean_environment, run, run_into
 from tests.support.terminal import on_a_terminal
 
 REPOSITORY = Path(__file__).parents[2]
@@ -83,12 +84,19 @@ def test_a_wrong_configuration_ends_with_2_and_the_reason(tmp_path: Path) -> Non
 def test_output_to_a_reader_that_went_away_ends_without_a_traceback() -> None:
     read, write = os.pipe()
     os.close(read)
-    command = [sys.executable, "-m", "restbroker", "commands"]
-    done = subprocess.run(
-        command, stdout=write, stderr=subprocess.PIPE, text=True, check=False, cwd=REPOSITORY, env=clean_environment()
-    )
+    done = run_into(write, ["commands"], REPOSITORY)
     os.close(write)
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["--version", "--help", "commands", "commands register", "stats --help"])
+def test_a_full_disk_behind_stdout_is_told_in_plain_words_and_ends_with_8(words: str, unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = run_into(full.fileno(), words.split(), REPOSITORY, {"PYTHONUNBUFFERED": unbuffered})
+    assert done.returncode == 8
+    assert done.stderr.startswith("restbroker: The output cannot be written: No space left on device.\n")
+    assert "Traceback" not in done.stderr
 
 
 def test_a_reader_that_takes_only_the_first_line_leaves_nothing_else_behind() -> None:

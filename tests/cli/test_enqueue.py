@@ -18,7 +18,7 @@ import pytest
 from restbroker.rules import rubyjson
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.process import clean_environment, run, started
+from tests.support.process import clean_environment, run, run_into, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -341,6 +341,17 @@ def test_a_redis_that_goes_away_while_one_waits_is_told_with_the_job_that_was_qu
         assert process.wait() == 6
         assert f"The job {jid} was queued, do not push it again" in process.output()
         assert f'"jid": "{jid}", "outcome": "queued"' in process.output()
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--wait", "--timeout", "1s", "--json"]])
+def test_a_full_disk_behind_stdout_is_told_with_the_job_that_was_queued(
+    place: Path, store: Client, more: list[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = run_into(full.fileno(), ["enqueue", "connected_users_number", *more], place)
+    assert done.returncode == 6
+    assert f"The job {job(store)['jid']} was queued, do not push it again." in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_ctrl_c_while_waiting_says_that_the_job_is_still_queued(place: Path, store: Client) -> None:

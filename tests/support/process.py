@@ -47,6 +47,23 @@ def run(
     )
 
 
+def run_into(
+    stdout: int, arguments: Sequence[str], directory: Path, environ: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs it with this open file as its stdout; only stderr is collected."""
+    return subprocess.run(
+        [sys.executable, "-m", "restbroker", *arguments],
+        env=clean_environment(environ),
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30.0,
+        check=False,
+    )
+
+
 @attrs.frozen
 class Running:
     """A started process. Its stdout and stderr go to files, so that it never waits for a reader."""
