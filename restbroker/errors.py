@@ -44,5 +44,9 @@ class ConnectionEnded(StoreUnavailable):
     """The connection had ended before anything was asked over it. Nothing happened; Redis may well be there."""
 
 
+class StoreNotNow(StoreUnavailable):
+    """Redis answered that it does not do this now (full, starting, cannot save). What was asked did not happen."""
+
+
 class StoreRefused(RestbrokerError):
     """Redis answered with an error that repeating will not cure (wrong type, no permission, bad script)."""

@@ -12,7 +12,7 @@ import attrs
 
 from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.tokens import Token
-from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules import auth, rubyjson, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.auth import Wish
@@ -102,13 +102,15 @@ def _token(order: Order, jid: str, now_s: float) -> str:
 
 
 def push(client: Client, order: Order, jid: str, now_s: float) -> None:
-    """Pushes or schedules the job. Raises `StoreRefused`, or `StoreUnavailable`: it may have been pushed."""
+    """Pushes or schedules the job. Raises `StoreNotNow`: it was not pushed; other errors of the store: perhaps."""
     raw = payload(order, jid, now_s)
     try:
         if order.at_s is None:
             queues.push(client, order.queue, [raw])
         else:
             queues.schedule(client, raw, order.at_s)
+    except (ConnectionEnded, StoreNotNow) as error:
+        raise StoreNotNow(f"{error.message} The job was not queued.", error.cure) from error
     except StoreUnavailable as error:
         raise StoreUnavailable(
             f"{error.message} The job {jid} may have been queued or not.", "Look for it before you push it again."

@@ -33,9 +33,9 @@ SNAPSHOT_FIELDS = (
     "finishing",
 )
 """`at_work`: jobs that the server has been sent and did not answer yet, of as many as there are `workers` (Concurrency
-and the places of Slots) at most. `ahead`: those that wait in the process. `limit`: how many jobs the target is given at once now. `limited`: what held the last fetch back (rate, in_flight,
-dead, paused; refused: by Redis, or settling is). `finishing`: it only ends what it has, since the process took a new
-configuration or stops.
+and the places of Slots) at most. `ahead`: those that wait in the process. `limit`: how many jobs the target is
+given at once now. `limited`: what held the last fetch back (rate, in_flight, dead, paused; refused: by Redis, or
+settling is). `finishing`: it only ends what it has, since the process took a new configuration or stops.
 """
 
 

@@ -76,7 +76,8 @@ def enqueue(
 
     Texts become integers and lists where the command takes these. Ends with 0: done; 1: the server said no, or the
     job was parked; 2: the command line or the configuration is wrong, nothing was queued; 3: Redis is unreachable;
-    4: refused; 6: queued, and no answer came, or it cannot be waited for or printed; 130: Ctrl-C while waiting, still queued.
+    4: refused; 6: queued, and no answer came, or it cannot be waited for or printed; 130: Ctrl-C while waiting, still
+    queued.
     """
     settings = quietly(config)
     place = target_of(settings.targets, target, queue, command)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from redis import exceptions as redis_errors
 
-from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store.replies import Argument
 
 _PASSING = {
@@ -46,11 +46,12 @@ def translate(error: redis_errors.RedisError, address: str, command: Sequence[Ar
     match error:
         case redis_errors.AuthenticationError():
             cure = (
-                "Check user and password in RedisURL. A password alone is written redis://:PASSWORD@host; and a user"
-                " that ACL SETUSER made is gone after a restart of Redis, unless it was saved there."
+                "Check user and password: RedisURL, and RedisPass or RedisPassFile where given; a change there counts"
+                " after a restart of restbroker. In RedisURL a password alone is written redis://:PASSWORD@host."
+                " A user that ACL SETUSER made is gone after a restart of Redis, unless it was saved there."
             )
         case redis_errors.BusyLoadingError():
-            cure = "Wait until it has started."
+            return StoreNotNow(f"Redis at {address} {briefly(error)}.", "Wait until it has started.")
         case redis_errors.TimeoutError():
             cure = "Check its load and the network."
         case redis_errors.ConnectionError():
@@ -87,7 +88,7 @@ def _first_word(error: redis_errors.RedisError) -> str:
 def _from_reply(error: redis_errors.RedisError, address: str, command: Sequence[Argument]) -> RestbrokerError:
     reason, first = _clean(error), _first_word(error)
     if first in _PASSING:
-        return StoreUnavailable(f"{_PASSING[first]} ({address})", "Look at the log of Redis. Nothing is lost.")
+        return StoreNotNow(f"Redis at {address}: {_PASSING[first]}", "Look at the log of Redis.")
     match error:
         case redis_errors.NoPermissionError():
             cure = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'

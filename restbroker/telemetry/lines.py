@@ -35,7 +35,10 @@ from restbroker.telemetry.events import (
     Warned,
 )
 
-_KEEPS_TRYING = "Jobs stay in Redis; restbroker keeps trying to reach it, and goes on by itself."
+_KEEPS_TRYING = (
+    "Jobs stay in Redis; restbroker keeps trying, and goes on by itself once Redis lets it."
+    " A change of what env.json says of Redis (address, password) counts after a restart."
+)
 
 Level = Literal["debug", "info", "warning", "error"]
 Fields: TypeAlias = Mapping[str, Any]

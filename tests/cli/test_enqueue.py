@@ -209,6 +209,17 @@ def test_an_unreachable_redis_ends_with_3(shell: Shell) -> None:
     assert "127.0.0.1:1" in done.stderr
 
 
+def test_a_redis_that_refuses_writes_says_that_the_job_was_not_queued(shell: Shell, store: Client) -> None:
+    store.command("CONFIG", "SET", "maxmemory", "1")
+    try:
+        done = shell("status")
+    finally:
+        store.command("CONFIG", "SET", "maxmemory", "0")
+    assert (done.returncode, done.stdout, queued(store)) == (3, "", [])
+    assert "Redis is full (maxmemory). Jobs can still be settled, but not added. The job was not queued." in done.stderr
+    assert "may have been" not in done.stderr
+
+
 def answered(place: Path, store: Client, details: Mapping[str, object], *words: str) -> tuple[int, str]:
     """Waits for an answer in a process, answers as the broker does, and returns exit code and output."""
     with started(["enqueue", "check_account", "--wait", *words], directory=place) as process:

@@ -138,6 +138,9 @@ def test_a_wrong_password_is_named_without_showing_it(make_redis: Callable[..., 
     with pytest.raises(StoreUnavailable, match="does not accept the login") as caught:
         client.command("PING")
     assert "hunter2" not in str(caught.value) + repr(client)
+    assert "RedisURL, and RedisPass or RedisPassFile where given; a change there counts after a restart" in str(
+        caught.value
+    )
     with pytest.raises(StoreUnavailable, match="does not accept the login"):
         open_client(StoreSettings(own.url)).command("PING")
     allowed = open_client(StoreSettings(url.format("hunter2", own.port).replace("user", ""), password=Secret("right")))

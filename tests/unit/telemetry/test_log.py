@@ -49,14 +49,16 @@ LINES: list[tuple[Event, str]] = [
         StoreLost("refused"),
         (
             "ERROR   redis.lost message=refused "
-            'cure="Jobs stay in Redis; restbroker keeps trying to reach it, and goes on by itself."'
+            'cure="Jobs stay in Redis; restbroker keeps trying, and goes on by itself once Redis lets it.'
+            ' A change of what env.json says of Redis (address, password) counts after a restart."'
         ),
     ),
     (
         StoreLostOtherwise("no login", 7.3),
         (
             'ERROR   still what=redis.lost for_s=7 message="no login" '
-            'cure="Jobs stay in Redis; restbroker keeps trying to reach it, and goes on by itself."'
+            'cure="Jobs stay in Redis; restbroker keeps trying, and goes on by itself once Redis lets it.'
+            ' A change of what env.json says of Redis (address, password) counts after a restart."'
         ),
     ),
     (StoreBack(3.0), "INFO    redis.back outage_s=3.0"),
