@@ -40,6 +40,8 @@ _KEEPS_TRYING = (
     " A change of what env.json says of Redis (address, password) counts after a restart."
 )
 
+_MAYBE_RUN = "At most maybe_run of them were sent: it counts all that could be started before Redis hears of it."
+
 Level = Literal["debug", "info", "warning", "error"]
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -75,7 +77,7 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
         case IdentityFenced(identity):
             return Line("warning", "fenced", {"identity": identity})
         case JobsRecovered():
-            return Line("warning", "jobs.recovered", attrs.asdict(event))
+            return Line("warning", "jobs.recovered", attrs.asdict(event) | {"message": _MAYBE_RUN})
         case JobsPromoted():
             return Line("warning" if event.parked else "debug", "jobs.promoted", attrs.asdict(event))
         case BrokerStarted():

@@ -21,7 +21,7 @@ a line with `timestamp`, `level`, `event` and the same keys. Keys without a valu
     still            as then  what for_s, and the keys of a redis.lost or gate.closed (`what`) that is not over: each
                               minute, and when a redis.lost has another reason now
     fenced           warning  identity
-    jobs.recovered   warning  identity jobs maybe_run parked
+    jobs.recovered   warning  identity jobs maybe_run parked message
     jobs.promoted    debug    zset jobs parked (warning where some were parked)
     broker.started   info     pid version targets queues concurrency
     broker.stopping  info     why timeout_s

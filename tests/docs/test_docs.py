@@ -59,6 +59,25 @@ def options_of(words: list[str]) -> set[str]:
     return {option for parameter in command.params for option in parameter.opts} | {"--help"}
 
 
+def test_what_the_readme_has_one_write_into_the_clone_is_ignored_by_git() -> None:
+    written = {*re.findall(r"> ([\w-]+)\)?$", README.read_text("utf-8"), re.MULTILINE), "env.json", "token", "password"}
+    assert "bobs-password" in written
+    assert {f"/{name}" for name in written} <= set((ROOT / ".gitignore").read_text("utf-8").splitlines())
+
+
+def test_what_httpx_costs_is_what_was_measured() -> None:
+    rows = [
+        row
+        for row in (ROOT / "docs" / "performance.md").read_text("utf-8").splitlines()
+        if "restbroker on httpx" in row
+    ]
+    factors = [float(row.split(" | ")[4].rstrip("×")) for row in rows if row.count("×") == 2]
+    for page in ("configuration.md", "targets.md"):
+        assert "three times the CPU" in " ".join((ROOT / "docs" / page).read_text("utf-8").split())
+    assert factors
+    assert all(2.5 <= factor <= 3.5 for factor in factors), factors
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_each_relative_link_leads_somewhere(page: Path) -> None:
     for link in LINK.findall(page.read_text("utf-8")):
