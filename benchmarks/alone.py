@@ -58,5 +58,11 @@ def _cpu_s() -> float:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(
+            "usage: python -m benchmarks.alone URL WORKERS REQUESTS\n"
+            "for example: python -m benchmarks.alone http://127.0.0.1:5281/api 20 20000\n"
+            "Something must answer there: it gets so many POSTs, and a tenth more to warm up."
+        )
     found = trio.run(_measure, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     sys.stdout.write(f"{found:.1f}\n")

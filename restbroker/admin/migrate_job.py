@@ -66,4 +66,4 @@ def plan(raw: bytes, queues: Sequence[str], namespace: str, now_s: float, nudge:
 
 
 def _park(raw: bytes, queues: Sequence[str], jid: str, reason: Reason, now_s: float) -> Park:
-    return Park(rubyjson.dumps(wrap_unreadable(raw, queues[0], jid, reason.code, reason.message, now_s)))
+    return Park(rubyjson.dumps(wrap_unreadable(raw, queues[0], jid, reason.code, reason.text, now_s)))

@@ -21,6 +21,12 @@ class Reason:
     cure: str | None = None
     status: int | None = None
 
+    @property
+    def text(self) -> str:
+        """What happened and what to do, as Sidekiq's `error_message` has it."""
+        ended = self.message if self.message.endswith((".", "!", "?", "…")) else f"{self.message}."
+        return ended if self.cure is None else f"{ended} {self.cure}"
+
 
 @light
 class Delivered:

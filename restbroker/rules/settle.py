@@ -56,7 +56,7 @@ _ACK = Ack()
 def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     """Parks bytes that are no job, wrapped as one that Sidekiq Web can show."""
     fields = retry.wrap_unreadable(
-        entry.raw, entry.queue, entry.jid, entry.reason.code, entry.reason.message, context.now_s
+        entry.raw, entry.queue, entry.jid, entry.reason.code, entry.reason.text, context.now_s
     )
     return Dead(context.now_s, rubyjson.dumps(fields))
 
@@ -84,7 +84,7 @@ def _after_crash(raw: bytes, queue: str, spare_jid: str, now_s: float, reason: R
     context = Context(Policy(retry.SidekiqBackoff()), now_s, 0.0, 0, "", at_most_once=True)
     entry = read(raw, queue, spare_jid)
     if isinstance(entry, NotAJob):
-        return rubyjson.dumps(retry.wrap_unreadable(raw, queue, spare_jid, reason.code, reason.message, now_s))
+        return rubyjson.dumps(retry.wrap_unreadable(raw, queue, spare_jid, reason.code, reason.text, now_s))
     fields = display.named(entry.fields, display.command_of(entry.fields))
     marked = attrs.evolve(entry, fields=fields, maybe_run=entry.maybe_run + 1)
     return rubyjson.dumps(_parked_fields(marked, reason, context, "uncertain"))
@@ -235,15 +235,13 @@ def _parked_fields(job: Job, reason: Reason, context: Context, outcome: str) -> 
 
 
 def _fail(job: Job, reason: Reason, context: Context) -> retry.Failed:
-    ended = reason.message if reason.message.endswith((".", "!", "?", "…")) else f"{reason.message}."
-    message = ended if reason.cure is None else f"{ended} {reason.cure}"
     return retry.fail(
         {**job.fields, "jid": job.jid},
         job.rule,
         now_s=context.now_s,
         queue=job.queue,
         error_class=reason.code,
-        error_message=message,
+        error_message=reason.text,
         jitter=context.jitter,
         backoff=context.policy.backoff,
         unique=context.unique,

@@ -5,6 +5,7 @@ IPv6 and IPv4 in turn, the next one is tried when the last has not answered for 
 (RFC 8305, done by Trio). A name is looked up for every connection; only `MaxConnectionAge` keeps old answers in use.
 """
 
+import os
 import socket
 import ssl
 from typing import Final
@@ -89,4 +90,8 @@ def _why(error: BaseException) -> str:
     while isinstance(error.__cause__, OSError | BaseExceptionGroup):
         cause: BaseException = error.__cause__
         error = cause.exceptions[-1] if isinstance(cause, BaseExceptionGroup) else cause
-    return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".")
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if isinstance(error, OSError) and error.errno and why.startswith("Error connecting to"):
+        # Trio's words name the address as Python writes it, and end with the system's.
+        why = os.strerror(error.errno)
+    return why.rstrip(".")

@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -44,6 +46,13 @@ def _listening() -> Iterator[tuple[Listener, socket.socket]]:
     listener = Listener(socket.create_server(("127.0.0.1", 0)))
     with closing(listener), socket.create_connection(("127.0.0.1", listener.port), 5) as client:
         yield listener, client
+
+
+def test_the_client_alone_says_what_it_wants_to_know() -> None:
+    command = [sys.executable, "-m", "benchmarks.alone"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 1
+    assert done.stderr.startswith("usage: python -m benchmarks.alone URL WORKERS REQUESTS\n")
 
 
 def test_a_drain_counts_each_job_once(run: Run) -> None:

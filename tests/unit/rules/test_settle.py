@@ -198,11 +198,12 @@ def test_a_deferral_remembers_that_the_job_may_have_run() -> None:
 
 @pytest.mark.parametrize("raw", [b"5", b"[1]", b"{x", b"\x00\xff", b""])
 def test_what_is_no_job_is_parked_as_an_object_that_keeps_it(raw: bytes) -> None:
-    entry = NotAJob(raw, "c" * 24, "q", Reason("UnreadablePayload", "why"))
+    entry = NotAJob(raw, "c" * 24, "q", Reason("UnreadablePayload", "why", "Mend it."))
     settlement = settle_unreadable(entry, context())
     assert isinstance(settlement, Dead)
     fields = payload(settlement)
     assert fields["error_class"] == "UnreadablePayload"
+    assert fields["error_message"] == "why. Mend it."
     assert (fields["jid"], fields["queue"]) == ("c" * 24, "q")
     assert isinstance(fields["args"], list)
 
