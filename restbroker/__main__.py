@@ -6,37 +6,48 @@ a bug of restbroker and ends with its traceback.
 
 import sys
 
+from restbroker.errors import RestbrokerError
+
 
 def main() -> None:
     """Runs the command line; ends the process with its exit code."""
+    if sys.argv[1:] == ["--version"]:
+        _tell_version()
+        return
     if sys.argv[1:2] == ["run"]:
         # Until the broker listens for SIGHUP itself: the default would end the process during its slow imports.
         import signal
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from restbroker.cli.output import say_error, whole
-    from restbroker.errors import RestbrokerError
+    from restbroker.cli.app import command_line
+    from restbroker.cli.output import whole
 
     try:
         with whole():
-            _run()
+            command_line().main(prog_name="restbroker")
     except RestbrokerError as error:
-        from restbroker.cli.exits import code_of
-
-        say_error(error)
-        sys.exit(code_of(error))
+        _end(error)
 
 
-def _run() -> None:
-    if sys.argv[1:] == ["--version"]:
-        # Asked for by scripts in loops: answered before anything slow is imported.
-        from restbroker import __version__
+def _tell_version() -> None:
+    # Asked for by scripts in loops: answered before anything slow is imported.
+    from restbroker import __version__
 
+    try:
         sys.stdout.write(f"restbroker {__version__}\n")
-        return
-    from restbroker.cli.app import command_line
+        sys.stdout.flush()
+    except OSError as error:
+        from restbroker.cli.output import lost
 
-    command_line().main(prog_name="restbroker")
+        _end(lost(error))
+
+
+def _end(error: RestbrokerError) -> None:
+    from restbroker.cli.exits import code_of
+    from restbroker.cli.output import say_error
+
+    say_error(error)
+    sys.exit(code_of(error))
 
 
 if __name__ == "__main__":

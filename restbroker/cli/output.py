@@ -79,7 +79,7 @@ def whole() -> Iterator[None]:
         # Typer prints its help itself, and where nothing is buffered (PYTHONUNBUFFERED) it learns of it first.
         if error.errno not in _UNWRITABLE or error.filename is not None:
             raise
-        raise _lost(error) from None
+        raise lost(error) from None
 
 
 def _cell(value: object) -> str:
@@ -90,10 +90,11 @@ def _out(text: str) -> None:
     try:
         _write(sys.stdout, text)
     except OSError as error:
-        raise _lost(error) from None
+        raise lost(error) from None
 
 
-def _lost(error: OSError) -> OutputLost:
+def lost(error: OSError) -> OutputLost:
+    """What to raise when stdout could not be written; nothing is printed any more."""
     # What is still buffered must go somewhere, or Python complains of it at the end.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return OutputLost(error)

@@ -40,7 +40,7 @@ _KEEPS_TRYING = (
     " A change of what env.json says of Redis (address, password) counts after a restart."
 )
 
-_MAYBE_RUN = "At most maybe_run of them were sent: it counts all that could be started before Redis hears of it."
+_MAYBE_RUN = "At most maybe_run of them were sent: it counts all that could start before Redis hears of it."
 
 Level = Literal["debug", "info", "warning", "error"]
 Fields: TypeAlias = Mapping[str, Any]

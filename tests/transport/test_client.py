@@ -132,7 +132,7 @@ async def test_a_refused_connection_was_not_sent() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         transport = open_transport(target(taken.getsockname()[1]))
-        with pytest.raises(NotSent, match=r"No connection to http://127\.0\.0\.1:\d+: Connection refused\.$") as caught:
+        with pytest.raises(NotSent, match=r"No connection to http://127\.0\.0\.1") as caught:
             await transport.send(post())
     assert not caught.value.by_request
 

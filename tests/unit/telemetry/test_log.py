@@ -65,8 +65,10 @@ LINES: list[tuple[Event, str]] = [
     (IdentityFenced("h:1:a"), "WARNING fenced identity=h:1:a"),
     (
         JobsRecovered("h:1:a", 5, 1),
-        "WARNING jobs.recovered identity=h:1:a jobs=5 maybe_run=1 parked=0 "
-        'message="At most maybe_run of them were sent: it counts all that could be started before Redis hears of it."',
+        (
+            "WARNING jobs.recovered identity=h:1:a jobs=5 maybe_run=1 parked=0 "
+            'message="At most maybe_run of them were sent: it counts all that could start before Redis hears of it."'
+        ),
     ),
     (JobsPromoted("retry", 3), "DEBUG   jobs.promoted zset=retry jobs=3 parked=0"),
     (JobsPromoted("retry", 3, 1), "WARNING jobs.promoted zset=retry jobs=3 parked=1"),
