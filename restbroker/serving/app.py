@@ -6,6 +6,7 @@ reported, its text is not, since it may hold a secret.
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -36,7 +37,9 @@ def new_app(name: str, report: Report) -> QuartTrio:
 
     async def refused(error: HTTPException) -> Response:
         status = error.code or 500
-        answer = failure(status, error.name.replace(" ", ""), f"{request.method} {request.path}: {error.name}.")
+        here = " and ".join(sorted(rule.rule for rule in app.url_map.iter_rules()))
+        cure = f"Ask for {here}." if status == HTTPStatus.NOT_FOUND else None
+        answer = failure(status, error.name.replace(" ", ""), f"{request.method} {request.path}: {error.name}.", cure)
         for header, value in error.get_headers():
             if header == "Allow":
                 answer.headers[header] = value

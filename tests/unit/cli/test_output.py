@@ -75,6 +75,8 @@ def test_the_exit_codes_are_those_that_scripts_rely_on() -> None:
         ("TARGET", 5),
         ("WAITING", 6),
         ("PARTLY", 7),
+        ("OUTPUT", 8),
+        ("UNREAD", 141),
     ]
 
 
