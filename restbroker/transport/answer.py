@@ -4,7 +4,9 @@ Always holds: an answer is whole, cut at its limit, or `Garbled` is raised; inte
 follows an answer unasked makes its connection unfit for another request; an endless answer ends at its limits.
 
 Stricter than httpx (measured with h11 0.16): `Content-Length` twice, even alike, or beside `Transfer-Encoding`, or as a
-list; lines that end without CR; and HTTP/1.2 are no answers. What a server means by those is a guess.
+list; lines that end without CR; a blank behind a chunk's size; and HTTP/1.2 are no answers. What a server means by
+those is a guess. Laxer in one thing: an empty line before the status is skipped. As with httpx, a body encoded in any
+way but in chunks is refused, since it would have to be decoded.
 
 Built on httptools (llhttp). Its traps, measured with 0.9.0: whether a connection may be kept is right inside the
 callbacks only; it cannot be told that the stream ended, nor that the request was a HEAD.
@@ -18,7 +20,9 @@ import httptools
 HEAD_LIMIT_BYTES: Final = 64 * 1024
 """Of a head with those of the interim answers before it, and of what else is not body in one go: trailers, chunks' own.
 """
+_FIRST_STATUS: Final = 100
 _FIRST_FINAL_STATUS: Final = 200
+_TRANSFER_ENCODING_LENGTH: Final = len("transfer-encoding")
 
 
 class Garbled(Exception):
@@ -62,8 +66,8 @@ class AnswerReader:
     """One per connection. `begin`, then `feed` what came until it says that the answer is whole."""
 
     __slots__ = (
-        "_body", "_headers", "_in_body", "_is_head", "_other_bytes", "_parser", "_room", "body_cut", "has_begun",
-        "keep", "status", "whole",
+        "_body", "_headers", "_in_body", "_is_head", "_other_bytes", "_parser", "_room", "_wrong", "body_cut",
+        "has_begun", "keep", "status", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -80,6 +84,7 @@ class AnswerReader:
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: bytes | bytearray = b""
         self._in_body = False
+        self._wrong = ""
         self.status = 0
         self.has_begun = self.whole = self.body_cut = self.keep = False
 
@@ -93,7 +98,7 @@ class AnswerReader:
             raise Garbled("it wants to speak another protocol") from None
         except httptools.HttpParserError as error:
             if not self.whole:
-                raise Garbled(f"it is not HTTP: {error}") from None
+                raise Garbled(f"it is not HTTP: {self._wrong or error}") from None
             self.keep = False
         if self._other_bytes > HEAD_LIMIT_BYTES and not self.whole:
             raise Garbled(f"more than {HEAD_LIMIT_BYTES} bytes of it are head or trailer")
@@ -123,15 +128,25 @@ class AnswerReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by the parser, for trailers too, which must not pass for headers."""
-        if not self._in_body:
-            self._headers.append((name, value))
+        if self._in_body:
+            return
+        if b"\0" in value:
+            self._wrong = "a header has a NUL in it"
+        elif len(name) == _TRANSFER_ENCODING_LENGTH and _is_encoded(name, value):
+            self._wrong = "its body is encoded in another way than in chunks"
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Called by the parser."""
         if self.whole:
             return
         self.status = self._parser.get_status_code()
+        if self._wrong:
+            raise Garbled(self._wrong)
         if self.status < _FIRST_FINAL_STATUS:
+            if self.status < _FIRST_STATUS:
+                self._wrong = f"{self.status:03} is no status"
+                raise Garbled(self._wrong)
             self._headers.clear()
             return
         self._in_body = True
@@ -159,3 +174,7 @@ class AnswerReader:
         if not self.whole and self._in_body:
             self.whole = True
             self.keep = self._parser.should_keep_alive()
+
+
+def _is_encoded(name: bytes, value: bytes) -> bool:
+    return name.lower() == b"transfer-encoding" and value.strip(b" ").lower() != b"chunked"

@@ -109,6 +109,7 @@ STRICTER = (
     b"Content-Length: 1, 1\r\n\r\n0",
     b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n0\r\n\r\n",
     b"X: y\nContent-Length: 1\n\n0",
+    b"Transfer-Encoding: chunked\r\n\r\n1 \r\n0\r\n0\r\n\r\n",
 )
 
 
@@ -122,6 +123,32 @@ async def test_where_a_length_or_a_line_is_in_doubt_only_httpx_guesses(rest: byt
         server.script.append(recorder.raw(raw))
         with pytest.raises(MaybeSent, match="not HTTP"):
             await transport.send(Request("POST", "/", 5.0))
+
+
+async def test_an_empty_line_before_an_answer_is_skipped_where_httpx_finds_none() -> None:
+    raw = b"\r\n" + OK + b"\r\nContent-Length: 1\r\n\r\n0"
+    async with pair(engine="lean") as (transport, server):
+        server.script.append(recorder.raw(raw))
+        assert (await transport.send(Request("POST", "/", 5.0))).body == b"0"
+    async with pair(engine="httpx") as (transport, server):
+        server.script.append(recorder.raw(raw))
+        with pytest.raises(MaybeSent):
+            await transport.send(Request("POST", "/", 5.0))
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (b"HTTP/1.1 099 X\r\n\r\n", "not HTTP: 099 is no status"),
+        (b"HTTP/1.1 200 OK\r\nX: \0\r\n\r\n", "a header has a NUL"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "in another way than in chunks"),
+    ],
+)
+def test_a_head_that_no_answer_has_is_told_at_once(head: bytes, why: str) -> None:
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=False)
+    with pytest.raises(Garbled, match=why):
+        reader.feed(head)
 
 
 async def test_what_comes_unasked_behind_an_answer_is_no_answer_to_the_next_request() -> None:
@@ -146,6 +173,13 @@ def test_blanks_around_a_value_do_not_belong_to_it() -> None:
     reader.begin(MIB, is_head=False)
     assert reader.feed(OK + b"\r\nRetry-After: \t 9 \t\r\nContent-Length: 0\r\n\r\n")
     assert reader.headers["retry-after"] == "9"
+
+
+def test_chunks_may_be_announced_in_any_case() -> None:
+    reader = AnswerReader()
+    reader.begin(MIB, is_head=False)
+    assert reader.feed(OK + b"\r\nTransfer-Encoding: Chunked \r\n\r\n1\r\n0\r\n0\r\n\r\n")
+    assert reader.body == b"0"
 
 
 def test_a_body_is_cut_at_its_limit_and_its_connection_is_not_used_again() -> None:
