@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from restbroker.config.target import Target
-from restbroker.transport.errors import NotSent
+from restbroker.transport.errors import NotSent, why_of
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire, Wire
 
@@ -90,8 +90,4 @@ def _why(error: BaseException) -> str:
     while isinstance(error.__cause__, OSError | BaseExceptionGroup):
         cause: BaseException = error.__cause__
         error = cause.exceptions[-1] if isinstance(cause, BaseExceptionGroup) else cause
-    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    if isinstance(error, OSError) and error.errno and why.startswith("Error connecting to"):
-        # Trio's words name the address as Python writes it, and end with the system's.
-        why = os.strerror(error.errno)
-    return why.rstrip(".")
+    return why_of(error)

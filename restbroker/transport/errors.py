@@ -1,5 +1,9 @@
 """The two ways in which a request can fail without an answer. The difference decides whether a job may be re-sent."""
 
+import errno
+import os
+import ssl
+
 
 class NotSent(Exception):
     """No byte of the request reached the server: sending again is safe.
@@ -36,3 +40,13 @@ class MaybeSent(Exception):
         super().__init__(message)
         self.message = message
         self.timed_out = timed_out
+
+
+def why_of(error: BaseException) -> str:
+    """What happened, without a full stop."""
+    if isinstance(error, OSError) and error.strerror:
+        # Trio's own text has an address in it as Python writes it. The numbers of TLS and of names mean other things.
+        if error.errno is not None and error.errno in errno.errorcode and not isinstance(error, ssl.SSLError):
+            return os.strerror(error.errno)
+        return error.strerror.rstrip(".")
+    return str(error).rstrip(".") or type(error).__name__

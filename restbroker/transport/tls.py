@@ -47,7 +47,7 @@ class TlsWire:
                 data = await self._under.receive()
                 if not data:
                     # So does one that speaks no TLS.
-                    raise ssl.SSLEOFError("the server closed it during the handshake") from None
+                    raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the server closed it during the handshake") from None
                 self._incoming.write(data)
             else:
                 await self._flush()
