@@ -9,48 +9,24 @@ quite twice as much, where a bare loop over sockets and the same parser costs 11
 """
 
 import ssl
-from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final
 
-import attrs
 import trio
 
 from restbroker.config.target import Target
 from restbroker.transport.answer import AnswerReader, Garbled
 from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.dial import dial
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.errors import MaybeSent, NotSent, why_of
 from restbroker.transport.head import Heads
+from restbroker.transport.idle import Connection, Idle
 from restbroker.transport.message import Request, Response
 from restbroker.transport.ramp import Ramp, connections_for
 from restbroker.transport.tls import refuses_certificate
 from restbroker.transport.wire import Wire
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, Garbled)
-
-
-@attrs.define(eq=False)
-class _Connection:
-    """One kept-alive connection. Times are on Trio's clock: `old_at_s` is when it serves no further request.
-
-    `is_late`: it was cut off at its deadline.
-
-    `is_used`: it brought an answer before, so that the server may have closed it just now for its idleness. `turn`: its
-    place among those that connect, until the server has answered.
-    """
-
-    wire: Wire
-    old_at_s: float
-    turn: object | None
-    reader: AnswerReader = attrs.field(factory=AnswerReader)
-    idle_since_s: float = 0.0
-    is_used: bool = False
-    is_late: bool = False
-
-    def expire(self) -> None:
-        self.is_late = True
-        self.wire.close()
 
 
 class _Stale(Exception):
@@ -72,12 +48,14 @@ class LeanClient:
         self._places = trio.Semaphore(connections_for(target))
         self._ramp = Ramp()
         self._deadlines = Deadlines()
-        self._idle: deque[_Connection] = deque()
+        self._idle = Idle(target.idle_expiry_s)
         self._closed = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Transport`."""
-        await self._deadlines.run(task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._idle.run)
+            await self._deadlines.run(task_status=task_status)
 
     async def send(self, request: Request) -> Response:
         """See `Transport`."""
@@ -88,7 +66,9 @@ class LeanClient:
             await self._enter(request.timeout_s)
         try:
             now_s = trio.current_time()
-            connection = self._reused(now_s)
+            # As many of the idle ones as wait belong to these, whether they were called already or not.
+            waiting = self._ramp.waiting
+            connection = self._idle.take(now_s) if not waiting or len(self._idle) > waiting else None
             if connection is None:
                 connection = await self._taken()
                 now_s = trio.current_time()
@@ -120,8 +100,7 @@ class LeanClient:
     async def aclose(self) -> None:
         """See `Transport`."""
         self._closed = True
-        while self._idle:
-            self._idle.pop().wire.close()
+        self._idle.close()
         self._ramp.tell_all()
         await trio.lowlevel.checkpoint()
 
@@ -131,32 +110,25 @@ class LeanClient:
             return
         raise NotSent(f"Every connection to {self._target.url} was busy for {timeout_s:g} s.", busy=True) from None
 
-    def _reused(self, now_s: float) -> _Connection | None:
-        """The idle connection that was used last, if it is still good."""
-        while self._idle:
-            connection = self._idle.pop()
-            if now_s - connection.idle_since_s > self._target.idle_expiry_s:
-                # All others are idle for longer.
-                self._idle.append(connection)
-                while self._idle:
-                    self._idle.pop().wire.close()
-            elif now_s <= connection.old_at_s and connection.wire.is_quiet():
-                return connection
+    async def _taken(self) -> Connection:
+        """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent`.
+
+        In line: who came before gets one before.
+        """
+        turn = object()
+        async with self._ramp.line() as place:
+            while not self._closed:
+                if (connection := self._idle.take(trio.current_time())) is not None:
+                    return connection
+                if self._ramp.has_room:
+                    self._ramp.begin_now(turn)
+                    break
+                await self._ramp.news(place)
             else:
-                connection.wire.close()
-        return None
+                raise NotSent(f"The connections to {self._target.url} are closed.")
+        return await self._opened(turn)
 
-    async def _taken(self) -> _Connection:
-        """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent`."""
-        while not self._closed:
-            if (connection := self._reused(trio.current_time())) is not None:
-                return connection
-            if self._ramp.has_room:
-                return await self._opened()
-            await self._ramp.news()
-        raise NotSent(f"The connections to {self._target.url} are closed.")
-
-    async def _taken_by(self, due_s: float, request: Request) -> _Connection:
+    async def _taken_by(self, due_s: float, request: Request) -> Connection:
         """As `_taken`; raises `NotSent` too if no time is left then."""
         connection = await self._taken()
         now_s = trio.current_time()
@@ -165,18 +137,16 @@ class LeanClient:
         self._give_back(connection, now_s, fit=False)
         raise NotSent(f"Nothing could be sent within {request.timeout_s:g} s.", timed_out=True)
 
-    async def _opened(self) -> _Connection:
-        turn = object()
-        await self._ramp.begin(turn)
+    async def _opened(self, turn: object) -> Connection:
         try:
             wire = await dial(self._target, self._tls, self._target.connect_timeout_s)
         except BaseException:
             self._ramp.end(turn)
             raise
-        return _Connection(wire, trio.current_time() + self._target.max_connection_age_s, turn)
+        return Connection(wire, trio.current_time() + self._target.max_connection_age_s, turn)
 
     def _bounded(
-        self, connection: _Connection, message: bytes, request: Request, due_s: float
+        self, connection: Connection, message: bytes, request: Request, due_s: float
     ) -> Coroutine[Any, Any, Response]:
         """One exchange that ends at its deadline: by the one task for all, or, where that does not run, by a scope.
 
@@ -185,12 +155,12 @@ class LeanClient:
         exchange = self._exchange if self._deadlines.is_kept else self._scoped
         return exchange(connection, message, request, due_s)
 
-    async def _scoped(self, connection: _Connection, message: bytes, request: Request, due_s: float) -> Response:
+    async def _scoped(self, connection: Connection, message: bytes, request: Request, due_s: float) -> Response:
         with trio.CancelScope(deadline=due_s):
             return await self._exchange(connection, message, request, due_s)
         raise _too_late(connection, request)
 
-    async def _exchange(self, connection: _Connection, message: bytes, request: Request, due_s: float) -> Response:
+    async def _exchange(self, connection: Connection, message: bytes, request: Request, due_s: float) -> Response:
         reader, wire = connection.reader, connection.wire
         reader.begin(request.body_limit_bytes, is_head=request.method == "HEAD")
         wire.left = fit = False
@@ -212,27 +182,22 @@ class LeanClient:
         duration_s = now_s - (due_s - request.timeout_s)
         return Response(reader.status, reader.headers, reader.body, duration_s, reader.body_cut)
 
-    def _give_back(self, connection: _Connection, now_s: float, *, fit: bool) -> None:
+    def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
         if connection.turn is not None:
             if connection.reader.has_begun:
                 self._ramp.answered(connection.turn)
             else:
                 self._ramp.end(connection.turn)
             connection.turn = None
-        idle = self._idle
         if fit and not self._closed and now_s <= connection.old_at_s:
-            connection.is_used = True
-            connection.idle_since_s = now_s
-            idle.append(connection)
-            self._ramp.tell()
+            self._idle.put(connection, now_s)
+            if self._ramp.waiting:
+                self._ramp.tell()
         else:
             connection.wire.close()
-        # The bottom of the stack is what a quieter lane does not need any more: the server would close it anyway.
-        if idle and now_s - idle[0].idle_since_s > self._target.idle_expiry_s:
-            idle.popleft().wire.close()
 
-    def _failure(self, connection: _Connection, request: Request, error: Exception) -> Exception:
-        why = _why(error)
+    def _failure(self, connection: Connection, request: Request, error: Exception) -> Exception:
+        why = why_of(error)
         if connection.is_late:
             return _too_late(connection, request)
         if connection.is_used and not connection.reader.has_begun:
@@ -262,13 +227,7 @@ def _is_whole_at_end(reader: AnswerReader) -> bool:
     raise Garbled("it ended early" if reader.has_begun else "the server closed it")
 
 
-def _too_late(connection: _Connection, request: Request) -> MaybeSent | NotSent:
+def _too_late(connection: Connection, request: Request) -> MaybeSent | NotSent:
     if connection.wire.left:
         return MaybeSent(f"No whole answer within {request.timeout_s:g} s.", timed_out=True)
     return NotSent(f"Nothing could be sent within {request.timeout_s:g} s.", timed_out=True)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).rstrip(".") or type(error).__name__

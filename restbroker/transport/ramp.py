@@ -1,13 +1,15 @@
 """Opens connections to one server a few at a time, and faster while it keeps up. Used by both clients, for all of them.
 
 Always holds: at most `Pace.limit` connections are open that the server has neither answered on nor had its time for;
-whoever waits is woken when there is something for it, one for each connection or turn. Nobody is forgotten: who is
-woken and takes nothing, cancelled or not, leaves a timer to the next one in line.
+who waits stands in line and keeps its place until it has something or is gone, cancelled or not. One is called for each
+connection given back, and whoever becomes the first looks in any case, so that nobody is overtaken or forgotten.
 
 ejabberd 23.01 listens with a backlog of 5. With 50 connects at once (measured on loopback), some waited 1 s for TCP to
 try again, and 5 were reset after they had sent their request: five commands that may have run, for nothing.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
@@ -25,54 +27,88 @@ def connections_for(target: Target) -> int:
 
 
 @attrs.define(eq=False)
-class Ramp:
-    """Who connects and who waits for it, those that began longest ago first. Times are on Trio's clock.
+class Place:
+    """In line. `called`: it is to look whether there is something for it."""
 
-    `_begun`: since when each connects; `_young`: those of them that the server still has time for.
+    called: trio.Event = attrs.Factory(trio.Event)
+    timer: trio.CancelScope = attrs.Factory(trio.CancelScope)
+
+
+@attrs.define(eq=False)
+class Ramp:
+    """Who connects, those that began longest ago first. Times are on Trio's clock.
+
+    `waiting`: how many stand in line. `_begun`: since when each connects; `_young`: those of them that the server still
+    has time for. Only the first in line has a timer, so that patience that ends does not wake all.
     """
 
     pace: Pace = attrs.Factory(Pace)
+    waiting: int = 0
     _begun: dict[object, float] = attrs.Factory(dict)
     _young: dict[object, float] = attrs.Factory(dict)
-    _timers: dict[trio.lowlevel.Task, trio.CancelScope] = attrs.Factory(dict)
-    _lot: trio.lowlevel.ParkingLot = attrs.Factory(trio.lowlevel.ParkingLot)
+    _line: dict[Place, None] = attrs.Factory(dict)
 
     @property
     def has_room(self) -> bool:
         """Whether one more may connect now."""
         return self._room_from_s() <= trio.current_time()
 
+    @asynccontextmanager
+    async def line(self) -> AsyncIterator[Place]:
+        """Inside, it is one's turn to look; then `news` is to be awaited before each other look."""
+        place = Place()
+        self._line[place] = None
+        self.waiting += 1
+        passes_on = True
+        try:
+            if self.waiting > 1:
+                if self.has_room:
+                    self.tell()
+                await self.news(place)
+            yield place
+            passes_on = False
+        finally:
+            del self._line[place]
+            self.waiting -= 1
+            if passes_on and place.called.is_set():
+                self.tell()
+            for first in self._line:
+                first.called.set()
+                break
+
     async def begin(self, who: object) -> None:
         """Waits until `who` may connect, at once if it has its turn. When cancelled, it has none and needs no `end`."""
         if who in self._begun:
             return
-        while not self.has_room:
-            await self.news()
+        async with self.line() as place:
+            while not self.has_room:
+                await self.news(place)
+            self.begin_now(who)
+
+    def begin_now(self, who: object) -> None:
+        """`who` connects now that there is room."""
         now_s = trio.current_time()
         self.pace.begun(now_s)
         self._begun[who] = self._young[who] = now_s
-        self._time_first()
 
-    async def news(self) -> None:
-        """Waits until there may be room, or until `tell`."""
-        task = trio.lowlevel.current_task()
-        with trio.CancelScope() as scope:
-            self._timers[task] = scope
+    async def news(self, place: Place) -> None:
+        """Waits until there may be something for this one."""
+        with trio.CancelScope() as place.timer:
             self._time_first()
-            try:
-                await self._lot.park()
-            finally:
-                del self._timers[task]
-                self._time_first()
+            await place.called.wait()
+        place.called = trio.Event()
 
     def tell(self) -> None:
-        """Wakes the one that waits longest: there is a connection for it."""
-        if self._timers:
-            self._lot.unpark()
+        """There is a connection, or room for one, for one more of those in line."""
+        for place in self._line:
+            if not place.called.is_set():
+                place.called.set()
+                break
 
     def tell_all(self) -> None:
-        """Wakes all who wait: there will be nothing for them."""
-        self._lot.unpark_all()
+        """There will be nothing for anybody."""
+        for place in self._line:
+            place.called.set()
 
     def answered(self, who: object) -> None:
         """The server answered to `who`; does nothing if it never began, or has ended."""
@@ -89,11 +125,9 @@ class Ramp:
 
     def _leave(self, who: object) -> None:
         self._young.pop(who, None)
-        is_one_woken = len(self._timers) > len(self._lot)
-        if self._lot and not is_one_woken and self.has_room:
-            self._lot.unpark()
-        else:
-            # One that is woken and did not run yet takes the turn, or sets the next one's timer again.
+        if self._line:
+            if self.has_room:
+                self.tell()
             self._time_first()
 
     def _room_from_s(self) -> float:
@@ -108,7 +142,6 @@ class Ramp:
         return self.pace.from_s(len(self._young))
 
     def _time_first(self) -> None:
-        """Only the first of those who wait has a timer, so that patience that ends does not wake all."""
-        for scope in self._timers.values():
-            scope.deadline = self._room_from_s()
+        for place in self._line:
+            place.timer.deadline = self._room_from_s()
             break

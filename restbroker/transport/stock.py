@@ -154,18 +154,19 @@ class StockClient:
 
     async def _take(self, progress: _Progress, sender: Sender | None) -> _Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent` if closed."""
-        while not self._closed:
-            if sender is not None:
-                sender.may_send()
-            while self._idle:
-                connection = self._idle.pop()
-                if not self._is_old(connection):
-                    return connection
-                await _close(connection)
-            if self._ramp.has_room:
-                await self._ramp.begin(progress)
-                return self._open()
-            await self._ramp.news()
+        async with self._ramp.line() as place:
+            while not self._closed:
+                if sender is not None:
+                    sender.may_send()
+                while self._idle:
+                    connection = self._idle.pop()
+                    if not self._is_old(connection):
+                        return connection
+                    await _close(connection)
+                if self._ramp.has_room:
+                    self._ramp.begin_now(progress)
+                    return self._open()
+                await self._ramp.news(place)
         raise NotSent(f"The connections to {self._target.url} are closed.")
 
     def _open(self) -> _Connection:

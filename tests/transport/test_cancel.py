@@ -122,8 +122,7 @@ async def cancelled_at(step: int, client: LeanClient, server: Recorder, before: 
 
 
 def close_idle(client: LeanClient) -> None:
-    while client._idle:
-        client._idle.pop().wire.close()
+    client._idle.close()
 
 
 async def is_clean(client: LeanClient, server: Recorder) -> None:

@@ -151,34 +151,39 @@ async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockCl
 
 @attrs.define
 class Waiters:
-    """So many wait for news; `woken` are those to whom some came."""
+    """So many stand in line for what is `given`, or for room; `woken` are those who found some, in that order."""
 
     ramp: Ramp
+    given: int = 0
     woken: list[int] = attrs.Factory(list)
 
     async def wait(self, who: int, scope: trio.CancelScope | None = None) -> None:
         with scope or trio.CancelScope():
-            await self.ramp.news()
-            self.woken.append(who)
+            async with self.ramp.line() as place:
+                while not self.given and not self.ramp.has_room:
+                    await self.ramp.news(place)
+                self.given = max(0, self.given - 1)
+                self.woken.append(who)
 
 
-async def test_one_that_waits_is_woken_for_each_connection_given_back(autojump_clock: MockClock) -> None:
+async def test_what_is_given_goes_to_the_first_in_line(autojump_clock: MockClock) -> None:
     ramp = Ramp()
     waiters = Waiters(ramp)
     # So long as they are asked to wait, nobody but `tell` has anything for them.
     for who in range(START):
         await ramp.begin(who)
     async with trio.open_nursery() as nursery:
-        for who in range(100):
+        for who in range(10):
             nursery.start_soon(waiters.wait, who)
             await wait_all_tasks_blocked()
-        ramp.tell()
-        ramp.tell()
-        await wait_all_tasks_blocked()
-        assert sorted(waiters.woken) == [0, 1]
-        ramp.tell_all()
-        await wait_all_tasks_blocked()
-        assert len(waiters.woken) == 100
+        assert ramp.waiting == 10
+        for count in (1, 2, 3):
+            waiters.given += 1
+            ramp.tell()
+            await wait_all_tasks_blocked()
+            assert waiters.woken == list(range(count))
+        nursery.cancel_scope.cancel()
+    assert ramp.waiting == 0
 
 
 async def test_a_waiter_that_is_cancelled_when_its_patience_ends_leaves_the_turn_to_the_next(
@@ -208,7 +213,7 @@ async def test_one_that_is_woken_and_takes_nothing_leaves_the_turn_to_the_next(a
             await wait_all_tasks_blocked()
         began_s = trio.current_time()
         ramp.answered(0)
-    assert sorted(waiters.woken) == [0, 1, 2]
+    assert waiters.woken == [0, 1, 2]
     assert trio.current_time() == began_s
 
 
@@ -222,10 +227,14 @@ class Crowd:
 
     async def work(self, who: int, patience_s: float, answer_s: float, fate: str) -> None:
         with trio.move_on_after(patience_s):
-            while not self.idle and not self.ramp.has_room:
-                await self.ramp.news()
-            if self.idle:
-                self.idle -= 1
+            async with self.ramp.line() as place:
+                while not (is_idle := self.idle > 0) and not self.ramp.has_room:
+                    await self.ramp.news(place)
+                if is_idle:
+                    self.idle -= 1
+                else:
+                    self.ramp.begin_now(who)
+            if is_idle:
                 await trio.sleep(answer_s)
                 self.give_back()
             else:
@@ -233,7 +242,6 @@ class Crowd:
             self.done.add(who)
 
     async def connect(self, who: int, answer_s: float, fate: str) -> None:
-        await self.ramp.begin(who)
         try:
             await trio.sleep(answer_s if fate != "hangs" else MOST_PATIENCE_S)
             if fate == "answers":
@@ -262,7 +270,7 @@ async def test_nobody_is_forgotten_whatever_becomes_of_the_others(autojump_clock
                 await trio.sleep(chance.choice([0.0, 0.0, GAP_S, 0.05]))
     assert lasting <= crowd.done
     assert not crowd.ramp._begun
-    assert not crowd.ramp._timers
+    assert crowd.ramp.waiting == 0
 
 
 async def test_ejabberds_short_backlog_makes_none_of_two_hundred_at_once_wait(

@@ -1,0 +1,105 @@
+"""Kept-alive connections between two requests. Used by the lean client.
+
+Always holds: the one used last comes first, being the least likely to be stale, and none is given out that is too old
+or that anything came on, not even its end. While `run` runs, those that nobody will use again are closed within a
+second or so: at the end of their time, and when the server has closed them. While there is none, nothing wakes up.
+"""
+
+from collections import deque
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.transport.answer import AnswerReader
+from restbroker.transport.wire import Wire
+
+LOOK_S: Final = 1.0
+"""Between two looks for those that nobody will use again."""
+
+
+@attrs.define(eq=False)
+class Connection:
+    """One kept-alive connection. Times are on Trio's clock: `old_at_s` is when it serves no further request.
+
+    `good_until_s`: when it is too old, or idle for too long. `is_late`: it was cut off at its deadline.
+
+    `is_used`: it brought an answer before, so that the server may have closed it just now for its idleness. `turn`: its
+    place among those that connect, until the server has answered.
+    """
+
+    wire: Wire
+    old_at_s: float
+    turn: object | None
+    reader: AnswerReader = attrs.field(factory=AnswerReader)
+    good_until_s: float = 0.0
+    is_used: bool = False
+    is_late: bool = False
+
+    def expire(self) -> None:
+        """It is late."""
+        self.is_late = True
+        self.wire.close()
+
+
+@attrs.define(eq=False)
+class Idle:
+    """`expiry_s`: for so long a connection may be idle. The bottom of the stack was used least recently."""
+
+    expiry_s: float
+    _stack: deque[Connection] = attrs.field(factory=deque)
+    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _rests: bool = False
+
+    def __len__(self) -> int:
+        return len(self._stack)
+
+    def take(self, now_s: float) -> Connection | None:
+        """The one used last, if it is still good."""
+        stack = self._stack
+        while stack:
+            connection = stack.pop()
+            if now_s <= connection.good_until_s and connection.wire.is_quiet():
+                return connection
+            connection.wire.close()
+        return None
+
+    def put(self, connection: Connection, now_s: float) -> None:
+        """It brought an answer and may bring another one."""
+        connection.is_used = True
+        connection.good_until_s = min(now_s + self.expiry_s, connection.old_at_s)
+        stack = self._stack
+        stack.append(connection)
+        if self._rests:
+            self._rests = False
+            self._lot.unpark_all()
+        # Where `run` does not run, what a quieter lane does not need any more goes all the same.
+        if now_s > stack[0].good_until_s:
+            stack.popleft().wire.close()
+
+    def close(self) -> None:
+        """Closes all."""
+        while self._stack:
+            self._stack.pop().wire.close()
+
+    async def run(self) -> None:
+        """Closes those that nobody will use again, until cancelled."""
+        try:
+            while True:
+                if not self._stack:
+                    self._rests = True
+                    await self._lot.park()
+                await trio.sleep(LOOK_S)
+                self._close_bad()
+        finally:
+            self._rests = False
+
+    def _close_bad(self) -> None:
+        now_s = trio.current_time()
+        found = list(self._stack)
+        self._stack.clear()
+        for connection in found:
+            if now_s <= connection.good_until_s and connection.wire.is_quiet():
+                self._stack.append(connection)
+            else:
+                connection.wire.close()

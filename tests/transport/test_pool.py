@@ -1,0 +1,187 @@
+"""The lean client's pool: nobody who waits for a connection is overtaken, and none that nobody needs stays open."""
+
+import random
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from restbroker.config.target import Target
+from restbroker.transport.idle import LOOK_S
+from restbroker.transport.lean import LeanClient
+from restbroker.transport.message import Request
+from tests.transport.test_client import post, target
+
+SERVICE_S = 0.0066
+EXPIRY_S = 30.0
+
+
+@attrs.define
+class Slow:
+    """A server in memory that answers one request after the other. `came` are those asked for, `sent` those it got."""
+
+    turns: trio.Lock = attrs.Factory(trio.Lock)
+    is_quick: bool = False
+    came: list[bytes] = attrs.Factory(list)
+    sent: list[bytes] = attrs.Factory(list)
+    wires: list["Line"] = attrs.Factory(list)
+
+    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float) -> "Line":
+        self.wires.append(Line(self))
+        return self.wires[-1]
+
+    @property
+    def open(self) -> int:
+        """How many connections the client has not closed."""
+        return sum(not wire.is_closed for wire in self.wires)
+
+
+@attrs.define(eq=False)
+class Line:
+    """A connection to it; `is_over`: the server closed it."""
+
+    server: Slow
+    left: bool = False
+    is_over: bool = False
+    is_closed: bool = False
+
+    async def send_all(self, data: bytes) -> None:
+        self.left = True
+        self.server.sent.append(data.rpartition(b"\r\n\r\n")[2])
+
+    async def receive(self) -> bytes:
+        if self.server.is_quick:
+            await trio.lowlevel.checkpoint()
+        else:
+            async with self.server.turns:
+                await trio.sleep(SERVICE_S)
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0"
+
+    def is_quiet(self) -> bool:
+        return not self.is_over
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@asynccontextmanager
+async def pool(monkeypatch: pytest.MonkeyPatch, workers: int) -> AsyncIterator[tuple[LeanClient, Slow]]:
+    """With its `run`."""
+    server = Slow()
+    monkeypatch.setattr("restbroker.transport.lean.dial", server.dial)
+    made = target(1, concurrency=workers, idle_expiry_s=EXPIRY_S, engine="lean")
+    client = LeanClient(made, ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(client.run)
+        yield client, server
+        await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def send(client: LeanClient, server: Slow, body: bytes) -> None:
+    server.came.append(body)
+    request: Request = post(body=body)
+    await client.send(request)
+
+
+def overtaken(server: Slow) -> int:
+    """By how many the one was that was so most; those called in one moment run in any order."""
+    return max(server.sent.index(body) - place for place, body in enumerate(server.came))
+
+
+async def test_nobody_is_overtaken_while_connections_are_few(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longest_s = 0.0
+
+    async def work(client: LeanClient, server: Slow, worker: int) -> None:
+        nonlocal longest_s
+        for number in range(10):
+            began_s = trio.current_time()
+            await send(client, server, b"%d-%d" % (worker, number))
+            longest_s = max(longest_s, trio.current_time() - began_s)
+
+    async with pool(monkeypatch, 100) as (client, server):
+        async with trio.open_nursery() as nursery:
+            for worker in range(100):
+                nursery.start_soon(work, client, server, worker)
+        assert overtaken(server) <= len(server.wires)
+        assert longest_s < 2 * 100 * SERVICE_S
+
+
+async def test_the_line_ends_and_each_worker_gets_a_connection_of_its_own(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(client: LeanClient) -> None:
+        for _ in range(50):
+            await client.send(post())
+
+    async with pool(monkeypatch, 20) as (client, server):
+        server.is_quick = True
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(work, client)
+        assert len(server.wires) == 20
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_those_who_give_up_leave_their_place_to_the_next(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    chance = random.Random(seed)
+
+    async def work(client: LeanClient, server: Slow, worker: int) -> None:
+        for number in range(10):
+            with trio.move_on_after(chance.choice([0.0, SERVICE_S, 10 * SERVICE_S, 1000.0])):
+                await send(client, server, b"%d-%d" % (worker, number))
+            await trio.sleep(chance.choice([0.0, 0.0, SERVICE_S]))
+
+    async with pool(monkeypatch, 40) as (client, server):
+        with trio.fail_after(60):
+            async with trio.open_nursery() as nursery:
+                for worker in range(40):
+                    nursery.start_soon(work, client, server, worker)
+        got = set(server.sent)
+        server.came = [body for body in server.came if body in got]
+        assert overtaken(server) <= len(server.wires)
+        assert client._ramp.waiting == 0
+        assert server.open == len(client._idle)
+
+
+async def burst(client: LeanClient, server: Slow) -> None:
+    async with trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(send, client, server, b"%d" % number)
+    assert server.open == len(client._idle) >= 4
+
+
+async def test_idle_connections_are_closed_when_their_time_is_over_and_then_nothing_wakes_up(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pool(monkeypatch, 20) as (client, server):
+        for _ in range(2):
+            await burst(client, server)
+            opened = server.open
+            await trio.sleep(EXPIRY_S - LOOK_S)
+            assert server.open == opened
+            await trio.sleep(2.5 * LOOK_S)
+            assert server.open == 0
+            await wait_all_tasks_blocked()
+            assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
+
+
+async def test_an_idle_connection_that_the_server_closed_is_closed_soon(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pool(monkeypatch, 20) as (client, server):
+        await burst(client, server)
+        opened = server.open
+        server.wires[0].is_over = server.wires[2].is_over = True
+        await trio.sleep(1.5 * LOOK_S)
+        assert server.open == len(client._idle) == opened - 2
+        await client.send(post())
+        assert len(server.wires) == opened
