@@ -5,7 +5,6 @@ IPv6 and IPv4 in turn, the next one is tried when the last has not answered for 
 (RFC 8305, done by Trio). A name is looked up for every connection; only `MaxConnectionAge` keeps old answers in use.
 """
 
-import os
 import socket
 import ssl
 from typing import Final

@@ -21,7 +21,7 @@ from restbroker.transport.dial import dial
 from restbroker.transport.errors import MaybeSent, NotSent, why_of
 from restbroker.transport.head import Heads
 from restbroker.transport.idle import Connection, Idle
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.ramp import Ramp, connections_for
 from restbroker.transport.tls import refuses_certificate
 from restbroker.transport.wire import Wire
@@ -57,7 +57,7 @@ class LeanClient:
             nursery.start_soon(self._idle.run)
             await self._deadlines.run(task_status=task_status)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """See `Transport`."""
         message = self._heads.message(request)
         try:
@@ -70,25 +70,34 @@ class LeanClient:
             waiting = self._ramp.waiting
             connection = self._idle.take(now_s) if not waiting or len(self._idle) > waiting else None
             if connection is None:
-                connection = await self._taken()
+                connection = await self._taken(sender)
                 now_s = trio.current_time()
+            if sender is not None:
+                self._leave(connection, now_s, sender)
             due_s = now_s + request.timeout_s
             try:
                 return await self._bounded(connection, message, request, due_s)
             except _Stale as stale:
-                return await self._again(message, request, due_s, stale)
+                return await self._again(message, request, due_s, stale, sender)
         finally:
             self._places.release()
 
-    async def _again(self, message: bytes, request: Request, due_s: float, stale: _Stale) -> Response:
+    async def _again(
+        self, message: bytes, request: Request, due_s: float, stale: _Stale, sender: Sender | None
+    ) -> Response:
         """The same over other connections, as long as these turn out to be stale too, and where it does no harm."""
         left = False
         while True:
             left = left or stale.left
             if left and not request.repeatable:
                 raise MaybeSent(f"The connection broke before a whole answer came: {stale.why}.") from stale
+            # What may have run already is repeatable here, and has its answer fetched whatever has changed.
+            asks = None if left else sender
             try:
-                return await self._bounded(await self._taken_by(due_s, request), message, request, due_s)
+                connection = await self._taken_by(due_s, request, asks)
+                if asks is not None:
+                    self._leave(connection, trio.current_time(), asks)
+                return await self._bounded(connection, message, request, due_s)
             except _Stale as another:
                 stale = another
             except NotSent as error:
@@ -110,7 +119,16 @@ class LeanClient:
             return
         raise NotSent(f"Every connection to {self._target.url} was busy for {timeout_s:g} s.", busy=True) from None
 
-    async def _taken(self) -> Connection:
+    def _leave(self, connection: Connection, now_s: float, sender: Sender) -> None:
+        """Tells that the request leaves now; if it may not any more, the connection is kept for others."""
+        try:
+            sender.may_send()
+        except BaseException:
+            self._give_back(connection, now_s, fit=connection.is_used)
+            raise
+        sender.sending()
+
+    async def _taken(self, sender: Sender | None) -> Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent`.
 
         In line: who came before gets one before.
@@ -118,6 +136,8 @@ class LeanClient:
         turn = object()
         async with self._ramp.line() as place:
             while not self._closed:
+                if sender is not None:
+                    sender.may_send()
                 if (connection := self._idle.take(trio.current_time())) is not None:
                     return connection
                 if self._ramp.has_room:
@@ -128,9 +148,9 @@ class LeanClient:
                 raise NotSent(f"The connections to {self._target.url} are closed.")
         return await self._opened(turn)
 
-    async def _taken_by(self, due_s: float, request: Request) -> Connection:
+    async def _taken_by(self, due_s: float, request: Request, sender: Sender | None) -> Connection:
         """As `_taken`; raises `NotSent` too if no time is left then."""
-        connection = await self._taken()
+        connection = await self._taken(sender)
         now_s = trio.current_time()
         if now_s < due_s:
             return connection

@@ -185,3 +185,45 @@ async def test_an_idle_connection_that_the_server_closed_is_closed_soon(
         assert server.open == len(client._idle) == opened - 2
         await client.send(post())
         assert len(server.wires) == opened
+
+
+@attrs.define
+class Careful:
+    """A sender that says no from when `may` is False; `said` is what it was asked and told."""
+
+    may: bool = True
+    said: list[str] = attrs.Factory(list)
+
+    def may_send(self) -> None:
+        self.said.append("may")
+        if not self.may:
+            raise LookupError
+
+    def sending(self) -> None:
+        self.said.append("sending")
+
+
+async def test_what_may_not_leave_any_more_when_its_turn_comes_is_not_sent_and_others_get_its_turn(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    refused: list[Careful] = []
+
+    async def send(client: LeanClient, sender: Careful) -> None:
+        try:
+            await client.send(post(), sender)
+        except LookupError:
+            refused.append(sender)
+
+    senders = [Careful() for _ in range(40)]
+    async with pool(monkeypatch, 40) as (client, server), trio.open_nursery() as nursery:
+        for sender in senders:
+            nursery.start_soon(send, client, sender)
+        await wait_all_tasks_blocked()
+        late = [sender for sender in senders if "sending" not in sender.said]
+        assert len(late) > 30
+        for sender in late[::2]:
+            sender.may = False
+    assert refused
+    assert all(sender in late[::2] and "sending" not in sender.said for sender in refused)
+    assert len(server.sent) == 40 - len(refused)
+    assert [sender.said[-1] for sender in senders if sender not in refused] == ["sending"] * len(server.sent)
