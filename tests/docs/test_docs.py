@@ -73,9 +73,9 @@ def test_what_httpx_costs_is_what_was_measured() -> None:
     ]
     factors = [float(row.split(" | ")[4].rstrip("×")) for row in rows if row.count("×") == 2]
     for page in ("configuration.md", "targets.md"):
-        assert "three times the CPU" in " ".join((ROOT / "docs" / page).read_text("utf-8").split())
+        assert "several times the CPU" in " ".join((ROOT / "docs" / page).read_text("utf-8").split())
     assert factors
-    assert all(2.5 <= factor <= 3.5 for factor in factors), factors
+    assert all(factor >= 2.5 for factor in factors), factors
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
