@@ -160,7 +160,7 @@ def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(be
     bench.proxy.answers.clear()
     dead = bench.start()
     bench.push(neighbours(0, CONCURRENCY))
-    bench.wait_until_sent(CONCURRENCY)
+    until(lambda: len(bench.proxy.of_jobs()) == CONCURRENCY, "all are on their way")
     dead.process.kill()
     dead.wait()
     clean_up_as_ruby_does(bench)
@@ -169,7 +169,9 @@ def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(be
     bench.start()
     bench.wait_until_finished()
     assert done(bench) == {job_id(number) for number in range(CONCURRENCY)}
-    assert all(len(sent) == 2 for sent in bench.proxy.of_jobs().values())
+    # A connection that ejabberd resets for its short backlog may cost a sending more, and no run.
+    runs = {job: sum(one.status is not None for one in sent) for job, sent in bench.proxy.of_jobs().items()}
+    assert runs == dict.fromkeys(runs, 2)
 
 
 @pytest.mark.parametrize("zset", ["retry", "schedule"])
