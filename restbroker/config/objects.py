@@ -111,7 +111,7 @@ class TargetKeys:
     engine: Engine = key(
         "Engine",
         values.choice("lean", "httpx"),
-        "The HTTP client: our own, or httpx where a server is at odds with ours. A job then costs several times the CPU.",
+        "The HTTP client: our own, or httpx where a server is at odds with ours. It costs a job several times the CPU.",
         "lean",
     )
     rate_limit: Rate | None = key(
