@@ -103,11 +103,13 @@ class Bench:
         return [json.loads(raw(member)) for member in items(self.client.command("ZRANGE", zset, 0, -1))]
 
     def in_hand(self) -> dict[str, list[str]]:
-        """Per identity, the ids of the jobs that Redis lists as in its hands; identities without any are left out."""
+        """Per identity, the ids of the jobs that Redis lists as in its hands; identities without any are left out.
+
+        Sorted: the order of a hash changes when Redis makes its table smaller or larger."""
         held: dict[str, list[str]] = {}
         for key in items(self.client.command("KEYS", "restbroker:ip:*")):
             fields = mapping(self.client.command("HGETALL", raw(key)))
-            jobs = [json.loads(value)["jid"] for name, value in fields.items() if name not in NO_JOB]
+            jobs = sorted(json.loads(value)["jid"] for name, value in fields.items() if name not in NO_JOB)
             if jobs:
                 held[text(key).removeprefix("restbroker:ip:")] = jobs
         return held
