@@ -5,6 +5,7 @@ Redis keeps the settlements here, bounded by the workers, and they are written w
 """
 
 import time
+from functools import partial
 from typing import assert_never
 
 import attrs
@@ -62,7 +63,7 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
     while items:
         request, base = finish_request(lane, items), lane.base
         try:
-            codes = await lane.health.insist(lane.store, jobs.finish, request, time.time())
+            codes = await lane.health.insist_on(partial(lane.store.finish, request, time.time()))
         except StoreRefused as error:
             lane.complain("StoreRefused", error.message, error.cure)
             return refused + items

@@ -10,7 +10,7 @@ from restbroker.broker.committer import finish_request, note
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.errors import StoreRefused
-from restbroker.store import exchange, jobs
+from restbroker.store import jobs
 
 
 async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
@@ -21,7 +21,7 @@ async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
     finished = finish_request(lane, items)
     unsettled = items
     try:
-        codes, got = await lane.store.call(exchange.exchange, finished, time.time(), wanted)
+        codes, got = await lane.store.exchange(finished, time.time(), wanted)
         if not isinstance(codes, StoreRefused):
             lane.told(finished.hwm, wanted.base)
             unsettled = note(lane, items, codes, lane.refused)

@@ -7,7 +7,8 @@ an outage: a Redis whose disk is full, or that became a replica, still answers r
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
 import attrs
@@ -54,11 +55,15 @@ class StoreHealth:
         self, connection: Connection, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """Calls `do` until Redis answers. Only for what may be repeated. Raises `StoreRefused`; safe to cancel."""
+        return await self.insist_on(partial(connection.call, do, *args, **kwargs))
+
+    async def insist_on(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """As `insist`, for a question that needs no thread."""
         wait_s = FIRST_WAIT_S
         while True:
             began_s = trio.current_time()
             try:
-                result = await connection.call(do, *args, **kwargs)
+                result = await ask()
             except StoreUnavailable as error:
                 self.lost(error, began_s)
                 await trio.sleep(wait_s)

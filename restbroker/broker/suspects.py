@@ -8,6 +8,7 @@ turn, and one that lives for a while runs on among the others.
 """
 
 from collections.abc import Collection, Sequence
+from functools import partial
 
 import attrs
 import trio
@@ -122,7 +123,7 @@ class Suspects:
         """Tells Redis which jobs may be started, by a fetch of none."""
         lane = self.lane
         request = jobs.FetchRequest(lane.identity, lane.plan.target.name, (), lane.base, 0, lane.high_water)
-        answer = await lane.health.insist(lane.store, jobs.fetch, request)
+        answer = await lane.health.insist_on(partial(lane.store.fetch, request))
         if isinstance(answer, jobs.Fenced):
             lane.fence()
         elif not isinstance(answer, jobs.Duplicate):

@@ -23,15 +23,18 @@ from restbroker.store.scripts import ScriptName, script
 from restbroker.store.sentinel import Place, Sentinels, open_sentinels
 from restbroker.store.settings import StoreSettings, address_of, connection_of, connection_options, untyped
 
-__all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "open_client"]
+__all__ = ["LONGEST_BLOCK_S", "Client", "StoreSettings", "needs_scripts", "open_client"]
 
 _LOADS = 5
 """So often a script is loaded for one call; somebody may flush all scripts again and again."""
 LONGEST_BLOCK_S = 2.0
 """A blocking command must end before the socket gives up, or its answer is lost."""
 
-_SENT_AT_ONCE_LETTERS = 4096
-"""A socket takes more than that without waiting for its peer, when all that was sent before has been answered."""
+_SHARE_OF_BUFFER = 4
+"""So large a part of its buffer a socket takes without waiting, when all that was sent before has been answered: what
+the kernel keeps of each piece beside its bytes counts too."""
+_SENT_AT_ONCE_LETTERS = 65536
+"""No more than that in any case: who sends on Trio's loop holds up the others."""
 
 T = TypeVar("T")
 ScriptCall: TypeAlias = tuple[ScriptName, Sequence[str], Sequence[Argument]]
@@ -51,7 +54,8 @@ class Client:
     _connection: AbstractConnection
     _sentinels: Sentinels | None = None
     _place: Place | None = None
-    _asked: Sequence[Argument] = ()
+    _asked: Sequence[Sequence[Argument]] = ()
+    _arrived: list[Reply | ResponseError] = attrs.field(factory=list)
 
     def command(self, *arguments: Argument) -> Reply:
         """Sends one command. Raises `StoreUnavailable` or `StoreRefused`."""
@@ -112,28 +116,35 @@ class Client:
 
         Never blocks when connected: what is sent before has been answered. Raises as `command`.
         """
-        self._require_alive()
-        with self._closed_unless_clean():
-            self._send([arguments])
-        self._asked = arguments
+        self._ask([arguments])
 
     def answer(self) -> list[Reply]:
         """The reply to what was asked; nothing as long as it has not come. Never blocks. Raises as `command`."""
         asked = self._asked
-        return self._checked(self._arrived(), [asked])
+        return self._checked(self.arrived(), asked)
 
-    def ask_script(self, call: ScriptCall) -> bool:
-        """As `ask`, for a script. False: it is so long that sending it might block; nothing was sent."""
-        command = _evalsha(call)
-        if sum(len(str(part)) for part in command) > _SENT_AT_ONCE_LETTERS:
+    def ask_scripts(self, calls: Sequence[ScriptCall]) -> bool:
+        """As `ask`, for scripts, whose answers `arrived` has. False: sending might block; nothing was sent."""
+        commands = [_evalsha(call) for call in calls]
+        if _letters(commands) > self._sent_at_once:
             return False
-        self.ask(*command)
+        self._ask(commands)
         return True
 
-    def script_answer(self) -> list[Reply | StoreRefused]:
-        """As `answer`, a refusal as in `run_each`. Nothing, nor is anything `is_asked`: it needs the script."""
-        replies = self._arrived()
-        return [] if any(isinstance(reply, NoScriptError) for reply in replies) else self._each(replies)
+    def arrived(self) -> list[Reply | ResponseError]:
+        """The answers to what was asked, for `each`; nothing until all have come. Never blocks. Raises as `command`."""
+        with self._closed_unless_clean():
+            try:
+                while len(self._arrived) < len(self._asked):
+                    self._arrived.append(self._read(timeout=0, disconnect_on_error=False))
+            except NotInTime:
+                return []
+        replies, self._arrived, self._asked = self._arrived, [], ()
+        return replies
+
+    def each(self, calls: Sequence[ScriptCall], replies: Sequence[Reply | ResponseError]) -> list[Reply | StoreRefused]:
+        """What `run_each` gives, where this came of the calls; runs what needs its script first: that may block."""
+        return self._each(self._with_scripts(calls, list(replies)))
 
     def given_up(self) -> RestbrokerError:
         """Closes the connection, since an answer is overdue; what to raise."""
@@ -142,24 +153,42 @@ class Client:
 
     def close(self) -> None:
         """Closes the connection; a later call opens a new one."""
-        self._asked = ()
+        self._asked, self._arrived = (), []
         untyped(self._connection, "disconnect")()
 
     @property
     def _socket(self) -> socket.socket | None:
         return cast("socket.socket | None", getattr(self._connection, "_sock", None))
 
+    @property
+    def _sent_at_once(self) -> int:
+        if self._socket is None:
+            return 0
+        buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+        return min(_SENT_AT_ONCE_LETTERS, buffer_bytes // _SHARE_OF_BUFFER)
+
+    def _ask(self, commands: Sequence[Sequence[Argument]]) -> None:
+        self._require_alive()
+        with self._closed_unless_clean():
+            self._send(commands)
+        self._asked = commands
+
     def _run(self, calls: Sequence[ScriptCall]) -> list[Reply | ResponseError]:
-        codes = [script(name) for name, _, _ in calls]
-        commands = [_evalsha(call) for call in calls]
-        replies = self._exchange(commands)
+        return self._with_scripts(calls, self._exchange([_evalsha(call) for call in calls]))
+
+    def _with_scripts(
+        self, calls: Sequence[ScriptCall], replies: list[Reply | ResponseError]
+    ) -> list[Reply | ResponseError]:
         for _ in range(_LOADS):
             # Only these again: the answers of the others would say that there is nothing left to do.
-            unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+            unknown = _unknown(replies)
             if not unknown:
                 break
-            sources = {codes[place].source for place in unknown}
-            again = [*(("SCRIPT", "LOAD", source) for source in sources), *(commands[place] for place in unknown)]
+            sources = {script(calls[place][0]).source for place in unknown}
+            again = [
+                *(("SCRIPT", "LOAD", source) for source in sources),
+                *(_evalsha(calls[place]) for place in unknown),
+            ]
             for place, reply in zip(unknown, self._exchange(again)[len(sources) :], strict=True):
                 replies[place] = reply
         return replies
@@ -213,15 +242,6 @@ class Client:
         send, pack = untyped(self._connection, "send_packed_command"), untyped(self._connection, "pack_commands")
         send(pack(commands))
 
-    def _arrived(self) -> list[Reply | ResponseError]:
-        with self._closed_unless_clean():
-            try:
-                reply = self._read(timeout=0, disconnect_on_error=False)
-            except NotInTime:
-                return []
-        self._asked = ()
-        return [reply]
-
     def _read(self, **how: object) -> Reply | ResponseError:
         try:
             return cast("Reply", untyped(self._connection, "read_response")(**how))
@@ -260,6 +280,20 @@ def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: Sent
         sentinels = open_sentinels(settings)
     address = address_of(options) if sentinels is None else f"the master {sentinels.name}"
     return Client(Keys(settings.namespace), address, connection_of(options), sentinels)
+
+
+def needs_scripts(replies: Sequence[Reply | ResponseError]) -> bool:
+    """Whether Redis did not know the script of one of these calls, and so did not run it."""
+    return bool(_unknown(replies))
+
+
+def _unknown(replies: Sequence[Reply | ResponseError]) -> list[int]:
+    return [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+
+
+def _letters(commands: Sequence[Sequence[Argument]]) -> int:
+    """About how long they are; what is no text is a number."""
+    return sum(len(part) if isinstance(part, str | bytes) else 8 for command in commands for part in command)
 
 
 def _evalsha(call: ScriptCall) -> Sequence[Argument]:

@@ -4,10 +4,14 @@ Always holds: it is `finish` and then `fetch`, each with its own answer or refus
 what becomes of the other. Only where Redis does not know the script of `finish` yet, `fetch` comes first.
 """
 
+from collections.abc import Sequence
+
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.codes import Code
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishRequest, fetch_call, fetched
+from restbroker.store.keys import Keys
+from restbroker.store.replies import Reply
 from restbroker.store.settling import Settling
 
 
@@ -19,16 +23,32 @@ def exchange(
     Raises `StoreUnavailable`: each may have been done all the same. `finish` called again is right, and the next fetch
     answers `Duplicate` if jobs were taken.
     """
-    settling = Settling(client.keys, finished, now_s)
-    calls = list(settling.calls())
-    *settled, taken = client.run_each([*(call for _, call in calls), fetch_call(client.keys, wanted)])
-    codes: list[Code] | StoreRefused = settling.codes
-    for (places, _), answer in zip(calls, settled, strict=True):
-        if isinstance(answer, StoreRefused):
-            codes = answer
-        else:
-            settling.note(places, answer)
-    try:
-        return codes, fetched(client.keys, wanted, taken)
-    except StoreRefused as error:
-        return codes, error
+    both = Exchange(client.keys, finished, now_s, wanted)
+    return both.answers(client.run_each(both.calls))
+
+
+class Exchange:
+    """One on its way: the `calls` that it takes, and what their answers mean."""
+
+    def __init__(self, keys: Keys, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> None:
+        self._keys = keys
+        self._wanted = wanted
+        self._settling = Settling(keys, finished, now_s)
+        self.calls = [*self._settling.calls, fetch_call(keys, wanted)]
+
+    def answers(
+        self, replies: Sequence[Reply | StoreRefused]
+    ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
+        """As `exchange`."""
+        *settled, taken = replies
+        codes: list[Code] | StoreRefused
+        answer: FetchAnswer | StoreRefused
+        try:
+            codes = self._settling.settled(settled)
+        except StoreRefused as error:
+            codes = error
+        try:
+            answer = fetched(self._keys, self._wanted, taken)
+        except StoreRefused as error:
+            answer = error
+        return codes, answer

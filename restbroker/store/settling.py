@@ -4,12 +4,13 @@
 Always holds: a settlement is applied at most once, together with its replies; Redis' own clock is not asked.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias, assert_never
 
 import attrs
 
+from restbroker.errors import StoreRefused
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement
 from restbroker.rules.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
@@ -36,30 +37,49 @@ class FinishRequest:
 def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
     """Settles each job for itself, in one step; one code per item, in their order. `now_s` gives the day to count in.
 
-    Jobs that go back are pushed last, newest first, so that the oldest is taken first again. Raises
+    Jobs that go back are pushed last, newest first, so that the oldest is taken first again. Raises `StoreRefused` and
     `StoreUnavailable`: some may be settled all the same; the same call again answers `Gone` for those.
     """
-    settled = Settling(client.keys, request, now_s)
-    for places, call in settled.calls():
-        settled.note(places, client.run(*call))
-    return settled.codes
+    settling = Settling(client.keys, request, now_s)
+    return settling.settled(client.run_each(settling.calls) if settling.calls else [])
 
 
 @attrs.define(eq=False)
 class Settling:
-    """One request on its way: the calls that it takes, and the codes that came of them."""
+    """One request on its way: the `calls` that it takes, in their order, and what their answers mean."""
 
     keys: Keys
     request: FinishRequest
     now_s: float
-    codes: list[Code] = attrs.field(init=False)
+    calls: list[ScriptCall] = attrs.field(init=False)
+    _codes: list[Code] = attrs.field(init=False)
+    _order: list[int] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Until Redis answers, nothing was done."""
-        self.codes = [_GONE] * len(self.request.items)
+        self._codes = [_GONE] * len(self.request.items)
+        plain = self._sort()
+        self.calls = [
+            _call(self.keys, self.request, [self.request.items[place] for place in places], plain - start, self.now_s)
+            for start, places in self._batches
+        ]
 
-    def calls(self) -> Iterator[tuple[Sequence[int], ScriptCall]]:
-        """The calls in their order, and the places of the jobs in each. What need not be asked has its code then."""
+    def settled(self, replies: Sequence[Reply | StoreRefused]) -> list[Code]:
+        """One code per item, in their order. Raises `StoreRefused` if one of the calls was refused."""
+        for (_, places), reply in zip(self._batches, replies, strict=True):
+            if isinstance(reply, StoreRefused):
+                raise reply
+            for place, code in zip(places, items(reply), strict=True):
+                self._codes[place] = as_code(code)
+        return self._codes
+
+    @property
+    def _batches(self) -> list[tuple[int, list[int]]]:
+        """Where each begins, and the places of its jobs."""
+        return [(start, self._order[start : start + MAX_BATCH]) for start in range(0, len(self._order), MAX_BATCH)]
+
+    def _sort(self) -> int:
+        """Finds the order; says how many come first that are plain. What need not be asked has its code then."""
         plain, others, back = [], [], []
         for place, (ticket, settlement) in enumerate(self.request.items):
             if _is_plain(settlement):
@@ -67,19 +87,11 @@ class Settling:
             elif isinstance(settlement, Back):
                 back.append((-ticket_number(ticket), place))
             elif (why := _refusal(settlement)) is not None:
-                self.codes[place] = Refused(why)
+                self._codes[place] = Refused(why)
             else:
                 others.append(place)
-        order = [*plain, *others, *(place for _, place in sorted(back))]
-        for start in range(0, len(order), MAX_BATCH):
-            places = order[start : start + MAX_BATCH]
-            batch = [self.request.items[place] for place in places]
-            yield places, _call(self.keys, self.request, batch, max(0, len(plain) - start), self.now_s)
-
-    def note(self, places: Sequence[int], answer: Reply) -> None:
-        """What Redis answered to such a call."""
-        for place, code in zip(places, items(answer), strict=True):
-            self.codes[place] = as_code(code)
+        self._order = [*plain, *others, *(place for _, place in sorted(back))]
+        return len(plain)
 
 
 def _refusal(settlement: Settlement) -> str | None:
@@ -95,8 +107,8 @@ def _is_plain(settlement: Settlement) -> bool:
 
 
 def _call(keys: Keys, request: FinishRequest, batch: Sequence[Item], plain: int, now_s: float) -> ScriptCall:
-    """`plain`: so many of the batch are, at its beginning."""
-    plain = min(plain, len(batch))
+    """`plain`: so many of what begins here are."""
+    plain = min(max(0, plain), len(batch))
     destinations: dict[str, int] = {}
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain]
     arguments += [ticket for ticket, _ in batch[:plain]]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 import pytest
@@ -131,10 +130,9 @@ class _Told(Connection):
         self._what.before_fetch()
         return await super().fetch(request)
 
-    async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if function is jobs.finish:
-            await self._what.before_finish()
-        return await super().call(function, *args, **kwargs)
+    async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
+        await self._what.before_finish()
+        return await super().finish(request, now_s)
 
 
 async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_before_it_was_compared(

@@ -10,14 +10,17 @@ import trio
 
 from restbroker.broker.samehost import own_facts
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import beats, exchange, jobs
+from restbroker.store import beats, jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
+from restbroker.store.exchange import exchange
 from restbroker.telemetry.events import GateClosed, JobFinished, StoreBack, StoreLost, Warned
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import FINE, Harness, ok
 from tests.support.redis_server import RedisServer
+
+Both = tuple[list[jobs.Code] | StoreRefused, jobs.FetchAnswer | StoreRefused]
 
 
 class Lossy(Connection):
@@ -30,15 +33,22 @@ class Lossy(Connection):
 
     async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         result = await super().call(function, *args, **kwargs)
-        answers = {function: result}
-        if function is exchange.exchange:
-            answers |= {jobs.finish: result[0], jobs.fetch: result[1]}
-        self._lose(answers)
+        self._lose({function: result})
         return result
 
     async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
         result = await super().fetch(request)
         self._lose({jobs.fetch: result})
+        return result
+
+    async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
+        result = await super().finish(request, now_s)
+        self._lose({jobs.finish: result})
+        return result
+
+    async def exchange(self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
+        result = await super().exchange(finished, now_s, wanted)
+        self._lose({exchange: result, jobs.finish: result[0], jobs.fetch: result[1]})
         return result
 
     def _lose(self, answers: dict[Callable[..., Any], Any]) -> None:
@@ -85,7 +95,7 @@ async def test_a_settlement_whose_answer_is_lost_is_not_applied_twice(harness: H
 async def test_the_lost_answer_of_an_exchange_settles_once_and_what_was_taken_is_delivered_once(
     harness: Harness,
 ) -> None:
-    left = lose(harness, exchange.exchange, exchange.exchange, exchange.exchange)
+    left = lose(harness, exchange, exchange, exchange)
     harness.concurrency = 5
     harness.push(count=600)
     async with harness.broker():
@@ -103,15 +113,14 @@ async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it
     refusals = 3
 
     class Refusing(Connection):
-        async def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        async def exchange(self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
             nonlocal refusals
-            if function is not exchange.exchange or not refusals:
-                return await super().call(function, *args, **kwargs)
+            if not refusals:
+                return await super().exchange(finished, now_s, wanted)
             refusals -= 1
-            finished, now_s, wanted = args
             if half == "finish":
-                return StoreRefused("no"), await super().call(jobs.fetch, wanted)
-            return await super().call(jobs.finish, finished, now_s), StoreRefused("no")
+                return StoreRefused("no"), await self.fetch(wanted)
+            return await self.finish(finished, now_s), StoreRefused("no")
 
     harness.connect = lambda settings: Refusing(open_client(settings))
     harness.concurrency = 5

@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 import attrs
 import trio
 
-from restbroker.errors import StoreUnavailable
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import jobs
 from tests.model.reference import Reference
 
@@ -58,6 +58,16 @@ class SimulatedConnection:
     async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
         """Needs no thread, which makes no difference here."""
         return await self.call(Reference.fetch, request)
+
+    async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
+        """As `fetch`."""
+        return await self.call(Reference.finish, request, now_s)
+
+    async def exchange(
+        self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest
+    ) -> tuple[list[jobs.Code], jobs.FetchAnswer | StoreRefused]:
+        """As `fetch`."""
+        return await self.call(Reference.exchange, finished, now_s, wanted)
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -25,7 +25,7 @@ from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
-from restbroker.store import beats, exchange, jobs, leases, limits, server, sets, tokens
+from restbroker.store import beats, jobs, leases, limits, server, sets, tokens
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.leases import Yours
 from restbroker.store.server import ServerFacts
@@ -36,8 +36,7 @@ from tests.model.target import SimulatedTarget
 
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
-    jobs: ("register", "fetch", "finish", "mark", "held", "retire", "isolate", "rejoin"),
-    exchange: ("exchange",),
+    jobs: ("register", "fetch", "mark", "held", "retire", "isolate", "rejoin"),
     beats: ("beat", "live", "dying", "facts", "fence", "recover", "maybe_run", "forget"),
     sets: ("due", "promote"),
     limits: ("pause", "resume"),

@@ -1,4 +1,4 @@
-"""A fetch on Trio's own loop: it is the fetch of a thread, for whatever becomes of its answer."""
+"""Taking and settling on Trio's own loop: it is what a thread would do, for whatever becomes of the answers."""
 
 import contextlib
 import select
@@ -12,10 +12,11 @@ import trio
 import trio.testing
 
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
+from restbroker.rules.settlement import Ack, Dead
 from restbroker.store import jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.jobs import Duplicate, Fetched, FetchRequest
+from restbroker.store.jobs import Applied, Duplicate, Fetched, FetchRequest, FinishRequest, Gone
 from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server
 from tests.store.proxy import LossyProxy
 from tests.support.redis_server import RedisServer
@@ -54,6 +55,11 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return begun
 
 
+def settled_by(*tickets: str) -> FinishRequest:
+    """What settles these as done."""
+    return FinishRequest(WANTED.identity, WANTED.target, QUEUES, 5, [(ticket, Ack()) for ticket in tickets])
+
+
 def raws(got: jobs.FetchAnswer) -> list[bytes]:
     assert isinstance(got, Fetched)
     return [job.raw for job in got.jobs]
@@ -81,7 +87,7 @@ async def test_a_fetch_that_is_too_long_to_be_sent_at_once_goes_through_a_thread
 ) -> None:
     server.raw.lpush("ns:queue:a", "1")
     threads.clear()
-    many = attrs.evolve(WANTED, queues=("a", *(f"{'long' * 20}{n}" for n in range(50))))
+    many = attrs.evolve(WANTED, queues=("a", *(f"{'long' * 50}{n}" for n in range(200))))
     assert raws(await calls.fetch(many)) == [b"1"]
     assert len(threads) == 1
 
@@ -95,6 +101,46 @@ async def test_a_script_that_redis_has_forgotten_is_given_to_it_again(
     assert raws(await calls.fetch(WANTED)) == [b"1"]
     assert len(threads) == 1
     assert server.raw.hlen("ns:restbroker:ip:h:1:abc:t") > 0
+
+
+async def test_what_is_settled_and_taken_in_one_go_needs_no_thread(
+    server: Server, calls: Connection, threads: list[object]
+) -> None:
+    server.raw.lpush("ns:queue:a", *(str(number) for number in range(1, 9)))
+    (first, second, *_) = raws(await calls.fetch(WANTED))
+    await calls.finish(settled_by("1:1"), 0.0)  # Redis has the script of `finish` from here on
+    threads.clear()
+    codes, got = await calls.exchange(settled_by("2:1"), 0.0, attrs.evolve(WANTED, base=5))
+    assert codes == [Applied()]
+    assert not isinstance(got, StoreRefused)
+    assert (first, second, raws(got)) == (b"1", b"2", [b"6", b"7", b"8"])
+    assert await calls.finish(settled_by("3:1", "9:1"), 0.0) == [Applied(), Gone()]
+    assert threads == []
+    assert (await calls.call(jobs.held, WANTED.identity)).jobs.keys() == {"4:1", "5:1", "6:1", "7:1", "8:1"}
+
+
+async def test_of_what_is_asked_in_one_go_only_what_redis_did_not_know_is_run_again(
+    server: Server, calls: Connection, threads: list[object]
+) -> None:
+    server.raw.lpush("ns:queue:a", "1", "2", "3", "4", "5", "6")
+    assert len(raws(await calls.fetch(WANTED))) == 5
+    threads.clear()
+    codes, got = await calls.exchange(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=5))
+    assert not isinstance(got, StoreRefused)
+    assert (codes, raws(got), len(threads)) == ([Applied()], [b"6"], 1)
+    assert server.raw.get("ns:stat:processed") == b"1"
+
+
+async def test_a_group_of_any_size_is_settled(server: Server, calls: Connection) -> None:
+    server.raw.lpush("ns:queue:a", *(str(number) for number in range(1200)))
+    base = 0
+    while got := raws(await calls.fetch(attrs.evolve(WANTED, base=base, want=500))):
+        base += len(got)
+    dead = [(f"{number}:1", Dead(1.0, b"x" * 500 + str(number).encode())) for number in range(1, 601)]
+    settled = attrs.evolve(settled_by(), items=[*dead, *((f"{number}:1", Ack()) for number in range(601, 1201))])
+    assert await calls.finish(settled, 0.0) == [Applied()] * 1200
+    assert (server.raw.zcard("ns:dead"), server.raw.get("ns:stat:processed")) == (600, b"1200")
+    assert await calls.finish(settled_by(), 0.0) == []
 
 
 async def test_a_refusal_names_the_keys_to_look_at(server: Server, calls: Connection) -> None:

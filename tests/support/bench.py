@@ -105,7 +105,8 @@ class Bench:
     def in_hand(self) -> dict[str, list[str]]:
         """Per identity, the ids of the jobs that Redis lists as in its hands; identities without any are left out.
 
-        Sorted: the order of a hash changes when Redis makes its table smaller or larger."""
+        Sorted: the order of a hash changes when Redis makes its table smaller or larger.
+        """
         held: dict[str, list[str]] = {}
         for key in items(self.client.command("KEYS", "restbroker:ip:*")):
             fields = mapping(self.client.command("HGETALL", raw(key)))
