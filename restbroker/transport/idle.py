@@ -22,19 +22,26 @@ LOOK_S: Final = 1.0
 class Connection:
     """One kept-alive connection. Times are on Trio's clock: `old_at_s` is when it serves no further request.
 
-    `good_until_s`: when it is too old, or idle for too long. `is_late`: it was cut off at its deadline.
+    `since_s`: when it became idle last; `good_until_s`: when it is too old, or idle for too long.
 
-    `is_used`: it brought an answer before, so that the server may have closed it just now for its idleness. `turn`: its
-    place among those that connect, until the server has answered.
+    `is_late`: it was cut off at its deadline. `is_used`: it brought an answer before, so that the server may have
+    closed it just now for its idleness. `turn`: its place among those that connect, until the server has answered.
     """
 
     wire: Wire
     old_at_s: float
     turn: object | None
     reader: AnswerReader = attrs.field(factory=AnswerReader)
+    since_s: float = 0.0
     good_until_s: float = 0.0
     is_used: bool = False
     is_late: bool = False
+
+    def rests_from(self, now_s: float, expiry_s: float) -> None:
+        """It brought an answer and may bring another one; it may be idle for so long."""
+        self.is_used = True
+        self.since_s = now_s
+        self.good_until_s = min(now_s + expiry_s, self.old_at_s)
 
     def expire(self) -> None:
         """It is late."""
@@ -44,9 +51,8 @@ class Connection:
 
 @attrs.define(eq=False)
 class Idle:
-    """`expiry_s`: for so long a connection may be idle. The bottom of the stack was used least recently."""
+    """The bottom of the stack was used least recently."""
 
-    expiry_s: float
     _stack: deque[Connection] = attrs.field(factory=deque)
     _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _rests: bool = False
@@ -64,17 +70,15 @@ class Idle:
             connection.wire.close()
         return None
 
-    def put(self, connection: Connection, now_s: float) -> None:
-        """It brought an answer and may bring another one."""
-        connection.is_used = True
-        connection.good_until_s = min(now_s + self.expiry_s, connection.old_at_s)
+    def put(self, connection: Connection) -> None:
+        """Keeps one that rests."""
         stack = self._stack
         stack.append(connection)
         if self._rests:
             self._rests = False
             self._lot.unpark_all()
         # Where `run` does not run, what a quieter lane does not need any more goes all the same.
-        if now_s > stack[0].good_until_s:
+        if connection.since_s > stack[0].good_until_s:
             stack.popleft().wire.close()
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from restbroker.transport.errors import MaybeSent, NotSent, why_of
 from restbroker.transport.head import Heads
 from restbroker.transport.idle import Connection, Idle
 from restbroker.transport.message import Request, Response, Sender
-from restbroker.transport.ramp import Ramp, connections_for
+from restbroker.transport.ramp import Closed, Ramp, connections_for
 from restbroker.transport.tls import refuses_certificate
 from restbroker.transport.wire import Wire
 
@@ -46,9 +46,9 @@ class LeanClient:
         self._tls = tls
         self._heads = Heads(target)
         self._places = trio.Semaphore(connections_for(target))
-        self._ramp = Ramp()
+        self._idle = Idle()
+        self._ramp = Ramp(self._idle.put)
         self._deadlines = Deadlines()
-        self._idle = Idle(target.idle_expiry_s)
         self._closed = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -66,9 +66,7 @@ class LeanClient:
             await self._enter(request.timeout_s)
         try:
             now_s = trio.current_time()
-            # As many of the idle ones as wait belong to these, whether they were called already or not.
-            waiting = self._ramp.waiting
-            connection = self._idle.take(now_s) if not waiting or len(self._idle) > waiting else None
+            connection = self._idle.take(now_s)
             if connection is None:
                 connection = await self._taken(sender)
                 now_s = trio.current_time()
@@ -110,7 +108,7 @@ class LeanClient:
         """See `Transport`."""
         self._closed = True
         self._idle.close()
-        self._ramp.tell_all()
+        self._ramp.close()
         await trio.lowlevel.checkpoint()
 
     async def _enter(self, timeout_s: float) -> None:
@@ -133,19 +131,23 @@ class LeanClient:
 
         In line: who came before gets one before.
         """
-        turn = object()
-        async with self._ramp.line() as place:
-            while not self._closed:
-                if sender is not None:
-                    sender.may_send()
-                if (connection := self._idle.take(trio.current_time())) is not None:
+        if (connection := self._idle.take(trio.current_time())) is not None:
+            return connection
+        turn, again = object(), False
+        try:
+            while (connection := await self._ramp.stand(turn, again=again)) is not None:
+                if connection.wire.is_quiet():
                     return connection
-                if self._ramp.has_room:
-                    self._ramp.begin_now(turn)
-                    break
-                await self._ramp.news(place)
-            else:
-                raise NotSent(f"The connections to {self._target.url} are closed.")
+                connection.wire.close()
+                again = True
+        except Closed:
+            raise NotSent(f"The connections to {self._target.url} are closed.") from None
+        if sender is not None:
+            try:
+                sender.may_send()
+            except BaseException:
+                self._ramp.release(turn)
+                raise
         return await self._opened(turn)
 
     async def _taken_by(self, due_s: float, request: Request, sender: Sender | None) -> Connection:
@@ -209,12 +211,11 @@ class LeanClient:
             else:
                 self._ramp.end(connection.turn)
             connection.turn = None
-        if fit and not self._closed and now_s <= connection.old_at_s:
-            self._idle.put(connection, now_s)
-            if self._ramp.waiting:
-                self._ramp.tell()
-        else:
+        if not fit or self._closed or now_s > connection.old_at_s:
             connection.wire.close()
+        else:
+            connection.rests_from(now_s, self._target.idle_expiry_s)
+            self._ramp.give(connection)
 
     def _failure(self, connection: Connection, request: Request, error: Exception) -> Exception:
         why = why_of(error)

@@ -1,16 +1,16 @@
 """Opens connections to one server a few at a time, and faster while it keeps up. Used by both clients, for all of them.
 
 Always holds: at most `Pace.limit` connections are open that the server has neither answered on nor had its time for;
-who waits stands in line and keeps its place until it has something or is gone, cancelled or not. One is called for each
-connection given back, and whoever becomes the first looks in any case, so that nobody is overtaken or forgotten.
+who waits stands in line until it has something or is gone, cancelled or not; a connection that is given back, and leave
+to connect, go straight to the first in line, so that nobody is overtaken or forgotten, and each is woken once.
 
 ejabberd 23.01 listens with a backlog of 5. With 50 connects at once (measured on loopback), some waited 1 s for TCP to
 try again, and 5 were reset after they had sent their request: five commands that may have run, for nothing.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+import contextlib
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
 
 import attrs
 import trio
@@ -20,95 +20,96 @@ from restbroker.transport.pace import Pace
 
 _PROBES: Final = 1
 
+C = TypeVar("C")
+
 
 def connections_for(target: Target) -> int:
     """How many connections a target may have: one for each worker, and one for the probe."""
     return target.concurrency + sum(target.slots.values()) + _PROBES
 
 
-@attrs.define(eq=False)
-class Place:
-    """In line. `called`: it is to look whether there is something for it."""
-
-    called: trio.Event = attrs.Factory(trio.Event)
-    timer: trio.CancelScope = attrs.Factory(trio.CancelScope)
+class Closed(Exception):
+    """There will be nothing for anybody."""
 
 
 @attrs.define(eq=False)
-class Ramp:
+class Place(Generic[C]):
+    """In line, for leave to connect as `who`, and where it `takes` one, for a connection that another gives back."""
+
+    who: object
+    takes: bool
+    got: C | None = None
+    is_served: bool = False
+    _parked: trio.lowlevel.Task | None = None
+
+    async def park(self) -> None:
+        """Until it is woken, or cancelled."""
+        self._parked = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(self._abort)
+
+    def wake(self) -> None:
+        """So that it looks what it got."""
+        if self._parked is not None:
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
+
+    def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._parked = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+@attrs.define(eq=False)
+class Ramp(Generic[C]):
     """Who connects, those that began longest ago first. Times are on Trio's clock.
 
-    `waiting`: how many stand in line. `_begun`: since when each connects; `_young`: those of them that the server still
-    has time for. Only the first in line has a timer, so that patience that ends does not wake all.
+    `_spare` gets the connections that nobody waits for. `_begun`: since when each connects; `_young`: those of them
+    that the server still has time for. `_keeper`: one of those in line has a timer, until when there is room for one
+    more though nothing happens. It came late and stays long: a timer for each would cost more than all the rest.
     """
 
+    _spare: Callable[[C], None]
     pace: Pace = attrs.Factory(Pace)
-    waiting: int = 0
     _begun: dict[object, float] = attrs.Factory(dict)
     _young: dict[object, float] = attrs.Factory(dict)
-    _line: dict[Place, None] = attrs.Factory(dict)
+    _line: dict[Place[C], None] = attrs.Factory(dict)
+    _keeper: Place[C] | None = None
+    _timer: trio.CancelScope = attrs.Factory(trio.CancelScope)
+    _closed: bool = False
 
     @property
-    def has_room(self) -> bool:
-        """Whether one more may connect now."""
-        return self._room_from_s() <= trio.current_time()
+    def waiting(self) -> int:
+        """How many stand in line."""
+        return len(self._line)
 
-    @asynccontextmanager
-    async def line(self) -> AsyncIterator[Place]:
-        """Inside, it is one's turn to look; then `news` is to be awaited before each other look."""
-        place = Place()
-        self._line[place] = None
-        self.waiting += 1
-        passes_on = True
-        try:
-            if self.waiting > 1:
-                if self.has_room:
-                    self.tell()
-                await self.news(place)
-            yield place
-            passes_on = False
-        finally:
-            del self._line[place]
-            self.waiting -= 1
-            if passes_on and place.called.is_set():
-                self.tell()
-            for first in self._line:
-                first.called.set()
-                break
+    async def stand(self, who: object, *, again: bool = False) -> C | None:
+        """A connection that was given back. None: `who` connects from now on; `answered`, `end` or `release` follows.
+
+        `again`: what it got was not fit for use after all, so that it is still its turn. Raises `Closed`. When
+        cancelled, it has neither.
+        """
+        return await self._stand(Place(who, takes=True), again=again)
 
     async def begin(self, who: object) -> None:
-        """Waits until `who` may connect, at once if it has its turn. When cancelled, it has none and needs no `end`."""
-        if who in self._begun:
-            return
-        async with self.line() as place:
-            while not self.has_room:
-                await self.news(place)
-            self.begin_now(who)
+        """Waits until `who` may connect, at once if it does already. When cancelled, it may not."""
+        if who not in self._begun:
+            with contextlib.suppress(Closed):
+                await self._stand(Place(who, takes=False))
 
-    def begin_now(self, who: object) -> None:
-        """`who` connects now that there is room."""
-        now_s = trio.current_time()
-        self.pace.begun(now_s)
-        self._begun[who] = self._young[who] = now_s
-
-    async def news(self, place: Place) -> None:
-        """Waits until there may be something for this one."""
-        with trio.CancelScope() as place.timer:
-            self._time_first()
-            await place.called.wait()
-        place.called = trio.Event()
-
-    def tell(self) -> None:
-        """There is a connection, or room for one, for one more of those in line."""
+    def give(self, connection: C) -> None:
+        """Gives a connection that is fit for use to the first in line who takes one."""
         for place in self._line:
-            if not place.called.is_set():
-                place.called.set()
-                break
+            if place.takes:
+                place.got = connection
+                self._serve(place)
+                return
+        self._spare(connection)
 
-    def tell_all(self) -> None:
+    def close(self) -> None:
         """There will be nothing for anybody."""
+        self._closed = True
         for place in self._line:
-            place.called.set()
+            place.wake()
+        self._line.clear()
 
     def answered(self, who: object) -> None:
         """The server answered to `who`; does nothing if it never began, or has ended."""
@@ -123,12 +124,74 @@ class Ramp:
             self.pace.failed(trio.current_time())
             self._leave(who)
 
+    def release(self, who: object) -> None:
+        """`who` does not want to connect any more, and has not tried."""
+        if self._begun.pop(who, None) is not None:
+            self._leave(who)
+
+    async def _stand(self, place: Place[C], *, again: bool = False) -> C | None:
+        if not self._closed and (again or not self._line) and self._room_from_s() <= trio.current_time():
+            self._begin(place.who)
+            return None
+        if again:
+            self._line = {place: None, **self._line}
+        self._line[place] = None
+        try:
+            while not place.is_served and not self._closed:
+                await (place.park() if self._keeper is not None else self._keep(place))
+        except BaseException:
+            self._pass_on(place)
+            raise
+        if not place.is_served:
+            raise Closed
+        return place.got
+
+    async def _keep(self, place: Place[C]) -> None:
+        """Waits, and keeps the time for all."""
+        self._keeper = place
+        try:
+            while not place.is_served and not self._closed:
+                with trio.CancelScope(deadline=self._room_from_s()) as self._timer:
+                    await place.park()
+                self._let_in()
+        finally:
+            self._keeper = None
+            self._line.pop(place, None)
+            for last in reversed(self._line):
+                last.wake()
+                break
+
+    def _pass_on(self, place: Place[C]) -> None:
+        """It is gone, perhaps between being served and seeing it."""
+        self._line.pop(place, None)
+        if place.got is not None:
+            self.give(place.got)
+        elif place.is_served:
+            self.release(place.who)
+
+    def _begin(self, who: object) -> None:
+        now_s = trio.current_time()
+        self.pace.begun(now_s)
+        self._begun[who] = self._young[who] = now_s
+
     def _leave(self, who: object) -> None:
         self._young.pop(who, None)
-        if self._line:
-            if self.has_room:
-                self.tell()
-            self._time_first()
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Lets the first in line connect, as far as there is room."""
+        if not self._line:
+            return
+        while self._line and self._room_from_s() <= trio.current_time():
+            first = next(iter(self._line))
+            self._begin(first.who)
+            self._serve(first)
+        self._timer.deadline = self._room_from_s()
+
+    def _serve(self, place: Place[C]) -> None:
+        del self._line[place]
+        place.is_served = True
+        place.wake()
 
     def _room_from_s(self) -> float:
         """Since or from when there is room for one more, if nobody leaves before."""
@@ -140,8 +203,3 @@ class Ramp:
                 return until_s
             del self._young[who]
         return self.pace.from_s(len(self._young))
-
-    def _time_first(self) -> None:
-        for place in self._line:
-            place.timer.deadline = self._room_from_s()
-            break

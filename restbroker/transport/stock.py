@@ -20,7 +20,7 @@ from restbroker.config.target import Target
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.head import headers_of
 from restbroker.transport.message import Request, Response, Sender
-from restbroker.transport.ramp import Ramp, connections_for
+from restbroker.transport.ramp import Closed, Ramp, connections_for
 
 CLOSE_GRACE_S: Final = 1.0
 
@@ -56,7 +56,7 @@ class _Connection:
 class _Progress:
     """How far an exchange got, told by httpcore's trace; "started" comes before the step and may hold it up."""
 
-    ramp: Ramp
+    ramp: "Ramp[_Connection]"
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     begun: bool = False
 
@@ -83,8 +83,8 @@ class StockClient:
         self._target = target
         self._tls = tls
         self._places = trio.Semaphore(connections_for(target))
-        self._ramp = Ramp()
         self._idle: deque[_Connection] = deque()
+        self._ramp = Ramp(self._idle.append)
         self._closed = False
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
@@ -116,7 +116,7 @@ class StockClient:
     async def aclose(self) -> None:
         """See `Transport`."""
         self._closed = True
-        self._ramp.tell_all()
+        self._ramp.close()
         while self._idle:
             await _close(self._idle.pop())
 
@@ -154,20 +154,35 @@ class StockClient:
 
     async def _take(self, progress: _Progress, sender: Sender | None) -> _Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent` if closed."""
-        async with self._ramp.line() as place:
-            while not self._closed:
-                if sender is not None:
-                    sender.may_send()
-                while self._idle:
-                    connection = self._idle.pop()
-                    if not self._is_old(connection):
-                        return connection
-                    await _close(connection)
-                if self._ramp.has_room:
-                    self._ramp.begin_now(progress)
-                    return self._open()
-                await self._ramp.news(place)
-        raise NotSent(f"The connections to {self._target.url} are closed.")
+        if sender is not None:
+            sender.may_send()
+        while self._idle:
+            if (idle := await self._unless_old(self._idle.pop())) is not None:
+                return idle
+        again = False
+        try:
+            while (given := await self._ramp.stand(progress, again=again)) is not None:
+                if (connection := await self._unless_old(given)) is not None:
+                    await self._ask(sender, connection)
+                    return connection
+                again = True
+        except Closed:
+            raise NotSent(f"The connections to {self._target.url} are closed.") from None
+        try:
+            if sender is not None:
+                sender.may_send()
+        except BaseException:
+            self._ramp.release(progress)
+            raise
+        return self._open()
+
+    async def _ask(self, sender: Sender | None, connection: _Connection) -> None:
+        try:
+            if sender is not None:
+                sender.may_send()
+        except BaseException:
+            await self._give_back(connection, reusable=True)
+            raise
 
     def _open(self) -> _Connection:
         url = self._target.url
@@ -175,17 +190,19 @@ class StockClient:
         http = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=one, uds=url.socket)
         return _Connection(http, trio.current_time())
 
-    def _is_old(self, connection: _Connection) -> bool:
-        return trio.current_time() - connection.opened_at_s > self._target.max_connection_age_s
+    async def _unless_old(self, connection: _Connection) -> _Connection | None:
+        if trio.current_time() - connection.opened_at_s <= self._target.max_connection_age_s:
+            return connection
+        await _close(connection)
+        return None
 
     async def _give_back(self, connection: _Connection, *, reusable: bool) -> None:
         now_s = trio.current_time()
-        if reusable and not self._closed:
-            connection.idle_since_s = now_s
-            self._idle.append(connection)
-            self._ramp.tell()
-        else:
+        if not reusable or self._closed:
             await _close(connection)
+        else:
+            connection.idle_since_s = now_s
+            self._ramp.give(connection)
         # The bottom of the stack is what a quieter lane does not need any more: the server would close it anyway.
         if self._idle and now_s - self._idle[0].idle_since_s > self._target.idle_expiry_s:
             await _close(self._idle.popleft())

@@ -14,15 +14,20 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.dial import dial
 from restbroker.transport.message import Request
 from restbroker.transport.pace import GAP_S, MOST_PATIENCE_S, PATIENCE_S, REST_S, START
-from restbroker.transport.ramp import Ramp
+from restbroker.transport.ramp import Closed, Ramp
 from restbroker.transport.wire import Wire
 from tests.support.ejabberd import Ejabberd
 
 ANSWER_S = 0.05
 
 
+def new() -> Ramp[str]:
+    """One whose spare connections nobody uses."""
+    return Ramp(lambda _connection: None)
+
+
 async def test_only_so_many_connect_at_once(autojump_clock: MockClock) -> None:
-    ramp = Ramp()
+    ramp = new()
     began: list[int] = []
 
     async def connect(who: int) -> None:
@@ -43,7 +48,7 @@ async def test_only_so_many_connect_at_once(autojump_clock: MockClock) -> None:
 
 
 async def test_a_server_that_does_not_answer_is_connected_to_slowly(autojump_clock: MockClock) -> None:
-    ramp = Ramp()
+    ramp = new()
     began_s = trio.current_time()
     for who in range(3 * START):
         await ramp.begin(who)
@@ -51,7 +56,7 @@ async def test_a_server_that_does_not_answer_is_connected_to_slowly(autojump_clo
 
 
 async def test_a_cancelled_wait_takes_no_turn(autojump_clock: MockClock) -> None:
-    ramp = Ramp()
+    ramp = new()
     for who in range(START):
         await ramp.begin(who)
     with trio.move_on_after(PATIENCE_S / 2) as scope:
@@ -64,14 +69,14 @@ async def test_a_cancelled_wait_takes_no_turn(autojump_clock: MockClock) -> None
 
 
 async def test_an_end_without_a_beginning_does_nothing() -> None:
-    ramp = Ramp()
+    ramp = new()
     ramp.end("nobody")
     ramp.answered("nobody")
     with trio.fail_after(1):
         await ramp.begin("somebody")
 
 
-async def come_up(ramp: Ramp, connections: int, answer_s: float) -> float:
+async def come_up(ramp: Ramp[str], connections: int, answer_s: float) -> float:
     """How long it takes until all connections have brought an answer; each does so after the same time."""
     began_s = trio.current_time()
 
@@ -89,14 +94,14 @@ async def come_up(ramp: Ramp, connections: int, answer_s: float) -> float:
 async def test_a_thousand_connections_to_a_server_that_keeps_up_come_up_in_a_good_second(
     autojump_clock: MockClock,
 ) -> None:
-    assert await come_up(Ramp(), 200, ANSWER_S) < 0.5
-    assert await come_up(Ramp(), 1000, ANSWER_S) < 1.5
+    assert await come_up(new(), 200, ANSWER_S) < 0.5
+    assert await come_up(new(), 1000, ANSWER_S) < 1.5
 
 
 async def test_each_answer_lets_two_more_connect_and_the_first_four_come_back_at_rest(
     autojump_clock: MockClock,
 ) -> None:
-    ramp = Ramp()
+    ramp = new()
     await come_up(ramp, START, ANSWER_S)
     assert ramp.pace.limit == 2 * START
     await come_up(ramp, 2 * START, ANSWER_S)
@@ -107,7 +112,7 @@ async def test_each_answer_lets_two_more_connect_and_the_first_four_come_back_at
 
 
 async def test_beyond_the_first_four_each_connects_a_moment_after_the_other(autojump_clock: MockClock) -> None:
-    ramp = Ramp()
+    ramp = new()
     await come_up(ramp, 100, ANSWER_S)
     began_s: list[float] = []
     for who in range(20):
@@ -117,14 +122,14 @@ async def test_beyond_the_first_four_each_connects_a_moment_after_the_other(auto
 
 
 async def test_a_server_that_answers_at_once_needs_no_more_than_four_at_a_time(autojump_clock: MockClock) -> None:
-    ramp = Ramp()
+    ramp = new()
     assert await come_up(ramp, 200, 0.002) < 0.2
     assert ramp.pace.limit == START
 
 
 @pytest.mark.parametrize("trouble", ["late", "broken"])
 async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, trouble: str) -> None:
-    ramp = Ramp()
+    ramp = new()
     await come_up(ramp, 100, ANSWER_S)
     limit = ramp.pace.limit
     assert limit > 4 * START
@@ -138,7 +143,7 @@ async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, tr
 
 
 async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockClock) -> None:
-    ramp = Ramp()
+    ramp = new()
     for who in range(START):
         await ramp.begin(who)
     await trio.sleep(0.2)
@@ -151,108 +156,189 @@ async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockCl
 
 @attrs.define
 class Waiters:
-    """So many stand in line for what is `given`, or for room; `woken` are those who found some, in that order."""
+    """So many stand in line; `served` are those who got something, and what, in that order."""
 
-    ramp: Ramp
-    given: int = 0
-    woken: list[int] = attrs.Factory(list)
+    ramp: Ramp[str]
+    spare: list[str] = attrs.Factory(list)
+    served: list[tuple[int, str | None]] = attrs.Factory(list)
 
     async def wait(self, who: int, scope: trio.CancelScope | None = None) -> None:
         with scope or trio.CancelScope():
-            async with self.ramp.line() as place:
-                while not self.given and not self.ramp.has_room:
-                    await self.ramp.news(place)
-                self.given = max(0, self.given - 1)
-                self.woken.append(who)
+            self.served.append((who, await self.ramp.stand(who)))
+
+
+async def full() -> Waiters:
+    """As many connect as may."""
+    spare: list[str] = []
+    ramp = Ramp(spare.append)
+    for who in range(100, 100 + START):
+        await ramp.begin(who)
+    return Waiters(ramp, spare)
 
 
 async def test_what_is_given_goes_to_the_first_in_line(autojump_clock: MockClock) -> None:
-    ramp = Ramp()
-    waiters = Waiters(ramp)
-    # So long as they are asked to wait, nobody but `tell` has anything for them.
-    for who in range(START):
-        await ramp.begin(who)
+    waiters = await full()
+    ramp = waiters.ramp
+    ramp.give("nobody wants it")
+    assert waiters.spare == ["nobody wants it"]
     async with trio.open_nursery() as nursery:
         for who in range(10):
             nursery.start_soon(waiters.wait, who)
             await wait_all_tasks_blocked()
         assert ramp.waiting == 10
-        for count in (1, 2, 3):
-            waiters.given += 1
-            ramp.tell()
-            await wait_all_tasks_blocked()
-            assert waiters.woken == list(range(count))
+        for who in range(3):
+            ramp.give(f"c{who}")
+        await wait_all_tasks_blocked()
+        assert sorted(waiters.served) == [(0, "c0"), (1, "c1"), (2, "c2")]
         nursery.cancel_scope.cancel()
     assert ramp.waiting == 0
+
+
+async def test_who_only_may_connect_gets_no_connection_of_others(autojump_clock: MockClock) -> None:
+    waiters = await full()
+    ramp = waiters.ramp
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ramp.begin, "own")
+        await wait_all_tasks_blocked()
+        ramp.give("a")
+        assert waiters.spare == ["a"]
+        nursery.start_soon(waiters.wait, 1)
+        await wait_all_tasks_blocked()
+        ramp.give("b")
+        await wait_all_tasks_blocked()
+        assert (waiters.served, ramp.waiting) == ([(1, "b")], 1)
+        ramp.release(100)
+        await wait_all_tasks_blocked()
+        assert ramp.waiting == 0
+
+
+async def test_whose_connection_was_not_fit_is_the_first_again(autojump_clock: MockClock) -> None:
+    waiters = await full()
+    ramp = waiters.ramp
+    got: list[str | None] = []
+
+    async def choosy() -> None:
+        got.append(await ramp.stand("choosy"))
+        got.append(await ramp.stand("choosy", again=True))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(choosy)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(waiters.wait, 1)
+        await wait_all_tasks_blocked()
+        for given in ("bad", "good", "next"):
+            ramp.give(given)
+            await wait_all_tasks_blocked()
+    assert (got, waiters.served) == (["bad", "good"], [(1, "next")])
+
+
+async def test_what_is_given_to_one_that_is_cancelled_goes_to_the_next(autojump_clock: MockClock) -> None:
+    waiters = await full()
+    ramp = waiters.ramp
+    scopes = [trio.CancelScope() for _ in range(3)]
+    async with trio.open_nursery() as nursery:
+        for who, scope in enumerate(scopes):
+            nursery.start_soon(waiters.wait, who, scope)
+            await wait_all_tasks_blocked()
+        ramp.give("a")
+        scopes[0].cancel()
+        scopes[1].cancel()
+        # It is still in line, since it has not run.
+        ramp.give("b")
+        await wait_all_tasks_blocked()
+        ramp.give("c")
+    assert waiters.served == [(0, "a"), (2, "b")]
+    assert waiters.spare == ["c"]
 
 
 async def test_a_waiter_that_is_cancelled_when_its_patience_ends_leaves_the_turn_to_the_next(
     autojump_clock: MockClock,
 ) -> None:
-    ramp = Ramp()
-    waiters = Waiters(ramp)
-    for who in range(START):
-        await ramp.begin(who)
+    waiters = await full()
     async with trio.open_nursery() as nursery:
         until_s = trio.current_time() + PATIENCE_S
         nursery.start_soon(waiters.wait, 0, trio.CancelScope(deadline=until_s))
         await wait_all_tasks_blocked()
         nursery.start_soon(waiters.wait, 1)
-    assert waiters.woken == [1]
+    assert {who for who, _ in waiters.served} - {0} == {1}
     assert trio.current_time() == pytest.approx(until_s)
 
 
-async def test_one_that_is_woken_and_takes_nothing_leaves_the_turn_to_the_next(autojump_clock: MockClock) -> None:
-    ramp = Ramp()
-    waiters = Waiters(ramp)
-    for who in range(START):
-        await ramp.begin(who)
+async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_failure(
+    autojump_clock: MockClock,
+) -> None:
+    waiters = await full()
+    ramp = waiters.ramp
+    limit = ramp.pace.limit
     async with trio.open_nursery() as nursery:
         for who in range(3):
             nursery.start_soon(waiters.wait, who)
             await wait_all_tasks_blocked()
         began_s = trio.current_time()
-        ramp.answered(0)
-    assert waiters.woken == [0, 1, 2]
-    assert trio.current_time() == began_s
+        ramp.release(100)
+        await wait_all_tasks_blocked()
+        ramp.release(0)
+        await wait_all_tasks_blocked()
+        ramp.release(1)
+    assert waiters.served == [(0, None), (1, None), (2, None)]
+    assert trio.current_time() - began_s <= START * GAP_S
+    assert ramp.pace.limit == limit
+
+
+async def test_when_it_is_closed_nobody_waits_any_more(autojump_clock: MockClock) -> None:
+    waiters = await full()
+    ended: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await waiters.wait(0)
+        except Closed:
+            ended.append("closed")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(wait)
+        nursery.start_soon(waiters.ramp.begin, "whose exchange goes on")
+        await wait_all_tasks_blocked()
+        waiters.ramp.close()
+    await wait()
+    assert (ended, waiters.served) == (["closed"] * 4, [])
 
 
 @attrs.define
 class Crowd:
     """Some that share connections as a client's callers do. `done` are those that got one in time."""
 
-    ramp: Ramp = attrs.Factory(Ramp)
-    idle: int = 0
+    ramp: Ramp[str] = attrs.field(init=False)
+    idle: list[str] = attrs.Factory(list)
     done: set[int] = attrs.Factory(set)
+
+    def __attrs_post_init__(self) -> None:
+        self.ramp = Ramp(self.idle.append)
 
     async def work(self, who: int, patience_s: float, answer_s: float, fate: str) -> None:
         with trio.move_on_after(patience_s):
-            async with self.ramp.line() as place:
-                while not (is_idle := self.idle > 0) and not self.ramp.has_room:
-                    await self.ramp.news(place)
-                if is_idle:
-                    self.idle -= 1
-                else:
-                    self.ramp.begin_now(who)
-            if is_idle:
-                await trio.sleep(answer_s)
-                self.give_back()
+            given = self.idle.pop() if self.idle else await self.ramp.stand(who)
+            if given:
+                await self.use(answer_s)
             else:
                 await self.connect(who, answer_s, fate)
             self.done.add(who)
+
+    async def use(self, answer_s: float) -> None:
+        try:
+            await trio.sleep(answer_s)
+        finally:
+            self.ramp.give("used")
 
     async def connect(self, who: int, answer_s: float, fate: str) -> None:
         try:
             await trio.sleep(answer_s if fate != "hangs" else MOST_PATIENCE_S)
             if fate == "answers":
                 self.ramp.answered(who)
-                self.give_back()
+                self.ramp.give("new")
         finally:
             self.ramp.end(who)
-
-    def give_back(self) -> None:
-        self.idle += 1
-        self.ramp.tell()
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -270,6 +356,7 @@ async def test_nobody_is_forgotten_whatever_becomes_of_the_others(autojump_clock
                 await trio.sleep(chance.choice([0.0, 0.0, GAP_S, 0.05]))
     assert lasting <= crowd.done
     assert not crowd.ramp._begun
+    assert crowd.ramp._keeper is None
     assert crowd.ramp.waiting == 0
 
 
