@@ -42,13 +42,12 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import TextIO
 
 import attrs
 import orjson
-import structlog
 
 from restbroker.telemetry.events import (
     BrokerStarted,
@@ -105,7 +104,6 @@ class LogSink:
     settings: LogSettings = LogSettings()
     stream: TextIO = attrs.field(factory=lambda: sys.stderr)
     now_s: Callable[[], float] = time.time
-    _logger: Any = attrs.field(init=False)
     _sums: dict[str, _Sums] = attrs.field(factory=dict, init=False)
     _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
     _troubles: dict[str, _Trouble] = attrs.field(factory=dict, init=False)
@@ -113,12 +111,6 @@ class LogSink:
     _last_tick_s: float | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        render = _as_json if self.settings.json else _as_text
-        # Not by structlog.configure: settings of the whole interpreter belong to nobody here.
-        worker = {} if self.settings.worker is None else {"worker": self.settings.worker}
-        self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(self.stream), processors=[_one_line, render], wrapper_class=structlog.BoundLogger
-        ).bind(**worker)
         self._began_s = self.now_s()
 
     def __call__(self, event: Event) -> None:
@@ -206,10 +198,13 @@ class LogSink:
     def _write(self, line: Line) -> None:
         if not self._is_written(line.level):
             return
-        fields = {name: value for name, value in line.fields.items() if value is not None}
+        given = {"worker": self.settings.worker, **line.fields}
+        fields = {name: _cleaned(value) for name, value in given.items() if value is not None}
+        render = _as_json if self.settings.json else _as_text
         # OSError: the pipe is broken or the disk full. ValueError: the stream is closed.
         with contextlib.suppress(OSError, ValueError):
-            self._logger.msg(line.event, timestamp=_time(self.now_s()), level=line.level, **fields)
+            self.stream.write(render(_time(self.now_s()), line.level, line.event, fields) + "\n")
+            self.stream.flush()
 
 
 def _summary(sums: _Sums, elapsed_s: float) -> Fields:
@@ -228,10 +223,6 @@ def _time(now_s: float) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
 
 
-def _one_line(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {name: _cleaned(value) for name, value in fields.items()}
-
-
 def _cleaned(value: object) -> object:
     match value:
         case str():
@@ -242,13 +233,11 @@ def _cleaned(value: object) -> object:
             return value
 
 
-def _as_json(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> str:
-    head = {name: fields.pop(name) for name in ("timestamp", "level", "event")}
-    return orjson.dumps({**head, **fields}).decode()
+def _as_json(timestamp: str, level: Level, event: str, fields: Fields) -> str:
+    return orjson.dumps({"timestamp": timestamp, "level": level, "event": event, **fields}).decode()
 
 
-def _as_text(_logger: object, _method: str, fields: MutableMapping[str, Any]) -> str:
-    timestamp, level, event = (fields.pop(name) for name in ("timestamp", "level", "event"))
+def _as_text(timestamp: str, level: Level, event: str, fields: Fields) -> str:
     items = "".join(f" {name}={_quoted(value)}" for name, value in fields.items())
     return f"{timestamp} {level.upper():7} {event}{items}"
 
