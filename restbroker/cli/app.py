@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from restbroker import __version__
 from restbroker.cli.commands_table import COMMANDS
+from restbroker.cli.values import read_plainly
 
 Arguments = list[str]
 
@@ -46,6 +47,7 @@ def load(name: str) -> _click.Command:
     app.rich_markup_mode = None
     command = typer.main.get_command(app)
     command.name = name
+    read_plainly(command)
     return command
 
 
@@ -68,4 +70,6 @@ def command_line() -> _click.Command:
     # Rich help costs 100 ms, and draws boxes into pipes; the commands' help is kept plain by `load`.
     app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
     app.callback()(_root)
-    return typer.main.get_command(app)
+    root = typer.main.get_command(app)
+    read_plainly(root)
+    return root
