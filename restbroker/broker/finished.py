@@ -11,11 +11,13 @@ import attrs
 import trio
 
 from restbroker.broker.item import Item
+from restbroker.store.tickets import MAX_BATCH
 
 GATHER_S = 0.003
 GROUP_ENOUGH = 50
 """So many are worth a call of their own: no more are waited for."""
-GROUP_LIMIT = 200
+GROUP_LIMIT = MAX_BATCH
+"""A thousand workers finish more than this while one group is written."""
 
 
 @attrs.define(eq=False)
