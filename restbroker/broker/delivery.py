@@ -55,7 +55,7 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
     link = _link(lane, item)
-    while await _may_start(lane, item):
+    while _may_start_now(lane, item) or await _may_start(lane, item):
         began_s = time.perf_counter()
         try:
             outcome = await lane.plan.connector.deliver(call, link)
@@ -99,6 +99,12 @@ def _kept(lane: Lane, item: Item, why: NotOurs | NotNow) -> None:
     item.sending = False
     if isinstance(why, NotOurs):
         lane.let_go(item.ticket)
+
+
+def _may_start_now(lane: Lane, item: Item) -> bool:
+    """As `_may_start`, where nothing has to be waited for. False: perhaps something has."""
+    is_free = not item.in_slot and not lane.plan.limits.emission_us
+    return is_free and item.ticket in lane.in_hand and lane.lease.is_fresh and lane.gate.enter_now()
 
 
 async def _may_start(lane: Lane, item: Item) -> bool:

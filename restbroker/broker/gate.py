@@ -105,12 +105,19 @@ class Gate:
 
         Safe to cancel.
         """
-        while self.room == 0 and not self.stopped:
+        while not self.enter_now():
+            if self.stopped:
+                return False
             await self._turns.park()
-        if self.stopped:
+        return True
+
+    def enter_now(self) -> bool:
+        """As `enter`, without a wait. False: it would have to wait, or the lane stops."""
+        room = self.room
+        if not room or self.stopped:
             return False
         self._in_delivery += 1
-        if self._turns and self.room:
+        if room > 1 and self._turns:
             self._turns.unpark()
         return True
 

@@ -151,14 +151,23 @@ def _call(lane: Lane, job: Job, admitted: Admitted) -> Call:
 def _settle(
     lane: Lane, item: Item, job: Job, spec: CommandSpec | None, outcome: Final, duration_s: float = 0.0
 ) -> None:
-    context = _context(lane, item, duration_s)
-    if not isinstance(outcome, Delivered):
+    if isinstance(outcome, Delivered):
+        done = settle.unanswered(job, item.reply_id)
+        if done is not None:
+            _note(lane, item, done, outcome, duration_s)
+            return
+    else:
         job = stored(lane, item, job)
+    context = _context(lane, item, duration_s)
     _conclude(lane, item, settle.settle(job, spec, outcome, context), context, outcome)
 
 
 def _conclude(lane: Lane, item: Item, settlement: Settlement, context: Context, outcome: Final) -> None:
     item.context = context
+    _note(lane, item, settlement, outcome, context.duration_s)
+
+
+def _note(lane: Lane, item: Item, settlement: Settlement, outcome: Final, duration_s: float) -> None:
     item.settlement = settlement
     jid, attempt = (spare_jid(lane.identity, item.ticket), 1) if item.job is None else (item.job.jid, item.job.attempt)
     # In the order of its fields: by their names they cost twice as much, and every job passes here.
@@ -170,7 +179,7 @@ def _conclude(lane: Lane, item: Item, settlement: Settlement, context: Context, 
         type(outcome).__name__.lower(),
         type(settlement).__name__.lower(),
         attempt,
-        context.duration_s,
+        duration_s,
     )
     if isinstance(outcome, Delivered):
         item.event = JobFinished(*what, outcome.status, note=outcome.note)

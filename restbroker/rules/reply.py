@@ -38,9 +38,9 @@ def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:
     return Answer(outcome, text or "", None, reason.status, reason)
 
 
-def is_answered(job: Job, context: Context) -> bool:
+def is_answered(job: Job, reply_id: Json) -> bool:
     """Whether anybody asks for an answer; if not, `make_replies` makes none."""
-    return context.reply_id is not None or job.reply_to is not None
+    return reply_id is not None or job.reply_to is not None
 
 
 def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...]:

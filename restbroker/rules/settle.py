@@ -39,7 +39,7 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
     """What to do with `job`. `spec` is the command's, None outside the catalogue (then it is not repeat-safe)."""
     match outcome:
         case Delivered():
-            return Ack(make_replies(job, _delivered(outcome), context)) if is_answered(job, context) else _ACK
+            return Ack(make_replies(job, _delivered(outcome), context))
         case Rejected(reason, text):
             return _parked(job, reason, text, context)
         case Deferred():
@@ -48,6 +48,11 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             return _uncertain(job, spec, reason, context)
         case _:
             assert_never(outcome)
+
+
+def unanswered(job: Job, reply_id: Json) -> Ack | None:
+    """The settlement of a delivered job whose answer nobody wants; it depends on nothing else. None: somebody does."""
+    return None if is_answered(job, reply_id) else _ACK
 
 
 _ACK = Ack()
