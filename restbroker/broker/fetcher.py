@@ -93,7 +93,8 @@ class Fetcher:
         await lane.handover.hungry(reserve)
         request, answer = None, None
         if not self._is_told_soon(reserve):
-            async with lane.turn:
+            await errand.own_turn(lane)
+            try:
                 if self._is_behind:
                     # The committer had the turn, and waited with it for the end of an outage.
                     return
@@ -101,6 +102,8 @@ class Fetcher:
                 if request is not None:
                     self._asked_at_s = trio.current_time()
                     answer = await errand.fetch(lane, request)
+            finally:
+                lane.turn.release()
         if request is not None and answer is not None:
             await self._deal_with(answer, request)
         elif lane.gate.is_open:
