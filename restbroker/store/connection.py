@@ -71,13 +71,28 @@ class Connection:
     async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """As `call(Client.run_each, calls)`; on Trio's own loop, unless it has to connect or to load a script first."""
         client = self._client
-        async with self._turn:
+        await self._own_turn()
+        try:
             replies = await _replies(client, calls)
+        finally:
+            self._turn.release()
         if not replies:
             return await self.call(Client.run_each, calls)
         if needs_scripts(replies):
-            return await self.call(Client.each, calls, replies)
+            # Not to be cancelled before it begins: what the others answered, which have run, would be lost.
+            answers: list[Reply | StoreRefused] = []
+            with trio.CancelScope(shield=True):
+                answers += await self.call(Client.each, calls, replies)
+            return answers
         return client.each(calls, replies)
+
+    async def _own_turn(self) -> None:
+        """Without letting others run first where nobody has it: an idle broker's job would wait for that."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._turn.available_tokens:
+            self._turn.acquire_nowait()
+        else:
+            await self._turn.acquire()
 
     async def aclose(self) -> None:
         """Closes the connection after the running call. Not cancellable; bounded by that call's time-out."""

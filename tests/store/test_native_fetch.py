@@ -131,6 +131,33 @@ async def test_of_what_is_asked_in_one_go_only_what_redis_did_not_know_is_run_ag
     assert server.raw.get("ns:stat:processed") == b"1"
 
 
+async def test_what_the_others_answered_outlives_a_cancelled_load_of_one_script(
+    make_redis: Callable[..., RedisServer],
+) -> None:
+    own = make_redis()
+    calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE))
+    own.command("LPUSH ns:queue:a 1 2")
+    await calls.fetch(attrs.evolve(WANTED, want=1))
+    own.command("SCRIPT FLUSH")
+    await calls.finish(settled_by("9:1"), 0.0)  # Redis has this one again, and not that of the fetch
+    own.suspend()
+    answers: list[tuple[Any, Any]] = []
+    async with trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def ask() -> None:
+            with scope:
+                answers.append(await calls.exchange(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=1)))
+
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        scope.cancel()
+        own.resume()
+    ((codes, got),) = answers
+    assert (codes, raws(got)) == ([Applied()], [b"2"])
+    await calls.aclose()
+
+
 async def test_a_group_of_any_size_is_settled(server: Server, calls: Connection) -> None:
     server.raw.lpush("ns:queue:a", *(str(number) for number in range(1200)))
     base = 0
