@@ -10,6 +10,8 @@ How a dead server looks matters, since it decides what the client may conclude:
 - It dies between accepting a connection and answering: the connection breaks, and the request may have been sent.
   A connection that the proxy accepted before it knew of the death is reset, which tells the client just that.
 - An idle connection that the server closes is closed here too, before the client sends another request on it.
+- It lives, and its short backlog is full: a connection waits. Many at once are made one after the other, since the
+  kernel resets some of those that overflow a backlog together, which would look like a death.
 """
 
 import contextlib
@@ -27,6 +29,8 @@ from tests.support.ports import free_port
 
 _LOOK_AGAIN_S = 0.01
 _LONGEST_ANSWER_S = 60.0
+_CONNECTS_IN_S = 0.05
+"""On loopback it takes microseconds, or the backlog was full: the kernel would try again after a second."""
 
 
 @attrs.define(eq=False)
@@ -70,6 +74,7 @@ class CountingProxy:
     _canary: socket.socket | None = None
     _sockets: set[socket.socket] = attrs.field(factory=set)
     _threads: list[threading.Thread] = attrs.field(factory=list)
+    _reaching: threading.Lock = attrs.field(factory=threading.Lock)
 
     def __enter__(self) -> Self:
         self.answers.set()
@@ -118,15 +123,21 @@ class CountingProxy:
                     canary.recv(1)
 
     def _reach(self) -> socket.socket | None:
-        upstream = socket.socket()
-        upstream.settimeout(_LONGEST_ANSWER_S)
-        try:
-            upstream.connect(("127.0.0.1", self.upstream_port))
-        except OSError:
-            upstream.close()
-            return None
-        upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return upstream
+        with self._reaching:
+            while not self._closing.is_set():
+                upstream = socket.socket()
+                upstream.settimeout(_CONNECTS_IN_S)
+                try:
+                    upstream.connect(("127.0.0.1", self.upstream_port))
+                except OSError as problem:
+                    upstream.close()
+                    if isinstance(problem, TimeoutError):
+                        continue
+                    return None
+                upstream.settimeout(_LONGEST_ANSWER_S)
+                upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return upstream
+        return None
 
     def _doubt(self) -> None:
         """Has the door's keeper look whether the server is still there."""
@@ -135,7 +146,7 @@ class CountingProxy:
 
     def _open_door(self) -> None:
         if self._door is None and not self._closing.is_set():
-            door = socket.create_server(("127.0.0.1", self.port), backlog=16)
+            door = socket.create_server(("127.0.0.1", self.port), backlog=128)
             self._door = door
             self._run(self._accept, door)
 
