@@ -160,7 +160,7 @@ class Harness:
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    async def until(self, found: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+    async def until(self, found: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
         try:
             await until_async(found, what, timeout_s)
         except AssertionError as error:

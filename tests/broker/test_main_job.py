@@ -303,7 +303,7 @@ async def test_one_command_that_the_target_puts_off_for_ever_neither_stops_the_o
         harness.push("safe", count=20)
         harness.raw(json.dumps(raw).encode())
         harness.push("safe", count=20)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 41, "all are settled", 1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 41, "all are settled")
     assert harness.of(GateClosed) == []
     assert harness.members("retry")[0]["retry_count"] == 0
 

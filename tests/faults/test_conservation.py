@@ -4,12 +4,12 @@ FAULT_JOBS is the number of jobs (10,000), FAULT_ROUNDS how often all faults hap
 """
 
 import os
-import signal
 from collections import Counter
 from collections.abc import Callable
 
 from restbroker.verify.verdict import judge
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
+from tests.support.process import freeze
 from tests.support.shared import FAST_RETRIES
 
 JOBS = int(os.environ.get("FAULT_JOBS", "10000"))
@@ -47,7 +47,7 @@ def kill_one_of_two_brokers(bench: Bench) -> int:
     """SIGKILL while another process serves the same queue, which has jobs of its own in hand."""
     victim = bench.brokers[-1].process
     bench.start()
-    victim.send_signal(signal.SIGSTOP)  # stopped, it can be counted before the other one takes its jobs
+    freeze(victim.pid)  # it can be counted before the other one takes its jobs
     held = sum(len(jobs) for name, jobs in bench.in_hand().items() if f":{victim.pid}:" in name)
     victim.kill()
     victim.wait()

@@ -19,7 +19,7 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items, mapping, raw
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.ports import free_port
-from tests.support.process import Running, run, started
+from tests.support.process import Running, freeze, run, started
 from tests.support.redis_line import Tell
 from tests.support.several import Several, target, times_done
 from tests.support.shared import TOKEN, jobs_in
@@ -119,7 +119,7 @@ def test_a_killed_worker_s_jobs_are_done_by_the_others_and_it_is_started_again(g
         until(lambda: len(group.server.arrivals) > 50, "the load runs")
         victim = workers(running)[0]
         # Frozen first, so that what it has in hand stands still while it is counted.
-        _kill(victim, signal.SIGSTOP)
+        freeze(victim)
         held = group.in_hand(victim)
         killed_at_s = time.monotonic()
         _kill(victim, signal.SIGKILL)

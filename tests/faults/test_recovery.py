@@ -14,7 +14,8 @@ from tests.support.process import Running
 from tests.support.wait import until
 
 ELSEWHERE_S = 25.0
-SAME_HOST_S = 3.0
+SAME_HOST_S = 10.0
+"""At most 1.9 s were measured, and a busy machine takes longer to start a process; by missing beats it is 20 s."""
 
 Tell = Callable[[str], None]
 

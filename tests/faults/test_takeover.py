@@ -108,7 +108,7 @@ def test_of_two_processes_the_one_that_is_cut_off_loses_its_jobs_and_the_other_k
     line.proxy.cut()
     until(lambda: lost not in bench.in_hand(), "the jobs of the one are given back", FENCED_WITHIN_S)
     assert set(before[kept]) <= set(bench.in_hand()[kept])
-    assert bench.held() + bench.queued() == 2 * CONCURRENCY
+    assert bench.unfinished() == 2 * CONCURRENCY
     other.wait_for(rf"jobs\.recovered.*jobs={len(before[lost])}\b")
     line.proxy.mend()
     cut.wait_for(rf"fenced.*{lost}")

@@ -18,7 +18,7 @@ import attrs
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, mapping, raw, text
-from tests.support import process
+from tests.support import census, process
 from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd
 from tests.support.process import Running
@@ -130,8 +130,7 @@ class Bench:
 
     def unfinished(self) -> int:
         """How many jobs are neither finished nor parked."""
-        sets = [integer(self.client.command("ZCARD", zset)) for zset in ("retry", "schedule")]
-        return self.queued() + self.held() + sum(sets)
+        return census.unfinished(self.client, [QUEUE]).total()
 
     def wait_until_finished(self, timeout_s: float = 60.0) -> None:
         """Returns when every job is finished or parked."""

@@ -20,9 +20,9 @@ from restbroker.rules.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import SortedSet
-from restbroker.store.replies import integer, items, raw
+from restbroker.store.replies import items, raw
 from restbroker.store.sets import listed
-from tests.support import process
+from tests.support import census, process
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
 from tests.support.shared import FAST_RETRIES, TOKEN
@@ -31,26 +31,6 @@ from tests.support.wait import until
 
 TOKENS: Final[dict[str, object]] = {"Token": None, "Tokens": {"app": {"Secret": TOKEN}}}
 """With these a signature takes the token's place in a job that failed; it must survive what Ruby makes of the job."""
-# In one step, or a job that moves meanwhile would be seen nowhere.
-_UNFINISHED: Final = """
-local prefix, found, hands = ARGV[1], {}, 0
-local function tell(name, count)
-  found[#found + 1], found[#found + 2] = name, count
-end
-for _, queue in ipairs(redis.call('SMEMBERS', prefix .. 'queues')) do
-  tell(queue, redis.call('LLEN', prefix .. 'queue:' .. queue))
-end
-for _, zset in ipairs({'retry', 'schedule'}) do
-  tell(zset, redis.call('ZCARD', prefix .. zset))
-end
-for _, key in ipairs(redis.call('KEYS', prefix .. 'restbroker:ip:*')) do
-  for _, ticket in ipairs(redis.call('HKEYS', key)) do
-    hands = hands + ((ticket == 'last' or ticket == 'hwm') and 0 or 1)
-  end
-end
-tell('in hand', hands)
-return found
-"""
 REFUSED: Final = -1
 """As a number of failures: refused for good."""
 
@@ -165,13 +145,11 @@ class Beside:
 
     def in_hand(self) -> int:
         """How many jobs restbroker's processes have in their hands."""
-        return self.unfinished()["in hand"]
+        return self.unfinished()[census.IN_HAND]
 
     def unfinished(self) -> Counter[str]:
         """Where jobs are that are neither done nor dead, those in Ruby's hands excepted; nothing that is empty."""
-        found = items(self.client.command("EVAL", _UNFINISHED, 0, self._key("")))
-        counts = zip(found[::2], found[1::2], strict=True)
-        return +Counter({raw(name).decode(): integer(count) for name, count in counts})
+        return census.unfinished(self.client)
 
     def wait_until_finished(self, timeout_s: float = 60.0) -> None:
         """Returns when every job is done or dead, or was lost by Ruby."""

@@ -72,7 +72,7 @@ class Running:
     stdout: Path
     stderr: Path
 
-    def wait_for(self, pattern: str, *, timeout_s: float = 15.0, times: int = 1) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, timeout_s: float = 30.0, times: int = 1) -> re.Match[str]:
         """The `times`-th match of a regular expression in stdout or stderr; fails at once if the process ends first."""
 
         def found() -> re.Match[str] | None:
@@ -106,6 +106,19 @@ class Running:
     def output(self) -> str:
         """Everything printed so far: stdout, then stderr."""
         return self.stdout.read_text(errors="replace") + self.stderr.read_text(errors="replace")
+
+
+def freeze(pid: int) -> None:
+    """Suspends a process (SIGSTOP); returns when none of its threads runs any more, which is a little later."""
+
+    def stands_still() -> bool:
+        states = [
+            (task / "stat").read_text().rpartition(")")[2].split()[0] for task in Path(f"/proc/{pid}/task").iterdir()
+        ]
+        return all(state in "tTZ" for state in states)
+
+    os.kill(pid, signal.SIGSTOP)
+    until(stands_still, f"process {pid} stands still")
 
 
 @contextmanager

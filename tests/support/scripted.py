@@ -20,12 +20,12 @@ import attrs
 from restbroker.rules.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.replies import integer, items, mapping, names, raw, text
-from tests.support import process, ruby
+from restbroker.store.replies import integer, items, mapping, names, raw
+from tests.support import census, process, ruby
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
 from tests.support.redis_server import RedisServer
-from tests.support.shared import TOKEN, jobs_in
+from tests.support.shared import TOKEN
 from tests.support.wait import until
 
 QUEUE: Final = "rest"
@@ -181,15 +181,15 @@ class Citizen:
 
     def in_hand(self) -> int:
         """How many jobs are in the hands of any broker, also of a dead one."""
-        found = [mapping(self.client.command("HGETALL", key)) for key in self._in_progress()]
-        return sum(jobs_in(fields) for fields in found)
+        return self._unfinished()[census.IN_HAND]
 
     def wait_until_idle(self, timeout_s: float = 30.0) -> None:
         """Returns when no job is queued or in anybody's hands."""
-        until(lambda: self.queued() == 0 and self.in_hand() == 0, "no job is queued or in hand", timeout_s)
+        busy = {QUEUE, census.IN_HAND}
+        until(lambda: not busy & self._unfinished().keys(), "no job is queued or in hand", timeout_s)
 
-    def _in_progress(self) -> list[str]:
-        return [text(key) for key in items(self.client.command("KEYS", "restbroker:ip:*"))]
+    def _unfinished(self) -> Counter[str]:
+        return census.unfinished(self.client, [QUEUE])
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""Waiting for something to become true, with a deadline. For what offers no event to wait on."""
+"""Waiting for something to become true, with a deadline. For what offers no event to wait on.
+
+The deadlines are for what never happens: a busy machine may take many times as long as an idle one. Where it is the
+claim that something happens soon, its test gives a deadline of its own.
+"""
 
 import time
 from collections.abc import Callable
@@ -8,9 +12,10 @@ import trio
 
 T = TypeVar("T")
 _PAUSE_S = 0.01
+_NEVER_S = 20.0
 
 
-def until(question: Callable[[], T], what: str, timeout_s: float = 10.0) -> T:
+def until(question: Callable[[], T], what: str, timeout_s: float = _NEVER_S) -> T:
     """The first true answer to `question`; raises AssertionError naming `what` after `timeout_s` seconds."""
     deadline_s = time.monotonic() + timeout_s
     while not (answer := question()):
@@ -20,7 +25,7 @@ def until(question: Callable[[], T], what: str, timeout_s: float = 10.0) -> T:
     return answer
 
 
-async def until_async(question: Callable[[], T], what: str, timeout_s: float = 10.0) -> T:
+async def until_async(question: Callable[[], T], what: str, timeout_s: float = _NEVER_S) -> T:
     """As `until`, inside Trio; `question` itself must not block. Cancelling ends the wait."""
     deadline_s = trio.current_time() + timeout_s
     while not (answer := question()):
