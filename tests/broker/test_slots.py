@@ -3,6 +3,7 @@
 import pytest
 import trio
 
+from restbroker.broker import waiting
 from restbroker.broker.pace import Pace
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client, open_client
@@ -53,6 +54,7 @@ async def test_a_job_behind_many_that_wait_for_their_slot_does_not_wait_for_the_
 ) -> None:
     # As just after a burst: all of them are fetched at once, and few may be started before Redis is told.
     monkeypatch.setattr(Pace, "reserve", lambda _pace, _now_s: 40)
+    monkeypatch.setattr(waiting, "_WAIT_S", 3600.0)
     fetches = 0
 
     class Counting(Connection):
@@ -67,7 +69,7 @@ async def test_a_job_behind_many_that_wait_for_their_slot_does_not_wait_for_the_
     harness.push("once", count=19)
     harness.push("safe")
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "the last one runs", 1.0)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "the last one runs")
         await trio.sleep(0.2)
         assert fetches < 15
         released.set()

@@ -9,7 +9,6 @@ from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Scripted, ok
 
-SLOW_S = 5.0
 JOBS = 300
 
 
@@ -17,9 +16,9 @@ async def refuse(_request: Request) -> Response:
     raise NotSent("refused")
 
 
-async def slowly(_request: Request) -> Response:
-    await trio.sleep(SLOW_S)
-    return Response(200, {}, b"0", SLOW_S)
+async def never(_request: Request) -> Response:
+    await trio.sleep_forever()
+    raise AssertionError
 
 
 def done(harness: Harness, target: str) -> list[JobFinished]:
@@ -27,16 +26,22 @@ def done(harness: Harness, target: str) -> list[JobFinished]:
 
 
 async def test_while_one_target_is_dead_and_one_slow_the_third_finishes_all_its_jobs(harness: Harness) -> None:
+    answers = trio.Event()
+
+    async def late(_request: Request) -> Response:
+        await answers.wait()
+        return Response(200, {}, b"0", 0.0)
+
     harness.target = Scripted(refuse, probe_answer=NotSent("refused"))
-    harness.others = {"slow": Scripted(slowly), "well": Scripted(ok)}
-    # What is on its way at the stop takes as long as that from its beginning, and it began before.
-    harness.shutdown_timeout_s = 2 * SLOW_S
+    harness.others = {"slow": Scripted(late), "well": Scripted(ok)}
     for queue in ("rest", "slow", "well"):
         harness.push(count=JOBS, into=queue)
     async with harness.broker():
-        await harness.until(lambda: len(done(harness, "well")) == JOBS, "the third does all its jobs", SLOW_S)
+        await harness.until(lambda: len(done(harness, "well")) == JOBS, "the third does all its jobs")
         assert done(harness, "slow") == done(harness, "t") == []
-        await harness.until(lambda: len(done(harness, "slow")) == harness.concurrency, "the slow one goes on")
+        await harness.until(lambda: len(harness.others["slow"].calls) == harness.concurrency, "the slow one is busy")
+        answers.set()
+        await harness.until(lambda: len(done(harness, "slow")) == JOBS, "the slow one goes on")
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
     assert harness.size("queue:rest") == JOBS
     assert harness.size("retry") == harness.size("dead") == 0
@@ -74,8 +79,8 @@ async def test_a_process_that_lost_the_rights_of_one_lane_goes_on_with_new_ones_
 
 
 async def test_a_stop_puts_back_the_jobs_of_each_lane_to_its_own_queue(harness: Harness) -> None:
-    harness.target = Scripted(slowly)
-    harness.others = {"two": Scripted(slowly, judge=lambda _call, _response: Delivered("0", 0, 200))}
+    harness.target = Scripted(never)
+    harness.others = {"two": Scripted(never, judge=lambda _call, _response: Delivered("0", 0, 200))}
     harness.shutdown_timeout_s = 0.1
     harness.push("once", count=20)
     harness.push("once", count=20, into="two")

@@ -124,7 +124,7 @@ def test_a_frozen_redis_is_unavailable_after_the_time_out(make_redis: Callable[.
     started = time.monotonic()
     with pytest.raises(StoreUnavailable, match="did not answer in time"):
         client.command("PING")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 2.5, "without this bound it is 3 s"
     own.resume()
     assert client.command("ECHO", "x") == b"x"
     client.close()

@@ -25,6 +25,12 @@ from tests.support.wait import until_async
 from tests.transport.authority import authority
 
 
+@pytest.fixture
+def _long_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends a wait is what should, and not the time of its question."""
+    monkeypatch.setattr(connection, "BLOCK_S", 600.0)
+
+
 @asynccontextmanager
 async def waiter_on(settings: StoreSettings) -> AsyncIterator[Waiter]:
     waiter = Waiter(lambda: open_client(settings))
@@ -92,42 +98,45 @@ async def test_a_cancelled_call_ends_and_its_result_is_kept(server: Server) -> N
     await calls.aclose()
 
 
+@pytest.mark.usefixtures("_long_questions")
 async def test_a_wait_on_an_empty_queue_ends_with_nothing(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
-        with trio.fail_after(1):
+        with trio.fail_after(20):
             assert not await waiter.wait("a", 0.05)
             assert not await waiter.wait("a", 0)
 
 
+@pytest.mark.usefixtures("_long_questions")
 async def test_a_wait_is_ended_by_a_job_and_leaves_it_where_it_is(server: Server) -> None:
     server.raw.sadd("ns:queues", "a")
     async with waiter_on(server.settings) as waiter, trio.open_nursery() as nursery:
         answers: list[bool] = []
 
         async def wait() -> None:
-            answers.append(await waiter.wait("a", 2.0))
+            answers.append(await waiter.wait("a", 600.0))
 
         nursery.start_soon(wait)
         await until_async(blocked(server), "the waiter blocks")
         server.raw.lpush("ns:queue:a", "1", "2", "3")
-        await until_async(lambda: answers, "the wait ended", timeout_s=0.5)
+        await until_async(lambda: answers, "the wait ended")
         assert answers == [True]
-        assert await waiter.wait("a", 2.0)
+        assert await waiter.wait("a", 20.0)
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"3", b"2", b"1"]
 
 
+@pytest.mark.usefixtures("_long_questions")
 async def test_a_job_wakes_every_waiter(server: Server) -> None:
     async with waiter_on(server.settings) as one, waiter_on(server.settings) as two, trio.open_nursery() as nursery:
         answers: list[bool] = []
 
         async def wait(waiter: Waiter) -> None:
-            answers.append(await waiter.wait("a", 2.0))
+            answers.append(await waiter.wait("a", 600.0))
 
         nursery.start_soon(wait, one)
         nursery.start_soon(wait, two)
         await until_async(lambda: server.raw.info("clients")["blocked_clients"] == 2, "both block")
         server.raw.lpush("ns:queue:a", "1")
-        await until_async(lambda: len(answers) == 2, "both waits ended", timeout_s=0.5)
+        await until_async(lambda: len(answers) == 2, "both waits ended")
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"1"]
 
 
@@ -146,20 +155,21 @@ def group(tmp_path: Path) -> Iterator[Group]:
     group.close()
 
 
+@pytest.mark.usefixtures("_long_questions")
 async def test_a_cancelled_wait_ends_at_once_and_its_question_serves_the_next(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
         for _ in range(20):
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(waiter.wait, "a", 2.0)
+                    nursery.start_soon(waiter.wait, "a", 600.0)
                     await until_async(blocked(server), "the waiter blocks")
                     cancelled_at = trio.current_time()
                     scope.cancel()
             assert scope.cancelled_caught
-            assert trio.current_time() - cancelled_at < 0.1
+            assert trio.current_time() - cancelled_at < 10
         assert blocked(server)()
         server.raw.lpush("ns:queue:a", "1")
-        assert await waiter.wait("a", 1.0)
+        assert await waiter.wait("a", 20.0)
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"1"]
 
 
@@ -175,7 +185,7 @@ async def test_an_answer_to_a_wait_that_is_over_is_told_once_and_no_more(server:
         assert not await waiter.wait("a", 0.05)
         server.raw.lpush("ns:queue:a", "1")
         assert server.raw.rpop("ns:queue:a") == b"1"
-        assert await waiter.wait("a", 1.0)
+        assert await waiter.wait("a", 20.0)
         assert not await waiter.wait("a", 0.05)
 
 
@@ -186,15 +196,16 @@ async def test_a_closed_waiter_leaves_nothing_behind_in_redis(server: Server) ->
     await until_async(lambda: server.raw.info("clients")["blocked_clients"] == 0, "Redis lets the question go")
 
 
+@pytest.mark.usefixtures("_long_questions")
 @pytest.mark.parametrize("steps", range(8))
 async def test_a_wait_cancelled_at_any_early_moment_ends_soon(server: Server, steps: int) -> None:
     async with waiter_on(server.settings) as waiter:
         started_at = trio.current_time()
         with trio.move_on_after(steps / 2000):
-            await waiter.wait("a", 2.0)
-        assert trio.current_time() - started_at < 0.1
+            await waiter.wait("a", 600.0)
+        assert trio.current_time() - started_at < 10
         server.raw.lpush("ns:queue:a", "1")
-        assert await waiter.wait("a", 1.0)
+        assert await waiter.wait("a", 20.0)
     await until_async(lambda: busy_threads() == 0, "who was connecting is done")
 
 
@@ -206,7 +217,7 @@ async def test_a_wait_can_be_cancelled_while_redis_is_frozen(make_redis: Callabl
         cancelled_at = trio.current_time()
         for one in (waiter, unconnected):
             assert not await one.wait("a", 0.05)
-        assert trio.current_time() - cancelled_at < 0.5
+        assert trio.current_time() - cancelled_at < 2, "Redis is given 3 s"
         own.resume()
         assert not await waiter.wait("a", 0.05)
 
@@ -225,7 +236,7 @@ async def test_an_answer_that_is_overdue_ends_the_connection(
         own.resume()
         assert not await waiter.wait("a", 0.3), "its question is asked again, over a new connection"
         own.command("LPUSH queue:a 1")
-        assert await waiter.wait("a", 1.0)
+        assert await waiter.wait("a", 20.0)
 
 
 async def test_a_wait_whose_connection_is_killed_fails_and_the_next_has_another(server: Server) -> None:
@@ -245,7 +256,7 @@ async def test_a_large_job_wakes_too_over_tls_as_well(over_tls: tuple[StoreSetti
             assert not await waiter.wait("a", 0.05)
         raw.lpush("queue:a", b"x" * 3_000_000)
         for waiter in (tls, plain):
-            assert await waiter.wait("a", 1.0)
+            assert await waiter.wait("a", 20.0)
         raw.delete("queue:a")
         for waiter in (tls, plain):
             assert not await waiter.wait("a", 0.05)
@@ -268,7 +279,7 @@ async def test_a_wait_goes_to_the_new_master(group: Group) -> None:
 
     await until_async(moved, "the sentinels name another master", timeout_s=20)
     group.replica.command("LPUSH queue:a 1")
-    assert await waiter.wait("a", 2.0)
+    assert await waiter.wait("a", 20.0)
     waiter.close()
 
 

@@ -224,7 +224,7 @@ async def test_a_frozen_redis_is_bounded_and_what_it_does_later_is_found(
     began_s = trio.current_time()
     with pytest.raises(StoreUnavailable, match="did not answer in time"):
         await calls.fetch(WANTED)
-    assert 0.3 <= trio.current_time() - began_s < 1
+    assert 0.3 <= trio.current_time() - began_s < 2.5, "without this bound it is 3 s"
     own.resume()
     assert await calls.fetch(WANTED) == Duplicate(1)
     await calls.aclose()

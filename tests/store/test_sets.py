@@ -5,7 +5,7 @@ import time
 import pytest
 
 from restbroker.store import queues
-from restbroker.store.client import Client
+from restbroker.store.client import LONGEST_BLOCK_S, Client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.sets import Move, due, promote
 from tests.store.lanes import Server
@@ -105,7 +105,7 @@ def test_an_answer_is_taken_once_and_waited_for_only_so_long(client: Client, ser
     assert queues.wait_reply(client, "x", 1.0) == b"answer"
     started = time.monotonic()
     assert queues.wait_reply(client, "x", 0.05) is None
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < LONGEST_BLOCK_S
 
 
 def test_an_answer_s_name_cannot_be_any_key(client: Client) -> None:

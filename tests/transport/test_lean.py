@@ -84,9 +84,9 @@ async def test_a_request_is_not_repeated_when_its_time_is_over() -> None:
             return await hang_up_unanswered(stream)
 
         server.script.append(leave_late)
-        late_s = trio.current_time() + 0.06
+        late_s = trio.current_time() + 0.6
         with pytest.raises(MaybeSent) as caught:
-            await transport.send(post(repeatable=True, timeout_s=0.05))
+            await transport.send(post(repeatable=True, timeout_s=0.5))
         assert caught.value.timed_out
         assert len(server.requests) == 2
 
@@ -111,9 +111,9 @@ async def test_the_watcher_cuts_off_what_is_late_and_nothing_else() -> None:
     async with kept() as (transport, server):
         server.script.append(recorder.stall())
         with pytest.raises(MaybeSent) as caught:
-            await transport.send(post(timeout_s=0.1))
+            await transport.send(post(timeout_s=0.5))
         assert caught.value.timed_out
-        with trio.fail_after(2):
+        with trio.fail_after(20):
             await server.all_closed.wait()
         server.script.append(recorder.answer(after_s=0.3))
         assert (await transport.send(post(timeout_s=5.0))).status == 200
@@ -154,7 +154,7 @@ async def test_the_watcher_that_ends_does_not_wait_for_those_who_came_later() ->
             return await recorder.stall()(stream)
 
         server.script.extend([wait_then_answer, stall])
-        with trio.fail_after(3):
+        with trio.fail_after(20):
             async with trio.open_nursery() as watching:
                 await watching.start(transport.run)
                 requests.start_soon(transport.send, post())
@@ -162,14 +162,14 @@ async def test_the_watcher_that_ends_does_not_wait_for_those_who_came_later() ->
                 watching.cancel_scope.cancel()
                 with trio.CancelScope(shield=True):
                     await trio.testing.wait_all_tasks_blocked()
-                    requests.start_soon(transport.send, post(timeout_s=2.0))
+                    requests.start_soon(transport.send, post(timeout_s=60.0))
                     await later.wait()
                     go.set()
         requests.cancel_scope.cancel()
 
 
 async def _expect_time_out(transport: Transport) -> None:
-    with trio.fail_after(3), pytest.raises(MaybeSent) as caught:
+    with trio.fail_after(20), pytest.raises(MaybeSent) as caught:
         await transport.send(post(timeout_s=0.3))
     assert caught.value.timed_out
 
@@ -200,7 +200,7 @@ async def test_a_caller_that_is_cancelled_already_sends_nothing() -> None:
             scope.cancel()
             await transport.send(post())
         assert scope.cancelled_caught
-        with trio.fail_after(2):
+        with trio.fail_after(20):
             await server.all_closed.wait()
         assert len(server.requests) == 1
 

@@ -77,10 +77,11 @@ async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(names
             filling.connect_ex(("127.0.0.2", server.port))
             trio.socket.set_custom_hostname_resolver(names)
             names.addresses = ["127.0.0.2", "127.0.0.3"]
-            transport = open_transport(target(server.port, url=Url("http", NAME, server.port), engine=engine))
+            url = Url("http", NAME, server.port)
+            transport = open_transport(target(server.port, url=url, engine=engine, connect_timeout_s=10.0))
             began_s = trio.current_time()
             assert (await transport.send(post())).status == 200
-            assert 0.2 <= trio.current_time() - began_s < 0.9
+            assert 0.2 <= trio.current_time() - began_s < 9
             await transport.aclose()
         nursery.cancel_scope.cancel()
 
@@ -113,12 +114,12 @@ async def test_a_name_that_comes_to_mean_another_server_is_followed_after_the_co
         trio.socket.set_custom_hostname_resolver(names)
         names.addresses = ["127.0.0.2"]
         url = Url("http", NAME, first.port)
-        transport = open_transport(target(first.port, url=url, engine=engine, max_connection_age_s=0.2))
+        transport = open_transport(target(first.port, url=url, engine=engine, max_connection_age_s=1.0))
         await transport.send(post())
         names.addresses = ["127.0.0.3"]
         await transport.send(post())
         assert (len(first.requests), len(second.requests)) == (2, 0)
-        await trio.sleep(0.25)  # the passing of time is what is tested
+        await trio.sleep(1.05)  # the passing of time is what is tested
         await transport.send(post())
         assert (len(first.requests), len(second.requests), names.asked) == (2, 1, 2)
         await transport.aclose()
@@ -138,7 +139,7 @@ async def test_a_unix_socket_with_a_full_backlog_is_waited_for(tmp_path: Path) -
         transport = open_transport(target(80, url=url, engine="lean"))
         listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
         async with trio.open_nursery() as serving:
-            with trio.fail_after(2):
+            with trio.fail_after(20):
                 async with trio.open_nursery() as asking:
                     asking.start_soon(_expect_answer, transport)
                     await trio.testing.wait_all_tasks_blocked()

@@ -10,6 +10,7 @@ import trio
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
+from restbroker.web.stats import TURN_S
 from tests.broker.conftest import Harness
 from tests.support.redis_server import RedisServer
 from tests.web.conftest import Open
@@ -148,7 +149,7 @@ async def test_without_redis_it_says_so_at_once(
         harness.redis.kill()
         began_s = time.monotonic()
         answer = await running.get_stats()
-        assert time.monotonic() - began_s < 1
+        assert time.monotonic() - began_s < TURN_S
         harness.redis.start()
         assert (await running.get_stats()).status_code == 200
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "StoreUnavailable")
