@@ -104,9 +104,12 @@ class _Run:
             fleet = Fleet(self.settings, Path(folder), self.store, url, token, self.nursery)
             breaker = Breaker(fleet, target, self.store, self.nursery, rng, self.wish.processes)
             async with ended(fleet):
+                # A machine that starts processes slowly would have done all jobs before the first fault.
+                target.slow = self.wish.kills > 0
                 self.nursery.start_soon(self._push, token)
                 for _ in range(self.wish.processes):
                     await fleet.start()
+                target.slow = False
                 await self._break(breaker, target)
                 await self._finish(breaker, target)
                 await fleet.stop()

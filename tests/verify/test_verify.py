@@ -63,7 +63,7 @@ def processes_of(folder: Path) -> dict[str, bool]:
 
 def wait_for_queue(client: Client) -> bytes:
     """The key of a run's queue, once the run has pushed to it."""
-    found = until(lambda: items(client.command("KEYS", "restbroker-verify-*:queue:rest")), "the run has pushed", 20.0)
+    found = until(lambda: items(client.command("KEYS", "restbroker-verify-*:queue:rest")), "the run has pushed", 60.0)
     return raw(found[0])
 
 
@@ -100,6 +100,17 @@ def test_a_run_breaks_everything_keeps_every_promise_and_touches_nothing_else(
     assert everything(client) == before
     assert processes_of(tmp_path) == {}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hands_are_full_at_the_first_fault_however_long_brokers_take_to_start(
+    tmp_path: Path, redis_server: RedisServer
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys, time\n'run' in sys.orig_argv and time.sleep(2)\n")
+    path = os.pathsep.join([str(tmp_path), process.clean_environment()["PYTHONPATH"]])
+    arguments = ["verify", "--redis", redis_server.url, "--jobs", "1000", "--kills", "1", "--json"]
+    ran = process.run(arguments, environ={"PYTHONPATH": path}, timeout_s=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert json.loads(ran.stdout)["recovery_s"]["freeze"]["count"] == 1
 
 
 def test_jobs_that_vanish_from_redis_are_reported_as_lost(
@@ -145,9 +156,9 @@ def test_an_interrupted_run_leaves_neither_keys_nor_processes(
     before = everything(client)
     with start(tmp_path, redis_server.url, "--jobs", "5000", "--kills", "50") as running:
         wait_for_queue(client)
-        until(lambda: any(processes_of(tmp_path).values()), "a broker is suspended", 20.0)
+        until(lambda: any(processes_of(tmp_path).values()), "a broker is suspended", 60.0)
         running.signal(number)
-        assert running.wait(20) == 130
+        assert running.wait(60) == 130
     assert "Interrupted" in running.output()
     assert everything(client) == before
     assert processes_of(tmp_path) == {}
@@ -183,7 +194,7 @@ def test_secrets_are_in_no_command_line_and_in_nothing_that_is_printed(
     (tmp_path / "env.json").write_text(json.dumps(document))
     arguments = ["verify", "--config", str(tmp_path / "env.json"), "--jobs", "300", "--kills", "0"]
     with process.started(arguments, directory=tmp_path / "out", environ={"TMPDIR": str(tmp_path)}) as running:
-        lines = until(lambda: [line for line in processes_of(tmp_path) if " run " in line], "a broker runs", 20.0)
+        lines = until(lambda: [line for line in processes_of(tmp_path) if " run " in line], "a broker runs", 60.0)
         (config,) = {Path(line.split()[-1]) for line in lines[:1]}
         token = json.loads(config.read_text())["Token"]
         assert config.stat().st_mode & 0o077 == 0
