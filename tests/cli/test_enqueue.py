@@ -143,7 +143,7 @@ def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(
 ) -> None:
     assert shell("status", *words).returncode == 0
     raw, score = cast("list[bytes]", store.command("ZRANGE", "ns:schedule", 0, -1, "WITHSCORES"))
-    assert abs(float(score) - due_s()) < 5
+    assert abs(float(score) - due_s()) < 30
     assert not {"at", "enqueued_at"} & set(json.loads(raw))
     assert (json.loads(raw)["queue"], json.loads(raw)["display_class"]) == ("rest", "status")
     assert queued(store) == []
