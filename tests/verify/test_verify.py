@@ -86,7 +86,7 @@ def test_a_run_breaks_everything_keeps_every_promise_and_touches_nothing_else(
     ran = process.run(
         ["verify", "--redis", redis_server.url, "--jobs", str(JOBS), "--kills", str(KILLS), "--json"],
         environ={"TMPDIR": str(tmp_path)},
-        timeout_s=80 + 6 * KILLS,
+        timeout_s=120 + 12 * KILLS,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found = json.loads(ran.stdout)
