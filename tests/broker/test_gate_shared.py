@@ -97,10 +97,10 @@ async def test_a_target_that_two_processes_find_dead_sees_one_probe_every_second
     async with AsyncExitStack() as stack:
         for side in (pair.one, pair.two):
             await stack.enter_async_context(side.broker())
-        await pair.one.until(lambda: len(dead.probed_at_s) >= 8, "six probes after those of the start", 20.0)
+        await pair.one.until(lambda: len(dead.probed_at_s) >= 8, "six probes after those of the start", 60.0)
     shared = dead.probed_at_s[2:]
     assert min(after - before for before, after in pairwise(shared)) >= 0.95
-    assert shared[-1] - shared[0] <= 5 * 3.0
+    assert shared[-1] - shared[0] <= 5 * 4.0
 
 
 async def test_both_open_when_one_of_them_finds_the_target_well(pair: Pair) -> None:
@@ -115,7 +115,7 @@ async def test_both_open_when_one_of_them_finds_the_target_well(pair: Pair) -> N
         for side in (pair.one, pair.two):
             side.target.answer = ok
         for side in (pair.one, pair.two):
-            await side.until(partial(side.of, GateOpened), "it opens", 6.0)
+            await side.until(partial(side.of, GateOpened), "it opens")
         await pair.one.until(lambda: len(pair.one.of(JobFinished) + pair.two.of(JobFinished)) == 40, "all are done")
 
 
@@ -128,7 +128,7 @@ async def test_a_retry_after_that_one_process_was_given_is_kept_by_the_others_to
         pair.answer(FINE)
         began_s = trio.current_time()
         pair.one.push("create", count=10)
-        await pair.one.until(lambda: pair.sent >= sent + 10, "all are delivered", 15.0)
+        await pair.one.until(lambda: pair.sent >= sent + 10, "all are delivered")
         assert trio.current_time() - began_s >= 3
         assert pair.pauses() == {}
 
@@ -147,11 +147,11 @@ async def test_a_denial_stops_the_others_until_it_is_over_and_leaves_an_operator
         sent = pair.sent
         pair.one.push("create", count=10)
         pair.answer(FINE)
-        await pair.one.until(lambda: "denied" not in pair.pauses(), "it is taken back", 10.0)
+        await pair.one.until(lambda: "denied" not in pair.pauses(), "it is taken back")
         assert pair.pauses() == {"operator": None}
         assert pair.sent <= sent + 1, "only the job in hand"
         limits.resume(pair.one.client, "t", "operator")
-        await pair.one.until(lambda: pair.sent >= sent + 10, "all are delivered", 10.0)
+        await pair.one.until(lambda: pair.sent >= sent + 10, "all are delivered")
 
 
 async def test_a_process_that_was_never_let_in_stops_nobody(pair: Pair) -> None:

@@ -241,7 +241,7 @@ async def test_a_redis_that_only_answers_reads_is_one_outage_and_no_hot_loop(har
         finally:
             harness.client.command("CONFIG", "SET", "min-replicas-to-write", "0")
         harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "it goes on", 5)
+        await harness.until(lambda: harness.of(JobFinished), "it goes on")
     assert len(harness.of(StoreBack)) == 1
 
 
@@ -260,7 +260,7 @@ async def test_a_full_redis_with_nothing_to_do_is_no_outage(harness: Harness) ->
         finally:
             harness.client.command("CONFIG", "SET", "maxmemory", "0")
         harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "it goes on", 5)
+        await harness.until(lambda: harness.of(JobFinished), "it goes on")
     assert harness.of(StoreLost) == []
 
 
@@ -271,7 +271,7 @@ async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_on
     for _ in range(300):
         harness.push(args=["safe", {}, "wrong"])
     async with harness.broker():
-        await harness.until(lambda: harness.of(Warned), "it is told", 10)
+        await harness.until(lambda: harness.of(Warned), "it is told")
         await trio.sleep(1)
         assert harness.size("queue:rest") > 150, "no more are taken"
         harness.client.command("DEL", "dead")

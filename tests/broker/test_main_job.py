@@ -318,7 +318,7 @@ async def test_a_denial_while_the_probe_is_unwell_closes_the_gate_instead_of_ask
         await harness.until(lambda: harness.of(GateClosed), "the gate closes")
         target.judge = lambda _call, _response: Delivered("0", 0, 200)
         target.probe_answer = FINE
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered", 5)
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
     assert harness.of(GateClosed)[0].message == "status 500"
 
 
@@ -337,7 +337,7 @@ async def test_a_pause_written_by_hand_pauses_and_ends_when_it_is_removed(harnes
         await trio.sleep(0.5)
         assert harness.target.calls == []
         harness.client.command("DEL", "restbroker:pause:t")
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered", 5)
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
 
 
 async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(harness: Harness) -> None:

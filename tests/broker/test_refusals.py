@@ -55,7 +55,7 @@ async def test_a_late_start_that_cannot_be_charged_waits_until_the_key_is_mended
         await harness.until(lambda: "ChargeRefused" in codes(harness), "it is told")
         harness.target.answer = ok
         harness.client.command("DEL", "restbroker:rate:t")
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered", 10)
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
     assert codes(harness).count("ChargeRefused") == 1
 
 

@@ -107,7 +107,7 @@ async def test_a_fenced_broker_goes_on_under_a_new_identity_and_no_job_is_lost(h
         await harness.fence(identity)
         await harness.until(lambda: harness.of(IdentityFenced) or identity not in beats.live(harness.client), "noticed")
         harness.push(count=5)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "the jobs are done", 10)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "the jobs are done")
         assert identity not in beats.live(harness.client)
     assert harness.client.command("KEYS", "restbroker:ip:*") == []
 
@@ -125,7 +125,7 @@ async def test_the_jobs_of_a_process_that_is_gone_come_back_at_once_on_the_same_
     fetched = jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 4, 2))
     assert isinstance(fetched, jobs.Fetched)
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are delivered", 5)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are delivered", 12)
     assert [(event.jobs, event.maybe_run) for event in harness.of(JobsRecovered)] == [(4, 2)]
     assert sorted(call.maybe_run for call in harness.target.calls) == [False, False, True, True]
 
@@ -139,13 +139,13 @@ async def test_a_broker_lives_through_an_outage_of_redis_and_settles_what_it_fin
         harness.redis.suspend()
         try:
             slow.go.set()
-            await harness.until(lambda: harness.of(StoreLost), "the outage is noticed", 10)
+            await harness.until(lambda: harness.of(StoreLost), "the outage is noticed")
         finally:
             harness.redis.resume()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are settled", 10)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are settled")
         harness.target.answer = ok
         harness.push("create")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "and it goes on", 5)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "and it goes on")
     assert len(harness.of(StoreLost)) == len(harness.of(StoreBack)) >= 1
     assert len(harness.target.calls) == 4
 
