@@ -15,7 +15,7 @@ from tests.support.bench import CONCURRENCY, REPLIES, Bench, job_id, payload
 from tests.support.counting_proxy import refusal
 from tests.support.process import Running
 from tests.support.redis_line import Line
-from tests.support.shared import TOKEN
+from tests.support.shared import FAST_RETRIES, TOKEN
 from tests.support.wait import until
 
 NEIGHBOURS = 16
@@ -157,6 +157,7 @@ def clean_up_as_ruby_does(bench: Bench) -> None:
 
 
 def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(bench: Bench) -> None:
+    bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
     bench.proxy.answers.clear()
     dead = bench.start()
     bench.push(neighbours(0, CONCURRENCY))

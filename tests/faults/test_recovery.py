@@ -11,6 +11,7 @@ from collections.abc import Callable
 from restbroker.store.replies import integer, items, text
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import Running
+from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
 
 ELSEWHERE_S = 25.0
@@ -40,6 +41,7 @@ def beats_of(bench: Bench, broker: Running) -> int:
 
 def holding_everything(bench: Bench, prefix: str) -> tuple[Running, str]:
     """A broker that has sent every job and waits for the answers, and its identity."""
+    bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
     bench.proxy.answers.clear()
     broker = bench.start()
     bench.push(registrations(prefix))
@@ -125,7 +127,7 @@ def test_a_process_frozen_past_its_fence_changes_nothing_in_redis_when_it_goes_o
 
 
 def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goes_on(bench: Bench) -> None:
-    bench.configure(Concurrency=2)
+    bench.configure(Concurrency=2, RequestTimeout="60s")
     words = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": "", "body": "once"}
     unsafe, safe = payload(0, "send_message", **words), payload(1, "check_account", user="u")
     never_sent = [payload(number, "send_message", **words) for number in range(2, 6)]
@@ -146,7 +148,7 @@ def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goe
 
 
 def test_what_at_most_once_names_is_never_sent_twice_however_often_the_broker_is_killed(bench: Bench) -> None:
-    bench.configure(AtMostOnce=["send_message"])
+    bench.configure(AtMostOnce=["send_message"], RequestTimeout="60s")
     words = {"type": "headline", "from": "example.org", "to": "u@example.org", "subject": "", "body": "once"}
     jobs = 3 * CONCURRENCY
     bench.push([payload(number, "send_message", **words) for number in range(jobs)])

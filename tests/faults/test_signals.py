@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import Running
+from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
 
 JOBS = 300
@@ -16,6 +17,7 @@ DEAD_AT_ONCE_S = 12.0
 
 def busy(bench: Bench, command: str = "check_account") -> Running:
     """A broker with every worker waiting for an answer, and more jobs in the queue."""
+    bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
     bench.proxy.answers.clear()
     broker = bench.start()
     bench.push([payload(number, command, user="richard", host="example.org") for number in range(JOBS)])

@@ -141,6 +141,7 @@ def in_a_container(bench: Bench) -> Iterator[Running]:
 
 
 def test_containers_of_one_hostname_do_not_take_each_others_process_for_gone(bench: Bench) -> None:
+    bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
     bench.proxy.answers.clear()
     with in_a_container(bench):
         bench.push([once(number) for number in range(CONCURRENCY)])
