@@ -1,6 +1,11 @@
-"""A server that is asked for more than it can do: the limit settles where it does most, and few jobs pay for it."""
+"""A server that is asked for more than it can do: the limit settles where it does most, and few jobs pay for it.
+
+The same is proved without a clock in tests/unit/rules/test_adaptive.py. Where the broker or this test had to wait for a
+core for long, answers came in bursts: then it is enough here that the limit neither collapses nor stays where it was.
+"""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +29,8 @@ CONCURRENCY = 100
 JOBS = 6000
 SETTLES_IN_S = 6.0
 WATCHED_S = 10.0
+BUSY = 0.1
+"""A share of the time that was watched."""
 
 
 @pytest.fixture
@@ -62,6 +69,12 @@ def within(moments: Sequence[float], from_s: float) -> int:
     return sum(from_s <= at_s < from_s + WATCHED_S for at_s in moments)
 
 
+def waited_for_a_core_s(*pids: int) -> float:
+    """How long the main threads of these processes had work and no core to do it on."""
+    stats = [Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii") for pid in pids]
+    return sum(int(stat.split()[1]) for stat in stats) / 1e9
+
+
 @pytest.mark.parametrize("beyond", ["refuses", "hangs"])
 async def test_the_limit_settles_within_a_fifth_of_the_best_throughput(
     tmp_path: Path, redis_server: RedisServer, client: Client, tell: Tell, beyond: Beyond
@@ -73,7 +86,10 @@ async def test_the_limit_settles_within_a_fifth_of_the_best_throughput(
             best = within(server.done_at_s, await watched_from(server, 1.0)) / WATCHED_S
         server.failed_at_s.clear()
         with started(configure(tmp_path, redis_server, server.port, CONCURRENCY), directory=tmp_path) as broker:
+            pids = (broker.process.pid, os.getpid())
+            before_s = waited_for_a_core_s(*pids)
             from_s = await watched_from(server, SETTLES_IN_S)
+            busy = (waited_for_a_core_s(*pids) - before_s) / (SETTLES_IN_S + WATCHED_S)
             closings = broker.output().count("gate.closed")
     per_s, late = within(server.done_at_s, from_s) / WATCHED_S, within(server.failed_at_s, from_s)
     early = sum(at_s < from_s for at_s in server.failed_at_s)
@@ -83,8 +99,9 @@ async def test_the_limit_settles_within_a_fifth_of_the_best_throughput(
         f" too many while the limit settled, {late} in {WATCHED_S:.0f} s afterwards; gate closed {closings} times;"
         f" {tries} tries used up"
     )
-    assert per_s >= 0.8 * best
+    tell(f"broker and server waited for a core {busy:.0%} of the time")
+    assert per_s >= (0.8 if busy < BUSY else 0.5) * best
     assert closings <= 2
-    assert late <= 3 * WATCHED_S
+    assert late <= (3 if busy < BUSY else 8) * WATCHED_S
     assert tries <= early + late
     assert dead == 0
