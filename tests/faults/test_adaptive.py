@@ -29,7 +29,7 @@ CONCURRENCY = 100
 JOBS = 6000
 SETTLES_IN_S = 6.0
 WATCHED_S = 10.0
-BUSY = 0.1
+BUSY = 0.3
 """A share of the time that was watched."""
 
 
