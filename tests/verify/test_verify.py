@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,16 @@ def wait_for_queue(client: Client) -> bytes:
     return raw(found[0])
 
 
-def start(folder: Path, url: str, *more: str) -> Any:
+@contextmanager
+def start(folder: Path, url: str, *more: str) -> Iterator[Running]:
+    """A run; one that has not ended by the end of the block is asked to, or its brokers would outlive it."""
     arguments = ["verify", "--redis", url, "--json", *more]
-    return process.started(arguments, directory=folder / "out", environ={"TMPDIR": str(folder)})
+    with process.started(arguments, directory=folder / "out", environ={"TMPDIR": str(folder)}) as running:
+        try:
+            yield running
+        finally:
+            if running.process.poll() is None:
+                running.stop()
 
 
 def report(running: Running) -> Any:
