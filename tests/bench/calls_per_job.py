@@ -2,8 +2,10 @@
 
 test_calls_per_job.py compares with it. A busy machine changes times and hardly this number: counted several times it
 differed by 0.5 % at most. Two processes run, one with more jobs than the other; both start and stop, so the difference
-is what the jobs cost. Everything is real but the target, a small server in threads of the caller. There is one worker,
-and groups do not depend on time (`counting`). It is for comparing with itself only.
+is what the jobs cost. Each runs several times, and the least counts: what a very busy machine adds (up to 14 % were
+measured) is what happens from time to time, and there is never less of it than none. Everything is real but the
+target, a small server in threads of the caller. There is one worker, and groups do not depend on time (`counting`). It
+is for comparing with itself only.
 """
 
 import json
@@ -24,6 +26,7 @@ from tests.support.wait import until
 
 COMMITTED: Final = Path(__file__).with_name("calls_per_job.json")
 _FEW, _MANY = 300, 1300
+_TIMES = 3
 _SEED = 1
 
 
@@ -42,9 +45,14 @@ def committed() -> Calls:
 
 def measured(redis: RedisServer, directory: Path) -> Calls:
     """What a job costs now; the queue `rest` must be empty."""
-    few, many = _calls(redis, directory, _FEW), _calls(redis, directory, _MANY)
+    few, many = _least(redis, directory, _FEW), _least(redis, directory, _MANY)
     jobs = _MANY - _FEW
     return Calls(own=round((many.own - few.own) / jobs, 1), all=round((many.all - few.all) / jobs, 1))
+
+
+def _least(redis: RedisServer, directory: Path, jobs: int) -> Calls:
+    found = [_calls(redis, directory, jobs) for _ in range(_TIMES)]
+    return Calls(own=min(one.own for one in found), all=min(one.all for one in found))
 
 
 def _calls(redis: RedisServer, directory: Path, jobs: int) -> Calls:
