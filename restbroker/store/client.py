@@ -169,9 +169,10 @@ class Client:
 
     def _ask(self, commands: Sequence[Sequence[Argument]]) -> None:
         self._require_alive()
+        # Before anything is sent: whatever interrupts it, an answer that may come is known of.
+        self._asked = commands
         with self._closed_unless_clean():
             self._send(commands)
-        self._asked = commands
 
     def _run(self, calls: Sequence[ScriptCall]) -> list[Reply | ResponseError]:
         return self._with_scripts(calls, self._exchange([_evalsha(call) for call in calls]))
@@ -226,6 +227,9 @@ class Client:
         """
         if self._socket is None:
             return
+        if self._asked:
+            self.close()
+            raise ConnectionEnded(f"An answer of Redis at {self.address} was left unread.", "Try again.")
         if not self.is_open:
             self.close()
             raise ConnectionEnded(f"Redis at {self.address} is not the master any more.", "Try again.")

@@ -31,6 +31,8 @@ T = TypeVar("T")
 BLOCK_S = 2.0
 LATE_S = 1.0
 """How long Redis holds a question, and how much later its answer may be before the connection counts as dead."""
+LONGEST_ANSWER_S = 30.0
+"""How long answers may take in all, however steadily they drip: nothing ends the call before that."""
 LOOK_EVERY_S = 0.5
 """How soon a master that was replaced is noticed: no job comes there any more."""
 
@@ -185,8 +187,9 @@ async def _replies(client: Client, calls: Sequence[ScriptCall]) -> list[Reply | 
     replies: list[Reply | ResponseError] = []
     try:
         with trio.CancelScope(shield=True) as scope:
+            until_s = trio.current_time() + LONGEST_ANSWER_S
             while client.is_asked:
-                scope.deadline = trio.current_time() + (client.patience_s or math.inf)
+                scope.deadline = min(trio.current_time() + (client.patience_s or math.inf), until_s)
                 await trio.lowlevel.wait_readable(client.descriptor)
                 replies = client.arrived()
         if scope.cancelled_caught:

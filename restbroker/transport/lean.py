@@ -47,7 +47,7 @@ class LeanClient:
         self._heads = Heads(target)
         self._places = trio.Semaphore(connections_for(target))
         self._idle = Idle()
-        self._ramp = Ramp(self._idle.put)
+        self._ramp = Ramp(self._rest)
         self._deadlines = Deadlines()
         self._closed = False
 
@@ -140,6 +140,9 @@ class LeanClient:
                     return connection
                 connection.wire.close()
                 again = True
+                # What was given back meanwhile rests, since nobody was in line.
+                if (connection := self._idle.take(trio.current_time())) is not None:
+                    return connection
         except Closed:
             raise NotSent(f"The connections to {self._target.url} are closed.") from None
         if sender is not None:
@@ -205,17 +208,22 @@ class LeanClient:
         return Response(reader.status, reader.headers, reader.body, duration_s, reader.body_cut)
 
     def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
-        if connection.turn is not None:
-            if connection.reader.has_begun:
-                self._ramp.answered(connection.turn)
-            else:
-                self._ramp.end(connection.turn)
-            connection.turn = None
+        turn, connection.turn = connection.turn, None
+        has_begun = connection.reader.has_begun
         if not fit or self._closed or now_s > connection.old_at_s:
             connection.wire.close()
         else:
             connection.rests_from(now_s, self._target.idle_expiry_s)
+            # Before there is room for one more: who is first in line takes what is there already.
             self._ramp.give(connection)
+        if turn is not None:
+            (self._ramp.answered if has_begun else self._ramp.end)(turn)
+
+    def _rest(self, connection: Connection) -> None:
+        if self._closed:
+            connection.wire.close()
+        else:
+            self._idle.put(connection)
 
     def _failure(self, connection: Connection, request: Request, error: Exception) -> Exception:
         why = why_of(error)

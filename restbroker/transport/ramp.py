@@ -47,11 +47,13 @@ class Place(Generic[C]):
         self._parked = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._abort)
 
-    def wake(self) -> None:
-        """So that it looks what it got."""
-        if self._parked is not None:
-            trio.lowlevel.reschedule(self._parked)
-            self._parked = None
+    def wake(self) -> bool:
+        """Has it look what it got; False if it is about to do so anyway."""
+        if self._parked is None:
+            return False
+        trio.lowlevel.reschedule(self._parked)
+        self._parked = None
+        return True
 
     def _abort(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._parked = None
@@ -130,7 +132,9 @@ class Ramp(Generic[C]):
             self._leave(who)
 
     async def _stand(self, place: Place[C], *, again: bool = False) -> C | None:
-        if not self._closed and (again or not self._line) and self._room_from_s() <= trio.current_time():
+        if self._closed:
+            raise Closed
+        if (again or not self._line) and self._room_from_s() <= trio.current_time():
             self._begin(place.who)
             return None
         if again:
@@ -142,7 +146,13 @@ class Ramp(Generic[C]):
         except BaseException:
             self._pass_on(place)
             raise
-        if not place.is_served:
+        finally:
+            self._appoint()
+        return self._given(place)
+
+    def _given(self, place: Place[C]) -> C | None:
+        if self._closed:
+            self._pass_on(place)
             raise Closed
         return place.got
 
@@ -156,10 +166,16 @@ class Ramp(Generic[C]):
                 self._let_in()
         finally:
             self._keeper = None
-            self._line.pop(place, None)
-            for last in reversed(self._line):
-                last.wake()
-                break
+
+    def _appoint(self) -> None:
+        """Has another one keep the time, if nobody does: the last, unless it has been woken and looks by itself.
+
+        To be called by each that leaves the line: who was woken for this may be served or cancelled before it runs.
+        """
+        if self._keeper is None:
+            for place in reversed(self._line):
+                if place.wake():
+                    break
 
     def _pass_on(self, place: Place[C]) -> None:
         """It is gone, perhaps between being served and seeing it."""

@@ -156,13 +156,14 @@ class StockClient:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent` if closed."""
         if sender is not None:
             sender.may_send()
-        while self._idle:
-            if (idle := await self._unless_old(self._idle.pop())) is not None:
-                return idle
+        if (idle := await self._resting()) is not None:
+            return idle
         again = False
         try:
             while (given := await self._ramp.stand(progress, again=again)) is not None:
-                if (connection := await self._unless_old(given)) is not None:
+                # What is given back while an old one is closed rests, since nobody is in line.
+                connection = await self._unless_old(given) or await self._resting()
+                if connection is not None:
                     await self._ask(sender, connection)
                     return connection
                 again = True
@@ -175,6 +176,12 @@ class StockClient:
             self._ramp.release(progress)
             raise
         return self._open()
+
+    async def _resting(self) -> _Connection | None:
+        while self._idle:
+            if (idle := await self._unless_old(self._idle.pop())) is not None:
+                return idle
+        return None
 
     async def _ask(self, sender: Sender | None, connection: _Connection) -> None:
         try:

@@ -14,11 +14,13 @@ _PIECE_S = 0.02
 class LossyProxy:
     """Forwards one connection after the other to `port` on loopback; counts what clients send (`sent`, in pieces).
 
-    With `lose_next` set, the next answer is swallowed and the connection cut, as when a network fails.
+    With `lose_next` set, the next answer is swallowed but for its first `keep_bytes`, and the connection cut, as when a
+    network fails.
     """
 
     def __init__(self, port: int) -> None:
         self.lose_next = False
+        self.keep_bytes = 0
         self.sent: list[bytes] = []
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -59,5 +61,6 @@ class LossyProxy:
                 answer += piece
             if self.lose_next:
                 self.lose_next = False
+                near.sendall(answer[: self.keep_bytes])
                 return
             near.sendall(answer)

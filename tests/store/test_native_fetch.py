@@ -2,7 +2,9 @@
 
 import contextlib
 import select
+import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,7 +15,7 @@ import trio.testing
 
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.rules.settlement import Ack, Dead
-from restbroker.store import jobs
+from restbroker.store import connection, jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Applied, Duplicate, Fetched, FetchRequest, FinishRequest, Gone
@@ -89,6 +91,18 @@ async def test_a_fetch_that_is_too_long_to_be_sent_at_once_goes_through_a_thread
     threads.clear()
     many = attrs.evolve(WANTED, queues=("a", *(f"{'long' * 50}{n}" for n in range(200))))
     assert raws(await calls.fetch(many)) == [b"1"]
+    assert len(threads) == 1
+
+
+async def test_a_settlement_that_is_too_long_to_be_sent_at_once_goes_through_a_thread(
+    server: Server, calls: Connection, threads: list[object]
+) -> None:
+    server.raw.lpush("ns:queue:a", "1")
+    await calls.fetch(WANTED)
+    await calls.finish(settled_by("9:1"), 0.0)
+    threads.clear()
+    parked = attrs.evolve(settled_by(), items=[("1:1", Dead(1.0, b"x" * 100_000))])
+    assert await calls.finish(parked, 0.0) == [Applied()]
     assert len(threads) == 1
 
 
@@ -200,6 +214,47 @@ async def test_after_a_lost_answer_the_next_fetch_tells_of_the_jobs_that_were_ta
         await calls.aclose()
 
 
+async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(server: Server) -> None:
+    with LossyProxy(server.process.port) as proxy:
+        calls = await lane_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
+        none = Fetched((), frozenset(), frozenset(), 0)
+        assert await calls.exchange(settled_by("9:1"), 0.0, WANTED) == ([Gone()], none)
+        proxy.lose_next, proxy.keep_bytes = True, len(b"*1\r\n:0\r\n")
+        with pytest.raises(StoreUnavailable):
+            await calls.exchange(settled_by("9:1"), 0.0, WANTED)
+        assert not calls._client.is_asked
+        # The first one connects, in a thread; the second one is on Trio's loop again.
+        for tickets in (["7:1"], ["7:1", "8:1"]):
+            assert await calls.exchange(settled_by(*tickets), 0.0, WANTED) == ([Gone()] * len(tickets), none)
+        await calls.aclose()
+
+
+async def test_an_answer_that_comes_in_pieces_may_take_longer_than_one_of_them() -> None:
+    """Each piece has the connection's time-out; together they take more than that."""
+    pieces = [b"*1\r\n:", b"0\r\n", b"*5\r\n$2\r\nOK\r\n$1\r\n0\r\n", b"*0\r\n*0\r\n", b"*0\r\n"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            near, _ = listener.accept()
+            with near:
+                while b"EVALSHA" not in (asked := near.recv(65536)):
+                    near.sendall(b"+OK\r\n" * asked.count(b"*"))
+                for piece in pieces:
+                    time.sleep(0.2)
+                    near.sendall(piece)
+                near.recv(65536)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        client = open_client(StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}/0"), 0.5)
+        calls = Connection(client)
+        await calls.call(Client.connect)
+        got = await calls.exchange(settled_by("9:1"), 0.0, WANTED)
+        assert got == ([Gone()], Fetched((), frozenset(), frozenset(), 0))
+        await calls.aclose()
+        thread.join(5)
+
+
 async def test_a_redis_that_is_a_replica_now_is_left(make_redis: Callable[..., RedisServer]) -> None:
     own = make_redis()
     calls = await lane_on(StoreSettings(own.url, namespace=NAMESPACE))
@@ -208,6 +263,7 @@ async def test_a_redis_that_is_a_replica_now_is_left(make_redis: Callable[..., R
     own.command("REPLICAOF 127.0.0.1 1")
     with pytest.raises(StoreUnavailable, match="replica"):
         await calls.fetch(WANTED)
+    assert not calls._client.is_open
     own.command("REPLICAOF NO ONE")
     assert raws(await calls.fetch(WANTED)) == [b"1"]
     await calls.aclose()
@@ -228,6 +284,42 @@ async def test_a_frozen_redis_is_bounded_and_what_it_does_later_is_found(
     own.resume()
     assert await calls.fetch(WANTED) == Duplicate(1)
     await calls.aclose()
+
+
+async def test_answers_that_drip_end_at_last(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LONGEST_ANSWER_S", 1.0)
+    drips = False
+
+    async def relay(theirs: trio.SocketStream) -> None:
+        redis = await trio.open_tcp_stream("127.0.0.1", server.process.port)
+        async with theirs, redis, trio.open_nursery() as nursery:
+            nursery.start_soon(pass_on, redis, theirs)
+            async for data in theirs:
+                await redis.send_all(data)
+            nursery.cancel_scope.cancel()
+
+    async def pass_on(redis: trio.SocketStream, theirs: trio.SocketStream) -> None:
+        async for data in redis:
+            for place in range(len(data)) if drips else (0,):
+                await theirs.send_all(data[place : place + 1] if drips else data)
+                await trio.sleep(0.05 if drips else 0)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, relay, [listener])
+        port = listener.socket.getsockname()[1]
+        calls = await lane_on(StoreSettings(f"redis://127.0.0.1:{port}/0", namespace=NAMESPACE), timeout_s=0.5)
+        await calls.fetch(WANTED)
+        server.raw.lpush("ns:queue:a", "a job that takes its time")
+        drips = True
+        began_s = trio.current_time()
+        with pytest.raises(StoreUnavailable, match="did not answer in time"):
+            await calls.fetch(WANTED)
+        assert 0.9 <= trio.current_time() - began_s < 5
+        drips = False
+        assert await calls.fetch(WANTED) == Duplicate(1)
+        await calls.aclose()
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_fetch_cancelled_in_flight_has_its_answer_and_calls_wait_their_turn(

@@ -17,6 +17,7 @@ from restbroker.config.target import Engine, Target, TlsFiles, Url
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Transport
+from restbroker.transport.pace import START
 from tests.support import recorder
 from tests.support.recorder import Recorder, recording
 from tests.support.wait import until_async
@@ -426,3 +427,52 @@ async def test_waiting_for_a_turn_to_connect_is_not_counted_against_a_slow_serve
         for _ in range(30):
             nursery.start_soon(send)
     assert answered == [200] * 30
+
+
+@attrs.define
+class Refusing:
+    """A sender that says no when `may` is False."""
+
+    may: bool = True
+
+    def may_send(self) -> None:
+        if not self.may:
+            raise LookupError
+
+    def sending(self) -> None:
+        assert self.may
+
+
+async def test_leave_to_connect_that_comes_to_who_may_not_send_any_more_goes_to_the_next() -> None:
+    released = trio.Event()
+    refused: list[Refusing] = []
+
+    async def hang(stream: trio.abc.Stream) -> bool:
+        await released.wait()
+        return await recorder.answer()(stream)
+
+    async def send(client: Transport, sender: Refusing) -> None:
+        try:
+            await client.send(post(), sender)
+        except LookupError:
+            refused.append(sender)
+
+    async with recording() as server, trio.open_nursery() as nursery:
+        server.default = hang
+        client = open_transport(target(server.port, concurrency=20))
+        ramp = client._ramp  # type: ignore[attr-defined]  # both engines have one
+        for _ in range(START):
+            nursery.start_soon(send, client, Refusing())
+        await until_async(lambda: len(ramp._begun) == START, "as many connect as may")
+        late = [Refusing() for _ in range(3)]
+        for sender in [*late, Refusing()]:
+            nursery.start_soon(send, client, sender)
+        await until_async(lambda: ramp.waiting == 4, "the others stand in line")
+        for sender in late:
+            sender.may = False
+        await until_async(lambda: len(server.requests) == START + 1, "the last of them is sent")
+        await until_async(lambda: len(refused) == 3, "the others were asked")
+        assert len(ramp._begun) == START + 1
+        released.set()
+        await until_async(lambda: not ramp._begun, "all are answered")
+        await client.aclose()

@@ -22,10 +22,14 @@ EXPIRY_S = 30.0
 
 @attrs.define
 class Slow:
-    """A server in memory that answers one request after the other. `came` are those asked for, `sent` those it got."""
+    """A server in memory that answers one request after the other. `came` are those asked for, `sent` those it got.
+
+    `hangs_up`: it closes behind each answer, and does not say so.
+    """
 
     turns: trio.Lock = attrs.Factory(trio.Lock)
     is_quick: bool = False
+    hangs_up: bool = False
     came: list[bytes] = attrs.Factory(list)
     sent: list[bytes] = attrs.Factory(list)
     wires: list["Line"] = attrs.Factory(list)
@@ -59,6 +63,7 @@ class Line:
         else:
             async with self.server.turns:
                 await trio.sleep(SERVICE_S)
+        self.is_over = self.server.hangs_up
         return b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0"
 
     def is_quiet(self) -> bool:
@@ -185,6 +190,20 @@ async def test_an_idle_connection_that_the_server_closed_is_closed_soon(
         assert server.open == len(client._idle) == opened - 2
         await client.send(post())
         assert len(server.wires) == opened
+
+
+async def test_what_the_server_closed_behind_its_answer_is_closed_and_used_by_nobody_in_line(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with pool(monkeypatch, 20) as (client, server):
+        server.hangs_up = True
+        async with trio.open_nursery() as nursery:
+            for number in range(20):
+                nursery.start_soon(send, client, server, b"%d" % number)
+        assert sorted(server.sent) == sorted(server.came)
+        assert len(server.wires) == 20
+        await trio.sleep(2 * LOOK_S)
+        assert server.open == 0
 
 
 @attrs.define

@@ -264,6 +264,26 @@ async def test_a_waiter_that_is_cancelled_when_its_patience_ends_leaves_the_turn
     assert trio.current_time() == pytest.approx(until_s)
 
 
+@pytest.mark.parametrize("gone", [(0, 5), (5, 0), (0, 4, 5), (5, 4, 3, 0), (0, 1, 2)])
+@pytest.mark.parametrize("luck", range(8))
+async def test_whoever_is_cancelled_together_somebody_keeps_the_time_for_the_others(
+    autojump_clock: MockClock, gone: tuple[int, ...], luck: int
+) -> None:
+    waiters = await full()
+    scopes = [trio.CancelScope() for _ in range(6)]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            for who, scope in enumerate(scopes):
+                nursery.start_soon(waiters.wait, who, scope)
+                await wait_all_tasks_blocked()
+            began_s = trio.current_time()
+            for who in gone:
+                scopes[who].cancel()
+    # Trio runs tasks in any order: `luck` is so many tries.
+    assert {who for who, _ in waiters.served} == set(range(6)) - set(gone)
+    assert trio.current_time() - began_s <= 2 * PATIENCE_S
+
+
 async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_failure(
     autojump_clock: MockClock,
 ) -> None:
@@ -282,6 +302,27 @@ async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_fail
         ramp.release(1)
     assert waiters.served == [(0, None), (1, None), (2, None)]
     assert trio.current_time() - began_s <= START * GAP_S
+    assert ramp.pace.limit == limit
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_leave_that_is_not_used_slows_nothing_down(autojump_clock: MockClock, cancelled: bool) -> None:
+    ramp = new()
+    await come_up(ramp, 100, ANSWER_S)
+    limit = ramp.pace.limit
+    assert limit > START
+    for who in range(limit):
+        await ramp.begin(who)
+    if not cancelled:
+        ramp.release(0)
+    else:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ramp.stand, "late")
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+            # It is still in line, and so has leave to connect before it runs.
+            ramp.answered(0)
+            limit = ramp.pace.limit
     assert ramp.pace.limit == limit
 
 
