@@ -38,7 +38,7 @@ class Group:
     health_port: int = attrs.field(factory=free_port)
 
     def configure(self, **more: object) -> None:
-        one = target(self.server.port, "q", Concurrency=CONCURRENCY)
+        one = target(self.server.port, "q", Concurrency=CONCURRENCY, RequestTimeout="60s")
         self.several.configure({"one": one}, HealthBind=f"127.0.0.1:{self.health_port}", **more)
 
     @contextmanager

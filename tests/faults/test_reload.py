@@ -123,7 +123,7 @@ def test_what_must_not_run_twice_is_finished_by_the_life_that_sent_it(several: S
         return 200
 
     with AnsweringServer(wait) as server:
-        once = target(server.port, "o", Concurrency=5, AtMostOnce=["check_account"])
+        once = target(server.port, "o", Concurrency=5, AtMostOnce=["check_account"], RequestTimeout="60s")
         several.configure({"one": once})
         several.push("o", range(20))
         with started(several.command, directory=tmp_path / "run") as broker:

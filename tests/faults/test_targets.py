@@ -30,7 +30,11 @@ def test_the_third_target_finishes_all_jobs_while_one_is_dead_and_one_slow(sever
     dead = free_port()
     with AnsweringServer(slowly) as slow, AnsweringServer() as well:
         several.configure(
-            {"dead": target(dead, "d"), "slow": target(slow.port, "s", Concurrency=10), "well": target(well.port, "w")}
+            {
+                "dead": target(dead, "d"),
+                "slow": target(slow.port, "s", Concurrency=10, RequestTimeout="60s"),
+                "well": target(well.port, "w"),
+            }
         )
         several.push("d", range(10))
         several.push("s", range(1000, 1010))

@@ -82,7 +82,7 @@ def test_each_try_is_counted_and_nothing_else(citizen: Citizen) -> None:
 
 
 def test_a_job_pushed_back_at_a_stop_is_not_counted(citizen: Citizen) -> None:
-    citizen.configure(Concurrency=1, RequestTimeout=5, ShutdownTimeout=10)
+    citizen.configure(Concurrency=1, RequestTimeout=60, ShutdownTimeout=25)
     broker = citizen.start()
     citizen.push(job("hangs1"), *(job(f"good{number}") for number in range(3)))
     citizen.wait_until_sent(1)

@@ -31,7 +31,8 @@ from tests.support.wait import until
 QUEUE: Final = "rest"
 CONCURRENCY: Final = 10
 RECORD_TTL_S: Final = 60
-_LONGEST_HANG_S: Final = 60.0
+_LONGEST_HANG_S: Final = 600.0
+"""All tests of a file may look at what hangs, and take their time on a busy machine."""
 
 
 @attrs.frozen

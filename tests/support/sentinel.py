@@ -86,8 +86,8 @@ class Group:
         return self.servers[1]
 
     def failover(self) -> None:
-        """Has a sentinel move the master in good order."""
-        assert self.sentinels[0].ask("FAILOVER", MASTER) == "OK"
+        """Has a sentinel move the master in good order, as soon as it thinks well enough of the replica."""
+        until(lambda: self.sentinels[0].ask("FAILOVER", MASTER) == "OK", "the sentinel begins")
 
     def known_master(self) -> int:
         """The port that every sentinel names, 0 while they do not agree."""
