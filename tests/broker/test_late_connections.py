@@ -99,16 +99,10 @@ class Forgetful:
 
     harness: Harness
     redis: RedisServer
-    saved: bool = False
     killed: bool = False
 
     def connect(self, _settings: StoreSettings) -> Connection:
         return _Told(self)
-
-    def before_fetch(self) -> None:
-        if not self.saved and self.harness.size("queue:rest"):
-            self.saved = True
-            self.redis.command("SAVE")
 
     async def before_finish(self) -> None:
         if not self.killed:
@@ -119,16 +113,14 @@ class Forgetful:
             self.redis.kill()
             self.harness.client.close()
             self.redis.start()
+            # As it was saved, nothing was to be taken yet.
+            self.redis.command("SREM paused rest")
 
 
 class _Told(Connection):
     def __init__(self, what: Forgetful) -> None:
         super().__init__(open_client(StoreSettings(what.redis.url)))
         self._what = what
-
-    async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
-        self._what.before_fetch()
-        return await super().fetch(request)
 
     async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
         await self._what.before_finish()
@@ -155,7 +147,10 @@ async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_bef
     async with harness.broker():
         await harness.until(lambda: harness.target.probes, "it serves")
         payloads = [json.dumps({"class": "Add", "jid": f"j{n}", "args": ["once", {"n": n}, "t"]}) for n in range(3)]
+        harness.client.command("SADD", "paused", "rest")
         harness.client.command("LPUSH", "queue:rest", *payloads)
+        assert redis.command("SAVE").startswith("+OK")
+        harness.client.command("SREM", "paused", "rest")
         await harness.until(lambda: len(sent) == 2, "two are sent")
         first.set()
         await harness.until(lambda: what.killed, "the first is being settled")
