@@ -1,16 +1,16 @@
 """Parked jobs that are no longer in the dead set: finding them among the copies, and putting one back.
 
 Called by `restbroker dead`. Always holds: reads page by page, shows neither arguments nor a token, and puts a job back
-where it is seen, not where it is run.
+where it is seen, not where it is run, and never beside itself.
 """
 
 from collections.abc import Collection, Iterator
 from itertools import islice
 
-from restbroker.admin.jobs import PAGE, Stored, shown
+from restbroker.admin.jobs import PAGE, Kind, Stored, shown
 from restbroker.errors import UsageError
 from restbroker.rules import rubyjson
-from restbroker.store import parked
+from restbroker.store import parked, sets
 from restbroker.store.client import Client
 from restbroker.store.parked import Copy
 
@@ -23,9 +23,14 @@ def trimmed(client: Client, limit: int, secrets: Collection[str]) -> list[Stored
 def restore(client: Client, jid: str) -> None:
     """Puts the newest copy of a job back into the dead set.
 
-    Raises `UsageError` if there is none that the dead set does not have already, `StoreUnavailable` if it may be back
-    all the same.
+    Raises `UsageError` if there is none, or if the job is there or waits for its next try: whoever retries all would
+    run it twice. Raises `StoreUnavailable` if it may be back all the same.
     """
+    if jid in _jids(client, "retry"):
+        raise UsageError(
+            f"The job {jid} waits for its next try; put back beside it, it could run twice.",
+            "restbroker retries lists those that wait; if it fails for good, it is parked again by itself.",
+        )
     found = next((copy for copy in _missing(client) if _jid(copy.payload) == jid), None)
     if found is None or not parked.restore(client, found):
         raise UsageError(
@@ -35,15 +40,37 @@ def restore(client: Client, jid: str) -> None:
 
 
 def _missing(client: Client) -> Iterator[Copy]:
+    """The newest copy of each job that the dead set does not have, newest first.
+
+    A job that was retried and parked again is there with other bytes than its older copies have.
+    """
+    known: set[str] | None = None
     page = parked.newest(client, PAGE)
     while page:
-        yield from parked.missing(client, page)
+        for copy in parked.missing(client, page):
+            known = _jids(client, "dead") if known is None else known
+            jid = _jid(copy.payload)
+            if jid is None or jid not in known:
+                yield copy
+            if jid is not None:
+                known.add(jid)
         page = parked.newest(client, PAGE, before=page[-1].entry)
 
 
-def _jid(payload: bytes) -> object:
+def _jids(client: Client, kind: Kind) -> set[str]:
+    """Of all jobs in one of Sidekiq's sets."""
+    found: set[str] = set()
+    skip = 0
+    while page := sets.listed(client, kind, skip, PAGE, newest_first=True):
+        found.update(jid for payload, _ in page if (jid := _jid(payload)) is not None)
+        skip += len(page)
+    return found
+
+
+def _jid(payload: bytes) -> str | None:
     try:
         fields = rubyjson.loads(payload)
     except rubyjson.Unreadable:
         return None
-    return fields.get("jid") if isinstance(fields, dict) else None
+    jid = fields.get("jid") if isinstance(fields, dict) else None
+    return jid if isinstance(jid, str) else None

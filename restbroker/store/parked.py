@@ -36,7 +36,7 @@ def newest(client: Client, count: int, before: str = "") -> list[Copy]:
 
 
 def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:
-    """Those of them that the dead set no longer has."""
+    """Those of them that the dead set does not have with these bytes; a job that was parked again has others."""
     if not copies:
         return []
     dead = client.keys.sorted_set("dead")

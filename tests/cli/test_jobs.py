@@ -132,3 +132,29 @@ def test_a_job_that_was_not_trimmed_is_not_put_back(show: Show, store: Client, j
     assert (done.returncode, done.stdout) == (2, "")
     assert "--trimmed" in done.stderr
     assert store.command("ZCARD", "ns:dead") == 1
+
+
+def test_a_job_that_was_parked_again_after_a_retry_is_in_the_dead_set_and_not_put_beside_itself(
+    show: Show, store: Client
+) -> None:
+    park(store, NOW_S, failed("gone", ["status", {}, "t0ken"]))
+    for tries in range(3):
+        store.command("DEL", "ns:dead")
+        park(store, NOW_S + tries, failed("again", ["status", {}, "t0ken"], retry_count=tries))
+    assert [line.split("\t")[1] for line in show("dead", "--trimmed").stdout.splitlines()] == ["gone"]
+    assert show("dead", "--restore", "again").returncode == 2
+    assert store.command("ZCARD", "ns:dead") == 1
+    store.command("DEL", "ns:dead")
+    assert [line.split("\t")[1] for line in show("dead", "--trimmed").stdout.splitlines()] == ["again", "gone"]
+    assert show("dead", "--restore", "again").returncode == 0
+    newest = failed("again", ["status", {}, "t0ken"], retry_count=2)
+    assert store.command("ZRANGE", "ns:dead", 0, -1) == [newest]
+
+
+def test_a_job_that_waits_for_its_next_try_is_not_put_back_beside_that(show: Show, store: Client) -> None:
+    park(store, NOW_S, failed("j1", ["status", {}, "t0ken"]))
+    store.command("DEL", "ns:dead")
+    put(store, "retry", NOW_S, failed("j1", ["status", {}, "t0ken"], retry_count=1))
+    done = show("dead", "--restore", "j1")
+    assert (done.returncode, "waits for its next try" in done.stderr) == (2, True)
+    assert store.command("ZCARD", "ns:dead") == 0
