@@ -1,21 +1,34 @@
 """Writes a new file that only its owner may read: a configuration, a secret. Used by `config init` and `token new`.
 
-Always holds: a file that is there already is left alone, and nobody else can read the new one at any moment.
+Always holds: a file that is there already is left alone, and nobody else can read the new one at any moment. It is
+there as a whole or not at all, also when the disk is full: half a secret would be taken for one.
 """
 
 import os
+import tempfile
 from pathlib import Path
 
 from restbroker.errors import UsageError
 
 
 def write_new(path: Path, text: str) -> None:
-    """Makes the file with mode 0600. Raises `UsageError` if it exists or cannot be made."""
+    """Makes the file with mode 0600. Raises `UsageError` if it exists or cannot be made; then nothing is left."""
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        handle, name = tempfile.mkstemp(prefix=".restbroker-", dir=path.parent)
+        beside = Path(name)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(handle)
+            # Takes the name, or fails; a link would do both at once, but some file systems have none.
+            path.touch(0o600, exist_ok=False)
+            beside.replace(path)
+        except BaseException:
+            beside.unlink()
+            raise
     except FileExistsError as error:
         raise UsageError(f"{path} exists already; nothing was changed.", "Name another file, or remove it.") from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be made: {error.strerror}.", "Name another file.") from error
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
+        cure = "Make room there, or name another file."
+        raise UsageError(f"{path} cannot be written: {error.strerror}. Nothing was left there.", cure) from error

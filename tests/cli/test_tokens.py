@@ -3,6 +3,8 @@
 import json
 import re
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -17,7 +19,7 @@ from restbroker.rules import arguments, signing
 from restbroker.rules.arguments import Submission
 from restbroker.store import tokens as store_tokens
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.process import run
+from tests.support.process import clean_environment, run
 from tests.support.terminal import on_a_terminal
 
 Shell = Callable[..., CompletedProcess[str]]
@@ -98,6 +100,24 @@ def test_a_new_secret_in_a_file_is_its_owners_alone_and_replaces_nothing(tmp_pat
     assert (again.returncode, again.stdout) == (2, "")
     assert "exists already" in again.stderr
     assert path.read_text() == secret
+
+
+@pytest.mark.parametrize("words", ["config init there", "token new --file there"])
+def test_a_new_file_that_the_disk_has_no_room_for_is_not_there_and_can_be_made_later(
+    tmp_path: Path, words: str
+) -> None:
+    def make(room: str) -> CompletedProcess[str]:
+        script = f"ulimit -f {room}; exec {sys.executable} -m restbroker {words}"
+        return subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, check=False
+        )
+
+    full = make("0")
+    assert (full.returncode, full.stdout) == (2, "")
+    assert "there cannot be written: File too large." in full.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert make("unlimited").returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
 def test_the_list_tells_what_is_allowed_the_last_use_and_what_waits_but_no_secret(shell: Shell, store: Client) -> None:
