@@ -25,7 +25,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, show o
 def init(path: Annotated[Path, typer.Argument(help="The file to make.")] = Path("env.json")) -> None:
     """Make a file to start from, with a token of its own, for your eyes only (mode 0600). Never overwrites one."""
     write_new(path, reference.sample_text(secrets.token_urlsafe(24)))
-    output.say(f"Wrote {path}. Set RestURL, RestUser, RestPass and JabberDomain; then run `restbroker check`.")
+    output.say(
+        f"Wrote {path}. Set RedisURL, RestURL, RestUser, RestPass and JabberDomain; then run `restbroker check`."
+    )
 
 
 @app.command()

@@ -83,7 +83,7 @@ def enqueue(
     place = target_of(settings.targets, target, queue, command)
     typed = arguments.read(words or [])
     spec = spec_of(place, command, any_command=any_command)
-    values = typed_for(spec, typed)
+    values = typed_for(spec, typed, place.default_host)
     order = Order(
         command=command,
         arguments=values,

@@ -3,7 +3,7 @@
 Called by `enqueue`. Always holds: nothing is asked of a server or of Redis, and no value is shown.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 import typer
@@ -73,15 +73,27 @@ def spec_of(target: Target, command: str, *, any_command: bool) -> CommandSpec |
     return None
 
 
-def typed_for(spec: CommandSpec | None, typed: arguments.Typed) -> Mapping[str, Json]:
+def typed_for(spec: CommandSpec | None, typed: arguments.Typed, default_host: str | None) -> Mapping[str, Json]:
     """The arguments as the command takes them; notes what looks wrong. Raises `UsageError`."""
     if spec is None:
         return typed.values
     for name in sorted(typed.values):
         argument = spec.argument(name)
         if argument is not None and argument.secret and name in typed.in_the_open:
-            output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; use {name}=- or @.")
+            instead = f"use {name}=- or {name}=@FILE."
+            output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
         if argument is None and not (name in ("user", "host") and (spec.fills_user or spec.fills_host)):
             known = ", ".join(argument.name for argument in spec.arguments) or "none"
             output.say(f"note: {spec.name} has no argument {name}; it takes: {known}.")
+    missing = ", ".join(_missing(spec, typed.values, default_host))
+    if missing:
+        output.say(f"note: {spec.name} also takes {missing}: not given.")
     return coerce(spec, typed.values)
+
+
+def _missing(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> Iterator[str]:
+    """What the catalogue lists and nobody gives; a missing host is filled in where the target has one."""
+    for argument in spec.arguments:
+        names = {argument.name, *argument.aliases}
+        if names.isdisjoint(given) and not (default_host is not None and "host" in names):
+            yield argument.name

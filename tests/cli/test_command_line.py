@@ -252,9 +252,11 @@ def test_commands_suggests_for_a_mistyped_name_and_lists_the_tags_for_an_unknown
 
 
 def test_config_init_makes_a_private_file_with_a_token_of_its_own_and_never_overwrites(tmp_path: Path) -> None:
-    assert run(["config", "init"], directory=tmp_path).returncode == 0
+    made = run(["config", "init"], directory=tmp_path)
+    assert made.returncode == 0
     path = tmp_path / "env.json"
     written = path.read_text()
+    assert "Set RedisURL, RestURL, RestUser, RestPass and JabberDomain" in made.stderr
     assert path.stat().st_mode & 0o777 == 0o600
     assert len(json.loads(written)["Token"]) >= 32
     again = run(["config", "init"], directory=tmp_path)

@@ -188,12 +188,32 @@ def test_an_unknown_command_passes_with_a_note_and_a_near_one_with_any(shell: Sh
 
 
 def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_input(shell: Shell) -> None:
-    assert "password stands in the command line" in shell("register", "password=x").stderr
+    noted = shell("register", "password=x").stderr
+    assert "password stands in the command line" in noted
+    assert "use password=- or password=@FILE." in noted
     assert "stands in the command line" not in shell("register", "password=-", stdin="x\n").stderr
 
 
 def test_an_argument_that_the_command_does_not_take_is_noted(shell: Shell) -> None:
     assert "register has no argument usr; it takes: user, host, password" in shell("register", "usr=x").stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "domain", "missing"),
+    [
+        (("register", "user=a"), "", "host, password"),
+        (("register", "user=a"), "example.org", "password"),
+        (("register", "user=a", "host=example.org", "password:=1"), "", None),
+        (("status",), "", None),
+    ],
+)
+def test_an_argument_that_the_command_takes_and_that_is_not_given_is_noted(
+    shell: Shell, words: Sequence[str], domain: str, missing: str | None
+) -> None:
+    done = shell(*words, environ={"RESTBROKER_JABBER_DOMAIN": domain})
+    assert done.returncode == 0
+    noted = re.search(r"^note: \w+ also takes (.*): not given\.$", done.stderr, re.MULTILINE)
+    assert (noted and noted[1]) == missing
 
 
 def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store: Client) -> None:
