@@ -10,7 +10,7 @@ from restbroker.rules import rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.store import limits
 from restbroker.store.client import Client
-from restbroker.store.stats import LaneView, overview
+from restbroker.store.stats import LaneView, QueueView, overview
 
 SNAPSHOT_FIELDS = (
     "kind",
@@ -55,12 +55,14 @@ def figures(client: Client, wanted: Collection[str]) -> dict[str, Json]:
             "schedule": seen.schedule,
             "dead": seen.dead,
         },
-        "queues": [
-            {"name": queue.name, "size": queue.size, "latency_s": round(queue.latency_s, 3), "paused": queue.paused}
-            for queue in seen.queues
-        ],
+        "queues": [_queue(queue) for queue in seen.queues],
         "lanes": [_lane(lane, pauses) for lane in seen.lanes],
     }
+
+
+def _queue(queue: QueueView) -> dict[str, Json]:
+    latency_s = None if queue.latency_s is None else round(queue.latency_s, 3)
+    return {"name": queue.name, "size": queue.size, "latency_s": latency_s, "paused": queue.paused}
 
 
 def _lane(lane: LaneView, pauses: Mapping[str, Mapping[str, float | None]]) -> dict[str, Json]:

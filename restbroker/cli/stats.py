@@ -63,9 +63,13 @@ def _totals(seen: Mapping[str, Json]) -> list[Sequence[str]]:
 
 def _queues(seen: Mapping[str, Json]) -> list[Sequence[str]]:
     return [
-        ("queue", _text(row["name"]), _text(row["size"]), f"{row['latency_s']}s", _queue_state(row))
+        ("queue", _text(row["name"]), _text(row["size"]), _latency(row["latency_s"]), _queue_state(row))
         for row in cast("_Rows", seen["queues"])
     ]
+
+
+def _latency(latency_s: Json) -> str:
+    return "-" if latency_s is None else f"{latency_s}s"
 
 
 def _queue_state(row: Mapping[str, Json]) -> str:

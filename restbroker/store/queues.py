@@ -47,18 +47,23 @@ def listed(client: Client, queue: str, skip: int, limit: int) -> list[bytes]:
     return [raw(job) for job in reversed(found)]
 
 
-def waited_s(job: Reply, now_s: float) -> float:
-    """How long this job has been waiting. Sidekiq 8 writes `enqueued_at` in milliseconds, older ones in seconds."""
+def waited_s(job: Reply, now_s: float) -> float | None:
+    """How long this job has been waiting; 0 without a job, None for one that does not tell.
+
+    Sidekiq 8 writes times in milliseconds, older ones in seconds; a bare push has `created_at` at most.
+    """
     if not isinstance(job, bytes):
         return 0.0
     try:
         fields = orjson.loads(job)
     except orjson.JSONDecodeError:
-        return 0.0
-    at = fields.get("enqueued_at") if isinstance(fields, dict) else None
-    if isinstance(at, bool) or not isinstance(at, int | float):
-        return 0.0
-    return max(0.0, now_s - (at / 1000 if at >= _LEAST_MILLISECONDS else at))
+        return None
+    if not isinstance(fields, dict):
+        return None
+    for at in (fields.get("enqueued_at"), fields.get("created_at")):
+        if isinstance(at, int | float) and not isinstance(at, bool):
+            return max(0.0, now_s - (at / 1000 if at >= _LEAST_MILLISECONDS else at))
+    return None
 
 
 def wait_reply(client: Client, reply_id: str, timeout_s: float) -> bytes | None:

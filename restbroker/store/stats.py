@@ -17,7 +17,7 @@ from restbroker.store.server import time_s
 
 @attrs.frozen
 class QueueView:
-    """A queue: jobs waiting, and how long the next one has been (seconds).
+    """A queue: jobs waiting, and how long the next one has been (seconds; None: it does not tell).
 
     `size` is None if the key is no list: then restbroker takes nothing from it. `seen`: a client has put it on the list
     of queues, a process serves it, or its key exists.
@@ -25,7 +25,7 @@ class QueueView:
 
     name: str
     size: int | None
-    latency_s: float
+    latency_s: float | None
     paused: bool
     seen: bool
 

@@ -150,7 +150,9 @@ def test_stats_mark_a_queue_whose_key_is_no_list_and_a_token_list_names_the_key(
 def test_stats_show_a_backlog_that_no_broker_serves_and_no_client_announced(place: Path, redis_url: str) -> None:
     assert "queue\trest\t0\t0.0s\topen\n" in run(["stats"], directory=place).stdout
     open_client(StoreSettings(redis_url)).command("LPUSH", "queue:rest", "{}", "{}")
-    assert "queue\trest\t2\t0.0s\topen\n" in run(["stats"], directory=place).stdout
+    assert "queue\trest\t2\t-\topen\n" in run(["stats"], directory=place).stdout, "nothing tells how long"
+    (queue,) = json.loads(run(["stats", "--json"], directory=place).stdout)["queues"]
+    assert queue["latency_s"] is None
 
 
 def test_stats_on_a_narrow_terminal_shorten_nothing(place: Path, redis_url: str) -> None:

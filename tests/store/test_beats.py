@@ -185,6 +185,7 @@ def test_the_overview_shows_queues_lanes_and_totals(lane: Lane, server: Server) 
     assert (seen.processed, seen.failed) == (5, 0)
     assert [queue.name for queue in seen.queues] == sorted(QUEUES), "also the served one that nobody pushed to"
     queue = seen.queues[0]
+    assert queue.latency_s is not None
     assert (queue.size, queue.paused, round(seen.now_s - queue.latency_s, 1)) == (2, True, 1.5)
     dead, alive = seen.lanes
     assert (dead.identity, dead.dying, dead.age_s) == ("gone", True, None)

@@ -86,13 +86,17 @@ def test_a_job_is_scheduled_once(client: Client, server: Server) -> None:
     [
         (b'{"enqueued_at":990.5}', 9.5),
         (b'{"enqueued_at":1700000000000}', 0.0),
-        (b'{"enqueued_at":"x"}', 0.0),
-        (b"5", 0.0),
-        (b"{", 0.0),
+        (b'{"enqueued_at":"x"}', None),
+        (b'{"created_at":990.5}', 9.5),
+        (b'{"enqueued_at":995,"created_at":990.5}', 5.0),
+        (b'{"enqueued_at":null,"created_at":990.5}', 9.5),
+        (b"{}", None),
+        (b"5", None),
+        (b"{", None),
         (None, 0.0),
     ],
 )
-def test_latency_is_read_in_the_units_of_every_sidekiq(job: bytes | None, waited_s: float) -> None:
+def test_latency_is_read_in_the_units_of_every_sidekiq(job: bytes | None, waited_s: float | None) -> None:
     assert queues.waited_s(job, 1000.0) == waited_s
 
 
