@@ -36,6 +36,11 @@ class Report:
         nothing_odd = found.lost == found.unexpected == self.unfinished == 0 and set(self.parked_why) <= _UNANSWERED
         return nothing_odd and found.duplicated <= self.bound
 
+    @property
+    def tested(self) -> bool:
+        """Whether anything that broke had a job in its hands; also where nothing was to break."""
+        return self.bound > 0 or sum(self.faults.values()) == 0
+
     def numbers(self) -> Mapping[str, int]:
         """Jepsen's words with their numbers, each with what bounds it beside it."""
         found: Verdict = self.verdict
@@ -69,6 +74,7 @@ class Report:
         """Everything as one object."""
         return {
             "kept": self.kept,
+            "tested": self.tested,
             **self.numbers(),
             "parked_why": dict(self.parked_why),
             "faults": dict(self.faults),

@@ -4,7 +4,9 @@ import random
 
 import attrs
 import pytest
+import typer
 
+from restbroker.cli.verify import verify
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.verify import scratch
 from restbroker.verify.faults import plan
@@ -63,6 +65,25 @@ GOOD = Report(Verdict(9, 9, 9, 0, 3, 1, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill"
 def test_one_broken_promise_is_enough(bad: Report) -> None:
     assert GOOD.kept
     assert not bad.kept
+
+
+@pytest.mark.parametrize(
+    ("faults", "bound", "tested"), [({"kill": 2}, 3, True), ({"kill": 2}, 0, False), ({}, 0, True)]
+)
+def test_a_run_whose_faults_met_no_job_says_that_nothing_was_tested_and_fails(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    faults: dict[str, int],
+    bound: int,
+    tested: bool,
+) -> None:
+    found = attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, duplicated=0), faults=faults, bound=bound)
+    monkeypatch.setattr("restbroker.verify.run.run", lambda *_: found)
+    with pytest.raises(typer.Exit) as ended:
+        verify(redis="redis://127.0.0.1:1/0", kills=2)
+    assert ended.value.exit_code == (0 if tested else 1)
+    said = capsys.readouterr().err
+    assert ("Every promise was kept." in said, "NOTHING WAS TESTED" in said) == (tested, not tested)
 
 
 def test_times_of_recovery_are_summed_up_where_there_are_any() -> None:
