@@ -24,6 +24,14 @@ from restbroker.rules.repair import fractional
 from restbroker.store import beats, queues
 from restbroker.store.client import Client
 
+_LIMITS: Mapping[str, str] = {
+    "dead": "the dead set is full (DeadLimit). Look through it (restbroker dead), retry or delete what is there, or"
+    " raise DeadLimit.",
+    "paused": "it is paused; restbroker stats says why, and for how long.",
+    "refused": "Redis refuses to give out or to settle jobs; restbroker check says why.",
+}
+"""What holds all jobs of a target back for longer than a moment."""
+
 JOB_CLASS = "Restbroker"
 """Nothing looks the class up; Sidekiq Web shows `display_class` in its place."""
 
@@ -141,7 +149,8 @@ def serving(client: Client, queue: str) -> Serving | None:
             continue
         snapshot = read_snapshot(known.snapshot)
         if takes_jobs(snapshot):
-            return Serving(_text(snapshot, "server_version"), _text(snapshot, "gate_reason"), quiet=False)
+            why = _text(snapshot, "gate_reason") or _LIMITS.get(_text(snapshot, "limited") or "")
+            return Serving(_text(snapshot, "server_version"), why, quiet=False)
         if snapshot.get("quiet") is True:
             process = f"{known.facts.hostname}:{known.facts.pid}"
             why = f"the process {process} is quiet: it takes no more jobs until it is restarted."

@@ -111,6 +111,11 @@ def _policy(facts: ServerFacts) -> Finding:
 def _headroom(facts: ServerFacts) -> Finding:
     limit = facts.maxmemory_bytes or facts.total_memory_bytes
     name = "maxmemory" if facts.maxmemory_bytes else "the machine's memory"
+    if 0 < facts.maxmemory_bytes <= facts.used_memory_bytes and facts.policy == "noeviction":
+        message = f"Redis is full: it uses {_mib(facts.used_memory_bytes)}, and maxmemory is {_mib(limit)}."
+        why = "Producers cannot push; restbroker still settles what is there."
+        cure = "Raise maxmemory, or free memory (redis-cli --bigkeys shows what fills Redis)."
+        return Finding("problem", AREA, "Full", message, why, cure)
     if limit and facts.used_memory_bytes > HEADROOM * limit:
         share = f"{facts.used_memory_bytes / limit:.0%} of {name} ({_mib(facts.used_memory_bytes)} of {_mib(limit)})"
         why = "When it is full, producers cannot push; restbroker still settles what is there."

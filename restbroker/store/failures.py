@@ -4,25 +4,46 @@ Always holds: no password appears in a message, and what heals by itself (a rest
 Redis) is `StoreUnavailable`, so that callers wait instead of giving jobs up.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from redis import exceptions as redis_errors
 
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store.replies import Argument
 
-_PASSING = {
-    "OOM": "Redis is full (maxmemory). Jobs can still be settled, but not added.",
-    "MISCONF": "Redis refuses writes since it cannot save to its disk.",
-    "BUSY": "Redis is busy with another client's script.",
-    "READONLY": "This Redis is a replica now, after a failover.",
-    "MASTERDOWN": "This Redis is a replica whose primary is down.",
-    "CLUSTERDOWN": "The Redis cluster is down.",
-    "NOREPLICAS": "Redis refuses writes since too few replicas are connected.",
-    "NOSCRIPT": "Somebody removes all scripts from Redis again and again (SCRIPT FLUSH).",
-    "TRYAGAIN": "Redis asks to try again.",
-    "UNBLOCKED": "This Redis became a replica while something waited.",
+_REPLICA = (
+    "If there was a failover, wait until it is over. If not, let RedisURL name the primary (on the replica,"
+    " redis-cli INFO replication tells which one it is)."
+)
+_LOG = "Look at the log of Redis."
+_PASSING: Mapping[str, tuple[str, str]] = {
+    "OOM": (
+        "Redis is full (maxmemory). Jobs can still be settled, but not added.",
+        "Raise maxmemory, or free memory; redis-cli --bigkeys shows what fills Redis.",
+    ),
+    "MISCONF": (
+        "Redis refuses writes since it cannot save to its disk.",
+        "Look at the log of Redis, and at the free space of its disk.",
+    ),
+    "BUSY": (
+        "Redis is busy with another client's script.",
+        "Wait until it ends; redis-cli SCRIPT KILL ends one that has written nothing yet.",
+    ),
+    "READONLY": ("This Redis is a replica: it takes no writes.", _REPLICA),
+    "MASTERDOWN": ("This Redis is a replica whose primary is down.", _REPLICA),
+    "CLUSTERDOWN": ("The Redis cluster is down.", _LOG),
+    "NOREPLICAS": (
+        "Redis refuses writes since too few replicas are connected.",
+        "Look at its replicas (redis-cli INFO replication), and at its setting min-replicas-to-write.",
+    ),
+    "NOSCRIPT": (
+        "Somebody removes all scripts from Redis again and again (SCRIPT FLUSH).",
+        "Find out who does: redis-cli MONITOR shows each command and where it comes from.",
+    ),
+    "TRYAGAIN": ("Redis asks to try again.", _LOG),
+    "UNBLOCKED": ("This Redis became a replica while something waited.", _REPLICA),
 }
+_NO_DATABASE = "DB index is out of range"
 # redis-py cuts the first word off the errors that it has a class for; BUSY, MISCONF, NOREPLICAS and UNBLOCKED keep it.
 _CLASSES: tuple[tuple[type[Exception], str], ...] = (
     (redis_errors.OutOfMemoryError, "OOM"),
@@ -88,7 +109,14 @@ def _first_word(error: redis_errors.RedisError) -> str:
 def _from_reply(error: redis_errors.RedisError, address: str, command: Sequence[Argument]) -> RestbrokerError:
     reason, first = _clean(error), _first_word(error)
     if first in _PASSING:
-        return StoreNotNow(f"Redis at {address}: {_PASSING[first]}", "Look at the log of Redis.")
+        message, cure = _PASSING[first]
+        return StoreNotNow(f"Redis at {address}: {message}", cure)
+    if reason.endswith(_NO_DATABASE):
+        return StoreRefused(
+            f"Redis at {address} has no database of the number that is configured.",
+            "Choose a smaller one (after the last slash of RedisURL, or RedisDatabase), or raise its setting databases,"
+            " which is 16 unless redis.conf says otherwise: 0 to 15.",
+        )
     match error:
         case redis_errors.NoPermissionError():
             cure = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'

@@ -21,7 +21,8 @@ NEWER_REDIS = "Use Redis 7.0 or newer, or Valkey 7.2 or newer."
 
 @attrs.frozen
 class ServerFacts:
-    """`role` is master or slave; sizes are bytes, `maxmemory_bytes` 0 for no limit; `time_s` is the server's clock.
+    """`role` is master or slave; sizes are bytes, `maxmemory_bytes` 0 for no limit, `used_memory_bytes` without
+    what does not count towards it (buffers for replicas); `time_s` is the server's clock.
 
     `appendfsync` (always, everysec, no) and `save` (the rules for snapshots, "" for none) are None where CONFIG is not
     allowed. `disk_ok`: the last snapshot and the last write to the append-only file worked. `databases`: number of keys
@@ -67,7 +68,7 @@ def server(client: Client) -> ServerFacts:
         is_valkey=is_valkey,
         time_s=time_s(client),
         maxmemory_bytes=int(fields.get("maxmemory", "0")),
-        used_memory_bytes=int(fields.get("used_memory", "0")),
+        used_memory_bytes=int(fields.get("used_memory", "0")) - int(fields.get("mem_not_counted_for_evict", "0")),
         policy=fields.get("maxmemory_policy", ""),
         aof_enabled=fields.get("aof_enabled") == "1",
         appendfsync=setting(client, "appendfsync"),

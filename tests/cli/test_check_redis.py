@@ -138,7 +138,7 @@ def test_a_durable_redis_of_our_own_is_well(make_redis: MakeRedis) -> None:
         ({"save": "3600 1"}, "SnapshotsOnly"),
         ({}, "NotSaved"),
         ({"maxmemory": "100mb", "maxmemory_policy": "allkeys-lru"}, "Eviction"),
-        ({"maxmemory": "1mb"}, "NearlyFull"),
+        ({"maxmemory": "1"}, "Full"),
         ({"replicaof": "127.0.0.1 1"}, "Replica"),
     ],
 )

@@ -229,6 +229,23 @@ def test_an_unreachable_redis_ends_with_3(shell: Shell) -> None:
     assert "127.0.0.1:1" in done.stderr
 
 
+def test_a_number_that_redis_has_no_database_of_is_told(shell: Shell, redis_url: str) -> None:
+    done = shell("status", environ={"RESTBROKER_REDIS_URL": f"{redis_url.rpartition('/')[0]}/99"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "has no database of the number that is configured" in done.stderr
+    assert "setting databases" in done.stderr
+
+
+def test_a_replica_is_not_said_to_come_from_a_failover(shell: Shell, make_redis: Callable[..., RedisServer]) -> None:
+    primary = make_redis()
+    replica = make_redis(replicaof=f"127.0.0.1 {primary.port}")
+    until(lambda: "master_link_status:up" in replica.command("INFO replication"), "the replica is in step")
+    done = shell("status", environ={"RESTBROKER_REDIS_URL": replica.url})
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "This Redis is a replica: it takes no writes." in done.stderr
+    assert "let RedisURL name the primary" in done.stderr
+
+
 def test_a_redis_that_refuses_writes_says_that_the_job_was_not_queued(shell: Shell, store: Client) -> None:
     store.command("CONFIG", "SET", "maxmemory", "1")
     try:
@@ -237,6 +254,7 @@ def test_a_redis_that_refuses_writes_says_that_the_job_was_not_queued(shell: She
         store.command("CONFIG", "SET", "maxmemory", "0")
     assert (done.returncode, done.stdout, queued(store)) == (3, "", [])
     assert "Redis is full (maxmemory). Jobs can still be settled, but not added. The job was not queued." in done.stderr
+    assert "Raise maxmemory, or free memory" in done.stderr
     assert "may have been" not in done.stderr
 
 
@@ -310,6 +328,23 @@ def test_while_waiting_it_is_said_once_why_the_server_gets_no_jobs(place: Path, 
         assert process.process.poll() is None
         assert process.wait() == 6
         assert process.output().count("Nobody listens there") == 1
+
+
+@pytest.mark.parametrize(
+    ("limited", "why"),
+    [
+        ("dead", "the dead set is full (DeadLimit)"),
+        ("paused", "it is paused"),
+        ("refused", "Redis refuses to give out or to settle jobs"),
+    ],
+)
+def test_while_waiting_it_is_said_once_why_no_job_is_taken(place: Path, store: Client, limited: str, why: str) -> None:
+    assert jobs.register(store, "host:1:abc", jobs.Facts(1, "host", "boot", "ns", 1, "ejabberd"), ["rest"])
+    snapshot = json.dumps({"gate": "open", "gate_reason": None, "limited": limited}).encode()
+    assert beats.beat(store, [("host:1:abc", 1)], {"host:1:abc": snapshot}) == [True]
+    with started(["enqueue", "status", "--wait", "--timeout", "3s"], directory=place) as process:
+        assert process.wait() == 6
+        assert process.output().count(f"The server gets no jobs now: {why}") == 1
 
 
 def test_a_process_that_is_quiet_is_no_process_that_serves_the_queue(shell: Shell, store: Client) -> None:

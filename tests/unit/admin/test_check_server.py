@@ -57,6 +57,8 @@ def test_a_server_that_is_as_it_should_be_has_nothing_but_ok() -> None:
         ({"policy": "allkeys-lru", "maxmemory_bytes": 0}, "Eviction", "warning"),
         ({"policy": "volatile-ttl"}, "Eviction", "warning"),
         ({"used_memory_bytes": 2**30 - 1}, "NearlyFull", "warning"),
+        ({"used_memory_bytes": 2**30}, "Full", "problem"),
+        ({"used_memory_bytes": 2**30, "policy": "volatile-lru"}, "NearlyFull", "warning"),
         ({"used_memory_bytes": 2**33 - 1, "maxmemory_bytes": 0}, "NearlyFull", "warning"),
         ({"offset_s": 5.0}, "Clock", "warning"),
         ({"offset_s": -5.0}, "Clock", "warning"),
