@@ -32,7 +32,8 @@ what counts and where it comes from, `restbroker config schema` prints a JSON sc
   Any other unknown key is an error.
 - Durations are a number of seconds or a text with a unit: `10`, `"250ms"`, `"30s"`, `"5m"`, `"2h"`.
 - A secret is better in a file of its own (`TokenFile` for `Token`, …), which holds one line, is read anew when it is
-  needed, and is found relative to the configuration file. A key and its file together are an error.
+  needed, and is found relative to the configuration file; those for Redis and its sentinels are read at the start, and
+  a change counts after a restart. A key and its file together are an error.
 """
 
 _TABLE = """
