@@ -54,8 +54,9 @@ async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -
                 newest = await _next(control, reload)
             plan.report(BrokerStopping(control.why, plan.shutdown_timeout_s))
         process.cancel_scope.cancel()
-    plan.report(BrokerStopped(lives.left.complete, lives.left.pushed_back, lives.left.uncertain))
-    return Ended(lives.left.complete, control.second)
+    left = lives.left
+    plan.report(BrokerStopped(left.complete, left.pushed_back, left.uncertain, left.left))
+    return Ended(left.complete, control.second)
 
 
 async def _next(control: Control, reload: Reload) -> BrokerPlan | None:

@@ -23,12 +23,13 @@ from restbroker.store.tickets import queue_of, ticket_number
 class Left:
     """`pushed_back` jobs went back unsent, `uncertain` were sent and not answered.
 
-    `complete`: nothing is left for a reaper.
+    `complete`: nothing is left for a reaper; else `left` is how many jobs are, as far as known.
     """
 
     pushed_back: int = 0
     uncertain: int = 0
     complete: bool = True
+    left: int = 0
 
     def plus(self, other: "Left") -> "Left":
         """Both together."""
@@ -36,6 +37,7 @@ class Left:
             self.pushed_back + other.pushed_back,
             self.uncertain + other.uncertain,
             complete=self.complete and other.complete,
+            left=self.left + other.left,
         )
 
 

@@ -238,7 +238,9 @@ class Life:
                 if total.complete or self._end_s() < math.inf:
                     break
                 await trio.sleep(_SETTLE_AGAIN_S)
-        return attrs.evolve(total, complete=total.complete and not scope.cancelled_caught)
+        complete = total.complete and not scope.cancelled_caught
+        left = 0 if complete else sum(len(lane.in_hand) for lane in lanes)
+        return attrs.evolve(total, complete=complete, left=left)
 
     def _end_s(self) -> float:
         """How long the last settlements may take; without an end while the process lives on and they may succeed."""

@@ -136,11 +136,15 @@ class BrokerQuiet:
 
 @attrs.frozen
 class BrokerStopped:
-    """The end: `pushed_back` jobs went back unsent, `uncertain` were sent and not answered in time."""
+    """The end: `pushed_back` jobs went back unsent, `uncertain` were sent and not answered in time.
+
+    `left`: not `clean`, so many jobs that were in hand are left for a reaper, as far as known.
+    """
 
     clean: bool
     pushed_back: int
     uncertain: int
+    left: int = 0
 
 
 @attrs.frozen

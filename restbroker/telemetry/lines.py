@@ -42,6 +42,23 @@ _KEEPS_TRYING = (
 
 _MAYBE_RUN = "At most maybe_run of them were sent: it counts all that could start before Redis hears of it."
 
+_FENCED = (
+    "Redis does not list this identity any more: its beat stood still for 20 s, so that others gave its jobs back to"
+    " their queues, or Redis lost its record. It goes on under a new identity."
+)
+_FENCED_CURE = (
+    "Nothing is to be done if it happened once. Else look for what held the process up (suspended, no processor time,"
+    " no way to Redis), or whether Redis lost data (a restart, FLUSHDB)."
+)
+_LEFT = (
+    "Redis could not be told of everything before the end (it did not answer, or refused): left counts the jobs that"
+    " were in hand. Redis still lists them as such."
+)
+_LEFT_CURE = (
+    "Nothing is lost: the next restbroker that serves on this Redis gives them back to their queues. Those that were"
+    " sent may run again."
+)
+
 Level = Literal["debug", "info", "warning", "error"]
 Fields: TypeAlias = Mapping[str, Any]
 
@@ -75,7 +92,7 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
         case StoreBack(outage_s):
             return Line("info", "redis.back", {"outage_s": round(outage_s, 1)})
         case IdentityFenced(identity):
-            return Line("warning", "fenced", {"identity": identity})
+            return Line("warning", "fenced", {"identity": identity, "message": _FENCED, "cure": _FENCED_CURE})
         case JobsRecovered():
             return Line("warning", "jobs.recovered", attrs.asdict(event) | {"message": _MAYBE_RUN})
         case JobsPromoted():
@@ -88,9 +105,12 @@ def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row f
             # A warning: whoever wonders later why nothing is done must find it.
             message = "No more jobs are taken until a restart."
             return Line("warning", "broker.quiet", {"why": why, "message": message})
-        case BrokerStopped(clean, pushed_back, uncertain):
+        case BrokerStopped(clean, pushed_back, uncertain, left):
             counts = {"pushed_back": pushed_back, "uncertain": uncertain}
-            return Line("info" if clean else "warning", "broker.stopped", counts)
+            unclean = {"left": left, "message": _LEFT, "cure": _LEFT_CURE}
+            return (
+                Line("info", "broker.stopped", counts) if clean else Line("warning", "broker.stopped", counts | unclean)
+            )
         case GroupStarted():
             return Line("info", "group.started", attrs.asdict(event))
         case GroupStopping():

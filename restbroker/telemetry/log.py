@@ -20,13 +20,13 @@ a line with `timestamp`, `level`, `event` and the same keys. Keys without a valu
     redis.back       info     outage_s
     still            as then  what for_s, and the keys of a redis.lost or gate.closed (`what`) that is not over: each
                               minute, and when a redis.lost has another reason now
-    fenced           warning  identity
+    fenced           warning  identity message cure
     jobs.recovered   warning  identity jobs maybe_run parked message
     jobs.promoted    debug    zset jobs parked (warning where some were parked)
     broker.started   info     pid version targets queues concurrency
     broker.stopping  info     why timeout_s
     broker.quiet     warning  why message
-    broker.stopped   info     pushed_back uncertain (warning where it was not clean)
+    broker.stopped   info     pushed_back uncertain (where it was not clean: warning, with left message cure)
     group.started    info     pid version processes: the supervisor of `--processes` begins
     group.stopping   info     why: it asks its workers to end
     group.failed     error    code message cure: it ends, since none of its workers was ever ready

@@ -7,9 +7,11 @@ import trio
 
 from restbroker.rules.outcome import Delivered
 from restbroker.store import beats
+from restbroker.store.replies import items, mapping, raw
 from restbroker.telemetry.events import BrokerStopped, IdentityFenced, JobFinished, JobsRecovered, StoreBack, StoreLost
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
+from tests.support.shared import jobs_in
 
 
 class Slow:
@@ -148,6 +150,35 @@ async def test_a_broker_lives_through_an_outage_of_redis_and_settles_what_it_fin
         await harness.until(lambda: len(harness.of(JobFinished)) == 4, "and it goes on")
     assert len(harness.of(StoreLost)) == len(harness.of(StoreBack)) >= 1
     assert len(harness.target.calls) == 4
+
+
+async def test_a_stop_while_redis_is_away_says_how_many_jobs_are_left_for_recovery_and_they_come_back(
+    harness: Harness,
+) -> None:
+    slow = Slow()
+    harness.target.answer = slow.answer
+    harness.shutdown_timeout_s = 0.2
+    try:
+        async with harness.broker():
+            harness.push("once", count=3)
+            await harness.until(lambda: slow.waiting == 3, "three are on their way")
+            harness.redis.suspend()
+    finally:
+        harness.redis.resume()
+    (stopped,) = harness.of(BrokerStopped)
+    assert (stopped.clean, stopped.left) == (False, 3)
+    assert harness.ended is not None
+    assert not harness.ended.clean
+    (key,) = items(harness.client.command("KEYS", "restbroker:ip:*"))
+    assert jobs_in(mapping(harness.client.command("HGETALL", raw(key)))) == 3
+
+
+async def test_a_clean_stop_leaves_nothing_for_recovery(harness: Harness) -> None:
+    async with harness.broker():
+        harness.push(count=3)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are done")
+    (stopped,) = harness.of(BrokerStopped)
+    assert (stopped.clean, stopped.left) == (True, 0)
 
 
 async def test_an_unexpected_failure_ends_the_process_and_still_puts_every_job_somewhere(harness: Harness) -> None:

@@ -5,6 +5,7 @@ import os
 import attrs
 import pytest
 
+from restbroker.telemetry import lines
 from restbroker.telemetry.events import (
     BrokerQuiet,
     BrokerStarted,
@@ -62,7 +63,10 @@ LINES: list[tuple[Event, str]] = [
         ),
     ),
     (StoreBack(3.0), "INFO    redis.back outage_s=3.0"),
-    (IdentityFenced("h:1:a"), "WARNING fenced identity=h:1:a"),
+    (
+        IdentityFenced("h:1:a"),
+        f'WARNING fenced identity=h:1:a message="{lines._FENCED}" cure="{lines._FENCED_CURE}"',
+    ),
     (
         JobsRecovered("h:1:a", 5, 1),
         (
@@ -82,7 +86,10 @@ LINES: list[tuple[Event, str]] = [
         'WARNING broker.quiet why=SIGTSTP message="No more jobs are taken until a restart."',
     ),
     (BrokerStopped(clean=True, pushed_back=2, uncertain=0), "INFO    broker.stopped pushed_back=2 uncertain=0"),
-    (BrokerStopped(clean=False, pushed_back=0, uncertain=1), "WARNING broker.stopped pushed_back=0 uncertain=1"),
+    (
+        BrokerStopped(clean=False, pushed_back=0, uncertain=1, left=5),
+        (f'WARNING broker.stopped pushed_back=0 uncertain=1 left=5 message="{lines._LEFT}" cure="{lines._LEFT_CURE}"'),
+    ),
     (GroupStarted(7, "1.0", 3), "INFO    group.started pid=7 version=1.0 processes=3"),
     (GroupStopping("SIGTERM"), "INFO    group.stopping why=SIGTERM"),
     (GroupFailed(2, "It ended.", "Look."), 'ERROR   group.failed code=2 message="It ended." cure=Look.'),
