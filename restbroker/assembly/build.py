@@ -67,7 +67,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     log = LogSink(logged)
     figures = Figures(trio.current_time)
     executions = ExecutionCounts()
-    control = Control()
+    control = Control() if line is None else Control(name=f"worker={logged.worker}" if logged.worker else "worker")
     report = _Both((log, figures, executions))
     plan = plan_of(config, report, figures)
     systemd = notifiers(os.environ, plan.status.view)
@@ -79,9 +79,10 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     def apply(new: Config) -> None:
         log.settings = attrs.evolve(log.settings, level=new.log_level)
 
-    reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes)
+    reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes, alone=line is None)
     looks = Looks(plan.status.view, plan.status.running)
-    web = web_services(lambda: reloader.config, plan.open_control, looks, report)
+    # What a group has one of, its supervisor serves, and tells of.
+    web = [] if line is not None else web_services(lambda: reloader.config, plan.open_control, looks, report)
     record = SidekiqRecord(
         plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
     )

@@ -30,6 +30,8 @@ _OTHER_REDIS = ConfigRefused(
 class Reloader:
     """One per process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
+    Unless it is `alone`, its supervisor tells what needs a restart.
+
     `plan` makes the lanes of a configuration and raises `ConfigError`; `apply` does what counts at once.
     `lanes` are those that count now.
     """
@@ -41,6 +43,7 @@ class Reloader:
     report: Report
     supervisors: Sequence[Told] = ()
     lanes: Sequence[LanePlan] = ()
+    alone: bool = True
     _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     async def reload(self) -> BrokerPlan | None:
@@ -81,7 +84,7 @@ class Reloader:
         for note in loaded.notes:
             self.report(Warned(note.code, note.message, note.cure))
         late = needs_restart(old, new)
-        if late is not None:
+        if late is not None and self.alone:
             self.report(late)
         return plan
 

@@ -60,7 +60,7 @@ def _stats(current: Callable[[], Config], connection: "Connection", looks: Looks
             return figures.of_workers(looks.pids())
         return figures.here(looks.running(), show_bodies=now.show_bodies)
 
-    app = stats_app(settings, connection, in_delivery, report)
+    app = stats_app(settings, connection, in_delivery, report, lambda: looks.view().unready)
     return Server("/stats", "StatsPort", config.stats_bind, config.stats_port, app, report)
 
 

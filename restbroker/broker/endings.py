@@ -1,4 +1,4 @@
-"""How a worker of a group ended, and what is said of it. The supervisor asks.
+"""How a worker of a group ended or hangs, and what is said of it. The supervisor and its watch of workers ask.
 
 Always holds: no sentence promises what nobody is there to do: a dead worker's jobs are given back by one that serves.
 """
@@ -37,7 +37,7 @@ def replaced(number: int, end: End, wait_s: float, *, alone: bool) -> Warned:
     start = f"It is started again within {wait_s:g} s"
     if alone:
         start = "No other worker lives, so that one is started within a second"
-    cure = "The lines of the log before this one may say why." if end.code else None
+    cure = _why(end) if end.code else None
     message = f"{end.of(number)}. {start}; a worker that serves gives its jobs back to their queues."
     return Warned("WorkerEnded", message, cure)
 
@@ -45,7 +45,33 @@ def replaced(number: int, end: End, wait_s: float, *, alone: bool) -> Warned:
 def failed(number: int, end: End) -> GroupFailed:
     """It ended before any worker was ready."""
     message = f"{end.of(number)} before any worker of the group was ready. The group ends, instead of trying for ever."
-    cure = "The lines of the log before this one may say why. Then start the group again."
+    return GroupFailed(end.code, message, f"{_why(end)} Then start the group again.")
+
+
+def hangs(number: int, pid: int, silent_s: float) -> Warned:
+    """It lives, and has said nothing for so long."""
+    message = (
+        f"Worker {number} (pid {pid}) has not answered for {silent_s:.0f} s: it is suspended, or its event loop stands"
+        " still. It is not ended; 20 s after its last beat, a worker that serves gives its jobs back to their queues."
+    )
+    cure = (
+        f"See what holds it up (ps -o stat,wchan -p {pid}; T: suspended, kill -CONT {pid})."
+        f" If it stays so: kill -KILL {pid}; another one is started in its place."
+    )
+    return Warned("WorkerHangs", message, cure)
+
+
+def answers(number: int, pid: int, silent_s: float) -> Warned:
+    """It was said to hang, and does not any more."""
+    message = f"Worker {number} (pid {pid}) answers again, after {silent_s:.0f} s."
+    return Warned("WorkerAnswers", message, "Nothing is to be done; if it comes again, look what holds it up.")
+
+
+def _why(end: End) -> str:
     if end.code == 128 + signal.SIGKILL:
-        cure = "Look whether the kernel ran out of memory (dmesg), then start the group again."
-    return GroupFailed(end.code, message, cure)
+        # It had no time for a last line.
+        return (
+            "If nobody killed it, the kernel did since memory ran out: look for its pid in dmesg or journalctl -k"
+            ' ("Out of memory: Killed process").'
+        )
+    return "The lines of the log before this one may say why."

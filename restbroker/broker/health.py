@@ -41,6 +41,8 @@ class StoreHealth:
     away_s: float = 0.0
     clock_ahead_s: float = 0.0
     _lost_at_s: float | None = None
+    reason: str | None = None
+    """Why Redis cannot be used, as it was told last; None while it can."""
     _told: str = ""
     _stands_s: float = FIRST_CHANGE_S
     _stands_until_s: float = -math.inf
@@ -95,7 +97,7 @@ class StoreHealth:
         """Notes that a write was done."""
         if self._lost_at_s is not None:
             outage_s = trio.current_time() - self._lost_at_s
-            self._lost_at_s = None
+            self._lost_at_s = self.reason = None
             self._back_at_s = trio.current_time()
             self.away_s += outage_s
             self.report(StoreBack(outage_s))
@@ -107,6 +109,6 @@ class StoreHealth:
             self.report(StoreLostOtherwise(str(error), for_s))
 
     def _tell(self, error: StoreUnavailable) -> None:
-        self._told = str(error)
+        self._told, self.reason = str(error), error.message
         self._stands_until_s = trio.current_time() + self._stands_s
         self._stands_s = min(self._stands_s * 2, LONGEST_CHANGE_S)

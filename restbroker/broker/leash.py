@@ -41,11 +41,11 @@ class Told:
 
 def read(line: bytes) -> Told | None:
     """What `line` made; None for what nothing here understands. After an upgrade a worker may be newer than its
-    supervisor, so that unknown fields are left out.
+    supervisor, or older after one was taken back, so that unknown fields are left out and new ones may be missing.
     """
     try:
         fields = json.loads(line)
-        known = {field.name: fields["view"][field.name] for field in attrs.fields(View)}
+        known = {field.name: fields["view"][field.name] for field in attrs.fields(View) if field.name in fields["view"]}
         return Told(View(**known), int(fields["reloads"]))
     except (ValueError, TypeError, KeyError):
         return None

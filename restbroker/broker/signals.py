@@ -5,6 +5,7 @@ Web asks. SIGTERM and SIGINT drain, a second one stops at once; SIGTSTP takes no
 SIGTTIN prints what every task waits for; SIGHUP has the configuration loaded anew.
 """
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -30,6 +31,8 @@ class Control:
     at_once: trio.Event = attrs.field(factory=trio.Event)
     quiet: trio.Event = attrs.field(factory=trio.Event)
     reload: trio.Event = attrs.field(factory=trio.Event)
+    name: str = ""
+    """What the process is called beside the others of its group; empty if there are none."""
     why: str = ""
     told_here: bool = False
     """A local signal asked for the stop."""
@@ -65,12 +68,19 @@ def act(number: int, control: Control, report: Report, origin: str | None = None
             control.quiet.set()
             report(BrokerQuiet(name))
         case signal.SIGTTIN:
-            sys.stderr.write(task_tree())
-            sys.stderr.flush()
+            dump(control.name)
         case signal.SIGHUP:
             control.reload.set()
         case _:
             pass
+
+
+def dump(name: str) -> None:
+    """Prints what every task waits for; each line with `name` and the process id, if there is a name."""
+    label = f"{name} pid={os.getpid()}: " if name else ""
+    # In one piece: other processes of the group write their own at the same time.
+    sys.stderr.write("".join(f"{label}{line}\n" for line in task_tree().splitlines()))
+    sys.stderr.flush()
 
 
 def task_tree() -> str:

@@ -53,9 +53,10 @@ class Status:
         """How it is now."""
         closed = {lane.plan.target.name: lane.gate.reason.code for lane in self._lanes if lane.gate.reason is not None}
         store_up = self._health is not None and self._health.is_up
+        reason = None if self._health is None else self._health.reason
         finishing = sum(len(lane.in_hand) for lanes in self._finishing for lane in lanes)
         refused = any(lane.refused or lane.limited == "refused" for lane in self._lanes)
-        return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing, refused)
+        return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing, refused, reason)
 
     def running(self) -> list[Running]:
         """The jobs in delivery in this process; in each lane the oldest first."""

@@ -8,7 +8,6 @@ workers or of the configuration; no job depends on the supervisor, since workers
 
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -17,16 +16,15 @@ import trio
 
 from restbroker.broker import leash, turns
 from restbroker.broker.endings import End, ended, failed, replaced
+from restbroker.broker.hangs import Hangs, Heard, is_silent
 from restbroker.broker.service import Service
-from restbroker.broker.signals import WATCHED, task_tree
+from restbroker.broker.signals import WATCHED, dump
 from restbroker.broker.turns import Turns
 from restbroker.broker.view import View, together
 from restbroker.telemetry.events import GroupStopping, Report
 
 HEALTHY_S = 60.0
 """A worker that lived so long begins anew with the shortest wait."""
-HUNG_S = 10.0
-"""So long a worker says nothing before it counts as one whose event loop hangs."""
 KILL_S = 10.0
 """So long after a second signal what still lives is killed: a hung worker must not hold up the end."""
 _RELOAD_S = 30.0
@@ -71,8 +69,10 @@ class Supervisor:
     _reload: trio.Event = attrs.field(factory=trio.Event)
     _news: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _turns: Turns = attrs.field(init=False)
+    _hangs: Hangs = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._hangs = Hangs(self._heard, self.report)
         self._turns = Turns(lambda: bool(self._workers), self._news, self._stop)
 
     async def run(
@@ -89,6 +89,7 @@ class Supervisor:
             await process.start(self._watch_signals)
             process.start_soon(self._reloads, reload)
             process.start_soon(self._kill_late)
+            process.start_soon(self._hangs.watch)
             for service in services:
                 await process.start(service.run)
             async with trio.open_nursery() as workers:
@@ -102,18 +103,18 @@ class Supervisor:
         views = [worker.view for worker in self._workers.values()]
         views += [_STARTING] * (self.count - len(views))
         seen = together(views, stopping=self._stop.is_set())
-        return seen if self.is_alive() else attrs.evolve(seen, beat_fresh=False)
+        return seen if self.is_alive() else attrs.evolve(seen, beat_fresh=False, silent=self._hangs.words())
 
     def is_alive(self) -> bool:
         """Whether any worker lives, and none hangs; at the start they may take their time."""
-        return not self.hangs() and not self._is_silent(self._heard_at_s)
+        return not self.hangs() and not is_silent(self._heard_at_s)
 
     def hangs(self) -> bool:
         """Whether the event loop of a worker that lives stands still."""
-        return any(self._is_silent(worker.heard_at_s) for worker in self._workers.values())
+        return bool(self._hangs.now())
 
-    def _is_silent(self, heard_at_s: float | None) -> bool:
-        return heard_at_s is not None and trio.current_time() - heard_at_s >= HUNG_S
+    def _heard(self) -> list[Heard]:
+        return [Heard(number, one.process.pid, one.heard_at_s) for number, one in self._workers.items()]
 
     def pids(self) -> frozenset[int]:
         """The workers' process ids."""
@@ -140,8 +141,7 @@ class Supervisor:
                 self._reload.set()
                 return
             case signal.SIGTTIN:
-                sys.stderr.write(task_tree())
-                sys.stderr.flush()
+                dump("supervisor")
             case signal.SIGTSTP:
                 self._orders.append(number)
             case _ if self._stop.is_set():

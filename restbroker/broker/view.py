@@ -18,7 +18,8 @@ class View:
     """One moment. `closed` has the code of the reason for each target that gets no jobs now.
 
     `finishing`: jobs that still run under an earlier configuration. `refused`: a lane waits until Redis gives out or
-    settles jobs again.
+    settles jobs again. `store_reason`: why Redis cannot be used, in the log's words. `silent`: which workers of a group
+    do not answer.
     """
 
     phase: Phase
@@ -27,14 +28,18 @@ class View:
     closed: Mapping[str, str]
     finishing: int = 0
     refused: bool = False
+    store_reason: str | None = None
+    silent: str | None = None
 
     @property
     def unready(self) -> str | None:
         """Why this process takes no jobs; None if it does, or was told not to. A target that is down is no reason."""
         if self.phase in {"starting", "stopping"}:
             return f"The broker is {self.phase}."
+        if self.silent is not None:
+            return self.silent
         if not self.store_up:
-            return "Redis cannot be reached."
+            return self.store_reason or "Redis cannot be used."
         if not self.beat_fresh:
             return "Redis has not confirmed this process for too long."
         if self.refused:
@@ -60,6 +65,7 @@ def together(views: Sequence[View], *, stopping: bool) -> View:
         closed={name: code for view in views for name, code in view.closed.items()},
         finishing=sum(view.finishing for view in views),
         refused=any(view.refused for view in views),
+        store_reason=next((view.store_reason for view in views if view.store_reason is not None), None),
     )
 
 

@@ -18,6 +18,8 @@ from restbroker.rules.json_types import Json
 app = typer.Typer(add_completion=False)
 
 _WORKER = "--worker"
+MOST_PROCESSES = 256
+"""As for the key Processes, which need not be imported for `--help`."""
 # Of its own: a supervisor that is older than its workers gives none.
 _NUMBER = "--number"
 
@@ -26,9 +28,11 @@ _NUMBER = "--number"
 def run(
     config: ConfigOption = None,
     processes: Annotated[
-        # As text: what is no number is told as for the key.
+        # As text: what is no such number is told in our own words.
         str | None,
-        typer.Option(metavar="INTEGER", help="How many processes, under one supervisor. [default: Processes, or 1]"),
+        typer.Option(
+            metavar=f"1-{MOST_PROCESSES}", help="How many processes, under one supervisor. [default: Processes, or 1]"
+        ),
     ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
@@ -39,6 +43,8 @@ def run(
 
     A second signal stops at once; jobs that were not sent go back to their queue. SIGHUP loads the configuration anew.
     """
+    if number is not None and not worker:
+        raise UsageError(f"{_NUMBER} is for processes that a supervisor starts.", "Use --processes.")
     flags: dict[str, Json] = {"LogLevel": log_level, "Processes": _count(processes)}
     given = {name: value for name, value in flags.items() if value is not None}
     found = loaded(config, given)
@@ -97,13 +103,20 @@ def _as_worker(found: Loaded, load: Callable[[], Loaded], *, json_logs: bool, nu
 
 
 def _count(processes: str | None) -> Json:
-    return int(processes) if processes is not None and processes.isdecimal() else processes
+    """Refused here where it is wrong, since the file is not to blame for a flag."""
+    if processes is None:
+        return None
+    if len(processes) < 10 and processes.isdecimal() and 1 <= int(processes) <= MOST_PROCESSES:
+        return int(processes)
+    raise UsageError(
+        f"--processes: expected a whole number from 1 to {MOST_PROCESSES}, found {processes[:20]!r}.",
+        "Give such a number, or leave it out: then the key Processes counts, or 1.",
+    )
 
 
 def _of_worker(found: Loaded) -> Loaded:
-    """One process without pages, which the supervisor serves, and without notes, which it tells."""
-    config = attrs.evolve(found.config, processes=1, stats=False, health_bind=None)
-    return attrs.evolve(found, config=config, notes=())
+    """Without notes, which the supervisor tells."""
+    return attrs.evolve(found, notes=())
 
 
 def _only_error(group: BaseExceptionGroup[BaseException]) -> BaseException | None:

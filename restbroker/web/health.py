@@ -1,7 +1,8 @@
 """`/healthz` and `/readyz`: for supervisors and load balancers, on an address of their own, without login.
 
-Assembly makes the app when `HealthBind` is set. Always holds: the answers say how the process is and name targets
-that are down, and nothing else; no request to Redis or to a target is made for them.
+Assembly makes the app when `HealthBind` is set. Always holds: the answers say how the process is, why Redis cannot be
+used (with its address, without a secret), and name targets that are down, and nothing else; no request to Redis or to a
+target is made for them.
 """
 
 from collections.abc import Callable

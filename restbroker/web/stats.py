@@ -38,9 +38,10 @@ def stats_app(
     connection: Connection,
     in_delivery: Callable[[StatsSettings], InDelivery],
     report: Report,
+    unready: Callable[[], str | None] = lambda: None,
 ) -> QuartTrio:
-    """The app. `settings` and `in_delivery` are asked for at each request. `connection` is its own, with a short
-    time-out, and closed with it.
+    """The app. `settings`, `in_delivery` and `unready` (why no jobs are taken now, as on /readyz) are asked for at each
+    request. `connection` is its own, with a short time-out, and closed with it.
     """
     app = new_app("stats", report)
 
@@ -56,10 +57,10 @@ def stats_app(
 
     async def stats() -> Response:
         now = settings()
-        jobs = in_delivery(now)
+        jobs, why = in_delivery(now), unready()
 
         def body(client: Client) -> str:
-            return json_text(figures.figures(client, now.queues, jobs), indent=2)
+            return json_text({**figures.figures(client, now.queues, jobs), "unready": why}, indent=2)
 
         try:
             with trio.move_on_after(TURN_S):

@@ -7,14 +7,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import pytest
 import trio
 
 from restbroker.broker import leash, supervisor, turns
+from restbroker.broker.hangs import HUNG_S
 from restbroker.broker.leash import Told
-from restbroker.broker.supervisor import HUNG_S, Supervisor, Worker
+from restbroker.broker.supervisor import Supervisor, Worker
 from restbroker.broker.turns import Turns
 from restbroker.broker.view import View, together
 from restbroker.telemetry.events import Event, GroupFailed, GroupStopping, Warned
@@ -98,6 +100,8 @@ async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a
     waits = [message.partition("started again within ")[2].partition(" s;")[0] for message in one.told()]
     assert waits[:5] == ["0.01", "0.02", "0.04", "0.04", "0.04"]
     assert "was killed by SIGKILL" in one.told()[0]
+    cures = [event.cure for event in one.events if isinstance(event, Warned)]
+    assert all(cure is not None and "dmesg or journalctl -k" in cure for cure in cures)
 
 
 async def test_a_worker_that_lived_for_a_minute_begins_anew_with_the_shortest_wait(
@@ -277,6 +281,11 @@ async def test_a_reload_is_over_when_every_worker_has_reloaded_or_is_gone() -> N
     assert len(one.reloads) == 1
 
 
+def worker_of(pid: int, view: View = STARTING, line: object = None, heard_at_s: float | None = None) -> Worker:
+    """Of no process at all."""
+    return Worker(SimpleNamespace(pid=pid), line, view, heard_at_s=heard_at_s)  # type: ignore[arg-type]
+
+
 def line_of(*views: View) -> Sequence[Told | None]:
     return [leash.read(Told(view, 3).line()) for view in views]
 
@@ -288,20 +297,80 @@ def test_what_a_worker_tells_is_read_as_it_was_and_what_is_odd_is_left_out() -> 
     assert leash.read(newer.replace(b'"phase"', b'"colour": 1, "phase"')) == Told(READY, 3)
     for odd in (b"", b"{}", b"[]", b"\xff", b'{"view": {}, "reloads": 1}', b'{"view": null, "reloads": 1}', b"5"):
         assert leash.read(odd) is None
+    older = Told(READY, 3).line().replace(b', "silent": null', b"")
+    assert b"silent" not in older
+    assert leash.read(older) == Told(READY, 3)
 
 
 async def test_a_worker_that_says_nothing_for_long_counts_as_hung_and_the_group_is_not_ready(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     one = group(count=1).supervisor
-    one._workers[1] = Worker(None, None, READY, heard_at_s=trio.current_time())  # type: ignore[arg-type]
+    one._workers[1] = worker_of(4711, READY, heard_at_s=trio.current_time())
     assert one.is_alive()
     assert one.view().unready is None
     await trio.sleep(HUNG_S)
     assert not one.is_alive()
-    assert one.view().unready is not None
+    assert one.view().unready == "No answer from worker 1 (pid 4711)."
     one._workers[1].heard_at_s = None
     assert one.is_alive()
+
+
+async def test_a_worker_that_hangs_is_told_once_with_number_and_pid_and_again_when_it_answers(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    one = group(count=2)
+    began_s = trio.current_time()
+    for number in (1, 2):
+        one.supervisor._workers[number] = worker_of(100 + number, READY, heard_at_s=began_s)
+
+    async def speak(number: int) -> None:
+        while True:
+            one.supervisor._workers[number].heard_at_s = trio.current_time()
+            await trio.sleep(1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.supervisor._hangs.watch)
+        nursery.start_soon(speak, 1)
+        await trio.sleep(HUNG_S - 1)
+        assert one.told() == []
+        await trio.sleep(60)
+        (told,) = one.told()
+        nursery.start_soon(speak, 2)
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert told.startswith("Worker 2 (pid 102) has not answered for 1")
+    assert [event.code for event in one.events if isinstance(event, Warned)] == ["WorkerHangs", "WorkerAnswers"]
+    assert one.told()[1] == "Worker 2 (pid 102) answers again, after 69 s."
+
+
+async def test_of_a_worker_that_hung_and_is_gone_nothing_more_is_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    one = group()
+    one.supervisor._workers[1] = worker_of(101, READY, heard_at_s=trio.current_time())
+    await trio.sleep(HUNG_S)
+    one.supervisor._hangs.look()
+    one.supervisor._workers[1] = worker_of(102, READY, heard_at_s=trio.current_time())
+    one.supervisor._hangs.look()
+    assert len(one.told()) == 1
+
+
+async def test_a_supervisor_that_was_suspended_itself_takes_no_worker_for_hung(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    one = group()
+    one.supervisor._workers[1] = worker_of(101, READY, heard_at_s=trio.current_time())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one.supervisor._hangs.watch)
+        await trio.testing.wait_all_tasks_blocked()
+        mock_clock.jump(100)
+        await trio.testing.wait_all_tasks_blocked()
+        one.supervisor._workers[1].heard_at_s = trio.current_time()
+        mock_clock.jump(1.5)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert one.told() == []
 
 
 async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
@@ -309,7 +378,7 @@ async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
 ) -> None:
     one = group(count=2).supervisor
     ours, theirs = socket.socketpair()
-    worker = one._workers[1] = Worker(None, ours)  # type: ignore[arg-type]
+    worker = one._workers[1] = worker_of(4711, line=ours)
     assert one.is_alive()
     with ours:
         with theirs:
@@ -320,20 +389,20 @@ async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
     assert one.is_alive()
     await trio.sleep(1)
     # One that is just being started says nothing for a while.
-    one._workers[1] = Worker(None, ours)  # type: ignore[arg-type]
+    one._workers[1] = worker_of(4711, line=ours)
     assert not one.is_alive()
     assert not one.hangs()
 
 
 def test_a_group_is_ready_when_each_is_and_names_every_closed_target() -> None:
-    quiet, away = attrs.evolve(READY, phase="quiet"), attrs.evolve(READY, store_up=False)
+    quiet, away = attrs.evolve(READY, phase="quiet"), attrs.evolve(READY, store_up=False, store_reason="Redis is full.")
     a, b = attrs.evolve(READY, closed={"a": "X"}, finishing=1), attrs.evolve(READY, closed={"b": "Y"}, finishing=2)
     assert together([READY, READY], stopping=False).unready is None
     assert together([quiet, quiet], stopping=False) == quiet
     assert together([quiet, READY], stopping=False).phase == "serving"
     assert together([READY, STARTING], stopping=False).unready == "The broker is starting."
     assert together([READY, attrs.evolve(READY, phase="stopping")], stopping=False).phase == "starting"
-    assert together([READY, away], stopping=False).unready == "Redis cannot be reached."
+    assert together([READY, away], stopping=False).unready == "Redis is full."
     assert together([READY, READY], stopping=True).phase == "stopping"
     both = together([a, b], stopping=False)
     assert (both.closed, both.finishing) == ({"a": "X", "b": "Y"}, 3)

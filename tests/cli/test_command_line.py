@@ -12,6 +12,10 @@ import pytest
 
 from restbroker import __version__
 from restbroker.cli.app import command_line
+from restbroker.cli.run import MOST_PROCESSES
+from restbroker.config.key import keys_of
+from restbroker.config.keys import Keys
+from restbroker.config.kinds import Scalar
 from restbroker.errors import ConfigError
 from restbroker.store import beats, jobs, limits
 from restbroker.store.client import StoreSettings, open_client
@@ -54,6 +58,27 @@ def test_help_lists_every_command_and_is_also_the_answer_to_nothing() -> None:
     names = ("run", "enqueue", "stats", "dead", "retries", "commands", "check", "config", "demo")
     assert all(f"\n  {name} " in done.stdout for name in names)
     assert run([]).returncode == 2
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "257", "abc", "1.5", "9" * 5000])
+def test_a_wrong_number_of_processes_is_blamed_on_the_flag_and_not_on_the_file(given: str) -> None:
+    done = run(["run", "--processes", given])
+    assert done.returncode == 2
+    assert f"--processes: expected a whole number from 1 to 256, found {given[:20]!r}." in done.stderr
+    assert "cannot be used" not in done.stderr
+
+
+def test_the_flag_takes_as_many_processes_as_the_key_and_the_help_says_how_many() -> None:
+    kind = keys_of(Keys)["processes"].kind
+    assert isinstance(kind, Scalar)
+    assert (kind.schema["minimum"], kind.schema["maximum"]) == (1, MOST_PROCESSES)
+    assert re.search(r"--processes +1-256 ", run(["run", "--help"]).stdout)
+
+
+def test_the_number_of_a_worker_is_refused_where_there_is_no_supervisor() -> None:
+    done = run(["run", "--number", "2"])
+    assert done.returncode == 2
+    assert "--number is for processes that a supervisor starts." in done.stderr
 
 
 def test_a_mistyped_command_is_answered_with_the_nearest_and_2() -> None:

@@ -55,8 +55,12 @@ def site(harness: Harness) -> Open:
         report = harness.events.append
         status = Status()
         connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
+
+        def why() -> str | None:
+            return status.view().unready
+
         settings = StatsSettings("127.0.0.1", ("rest",))
-        app = stats_app(lambda: settings, connection, lambda _: here(status.running(), show_bodies=False), report)
+        app = stats_app(lambda: settings, connection, lambda _: here(status.running(), show_bodies=False), report, why)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status.view, report), report)
         harness.control = Control()

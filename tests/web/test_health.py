@@ -83,8 +83,25 @@ async def test_an_outage_of_redis_makes_it_unready_until_redis_is_back(harness: 
         await harness.until(lambda: harness.of(StoreBack), "Redis is back", 10)
         await until_ready(running, 200)
     assert lost.status_code == 503
-    assert lost.json()["reason"] == "Redis cannot be reached."
+    assert lost.json()["reason"] == f"Redis at 127.0.0.1:{harness.redis.port} did not answer in time."
     assert lost.text.count("\n") == 1
+
+
+async def test_a_redis_that_refuses_writes_is_named_as_such_there_and_in_the_figures(
+    harness: Harness, site: Open
+) -> None:
+    async with site() as running:
+        await until_ready(running, 200)
+        assert (await running.get_stats()).json()["unready"] is None
+        harness.client.command("CONFIG", "SET", "min-replicas-to-write", 1)
+        try:
+            lost = await until_ready(running, 503)
+            figures = (await running.get_stats()).json()
+        finally:
+            harness.client.command("CONFIG", "SET", "min-replicas-to-write", 0)
+        await until_ready(running, 200)
+    assert "Redis refuses writes since too few replicas are connected." in str(lost["reason"])
+    assert figures["unready"] == lost["reason"]
 
 
 async def test_a_draining_broker_is_unready(harness: Harness, site: Open) -> None:

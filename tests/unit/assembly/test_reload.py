@@ -147,6 +147,12 @@ async def test_an_address_to_listen_on_counts_after_a_restart_and_that_is_said_o
     assert late[0].message.startswith("StatsPort, HealthBind, Processes: ")
 
 
+async def test_a_worker_leaves_it_to_its_supervisor_to_say_what_needs_a_restart(config: Config) -> None:
+    desk = Desk(attrs.evolve(config, processes=4))
+    assert await attrs.evolve(desk.reloader(config), alone=False).reload() is None
+    assert desk.events == [ConfigReloaded(("ejabberd",))]
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -1,0 +1,75 @@
+"""Names the workers of a group that live and do not answer: once when it begins, and once when it is over.
+
+The supervisor runs it. Always holds: it ends nobody, since one that is suspended may have a reason (a debugger), and
+its jobs are given back without that.
+"""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+import trio
+
+from restbroker.broker import endings
+from restbroker.telemetry.events import Report
+
+HUNG_S = 10.0
+"""So long a worker says nothing before it counts as one whose event loop hangs."""
+_LOOK_S = 1.0
+
+
+@attrs.frozen
+class Heard:
+    """A worker that lives: its number, its process and when it spoke last (None: not yet)."""
+
+    number: int
+    pid: int
+    at_s: float | None
+
+
+@attrs.define(eq=False)
+class Hangs:
+    """`heard` gives those that live now."""
+
+    heard: Callable[[], list[Heard]]
+    report: Report
+    _told: Mapping[int, Heard] = attrs.field(factory=dict)
+    """By process id, as it was when it was told."""
+
+    def now(self) -> list[Heard]:
+        """Those that hang."""
+        return [one for one in self.heard() if is_silent(one.at_s)]
+
+    def words(self) -> str | None:
+        """Which ones hang, as a sentence."""
+        names = [f"worker {one.number} (pid {one.pid})" for one in self.now()]
+        return f"No answer from {', '.join(names)}." if names else None
+
+    async def watch(self) -> None:
+        """Tells of them until cancelled."""
+        while True:
+            due_s = trio.current_time() + _LOOK_S
+            await trio.sleep_until(due_s)
+            # Was it held up itself, it has not read yet what they said meanwhile.
+            if trio.current_time() - due_s < _LOOK_S:
+                self.look()
+
+    def look(self) -> None:
+        """Tells what has changed since the last look. Nothing of one that is gone: its end is told."""
+        hung = {one.pid: one for one in self.now()}
+        living = {one.pid: one for one in self.heard()}
+        for pid, one in hung.items():
+            if pid not in self._told:
+                self.report(endings.hangs(one.number, pid, _silence_s(one.at_s, trio.current_time())))
+        for pid, before in self._told.items():
+            if pid in living and pid not in hung:
+                self.report(endings.answers(before.number, pid, _silence_s(before.at_s, living[pid].at_s)))
+        self._told = {pid: self._told.get(pid, one) for pid, one in hung.items()}
+
+
+def is_silent(at_s: float | None) -> bool:
+    """Whether what spoke last then has been silent for too long."""
+    return at_s is not None and trio.current_time() - at_s >= HUNG_S
+
+
+def _silence_s(began_s: float | None, ended_s: float | None) -> float:
+    return 0.0 if began_s is None or ended_s is None else ended_s - began_s
