@@ -169,6 +169,8 @@ class Life:
                     await self._take_in(lanes)
                 for lane in lanes:
                     lane.stop()
+                    # Their server may take no more connections than these, and the next life needs some.
+                    connectors.start_soon(lane.plan.transport.keep_none)
                     if self.replaced.is_set():
                         connectors.start_soon(partial(leftovers.give_back, lane, workers_gone=False))
             connectors.cancel_scope.cancel()

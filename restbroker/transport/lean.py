@@ -50,6 +50,7 @@ class LeanClient:
         self._ramp = Ramp(self._rest)
         self._deadlines = Deadlines()
         self._closed = False
+        self._keeps = True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Transport`."""
@@ -103,6 +104,12 @@ class LeanClient:
                     why = f"The connection broke before a whole answer came: {stale.why}; then: {error.message}"
                     raise MaybeSent(why, timed_out=error.timed_out) from error
                 raise
+
+    async def keep_none(self) -> None:
+        """See `Transport`."""
+        self._keeps = False
+        self._idle.close()
+        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """See `Transport`."""
@@ -220,7 +227,7 @@ class LeanClient:
             (self._ramp.answered if has_begun else self._ramp.end)(turn)
 
     def _rest(self, connection: Connection) -> None:
-        if self._closed:
+        if self._closed or not self._keeps:
             connection.wire.close()
         else:
             self._idle.put(connection)

@@ -70,6 +70,13 @@ class Transport(Protocol):
         """
         ...
 
+    async def keep_none(self) -> None:
+        """From now on no connection is kept for later, and idle ones are closed: others need them more.
+
+        What is still to be sent is sent, over a connection of its own.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Closes idle connections now and those in use when their exchange ends."""
         ...

@@ -86,6 +86,7 @@ class StockClient:
         self._idle: deque[_Connection] = deque()
         self._ramp = Ramp(self._idle.append)
         self._closed = False
+        self._keeps = True
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """See `Transport`."""
@@ -113,12 +114,17 @@ class StockClient:
         task_status.started()
         await trio.sleep_forever()
 
+    async def keep_none(self) -> None:
+        """See `Transport`."""
+        self._keeps = False
+        while self._idle:
+            await _close(self._idle.pop())
+
     async def aclose(self) -> None:
         """See `Transport`."""
         self._closed = True
         self._ramp.close()
-        while self._idle:
-            await _close(self._idle.pop())
+        await self.keep_none()
 
     def _message(self, request: Request, progress: _Progress) -> httpx.Request:
         """The request as httpx wants it. Raises `NotSent` for what HTTP forbids; h11 checks the rest."""
@@ -205,7 +211,7 @@ class StockClient:
 
     async def _give_back(self, connection: _Connection, *, reusable: bool) -> None:
         now_s = trio.current_time()
-        if not reusable or self._closed:
+        if not reusable or self._closed or not (self._keeps or self._ramp.waiting):
             await _close(connection)
         else:
             connection.idle_since_s = now_s

@@ -62,6 +62,7 @@ class Scripted:
     catalogue: Catalogue = attrs.field(factory=lambda: Catalogue("1.0", SPECS))
     before: Callable[[Call], None] = lambda _call: None
     closed: bool = False
+    keeps: bool = True
     connected: Callable[[], Awaitable[None]] | None = None
     """Returns when there is a connection for the next request."""
 
@@ -76,6 +77,9 @@ class Scripted:
             sender.may_send()
             sender.sending()
         return await (self.answers.popleft() if self.answers else self.answer)(request)
+
+    async def keep_none(self) -> None:
+        self.keeps = False
 
     async def aclose(self) -> None:
         self.closed = True

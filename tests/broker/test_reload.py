@@ -49,6 +49,7 @@ async def test_what_was_sent_is_finished_by_the_old_life_while_the_new_one_works
         await harness.until(lambda: len(harness.of(JobFinished)) == 17, "they are done")
         assert len(beats.live(harness.client)) == 2
         assert not old.closed
+        assert not old.keeps, "its server may take no more connections than the old life has"
         held.go.set()
         await harness.until(lambda: old.closed, "the old life ends")
         assert len(beats.live(harness.client)) == 1
@@ -196,3 +197,4 @@ async def test_a_replaced_life_waits_for_redis_with_what_was_answered(
         assert len(harness.of(JobFinished)) == 3
     assert new.calls == []
     assert harness.size("retry") == harness.size("queue:rest") == 0
+    harness.client.close()

@@ -53,6 +53,9 @@ class SimulatedTarget:
         await trio.sleep(self.duration_s())
         return Response(self.status, {}, b"0", 0.0)
 
+    async def keep_none(self) -> None:
+        """Nothing is kept."""
+
     async def aclose(self) -> None:
         """Nothing is open."""
 

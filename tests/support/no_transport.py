@@ -14,5 +14,8 @@ class NoTransport:
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         raise AssertionError(task_status)
 
+    async def keep_none(self) -> None:
+        return None
+
     async def aclose(self) -> None:
         return None

@@ -107,6 +107,29 @@ async def test_connections_are_kept_and_the_last_used_is_used_first() -> None:
         assert server.connections == 1
 
 
+async def test_none_is_kept_once_others_need_them_more_and_what_is_still_to_be_sent_is_sent() -> None:
+    async with pair() as (transport, server):
+        server.script.append(recorder.stall())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.send, post())
+            await server.arrived.wait()
+            await transport.send(post())
+            assert server.open_connections == 2
+            await transport.keep_none()
+            await one_is_open(server)
+            assert (await transport.send(post())).status == 200
+            await one_is_open(server)
+            nursery.cancel_scope.cancel()
+        assert server.connections == 3
+
+
+async def one_is_open(server: Recorder) -> None:
+    """Returns when the others are closed."""
+    with trio.fail_after(5):
+        while server.open_connections != 1:  # noqa: ASYNC110 - nothing tells of it
+            await trio.sleep(0.001)
+
+
 async def test_connections_are_never_more_than_the_target_allows_plus_the_probes() -> None:
     async with pair(concurrency=2) as (transport, server), trio.open_nursery() as nursery:
         server.default = recorder.stall()
