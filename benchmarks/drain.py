@@ -48,6 +48,7 @@ def drain(peer: Peer, bench: Bench, jobs: int, filling: Bench | None = None) -> 
     began = bench.around.answered()
     with worker(peer, bench) as pid:
         gauge = Gauge(bench, pid, lambda: bench.around.answered() - began)
+        start = gauge.mark(0)
         first = gauge.mark(jobs // 10)
         memory = memory_mib(pid)
         last = gauge.mark(jobs * 95 // 100)
@@ -56,7 +57,8 @@ def drain(peer: Peer, bench: Bench, jobs: int, filling: Bench | None = None) -> 
     sent = bench.around.answered() - began
     if sent > jobs + _EXTRA * max(1, jobs // 5000):
         raise SystemExit(f"{peer.name} sent {sent} requests for {jobs} jobs")
-    return between(first, last, memory)
+    # So few jobs that all were done between two looks: with its start-up, then.
+    return between(first if first.jobs < last.jobs else start, last, memory)
 
 
 def between(first: Mark, last: Mark, memory: float) -> Drained:
