@@ -20,6 +20,7 @@ from restbroker.telemetry.events import GateClosed, GateOpened, Report, TargetFo
 _DENIED_WAIT_S = 5.0
 _WELL_FOR_S = 1.0
 _MOST_SICK = 32
+_BUSY = (429, 503)
 _START = Reason("Starting", "the target was not asked yet")
 
 
@@ -135,13 +136,11 @@ class Gate:
         now_s = trio.current_time()
         match outcome:
             case Delivered():
-                self.answers += 1
                 self._delivered_at_s = now_s
                 self._sick.discard(command)
-                self.breaker.answered(now_s, command, deferred=False)
+                self._answered(now_s, command, in_slot=in_slot)
             case Rejected():
-                self.answers += 1
-                self.breaker.answered(now_s, command, deferred=False)
+                self._answered(now_s, command, in_slot=in_slot)
             case Deferred(reason, retry_after_s, _, _, pause_target, _):
                 # A target that has just done something is well: then it is this command that gets a 503.
                 unwell = now_s - self._delivered_at_s > _WELL_FOR_S
@@ -151,18 +150,31 @@ class Gate:
                 else:
                     self.breaker.answered(now_s, command, deferred=True)
                 self._follow(reason)
+                if reason.status in _BUSY:
+                    self._slow_down(now_s, command, in_slot=in_slot)
             case Unsent(reason):
                 self.breaker.unsent(now_s)
                 self._follow(reason)
             case Uncertain(reason):
                 self.breaker.unanswered(now_s, command, duration_s)
                 self._follow(reason)
+                self._slow_down(now_s, command, in_slot=in_slot)
             case Denied():
                 pass
             case _:
                 assert_never(outcome)
+
+    def _answered(self, now_s: float, command: str, *, in_slot: bool) -> None:
+        self.answers += 1
+        self.breaker.answered(now_s, command, deferred=False)
         if not in_slot:
-            self._adapt(now_s, outcome, command)
+            self._adaptive.answered(now_s, self._in_delivery)
+
+    def _slow_down(self, now_s: float, command: str, *, in_slot: bool) -> None:
+        if not in_slot and not self.breaker.is_alone(command):
+            self._adaptive.refused(now_s, self._in_delivery)
+            # Whoever waits for the gate to close has to look after the limit from now on.
+            self._changed.unpark_all()
 
     def _note_sick(self, command: str) -> None:
         """The next time the probe has the word: it found the target well, and this command closed it again."""
@@ -228,17 +240,6 @@ class Gate:
             case _:
                 self.denied = None
                 self._failed(Reason("TargetUnwell", found.detail, found.cure))
-
-    def _adapt(self, now_s: float, outcome: Outcome, command: str) -> None:
-        match outcome:
-            case Delivered() | Rejected():
-                self._adaptive.answered(now_s, self._in_delivery)
-            case Uncertain() | Deferred(Reason(status=429 | 503)) if not self.breaker.is_alone(command):
-                self._adaptive.refused(now_s, self._in_delivery)
-                # Whoever waits for the gate to close has to look after the limit from now on.
-                self._changed.unpark_all()
-            case _:
-                pass
 
     def _failed(self, reason: Reason) -> None:
         now_s = trio.current_time()

@@ -9,8 +9,8 @@
       +--------------------------------- probe_ok() ------------------------- half-open, one probe under way
 
 The gate of a lane owns one, tells it every outcome and asks it before each fetch. Always holds: jobs flow only while
-it is closed; only a probe leads back; memory is bounded and every call takes constant time (amortised). One command
-that fails or is slow by itself does not open it: leave it out, and look whether the rest works. Half-open is
+it is closed; only a probe leads back; memory is bounded, an answer takes constant time (amortised), and a "not now" a
+look at each command besides. One command that fails or is slow by itself does not open it: leave it out, and look whether the rest works. Half-open is
 no state of its own here: the one prober knows that its probe is under way, and for everybody else it is open.
 `now_s` is any clock in seconds that all calls share; where it steps back, the latest slice of time counts.
 """
@@ -79,7 +79,8 @@ class Breaker:
     """The one command of the row; None if there are several, or something could not be sent at all."""
     _answered_at_s: float = attrs.field(default=float("-inf"), init=False)
     _number: int = attrs.field(default=0, init=False)
-    _all: _Window = attrs.field(factory=_Window, init=False)
+    _slice_ends_s: float = attrs.field(default=0.0, init=False)
+    """From then on answers are counted in another slice."""
     _commands: dict[str, _Window] = attrs.field(factory=dict, init=False)
     _relapses: int = attrs.field(default=0, init=False)
     _closed_at_s: float = attrs.field(default=float("-inf"), init=False)
@@ -117,7 +118,7 @@ class Breaker:
     def is_alone(self, command: str) -> bool:
         """Whether this command fails by itself: half of its last answers are "not now", and those of others are not."""
         window = self._commands.get(command[:_LONGEST_NAME])
-        if window is None or window.answers < _JUDGED_FROM or not _fails(window):
+        if window is None or window.answers < _JUDGED_FROM or not _fails(window.answers, window.deferred):
             return False
         return self._rest_is_well(window)
 
@@ -134,18 +135,28 @@ class Breaker:
         return window is not None and self._rest_is_well(window)
 
     def _judge(self, now_s: float) -> None:
-        if not self.permits or self._all.answers < ANSWERS_NEEDED or not _fails(self._all):
+        if not self.permits:
             return
-        for window in self._commands.values():
-            window.forget_before(self._number)
+        answers, deferred = self._all()
+        if answers < ANSWERS_NEEDED or not _fails(answers, deferred):
+            return
         if not self._rest_is_well(max(self._commands.values(), key=lambda window: window.deferred)):
-            answers, deferred = self._all.answers, self._all.deferred
             self._open(now_s, f"{deferred} of {answers} answers within {WINDOW_S:.0f} s were “not now”")
 
     def _rest_is_well(self, window: _Window) -> bool:
         """Whether enough else was asked besides this command, and less than half of it failed."""
-        rest = _Window(answers=self._all.answers - window.answers, deferred=self._all.deferred - window.deferred)
-        return 10 * rest.answers >= self._all.answers and not _fails(rest)
+        answers, deferred = self._all()
+        others = answers - window.answers
+        return 10 * others >= answers and not _fails(others, deferred - window.deferred)
+
+    def _all(self) -> tuple[int, int]:
+        """The answers of the last ten seconds, and how many of them were "not now"."""
+        answers = deferred = 0
+        for window in self._commands.values():
+            window.forget_before(self._number)
+            answers += window.answers
+            deferred += window.deferred
+        return answers, deferred
 
     def trip(self, now_s: float, reason: str, retry_after_s: float = 0.0) -> None:
         """Opens at once; no probe before `retry_after_s` seconds have passed.
@@ -192,20 +203,19 @@ class Breaker:
 
     def _forget(self) -> None:
         self._silent = 0
-        self._all = _Window()
         self._commands.clear()
 
     def _count(self, now_s: float, command: str, *, deferred: bool) -> None:
         if self.opened_at_s is not None:
             return
-        self._number = max(self._number, int(now_s / _SLICE_S))
-        self._all.count(self._number, deferred=deferred)
-        self._window(command[:_LONGEST_NAME]).count(self._number, deferred=deferred)
+        if now_s >= self._slice_ends_s:
+            self._number = int(now_s / _SLICE_S)
+            self._slice_ends_s = (self._number + 1) * _SLICE_S
+        name = command[:_LONGEST_NAME]
+        window = self._commands.get(name) or self._new_window(name)
+        window.count(self._number, deferred=deferred)
 
-    def _window(self, name: str) -> _Window:
-        window = self._commands.get(name)
-        if window is not None:
-            return window
+    def _new_window(self, name: str) -> _Window:
         if len(self._commands) >= MOST_COMMANDS:
             for other in self._commands.values():
                 other.forget_before(self._number)
@@ -215,5 +225,5 @@ class Breaker:
         return self._commands.setdefault(name, _Window())
 
 
-def _fails(window: _Window) -> bool:
-    return 2 * window.deferred >= window.answers
+def _fails(answers: int, deferred: int) -> bool:
+    return 2 * deferred >= answers
