@@ -11,6 +11,7 @@ from typing import assert_never
 import attrs
 import trio
 
+from restbroker.broker import news
 from restbroker.broker.admission import stored
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
@@ -91,12 +92,15 @@ def note(lane: Lane, items: list[Item], codes: list[jobs.Code], refused: list[It
 
     What Redis refuses in every form is added to `refused`.
     """
-    over: list[Item] = []
+    applied: list[Item] = []
+    gone: list[Item] = []
     again: list[Item] = []
     for item, code in zip(items, codes, strict=True):
         match code:
-            case jobs.Applied() | jobs.Gone():
-                over.append(item)
+            case jobs.Applied():
+                applied.append(item)
+            case jobs.Gone():
+                gone.append(item)
             case jobs.Clash():
                 assert isinstance(item.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
                 item.settlement = settle.perturbed(item.settlement, item.number)
@@ -105,17 +109,19 @@ def note(lane: Lane, items: list[Item], codes: list[jobs.Code], refused: list[It
                 (again if _without_reply(lane, item, text) else refused).append(item)
             case _:
                 assert_never(code)
+    over = applied + gone
+    tickets = [item.ticket for item in over]
     now_s = trio.current_time()
     # What was settled just before an outage is not older after it, however long it was.
     lane.recent.add(
-        [(item.ticket, item.settlement, item.raw) for item in over if item.settlement is not None],
+        tickets,
+        [item.settlement for item in over if item.settlement is not None],
+        [item.raw for item in over],
         now_s - lane.health.away_s,
     )
-    lane.let_go(*[item.ticket for item in over])
+    lane.let_go(*tickets)
     lane.pace.settled(len(items) - len(again), now_s)
-    for item, code in zip(items, codes, strict=True):
-        if item.event is not None and isinstance(code, jobs.Applied):
-            lane.report(item.event)
+    news.tell(lane, applied)
     return again
 
 
@@ -124,6 +130,8 @@ async def _forget_recoveries(lane: Lane, items: list[Item], codes: list[jobs.Cod
 
     Only for what was settled here. What is gone may be in other hands, and they need the count.
     """
+    if not lane.recovered:
+        return
     digests = {
         item.recovered
         for item, code in zip(items, codes, strict=True)
@@ -144,6 +152,7 @@ def _without_reply(lane: Lane, item: Item, text: str) -> bool:
     if item.job is None or item.context is None:
         return False
     item.settlement = settle.reply_refused(stored(lane, item, item.job), settlement, text, item.context)
-    if item.event is not None:
-        item.event = attrs.evolve(item.event, code="ReplyRefused", message=text, fate="dead")
+    event = news.of(lane, item)
+    if event is not None:
+        item.event = attrs.evolve(event, code="ReplyRefused", message=text, fate="dead")
     return True

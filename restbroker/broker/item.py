@@ -44,4 +44,9 @@ class Item:
     sending: bool = False
     settlement: Settlement | None = None
     context: Context | None = None
+    status: int | None = None
+    """What the server answered that delivered it, if nothing else is to be told of it but `took_s`, how long it took.
+    """
+    took_s: float = 0.0
     event: JobFinished | None = None
+    """What is to be told of it otherwise."""

@@ -30,12 +30,11 @@ class _Group:
     settlements: list[Settlement]
     jobs: "array[int]"
     """The hash of each job's bytes."""
-
-    def size_bytes(self) -> int:
-        return sum(map(_size, self.settlements))
+    size_bytes: int
 
     def forget(self, count: int) -> None:
         """Forgets the first ones."""
+        self.size_bytes -= sum(map(_size, self.settlements[:count]))
         self.tickets = " ".join(self.tickets.split()[count:])
         del self.settlements[:count], self.jobs[:count]
 
@@ -51,14 +50,11 @@ class Recent:
     _doubted: set[int] = attrs.field(factory=set)
     _doubted_until_s: float = float("-inf")
 
-    def add(self, settled: Iterable[tuple[str, Settlement, bytes]], now_s: float) -> None:
-        """Remembers confirmed settlements: ticket, settlement, and of which job it was."""
-        them = list(settled)
-        tickets = " ".join([ticket for ticket, _, _ in them])
-        jobs = array("q", [hash(job) for _, _, job in them])
-        group = _Group(now_s, tickets, [settlement for _, settlement, _ in them], jobs)
-        self._groups.append(group)
-        self._size_bytes += group.size_bytes()
+    def add(self, tickets: Iterable[str], settlements: list[Settlement], jobs: Iterable[bytes], now_s: float) -> None:
+        """Remembers confirmed settlements: the ticket of each, and the job's bytes."""
+        size_bytes = sum(map(_size, settlements))
+        self._groups.append(_Group(now_s, " ".join(tickets), settlements, array("q", map(hash, jobs)), size_bytes))
+        self._size_bytes += size_bytes
         self._found = None
         self._forget(now_s)
 
@@ -74,13 +70,14 @@ class Recent:
 
     def _forget(self, now_s: float) -> None:
         while now_s - self._groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(self._groups) > 1):
-            self._size_bytes -= self._groups.popleft().size_bytes()
-        newest, count = self._groups[-1], 0
-        while self._size_bytes > KEPT_BYTES:
-            self._size_bytes -= _size(newest.settlements[count])
+            self._size_bytes -= self._groups.popleft().size_bytes
+        newest, count, surplus_bytes = self._groups[-1], 0, self._size_bytes - KEPT_BYTES
+        while surplus_bytes > 0:
+            surplus_bytes -= _size(newest.settlements[count])
             count += 1
         if count:
             newest.forget(count)
+            self._size_bytes = newest.size_bytes
 
     def doubt(self, jobs: Iterable[bytes], now_s: float) -> None:
         """Redis may have forgotten something: `jobs`, and all that are remembered, may come under new tickets."""

@@ -3,7 +3,7 @@
 Always holds: `report` is synchronous, never blocks and never raises; no event holds a secret or a message's text.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import attrs
@@ -28,6 +28,19 @@ class JobFinished:
     message: str | None = None
     cure: str | None = None
     note: str | None = None
+
+
+@light
+class JobsDelivered:
+    """Jobs of a target that were delivered and settled together, with nothing to tell of any: most jobs of most groups.
+
+    `took_s`: how long each took, by command, in seconds. `each` makes the event of each job, for who wants to know more
+    of them: it costs more than all the rest.
+    """
+
+    target: str
+    took_s: Mapping[str, Sequence[float]]
+    each: Callable[[], Iterable[JobFinished]]
 
 
 @attrs.frozen
@@ -216,7 +229,7 @@ class Warned:
     cure: str | None = None
 
 
-Event: TypeAlias = (
+OneEvent: TypeAlias = (
     JobFinished
     | GateClosed
     | GateOpened
@@ -241,4 +254,6 @@ Event: TypeAlias = (
     | Listening
     | Warned
 )
+"""What happened once."""
+Event: TypeAlias = OneEvent | JobsDelivered
 Report: TypeAlias = Callable[[Event], None]

@@ -1,8 +1,8 @@
 """Counts settled jobs for Sidekiq's Metrics page, per minute and command, until they are written to Redis.
 
 A sink: assembly reports to it; whoever writes the process's record calls `take`, and `give_back` when Redis is away.
-Always holds: memory is bounded, whatever names producers invent and however long Redis is away; one job costs about a
-microsecond.
+Always holds: memory is bounded, whatever names producers invent and however long Redis is away; a job costs a
+fifth of a microsecond, where it comes with others of its command.
 """
 
 import time
@@ -11,7 +11,7 @@ from itertools import islice
 
 import attrs
 
-from restbroker.telemetry.events import Event, JobFinished
+from restbroker.telemetry.events import Event, JobFinished, JobsDelivered
 from restbroker.telemetry.metrics import OTHER, Executions, Tally, safe_name
 
 NAMES_PER_MINUTE = 200
@@ -20,9 +20,6 @@ BACKLOG_MINUTES = 60
 TAKEN_AT_ONCE = 50
 """Redis does nothing else while it adds them: measured 0.1 ms each at most, with times in every bucket."""
 
-# As `stat:processed` and `stat:failed` count; `schedule` and `back` were no tries.
-_FAILED_BY_FATE = {"ack": False, "retry": True, "dead": True, "drop": True}
-
 
 @attrs.define
 class _Minute:
@@ -30,7 +27,13 @@ class _Minute:
     # Also of what was taken: otherwise each take would let another 200 names into the same minute.
     names: set[str] = attrs.field(factory=set)
 
-    def add(self, command: str) -> Tally:
+    def of(self, command: str) -> Tally:
+        # What an endpoint says behind the command (`register/v1`) may be anything, a secret too.
+        command = command.partition("/")[0]
+        # Names that are not safe miss here each time, which costs them another microsecond.
+        return self.tallies.get(command) or self._add(command)
+
+    def _add(self, command: str) -> Tally:
         name = safe_name(command)
         if name not in self.names and len(self.names) >= NAMES_PER_MINUTE:
             name = OTHER
@@ -46,22 +49,20 @@ class ExecutionCounts:
     _minutes: dict[int, _Minute] = attrs.field(factory=dict, init=False)
 
     def __call__(self, event: Event) -> None:
-        """Takes note of settled jobs; other events do not concern it. Never raises."""
-        if not isinstance(event, JobFinished):
-            return
-        failed = _FAILED_BY_FATE.get(event.fate)
-        if failed is None:
-            return
-        minute_s = int(self.now_s()) // 60 * 60
-        minute = self._minutes.get(minute_s) or self._open(minute_s)
-        # What an endpoint says behind the command (`register/v1`) may be anything, a secret too.
-        command = event.command.partition("/")[0]
-        # Names that are not safe miss here each time, which costs them another microsecond.
-        tally = minute.tallies.get(command) or minute.add(command)
-        if failed:
-            tally.has_failed()
-        else:
-            tally.succeeded(event.duration_s)
+        """Takes note of settled jobs, as `stat:processed` and `stat:failed` count them: `schedule` and `back` were no
+        tries. Other events do not concern it. Never raises.
+        """
+        match event:
+            case JobsDelivered():
+                minute = self._now()
+                for command, durations_s in event.took_s.items():
+                    minute.of(command).succeeded(durations_s)
+            case JobFinished(fate="ack"):
+                self._now().of(event.command).succeeded((event.duration_s,))
+            case JobFinished(fate="retry" | "dead" | "drop"):
+                self._now().of(event.command).has_failed()
+            case _:
+                pass
 
     def take(self) -> tuple[Executions, ...]:
         """What was counted since the last take, the oldest first. Forgets it.
@@ -81,7 +82,11 @@ class ExecutionCounts:
             if minute is not None:
                 minute.tallies.setdefault(one.command, Tally()).include(one)
 
-    def _open(self, minute_s: int) -> _Minute:
+    def _now(self) -> _Minute:
+        minute_s = int(self.now_s()) // 60 * 60
+        minute = self._minutes.get(minute_s)
+        if minute is not None:
+            return minute
         minute = self._minutes[minute_s] = _Minute()
         if len(self._minutes) > BACKLOG_MINUTES:
             # The one that was opened first, not the earliest: a clock may be set back.

@@ -4,16 +4,17 @@ Used by `telemetry.log` for its summaries and by `telemetry.figures`. Always hol
 costs well under a microsecond, and a percentile is within 5 % of the true one, between 10 µs and 40 minutes.
 """
 
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
-from math import log
+from collections.abc import Iterable, Sequence
 
 import attrs
 
 _SMALLEST_S = 1e-5
 # Neighbouring limits differ by 8 %: the middle of a bucket is at most 4 % off.
-_STEPS_PER_E = 1 / log(1.08)
+_STEP = 1.08
 _BUCKETS = 254
+_LIMITS_S = [_SMALLEST_S * _STEP**number for number in range(_BUCKETS - 1)]
 WINDOW_S = 60.0
 _SLICES = 6
 _SLICE_S = WINDOW_S / _SLICES
@@ -26,14 +27,12 @@ class Histogram:
     count: int = 0
     buckets: list[int] = attrs.field(factory=lambda: [0] * _BUCKETS)
 
-    def add(self, duration_s: float) -> None:
-        """Counts one duration; what is out of range counts in the first or last bucket."""
-        self.count += 1
-        if duration_s <= _SMALLEST_S:
-            self.buckets[0] += 1
-            return
-        bucket = 1 + int(log(duration_s / _SMALLEST_S) * _STEPS_PER_E)
-        self.buckets[min(bucket, _BUCKETS - 1)] += 1
+    def add(self, durations_s: Sequence[float]) -> None:
+        """Counts these; what is out of range counts in the first or last bucket."""
+        self.count += len(durations_s)
+        buckets = self.buckets
+        for duration_s in durations_s:
+            buckets[bisect_right(_LIMITS_S, duration_s)] += 1
 
     def percentiles_s(self, shares: Iterable[float]) -> list[float | None]:
         """The durations below which these shares (0 to 1) lie, in seconds; None when nothing was counted."""
@@ -50,7 +49,7 @@ class Histogram:
         for bucket, number in enumerate(self.buckets):
             seen += number
             if number and seen >= wanted:
-                return _SMALLEST_S * 1.08 ** (bucket - 0.5) if bucket else _SMALLEST_S
+                return _SMALLEST_S * _STEP ** (bucket - 0.5) if bucket else _SMALLEST_S
         return None
 
 
@@ -60,12 +59,12 @@ class RecentLatency:
 
     _slices: deque[tuple[int, Histogram]] = attrs.field(factory=lambda: deque(maxlen=_SLICES))
 
-    def add(self, now_s: float, duration_s: float) -> None:
-        """Counts one duration."""
+    def add(self, now_s: float, durations_s: Sequence[float]) -> None:
+        """Counts these."""
         number = int(now_s / _SLICE_S)
         if not self._slices or number > self._slices[-1][0]:
             self._slices.append((number, Histogram()))
-        self._slices[-1][1].add(duration_s)
+        self._slices[-1][1].add(durations_s)
 
     def percentiles_s(self, now_s: float, shares: Iterable[float]) -> list[float | None]:
         """The durations below which these shares (0 to 1) of the last minute's lie; None when there were none."""

@@ -16,7 +16,6 @@ from restbroker.telemetry.events import (
     ConfigRefused,
     ConfigReloaded,
     ConfigUnchanged,
-    Event,
     GateClosed,
     GateOpened,
     GroupFailed,
@@ -28,6 +27,7 @@ from restbroker.telemetry.events import (
     JobsPromoted,
     JobsRecovered,
     Listening,
+    OneEvent,
     StoreBack,
     StoreLost,
     StoreLostOtherwise,
@@ -72,7 +72,7 @@ class Line:
     fields: Fields
 
 
-def line_of(event: Event) -> Line:  # noqa: C901, PLR0912 - a table with a row for each event
+def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a row for each event
     """The line that tells this event."""
     match event:
         case JobFinished():

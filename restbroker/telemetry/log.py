@@ -55,6 +55,8 @@ from restbroker.telemetry.events import (
     GateClosed,
     GateOpened,
     JobFinished,
+    JobsDelivered,
+    OneEvent,
     StoreBack,
     StoreLost,
     StoreLostOtherwise,
@@ -115,11 +117,14 @@ class LogSink:
 
     def __call__(self, event: Event) -> None:
         """Writes the event's line, if it has one at this level; a failure of a kind only once between two ticks."""
-        if isinstance(event, JobFinished):
-            self._job_finished(event)
-        else:
-            self._write(line_of(event))
-            self._remember(event)
+        match event:
+            case JobsDelivered():
+                self._jobs_delivered(event)
+            case JobFinished():
+                self._job_finished(event)
+            case _:
+                self._write(line_of(event))
+                self._remember(event)
 
     def tick(self, now_s: float) -> None:
         """Writes what was added up since the last tick: failures that repeated, a summary of each busy target;
@@ -139,7 +144,7 @@ class LogSink:
         for trouble in self._troubles.values():
             self._remind(trouble, now_s)
 
-    def _remember(self, event: Event) -> None:
+    def _remember(self, event: OneEvent) -> None:
         match event:
             case StoreLost():
                 self._troubles["redis"] = _Trouble(line_of(event), self.now_s())
@@ -166,11 +171,18 @@ class LogSink:
             for_s = round(max(0.0, self.now_s() - trouble.since_s))
             self._write(Line(line.level, "still", {"what": line.event, "for_s": for_s, **line.fields}))
 
+    def _jobs_delivered(self, event: JobsDelivered) -> None:
+        sums = self._sums_of(event.target)
+        for durations_s in event.took_s.values():
+            sums.delivered += len(durations_s)
+            sums.latency.add(durations_s)
+        if self._is_written("debug"):
+            for job in event.each():
+                self._write(line_of(job))
+
     def _job_finished(self, event: JobFinished) -> None:
-        sums = self._sums.get(event.target)
-        if sums is None:
-            sums = self._sums[event.target] = _Sums()
-        sums.latency.add(event.duration_s)
+        sums = self._sums_of(event.target)
+        sums.latency.add((event.duration_s,))
         if event.outcome == "delivered":
             sums.delivered += 1
         else:
@@ -180,6 +192,12 @@ class LogSink:
             self._job_failed(event)
         if self._is_written("debug"):
             self._write(line_of(event))
+
+    def _sums_of(self, target: str) -> _Sums:
+        sums = self._sums.get(target)
+        if sums is None:
+            sums = self._sums[target] = _Sums()
+        return sums
 
     def _job_failed(self, event: JobFinished) -> None:
         kind = (event.target, event.code or event.outcome)

@@ -5,6 +5,7 @@ Always holds: numbers only, and names that are safe wherever Sidekiq Web puts th
 
 import re
 from bisect import bisect_right
+from collections.abc import Sequence
 
 import attrs
 
@@ -68,11 +69,12 @@ class Tally:
     total_s: float = 0.0
     histogram: list[int] = attrs.field(factory=lambda: [0] * BUCKETS)
 
-    def succeeded(self, duration_s: float) -> None:
-        """Counts a success with its time."""
-        self.processed += 1
-        self.total_s += duration_s
-        self.histogram[bucket(duration_s)] += 1
+    def succeeded(self, durations_s: Sequence[float]) -> None:
+        """Counts successes with their times."""
+        self.processed += len(durations_s)
+        self.total_s += sum(durations_s)
+        for duration_s in durations_s:
+            self.histogram[bucket(duration_s)] += 1
 
     def has_failed(self) -> None:
         """Counts a failure."""

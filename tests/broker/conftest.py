@@ -35,6 +35,7 @@ from restbroker.telemetry.events import Event, Report
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response, Sender
 from tests.support.redis_server import RedisServer
+from tests.support.told import one_by_one
 from tests.support.wait import until_async
 
 FINE = Probe(ok=True, denied=False, version="1.0", detail="fine")
@@ -135,7 +136,7 @@ class Harness:
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
 
     def __attrs_post_init__(self) -> None:
-        self.report = self.events.append
+        self.report = lambda event: self.events.extend(one_by_one(event))
 
     def push(self, command: str = "safe", count: int = 1, first: int = 0, into: str = "rest", **fields: Any) -> None:
         for number in range(first, first + count):

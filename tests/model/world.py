@@ -33,6 +33,7 @@ from restbroker.telemetry.events import Event
 from tests.model.link import SimulatedConnection, SimulatedWaiter, Way
 from tests.model.reference import Reference
 from tests.model.target import SimulatedTarget
+from tests.support.told import one_by_one
 
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
@@ -173,7 +174,7 @@ class Process:
             open_connection=self._connection,
             open_control=self._connection,
             open_waiter=lambda: cast("Waiter", SimulatedWaiter(self.way)),
-            report=self.events.append,
+            report=lambda event: self.events.extend(one_by_one(event)),
             snapshot=_no_snapshot,
             status=self.status,
         )

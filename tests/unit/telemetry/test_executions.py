@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.telemetry.events import BrokerQuiet, JobFinished
+from restbroker.telemetry.events import BrokerQuiet, JobFinished, JobsDelivered
 from restbroker.telemetry.executions import BACKLOG_MINUTES, NAMES_PER_MINUTE, TAKEN_AT_ONCE, ExecutionCounts
 from restbroker.telemetry.metrics import Executions
 
@@ -94,6 +94,19 @@ def test_names_beyond_the_limit_count_as_other_also_after_a_take() -> None:
     clock.now_s += 60
     counts(finished("new"))
     assert processed(counts.take()) == {(MINUTE_S + 60, "new"): 1}
+
+
+def test_jobs_told_of_together_count_as_if_each_had_been_told() -> None:
+    clock = Clock()
+    one, each = ExecutionCounts(clock), ExecutionCounts(clock)
+    took_s = {"add": [0.025, 0.1], "kick/v1": [0.25], "kick": [0.03], "": [0.01]}
+    one(JobsDelivered("t", took_s, list))
+    for command, durations_s in took_s.items():
+        for duration_s in durations_s:
+            each(finished(command, duration_s=duration_s))
+    taken = one.take()
+    assert taken == each.take()
+    assert processed(taken) == {(MINUTE_S, "add"): 2, (MINUTE_S, "kick"): 2, (MINUTE_S, "unnamed"): 1}
 
 
 def test_names_that_become_the_same_are_counted_together() -> None:

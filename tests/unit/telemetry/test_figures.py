@@ -1,6 +1,6 @@
 import pytest
 
-from restbroker.telemetry.events import BrokerQuiet, JobFinished
+from restbroker.telemetry.events import BrokerQuiet, JobFinished, JobsDelivered
 from restbroker.telemetry.figures import Figures
 
 
@@ -75,3 +75,16 @@ def test_counts_stay_when_latencies_are_forgotten() -> None:
         "p50_ms": None,
         "p99_ms": None,
     }
+
+
+def test_jobs_told_of_together_count_as_if_each_had_been_told() -> None:
+    clock = Clock()
+    one, each = Figures(clock), Figures(clock)
+    took_s = {"safe": [0.01, 0.02, 0.5], "status": [0.03]}
+    one(JobsDelivered("ejabberd", took_s, list))
+    for durations_s in took_s.values():
+        for duration_s in durations_s:
+            each(finished(duration_s=duration_s))
+    clock.now_s = 1001.0
+    assert one.snapshot("ejabberd") == each.snapshot("ejabberd")
+    assert one.snapshot("ejabberd")["delivered"] == 4

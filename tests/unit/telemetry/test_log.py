@@ -20,6 +20,7 @@ from restbroker.telemetry.events import (
     GroupStopping,
     IdentityFenced,
     JobFinished,
+    JobsDelivered,
     JobsPromoted,
     JobsRecovered,
     Listening,
@@ -307,3 +308,24 @@ def test_a_broken_pipe_is_ignored() -> None:
     log(StoreLost("refused"))
     with pytest.raises(BrokenPipeError):
         log.stream.close()
+
+
+def test_jobs_told_of_together_are_in_the_summary_and_at_debug_each_has_its_line() -> None:
+    asked = 0
+
+    def each() -> list[JobFinished]:
+        nonlocal asked
+        asked += 1
+        return [DELIVERED] * 3
+
+    together = JobsDelivered("ejabberd", {"status": [0.01, 0.01], "ping": [0.01]}, each)
+    levels: list[tuple[Level, int]] = [("info", 0), ("debug", 3)]
+    for level, lines_each in levels:
+        log, stream = sink(level)
+        log.tick(500.0)
+        log(together)
+        log.tick(510.0)
+        written = stream.getvalue()
+        assert written.count("DEBUG   job.done target=ejabberd command=status jid=j1") == lines_each
+        assert "summary target=ejabberd delivered=3 failed=0 rate_per_s=0.3 p50_ms=9.8 p99_ms=9.8\n" in written
+    assert asked == 1, "what nobody writes is not made"

@@ -1,0 +1,70 @@
+"""What is told of settled jobs: of most only how long they took, of a whole group at once; of each other one an event.
+
+The worker has an event made where there is more to tell, since the outcome is at hand then; the committer calls `tell`
+once Redis has confirmed a group. Always holds: no token is in what is told, wherever a producer put it.
+"""
+
+from collections.abc import Iterable
+from functools import partial
+
+from restbroker.broker.item import Item
+from restbroker.broker.lane import Lane
+from restbroker.rules import redact
+from restbroker.rules.job import spare_jid
+from restbroker.rules.outcome import Delivered
+from restbroker.rules.settle import Final
+from restbroker.rules.settlement import Settlement
+from restbroker.telemetry.events import JobFinished, JobsDelivered
+
+
+def finished(lane: Lane, item: Item, settlement: Settlement, outcome: Final, duration_s: float) -> JobFinished:
+    """The event of a job that ended like this."""
+    what = _what(lane, item, type(outcome).__name__.lower(), type(settlement).__name__.lower(), duration_s)
+    if isinstance(outcome, Delivered):
+        return JobFinished(*what, outcome.status, note=outcome.note)
+    reason = outcome.reason
+    return JobFinished(*what, reason.status, reason.code, reason.message, reason.cure)
+
+
+def of(lane: Lane, item: Item) -> JobFinished | None:
+    """The event of a job; None if it did not end here, but is settled again since Redis forgot that it was."""
+    if item.event is None and item.status is not None:
+        return JobFinished(*_what(lane, item, "delivered", "ack", item.took_s), item.status)
+    return item.event
+
+
+def tell(lane: Lane, items: Iterable[Item]) -> None:
+    """Reports these, which Redis has just settled."""
+    delivered: list[Item] = []
+    by_endpoint: dict[str, list[float]] = {}
+    took_s: dict[str, list[float]] = {}
+    for item in items:
+        if item.event is not None:
+            lane.report(item.event)
+        elif item.status is not None:
+            delivered.append(item)
+            if item.command not in by_endpoint:
+                by_endpoint[item.command] = took_s.setdefault(_shown(lane, item.command), [])
+            by_endpoint[item.command].append(item.took_s)
+    if delivered:
+        lane.report(JobsDelivered(lane.plan.target.name, took_s, partial(_each, lane, delivered)))
+
+
+def _each(lane: Lane, items: Iterable[Item]) -> list[JobFinished]:
+    return [event for item in items if (event := of(lane, item)) is not None]
+
+
+def _what(
+    lane: Lane, item: Item, outcome: str, fate: str, duration_s: float
+) -> tuple[str, str, str, str, str, str, int, float]:
+    jid, attempt = (spare_jid(lane.identity, item.ticket), 1) if item.job is None else (item.job.jid, item.job.attempt)
+    command, shown_jid = _shown(lane, item.command or "?"), _shown(lane, jid)
+    return lane.plan.target.name, item.queue, command, shown_jid, outcome, fate, attempt, duration_s
+
+
+def _shown(lane: Lane, text: str) -> str:
+    """A producer's own text, unless it put the token into the wrong place."""
+    for token in lane.plan.tokens.values:
+        if token in text:
+            return redact.MASK
+    return text

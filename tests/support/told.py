@@ -1,0 +1,10 @@
+"""The events of a broker as tests look at them: one for each job, also of those that were told of together."""
+
+from collections.abc import Iterable
+
+from restbroker.telemetry.events import Event, JobsDelivered, OneEvent
+
+
+def one_by_one(event: Event) -> Iterable[OneEvent]:
+    """The event, or those of its jobs."""
+    return event.each() if isinstance(event, JobsDelivered) else (event,)
