@@ -78,11 +78,11 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
 
 def finish_request(lane: Lane, items: list[Item]) -> jobs.FinishRequest:
     """What settles these."""
-    # What is due is found by Redis' clock.
+    settlements = [(item.ticket, item.settlement) for item in items if item.settlement is not None]
     ahead_s = lane.health.clock_ahead_s
-    settlements = [
-        (item.ticket, by_other_clock(item.settlement, ahead_s)) for item in items if item.settlement is not None
-    ]
+    if ahead_s:
+        # What is due is found by Redis' clock.
+        settlements = [(ticket, by_other_clock(settlement, ahead_s)) for ticket, settlement in settlements]
     target = lane.plan.target
     return jobs.FinishRequest(lane.identity, target.name, target.queues, lane.high_water, settlements)
 

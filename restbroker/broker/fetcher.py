@@ -189,8 +189,9 @@ class Fetcher:
         if got.jobs:
             now_s, by_health_s = boot_time_s(), trio.current_time() - lane.health.away_s
             items = [Item(taken.ticket, taken.number, taken.queue, taken.raw, now_s) for taken in got.jobs]
-            for item in items:
-                item.forgotten = lane.recent.may_have_run(item.raw, by_health_s)
+            if lane.recent.is_in_doubt:
+                for item in items:
+                    item.forgotten = lane.recent.may_have_run(item.raw, by_health_s)
             await self._hand_over(items)
             if self._is_limited or len(items) == want or not lane.handover.is_free:
                 return
@@ -237,9 +238,8 @@ class Fetcher:
 
     async def _hand_over(self, items: list[Item]) -> None:
         lane = self.lane
-        for item in items:
-            lane.in_hand[item.ticket] = item
-            lane.base = max(lane.base, item.number)
+        lane.in_hand.update({item.ticket: item for item in items})
+        lane.base = max([lane.base, *(item.number for item in items)])
         try:
             await self.suspects.hand_over(items)
         except StoreRefused:

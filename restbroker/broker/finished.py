@@ -39,7 +39,7 @@ class Finished:
         """Adds a job with its settlement. `more`: others can be started, and will follow soon."""
         self._items.append(item)
         self._more = more
-        if self._committer and (not self._gathers or not more or len(self._items) >= GROUP_ENOUGH):
+        if (not self._gathers or not more or len(self._items) >= GROUP_ENOUGH) and self._committer:
             self._committer.unpark_all()
 
     def put_back(self, items: list[Item]) -> None:

@@ -48,6 +48,8 @@ class Gate:
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _turns: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _in_delivery: int = 0
+    _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
+    """What `trio.current_time` reads, at a third of its price: each job asks."""
     _sick: set[str] = attrs.field(factory=set)
     """Commands that had the gate closed and have not been delivered since."""
 
@@ -133,7 +135,7 @@ class Gate:
 
         `duration_s`: how long it took. `in_slot`: it had a place of its own beside the limit.
         """
-        now_s = trio.current_time()
+        now_s = self._clock.current_time()
         match outcome:
             case Delivered():
                 self._delivered_at_s = now_s

@@ -58,6 +58,11 @@ class Recent:
         self._found = None
         self._forget(now_s)
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether `may_have_run` can be true of any job."""
+        return bool(self._doubted)
+
     def get(self, ticket: str) -> Settlement | None:
         """What became of this ticket, if it is remembered."""
         if self._found is None:

@@ -75,6 +75,6 @@ Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Back
 
 def by_other_clock(settlement: Settlement, ahead_s: float) -> Settlement:
     """The same, due at the same moment by a clock that is ahead of ours by `ahead_s` seconds (behind: negative)."""
-    if isinstance(settlement, Retry | Schedule) and ahead_s:
+    if isinstance(settlement, Retry | Schedule):
         return attrs.evolve(settlement, at_s=settlement.at_s + ahead_s)
     return settlement

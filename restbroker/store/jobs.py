@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.light import light
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.keys import Keys
@@ -72,7 +73,7 @@ class FetchRequest:
     limits: Limits = Limits()
 
 
-@attrs.frozen
+@light
 class Taken:
     """A job now in hand. `ticket` is `number:queue index`; `raw` its bytes as pushed."""
 
@@ -188,9 +189,7 @@ def fetched(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> F
         case b"DEAD":
             return Limited("dead", integer(answer[1]))
         case _:
-            taken = [items(batch) for batch in items(answer[4])]
-            jobs = _taken(request, [(integer(b[0]), integer(b[1]), [raw(job) for job in b[2:]]) for b in taken])
-            return Fetched(jobs, names(answer[2]), names(answer[3]), integer(answer[1]))
+            return Fetched(_taken(request, items(answer[4])), names(answer[2]), names(answer[3]), integer(answer[1]))
 
 
 def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
@@ -251,9 +250,11 @@ def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> Fe
     return Fenced() if answer == b"FENCED" else [code == 1 for code in items(answer)]
 
 
-def _taken(request: FetchRequest, batches: Sequence[tuple[int, int, Sequence[bytes]]]) -> tuple[Taken, ...]:
-    flat = [(request.queues[position - 1], index, job) for position, index, jobs in batches for job in jobs]
-    return tuple(
-        Taken(f"{number}:{index}", number, queue, job)
-        for number, (queue, index, job) in enumerate(flat, start=request.base + 1)
-    )
+def _taken(request: FetchRequest, batches: Sequence[Reply]) -> tuple[Taken, ...]:
+    taken: list[Taken] = []
+    for batch in batches:
+        position, queue_index, *jobs = items(batch)
+        queue, index = request.queues[integer(position) - 1], integer(queue_index)
+        numbered = enumerate(jobs, request.base + len(taken) + 1)
+        taken += [Taken(f"{number}:{index}", number, queue, raw(job)) for number, job in numbered]
+    return tuple(taken)

@@ -69,8 +69,8 @@ class Settling:
         for (_, places), reply in zip(self._batches, replies, strict=True):
             if isinstance(reply, StoreRefused):
                 raise reply
-            for place, code in zip(places, items(reply), strict=True):
-                self._codes[place] = as_code(code)
+            for place, code in zip(places, map(as_code, items(reply)), strict=True):
+                self._codes[place] = code
         return self._codes
 
     @property
@@ -79,10 +79,13 @@ class Settling:
         return [(start, self._order[start : start + MAX_BATCH]) for start in range(0, len(self._order), MAX_BATCH)]
 
     def _sort(self) -> int:
-        """Finds the order; says how many come first that are plain. What need not be asked has its code then."""
+        """Finds the order; says how many come first that are plain: done, and without replies, as most are.
+
+        What need not be asked has its code then.
+        """
         plain, others, back = [], [], []
         for place, (ticket, settlement) in enumerate(self.request.items):
-            if _is_plain(settlement):
+            if isinstance(settlement, Ack) and not settlement.replies:
                 plain.append(place)
             elif isinstance(settlement, Back):
                 back.append((-ticket_number(ticket), place))
@@ -99,11 +102,6 @@ def _refusal(settlement: Settlement) -> str | None:
         if reply.queue is None and not is_reply_key(reply.key or ""):
             return f"{reply.key!r} is not a key for answers (restbroker:reply:NAME)"
     return None
-
-
-def _is_plain(settlement: Settlement) -> bool:
-    """Whether it is done and has no replies; most are."""
-    return isinstance(settlement, Ack) and not settlement.replies
 
 
 def _call(keys: Keys, request: FinishRequest, batch: Sequence[Item], plain: int, now_s: float) -> ScriptCall:
