@@ -1,0 +1,86 @@
+"""What is told of settled jobs: of those that went well how long they took, of each other one all that is known."""
+
+from collections import Counter
+
+from restbroker.rules.outcome import Delivered, Outcome, Reason, Rejected
+from restbroker.rules.redact import MASK
+from restbroker.telemetry.events import Event, JobFinished, JobsDelivered
+from tests.broker.conftest import Harness
+
+
+def counted(told: list[Event]) -> int:
+    """How many jobs were told of."""
+    groups = [event for event in told if isinstance(event, JobsDelivered)]
+    return sum(isinstance(event, JobFinished) for event in told) + sum(
+        len(durations_s) for group in groups for durations_s in group.took_s.values()
+    )
+
+
+async def settled(harness: Harness, count: int) -> list[Event]:
+    """What a broker tells until it has told of so many jobs."""
+    told: list[Event] = []
+    harness.report = told.append
+    async with harness.broker():
+        await harness.until(lambda: counted(told) >= count, "all are told of")
+    assert counted(told) == count
+    return told
+
+
+async def test_jobs_that_went_well_are_told_of_together_and_each_once(harness: Harness) -> None:
+    harness.push("safe", 60)
+    harness.push("once", 40)
+    told = await settled(harness, 100)
+    groups = [event for event in told if isinstance(event, JobsDelivered)]
+    assert len(groups) < 100, "not each alone"
+    assert not [event for event in told if isinstance(event, JobFinished)]
+    jobs = [job for group in groups for job in group.each()]
+    assert {job.jid for job in jobs} == {
+        f"jid-{name}-{n}" for name, count in (("safe", 60), ("once", 40)) for n in range(count)
+    }
+    assert {(job.target, job.queue, job.outcome, job.fate, job.attempt, job.status) for job in jobs} == {
+        ("t", "rest", "delivered", "ack", 1, 200)
+    }
+    for group in groups:
+        times = Counter((job.command, job.duration_s) for job in group.each())
+        assert times == Counter((name, time_s) for name, times_s in group.took_s.items() for time_s in times_s)
+
+
+async def test_what_went_otherwise_is_told_of_by_itself(harness: Harness) -> None:
+    outcomes: list[Outcome] = [
+        Delivered("0", 0, 200),
+        Delivered("0", 0, 200, note="already done"),
+        Rejected(Reason("NotFound", "no such user", "Look.", 404)),
+    ]
+    harness.target.judge = lambda call, _response: outcomes[int(str(call.command.arguments["n"]))]
+    harness.push("safe", 3)
+    told = await settled(harness, 3)
+    alone = {event.jid: event for event in told if isinstance(event, JobFinished)}
+    assert alone.keys() == {"jid-safe-1", "jid-safe-2"}
+    assert (alone["jid-safe-1"].outcome, alone["jid-safe-1"].fate, alone["jid-safe-1"].note) == (
+        "delivered", "ack", "already done",
+    )  # fmt: skip
+    failed = alone["jid-safe-2"]
+    assert (failed.outcome, failed.fate, failed.status, failed.code, failed.message, failed.cure) == (
+        "rejected", "dead", 404, "NotFound", "no such user", "Look.",
+    )  # fmt: skip
+
+
+async def test_a_delivered_job_whose_reply_redis_refuses_is_told_of_as_parked(harness: Harness) -> None:
+    harness.client.command("SET", "queue:replies", "no list")
+    harness.raw(b'{"class":"Add","jid":"j","args":["safe",{"n":0},"t","reply"]}')
+    (event,) = [event for event in await settled(harness, 1) if isinstance(event, JobFinished)]
+    assert (event.outcome, event.fate, event.code, event.command) == ("delivered", "dead", "ReplyRefused", "safe")
+
+
+async def test_a_token_in_the_wrong_place_is_not_told_and_no_time_is_lost_with_it(harness: Harness) -> None:
+    harness.token = "secret-token"
+    for jid, command in enumerate(("secret-token", "a-secret-token", "safe", "safe")):
+        harness.raw(b'{"class":"Add","jid":"%d","args":["%s",{},"secret-token"]}' % (jid, command.encode()))
+    harness.raw(b'{"class":"Add","jid":"my secret-token","args":["safe",{},"secret-token"]}')
+    groups = [event for event in await settled(harness, 5) if isinstance(event, JobsDelivered)]
+    commands = Counter[str]()
+    for group in groups:
+        commands.update({name: len(times_s) for name, times_s in group.took_s.items()})
+    assert commands == {MASK: 2, "safe": 3}
+    assert {job.jid for group in groups for job in group.each()} == {"0", "1", "2", "3", MASK}
+    assert {job.command for group in groups for job in group.each()} == {MASK, "safe"}
