@@ -39,6 +39,8 @@ class Gate:
     """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
     answers: int = 0
     """How often the target answered a command finally, so that it works at least for some."""
+    waiting: int = 0
+    """How many jobs wait for their turn."""
     _delivered_at_s: float = float("-inf")
     _closed_for: Reason | None = _START
     _closed_at_s: float = attrs.field(factory=trio.current_time)
@@ -98,11 +100,6 @@ class Gate:
         """How many more jobs may be in delivery now."""
         return max(0, self._adaptive.limit - self._in_delivery) if self._closed_for is None else 0
 
-    @property
-    def waiting(self) -> int:
-        """How many jobs wait for their turn."""
-        return self._turns.statistics().tasks_waiting
-
     async def enter(self) -> bool:
         """Waits until one more job may be in delivery. False when the lane stops instead; if True, `leave` must follow.
 
@@ -111,23 +108,27 @@ class Gate:
         while not self.enter_now():
             if self.stopped:
                 return False
-            await self._turns.park()
+            self.waiting += 1
+            try:
+                await self._turns.park()
+            finally:
+                self.waiting -= 1
         return True
 
     def enter_now(self) -> bool:
         """As `enter`, without a wait. False: it would have to wait, or the lane stops."""
-        room = self.room
-        if not room or self.stopped:
+        room = self._adaptive.limit - self._in_delivery
+        if room <= 0 or self._closed_for is not None or self.stopped:
             return False
         self._in_delivery += 1
-        if room > 1 and self._turns:
+        if room > 1 and self.waiting:
             self._turns.unpark()
         return True
 
     def leave(self) -> None:
         """A job that entered is in delivery no longer."""
         self._in_delivery -= 1
-        if self._turns:
+        if self.waiting:
             self._turns.unpark()
 
     def observe(self, outcome: Outcome, command: str = "", duration_s: float = 0.0, *, in_slot: bool = False) -> None:
