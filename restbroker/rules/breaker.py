@@ -53,7 +53,6 @@ class _Window:
 
     def count(self, number: int, *, deferred: bool) -> None:
         if not self.slices or number > self.slices[-1].number:
-            self.forget_before(number)
             self.slices.append(_Slice(number))
         current = self.slices[-1]
         current.answers += 1
@@ -152,12 +151,8 @@ class Breaker:
 
     def _all(self) -> tuple[int, int]:
         """The answers of the last ten seconds, and how many of them were "not now"."""
-        answers = deferred = 0
-        for window in self._commands.values():
-            window.forget_before(self._number)
-            answers += window.answers
-            deferred += window.deferred
-        return answers, deferred
+        windows = self._commands.values()
+        return sum([window.answers for window in windows]), sum([window.deferred for window in windows])
 
     def trip(self, now_s: float, reason: str, retry_after_s: float = 0.0) -> None:
         """Opens at once; no probe before `retry_after_s` seconds have passed.
@@ -210,17 +205,19 @@ class Breaker:
         if self.opened_at_s is not None:
             return
         if now_s >= self._slice_ends_s:
-            self._number = int(now_s / _SLICE_S)
-            self._slice_ends_s = (self._number + 1) * _SLICE_S
+            self._begin_slice(int(now_s / _SLICE_S))
         name = command[:_LONGEST_NAME]
         window = self._commands.get(name) or self._new_window(name)
         window.count(self._number, deferred=deferred)
 
+    def _begin_slice(self, number: int) -> None:
+        self._number, self._slice_ends_s = number, (number + 1) * _SLICE_S
+        for window in self._commands.values():
+            window.forget_before(number)
+
     def _new_window(self, name: str) -> _Window:
         if len(self._commands) >= MOST_COMMANDS:
-            for other in self._commands.values():
-                other.forget_before(self._number)
-            self._commands = {known: other for known, other in self._commands.items() if other.answers}
+            self._commands = {known: window for known, window in self._commands.items() if window.answers}
             if len(self._commands) >= MOST_COMMANDS:
                 name = _OTHERS
         return self._commands.setdefault(name, _Window())
