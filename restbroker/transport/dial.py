@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from restbroker.config.target import Target
+from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.errors import NotSent, why_of
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire, Wire
@@ -20,19 +21,22 @@ _ROOM_S: Final = 0.02
 """Between two looks whether a listener has room."""
 
 
-async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float) -> Wire:
-    """Connects within `timeout_s` seconds, TLS included. Raises `NotSent`; when cancelled, nothing stays open."""
+async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Arrivals) -> Wire:
+    """Connects within `timeout_s` seconds, TLS included; `arrivals` will tell the wire what comes.
+
+    Raises `NotSent`; when cancelled, nothing stays open.
+    """
     with trio.move_on_after(timeout_s):
-        wire = await _connected(target)
+        wire = await _connected(target, arrivals)
         return await _secured(target, tls, wire) if target.url.scheme == "https" else wire
     raise NotSent(f"{target.url} did not accept a connection within {timeout_s:g} s.", timed_out=True)
 
 
-async def _connected(target: Target) -> PlainWire:
+async def _connected(target: Target, arrivals: Arrivals) -> PlainWire:
     url = target.url
     try:
         if url.socket is not None:
-            return PlainWire(await _joined(url.socket))
+            return PlainWire(await _joined(url.socket), arrivals)
         stream = await trio.open_tcp_stream(url.host, url.port)
     # A name that cannot be one (a label of 64 letters) is a UnicodeError.
     except (OSError, UnicodeError) as error:
@@ -40,7 +44,7 @@ async def _connected(target: Target) -> PlainWire:
     taken = stream.socket
     # Told what it is, Python does not ask the kernel, which could fail and leave the descriptor to nobody.
     family, kind, protocol = taken.family, taken.type, taken.proto
-    return PlainWire(socket.socket(family, kind, protocol, fileno=taken.detach()))
+    return PlainWire(socket.socket(family, kind, protocol, fileno=taken.detach()), arrivals)
 
 
 async def _joined(path: str) -> socket.socket:

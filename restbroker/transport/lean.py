@@ -16,6 +16,7 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.transport.answer import AnswerReader, Garbled
+from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.dial import dial
 from restbroker.transport.errors import MaybeSent, NotSent, why_of
@@ -24,7 +25,6 @@ from restbroker.transport.idle import Connection, Idle
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.ramp import Closed, Ramp, connections_for
 from restbroker.transport.tls import refuses_certificate
-from restbroker.transport.wire import Wire
 
 _BROKEN: Final = (OSError, trio.BrokenResourceError, trio.ClosedResourceError, Garbled)
 
@@ -49,6 +49,7 @@ class LeanClient:
         self._idle = Idle()
         self._ramp = Ramp(self._rest)
         self._deadlines = Deadlines()
+        self._arrivals = Arrivals()
         self._closed = False
         self._keeps = True
 
@@ -56,6 +57,7 @@ class LeanClient:
         """See `Transport`."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._idle.run)
+            nursery.start_soon(self._arrivals.run)
             await self._deadlines.run(task_status=task_status)
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
@@ -171,7 +173,7 @@ class LeanClient:
 
     async def _opened(self, turn: object) -> Connection:
         try:
-            wire = await dial(self._target, self._tls, self._target.connect_timeout_s)
+            wire = await dial(self._target, self._tls, self._target.connect_timeout_s, self._arrivals)
         except BaseException:
             self._ramp.end(turn)
             raise
@@ -201,7 +203,14 @@ class LeanClient:
         try:
             # Sending does not wait, so that nothing else keeps a cancelled caller's request back.
             await trio.lowlevel.checkpoint_if_cancelled()
-            went = await _sent(wire, message)
+            try:
+                await wire.send_all(message)
+                went = True
+            except (OSError, trio.BrokenResourceError):
+                # The server closed before it had everything; it may have answered all the same, which is read then.
+                if not wire.left:
+                    raise
+                went = False
             while not (reader.feed(data) if (data := await wire.receive()) else _is_whole_at_end(reader)):
                 pass
             fit = went and reader.keep
@@ -243,17 +252,6 @@ class LeanClient:
         if connection.wire.left:
             return MaybeSent(f"The connection broke before a whole answer came: {why}.")
         return NotSent(f"No connection to {self._target.url}: {why}.")
-
-
-async def _sent(wire: Wire, message: bytes) -> bool:
-    """False: the server closed before it had everything; it may have answered all the same, which is read then."""
-    try:
-        await wire.send_all(message)
-    except (OSError, trio.BrokenResourceError):
-        if not wire.left:
-            raise
-        return False
-    return True
 
 
 def _is_whole_at_end(reader: AnswerReader) -> bool:

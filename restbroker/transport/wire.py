@@ -4,11 +4,14 @@ Always holds: `close` takes effect at once, from any task, and ends whoever wait
 taken any byte of what is being sent.
 """
 
+import contextlib
 import select
 import socket
 from typing import Final, Protocol
 
 import trio
+
+from restbroker.transport.arrivals import Arrivals
 
 _READ_BYTES: Final = 65536
 
@@ -36,15 +39,22 @@ class Wire(Protocol):
 
 
 class PlainWire:
-    """A non-blocking socket. Trio's own streams cost 6 µs more for a request and its answer (measured)."""
+    """A non-blocking socket. Trio's own streams cost 6 µs more for a request and its answer (measured).
 
-    __slots__ = ("_look", "_socket", "left")
+    `arrivals`, while they are kept, tell it when something came; `_waiting` is who waits for that, `_got` what came.
+    """
 
-    def __init__(self, connected: socket.socket) -> None:
+    __slots__ = ("_arrivals", "_got", "_is_watched", "_look", "_socket", "_waiting", "left")
+
+    def __init__(self, connected: socket.socket, arrivals: Arrivals) -> None:
         connected.setblocking(False)
         self._socket = connected
         self._look = select.poll()
         self._look.register(connected, select.POLLIN)
+        self._arrivals = arrivals
+        self._is_watched = False
+        self._waiting: trio.lowlevel.Task | None = None
+        self._got: bytes | OSError | None = None
         self.left = False
 
     async def send_all(self, data: bytes) -> None:
@@ -72,11 +82,39 @@ class PlainWire:
             if self._socket.fileno() < 0:
                 # Closed at its deadline while its task was about to run. Trio would register the descriptor -1.
                 raise trio.ClosedResourceError
-            await trio.lowlevel.wait_readable(self._socket)
-            try:
-                return self._socket.recv(_READ_BYTES)
-            except BlockingIOError:
+            if not self._arrivals.is_kept:
+                await trio.lowlevel.wait_readable(self._socket)
+                with contextlib.suppress(BlockingIOError):
+                    return self._socket.recv(_READ_BYTES)
                 continue
+            if not self._is_watched:
+                self._arrivals.watch(self._socket.fileno(), self)
+                self._is_watched = True
+            self._waiting = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._stops_waiting)
+            got, self._got = self._got, None
+            if isinstance(got, bytes):
+                return got
+            if got is not None:
+                raise got
+
+    def came(self) -> bool:
+        """See `Awaiting`: takes what came, while somebody waits for it."""
+        if self._waiting is None:
+            return False
+        try:
+            self._got = self._socket.recv(_READ_BYTES)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            self._got = error
+        self._wake()
+        return True
+
+    def unwatched(self) -> None:
+        """See `Awaiting`."""
+        self._is_watched = False
+        self._wake()
 
     def receive_now(self) -> bytes | None:
         """What is there; no bytes at the end, or if it is broken; None if nothing came."""
@@ -95,5 +133,16 @@ class PlainWire:
     def close(self) -> None:
         """See `Wire`."""
         if self._socket.fileno() >= 0:
+            self._arrivals.forget(self._socket.fileno())
+            self.unwatched()
             trio.lowlevel.notify_closing(self._socket)
             self._socket.close()
+
+    def _stops_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.config.target import Url
+from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
 from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -247,7 +248,7 @@ async def test_many_at_once_each_get_their_own_answer() -> None:
 async def test_a_socket_that_takes_little_at_a_time_gets_the_whole_request() -> None:
     here, there = socket.socketpair()
     here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    wire = PlainWire(here)
+    wire = PlainWire(here, Arrivals())
     got = 0
 
     async def read() -> None:
@@ -267,7 +268,7 @@ async def test_a_socket_that_takes_little_at_a_time_gets_the_whole_request() -> 
 
 async def test_closing_a_wire_ends_who_waits_for_it() -> None:
     here, there = socket.socketpair()
-    wire = PlainWire(here)
+    wire = PlainWire(here, Arrivals())
     async with trio.open_nursery() as nursery:
 
         async def wait() -> None:
@@ -282,7 +283,7 @@ async def test_closing_a_wire_ends_who_waits_for_it() -> None:
 
 async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() -> None:
     here, there = socket.socketpair()
-    wire = PlainWire(here)
+    wire = PlainWire(here, Arrivals())
     wire.close()
     with pytest.raises(trio.ClosedResourceError):
         await wire.receive()

@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Target
+from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.idle import LOOK_S
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Request
@@ -34,7 +35,7 @@ class Slow:
     sent: list[bytes] = attrs.Factory(list)
     wires: list["Line"] = attrs.Factory(list)
 
-    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float) -> "Line":
+    async def dial(self, _target: Target, _tls: ssl.SSLContext, _timeout_s: float, _arrivals: Arrivals) -> "Line":
         self.wires.append(Line(self))
         return self.wires[-1]
 

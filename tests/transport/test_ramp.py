@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Target, Url
+from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
 from restbroker.transport.dial import dial
 from restbroker.transport.message import Request
@@ -406,10 +407,10 @@ async def test_ejabberds_short_backlog_makes_none_of_two_hundred_at_once_wait(
 ) -> None:
     took_s: list[float] = []
 
-    async def timed(target: Target, tls: ssl.SSLContext, timeout_s: float) -> Wire:
+    async def timed(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: Arrivals) -> Wire:
         began_s = trio.current_time()
         try:
-            return await dial(target, tls, timeout_s)
+            return await dial(target, tls, timeout_s, arrivals)
         finally:
             took_s.append(trio.current_time() - began_s)
 

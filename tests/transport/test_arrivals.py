@@ -1,0 +1,204 @@
+"""One task tells all connections of a client when something came on them."""
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import attrs
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from restbroker.transport.arrivals import Arrivals
+from restbroker.transport.wire import PlainWire
+
+
+@contextmanager
+def wired(arrivals: Arrivals) -> Iterator[tuple[PlainWire, socket.socket]]:
+    here, there = socket.socketpair()
+    with here, there:
+        yield PlainWire(here, arrivals), there
+
+
+@asynccontextmanager
+async def kept() -> AsyncIterator[Arrivals]:
+    arrivals = Arrivals()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(arrivals.run)
+        await wait_all_tasks_blocked()
+        assert arrivals.is_kept
+        yield arrivals
+        nursery.cancel_scope.cancel()
+
+
+async def send_later(there: socket.socket, data: bytes) -> None:
+    await trio.lowlevel.checkpoint()
+    there.send(data)
+
+
+@attrs.define(eq=False)
+class Steps(trio.abc.Instrument):
+    """Counts how often any task runs."""
+
+    count: int = 0
+
+    def before_task_step(self, _task: trio.lowlevel.Task) -> None:
+        self.count += 1
+
+
+async def test_each_gets_what_came_on_its_own_connection() -> None:
+    async with kept() as arrivals, trio.open_nursery() as nursery:
+        got: dict[int, bytes] = {}
+
+        async def read(number: int) -> None:
+            with wired(arrivals) as (wire, there):
+                for round_ in range(3):
+                    nursery.start_soon(send_later, there, b"%d-%d" % (number, round_))
+                    got[number] = await wire.receive()
+                    assert got[number] == b"%d-%d" % (number, round_)
+                wire.close()
+
+        for number in range(50):
+            nursery.start_soon(read, number)
+    assert len(got) == 50
+
+
+async def test_what_came_while_nobody_waited_is_there_later_and_wakes_nobody_until_then() -> None:
+    async with kept() as arrivals:
+        with wired(arrivals) as (wire, there):
+            there.send(b"first")
+            assert await wire.receive() == b"first"
+            there.send(b"second")
+            await wait_all_tasks_blocked(0.05)
+            steps = Steps()
+            trio.lowlevel.add_instrument(steps)
+            await wait_all_tasks_blocked(0.05)
+            trio.lowlevel.remove_instrument(steps)
+            assert steps.count <= 2, "only the waiting for the others itself"
+            assert not wire.is_quiet()
+            assert await wire.receive() == b"second"
+            there.close()
+            assert await wire.receive() == b""
+            assert await wire.receive() == b""
+            wire.close()
+
+
+async def test_more_than_one_read_takes_comes_whole() -> None:
+    async with kept() as arrivals, trio.open_nursery() as nursery:
+        with wired(arrivals) as (wire, there):
+            nursery.start_soon(trio.to_thread.run_sync, lambda: there.sendall(bytes(1_000_000)))
+            size_bytes = 0
+            while size_bytes < 1_000_000:
+                size_bytes += len(await wire.receive())
+            wire.close()
+
+
+async def test_a_broken_connection_says_so_to_who_waits() -> None:
+    async with kept() as arrivals:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            here = socket.create_connection(server.getsockname())
+            there, _ = server.accept()
+            wire = PlainWire(here, arrivals)
+            async with trio.open_nursery() as nursery:
+
+                async def wait() -> None:
+                    with pytest.raises(ConnectionResetError):
+                        await wire.receive()
+
+                nursery.start_soon(wait)
+                await wait_all_tasks_blocked()
+                there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                there.close()
+            wire.close()
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_closing_a_wire_ends_who_waits_for_an_answer_or_for_room_to_send(is_kept: bool) -> None:
+    async with kept() as arrivals:
+        with wired(arrivals if is_kept else Arrivals()) as (wire, there):
+            there.send(b"x")
+            await wire.receive()
+            ended = 0
+
+            async def wait(*, sends: bool) -> None:
+                nonlocal ended
+                with pytest.raises(trio.ClosedResourceError):
+                    await (wire.send_all(bytes(10_000_000)) if sends else wire.receive())
+                ended += 1
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(lambda: wait(sends=False))
+                nursery.start_soon(lambda: wait(sends=True))
+                await wait_all_tasks_blocked()
+                wire.close()
+            assert ended == 2
+
+
+async def test_a_cancelled_wait_takes_nothing_from_the_next_one() -> None:
+    async with kept() as arrivals:
+        with wired(arrivals) as (wire, there):
+            with trio.move_on_after(0.01) as scope:
+                await wire.receive()
+            assert scope.cancelled_caught
+            there.send(b"late")
+            await wait_all_tasks_blocked(0.01)
+            assert await wire.receive() == b"late"
+            wire.close()
+
+
+async def test_a_descriptor_that_is_used_again_is_told_to_its_new_owner_only() -> None:
+    async with kept() as arrivals:
+        with wired(arrivals) as (old, there):
+            there.send(b"old")
+            await old.receive()
+            old.close()
+            with wired(arrivals) as (new, to_new):
+                there.close()
+                to_new.send(b"new")
+                assert await new.receive() == b"new"
+                with pytest.raises(trio.ClosedResourceError):
+                    await old.receive()
+                new.close()
+
+
+async def test_who_waits_when_the_task_ends_listens_for_itself() -> None:
+    arrivals, scope = Arrivals(), trio.CancelScope()
+    got: list[bytes] = []
+
+    async def keep() -> None:
+        with scope:
+            await arrivals.run()
+
+    with wired(arrivals) as (wire, there):
+
+        async def wait() -> None:
+            got.append(await wire.receive())
+            got.append(await wire.receive())
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep)
+            await wait_all_tasks_blocked()
+            nursery.start_soon(wait)
+            await wait_all_tasks_blocked()
+            scope.cancel()
+            await wait_all_tasks_blocked()
+            assert not arrivals.is_kept
+            there.send(b"one")
+            await wait_all_tasks_blocked(0.01)
+            there.send(b"two")
+        wire.close()
+    assert got == [b"one", b"two"]
+
+
+async def test_without_epoll_each_listens_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("select.epoll")
+    arrivals = Arrivals()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(arrivals.run)
+        await wait_all_tasks_blocked()
+        with wired(arrivals) as (wire, there):
+            there.send(b"x")
+            assert await wire.receive() == b"x"
+            wire.close()
+        nursery.cancel_scope.cancel()
