@@ -161,6 +161,13 @@ PEERS: tuple[Peer, ...] = (
         "fetch in batches, workers, settle in batches; nothing else",
     ),
     Peer(
+        "the pipeline on Trio + the lean client",
+        20_000,
+        push,
+        lambda _bench: [sys.executable, "lean_pipeline.py"],
+        "the same with restbroker's own client",
+    ),
+    Peer(
         "the pipeline on asyncio + aiohttp",
         10_000,
         push,
