@@ -6,6 +6,7 @@ probe, whether the server is stopping) changes nothing else on the server.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 import attrs
@@ -24,7 +25,7 @@ from restbroker.connectors.ejabberd.outcomes import (
     stopping,
     unknown,
 )
-from restbroker.connectors.ejabberd.request import build, question
+from restbroker.connectors.ejabberd.request import Route, build, headers_of, question, route
 from restbroker.connectors.ejabberd.session import Session, ready
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Deferred, Denied, Outcome, Probe, Reason
@@ -36,7 +37,7 @@ FORBIDDEN_IN_A_ROW: Final = 20
 FORBIDDEN_AT_FIRST: Final = 3
 """As many for an account that nothing has worked for yet: an account may be allowed to call one command only."""
 
-_SPECS_LIMIT: Final = 500
+_ROUTES_LIMIT: Final = 500
 """Producers can invent endpoints."""
 
 CHECK_LOGIN: Final = "Correct the target's user and password (RestUser, RestPass), or its token (RestToken)."
@@ -53,7 +54,7 @@ class EjabberdConnector:
     _version: str | None = None
     _worked: bool = False
     _forbidden: int = 0
-    _specs: dict[str, CommandSpec | None] = attrs.field(factory=dict)
+    _routes: dict[str, Route] = attrs.field(factory=dict)
     """By endpoint, as of the version that is known now."""
 
     @property
@@ -63,25 +64,22 @@ class EjabberdConnector:
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         """The command of an endpoint such as `register` or `register/v1`; None outside the catalogue."""
-        try:
-            return self._specs[endpoint]
-        except KeyError:
-            pass
-        known = catalogue.for_target(self._target, self._version, endpoint)
-        if len(self._specs) >= _SPECS_LIMIT:
-            self._specs.clear()
-        self._specs[endpoint] = spec = known.commands.get(endpoint.partition("/")[0])
-        return spec
+        return (self._routes.get(endpoint) or self._find(endpoint)).spec
 
     async def deliver(self, call: Call, link: Link) -> Outcome:
         """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
-        spec = self.spec(call.command.endpoint)
-        response = await self._exchange(lambda login: build(call, spec, self._target, login), link.send, link)
-        if isinstance(response, NoToken):
-            return _no_token(response)
+        endpoint = call.command.endpoint
+        way = self._routes.get(endpoint) or self._find(endpoint)
+        if (headers := self._session.fixed) is not None:
+            response = await link.send(build(call, way, headers))
+        else:
+            found = await self._exchange(partial(_with_login, call, way), link.send, link)
+            if isinstance(found, NoToken):
+                return _no_token(found)
+            response = found
         self._learn(response.status)
-        outcome = judge(call, spec, response, self._now_s())
-        if spec is None or not could_be_stopping(outcome):
+        outcome = judge(call, way.spec, response, self._now_s())
+        if way.spec is None or not could_be_stopping(outcome):
             return outcome
         if not await self._has_sessions(link):
             return stopping(response.status)
@@ -116,7 +114,7 @@ class EjabberdConnector:
         self, make: Callable[[Login], Request], send: Callable[[Request], Awaitable[Response]], link: Link
     ) -> Response | NoToken:
         """Sends a request with the login that counts now, and again with another one where a token is refused."""
-        login = self._session.fixed or await self._session.login(link)
+        login = await self._session.login(link)
         if isinstance(login, NoToken):
             return login
         response = await send(ready(make, login))
@@ -133,6 +131,14 @@ class EjabberdConnector:
         if login is not None and login is self._session.unproven:
             self._session.answered(response.status)
         return response
+
+    def _find(self, endpoint: str) -> Route:
+        known = catalogue.for_target(self._target, self._version, endpoint)
+        if len(self._routes) >= _ROUTES_LIMIT:
+            self._routes.clear()
+        spec = known.commands.get(endpoint.partition("/")[0])
+        found = self._routes[endpoint] = route(endpoint, spec, self._target)
+        return found
 
     async def _has_sessions(self, link: Link) -> bool:
         """Whether the session manager is up. It is the first to go when ejabberd stops (measured, 23.01 and 24.12),
@@ -168,7 +174,7 @@ class EjabberdConnector:
     def _found(self, version: str | None) -> None:
         if version is not None and version != self._version:
             self._version = version
-            self._specs.clear()
+            self._routes.clear()
 
     def _judge_forbidden(self, says: str) -> Probe:
         """Both questions are forbidden: to an account that may little, or to one that may nothing (any more)."""
@@ -177,6 +183,10 @@ class EjabberdConnector:
             return Probe(ok=True, denied=False, version=self._version, detail=detail)
         cure = "Allow `status` for restbroker's account or address in ejabberd's api_permissions."
         return _denied(f"The account may call nothing tried yet ({says}).", cure)
+
+
+def _with_login(call: Call, way: Route, login: Login) -> Request:
+    return build(call, way, headers_of(login))
 
 
 def _no_token(why: NoToken) -> Denied | Deferred:

@@ -48,7 +48,7 @@ class NoToken:
 
 
 def asking(target: Target, login: Basic, scope: str = SCOPE, life_s: int = LIFE_S) -> Request:
-    """The request for a token. Raises `ConfigError` as `request.build` does.
+    """The request for a token. Raises `ConfigError` as `request.headers_of` does.
 
     A list of one scope suits every version of the interface: where `scopes` is a text (v0), ejabberd joins it.
     """

@@ -89,6 +89,8 @@ def could_be_stopping(outcome: Outcome) -> bool:
     """Whether a server that is stopping may have said this. A stopping 23.01 refuses good jobs in many ways: 400
     "unknown_command" and "Invalid 'service'", 500 "internal_error", 200 with 1 (measured, under load).
     """
+    if isinstance(outcome, Delivered):
+        return False
     match outcome:
         case Rejected(reason):
             return reason.code not in _SURE
@@ -115,16 +117,20 @@ def unknown(answer_text: str, status: int) -> Rejected:
 def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcome:
     # Nothing is masked here: the text is what the producer asked for.
     text, body, is_json = parse(response)
-    name = _command(call)
     if not is_json and not response.truncated:
         # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
         found = "a page that is no JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
         return Denied(Reason("NotTheApi", message, CHECK_URL, response.status), text)
-    by_code = name in _ANSWER_BY_CODE or (spec is not None and spec.result == "rescode")
-    if by_code and _result(body) == 1:
+    if _result(body) == 1 and _answers_by_code(call, spec):
         return _said_one(call, text, body, response.status)
-    return Delivered(text, body, response.status, note="answer truncated" if response.truncated else None)
+    if response.truncated:
+        return Delivered(text, body, response.status, note="answer truncated")
+    return Delivered(text, body, response.status)
+
+
+def _answers_by_code(call: Call, spec: CommandSpec | None) -> bool:
+    return (spec is not None and spec.result == "rescode") or _command(call) in _ANSWER_BY_CODE
 
 
 def _said_one(call: Call, text: str, body: Json, status: int) -> Outcome:

@@ -9,8 +9,9 @@ import base64
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, assert_never
+from typing import Final, TypeAlias, assert_never
 
+import attrs
 import orjson
 
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Login, Target
@@ -21,63 +22,66 @@ from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.transport.message import Request
 
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
 _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 
 
-def build(call: Call, spec: CommandSpec | None, target: Target, login: Login = None) -> Request:
-    """The request of this call; `spec` is None for a command outside the catalogue; without `login`, the target's own
-    credentials count. A command that names no version of the interface gets the target's (`ApiVersion`).
+@attrs.frozen
+class Route:
+    """What is the same for every request of one endpoint; `spec` is None for a command outside the catalogue.
 
-    Raises `ConfigError` when the credentials cannot be read or used. `Host` is the transport's part
-    (`target.host_header`): ejabberd 24.12 logs a warning for each request whose Host is none of its own.
+    `host_names`: the names under which the command knows its host; none where it takes none.
     """
-    headers = _headers(login or target.credentials)
-    endpoint = call.command.endpoint
+
+    spec: CommandSpec | None
+    path: str
+    repeatable: bool
+    host_names: tuple[str, ...]
+
+
+def route(endpoint: str, spec: CommandSpec | None, target: Target) -> Route:
+    """The way to a command. One that names no version of the interface gets the target's (`ApiVersion`)."""
     match target.options:
         case Options(api_version=int(api)) if api_of(endpoint) is None:
             endpoint = f"{endpoint}/v{api}"
         case _:
             pass
-    return _post(
-        target,
-        endpoint,
-        _arguments(call, spec),
-        call.timeout_s,
-        headers + call.headers if call.headers else headers,
-        repeatable=spec is not None and spec.repeat == "safe",
-    )
+    repeatable = spec is not None and spec.repeat == "safe"
+    return Route(spec, f"{target.url.path}/{endpoint}", repeatable, _host_names(spec))
+
+
+def _host_names(spec: CommandSpec | None) -> tuple[str, ...]:
+    host = None if spec is None else spec.argument("host")
+    if host is not None:
+        return (host.name, *host.aliases)
+    return ("host",) if spec is not None and spec.fills_host else ()
+
+
+def build(call: Call, way: Route, headers: Headers) -> Request:
+    """The request of this call, with these of `headers_of` and its own.
+
+    `Host` is the transport's part (`target.host_header`): ejabberd 24.12 logs a warning for each request whose Host is
+    none of its own.
+    """
+    if call.headers:
+        headers += call.headers
+    body = _encode(_arguments(call, way.host_names))
+    return Request("POST", way.path, call.timeout_s, (), headers, body, repeatable=way.repeatable)
 
 
 def question(target: Target, command: str, arguments: Mapping[str, Json] | None = None, login: Login = None) -> Request:
-    """The request of a command that does no harm. Raises `ConfigError` as `build` does.
+    """The request of a command that does no harm. Raises `ConfigError` as `headers_of` does.
 
     It never names a version of the interface: what is asked so is understood in each, and by servers that know none.
     """
-    headers = _headers(login or target.credentials)
-    return _post(target, command, arguments or {}, target.timeout_s, headers, repeatable=True)
+    path, headers = f"{target.url.path}/{command}", headers_of(login or target.credentials)
+    return Request("POST", path, target.timeout_s, (), headers, _encode(arguments or {}), repeatable=True)
 
 
-def _post(
-    target: Target,
-    endpoint: str,
-    arguments: Mapping[str, Json],
-    timeout_s: float,
-    headers: tuple[tuple[str, str], ...],
-    *,
-    repeatable: bool,
-) -> Request:
-    path = f"{target.url.path}/{endpoint}"
-    return Request("POST", path, timeout_s, (), headers, _encode(arguments), repeatable=repeatable)
-
-
-def _arguments(call: Call, spec: CommandSpec | None) -> Mapping[str, Json]:
+def _arguments(call: Call, host_names: tuple[str, ...]) -> Mapping[str, Json]:
     given = call.command.arguments
-    if call.host is None or spec is None or "host" in given:
-        return given
-    host = spec.argument("host")
-    names = ("host",) if host is None else (host.name, *host.aliases)
-    takes_host = spec.fills_host or host is not None
-    if not takes_host or any(name in given for name in names):
+    if call.host is None or "host" in given or not host_names or any(name in given for name in host_names):
         return given
     return {**given, "host": call.host}
 
@@ -91,13 +95,16 @@ def _encode(arguments: Mapping[str, Json]) -> bytes:
         return json.dumps(arguments, separators=(",", ":")).encode("ascii")
 
 
-def _headers(credentials: Credentials) -> tuple[tuple[str, str], ...]:
-    """All headers of this login's requests, but those of a single call."""
+def headers_of(credentials: Credentials) -> Headers:
+    """All headers of this login's requests, but those of a single call.
+
+    Raises `ConfigError` when its secret cannot be read or used.
+    """
     match credentials:
         case None:
             return _HEADERS
         case Issued(login, _):
-            return _headers(login)
+            return headers_of(login)
         case Basic(user, password):
             return _basic(user, password.reveal())
         case Bearer(token):
@@ -107,13 +114,13 @@ def _headers(credentials: Credentials) -> tuple[tuple[str, str], ...]:
 
 
 @lru_cache(maxsize=8)
-def _basic(user: str, password: str) -> tuple[tuple[str, str], ...]:
+def _basic(user: str, password: str) -> Headers:
     pair = f"{user}:{password}".encode()
     return (*_HEADERS, ("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")))
 
 
 @lru_cache(maxsize=8)
-def _bearer(text: str) -> tuple[tuple[str, str], ...]:
+def _bearer(text: str) -> Headers:
     if not text or not all("!" <= character <= "~" for character in text):
         raise ConfigError(
             "The bearer token cannot be put into a header: it is empty or has characters beyond visible ASCII.",

@@ -11,14 +11,17 @@ Why: HTTP Basic costs ejabberd 6.6 ms of CPU a request where passwords are store
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, ParamSpec
 
 import attrs
 import trio
 
-from restbroker.config.target import Basic, Bearer, Issued, Login, Target
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Bearer, Credentials, Issued, Login, Target
 from restbroker.connectors.contract import Link
 from restbroker.connectors.ejabberd.issuing import NoToken, Token, asking, judge, not_taken
+from restbroker.connectors.ejabberd.request import Headers, headers_of
 from restbroker.errors import ConfigError
 from restbroker.telemetry.events import Report, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -50,12 +53,12 @@ class Session:
     _told: dict[str, str | None] = attrs.field(factory=dict)
     """By the code of a warning, the cure that it told."""
     _asking: trio.Lock = attrs.field(factory=trio.Lock)
+    fixed: Headers | None = attrs.field(init=False, repr=False)
+    """The headers of every request, where these never change; None if a token stands in, or a file holds the secret."""
 
-    @property
-    def fixed(self) -> Login:
-        """The configured login where no token stands in for it; None if one does, or none is configured."""
-        credentials = self._target.credentials
-        return None if isinstance(credentials, Issued) else credentials
+    def __attrs_post_init__(self) -> None:
+        """Finds out whether one login, once known, counts for good."""
+        self.fixed = _unchanging(self._target.credentials)
 
     async def login(self, link: Link) -> Login | NoToken:
         """What the next request carries. Raises `NotSent` or `MaybeSent` where a token is needed and cannot be asked
@@ -170,6 +173,18 @@ class Session:
             self._told.clear()  # the one before it served to its end: what was wrong is over
         self._told.pop("NoToken", None)
         self._token, self.unproven = token, token.login
+
+
+def _unchanging(credentials: Credentials) -> Headers | None:
+    match credentials:
+        case Issued() | Basic(password=Secret(path=Path())) | Bearer(token=Secret(path=Path())):
+            return None
+        case _:
+            pass
+    try:
+        return headers_of(credentials)
+    except ConfigError:
+        return None  # as a file that holds no secret: told for each request
 
 
 def ready(make: Callable[P, Request], *args: P.args, **kwargs: P.kwargs) -> Request:

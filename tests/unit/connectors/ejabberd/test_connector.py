@@ -1,6 +1,7 @@
 """What the connector does between request and outcome, with a link that answers as scripted."""
 
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -8,7 +9,7 @@ import pytest
 import trio
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Bearer, Target, Url
+from restbroker.config.target import Basic, Bearer, Login, Target, Url
 from restbroker.connectors.contract import Connector, Ports
 from restbroker.connectors.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.connectors.ejabberd.options import Options
@@ -30,6 +31,7 @@ class ScriptedLink:
 
     answers: deque[Response | Exception]
     asked: list[str] = attrs.Factory(list)
+    headers: list[Mapping[str, str]] = attrs.Factory(list)
 
     async def ask(self, request: Request) -> Response:
         return self._next("ask", request)
@@ -39,6 +41,7 @@ class ScriptedLink:
 
     def _next(self, how: str, request: Request) -> Response:
         self.asked.append(f"{how} {request.path}")
+        self.headers.append(dict(request.headers))
         answer = self.answers.popleft()
         if isinstance(answer, Exception):
             raise answer
@@ -129,6 +132,33 @@ async def test_a_secret_file_that_is_gone_leaves_the_job_unsent(tmp_path: Path) 
         with pytest.raises(NotSent, match="gone cannot be read") as caught:
             await go
         assert not caught.value.by_request
+
+
+async def test_a_secret_from_a_file_is_read_anew_for_each_job(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    for credentials in (Bearer(Secret(path=path)), Basic("a", Secret(path=path))):
+        path.write_text("first")
+        connector, link = opened(attrs.evolve(TARGET, credentials=credentials)), answering(ok(), ok())
+        await connector.deliver(KICK, link)
+        path.write_text("second")
+        await connector.deliver(KICK, link)
+        first, second = (headers["Authorization"] for headers in link.headers)
+        assert first != second
+
+
+async def test_a_token_that_fits_no_header_leaves_each_job_unsent_and_nothing_before() -> None:
+    connector = opened(attrs.evolve(TARGET, credentials=Bearer(Secret("a b"))))
+    for _ in range(2):
+        with pytest.raises(NotSent, match="cannot be put into a header"):
+            await connector.deliver(KICK, answering())
+
+
+@pytest.mark.parametrize("credentials", [Basic("a", Secret("p4ssword")), Bearer(Secret("p4ssword"))])
+async def test_a_login_is_not_shown(credentials: Login) -> None:
+    connector, link = opened(attrs.evolve(TARGET, credentials=credentials)), answering(ok())
+    await connector.deliver(KICK, link)
+    assert "p4ssword" not in repr(connector)
+    assert link.headers[0]["Authorization"] not in repr(connector)
 
 
 async def test_the_version_that_the_probe_finds_chooses_the_catalogue() -> None:

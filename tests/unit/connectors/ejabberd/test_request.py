@@ -14,7 +14,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Target, Url
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.options import Options
-from restbroker.connectors.ejabberd.request import build, question
+from restbroker.connectors.ejabberd.request import build, headers_of, question, route
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
@@ -28,7 +28,8 @@ def built(
 ) -> Request:
     """The request of this command as 24.12 knows it."""
     spec = catalogue.for_version("24.12").commands.get(command)
-    return build(Call(Command(command, arguments), host=host), spec, attrs.evolve(TARGET, credentials=credentials))
+    call = Call(Command(command, arguments), host=host)
+    return build(call, route(command, spec, TARGET), headers_of(credentials))
 
 
 def sent(request: Request) -> object:
@@ -52,18 +53,18 @@ def test_a_command_without_arguments_has_a_body_too() -> None:
 def test_a_version_of_the_interface_is_pinned_by_the_endpoint_or_by_the_url() -> None:
     assert built("register/v1", {}).path == "/api/register/v1"
     pinned = attrs.evolve(TARGET, url=attrs.evolve(TARGET.url, path="/api/v2"))
-    assert build(Call(Command("register", {})), None, pinned).path == "/api/v2/register"
+    assert route("register", None, pinned).path == "/api/v2/register"
     assert question(pinned, "status").path == "/api/v2/status"
 
 
 def test_the_configured_version_of_the_interface_counts_for_commands_that_name_none_and_not_for_questions() -> None:
     for version in (0, 2):
         pinned = attrs.evolve(TARGET, options=Options(api_version=version))
-        assert build(Call(Command("register", {})), None, pinned).path == f"/api/register/v{version}"
-        assert build(Call(Command("register/v1", {})), None, pinned).path == "/api/register/v1"
+        assert route("register", None, pinned).path == f"/api/register/v{version}"
+        assert route("register/v1", None, pinned).path == "/api/register/v1"
         assert question(pinned, "status").path == "/api/status"
     both = attrs.evolve(pinned, url=attrs.evolve(TARGET.url, path="/api/v1"))
-    assert build(Call(Command("register", {})), None, both).path == "/api/v1/register/v2"
+    assert route("register", None, both).path == "/api/v1/register/v2"
 
 
 def test_a_login_given_beside_the_target_counts_before_its_own() -> None:
@@ -71,12 +72,12 @@ def test_a_login_given_beside_the_target_counts_before_its_own() -> None:
     target = attrs.evolve(TARGET, credentials=Issued(own, fallback=True))
     assert ("Authorization", "Basic YTpw") in question(target, "status").headers
     assert ("Authorization", "Bearer t0ken") in question(target, "status", login=other).headers
-    assert ("Authorization", "Bearer t0ken") in build(Call(Command("status", {})), None, target, other).headers
 
 
 def test_the_jobs_own_headers_are_passed_on() -> None:
-    request = build(Call(Command("status", {}), headers=(("traceparent", "00-a-b-01"),)), None, TARGET)
-    assert ("traceparent", "00-a-b-01") in request.headers
+    given = ("traceparent", "00-a-b-01")
+    request = build(Call(Command("status", {}), headers=(given,)), route("status", None, TARGET), headers_of(None))
+    assert request.headers == (*headers_of(None), given)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +108,8 @@ def test_a_host_under_its_old_name_is_not_given_twice() -> None:
     assert aliased
     for command, alias in aliased:
         spec = catalogue.for_version(None).commands[command]
-        request = build(Call(Command(command, {alias: "x"}), host="example.org"), spec, TARGET)
-        assert sent(request) == {alias: "x"}
+        call = Call(Command(command, {alias: "x"}), host="example.org")
+        assert sent(build(call, route(command, spec, TARGET), headers_of(None))) == {alias: "x"}
 
 
 def test_without_a_default_nothing_is_filled() -> None:
@@ -160,7 +161,8 @@ def test_the_host_is_added_where_no_name_of_it_is_given(command: str, arguments:
     host = spec.argument("host")
     names = {"host"} if host is None else {host.name, *host.aliases}
     filled = (spec.fills_host or host is not None) and not names & arguments.keys()
-    request = build(Call(Command(command, arguments), host="example.org"), spec, TARGET)
+    call = Call(Command(command, arguments), host="example.org")
+    request = build(call, route(command, spec, TARGET), headers_of(None))
     assert sent(request) == ({**arguments, "host": "example.org"} if filled else arguments)
 
 
