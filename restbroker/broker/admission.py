@@ -78,7 +78,7 @@ def _returns(lane: Lane, job: Job) -> bool:
 def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     tokens = lane.plan.tokens
     args = job.fields.get("args")
-    submission = arguments.read(args, lambda text, limit: redact.text(text, tokens.values, limit))
+    submission = arguments.read(args, tokens.hide)
     if isinstance(submission, Reason):
         token, reply_id = arguments.addressed(args)
         item.reply_id = None if tokens.proof(token) is None else reply_id

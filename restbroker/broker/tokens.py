@@ -16,7 +16,7 @@ import attrs
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
-from restbroker.rules import auth, signing
+from restbroker.rules import auth, redact, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.json_types import Json
 from restbroker.rules.signing import Signature
@@ -94,6 +94,10 @@ class Tokens:
     def values(self) -> tuple[str, ...]:
         """The texts to keep out of every message."""
         return self._values
+
+    def hide(self, text: str, limit: int) -> str:
+        """The text without secrets, and cut to so many characters."""
+        return redact.text(text, self._values, limit)
 
     def _know(self, proofs: tuple[Proof, ...]) -> None:
         self._secrets = proofs

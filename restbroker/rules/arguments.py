@@ -46,7 +46,7 @@ def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
     endpoint = endpoints.check(args[0], hide)
     if isinstance(endpoint, Reason):
         return endpoint
-    arguments = _arguments(args[1])
+    arguments = args[1] if isinstance(args[1], dict) else _arguments(args[1])
     if isinstance(arguments, Reason):
         return arguments
     reply_id = _reply_id(args[3]) if len(args) > 3 else None

