@@ -33,23 +33,22 @@ MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
 class Job:
     """A readable payload. `jid` is the payload's own, or one made for it; `queue` is where it was taken from.
 
-    `maybe_run`: how often it may have run without an answer, over retries and crashes; it begins
-    anew when a person retries a parked job.
+    `attempt`: which execution this is, from 1. `maybe_run`: how often it may have run without an answer, over retries
+    and crashes; it begins anew when a person retries a parked job.
     """
 
     raw: bytes
     fields: Mapping[str, Json]
     jid: str
     queue: str
-    rule: retry.RetryRule
-    retry_count: int | None
+    attempt: int
     maybe_run: int
     reply_to: str | None
 
     @property
-    def attempt(self) -> int:
-        """Which execution this is, from 1."""
-        return 1 if self.retry_count is None else max(self.retry_count, -1) + 2
+    def rule(self) -> retry.RetryRule:
+        """What it says about its failures."""
+        return retry.read_rule(self.fields)
 
     @property
     def may_have_run(self) -> bool:
@@ -93,7 +92,7 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
 
     Never raises: what is no JSON object, is too large or holds what Ruby cannot read comes back as `NotAJob`.
     """
-    if _is_too_large(raw):
+    if len(raw) > PAYLOAD_LIMIT_BYTES and not _was_stored(raw):
         return NotAJob(
             raw,
             spare,
@@ -116,10 +115,8 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
 _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
 
 
-def _is_too_large(raw: bytes) -> bool:
-    if len(raw) <= PAYLOAD_LIMIT_BYTES:
-        return False
-    return len(raw) > _STORED_LIMIT_BYTES or not (_WRAPPED in raw or _STORED_SIGN in raw)
+def _was_stored(raw: bytes) -> bool:
+    return len(raw) <= _STORED_LIMIT_BYTES and (_WRAPPED in raw or _STORED_SIGN in raw)
 
 
 def _job(raw: bytes, fields: dict[str, Json], queue: str, spare: str, recovered: int) -> Job:
@@ -129,5 +126,6 @@ def _job(raw: bytes, fields: dict[str, Json], queue: str, spare: str, recovered:
     reply_to = fields.get("reply_to")
     uncertain = fields.get(UNCERTAIN_FIELD)
     maybe_run = recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0)
-    rule, count = retry.read_rule(fields), retry.read_count(fields)
-    return Job(raw, fields, jid, queue, rule, count, maybe_run, reply_to if isinstance(reply_to, str) else None)
+    count = retry.read_count(fields)
+    attempt = 1 if count is None else count + 2
+    return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to if isinstance(reply_to, str) else None)

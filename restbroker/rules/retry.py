@@ -57,9 +57,6 @@ class RetryRule:
     to_dead: bool = True
 
 
-_USUAL_RULE = RetryRule()
-
-
 @attrs.frozen
 class Failed:
     """A failure: `retry_at_s` (epoch seconds, None: tries used up), `fields` the payload to write."""
@@ -77,8 +74,6 @@ def read_rule(fields: Mapping[str, Json]) -> RetryRule:
     times = fields.get("retry")
     to_dead = fields.get("dead") is not False
     retry_for = fields.get("retry_for")
-    if (times is True or times is None) and to_dead and retry_for is None:
-        return _USUAL_RULE
     match times:
         case False:
             return RetryRule(0, None, to_dead)
