@@ -10,6 +10,8 @@ Measured with Ruby 3.1.2 and json 2.6.1; json 2.9.1 is equal.
 
 import json
 import re
+from collections.abc import Iterable
+from math import isfinite
 from typing import NoReturn, cast
 
 import orjson
@@ -32,9 +34,9 @@ _NESTING = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|[\]}]')
 _LONE_SURROGATE = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
 )
-# Where Python's text of a float may differ from Ruby's: an exponent, or a whole number from 1e15 on.
-_ODD_FLOAT = re.compile(r"\de[+-]\d|\d{16}\.0")
-_FIRST_EXPONENT_OF_A_WHOLE_NUMBER = 1e15
+# Between these, orjson writes floats as Ruby does; beyond, there are exponents, and each language begins elsewhere.
+_SMALLEST_USUAL, _USUAL_LIMIT = 1e-4, 1e15
+_USUAL_LEAVES = frozenset({str, int, bool, type(None)})
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _quoted = json.encoder.encode_basestring
@@ -72,12 +74,14 @@ def dumps(value: Json) -> bytes:
 
     Raises `ValueError` for what Ruby refuses: NaN, Infinity, lone surrogates, nesting beyond 100.
     """
+    if _is_usual((value,), MAX_NESTING):
+        try:
+            # Copied: orjson leaves 4 KiB behind a short text (3.13).
+            return b"%b" % orjson.dumps(value)
+        except TypeError:
+            pass  # an integer beyond 64 bits, or half a surrogate pair
     try:
-        text = _ENCODER.encode(value)
-        # Looking for these first is 20 times as fast as the expression alone, and most texts have none.
-        if ("e+" in text or "e-" in text or ".0" in text) and _ODD_FLOAT.search(text):
-            text = _generate(value)
-        raw = text.encode()
+        raw = _generate(value).encode()
     except UnicodeEncodeError as error:
         raise ValueError("a string has half a surrogate pair, which UTF-8 cannot hold") from error
     except RecursionError:
@@ -87,6 +91,24 @@ def dumps(value: Json) -> bytes:
     if not nests_at_most(MAX_NESTING, raw):
         raise ValueError(f"nested more than {MAX_NESTING} levels deep")
     return raw
+
+
+def _is_usual(values: Iterable[Json], levels: int) -> bool:
+    """Whether orjson, which takes a twentieth of the time, writes these as Ruby does, and they nest at most so deep."""
+    for value in values:
+        if type(value) in _USUAL_LEAVES:
+            continue
+        if isinstance(value, float):
+            if value and not _SMALLEST_USUAL <= abs(value) < _USUAL_LIMIT:
+                return False
+        elif not levels:
+            return False
+        elif isinstance(value, dict):
+            if not _is_usual(value.values(), levels - 1):
+                return False
+        elif not isinstance(value, list) or not _is_usual(value, levels - 1):
+            return False
+    return True
 
 
 def nests_at_most(levels: int, text: bytes) -> bool:
@@ -114,7 +136,7 @@ def float_text(number: float) -> str:
     if "e" in text:
         digits, _, exponent = text.partition("e")
         return text if "." in digits else f"{digits}.0e{exponent}"
-    if abs(number) >= _FIRST_EXPONENT_OF_A_WHOLE_NUMBER and text.endswith(".0"):
+    if abs(number) >= _USUAL_LIMIT and text.endswith(".0"):
         sign = "-" if number < 0 else ""
         digits = text.removeprefix("-").removesuffix(".0")
         return f"{sign}{digits[0]}.{digits[1:].rstrip('0') or '0'}e+{len(digits) - 1:02}"
@@ -123,7 +145,7 @@ def float_text(number: float) -> str:
 
 def _generate(value: Json) -> str:
     match value:
-        case float():
+        case float() if isfinite(value):
             return float_text(value)
         case dict():
             return "{" + ",".join(f"{_quoted(key)}:{_generate(item)}" for key, item in value.items()) + "}"

@@ -159,14 +159,8 @@ def crowded(job: Job, context: Context) -> Schedule:
 
 
 def _delivered(outcome: Delivered) -> Answer:
-    return Answer(
-        outcome="negative" if outcome.negative else "delivered",
-        text=outcome.text,
-        body=outcome.body,
-        status=outcome.status,
-        error=None,
-        note=outcome.note,
-    )
+    kind = "negative" if outcome.negative else "delivered"
+    return Answer(kind, outcome.text, outcome.body, outcome.status, None, outcome.note)
 
 
 def _parked(job: Job, reason: Reason, text: str | None, context: Context, outcome: str = "rejected") -> Settlement:

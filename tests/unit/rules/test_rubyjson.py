@@ -5,7 +5,7 @@ import math
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restbroker.rules.json_types import Json
@@ -105,6 +105,16 @@ def test_nesting_beyond_100_is_not_written(levels: int) -> None:
     with pytest.raises(ValueError, match="100 levels"):
         dumps(_nested(levels))
     assert loads(dumps(_nested(100))) == _nested(100)
+
+
+@example(1e-4)
+@example(9.99e-5)
+@example(999999999999999.9)
+@example(-1e15)
+@example({"\x7f\u2028": [0.0, -0.0, 2**64 - 1, 2**64, -(2**63) - 1]})
+@given(json_values)
+def test_a_value_is_written_the_same_whatever_is_beside_it(value: Json) -> None:
+    assert dumps([value, 1e20]) == b"[" + dumps(value) + b",1.0e+20]"
 
 
 @given(json_values)
