@@ -89,8 +89,6 @@ def could_be_stopping(outcome: Outcome) -> bool:
     """Whether a server that is stopping may have said this. A stopping 23.01 refuses good jobs in many ways: 400
     "unknown_command" and "Invalid 'service'", 500 "internal_error", 200 with 1 (measured, under load).
     """
-    if isinstance(outcome, Delivered):
-        return False
     match outcome:
         case Rejected(reason):
             return reason.code not in _SURE
