@@ -9,7 +9,7 @@ quite twice as much, where a bare loop over sockets and the same parser costs 11
 """
 
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import trio
@@ -50,11 +50,14 @@ class LeanClient:
         self._ramp = Ramp(self._rest)
         self._deadlines = Deadlines()
         self._arrivals = Arrivals()
+        self._now_s: Callable[[], float] = trio.current_time
         self._closed = False
         self._keeps = True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Transport`."""
+        # What `trio.current_time` reads, at a third of its price: each request asks twice.
+        self._now_s = trio.lowlevel.current_clock().current_time
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._idle.run)
             nursery.start_soon(self._arrivals.run)
@@ -68,7 +71,7 @@ class LeanClient:
         except trio.WouldBlock:
             await self._enter(request.timeout_s)
         try:
-            now_s = trio.current_time()
+            now_s = self._now_s()
             connection = self._idle.take(now_s)
             if connection is None:
                 connection = await self._taken(sender)
@@ -218,7 +221,7 @@ class LeanClient:
             raise self._failure(connection, request, error) from error
         finally:
             self._deadlines.forget(connection)
-            now_s = trio.current_time()
+            now_s = self._now_s()
             self._give_back(connection, now_s, fit=fit)
         duration_s = now_s - (due_s - request.timeout_s)
         return Response(reader.status, reader.headers, reader.body, duration_s, reader.body_cut)
