@@ -15,7 +15,7 @@ import trio
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
-from restbroker.broker.link import NotNow, NotOurs, WorkerLink, unanswered, unreachable
+from restbroker.broker.link import NotNow, NotOurs, ProbeLink, WorkerLink, unanswered, unreachable
 from restbroker.connectors.contract import Connector
 from restbroker.errors import StoreRefused
 from restbroker.light import light
@@ -54,8 +54,9 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
     the catalogue) or its name says to be secret gets out in an outcome's message.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
-    link = _link(lane, item)
-    while _may_start_now(lane, item) or await _may_start(lane, item):
+    link, may_start = WorkerLink(lane, item), _may_start_now(lane, item)
+    while may_start or await _may_start(lane, item):
+        may_start = False
         began_s = time.perf_counter()
         try:
             outcome = await lane.plan.connector.deliver(call, link)
@@ -90,11 +91,6 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
     return None
 
 
-def _link(lane: Lane, item: Item) -> WorkerLink:
-    mark = lane.mark if item.at_most_once else None
-    return WorkerLink(lane.plan.transport, item, mark, lane.in_hand, lane.may_start)
-
-
 def _kept(lane: Lane, item: Item, why: NotOurs | NotNow) -> None:
     item.sending = False
     if isinstance(why, NotOurs):
@@ -102,9 +98,8 @@ def _kept(lane: Lane, item: Item, why: NotOurs | NotNow) -> None:
 
 
 def _may_start_now(lane: Lane, item: Item) -> bool:
-    """As `_may_start`, where nothing has to be waited for. False: perhaps something has."""
-    is_free = not item.in_slot and not lane.plan.limits.emission_us
-    return is_free and item.ticket in lane.in_hand and lane.lease.is_fresh and lane.gate.enter_now()
+    """As `_may_start`, where nothing has to be waited for: the link asks the rest. False: perhaps something has."""
+    return not (item.in_slot or lane.plan.limits.emission_us) and lane.gate.enter_now()
 
 
 async def _may_start(lane: Lane, item: Item) -> bool:
@@ -190,7 +185,7 @@ async def _is_well(lane: Lane, reason: Reason) -> bool:
 async def probe(connector: Connector, transport: Transport) -> Probe:
     """Asks the target something harmless. Raises `NotSent` or `MaybeSent`; a bug in the connector is "not well"."""
     try:
-        return await connector.probe(WorkerLink(transport))
+        return await connector.probe(ProbeLink(transport))
     except (NotSent, MaybeSent):
         raise
     except Exception as error:  # noqa: BLE001 - as in `deliver`

@@ -111,7 +111,8 @@ class Lane:
 
     def may_start(self) -> bool:
         """Whether a request may leave now."""
-        return self.gate.is_open and not self.gate.stopped and self.lease.is_fresh
+        gate = self.gate
+        return gate.is_open and not gate.stopped and self.lease.is_fresh
 
     def told(self, mark: int, last: int) -> None:
         """Notes that Redis confirmed this mark; of tickets beyond the `last` that it knew it noted nothing."""

@@ -29,14 +29,14 @@ class Lease:
 
     granted: trio.Event = attrs.field(factory=trio.Event)
     """Set by the first confirmation."""
-    _confirmed_at_s: float = float("-inf")
+    _until_s: float = float("-inf")
 
     @property
     def is_fresh(self) -> bool:
         """Whether a request may be started now."""
-        return boot_time_s() - self._confirmed_at_s < FENCE_AFTER_S - MARGIN_S
+        return time.clock_gettime(_BOOT_CLOCK) < self._until_s
 
     def confirm(self, asked_at_s: float) -> None:
         """Redis confirmed a beat that was asked for at `asked_at_s` (boot time)."""
-        self._confirmed_at_s = asked_at_s
+        self._until_s = asked_at_s + FENCE_AFTER_S - MARGIN_S
         self.granted.set()

@@ -1,11 +1,12 @@
 """The way to the target for one delivery, which remembers whether the effect may have left, and its failures."""
 
-from collections.abc import Awaitable, Callable, Container, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import attrs
 
 from restbroker.broker.item import Item
+from restbroker.broker.lane import Lane
 from restbroker.rules.outcome import Reason
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
@@ -19,51 +20,58 @@ class NotNow(Exception):
     """While the job waited for a connection, the gate closed, the lease ran out, or the lane began to stop."""
 
 
+@attrs.frozen
+class ProbeLink:
+    """For a probe: whatever it asks may be sent at any time."""
+
+    _transport: Transport
+
+    def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
+        """See `Link`."""
+        return self._transport.send(request)
+
+    send = ask
+
+
 @attrs.define(eq=False)
 class WorkerLink:
-    """Made by the worker for one delivery of `item`; `item` None for a probe. `mark` for `AtMostOnce` alone.
+    """Made by the worker for one delivery of `item`.
 
-    `in_hand`: the tickets of the jobs that are still ours. `may_start`: whether requests may be started at all. It is
-    the transport's `Sender` too: a connection may come long after it was asked for.
+    It is the transport's `Sender` too: a connection may come long after it was asked for.
     """
 
-    transport: Transport
-    item: Item | None = None
-    mark: Callable[[str], Awaitable[bool]] | None = None
-    in_hand: Container[str] = ()
-    may_start: Callable[[], bool] = lambda: True
+    lane: Lane
+    item: Item
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Preparation: does not mark the job as sent."""
-        return self.transport.send(request)
+        return self.lane.plan.transport.send(request)
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
         """The effect: what must not run twice is marked in Redis first. Raises `NotOurs` or `NotNow`: not sent.
 
         To be awaited at once. Without a coroutine of its own: each is one more to pass at every wake-up.
         """
-        if self.item is None:
-            return self.transport.send(request)
-        if self.mark is not None:
-            return self._send_marked(request, self.item, self.mark)
-        return self.transport.send(request, self)
+        if self.item.at_most_once:
+            return self._send_marked(request)
+        return self.lane.plan.transport.send(request, self)
 
     def may_send(self) -> None:
         """See `Sender`."""
-        if self.item is not None and self.item.ticket not in self.in_hand:
+        if self.item.ticket not in self.lane.in_hand:
             raise NotOurs
-        if not self.may_start():
+        if not self.lane.may_start():
             raise NotNow
 
     def sending(self) -> None:
         """See `Sender`."""
-        if self.item is not None:
-            self.item.sending = True
+        self.item.sending = True
 
-    async def _send_marked(self, request: Request, item: Item, mark: Callable[[str], Awaitable[bool]]) -> Response:
-        if not await mark(item.ticket):
+    async def _send_marked(self, request: Request) -> Response:
+        self.may_send()
+        if not await self.lane.mark(self.item.ticket):
             raise NotOurs
-        return await self.transport.send(request, self)
+        return await self.lane.plan.transport.send(request, self)
 
 
 def unreachable(problem: NotSent | MaybeSent) -> Reason:

@@ -7,16 +7,17 @@ goes on to the committer has a settlement. One that does not was not sent, or is
 
 import random
 import time
-from typing import assert_never
+from collections.abc import Coroutine
+from typing import Any, assert_never
 
 import attrs
 
 from restbroker.broker import news
 from restbroker.broker.admission import Admitted, admit, stored
-from restbroker.broker.commands import Known
-from restbroker.broker.delivery import deliver
+from restbroker.broker.delivery import Done, deliver
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.broker.slots import Slot
 from restbroker.rules import arguments, settle
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.job import Job, NotAJob, digest, read, spare_jid
@@ -27,23 +28,40 @@ from restbroker.rules.settlement import Ack, Settlement
 
 
 async def run(lane: Lane) -> None:
-    """Works until the hand-over is closed. When cancelled, the item in hand keeps what is known of it."""
-    while (item := await lane.handover.take()) is not None:
+    """Works until the hand-over is closed. When cancelled, the item in hand keeps what is known of it.
+
+    An item without a settlement stays: the lane stops before it could be sent, it waits for a place in its slot, or it
+    is not in our hands any more.
+    """
+    handover = lane.handover
+    while (item := await handover.take()) is not None:
         lane.handed = max(lane.handed, item.number)
-        if await _settled(lane, item):
-            lane.finished.add(item, more=lane.handover.is_ready)
+        try:
+            if (admitted := _admitted(lane, item)) is not None:
+                done = await _delivery(lane, item, admitted)
+                if done is not None:
+                    _settle(lane, item, admitted.job, admitted.known.spec, done.outcome, done.duration_s)
+        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+            _park(lane, item, error)
+        if item.settlement is not None:
+            lane.finished.add(item, more=handover.is_ready)
 
 
 def read_job(lane: Lane, item: Item) -> Job | NotAJob:
     """Reads the item's payload, and keeps the job in it if there is one."""
-    name = digest(item.raw) if lane.recovered else ""
-    recovered = lane.recovered.get(name, 0)
-    item.recovered = name if recovered else None
+    item.recovered, recovered = _recovered(lane, item) if lane.recovered else (None, 0)
     entry = read(item.raw, item.queue, "", recovered + item.forgotten)
     if not entry.jid:
         entry = attrs.evolve(entry, jid=spare_jid(lane.identity, item.ticket))
     item.job = entry if isinstance(entry, Job) else None
     return entry
+
+
+def _recovered(lane: Lane, item: Item) -> tuple[str | None, int]:
+    """Under which name, and how often, the item's runs before a crash are counted."""
+    name = digest(item.raw)
+    recovered = lane.recovered.get(name, 0)
+    return (name if recovered else None), recovered
 
 
 def cut_off(lane: Lane, item: Item) -> None:
@@ -53,30 +71,21 @@ def cut_off(lane: Lane, item: Item) -> None:
         _settle(lane, item, item.job, lane.plan.connector.spec(item.command), Uncertain(_CUT_OFF))
 
 
-async def _settled(lane: Lane, item: Item) -> bool:
-    """Whether the item is settled. False: the lane stops before it could be sent, it waits for a place in its slot, or
-    it is not in our hands any more.
+def _park(lane: Lane, item: Item, error: Exception) -> None:
+    """Settles a job that no rule foresaw: parked as it is, it costs itself alone, not process after process.
 
-    A job that no rule foresaw is parked as it is: it must cost itself alone, not process after process. It would be the
-    first one taken at each start, and by no means a crash of which it is suspected.
+    It would be the first one taken at each start, and by no means a crash of which it is suspected.
     """
-    try:
-        admitted = _admitted(lane, item)
-        return admitted is None or await _deliver(lane, item, admitted)
-    except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
-        may = "; the command may have run" if item.sending else ""
-        reason = Reason(
-            "Bug", f"restbroker failed with {type(error).__name__} over this job{may}.", "Please report this."
-        )
-        context = _context(lane, item, 0.0)
-        entry = NotAJob(item.raw, spare_jid(lane.identity, item.ticket), item.queue, reason)
-        item.job, item.command = None, ""
-        _conclude(lane, item, settle.settle_unreadable(entry, context), context, Rejected(reason))
-        return True
+    may = "; the command may have run" if item.sending else ""
+    reason = Reason("Bug", f"restbroker failed with {type(error).__name__} over this job{may}.", "Please report this.")
+    context = _context(lane, item, 0.0)
+    entry = NotAJob(item.raw, spare_jid(lane.identity, item.ticket), item.queue, reason)
+    item.job, item.command = None, ""
+    _conclude(lane, item, settle.settle_unreadable(entry, context), context, Rejected(reason))
 
 
 def _admitted(lane: Lane, item: Item) -> Admitted | None:
-    """What the item asks for; None if it is not let in, and is settled so."""
+    """What the item asks for; None if it is not let in, or may not be sent once more, and is settled so."""
     item.started_at_s = time.time()
     entry = read_job(lane, item)
     if isinstance(entry, NotAJob):
@@ -87,44 +96,60 @@ def _admitted(lane: Lane, item: Item) -> Admitted | None:
     if isinstance(admitted, Reason):
         _settle(lane, item, item.job or entry, None, Rejected(admitted))
         return None
-    return admitted
+    item.at_most_once = admitted.known.at_most_once
+    return _again(lane, item, admitted) if admitted.job.maybe_run else admitted
 
 
-async def _deliver(lane: Lane, item: Item, admitted: Admitted) -> bool:
+def _again(lane: Lane, item: Item, admitted: Admitted) -> Admitted | None:
+    """As `_admitted`, for a job that may have run already."""
+    job, spec, uncertain_retries = admitted.job, admitted.known.spec, lane.plan.policy.uncertain_retries
+    if item.at_most_once:
+        job, uncertain_retries = _unmarked(lane, item, job), 0
+    if not settle.may_send(job, spec, uncertain_retries, at_most_once=item.at_most_once):
+        _settle(lane, item, job, spec, Uncertain(_TOO_OFTEN))
+        return None
+    return attrs.evolve(admitted, job=job)
+
+
+def _delivery(lane: Lane, item: Item, admitted: Admitted) -> Coroutine[Any, Any, Done | None]:
+    """To be awaited at once. Without a coroutine of its own: each is one more to pass at every wake-up."""
     job, known = admitted.job, admitted.known
-    item.at_most_once = known.at_most_once
-    job = _unmarked(lane, item, job) if item.at_most_once else job
-    uncertain_retries = 0 if item.at_most_once else lane.plan.policy.uncertain_retries
-    if not settle.may_send(job, known.spec, uncertain_retries, at_most_once=item.at_most_once):
-        _settle(lane, item, job, known.spec, Uncertain(_TOO_OFTEN))
-        return True
-    if known.slot is not None:
-        match lane.slots.enter(known.slot, item):
-            case "in":
-                item.in_slot = True
-            case "waiting":
-                return False
-            case "full":
-                context = _context(lane, item, 0.0)
-                put_off = settle.crowded(stored(lane, item, job), context)
-                _conclude(lane, item, put_off, context, Deferred(_CROWDED, counts=False))
-                return True
-            case other:
-                assert_never(other)
+    traceparent = job.traceparent
+    call = Call(
+        admitted.submission.command,
+        job.attempt,
+        job.may_have_run,
+        lane.plan.target.default_host,
+        known.timeout_s,
+        job.ok_if_exists,
+        () if traceparent is None else (("traceparent", traceparent),),
+    )
+    if known.slot is None:
+        return deliver(lane, item, call, known.spec)
+    return _deliver_in_slot(lane, item, call, job, known.spec, known.slot)
+
+
+async def _deliver_in_slot(
+    lane: Lane, item: Item, call: Call, job: Job, spec: CommandSpec | None, slot: Slot
+) -> Done | None:
+    """As `deliver`. None also if the item waits for a place in its slot, or is put off since too many wait already."""
+    match lane.slots.enter(slot, item):
+        case "in":
+            item.in_slot = True
+        case "waiting":
+            return None
+        case "full":
+            context = _context(lane, item, 0.0)
+            put_off = settle.crowded(stored(lane, item, job), context)
+            _conclude(lane, item, put_off, context, Deferred(_CROWDED, counts=False))
+            return None
+        case other:
+            assert_never(other)
     try:
-        done = await deliver(lane, item, _call(lane, job, admitted), known.spec)
+        return await deliver(lane, item, call, spec)
     finally:
-        _leave_slot(lane, item, known)
-    if done is None:
-        return False
-    _settle(lane, item, job, known.spec, done.outcome, done.duration_s)
-    return True
-
-
-def _leave_slot(lane: Lane, item: Item, known: Known) -> None:
-    if item.in_slot and known.slot is not None:
         item.in_slot = False
-        if (following := lane.slots.leave(known.slot)) is not None:
+        if (following := lane.slots.leave(slot)) is not None:
             lane.handover.put_first(following)
 
 
@@ -133,19 +158,6 @@ def _unmarked(lane: Lane, item: Item, job: Job) -> Job:
     if item.recovered is None or f"!{item.recovered}" in lane.recovered:
         return job
     return attrs.evolve(job, maybe_run=job.maybe_run - lane.recovered.get(item.recovered, 0))
-
-
-def _call(lane: Lane, job: Job, admitted: Admitted) -> Call:
-    traceparent = job.traceparent
-    return Call(
-        admitted.submission.command,
-        job.attempt,
-        job.may_have_run,
-        lane.plan.target.default_host,
-        admitted.known.timeout_s,
-        job.ok_if_exists,
-        () if traceparent is None else (("traceparent", traceparent),),
-    )
 
 
 def _settle(

@@ -9,6 +9,7 @@ import trio
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.broker.lease import Lease, boot_time_s
 from restbroker.broker.link import NotNow, NotOurs, WorkerLink
 from restbroker.rules.outcome import Reason
 from restbroker.store import jobs
@@ -18,7 +19,6 @@ from restbroker.telemetry.events import JobFinished
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import FINE, Harness, ok
-from tests.support.no_transport import NoTransport
 from tests.support.redis_server import RedisServer
 
 
@@ -75,22 +75,65 @@ async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harn
     assert harness.size("retry") == harness.size("dead") == 0
 
 
+def taken_away(lane: Lane) -> None:
+    lane.in_hand.clear()
+
+
+def closed(lane: Lane) -> None:
+    lane.gate.close(Reason("TargetUnreachable", "It is down."))
+
+
+def stopped(lane: Lane) -> None:
+    lane.gate.stop()
+
+
+def run_out(lane: Lane) -> None:
+    # One that no beat confirms.
+    lane.lease = Lease()
+
+
 @pytest.mark.parametrize(
-    ("in_hand", "may_start", "why"), [((), True, NotOurs), (("1:1",), False, NotNow), (("1:1",), True, None)]
+    ("change", "why"), [(taken_away, NotOurs), (closed, NotNow), (stopped, NotNow), (run_out, NotNow)]
 )
-def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_started(
-    in_hand: tuple[str, ...], may_start: bool, why: type[Exception] | None
+async def test_a_request_may_leave_while_its_job_is_in_hand_and_requests_may_be_started(
+    harness: Harness, change: Callable[[Lane], None], why: type[Exception]
 ) -> None:
-    item = Item("1:1", 1, "q", b"{}")
-    link = WorkerLink(NoTransport(), item, None, in_hand, lambda: may_start)
-    if why is None:
+    async with harness.broker():
+        await harness.until(harness.status.serving, "it serves")
+        lane, item = lane_of(harness), Item("1:1", 1, "q", b"{}")
+        link = WorkerLink(lane, item)
+        lane.in_hand[item.ticket] = item
         link.may_send()
-    else:
+        change(lane)
         with pytest.raises(why):
             link.may_send()
-    assert not item.sending
-    link.sending()
-    assert item.sending
+        assert not item.sending
+        link.sending()
+        assert item.sending
+
+
+@pytest.mark.parametrize("at_most_once", [(), ("safe",)])
+async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_there_is_a_new_one(
+    harness: Harness, at_most_once: tuple[str, ...]
+) -> None:
+    sent: list[Request] = []
+
+    async def answer(request: Request) -> Response:
+        sent.append(request)
+        return await ok(request)
+
+    harness.target.answer, harness.at_most_once = answer, at_most_once
+    async with harness.broker():
+        await harness.until(harness.status.serving, "it serves")
+        lane = lane_of(harness)
+        run_out(lane)
+        harness.push("safe")
+        await harness.until(lambda: harness.target.calls and lane.gate.room == harness.concurrency, "it was not sent")
+        assert sent == []
+        assert harness.client.command("KEYS", "restbroker:sent:*") == []
+        lane.lease.confirm(boot_time_s())
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+    assert len(sent) == 1
 
 
 @attrs.define(eq=False)

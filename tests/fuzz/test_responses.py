@@ -9,7 +9,7 @@ import trio
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from restbroker.broker.link import WorkerLink
+from restbroker.broker.link import ProbeLink
 from restbroker.config.target import Engine, Target, Url
 from restbroker.connectors.contract import Ports
 from restbroker.connectors.ejabberd.connector import open_connector
@@ -109,7 +109,7 @@ async def exchange(engine: Engine, answers: list[bytes], call: Call, closes: boo
         target = Target("t", "ejabberd", url, ("rest",), timeout_s=TIMEOUT_S, options=Options(), engine=engine)
         transport = open_transport(target)
         connector = open_connector(target, Ports(transport, lambda _event: None, lambda: 1e9))
-        link = WorkerLink(transport)
+        link = ProbeLink(transport)
         for _ in range(2):
             assert isinstance(await bounded(lambda: connector.deliver(call, link)), (*ANSWERS, NotSent, MaybeSent))
         assert isinstance(await bounded(lambda: connector.probe(link)), (Probe, NotSent, MaybeSent))
