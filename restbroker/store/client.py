@@ -5,12 +5,12 @@ Always holds: nothing is ever sent twice behind the caller's back. By default re
 after NOSCRIPT, where Redis ran nothing.
 """
 
-import contextlib
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias, TypeVar, cast
 
 import attrs
+import hiredis
 from redis.connection import AbstractConnection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NotInTime
@@ -116,7 +116,7 @@ class Client:
 
         Never blocks when connected: what is sent before has been answered. Raises as `command`.
         """
-        self._ask([arguments])
+        self._ask([arguments], _packed([arguments]))
 
     def answer(self) -> list[Reply]:
         """The reply to what was asked; nothing as long as it has not come. Never blocks. Raises as `command`."""
@@ -126,14 +126,15 @@ class Client:
     def ask_scripts(self, calls: Sequence[ScriptCall]) -> bool:
         """As `ask`, for scripts, whose answers `arrived` has. False: sending might block; nothing was sent."""
         commands = [_evalsha(call) for call in calls]
-        if _letters(commands) > self._sent_at_once:
+        message = _packed(commands)
+        if len(message) > self._sent_at_once:
             return False
-        self._ask(commands)
+        self._ask(commands, message)
         return True
 
     def arrived(self) -> list[Reply | ResponseError]:
         """The answers to what was asked, for `each`; nothing until all have come. Never blocks. Raises as `command`."""
-        with self._closed_unless_clean():
+        with _ClosedUnlessClean(self):
             try:
                 while len(self._arrived) < len(self._asked):
                     self._arrived.append(self._read(timeout=0, disconnect_on_error=False))
@@ -158,7 +159,8 @@ class Client:
 
     @property
     def _socket(self) -> socket.socket | None:
-        return cast("socket.socket | None", getattr(self._connection, "_sock", None))
+        found: socket.socket | None = getattr(self._connection, "_sock", None)
+        return found
 
     @property
     def _sent_at_once(self) -> int:
@@ -167,12 +169,12 @@ class Client:
         buffer_bytes = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
         return min(_SENT_AT_ONCE_LETTERS, buffer_bytes // _SHARE_OF_BUFFER)
 
-    def _ask(self, commands: Sequence[Sequence[Argument]]) -> None:
+    def _ask(self, commands: Sequence[Sequence[Argument]], message: bytes) -> None:
         self._require_alive()
         # Before anything is sent: whatever interrupts it, an answer that may come is known of.
         self._asked = commands
-        with self._closed_unless_clean():
-            self._send(commands)
+        with _ClosedUnlessClean(self):
+            self._send(message)
 
     def _run(self, calls: Sequence[ScriptCall]) -> list[Reply | ResponseError]:
         return self._with_scripts(calls, self._exchange([_evalsha(call) for call in calls]))
@@ -195,24 +197,12 @@ class Client:
         return replies
 
     def _exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Reply | ResponseError]:
+        message = _packed(commands)
         self._require_alive()
-        with self._closed_unless_clean():
+        with _ClosedUnlessClean(self):
             self._find_master()
-            self._send(commands)
+            self._send(message)
             return [self._read() for _ in commands]
-
-    @contextlib.contextmanager
-    def _closed_unless_clean(self) -> Iterator[None]:
-        clean = False
-        try:
-            yield
-            clean = True
-        except RedisError as error:
-            raise translate(error, self.address) from error
-        finally:
-            # Also after a KeyboardInterrupt: a reply left unread would be taken for the next command's.
-            if not clean:
-                self.close()
 
     def _find_master(self) -> None:
         if self._sentinels is not None and self._socket is None:
@@ -242,15 +232,15 @@ class Client:
             self.close()
             raise ConnectionEnded(f"The connection to Redis at {self.address} ended while it was idle.", "Try again.")
 
-    def _send(self, commands: Sequence[Sequence[Argument]]) -> None:
-        send, pack = untyped(self._connection, "send_packed_command"), untyped(self._connection, "pack_commands")
-        send(pack(commands))
+    def _send(self, message: bytes) -> None:
+        untyped(self._connection, "send_packed_command")([message])
 
     def _read(self, **how: object) -> Reply | ResponseError:
         try:
-            return cast("Reply", untyped(self._connection, "read_response")(**how))
+            reply: Reply = untyped(self._connection, "read_response")(**how)
         except ResponseError as error:
             return error
+        return reply
 
     def _each(self, replies: Sequence[Reply | ResponseError]) -> list[Reply | StoreRefused]:
         answers: list[Reply | StoreRefused] = []
@@ -271,6 +261,23 @@ class Client:
                 # Without the cause: Redis' own words may repeat what was sent.
                 raise translate(reply, self.address, commands[place] if commands else ()) from None
         return cast("list[Reply]", list(replies))
+
+
+@attrs.define(eq=False)
+class _ClosedUnlessClean:
+    """Closes the connection unless what is done under it ends well; raises redis-py's errors as ours."""
+
+    client: Client
+
+    def __enter__(self) -> None:
+        """Does nothing yet."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        """Also after a KeyboardInterrupt: a reply left unread would be taken for the next command's."""
+        if error is not None:
+            self.client.close()
+        if isinstance(error, RedisError):
+            raise translate(error, self.client.address) from error
 
 
 def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: Sentinels | None = None) -> Client:
@@ -295,9 +302,10 @@ def _unknown(replies: Sequence[Reply | ResponseError]) -> list[int]:
     return [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
 
 
-def _letters(commands: Sequence[Sequence[Argument]]) -> int:
-    """About how long they are; what is no text is a number."""
-    return sum(len(part) if isinstance(part, str | bytes) else 8 for command in commands for part in command)
+def _packed(commands: Sequence[Sequence[Argument]]) -> bytes:
+    """As they are sent. redis-py's way to the same bytes looks at each argument on the way, twice."""
+    # hiredis 3.5 types its argument as a tuple of exactly one word.
+    return b"".join(hiredis.pack_command(tuple(command)) for command in commands)  # type: ignore[arg-type]
 
 
 def _evalsha(call: ScriptCall) -> Sequence[Argument]:

@@ -91,9 +91,9 @@ class Connection:
     async def _own_turn(self) -> None:
         """Without letting others run first where nobody has it: an idle broker's job would wait for that."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._turn.available_tokens:
+        try:
             self._turn.acquire_nowait()
-        else:
+        except trio.WouldBlock:
             await self._turn.acquire()
 
     async def aclose(self) -> None:
@@ -121,11 +121,20 @@ class Waiter:
         Always the same queue. Answers at once while jobs are there, so never wait on a queue that is not being fetched
         (paused, limited). Raises `StoreUnavailable` or `StoreRefused`. Can be cancelled at any moment, at once.
         """
-        came = False
-        with trio.move_on_after(max(timeout_s, 0.01)):
-            while not came:
-                came = await self._answer(queue)
-        return came
+        until_s = trio.current_time() + max(timeout_s, 0.01)
+        while (now_s := trio.current_time()) < until_s:
+            client = self._client
+            if client is None or not client.is_open:
+                with trio.move_on_at(until_s):
+                    await self._connect()
+                continue
+            self._ask(client, queue)
+            # Looks twice a second whether an answer can still come.
+            with trio.move_on_at(min(until_s, now_s + LOOK_EVERY_S)):
+                await trio.lowlevel.wait_readable(client.descriptor)
+            if self._tells_of_a_job(client):
+                return True
+        return False
 
     def close(self) -> None:
         """Closes the connection, and with it ends what it asked; no wait may be running."""
@@ -133,31 +142,26 @@ class Waiter:
             self._client.close()
             self._client = None
 
-    async def _answer(self, queue: str) -> bool:
-        """Whether an answer came that tells of a job. Looks twice a second whether it can still come."""
-        client = await self._asked(queue)
-        with trio.move_on_after(LOOK_EVERY_S):
-            await trio.lowlevel.wait_readable(client.descriptor)
-        answers = client.answer()
-        if not answers and trio.current_time() > self._overdue_at_s:
-            raise client.given_up()
-        return any(moved is not None for moved in answers)
+    async def _connect(self) -> None:
+        """Makes a new client: there is none, its connection ended, or leads to an old master."""
+        self.close()
+        # Left to itself when cancelled: it takes no job, and what it opened goes with it.
+        work = partial(_connected, self._open)
+        self._client = await trio.to_thread.run_sync(work, limiter=self._turn, abandon_on_cancel=True)
 
-    async def _asked(self, queue: str) -> Client:
-        """The client, with its question asked; a new one if its connection ended, or leads to an old master."""
-        client = self._client
-        if client is None or not client.is_open:
-            self.close()
-            # Left to itself when cancelled: it takes no job, and what it opened goes with it.
-            work = partial(_connected, self._open)
-            client = await trio.to_thread.run_sync(work, limiter=self._turn, abandon_on_cancel=True)
-            self._client = client
+    def _ask(self, client: Client, queue: str) -> None:
         if not client.is_asked:
             # BLMOVE of a queue onto itself: it wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1).
             key = client.keys.queue(queue)
             client.ask("BLMOVE", key, key, "RIGHT", "RIGHT", f"{BLOCK_S:.3f}")
             self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
-        return client
+
+    def _tells_of_a_job(self, client: Client) -> bool:
+        """Whether an answer came that does."""
+        answers = client.answer()
+        if not answers and trio.current_time() > self._overdue_at_s:
+            raise client.given_up()
+        return any(moved is not None for moved in answers)
 
 
 class MasterWatch:
@@ -185,13 +189,15 @@ async def _replies(client: Client, calls: Sequence[ScriptCall]) -> list[Reply | 
     if not client.is_open or not client.ask_scripts(calls):
         return []
     replies: list[Reply | ResponseError] = []
+    patience_s = client.patience_s or math.inf
+    now_s = trio.current_time()
+    until_s = now_s + LONGEST_ANSWER_S
     try:
-        with trio.CancelScope(shield=True) as scope:
-            until_s = trio.current_time() + LONGEST_ANSWER_S
-            while client.is_asked:
-                scope.deadline = min(trio.current_time() + (client.patience_s or math.inf), until_s)
+        with trio.CancelScope(deadline=min(now_s + patience_s, until_s), shield=True) as scope:
+            await trio.lowlevel.wait_readable(client.descriptor)
+            while not (replies := client.arrived()):
+                scope.deadline = min(trio.current_time() + patience_s, until_s)
                 await trio.lowlevel.wait_readable(client.descriptor)
-                replies = client.arrived()
         if scope.cancelled_caught:
             raise client.given_up()
     finally:

@@ -68,7 +68,8 @@ def address_of(options: Mapping[str, Any]) -> str:
 
 def untyped(owner: object, name: str) -> Callable[..., Any]:
     """A method that redis-py leaves without types."""
-    return cast("Callable[..., Any]", getattr(owner, name))
+    found: Callable[..., Any] = getattr(owner, name)
+    return found
 
 
 def _unreadable() -> ConfigError:
