@@ -4,14 +4,20 @@ test_calls_per_job.py compares with it. A busy machine changes times and hardly 
 differed by 0.5 % at most. Two processes run, one with more jobs than the other; both start and stop, so the difference
 is what the jobs cost. Each runs several times, and the least counts: what a very busy machine adds (up to 14 % were
 measured) is what happens from time to time, and there is never less of it than none. Everything is real but the
-target, a small server in threads of the caller. There is one worker, and groups do not depend on time (`counting`). It
-is for comparing with itself only.
+target, a small server in threads of the caller, and groups do not depend on time (`counting`). It is for comparing with
+itself only.
+
+`ALONE` has one worker. In a `CROWD`, 200 workers share the few connections that a slow server lets be opened at once,
+and that it closes again and again, so that many stand in line for one. That depends on time: counted several times it
+differed by a tenth, and each beat adds what it takes to show 200 jobs in hand. A line in which each who is served wakes
+the others took more than twice as many calls.
 """
 
 import json
 import random
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Final
 
@@ -19,14 +25,11 @@ import attrs
 
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
-from tests.support.answering import AnsweringServer
+from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import started
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.wait import until
 
-COMMITTED: Final = Path(__file__).with_name("calls_per_job.json")
-_FEW, _MANY = 300, 1300
-_TIMES = 3
 _SEED = 1
 
 
@@ -38,35 +41,59 @@ class Calls:
     all: float
 
 
-def committed() -> Calls:
-    """What was written down last."""
-    return Calls(**json.loads(COMMITTED.read_text(encoding="ascii")))
+@attrs.frozen
+class Load:
+    """How many workers there are, and what the server does. `few` and `many` jobs are compared, each `times` over.
+
+    `answers_each`: after so many answers a connection is closed; 0: never. `written` has what was written down last.
+    """
+
+    written: Path
+    workers: int
+    answers_after_s: float
+    answers_each: int
+    few: int
+    many: int
+    times: int
+
+    def committed(self) -> Calls:
+        """What was written down last."""
+        return Calls(**json.loads(self.written.read_text(encoding="ascii")))
 
 
-def measured(redis: RedisServer, directory: Path) -> Calls:
+ALONE: Final = Load(Path(__file__).with_name("calls_per_job.json"), 1, 0.0, 0, 300, 1300, 3)
+CROWD: Final = Load(Path(__file__).with_name("calls_in_a_crowd.json"), 200, 0.02, 2, 200, 1200, 2)
+
+
+def measured(load: Load, redis: RedisServer, directory: Path) -> Calls:
     """What a job costs now; the queue `rest` must be empty."""
-    few, many = _least(redis, directory, _FEW), _least(redis, directory, _MANY)
-    jobs = _MANY - _FEW
+    few, many = (_least(load, redis, directory, jobs) for jobs in (load.few, load.many))
+    jobs = load.many - load.few
     return Calls(own=round((many.own - few.own) / jobs, 1), all=round((many.all - few.all) / jobs, 1))
 
 
-def _least(redis: RedisServer, directory: Path, jobs: int) -> Calls:
-    found = [_calls(redis, directory, jobs) for _ in range(_TIMES)]
+def _least(load: Load, redis: RedisServer, directory: Path, jobs: int) -> Calls:
+    found = [_calls(load, redis, directory, jobs) for _ in range(load.times)]
     return Calls(own=min(one.own for one in found), all=min(one.all for one in found))
 
 
-def _calls(redis: RedisServer, directory: Path, jobs: int) -> Calls:
+def _calls(load: Load, redis: RedisServer, directory: Path, jobs: int) -> Calls:
     """All calls of one process that serves so many jobs."""
+
+    def answer(_arrival: Arrival) -> int:
+        time.sleep(load.answers_after_s)
+        return 200
+
     client = open_client(StoreSettings(redis.url))
     chance = random.Random(_SEED)
     queues.push(client, "rest", [_payload(number, chance) for number in range(jobs)])
     client.close()
     counted = directory / f"{jobs}.calls"
     counting = (sys.executable, "-m", "tests.bench.counting", str(counted), "run", "--config", "env.json")
-    with AnsweringServer() as server:
-        _configure(directory, redis, server.port)
+    with AnsweringServer(answer, answers_each=load.answers_each) as server:
+        _configure(directory, redis, server.port, load.workers)
         with started([], directory=directory, command=counting, environ={"PYTHONHASHSEED": "0"}) as running:
-            until(lambda: len(server.arrivals) == jobs, "all jobs are delivered", 60)
+            until(lambda: len(server.arrivals) >= jobs, "all jobs are delivered", 60)
             assert running.stop() == 0, running.output()
     own, every = counted.read_text(encoding="ascii").split()
     return Calls(int(own), int(every))
@@ -86,7 +113,7 @@ def _payload(number: int, chance: random.Random) -> bytes:
     return json.dumps(job).encode()
 
 
-def _configure(directory: Path, redis: RedisServer, port: int) -> None:
+def _configure(directory: Path, redis: RedisServer, port: int, workers: int) -> None:
     document = {
         "RedisURL": redis.url,
         "RestURL": f"http://127.0.0.1:{port}/api",
@@ -95,7 +122,7 @@ def _configure(directory: Path, redis: RedisServer, port: int) -> None:
         "JabberDomain": "example.org",
         "RestQueue": "rest",
         "Token": "t",
-        "Concurrency": 1,
+        "Concurrency": workers,
     }
     (directory / "env.json").write_text(json.dumps(document), encoding="ascii")
 
@@ -105,11 +132,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         server = RedisServer(redis_binary(), Path(directory)).start()
         try:
-            now = measured(server, Path(directory))
+            for load in (ALONE, CROWD):
+                now = measured(load, server, Path(directory))
+                before = load.committed() if load.written.exists() else "unknown"
+                sys.stdout.write(f"calls of a job, {load.workers} workers: {before} → {now}\n")
+                load.written.write_text(json.dumps(attrs.asdict(now)) + "\n", encoding="ascii")
         finally:
             server.close()
-    sys.stdout.write(f"calls of a job: {committed() if COMMITTED.exists() else 'unknown'} → {now}\n")
-    COMMITTED.write_text(json.dumps(attrs.asdict(now)) + "\n", encoding="ascii")
 
 
 if __name__ == "__main__":

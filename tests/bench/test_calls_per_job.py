@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from tests.bench import calls_per_job
+from tests.bench.calls_per_job import ALONE, CROWD, Load
 from tests.support.redis_server import RedisServer
 
 GROWTH = 1.1
+GROWTH_IN_A_CROWD = 1.5
 ADVICE = (
     "A job now takes {now} calls of functions, and {before} were written down. Profile what was added to the path of "
     "every job. If it is worth it, write the new number down: make count-calls, and say in the commit what it buys."
@@ -15,6 +17,16 @@ ADVICE = (
 def test_a_job_does_not_take_a_tenth_more_calls_than_were_written_down(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    before, now = calls_per_job.committed(), calls_per_job.measured(redis_server, tmp_path)
-    assert now.own <= before.own * GROWTH, ADVICE.format(now=now, before=before)
-    assert now.all <= before.all * GROWTH, ADVICE.format(now=now, before=before)
+    compare(ALONE, GROWTH, redis_server, tmp_path)
+
+
+def test_a_job_in_a_crowd_of_workers_does_not_take_half_as_many_calls_more_than_were_written_down(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    compare(CROWD, GROWTH_IN_A_CROWD, redis_server, tmp_path)
+
+
+def compare(load: Load, growth: float, redis: RedisServer, directory: Path) -> None:
+    before, now = load.committed(), calls_per_job.measured(load, redis, directory)
+    assert now.own <= before.own * growth, ADVICE.format(now=now, before=before)
+    assert now.all <= before.all * growth, ADVICE.format(now=now, before=before)

@@ -29,11 +29,12 @@ class Arrival:
 class AnsweringServer:
     """Serves while its `with` block runs. `act` is called for each job after it was noted; its result is the status.
 
-    `body` gives what is said beside it.
+    `body` gives what is said beside it. A connection is closed with its answer number `answers_each`; 0: never.
     """
 
     act: Callable[[Arrival], int] = lambda _arrival: 200
     body: Callable[[Arrival], bytes] = lambda _arrival: b"0"
+    answers_each: int = 0
     arrivals: list[Arrival] = attrs.field(factory=list)
     port: int = 0
     _server: ThreadingHTTPServer | None = None
@@ -45,6 +46,7 @@ class AnsweringServer:
             protocol_version = "HTTP/1.1"
             # Head and body go out in two writes: with Nagle's algorithm each answer would take 40 ms.
             disable_nagle_algorithm = True
+            answers = 0
 
             def do_POST(self) -> None:
                 length = int(self.headers.get("Content-Length", "0"))
@@ -56,6 +58,9 @@ class AnsweringServer:
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
+                self.answers += 1
+                if self.answers == ours.answers_each:
+                    self.send_header("Connection", "close")
                 self.end_headers()
                 self.wfile.write(answer)
 
