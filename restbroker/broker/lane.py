@@ -109,11 +109,6 @@ class Lane:
         # What lies between the two is not in hand any more, and will never start.
         return max(self.handed, self.handover.first_number - 1) + ahead
 
-    def may_start(self) -> bool:
-        """Whether a request may leave now."""
-        gate = self.gate
-        return gate.is_open and not gate.stopped and self.lease.is_fresh
-
     def told(self, mark: int, last: int) -> None:
         """Notes that Redis confirmed this mark; of tickets beyond the `last` that it knew it noted nothing."""
         self.handover.allow(min(mark, last))

@@ -58,9 +58,10 @@ class WorkerLink:
 
     def may_send(self) -> None:
         """See `Sender`."""
-        if self.item.ticket not in self.lane.in_hand:
+        lane = self.lane
+        if self.item.ticket not in lane.in_hand:
             raise NotOurs
-        if not self.lane.may_start():
+        if not lane.gate.is_open or lane.gate.stopped or not lane.lease.is_fresh:
             raise NotNow
 
     def sending(self) -> None:
