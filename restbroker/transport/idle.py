@@ -56,6 +56,7 @@ class Idle:
     _stack: deque[Connection] = attrs.field(factory=deque)
     _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _rests: bool = False
+    _closed: bool = False
 
     def __len__(self) -> int:
         return len(self._stack)
@@ -71,7 +72,10 @@ class Idle:
         return None
 
     def put(self, connection: Connection) -> None:
-        """Keeps one that rests."""
+        """Keeps one that rests; once closed, it closes it."""
+        if self._closed:
+            connection.wire.close()
+            return
         stack = self._stack
         stack.append(connection)
         if self._rests:
@@ -82,7 +86,8 @@ class Idle:
             stack.popleft().wire.close()
 
     def close(self) -> None:
-        """Closes all."""
+        """Closes all, and keeps none from now on."""
+        self._closed = True
         while self._stack:
             self._stack.pop().wire.close()
 

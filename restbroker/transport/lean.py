@@ -47,12 +47,11 @@ class LeanClient:
         self._heads = Heads(target)
         self._places = trio.Semaphore(connections_for(target))
         self._idle = Idle()
-        self._ramp = Ramp(self._rest)
+        self._ramp = Ramp(self._idle.put)
         self._deadlines = Deadlines()
         self._arrivals = Arrivals()
         self._now_s: Callable[[], float] = trio.current_time
         self._closed = False
-        self._keeps = True
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Transport`."""
@@ -76,11 +75,9 @@ class LeanClient:
             if connection is None:
                 connection = await self._taken(sender)
                 now_s = trio.current_time()
-            if sender is not None:
-                self._leave(connection, now_s, sender)
             due_s = now_s + request.timeout_s
             try:
-                return await self._bounded(connection, message, request, due_s)
+                return await self._bounded(connection, message, request, due_s, sender)
             except _Stale as stale:
                 return await self._again(message, request, due_s, stale, sender)
         finally:
@@ -99,9 +96,7 @@ class LeanClient:
             asks = None if left else sender
             try:
                 connection = await self._taken_by(due_s, request, asks)
-                if asks is not None:
-                    self._leave(connection, trio.current_time(), asks)
-                return await self._bounded(connection, message, request, due_s)
+                return await self._bounded(connection, message, request, due_s, asks)
             except _Stale as another:
                 stale = another
             except NotSent as error:
@@ -112,7 +107,6 @@ class LeanClient:
 
     async def keep_none(self) -> None:
         """See `Transport`."""
-        self._keeps = False
         self._idle.close()
         await trio.lowlevel.checkpoint()
 
@@ -128,15 +122,6 @@ class LeanClient:
             await self._places.acquire()
             return
         raise NotSent(f"Every connection to {self._target.url} was busy for {timeout_s:g} s.", busy=True) from None
-
-    def _leave(self, connection: Connection, now_s: float, sender: Sender) -> None:
-        """Tells that the request leaves now; if it may not any more, the connection is kept for others."""
-        try:
-            sender.may_send()
-        except BaseException:
-            self._give_back(connection, now_s, fit=connection.is_used)
-            raise
-        sender.sending()
 
     async def _taken(self, sender: Sender | None) -> Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent`.
@@ -183,29 +168,38 @@ class LeanClient:
         return Connection(wire, trio.current_time() + self._target.max_connection_age_s, turn)
 
     def _bounded(
-        self, connection: Connection, message: bytes, request: Request, due_s: float
+        self, connection: Connection, message: bytes, request: Request, due_s: float, sender: Sender | None
     ) -> Coroutine[Any, Any, Response]:
         """One exchange that ends at its deadline: by the one task for all, or, where that does not run, by a scope.
 
         To be awaited at once.
         """
         exchange = self._exchange if self._deadlines.is_kept else self._scoped
-        return exchange(connection, message, request, due_s)
+        return exchange(connection, message, request, due_s, sender)
 
-    async def _scoped(self, connection: Connection, message: bytes, request: Request, due_s: float) -> Response:
+    async def _scoped(
+        self, connection: Connection, message: bytes, request: Request, due_s: float, sender: Sender | None
+    ) -> Response:
         with trio.CancelScope(deadline=due_s):
-            return await self._exchange(connection, message, request, due_s)
+            return await self._exchange(connection, message, request, due_s, sender)
         raise _too_late(connection, request)
 
-    async def _exchange(self, connection: Connection, message: bytes, request: Request, due_s: float) -> Response:
+    async def _exchange(
+        self, connection: Connection, message: bytes, request: Request, due_s: float, sender: Sender | None
+    ) -> Response:
         reader, wire = connection.reader, connection.wire
         reader.begin(request.body_limit_bytes, is_head=request.method == "HEAD")
-        wire.left = fit = False
+        # Kept for others, should the request not leave after all.
+        wire.left, fit = False, connection.is_used
         if self._deadlines.is_kept:
             self._deadlines.watch(connection, due_s)
         try:
             # Sending does not wait, so that nothing else keeps a cancelled caller's request back.
             await trio.lowlevel.checkpoint_if_cancelled()
+            if sender is not None:
+                sender.may_send()
+                sender.sending()
+            fit = False
             try:
                 await wire.send_all(message)
                 went = True
@@ -237,12 +231,6 @@ class LeanClient:
             self._ramp.give(connection)
         if turn is not None:
             (self._ramp.answered if has_begun else self._ramp.end)(turn)
-
-    def _rest(self, connection: Connection) -> None:
-        if self._closed or not self._keeps:
-            connection.wire.close()
-        else:
-            self._idle.put(connection)
 
     def _failure(self, connection: Connection, request: Request, error: Exception) -> Exception:
         why = why_of(error)

@@ -100,7 +100,7 @@ class PlainWire:
 
     def came(self) -> bool:
         """See `Awaiting`: takes what came, while somebody waits for it."""
-        if self._waiting is None:
+        if (waiting := self._waiting) is None:
             return False
         try:
             self._got = self._socket.recv(_READ_BYTES)
@@ -108,13 +108,16 @@ class PlainWire:
             return True
         except OSError as error:
             self._got = error
-        self._wake()
+        self._waiting = None
+        trio.lowlevel.reschedule(waiting)
         return True
 
     def unwatched(self) -> None:
         """See `Awaiting`."""
         self._is_watched = False
-        self._wake()
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
 
     def receive_now(self) -> bytes | None:
         """What is there; no bytes at the end, or if it is broken; None if nothing came."""
@@ -141,8 +144,3 @@ class PlainWire:
     def _stops_waiting(self, _raise_cancel: object) -> trio.lowlevel.Abort:
         self._waiting = None
         return trio.lowlevel.Abort.SUCCEEDED
-
-    def _wake(self) -> None:
-        if self._waiting is not None:
-            trio.lowlevel.reschedule(self._waiting)
-            self._waiting = None

@@ -122,7 +122,8 @@ async def cancelled_at(step: int, client: LeanClient, server: Recorder, before: 
 
 
 def close_idle(client: LeanClient) -> None:
-    client._idle.close()
+    while (connection := client._idle.take(trio.current_time())) is not None:
+        connection.wire.close()
 
 
 async def is_clean(client: LeanClient, server: Recorder) -> None:

@@ -194,16 +194,26 @@ async def test_the_watcher_ends_at_once_when_the_last_request_is_answered() -> N
     assert nursery.cancel_scope.cancel_called
 
 
-async def test_a_caller_that_is_cancelled_already_sends_nothing() -> None:
+async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_that_it_does() -> None:
+    @attrs.define
+    class Told:
+        times: int = 0
+
+        def may_send(self) -> None:
+            pass
+
+        def sending(self) -> None:
+            self.times += 1
+
     async with kept() as (transport, server):
         await transport.send(post())
+        told = Told()
         with trio.CancelScope() as scope:
             scope.cancel()
-            await transport.send(post())
+            await transport.send(post(), told)
         assert scope.cancelled_caught
-        with trio.fail_after(20):
-            await server.all_closed.wait()
-        assert len(server.requests) == 1
+        await transport.send(post(), told)
+        assert (told.times, len(server.requests), server.connections) == (1, 2, 1)
 
 
 async def test_an_answer_that_comes_before_the_whole_request_went_is_read() -> None:
