@@ -15,7 +15,7 @@ from restbroker.broker import news
 from restbroker.broker.admission import stored
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.errors import StoreRefused
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules import settle
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, by_other_clock
 from restbroker.store import beats, jobs
@@ -64,7 +64,7 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
     while items:
         request, base = finish_request(lane, items), lane.base
         try:
-            codes = await lane.health.insist_on(partial(lane.store.finish, request, time.time()))
+            codes = await lane.health.insist_on(partial(_finish, lane, request, time.time(), items))
         except StoreRefused as error:
             lane.complain("StoreRefused", error.message, error.cure)
             return refused + items
@@ -74,6 +74,20 @@ async def commit(lane: Lane, items: list[Item]) -> list[Item]:
         await _forget_recoveries(lane, items, codes)
         items = again
     return refused
+
+
+async def _finish(lane: Lane, request: jobs.FinishRequest, now_s: float, items: list[Item]) -> list[jobs.Code]:
+    try:
+        return await lane.store.finish(request, now_s)
+    except StoreUnavailable:
+        note_asked(items)
+        raise
+
+
+def note_asked(items: list[Item]) -> None:
+    """Notes that Redis may have settled these, since it did not answer."""
+    for item in items:
+        item.asked = True
 
 
 def finish_request(lane: Lane, items: list[Item]) -> jobs.FinishRequest:
@@ -100,7 +114,7 @@ def note(lane: Lane, items: list[Item], codes: list[jobs.Code], refused: list[It
             case jobs.Applied():
                 applied.append(item)
             case jobs.Gone():
-                gone.append(item)
+                (applied if item.asked else gone).append(item)
             case jobs.Clash():
                 assert isinstance(item.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
                 item.settlement = settle.perturbed(item.settlement, item.number)

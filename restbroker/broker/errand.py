@@ -6,10 +6,10 @@ ends, however it ends; the committer then goes on with it as if nothing had happ
 
 import time
 
-from restbroker.broker.committer import finish_request, note
+from restbroker.broker.committer import finish_request, note, note_asked
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.errors import StoreRefused
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import jobs
 
 
@@ -36,6 +36,9 @@ async def fetch(lane: Lane, wanted: jobs.FetchRequest) -> jobs.FetchAnswer:
         if not isinstance(codes, StoreRefused):
             lane.told(finished.hwm, wanted.base)
             unsettled = note(lane, items, codes, lane.refused)
+    except StoreUnavailable:
+        note_asked(items)
+        raise
     finally:
         lane.finished.put_back(unsettled)
     if isinstance(got, StoreRefused):

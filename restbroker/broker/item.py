@@ -43,6 +43,8 @@ class Item:
     """It has a place in its command's slot, beside the gate's limit."""
     sending: bool = False
     settlement: Settlement | None = None
+    asked: bool = False
+    """Redis was asked to settle it and did not answer: if it is gone by the next time, it was settled then."""
     context: Context | None = None
     status: int | None = None
     """What the server answered that delivered it, if nothing else is to be told of it but `took_s`, how long it took.

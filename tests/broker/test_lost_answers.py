@@ -87,6 +87,7 @@ async def test_a_settlement_whose_answer_is_lost_is_not_applied_twice(harness: H
         await harness.until(lambda: harness.size("queue:replies"), "the reply is there")
         await harness.until(lambda: harness.client.command("KEYS", "restbroker:ip:*") is not None, "it goes on")
     assert left == []
+    assert len(harness.of(JobFinished)) == 1
     assert harness.size("queue:replies") == 1
     assert harness.client.command("GET", "stat:processed") == b"1"
     assert len(harness.target.calls) == 1
@@ -103,6 +104,7 @@ async def test_the_lost_answer_of_an_exchange_settles_once_and_what_was_taken_is
         await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"600", "all are settled")
     assert left == []
     assert sorted(call.command.arguments["n"] for call in harness.target.calls) == list(range(600))  # type: ignore[type-var]
+    assert len({told.jid for told in harness.of(JobFinished)}) == len(harness.of(JobFinished)) == 600
     assert harness.client.command("KEYS", "restbroker:ip:*") == []
 
 
