@@ -37,7 +37,8 @@ Found = Probe | Reason
 _TURN_S = 15.0
 """After so long without a result, somebody else probes. A longer time-out of the request does no harm."""
 _COUNTS_S = 1.0
-_DENIED_COUNTS_S = 5.0
+_DENIED_COUNTS_S = 3.5
+"""Less than the shortest time between two looks, or a process would hear its own denial instead of asking again."""
 _LOOK_AGAIN_S = 0.2
 _DENIED_PAUSE_S = 15.0
 _SHARE_DENIAL_FOR_S = 60.0
