@@ -9,6 +9,7 @@ Always holds: memory is bounded by time and size.
 from array import array
 from collections import deque
 from collections.abc import Iterable
+from typing import assert_never
 
 import attrs
 
@@ -107,9 +108,14 @@ class Recent:
 def _size(settlement: Settlement) -> int:
     if isinstance(settlement, Ack) and not settlement.replies:
         return _OVERHEAD_BYTES
-    size_bytes = _OVERHEAD_BYTES
-    if isinstance(settlement, Retry | Dead | Schedule):
-        size_bytes += len(settlement.payload)
-    if isinstance(settlement, Ack | Retry | Dead | Drop):
-        size_bytes += sum(len(reply.payload) for reply in settlement.replies)
-    return size_bytes
+    match settlement:
+        case Ack(replies) | Drop(replies):
+            return _OVERHEAD_BYTES + sum([len(reply.payload) for reply in replies])
+        case Retry(_, payload, replies) | Dead(_, payload, replies):
+            return _OVERHEAD_BYTES + len(payload) + sum([len(reply.payload) for reply in replies])
+        case Schedule(_, payload):
+            return _OVERHEAD_BYTES + len(payload)
+        case Back():
+            return _OVERHEAD_BYTES
+        case _:
+            assert_never(settlement)

@@ -17,6 +17,7 @@ from restbroker.rules.settlement import Reply
 REPLY_LIMIT_BYTES = 1024 * 1024
 REPLY_TTL_S = 3600
 _REPLY_LEVELS = 4
+_LONGEST_LETTER_BYTES = 4
 REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
 """The only keys that `reply_to` may name: a producer must not write into any other key."""
 
@@ -103,6 +104,8 @@ def _can_be_written(body: Json) -> bool:
 
 
 def _limited(text: str) -> tuple[str, bool]:
+    if len(text) <= REPLY_LIMIT_BYTES // _LONGEST_LETTER_BYTES:
+        return text, False
     raw = text.encode("utf-8", "replace")
     if len(raw) <= REPLY_LIMIT_BYTES:
         return text, False

@@ -148,7 +148,7 @@ def _fate(settlement: Settlement) -> tuple[str, str, bytes]:
 
 
 def _replies(settlement: Settlement) -> tuple[Answer, ...]:
-    return () if isinstance(settlement, Back | Schedule) else settlement.replies
+    return () if isinstance(settlement, (Back, Schedule)) else settlement.replies
 
 
 def _destination(keys: Keys, reply: Answer) -> str:
