@@ -69,7 +69,7 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
             _leave(lane, item)
         duration_s = time.perf_counter() - began_s
         outcome = _redacted(lane, outcome, call, spec)
-        lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot)
+        lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=call.attempt > 1)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)

@@ -131,10 +131,19 @@ class Gate:
         if self.waiting:
             self._turns.unpark()
 
-    def observe(self, outcome: Outcome, command: str = "", duration_s: float = 0.0, *, in_slot: bool = False) -> None:
+    def observe(
+        self,
+        outcome: Outcome,
+        command: str = "",
+        duration_s: float = 0.0,
+        *,
+        in_slot: bool = False,
+        is_retry: bool = False,
+    ) -> None:
         """Tells what became of a delivery of this command (its endpoint), after its `leave`.
 
-        `duration_s`: how long it took. `in_slot`: it had a place of its own beside the limit.
+        `duration_s`: how long it took. `in_slot`: it had a place of its own beside the limit. `is_retry`: the job
+        failed before, so that another failure tells of the job rather than of the target.
         """
         now_s = self._clock.current_time()
         match outcome:
@@ -150,7 +159,7 @@ class Gate:
                 if pause_target and (retry_after_s is not None or (unwell and command not in self._sick)):
                     self.breaker.trip(now_s, reason.message, retry_after_s or 0.0)
                     self._note_sick(command)
-                else:
+                elif not (is_retry and outcome.counts):
                     self.breaker.answered(now_s, command, deferred=True)
                 self._follow(reason)
                 if reason.status in _BUSY:

@@ -289,3 +289,18 @@ async def test_one_command_s_503s_close_it_once_and_not_at_each_opening(autojump
         gate.observe(busy, "sick")
         assert kinds(events).count("GateClosed") == 2, "it had worked in between"
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("is_retry", "counts", "closes"), [(False, True, True), (True, True, False), (True, False, True)]
+)
+async def test_jobs_that_failed_before_and_fail_again_do_not_close_it(
+    is_retry: bool, counts: bool, closes: bool
+) -> None:
+    events: list[Event] = []
+    gate = made(events)
+    gate.learn(FINE)
+    boom = Deferred(Reason("ServerError", "500", None, 500), counts=counts)
+    for number in range(100):
+        gate.observe(boom, f"command{number % 7}", is_retry=is_retry)
+    assert ("GateClosed" in kinds(events)) is closes
