@@ -25,6 +25,9 @@ from restbroker.telemetry.events import Report, Warned
 _LOOK_S: Final = 1.0
 """So often the files are looked at while tokens fit, and read while one does not or a file is of no use."""
 
+_REPLACED: Final = 10
+"""So many replaced secrets are kept out of messages too."""
+
 _Look: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 
@@ -101,8 +104,10 @@ class Tokens:
 
     def _know(self, proofs: tuple[Proof, ...]) -> None:
         self._secrets = proofs
-        self._values = tuple(known.secret for known in proofs)
-        self._encoded = tuple(known.secret.encode() for known in proofs)
+        known = tuple(one.secret for one in proofs)
+        # What was replaced stays hidden: jobs that came with it may not be settled, and told of, yet.
+        self._values = (*known, *(value for value in self._values if value not in known))[: len(known) + _REPLACED]
+        self._encoded = tuple(one.encode() for one in known)
 
     def _signer(self, signature: Signature | None, signed: bytes | None) -> Proof | None:
         if signature is None or signed is None:

@@ -45,6 +45,17 @@ def test_a_rotated_token_file_counts_without_a_restart(tmp_path: Path) -> None:
     assert name_of(tokens, "old") is None
 
 
+def test_replaced_secrets_are_kept_out_of_messages_still_and_not_without_end(tmp_path: Path) -> None:
+    path, clock = tmp_path / "token", Clock()
+    path.write_text("secret-0")
+    tokens = Tokens([Token("t", (Secret(path=path),))], now_s=clock.now_s)
+    for number in range(1, 30):
+        path.write_text(f"secret-{number}")
+        clock.at_s += 1.0
+        assert name_of(tokens, f"secret-{number}") == "t"
+    assert tokens.values == tuple(f"secret-{number}" for number in range(29, 18, -1))
+
+
 def test_a_replaced_secret_is_refused_a_second_later_though_no_other_is_ever_used(tmp_path: Path) -> None:
     path, clock = tmp_path / "token", Clock()
     path.write_text("old")
