@@ -6,36 +6,7 @@ holds a line break or another control character.
 
 The format is stable. As text: `TIME LEVEL EVENT key=value …`, values with blanks in double quotes; as JSON: one object
 a line with `timestamp`, `level`, `event` and the same keys. Keys without a value are left out. Lines of a worker of
-`run --processes` have its number first, as `worker`.
-
-    event            level    keys
-    job.failed       info     target code command jid queue outcome fate attempt status message cure
-    job.done         debug    the same, with duration_ms and note: one line for every job
-    jobs.failed      info     target code count: repeats of a job.failed within ten seconds
-    summary          info     target delivered failed rate_per_s p50_ms p99_ms: the last ten seconds, if any
-    gate.closed      warning  target code message cure (error where the broker's credentials are refused)
-    gate.opened      info     target closed_for_s
-    target.found     info     target version detail
-    redis.lost       error    message cure
-    redis.back       info     outage_s
-    still            as then  what for_s, and the keys of a redis.lost or gate.closed (`what`) that is not over: each
-                              minute, and when a redis.lost has another reason now
-    fenced           warning  identity message cure
-    jobs.recovered   warning  identity jobs maybe_run parked message
-    jobs.promoted    debug    zset jobs parked (warning where some were parked)
-    broker.started   info     pid version targets queues concurrency
-    broker.stopping  info     why timeout_s
-    broker.quiet     warning  why message
-    broker.stopped   info     pushed_back uncertain (where it was not clean: warning, with left message cure)
-    group.started    info     pid version processes: the supervisor of `--processes` begins
-    group.stopping   info     why: it asks its workers to end
-    group.failed     error    code message cure: it ends, since none of its workers was ever ready
-    group.stopped    info     code: all have ended, and it ends with that (warning unless 0)
-    config.reloaded  info     targets: a changed configuration was loaded (SIGHUP) and counts
-    config.unchanged info     message
-    config.refused   error    message cure: the configuration before stays
-    listening        info     what addresses
-    warning          warning  code message cure
+`run --processes` have its number first, as `worker`. docs/operations.md has a table of all lines.
 """
 
 import contextlib

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tests.docs.pages import ROOT
 
 CODE = re.compile(r"`([A-Z]\w+)`")
+EVENT = re.compile(r"^\| `([a-z.]+)` \|")
 TELLERS = {"Warned", "complain", "_complain", "_warn_once"}
 """Those get a code as their first argument; what is no text there is passed on by one that got it so."""
 
@@ -18,6 +19,21 @@ def test_each_warning_of_the_log_is_explained_and_no_other() -> None:
 
 def test_each_note_on_the_configuration_is_explained() -> None:
     assert set(codes({"note"})) <= documented(section("docs/check.md", "**config**"))
+
+
+def test_each_line_of_the_log_is_explained_and_no_other() -> None:
+    explained = {
+        found for row in section("docs/operations.md", "## The log").splitlines() for found in EVENT.findall(row)
+    }
+    assert explained == set(events())
+
+
+def events() -> Iterator[str]:
+    """That of each `Line` which is made."""
+    for file in (ROOT / "restbroker" / "telemetry").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and name_of(node.func) == "Line":
+                yield from texts(node.args[1])
 
 
 def section(page: str, heading: str) -> str:
