@@ -4,8 +4,8 @@ Used by the wires of the lean client, whose `run` is this task. Always holds: wh
 told each time; who awaits nothing is told once, and then not watched any more, so that nothing wakes up for what lies
 unread; and when the task ends, whoever still waits is told to listen for itself.
 
-A wait of Trio's own for each answer registers its connection anew every time: 2 µs more at 20 connections, 5 at 1000
-(measured).
+A wait of Trio's own for each answer registers its connection anew every time: 6 µs more of 49 at 20 connections
+(measured); at fewer than eight it is the other way round.
 """
 
 import select

@@ -84,6 +84,8 @@ async def opened(ours: Authority, scheme: str, *, watched: bool) -> AsyncIterato
         assert isinstance(client, LeanClient)
         if watched:
             await nursery.start(client.run)
+            # For so few connections it would not.
+            nursery.start_soon(client._arrivals.run)
         yield client, server
         await client.aclose()
         nursery.cancel_scope.cancel()

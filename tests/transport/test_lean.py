@@ -24,9 +24,11 @@ from tests.transport.test_client import MIB, pair, post, target
 
 @asynccontextmanager
 async def kept(**changes: object) -> AsyncIterator[tuple[Transport, Recorder]]:
-    """A lean transport whose deadlines its own task keeps."""
+    """A lean transport whose deadlines its own task keeps, and that listens as one with many connections."""
     async with pair(engine="lean", **changes) as (transport, server), trio.open_nursery() as nursery:
+        assert isinstance(transport, LeanClient)
         await nursery.start(transport.run)
+        nursery.start_soon(transport._arrivals.run)
         yield transport, server
         nursery.cancel_scope.cancel()
 
@@ -336,3 +338,14 @@ async def test_a_host_that_is_away_says_why() -> None:
         with pytest.raises(NotSent) as caught:
             await transport.send(post())
         assert caught.value.message == f"No connection to http://127.0.0.1:{port}: Connection refused."
+
+
+@pytest.mark.parametrize(("concurrency", "listens"), [(7, False), (8, True)])
+async def test_one_task_listens_for_all_where_connections_are_more_than_a_few(concurrency: int, listens: bool) -> None:
+    async with pair(engine="lean", concurrency=concurrency) as (transport, _), trio.open_nursery() as nursery:
+        assert isinstance(transport, LeanClient)
+        await nursery.start(transport.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert transport._arrivals.is_kept is listens
+        assert (await transport.send(post())).status == 200
+        nursery.cancel_scope.cancel()
