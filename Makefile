@@ -13,7 +13,7 @@ BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak fuzz bench bench-servers bench-store bench-targets count-calls screenshots lint format check servers locks clean
+.PHONY: help venv demo test soak fuzz bench bench-servers bench-store bench-targets count-calls screenshots lint house format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ lint: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+house: $(VENV)/.dev ## Measure how long, documented and tested the code is (docs/house.md)
+	@PYTHONPATH=. $(BIN)/python -m tests.house
 
 format: $(VENV)/.dev ## Format the code and mend what ruff can
 	$(BIN)/ruff format .
