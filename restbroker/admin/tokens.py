@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from restbroker.broker.tokens import Tokens
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.rules import arguments, rubyjson
 from restbroker.rules.arguments import Submission
 from restbroker.rules.json_types import Json

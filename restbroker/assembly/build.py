@@ -19,12 +19,12 @@ from restbroker.assembly.services import Looks, web_services
 from restbroker.assembly.snapshot import snapshot
 from restbroker.broker import broker
 from restbroker.broker.broker import Ended
+from restbroker.broker.delivery.tokens import Tokens
+from restbroker.broker.group.leash import Leash
 from restbroker.broker.lane import Lane, LanePlan
-from restbroker.broker.leash import Leash
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.record import SidekiqRecord
 from restbroker.broker.signals import Control
-from restbroker.broker.tokens import Tokens
+from restbroker.broker.status.record import SidekiqRecord
 from restbroker.config.core import Config, Loaded
 from restbroker.config.target import Target
 from restbroker.connectors import registry

@@ -16,8 +16,8 @@ from restbroker import __version__
 from restbroker.assembly.reading import Told, needs_restart, read
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, web_services
+from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
-from restbroker.broker.supervisor import Supervisor
 from restbroker.config.core import Config, Loaded
 from restbroker.telemetry.events import GroupStarted, GroupStopped, Report, Warned
 from restbroker.telemetry.log import LogSettings, LogSink

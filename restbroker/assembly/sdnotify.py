@@ -15,7 +15,7 @@ from collections.abc import Callable, MutableMapping, Sequence
 import attrs
 import trio
 
-from restbroker.broker.view import View
+from restbroker.broker.status.view import View
 
 _LOOK_S = 0.5
 

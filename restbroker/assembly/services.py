@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from restbroker.broker.service import Service
-from restbroker.broker.view import Running, View
+from restbroker.broker.status.view import Running, View
 from restbroker.config.core import Config
 from restbroker.telemetry.events import Report
 

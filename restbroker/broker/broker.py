@@ -13,10 +13,10 @@ import trio
 
 from restbroker.broker import signals
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.leftovers import Left
 from restbroker.broker.life import Life
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.scopes import cancel_on
+from restbroker.broker.settling.leftovers import Left
 from restbroker.broker.signals import Control
 from restbroker.telemetry.events import BrokerStopped, BrokerStopping
 

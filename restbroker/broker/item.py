@@ -7,7 +7,7 @@ item tells by itself what must become of it.
 
 import attrs
 
-from restbroker.broker.tokens import Proof
+from restbroker.broker.delivery.tokens import Proof
 from restbroker.rules.job import Job
 from restbroker.rules.policy import Context
 from restbroker.rules.settlement import Settlement

@@ -12,18 +12,18 @@ from collections.abc import Mapping
 import attrs
 import trio
 
-from restbroker.broker.commands import Commands
-from restbroker.broker.finished import Finished
-from restbroker.broker.gate import Gate
-from restbroker.broker.handover import HandOver
+from restbroker.broker.delivery.commands import Commands
+from restbroker.broker.delivery.gate import Gate
+from restbroker.broker.delivery.marker import Marker
+from restbroker.broker.delivery.slots import Slots
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.health import StoreHealth
+from restbroker.broker.intake.handover import HandOver
+from restbroker.broker.intake.pace import Pace
 from restbroker.broker.item import Item
 from restbroker.broker.lease import Lease
-from restbroker.broker.marker import Marker
-from restbroker.broker.pace import Pace
-from restbroker.broker.recent import Recent
-from restbroker.broker.slots import Slots
-from restbroker.broker.tokens import Tokens
+from restbroker.broker.settling.finished import Finished
+from restbroker.broker.settling.recent import Recent
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector
 from restbroker.errors import StoreRefused

@@ -18,21 +18,23 @@ import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.broker import leftovers, prober, samehost, worker
 from restbroker.broker.beat import Beat
-from restbroker.broker.committer import Committer
-from restbroker.broker.fetcher import Fetcher
-from restbroker.broker.gate import Gate
+from restbroker.broker.delivery import worker
+from restbroker.broker.delivery.gate import Gate
 from restbroker.broker.health import StoreHealth
+from restbroker.broker.intake.fetcher import Fetcher
+from restbroker.broker.intake.waiting import Waiting
 from restbroker.broker.lane import Lane, LanePlan, new_life
 from restbroker.broker.lease import Lease
-from restbroker.broker.leftovers import Left
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.reaper import Reaper
-from restbroker.broker.scheduler import Scheduler
 from restbroker.broker.scopes import bound, cancel_on
+from restbroker.broker.settling import leftovers
+from restbroker.broker.settling.committer import Committer
+from restbroker.broker.settling.leftovers import Left
 from restbroker.broker.signals import Control
-from restbroker.broker.waiting import Waiting
+from restbroker.broker.upkeep import prober, samehost
+from restbroker.broker.upkeep.reaper import Reaper
+from restbroker.broker.upkeep.scheduler import Scheduler
 from restbroker.store import jobs
 from restbroker.store.connection import Connection
 from restbroker.store.server import require_supported

@@ -72,7 +72,7 @@ def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:
     # The Redis library is slow to import, and `token new` does without.
     from restbroker.admin.connect import open_store
     from restbroker.admin.tokens import waiting
-    from restbroker.broker.tokens import Tokens
+    from restbroker.broker.delivery.tokens import Tokens
     from restbroker.store.tokens import last_used
 
     served = tuple(dict.fromkeys(queue for target in settings.targets for queue in target.queues))

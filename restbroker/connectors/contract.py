@@ -1,9 +1,8 @@
 """What the broker asks of a server's connector, and what a connector may ask of the broker.
 
-A delivery (`broker/delivery.py`) calls `deliver`; it and the target's prober call `probe`; assembly opens connectors
-through the registry. Always holds: a connector never touches Redis, tells people something only
-by `Ports.report`, and lets `NotSent` and `MaybeSent` pass
-unless it knows better.
+`broker/delivery` calls `deliver` for a job, and `probe` as the target's prober does; assembly opens connectors through
+the registry. Always holds: a connector never touches Redis, tells people something only by `Ports.report`, and lets
+`NotSent` and `MaybeSent` pass unless it knows better.
 """
 
 from collections.abc import Callable

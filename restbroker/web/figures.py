@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TypeAlias, cast
 
 from restbroker.admin import overview
-from restbroker.broker.view import Running
+from restbroker.broker.status.view import Running
 from restbroker.rules import redact, rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.rules.redact import Hide

@@ -17,7 +17,9 @@ from types import CodeType, FrameType
 
 import restbroker
 from restbroker.__main__ import main
-from restbroker.broker import finished, pace, record
+from restbroker.broker.intake import pace
+from restbroker.broker.settling import finished
+from restbroker.broker.status import record
 
 PACKAGE = str(Path(restbroker.__file__).parent)
 COUNTED = ("call", "c_call")

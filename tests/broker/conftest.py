@@ -12,12 +12,12 @@ import trio
 
 from restbroker.broker import broker
 from restbroker.broker.broker import Ended
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.lane import Lane, LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
-from restbroker.broker.status import Status
-from restbroker.broker.tokens import Tokens
+from restbroker.broker.status.status import Status
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token

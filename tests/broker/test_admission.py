@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from restbroker.broker import broker
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.signals import Control
-from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.rules import arguments, signing
@@ -171,7 +171,7 @@ async def test_an_old_signature_is_told_in_units_that_fit(
 ) -> None:
     now_s = 1_800_000_000.0
     push(harness, signature(now_s - age_s))
-    monkeypatch.setattr("restbroker.broker.admission.time.time", lambda: now_s)
+    monkeypatch.setattr("restbroker.broker.delivery.admission.time.time", lambda: now_s)
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True, window_s=window_s)):
         found = await parked(harness)
     assert words in found["error_message"]

@@ -2,7 +2,7 @@
 
 import attrs
 
-from restbroker.broker.samehost import own_facts
+from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.store import beats, jobs
 from restbroker.telemetry.events import JobFinished, JobsRecovered
 from restbroker.transport.errors import MaybeSent, NotSent

@@ -7,10 +7,10 @@ import attrs
 import pytest
 import trio
 
+from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease, boot_time_s
-from restbroker.broker.link import NotNow, NotOurs, WorkerLink
 from restbroker.rules.outcome import Reason
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client

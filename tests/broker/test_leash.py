@@ -9,9 +9,9 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker.leash import Leash, Told, read
+from restbroker.broker.group.leash import Leash, Told, read
 from restbroker.broker.signals import Control
-from restbroker.broker.view import View
+from restbroker.broker.status.view import View
 from restbroker.telemetry.events import Event
 from tests.support.wait import until_async
 

@@ -8,7 +8,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker.samehost import own_facts
+from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import beats, jobs
 from restbroker.store.client import StoreSettings, open_client

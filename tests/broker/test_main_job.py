@@ -7,7 +7,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker.samehost import own_facts
+from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff

@@ -10,9 +10,10 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker import broker, record, signals
-from restbroker.broker.record import SidekiqRecord
+from restbroker.broker import broker, signals
 from restbroker.broker.service import Service
+from restbroker.broker.status import record
+from restbroker.broker.status.record import SidekiqRecord
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, Warned

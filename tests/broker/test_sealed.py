@@ -11,10 +11,11 @@ import pytest
 import trio
 
 from restbroker.admin import tokens as admin_tokens
-from restbroker.broker import broker, leftovers
+from restbroker.broker import broker
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.lane import Lane
+from restbroker.broker.settling import leftovers
 from restbroker.broker.signals import Control
-from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.rules import signing

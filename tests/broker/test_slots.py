@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from restbroker.broker import waiting
-from restbroker.broker.pace import Pace
+from restbroker.broker.intake import waiting
+from restbroker.broker.intake.pace import Pace
 from restbroker.store import beats, jobs
 from restbroker.store.client import Client, open_client
 from restbroker.store.connection import Connection

@@ -117,7 +117,7 @@ async def test_a_fenced_broker_goes_on_under_a_new_identity_and_no_job_is_lost(h
 async def test_the_jobs_of_a_process_that_is_gone_come_back_at_once_on_the_same_host(harness: Harness) -> None:
     import attrs
 
-    from restbroker.broker.samehost import own_facts
+    from restbroker.broker.upkeep.samehost import own_facts
     from restbroker.store import jobs
 
     facts = attrs.evolve(own_facts("t"), started_at_ticks=1)

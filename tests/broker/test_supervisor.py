@@ -13,12 +13,12 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker import leash, supervisor, turns
-from restbroker.broker.hangs import HUNG_S
-from restbroker.broker.leash import Told
-from restbroker.broker.supervisor import Supervisor, Worker
-from restbroker.broker.turns import Turns
-from restbroker.broker.view import View, together
+from restbroker.broker.group import leash, supervisor, turns
+from restbroker.broker.group.hangs import HUNG_S
+from restbroker.broker.group.leash import Told
+from restbroker.broker.group.supervisor import Supervisor, Worker
+from restbroker.broker.group.turns import Turns
+from restbroker.broker.status.view import View, together
 from restbroker.telemetry.events import Event, GroupFailed, GroupStopping, Warned
 from tests.support.wait import until_async
 

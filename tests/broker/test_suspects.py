@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 import trio
 
-from restbroker.broker import suspects
-from restbroker.broker.reaper import _park, _poison, _waits
-from restbroker.broker.samehost import own_facts
+from restbroker.broker.intake import suspects
+from restbroker.broker.upkeep.reaper import _park, _poison, _waits
+from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.rules.command import Call
 from restbroker.rules.job import digest
 from restbroker.store import beats, jobs

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from restbroker.broker import worker
-from restbroker.broker.admission import Admitted, admit
+from restbroker.broker.delivery import worker
+from restbroker.broker.delivery.admission import Admitted, admit
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.rules.job import Job

@@ -6,8 +6,8 @@ from itertools import pairwise
 import pytest
 import trio
 
-from restbroker.broker import waiting as module
-from restbroker.broker.waiting import Waiting
+from restbroker.broker.intake import waiting as module
+from restbroker.broker.intake.waiting import Waiting
 from restbroker.store import jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection, Waiter

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.broker.tokens import Tokens
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.connectors.ejabberd import knowledge

@@ -9,7 +9,7 @@ import trio
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from restbroker.broker.link import ProbeLink
+from restbroker.broker.delivery.link import ProbeLink
 from restbroker.config.target import Engine, Target, Url
 from restbroker.connectors.contract import Ports
 from restbroker.connectors.ejabberd.connector import open_connector

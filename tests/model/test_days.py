@@ -16,7 +16,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import beat, committer, delivery, fetcher, health, lease, reaper, scheduler, waiting
+from restbroker.broker import beat, health, lease
+from restbroker.broker.delivery import deliver
+from restbroker.broker.intake import fetcher, waiting
+from restbroker.broker.settling import committer
+from restbroker.broker.upkeep import reaper, scheduler
 from restbroker.rules import breaker
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered
 from tests.model.target import SimulatedTarget
@@ -146,7 +150,7 @@ async def test_jobs_of_processes_that_die_at_random_moments_are_back_within_25_s
 async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_anybody(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name in [(health, "LONGEST_WAIT_S"), (fetcher, "LONGEST_WAIT_S"), (delivery, "_ASK_AGAIN_S")]:
+    for module, name in [(health, "LONGEST_WAIT_S"), (fetcher, "LONGEST_WAIT_S"), (deliver, "_ASK_AGAIN_S")]:
         monkeypatch.setattr(module, name, MINUTE_S)
     world.target.duration_s = lambda: 30.0
     jids = [f"j{n}" for n in range(60)]

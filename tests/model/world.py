@@ -15,11 +15,11 @@ import pytest
 import trio
 
 from restbroker.broker import broker, life, signals
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.signals import Control
-from restbroker.broker.status import Status
-from restbroker.broker.tokens import Tokens
+from restbroker.broker.status.status import Status
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token

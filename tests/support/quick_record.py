@@ -4,7 +4,7 @@ For the tests of tests/sidekiq/ that wait for what the next record shows, or for
 """
 
 from restbroker.__main__ import main
-from restbroker.broker import record
+from restbroker.broker.status import record
 
 QUICK_S = 0.2
 

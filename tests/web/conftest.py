@@ -10,7 +10,7 @@ import trio
 
 from restbroker.broker import broker
 from restbroker.broker.signals import Control
-from restbroker.broker.status import Status
+from restbroker.broker.status.status import Status
 from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection

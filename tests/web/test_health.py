@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from restbroker.broker.status import Status
-from restbroker.broker.view import View
+from restbroker.broker.status.status import Status
+from restbroker.broker.status.view import View
 from restbroker.telemetry.events import BrokerStopping, GateClosed, GateOpened, StoreBack, StoreLost
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from restbroker.assembly.group import _GroupReloader
-from restbroker.broker.supervisor import Supervisor
+from restbroker.broker.group.supervisor import Supervisor
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
 from restbroker.connectors import registry

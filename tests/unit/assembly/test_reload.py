@@ -12,8 +12,8 @@ import trio
 from restbroker.assembly import reading
 from restbroker.assembly.build import plan_of
 from restbroker.assembly.reload import Reloader
+from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config, Loaded, Note
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
@@ -89,7 +89,7 @@ async def test_lanes_that_stay_read_their_token_files_anew(
 ) -> None:
     path = tmp_path / "token"
     path.write_text("old")
-    monkeypatch.setattr("restbroker.broker.tokens._looks", lambda _path: (1, 3, 0, 0))
+    monkeypatch.setattr("restbroker.broker.delivery.tokens._looks", lambda _path: (1, 3, 0, 0))
     tokens = Tokens([Token("t", (Secret(path=path),))])
     (lane,) = plan_of(config, _unheard, Figures(lambda: 0.0)).lanes
     reloader = attrs.evolve(Desk(change(config)).reloader(config), lanes=[attrs.evolve(lane, tokens=tokens)])

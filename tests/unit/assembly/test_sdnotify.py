@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from restbroker.assembly.sdnotify import Notifier, notifiers
-from restbroker.broker.view import View
+from restbroker.broker.status.view import View
 from tests.support.wait import until_async
 
 STARTING = View("starting", store_up=True, beat_fresh=False, closed={})

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.broker import commands
-from restbroker.broker.commands import Commands
-from restbroker.broker.slots import Slots
+from restbroker.broker.delivery import commands
+from restbroker.broker.delivery.commands import Commands
+from restbroker.broker.delivery.slots import Slots
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token

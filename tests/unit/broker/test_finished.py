@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.finished import GATHER_S, GROUP_ENOUGH, GROUP_LIMIT, Finished
 from restbroker.broker.item import Item
+from restbroker.broker.settling.finished import GATHER_S, GROUP_ENOUGH, GROUP_LIMIT, Finished
 
 
 def item(number: int) -> Item:

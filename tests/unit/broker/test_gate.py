@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.gate import Gate
-from restbroker.broker.prober import Prober
+from restbroker.broker.delivery.gate import Gate
+from restbroker.broker.upkeep.prober import Prober
 from restbroker.rules.outcome import Deferred, Delivered, Probe, Reason, Rejected, Uncertain, Unsent
 from restbroker.telemetry.events import Event, GateClosed, GateOpened, TargetFound
 from restbroker.transport.errors import NotSent

@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.handover import HandOver
+from restbroker.broker.intake.handover import HandOver
 from restbroker.broker.item import Item
 
 

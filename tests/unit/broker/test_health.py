@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHealth
-from restbroker.broker.recent import KEPT_S, Recent
+from restbroker.broker.settling.recent import KEPT_S, Recent
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.rules.settlement import Ack
 from restbroker.telemetry.events import Event, StoreBack, StoreLost, StoreLostOtherwise

@@ -1,6 +1,6 @@
 """A lane keeps as many jobs ready as it settled in its last 25 ms, 4 to 200."""
 
-from restbroker.broker.pace import Pace
+from restbroker.broker.intake.pace import Pace
 
 
 def test_an_idle_lane_keeps_the_least() -> None:

@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.gate import Gate
+from restbroker.broker.delivery.gate import Gate
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.prober import Others, OverRedis, Prober, decode, encode
+from restbroker.broker.upkeep.prober import Others, OverRedis, Prober, decode, encode
 from restbroker.rules.outcome import Deferred, Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection

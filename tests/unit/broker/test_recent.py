@@ -1,6 +1,6 @@
 """Settlements are remembered for some seconds and within some memory, and no longer."""
 
-from restbroker.broker.recent import DOUBTED_S, KEPT_BYTES, KEPT_S, Recent
+from restbroker.broker.settling.recent import DOUBTED_S, KEPT_BYTES, KEPT_S, Recent
 from restbroker.rules.settlement import Ack, Back, Reply
 
 

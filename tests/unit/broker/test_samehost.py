@@ -6,7 +6,7 @@ import sys
 
 import attrs
 
-from restbroker.broker.samehost import is_gone, own_facts, this_host
+from restbroker.broker.upkeep.samehost import is_gone, own_facts, this_host
 
 
 def test_this_process_is_not_gone() -> None:

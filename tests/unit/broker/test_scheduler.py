@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from restbroker.broker.scheduler import plan
+from restbroker.broker.upkeep.scheduler import plan
 
 
 def test_a_job_moves_to_its_queue_byte_for_byte() -> None:

@@ -15,7 +15,7 @@ import trio
 
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.lease import FENCE_AFTER_S
-from restbroker.broker.samehost import Host, is_gone
+from restbroker.broker.upkeep.samehost import Host, is_gone
 from restbroker.errors import StoreRefused
 from restbroker.rules import settle
 from restbroker.rules.job import digest

@@ -7,7 +7,8 @@ import attrs
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.rules.outcome import Reason
+from restbroker.connectors.contract import Connector
+from restbroker.rules.outcome import Probe, Reason
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
 
@@ -73,6 +74,16 @@ class WorkerLink:
         if not await self.lane.mark(self.item.ticket):
             raise NotOurs
         return await self.lane.plan.transport.send(request, self)
+
+
+async def probe(connector: Connector, transport: Transport) -> Probe:
+    """Asks the target something harmless. Raises `NotSent` or `MaybeSent`; a bug in the connector is "not well"."""
+    try:
+        return await connector.probe(ProbeLink(transport))
+    except (NotSent, MaybeSent):
+        raise
+    except Exception as error:  # noqa: BLE001 - a connector's bug must not end the prober
+        return Probe(ok=False, denied=False, version=None, detail=f"The probe failed with {type(error).__name__}.")
 
 
 def unreachable(problem: NotSent | MaybeSent) -> Reason:

@@ -14,13 +14,13 @@ from contextlib import suppress
 import attrs
 import trio
 
-from restbroker.broker import leash, turns
-from restbroker.broker.endings import End, ended, failed, replaced
-from restbroker.broker.hangs import Hangs, Heard, is_silent
+from restbroker.broker.group import leash, turns
+from restbroker.broker.group.endings import End, ended, failed, replaced
+from restbroker.broker.group.hangs import Hangs, Heard, is_silent
+from restbroker.broker.group.turns import Turns
 from restbroker.broker.service import Service
 from restbroker.broker.signals import WATCHED, dump
-from restbroker.broker.turns import Turns
-from restbroker.broker.view import View, together
+from restbroker.broker.status.view import View, together
 from restbroker.telemetry.events import GroupStopping, Report
 
 HEALTHY_S = 60.0

@@ -11,14 +11,14 @@ from typing import assert_never
 import attrs
 import trio
 
-from restbroker.broker import errand
-from restbroker.broker.committer import commit
 from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S
+from restbroker.broker.intake import errand
+from restbroker.broker.intake.suspects import Suspects
+from restbroker.broker.intake.waiting import Waiting
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
-from restbroker.broker.suspects import Suspects
-from restbroker.broker.waiting import Waiting
+from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.queue_order import drawn
 from restbroker.store import beats, jobs

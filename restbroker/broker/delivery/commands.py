@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 import attrs
 
-from restbroker.broker.slots import Slot, Slots
+from restbroker.broker.delivery.slots import Slot, Slots
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.connectors.contract import Connector

@@ -12,20 +12,18 @@ from typing import assert_never
 import attrs
 import trio
 
+from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink, probe, unanswered, unreachable
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
-from restbroker.broker.link import NotNow, NotOurs, ProbeLink, WorkerLink, unanswered, unreachable
-from restbroker.connectors.contract import Connector
 from restbroker.errors import StoreRefused
 from restbroker.light import light
 from restbroker.rules import redact
 from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.rules.settle import Final
 from restbroker.store.limits import charge
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Transport
 
 _UNSENT_LIMIT = 3
 """So often may one job stay unsent while others succeed; then it counts as a failed try."""
@@ -180,16 +178,6 @@ async def _is_well(lane: Lane, reason: Reason) -> bool:
     elif not found.ok:
         lane.gate.close(Reason("TargetUnwell", found.detail))
     return found.ok
-
-
-async def probe(connector: Connector, transport: Transport) -> Probe:
-    """Asks the target something harmless. Raises `NotSent` or `MaybeSent`; a bug in the connector is "not well"."""
-    try:
-        return await connector.probe(ProbeLink(transport))
-    except (NotSent, MaybeSent):
-        raise
-    except Exception as error:  # noqa: BLE001 - as in `deliver`
-        return Probe(ok=False, denied=False, version=None, detail=f"The probe failed with {type(error).__name__}.")
 
 
 def _redacted(lane: Lane, outcome: Outcome, call: Call, spec: CommandSpec | None) -> Outcome:

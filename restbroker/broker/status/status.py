@@ -13,7 +13,7 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease
 from restbroker.broker.signals import Control
-from restbroker.broker.view import Phase, Running, Serving, View
+from restbroker.broker.status.view import Phase, Running, Serving, View
 from restbroker.rules.job import spare_jid
 
 

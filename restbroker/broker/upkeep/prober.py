@@ -15,11 +15,10 @@ import attrs
 import orjson
 import trio
 
-from restbroker.broker import delivery
-from restbroker.broker.gate import Gate
+from restbroker.broker.delivery.gate import Gate
+from restbroker.broker.delivery.link import probe, unreachable
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.lane import Lane
-from restbroker.broker.link import unreachable
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.outcome import Probe, Reason
 from restbroker.store import leases, limits
@@ -200,7 +199,7 @@ async def run(lane: Lane) -> None:
     """Probes a lane's target whenever its gate is closed, until cancelled."""
 
     async def ask() -> Probe:
-        return await delivery.probe(lane.plan.connector, lane.plan.transport)
+        return await probe(lane.plan.connector, lane.plan.transport)
 
     others = OverRedis(lane.store, lane.health, lane.plan.target.name, lane.identity)
     await Prober(lane.gate, ask, others).run()

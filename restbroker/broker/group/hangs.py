@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import attrs
 import trio
 
-from restbroker.broker import endings
+from restbroker.broker.group import endings
 from restbroker.telemetry.events import Report
 
 HUNG_S = 10.0

@@ -11,10 +11,10 @@ from typing import assert_never
 import attrs
 import trio
 
-from restbroker.broker import news
-from restbroker.broker.admission import stored
+from restbroker.broker.delivery.admission import stored
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.broker.settling import news
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules import settle
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, by_other_clock

@@ -8,10 +8,10 @@ import time
 
 import attrs
 
-from restbroker.broker.commands import Known
+from restbroker.broker.delivery.commands import Known
+from restbroker.broker.delivery.tokens import Proof
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.broker.tokens import Proof
 from restbroker.light import light
 from restbroker.rules import arguments, display, hosts, redact, sealing, signing
 from restbroker.rules.arguments import Submission

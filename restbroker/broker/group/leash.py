@@ -16,7 +16,7 @@ import trio
 
 from restbroker.broker import signals
 from restbroker.broker.signals import Control
-from restbroker.broker.view import View
+from restbroker.broker.status.view import View
 from restbroker.telemetry.events import Report
 
 SAY_S = 1.0

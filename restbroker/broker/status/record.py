@@ -24,8 +24,8 @@ from restbroker.broker import signals
 from restbroker.broker.lane import new_life
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
-from restbroker.broker.status import Status
-from restbroker.broker.view import Running, Serving
+from restbroker.broker.status.status import Status
+from restbroker.broker.status.view import Running, Serving
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.rules import display, redact, rubyjson
 from restbroker.rules.json_types import Json

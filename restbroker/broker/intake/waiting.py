@@ -9,7 +9,7 @@ from collections.abc import Collection
 import attrs
 import trio
 
-from restbroker.broker.handover import HandOver
+from restbroker.broker.intake.handover import HandOver
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store.connection import Waiter
 

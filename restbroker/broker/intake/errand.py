@@ -6,9 +6,9 @@ ends, however it ends; the committer then goes on with it as if nothing had happ
 
 import time
 
-from restbroker.broker.committer import finish_request, note, note_asked
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.broker.settling.committer import finish_request, note, note_asked
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import jobs
 

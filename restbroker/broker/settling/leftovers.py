@@ -7,11 +7,11 @@ uncertain, never pushed back; what was not sent is.
 
 import attrs
 
-from restbroker.broker.admission import proof_of
-from restbroker.broker.committer import commit
+from restbroker.broker.delivery.admission import proof_of
+from restbroker.broker.delivery.worker import cut_off, read_job
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.broker.worker import cut_off, read_job
+from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused
 from restbroker.rules.job import Job
 from restbroker.rules.settlement import Back

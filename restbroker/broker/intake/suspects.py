@@ -13,9 +13,9 @@ from functools import partial
 import attrs
 import trio
 
-from restbroker.broker.committer import commit
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused
 from restbroker.rules.job import digest
 from restbroker.rules.settlement import Back

@@ -12,12 +12,12 @@ from typing import Any, assert_never
 
 import attrs
 
-from restbroker.broker import news
-from restbroker.broker.admission import Admitted, admit, stored
-from restbroker.broker.delivery import Done, deliver
+from restbroker.broker.delivery.admission import Admitted, admit, stored
+from restbroker.broker.delivery.deliver import Done, deliver
+from restbroker.broker.delivery.slots import Slot
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.broker.slots import Slot
+from restbroker.broker.settling import news
 from restbroker.rules import arguments, settle
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.job import Job, NotAJob, digest, read, spare_jid

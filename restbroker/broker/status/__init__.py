@@ -1,0 +1,1 @@
+"""How the broker is, for whoever looks at it from outside: pages, systemd, Sidekiq Web."""
