@@ -96,10 +96,6 @@ class Catalogue:
     commands: Mapping[str, CommandSpec]
     dangers: tuple[Danger, ...] = ()
 
-    def dangers_of(self, endpoint: str) -> frozenset[str]:
-        """What of the server itself a command touches, whichever segment of the endpoint it is."""
-        return frozenset().union(*self.dangerous_in(endpoint).values())
-
     def dangerous_in(self, endpoint: str) -> Mapping[str, frozenset[str]]:
         """Each segment that is a dangerous command's name, as it was written, with what that touches.
 

@@ -1,4 +1,4 @@
-"""What the store is told to do with a job in hand. Made by `rules.settle`, executed by `store.jobs.finish`.
+"""What the store is told to do with a job in hand. Made by `rules.settle`, executed by `store.settling`.
 
 Always holds: exactly one settlement per ticket, and it is idempotent in the store.
 """

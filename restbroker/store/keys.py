@@ -89,10 +89,6 @@ class Keys:
         """HASH with an expiry: what came of it the last time."""
         return self._key(f"restbroker:told:{name}")
 
-    def vault(self, name: str) -> str:
-        """STRING with an expiry: a secret that processes share."""
-        return self._key(f"restbroker:vault:{name}")
-
     @property
     def tokens(self) -> str:
         """HASH name of a token → when a job was last let in with it, epoch seconds."""

@@ -25,9 +25,9 @@ from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
-from restbroker.store import beats, jobs, leases, limits, server, sets, tokens
+from restbroker.store import beats, jobs, limits, probing, server, sets, tokens
 from restbroker.store.connection import Connection, Waiter
-from restbroker.store.leases import Yours
+from restbroker.store.probing import Yours
 from restbroker.store.server import ServerFacts
 from restbroker.telemetry.events import Event
 from tests.model.link import SimulatedConnection, SimulatedWaiter, Way
@@ -192,8 +192,8 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(life, "require_supported", lambda _reference: None)
     patch.setattr(tokens, "remember", lambda _reference, _used: None)
     # Every process probes by itself here, as where Redis does not let it ask the others.
-    patch.setattr(leases, "turn", lambda *_: Yours())
-    patch.setattr(leases, "tell", lambda *_: True)
+    patch.setattr(probing, "turn", lambda *_: Yours())
+    patch.setattr(probing, "tell", lambda *_: True)
     patch.setattr(signals, "watch", _no_signals)
     patch.setattr(time, "time", now_s)
     patch.setattr(time, "clock_gettime", lambda _clock: trio.current_time())

@@ -1,6 +1,6 @@
 """A process that has no others to agree with about probes."""
 
-from restbroker.store.leases import Turn, Yours
+from restbroker.store.probing import Turn, Yours
 
 
 class Nobody:

@@ -21,10 +21,10 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.lane import Lane
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.outcome import Probe, Reason
-from restbroker.store import leases, limits
+from restbroker.store import limits, probing
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.leases import Busy, Told, Turn, Yours
+from restbroker.store.probing import Busy, Told, Turn, Yours
 from restbroker.transport.errors import MaybeSent, NotSent
 
 P = ParamSpec("P")
@@ -162,12 +162,12 @@ class OverRedis:
 
     async def turn(self) -> Turn:
         """As `Others`."""
-        turn = await self._call(leases.turn, self._name, self.owner, leases.milliseconds(_TURN_S))
+        turn = await self._call(probing.turn, self._name, self.owner, probing.milliseconds(_TURN_S))
         return Yours() if turn is None else turn
 
     async def tell(self, text: bytes, counts_s: float) -> None:
         """As `Others`."""
-        await self._call(leases.tell, self._name, self.owner, text, leases.milliseconds(counts_s))
+        await self._call(probing.tell, self._name, self.owner, text, probing.milliseconds(counts_s))
 
     async def pause(self, why: Pause, for_s: float) -> None:
         """As `Others`."""

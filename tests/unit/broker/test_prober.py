@@ -13,7 +13,7 @@ from restbroker.broker.upkeep.prober import Others, OverRedis, Prober, decode, e
 from restbroker.rules.outcome import Deferred, Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.leases import LONGEST_TEXT_BYTES, Busy, Told, Turn, Yours
+from restbroker.store.probing import LONGEST_TEXT_BYTES, Busy, Told, Turn, Yours
 from restbroker.telemetry.events import Event, StoreLost
 from restbroker.transport.errors import NotSent
 from tests.support.ports import free_port

@@ -99,7 +99,7 @@ def test_a_command_needs_a_pattern_and_a_dangerous_one_says_so(
 
 def test_a_command_of_a_newer_server_is_dangerous_on_an_older_one_too() -> None:
     assert "export_db" not in for_version("23.01").commands
-    assert for_version("23.01").dangers_of("export_db") == {"files", "database"}
+    assert for_version("23.01").dangerous_in("export_db") == {"export_db": {"files", "database"}}
 
 
 ONE = Grant(hosts=("example.org", "*.example.org"))

@@ -123,7 +123,7 @@ HARMLESS = {
 def test_what_ejabberd_tags_as_about_the_server_is_dangerous(version: str) -> None:
     catalogue = for_version(version)
     about_it = {name for name, spec in catalogue.commands.items() if spec.tags & TOUCHES_THE_SERVER} - HARMLESS
-    assert {name for name in about_it if not catalogue.dangers_of(name)} == set()
+    assert {name for name in about_it if not catalogue.dangerous_in(name)} == set()
 
 
 @pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])
@@ -131,7 +131,7 @@ def test_what_takes_a_file_or_directory_of_the_server_is_dangerous(version: str)
     catalogue = for_version(version)
     takes = {n for n, spec in catalogue.commands.items() if any(spec.argument(a) for a in ("file", "dir", "in", "out"))}
     assert len(takes) > 15
-    assert {name for name in takes if "files" not in catalogue.dangers_of(name)} == set()
+    assert {name for name in takes if "files" not in catalogue.dangerous_in(name).get(name, ())} == set()
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_what_takes_a_file_or_directory_of_the_server_is_dangerous(version: str)
 )
 def test_dangers_are_known_by_name_and_shown_as_tags(command: str, words: set[str]) -> None:
     catalogue = for_version("26.07")
-    assert catalogue.dangers_of(command) == words
+    assert catalogue.dangerous_in(command).get(command, frozenset()) == words
     assert {tag for tag in catalogue.commands[command].tags if ":" in tag} == {f"dangerous:{word}" for word in words}
 
 

@@ -1,9 +1,8 @@
-"""Who does something on behalf of all processes: short leases, and one asker whose answer the others read.
+"""Which process asks something on behalf of all, and what came of it: a target's prober asks whether it works again.
 
-A target's prober uses `turn` and `tell`; the rest is for connectors that log in, and none does yet. Always holds: a
-lease ends by itself, by Redis' clock; each call may be repeated after a lost answer; a full Redis grants leases too,
-since what drains it may need them. A lease is no fence: whoever was suspended may go on after it ran out. Texts are
-never logged.
+Always holds: a turn ends by itself, by Redis' clock; each call may be repeated after a lost answer; a full Redis grants
+turns too, since what drains it may need them. A turn is no fence: whoever was suspended may go on after it ran out.
+Texts are never logged.
 """
 
 from typing import TypeAlias
@@ -18,7 +17,7 @@ LONGEST_TEXT_BYTES = 4096
 
 @attrs.frozen
 class Yours:
-    """It is the caller's turn: do the work, then `tell`; or `release` the name if there is nothing to tell."""
+    """It is the caller's turn: do the work, then `tell`."""
 
 
 @attrs.frozen
@@ -37,25 +36,10 @@ class Busy:
 Turn: TypeAlias = Yours | Told | Busy
 
 
-def take(client: Client, name: str, owner: str, ttl_s: float) -> bool:
-    """Takes the lease `name`, or has it last `ttl_s` seconds from now if it is the owner's. False: somebody else's."""
-    return client.run("lease", [client.keys.lease(name)], [owner, milliseconds(ttl_s)]) == 1
-
-
-def renew(client: Client, name: str, owner: str, ttl_s: float) -> bool:
-    """Has a lease last `ttl_s` seconds from now. False: it ran out; stop what it was for."""
-    return client.run("renew", [client.keys.lease(name)], [owner, milliseconds(ttl_s)]) == 1
-
-
-def release(client: Client, name: str, owner: str) -> None:
-    """Gives a lease or a turn back; nothing happens if it is not the owner's any more."""
-    client.run("release", [client.keys.lease(name)], [owner])
-
-
 def turn(client: Client, name: str, owner: str, ttl_ms: int) -> Turn:
     """Asks who does what `name` stands for. As long as a result counts, everybody gets it, its author too.
 
-    `ttl_ms`: how long the work may take; then somebody else gets the turn. The same name must not be used for `take`.
+    `ttl_ms`: how long the work may take; then somebody else gets the turn.
     """
     answer = items(client.run("turn", [client.keys.lease(name), client.keys.told(name)], [owner, max(1, ttl_ms)]))
     match answer:

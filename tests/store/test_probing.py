@@ -1,0 +1,86 @@
+"""One asks for all: everybody reads the result, and lost answers change nothing."""
+
+from collections.abc import Callable
+
+import pytest
+
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.store import probing
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.probing import Busy, Told, Yours
+from tests.store.lanes import Server
+from tests.store.proxy import LossyProxy
+from tests.support.wait import until
+
+LONG_MS = 60_000
+
+
+def test_one_gets_the_turn_and_all_read_what_came_of_it(client: Client) -> None:
+    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
+    assert probing.turn(client, "n", "b", LONG_MS) == Busy()
+    assert probing.tell(client, "n", "a", b"open", LONG_MS)
+    for owner in ("a", "b"):
+        told = probing.turn(client, "n", owner, LONG_MS)
+        assert isinstance(told, Told)
+        assert told.text == b"open"
+        assert 0 <= told.age_ms < 5000
+
+
+def test_the_turn_is_free_again_when_the_result_is_too_old(client: Client) -> None:
+    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
+    assert probing.tell(client, "n", "a", b"open", 50)
+    until(lambda: probing.turn(client, "n", "b", LONG_MS) == Yours(), "the result is too old")
+    assert probing.turn(client, "n", "a", LONG_MS) == Busy()
+
+
+def test_a_turn_that_took_too_long_is_another_ones_and_its_result_is_dropped(client: Client) -> None:
+    assert probing.turn(client, "n", "a", 50) == Yours()
+    until(lambda: probing.turn(client, "n", "b", LONG_MS) == Yours(), "the turn runs out")
+    assert not probing.tell(client, "n", "a", b"stale", LONG_MS)
+    assert probing.tell(client, "n", "b", b"fresh", LONG_MS)
+    assert not probing.tell(client, "n", "a", b"stale", LONG_MS)
+    told = probing.turn(client, "n", "a", LONG_MS)
+    assert isinstance(told, Told)
+    assert told.text == b"fresh"
+
+
+CALLS: list[tuple[Callable[[Client], object], object]] = [
+    (lambda client: probing.turn(client, "n", "a", LONG_MS), Yours()),
+    (lambda client: probing.tell(client, "n", "a", b"x", LONG_MS), True),
+]
+
+
+def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(client: Client, server: Server) -> None:
+    with LossyProxy(server.process.port) as proxy:
+        lossy = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace="ns"))
+        for call, _ in CALLS:
+            call(client)
+        server.raw.flushdb()
+        for call, answer in CALLS:
+            proxy.lose_next = True
+            with pytest.raises(StoreUnavailable):
+                call(lossy)
+            assert call(lossy) == answer
+        lossy.close()
+    assert server.raw.keys("ns:restbroker:lease:*") == []
+
+
+def test_a_full_redis_still_grants_turns(client: Client, server: Server) -> None:
+    server.raw.config_set("maxmemory", 1)
+    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
+    assert probing.tell(client, "n", "a", b"x", LONG_MS)
+
+
+def test_what_is_told_has_an_end_a_limit_and_no_repr(client: Client, server: Server) -> None:
+    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
+    with pytest.raises(ValueError, match="too long"):
+        probing.tell(client, "n", "a", b"x" * (probing.LONGEST_TEXT_BYTES + 1), LONG_MS)
+    assert probing.tell(client, "n", "a", b"hunter2", LONG_MS)
+    assert server.raw.pttl("ns:restbroker:told:n") > 0
+    assert "hunter2" not in repr(probing.turn(client, "n", "b", LONG_MS))
+
+
+def test_a_key_that_is_used_for_other_things_is_named(client: Client, server: Server) -> None:
+    server.raw.rpush("ns:restbroker:lease:n", "x")
+    with pytest.raises(StoreRefused, match="WRONGTYPE"):
+        probing.turn(client, "n", "a", LONG_MS)
