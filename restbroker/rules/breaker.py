@@ -173,9 +173,9 @@ class Breaker:
         wait_s = min((_PROBE_AFTER_S + jitter) * doubled, _LONGEST_PROBE_WAIT_S)
         return max(0.0, self._last_try_s + wait_s - now_s, self._not_before_s - now_s)
 
-    def probe_failed(self, now_s: float, reason: str, retry_after_s: float = 0.0) -> None:
+    def probe_failed(self, now_s: float, reason: str) -> None:
         """The target is unwell for this newer reason: open, and the next probe is due a while from now."""
-        self.trip(now_s, reason, retry_after_s)
+        self.trip(now_s, reason)
         self._last_try_s = now_s
 
     def probe_ok(self, now_s: float) -> None:

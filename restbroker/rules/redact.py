@@ -91,11 +91,6 @@ def hiding(secrets: Iterable[str], known: Spelled = frozenset()) -> Hide:
     return hide
 
 
-def path(target: str, secrets: Iterable[str], limit: int = EXCERPT_LIMIT) -> str:
-    """A path or URL as it may be shown: without the secrets, and without query items of secret names."""
-    return _path(target, hiding(secrets), limit)
-
-
 def job(fields: Mapping[str, Json], *, show_bodies: bool = False, hide: Hide | None = None) -> dict[str, Json]:
     """A payload as it may be shown: token and secret arguments masked, whatever form its `args` have.
 
@@ -225,8 +220,8 @@ def _cleaned(value: Json, hide: Hide) -> Json:
             return value
 
 
-def _path(target: str, hide: Hide, limit: int = EXCERPT_LIMIT) -> str:
-    return hide(_QUERY_ITEM.sub(_query_item, target), limit)
+def _path(target: str, hide: Hide) -> str:
+    return hide(_QUERY_ITEM.sub(_query_item, target), EXCERPT_LIMIT)
 
 
 def _query_item(found: re.Match[str]) -> str:

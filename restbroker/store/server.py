@@ -39,7 +39,6 @@ class ServerFacts:
     policy: str
     aof_enabled: bool
     appendfsync: str | None
-    connected_replicas: int
     cluster_enabled: bool
     save: str | None
     disk_ok: bool
@@ -72,7 +71,6 @@ def server(client: Client) -> ServerFacts:
         policy=fields.get("maxmemory_policy", ""),
         aof_enabled=fields.get("aof_enabled") == "1",
         appendfsync=setting(client, "appendfsync"),
-        connected_replicas=int(fields.get("connected_slaves", "0")),
         cluster_enabled=fields.get("cluster_enabled") == "1",
         save=setting(client, "save"),
         disk_ok="err" not in (fields.get("rdb_last_bgsave_status"), fields.get("aof_last_write_status")),

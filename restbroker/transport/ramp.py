@@ -1,8 +1,8 @@
 """Opens connections to one server a few at a time, and faster while it keeps up. Used by both clients, for all of them.
 
-Always holds: at most `Pace.limit` connections are open that the server has neither answered on nor had its time for;
-who waits stands in line until it has something or is gone, cancelled or not; a connection that is given back, and leave
-to connect, go straight to the first in line, so that nobody is overtaken or forgotten, and each is woken once.
+Always holds: at most `ConnectLimit.limit` connections are open that the server has neither answered on nor had its time
+for; who waits stands in line until it has something or is gone, cancelled or not; a connection that is given back, and
+leave to connect, go straight to the first in line, so that nobody is overtaken or forgotten, and each is woken once.
 
 ejabberd 23.01 listens with a backlog of 5. With 50 connects at once (measured on loopback), some waited 1 s for TCP to
 try again, and 5 were reset after they had sent their request: five commands that may have run, for nothing.
@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
-from restbroker.transport.pace import Pace
+from restbroker.transport.connect_limit import ConnectLimit
 
 _PROBES: Final = 1
 
@@ -70,7 +70,7 @@ class Ramp(Generic[C]):
     """
 
     _spare: Callable[[C], None]
-    pace: Pace = attrs.Factory(Pace)
+    connects: ConnectLimit = attrs.Factory(ConnectLimit)
     _begun: dict[object, float] = attrs.Factory(dict)
     _young: dict[object, float] = attrs.Factory(dict)
     _line: dict[Place[C], None] = attrs.Factory(dict)
@@ -117,13 +117,13 @@ class Ramp(Generic[C]):
         """The server answered to `who`; does nothing if it never began, or has ended."""
         if (began_s := self._begun.pop(who, None)) is not None:
             now_s = trio.current_time()
-            self.pace.answered(now_s, now_s - began_s)
+            self.connects.answered(now_s, now_s - began_s)
             self._leave(who)
 
     def end(self, who: object) -> None:
         """`who` broke or gave up; does nothing if it never began, or has ended."""
         if self._begun.pop(who, None) is not None:
-            self.pace.failed(trio.current_time())
+            self.connects.failed(trio.current_time())
             self._leave(who)
 
     def release(self, who: object) -> None:
@@ -187,7 +187,7 @@ class Ramp(Generic[C]):
 
     def _begin(self, who: object) -> None:
         now_s = trio.current_time()
-        self.pace.begun(now_s)
+        self.connects.begun(now_s)
         self._begun[who] = self._young[who] = now_s
 
     def _leave(self, who: object) -> None:
@@ -212,10 +212,10 @@ class Ramp(Generic[C]):
     def _room_from_s(self) -> float:
         """Since or from when there is room for one more, if nobody leaves before."""
         now_s = trio.current_time()
-        while len(self._young) >= self.pace.limit:
+        while len(self._young) >= self.connects.limit:
             who, since_s = next(iter(self._young.items()))
-            until_s = since_s + self.pace.patience_s
+            until_s = since_s + self.connects.patience_s
             if now_s < until_s:
                 return until_s
             del self._young[who]
-        return self.pace.from_s(len(self._young))
+        return self.connects.from_s(len(self._young))

@@ -42,7 +42,7 @@ OPERATIONS = {
     sets: ("due", "promote"),
     limits: ("pause", "resume"),
 }
-FACTS = ServerFacts("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", 0, False, "", True, 0, {})
+FACTS = ServerFacts("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", False, "", True, 0, {})
 
 
 def now_s() -> float:

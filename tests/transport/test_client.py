@@ -15,9 +15,9 @@ import trio
 
 from restbroker.config.target import Engine, Target, TlsFiles, Url
 from restbroker.transport.client import open_transport
+from restbroker.transport.connect_limit import START
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Transport
-from restbroker.transport.pace import START
 from tests.support import recorder
 from tests.support.recorder import Recorder, recording
 from tests.support.wait import until_async

@@ -12,9 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from restbroker.config.target import Target, Url
 from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
+from restbroker.transport.connect_limit import GAP_S, MOST_PATIENCE_S, PATIENCE_S, REST_S, START
 from restbroker.transport.dial import dial
 from restbroker.transport.message import Request
-from restbroker.transport.pace import GAP_S, MOST_PATIENCE_S, PATIENCE_S, REST_S, START
 from restbroker.transport.ramp import Closed, Ramp
 from restbroker.transport.wire import Wire
 from tests.support.ejabberd import Ejabberd
@@ -104,12 +104,12 @@ async def test_each_answer_lets_two_more_connect_and_the_first_four_come_back_at
 ) -> None:
     ramp = new()
     await come_up(ramp, START, ANSWER_S)
-    assert ramp.pace.limit == 2 * START
+    assert ramp.connects.limit == 2 * START
     await come_up(ramp, 2 * START, ANSWER_S)
-    assert ramp.pace.limit == 4 * START
+    assert ramp.connects.limit == 4 * START
     await trio.sleep(REST_S + 0.1)
     await ramp.begin("next")
-    assert ramp.pace.limit == START
+    assert ramp.connects.limit == START
 
 
 async def test_beyond_the_first_four_each_connects_a_moment_after_the_other(autojump_clock: MockClock) -> None:
@@ -125,14 +125,14 @@ async def test_beyond_the_first_four_each_connects_a_moment_after_the_other(auto
 async def test_a_server_that_answers_at_once_needs_no_more_than_four_at_a_time(autojump_clock: MockClock) -> None:
     ramp = new()
     assert await come_up(ramp, 200, 0.002) < 0.2
-    assert ramp.pace.limit == START
+    assert ramp.connects.limit == START
 
 
 @pytest.mark.parametrize("trouble", ["late", "broken"])
 async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, trouble: str) -> None:
     ramp = new()
     await come_up(ramp, 100, ANSWER_S)
-    limit = ramp.pace.limit
+    limit = ramp.connects.limit
     assert limit > 4 * START
     await ramp.begin("troubled")
     await trio.sleep(3 * ANSWER_S)
@@ -140,7 +140,7 @@ async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, tr
         ramp.answered("troubled")
     else:
         ramp.end("troubled")
-    assert ramp.pace.limit == limit // 2
+    assert ramp.connects.limit == limit // 2
 
 
 async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockClock) -> None:
@@ -149,10 +149,10 @@ async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockCl
         await ramp.begin(who)
     await trio.sleep(0.2)
     ramp.answered(0)
-    assert ramp.pace.patience_s == pytest.approx(0.4)
+    assert ramp.connects.patience_s == pytest.approx(0.4)
     await trio.sleep(60)
     ramp.answered(1)
-    assert ramp.pace.patience_s == MOST_PATIENCE_S
+    assert ramp.connects.patience_s == MOST_PATIENCE_S
 
 
 @attrs.define
@@ -290,7 +290,7 @@ async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_fail
 ) -> None:
     waiters = await full()
     ramp = waiters.ramp
-    limit = ramp.pace.limit
+    limit = ramp.connects.limit
     async with trio.open_nursery() as nursery:
         for who in range(3):
             nursery.start_soon(waiters.wait, who)
@@ -303,14 +303,14 @@ async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_fail
         ramp.release(1)
     assert waiters.served == [(0, None), (1, None), (2, None)]
     assert trio.current_time() - began_s <= START * GAP_S
-    assert ramp.pace.limit == limit
+    assert ramp.connects.limit == limit
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_leave_that_is_not_used_slows_nothing_down(autojump_clock: MockClock, cancelled: bool) -> None:
     ramp = new()
     await come_up(ramp, 100, ANSWER_S)
-    limit = ramp.pace.limit
+    limit = ramp.connects.limit
     assert limit > START
     for who in range(limit):
         await ramp.begin(who)
@@ -323,8 +323,8 @@ async def test_leave_that_is_not_used_slows_nothing_down(autojump_clock: MockClo
             nursery.cancel_scope.cancel()
             # It is still in line, and so has leave to connect before it runs.
             ramp.answered(0)
-            limit = ramp.pace.limit
-    assert ramp.pace.limit == limit
+            limit = ramp.connects.limit
+    assert ramp.connects.limit == limit
 
 
 async def test_when_it_is_closed_nobody_waits_any_more(autojump_clock: MockClock) -> None:

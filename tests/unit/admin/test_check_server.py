@@ -18,7 +18,6 @@ GOOD = ServerFacts(
     policy="noeviction",
     aof_enabled=True,
     appendfsync="always",
-    connected_replicas=0,
     cluster_enabled=False,
     save="",
     disk_ok=True,

@@ -122,8 +122,6 @@ def test_no_probe_before_the_end_of_retry_after() -> None:
     assert breaker.probe_due_s(100.0, 0.5) == 30.0
     breaker.trip(105.0, "429", 10.0)
     assert breaker.probe_due_s(105.0, 0.5) == 25.0
-    breaker.probe_failed(131.0, "503", 60.0)
-    assert breaker.probe_due_s(131.0, 0.5) == 60.0
 
 
 def test_late_news_while_open_changes_nothing() -> None:

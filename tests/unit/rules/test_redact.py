@@ -185,8 +185,9 @@ def test_a_spelling_that_a_short_and_a_long_secret_share_is_masked_everywhere() 
 
 
 def test_secrets_in_paths_and_queries_are_masked() -> None:
-    shown = redact.path("/users/joe/gehe%69m!x?api_key=123&user=joe&token=t", {"geheim!x", "gehe%69m!x"})
-    assert shown == f"/users/joe/{MASK}?api_key={MASK}&user=joe&token={MASK}"
+    endpoint = "/users/joe/gehe%69m!x?api_key=123&user=joe&token=t"
+    shown = redact.job({"args": [endpoint, {"password": "geheim!x"}, "gehe%69m!x"]})
+    assert shown["args"] == [f"/users/joe/{MASK}?api_key={MASK}&user=joe&token={MASK}", {"password": MASK}, MASK]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ _LATE: Final = 2
 
 
 @attrs.define(eq=False)
-class Pace:
+class ConnectLimit:
     """`limit`: how many the server may be busy with accepting. `patience_s`: how long one of them counts as such.
 
     Times are on Trio's clock.
