@@ -47,7 +47,7 @@ def _known_queue(client: Client, queue: QueueView, seen: Overview) -> Iterator[F
         cure = f"SREM {client.keys.paused} {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
         yield Finding("warning", AREA, "QueuePaused", f"The queue {queue.name} is paused.", why, cure)
     elif queue.size is None:
-        return  # its key is named by `check_keys`
+        return  # its key is named by `check_store`
     elif quiet and not served:
         return
     elif queue.size and not served:

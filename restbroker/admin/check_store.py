@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from restbroker.admin.check_keys import check_keys
 from restbroker.admin.check_leftovers import check_leftovers, check_original
 from restbroker.admin.check_limits import check_dead, check_pauses
 from restbroker.admin.check_queues import check_queues
@@ -18,6 +17,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
+from restbroker.store.key_types import misused
 from restbroker.store.server import ServerFacts, server, setting, time_s
 from restbroker.store.survey import Process
 
@@ -29,34 +29,33 @@ ONLY_ASKED_HERE = frozenset(
     }
 )
 """What `run` never asks Redis, and commands of the terminal do. Redis names what it refuses in quotes."""
+_TYPES = {"zset": "sorted set"}
 
 
 def check_store(config: Config) -> list[Finding]:
     """Everything about Redis. Never raises what a person can act on: that is a finding."""
-    client = open_store(config)
     found: list[Finding] = []
-    try:
-        facts = server(client)
-        found += judge_server(facts, client.address, _offset_s(client))
-        if facts.cluster_enabled:
-            return found
-        found += _at_most_once(config, facts)
-        found += _failover(client, config)
-        found += _each(
-            lambda: check_keys(client, config),
-            lambda: _neighbours(client, config),
-            lambda: check_pauses(client, config),
-            lambda: check_queues(client, config, facts),
-            lambda: check_leftovers(client),
-        )
-        found += _each(lambda: check_original(client, config), asked_by_run=False)
-    except StoreUnavailable as error:
-        why = "Without Redis nothing is taken, and producers cannot push."
-        found.append(Finding("problem", AREA, "Unreachable", error.message, why, error.cure, "store"))
-    except StoreRefused as error:
-        found.append(_refused(error))
-    finally:
-        client.close()
+    with open_store(config) as client:
+        try:
+            facts = server(client)
+            found += judge_server(facts, client.address, _offset_s(client))
+            if facts.cluster_enabled:
+                return found
+            found += _at_most_once(config, facts)
+            found += _failover(client, config)
+            found += _each(
+                lambda: _key_types(client, config),
+                lambda: _neighbours(client, config),
+                lambda: check_pauses(client, config),
+                lambda: check_queues(client, config, facts),
+                lambda: check_leftovers(client),
+            )
+            found += _each(lambda: check_original(client, config), asked_by_run=False)
+        except StoreUnavailable as error:
+            why = "Without Redis nothing is taken, and producers cannot push."
+            found.append(Finding("problem", AREA, "Unreachable", error.message, why, error.cure, "store"))
+        except StoreRefused as error:
+            found.append(_refused(error))
     # Several questions may meet the same refusal.
     return list(dict.fromkeys(found))
 
@@ -112,6 +111,21 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
             "A failover loses what was not replicated. A master that was cut off or replaced takes jobs for seconds"
             " more and then forgets them.",
             "With two replicas or more, in each redis.conf:\nmin-replicas-to-write 1\nmin-replicas-max-lag 10",
+        )
+
+
+def _key_types(client: Client, config: Config) -> Iterator[Finding]:
+    """Keys of another type than needed: whatever touches them is refused by Redis."""
+    queues = [queue for target in config.targets for queue in target.queues]
+    for one in misused(client, [target.name for target in config.targets], queues):
+        yield Finding(
+            "problem",
+            AREA,
+            "WrongType",
+            f"The key {one.key} is a {_TYPES.get(one.found, one.found)}, and restbroker needs a"
+            f" {_TYPES.get(one.wanted, one.wanted)}.",
+            "Redis refuses whatever touches it: jobs are not taken, not settled or not counted.",
+            f"Find out who writes it. Then put it out of the way: RENAME {one.key} {one.key}:misplaced",
         )
 
 

@@ -1,5 +1,8 @@
 """From the configuration to the store. Used by the command line's commands; assembly takes the settings from here."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from restbroker.config.core import Config
 from restbroker.store.client import Client, StoreSettings, open_client
 
@@ -17,6 +20,11 @@ def store_settings(config: Config, client_name: str = "restbroker") -> StoreSett
     )
 
 
-def open_store(config: Config, timeout_s: float = 3.0) -> Client:
-    """A client that connects when first used; the caller closes it. `timeout_s` bounds connecting, and each answer."""
-    return open_client(store_settings(config, "restbroker-cli"), timeout_s)
+@contextmanager
+def open_store(config: Config, timeout_s: float = 3.0) -> Iterator[Client]:
+    """A client for one command, which connects when first used. `timeout_s` bounds connecting, and each answer."""
+    client = open_client(store_settings(config, "restbroker-cli"), timeout_s)
+    try:
+        yield client
+    finally:
+        client.close()

@@ -82,13 +82,11 @@ def _running(settings: Config, target: Target) -> str | None:
     from restbroker.admin.connect import open_store
     from restbroker.admin.enqueue import serving
 
-    client = open_store(settings, _QUICK_S)
     try:
-        found = serving(client, target.queues[0])
+        with open_store(settings, _QUICK_S) as client:
+            found = serving(client, target.queues[0])
     except (StoreUnavailable, StoreRefused):
         return None
-    finally:
-        client.close()
     return None if found is None else found.server_version
 
 

@@ -42,20 +42,14 @@ def dead(
 
 
 def _restore(settings: Config, jid: str) -> None:
-    client = open_store(settings)
-    try:
+    with open_store(settings) as client:
         restore(client, jid)
-    finally:
-        client.close()
     output.say(f'{jid} is in the dead set again. To run it, press "Retry" in Sidekiq Web.')
 
 
 def _show_trimmed(settings: Config, limit: int, *, as_json: bool) -> None:
-    client = open_store(settings)
-    try:
+    with open_store(settings) as client:
         found = trimmed(client, limit, jobs.tokens(settings))
-    finally:
-        client.close()
     jobs.write(found, as_json=as_json)
     count = "1 job is" if len(found) == 1 else f"{len(found)} jobs are"
     output.say(f"{count} no longer in the dead set: trimmed by other Sidekiq processes, or retried or deleted.")

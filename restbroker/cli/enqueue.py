@@ -102,8 +102,7 @@ def _push(
     settings: Config, target: Target, order: Order, typed: arguments.Typed, *, timeout_s: float, as_json: bool
 ) -> None:
     jid = secrets.token_hex(12)
-    client = open_store(settings)
-    try:
+    with open_store(settings) as client:
         # Asked first: were it asked after the push, its failure would look like the push's.
         found = serving(client, order.queue)
         if found is None:
@@ -119,8 +118,6 @@ def _push(
                 return
             told = found is not None and found.quiet
             _tell(_answer(client, order.queue, jid, timeout_s, told=told, as_json=as_json), as_json=as_json)
-    finally:
-        client.close()
 
 
 @contextmanager

@@ -21,12 +21,9 @@ LimitOption = Annotated[int, typer.Option(help="How many at most.", min=1, max=1
 
 def show(settings: Config, kind: Kind, limit: int, *, as_json: bool) -> None:
     """Shows at most `limit` jobs. Raises `StoreUnavailable`."""
-    client = open_store(settings)
-    try:
+    with open_store(settings) as client:
         found = list(jobs.listed(client, kind, limit, tokens(settings)))
         total = jobs.count(client, kind)
-    finally:
-        client.close()
     write(found, as_json=as_json)
     more = f"{len(found)} of {total} jobs" if total > len(found) else f"{total} job{'' if total == 1 else 's'}"
     output.say(f"{more} {'parked' if kind == 'dead' else 'waiting for their next try'}.")

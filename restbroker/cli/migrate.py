@@ -42,8 +42,7 @@ def migrate(
     where its jobs go, jobs, how many must be repaired for that, how many are no jobs and get parked.
     """
     settings = quietly(config)
-    client = open_store(settings)
-    try:
+    with open_store(settings) as client:
         require_supported(client)
         queues = [queue for target in settings.targets for queue in target.queues]
         where = admin.sources(client, queues, process_id or [])
@@ -58,8 +57,6 @@ def migrate(
         if not yes:
             _ask(seen, as_json=json)
         moved = _move(client, where)
-    finally:
-        client.close()
     _show(moved, dry_run=False, as_json=json)
     _conclude(moved)
 

@@ -30,11 +30,8 @@ def stats(config: ConfigOption = None, json: JsonOption = False) -> None:
     In a pipe each line begins with what it is about: total, queue or process.
     """
     settings = quietly(config)
-    client = open_store(settings)
-    try:
+    with open_store(settings) as client:
         seen = figures(client, [queue for target in settings.targets for queue in target.queues])
-    finally:
-        client.close()
     if json:
         output.as_json(seen)
     elif sys.stdout.isatty():
