@@ -2,18 +2,26 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import attrs
 import typer
 
 from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, loaded
 from restbroker.cli.exits import Exit
 from restbroker.errors import ConfigError
-from restbroker.rules.findings import Finding, worst_cause
+from restbroker.rules.findings import Cause, Finding, worst_cause
 
 app = typer.Typer(add_completion=False)
 
+_EXITS: Mapping[Cause, Exit] = {
+    "config": Exit.USAGE,
+    "store": Exit.STORE,
+    "refused": Exit.REFUSED,
+    "target": Exit.TARGET,
+    "other": Exit.FAILED,
+}
 _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold red"}
 
 
@@ -26,7 +34,8 @@ def check(config: ConfigOption = None, json: JsonOption = False) -> None:
     5: target unreachable, 1: other problems.
     """
     found = _findings(config)
-    code = _exit(found)
+    cause = worst_cause(found)
+    code = Exit.OK if cause is None else _EXITS[cause]
     if json:
         output.as_json({"findings": [_fields(finding) for finding in found], "exit_code": int(code)})
     elif sys.stdout.isatty():
@@ -48,31 +57,8 @@ def _findings(config: ConfigOption) -> Sequence[Finding]:
         return [admin.unloadable(error)]
 
 
-def _exit(found: Sequence[Finding]) -> Exit:
-    match worst_cause(found):
-        case None:
-            return Exit.OK
-        case "config":
-            return Exit.USAGE
-        case "store":
-            return Exit.STORE
-        case "refused":
-            return Exit.REFUSED
-        case "target":
-            return Exit.TARGET
-        case "other":
-            return Exit.FAILED
-
-
 def _fields(finding: Finding) -> dict[str, str | None]:
-    return {
-        "level": finding.level,
-        "area": finding.area,
-        "code": finding.code,
-        "message": finding.message,
-        "why": finding.why,
-        "cure": finding.cure,
-    }
+    return attrs.asdict(finding, filter=lambda field, _: field.name != "cause")
 
 
 def _counted(number: int, word: str) -> str:
