@@ -30,8 +30,7 @@ def check_leftovers(client: Client) -> Iterator[Finding]:
 
 def check_original(client: Client, config: Config) -> Iterator[Finding]:
     """What the Go original had in hand or would try again. Raises `StoreUnavailable` or `StoreRefused`."""
-    queues = [queue for target in config.targets for queue in target.queues]
-    where = migrate.sources(client, queues, ())
+    where = migrate.sources(client, config.queues, ())
     states = migration.states(client, where.lists)
     sizes = {client.keys.go_in_progress(*one): state.size for one, state in zip(where.lists, states, strict=True)}
     sizes[client.keys.go_retry] = migration.retry_count(client)

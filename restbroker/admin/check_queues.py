@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
-import attrs
-
 from restbroker.admin.check_leftovers import is_dead
 from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.core import Config
@@ -23,10 +21,9 @@ AREA = "redis"
 
 def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator[Finding]:
     """Each queue of each target. Raises `StoreUnavailable` or `StoreRefused`."""
-    wanted = [queue for target in config.targets for queue in target.queues]
-    seen = overview(client, wanted)
+    seen = overview(client, config.queues)
     known = {queue.name: queue for queue in seen.queues if queue.seen}
-    for name in wanted:
+    for name in config.queues:
         if name in known:
             yield from _known_queue(client, known[name], seen)
         else:
@@ -70,41 +67,26 @@ def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
 
 
 def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, known: tuple[str, ...]) -> Finding:
-    found = Finding("note", AREA, "NewQueue", f"Nothing was ever pushed to the queue {name} here.")
-    configured = {queue for target in config.targets for queue in target.queues}
-    nearest = _nearest(name, (other for other in known if other not in configured))
+    message = f"Nothing was ever pushed to the queue {name} here."
+    nearest = _nearest(name, (other for other in known if other not in config.queues))
     if nearest is not None:
-        return attrs.evolve(
-            found,
-            level="warning",
-            code="QueueMisspelt",
-            why=f"There is a queue {nearest}, so that the producers may mean another one.",
-            cure=f'Did you mean "RestQueue": "{nearest}"?',
-        )
+        why = f"There is a queue {nearest}, so that the producers may mean another one."
+        return Finding("warning", AREA, "QueueMisspelt", message, why, f'Did you mean "RestQueue": "{nearest}"?')
     others = sorted(survey.namespaces(client) - {config.namespace})
     if others and not known:
         shown = ", ".join(other or "none" for other in others[:5])
+        why = f'Other namespaces have queues ({shown}), and "{config.namespace}" has none.'
         cure = f'"RedisNamespace": "{others[0]}"' if others[0] else 'Remove "RedisNamespace".'
-        return attrs.evolve(
-            found,
-            level="warning",
-            code="OtherNamespace",
-            why=f'Other namespaces have queues ({shown}), and "{config.namespace}" has none.',
-            cure=f"If the producers push there: {cure}",
-        )
+        return Finding("warning", AREA, "OtherNamespace", message, why, f"If the producers push there: {cure}")
     number = _database(config.redis_url)
     if facts.databases and number not in facts.databases:
         filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(facts.databases.items()))
-        return attrs.evolve(
-            found,
-            level="warning",
-            code="OtherDatabase",
-            why=f"Database {number} is empty, and others are not: {filled}.",
-            cure="If the producers push there, write its number after the last slash of RedisURL.",
-        )
+        why = f"Database {number} is empty, and others are not: {filled}."
+        cure = "If the producers push there, write its number after the last slash of RedisURL."
+        return Finding("warning", AREA, "OtherDatabase", message, why, cure)
     where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
     cure = f"Push one: restbroker enqueue status --wait{where}"
-    return attrs.evolve(found, why="That is so until the first job.", cure=cure)
+    return Finding("note", AREA, "NewQueue", message, "That is so until the first job.", cure)
 
 
 def _database(url: str) -> int:

@@ -116,8 +116,7 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
 
 def _key_types(client: Client, config: Config) -> Iterator[Finding]:
     """Keys of another type than needed: whatever touches them is refused by Redis."""
-    queues = [queue for target in config.targets for queue in target.queues]
-    for one in misused(client, [target.name for target in config.targets], queues):
+    for one in misused(client, [target.name for target in config.targets], config.queues):
         yield Finding(
             "problem",
             AREA,
@@ -135,8 +134,7 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
     if not foreign:
         yield ok(AREA, "Private", "No other Sidekiq process uses this database.")
         return
-    wanted = {queue for target in config.targets for queue in target.queues}
-    thieves = [one for one in foreign if wanted.intersection(one.queues)]
+    thieves = [one for one in foreign if not set(config.queues).isdisjoint(one.queues)]
     if thieves:
         yield Finding(
             "problem",
@@ -144,7 +142,8 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
             "QueueTaken",
             f"Sidekiq takes jobs from the same queue: {_listed(thieves)}.",
             "Its workers do not know these jobs' classes: what it takes fails there and never reaches the server.",
-            f"Remove {', '.join(sorted(wanted))} from that process' queues (sidekiq.yml), or choose another RestQueue.",
+            f"Remove {', '.join(sorted(config.queues))} from that process' queues (sidekiq.yml), or choose another"
+            " RestQueue.",
         )
     yield Finding(
         "warning",

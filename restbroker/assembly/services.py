@@ -52,8 +52,7 @@ def _stats(current: Callable[[], Config], connection: "Connection", looks: Looks
 
     def settings() -> StatsSettings:
         now = current()
-        queues = tuple(queue for target in now.targets for queue in target.queues)
-        return StatsSettings(config.stats_bind, queues, now.show_bodies)
+        return StatsSettings(config.stats_bind, now.queues, now.show_bodies)
 
     def in_delivery(now: StatsSettings) -> figures.InDelivery:
         if looks.pids is not None:

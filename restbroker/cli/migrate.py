@@ -44,8 +44,7 @@ def migrate(
     settings = quietly(config)
     with open_store(settings) as client:
         require_supported(client)
-        queues = [queue for target in settings.targets for queue in target.queues]
-        where = admin.sources(client, queues, process_id or [])
+        where = admin.sources(client, settings.queues, process_id or [])
         _tell_left_out(where)
         _mind(admin.watch(client, where, WATCH_S), only_warn=dry_run or force)
         seen = admin.look(client, where)

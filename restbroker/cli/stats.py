@@ -31,7 +31,7 @@ def stats(config: ConfigOption = None, json: JsonOption = False) -> None:
     """
     settings = quietly(config)
     with open_store(settings) as client:
-        seen = figures(client, [queue for target in settings.targets for queue in target.queues])
+        seen = figures(client, settings.queues)
     if json:
         output.as_json(seen)
     elif sys.stdout.isatty():

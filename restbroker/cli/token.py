@@ -75,10 +75,9 @@ def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:
     from restbroker.broker.delivery.tokens import Tokens
     from restbroker.store.tokens import last_used
 
-    served = tuple(dict.fromkeys(queue for target in settings.targets for queue in target.queues))
     with open_store(settings) as client:
         used = last_used(client)
-        found = waiting(client, Tokens(settings.tokens), served, limit)
+        found = waiting(client, Tokens(settings.tokens), settings.queues, limit)
     rows = [_row(token, used, found.jobs[token.name], found.previous[token.name]) for token in settings.tokens]
     if found.jobs[None]:
         rows.append({"token": _UNKNOWN, "waiting": found.jobs[None]})

@@ -57,6 +57,11 @@ class Config:
     redis_master: str | None = None
     redis_sentinel_password: Secret | None = None
 
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Those of all targets."""
+        return tuple(queue for target in self.targets for queue in target.queues)
+
 
 @attrs.frozen
 class Loaded:
