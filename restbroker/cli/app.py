@@ -1,6 +1,7 @@
 """The command group: knows every command by name, loads a command's module only when it is run.
 
-Called by `__main__`. Always holds: `--help`, completion of names and "did you mean" load no command.
+Called by `__main__`. Always holds: `--help`, completion of names and "did you mean" load no command. A command's module
+has `app`, a `typer.Typer(add_completion=False)`, and imports at its top only what every use of it needs.
 """
 
 from importlib import import_module
@@ -11,10 +12,25 @@ from typer import _click  # Typer 0.29 carries its own click; the public package
 from typer.core import TyperCommand, TyperGroup
 
 from restbroker import __version__
-from restbroker.cli.commands_table import COMMANDS
 from restbroker.cli.values import read_plainly
 
 Arguments = list[str]
+
+COMMANDS = {
+    "run": "Serve the queues until told to stop.",
+    "enqueue": "Queue one command for a server; with --wait, print its answer.",
+    "stats": "Show totals, queues, processes and their targets.",
+    "dead": "Show the parked jobs and why they were parked.",
+    "retries": "Show the jobs that wait for their next try.",
+    "commands": "List the server's commands, or show one with its arguments.",
+    "check": "Test the configuration, Redis and the targets.",
+    "config": "Make, show or describe the configuration file.",
+    "token": "Make a token, or list those of the configuration and their use.",
+    "migrate": "Take over what the Go original left in Redis.",
+    "demo": "Run the whole thing on an embedded Redis and a stand-in server.",
+    "verify": "Crash-test restbroker on your Redis, in a namespace of its own.",
+}
+"""Each command, which is a module of this folder, with the line that `restbroker --help` shows for it."""
 
 
 class LazyGroup(TyperGroup):
@@ -22,10 +38,10 @@ class LazyGroup(TyperGroup):
 
     def list_commands(self, ctx: _click.Context) -> list[str]:  # noqa: ARG002  the overridden method's signature
         """Every command of the table, in the table's order."""
-        for name, entry in COMMANDS.items():
+        for name, line in COMMANDS.items():
             # "Did you mean" reads `self.commands` itself, so the stand-ins must be there, not only be made on demand.
             if name not in self.commands:
-                self.add_command(TyperCommand(name, help=entry.help, short_help=entry.help))
+                self.add_command(TyperCommand(name, help=line, short_help=line))
         return list(COMMANDS)
 
     def get_command(self, ctx: _click.Context, cmd_name: str) -> _click.Command | None:
@@ -43,7 +59,7 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> _click.Command:
     """Imports the command of this name, which must be in the table."""
-    app: typer.Typer = import_module(COMMANDS[name].module).app
+    app: typer.Typer = import_module(f"restbroker.cli.{name}").app
     app.rich_markup_mode = None
     command = typer.main.get_command(app)
     command.name = name

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.core import TyperGroup
 
+from restbroker.cli.app import COMMANDS
 from restbroker.cli.app import load as load_command
-from restbroker.cli.commands_table import COMMANDS
 from restbroker.config.load import load
 from restbroker.connectors import registry
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from restbroker.cli import output
-from restbroker.cli.commands_table import COMMANDS
+from restbroker.cli.app import COMMANDS
 from restbroker.cli.exits import Exit, code_of
 from restbroker.errors import ConfigError, RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 
@@ -81,4 +81,4 @@ def test_the_exit_codes_are_those_that_scripts_rely_on() -> None:
 
 
 def test_every_command_has_a_help_line_that_fits() -> None:
-    assert [name for name, entry in COMMANDS.items() if not 10 < len(entry.help) < 70] == []
+    assert [name for name, line in COMMANDS.items() if not 10 < len(line) < 70] == []

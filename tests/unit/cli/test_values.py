@@ -10,8 +10,7 @@ from typer._click.exceptions import BadParameter
 from typer._coercion import RuntimeParam, build_runtime_param
 from typer.core import TyperGroup, _TyperParameter
 
-from restbroker.cli.app import command_line, load
-from restbroker.cli.commands_table import COMMANDS
+from restbroker.cli.app import COMMANDS, command_line, load
 from restbroker.cli.values import Plain
 
 TEXTS = ("", "x", "-", "5", " 5 ", "0", "-3", "+3", "007", "1_000", "1.0", "65", "9" * 5000, "٣", "²", "a\udcff")
