@@ -27,6 +27,11 @@ def main() -> None:
             command_line().main(prog_name="restbroker")
     except RestbrokerError as error:
         _end(error)
+    except BaseExceptionGroup as group:
+        known, unknown = group.split(RestbrokerError)
+        if known is None or unknown is not None:
+            raise
+        _end(_first(known))
 
 
 def _tell_version() -> None:
@@ -40,6 +45,14 @@ def _tell_version() -> None:
         from restbroker.cli.output import lost
 
         _end(lost(error))
+
+
+def _first(group: BaseExceptionGroup[RestbrokerError]) -> RestbrokerError:
+    """The first error itself, out of all the groups that nurseries made around it."""
+    found: RestbrokerError | BaseExceptionGroup[RestbrokerError] = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
 
 
 def _end(error: RestbrokerError) -> None:

@@ -12,7 +12,7 @@ import typer
 from restbroker.cli.configured import ConfigOption, loaded, tell_notes
 from restbroker.cli.exits import Exit
 from restbroker.config.core import Config, Loaded
-from restbroker.errors import RestbrokerError, UsageError
+from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
@@ -54,16 +54,11 @@ def run(
 
     # A stop during the start has nothing to drain; later the broker listens for itself. SIGHUP: see `__main__`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
-    try:
-        if worker:
-            code = _as_worker(found, load, json_logs=json_logs, number=number)
-        else:
-            tell_notes(found)
-            serve = _alone if found.config.processes == 1 else _as_supervisor
-            code = serve(found.config, load, json_logs=json_logs)
-    except BaseExceptionGroup as group:
-        raise _only_error(group) or group from None
-    raise typer.Exit(code)
+    if worker:
+        raise typer.Exit(_as_worker(found, load, json_logs=json_logs, number=number))
+    tell_notes(found)
+    serve = _alone if found.config.processes == 1 else _as_supervisor
+    raise typer.Exit(serve(found.config, load, json_logs=json_logs))
 
 
 # Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
@@ -117,12 +112,3 @@ def _count(processes: str | None) -> Json:
 def _of_worker(found: Loaded) -> Loaded:
     """Without notes, which the supervisor tells."""
     return attrs.evolve(found, notes=())
-
-
-def _only_error(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    """What a person can act on, if the group that the nurseries made holds nothing else."""
-    known, unknown = group.split(RestbrokerError)
-    found: BaseException | None = known if unknown is None else None
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found

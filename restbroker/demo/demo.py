@@ -26,34 +26,28 @@ from restbroker.errors import RestbrokerError
 def run(environ: Mapping[str, str], *, stay: bool) -> int:
     """Plays the demo and returns the exit code; `stay` keeps everything up until SIGINT or SIGTERM.
 
-    Raises `RestbrokerError` when a part does not start or a promise is not kept.
+    Raises a group of `RestbrokerError` when a part does not start or a promise is not kept.
     """
     return trio.run(partial(_main, voice(environ), environ, stay=stay))
 
 
 async def _main(speaker: Voice, environ: Mapping[str, str], *, stay: bool) -> int:
-    failures: list[RestbrokerError] = []
     finished = False
     with (
         tempfile.TemporaryDirectory(prefix="restbroker-demo-") as folder,
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
     ):
-        try:
-            async with trio.open_nursery() as nursery:
-                story = trio.CancelScope()
-                nursery.start_soon(_cancel_at_signals, signals, (story, nursery.cancel_scope), speaker)
-                async with open_stage(speaker, environ, Path(folder)) as stage:
-                    # Only what is in here ends at the first signal: the stage then ends the broker before its Redis.
-                    with story:
-                        await _tell(stage, stay=stay)
-                        finished = True
-                        if stay:
-                            await _stay(stage)
-                nursery.cancel_scope.cancel()
-        except* RestbrokerError as group:
-            failures = _leaves(group)
-    if failures:
-        raise failures[0]
+        async with trio.open_nursery() as nursery:
+            story = trio.CancelScope()
+            nursery.start_soon(_cancel_at_signals, signals, (story, nursery.cancel_scope), speaker)
+            async with open_stage(speaker, environ, Path(folder)) as stage:
+                # Only what is in here ends at the first signal: the stage then ends the broker before its Redis.
+                with story:
+                    await _tell(stage, stay=stay)
+                    finished = True
+                    if stay:
+                        await _stay(stage)
+            nursery.cancel_scope.cancel()
     return 0 if finished else 128 + signal.SIGINT
 
 
@@ -107,11 +101,3 @@ def _program() -> str:
     """How the person can call restbroker: by its name where that is on PATH, else by its path."""
     own = Path(sys.executable).parent / "restbroker"
     return "restbroker" if shutil.which("restbroker") or not own.exists() else str(own)
-
-
-def _leaves(group: BaseExceptionGroup[RestbrokerError]) -> list[RestbrokerError]:
-    """The errors themselves, out of all nested groups."""
-    found: list[RestbrokerError] = []
-    for error in group.exceptions:
-        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
-    return found

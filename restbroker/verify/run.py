@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from restbroker.errors import RestbrokerError, StoreUnavailable
+from restbroker.errors import StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.verify import scratch
@@ -58,7 +58,8 @@ Tell = Callable[[Progress], None]
 def run(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | None:
     """Runs to the end; None when it was interrupted. `settings` name the Redis; their namespace is not used.
 
-    Raises `UsageError` for a Redis that is not fit, `StoreUnavailable`, and `RestbrokerError` when a part fails.
+    Raises `UsageError` for a Redis that is not fit, `StoreUnavailable`, and a group of `RestbrokerError` when a part
+    fails.
     """
     namespace = scratch.new_namespace()
     return trio.run(_main, attrs.evolve(settings, namespace=namespace, client_name=namespace), wish, tell)
@@ -75,8 +76,6 @@ async def _main(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | Non
                 nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
                 report = await _Run(settings, wish, tell, store, nursery).to_the_end()
                 nursery.cancel_scope.cancel()
-        except* RestbrokerError as group:
-            raise _first(group) from None
         finally:
             with trio.CancelScope(shield=True):
                 await store.call(_sweep)
@@ -194,11 +193,3 @@ async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope
 
 def _new_token() -> str:
     return secrets.token_hex(16)
-
-
-def _first(group: BaseExceptionGroup[RestbrokerError]) -> RestbrokerError:
-    """The error itself, out of all nested groups."""
-    error: RestbrokerError | BaseExceptionGroup[RestbrokerError] = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

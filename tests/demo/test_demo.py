@@ -74,5 +74,6 @@ def test_without_a_redis_server_the_demo_says_how_to_get_one(tmp_path: Path) -> 
 
 def test_a_broker_that_does_not_do_its_work_fails_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "_COMMAND", ("sh", "-c", "echo 'I would rather not'; exit 3"))
-    with pytest.raises(RestbrokerError, match=r"ended with code 3.*(?s:.*)I would rather not"):
+    expected = pytest.RaisesExc(RestbrokerError, match=r"ended with code 3.*(?s:.*)I would rather not")
+    with pytest.RaisesGroup(expected, flatten_subgroups=True):
         demo.run({**process.clean_environment(), **environment(tmp_path)}, stay=False)
