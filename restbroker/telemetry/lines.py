@@ -8,32 +8,8 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 import attrs
 
-from restbroker.telemetry.events import (
-    BrokerQuiet,
-    BrokerStarted,
-    BrokerStopped,
-    BrokerStopping,
-    ConfigRefused,
-    ConfigReloaded,
-    ConfigUnchanged,
-    GateClosed,
-    GateOpened,
-    GroupFailed,
-    GroupStarted,
-    GroupStopped,
-    GroupStopping,
-    IdentityFenced,
-    JobFinished,
-    JobsPromoted,
-    JobsRecovered,
-    Listening,
-    OneEvent,
-    StoreBack,
-    StoreLost,
-    StoreLostOtherwise,
-    TargetFound,
-    Warned,
-)
+from restbroker.telemetry import events
+from restbroker.telemetry.events import JobFinished, OneEvent
 
 _KEEPS_TRYING = (
     "Jobs stay in Redis; restbroker keeps trying, and goes on by itself once Redis lets it."
@@ -74,61 +50,58 @@ class Line:
 
 def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a row for each event
     """The line that tells this event."""
+    if isinstance(event, JobFinished):
+        return Line("debug", "job.done", _of_job(event))
+    fields = attrs.asdict(event)
     match event:
-        case JobFinished():
-            return Line("debug", "job.done", _of_job(event))
-        case GateClosed(target, code, message, cure, denied):
-            level: Level = "error" if denied else "warning"
-            return Line(level, "gate.closed", {"target": target, "code": code, "message": message, "cure": cure})
-        case GateOpened(target, closed_for_s):
-            return Line("info", "gate.opened", {"target": target, "closed_for_s": round(closed_for_s, 1)})
-        case TargetFound(target, version, detail):
-            return Line("info", "target.found", {"target": target, "version": version, "detail": detail})
-        case StoreLost(message):
-            return Line("error", "redis.lost", {"message": message, "cure": _KEEPS_TRYING})
-        case StoreLostOtherwise(message, for_s):
-            fields = {"what": "redis.lost", "for_s": round(for_s), "message": message, "cure": _KEEPS_TRYING}
-            return Line("error", "still", fields)
-        case StoreBack(outage_s):
+        case events.GateClosed(denied=denied):
+            return Line("error" if denied else "warning", "gate.closed", fields | {"denied": None})
+        case events.GateOpened(closed_for_s=closed_for_s):
+            return Line("info", "gate.opened", fields | {"closed_for_s": round(closed_for_s, 1)})
+        case events.TargetFound():
+            return Line("info", "target.found", fields)
+        case events.StoreLost():
+            return Line("error", "redis.lost", fields | {"cure": _KEEPS_TRYING})
+        case events.StoreLostOtherwise(message, for_s):
+            what = {"what": "redis.lost", "for_s": round(for_s), "message": message, "cure": _KEEPS_TRYING}
+            return Line("error", "still", what)
+        case events.StoreBack(outage_s):
             return Line("info", "redis.back", {"outage_s": round(outage_s, 1)})
-        case IdentityFenced(identity):
-            return Line("warning", "fenced", {"identity": identity, "message": _FENCED, "cure": _FENCED_CURE})
-        case JobsRecovered():
-            return Line("warning", "jobs.recovered", attrs.asdict(event) | {"message": _MAYBE_RUN})
-        case JobsPromoted():
-            return Line("warning" if event.parked else "debug", "jobs.promoted", attrs.asdict(event))
-        case BrokerStarted():
-            return Line("info", "broker.started", attrs.asdict(event))
-        case BrokerStopping():
-            return Line("info", "broker.stopping", attrs.asdict(event))
-        case BrokerQuiet(why):
+        case events.IdentityFenced():
+            return Line("warning", "fenced", fields | {"message": _FENCED, "cure": _FENCED_CURE})
+        case events.JobsRecovered():
+            return Line("warning", "jobs.recovered", fields | {"message": _MAYBE_RUN})
+        case events.JobsPromoted(parked=parked):
+            return Line("warning" if parked else "debug", "jobs.promoted", fields)
+        case events.BrokerStarted():
+            return Line("info", "broker.started", fields)
+        case events.BrokerStopping():
+            return Line("info", "broker.stopping", fields)
+        case events.BrokerQuiet():
             # A warning: whoever wonders later why nothing is done must find it.
-            message = "No more jobs are taken until a restart."
-            return Line("warning", "broker.quiet", {"why": why, "message": message})
-        case BrokerStopped(clean, pushed_back, uncertain, left):
-            counts = {"pushed_back": pushed_back, "uncertain": uncertain}
-            unclean = {"left": left, "message": _LEFT, "cure": _LEFT_CURE}
-            return (
-                Line("info", "broker.stopped", counts) if clean else Line("warning", "broker.stopped", counts | unclean)
-            )
-        case GroupStarted():
-            return Line("info", "group.started", attrs.asdict(event))
-        case GroupStopping():
-            return Line("info", "group.stopping", attrs.asdict(event))
-        case GroupFailed():
-            return Line("error", "group.failed", attrs.asdict(event))
-        case GroupStopped(code):
-            return Line("warning" if code else "info", "group.stopped", {"code": code})
-        case ConfigReloaded():
-            return Line("info", "config.reloaded", attrs.asdict(event))
-        case ConfigUnchanged():
+            return Line("warning", "broker.quiet", fields | {"message": "No more jobs are taken until a restart."})
+        case events.BrokerStopped(clean=True):
+            return Line("info", "broker.stopped", fields | {"clean": None, "left": None})
+        case events.BrokerStopped():
+            return Line("warning", "broker.stopped", fields | {"clean": None, "message": _LEFT, "cure": _LEFT_CURE})
+        case events.GroupStarted():
+            return Line("info", "group.started", fields)
+        case events.GroupStopping():
+            return Line("info", "group.stopping", fields)
+        case events.GroupFailed():
+            return Line("error", "group.failed", fields)
+        case events.GroupStopped(code):
+            return Line("warning" if code else "info", "group.stopped", fields)
+        case events.ConfigReloaded():
+            return Line("info", "config.reloaded", fields)
+        case events.ConfigUnchanged():
             return Line("info", "config.unchanged", {"message": "The configuration is as it was; nothing is changed."})
-        case ConfigRefused():
-            return Line("error", "config.refused", attrs.asdict(event))
-        case Listening():
-            return Line("info", "listening", attrs.asdict(event))
-        case Warned():
-            return Line("warning", "warning", attrs.asdict(event))
+        case events.ConfigRefused():
+            return Line("error", "config.refused", fields)
+        case events.Listening():
+            return Line("info", "listening", fields)
+        case events.Warned():
+            return Line("warning", "warning", fields)
         case _:
             assert_never(event)
 
