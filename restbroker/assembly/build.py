@@ -7,7 +7,7 @@ import gc
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -21,7 +21,7 @@ from restbroker.broker import broker
 from restbroker.broker.broker import Ended
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.group.leash import Leash
-from restbroker.broker.lane import Lane, LanePlan
+from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.signals import Control
 from restbroker.broker.status.record import SidekiqRecord
@@ -29,7 +29,6 @@ from restbroker.config.core import Config, Loaded
 from restbroker.config.target import Target
 from restbroker.connectors import registry
 from restbroker.connectors.contract import Ports
-from restbroker.rules.json_types import Json
 from restbroker.rules.policy import Policy
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter
@@ -68,7 +67,12 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     figures = Figures(trio.current_time)
     executions = ExecutionCounts()
     control = Control() if line is None else Control(name=f"worker={logged.worker}" if logged.worker else "worker")
-    report = _Both((log, figures, executions))
+
+    def report(event: Event) -> None:
+        log(event)
+        figures(event)
+        executions(event)
+
     plan = plan_of(config, report, figures)
     systemd = notifiers(os.environ, plan.status.view)
     supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report)]
@@ -103,9 +107,6 @@ def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:
     sentinels = open_sentinels(settings)
     watch = [] if sentinels is None else [MasterWatch(sentinels)]
 
-    def describe(lane: Lane) -> Mapping[str, Json]:
-        return snapshot(lane, figures)
-
     def open_connection() -> Connection:
         return Connection(open_client(settings, sentinels=sentinels))
 
@@ -122,7 +123,7 @@ def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:
         open_control=open_control,
         open_waiter=open_waiter,
         report=report,
-        snapshot=describe,
+        snapshot=lambda lane: snapshot(lane, figures),
         shutdown_timeout_s=config.shutdown_timeout_s,
     )
 
@@ -154,17 +155,6 @@ def _limits(config: Config, target: Target) -> Limits:
         in_flight=target.max_in_flight or 0,
         dead=config.dead_limit,
     )
-
-
-@attrs.frozen
-class _Both:
-    """Reports to every sink."""
-
-    sinks: Sequence[Callable[[Event], None]]
-
-    def __call__(self, event: Event) -> None:
-        for sink in self.sinks:
-            sink(event)
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ Always holds: Quart and Hypercorn are imported only where something is served; t
 """
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -46,20 +47,18 @@ def web_services(
 def _stats(current: Callable[[], Config], connection: "Connection", looks: Looks, report: Report) -> Service:
     from restbroker.serving.runner import Server
     from restbroker.web import figures
-    from restbroker.web.stats import StatsSettings, stats_app
+    from restbroker.web.stats import Question, stats_app
+
+    def question() -> Question:
+        now = current()
+        if looks.pids is not None:
+            jobs = figures.of_workers(looks.pids())
+        else:
+            jobs = figures.here(looks.running(), show_bodies=now.show_bodies)
+        return partial(figures.figures, served=now.queues, in_delivery=jobs, unready=looks.view().unready)
 
     config = current()
-
-    def settings() -> StatsSettings:
-        now = current()
-        return StatsSettings(config.stats_bind, now.queues, now.show_bodies)
-
-    def in_delivery(now: StatsSettings) -> figures.InDelivery:
-        if looks.pids is not None:
-            return figures.of_workers(looks.pids())
-        return figures.here(looks.running(), show_bodies=now.show_bodies)
-
-    app = stats_app(settings, connection, in_delivery, report, lambda: looks.view().unready)
+    app = stats_app(config.stats_bind, connection, question, report)
     return Server("/stats", "StatsPort", config.stats_bind, config.stats_port, app, report)
 
 

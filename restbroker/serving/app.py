@@ -57,19 +57,14 @@ def new_app(name: str, report: Report) -> QuartTrio:
     return app
 
 
-def answer(body: Mapping[str, Json], status: int = 200, indent: int | None = None) -> Response:
-    """`body` as JSON, in one line unless `indent` is given."""
-    return text_answer(json_text(body, indent), status)
+def answer(body: Mapping[str, Json], status: int = 200) -> Response:
+    """`body` as JSON, in one line."""
+    return text_answer(json.dumps(body), status)
 
 
 def text_answer(text: str, status: int = 200) -> Response:
     """An answer whose body is JSON already."""
     return Response(text + "\n", status, content_type="application/json; charset=utf-8")
-
-
-def json_text(body: Mapping[str, Json], indent: int | None = None) -> str:
-    """Any JSON value as ASCII: integers of any size and half surrogate pairs, which jobs may hold, do no harm."""
-    return json.dumps(body, indent=indent)
 
 
 def failure(status: int, code: str, message: str, cure: str | None = None) -> Response:

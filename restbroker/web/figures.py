@@ -25,8 +25,10 @@ InDelivery: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
 """For each of these queues, a list of the jobs that this process, or its workers, have in delivery."""
 
 
-def figures(client: Client, served: Sequence[str], in_delivery: InDelivery) -> dict[str, Json]:
-    """All figures. `served`: this process's queues.
+def figures(
+    client: Client, served: Sequence[str], in_delivery: InDelivery, unready: str | None = None
+) -> dict[str, Json]:
+    """All figures. `served`: this process's queues; `unready`: why no jobs are taken now, as on /readyz.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
@@ -45,6 +47,7 @@ def figures(client: Client, served: Sequence[str], in_delivery: InDelivery) -> d
         "queues": seen["queues"],
         "targets": lanes,
         "processes": _processes(lanes),
+        "unready": unready,
     }
 
 

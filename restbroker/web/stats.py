@@ -5,48 +5,39 @@ are checked) nor learn a secret; an answer never waits for Redis longer than a f
 page with the tokens of running jobs, and hung up when Redis was away (measured).
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
-import attrs
 import trio
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError
-from restbroker.serving.app import failure, json_text, new_app, text_answer
+from restbroker.rules.json_types import Json
+from restbroker.serving.app import failure, new_app, text_answer
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
-from restbroker.web import figures, hosts
-from restbroker.web.figures import InDelivery
+from restbroker.web import hosts
 
 TURN_S = 2.0
 """So long a request waits while others ask Redis."""
 
 
-@attrs.frozen
-class StatsSettings:
-    """`bind`: the address or name that is served on; `queues`: those that this process serves."""
-
-    bind: str
-    queues: tuple[str, ...]
-    show_bodies: bool = False
+Question: TypeAlias = Callable[[Client], Mapping[str, Json]]
+"""Asks Redis for the figures, in the thread of the connection."""
 
 
-def stats_app(
-    settings: Callable[[], StatsSettings],
-    connection: Connection,
-    in_delivery: Callable[[StatsSettings], InDelivery],
-    report: Report,
-    unready: Callable[[], str | None] = lambda: None,
-) -> QuartTrio:
-    """The app. `settings`, `in_delivery` and `unready` (why no jobs are taken now, as on /readyz) are asked for at each
-    request. `connection` is its own, with a short time-out, and closed with it.
+def stats_app(bind: str, connection: Connection, question: Callable[[], Question], report: Report) -> QuartTrio:
+    """The app, for the address or name `bind`. `question` makes a new one for each request.
+
+    `connection` is its own, with a short time-out, and closed with it.
     """
     app = new_app("stats", report)
 
     async def guard() -> Response | None:
-        if hosts.is_own(request.headers.get("Host", ""), settings().bind):
+        if hosts.is_own(request.headers.get("Host", ""), bind):
             return None
         return failure(
             421,
@@ -56,11 +47,11 @@ def stats_app(
         )
 
     async def stats() -> Response:
-        now = settings()
-        jobs, why = in_delivery(now), unready()
+        figures = question()
 
         def body(client: Client) -> str:
-            return json_text({**figures.figures(client, now.queues, jobs), "unready": why}, indent=2)
+            # As ASCII: integers of any size and half surrogate pairs, which jobs may hold, do no harm.
+            return json.dumps(figures(client), indent=2)
 
         try:
             with trio.move_on_after(TURN_S):

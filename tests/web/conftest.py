@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import attrs
 import httpx
@@ -15,9 +16,9 @@ from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import BrokerStarted
-from restbroker.web.figures import here
+from restbroker.web.figures import figures, here
 from restbroker.web.health import health_app
-from restbroker.web.stats import StatsSettings, stats_app
+from restbroker.web.stats import Question, stats_app
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.support.redis_server import RedisServer
 
@@ -56,11 +57,11 @@ def site(harness: Harness) -> Open:
         status = Status()
         connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
 
-        def why() -> str | None:
-            return status.view().unready
+        def question() -> Question:
+            jobs = here(status.running(), show_bodies=False)
+            return partial(figures, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
-        settings = StatsSettings("127.0.0.1", ("rest",))
-        app = stats_app(lambda: settings, connection, lambda _: here(status.running(), show_bodies=False), report, why)
+        app = stats_app("127.0.0.1", connection, question, report)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status.view, report), report)
         harness.control = Control()
