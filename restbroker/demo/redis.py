@@ -1,9 +1,10 @@
-"""A Redis of the demo's own: finds a server, runs it in a folder, and speaks to it as a producer would.
+"""A Redis of the demo's own: finds a server, and runs it in a folder.
 
 Called by `demo.stage`; the tests' servers use `wheel_binary`. Always holds: the server listens on loopback only,
 writes only into the folder given, and ends with the task that runs it.
 """
 
+import contextlib
 import os
 import platform
 import shutil
@@ -13,15 +14,16 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-import attrs
-import hiredis
 import trio
 
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
 
 VARIABLE = "RESTBROKER_REDIS_SERVER"
 _START_TIMEOUT_S = 10.0
-_WAIT = object()  # what the parser returns when more bytes are needed; None and False are answers
+_ANSWER_TIMEOUT_S = 10.0
+"""Longer than the story waits for a reply."""
 
 
 def find_server(environ: Mapping[str, str]) -> Path:
@@ -64,32 +66,9 @@ def wheel_binary() -> Path | None:
     return binary if os.access(binary, os.X_OK) else None
 
 
-@attrs.frozen
-class Wire:
-    """One connection that says what any Redis client says. `ask` must not be called by two tasks at once."""
-
-    stream: trio.SocketStream
-    reader: hiredis.Reader = attrs.field(factory=lambda: hiredis.Reader(notEnoughData=_WAIT))
-
-    async def ask(self, *words: str | bytes) -> object:
-        """The answer to one command. Raises `StoreRefused` or `StoreUnavailable`; unusable after a cancellation."""
-        try:
-            # hiredis 3.5 types its argument as a tuple of exactly one word.
-            await self.stream.send_all(hiredis.pack_command(words))  # type: ignore[arg-type]
-            while (answer := self.reader.gets()) is _WAIT:
-                if not (received := await self.stream.receive_some()):
-                    raise StoreUnavailable("Redis hung up.")
-                self.reader.feed(received)
-        except trio.BrokenResourceError as error:
-            raise StoreUnavailable("The connection to Redis broke.") from error
-        if isinstance(answer, hiredis.HiredisError):
-            raise StoreRefused(f"Redis refused {words[0]!r}: {answer}")
-        return answer
-
-
-async def connect(port: int) -> Wire:
-    """A connection to 127.0.0.1. Raises OSError; cancelling closes it."""
-    return Wire(await trio.open_tcp_stream("127.0.0.1", port))
+def connection(port: int) -> Connection:
+    """A connection to 127.0.0.1, which connects when first used."""
+    return Connection(open_client(StoreSettings(f"redis://127.0.0.1:{port}/0"), _ANSWER_TIMEOUT_S))
 
 
 async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
@@ -130,17 +109,16 @@ async def end(process: trio.Process, patience_s: float = 5.0) -> None:
 
 async def _answers(process: trio.Process, port: int) -> bool:
     """Whether it answers PING within the time to start; False at once when the process ends."""
-    with trio.move_on_after(_START_TIMEOUT_S):
-        while process.poll() is None:
-            try:
-                wire = await connect(port)
-                async with wire.stream:
-                    if await wire.ask("PING") == b"PONG":
-                        return True
-            except (OSError, StoreRefused, StoreUnavailable):
-                pass  # not listening yet, or still loading
-            await trio.sleep(0.02)
-    return False
+    store = connection(port)
+    try:
+        with trio.move_on_after(_START_TIMEOUT_S):
+            while process.poll() is None:
+                with contextlib.suppress(StoreRefused, StoreUnavailable):  # not listening yet, or still loading
+                    return await store.call(Client.command, "PING") == b"PONG"
+                await trio.sleep(0.02)
+        return False
+    finally:
+        await store.aclose()
 
 
 def _free_port() -> int:

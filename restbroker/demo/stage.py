@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -21,6 +21,10 @@ from restbroker.demo.ejabberd import Arrival, StandIn
 from restbroker.demo.voice import Voice
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
+from restbroker.store import queues
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.store.replies import Reply
 
 DOMAIN = "example.org"
 QUEUE = "rest"
@@ -51,7 +55,7 @@ class Stage:
     environ: Mapping[str, str]
     config: Path
     redis_port: int
-    wire: redis.Wire
+    store: Connection
     server: StandIn
     broker: trio.Process
     log: Path
@@ -69,9 +73,12 @@ class Stage:
             "enqueued_at": now_s,
             **more,
         }
-        await self.wire.ask("SADD", "queues", QUEUE)
-        await self.wire.ask("LPUSH", f"queue:{QUEUE}", json.dumps(job))
+        await self.store.call(queues.push, QUEUE, [json.dumps(job).encode()])
         return job
+
+    async def ask(self, *words: str) -> Reply:
+        """Redis' answer to one command. Raises `StoreRefused` or `StoreUnavailable`."""
+        return await self.store.call(Client.command, *words)
 
     async def restbroker(self, *arguments: str, until: Callable[[Printed], bool] = lambda _: True) -> Printed:
         """Runs a command of restbroker, shows it and what it printed; cancelling kills it.
@@ -140,13 +147,12 @@ async def open_stage(voice: Voice, environ: Mapping[str, str], folder: Path) -> 
         config.chmod(0o600)
         own = {key: value for key, value in environ.items() if not key.startswith("RESTBROKER_")}
         own["RESTBROKER_CONFIG"] = str(config)
-        wire = await redis.connect(redis_port)
         log = folder / "broker.log"
-        async with wire.stream, _broker(config, own, log) as broker:
+        async with aclosing(redis.connection(redis_port)) as store, _broker(config, own, log) as broker:
             voice.write(f"Redis     {binary} on port {redis_port}")
             voice.write(f"ejabberd  a stand-in on port {server.port}")
             voice.write(f"broker    restbroker run --config {config}")
-            yield Stage(voice, own, config, redis_port, wire, server, broker, log)
+            yield Stage(voice, own, config, redis_port, store, server, broker, log)
         nursery.cancel_scope.cancel()
 
 

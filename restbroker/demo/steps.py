@@ -7,13 +7,13 @@ something that is not as restbroker promises.
 
 import json
 from collections.abc import Awaitable, Callable
-from typing import cast
 
 import trio
 
 from restbroker.demo.ejabberd import Arrival
 from restbroker.demo.redis import end
 from restbroker.demo.stage import DOMAIN, QUEUE, REPLIES, TOKEN, Stage
+from restbroker.store.replies import integer, items, raw
 
 _REPLY_ID = "message-7"
 _WAITING = 5
@@ -37,8 +37,8 @@ async def from_ruby(stage: Stage) -> None:
     stage.voice.show(f"  'args' => ['send_message', {json.dumps(pairs)}, TOKEN, '{_REPLY_ID}'])")
     await stage.push(["send_message", pairs, TOKEN, _REPLY_ID])
     await stage.arrival("send_message", 0)
-    found = await stage.wire.ask("BRPOP", f"queue:{REPLIES}", "5")
-    payload = cast("list[bytes]", found)[1] if found else b"{}"
+    found = await stage.ask("BRPOP", f"queue:{REPLIES}", "5")
+    payload = raw(items(found)[1]) if found else b"{}"
     stage.voice.show(f"BRPOP queue:{REPLIES}  {payload.decode()}")
     reply = json.loads(payload)
     told = (reply.get("class"), reply.get("args"))
@@ -85,8 +85,7 @@ async def wrong_token(stage: Stage) -> None:
     before = len(stage.server.arrivals)
     job = await stage.push(["register", {"user": "mallory", "password": "x"}, "guessed"])
     await _reaches(stage, 1, "ZCARD", "dead")
-    found = cast("list[bytes]", await stage.wire.ask("ZRANGE", "dead", "0", "-1"))
-    parked = [json.loads(member) for member in found]
+    parked = [json.loads(raw(member)) for member in items(await stage.ask("ZRANGE", "dead", "0", "-1"))]
     stage.promise([entry["jid"] for entry in parked] == [job["jid"]], "the job is parked in Sidekiq's dead set")
     stage.voice.show(f"{parked[0]['error_class']}: {parked[0]['error_message']}")
     stage.promise("guessed" not in parked[0]["error_message"], "the reason is written there, without the token")
@@ -112,7 +111,7 @@ async def stopped(stage: Stage) -> None:
     await end(stage.broker, 30)
     stage.promise(stage.broker.returncode == 0, "it ended with 0")
     left = await _number(stage, "LLEN", f"queue:{QUEUE}")
-    held = cast("list[bytes]", await stage.wire.ask("KEYS", "restbroker:ip:*"))
+    held = items(await stage.ask("KEYS", "restbroker:ip:*"))
     stage.promise(left == 0 and not held, "no job is left behind, neither queued nor in hand")
 
 
@@ -132,4 +131,4 @@ async def _reaches(stage: Stage, wanted: int, *words: str) -> None:
 
 
 async def _number(stage: Stage, *words: str) -> int:
-    return int(cast("bytes | int | None", await stage.wire.ask(*words)) or 0)
+    return integer(await stage.ask(*words))

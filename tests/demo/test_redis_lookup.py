@@ -6,7 +6,8 @@ import pytest
 import trio
 
 from restbroker.demo import redis
-from restbroker.errors import RestbrokerError, StoreRefused
+from restbroker.errors import RestbrokerError
+from restbroker.store.client import Client
 from tests.support.ports import accepts
 from tests.support.redis_server import redis_binary
 
@@ -54,13 +55,9 @@ async def test_a_server_answers_once_it_reports_its_port_and_ends_with_its_task(
     assert binary is not None
     async with trio.open_nursery() as nursery:
         port = await nursery.start(redis.serve, binary, tmp_path)
-        wire = await redis.connect(port)
-        assert await wire.ask("SET", "k", b"\x00\xff") == b"OK"
-        assert await wire.ask("GET", "k") == b"\x00\xff"
-        assert await wire.ask("GET", "missing") is None
-        with pytest.raises(StoreRefused, match="wrong kind"):
-            await wire.ask("LPUSH", "k", "v")
-        await wire.stream.aclose()
+        store = redis.connection(port)
+        assert await store.call(Client.command, "SET", "k", "v") == b"OK"
+        await store.aclose()
         nursery.cancel_scope.cancel()
     assert not accepts(port)
 
