@@ -37,12 +37,11 @@ def verify(
     a job was lost, unexpected, unfinished, or too many ran twice, or when nothing that broke held a job.
     """
     settings = _settings(config, redis)
-    from restbroker.verify.run import Progress, Wish, run  # Trio takes its time: not for `--help`
+    from restbroker.verify.run import Wish, run  # Trio takes its time: not for `--help`
 
-    def tell(progress: Progress) -> None:
+    def tell(progress: str) -> None:
         if sys.stderr.isatty():
-            done, faults = f"{progress.done} of {progress.jobs} jobs", f"{progress.faults} of {progress.planned} faults"
-            sys.stderr.write(f"\r\x1b[K{done}, {faults}")
+            sys.stderr.write(f"\r\x1b[K{progress}")
             sys.stderr.flush()
 
     wish = Wish(jobs, kills, processes, random.randrange(2**32) if seed is None else seed)  # noqa: S311 - no secret

@@ -17,7 +17,7 @@ import trio
 from restbroker.store.connection import Connection
 from restbroker.verify import scratch
 from restbroker.verify.fleet import Broker, Fleet
-from restbroker.verify.target import Target
+from restbroker.verify.stand_in import StandIn
 
 Fault: TypeAlias = Literal["kill", "freeze", "cut", "reset", "restart"]
 
@@ -51,7 +51,7 @@ class Breaker:
     """
 
     fleet: Fleet
-    target: Target
+    server: StandIn
     store: Connection
     nursery: trio.Nursery
     rng: random.Random
@@ -75,11 +75,11 @@ class Breaker:
                     return
                 self._cut()
             case "reset":
-                self.target.resets += _RESETS  # the target counts those that came to it
+                self.server.resets += _RESETS  # the stand-in counts those that came to it
             case "restart":
-                self.bound += self.target.go_down()
+                self.bound += self.server.go_down()
                 await trio.sleep(self.rng.uniform(0.2, 1.0))
-                self.target.come_up()
+                self.server.come_up()
             case _:
                 assert_never(fault)
         self.happened[fault] += 1
@@ -125,9 +125,9 @@ class Breaker:
     async def _count(self, victim: Broker) -> list[str]:
         """Suspends a process and counts what it holds; a suspended one holds it until it is fenced, 20 s later."""
         victim.process.send_signal(signal.SIGSTOP)
-        held = await self.store.call(scratch.in_hand, victim.pid)
-        self.bound += sum(len(one.jobs) for one in held)
-        return [one.identity for one in held if one.jobs]
+        held = await self.store.call(scratch.in_hand, victim.process.pid)
+        self.bound += sum(map(len, held.values()))
+        return [identity for identity, jobs in held.items() if jobs]
 
     async def _given_back(self, fault: Fault, identities: Sequence[str], since_s: float) -> None:
         if not identities:

@@ -1,15 +1,14 @@
 """The broker processes of a run. Used by `verify.run` and `verify.faults`.
 
 Always holds: each is `restbroker run` as people run it, sees none of the user's RESTBROKER_* settings, reads its
-secrets from a file that only the user can read, and none outlives `ended`.
+secrets from a file that only the user can read, and none outlives `kill`.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -22,7 +21,7 @@ from restbroker.rules.json_types import Json
 from restbroker.store.client import StoreSettings
 from restbroker.store.connection import Connection
 from restbroker.verify import scratch
-from restbroker.verify.target import USER
+from restbroker.verify.stand_in import USER
 from restbroker.verify.wire import Wire
 from restbroker.verify.workload import DOMAIN, QUEUE
 
@@ -39,11 +38,6 @@ class Broker:
     process: trio.Process
     wire: Wire | None
     log: Path
-
-    @property
-    def pid(self) -> int:
-        """Its process id, which is part of its identities in Redis."""
-        return self.process.pid
 
     def require_alive(self) -> None:
         """Raises `RestbrokerError` with its last words if it ended by itself."""
@@ -83,7 +77,8 @@ class Fleet:
             wire = Wire(parts.hostname or "localhost", parts.port or 6379)
             port = await self.nursery.start(wire.run)
         config = self.folder / f"{self._started}.json"
-        _write_private(config, json.dumps(self._document(port)))
+        config.touch(0o600)
+        config.write_text(json.dumps(self._document(port)))
         log = self.folder / f"{self._started}.log"
         broker = Broker(await _spawn(config, log), wire, log)
         self.brokers.append(broker)
@@ -93,7 +88,7 @@ class Fleet:
     async def beating(self, broker: Broker) -> None:
         """Returns when it beats. Raises `RestbrokerError` if it ends or takes too long."""
         with trio.move_on_after(_START_TIMEOUT_S):
-            while not await self.store.call(scratch.beats_under, broker.pid):
+            while not await self.store.call(scratch.beats_under, broker.process.pid):
                 broker.require_alive()
                 await trio.sleep(_POLL_S)
             return
@@ -117,10 +112,11 @@ class Fleet:
         self.brokers.clear()
 
     async def kill(self) -> None:
-        """Kills all, also suspended ones; to be called in a shielded scope."""
-        for broker in self.brokers:
-            broker.process.kill()
-            await broker.process.wait()
+        """Kills all, also suspended ones. Goes on to the end when cancelled."""
+        with trio.CancelScope(shield=True):
+            for broker in self.brokers:
+                broker.process.kill()
+                await broker.process.wait()
 
     def _document(self, port: int | None) -> Mapping[str, Json]:
         return {
@@ -136,16 +132,6 @@ class Fleet:
         }
 
 
-@asynccontextmanager
-async def ended(fleet: Fleet) -> AsyncIterator[None]:
-    """Kills what is left of the fleet at the end of the block, however it ends."""
-    try:
-        yield
-    finally:
-        with trio.CancelScope(shield=True):
-            await fleet.kill()
-
-
 def _with_login(settings: StoreSettings, port: int | None) -> str:
     """The URL of Redis with user and password in it; through the wire at `port` of loopback, if there is one."""
     parts = urlsplit(settings.url)
@@ -155,11 +141,6 @@ def _with_login(settings: StoreSettings, port: int | None) -> str:
     if settings.password is not None:
         who, at = f"{who}:{quote(settings.password.reveal(), safe='')}", "@"
     return urlunsplit(parts._replace(netloc=f"{who}{at}{place}"))
-
-
-def _write_private(path: Path, text: str) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
 
 
 async def _spawn(config: Path, log: Path) -> trio.Process:

@@ -16,15 +16,16 @@ import attrs
 import trio
 
 from restbroker.errors import StoreUnavailable
+from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.verify import scratch
 from restbroker.verify.faults import Breaker, plan
-from restbroker.verify.fleet import Fleet, ended
+from restbroker.verify.fleet import Fleet
 from restbroker.verify.report import Report
-from restbroker.verify.target import Target
+from restbroker.verify.stand_in import StandIn
 from restbroker.verify.verdict import judge
-from restbroker.verify.workload import job_id, payload
+from restbroker.verify.workload import QUEUE, job_id, payload
 
 _PUSH_BATCH = 100
 _TIMEOUT_S = 10.0
@@ -42,17 +43,8 @@ class Wish:
     seed: int
 
 
-@attrs.frozen
-class Progress:
-    """How far a run is: jobs done of those wanted, faults that happened of those planned."""
-
-    done: int
-    jobs: int
-    faults: int
-    planned: int
-
-
-Tell = Callable[[Progress], None]
+Tell = Callable[[str], None]
+"""Gets how far the run is, again and again."""
 
 
 def run(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | None:
@@ -96,78 +88,81 @@ class _Run:
         """Everything but the removal."""
         began_s = time.monotonic()
         rng = random.Random(self.wish.seed)  # noqa: S311 - it chooses what to break
-        target = Target(rng)
-        port: int = await self.nursery.start(target.run)
+        server = StandIn(rng)
+        port: int = await self.nursery.start(server.run)
         with tempfile.TemporaryDirectory(prefix="restbroker-verify-") as folder:
             url, token = f"http://127.0.0.1:{port}/api", _new_token()
             fleet = Fleet(self.settings, Path(folder), self.store, url, token, self.nursery)
-            breaker = Breaker(fleet, target, self.store, self.nursery, rng, self.wish.processes)
-            async with ended(fleet):
+            breaker = Breaker(fleet, server, self.store, self.nursery, rng, self.wish.processes)
+            try:
                 # A machine that starts processes slowly would have done all jobs before the first fault.
-                target.slow = self.wish.kills > 0
+                server.slow = self.wish.kills > 0
                 self.nursery.start_soon(self._push, token)
                 for _ in range(self.wish.processes):
                     await fleet.start()
-                target.slow = False
-                await self._break(breaker, target)
-                await self._finish(breaker, target)
+                server.slow = False
+                await self._break(breaker, server)
+                await self._finish(breaker, server)
                 await fleet.stop()
-            return await self._judged(breaker, target, began_s)
+            finally:
+                await fleet.kill()
+            return await self._judged(breaker, server, began_s)
 
     async def _push(self, token: str) -> None:
         """What Redis did not acknowledge is not pushed again, as it may be there."""
         for start in range(0, self.wish.jobs, _PUSH_BATCH):
             numbers = range(start, min(start + _PUSH_BATCH, self.wish.jobs))
             try:
-                await self.store.call(scratch.push, [payload(number, token) for number in numbers])
+                await self.store.call(queues.push, QUEUE, [payload(number, token) for number in numbers])
             except StoreUnavailable:
                 continue
             self.acknowledged += [job_id(number) for number in numbers]
         self.pushed.set()
 
-    async def _break(self, breaker: Breaker, target: Target) -> None:
+    async def _break(self, breaker: Breaker, server: StandIn) -> None:
         """Each fault at its share of the work, a random moment after the answers became slow and hands are full."""
         faults = plan(self.wish.kills, breaker.rng)
         for number, fault in enumerate(faults):
-            await self._until(breaker, target, len(faults), (number + 1) * self.wish.jobs // (len(faults) + 2))
-            target.slow = True
+            await self._until(breaker, server, len(faults), (number + 1) * self.wish.jobs // (len(faults) + 2))
+            server.slow = True
             await trio.sleep(breaker.rng.uniform(0.05, 0.4))
             await breaker.do(fault)
-            target.slow = False
+            server.slow = False
 
-    async def _finish(self, breaker: Breaker, target: Target) -> None:
+    async def _finish(self, breaker: Breaker, server: StandIn) -> None:
         await self.pushed.wait()
         planned = sum(breaker.happened.values())
-        await self._until(breaker, target, planned, None)
+        await self._until(breaker, server, planned, None)
         await breaker.finish()
-        await self._until(breaker, target, planned, None)
+        await self._until(breaker, server, planned, None)
 
-    async def _until(self, breaker: Breaker, target: Target, planned: int, done: int | None) -> None:
+    async def _until(self, breaker: Breaker, server: StandIn, planned: int, done: int | None) -> None:
         """Returns when so many jobs are done, or nothing is left to do, or nothing has moved for a minute.
 
         Without `done`: not before nothing is left, seen twice in a row.
         """
         seen, moved_s, quiet = -1, time.monotonic(), 0
-        while done is None or len(target.done) < done:
+        while done is None or len(server.done) < done:
             breaker.fleet.require_alive()
-            self.tell(Progress(len(target.done), self.wish.jobs, sum(breaker.happened.values()), planned))
+            faults = f"{sum(breaker.happened.values())} of {planned} faults"
+            self.tell(f"{len(server.done)} of {self.wish.jobs} jobs, {faults}")
             left = await self.store.call(scratch.unfinished)
             quiet = quiet + 1 if left == 0 and self.pushed.is_set() else 0
             if quiet == 2:
                 return
-            if (now := left + sum(map(len, target.arrivals.values()))) != seen:
+            if (now := left + sum(map(len, server.statuses.values()))) != seen:
                 seen, moved_s = now, time.monotonic()
             if time.monotonic() - moved_s > _STALLED_AFTER_S:
                 return
             await trio.sleep(_POLL_S)
 
-    async def _judged(self, breaker: Breaker, target: Target, began_s: float) -> Report:
+    async def _judged(self, breaker: Breaker, server: StandIn, began_s: float) -> Report:
         places = await self.store.call(scratch.places)
         parked = await self.store.call(scratch.parked)
         attempted = [job_id(number) for number in range(self.wish.jobs)]
         return Report(
-            verdict=judge(attempted, self.acknowledged, target.arrivals, places, parked),
-            bound=breaker.bound + target.were_reset,
+            verdict=judge(attempted, self.acknowledged, server.statuses, places, parked),
+            bound=breaker.bound + server.were_reset,
             unfinished=len(set(places) - set(parked)),
             parked_why=Counter(parked.values()),
             faults={str(name): count for name, count in breaker.happened.items()},

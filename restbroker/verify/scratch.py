@@ -11,10 +11,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import attrs
-
 from restbroker.errors import StoreUnavailable, UsageError
-from restbroker.store import beats, jobs, queues
+from restbroker.store import beats, jobs
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, raw
 from restbroker.store.server import NEWER_REDIS, TOO_OLD, server
@@ -50,24 +48,11 @@ def refuse_unfit(client: Client, jobs_count: int, payload_bytes: int) -> None:
         )
 
 
-@attrs.frozen
-class Held:
-    """An identity and the ids of the jobs that Redis lists as in its hands."""
-
-    identity: str
-    jobs: tuple[str, ...]
-
-
-def push(client: Client, payloads: Sequence[bytes]) -> None:
-    """Pushes jobs, all or none. Raises `StoreUnavailable`: maybe."""
-    queues.push(client, QUEUE, payloads)
-
-
-def in_hand(client: Client, pid: int | None = None) -> list[Held]:
-    """What every identity holds, or those of one process."""
+def in_hand(client: Client, pid: int | None = None) -> Mapping[str, Sequence[str]]:
+    """The ids of the jobs in the hands of each identity, or of those of one process."""
     known = sorted({*beats.live(client), *beats.dying(client)})
     mine = [name for name in known if pid is None or name.split(":")[-3] == str(pid)]
-    return [Held(name, tuple(_jid(job) for job in jobs.held(client, name).jobs.values())) for name in mine]
+    return {name: [_jid(job) for job in jobs.held(client, name).jobs.values()] for name in mine}
 
 
 def is_given_back(client: Client, identities: Sequence[str]) -> bool:
@@ -98,8 +83,8 @@ def places(client: Client) -> Counter[str]:
     found = Counter(_jid(raw(job)) for job in items(client.command("LRANGE", keys.queue(QUEUE), 0, -1)))
     for zset in ("retry", "schedule", "dead"):
         found.update(_jid(raw(job)) for job in items(client.command("ZRANGE", keys.sorted_set(zset), 0, -1)))
-    for held in in_hand(client):
-        found.update(held.jobs)
+    for held in in_hand(client).values():
+        found.update(held)
     return found
 
 
@@ -109,8 +94,8 @@ def parked(client: Client) -> Mapping[str, str]:
     return {job["jid"]: job["error_class"] for job in found}
 
 
-def sweep(client: Client) -> int:
-    """Removes every key of the client's namespace, and returns how many; a last look has found none.
+def sweep(client: Client) -> None:
+    """Removes every key of the client's namespace; a last look has found none.
 
     It looks until it finds none, since what a killed broker had sent may reach Redis after the first look. Raises
     `StoreUnavailable` when Redis does not answer or has too many keys.
@@ -118,13 +103,13 @@ def sweep(client: Client) -> int:
     own = f"{client.keys.namespace}:".encode()
     if not own.startswith(PREFIX.encode()):
         raise ValueError(f"{client.keys.namespace!r} is not the namespace of a run")
-    removed, deadline_s = 0, time.monotonic() + _SWEEP_TIMEOUT_S
-    while found := _sweep_once(client, own, deadline_s):
-        removed += found
-    return removed
+    deadline_s = time.monotonic() + _SWEEP_TIMEOUT_S
+    while _sweep_once(client, own, deadline_s):
+        pass
 
 
 def _sweep_once(client: Client, own: bytes, deadline_s: float) -> int:
+    """Looks at all keys once; how many of them were to be removed."""
     removed, cursor = 0, b"0"
     while time.monotonic() < deadline_s:
         reply = items(client.command("SCAN", cursor, "MATCH", own + b"*", "COUNT", _SCAN_COUNT))

@@ -91,9 +91,12 @@ def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
         in_hand.append(fault(bench))
     bench.wait_until_finished(FINISH_TIMEOUT_S)
     dead = bench.members("dead")
-    verdict = judge(attempted, attempted, bench.proxy.of_jobs(), bench.places(), [one["jid"] for one in dead])
+    statuses = {
+        job: [one.status for one in exchanges if one.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
+    }
+    verdict = judge(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
     why = Counter(f"{one['args'][0]} {one['error_class']}" for one in dead)
-    tell(f"{verdict.table()}\nin hand at each fault: {in_hand}, together {sum(in_hand)}; parked: {dict(why)}\n")
+    tell(f"{verdict}\nin hand at each fault: {in_hand}, together {sum(in_hand)}; parked: {dict(why)}\n")
     assert verdict.lost == verdict.unexpected == 0
     assert verdict.ok + verdict.parked >= JOBS
     assert verdict.duplicated <= sum(in_hand)

@@ -21,26 +21,9 @@ _QUICK_S: Final = (0.0, 0.02)
 _SLOW_S: Final = (0.3, 0.8)
 
 
-@attrs.define
-class Arrival:
-    """One request for a job; `status` is None until it was answered."""
-
-    status: int | None = None
-
-    @property
-    def maybe_run(self) -> bool:
-        """Whether it was never answered."""
-        return self.status is None
-
-    @property
-    def done(self) -> bool:
-        """Whether it was done, now or before (409)."""
-        return self.status in (200, 409)
-
-
 @attrs.define(eq=False)
-class Target:
-    """`arrivals` are the requests by job, in their order.
+class StandIn:
+    """`statuses`: for each job what its requests were answered with, in their order; None: not, or not yet.
 
     `resets` is how many requests more will get no answer, `were_reset` how many got none. `slow` makes answers take
     their time, so that the brokers' hands are full when something breaks.
@@ -51,7 +34,7 @@ class Target:
     slow: bool = False
     resets: int = 0
     were_reset: int = 0
-    arrivals: dict[str, list[Arrival]] = attrs.field(factory=lambda: defaultdict(list))
+    statuses: dict[str, list[int | None]] = attrs.field(factory=lambda: defaultdict(list))
     done: set[str] = attrs.field(factory=set)
     open_exchanges: int = 0
     _accounts: set[str] = attrs.field(factory=set)
@@ -107,8 +90,9 @@ class Target:
         if not job:  # a probe
             await _send(stream, 200, _STATUS if command == "status" else {"num_sessions": 0})
             return
-        arrival = Arrival()
-        self.arrivals[job].append(arrival)
+        statuses = self.statuses[job]
+        statuses.append(None)
+        number = len(statuses) - 1
         self.open_exchanges += 1
         answered = False
         try:
@@ -117,9 +101,10 @@ class Target:
                 self.resets -= 1
                 self.were_reset += 1
                 raise trio.BrokenResourceError
-            arrival.status, answer = self._do(command, body)
+            status, answer = self._do(command, body)
+            statuses[number] = status
             self.done.add(job)
-            await _send(stream, arrival.status, answer)
+            await _send(stream, status, answer)
             answered = True
         finally:
             self.open_exchanges -= 1
