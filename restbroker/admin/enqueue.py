@@ -6,7 +6,6 @@ and reschedule it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import cast
 
 import attrs
 
@@ -173,10 +172,7 @@ def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | Non
     raw = queues.wait_reply(client, jid, timeout_s)
     if raw is None:
         return None
-    try:
-        details = rubyjson.loads(raw)
-    except rubyjson.Unreadable:
-        details = None
-    if not isinstance(details, dict):
+    details = rubyjson.object_of(raw)
+    if details is None:
         raise RestbrokerError(f"The answer to {jid} is no JSON object.", "Something else wrote to its reply key.")
-    return cast("Mapping[str, Json]", details)
+    return details

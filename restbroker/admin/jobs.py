@@ -1,7 +1,7 @@
 """What waits in Sidekiq's sets, as an operator may see it: parked jobs, and those that wait for their next try.
 
-Called by `restbroker dead` and `restbroker retries`, and by `trimmed` for what it shows. Always holds: reads page by
-page and never the whole set, changes nothing, and shows neither arguments nor a token.
+Called by `restbroker dead` and `restbroker retries`, and by `trimmed` and `tokens`, which read the same way. Always
+holds: reads page by page and never the whole set, changes nothing, and shows neither arguments nor a token.
 """
 
 from collections.abc import Collection, Iterator
@@ -12,6 +12,7 @@ import attrs
 from restbroker.rules import redact, rubyjson
 from restbroker.store import sets
 from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
 
 PAGE = 20
 """Members at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
@@ -42,21 +43,24 @@ def listed(client: Client, kind: Kind, limit: int, secrets: Collection[str]) -> 
 
     Raises `StoreUnavailable`.
     """
+    members = read(client, kind, limit, newest_first=kind == "dead")
+    return (shown(raw, at_s, secrets) for raw, at_s in members)
+
+
+def read(client: Client, kind: SortedSet, limit: int, *, newest_first: bool) -> Iterator[tuple[bytes, float]]:
+    """At most `limit` members of a set, with their scores. Raises `StoreUnavailable`."""
     for skip in range(0, limit, PAGE):
         wanted = min(PAGE, limit - skip)
-        page = sets.listed(client, kind, skip, wanted, newest_first=kind == "dead")
-        yield from (shown(raw, at_s, secrets) for raw, at_s in page)
+        page = sets.listed(client, kind, skip, wanted, newest_first=newest_first)
+        yield from page
         if len(page) < wanted:
             return
 
 
 def shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
     """What may be shown of a job's bytes."""
-    try:
-        fields = rubyjson.loads(raw)
-    except rubyjson.Unreadable:
-        fields = None
-    if not isinstance(fields, dict):
+    fields = rubyjson.object_of(raw)
+    if fields is None:
         return Stored(at_s, None, None, None, "This entry is no job: not a JSON object.")
     job = redact.job(fields)
     args = job.get("args")

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from restbroker.admin.jobs import PAGE
 from restbroker.admin.migrate_job import Keep, Park, Plan, Retry, plan
 from restbroker.rules import job
 from restbroker.store import migration
@@ -21,8 +22,6 @@ from restbroker.store.server import time_s
 
 DEFAULT_PROCESS_ID = "1"
 """The original's own default; most installations never changed it (its README asks for a text, and shows none)."""
-PAGE = 20
-"""Jobs read at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
 _WATCH_EVERY_S = 0.1
 _MOST_CLASHES = 20
 

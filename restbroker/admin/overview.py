@@ -92,8 +92,4 @@ def takes_jobs(snapshot: Mapping[str, Json]) -> bool:
 
 def read_snapshot(raw: bytes | None) -> Mapping[str, Json]:
     """What a process told of a lane with its last beat; empty if it told nothing that can be read."""
-    try:
-        value = rubyjson.loads(raw or b"{}")
-    except rubyjson.Unreadable:
-        return {}
-    return value if isinstance(value, dict) else {}
+    return rubyjson.object_of(raw or b"") or {}

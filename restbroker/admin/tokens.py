@@ -5,19 +5,17 @@ a few may be counted twice or not at all.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import attrs
 
+from restbroker.admin.jobs import PAGE, read
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.rules import arguments, rubyjson
 from restbroker.rules.arguments import Submission
 from restbroker.rules.json_types import Json
 from restbroker.store import queues, sets
 from restbroker.store.client import Client
-
-PAGE = 20
-"""Jobs at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
 
 
 @attrs.frozen
@@ -57,26 +55,15 @@ def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -
 
 
 def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[dict[str, Json]]:
+    """What is no job is left out: it would be parked whatever its token."""
     for queue in served:
         for skip in range(0, limit, PAGE):
             page = queues.listed(client, queue, skip, min(PAGE, limit - skip))
-            yield from _readable(page)
+            yield from (fields for raw in page if (fields := rubyjson.object_of(raw)) is not None)
             if len(page) < PAGE:
                 break
     for kind in ("retry", "schedule"):
-        for skip in range(0, limit, PAGE):
-            members = sets.listed(client, kind, skip, min(PAGE, limit - skip), newest_first=False)
-            yield from (fields for fields in _readable(raw for raw, _ in members) if fields.get("queue") in served)
-            if len(members) < PAGE:
-                break
-
-
-def _readable(payloads: Iterable[bytes]) -> Iterator[dict[str, Json]]:
-    """What is no job would be parked whatever its token."""
-    for raw in payloads:
-        try:
-            fields = rubyjson.loads(raw)
-        except rubyjson.Unreadable:
-            continue
-        if isinstance(fields, dict):
-            yield fields
+        for raw, _ in read(client, kind, limit, newest_first=False):
+            fields = rubyjson.object_of(raw)
+            if fields is not None and fields.get("queue") in served:
+                yield fields

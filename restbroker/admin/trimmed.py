@@ -4,13 +4,14 @@ Called by `restbroker dead`. Always holds: reads page by page, shows neither arg
 where it is seen, not where it is run, and never beside itself.
 """
 
+import sys
 from collections.abc import Collection, Iterator
 from itertools import islice
 
-from restbroker.admin.jobs import PAGE, Kind, Stored, shown
+from restbroker.admin.jobs import PAGE, Kind, Stored, read, shown
 from restbroker.errors import UsageError
 from restbroker.rules import rubyjson
-from restbroker.store import parked, sets
+from restbroker.store import parked
 from restbroker.store.client import Client
 from restbroker.store.parked import Copy
 
@@ -59,18 +60,10 @@ def _missing(client: Client) -> Iterator[Copy]:
 
 def _jids(client: Client, kind: Kind) -> set[str]:
     """Of all jobs in one of Sidekiq's sets."""
-    found: set[str] = set()
-    skip = 0
-    while page := sets.listed(client, kind, skip, PAGE, newest_first=True):
-        found.update(jid for payload, _ in page if (jid := _jid(payload)) is not None)
-        skip += len(page)
-    return found
+    members = read(client, kind, sys.maxsize, newest_first=True)
+    return {jid for payload, _ in members if (jid := _jid(payload)) is not None}
 
 
 def _jid(payload: bytes) -> str | None:
-    try:
-        fields = rubyjson.loads(payload)
-    except rubyjson.Unreadable:
-        return None
-    jid = fields.get("jid") if isinstance(fields, dict) else None
+    jid = (rubyjson.object_of(payload) or {}).get("jid")
     return jid if isinstance(jid, str) else None

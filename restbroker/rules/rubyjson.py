@@ -69,6 +69,15 @@ def loads(raw: bytes) -> Json:
     return value
 
 
+def object_of(raw: bytes) -> dict[str, Json] | None:
+    """The object that `raw` describes; None where it describes another value, or is unreadable."""
+    try:
+        value = loads(raw)
+    except Unreadable:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def dumps(value: Json) -> bytes:
     """What Ruby's `JSON.generate` writes: no blanks, raw UTF-8, key order kept. `value` is made of dict and list.
 

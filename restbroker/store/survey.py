@@ -72,11 +72,7 @@ def _jobs(client: Client, identity: str) -> int:
 
 
 def _process(identity: str, info: bytes) -> Process:
-    try:
-        value = rubyjson.loads(info)
-    except rubyjson.Unreadable:
-        value = None
-    fields = value if isinstance(value, dict) else {}
+    fields = rubyjson.object_of(info) or {}
     queues, version = fields.get("queues"), fields.get("version")
     listed = tuple(dict.fromkeys(str(name) for name in queues)) if isinstance(queues, list) else ()
     return Process(identity, listed, version if isinstance(version, str) else None)
