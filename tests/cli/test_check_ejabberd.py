@@ -13,7 +13,8 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Issued, Target, Url
 from restbroker.connectors.ejabberd.check import logins
-from restbroker.connectors.ejabberd.check.server import TRIALS, check
+from restbroker.connectors.ejabberd.check.logins import TRIALS
+from restbroker.connectors.ejabberd.check.server import check
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.findings import Finding, worst_cause
 from tests.support import ejabberd as ejabberd_support

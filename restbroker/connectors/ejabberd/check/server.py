@@ -20,32 +20,18 @@ from restbroker.connectors.ejabberd.check import ejabberd_yml
 from restbroker.connectors.ejabberd.check.entry import Entry, judge_entry
 from restbroker.connectors.ejabberd.check.find_api import PORTS, find_api
 from restbroker.connectors.ejabberd.check.hosts import judge_hosts
-from restbroker.connectors.ejabberd.check.logins import check_login
+from restbroker.connectors.ejabberd.check.logins import TRIALS, check_login
 from restbroker.connectors.ejabberd.check.no_answer import gone, is_silent, unfinished, unreachable, unusable_login
 from restbroker.connectors.ejabberd.options import options_of
 from restbroker.connectors.ejabberd.request import question
 from restbroker.errors import ConfigError
 from restbroker.rules.findings import Finding, ok
-from restbroker.rules.json_types import Json
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response, Transport
 
-NOWHERE: Final = "restbroker.invalid"
 LIMIT_S: Final = 30.0
 """For all questions together, some thirty; ejabberd needs some milliseconds for each."""
-_PERSON: Final[Mapping[str, Json]] = {"user": "restbroker-check", "host": NOWHERE}
-
-TRIALS: Final[Mapping[str, Mapping[str, Json]]] = {
-    "register": {**_PERSON, "password": "restbroker-check"},
-    "unregister": _PERSON,
-    "check_account": _PERSON,
-    "change_password": {**_PERSON, "newpass": "restbroker-check"},
-    "kick_user": _PERSON,
-    "send_message": {"type": "chat", "from": "@", "to": "@", "subject": "", "body": ""},
-    "connected_users_number": {},
-}
-"""Commands that are commonly needed, each with arguments that let it get as far as the rights and no further."""
 
 MODULES: Final[Mapping[str, Sequence[str]]] = {
     "mod_admin_extra": ("check_account", "send_message", "change_password", "kick_user", "add_rosteritem", "set_vcard"),
@@ -116,9 +102,9 @@ async def _inside(target: Target, http: Transport, entry: Entry, found: list[Fin
         found += await _modules(target, http)
         found += await _rights(target, http, entry)
         if not any(finding.level == "problem" for finding in found):
-            response = await _call(target, http, "registered_vhosts", {})
+            response = await http.send(question(target, "registered_vhosts"))
             found.append(judge_hosts(target, response, entry.version))
-            found += await check_login(target, http, TRIALS)
+            found += await check_login(target, http)
     except (NotSent, MaybeSent) as error:
         found.append(gone(target, error))
 
@@ -144,7 +130,7 @@ async def _modules(target: Target, http: Transport) -> list[Finding]:
     missing: dict[str, list[str]] = {}
     for module, commands in MODULES.items():
         for command in commands:
-            response = await _call(target, http, command, {"zz_probe": 1})
+            response = await http.send(question(target, command, {"zz_probe": 1}))
             if _is_missing(response):
                 missing.setdefault(module, []).append(command)
     return [
@@ -166,7 +152,7 @@ async def _rights(target: Target, http: Transport, entry: Entry) -> list[Finding
     forbidden = ["status"] if entry.version is None else []
     allowed = []
     for command, arguments in TRIALS.items():
-        response = await _call(target, http, command, arguments)
+        response = await http.send(question(target, command, arguments))
         if response.status == 403:
             forbidden.append(command)
         elif not _is_missing(response):
@@ -189,7 +175,3 @@ def _is_missing(response: Response) -> bool:
 
 def _rest(forbidden: Sequence[str]) -> str:
     return ", ".join(one for one in forbidden if one not in ("status", "connected_users_number")) or "nothing else"
-
-
-async def _call(target: Target, http: Transport, command: str, arguments: Mapping[str, Json]) -> Response:
-    return await http.send(question(target, command, arguments))
