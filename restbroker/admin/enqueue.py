@@ -5,20 +5,18 @@ writes JSON, times as float seconds, which Sidekiq 5 to 8 all read as seconds), 
 and reschedule it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import attrs
 
 from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.tokens import Token
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable, UsageError
-from restbroker.rules import auth, rubyjson, signing
+from restbroker.rules import rubyjson, signing
 from restbroker.rules.arguments import Submission
-from restbroker.rules.auth import Wish
 from restbroker.rules.command import Command
 from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
 from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Reason
 from restbroker.rules.repair import fractional
 from restbroker.store import beats, queues
 from restbroker.store.client import Client
@@ -48,17 +46,6 @@ class Order:
     wanted: bool = False
     ok_if_exists: bool = False
     at_s: float | None = None
-
-
-def choose(tokens: Sequence[Token], wish: Wish) -> Token | tuple[Reason, ...]:
-    """The first token that allows this; if none does, why each of them refuses."""
-    reasons: list[Reason] = []
-    for token in tokens:
-        reason = auth.refusal(token, wish)
-        if reason is None:
-            return token
-        reasons.append(reason)
-    return tuple(reasons)
 
 
 def payload(order: Order, jid: str, now_s: float) -> bytes:

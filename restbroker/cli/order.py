@@ -8,7 +8,6 @@ from difflib import get_close_matches
 
 import typer
 
-from restbroker.admin.enqueue import choose
 from restbroker.cli import arguments, output
 from restbroker.cli.exits import Exit
 from restbroker.config.target import Target
@@ -16,10 +15,11 @@ from restbroker.config.tokens import Token
 from restbroker.connectors import registry
 from restbroker.errors import UsageError
 from restbroker.rules import endpoint
-from restbroker.rules.auth import Wish
+from restbroker.rules.auth import Wish, refusal
 from restbroker.rules.coerce import coerce
 from restbroker.rules.command import Command, CommandSpec
 from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
 
 
 def target_of(targets: Sequence[Target], name: str | None, queue: str | None, command: str) -> Target:
@@ -45,12 +45,16 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
 def token_of(tokens: Sequence[Token], target: Target, spec: CommandSpec | None, command: Command) -> Token:
     """The first token that allows it. Ends with 4, and with what to configure, if there is none."""
     dangers = registry.catalogue_of(target, None, command.endpoint).dangerous_in(command.endpoint)
-    found = choose(tokens, Wish(command, spec, dangers, target.default_host))
-    if isinstance(found, Token):
-        return found
-    if len(found) > 1:
-        output.say(f"None of the {len(found)} tokens allows this; nothing was queued.")
-    for reason in found:
+    wish = Wish(command, spec, dangers, target.default_host)
+    reasons: list[Reason] = []
+    for token in tokens:
+        reason = refusal(token, wish)
+        if reason is None:
+            return token
+        reasons.append(reason)
+    if len(reasons) > 1:
+        output.say(f"None of the {len(reasons)} tokens allows this; nothing was queued.")
+    for reason in reasons:
         output.say(f"{reason.code}: {reason.message}\n{reason.cure}")
     raise typer.Exit(Exit.REFUSED)
 
