@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 
 import attrs
@@ -17,7 +18,7 @@ import trio
 
 from restbroker.errors import StoreUnavailable
 from restbroker.store import queues
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.verify import scratch
 from restbroker.verify.faults import Breaker, plan
@@ -58,8 +59,7 @@ def run(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | None:
 
 
 async def _main(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | None:
-    client = open_client(settings, _TIMEOUT_S)
-    store = Connection(client)
+    store = Connection(open_client(settings, _TIMEOUT_S))
     await store.call(scratch.refuse_unfit, wish.jobs, len(payload(wish.jobs, _new_token())))
     report = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
@@ -70,7 +70,8 @@ async def _main(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | Non
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
-                await store.call(_sweep)
+                async with aclosing(store):
+                    await store.call(scratch.sweep)
     return report
 
 
@@ -101,12 +102,12 @@ class _Run:
                 for _ in range(self.wish.processes):
                     await fleet.start()
                 server.slow = False
-                await self._break(breaker, server)
-                await self._finish(breaker, server)
+                await self._break(breaker)
+                await self._finish(breaker)
                 await fleet.stop()
             finally:
                 await fleet.kill()
-            return await self._judged(breaker, server, began_s)
+            return await self._judged(breaker, began_s)
 
     async def _push(self, token: str) -> None:
         """What Redis did not acknowledge is not pushed again, as it may be there."""
@@ -119,28 +120,29 @@ class _Run:
             self.acknowledged += [job_id(number) for number in numbers]
         self.pushed.set()
 
-    async def _break(self, breaker: Breaker, server: StandIn) -> None:
+    async def _break(self, breaker: Breaker) -> None:
         """Each fault at its share of the work, a random moment after the answers became slow and hands are full."""
         faults = plan(self.wish.kills, breaker.rng)
         for number, fault in enumerate(faults):
-            await self._until(breaker, server, len(faults), (number + 1) * self.wish.jobs // (len(faults) + 2))
-            server.slow = True
+            await self._until(breaker, len(faults), (number + 1) * self.wish.jobs // (len(faults) + 2))
+            breaker.server.slow = True
             await trio.sleep(breaker.rng.uniform(0.05, 0.4))
             await breaker.do(fault)
-            server.slow = False
+            breaker.server.slow = False
 
-    async def _finish(self, breaker: Breaker, server: StandIn) -> None:
+    async def _finish(self, breaker: Breaker) -> None:
         await self.pushed.wait()
         planned = sum(breaker.happened.values())
-        await self._until(breaker, server, planned, None)
+        await self._until(breaker, planned, None)
         await breaker.finish()
-        await self._until(breaker, server, planned, None)
+        await self._until(breaker, planned, None)
 
-    async def _until(self, breaker: Breaker, server: StandIn, planned: int, done: int | None) -> None:
+    async def _until(self, breaker: Breaker, planned: int, done: int | None) -> None:
         """Returns when so many jobs are done, or nothing is left to do, or nothing has moved for a minute.
 
         Without `done`: not before nothing is left, seen twice in a row.
         """
+        server = breaker.server
         seen, moved_s, quiet = -1, time.monotonic(), 0
         while done is None or len(server.done) < done:
             breaker.fleet.require_alive()
@@ -156,13 +158,13 @@ class _Run:
                 return
             await trio.sleep(_POLL_S)
 
-    async def _judged(self, breaker: Breaker, server: StandIn, began_s: float) -> Report:
+    async def _judged(self, breaker: Breaker, began_s: float) -> Report:
         places = await self.store.call(scratch.places)
         parked = await self.store.call(scratch.parked)
         attempted = [job_id(number) for number in range(self.wish.jobs)]
         return Report(
-            verdict=judge(attempted, self.acknowledged, server.statuses, places, parked),
-            bound=breaker.bound + server.were_reset,
+            verdict=judge(attempted, self.acknowledged, breaker.server.statuses, places, parked),
+            bound=breaker.bound + breaker.server.were_reset,
             unfinished=len(set(places) - set(parked)),
             parked_why=Counter(parked.values()),
             faults={str(name): count for name, count in breaker.happened.items()},
@@ -170,15 +172,6 @@ class _Run:
             took_s=time.monotonic() - began_s,
             seed=self.wish.seed,
         )
-
-
-def _sweep(client: Client) -> None:
-    try:
-        scratch.sweep(client)
-    except StoreUnavailable as error:
-        raise StoreUnavailable(f"The keys of the run remain: {error.message}", scratch.how_to_sweep(client)) from error
-    finally:
-        client.close()
 
 
 async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -104,8 +104,12 @@ def sweep(client: Client) -> None:
     if not own.startswith(PREFIX.encode()):
         raise ValueError(f"{client.keys.namespace!r} is not the namespace of a run")
     deadline_s = time.monotonic() + _SWEEP_TIMEOUT_S
-    while _sweep_once(client, own, deadline_s):
-        pass
+    try:
+        while _sweep_once(client, own, deadline_s):
+            pass
+    except StoreUnavailable as error:
+        cure = f"Remove them:  redis-cli --scan --pattern '{client.keys.namespace}:*' | xargs -r redis-cli unlink"
+        raise StoreUnavailable(f"The keys of the run remain: {error.message}", cure) from error
 
 
 def _sweep_once(client: Client, own: bytes, deadline_s: float) -> int:
@@ -119,11 +123,6 @@ def _sweep_once(client: Client, own: bytes, deadline_s: float) -> int:
         if cursor == b"0":
             return removed
     raise StoreUnavailable(f"Looking for them took longer than {_SWEEP_TIMEOUT_S:g} s.")
-
-
-def how_to_sweep(client: Client) -> str:
-    """How a person removes what a run could not."""
-    return f"Remove them:  redis-cli --scan --pattern '{client.keys.namespace}:*' | xargs -r redis-cli unlink"
 
 
 def _jid(payload: bytes) -> str:
