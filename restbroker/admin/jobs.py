@@ -33,11 +33,6 @@ class Stored:
     message: str | None
 
 
-def count(client: Client, kind: Kind) -> int:
-    """How many there are. Raises `StoreUnavailable`."""
-    return sets.size(client, kind)
-
-
 def listed(client: Client, kind: Kind, limit: int, secrets: Collection[str]) -> Iterator[Stored]:
     """At most `limit` jobs, parked ones newest first, the others next due first; none of `secrets` is shown.
 

@@ -15,6 +15,7 @@ from restbroker.admin.connect import open_store
 from restbroker.admin.jobs import Kind, Stored
 from restbroker.cli import output
 from restbroker.config.core import Config
+from restbroker.store.sets import size
 
 LimitOption = Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)]
 
@@ -23,7 +24,7 @@ def show(settings: Config, kind: Kind, limit: int, *, as_json: bool) -> None:
     """Shows at most `limit` jobs. Raises `StoreUnavailable`."""
     with open_store(settings) as client:
         found = list(jobs.listed(client, kind, limit, tokens(settings)))
-        total = jobs.count(client, kind)
+        total = size(client, kind)
     write(found, as_json=as_json)
     more = f"{len(found)} of {total} jobs" if total > len(found) else f"{total} job{'' if total == 1 else 's'}"
     output.say(f"{more} {'parked' if kind == 'dead' else 'waiting for their next try'}.")

@@ -3,11 +3,12 @@
 import sys
 from typing import Annotated
 
+import attrs
 import typer
 
 from restbroker.admin import migrate as admin
 from restbroker.admin.connect import open_store
-from restbroker.admin.migrate import Part, Report, Sources, Watched
+from restbroker.admin.migrate import Report, Sources, Watched
 from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
@@ -124,19 +125,13 @@ def _conclude(moved: Report) -> None:
 
 def _show(report: Report, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        parts: list[Json] = [dict(zip(_names(), _cells(part), strict=True)) for part in report.parts]
+        parts: list[Json] = [attrs.asdict(part) for part in report.parts]
         refused: list[Json] = [{"reason": why, "jobs": number} for why, number in report.refused]
         output.as_json({"dry_run": dry_run, "jobs": report.moving, "parts": parts, "refused": refused})
     elif report.parts:
-        output.table(_HEADER, [["-" if cell is None else cell for cell in _cells(part)] for part in report.parts])
-
-
-def _names() -> list[str]:
-    return [name.lower().replace(" ", "_") for name in _HEADER]
-
-
-def _cells(part: Part) -> tuple[str | int | None, ...]:
-    return part.source, part.queue, part.goes_to, part.jobs, part.repaired, part.unreadable
+        output.table(
+            _HEADER, [["-" if cell is None else cell for cell in attrs.astuple(part)] for part in report.parts]
+        )
 
 
 def _jobs(number: int) -> str:
