@@ -60,7 +60,7 @@ class Part:
 
 
 @attrs.frozen
-class Report:
+class Takeover:
     """What would be moved, or was. `refused`: what Redis said, and how many jobs stay where they are because of it."""
 
     parts: tuple[Part, ...]
@@ -103,11 +103,11 @@ class _Tally:
                 place = (source, planned.queue, "stays")
         self.jobs[place] += 1
 
-    def report(self) -> Report:
+    def takeover(self) -> Takeover:
         """The whole: jobs in hand, then what goes to be retried, what is parked, and what stays."""
         places = sorted(self.jobs, key=lambda place: (_WAYS.index(place[2]), place[0], place[1] or ""))
         parts = [Part(*place, self.jobs[place], self.repaired[place], self.unreadable[place]) for place in places]
-        return Report(tuple(parts), tuple(self.refused.items()))
+        return Takeover(tuple(parts), tuple(self.refused.items()))
 
 
 def sources(client: Client, queues: Sequence[str], process_ids: Collection[str]) -> Sources:
@@ -150,7 +150,7 @@ def watch(client: Client, where: Sources, watch_s: float, pause: Callable[[float
         pause(_WATCH_EVERY_S)
 
 
-def look(client: Client, where: Sources) -> Report:
+def look(client: Client, where: Sources) -> Takeover:
     """What `move` would do; changes nothing. Raises `StoreUnavailable`."""
     tally = _Tally()
     for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
@@ -164,11 +164,11 @@ def look(client: Client, where: Sources) -> Report:
         for raw in page:
             tally.add(client.keys.go_retry, plan(raw, where.queues, client.keys.namespace, now_s))
         skip += len(page)
-    return tally.report()
+    return tally.takeover()
 
 
-def move(client: Client, where: Sources) -> Report:
-    """Moves everything; the report tells what was moved. Raises `StoreUnavailable` half way: call it again."""
+def move(client: Client, where: Sources) -> Takeover:
+    """Moves everything; what is returned tells what was moved. Raises `StoreUnavailable` half way: call it again."""
     tally = _Tally()
     for (queue, process_id), state in zip(where.lists, migration.states(client, where.lists), strict=True):
         if state.size:
@@ -181,7 +181,7 @@ def move(client: Client, where: Sources) -> Report:
     skip = 0
     while page := migration.retries(client, skip, PAGE):
         skip += _move_page(client, page, where.queues, tally)
-    return tally.report()
+    return tally.takeover()
 
 
 def _move_page(client: Client, page: Sequence[bytes], queues: Sequence[str], tally: _Tally) -> int:

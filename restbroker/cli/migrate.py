@@ -8,7 +8,7 @@ import typer
 
 from restbroker.admin import migrate as admin
 from restbroker.admin.connect import open_store
-from restbroker.admin.migrate import Report, Sources, Watched
+from restbroker.admin.migrate import Sources, Takeover, Watched
 from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
@@ -83,7 +83,7 @@ def _mind(watched: Watched, *, only_warn: bool) -> None:
     output.say(f"warning: {message} What it has in hand is executed twice when it is moved meanwhile.")
 
 
-def _ask(seen: Report, *, as_json: bool) -> None:
+def _ask(seen: Takeover, *, as_json: bool) -> None:
     """Asks on a terminal; raises `UsageError` elsewhere."""
     if not sys.stdin.isatty():
         raise UsageError(
@@ -97,7 +97,7 @@ def _ask(seen: Report, *, as_json: bool) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def _move(client: Client, where: Sources) -> Report:
+def _move(client: Client, where: Sources) -> Takeover:
     try:
         return admin.move(client, where)
     except RestbrokerError:
@@ -105,14 +105,14 @@ def _move(client: Client, where: Sources) -> Report:
         raise
 
 
-def _tell_staying(report: Report) -> None:
-    staying = {part.queue for part in report.parts if part.goes_to == "stays"}
+def _tell_staying(takeover: Takeover) -> None:
+    staying = {part.queue for part in takeover.parts if part.goes_to == "stays"}
     if staying:
         listed = ", ".join(sorted(str(queue) for queue in staying))
         output.say(f"note: jobs of queues that this configuration does not serve stay where they are: {listed}.")
 
 
-def _conclude(moved: Report) -> None:
+def _conclude(moved: Takeover) -> None:
     """Tells how it went; ends with `PARTLY` or `FAILED` if jobs stay where they should not."""
     output.say(f"{_jobs(moved.moving)} moved.")
     _tell_staying(moved)
@@ -123,14 +123,14 @@ def _conclude(moved: Report) -> None:
         raise typer.Exit(Exit.PARTLY if moved.moving else Exit.FAILED)
 
 
-def _show(report: Report, *, dry_run: bool, as_json: bool) -> None:
+def _show(takeover: Takeover, *, dry_run: bool, as_json: bool) -> None:
     if as_json:
-        parts: list[Json] = [attrs.asdict(part) for part in report.parts]
-        refused: list[Json] = [{"reason": why, "jobs": number} for why, number in report.refused]
-        output.as_json({"dry_run": dry_run, "jobs": report.moving, "parts": parts, "refused": refused})
-    elif report.parts:
+        parts: list[Json] = [attrs.asdict(part) for part in takeover.parts]
+        refused: list[Json] = [{"reason": why, "jobs": number} for why, number in takeover.refused]
+        output.as_json({"dry_run": dry_run, "jobs": takeover.moving, "parts": parts, "refused": refused})
+    elif takeover.parts:
         output.table(
-            _HEADER, [["-" if cell is None else cell for cell in attrs.astuple(part)] for part in report.parts]
+            _HEADER, [["-" if cell is None else cell for cell in attrs.astuple(part)] for part in takeover.parts]
         )
 
 

@@ -15,7 +15,7 @@ from restbroker.cli.exits import Exit
 from restbroker.config.urls import BadUrl, redis_address
 from restbroker.errors import UsageError
 from restbroker.store.client import StoreSettings
-from restbroker.verify.report import Report
+from restbroker.verify.result import Result
 
 app = typer.Typer(add_completion=False)
 
@@ -37,27 +37,27 @@ def verify(
     a job was lost, unexpected, unfinished, or too many ran twice, or when nothing that broke held a job.
     """
     settings = _settings(config, redis)
-    from restbroker.verify.run import Wish, run  # Trio takes its time: not for `--help`
+    from restbroker.verify.run import RunPlan, run  # Trio takes its time: not for `--help`
 
     def tell(progress: str) -> None:
         if sys.stderr.isatty():
             sys.stderr.write(f"\r\x1b[K{progress}")
             sys.stderr.flush()
 
-    wish = Wish(jobs, kills, processes, random.randrange(2**32) if seed is None else seed)  # noqa: S311 - no secret
+    wanted = RunPlan(jobs, kills, processes, random.randrange(2**32) if seed is None else seed)  # noqa: S311 - no secret
     try:
-        report = run(settings, wish, tell)
+        result = run(settings, wanted, tell)
     finally:
         if sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
-    if report is None:
+    if result is None:
         output.say("Interrupted; its processes and keys are removed.")
         raise typer.Exit(128 + signal.SIGINT)
     if json:
-        output.as_json(report.as_json())
+        output.as_json(result.as_json())
     else:
-        _show(report)
-    raise typer.Exit(Exit.OK if report.kept and report.tested else Exit.FAILED)
+        _show(result)
+    raise typer.Exit(Exit.OK if result.kept and result.tested else Exit.FAILED)
 
 
 def _settings(config: Path | None, redis: str | None) -> StoreSettings:
@@ -74,23 +74,23 @@ def _settings(config: Path | None, redis: str | None) -> StoreSettings:
     return StoreSettings(address.url, password=address.password)
 
 
-def _show(report: Report) -> None:
-    output.table(("JOBS", ""), list(report.numbers().items()))
-    for name, times in report.recovery().items():
+def _show(result: Result) -> None:
+    output.table(("JOBS", ""), list(result.numbers().items()))
+    for name, times in result.recovery().items():
         output.row((f"given back after {name}", *(f"{part} {value:g}" for part, value in times.items())))
-    faults = ", ".join(f"{count} {name}" for name, count in report.faults.items()) or "none"
-    output.say(f"Faults: {faults}. It took {report.took_s:.1f} s; again in this order: --seed {report.seed}")
-    if report.parked_why:
-        why = ", ".join(f"{count} {name}" for name, count in report.parked_why.items())
+    faults = ", ".join(f"{count} {name}" for name, count in result.faults.items()) or "none"
+    output.say(f"Faults: {faults}. It took {result.took_s:.1f} s; again in this order: --seed {result.seed}")
+    if result.parked_why:
+        why = ", ".join(f"{count} {name}" for name, count in result.parked_why.items())
         output.say(f"Parked, as an operator would see them in the dead set: {why}.")
-    output.say(_outcome(report))
+    output.say(_outcome(result))
 
 
-def _outcome(report: Report) -> str:
-    if not report.kept:
+def _outcome(result: Result) -> str:
+    if not result.kept:
         seen = "see lost, unexpected and unfinished,\nand duplicated, which must not exceed bound."
         return f"NOT AS PROMISED: {seen}"
-    if report.tested:
+    if result.tested:
         return "Every promise was kept."
     return (
         "NOTHING WAS TESTED: no job was in the hands of anything that was broken (bound 0), so no promise was at stake."

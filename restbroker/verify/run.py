@@ -23,7 +23,7 @@ from restbroker.store.connection import Connection
 from restbroker.verify import scratch
 from restbroker.verify.faults import Breaker, plan
 from restbroker.verify.fleet import Fleet
-from restbroker.verify.report import Report
+from restbroker.verify.result import Result
 from restbroker.verify.stand_in import StandIn
 from restbroker.verify.verdict import judge
 from restbroker.verify.workload import QUEUE, job_id, payload
@@ -35,7 +35,7 @@ _POLL_S = 0.1
 
 
 @attrs.frozen
-class Wish:
+class RunPlan:
     """What to run: numbers of jobs, of kills and of broker processes. The same `seed` breaks in the same order."""
 
     jobs: int
@@ -48,58 +48,58 @@ Tell = Callable[[str], None]
 """Gets how far the run is, again and again."""
 
 
-def run(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | None:
+def run(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result | None:
     """Runs to the end; None when it was interrupted. `settings` name the Redis; their namespace is not used.
 
     Raises `UsageError` for a Redis that is not fit, `StoreUnavailable`, and a group of `RestbrokerError` when a part
     fails.
     """
     namespace = scratch.new_namespace()
-    return trio.run(_main, attrs.evolve(settings, namespace=namespace, client_name=namespace), wish, tell)
+    return trio.run(_main, attrs.evolve(settings, namespace=namespace, client_name=namespace), wanted, tell)
 
 
-async def _main(settings: StoreSettings, wish: Wish, tell: Tell) -> Report | None:
+async def _main(settings: StoreSettings, wanted: RunPlan, tell: Tell) -> Result | None:
     store = Connection(open_client(settings, _TIMEOUT_S))
-    await store.call(scratch.refuse_unfit, wish.jobs, len(payload(wish.jobs, _new_token())))
-    report = None
+    await store.call(scratch.refuse_unfit, wanted.jobs, len(payload(wanted.jobs, _new_token())))
+    result = None
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
-                report = await _Run(settings, wish, tell, store, nursery).to_the_end()
+                result = await _Run(settings, wanted, tell, store, nursery).to_the_end()
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
                 async with aclosing(store):
                     await store.call(scratch.sweep)
-    return report
+    return result
 
 
 @attrs.define(eq=False)
 class _Run:
     settings: StoreSettings
-    wish: Wish
+    wanted: RunPlan
     tell: Tell
     store: Connection
     nursery: trio.Nursery
     acknowledged: list[str] = attrs.field(factory=list)
     pushed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def to_the_end(self) -> Report:
+    async def to_the_end(self) -> Result:
         """Everything but the removal."""
         began_s = time.monotonic()
-        rng = random.Random(self.wish.seed)  # noqa: S311 - it chooses what to break
+        rng = random.Random(self.wanted.seed)  # noqa: S311 - it chooses what to break
         server = StandIn(rng)
         port: int = await self.nursery.start(server.run)
         with tempfile.TemporaryDirectory(prefix="restbroker-verify-") as folder:
             url, token = f"http://127.0.0.1:{port}/api", _new_token()
             fleet = Fleet(self.settings, Path(folder), self.store, url, token, self.nursery)
-            breaker = Breaker(fleet, server, self.store, self.nursery, rng, self.wish.processes)
+            breaker = Breaker(fleet, server, self.store, self.nursery, rng, self.wanted.processes)
             try:
                 # A machine that starts processes slowly would have done all jobs before the first fault.
-                server.slow = self.wish.kills > 0
+                server.slow = self.wanted.kills > 0
                 self.nursery.start_soon(self._push, token)
-                for _ in range(self.wish.processes):
+                for _ in range(self.wanted.processes):
                     await fleet.start()
                 server.slow = False
                 await self._break(breaker)
@@ -111,8 +111,8 @@ class _Run:
 
     async def _push(self, token: str) -> None:
         """What Redis did not acknowledge is not pushed again, as it may be there."""
-        for start in range(0, self.wish.jobs, _PUSH_BATCH):
-            numbers = range(start, min(start + _PUSH_BATCH, self.wish.jobs))
+        for start in range(0, self.wanted.jobs, _PUSH_BATCH):
+            numbers = range(start, min(start + _PUSH_BATCH, self.wanted.jobs))
             try:
                 await self.store.call(queues.push, QUEUE, [payload(number, token) for number in numbers])
             except StoreUnavailable:
@@ -122,9 +122,9 @@ class _Run:
 
     async def _break(self, breaker: Breaker) -> None:
         """Each fault at its share of the work, a random moment after the answers became slow and hands are full."""
-        faults = plan(self.wish.kills, breaker.rng)
+        faults = plan(self.wanted.kills, breaker.rng)
         for number, fault in enumerate(faults):
-            await self._until(breaker, len(faults), (number + 1) * self.wish.jobs // (len(faults) + 2))
+            await self._until(breaker, len(faults), (number + 1) * self.wanted.jobs // (len(faults) + 2))
             breaker.server.slow = True
             await trio.sleep(breaker.rng.uniform(0.05, 0.4))
             await breaker.do(fault)
@@ -147,7 +147,7 @@ class _Run:
         while done is None or len(server.done) < done:
             breaker.fleet.require_alive()
             faults = f"{sum(breaker.happened.values())} of {planned} faults"
-            self.tell(f"{len(server.done)} of {self.wish.jobs} jobs, {faults}")
+            self.tell(f"{len(server.done)} of {self.wanted.jobs} jobs, {faults}")
             left = await self.store.call(scratch.unfinished)
             quiet = quiet + 1 if left == 0 and self.pushed.is_set() else 0
             if quiet == 2:
@@ -158,11 +158,11 @@ class _Run:
                 return
             await trio.sleep(_POLL_S)
 
-    async def _judged(self, breaker: Breaker, began_s: float) -> Report:
+    async def _judged(self, breaker: Breaker, began_s: float) -> Result:
         places = await self.store.call(scratch.places)
         parked = await self.store.call(scratch.parked)
-        attempted = [job_id(number) for number in range(self.wish.jobs)]
-        return Report(
+        attempted = [job_id(number) for number in range(self.wanted.jobs)]
+        return Result(
             verdict=judge(attempted, self.acknowledged, breaker.server.statuses, places, parked),
             bound=breaker.bound + breaker.server.were_reset,
             unfinished=len(set(places) - set(parked)),
@@ -170,7 +170,7 @@ class _Run:
             faults={str(name): count for name, count in breaker.happened.items()},
             given_back_s={str(name): times_s for name, times_s in breaker.given_back_s.items()},
             took_s=time.monotonic() - began_s,
-            seed=self.wish.seed,
+            seed=self.wanted.seed,
         )
 
 

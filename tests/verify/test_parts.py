@@ -10,7 +10,7 @@ from restbroker.cli.verify import verify
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.verify import scratch
 from restbroker.verify.faults import plan
-from restbroker.verify.report import Report
+from restbroker.verify.result import Result
 from restbroker.verify.verdict import Verdict, judge
 from tests.support.redis_server import RedisServer
 
@@ -48,7 +48,7 @@ def test_each_job_is_judged_by_what_redis_and_the_target_say() -> None:
     )
 
 
-GOOD = Report(Verdict(9, 9, 9, 0, 3, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill": [0.5, 1.5], "freeze": []}, 1.0, 7)
+GOOD = Result(Verdict(9, 9, 9, 0, 3, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill": [0.5, 1.5], "freeze": []}, 1.0, 7)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ GOOD = Report(Verdict(9, 9, 9, 0, 3, 0, 0, 0), 3, 0, {}, {"kill": 2}, {"kill": [
     ],
     ids=["lost", "unexpected", "unfinished", "beyond the bound"],
 )
-def test_one_broken_promise_is_enough(bad: Report) -> None:
+def test_one_broken_promise_is_enough(bad: Result) -> None:
     assert GOOD.kept
     assert not bad.kept
 

@@ -13,7 +13,7 @@ _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 
 
 @attrs.frozen
-class Report:
+class Result:
     """`bound`: how many jobs were in the hands of what was broken, so how many may have run twice.
 
     `unfinished` are still queued or in hand after nothing moved for a while; `parked_why` counts classes of errors;
