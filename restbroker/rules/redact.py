@@ -15,6 +15,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from html import escape
 from typing import TypeAlias
 from urllib.parse import quote, quote_plus
@@ -29,7 +30,7 @@ EXCERPT_LIMIT = 500
 
 _SHORTEST_ANYWHERE = 6
 _SHORTEST_BASE64 = 4
-_SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|api_?key|private_?key|authorization|cookie|stream_?id")
+_SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(api|private)[_-]?key|authorization|cookie|stream_?id")
 _BODY_NAMES = frozenset({"body", "subject", "stanza"})
 # Line breaks of every kind, other control characters, and what turns the direction of writing.
 _UNSEEMLY = re.compile("[\\s\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
@@ -75,9 +76,20 @@ def spelled(secrets: Iterable[str]) -> Spelled:
     return frozenset(spelling for secret in secrets for spelling in _spellings(secret))
 
 
+def said(headers: Iterable[tuple[str, str]]) -> Spelled:
+    """The login in a request's headers, which its answer may repeat."""
+    logins = (_login(value) for name, value in headers if _SECRET_NAME.search(name.lower()))
+    return frozenset[_Spelling]().union(*logins)
+
+
+def without(message: str, known: Spelled) -> str:
+    """The whole message as it came, but for what is known and for credentials."""
+    return _without(message, _longest_first(known))
+
+
 def hiding(secrets: Iterable[str], known: Spelled = frozenset()) -> Hide:
     """What `text` does, for many texts with the same secrets: their spellings are made once, or `known` already."""
-    hidden = sorted(known | spelled(secrets), key=_length, reverse=True)
+    hidden = _longest_first(known | spelled(secrets))
     shortest = _length(hidden[-1]) if hidden else 0
 
     def hide(message: str, limit: int) -> str:
@@ -234,8 +246,21 @@ def _without(line: str, hidden: list[_Spelling]) -> str:
     return re.sub("|".join(present), MASK, line) if present else line
 
 
+def _longest_first(hidden: Spelled) -> list[_Spelling]:
+    """Masking a short one first would leave the rest of a longer one that contains it."""
+    return sorted(hidden, key=_length, reverse=True)
+
+
 def _length(hidden: _Spelling) -> int:
     return len(hidden[0])
+
+
+@lru_cache(maxsize=16)  # a target has one or two
+def _login(header: str) -> Spelled:
+    scheme, _, credentials = header.rpartition(" ")
+    if scheme.lower() != "basic":
+        return spelled([credentials])
+    return spelled([credentials, base64.b64decode(credentials).decode("utf-8", "replace").partition(":")[2]])
 
 
 def _spellings(secret: str) -> Iterator[_Spelling]:
@@ -260,6 +285,7 @@ def _escaped(secret: str) -> set[str]:
         re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), ascii_json),
         json.dumps(secret, ensure_ascii=False)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/"),
+        json.dumps(ascii_json)[1:-1],  # of a server that quotes in its own JSON what it was sent
         escape(secret),
         escape(secret, quote=False),
         *(re.sub("%..", lambda found: found[0].lower(), variant) for variant in _percent_encoded(raw)),

@@ -32,13 +32,17 @@ class Request:
 
 @light
 class Response:
-    """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit."""
+    """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit.
+
+    `said`: the headers of its request, whose login must not be shown where a server repeats it.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     duration_s: float
     truncated: bool = False
+    said: tuple[tuple[str, str], ...] = ()
 
 
 class Sender(Protocol):

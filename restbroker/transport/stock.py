@@ -156,7 +156,7 @@ class StockClient:
             self._ramp.end(progress)
             await self._give_back(connection, reusable=reusable)
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(answer.status_code, headers, body, trio.current_time() - began_s, truncated)
+        return Response(answer.status_code, headers, body, trio.current_time() - began_s, truncated, request.headers)
 
     async def _take(self, progress: _Progress, sender: Sender | None) -> _Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent` if closed."""

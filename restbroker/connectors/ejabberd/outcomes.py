@@ -12,7 +12,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from restbroker.connectors.ejabberd import knowledge
-from restbroker.connectors.ejabberd.answer import Answer, parse, read, secrets_of
+from restbroker.connectors.ejabberd.answer import Answer, parse, read, read_location
+from restbroker.rules import redact
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
@@ -53,9 +54,9 @@ def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float
     status = response.status
     if 200 <= status < 300:
         return _success(call, spec, response)
-    answer = read(response, secrets_of(call.command.arguments, spec))
+    answer = _read(call, spec, response)
     if 300 <= status < 400:
-        where = response.headers.get("location", "elsewhere").partition("?")[0][:200]
+        where = read_location(response) or "elsewhere"
         # Concerns every job: the probe meets the same, and the lane pauses instead of parking them all.
         return Denied(Reason("Redirected", f"The server redirects to {where}.", CHECK_URL, status), answer.text)
     if status in (408, 425, 429, 503):
@@ -112,6 +113,10 @@ def unknown(answer_text: str, status: int) -> Rejected:
     return Rejected(Reason("UnknownCommand", f"The server says: {answer_text}", CHECK_NAME, status), answer_text)
 
 
+def _read(call: Call, spec: CommandSpec | None, response: Response) -> Answer:
+    return read(response, redact.secret_values(spec, call.command.arguments))
+
+
 def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcome:
     # Nothing is masked here: the text is what the producer asked for.
     text, body, is_json = parse(response)
@@ -119,7 +124,7 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
         # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
         found = "a page that is no JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
-        return Denied(Reason("NotTheApi", message, CHECK_URL, response.status), text)
+        return Denied(Reason("NotTheApi", message, CHECK_URL, response.status), _read(call, spec, response).text)
     if _result(body) == 1 and _answers_by_code(call, spec):
         return _said_one(call, text, body, response.status)
     if response.truncated:

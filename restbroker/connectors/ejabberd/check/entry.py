@@ -3,12 +3,10 @@
 Called by `check`. Always holds: each way in which a RestURL or a login can be wrong has its own cure.
 """
 
-import re
-
 import attrs
 
 from restbroker.config.target import Bearer, Issued, Target
-from restbroker.connectors.ejabberd.answer import Answer, is_stopped, read, version_in
+from restbroker.connectors.ejabberd.answer import Answer, is_stopped, read, read_location, version_in
 from restbroker.rules.findings import Finding, ok
 from restbroker.transport.message import Response
 
@@ -81,7 +79,7 @@ def _not_the_api(target: Target, says: str) -> Entry:
 
 
 def _redirect(target: Target, response: Response) -> Entry:
-    where = re.sub(r"//[^/]*@", "//", response.headers.get("location", "")).partition("?")[0][:200]
+    where = read_location(response)
     url = where.removesuffix("/").removesuffix("/status")
     cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
     message = f"The server at {target.url} redirects to {where or 'nowhere'}."

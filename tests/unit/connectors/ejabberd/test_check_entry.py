@@ -1,12 +1,14 @@
 """What `check` makes of a target's first answer, of no answer, and of the lines it proposes."""
 
 import json
+from base64 import b64encode
 
 import attrs
 import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
+from restbroker.connectors.ejabberd.answer import is_stopped, read, version_in
 from restbroker.connectors.ejabberd.check import ejabberd_yml
 from restbroker.connectors.ejabberd.check.entry import judge_entry
 from restbroker.connectors.ejabberd.check.find_api import is_api
@@ -135,3 +137,10 @@ def test_the_lines_that_offer_the_api_open_no_more_than_the_url_needs() -> None:
     remote = ejabberd_yml.listen(Url("https", "xmpp.example.org", 5443))
     assert 'port: 5443\n    ip: "::"\n    module: ejabberd_http\n    tls: true\n' in remote
     assert "/api: mod_http_api" in remote
+
+
+def test_a_password_that_is_a_word_of_the_answer_is_not_shown_and_hides_no_version() -> None:
+    said = (("Authorization", "Basic " + b64encode(b"admin@h:ejabberd").decode()),)
+    answer = read(attrs.evolve(response(200, RUNNING), said=said))
+    assert (version_in(answer), is_stopped(answer)) == ("23.01", False)
+    assert "ejabberd" not in answer.words + answer.text

@@ -1,0 +1,224 @@
+"""Secrets are hunted wherever restbroker leaves words: logs, pages, commands' output, Redis, /proc.
+
+Each target repeats what it is sent in another way, the login too; half of them refuse the probe as well. What a server
+answers to a command that it did (2xx) is the producer's, as it is: no claim is made of it.
+"""
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+
+from restbroker.config.secret import Secret
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import integer, items, mapping, names, raw
+from tests.support import process
+from tests.support.echoing import WAYS, EchoServer
+from tests.support.ports import free_port
+from tests.support.process import Running
+from tests.support.redis_server import RedisServer, redis_binary
+from tests.support.spellings import found_in
+from tests.support.wait import until
+
+OURS = {
+    "Redis": "r3dis-p4ssword",
+    "password": 'Lg"in/é+%<7>-secret',
+    "password in a file": "f1le login-s3cret",
+    "bearer token": "b3arer.tok~en_4711",
+    "login in the URL": "url+l0gin-s3cret",
+    "signing token": "s1gning-t0ken-4711-s1gning-t0ken-4711",
+}
+"""What only the broker knows."""
+THEIRS = {"token": "t0ken-app-s3cret-4711", "argument": "j0b/p4ss-s3cret"}
+"""What a producer put into its job, where restbroker leaves it: the command needs it."""
+DONE = "ok-json"
+"""In what tells of commands that were done: their answer is the producer's."""
+PARKED = 10
+"""At least so many jobs meet a refusal for good."""
+
+
+@attrs.frozen
+class Hunt:
+    """A broker that has met every way, and where its words are."""
+
+    broker: Running
+    client: Client
+    config: Path
+    pages: dict[str, str]
+
+    def told(self, *words: str) -> str:
+        """What a command of the same configuration prints."""
+        done = process.run([*words, "--config", str(self.config)], environ=ENVIRON, directory=self.config.parent)
+        return done.stdout + done.stderr
+
+
+ENVIRON = {"RESTBROKER_REDIS_PASS": OURS["Redis"]}
+
+
+def logins(directory: Path) -> list[dict[str, Any]]:
+    file = directory / "password"
+    file.write_text(OURS["password in a file"] + "\n", encoding="utf-8")
+    return [
+        {"Basic": {"User": "admin@example.org", "Pass": OURS["password"]}},
+        {"Basic": {"User": "admin@example.org", "PassFile": str(file)}},
+        {"Bearer": {"Token": OURS["bearer token"]}},
+        {"Auto": {"User": "admin@example.org", "Pass": OURS["password"]}},
+        {},
+    ]
+
+
+def targets(port: int, directory: Path) -> Iterator[tuple[str, dict[str, object]]]:
+    ways = logins(directory)
+    for number, (way, probe) in enumerate((way, probe) for way in WAYS for probe in ("well", "sick")):
+        auth = ways[number % len(ways)]
+        user = "" if auth else f"admin%40example.org:{OURS['login in the URL']}@"
+        url = f"http://{user}127.0.0.1:{port}/{way}/{probe}"
+        yield f"{way}-{probe}", {"Kind": "ejabberd", "URL": url, "Queues": [f"{way}-{probe}"], "Auth": auth or None}
+
+
+def job(queue: str) -> str:
+    arguments = {"user": "u", "host": "example.org", "password": THEIRS["argument"]}
+    args = ["register", arguments, THEIRS["token"], f"order-{queue}"]
+    fields = {"class": "Add", "jid": f"jid-{queue}", "queue": queue, "retry": 2, "args": args}
+    return json.dumps({**fields, "reply_to": f"restbroker:reply:{queue}"})
+
+
+@pytest.fixture(scope="module")
+def hunt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hunt]:
+    directory = tmp_path_factory.mktemp("hunt")
+    redis = RedisServer(redis_binary(), directory / "redis").start()
+    redis.command(f"CONFIG SET requirepass {OURS['Redis']}")
+    client = open_client(StoreSettings(redis.url, password=Secret(OURS["Redis"])))
+    health = free_port()
+    with EchoServer() as server:
+        served = dict(targets(server.port, directory))
+        config = directory / "env.json"
+        config.write_text(json.dumps(document(redis.url, served, health)), encoding="utf-8")
+        config.chmod(0o600)
+        for queue in served:
+            client.command("LPUSH", f"queue:{queue}", job(queue))
+        command = ["run", "--config", str(config), "--processes", "2"]
+        with process.started(command, directory=directory / "run", environ=ENVIRON) as broker:
+            asked = {f"/{name.replace('-well', '/well/register').replace('-sick', '/sick/status')}" for name in served}
+            until(lambda: asked <= server.asked, "each was asked", 60.0)
+            until(lambda: integer(client.command("ZCARD", "dead")) >= PARKED, "jobs are parked", 60.0)
+            broker.signal(signal.SIGTTIN)
+            broker.wait_for("broker.quiet|Task|task", timeout_s=20.0)
+            stats = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]
+            places = {"stats": f"{stats}/stats", "readyz": f"http://127.0.0.1:{health}/readyz"}
+            pages = {name: httpx.get(url, trust_env=False).text for name, url in places.items()}
+            yield Hunt(broker, client, config, pages)
+            assert broker.stop() == 0
+    client.close()
+    redis.close()
+
+
+def document(redis_url: str, served: dict[str, dict[str, object]], health: int) -> dict[str, object]:
+    return {
+        "RedisURL": redis_url,
+        "Targets": served,
+        "Tokens": {"app": {"Secret": THEIRS["token"]}, "admin": {"Secret": OURS["signing token"], "Signed": True}},
+        "ResponseQueue": "replies",
+        "ResponseDetails": True,
+        "LogLevel": "debug",
+        "Stats": True,
+        "StatsPort": 0,
+        "HealthBind": f"127.0.0.1:{health}",
+        "Backoff": {"Base": "100ms", "Factor": 1, "Cap": "100ms"},
+    }
+
+
+def test_no_secret_is_in_the_log_at_its_lowest_level_nor_in_what_every_task_waits_for(hunt: Hunt) -> None:
+    said = hunt.broker.output()
+    assert "level" in said or "DEBUG" in said
+    assert leaks(said) == []
+
+
+@pytest.mark.parametrize("page", ["stats", "readyz"])
+def test_no_secret_is_on_a_page(hunt: Hunt, page: str) -> None:
+    assert leaks(hunt.pages[page]) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("stats", "stats --json", "dead --limit 100", "dead --json", "retries", "retries --json", "check"),
+        *("check --json", "config show", "config show --json", "token list", "token list --json", "dead --trimmed"),
+    ],
+)
+def test_no_secret_is_in_what_a_command_prints(hunt: Hunt, words: str) -> None:
+    said = hunt.told(*words.split())
+    assert said
+    assert leaks(said) == []
+
+
+def test_no_secret_is_in_a_command_line_of_a_process(hunt: Hunt) -> None:
+    lines = [path.read_text() for path in Path("/proc").glob("[0-9]*/cmdline") if reads(path)]
+    ours = [line for line in lines if str(hunt.config) in line]
+    assert len(ours) >= 3
+    assert [leak for line in ours for leak in leaks(line)] == []
+
+
+def test_what_only_the_broker_knows_is_nowhere_in_redis(hunt: Hunt) -> None:
+    stored = everything_in(hunt.client)
+    assert len(stored) > 50
+    assert [f"{key}: {leak}" for key, text in stored for leak in found_in(text, OURS) if DONE not in text] == []
+
+
+def test_what_a_producer_pushed_is_only_where_its_job_is(hunt: Hunt) -> None:
+    stored = [(key, without_arguments(text)) for key, text in everything_in(hunt.client)]
+    shown = [(key, leak) for key, text in stored for leak in found_in(text, THEIRS) if DONE not in text]
+    jobs = re.compile(r"(queue:.*-(well|sick)|restbroker:ip:.*)")
+    assert [(key, leak) for key, leak in shown if not jobs.fullmatch(key)] == []
+
+
+def leaks(text: str) -> list[str]:
+    return found_in(text, {**OURS, **THEIRS})
+
+
+def reads(path: Path) -> bool:
+    try:
+        return bool(path.read_text())
+    except OSError:
+        return False
+
+
+def without_arguments(text: str) -> str:
+    """A stored job without its `args`: what restbroker added."""
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        return text
+    is_job = isinstance(fields, dict) and "jid" in fields
+    return json.dumps({name: value for name, value in fields.items() if name != "args"}) if is_job else text
+
+
+def everything_in(client: Client) -> list[tuple[str, str]]:
+    """Every key with each value that it has."""
+    found: list[tuple[str, str]] = []
+    for key in names(client.command("KEYS", "*")):
+        found += [(key, value.decode("utf-8", "replace")) for value in values(client, key)]
+    return found
+
+
+def values(client: Client, key: str) -> list[bytes]:
+    match raw(client.command("TYPE", key)):
+        case b"string":
+            return [raw(client.command("GET", key) or b"")]
+        case b"list":
+            return [raw(one) for one in items(client.command("LRANGE", key, 0, -1))]
+        case b"zset":
+            return [raw(one) for one in items(client.command("ZRANGE", key, 0, -1))]
+        case b"set":
+            return [raw(one) for one in items(client.command("SMEMBERS", key))]
+        case b"hash":
+            return [*mapping(client.command("HGETALL", key)).values()]
+        case _:
+            entries = items(client.command("XRANGE", key, "-", "+")) if key == "restbroker:parked" else []
+            return [raw(value) for entry in entries for value in items(items(entry)[1])]

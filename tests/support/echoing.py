@@ -1,0 +1,123 @@
+"""A server that repeats what it was sent, the login too, in a way that each test chooses. In threads of the test.
+
+Always holds: what it answers to a request is made of that request alone, so that nobody else's secrets are in it.
+"""
+
+import base64
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, Self
+from urllib.parse import quote
+
+import attrs
+
+_NO_LENGTH: Final = "transfer-encoding: chunked"
+
+
+@attrs.frozen
+class Asked:
+    """One request: the value of its `Authorization`, what that stands for (a password or a token), and its body."""
+
+    authorization: str
+    login: str
+    body: bytes
+
+    @property
+    def everything(self) -> str:
+        """All that a talkative server could repeat, in one line."""
+        return f"refused {self.authorization} that is {self.login} for {self.body.decode()}"
+
+
+def _answer(status: str, body: str, *headers: str) -> bytes:
+    raw = body.encode()
+    length = [] if _NO_LENGTH in headers else [f"Content-Length: {len(raw)}"]
+    return "\r\n".join([f"HTTP/1.1 {status}", *headers, *length, "", ""]).encode() + raw
+
+
+def _error(status: str, words: str) -> bytes:
+    return _answer(status, json.dumps({"code": 1, "status": "error", "message": words}))
+
+
+WAYS: Final[Mapping[str, Callable[[Asked], bytes]]] = MappingProxyType(
+    {
+        "bad-request": lambda asked: _error("400 Bad Request", asked.everything),
+        "unauthorized": lambda asked: _error("401 Unauthorized", asked.everything),
+        "forbidden": lambda asked: _error("403 Forbidden", asked.login),
+        "not-found": lambda asked: _answer("404 Not Found", f"<title>{asked.everything}</title>"),
+        "busy": lambda asked: _answer("503 Busy", asked.everything, "Retry-After: 1"),
+        "failing": lambda asked: _error("500 Oops", asked.everything),
+        "ok-json": lambda asked: _answer("200 OK", json.dumps(asked.everything)),
+        "ok-page": lambda asked: _answer("200 OK", f"<h1>{asked.everything}</h1>"),
+        "moved": lambda asked: _answer(
+            "302 Found", "", f"Location: http://u:{quote(asked.login)}@h/{quote(asked.login)}"
+        ),
+        "reason": lambda asked: _answer(f"400 {asked.everything}", '"no"'),
+        "header": lambda asked: _answer("400 Bad Request", '"no"', f"X-Said: {asked.everything}"),
+        "bad-header": lambda asked: _answer("400 Bad Request", '"no"', f"X Said {asked.everything}\x00: 1"),
+        "chunks": lambda asked: _answer("400 No", f"zz;{asked.everything}\r\n{asked.everything}\r\n", _NO_LENGTH),
+        "url-encoded": lambda asked: _error("400 Bad Request", quote(asked.everything, safe="")),
+        "base64": lambda asked: _error("400 Bad Request", base64.b64encode(asked.everything.encode()).decode()),
+        "twice-json": lambda asked: _error("400 Bad Request", json.dumps(asked.everything)),
+        "cut": lambda asked: _error("400 Bad Request", "x" * 290 + asked.login),
+        "no-http": lambda asked: asked.everything.encode() + b"\r\n\r\n",
+    }
+)
+"""How it answers everything it is asked, the probe too."""
+
+
+_WELL: Final = _answer("200 OK", '"The node n@h is started. Status: startedejabberd 23.01-1 is running in that node"')
+
+
+@attrs.define(eq=False)
+class EchoServer:
+    """Serves while its `with` block runs. Paths are /WAY/well/COMMAND, where only `register` is repeated, and
+    /WAY/sick/COMMAND, where everything is.
+    """
+
+    port: int = 0
+    asked: set[str] = attrs.field(factory=set)
+    _server: socketserver.ThreadingTCPServer | None = None
+
+    def __enter__(self) -> Self:
+        ours = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                path = self.rfile.readline().decode().split(" ")[1]
+                headers: dict[str, str] = {}
+                while line := self.rfile.readline().decode("latin-1").strip():
+                    name, _, value = line.partition(":")
+                    headers[name.lower()] = value.strip()
+                body = self.rfile.read(int(headers.get("content-length", "0")))
+                _, way, probe, command = path.split("/")
+                ours.asked.add(path)
+                is_well = probe == "well" and command != "register"
+                self.wfile.write(_WELL if is_well else WAYS[way](_asked(headers.get("authorization", ""), body)))
+
+        server = _Server(("127.0.0.1", self.port), Handler)
+        self._server, self.port = server, server.server_address[1]
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _asked(authorization: str, body: bytes) -> Asked:
+    kind, _, rest = authorization.partition(" ")
+    login = base64.b64decode(rest).decode().partition(":")[2] if kind == "Basic" else rest
+    return Asked(authorization, login, body)
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that closes first is none of ours."""
