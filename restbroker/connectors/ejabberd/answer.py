@@ -17,6 +17,10 @@ from restbroker.rules.json_types import Json
 from restbroker.transport.message import Response
 
 WORDS_LIMIT: Final = 300
+TEXT_LIMIT: Final = 16_384
+"""Of what is read for people. More of a hostile answer would hold up all targets: 8 MiB took 2 s (measured)."""
+_HEAD_LIMIT: Final = 1024
+"""Of a page, where its heading is: the time for a hostile one grows with the square."""
 
 _BYTE_LIST: Final = re.compile(r"<<([0-9]{1,3}(?:,\s*[0-9]{1,3})*)>>")
 _RUNNING: Final = re.compile(r"ejabberd (\d+\.\d+)\S* is running")
@@ -26,7 +30,7 @@ _TAG: Final = re.compile(r"<[^>]*>")
 
 @attrs.frozen
 class Answer:
-    """`text` is the body as sent, masked; `body` the same parsed; `words` what the server says; `code` its number.
+    """`text` is the body, masked and cut; `body` the same parsed; `words` what the server says; `code` its number.
 
     `is_json` tells an answer of ejabberd's API, which always sends JSON, from a page of something else. `unmasked`:
     the words for a judge, and nobody else: a password may be "ejabberd".
@@ -49,11 +53,12 @@ def parse(response: Response) -> tuple[str, Json, bool]:
 
 def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
-    text, body, is_json = parse(response)
+    whole, body, is_json = parse(response)
+    text = whole[:TEXT_LIMIT]
     known = redact.said(response.said) | redact.spelled(secrets)
     code = body.get("code") if isinstance(body, Mapping) else None
     said = body.get("message") if isinstance(body, Mapping) else body
-    words = render(said if isinstance(said, str) else text if is_json else _without_tags(text))
+    words = render(said[:TEXT_LIMIT] if isinstance(said, str) else text if is_json else _without_tags(text))
     shown = redact.hiding((), known)(words, WORDS_LIMIT)
     masked = redact.without(render(text), known) if known else text
     shown_body = body if masked == text else _parsed(masked)[0]
@@ -97,6 +102,6 @@ def _characters(found: re.Match[str]) -> str:
 
 
 def _without_tags(text: str) -> str:
-    head = text[:4096]
+    head = text[:_HEAD_LIMIT]
     title = _TITLE.search(head)
     return unescape(_TAG.sub(" ", title[2] if title else head)).strip()
