@@ -1,26 +1,37 @@
 """A secret that cannot be printed by accident, from the configuration itself or from a file.
 
-Always holds: `repr` and `str` never show the value; a secret from a file is read anew at each `reveal`, so that a
-rotated file counts without a restart; an empty file is no secret (a shell empties a file before it writes it).
+Always holds: `repr`, `str`, `attrs.asdict`, `pickle` and errors never show the value; a secret from a file is read anew
+at each `reveal`, so that a rotated file counts without a restart; an empty file is no secret (a shell empties a file
+before it writes it).
 """
 
 from pathlib import Path
-
-import attrs
+from typing import Final, NoReturn
 
 from restbroker.config.files import text_of
 from restbroker.errors import ConfigError
 
 
-@attrs.frozen(repr=False)
 class Secret:
-    """Exactly one of `value` and `path` is set."""
+    """Either a value or a file. No attrs class: `attrs.asdict` of what holds one would have its value."""
 
-    value: str | None = None
-    path: Path | None = None
+    __slots__ = ("_value", "path")
+
+    def __init__(self, value: str | None = None, path: Path | None = None) -> None:
+        self._value: Final = value
+        self.path: Final = path
 
     def __repr__(self) -> str:
         return "Secret(…)" if self.path is None else f"Secret(path={str(self.path)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and (self._value, self.path) == (other._value, other.path)
+
+    def __hash__(self) -> int:
+        return hash((self._value, self.path))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("A secret is neither pickled nor copied.")
 
     def reveal(self) -> str:
         """The secret's text, a file's without its final line break.
@@ -28,15 +39,17 @@ class Secret:
         Raises `ConfigError` if the file cannot be read or is blank.
         """
         if self.path is None:
-            return self.value or ""
+            return self._value or ""
         try:
             text = text_of(self.path, "utf-8").rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ConfigError(
-                f"The secret file {self.path} cannot be read: {why}.",
-                "Check that the file exists and that the user restbroker runs as may read it.",
-            ) from error
-        if not text.strip():
+        else:
+            if text.strip():
+                return text
             raise ConfigError(f"The secret file {self.path} is empty.", "Put the secret into it, on one line.")
-        return text
+        # Not within the handler: an error of decoding holds the file's bytes.
+        raise ConfigError(
+            f"The secret file {self.path} cannot be read: {why}.",
+            "Check that the file exists and that the user restbroker runs as may read it.",
+        )

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -366,9 +367,19 @@ def test_a_shutdown_shorter_than_a_request_is_noted(load_keys: Load) -> None:
     assert codes(load_keys(ShutdownTimeout="5s")) == ["ShortShutdown"]
 
 
-def test_no_repr_of_a_configuration_shows_a_secret(load_keys: Load) -> None:
-    shown = repr(load_keys(RedisURL="redis://bob:hunter2@h", Token="hunter3", RestPass="hunter4"))
-    assert "hunter" not in shown
+def test_no_repr_or_copy_of_a_configuration_shows_a_secret(load_keys: Load) -> None:
+    loaded = load_keys(RedisURL="redis://bob:hunter2@h", Token="hunter3", RestPass="hunter4")
+    assert "hunter" not in f"{loaded!r} {attrs.asdict(loaded)} {attrs.astuple(loaded)}"
+    with pytest.raises(TypeError, match="neither pickled nor copied"):
+        pickle.dumps(loaded.config.tokens)
+
+
+def test_an_unreadable_secret_file_is_not_in_the_exception_either(tmp_path: Path) -> None:
+    (tmp_path / "pass").write_bytes(b"hunter2 \xff")
+    with pytest.raises(ConfigError, match="is not UTF-8") as caught:
+        Secret(path=tmp_path / "pass").reveal()
+    chain = [caught.value, caught.value.__cause__, caught.value.__context__]
+    assert "hunter" not in repr(chain)
 
 
 def test_broken_json_is_shown_with_line_column_and_the_line_without_its_secrets(tmp_path: Path) -> None:
