@@ -13,7 +13,7 @@ BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test soak fuzz bench bench-servers bench-store bench-targets count-calls screenshots lint house format check servers locks clean
+.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets count-calls screenshots lint house format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ $(VENV)/.demo: $(BIN)/python requirements/demo.lock pyproject.toml
 $(VENV)/.dev: $(BIN)/python requirements/dev.lock pyproject.toml
 	$(call install,requirements/dev.lock)
 	@touch $@ $(VENV)/.demo
+
+wheel: ## Build dist/restbroker-….whl, with the build's tools in an environment of its own
+	@$(PYTHON) -m venv --clear $(VENV)/build
+	@$(VENV)/build/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/build.lock
+	@rm -rf dist
+	@$(VENV)/build/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation -w dist .
+	@ls dist/*.whl
 
 venv: $(VENV)/.dev ## Make .venv with everything for work on restbroker
 
@@ -111,8 +118,10 @@ RESOLVE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 COMPILE := $(RESOLVE) pyproject.toml requirements/build.in
 
 locks: ## Pin the newest versions anew (needs uv); UPGRADE=1 raises all of them
-	$(COMPILE) $(if $(UPGRADE),--upgrade) -o requirements/run.lock
-	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo -c requirements/run.lock -o requirements/demo.lock
+	$(RESOLVE) pyproject.toml $(if $(UPGRADE),--upgrade) -o requirements/run.lock
+	$(RESOLVE) requirements/build.in $(if $(UPGRADE),--upgrade) -o requirements/build.lock
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo -c requirements/run.lock -c requirements/build.lock \
+		-o requirements/demo.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo requirements/dev.in -c requirements/demo.lock \
 		-o requirements/dev.lock
 	$(RESOLVE) requirements/bench.in $(if $(UPGRADE),--upgrade) -o requirements/bench.lock
