@@ -62,7 +62,7 @@ class Adaptive:
 
     def restart(self, others: int) -> None:
         """The target is back: the first job goes alone, and the limit rises from there to where it was."""
-        self._goal = max(self._goal, int(self._before * LESS), 1)
+        self._goal = max(self._goal, int(self._before * LESS))
         self.limit = min(self._goal, others + 1)
         self._answered = 0
         self._refused_at_s = float("-inf")
