@@ -153,3 +153,54 @@ def test_whatever_happens_it_stays_between_one_and_its_ceiling(
             case _:
                 limit.waited(now_s)
         assert 1 <= limit.limit <= ceiling
+
+
+def test_a_step_takes_as_many_answers_as_the_limit_and_a_second_since_the_last_refusal() -> None:
+    limit = Adaptive(20)
+    limit.refused(10.0, 19)
+    ready(limit, 11.0, 15)
+    assert limit.limit == 16
+    ready(limit, 11.0, 1)
+    assert limit.limit == 17
+    ready(limit, 12.0, 16)
+    assert limit.limit == 17
+    ready(limit, 12.0, 1)
+    assert limit.limit == 18
+
+
+def test_after_an_outage_that_left_the_limit_as_it_was_a_step_takes_as_many_answers_as_ever() -> None:
+    limit = Adaptive(20)
+    limit.refused(1.0, 19)
+    limit.restart(15)
+    ready(limit, 1.5, 15)
+    assert limit.limit == 16
+    ready(limit, 1.5, 1)
+    assert limit.limit == 17
+
+
+def test_it_does_not_grow_while_one_more_could_have_come_in() -> None:
+    limit = Adaptive(20)
+    limit.refused(10.0, 19)
+    for _ in range(100):
+        limit.answered(12.0, limit.limit - 2)
+    assert limit.limit == 16
+
+
+def test_what_was_refused_at_once_comes_back_at_once_but_for_a_fifth_and_its_place() -> None:
+    limit = Adaptive(20)
+    limit.refused(1.0, 5)
+    assert limit.limit == 5
+    ready(limit, 2.0, 14)
+    assert limit.limit == 15
+    limit.waited(2.5)
+    assert limit.limit == 15
+
+
+def test_a_refusal_just_a_second_later_costs_a_fifth_again_down_to_one() -> None:
+    limit = Adaptive(100)
+    limit.refused(1.0, 99)
+    limit.refused(2.0, 99)
+    assert limit.limit == 64
+    small = Adaptive(2)
+    small.refused(1.0, 5)
+    assert small.limit == 1

@@ -154,3 +154,24 @@ def test_values_pass_unchanged_in_every_shape(wanted: dict[str, Json]) -> None:
 def test_an_endpoint_is_read_if_each_of_its_segments_is_plain(endpoint: str) -> None:
     plain = all(re.fullmatch(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*", segment) for segment in endpoint.split("/"))
     assert isinstance(arguments.read([endpoint, {}, "t"]), Submission) == plain
+
+
+@pytest.mark.parametrize(("args", "token", "reply_id"), [
+    (["../x", 5, "t", "r"], "t", "r"),
+    ('["../x", 5, "t", 7]', "t", 7),
+    (["x", {}, "t", ["no id"]], "t", None),
+    (["x", {}, "t"], None, None),
+    ({"x": 1}, None, None),
+    ("no JSON", None, None),
+])  # fmt: skip
+def test_token_and_reply_id_are_told_of_args_that_cannot_be_read_otherwise(
+    args: Json, token: Json, reply_id: Json
+) -> None:
+    assert arguments.addressed(args) == (token, reply_id)
+
+
+def test_a_reply_id_that_is_none_is_refused_with_what_was_found_and_what_to_give() -> None:
+    reason = arguments.read(["register", {}, "t", []])
+    assert isinstance(reason, Reason)
+    assert "is a list" in reason.message
+    assert "Give a text or a number" in (reason.cure or "")

@@ -302,3 +302,100 @@ def test_beyond_the_commands_that_are_told_apart_the_rule_still_holds() -> None:
         if not breaker.permits:
             return
     raise AssertionError("four of five answers were deferred, and it stayed closed")
+
+
+def test_what_was_not_now_long_ago_is_forgotten_to_the_last_answer() -> None:
+    breaker = Breaker()
+    asked(breaker, 0.0, "c", 11, 10)
+    asked(breaker, 11.0, "c", 11, 9)
+    assert breaker.permits
+    asked(breaker, 11.0, "c", 0, 2)
+    assert breaker.reason == "11 of 22 answers within 10 s were “not now”"
+
+
+def test_an_answer_counts_for_ten_seconds_from_the_half_second_in_which_it_came() -> None:
+    breaker = Breaker()
+    breaker.answered(0.2, deferred=False)
+    asked(breaker, 0.5, "", 0, 18)
+    asked(breaker, 10.2, "", 0, 1)
+    assert breaker.permits, "the answer at 0.2 s is forgotten"
+    asked(breaker, 10.2, "", 0, 1)
+    assert breaker.opened_at_s == 10.2
+
+
+def test_many_answers_at_once_take_no_memory() -> None:
+    breaker = Breaker()
+    asked(breaker, 1.0, "c", 1000)
+    assert [len(window.slices) for window in breaker._commands.values()] == [1]
+
+
+def test_what_is_not_answered_counts_as_not_now_though_others_are_answered() -> None:
+    breaker = Breaker()
+    for number in range(10):
+        breaker.answered(number / 10, "c", deferred=False)
+        breaker.unanswered(number / 10, "c")
+    assert (breaker.opened_at_s, breaker.reason) == (0.9, "10 of 20 answers within 10 s were “not now”")
+
+
+def test_a_job_is_a_sign_of_silence_from_the_middle_of_its_time_on() -> None:
+    breaker = Breaker()
+    asked(breaker, 10.0, "c", 30)
+    for _ in range(5):
+        breaker.unanswered(10.4, "c", waited_s=1.0)
+    assert breaker.permits
+    for _ in range(5):
+        breaker.unanswered(10.5, "c", waited_s=1.0)
+    assert breaker.opened_at_s == 10.5
+
+
+@pytest.mark.parametrize("commands", [["slow"] * 4 + ["late"], ["late"] + ["slow"] * 4])
+def test_two_slow_commands_in_one_row_open_it_whichever_came_first(commands: list[str]) -> None:
+    breaker = Breaker()
+    asked(breaker, 1.0, "well", 100)
+    for command in commands:
+        breaker.unanswered(2.0, command)
+    assert not breaker.permits
+
+
+def test_a_command_is_alone_from_five_answers_on() -> None:
+    breaker = Breaker()
+    asked(breaker, 1.0, "well", 100)
+    assert not breaker.is_alone("unheard")
+    asked(breaker, 1.0, "sick", 0, 4)
+    assert not breaker.is_alone("sick")
+    asked(breaker, 1.0, "sick", 0, 1)
+    assert breaker.is_alone("sick")
+
+
+def test_a_tenth_of_the_answers_is_enough_to_tell_that_one_command_is_sick_and_less_is_not() -> None:
+    breaker = Breaker()
+    asked(breaker, 1.0, "well", 2)
+    asked(breaker, 1.0, "sick", 0, 18)
+    assert breaker.permits
+    asked(breaker, 1.0, "sick", 0, 1)
+    assert not breaker.permits
+
+
+def test_a_command_that_was_known_is_told_apart_although_producers_made_up_many_more() -> None:
+    breaker = Breaker()
+    for number in range(2 * MOST_COMMANDS):
+        asked(breaker, 1.0, f"command-{number}", 1)
+    asked(breaker, 1.0, "command-0", 0, 10)
+    assert breaker.is_alone("command-0")
+
+
+def test_without_a_retry_after_nothing_is_held() -> None:
+    breaker = opened(100.0)
+    assert breaker.held_for_s(100.0) == 0.0
+    breaker.probe_failed(100.0, "refused")
+    assert breaker.held_for_s(100.0) == 0.0
+    breaker.probe_ok(0.5)
+    assert breaker.held_for_s(0.5) == 0.0
+
+
+def test_five_seconds_of_health_are_no_relapse() -> None:
+    breaker = Breaker()
+    for round_s in range(0, 100, 10):
+        breaker.trip(round_s, "503")
+        assert breaker.probe_due_s(round_s, 0.0) == 1.0
+        breaker.probe_ok(round_s + 5)

@@ -56,3 +56,17 @@ def test_the_error_about_a_secret_does_not_show_it() -> None:
 def test_a_list_of_objects_is_asked_for_as_json() -> None:
     with pytest.raises(UsageError, match="options:="):
         coerce(SPEC, {"options": "a,b"})
+
+
+@pytest.mark.parametrize(("given", "shown", "cure"), [
+    ({"days": "abc"}, 'must be an integer, not "abc".', "days=30"),
+    ({"days": "x" * 50}, f'must be an integer, not "{"x" * 40}".', "days=30"),
+    ({"pin": "hunter2"}, "must be an integer, not something else.", "pin=30"),
+    ({"options": "a"}, "c: options is a list of objects", "options:="),
+])  # fmt: skip
+def test_what_is_wrong_is_shown_with_a_way_to_write_it(given: dict[str, Json], shown: str, cure: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        coerce(SPEC, given)
+    assert shown in caught.value.message
+    assert caught.value.cure is not None
+    assert cure in caught.value.cure

@@ -187,3 +187,14 @@ def test_of_a_job_with_secrets_of_any_length_only_its_command_and_times_are_show
     fields: dict[str, Json] = {"class": "Add", "args": ["safe", {"password": "p!&" * 2000}, TOKEN], "created_at": 1.5}
     found = shown(fields)
     assert (found["display_class"], found["args"], found["created_at"]) == ("safe", [MASK], 1.5)
+
+
+def test_of_a_job_with_many_secrets_command_and_queue_are_shown_masked_and_short() -> None:
+    secrets: dict[str, Json] = {f"password{number}": f"s3cret-s3cret{number}" for number in range(1000)}
+    found = shown({"class": "Add", "args": ["safe", secrets, TOKEN]}, command=f"safe {TOKEN} " + "x" * 100)
+    assert set(found) == {"class", "display_class", "queue", "args", "retry"}
+    assert (found["class"], found["queue"], found["args"]) == ("Restbroker::Job", "rest", [MASK])
+    assert found["display_class"].startswith(f"safe {MASK} xxx")
+    assert len(found["display_class"]) <= 41
+    long = json.loads(display.bare({}, "c", "q" * 100, frozenset()))
+    assert len(long["queue"]) <= 41

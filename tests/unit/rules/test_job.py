@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, Job, NotAJob, read, spare_jid
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES, Job, NotAJob, digest, read, spare_jid
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import wrap_unreadable
 from restbroker.rules.rubyjson import dumps
@@ -132,3 +132,29 @@ def test_a_trace_context_of_the_right_form_is_passed_on_and_any_other_text_is_no
 def test_no_word_in_a_payload_lets_one_in_of_any_size(sign: bytes) -> None:
     raw = b"{" + sign + b',"args":["' + b"x" * 4 * PAYLOAD_LIMIT_BYTES + b'"]}'
     assert isinstance(read(raw, "q", SPARE), NotAJob)
+
+
+def test_what_is_no_job_keeps_its_bytes_its_place_and_says_what_to_do() -> None:
+    too_large = b'{"a":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'"}'
+    for raw, found in ((b"{x", "not valid JSON"), (b"5", "not an object"), (too_large, "1048584 bytes; 1048576 are")):
+        entry = read(raw, "q", SPARE)
+        assert isinstance(entry, NotAJob)
+        assert (entry.raw, entry.queue, entry.jid) == (raw, "q", SPARE)
+        assert found in entry.reason.message
+        assert entry.reason.cure
+
+
+def test_a_payload_of_just_the_longest_length_is_a_job_before_and_after_it_was_stored() -> None:
+    for limit_bytes, start in ((PAYLOAD_LIMIT_BYTES, b'{"a":"'), (4 * PAYLOAD_LIMIT_BYTES, b'{"restbroker_a":"')):
+        longest = start + b"x" * (limit_bytes - len(start) - 2) + b'"}'
+        assert isinstance(read(longest, "q", SPARE), Job)
+        assert isinstance(read(longest + b" ", "q", SPARE), NotAJob)
+
+
+def test_one_unanswered_sending_is_remembered() -> None:
+    assert job({"restbroker_uncertain": 1}).maybe_run == 1
+
+
+def test_a_payload_is_counted_under_the_name_that_the_scripts_give_it() -> None:
+    # Redis' sha1hex("abc"), and the example of FIPS 180.
+    assert digest(b"abc") == "a9993e364706816aba3e25717850c26c9cd0d89d"

@@ -343,3 +343,36 @@ def test_what_a_server_said_of_an_attempt_is_no_html_which_sidekiq_web_would_run
 @pytest.mark.parametrize("earlier", ["x", 5, {"a": 1}, None, [5, "x"]])
 def test_attempts_of_a_wrong_form_are_forgotten(earlier: Json) -> None:
     assert retry.attempts({"restbroker_attempts": earlier}, {"at": 1}) == [{"at": 1}]
+
+
+def test_the_chance_in_sidekiqs_delay_grows_with_the_number_of_tries() -> None:
+    assert retry.delay_s(SidekiqBackoff(), 3, 0.5) == 81 + 15 + 19.5
+
+
+def test_a_stamp_is_so_many_microseconds_later() -> None:
+    assert retry.stamp(1.5, 400_000) == 1.9
+
+
+def test_a_first_failure_happened_now_whatever_the_producer_wrote() -> None:
+    failed = retry.fail(
+        {"jid": "j", "failed_at": 1.5}, RetryRule(25, None, to_dead=True),
+        now_s=NOW_S, queue="q", error_class="E", error_message="m", jitter=0.0, backoff=SidekiqBackoff(),
+    )  # fmt: skip
+    assert failed.fields["failed_at"] == NOW_S
+
+
+def test_a_job_with_retry_for_is_tried_up_to_its_last_moment() -> None:
+    for now_s, tried in ((NOW_S, True), (NOW_S + 0.25, False)):
+        failed = retry.fail(
+            {"jid": "j", "failed_at": NOW_S - 60, "retry_count": 0}, RetryRule(25, 60.0, to_dead=True),
+            now_s=now_s, queue="q", error_class="E", error_message="m", jitter=0.0, backoff=SidekiqBackoff(),
+        )  # fmt: skip
+        assert (failed.retry_at_s is not None) is tried
+
+
+def test_what_is_unreadable_is_wrapped_as_a_job_that_failed_now_and_is_never_retried() -> None:
+    assert retry.wrap_unreadable(b"{x", "q", "j", "UnreadablePayload", "why", NOW_S) == {
+        "class": "Restbroker::Unreadable", "args": ["{x"], "jid": "j", "queue": "q", "retry": False,
+        "created_at": NOW_S, "failed_at": NOW_S, "error_message": "why", "error_class": "UnreadablePayload",
+        "retry_count": 0,
+    }  # fmt: skip

@@ -1,5 +1,7 @@
 """A signature fits one job however the job is written, and nothing else."""
 
+import hashlib
+import hmac
 import json
 from collections.abc import Sequence
 from decimal import Decimal
@@ -193,3 +195,22 @@ def test_an_acceptance_fits_one_signature_and_one_secret() -> None:
     assert not signing.is_accepted(fields, "another", one)
     assert not signing.is_accepted({signing.ACCEPTED_FIELD: True}, "s3cret", one)
     assert not signing.is_accepted({}, "s3cret", one)
+
+
+def test_a_signature_is_over_the_text_that_its_description_gives() -> None:
+    text = '["v1","app",1795165609,"j1","register",{"a":1},null]'
+    made = hmac.new(b"s3cret", text.encode(), hashlib.sha256).hexdigest()
+    assert signed({"a": 1}).text == f"v1:app:1795165609:{made}"
+
+
+def test_an_acceptance_that_waits_in_redis_counts_with_every_version() -> None:
+    made = hmac.new(b"s3cret", b"accepted:" + signed({}).text.encode(), hashlib.sha256).hexdigest()
+    assert signing.is_accepted({signing.ACCEPTED_FIELD: made}, "s3cret", signed({}))
+
+
+def test_of_contents_of_any_size_two_secrets_are_tried() -> None:
+    values: Json = {"x": "y" * 9_000_000}
+    content = signing.content(signed(values), "j1", submitted(values))
+    assert content is not None
+    assert signing.which(signed(values), ["other", "s3cret"], content) == 1
+    assert signing.which(signed(values), ["other", "another", "s3cret"], content) is None

@@ -1,0 +1,43 @@
+"""What becomes fit for Sidekiq's sets, and what need not change."""
+
+import pytest
+
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.rules.repair import fractional, listed, repaired, seconds
+
+
+@pytest.mark.parametrize(("given", "moment_s"), [
+    (0.5, 0.5), (0.25, 0.25), ("0.5", 0.5), (1e11, 1e8 + 5e-7), (99_999_999_999.5, 99_999_999_999.5),
+    (99_999_999_999_500.5, 99_999_999_999.5005),
+    (-0.5, None), (1e14, None), (1.0005e14, None), (True, None), ([], None),
+])  # fmt: skip
+def test_a_time_is_in_seconds_or_milliseconds_and_of_a_year_that_can_be_meant(
+    given: Json, moment_s: float | None
+) -> None:
+    assert seconds(given) == (None if moment_s is None else pytest.approx(moment_s, abs=1e-6))
+
+
+def test_the_first_second_of_1970_is_a_time() -> None:
+    assert seconds(0) == 5e-7
+
+
+def test_a_time_is_told_to_the_microsecond() -> None:
+    assert fractional(0.12345649) == 0.123456
+
+
+@pytest.mark.parametrize("text", ["5", '"text"', "{}", "null", "{"])
+def test_args_as_text_that_are_no_list_are_one_argument(text: str) -> None:
+    assert listed(text) is None
+    assert repaired({"args": text}, "q")["args"] == [text]
+
+
+def test_arguments_that_nest_too_deep_stay_text_also_where_no_token_follows() -> None:
+    deep = "[" * 95 + "]" * 95
+    assert listed(f'["register",{deep}]') == ["register", deep]
+    assert rubyjson.dumps(repaired({"args": f'["register",{deep}]'}, "q")["args"])
+
+
+@pytest.mark.parametrize(("given", "stays"), [(60, True), (1_000_000_000, True), (1_000_000_001, False), ("60", False)])
+def test_a_retry_for_that_sidekiq_takes_stays(given: Json, *, stays: bool) -> None:
+    assert ("retry_for" in repaired({"retry_for": given}, "q")) is stays
