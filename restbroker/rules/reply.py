@@ -18,8 +18,7 @@ REPLY_LIMIT_BYTES = 1024 * 1024
 REPLY_TTL_S = 3600
 _REPLY_LEVELS = 4
 _LONGEST_LETTER_BYTES = 4
-REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
-"""The only keys that `reply_to` may name: a producer must not write into any other key."""
+_REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 @light
@@ -32,6 +31,11 @@ class Answer:
     status: int | None
     error: Reason | None
     note: str | None = None
+
+
+def is_reply_key(name: str) -> bool:
+    """Whether a producer may ask for an answer in this key. Anything else would let it write into any key."""
+    return _REPLY_KEY.fullmatch(name) is not None
 
 
 def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:
@@ -51,7 +55,7 @@ def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...
     wanted = answer.error is None or policy.reply_details
     if wanted and context.reply_id is not None and policy.reply_queue is not None:
         replies.append(Reply(_reply_job(job, answer, context, policy.reply_queue), queue=policy.reply_queue))
-    if job.reply_to is not None and REPLY_KEY.fullmatch(job.reply_to):
+    if job.reply_to is not None and is_reply_key(job.reply_to):
         text, truncated = _limited(answer.text)
         details = {"jid": job.jid, "command": context.command, "text": text}
         payload = rubyjson.dumps({**details, **_details(job, answer, context, truncated)})

@@ -8,7 +8,6 @@ a reaper whose own connection was healthy all the while: no clock and no expiry 
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
 import attrs
@@ -28,6 +27,7 @@ Park: TypeAlias = Callable[[str, bytes], bytes]
 
 Waits: TypeAlias = Callable[[str, bytes], bool]
 """Whether the schedule set leads back to this queue, since the job in these bytes names it itself."""
+_DAY_S = 86_400
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
 _DONE, _PARKED = 1, 2
@@ -162,7 +162,7 @@ def maybe_run(client: Client) -> Mapping[str, int]:
     "!" and the SHA-1 is there too if whoever had the job wrote no marks (`jobs.mark`).
     """
     total: Counter[str] = Counter()
-    for reply in client.commands([("HGETALL", client.keys.recovered(day)) for day in _days(client)]):
+    for reply in client.commands([("HGETALL", key) for key in _recovered(client)]):
         for digest, value in mapping(reply).items():
             count = value.partition(b"/")[0]
             # "#": about a target or a life. What is no number was not written by us.
@@ -174,14 +174,13 @@ def maybe_run(client: Client) -> Mapping[str, int]:
 def forget(client: Client, digests: Sequence[str]) -> None:
     """Removes these jobs' counts, and tells every lane that there is news."""
     fields = [field for digest in digests for field in (digest, f"!{digest}")]
-    days = [client.keys.recovered(day) for day in _days(client)]
-    client.run("forget", [client.keys.recovered_version, *days], fields)
+    client.run("forget", [client.keys.recovered_version, *_recovered(client)], fields)
 
 
-def _days(client: Client) -> list[str]:
-    """The days whose counts may still be there: they are kept for 72 hours."""
-    today = datetime.fromtimestamp(time_s(client), UTC)
-    return [f"{today - timedelta(days=back):%Y%m%d}" for back in range(4)]
+def _recovered(client: Client) -> list[str]:
+    """The keys of the days whose counts may still be there: they are kept for 72 hours."""
+    now_s = time_s(client)
+    return [client.keys.recovered(now_s - back * _DAY_S) for back in range(4)]
 
 
 @attrs.frozen
@@ -233,9 +232,8 @@ def _recover(client: Client, crash: Crash, orphans: Sequence[Orphan]) -> list[Re
     """One code per job; None if the identity is not fenced."""
     keys, identity = client.keys, crash.identity
     now_s = time_s(client)
-    day = datetime.fromtimestamp(now_s, UTC).strftime("%Y%m%d")
     fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]
-    fixed += [keys.recovered(day), keys.recovered_version, keys.in_flight(crash.target), keys.sorted_set("schedule")]
+    fixed += [keys.recovered(now_s), keys.recovered_version, keys.in_flight(crash.target), keys.sorted_set("schedule")]
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
     arguments: list[str | int | bytes] = [identity, crash.target, crash.life, int(crash.beside), jitter]

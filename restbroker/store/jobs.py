@@ -15,13 +15,13 @@ from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Reply, as_fields, integer, items, mapping, names, raw, text
-from restbroker.store.settling import FinishRequest, Item, finish
+from restbroker.store.settling import FinishRequest, finish
 from restbroker.store.tickets import MAX_BATCH, is_ticket
 
 __all__ = [
     "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
-    "FinishRequest", "Gone", "Held", "Item", "Limited", "Limits", "Paused", "Refused", "Taken", "fetch", "fetch_call",
-    "fetched", "finish", "held", "isolate", "mark", "register", "rejoin", "retire",
+    "FinishRequest", "Gone", "Held", "Limited", "Limits", "Paused", "Refused", "Taken", "fetch", "fetch_call",
+    "fetched", "finish", "held", "isolate", "jobs_among", "mark", "register", "rejoin", "retire",
 ]  # fmt: skip
 
 _KNOWN = frozenset({"last", "hwm"})
@@ -227,6 +227,11 @@ def held(client: Client, identity: str) -> Held:
     jobs = {ticket: job for ticket, job in fields.items() if is_ticket(ticket)}
     odd = tuple(sorted(fields.keys() - jobs.keys() - _KNOWN))
     return Held(int(fields.get("last", b"0")), int(fields.get("hwm", b"0")), jobs, odd)
+
+
+def jobs_among(fields: Sequence[Reply]) -> int:
+    """How many of an in-progress hash's fields are jobs."""
+    return sum(field not in (b"last", b"hwm") for field in fields)
 
 
 def retire(client: Client, identity: str) -> bool:

@@ -4,21 +4,15 @@ Always holds: this is the only place where a key's text is made, and each begins
 (Sidekiq ≤ 6.5) and other Sidekiq clients write a namespace as `ns:` before the key.
 """
 
-import re
 from datetime import UTC, datetime
 from typing import Literal
 
 import attrs
 
+from restbroker.rules.reply import is_reply_key
+
 SortedSet = Literal["retry", "schedule", "dead"]
 Counted = Literal["processed", "failed"]
-
-_REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}")
-
-
-def is_reply_key(name: str) -> bool:
-    """Whether a producer may ask for an answer in this key. Anything else would let it write into any key."""
-    return _REPLY_KEY.fullmatch(name) is not None
 
 
 @attrs.frozen
@@ -64,12 +58,11 @@ class Keys:
         """HASH identity → jobs in hand."""
         return self._key(f"restbroker:inflight:{target}")
 
-    def recovered(self, day: str) -> str:
-        """HASH SHA-1 of a job → count/alone/crashes:identity; "#" and "!" before a name are notes beside these.
-
-        `day` is YYYYMMDD in UTC; `recover.lua` and `migrate_list.lua` explain them.
+    def recovered(self, at_s: float) -> str:
+        """HASH of one day (in UTC): SHA-1 of a job → count/alone/crashes:identity; "#" and "!" before a name are notes
+        beside these. `at_s`, epoch seconds, is any time of the day; `recover.lua` and `migrate_list.lua` explain it.
         """
-        return self._key(f"restbroker:recovered:{day}")
+        return self._key(f"restbroker:recovered:{datetime.fromtimestamp(at_s, UTC):%Y%m%d}")
 
     @property
     def recovered_version(self) -> str:

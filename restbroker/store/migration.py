@@ -6,7 +6,6 @@ formats were measured on its last revision (2017-12) with Redis 7.0.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import attrs
 
@@ -14,14 +13,12 @@ from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.codes import Code, as_code
 from restbroker.store.replies import Argument, integer, items, names, raw, text
+from restbroker.store.scan import literal, scan
 from restbroker.store.server import time_s
 from restbroker.store.settling import as_score
 
 MOVE_BATCH = 200
 """Jobs per script call: Redis serves nobody else meanwhile."""
-_MOST_KEYS = 500_000
-_SCAN_COUNT = 1000
-_GLOB = str.maketrans({c: f"\\{c}" for c in "\\*?[]"})
 _SUFFIX = ":inprogress"
 _FETCHING = "brpoplpush"
 
@@ -66,16 +63,8 @@ def process_ids(client: Client, queue: str) -> ProcessIds:
     before the process id is taken from `queue`, and the caller judges ids with a colon.
     """
     prefix = client.keys.go_in_progress(queue, "").removesuffix(_SUFFIX)
-    pattern = f"{prefix.translate(_GLOB)}*{_SUFFIX}"
-    found: set[str] = set()
-    cursor: bytes | str = "0"
-    for _ in range(_MOST_KEYS // _SCAN_COUNT):
-        position, keys = items(client.command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT, "TYPE", "list"))
-        found.update(text(key).removeprefix(prefix).removesuffix(_SUFFIX) for key in items(keys))
-        cursor = raw(position)
-        if cursor == b"0":
-            return ProcessIds(tuple(sorted(found)), complete=True)
-    return ProcessIds(tuple(sorted(found)), complete=False)
+    keys, complete = scan(client, f"{literal(prefix)}*{_SUFFIX}", "list")
+    return ProcessIds(tuple(sorted(key.removeprefix(prefix).removesuffix(_SUFFIX) for key in keys)), complete)
 
 
 def queue_names(client: Client) -> frozenset[str]:
@@ -103,9 +92,8 @@ def give_back(client: Client, queue: str, process_id: str, most: int) -> GivenBa
     They are recorded as having perhaps run. Raises `StoreUnavailable` half way: what was moved is moved, call it again.
     """
     keys = client.keys
-    day = datetime.fromtimestamp(time_s(client), UTC).strftime("%Y%m%d")
     source = keys.go_in_progress(queue, process_id)
-    fixed = [source, keys.queue(queue), keys.queues, keys.recovered(day), keys.recovered_version]
+    fixed = [source, keys.queue(queue), keys.queues, keys.recovered(time_s(client)), keys.recovered_version]
     moved = 0
     while moved < most:
         wanted = min(most - moved, MOVE_BATCH)

@@ -11,15 +11,17 @@ from typing import TypeAlias, assert_never
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.rules.reply import is_reply_key
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement
 from restbroker.rules.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code, Gone, Refused, as_code
-from restbroker.store.keys import Keys, is_reply_key
+from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, items
 from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
 
-Item: TypeAlias = tuple[str, Settlement]
+Settled: TypeAlias = tuple[str, Settlement]
+"""A ticket, and what becomes of its job."""
 _GONE = Gone()
 
 
@@ -31,7 +33,7 @@ class FinishRequest:
     target: str
     queues: tuple[str, ...]
     hwm: int
-    items: Sequence[Item]
+    items: Sequence[Settled]
 
 
 def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
@@ -104,7 +106,7 @@ def _refusal(settlement: Settlement) -> str | None:
     return None
 
 
-def _call(keys: Keys, request: FinishRequest, batch: Sequence[Item], plain: int, now_s: float) -> ScriptCall:
+def _call(keys: Keys, request: FinishRequest, batch: Sequence[Settled], plain: int, now_s: float) -> ScriptCall:
     """`plain`: so many of what begins here are."""
     plain = min(max(0, plain), len(batch))
     destinations: dict[str, int] = {}

@@ -10,6 +10,7 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.store.beats import Registered, registered
 from restbroker.store.client import Client
+from restbroker.store.jobs import jobs_among
 from restbroker.store.queues import sizes, waited_s
 from restbroker.store.replies import Reply, counts, integer, items, mapping, names
 from restbroker.store.server import time_s
@@ -118,5 +119,5 @@ def _lane(identity: str, info: Mapping[str, bytes], fields: Sequence[Reply], now
     except StoreRefused:
         known = None
     at_s = None if known is None else known.beat_at_s
-    jobs = sum(field not in (b"last", b"hwm") for field in fields)
-    return LaneView(identity, dying, None if at_s is None else max(0.0, now_s - at_s), jobs, known)
+    age_s = None if at_s is None else max(0.0, now_s - at_s)
+    return LaneView(identity, dying, age_s, jobs_among(fields), known)

@@ -1,21 +1,18 @@
 """A look over the whole database, for what should not be there: other Sidekiq processes, jobs that nobody owns.
 
-Used by `check` only: it searches keys by pattern, which the broker never does. Always holds: it changes nothing, and
-looks at no more than `MOST_KEYS` keys, since a Redis that is shared with a cache may have millions.
+Used by `check` only. Always holds: it changes nothing.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 import attrs
 
 from restbroker.rules import rubyjson
 from restbroker.store.client import Client
+from restbroker.store.jobs import jobs_among
 from restbroker.store.keys import Keys
-from restbroker.store.replies import items, names, raw, text
-
-MOST_KEYS = 500_000
-SCAN_COUNT = 1000
-_GLOB = str.maketrans({c: f"\\{c}" for c in "\\*?[]"})
+from restbroker.store.replies import items, names, raw
+from restbroker.store.scan import literal, scan
 
 
 @attrs.frozen
@@ -51,7 +48,8 @@ def processes(client: Client) -> tuple[Process, ...]:
 def orphans(client: Client, known: Collection[str]) -> tuple[Orphan, ...]:
     """In-progress hashes of identities that are not in `known`. Raises `StoreUnavailable`."""
     prefix = client.keys.in_progress("")
-    identities = sorted({key.removeprefix(prefix) for key in _scan(client, f"{prefix.translate(_GLOB)}*")})
+    keys, _ = scan(client, f"{literal(prefix)}*", "hash")
+    identities = sorted(key.removeprefix(prefix) for key in keys)
     return tuple(
         Orphan(identity, jobs, client.command("EXISTS", client.keys.info(identity)) == 1)
         for identity in identities
@@ -62,13 +60,13 @@ def orphans(client: Client, known: Collection[str]) -> tuple[Orphan, ...]:
 def namespaces(client: Client) -> frozenset[str]:
     """Every namespace in which somebody keeps Sidekiq queues, "" for none. Raises `StoreUnavailable`."""
     plain = Keys().queues
-    found = {key[: -len(plain)].rstrip(":") for key in _scan(client, f"*:{plain}", kind="set")}
+    keys, _ = scan(client, f"*:{plain}", "set")
+    found = {key[: -len(plain)].rstrip(":") for key in keys}
     return frozenset(found | {""} if client.command("EXISTS", plain) == 1 else found)
 
 
 def _jobs(client: Client, identity: str) -> int:
-    fields = items(client.command("HKEYS", client.keys.in_progress(identity)))
-    return sum(field not in (b"last", b"hwm") for field in fields)
+    return jobs_among(items(client.command("HKEYS", client.keys.in_progress(identity))))
 
 
 def _process(identity: str, info: bytes) -> Process:
@@ -76,14 +74,3 @@ def _process(identity: str, info: bytes) -> Process:
     queues, version = fields.get("queues"), fields.get("version")
     listed = tuple(dict.fromkeys(str(name) for name in queues)) if isinstance(queues, list) else ()
     return Process(identity, listed, version if isinstance(version, str) else None)
-
-
-def _scan(client: Client, pattern: str, kind: str = "hash") -> Iterator[str]:
-    cursor: bytes | str = "0"
-    for _ in range(MOST_KEYS // SCAN_COUNT):
-        reply = client.command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", kind)
-        position, keys = items(reply)
-        yield from (text(key) for key in items(keys))
-        cursor = raw(position)
-        if cursor == b"0":
-            return

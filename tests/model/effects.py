@@ -2,9 +2,9 @@
 
 from typing import assert_never
 
+from restbroker.rules.reply import is_reply_key
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
 from restbroker.store.codes import Applied, Code, Gone, Refused
-from restbroker.store.keys import is_reply_key
 from restbroker.store.sets import Move
 from restbroker.store.tickets import ticket_number
 from tests.model.dataset import DataSet

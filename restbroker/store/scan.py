@@ -1,0 +1,30 @@
+"""Searches keys by pattern. Used by `survey` and `migration`: by commands that people start, never by the broker.
+
+Always holds: no more than `MOST_KEYS` keys are looked at, since a Redis that is shared with a cache may have millions.
+"""
+
+from restbroker.store.client import Client
+from restbroker.store.replies import items, raw, text
+
+MOST_KEYS = 500_000
+SCAN_COUNT = 1000
+_GLOB = str.maketrans({c: f"\\{c}" for c in "\\*?[]"})
+
+
+def literal(name: str) -> str:
+    """A pattern that this name alone fits."""
+    return name.translate(_GLOB)
+
+
+def scan(client: Client, pattern: str, kind: str) -> tuple[set[str], bool]:
+    """The keys of this type that fit, and whether every key was looked at. Raises `StoreUnavailable`."""
+    found: set[str] = set()
+    cursor: bytes | str = "0"
+    for _ in range(MOST_KEYS // SCAN_COUNT):
+        reply = client.command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", kind)
+        position, keys = items(reply)
+        found.update(text(key) for key in items(keys))
+        cursor = raw(position)
+        if cursor == b"0":
+            return found, True
+    return found, False
