@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from restbroker import __version__
-from restbroker.assembly.reading import Told, needs_restart, read
+from restbroker.assembly.reading import Told, read, warnings_of
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, web_services
 from restbroker.broker.group.supervisor import Supervisor
@@ -108,9 +108,7 @@ class _GroupReloader:
         return hindrance is None
 
     def _take(self, loaded: Loaded) -> None:
-        late = needs_restart(self.config, loaded.config)
-        notes = [Warned(note.code, note.message, note.cure) for note in loaded.notes]
-        for warned in [*notes, *([] if late is None else [late])]:
+        for warned in warnings_of(self.config, loaded):
             self.log(warned)
         self.config = loaded.config
         self.log.settings = attrs.evolve(self.log.settings, level=loaded.config.log_level)

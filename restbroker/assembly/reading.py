@@ -3,7 +3,7 @@
 Always holds: nothing of what delivers is imported here, so that a supervisor stays small.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Protocol
 
 import trio
@@ -37,11 +37,14 @@ class Told(Protocol):
         """It is over, whatever became of it."""
 
 
-def needs_restart(old: Config, new: Config) -> Warned | None:
-    """What a reload cannot change, if anything of it changed."""
-    late = [key for name, key in AT_START.items() if getattr(new, name) != getattr(old, name)]
-    message = f"{', '.join(late)}: the change does not count before a restart."
-    return Warned("NeedsRestart", message, "Restart restbroker, when it suits.") if late else None
+def warnings_of(old: Config, new: Loaded) -> Iterator[Warned]:
+    """What to tell of a configuration that counts from now on: its notes, and what of it only a restart can change."""
+    for note in new.notes:
+        yield Warned(note.code, note.message, note.cure)
+    late = [key for name, key in AT_START.items() if getattr(new.config, name) != getattr(old, name)]
+    if late:
+        message = f"{', '.join(late)}: the change does not count before a restart."
+        yield Warned("NeedsRestart", message, "Restart restbroker, when it suits.")
 
 
 async def read(load: Callable[[], Loaded], turn: trio.CapacityLimiter) -> Loaded | ConfigRefused:

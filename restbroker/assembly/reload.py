@@ -10,12 +10,12 @@ import attrs
 import trio
 
 from restbroker.admin.connect import store_settings
-from restbroker.assembly.reading import AT_START, Told, needs_restart, read
+from restbroker.assembly.reading import AT_START, Told, read, warnings_of
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.config.core import Config, Loaded
 from restbroker.errors import ConfigError
-from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report, Warned
+from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, Report
 
 _BESIDE = ("log_level", "show_bodies", *AT_START)
 """What does not concern the lanes."""
@@ -30,7 +30,7 @@ _OTHER_REDIS = ConfigRefused(
 class Reloader:
     """One per process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
-    Unless it is `alone`, its supervisor tells what needs a restart.
+    Unless it is `alone`, its supervisor warns of what is to be known of a new one.
 
     `plan` makes the lanes of a configuration and raises `ConfigError`; `apply` does what counts at once.
     `lanes` are those that count now.
@@ -81,11 +81,9 @@ class Reloader:
             self.lanes = plan.lanes
         self.apply(new)
         self.report(ConfigReloaded(tuple(target.name for target in new.targets)))
-        for note in loaded.notes:
-            self.report(Warned(note.code, note.message, note.cure))
-        late = needs_restart(old, new)
-        if late is not None and self.alone:
-            self.report(late)
+        if self.alone:
+            for warned in warnings_of(old, loaded):
+                self.report(warned)
         return plan
 
     def _reread(self) -> None:

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from typing import Annotated
 
-import attrs
 import typer
 
 from restbroker.cli.configured import ConfigOption, loaded, tell_notes
@@ -55,7 +54,7 @@ def run(
     # A stop during the start has nothing to drain; later the broker listens for itself. SIGHUP: see `__main__`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     if worker:
-        raise typer.Exit(_as_worker(found, load, json_logs=json_logs, number=number))
+        raise typer.Exit(_as_worker(found.config, load, json_logs=json_logs, number=number))
     tell_notes(found)
     serve = _alone if found.config.processes == 1 else _as_supervisor
     raise typer.Exit(serve(found.config, load, json_logs=json_logs))
@@ -88,13 +87,12 @@ def _as_supervisor(config: Config, load: Callable[[], Loaded], *, json_logs: boo
     return supervise(config, load, command, json_logs=json_logs)
 
 
-def _as_worker(found: Loaded, load: Callable[[], Loaded], *, json_logs: bool, number: int | None) -> int:
+def _as_worker(config: Config, load: Callable[[], Loaded], *, json_logs: bool, number: int | None) -> int:
     try:
         line = socket.socket(fileno=0)
     except OSError as error:
         raise UsageError(f"{_WORKER} is for processes that a supervisor starts.", "Use --processes.") from error
-    config = _of_worker(found).config
-    return _alone(config, lambda: _of_worker(load()), json_logs=json_logs, line=line, number=number)
+    return _alone(config, load, json_logs=json_logs, line=line, number=number)
 
 
 def _count(processes: str | None) -> Json:
@@ -107,8 +105,3 @@ def _count(processes: str | None) -> Json:
         f"--processes: expected a whole number from 1 to {MOST_PROCESSES}, found {processes[:20]!r}.",
         "Give such a number, or leave it out: then the key Processes counts, or 1.",
     )
-
-
-def _of_worker(found: Loaded) -> Loaded:
-    """Without notes, which the supervisor tells."""
-    return attrs.evolve(found, notes=())
