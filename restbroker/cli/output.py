@@ -23,9 +23,10 @@ def data(text: str) -> None:
 
 
 def as_json(value: Json) -> None:
-    """Prints a value as JSON, indented on a terminal and on one line otherwise."""
+    """Prints a value as JSON, indented on a terminal and on one line otherwise; what is not seen as an escape."""
     text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
-    _out(text)
+    # json.dumps has an escape for all that is not seen, but for DEL.
+    _out("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1].replace("\x7f", "\\u007f") for c in text))
 
 
 def say(text: str) -> None:

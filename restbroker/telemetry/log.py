@@ -41,7 +41,10 @@ _RANKS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 
 _KINDS_LIMIT = 200
 _OTHER = "Other"
 REMIND_S = 60.0
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+# With what turns the direction of writing, or is not seen.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
+_LONGEST_VALUE = 4096
+"""Of a producer's jid, say: journald and Docker make of a longer line several, whose beginnings he could choose."""
 _PLAIN = re.compile(r"[^\s\"=]+")
 
 
@@ -215,7 +218,8 @@ def _time(now_s: float) -> str:
 def _cleaned(value: object) -> object:
     match value:
         case str():
-            return _CONTROL.sub(" ", value)
+            line = _CONTROL.sub(" ", value)
+            return line if len(line) <= _LONGEST_VALUE else line[: _LONGEST_VALUE - 1] + "…"
         case tuple() | list():
             return [_cleaned(item) for item in value]
         case _:

@@ -1,6 +1,7 @@
 """What reaches stdout and stderr."""
 
 import io
+import json
 import sys
 
 import pytest
@@ -33,6 +34,19 @@ def test_on_a_terminal_control_characters_are_shown_as_escapes(monkeypatch: pyte
     assert "\x1b[2J" not in shown
     assert "a\\x1b[31mb\nc\n" in shown
     assert "NAME" in shown
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()], ids=["terminal", "pipe"])
+def test_json_shows_no_control_character_and_means_the_same(
+    monkeypatch: pytest.MonkeyPatch, stream: io.StringIO
+) -> None:
+    monkeypatch.setattr(sys, "stdout", stream)
+    value = {"jid": "a\x1b[2J\x7f\x9b31m\u202e\u200b\U000e0001\ud800 bób\n"}
+    output.as_json(value)
+    shown = stream.getvalue()
+    assert json.loads(shown) == value
+    assert shown.replace("\n", "").isprintable()
+    assert "bób" in shown
 
 
 def test_no_color_leaves_a_terminals_table_without_escapes(monkeypatch: pytest.MonkeyPatch) -> None:

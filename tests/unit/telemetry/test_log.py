@@ -243,9 +243,15 @@ def test_at_debug_every_failed_job_has_a_line_too() -> None:
 @pytest.mark.parametrize("json", [False, True])
 def test_no_event_can_forge_a_line(json: bool) -> None:
     log, stream = sink(json=json)
-    log(StoreLost("a\nb\r\x1b[2J\u2028\ud800"))
+    log(StoreLost("a\nb\r\x1b[2J\u2028\ud800\u202e\u200b\x9b"))
     assert len(stream.getvalue().splitlines()) == 1
     assert stream.getvalue().rstrip("\n").isprintable()
+
+
+def test_no_event_makes_a_line_that_a_journal_would_cut_into_several() -> None:
+    log, stream = sink()
+    log(attrs.evolve(FAILED, jid="x" * 48_000 + "2026-01-01T00:00:00Z ERROR forged"))
+    assert max(map(len, stream.getvalue().splitlines())) < 16_000
 
 
 def test_what_is_not_over_is_told_again_each_minute_until_it_is() -> None:
