@@ -3,6 +3,8 @@
 Called by `check`. Always holds: each way in which a RestURL or a login can be wrong has its own cure.
 """
 
+import shlex
+
 import attrs
 
 from restbroker.config.target import Bearer, Issued, Target
@@ -97,6 +99,8 @@ def _login_refused(target: Target, says: str) -> Entry:
         cure = f'"RestUser": "{login.user}@{target.default_host or "example.org"}"'
     else:
         why = "The account does not exist on that server, or RestPass is not its password."
-        cure = f"Try: ejabberdctl check_password {login.user.replace('@', ' ', 1)} PASSWORD"
+        # curl asks for the password: no command line shows it.
+        way = [] if target.url.socket is None else ["--unix-socket", target.url.socket]
+        cure = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"
     message = f"ejabberd does not take the login ({says})."
     return _closed(Finding("problem", target.name, "LoginRefused", message, why, cure, "refused"))
