@@ -13,7 +13,8 @@ BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets count-calls screenshots lint house format check servers locks clean
+.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets count-calls mutants \
+	screenshots lint house format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +99,17 @@ fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and con
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} MODEL_HISTORIES=$${MODEL_HISTORIES:-4000} $(BIN)/python -m pytest \
 		tests/fuzz tests/model/test_store_against_model.py -o faulthandler_timeout=0
 
+# mutmut forks, so what it imports is installed beside what the tests need.
+$(VENV)/mutants/.done: $(BIN)/python requirements/dev.lock requirements/mutants.lock
+	$(PYTHON) -m venv $(VENV)/mutants
+	$(VENV)/mutants/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes \
+		-r requirements/dev.lock -r requirements/mutants.lock
+	@touch $@
+
+MUTANTS ?= rules store lua
+mutants: $(VENV)/mutants/.done servers ## Look which changes of rules/ and store/ no test notices: hours (MUTANTS=rules, ARGS="restbroker.rules.job*")
+	@MODEL_HISTORIES=$${MODEL_HISTORIES:-60} PYTHON=$(abspath $(VENV)/mutants/bin) tests/mutants/run "$(MUTANTS)" $(ARGS)
+
 lint: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -125,6 +137,7 @@ locks: ## Pin the newest versions anew (needs uv); UPGRADE=1 raises all of them
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo requirements/dev.in -c requirements/demo.lock \
 		-o requirements/dev.lock
 	$(RESOLVE) requirements/bench.in $(if $(UPGRADE),--upgrade) -o requirements/bench.lock
+	$(RESOLVE) requirements/mutants.in $(if $(UPGRADE),--upgrade) -c requirements/dev.lock -o requirements/mutants.lock
 
 clean: ## Remove what was made
 	rm -rf benchmarks/workers/node_modules

@@ -13,6 +13,14 @@ from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 # A busy machine makes an example slow, and no claim wrong.
 hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("patient")
+# `make mutants` only asks whether a test fails: no smaller example, and none is kept for the next run.
+hypothesis.settings.register_profile(
+    "mutants",
+    hypothesis.settings.get_profile("patient"),
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+    database=None,
+    derandomize=True,
+)
 
 
 @pytest.fixture(scope="session")
