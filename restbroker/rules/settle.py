@@ -86,7 +86,7 @@ def names_queue(raw: bytes, queue: str) -> bool:
 
 
 def _after_crash(raw: bytes, queue: str, spare_jid: str, now_s: float, reason: Reason) -> bytes:
-    context = Context(Policy(retry.SidekiqBackoff()), now_s, 0.0, 0, "", at_most_once=True)
+    context = Context(Policy(retry.SidekiqBackoff()), now_s, 0.0, 0, "")
     entry = read(raw, queue, spare_jid)
     if isinstance(entry, NotAJob):
         return rubyjson.dumps(retry.wrap_unreadable(raw, queue, spare_jid, reason.code, reason.text, now_s))

@@ -198,3 +198,7 @@ def test_of_a_job_with_many_secrets_command_and_queue_are_shown_masked_and_short
     assert len(found["display_class"]) <= 41
     long = json.loads(display.bare({}, "c", "q" * 100, frozenset()))
     assert len(long["queue"]) <= 41
+
+
+def test_bytes_that_were_parked_as_no_job_name_no_command() -> None:
+    assert display.command_of({"class": "Restbroker::Unreadable", "args": ["register"]}) is None

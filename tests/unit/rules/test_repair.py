@@ -1,5 +1,7 @@
 """What becomes fit for Sidekiq's sets, and what need not change."""
 
+import time
+
 import pytest
 
 from restbroker.rules import rubyjson
@@ -41,3 +43,18 @@ def test_arguments_that_nest_too_deep_stay_text_also_where_no_token_follows() ->
 @pytest.mark.parametrize(("given", "stays"), [(60, True), (1_000_000_000, True), (1_000_000_001, False), ("60", False)])
 def test_a_retry_for_that_sidekiq_takes_stays(given: Json, *, stays: bool) -> None:
     assert ("retry_for" in repaired({"retry_for": given}, "q")) is stays
+
+
+@pytest.mark.parametrize("text", [
+    "2026-01-02 03:04:05 UTC", "2026-01-02T03:04:05", "2026-01-02T03:04:05Z", "2026-01-02 04:04:05 +0100",
+])  # fmt: skip
+def test_a_date_as_text_is_of_its_zone_and_else_utc_wherever_the_broker_runs(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert seconds(text) == pytest.approx(1_767_323_045, abs=1e-3)
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -193,3 +193,12 @@ def test_what_ruby_could_not_read_is_unreadable_and_says_why(raw: bytes, what: s
 
 def test_exactly_100_levels_are_read() -> None:
     assert loads(b"[" * 100 + b"]" * 100) is not None
+
+
+@pytest.mark.parametrize(("raw", "why"), [
+    (b"1" + b"0" * 400 + b".5", f"the number 1{'0' * 19} is too large"),
+    (b'{"a":' + b"1" * 30 + b",x", "Expecting property name"),
+])  # fmt: skip
+def test_what_cannot_be_read_says_why(raw: bytes, why: str) -> None:
+    with pytest.raises(Unreadable, match=why):
+        loads(raw)

@@ -137,3 +137,13 @@ def test_a_job_without_room_for_a_signature_keeps_its_token() -> None:
 def test_a_job_with_more_values_than_a_signature_may_stand_for_keeps_its_token() -> None:
     entry = job(["register", {"x": [1] * signing.VALUES_LIMIT}, SECRET])
     assert sealed(entry, SECRET, "app", NOW_S) is entry
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "is_sealed"), [(PAYLOAD_LIMIT_BYTES - 65536, True), (PAYLOAD_LIMIT_BYTES - 65535, False)]
+)
+def test_a_job_is_sealed_up_to_the_size_that_leaves_room(size_bytes: int, *, is_sealed: bool) -> None:
+    short = job(["register", {}, SECRET], pad="")
+    entry = job(["register", {}, SECRET], pad="x" * (size_bytes - len(short.raw)))
+    assert len(entry.raw) == size_bytes
+    assert (sealed(entry, SECRET, "app", NOW_S) is not entry) is is_sealed

@@ -1,0 +1,84 @@
+"""What redis-py raises becomes what people can act on, and what passes is told from what stays."""
+
+import pytest
+from redis import exceptions as redis_errors
+
+from restbroker.errors import StoreNotNow, StoreRefused, StoreUnavailable
+from restbroker.store.failures import briefly, is_demoted, translate
+
+PASSING = [
+    (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "full", "maxmemory"),
+    (redis_errors.ResponseError("MISCONF Redis is configured to save"), "cannot save", "free space"),
+    (redis_errors.ResponseError("BUSY Redis is busy running a script."), "another client's script", "SCRIPT KILL"),
+    (redis_errors.ReadOnlyError("You can't write against a read only replica."), "replica", "primary"),
+    (redis_errors.MasterDownError("Link with MASTER is down"), "primary is down", "primary"),
+    (redis_errors.ClusterDownError("Hash slot not served"), "cluster is down", "log of Redis"),
+    (redis_errors.ResponseError("NOREPLICAS Not enough good replicas to write."), "too few replicas", "min-replicas"),
+    (redis_errors.NoScriptError("No matching script."), "removes all scripts", "MONITOR"),
+    (redis_errors.TryAgainError("Multiple keys request"), "try again", "log of Redis"),
+    (redis_errors.ResponseError("UNBLOCKED force unblock"), "became a replica", "primary"),
+    (redis_errors.BusyLoadingError("Redis is loading"), "is loading its data", "has started"),
+]
+STAYING = [
+    (redis_errors.ResponseError("DB index is out of range"), "no database of the number", "RedisDatabase"),
+    (redis_errors.NoPermissionError("this user has no permissions"), "no permissions", "ACL SETUSER"),
+    (redis_errors.ClusterCrossSlotError("Keys in request"), "Keys in request", "Cluster cannot hold"),
+    (redis_errors.MovedError("5 127.0.0.1:1"), "5 127.0.0.1:1", "Cluster cannot hold"),
+    (redis_errors.AskError("5 127.0.0.1:1"), "5 127.0.0.1:1", "Cluster cannot hold"),
+    (redis_errors.ResponseError("WRONGTYPE Operation against a key"), "WRONGTYPE Operation", "used for other things"),
+    (redis_errors.ResponseError("ERR syntax error"), "ERR syntax error", "Redis >= 7.0"),
+]  # fmt: skip
+UNREACHABLE = [
+    (redis_errors.AuthenticationError("WRONGPASS invalid"), "does not accept the login: WRONGPASS", "RedisPassFile"),
+    (redis_errors.TimeoutError("x"), "did not answer in time", "load and the network"),
+    (redis_errors.ConnectionError("Error 111."), "cannot be reached: Error 111.", "Check that it runs"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "cure", "kind"),
+    [(*row, StoreNotNow) for row in PASSING]
+    + [(*row, StoreRefused) for row in STAYING]
+    + [(*row, StoreUnavailable) for row in UNREACHABLE],
+)
+def test_each_error_says_where_what_and_what_to_do(
+    error: redis_errors.RedisError, told: str, cure: str, kind: type[Exception]
+) -> None:
+    found = translate(error, "r:1")
+    assert type(found) is kind
+    assert found.message.startswith("Redis at r:1")
+    assert told in found.message
+    assert not found.message.endswith("..")
+    assert cure in (found.cure or "")
+
+
+@pytest.mark.parametrize("key", ["dead", b"dead"])
+def test_a_key_of_a_wrong_type_is_named_where_the_command_is_known(key: str | bytes) -> None:
+    error = redis_errors.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
+    found = translate(error, "r:1", ("ZCARD", key))
+    assert isinstance(found, StoreRefused)
+    assert found.message == "Redis at r:1 refused ZCARD: the key dead is of another type (WRONGTYPE)."
+    assert "redis-cli TYPE dead" in (found.cure or "")
+    assert "WRONGTYPE Operation" in translate(error, "r:1", ("PING",)).message
+    assert "\\xff" in translate(error, "r:1", ("ZCARD", b"\xff")).message
+
+
+def test_no_argument_of_a_command_is_repeated() -> None:
+    error = redis_errors.ResponseError("unknown command 'XFOO', with args beginning with: 's3cret' 'more'")
+    assert translate(error, "r:1").message == "Redis at r:1 refused: unknown command 'XFOO'"
+
+
+@pytest.mark.parametrize(("error", "told"), [
+    (redis_errors.AuthenticationError("WRONGPASS no."), "does not accept the login: WRONGPASS no"),
+    (redis_errors.BusyLoadingError("x"), "is loading its data"),
+    (redis_errors.TimeoutError("x"), "did not answer in time"),
+    (redis_errors.ConnectionError("Error\n  111."), "cannot be reached: Error 111"),
+    (redis_errors.ResponseError("NO"), "refused: NO"),
+])  # fmt: skip
+def test_in_brief_it_ends_a_sentence(error: redis_errors.RedisError, told: str) -> None:
+    assert briefly(error) == told
+
+
+def test_only_what_a_replica_or_a_master_on_its_way_out_says_ends_a_connection() -> None:
+    demoted = {told for error, told, _ in PASSING if is_demoted(error)}
+    assert demoted == {"replica", "primary is down", "too few replicas", "became a replica"}
