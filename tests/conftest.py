@@ -10,8 +10,10 @@ import pytest
 
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 
-# A busy machine makes an example slow, and no claim wrong.
-hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# A busy machine makes an example slow, and no claim wrong. The blob repeats an example on another machine.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
 hypothesis.settings.load_profile("patient")
 # `make mutants` only asks whether a test fails: no smaller example, and none is kept for the next run.
 hypothesis.settings.register_profile(
@@ -21,6 +23,23 @@ hypothesis.settings.register_profile(
     database=None,
     derandomize=True,
 )
+
+
+@pytest.fixture
+def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Notes a figure that a test measured; the figures of all tests are printed at the end of the run."""
+    return lambda line: record_property("measured", line)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints what `tell` was told, by whichever worker."""
+    reports = [report for kind in terminalreporter.stats.values() for report in kind]
+    ends = [report for report in reports if getattr(report, "when", "") == "teardown"]
+    figures = [figure for end in ends for name, figure in end.user_properties if name == "measured"]
+    if figures:
+        terminalreporter.section("measured")
+    for figure in figures:
+        terminalreporter.line(figure)
 
 
 @pytest.fixture(scope="session")

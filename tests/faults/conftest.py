@@ -1,7 +1,6 @@
-"""The bench of each fault test, and a way to tell what was measured. One ejabberd serves all tests of this folder."""
+"""The bench of each fault test. One ejabberd serves all tests of this folder."""
 
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -97,15 +96,3 @@ def line(make_line: Callable[[Bench], Line], bench: Bench) -> Line:
 def own_line(make_line: Callable[[Bench], Line], durable_bench: Bench) -> Line:
     """On a Redis of its own, which loses nothing when it is killed."""
     return make_line(durable_bench)
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
-    """Shows a result on the terminal, also while output is captured."""
-
-    def say(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line}")
-            sys.stdout.flush()
-
-    return say

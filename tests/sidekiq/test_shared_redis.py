@@ -6,7 +6,6 @@ a side is killed (3); `make soak` raises both.
 
 import json
 import os
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -81,17 +80,6 @@ OF_OURS = [*COMMON, Kind("refused", 1, failures=REFUSED)]
 OF_RUBYS = [*COMMON, Kind("dead-at-once", 1, failures=99, retry=0)]
 QUICK = [Kind("plain", 8), Kind("later", 8, in_s=1.0), Kind("once", 1, failures=1)]
 """Jobs of Ruby that are soon done: its own retries wait for 1 to 10 s."""
-
-
-@pytest.fixture
-def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
-    """Shows a result on the terminal, also while output is captured."""
-
-    def say(line: str) -> None:
-        with capsys.disabled():
-            sys.stdout.write(f"\n{line}")
-
-    return say
 
 
 @pytest.fixture
