@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-import httpx
 import pytest
 
 from restbroker.config.secret import Secret
@@ -21,6 +20,7 @@ from restbroker.store.sentinel import Sentinels, open_sentinels
 from tests.support.bench import CONCURRENCY, QUEUE, REPLIES, Bench, job_id, payload
 from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd
+from tests.support.pages import page
 from tests.support.ports import free_port
 from tests.support.process import Running
 from tests.support.sentinel import MASTER, PASSWORD, Group, start_group
@@ -79,7 +79,7 @@ class Scene:
 
     def ready(self) -> int:
         """What /readyz says."""
-        return httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", trust_env=False).status_code
+        return page(self.health_port, "/readyz").status_code
 
     def sent(self) -> int:
         """How many requests of jobs there were."""

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
-import httpx
 import pytest
 
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items, mapping, raw
 from tests.support.answering import AnsweringServer, Arrival
+from tests.support.pages import page
 from tests.support.ports import free_port
 from tests.support.process import Running, freeze, run, started
 from tests.support.redis_line import Tell
@@ -56,7 +56,7 @@ class Group:
                     _kill(pid, signal.SIGKILL)
 
     def ready(self) -> tuple[int, dict[str, object]]:
-        answer = httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", trust_env=False)
+        answer = page(self.health_port, "/readyz")
         return answer.status_code, answer.json()
 
     def wait_until_ready(self) -> None:
@@ -363,7 +363,7 @@ def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_o
         group.several.push("q", range(CONCURRENCY))
 
         def shown() -> list[dict[str, object]]:
-            found = httpx.get(f"http://127.0.0.1:{port}/stats", trust_env=False).json()
+            found = page(port, "/stats").json()
             return found["jobs"]["q"] if len(found["processes"]) == 2 else []
 
         jobs = until(lambda: found if len(found := shown()) == CONCURRENCY else None, "all are shown", 20)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 import attrs
-import httpx
 import pytest
 
+from tests.support.pages import page
 from tests.support.redis_line import Line, pause
 from tests.support.tcp_proxy import TcpProxy
 
@@ -29,7 +29,7 @@ class Sample:
 
 
 def look(line: Line) -> Sample:
-    assert httpx.get(f"http://127.0.0.1:{line.health_port}/healthz", trust_env=False).status_code == 200
+    assert page(line.health_port, "/healthz").status_code == 200
     at_s = time.monotonic()
     return Sample(at_s, line.ready() == 200, len(line.bench.proxy.of_jobs()))
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import attrs
-import httpx
 
 from tests.support.bench import Bench, cpu_s, job_id, payload
+from tests.support.pages import page
 from tests.support.process import Running
 from tests.support.shared import FAST_RETRIES
 from tests.support.tcp_proxy import TcpProxy
@@ -66,7 +66,7 @@ class Line:
 
     def ready(self) -> int:
         """What /readyz says."""
-        return httpx.get(f"http://127.0.0.1:{self.health_port}/readyz", trust_env=False).status_code
+        return page(self.health_port, "/readyz").status_code
 
     def outages(self) -> list[tuple[int, int]]:
         """How many beginnings and ends of outages each broker has told."""
