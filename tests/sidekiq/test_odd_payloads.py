@@ -61,14 +61,14 @@ class Entry:
 
 @attrs.frozen
 class Aftermath:
-    """What a Redis holds when all jobs were executed once.
+    """What a Redis holds when all jobs were executed once; what later fixtures do there changes none of it.
 
     `wrong`: what Ruby found wrong with an entry; `listed`: the jids that restbroker lists; `counted`: how many were
     executed, and how many of these failed.
     """
 
-    client: Client
     entries: list[Entry]
+    queued: Mapping[str, list[bytes]] = attrs.field(factory=dict)
     wrong: Mapping[str, list[list[str | None]]] = attrs.field(factory=dict)
     arrivals: Mapping[str, list[Arrival]] = attrs.field(factory=dict)
     listed: Mapping[str, list[str]] = attrs.field(factory=dict)
@@ -102,6 +102,14 @@ def _pushed() -> list[bytes]:
         # Most of what the server answers is good, or the breaker would open.
         payloads.append(_named(job(), "plain"))
     return payloads
+
+
+def _queued(client: Client) -> dict[str, list[bytes]]:
+    keys = [raw(key) for key in items(client.command("KEYS", "queue:*"))]
+    return {
+        key.decode().removeprefix("queue:"): [raw(job) for job in items(client.command("LRANGE", key, 0, -1))]
+        for key in keys
+    }
 
 
 def _entries(client: Client) -> list[Entry]:
@@ -173,12 +181,12 @@ def ours(citizen: Citizen) -> Aftermath:
     broker = citizen.start()
     until(lambda: not integer(client.command("ZCOUNT", "schedule", 0, 1_700_000_001)), "what is due is moved")
     citizen.wait_until_idle(60)
-    entries = _entries(client)
+    entries, queued = _entries(client), _queued(client)
     assert broker.stop() == 0
     processed, failed = (int(raw(client.command("GET", f"stat:{name}"))) for name in ("processed", "failed"))
     return Aftermath(
-        client,
         entries,
+        queued,
         citizen.ask("odd_entries.rb"),
         _by_user(citizen.server.arrivals),
         {"retry": _listed(citizen, "retries"), "dead": _listed(citizen, "dead")},
@@ -205,7 +213,7 @@ def rubys(redis: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Itera
             lambda: b'"mark":"end"' in b"".join(entry.text for entry in _entries(client)), "it has failed the last one"
         )
         assert sidekiq.stop() == 0
-    yield Aftermath(client, _entries(client))
+    yield Aftermath(_entries(client))
     client.close()
 
 
@@ -218,9 +226,9 @@ def retried(citizen: Citizen, ours: Aftermath) -> Aftermath:
     assert (citizen.size("retry"), citizen.size("dead")) == (0, 0)
     broker = citizen.start()
     citizen.wait_until_idle(60)
-    entries = _entries(citizen.client)
+    entries, queued = _entries(citizen.client), _queued(citizen.client)
     assert broker.stop() == 0
-    return Aftermath(citizen.client, entries, citizen.ask("odd_entries.rb"), _by_user(citizen.server.arrivals))
+    return Aftermath(entries, queued, citizen.ask("odd_entries.rb"), _by_user(citizen.server.arrivals))
 
 
 named = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -347,7 +355,7 @@ def test_what_is_due_goes_to_its_queue_unchanged_or_is_parked(
         (entry,) = [entry for entry in ours.entries if _content(entry) == text and entry.fields["queue"] == "default"]
         assert entry.words == "dead 0"
     else:
-        assert items(ours.client.command("LRANGE", f"queue:{end}", 0, -1)) == [text]
+        assert ours.queued[end] == [text]
 
 
 def test_a_job_that_is_put_off_waits_in_schedule_untried(ours: Aftermath) -> None:
@@ -394,15 +402,11 @@ def test_rubys_retry_all_and_a_mended_server_deliver_every_odd_job(
     if row.ours == "lost":
         assert user not in retried.arrivals
     elif row.queue != "rest":
-        assert [json.loads(raw(text))["mark"] for text in _queued(retried, row.queue)] == [user]
+        assert [json.loads(text)["mark"] for text in retried.queued[row.queue]] == [user]
     else:
         (arrival,) = retried.arrivals[user]
         assert arrival.arguments == ours.arrivals[user][0].arguments
     assert retried.of(user) == []
-
-
-def _queued(aftermath: Aftermath, queue: str) -> list[Any]:
-    return items(aftermath.client.command("LRANGE", f"queue:{queue}", 0, -1))
 
 
 def test_what_was_parked_for_its_form_is_parked_again_after_a_retry_and_readable(retried: Aftermath) -> None:
