@@ -3,12 +3,16 @@
 A test that stops, kills or fills a server asks for `make_redis` and breaks one of its own.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
 
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
+
+# A shell has what it starts in the background ignore Ctrl-C, and every process of a test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine makes an example slow, and no claim wrong. The blob repeats an example on another machine.
 hypothesis.settings.register_profile(

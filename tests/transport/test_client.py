@@ -39,7 +39,7 @@ def target(port: int, **changes: object) -> Target:
         Url("http", "127.0.0.1", port),
         ("rest",),
         concurrency=2,
-        connect_timeout_s=1.0,
+        connect_timeout_s=10.0,
         engine=CHOSEN["engine"],
     )
     return attrs.evolve(made, **changes)  # type: ignore[arg-type]  # the tests name real fields

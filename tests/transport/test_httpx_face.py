@@ -24,7 +24,7 @@ TIMEOUT = httpx.Timeout(5.0)
 
 
 def target(port: int, **changes: object) -> Target:
-    made = Target("t", "ejabberd", Url("http", "127.0.0.1", port), ("rest",), concurrency=1, connect_timeout_s=1.0)
+    made = Target("t", "ejabberd", Url("http", "127.0.0.1", port), ("rest",), concurrency=1, connect_timeout_s=10.0)
     return attrs.evolve(made, **changes)  # type: ignore[arg-type]  # the tests name real fields
 
 
