@@ -1,6 +1,6 @@
 """A real Ruby Sidekiq and restbroker work on one Redis, each on its own queue, under failures and kills.
 
-Each side's poller moves due jobs of both. SHARED_S is how many seconds of load there are (25), SHARED_KILLS how often
+Each side's poller moves due jobs of both. SHARED_S is how many seconds of load there are (10), SHARED_KILLS how often
 a side is killed (3); `make soak` raises both.
 """
 
@@ -20,7 +20,7 @@ from tests.support.beside_ruby import REFUSED, TOKENS, Beside, beside_ruby, chec
 from tests.support.sidekiq_process import SidekiqProcess, executions, how_many
 from tests.support.wait import until
 
-LOAD_S = float(os.environ.get("SHARED_S", "25"))
+LOAD_S = float(os.environ.get("SHARED_S", "10"))
 KILLS = int(os.environ.get("SHARED_KILLS", "3"))
 KILL_EVERY_S = 2.0
 TICK_S = 0.5
