@@ -144,6 +144,7 @@ async def test_a_signed_job_is_let_in_though_its_secret_is_not_in_redis(harness:
         (signature(time.time() - 8 * DAY_S), "UntimelySignature"),
         (signature(time.time() + 3600), "UntimelySignature"),
     ],
+    ids=["a bare secret", "of another job", "by another secret", "of an unknown token", "too old", "too early"],
 )
 async def test_a_job_whose_signature_is_missing_wrong_or_untimely_is_parked(
     harness: Harness, token: str, code: str
