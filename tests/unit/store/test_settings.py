@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import attrs
 import pytest
 
 from restbroker.config.secret import Secret
@@ -38,20 +39,20 @@ def test_where_sentinels_may_know_another_master_connecting_to_one_is_given_up_s
 
 
 def test_a_server_proves_who_it_is_unless_the_operator_says_otherwise() -> None:
-    files = {"ca_file": Path("/ca"), "cert_file": Path("/cert"), "key_file": Path("/key")}
-    options = connection_options(StoreSettings("rediss://h", **files), 3.0)
+    settings = StoreSettings("rediss://h", ca_file=Path("/ca"), cert_file=Path("/cert"), key_file=Path("/key"))
+    options = connection_options(settings, 3.0)
     assert [options[name] for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")] == ["/ca", "/cert", "/key"]
     assert "ssl_cert_reqs" not in options
     loose = connection_options(StoreSettings("rediss://h", verify=False), 3.0)
     assert (loose["ssl_cert_reqs"], loose["ssl_check_hostname"]) == ("none", False)
     assert "ssl_ca_certs" not in loose
-    assert not [name for name in connection_options(StoreSettings("redis://h", **files), 3.0) if "ssl" in name]
+    assert not [name for name in connection_options(attrs.evolve(settings, url="redis://h"), 3.0) if "ssl" in name]
 
 
 @pytest.mark.parametrize("url", ["http://h", "redis://:s3cret@h:port", "redis://h:99999999/s3cret?x=%"])
 def test_a_url_that_cannot_be_read_is_an_error_that_shows_nothing_of_it(url: str) -> None:
     with pytest.raises(ConfigError, match="RedisURL cannot be read") as caught:
-        connection_of(connection_options(StoreSettings(url), 3.0)).connect()
+        connection_of(connection_options(StoreSettings(url), 3.0))
     assert "s3cret" not in str(caught.value) + str(caught.value.cure)
     assert "redis://HOST:PORT/DB" in (caught.value.cure or "")
     assert caught.value.__cause__ is None
