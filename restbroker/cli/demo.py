@@ -16,7 +16,7 @@ def demo(
 
     Takes $RESTBROKER_REDIS_SERVER, valkey-server or redis-server from PATH, or that of requirements/demo.lock.
     """
-    # Quart and Hypercorn take half a second to import: not for `--help`.
+    # Trio takes its time to import: not for `--help`.
     from restbroker.demo.demo import run
 
     raise typer.Exit(run(os.environ, stay=stay))

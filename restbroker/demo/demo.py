@@ -78,9 +78,9 @@ async def _stay(stage: Stage) -> None:
         lines.append(f"{Path(client).name} -p {stage.redis_port} lpush queue:{QUEUE} {shlex.quote(job)}")
     shown = "\n".join(f"  {line}" for line in lines)
     stage.voice.write(f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n\nWhat the server gets:")
-    seen = len(stage.server.arrivals)
+    seen = len(stage.ejabberd.arrivals)
     while True:
-        for arrival in stage.server.arrivals[seen:]:
+        for arrival in stage.ejabberd.arrivals[seen:]:
             stage.voice.show(described(arrival))
             seen += 1
         if stage.broker.poll() is not None:

@@ -19,6 +19,7 @@ import trio
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
+from restbroker.trial.broker import end, last_words
 
 VARIABLE = "RESTBROKER_REDIS_SERVER"
 _START_TIMEOUT_S = 10.0
@@ -89,22 +90,11 @@ async def serve(binary: Path, folder: Path, *, task_status: trio.TaskStatus[int]
             task_status.started(port)
             await process.wait()
         raise RestbrokerError(
-            f"{binary} did not start, or stopped by itself. The end of its log:\n{_tail(log)}",
+            f"{binary} did not start, or stopped by itself. The end of its log:\n{last_words(log)}",
             f"Try another server:  {VARIABLE}=/path/to/redis-server restbroker demo",
         )
     finally:
         await end(process)
-
-
-async def end(process: trio.Process, patience_s: float = 5.0) -> None:
-    """Asks a process to end (SIGTERM), kills it after `patience_s` seconds. Goes on to the end when cancelled."""
-    with trio.CancelScope(shield=True):
-        process.terminate()
-        with trio.move_on_after(patience_s) as patience:
-            await process.wait()
-        if patience.cancelled_caught:
-            process.kill()
-            await process.wait()
 
 
 async def _answers(process: trio.Process, port: int) -> bool:
@@ -127,7 +117,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _tail(log: Path, lines: int = 5) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -6,8 +6,6 @@ none of the user's RESTBROKER_* settings, and is ended before the Redis that hol
 
 import json
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -17,7 +15,6 @@ import attrs
 import trio
 
 from restbroker.demo import redis
-from restbroker.demo.ejabberd import Arrival, StandIn
 from restbroker.demo.voice import Voice
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
@@ -25,12 +22,14 @@ from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.replies import Reply
+from restbroker.trial.broker import COMMAND, end, last_words, spawn, without_settings
+from restbroker.trial.ejabberd import Arrival, Ejabberd
+from restbroker.trial.server import Server
 
 DOMAIN = "example.org"
 QUEUE = "rest"
 REPLIES = "rest_replies"
 TOKEN = "demo-token"  # noqa: S105 - it opens a Redis that lives for the length of the demo
-_COMMAND = (sys.executable, "-m", "restbroker")
 _STOP_TIMEOUT_S = 30.0
 
 
@@ -56,7 +55,8 @@ class Stage:
     config: Path
     redis_port: int
     store: Connection
-    server: StandIn
+    ejabberd: Ejabberd
+    server: Server
     broker: trio.Process
     log: Path
 
@@ -96,7 +96,7 @@ class Stage:
 
     async def _run(self, arguments: tuple[str, ...]) -> Printed:
         done = await trio.run_process(
-            [*_COMMAND, *arguments], env=dict(self.environ), capture_stdout=True, capture_stderr=True, check=False
+            [*COMMAND, *arguments], env=dict(self.environ), capture_stdout=True, capture_stderr=True, check=False
         )
         return Printed(done.returncode, done.stdout.decode(), done.stderr.decode())
 
@@ -109,13 +109,13 @@ class Stage:
                 await trio.sleep(0.02)
         ended = self.broker.poll() is not None
         why = f"The broker ended with code {self.broker.returncode}" if ended else f"Nothing came in {timeout_s:g} s"
-        raise NotAsPromised(f"{why}, so this is not so: {promise}.\nThe broker's last words:\n{_tail(self.log)}")
+        raise NotAsPromised(f"{why}, so this is not so: {promise}.\nThe broker's last words:\n{last_words(self.log)}")
 
     async def arrival(self, command: str, since: int) -> Arrival:
         """The first request for this command after the first `since` ones; shows it."""
 
         def found() -> list[Arrival]:
-            return [arrival for arrival in self.server.arrivals[since:] if arrival.command == command]
+            return [arrival for arrival in self.ejabberd.arrivals[since:] if arrival.command == command]
 
         await self.until(lambda: bool(found()), f"the server is asked to {command}")
         self.voice.show(f"→ the server got  {described(found()[0])}")
@@ -124,7 +124,7 @@ class Stage:
     def promise(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
         """Says that a promise was kept; raises `NotAsPromised` if it was not."""
         if not kept:
-            raise NotAsPromised(f"This is not so: {text}.\nThe broker's last words:\n{_tail(self.log)}")
+            raise NotAsPromised(f"This is not so: {text}.\nThe broker's last words:\n{last_words(self.log)}")
         self.voice.good(text)
 
 
@@ -137,56 +137,43 @@ def described(arrival: Arrival) -> str:
 @asynccontextmanager
 async def open_stage(voice: Voice, environ: Mapping[str, str], folder: Path) -> AsyncIterator[Stage]:
     """Starts every part in `folder` and ends it again. Raises `RestbrokerError` when one does not start."""
-    server = StandIn(f"admin@{DOMAIN}", secrets.token_hex(8), frozenset({DOMAIN}))
+    ejabberd = Ejabberd(f"admin@{DOMAIN}", secrets.token_hex(8), frozenset({DOMAIN}))
+    server = Server(ejabberd.handle)
     binary = redis.find_server(environ)
     async with trio.open_nursery() as nursery:
         redis_port = await nursery.start(redis.serve, binary, folder)
         await nursery.start(server.run)
         config = folder / "env.json"
-        config.write_text(json.dumps(_config(redis_port, server), indent=2) + "\n")
+        config.write_text(json.dumps(_config(redis_port, server.port, ejabberd), indent=2) + "\n")
         config.chmod(0o600)
-        own = {key: value for key, value in environ.items() if not key.startswith("RESTBROKER_")}
-        own["RESTBROKER_CONFIG"] = str(config)
+        own = {**without_settings(environ), "RESTBROKER_CONFIG": str(config)}
         log = folder / "broker.log"
-        async with aclosing(redis.connection(redis_port)) as store, _broker(config, own, log) as broker:
+        async with aclosing(redis.connection(redis_port)) as store, _running(config, log, own) as broker:
             voice.write(f"Redis     {binary} on port {redis_port}")
             voice.write(f"ejabberd  a stand-in on port {server.port}")
             voice.write(f"broker    restbroker run --config {config}")
-            yield Stage(voice, own, config, redis_port, store, server, broker, log)
+            yield Stage(voice, own, config, redis_port, store, ejabberd, server, broker, log)
         nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def _broker(config: Path, environ: Mapping[str, str], log: Path) -> AsyncIterator[trio.Process]:
-    with log.open("wb") as output:
-        # A process group of its own: Ctrl-C comes to the demo, which then ends the broker in good order.
-        broker = await trio.lowlevel.open_process(
-            [*_COMMAND, "run", "--config", str(config)],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            process_group=0,
-        )
+async def _running(config: Path, log: Path, environ: Mapping[str, str]) -> AsyncIterator[trio.Process]:
+    broker = await spawn(config, log, environ)
     try:
         yield broker
     finally:
-        await redis.end(broker, _STOP_TIMEOUT_S)
+        await end(broker, _STOP_TIMEOUT_S)
 
 
-def _config(redis_port: int, server: StandIn) -> dict[str, Json]:
+def _config(redis_port: int, rest_port: int, ejabberd: Ejabberd) -> dict[str, Json]:
     return {
         "RedisURL": f"redis://127.0.0.1:{redis_port}/0",
-        "RestURL": f"http://127.0.0.1:{server.port}/api",
-        "RestUser": server.user,
-        "RestPass": server.password,
+        "RestURL": f"http://127.0.0.1:{rest_port}/api",
+        "RestUser": ejabberd.user,
+        "RestPass": ejabberd.password,
         "JabberDomain": DOMAIN,
         "RestQueue": QUEUE,
         "ResponseQueue": REPLIES,
         "Token": TOKEN,
         "Stats": False,
     }
-
-
-def _tail(log: Path, lines: int = 12) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from restbroker.demo.ejabberd import Arrival
-from restbroker.demo.redis import end
 from restbroker.demo.stage import DOMAIN, QUEUE, REPLIES, TOKEN, Stage
 from restbroker.store.replies import integer, items, raw
+from restbroker.trial.broker import end
+from restbroker.trial.ejabberd import Arrival
 
 _REPLY_ID = "message-7"
 _WAITING = 5
@@ -48,21 +48,21 @@ async def from_ruby(stage: Stage) -> None:
 async def from_shell(stage: Stage) -> None:
     """The same from a shell, without and with waiting for the answer."""
     stage.voice.step("The same from a shell; with --wait the server's answer is printed")
-    before = len(stage.server.arrivals)
+    before = len(stage.ejabberd.arrivals)
     queued = await stage.restbroker("enqueue", "check_account", "user=john")
     stage.promise(queued.code == 0, "the job is queued")
     arrival = await stage.arrival("check_account", before)
     stage.promise(arrival.arguments == {"user": "john", "host": DOMAIN}, "the server was asked about john")
     answered = await stage.restbroker("enqueue", "--wait", "connected_users_number")
-    right = answered.code == 0 and str(stage.server.online) in answered.stdout
-    stage.promise(right, f"the server's own number was printed: {stage.server.online} users are online")
+    right = answered.code == 0 and str(stage.ejabberd.online) in answered.stdout
+    stage.promise(right, f"the server's own number was printed: {stage.ejabberd.online} users are online")
 
 
 async def server_down(stage: Stage) -> None:
     """The server goes away with jobs to do, and comes back."""
     stage.voice.step("The server goes down, and jobs keep coming")
     await stage.server.go_down()
-    before, processed = len(stage.server.arrivals), await _number(stage, "GET", "stat:processed")
+    before, processed = len(stage.ejabberd.arrivals), await _number(stage, "GET", "stat:processed")
     users = [f"user{number}" for number in range(1, _WAITING + 1)]
     for user in users:
         await stage.push(["register", {"user": user, "password": "s3cret"}, TOKEN])
@@ -73,7 +73,7 @@ async def server_down(stage: Stage) -> None:
     stage.promise(unfinished and not given_up, f"all {_WAITING} jobs wait; none is lost, failed or has used up a try")
     await stage.server.come_up()
     stage.voice.show("The server is back.")
-    await stage.until(lambda: len(stage.server.arrivals) >= before + _WAITING, "the waiting jobs are executed")
+    await stage.until(lambda: len(stage.ejabberd.arrivals) >= before + _WAITING, "the waiting jobs are executed")
     await _reaches(stage, processed + _WAITING, "GET", "stat:processed")
     registered = sorted(str(arrival.arguments["user"]) for arrival in _registers(stage, before))
     stage.promise(registered == users, f"all {_WAITING} were then executed, each once: {', '.join(registered)}")
@@ -82,7 +82,7 @@ async def server_down(stage: Stage) -> None:
 async def wrong_token(stage: Stage) -> None:
     """A job that must not be executed."""
     stage.voice.step("Somebody pushes a job with a wrong token")
-    before = len(stage.server.arrivals)
+    before = len(stage.ejabberd.arrivals)
     job = await stage.push(["register", {"user": "mallory", "password": "x"}, "guessed"])
     await _reaches(stage, 1, "ZCARD", "dead")
     parked = [json.loads(raw(member)) for member in items(await stage.ask("ZRANGE", "dead", "0", "-1"))]
@@ -120,7 +120,7 @@ STORY: tuple[Step, ...] = (from_php, from_ruby, from_shell, server_down, wrong_t
 
 
 def _registers(stage: Stage, since: int) -> list[Arrival]:
-    return [arrival for arrival in stage.server.arrivals[since:] if arrival.command == "register"]
+    return [arrival for arrival in stage.ejabberd.arrivals[since:] if arrival.command == "register"]
 
 
 async def _reaches(stage: Stage, wanted: int, *words: str) -> None:

@@ -51,7 +51,7 @@ class Breaker:
     """
 
     fleet: Fleet
-    server: StandIn
+    stand_in: StandIn
     store: Connection
     nursery: trio.Nursery
     rng: random.Random
@@ -75,11 +75,11 @@ class Breaker:
                     return
                 self._cut()
             case "reset":
-                self.server.resets += _RESETS  # the stand-in counts those that came to it
+                self.stand_in.resets += _RESETS  # the stand-in counts those that came to it
             case "restart":
-                self.bound += self.server.go_down()
+                self.bound += await self.stand_in.go_down()
                 await trio.sleep(self.rng.uniform(0.2, 1.0))
-                self.server.come_up()
+                await self.stand_in.server.come_up()
             case _:
                 assert_never(fault)
         self.happened[fault] += 1

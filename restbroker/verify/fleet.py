@@ -6,8 +6,6 @@ secrets from a file that only the user can read, and none outlives `kill`.
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,12 +18,11 @@ from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
 from restbroker.store.client import StoreSettings
 from restbroker.store.connection import Connection
+from restbroker.trial.broker import last_words, spawn, without_settings
 from restbroker.verify import scratch
-from restbroker.verify.stand_in import USER
 from restbroker.verify.wire import Wire
-from restbroker.verify.workload import DOMAIN, QUEUE
+from restbroker.verify.workload import DOMAIN, QUEUE, USER
 
-COMMAND: Final = (sys.executable, "-m", "restbroker")
 _START_TIMEOUT_S: Final = 30.0
 _STOP_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
@@ -47,7 +44,7 @@ class Broker:
 
     def last_words(self) -> str:
         """The end of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-10:])
+        return last_words(self.log)
 
 
 @attrs.define(eq=False)
@@ -80,7 +77,7 @@ class Fleet:
         config.touch(0o600)
         config.write_text(json.dumps(self._document(port)))
         log = self.folder / f"{self._started}.log"
-        broker = Broker(await _spawn(config, log), wire, log)
+        broker = Broker(await spawn(config, log, without_settings(os.environ)), wire, log)
         self.brokers.append(broker)
         await self.beating(broker)
         return broker
@@ -141,17 +138,3 @@ def _with_login(settings: StoreSettings, port: int | None) -> str:
     if settings.password is not None:
         who, at = f"{who}:{quote(settings.password.reveal(), safe='')}", "@"
     return urlunsplit(parts._replace(netloc=f"{who}{at}{place}"))
-
-
-async def _spawn(config: Path, log: Path) -> trio.Process:
-    own = {key: value for key, value in os.environ.items() if not key.startswith("RESTBROKER_")}
-    with log.open("wb") as output:
-        # A process group of its own: Ctrl-C comes to the run, which then ends its brokers itself.
-        return await trio.lowlevel.open_process(
-            [*COMMAND, "run", "--config", str(config)],
-            env=own,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            process_group=0,
-        )

@@ -20,13 +20,14 @@ from restbroker.errors import StoreUnavailable
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
+from restbroker.trial.ejabberd import Ejabberd
 from restbroker.verify import scratch
 from restbroker.verify.faults import Breaker, plan
 from restbroker.verify.fleet import Fleet
 from restbroker.verify.result import Result
 from restbroker.verify.stand_in import StandIn
 from restbroker.verify.verdict import judge
-from restbroker.verify.workload import QUEUE, job_id, payload
+from restbroker.verify.workload import DOMAIN, QUEUE, USER, job_id, payload
 
 _PUSH_BATCH = 100
 _TIMEOUT_S = 10.0
@@ -89,19 +90,20 @@ class _Run:
         """Everything but the removal."""
         began_s = time.monotonic()
         rng = random.Random(self.wanted.seed)  # noqa: S311 - it chooses what to break
-        server = StandIn(rng)
-        port: int = await self.nursery.start(server.run)
+        token = _new_token()
+        stand_in = StandIn(Ejabberd(USER, token, frozenset({DOMAIN})), rng)
+        port: int = await self.nursery.start(stand_in.server.run)
         with tempfile.TemporaryDirectory(prefix="restbroker-verify-") as folder:
-            url, token = f"http://127.0.0.1:{port}/api", _new_token()
+            url = f"http://127.0.0.1:{port}/api"
             fleet = Fleet(self.settings, Path(folder), self.store, url, token, self.nursery)
-            breaker = Breaker(fleet, server, self.store, self.nursery, rng, self.wanted.processes)
+            breaker = Breaker(fleet, stand_in, self.store, self.nursery, rng, self.wanted.processes)
             try:
                 # A machine that starts processes slowly would have done all jobs before the first fault.
-                server.slow = self.wanted.kills > 0
+                stand_in.slow = self.wanted.kills > 0
                 self.nursery.start_soon(self._push, token)
                 for _ in range(self.wanted.processes):
                     await fleet.start()
-                server.slow = False
+                stand_in.slow = False
                 await self._break(breaker)
                 await self._finish(breaker)
                 await fleet.stop()
@@ -125,10 +127,10 @@ class _Run:
         faults = plan(self.wanted.kills, breaker.rng)
         for number, fault in enumerate(faults):
             await self._until(breaker, len(faults), (number + 1) * self.wanted.jobs // (len(faults) + 2))
-            breaker.server.slow = True
+            breaker.stand_in.slow = True
             await trio.sleep(breaker.rng.uniform(0.05, 0.4))
             await breaker.do(fault)
-            breaker.server.slow = False
+            breaker.stand_in.slow = False
 
     async def _finish(self, breaker: Breaker) -> None:
         await self.pushed.wait()
@@ -142,17 +144,17 @@ class _Run:
 
         Without `done`: not before nothing is left, seen twice in a row.
         """
-        server = breaker.server
+        stand_in = breaker.stand_in
         seen, moved_s, quiet = -1, time.monotonic(), 0
-        while done is None or len(server.done) < done:
+        while done is None or len(stand_in.done) < done:
             breaker.fleet.require_alive()
             faults = f"{sum(breaker.happened.values())} of {planned} faults"
-            self.tell(f"{len(server.done)} of {self.wanted.jobs} jobs, {faults}")
+            self.tell(f"{len(stand_in.done)} of {self.wanted.jobs} jobs, {faults}")
             left = await self.store.call(scratch.unfinished)
             quiet = quiet + 1 if left == 0 and self.pushed.is_set() else 0
             if quiet == 2:
                 return
-            if (now := left + sum(map(len, server.statuses.values()))) != seen:
+            if (now := left + sum(map(len, stand_in.statuses.values()))) != seen:
                 seen, moved_s = now, time.monotonic()
             if time.monotonic() - moved_s > _STALLED_AFTER_S:
                 return
@@ -163,8 +165,8 @@ class _Run:
         parked = await self.store.call(scratch.parked)
         attempted = [job_id(number) for number in range(self.wanted.jobs)]
         return Result(
-            verdict=judge(attempted, self.acknowledged, breaker.server.statuses, places, parked),
-            bound=breaker.bound + breaker.server.were_reset,
+            verdict=judge(attempted, self.acknowledged, breaker.stand_in.statuses, places, parked),
+            bound=breaker.bound + breaker.stand_in.were_reset,
             unfinished=len(set(places) - set(parked)),
             parked_why=Counter(parked.values()),
             faults={str(name): count for name, count in breaker.happened.items()},

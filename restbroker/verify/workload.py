@@ -10,6 +10,7 @@ from typing import Final
 
 QUEUE: Final = "rest"
 DOMAIN: Final = "example.org"
+USER: Final = f"admin@{DOMAIN}"
 
 
 def job_id(number: int) -> str:

@@ -6,7 +6,8 @@ import httpx
 import pytest
 import trio
 
-from restbroker.demo.ejabberd import StandIn
+from restbroker.trial.ejabberd import Ejabberd as StandIn
+from restbroker.trial.server import Server
 from tests.support.ejabberd import PASSWORD, Ejabberd
 
 JOHN = b'{"user":"john","host":"example.org"}'
@@ -47,8 +48,8 @@ def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
 
 
 @pytest.fixture
-async def stand_in(nursery: trio.Nursery, ejabberd: Ejabberd) -> AsyncIterator[StandIn]:
-    server = StandIn(ejabberd.admin, PASSWORD, frozenset(ejabberd.hosts), online=0)
+async def stand_in(nursery: trio.Nursery, ejabberd: Ejabberd) -> AsyncIterator[Server]:
+    server = Server(StandIn(ejabberd.admin, PASSWORD, frozenset(ejabberd.hosts), online=0).handle)
     await nursery.start(server.run)
     yield server
     nursery.cancel_scope.cancel()
@@ -64,7 +65,7 @@ async def answers(url: str, user: str) -> list[tuple[str, bytes, int, str, str]]
     return given
 
 
-async def test_the_stand_in_answers_as_ejabberd_does(ejabberd: Ejabberd, stand_in: StandIn) -> None:
+async def test_the_stand_in_answers_as_ejabberd_does(ejabberd: Ejabberd, stand_in: Server) -> None:
     real = await answers(ejabberd.url, ejabberd.admin)
     ours = await answers(f"http://127.0.0.1:{stand_in.port}/api", ejabberd.admin)
     assert ours == real

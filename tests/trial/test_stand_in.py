@@ -10,26 +10,32 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.connectors.ejabberd.check.server import check
 from restbroker.connectors.ejabberd.options import Options
-from restbroker.demo.ejabberd import Arrival, StandIn
+from restbroker.trial.ejabberd import Arrival, Ejabberd
+from restbroker.trial.server import Server
 
 ADMIN = ("admin@example.org", "secret")
 JOHN = {"user": "john", "host": "example.org"}
 
 
 @pytest.fixture
-async def server(nursery: trio.Nursery) -> AsyncIterator[StandIn]:
-    stand_in = StandIn(*ADMIN, frozenset({"example.org"}))
+def ejabberd() -> Ejabberd:
+    return Ejabberd(*ADMIN, frozenset({"example.org"}))
+
+
+@pytest.fixture
+async def server(nursery: trio.Nursery, ejabberd: Ejabberd) -> AsyncIterator[Server]:
+    stand_in = Server(ejabberd.handle)
     await nursery.start(stand_in.run)
     yield stand_in
     nursery.cancel_scope.cancel()
 
 
-async def post(server: StandIn, command: str, body: object, auth: tuple[str, str] | None = ADMIN) -> httpx.Response:
+async def post(server: Server, command: str, body: object, auth: tuple[str, str] | None = ADMIN) -> httpx.Response:
     async with httpx.AsyncClient(auth=auth) as client:
         return await client.post(f"http://127.0.0.1:{server.port}/api/{command}", json=body)
 
 
-async def test_an_account_is_registered_once(server: StandIn) -> None:
+async def test_an_account_is_registered_once(server: Server) -> None:
     account = {**JOHN, "password": "p"}
     assert (await post(server, "check_account", JOHN)).json() == 1
     first, second = await post(server, "register", account), await post(server, "register", account)
@@ -38,7 +44,7 @@ async def test_an_account_is_registered_once(server: StandIn) -> None:
     assert (await post(server, "check_account", JOHN)).json() == 0
 
 
-async def test_the_check_names_only_rights_to_commands_that_it_has(server: StandIn) -> None:
+async def test_the_check_names_only_rights_to_commands_that_it_has(server: Server) -> None:
     url = Url("http", "127.0.0.1", server.port, "/api")
     login = Basic(ADMIN[0], Secret(ADMIN[1]))
     target = Target("t", "ejabberd", url, ("rest",), login, host_header="example.org", options=Options())
@@ -46,13 +52,13 @@ async def test_the_check_names_only_rights_to_commands_that_it_has(server: Stand
     assert found["Rights"] == "The login may call register, check_account, send_message, connected_users_number."
 
 
-async def test_what_arrives_is_kept_in_order(server: StandIn) -> None:
+async def test_what_arrives_is_kept_in_order(server: Server, ejabberd: Ejabberd) -> None:
     await post(server, "check_account", JOHN)
     await post(server, "connected_users_number", {})
-    assert server.arrivals == [Arrival("check_account", JOHN, 200), Arrival("connected_users_number", {}, 200)]
+    assert ejabberd.arrivals == [Arrival("check_account", JOHN, 200), Arrival("connected_users_number", {}, 200)]
 
 
-async def test_while_down_it_refuses_and_afterwards_it_is_on_the_same_port_with_its_accounts(server: StandIn) -> None:
+async def test_while_down_it_refuses_and_afterwards_it_is_on_the_same_port_with_its_accounts(server: Server) -> None:
     await post(server, "register", {**JOHN, "password": "p"})
     port = server.port
     await server.go_down()

@@ -1,0 +1,49 @@
+"""A broker as a child process: `restbroker run` as people run it.
+
+Used by `demo` and `verify`. Always holds: a child has a process group of its own. Ctrl-C comes to whoever started it,
+who then ends it in good order.
+"""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import trio
+
+COMMAND: Final = (sys.executable, "-m", "restbroker")
+
+
+def without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what of it would count as configuration."""
+    return {name: value for name, value in environ.items() if not name.startswith("RESTBROKER_")}
+
+
+async def spawn(config: Path, log: Path, environ: Mapping[str, str]) -> trio.Process:
+    """Starts a broker that writes what it says to `log`."""
+    with log.open("wb") as output:
+        return await trio.lowlevel.open_process(
+            [*COMMAND, "run", "--config", str(config)],
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            process_group=0,
+        )
+
+
+async def end(process: trio.Process, patience_s: float = 5.0) -> None:
+    """Asks a process to end (SIGTERM), kills it after `patience_s` seconds. Goes on to the end when cancelled."""
+    with trio.CancelScope(shield=True):
+        process.terminate()
+        with trio.move_on_after(patience_s) as patience:
+            await process.wait()
+        if patience.cancelled_caught:
+            process.kill()
+            await process.wait()
+
+
+def last_words(log: Path, lines: int = 10) -> str:
+    """The end of what a child wrote."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
