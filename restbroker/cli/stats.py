@@ -114,9 +114,12 @@ def _held(row: Mapping[str, Json]) -> str:
     found: list[str] = []
     if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:
         found.append(f"no more than {limit} while the server has too much to do")
-    if isinstance(row["limited"], str) and row["limited"] in _LIMITS:
-        found.append(_LIMITS[row["limited"]])
+    found += _limited(row)
     return "".join(f"; {one}" for one in found)
+
+
+def _limited(row: Mapping[str, Json]) -> list[str]:
+    return [words for reason, words in _LIMITS.items() if row["limited"] == reason]
 
 
 def _name(row: Mapping[str, Json]) -> str:
@@ -146,8 +149,7 @@ def _state(row: Mapping[str, Json]) -> str:
         return state
     reasons = [] if row["gate_reason"] is None else [_text(row["gate_reason"])]
     reasons += [f"paused: {one}" for one in _pauses(row)]
-    if isinstance(row["limited"], str) and row["limited"] in _LIMITS:
-        reasons.append(_LIMITS[row["limited"]])
+    reasons += _limited(row)
     return ": ".join([state, "; ".join(reasons)]) if reasons else state
 
 

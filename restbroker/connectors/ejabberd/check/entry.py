@@ -15,13 +15,12 @@ from restbroker.transport.message import Response
 
 @attrs.frozen
 class Entry:
-    """What the first answer told. `usable`: further questions make sense. `elsewhere`: look for the API elsewhere.
+    """What the first answer told; if that is "ok", further questions make sense.
 
-    `version` is None where `status` is forbidden.
+    `elsewhere`: look for the API elsewhere. `version` is None where `status` is forbidden.
     """
 
-    findings: tuple[Finding, ...] = ()
-    usable: bool = True
+    finding: Finding
     elsewhere: bool = False
     version: str | None = None
 
@@ -38,11 +37,11 @@ def judge_entry(target: Target, response: Response) -> Entry:
         case 401:
             return _login_refused(target, says)
         case 403 if answer.code == 32:
-            return Entry((ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}."),))
+            return Entry(ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}."))
         case 403:
             why = "This is not how ejabberd refuses: something in front of it does."
             cure = "Look at the proxy or firewall, and whether it lets this machine through."
-            return _closed(Finding("problem", target.name, "Refused", f"Refused ({says}).", why, cure, "refused"))
+            return Entry(Finding("problem", target.name, "Refused", f"Refused ({says}).", why, cure, "refused"))
         case 400 if answer.words == "unknown_command":
             return _unwell(target, says, "It is starting or stopping.")
         case 408 | 425 | 429:
@@ -53,15 +52,11 @@ def judge_entry(target: Target, response: Response) -> Entry:
             return _not_the_api(target, says)
 
 
-def _closed(finding: Finding, *, elsewhere: bool = False) -> Entry:
-    return Entry((finding,), usable=False, elsewhere=elsewhere)
-
-
 def _running(target: Target, answer: Answer) -> Entry:
     version = version_in(answer)
     if version is not None:
         first = ok(target.name, "Reachable", f"ejabberd's API answers at {target.url}, and takes the login.")
-        return Entry((first,), version=version)
+        return Entry(first, version=version)
     if is_stopped(answer):
         return _unwell(target, answer.words, "The Erlang node runs, and ejabberd in it does not.")
     return _not_the_api(target, f"status 200: {answer.words}")
@@ -70,14 +65,14 @@ def _running(target: Target, answer: Answer) -> Entry:
 def _unwell(target: Target, says: str, why: str) -> Entry:
     message = f"The server at {target.url} does not work now ({says})."
     cure = "Try again in some seconds; then look at the server's log."
-    return _closed(Finding("problem", target.name, "Unwell", message, why, cure, "target"))
+    return Entry(Finding("problem", target.name, "Unwell", message, why, cure, "target"))
 
 
 def _not_the_api(target: Target, says: str) -> Entry:
     message = f"What answers at {target.url} is not ejabberd's API ({says})."
     why = "RestURL must lead to mod_http_api, with the path that its request handler has, e.g. /api."
     cure = "Correct RestURL; see below."
-    return _closed(Finding("problem", target.name, "NotTheApi", message, why, cure, "target"), elsewhere=True)
+    return Entry(Finding("problem", target.name, "NotTheApi", message, why, cure, "target"), elsewhere=True)
 
 
 def _redirect(target: Target, response: Response) -> Entry:
@@ -86,7 +81,7 @@ def _redirect(target: Target, response: Response) -> Entry:
     cure = f'"RestURL": "{url}"' if url.startswith(("http://", "https://")) else "Write the address behind it."
     message = f"The server at {target.url} redirects to {where or 'nowhere'}."
     why = "restbroker follows no redirect: it would send the login, and perhaps a command twice, to somewhere else."
-    return _closed(Finding("problem", target.name, "Redirect", message, why, cure, "target"), elsewhere=True)
+    return Entry(Finding("problem", target.name, "Redirect", message, why, cure, "target"), elsewhere=True)
 
 
 def _login_refused(target: Target, says: str) -> Entry:
@@ -103,4 +98,4 @@ def _login_refused(target: Target, says: str) -> Entry:
         way = [] if target.url.socket is None else ["--unix-socket", target.url.socket]
         cure = f"Try: {shlex.join(['curl', *way, '--user', login.user, '--data', '{}', f'{target.url}/status'])}"
     message = f"ejabberd does not take the login ({says})."
-    return _closed(Finding("problem", target.name, "LoginRefused", message, why, cure, "refused"))
+    return Entry(Finding("problem", target.name, "LoginRefused", message, why, cure, "refused"))

@@ -60,9 +60,9 @@ async def _look(target: Target, ports: Sequence[tuple[str, int]], found: list[Fi
     try:
         async with _opened(target) as http:
             entry = judge_entry(target, await http.send(question(target, "status")))
-            found += entry.findings
+            found.append(entry.finding)
             elsewhere = entry.elsewhere
-            if entry.usable:
+            if entry.finding.level == "ok":
                 await _inside(target, http, entry, found)
     except ConfigError as error:
         found.append(unusable_login(target, error))
