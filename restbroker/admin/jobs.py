@@ -5,7 +5,6 @@ holds: reads page by page and never the whole set, changes nothing, and shows ne
 """
 
 from collections.abc import Collection, Iterator
-from typing import Literal
 
 import attrs
 
@@ -17,9 +16,6 @@ from restbroker.store.keys import SortedSet
 PAGE = 20
 """Members at once: each may have a megabyte, and a page must arrive within the connection's time-out."""
 _WORD_LIMIT = 120
-
-Kind = Literal["retry", "dead"]
-"""Those that wait for their next try, and those that were parked; the names of Sidekiq's sets."""
 
 
 @attrs.frozen
@@ -33,20 +29,20 @@ class Stored:
     message: str | None
 
 
-def listed(client: Client, kind: Kind, limit: int, secrets: Collection[str]) -> Iterator[Stored]:
+def listed(client: Client, zset: SortedSet, limit: int, secrets: Collection[str]) -> Iterator[Stored]:
     """At most `limit` jobs, parked ones newest first, the others next due first; none of `secrets` is shown.
 
     Raises `StoreUnavailable`.
     """
-    members = read(client, kind, limit, newest_first=kind == "dead")
+    members = read(client, zset, limit, newest_first=zset == "dead")
     return (shown(raw, at_s, secrets) for raw, at_s in members)
 
 
-def read(client: Client, kind: SortedSet, limit: int, *, newest_first: bool) -> Iterator[tuple[bytes, float]]:
+def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> Iterator[tuple[bytes, float]]:
     """At most `limit` members of a set, with their scores. Raises `StoreUnavailable`."""
     for skip in range(0, limit, PAGE):
         wanted = min(PAGE, limit - skip)
-        page = sets.listed(client, kind, skip, wanted, newest_first=newest_first)
+        page = sets.listed(client, zset, skip, wanted, newest_first=newest_first)
         yield from page
         if len(page) < wanted:
             return

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Collection, Iterator
 from itertools import islice
 
-from restbroker.admin.jobs import PAGE, Kind, Stored, read, shown
+from restbroker.admin.jobs import PAGE, Stored, read, shown
 from restbroker.errors import UsageError
 from restbroker.rules import rubyjson
 from restbroker.store import parked
 from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
 from restbroker.store.parked import Copy
 
 
@@ -58,9 +59,9 @@ def _missing(client: Client) -> Iterator[Copy]:
         page = parked.newest(client, PAGE, before=page[-1].entry)
 
 
-def _jids(client: Client, kind: Kind) -> set[str]:
+def _jids(client: Client, zset: SortedSet) -> set[str]:
     """Of all jobs in one of Sidekiq's sets."""
-    members = read(client, kind, sys.maxsize, newest_first=True)
+    members = read(client, zset, sys.maxsize, newest_first=True)
     return {jid for payload, _ in members if (jid := _jid(payload)) is not None}
 
 

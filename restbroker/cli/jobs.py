@@ -12,22 +12,23 @@ import typer
 
 from restbroker.admin import jobs
 from restbroker.admin.connect import open_store
-from restbroker.admin.jobs import Kind, Stored
+from restbroker.admin.jobs import Stored
 from restbroker.cli import output
 from restbroker.config.core import Config
+from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size
 
 LimitOption = Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)]
 
 
-def show(settings: Config, kind: Kind, limit: int, *, as_json: bool) -> None:
+def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> None:
     """Shows at most `limit` jobs. Raises `StoreUnavailable`."""
     with open_store(settings) as client:
-        found = list(jobs.listed(client, kind, limit, tokens(settings)))
-        total = size(client, kind)
+        found = list(jobs.listed(client, zset, limit, tokens(settings)))
+        total = size(client, zset)
     write(found, as_json=as_json)
     more = f"{len(found)} of {total} jobs" if total > len(found) else f"{total} job{'' if total == 1 else 's'}"
-    output.say(f"{more} {'parked' if kind == 'dead' else 'waiting for their next try'}.")
+    output.say(f"{more} {'parked' if zset == 'dead' else 'waiting for their next try'}.")
 
 
 def tokens(settings: Config) -> frozenset[str]:

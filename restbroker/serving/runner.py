@@ -122,7 +122,7 @@ def _whole_sends(app: ASGIFramework) -> ASGIFramework:
 def _config(listeners: list[trio.SocketListener], keep_alive_s: float) -> Config:
     config = Config()
     # Hypercorn closes what it serves; ours stays open for a restart.
-    config.bind = [f"fd://{_duplicate(listener)}" for listener in listeners]
+    config.bind = [f"fd://{listener.socket.dup().detach()}" for listener in listeners]
     # By default it writes to stderr in a format of its own. Failures of apps are reported by `serving.app`.
     config.errorlog = config.accesslog = None
     config.include_server_header = False
@@ -130,10 +130,6 @@ def _config(listeners: list[trio.SocketListener], keep_alive_s: float) -> Config
     config.keep_alive_timeout = keep_alive_s
     config.graceful_timeout = GRACE_S
     return config
-
-
-def _duplicate(listener: trio.SocketListener) -> int:
-    return listener.socket.dup().detach()
 
 
 def _url(listener: trio.SocketListener) -> str:
