@@ -106,22 +106,12 @@ def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:
     settings = store_settings(config)
     sentinels = open_sentinels(settings)
     watch = [] if sentinels is None else [MasterWatch(sentinels)]
-
-    def open_connection() -> Connection:
-        return Connection(open_client(settings, sentinels=sentinels))
-
-    def open_control() -> Connection:
-        return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
-
-    def open_waiter() -> Waiter:
-        return Waiter(lambda: open_client(settings, sentinels=sentinels))
-
     return BrokerPlan(
         lanes=_lanes(config, report),
         services=watch,
-        open_connection=open_connection,
-        open_control=open_control,
-        open_waiter=open_waiter,
+        open_connection=lambda: Connection(open_client(settings, sentinels=sentinels)),
+        open_control=lambda: Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels)),
+        open_waiter=lambda: Waiter(lambda: open_client(settings, sentinels=sentinels)),
         report=report,
         snapshot=lambda lane: snapshot(lane, figures),
         shutdown_timeout_s=config.shutdown_timeout_s,
