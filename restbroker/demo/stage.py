@@ -38,15 +38,6 @@ class NotAsPromised(RestbrokerError):
 
 
 @attrs.frozen
-class Printed:
-    """How a command of the demo ended."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-
-@attrs.frozen
 class Stage:
     """The parts of a running demo. `broker` is the child process, `log` what it prints."""
 
@@ -80,25 +71,24 @@ class Stage:
         """Redis' answer to one command. Raises `StoreRefused` or `StoreUnavailable`."""
         return await self.store.call(Client.command, *words)
 
-    async def restbroker(self, *arguments: str, until: Callable[[Printed], bool] = lambda _: True) -> Printed:
-        """Runs a command of restbroker, shows it and what it printed; cancelling kills it.
+    async def restbroker(self, *arguments: str, until: Callable[[str], bool] = lambda _: True) -> tuple[int, str]:
+        """Runs a command of restbroker, shows it and all that it printed; its exit code and its stdout.
 
-        It is run again and again for at most 8 s until `until` is content; only the last time is shown.
+        It is run again and again for at most 8 s until `until` is content with its stdout; only the last time is shown.
+        Cancelling kills it.
         """
         deadline_s = trio.current_time() + 8
-        printed = await self._run(arguments)
-        while not until(printed) and trio.current_time() < deadline_s:
+        while True:
+            done = await trio.run_process(
+                [*COMMAND, *arguments], env=dict(self.environ), capture_stdout=True, capture_stderr=True, check=False
+            )
+            stdout = done.stdout.decode()
+            if until(stdout) or trio.current_time() > deadline_s:
+                break
             await trio.sleep(0.2)
-            printed = await self._run(arguments)
         self.voice.show("$ restbroker " + " ".join(arguments))
-        self.voice.show(printed.stdout + printed.stderr)
-        return printed
-
-    async def _run(self, arguments: tuple[str, ...]) -> Printed:
-        done = await trio.run_process(
-            [*COMMAND, *arguments], env=dict(self.environ), capture_stdout=True, capture_stderr=True, check=False
-        )
-        return Printed(done.returncode, done.stdout.decode(), done.stderr.decode())
+        self.voice.show(stdout + done.stderr.decode())
+        return done.returncode, stdout
 
     async def until(self, question: Callable[[], bool], promise: str, timeout_s: float = 10.0) -> None:
         """Waits until it is so; raises `NotAsPromised` after `timeout_s` seconds or when the broker ends."""

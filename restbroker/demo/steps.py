@@ -49,12 +49,12 @@ async def from_shell(stage: Stage) -> None:
     """The same from a shell, without and with waiting for the answer."""
     stage.voice.step("The same from a shell; with --wait the server's answer is printed")
     before = len(stage.ejabberd.arrivals)
-    queued = await stage.restbroker("enqueue", "check_account", "user=john")
-    stage.promise(queued.code == 0, "the job is queued")
+    code, _ = await stage.restbroker("enqueue", "check_account", "user=john")
+    stage.promise(code == 0, "the job is queued")
     arrival = await stage.arrival("check_account", before)
     stage.promise(arrival.arguments == {"user": "john", "host": DOMAIN}, "the server was asked about john")
-    answered = await stage.restbroker("enqueue", "--wait", "connected_users_number")
-    right = answered.code == 0 and str(stage.ejabberd.online) in answered.stdout
+    code, answer = await stage.restbroker("enqueue", "--wait", "connected_users_number")
+    right = code == 0 and str(stage.ejabberd.online) in answer
     stage.promise(right, f"the server's own number was printed: {stage.ejabberd.online} users are online")
 
 
@@ -97,10 +97,10 @@ async def figures(stage: Stage) -> None:
     stage.voice.step("What the operator sees")
     processed = await _number(stage, "GET", "stat:processed")
     # A process tells of itself with each beat, every two or three seconds: its first told of nothing yet.
-    shown = await stage.restbroker("stats", until=lambda printed: "closed" not in printed.stdout)
-    lines = [line.split("\t") for line in shown.stdout.splitlines()]
+    code, shown = await stage.restbroker("stats", until=lambda stdout: "closed" not in stdout)
+    lines = [line.split("\t") for line in shown.splitlines()]
     counted = ["total", "processed", str(processed)] in lines
-    stage.promise(shown.code == 0 and counted, f"all {processed} jobs are counted, the one that was parked among them")
+    stage.promise(code == 0 and counted, f"all {processed} jobs are counted, the one that was parked among them")
     told = any(line[0] == "process" and "open" in line for line in lines)
     stage.promise(told, "the process and the state of its target are shown")
 

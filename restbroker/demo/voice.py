@@ -6,7 +6,6 @@ Always holds: with NO_COLOR set, TERM=dumb or stdout not a terminal, no escape s
 import contextlib
 import sys
 from collections.abc import Mapping
-from typing import TextIO
 
 import attrs
 
@@ -15,9 +14,8 @@ _BOLD, _DIM, _GREEN, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[0m"
 
 @attrs.define
 class Voice:
-    """Writes to `out`; every line is there at once, so that a pipe shows the demo as it goes."""
+    """Writes to stdout; every line is there at once, so that a pipe shows the demo as it goes."""
 
-    out: TextIO
     colour: bool
     steps: int = 0
     kept: int = 0
@@ -42,14 +40,14 @@ class Voice:
         """Writes a line as it is."""
         # A reader that went away (`| head`) is no reason to leave servers running or to end with a traceback.
         with contextlib.suppress(BrokenPipeError):
-            print(text, file=self.out, flush=True)
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
 
     def _in(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if self.colour else text
 
 
-def voice(environ: Mapping[str, str], out: TextIO | None = None) -> Voice:
-    """A voice for `out`, stdout unless given."""
-    out = sys.stdout if out is None else out
+def voice(environ: Mapping[str, str]) -> Voice:
+    """A voice with colours where they are seen and wanted."""
     wanted = not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
-    return Voice(out, colour=wanted and out.isatty())
+    return Voice(wanted and sys.stdout.isatty())

@@ -44,6 +44,6 @@ async def end(process: trio.Process, patience_s: float = 5.0) -> None:
             await process.wait()
 
 
-def last_words(log: Path, lines: int = 10) -> str:
+def last_words(log: Path) -> str:
     """The end of what a child wrote."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    return "\n".join(log.read_text(errors="replace").splitlines()[-10:])

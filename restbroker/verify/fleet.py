@@ -40,11 +40,7 @@ class Broker:
         """Raises `RestbrokerError` with its last words if it ended by itself."""
         if self.process.poll() is not None:
             code = self.process.returncode
-            raise RestbrokerError(f"A broker ended by itself, with {code}. It said last:\n{self.last_words()}")
-
-    def last_words(self) -> str:
-        """The end of its log."""
-        return last_words(self.log)
+            raise RestbrokerError(f"A broker ended by itself, with {code}. It said last:\n{last_words(self.log)}")
 
 
 @attrs.define(eq=False)
@@ -105,7 +101,7 @@ class Fleet:
                 await broker.process.wait()
             if (code := broker.process.poll()) != 0:
                 ended_how = f"did not end in {_STOP_TIMEOUT_S:g} s" if code is None else f"ended with {code}"
-                raise RestbrokerError(f"Asked to stop, a broker {ended_how}. It said last:\n{broker.last_words()}")
+                raise RestbrokerError(f"Asked to stop, a broker {ended_how}. It said last:\n{last_words(broker.log)}")
         self.brokers.clear()
 
     async def kill(self) -> None:
