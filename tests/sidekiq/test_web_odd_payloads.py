@@ -146,6 +146,25 @@ def test_a_command_that_is_markup_is_shown_as_text_everywhere(running: tuple[Cit
         assert SCRIPT in page.text
 
 
+def test_what_a_hostile_server_says_is_shown_as_text_everywhere(
+    running: tuple[Citizen, SidekiqWeb], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    citizen, web = running
+    citizen.client.command("DEL", "retry", "dead", "schedule")
+    citizen.script.mended.clear()
+    said = json.dumps({"code": 1, "message": f"{SCRIPT}<img src=x onerror=alert(1)>"}).encode()
+    monkeypatch.setattr(citizen.server, "body", lambda _arrival: said)
+    citizen.push(job("fails-hostile"), job("refused-hostile"))
+    citizen.wait_until_in("dead", 1)
+    citizen.wait_until_in("retry", 1)
+    shown = [web.open(page) for page in PAGES if page != "/stats"]
+    shown += [web.open(link) for path in ("/retries", "/morgue") for link in web.open(path).links_to(f"{path}/")]
+    assert sum(SCRIPT in page.text for page in shown) == 4
+    for page in shown:
+        assert set(page.scripts) <= {"/javascripts/application.js", "/javascripts/dashboard.js"}, page.html
+        assert "<img src=x" not in page.html
+
+
 def _kept(citizen: Citizen) -> int:
     return citizen.size("retry") + citizen.size("dead")
 
