@@ -86,9 +86,11 @@ def check_config(loaded: Loaded) -> Iterator[Finding]:
     yield from (_noted(note) for note in loaded.notes)
     yield from check_tokens(loaded.config)
     for path in sorted(_secret_files(loaded.config)):
-        yield from _readable(path, f"The secret in {path}")
-    if loaded.path is not None and _holds_secrets(loaded.path):
-        yield from _readable(loaded.path, f"{loaded.path} holds secrets, and it")
+        yield from _open_to_all(path, f"The secret in {path}")
+    if loaded.path is not None:
+        holds = _holds_secrets(loaded.path)
+        subject = f"{loaded.path} holds secrets, and it" if holds else str(loaded.path)
+        yield from _open_to_all(loaded.path, subject, may_be_read=not holds)
 
 
 def _noted(note: Note) -> Finding:
@@ -96,15 +98,18 @@ def _noted(note: Note) -> Finding:
     return Finding(level, AREA, note.code, note.message, None, note.cure)
 
 
-def _readable(path: Path, subject: str) -> Iterator[Finding]:
+def _open_to_all(path: Path, subject: str, *, may_be_read: bool = False) -> Iterator[Finding]:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
         return  # read a moment ago; if it is gone now, the target or Redis says so
-    if mode & stat.S_IROTH:
+    why = "Who does that can give commands to the server, or take jobs."
+    if mode & stat.S_IROTH and not may_be_read:
         message = f"{subject} can be read by everybody on this machine (mode {mode:04o})."
-        why = "Whoever reads it can give commands to the server, or take jobs."
         yield Finding("warning", AREA, "WorldReadable", message, why, f"chmod 640 {path}")
+    if mode & stat.S_IWOTH:
+        message = f"{subject} can be changed by everybody on this machine (mode {mode:04o})."
+        yield Finding("warning", AREA, "WorldWritable", message, why, f"chmod o-w {path}")
 
 
 def _secret_files(config: Config) -> set[Path]:
@@ -121,7 +126,8 @@ def _secret_files(config: Config) -> set[Path]:
                 secrets.append(token)
             case None:
                 pass
-    return {secret.path for secret in secrets if secret is not None and secret.path is not None}
+    keys = {target.tls.key or target.tls.cert for target in config.targets}
+    return {path for path in (*keys, *(secret.path for secret in secrets if secret is not None)) if path is not None}
 
 
 def _holds_secrets(path: Path) -> bool:

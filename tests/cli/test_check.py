@@ -122,6 +122,15 @@ def test_a_configuration_that_all_may_read_is_warned_of_if_it_holds_a_secret(pla
     assert "holds secrets" not in run(["check"], directory=place.directory, environ=environ).stdout
 
 
+def test_what_everybody_may_change_is_warned_of_though_no_secret_is_in_it(place: Place) -> None:
+    place.check()
+    path = place.directory / "env.json"
+    path.write_text(json.dumps({key: value for key, value in place.document.items() if key != "Token"}))
+    path.chmod(0o662)
+    said = run(["check"], directory=place.directory, environ={"RESTBROKER_TOKEN": SECRET}).stdout
+    assert "WorldWritable" in said
+
+
 def test_a_terminal_gets_words_in_colour_and_whole_lines_to_copy(place: Place) -> None:
     place.check(RestUser="limited@localhost")
     shown = on_a_terminal(["check"], place.directory, columns=120)
