@@ -263,6 +263,21 @@ async def test_a_large_job_wakes_too_over_tls_as_well(over_tls: tuple[StoreSetti
     raw.close()
 
 
+@pytest.mark.parametrize("trusted", [None, "ca", "stranger"])
+def test_a_redis_whose_certificate_is_not_trusted_or_names_another_host_is_told_no_password(
+    make_redis: Callable[..., RedisServer], tmp_path: Path, trusted: str | None
+) -> None:
+    made, port = authority(tmp_path), free_port()
+    certificate, key = made.pair("stranger")
+    own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
+    ca = None if trusted is None else tmp_path / f"{trusted}.pem"
+    client = open_client(StoreSettings(f"rediss://127.0.0.1:{port}/0", password=Secret("hunter2"), ca_file=ca))
+    with pytest.raises(StoreUnavailable, match="certificate verify failed") as caught:
+        client.command("PING")
+    assert "hunter2" not in str(caught.value)
+    assert "cmdstat_auth" not in own.command("INFO commandstats")
+
+
 async def test_a_wait_goes_to_the_new_master(group: Group) -> None:
     secret = Secret(PASSWORD)
     settings = StoreSettings("redis://unused", sentinels=group.addresses, master=MASTER, sentinel_password=secret)
