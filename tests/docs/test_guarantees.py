@@ -1,4 +1,4 @@
-"""Each test that guarantees.md or sidekiq.md calls a proof exists, and each row that needs a proof has one."""
+"""Each test that a page calls a proof exists, and each row that needs a proof has one."""
 
 import ast
 import re
@@ -9,12 +9,13 @@ import pytest
 from tests.docs.pages import ROOT
 
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
-PAGES_OF_PROOFS = ("guarantees.md", "sidekiq.md")
+PRODUCT = re.compile(r"`((?:restbroker|contrib)/[\w./]+)`")
+PAGES_OF_PROOFS = ("docs/guarantees.md", "docs/sidekiq.md", "SECURITY.md")
 
 
 @pytest.mark.parametrize("name", PAGES_OF_PROOFS)
 def test_each_proof_that_a_page_names_is_a_test(name: str) -> None:
-    page = (ROOT / "docs" / name).read_text("utf-8")
+    page = (ROOT / name).read_text("utf-8")
     proofs = PROOF.findall(page)
     assert len(proofs) == page.count("::test_") > 0
     missing = [f"{file}::{name}" for file, name in proofs if name not in functions(file)]
@@ -23,9 +24,15 @@ def test_each_proof_that_a_page_names_is_a_test(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES_OF_PROOFS)
 def test_each_row_of_a_table_of_proofs_has_one(name: str) -> None:
-    rows = list(rows_to_prove((ROOT / "docs" / name).read_text("utf-8")))
+    rows = list(rows_to_prove((ROOT / name).read_text("utf-8")))
     assert len(rows) >= 10
     assert [row for row in rows if not PROOF.search(row)] == []
+
+
+def test_each_file_that_defends_against_a_threat_exists() -> None:
+    named = PRODUCT.findall((ROOT / "SECURITY.md").read_text("utf-8"))
+    assert len(named) >= 10
+    assert [file for file in named if not (ROOT / file).is_file()] == []
 
 
 def rows_to_prove(page: str) -> Iterator[str]:
