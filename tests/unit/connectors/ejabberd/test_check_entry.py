@@ -147,5 +147,5 @@ def test_a_password_that_is_a_word_of_the_answer_is_not_shown_and_hides_no_versi
 
 
 def test_a_wrong_password_is_to_be_tried_where_no_command_line_shows_it() -> None:
-    (finding,) = judge_entry(TARGET, response(401, "no")).findings
+    finding = judge_entry(TARGET, response(401, "no")).finding
     assert finding.cure == "Try: curl --user bob@h --data '{}' https://h:443/api/status"
