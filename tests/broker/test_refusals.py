@@ -4,7 +4,7 @@ import trio
 
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.jobs import Limits
-from restbroker.telemetry.events import JobFinished, Warned
+from restbroker.telemetry.events import GateClosed, JobFinished, Warned
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -57,6 +57,22 @@ async def test_a_late_start_that_cannot_be_charged_waits_until_the_key_is_mended
         harness.client.command("DEL", "restbroker:rate:t")
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
     assert codes(harness).count("ChargeRefused") == 1
+
+
+async def test_what_is_refused_before_it_is_sent_is_no_sign_of_life_of_the_target(harness: Harness) -> None:
+    sent_before = 0
+
+    async def refuse_by_turns() -> None:
+        nonlocal sent_before
+        sent_before += 1
+        raise NotSent("refused" if sent_before % 2 else "no such header", by_request=sent_before % 2 == 0)
+
+    harness.concurrency = 1
+    harness.target.connected = refuse_by_turns
+    async with harness.broker():
+        harness.push(count=20)
+        await harness.until(lambda: harness.of(GateClosed), "five in a row could not be sent")
+    assert len(harness.of(JobFinished)) < 20
 
 
 def codes(harness: Harness) -> list[str]:

@@ -1,8 +1,8 @@
 """One job's way to the target: sent, sent again when nothing had left, or given up because the lane stops.
 
-The worker calls `deliver`. Always holds: the gate knows each outcome before anything else is sent; a job that was not
-sent stays here until the target works again, the lane stops or the job is not ours any more; and no exception of a
-connector gets out (the one `except Exception` of a worker).
+The worker calls `deliver`. Always holds: the gate knows each outcome that the target had a part in before anything else
+is sent; a job that was not sent stays here until the target works again, the lane stops or the job is not ours any
+more; and no exception of a connector gets out (the one `except Exception` of a worker).
 """
 
 import random
@@ -67,7 +67,8 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
             _leave(lane, item)
         duration_s = time.perf_counter() - began_s
         outcome = _redacted(lane, outcome, call, spec)
-        lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=call.attempt > 1)
+        if item.sending or not _is_our_own(outcome):
+            lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=call.attempt > 1)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)
@@ -117,6 +118,11 @@ async def _may_start(lane: Lane, item: Item) -> bool:
                 _leave(lane, item)
         await _pause(lane, wait_s)
     return False
+
+
+def _is_our_own(outcome: Outcome) -> bool:
+    """Whether the target had no part in it, if the command was not sent: then it must not count as its answer."""
+    return isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and not outcome.pause_target)
 
 
 def _leave(lane: Lane, item: Item) -> None:
