@@ -67,8 +67,7 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
             _leave(lane, item)
         duration_s = time.perf_counter() - began_s
         outcome = _redacted(lane, outcome, call, spec)
-        if item.sending or not _is_our_own(outcome):
-            lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=call.attempt > 1)
+        _tell_gate(lane, item, outcome, duration_s, is_retry=call.attempt > 1)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)
@@ -120,9 +119,11 @@ async def _may_start(lane: Lane, item: Item) -> bool:
     return False
 
 
-def _is_our_own(outcome: Outcome) -> bool:
-    """Whether the target had no part in it, if the command was not sent: then it must not count as its answer."""
-    return isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and not outcome.pause_target)
+def _tell_gate(lane: Lane, item: Item, outcome: Outcome, duration_s: float, *, is_retry: bool) -> None:
+    """Tells it the outcome, unless the connector refused the job by itself: that is no answer of the target."""
+    is_refusal = isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and not outcome.pause_target)
+    if item.sending or not is_refusal:
+        lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=is_retry)
 
 
 def _leave(lane: Lane, item: Item) -> None:
