@@ -7,8 +7,6 @@ Measured on 23.01 and 24.12 unless said otherwise.
 """
 
 import re
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from restbroker.connectors.ejabberd import knowledge
@@ -18,13 +16,13 @@ from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.transport.message import Response
+from restbroker.transport.retry_after import retry_after_s
 
 INTERNAL_ERROR_ATTEMPTS: Final = 3
 _STOPPING: Final = "ServerStopping"
 _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
 """Refusals that ejabberd makes before it looks at anything that could be stopping, or that only a living one makes."""
 _ANSWER_BY_CODE: Final = knowledge.QUESTIONS | knowledge.FAIL_BY_RESULT
-LONGEST_PAUSE_S: Final = 24 * 3600.0
 
 CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
@@ -66,19 +64,6 @@ def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float
     if 500 <= status < 600:
         return _server_error(answer, response, now_s)
     return Rejected(Reason("OddAnswer", f"The server answered with status {status}.", CHECK_URL, status), answer.text)
-
-
-def retry_after_s(response: Response, now_s: float) -> float | None:
-    """The seconds that Retry-After asks for, given as seconds or as a date; None if there is none that makes sense."""
-    text = response.headers.get("retry-after", "").strip()
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return min(float(text), LONGEST_PAUSE_S)
-    try:
-        date = parsedate_to_datetime(text)
-        wait_s = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_s
-    except (ValueError, OverflowError):
-        return None
-    return min(max(0.0, wait_s), LONGEST_PAUSE_S)
 
 
 def is_unknown_command(response: Response) -> bool:
