@@ -5,24 +5,20 @@ answers 400 with an HTML page to an empty or a chunked body, and 23.01 takes an 
 command (measured on 23.01 and 24.12).
 """
 
-import base64
 import json
 from collections.abc import Mapping
-from functools import lru_cache
-from typing import Final, TypeAlias, assert_never
+from typing import Final
 
 import attrs
 import orjson
 
-from restbroker.config.target import Basic, Bearer, Credentials, Issued, Login, Target
+from restbroker.config.target import Credentials, Issued, Login, Target
 from restbroker.connectors.ejabberd.catalogue import api_of
 from restbroker.connectors.ejabberd.options import Options
-from restbroker.errors import ConfigError
+from restbroker.connectors.login import Headers, authorization
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.transport.message import Request
-
-Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 
@@ -100,30 +96,5 @@ def headers_of(credentials: Credentials) -> Headers:
 
     Raises `ConfigError` when its secret cannot be read or used.
     """
-    match credentials:
-        case None:
-            return _HEADERS
-        case Issued(login, _):
-            return headers_of(login)
-        case Basic(user, password):
-            return _basic(user, password.reveal())
-        case Bearer(token):
-            return _bearer(token.reveal())
-        case _:
-            assert_never(credentials)
-
-
-@lru_cache(maxsize=8)
-def _basic(user: str, password: str) -> Headers:
-    pair = f"{user}:{password}".encode()
-    return (*_HEADERS, ("Authorization", "Basic " + base64.b64encode(pair).decode("ascii")))
-
-
-@lru_cache(maxsize=8)
-def _bearer(text: str) -> Headers:
-    if not text or not all("!" <= character <= "~" for character in text):
-        raise ConfigError(
-            "The bearer token cannot be put into a header: it is empty or has characters beyond visible ASCII.",
-            "Put the token alone into the setting or its file, without spaces and line breaks.",
-        )
-    return (*_HEADERS, ("Authorization", f"Bearer {text}"))
+    login = credentials.login if isinstance(credentials, Issued) else credentials
+    return (*_HEADERS, *authorization(login))

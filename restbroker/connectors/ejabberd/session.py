@@ -21,7 +21,8 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Login, Target
 from restbroker.connectors.contract import Link
 from restbroker.connectors.ejabberd.issuing import NoToken, Token, asking, judge, not_taken
-from restbroker.connectors.ejabberd.request import Headers, headers_of
+from restbroker.connectors.ejabberd.request import headers_of
+from restbroker.connectors.login import Headers
 from restbroker.errors import ConfigError
 from restbroker.telemetry.events import Report, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
