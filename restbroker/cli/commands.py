@@ -42,14 +42,20 @@ def commands(
         str | None,
         typer.Option(help="As of this version, e.g. 24.12. [default: the configured one, else what runs, else newest]"),
     ] = None,
-    kind: Annotated[str, typer.Option(help=f"Of which server: {', '.join(registry.KINDS)}.")] = registry.KINDS[0],
+    kind: Annotated[str | None, typer.Option(help=f"Of which server: {', '.join(registry.KINDS)}.")] = None,
+    target: Annotated[str | None, typer.Option(help="Of which target, where the configuration has several.")] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """List a server's commands, or show one with its arguments and what a repetition of it does."""
-    catalogue = registry.catalogue(kind, server_version) if server_version is not None else _of_server(kind, config)
+    if server_version is not None:
+        kind = kind or registry.KINDS[0]
+        catalogue = registry.catalogue(kind, server_version)
+    else:
+        kind, catalogue = _of_server(kind, target, config)
     if sys.stderr.isatty():
-        output.say(f"Commands of {kind} {catalogue.version}; --server-version chooses another.")
+        another = "" if catalogue.is_whole else "; --server-version chooses another"
+        output.say(f"Commands of {kind} {catalogue.version}{another}.")
     if name is not None:
         _show(_find(catalogue, name, kind), as_json=json)
         return
@@ -64,16 +70,22 @@ def commands(
     output.table(("COMMAND", "ARGUMENTS", "TAGS"), rows)
 
 
-def _of_server(kind: str, path: Path | None) -> Catalogue:
-    """The catalogue of the configured server; the newest where there is no configuration that can be used."""
+def _of_server(kind: str | None, name: str | None, path: Path | None) -> tuple[str, Catalogue]:
+    """The first such target's kind and catalogue; the newest where there is no configuration that can be used."""
+    newest = kind or registry.KINDS[0]
     try:
         settings = quietly(path)
     except ConfigError:
-        if path is not None:
+        if path is not None or name is not None:
             raise
-        return registry.catalogue(kind)
-    target = next((target for target in settings.targets if target.kind == kind), None)
-    return registry.catalogue(kind) if target is None else registry.catalogue_of(target, _running(settings, target))
+        return newest, registry.catalogue(newest)
+    for target in settings.targets:
+        if kind in (None, target.kind) and name in (None, target.name):
+            return target.kind, registry.catalogue_of(target, _running(settings, target))
+    if name is not None:
+        names = ", ".join(target.name for target in settings.targets)
+        raise UsageError(f"There is no target {name!r} of that kind.", f"These are configured: {names}.")
+    return newest, registry.catalogue(newest)
 
 
 def _running(settings: Config, target: Target) -> str | None:
@@ -107,6 +119,7 @@ def _show(spec: CommandSpec, *, as_json: bool) -> None:
         ("command", spec.name),
         *(("argument", _argument(argument)) for argument in spec.arguments),
         *([("argument", "user, host: filled in where missing")] if spec.fills_host else []),
+        *([("argument", "any other")] if spec.takes_more else []),
         ("result", spec.result + (" (a credential: kept out of logs)" if spec.secret_result else "")),
         ("again", f"{spec.repeat}: {_REPEATS[spec.repeat]}"),
         ("tags", " ".join(sorted(spec.tags))),

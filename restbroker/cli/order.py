@@ -70,9 +70,11 @@ def spec_of(target: Target, command: str, *, any_command: bool) -> CommandSpec |
     if spec is not None or any_command:
         return spec
     near = get_close_matches(name, catalogue.commands, n=3)
-    if near:
-        cure = "If you mean exactly this name, add --any."
-        raise UsageError(f"There is no command {name!r}; did you mean {' or '.join(near)}?", cure)
+    if near or catalogue.is_whole:
+        meant = f"; did you mean {' or '.join(near)}?" if near else "."
+        known = f"`restbroker commands --target {target.name}` lists them all."
+        cure = known if catalogue.is_whole else "If you mean exactly this name, add --any."
+        raise UsageError(f"There is no command {name!r}{meant}", cure)
     output.say(f"note: {name} is not in the catalogue of {target.kind} {catalogue.version}; it is passed on as it is.")
     return None
 
@@ -86,7 +88,8 @@ def typed_for(spec: CommandSpec | None, typed: arguments.Typed, default_host: st
         if argument is not None and argument.secret and name in typed.in_the_open:
             instead = f"use {name}=- or {name}=@FILE."
             output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
-        if argument is None and not (name in ("user", "host") and (spec.fills_user or spec.fills_host)):
+        is_filled = name in ("user", "host") and (spec.fills_user or spec.fills_host)
+        if argument is None and not is_filled and not spec.takes_more:
             known = ", ".join(argument.name for argument in spec.arguments) or "none"
             output.say(f"note: {spec.name} has no argument {name}; it takes: {known}.")
     missing = ", ".join(_missing(spec, typed.values, default_host))

@@ -56,7 +56,8 @@ class CommandSpec:
     `result` is the name of the result's shape as the server's own catalogue calls it (ejabberd: `rescode`,
     `restuple`, …). `api_version` is the version of the command's interface (ejabberd: 0 to 3).
     `fills_host` and `fills_user`: the command takes these although its arguments do not list them
-    (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name.
+    (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name. `takes_more`: it
+    takes whatever else a job gives.
     """
 
     name: str
@@ -69,6 +70,7 @@ class CommandSpec:
     fills_user: bool = False
     secret_result: bool = False
     beyond: bool = False
+    takes_more: bool = False
     timeout_s: float | None = None
     since: str | None = None
 
@@ -89,12 +91,14 @@ class Danger:
 class Catalogue:
     """The commands of one server version. `version` is the server's own text, e.g. "24.12".
 
-    `dangers` holds for every version: a server may have commands that are newer than what is known of it.
+    `dangers` holds for every version: a server may have commands that are newer than what is known of it. But not one
+    whose catalogue `is_whole`: there is no command beside these.
     """
 
     version: str
     commands: Mapping[str, CommandSpec]
     dangers: tuple[Danger, ...] = ()
+    is_whole: bool = False
 
     def dangerous_in(self, endpoint: str) -> Mapping[str, frozenset[str]]:
         """Each segment that is a dangerous command's name, as it was written, with what that touches.
