@@ -10,9 +10,10 @@ from types import MappingProxyType
 import attrs
 
 from restbroker.config import reader
+from restbroker.config.judged import At, Judging
 from restbroker.config.key import Members
 from restbroker.config.keys import Keys, all_keys
-from restbroker.config.logins import flat_login, login
+from restbroker.config.logins import flat_login, login, tell_plain
 from restbroker.config.objects import TargetKeys
 from restbroker.config.review import Review, at
 from restbroker.config.target import Credentials, Target
@@ -24,7 +25,7 @@ from restbroker.rules.json_types import Json
 DEFAULT_REST = "http://localhost:5281"
 # The flat key that stands for a member, where it is called otherwise.
 _FLAT_NAMES: Mapping[str, str] = MappingProxyType(
-    {"URL": "RestURL", "Domain": "JabberDomain", "Queues": "RestQueue", "Options": ""}
+    {"URL": "RestURL", "Domain": "JabberDomain", "Queues": "RestQueue", "Auth": "RestUser", "Options": ""}
 )
 
 
@@ -34,7 +35,7 @@ class _Written:
 
     name: str
     keys: TargetKeys
-    at: Callable[[str], str]
+    at: At
     login: Callable[[RestAddress], Credentials]
 
     def queue_places(self) -> list[str]:
@@ -129,17 +130,18 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
     address = _address(written, keys.url, review)
     if address is None:
         return None
-    if keys.domain is None:
-        message = f"{written.at('Domain')} is not given: each job must name the host that its command is about."
-        review.note("NoDomain", message, 'Give it, e.g. "example.org".')
-    options: Mapping[str, Json] = keys.options if isinstance(keys.options, Mapping) else {}
-    return Target(
+    credentials = written.login(address)
+    if credentials is not None:
+        tell_plain(address.url, review)
+    given: Mapping[str, Json] = keys.options if isinstance(keys.options, Mapping) else {}
+    options = reader.unfolded(kinds[keys.kind], given, written.at("Options"), review)
+    target = Target(
         name=written.name,
         kind=keys.kind,
         url=address.url,
         queues=tuple(keys.queues),
         weights=keys.queues if isinstance(keys.queues, Mapping) else {},
-        credentials=written.login(address),
+        credentials=credentials,
         host_header=keys.host_header or keys.domain,
         default_host=keys.domain,
         concurrency=keys.concurrency,
@@ -153,8 +155,9 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
         max_in_flight=keys.max_in_flight,
         slots=keys.slots,
         tls=tls_files(keys.tls, written.at("TLS"), written.at("URL"), review, is_used=address.url.scheme == "https"),
-        options=reader.unfolded(kinds[keys.kind], options, written.at("Options"), review),
+        options=options,
     )
+    return options.judged(target, written.at, review) if isinstance(options, Judging) else target
 
 
 def _address(written: _Written, text: str, review: Review) -> RestAddress | None:

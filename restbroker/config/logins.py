@@ -9,7 +9,7 @@ from restbroker.config.keys import Keys
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys
 from restbroker.config.review import Review, at
 from restbroker.config.secret import Secret
-from restbroker.config.target import Basic, Bearer, Credentials, Issued
+from restbroker.config.target import Basic, Bearer, Credentials, Issued, Url
 from restbroker.config.urls import RestAddress, is_loopback
 
 _BEARER = re.compile(r"[\x21-\x7e]+")
@@ -22,18 +22,17 @@ def login(auth: AuthKeys | None, address: RestAddress, place: str, review: Revie
         if address.credentials is not None:
             cure = "Use Auth with Basic and PassFile, so that the URL can be shown."
             review.note("LoginInURL", f"The login is taken from {review.named(at(place, 'URL'))}.", cure)
-        return noted(address.credentials, address, "Give Auth", review)
+        return address.credentials
     if address.credentials is not None:
         message = f"{where} is used, not the login in {review.named(at(place, 'URL'))}."
         review.note("LoginInURL", message, "Remove it from the URL.")
     match auth:
         case AuthKeys(basic=BasicKeys() as basic, bearer=None, auto=None):
-            return noted(_basic(basic, at(where, "Basic"), review), address, None, review)
+            return _basic(basic, at(where, "Basic"), review)
         case AuthKeys(basic=None, bearer=BearerKeys() as bearer, auto=None):
-            return noted(_bearer(bearer, at(where, "Bearer"), review), address, None, review)
+            return _bearer(bearer, at(where, "Bearer"), review)
         case AuthKeys(basic=None, bearer=None, auto=BasicKeys() as auto):
-            found = _issued(_basic(auto, at(where, "Auto"), review), fallback=True)
-            return noted(found, address, None, review)
+            return _issued(_basic(auto, at(where, "Auto"), review), fallback=True)
         case AuthKeys(basic=None, bearer=None, auto=None):
             review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or take it out.")
         case _:
@@ -61,19 +60,14 @@ def flat_login(keys: Keys, address: RestAddress, review: Review) -> Credentials:
         wanted = "RestUser and RestPass" if keys.rest_auth == "basic" else "RestToken, or RestUser and RestPass"
         review.refuse("RestAuth", f"is {keys.rest_auth}, which needs {wanted}.")
         return None
-    return noted(found, address, "Give RestUser and RestPass, or RestToken", review)
-
-
-def noted(found: Credentials, address: RestAddress, cure: str | None, review: Review) -> Credentials:
-    """The same login; a note says that there is none, or that others can read it on its way."""
-    if found is None:
-        if cure is not None:
-            message = f"No login for the server at {address.url} is given."
-            review.note("NoCredentials", message, f"{cure}, unless the server allows this machine by its address.")
-    elif address.url.scheme == "http" and address.url.socket is None and not is_loopback(address.url.host):
-        cure = "Use https, or reach the server over loopback."
-        review.note("PlainLogin", f"The login goes unencrypted to {address.url.origin}.", cure)
     return found
+
+
+def tell_plain(url: Url, review: Review) -> None:
+    """Notes that others can read a login on its way to this URL, where they can."""
+    if url.scheme == "http" and url.socket is None and not is_loopback(url.host):
+        cure = "Use https, or reach the server over loopback."
+        review.note("PlainLogin", f"The login goes unencrypted to {url.origin}.", cure)
 
 
 def checked_bearer(place: str, token: Secret | None, review: Review) -> Bearer | None:

@@ -6,12 +6,7 @@ import attrs
 
 from restbroker.config import values
 from restbroker.config.key import Members, key
-
-
-@attrs.frozen
-class Options:
-    server_version: str = key("ServerVersion", values.text(), "The server's version.", "auto")
-    api_version: int | None = key("ApiVersion", values.whole(0, 9999), "The API's version.")
+from restbroker.connectors.ejabberd.options import Options
 
 
 @attrs.frozen

@@ -3,7 +3,9 @@
 import attrs
 
 from restbroker.config import values
+from restbroker.config.judged import At
 from restbroker.config.key import key
+from restbroker.config.review import Review
 from restbroker.config.target import Target
 
 
@@ -22,6 +24,16 @@ class Options:
         "The version of the API to which commands are posted, as COMMAND/vN, where a job names none; needs ejabberd"
         " 24.02 or newer.",
     )
+
+    def judged(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.judged`."""
+        if target.default_host is None:
+            message = f"{at('Domain')} is not given: each job must name the host that its command is about."
+            review.note("NoDomain", message, 'Give it, e.g. "example.org".')
+        if target.credentials is None:
+            cure = f"Give {at('Auth')}, unless the server allows this machine by its address."
+            review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+        return target
 
 
 def options_of(target: Target) -> Options:

@@ -11,22 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from restbroker.config import values
 from restbroker.config.core import Loaded
-from restbroker.config.key import Members, key
+from restbroker.config.key import Members
 from restbroker.config.keys import all_keys
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued
+from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ExponentialBackoff, SidekiqBackoff
-
-
-@attrs.frozen
-class Options:
-    server_version: str = key("ServerVersion", values.text(), "The server's version.", "auto")
-
 
 KINDS: Mapping[str, Members] = {"ejabberd": Options}
 MINIMAL: dict[str, Json] = {

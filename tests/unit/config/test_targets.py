@@ -335,9 +335,9 @@ def test_a_clients_certificate_is_tried_with_its_key(write: Write, refused: Refu
 
 def test_notes_say_which_target_they_are_about(write: Write) -> None:
     loaded = write(document({"one": entry(Domain=None, URL="bob:pw@h/api", Auth=None, RequestTimeout="1m")}))
-    assert [note.code for note in loaded.notes] == ["NoScheme", "NoDomain", "LoginInURL", "PlainLogin", "ShortShutdown"]
-    assert "Targets.one.Domain is not given" in loaded.notes[1].message
-    assert "Targets.one.URL" in loaded.notes[2].message
+    assert [note.code for note in loaded.notes] == ["NoScheme", "LoginInURL", "PlainLogin", "NoDomain", "ShortShutdown"]
+    assert "Targets.one.Domain is not given" in loaded.notes[3].message
+    assert "Targets.one.URL" in loaded.notes[1].message
     none = write(document({"one": entry(Auth=None), "two": entry(Queues=["b"], RequestTimeout="1m")}))
     assert [note.code for note in none.notes] == ["NoCredentials", "ShortShutdown"]
     assert "RequestTimeout of two:" in none.notes[1].message
