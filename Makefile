@@ -14,7 +14,7 @@ SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets count-calls mutants \
-	screenshots lint house format check servers locks clean
+	screenshots lint reference house format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,10 @@ lint: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+reference: $(VENV)/.dev ## Write docs/configuration.md and env.json.sample anew
+	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.connectors import registry; \
+		reference.write(registry.kinds())'
 
 house: $(VENV)/.dev ## Measure how long, documented and tested the code is (docs/house.md)
 	@PYTHONPATH=. $(BIN)/python -m tests.house

@@ -132,5 +132,6 @@ def _secret_files(config: Config) -> set[Path]:
 
 def _holds_secrets(path: Path) -> bool:
     """Whether the file itself has one, and not only the environment."""
-    given = collect(path, {}, {}).given
-    return any(masked(key, given[key.name]) != given[key.name] for key in all_keys().values() if key.name in given)
+    given, kinds = collect(path, {}, {}).given, registry.kinds()
+    keys = [key for key in all_keys().values() if key.name in given]
+    return any(masked(key, given[key.name], kinds) != given[key.name] for key in keys)

@@ -56,4 +56,11 @@ class ObjectOf:
     members: type[attrs.AttrsInstance]
 
 
-Kind = Scalar | ListOf | MapOf | ObjectOf
+@attrs.frozen
+class OptionsOf:
+    """An object whose members are the keys of the target's kind, which its neighbour `Kind` names; read with that."""
+
+    name: str
+
+
+Kind = Scalar | ListOf | MapOf | ObjectOf | OptionsOf

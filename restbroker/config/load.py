@@ -60,7 +60,7 @@ def load(
 def collect(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json]) -> Collected:
     """The file and what was written for each key. Raises `ConfigError` without any, or for a broken file."""
     found = document.find(path, environ)
-    review = Review(base=found.parent if found is not None else Path())
+    review = Review(found.parent if found is not None else Path(), environ)
     given: dict[str, Json] = {}
     if found is not None:
         given = _redis_url(fold(Keys, document.read(found), "", review), review)

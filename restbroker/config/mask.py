@@ -6,8 +6,8 @@ login; whoever wants to know whether a value holds a secret compares it with wha
 
 from collections.abc import Mapping
 
-from restbroker.config.key import Key
-from restbroker.config.kinds import MapOf, ObjectOf
+from restbroker.config.key import Key, Members
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
 from restbroker.rules.json_types import Json
@@ -15,23 +15,38 @@ from restbroker.rules.json_types import Json
 MASK = "…"
 
 
-def masked(key: Key, value: Json) -> Json:
-    """The value as it may be shown."""
-    match key.kind, value:
+def masked(key: Key, value: Json, kinds: Mapping[str, Members]) -> Json:
+    """The value as it may be shown; `kinds` as for `config.load`."""
+    return _shown(key, key.kind, value, kinds)
+
+
+def _shown(key: Key, kind: Kind, value: Json, kinds: Mapping[str, Members]) -> Json:
+    match kind, value:
         case ObjectOf(_, members), Mapping():
-            return _members(spellings(members), value)
-        case MapOf(_, ObjectOf(_, members)), Mapping():
-            known = spellings(members)
-            entries = value.items()
-            return {name: _members(known, entry) if isinstance(entry, Mapping) else MASK for name, entry in entries}
+            return _members(spellings(members), value, kinds)
+        case OptionsOf(), Mapping():
+            # Which kind it is does not matter: what is secret for one is shown for none.
+            known = [(name, of) for members in kinds.values() for name, of in spellings(members).items()]
+            return _members(dict(sorted(known, key=lambda pair: pair[1].secret)), value, kinds)
+        case MapOf(_, entry), Mapping():
+            return {name: _shown(key, entry, inner, kinds) for name, inner in value.items()}
+        case ListOf(_, item), list():
+            return [_shown(key, item, inner, kinds) for inner in value]
         case _:
             pass
-    if not key.secret:
+    if not key.secret or _says_where(value):
         return value
     return without_login(value) if isinstance(value, str) and key.name.endswith(("URL", "Host")) else MASK
 
 
-def _members(known: Mapping[str, Key], value: Mapping[str, Json]) -> dict[str, Json]:
+def _says_where(value: Json) -> bool:
+    """Whether it only names the file or variable in which a secret is."""
+    named = value.get("File", value.get("Env")) if isinstance(value, Mapping) and len(value) == 1 else None
+    return isinstance(named, str)
+
+
+def _members(known: Mapping[str, Key], value: Mapping[str, Json], kinds: Mapping[str, Members]) -> dict[str, Json]:
     return {
-        name: masked(known[name.lower()], inner) if name.lower() in known else MASK for name, inner in value.items()
+        name: masked(known[name.lower()], inner, kinds) if name.lower() in known else MASK
+        for name, inner in value.items()
     }

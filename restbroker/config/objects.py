@@ -12,7 +12,7 @@ import attrs
 
 from restbroker.config import forms, values
 from restbroker.config.key import key
-from restbroker.config.kinds import ObjectOf
+from restbroker.config.kinds import ObjectOf, OptionsOf
 from restbroker.config.target import Engine, Rate
 from restbroker.rules.json_types import Json
 
@@ -77,7 +77,7 @@ class TlsKeys:
 class TargetKeys:
     """One entry of `Targets`."""
 
-    kind: str | None = key("Kind", values.text(), "The kind of server: `ejabberd`.", mandatory="always")
+    kind: str | None = key("Kind", values.text(), "The kind of server: one of Options below.", mandatory="always")
     url: str | None = key("URL", values.text(), "The server's HTTP API, as RestURL.", secret=True, mandatory="always")
     host_header: str | None = key("HostHeader", values.text(), "The Host header, where it is not Domain.")
     domain: str | None = key(
@@ -140,7 +140,7 @@ class TargetKeys:
         shown=["announce_*"],
     )
     tls: TlsKeys | None = key("TLS", ObjectOf("object", TlsKeys), "Certificates, for https.")
-    options: Json = key("Options", values.members(), "What this kind of server takes beyond these; no secrets.")
+    options: Json = key("Options", OptionsOf("object"), "What this kind takes beyond these: see Options below.")
 
 
 @attrs.frozen(kw_only=True)

@@ -12,7 +12,7 @@ import attrs
 
 from restbroker.config.document import is_comment
 from restbroker.config.key import Key, Members, keys_of, rivals
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.names import fold
 from restbroker.config.review import Review, at, shown
 from restbroker.config.values import BadValue, describe
@@ -58,12 +58,7 @@ def _value(kind: Kind, value: Json, place: str, key: Key, review: Review) -> obj
             except BadValue as bad:
                 _refuse(at(place, bad.where), bad.expected, bad.found, key, review)
         case ListOf():
-            if isinstance(value, list):
-                items = enumerate(value)
-                return tuple(_value(kind.item, item, f"{place}[{number}]", key, review) for number, item in items)
-            if isinstance(value, Mapping) and kind.weighed is not None:
-                return _entries(kind.weighed, value, place, key, review)
-            _refuse(place, kind.expected, value, key, review)
+            return _listed(kind, value, place, key, review)
         case MapOf():
             if isinstance(value, Mapping):
                 return _entries(kind, value, place, key, review)
@@ -73,8 +68,22 @@ def _value(kind: Kind, value: Json, place: str, key: Key, review: Review) -> obj
                 return unfolded(kind.members, value, place, review)
             names = ", ".join(key.name for key in keys_of(kind.members).values())
             _refuse(place, f"an object of {names}", value, key, review)
+        case OptionsOf():
+            if isinstance(value, Mapping):
+                return value
+            _refuse(place, "an object", value, key, review)
         case _:
             assert_never(kind)
+    return None
+
+
+def _listed(kind: ListOf, value: Json, place: str, key: Key, review: Review) -> object:
+    if isinstance(value, list):
+        items = enumerate(value)
+        return tuple(_value(kind.item, item, f"{place}[{number}]", key, review) for number, item in items)
+    if isinstance(value, Mapping) and kind.weighed is not None:
+        return _entries(kind.weighed, value, place, key, review)
+    _refuse(place, kind.expected, value, key, review)
     return None
 
 

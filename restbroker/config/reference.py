@@ -1,16 +1,17 @@
 """What is written about the keys, made from their one definition: reference page and sample file.
 
-`restbroker config init` writes the latter; `python -m restbroker.config.reference` makes `docs/configuration.md` and
-`env.json.sample` anew. Always holds: a test compares both files with this.
+`restbroker config init` writes the latter, `make reference` both: `docs/configuration.md` and `env.json.sample`. Always
+holds: a test compares both files with this.
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import assert_never
 
 from restbroker.config.key import Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
 from restbroker.rules.json_types import Json
 
@@ -97,13 +98,6 @@ _PARTS: tuple[tuple[str, str, Members], ...] = (
 )
 """The heading, the introduction and the keys of each object inside."""
 
-_OPTIONS = """
-## Options
-
-What one kind of server takes beyond the rest. For `ejabberd`: `ServerVersion` and
-`ApiVersion`, as the flat keys.
-"""
-
 _TRAPS = """
 ## Traps
 
@@ -142,10 +136,20 @@ def sample_text(token: str = SAMPLE_SECRET) -> str:
     return json.dumps(sample(token), indent=2) + "\n"
 
 
-def markdown() -> str:
-    """The reference page."""
-    inside = [f"\n## {name}\n{introduction}{_table(members)}" for name, introduction, members in _PARTS]
-    return "".join([_INTRODUCTION, _table(Keys), *inside, _OPTIONS, _TRAPS])
+def markdown(kinds: Mapping[str, Members]) -> str:
+    """The reference page; `kinds` as for `config.load`."""
+    options = [part for kind, members in kinds.items() for part in _with_parts(f"Options of {kind}", members)]
+    inside = [f"\n## {name}\n{introduction}{_table(members)}" for name, introduction, members in (*_PARTS, *options)]
+    return "".join([_INTRODUCTION, _table(Keys), *inside, _TRAPS])
+
+
+def _with_parts(name: str, members: Members) -> Iterator[tuple[str, str, Members]]:
+    """A class of keys, and those of the objects inside of it."""
+    yield name, "", members
+    for key in keys_of(members).values():
+        entry = key.kind.entry if isinstance(key.kind, MapOf) else key.kind
+        if isinstance(entry, ObjectOf):
+            yield from _with_parts(f"{name}: {key.name}", entry.members)
 
 
 def meaning(members: Members, key: Key) -> str:
@@ -180,17 +184,13 @@ def _form(kind: Kind) -> str:
                 return ", ".join(f"`{option}`" for option in options)
             low, high = kind.schema.get("minimum"), kind.schema.get("maximum")
             return kind.name if low is None else f"{kind.name}, {low} to {high}"
-        case ListOf() | MapOf() | ObjectOf():
+        case ListOf() | MapOf() | ObjectOf() | OptionsOf():
             return kind.name
         case _:
             assert_never(kind)
 
 
-def main(root: Path = Path()) -> None:
+def write(kinds: Mapping[str, Members], root: Path = Path()) -> None:
     """Writes both files anew under `root`."""
-    (root / "docs" / "configuration.md").write_text(markdown(), encoding="utf-8")
+    (root / "docs" / "configuration.md").write_text(markdown(kinds), encoding="utf-8")
     (root / "env.json.sample").write_text(sample_text(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,6 +4,7 @@ One is made by `config.load` and passed to whoever reads or judges a part. Alway
 operator wrote it (a variable by its own name), and no secret's value is in a problem or a note.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -24,9 +25,10 @@ class _Origin:
 
 @attrs.define(eq=False)
 class Review:
-    """`base`: where relative files are looked for."""
+    """`base`: where relative files are looked for. `environ`: the variables that a secret may be in."""
 
     base: Path = attrs.field(factory=Path)
+    environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     _origins: dict[str, _Origin] = attrs.field(factory=dict)
     problems: list[str] = attrs.field(factory=list)
     notes: list[Note] = attrs.field(factory=list)

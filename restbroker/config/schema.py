@@ -3,22 +3,24 @@
 `restbroker config schema` prints it. Always holds: it takes every file that loads, but for legacy spellings.
 """
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from restbroker.config.key import Key, Members, keys_of
 from restbroker.config.keys import Keys
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.reference import meaning
 from restbroker.rules.json_types import Json
 
 
-def schema() -> dict[str, Json]:
-    """The JSON schema of the file."""
+def schema(kinds: Mapping[str, Members]) -> dict[str, Json]:
+    """The JSON schema of the file; `kinds` as for `config.load`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "restbroker's env.json",
         **_object(Keys),
         "anyOf": [{"required": ["RestQueue"]}, {"required": ["Targets"]}],
+        "$defs": {"Options": {"anyOf": [_object(options) for options in kinds.values()]}},
     }
 
 
@@ -60,5 +62,7 @@ def _form(kind: Kind) -> dict[str, Json]:
             }
         case ObjectOf():
             return _object(kind.members)
+        case OptionsOf():
+            return {"$ref": "#/$defs/Options"}
         case _:
             assert_never(kind)

@@ -149,17 +149,6 @@ def anything() -> Scalar:
     return Scalar("anything", {}, lambda value: value, json_or_text)
 
 
-def members() -> Scalar:
-    """An object that is looked into later, when it is known what it is about."""
-
-    def read(value: Json) -> Json:
-        if not isinstance(value, Mapping):
-            raise BadValue("an object", value)
-        return value
-
-    return Scalar("object", {"type": "object"}, read, json_or_text, lambda part: part.replace("_", ""))
-
-
 def backoff() -> Scalar:
     """How long a failed job waits: `"sidekiq"`, or an object of `Base`, `Factor` and `Cap`."""
     wait = duration().schema

@@ -12,7 +12,7 @@ from typing import assert_never
 
 from restbroker.config.key import Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.names import nearest, spellings
 from restbroker.config.review import Review, at
 from restbroker.config.values import anything, json_or_text
@@ -70,6 +70,8 @@ def _member(kind: Kind, part: str, members: Mapping[str, Json]) -> str:
             return next((key.name for key in keys_of(kind.members).values() if _plain(key.name) == _plain(part)), part)
         case Scalar() | MapOf():
             return kind.part(part)
+        case OptionsOf():
+            return part.replace("_", "")
         case ListOf():
             return part
         case _:

@@ -13,7 +13,7 @@ from restbroker.config import mask
 from restbroker.config.core import Loaded
 from restbroker.config.key import Key, Members, keys_of
 from restbroker.config.keys import Keys, all_keys
-from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, Scalar
+from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
@@ -58,6 +58,8 @@ def values_of(kind: Kind, key: Key) -> st.SearchStrategy[Any]:
             return st.dictionaries(names, values_of(kind.entry, key), max_size=2) | wrong
         case ObjectOf():
             return members_of(kind.members) | wrong
+        case OptionsOf():
+            return st.one_of([members_of(members) for members in KINDS.values()]) | wrong
 
 
 def members_of(members: Members) -> st.SearchStrategy[dict[str, Any]]:
@@ -89,6 +91,9 @@ def places(kind: Kind, key: Key, path: tuple[str, ...]) -> Iterator[tuple[str, .
                 yield from places(inner.kind, inner, (*path, inner.name))
         case MapOf():
             yield from places(kind.entry, key, (*path, "one"))
+        case OptionsOf():
+            for inner in (inner for members in KINDS.values() for inner in keys_of(members).values()):
+                yield from places(inner.kind, inner, (*path, inner.name))
         case Scalar() | ListOf():
             pass
 
@@ -107,7 +112,7 @@ def test_a_secret_is_not_shown_wherever_it_is_written(tmp_path: Path, path: tupl
     told = outcome({path[0]: wrapped}, tmp_path)
     assert SECRET not in (told if isinstance(told, str) else repr(told))
     (key,) = (key for key in all_keys().values() if key.name == path[0])
-    assert SECRET not in json.dumps(mask.masked(key, wrapped))
+    assert SECRET not in json.dumps(mask.masked(key, wrapped, KINDS))
 
 
 @given(documents)
@@ -127,5 +132,7 @@ def test_any_document_gives_a_configuration_or_an_error_without_its_secrets(
 @given(documents)
 @settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=200)
 def test_what_is_shown_of_any_document_holds_no_secret(document: dict[str, Json]) -> None:
-    shown = {key.name: mask.masked(key, document[key.name]) for key in all_keys().values() if key.name in document}
+    shown = {
+        key.name: mask.masked(key, document[key.name], KINDS) for key in all_keys().values() if key.name in document
+    }
     assert SECRET not in json.dumps(shown)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import attrs
 
-from restbroker.config import reference, values
-from restbroker.config.key import Key, Members, key, keys_of
+from restbroker.config import reference
+from restbroker.config.key import Key, Members, keys_of
 from restbroker.config.keys import Keys, all_keys
 from restbroker.config.load import load
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
@@ -19,26 +19,21 @@ INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, BasicKeys, BearerKeys, TlsK
 REPOSITORY = Path(__file__).parents[3]
 
 
-@attrs.frozen
-class Options:
-    server_version: str = key("ServerVersion", values.text(), "The server's version.", "auto")
-
-
 def test_the_reference_page_is_current() -> None:
     written = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert written == reference.markdown(), "run `python -m restbroker.config.reference`"
+    assert written == reference.markdown(registry.kinds()), "run `make reference`"
 
 
 def test_the_sample_is_current_and_loads_without_a_note() -> None:
     sample = REPOSITORY / "env.json.sample"
-    assert sample.read_text(encoding="utf-8") == reference.sample_text(), "run `python -m restbroker.config.reference`"
-    loaded = load(sample, {}, {}, {"ejabberd": Options})
+    assert sample.read_text(encoding="utf-8") == reference.sample_text(), "run `make reference`"
+    loaded = load(sample, {}, {}, registry.kinds())
     assert loaded.config.targets[0].queues == ("rest",)
     assert loaded.notes == ()
 
 
 def test_the_schema_names_exactly_the_keys_and_holds_the_sample() -> None:
-    schema = described()
+    schema = described(registry.kinds())
     properties = schema["properties"]
     assert isinstance(properties, dict)
     assert set(properties) == {key.name for key in all_keys().values()}
@@ -51,7 +46,7 @@ def test_every_key_has_a_meaning_that_ends_like_a_sentence() -> None:
 
 
 def test_every_key_inside_of_an_object_has_a_meaning_and_a_row_on_the_page() -> None:
-    page = reference.markdown()
+    page = reference.markdown(registry.kinds())
     for members in INSIDE:
         for inner in keys_of(members).values():
             assert inner.meaning.endswith("."), inner.name
@@ -71,7 +66,7 @@ def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_defaul
 
 
 def test_the_pages_example_of_targets_and_tokens_loads(tmp_path: Path) -> None:
-    example = json.loads(reference.markdown().partition("```json\n")[2].partition("```")[0])
+    example = json.loads(reference.markdown(registry.kinds()).partition("```json\n")[2].partition("```")[0])
     for name in ("app_token", "admin_token", "main_pass", "second_token"):
         (tmp_path / name).write_text(f"{name}\n")
     # The example's files are another machine's.
@@ -87,7 +82,7 @@ def test_the_pages_example_of_targets_and_tokens_loads(tmp_path: Path) -> None:
 
 
 def test_the_schema_describes_what_is_inside_of_targets_and_tokens() -> None:
-    text = json.dumps(described())
+    text = json.dumps(described(registry.kinds()))
     for name in ("Kind", "Queues", "Slots", "PassFile", "CAFile", "Burst", "PreviousSecretFile", "Window"):
         assert f'"{name}": ' in text
-    assert described()["anyOf"] == [{"required": ["RestQueue"]}, {"required": ["Targets"]}]
+    assert described(registry.kinds())["anyOf"] == [{"required": ["RestQueue"]}, {"required": ["Targets"]}]
