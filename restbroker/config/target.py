@@ -114,6 +114,8 @@ class Target:
     slots: Mapping[str, int] = MappingProxyType({})
     """How many at once of one command (a name with wildcards), on top of `concurrency`."""
     tls: TlsFiles = TlsFiles()
+    public_only: bool = False
+    """No connection is opened to an address of a private network, whatever the URL's name means just then."""
     options: object = None
     weights: Mapping[str, int] = MappingProxyType({})
     """Of each queue, the chance to be served first; empty: they are served strictly in their order."""

@@ -5,6 +5,7 @@ IPv6 and IPv4 in turn, the next one is tried when the last has not answered for 
 (RFC 8305, done by Trio). A name is looked up for every connection; only `MaxConnectionAge` keeps old answers in use.
 """
 
+import contextlib
 import socket
 import ssl
 from typing import Final
@@ -12,11 +13,15 @@ from typing import Final
 import trio
 
 from restbroker.config.target import Target
+from restbroker.rules.addresses import is_public
 from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.errors import NotSent, why_of
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire, Wire
 
+_NEXT_S: Final = 0.5
+"""So long for each of several public addresses but the last, which Trio does not try side by side as those of a name.
+"""
 _ROOM_S: Final = 0.02
 """Between two looks whether a listener has room."""
 
@@ -37,7 +42,7 @@ async def _connected(target: Target, arrivals: Arrivals) -> PlainWire:
     try:
         if url.socket is not None:
             return PlainWire(await _joined(url.socket), arrivals)
-        stream = await trio.open_tcp_stream(url.host, url.port)
+        stream = await _opened(await addresses_of(target), url.port)
     # A name that cannot be one (a label of 64 letters) is a UnicodeError.
     except (OSError, UnicodeError) as error:
         raise NotSent(f"No connection to {url}: {_why(error)}.") from error
@@ -45,6 +50,31 @@ async def _connected(target: Target, arrivals: Arrivals) -> PlainWire:
     # Told what it is, Python does not ask the kernel, which could fail and leave the descriptor to nobody.
     family, kind, protocol = taken.family, taken.type, taken.proto
     return PlainWire(socket.socket(family, kind, protocol, fileno=taken.detach()), arrivals)
+
+
+async def addresses_of(target: Target) -> list[str]:
+    """What to connect to, in this order: the URL's host itself, or those of its addresses that are public.
+
+    Where these must be public, it is they that are dialled: the name is not looked up again, when it may mean another.
+    Raises `NotSent` if there are none, OSError and UnicodeError.
+    """
+    url = target.url
+    if not target.public_only:
+        return [url.host]
+    known = await trio.socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
+    found = dict.fromkeys(str(address[0]) for *_, address in known)
+    if public := [address for address in found if is_public(address)]:
+        return public
+    why = f"{url.host} is at {', '.join(found)}, which is no public address, and the target does not allow others"
+    raise NotSent(f"No connection to {url}: {why}.")
+
+
+async def _opened(hosts: list[str], port: int) -> trio.SocketStream:
+    *others, last = hosts
+    for host in others:
+        with contextlib.suppress(OSError), trio.move_on_after(_NEXT_S):
+            return await trio.open_tcp_stream(host, port)
+    return await trio.open_tcp_stream(last, port)
 
 
 async def _joined(path: str) -> socket.socket:

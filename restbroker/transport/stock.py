@@ -17,6 +17,7 @@ import httpx
 import trio
 
 from restbroker.config.target import Target
+from restbroker.transport.dial import addresses_of
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.head import headers_of
 from restbroker.transport.message import Request, Response, Sender
@@ -49,6 +50,8 @@ class _Connection:
 
     http: httpx.AsyncHTTPTransport
     opened_at_s: float
+    host: str
+    """What it connects to: the URL's host, or a public address that this means."""
     idle_since_s: float = 0.0
 
 
@@ -146,6 +149,9 @@ class StockClient:
     ) -> Response:
         began_s = trio.current_time()
         reusable = False
+        if connection.host != self._target.url.host:
+            message.url = message.url.copy_with(host=connection.host)
+            message.extensions["sni_hostname"] = self._target.url.host
         try:
             answer = await connection.http.handle_async_request(message)
             body, truncated = await _read(answer, connection, request.body_limit_bytes)
@@ -181,7 +187,7 @@ class StockClient:
         except BaseException:
             self._ramp.release(progress)
             raise
-        return self._open()
+        return await self._open(progress)
 
     async def _resting(self) -> _Connection | None:
         while self._idle:
@@ -197,11 +203,19 @@ class StockClient:
             await self._give_back(connection, reusable=True)
             raise
 
-    def _open(self) -> _Connection:
+    async def _open(self, progress: _Progress) -> _Connection:
         url = self._target.url
+        try:
+            with trio.fail_after(self._target.connect_timeout_s):
+                host, *_ = await addresses_of(self._target)
+        except BaseException as error:
+            self._ramp.release(progress)
+            if isinstance(error, OSError | UnicodeError | trio.TooSlowError):
+                raise NotSent(f"No connection to {url}: {_why(error)}.") from error
+            raise
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._target.idle_expiry_s)
         http = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=one, uds=url.socket)
-        return _Connection(http, trio.current_time())
+        return _Connection(http, trio.current_time(), host)
 
     async def _unless_old(self, connection: _Connection) -> _Connection | None:
         if trio.current_time() - connection.opened_at_s <= self._target.max_connection_age_s:

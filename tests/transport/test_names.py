@@ -9,11 +9,13 @@ import attrs
 import pytest
 import trio
 
-from restbroker.config.target import Engine, Url
+from restbroker.config.target import Engine, TlsFiles, Url
+from restbroker.transport import dial
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Transport
 from tests.support.recorder import Recorder
+from tests.transport.authority import authority, recording_tls
 from tests.transport.test_client import post, target
 
 Address = tuple[int, int, int, str, tuple[str, int]]
@@ -31,7 +33,7 @@ class Names(trio.abc.HostnameResolver):
     async def getaddrinfo(  # type: ignore[override]  # what else may be asked makes no difference here
         self, host: bytes | None, port: object, *_how: object
     ) -> Sequence[Address]:
-        assert host == NAME.encode()
+        assert host in (NAME.encode(), b"localhost")
         assert isinstance(port, int)
         self.asked += 1
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
@@ -39,6 +41,20 @@ class Names(trio.abc.HostnameResolver):
 
     async def getnameinfo(self, sockaddr: object, flags: int) -> tuple[str, str]:
         raise NotImplementedError
+
+
+@attrs.define
+class Rebinding(Names):
+    """A name that means something else each time after it was asked for once."""
+
+    after: list[str] = attrs.field(factory=list)
+
+    async def getaddrinfo(  # type: ignore[override]  # as above
+        self, host: bytes | None, port: object, *how: object
+    ) -> Sequence[Address]:
+        found = await super().getaddrinfo(host, port, *how)
+        self.addresses = self.after
+        return found
 
 
 @pytest.fixture
@@ -156,3 +172,80 @@ async def test_a_unix_socket_that_is_not_there_was_not_sent(tmp_path: Path) -> N
     url = Url("http", "localhost", 80, socket=str(tmp_path / "s"))
     with pytest.raises(NotSent, match="No such file"):
         await open_transport(target(80, url=url, engine="lean")).send(post())
+
+
+@on_both
+async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(names: Names, engine: Engine) -> None:
+    async with trio.open_nursery() as nursery:
+        server = await serving(nursery, "127.0.0.2")
+        trio.socket.set_custom_hostname_resolver(names)
+        names.addresses = ["127.0.0.2"]
+        for host in (NAME, "127.0.0.2"):
+            url = Url("http", host, server.port)
+            transport = open_transport(target(server.port, url=url, engine=engine, public_only=True))
+            with pytest.raises(NotSent, match=r"is at 127\.0\.0\.2, which is no public address"):
+                await transport.send(post())
+            await transport.aclose()
+        assert server.requests == []
+        nursery.cancel_scope.cancel()
+
+
+@on_both
+async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_name_means_by_then(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with trio.open_nursery() as nursery:
+        looked_at, rebound = await serving(nursery, "127.0.0.2"), await serving(nursery, "127.0.0.3")
+        names = Rebinding(["127.0.0.2"], after=["127.0.0.3"])
+        trio.socket.set_custom_hostname_resolver(names)
+        monkeypatch.setattr(dial, "is_public", lambda address: address == "127.0.0.2")
+        url = Url("http", NAME, looked_at.port)
+        transport = open_transport(target(looked_at.port, url=url, engine=engine, public_only=True))
+        assert (await transport.send(post())).status == 200
+        assert looked_at.requests[0].headers["host"] == f"{NAME}:{looked_at.port}"
+        await transport.keep_none()
+        with pytest.raises(NotSent, match="no public address"):
+            await transport.send(post())
+        assert (len(looked_at.requests), rebound.requests) == (1, [])
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
+@on_both
+async def test_of_several_addresses_only_the_public_ones_are_dialled(
+    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with trio.open_nursery() as nursery:
+        server = await serving(nursery, "127.0.0.3")
+        inner = await serving(nursery, "127.0.0.2", server.port)
+        trio.socket.set_custom_hostname_resolver(names)
+        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        monkeypatch.setattr(dial, "is_public", lambda address: address == "127.0.0.3")
+        url = Url("http", NAME, server.port)
+        transport = open_transport(target(server.port, url=url, engine=engine, public_only=True))
+        assert (await transport.send(post())).status == 200
+        assert (len(server.requests), inner.requests) == (1, [])
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
+@on_both
+async def test_the_certificate_must_name_the_host_though_an_address_is_dialled(
+    names: Names, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = authority(tmp_path)
+    async with recording_tls(signer.served()) as server:
+        trio.socket.set_custom_hostname_resolver(names)
+        names.addresses = ["127.0.0.1"]
+        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        files = TlsFiles(ca=signer.ca)
+        for host, works in (("localhost", True), (NAME, False)):
+            url = Url("https", host, server.port)
+            transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))
+            if works:
+                assert (await transport.send(post())).status == 200
+            else:
+                with pytest.raises(NotSent) as caught:
+                    await transport.send(post())
+                assert caught.value.tls
+            await transport.aclose()

@@ -1,0 +1,40 @@
+"""Which IP addresses are public. For targets that must not lead into the network that restbroker runs in.
+
+`transport.dial` asks before it connects. Always holds: an address that carries an IPv4 one (mapped, NAT64, 6to4) is as
+public as that; what is not known to be public is not.
+"""
+
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+# IANA's registry of special-purpose addresses, with multicast and what is reserved.
+_SPECIAL_4: Final = (
+    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24"
+    " 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/3"
+)
+_NOT_PUBLIC_4: Final = tuple(map(ip_network, _SPECIAL_4.split()))
+# All that was ever given out is in here; what else there is of IPv6 is for one link, one site, or several receivers.
+_PUBLIC_6: Final = IPv6Network("2000::/3")
+_NOT_PUBLIC_6: Final = tuple(map(ip_network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+_COMPATIBLE: Final = IPv6Network("::/96")
+
+
+def is_public(address: str) -> bool:
+    """Whether this address, as text, can be reached from everywhere. What is no address is not public."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, IPv6Address):
+        carried = _carried(found)
+        if carried is None:
+            return found in _PUBLIC_6 and not any(found in network for network in _NOT_PUBLIC_6)
+        found = carried
+    return not any(found in network for network in _NOT_PUBLIC_4)
+
+
+def _carried(address: IPv6Address) -> IPv4Address | None:
+    if address in _NAT64 or address in _COMPATIBLE:
+        return IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour
