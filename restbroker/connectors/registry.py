@@ -3,7 +3,8 @@
 Called by the command line, the check and assembly. Always holds: a folder's module is imported only when what it
 brings is asked for, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. A folder has
 
-- `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key;
+- `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it may
+  judge the whole target (`config.judged`);
 - `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below;
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below.

@@ -91,7 +91,7 @@ def unreachable(problem: NotSent | MaybeSent) -> Reason:
     if isinstance(problem, NotSent) and problem.tls:
         cure = "Jobs wait in Redis. Check the server's certificate, and that its authority is known to this system."
         return Reason("TlsRefused", problem.message, cure)
-    cure = "Jobs wait in Redis. Check that the server runs and that the target's URL (RestURL) names its HTTP listener."
+    cure = "Jobs wait in Redis. Check that the server runs, and the target's URL."
     return Reason("TargetUnreachable", problem.message, cure)
 
 
