@@ -3,8 +3,8 @@
 Called by the command line, the check and assembly. Always holds: a folder's module is imported only when what it
 brings is asked for, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. A folder has
 
-- `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it may
-  judge the whole target (`config.judged`);
+- `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it
+  may judge the whole target (`config.judged`);
 - `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below;
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below.
@@ -24,7 +24,11 @@ from restbroker.rules.findings import Finding
 if TYPE_CHECKING:  # it imports Trio, which pushing a job does without
     from restbroker.connectors.contract import Connector, Ports
 
-_FOLDERS: Final[Mapping[str, str]] = MappingProxyType({"ejabberd": "restbroker.connectors.ejabberd"})
+_FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "ejabberd": "restbroker.connectors.ejabberd",
+    }
+)
 
 KINDS: Final = tuple(_FOLDERS)
 """The kinds of servers; the flat keys of `env.json` mean the first."""
