@@ -134,6 +134,7 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
     if credentials is not None:
         tell_plain(address.url, review)
     given: Mapping[str, Json] = keys.options if isinstance(keys.options, Mapping) else {}
+    problems = len(review.problems)
     options = reader.unfolded(kinds[keys.kind], given, written.at("Options"), review)
     target = Target(
         name=written.name,
@@ -157,7 +158,9 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
         tls=tls_files(keys.tls, written.at("TLS"), written.at("URL"), review, is_used=address.url.scheme == "https"),
         options=options,
     )
-    return options.judged(target, written.at, review) if isinstance(options, Judging) else target
+    # What could not be read would be judged as missing.
+    is_read = len(review.problems) == problems
+    return options.judged(target, written.at, review) if is_read and isinstance(options, Judging) else target
 
 
 def _address(written: _Written, text: str, review: Review) -> RestAddress | None:
