@@ -12,6 +12,7 @@ are enough. Where its argument is shown, it is masked in any case.
 """
 
 import base64
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -258,9 +259,12 @@ def _length(hidden: _Spelling) -> int:
 @lru_cache(maxsize=16)  # a target has one or two
 def _login(header: str) -> Spelled:
     scheme, _, credentials = header.rpartition(" ")
-    if scheme.lower() != "basic":
-        return spelled([credentials])
-    return spelled([credentials, base64.b64decode(credentials).decode("utf-8", "replace").partition(":")[2]])
+    parts = [credentials]
+    if scheme.lower() == "basic":
+        # Not so in a header that an operator wrote by hand.
+        with contextlib.suppress(ValueError):
+            parts.append(base64.b64decode(credentials).decode("utf-8", "replace").partition(":")[2])
+    return spelled(parts)
 
 
 def _spellings(secret: str) -> Iterator[_Spelling]:

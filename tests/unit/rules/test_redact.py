@@ -220,3 +220,8 @@ def test_a_signature_is_shown_and_what_only_looks_like_one_is_not() -> None:
 def test_an_unreadable_payload_shows_nothing_of_itself() -> None:
     shown = redact.job({"class": "Restbroker::Unreadable", "args": ['["e", {}, "the-token"'], "jid": "j"})
     assert shown == {"class": "Restbroker::Unreadable", "args": [MASK], "jid": "j"}
+
+
+def test_a_header_that_only_looks_like_basic_is_hidden_as_it_is() -> None:
+    known = redact.said([("X-Auth-Token", "Basic n0t-b4se64!"), ("Accept", "text/plain")])
+    assert redact.without("it was n0t-b4se64! and text/plain", known) == f"it was {MASK} and text/plain"
