@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # it imports Trio, which pushing a job does without
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ejabberd": "restbroker.connectors.ejabberd",
+        "http": "restbroker.connectors.http",
     }
 )
 

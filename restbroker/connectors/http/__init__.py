@@ -1,0 +1,1 @@
+"""Any HTTP API: what is sent for a command is written in the configuration."""

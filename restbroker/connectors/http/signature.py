@@ -1,0 +1,54 @@
+"""Signs what is sent after Standard Webhooks 1.0 (standardwebhooks.com). Pure.
+
+Used by `request`, and by `recipes` to try a secret. Always holds: the id is the job's, the same for each attempt, so
+that a receiver can tell a repetition; the signature is over exactly the bytes of the body.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from restbroker.errors import ConfigError
+
+_PREFIX: Final = "whsec_"
+_SHORTEST_BYTES, _LONGEST_BYTES = 24, 64
+# No full stop, which is between the id and the time in what is signed.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+def stable_id(jid: str) -> str:
+    """The job's id as it may stand in a header: the jid itself, or a digest of an odd one."""
+    if _PLAIN.fullmatch(jid):
+        return jid
+    return "jid_" + hashlib.sha256(jid.encode("utf-8", "surrogatepass")).hexdigest()[:40]
+
+
+def key_of(secret: str) -> bytes:
+    """The key in a secret `whsec_…`. Raises `ConfigError`, which does not show it."""
+    coded = secret.removeprefix(_PREFIX)
+    try:
+        # Some write it without the padding.
+        key = base64.b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith(_PREFIX) or not _SHORTEST_BYTES <= len(key) <= _LONGEST_BYTES:
+        raise ConfigError(
+            f"A signing secret must be {_PREFIX} and the base64 of {_SHORTEST_BYTES} to {_LONGEST_BYTES} bytes.",
+            'Make one: echo "whsec_$(openssl rand -base64 32)".',
+        )
+    return key
+
+
+def headers(keys: Sequence[bytes], name: str, at_s: int, body: bytes) -> tuple[tuple[str, str], ...]:
+    """The three headers, with a signature by each of the keys."""
+    content = b"%b.%d.%b" % (name.encode("ascii"), at_s, body)
+    signed = (base64.b64encode(hmac.digest(key, content, "sha256")).decode("ascii") for key in keys)
+    return (
+        ("webhook-id", name),
+        ("webhook-timestamp", str(at_s)),
+        ("webhook-signature", " ".join(f"v1,{one}" for one in signed)),
+    )

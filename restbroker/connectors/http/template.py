@@ -1,0 +1,236 @@
+"""Templates of paths, queries and bodies: `{name}` stands for an argument of the job. Pure.
+
+Parsed when the configuration is loaded, filled for each job. Always holds: what a job fills in changes no template's
+shape: a path keeps its segments, a JSON text stays one value. `{name}` alone stands for the value as it is, of any
+type; within other text for a text, number or boolean. `{name?}` may be missing: then the member or query item around
+it is left out. `{{` and `}}` are braces.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, TypeAlias
+from urllib.parse import quote, unquote
+
+import attrs
+
+from restbroker.rules.endpoint import kind_of
+from restbroker.rules.json_types import Json
+
+_TOKEN: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]{0,63})(\?)?\}|[{}]|[^{}]+")
+_UNFIT_IN_PATH: Final = re.compile(r"[/\\\x00-\x1f\x7f]")
+_LITERAL: Final = "-._~!$&'()*+,;=:@%"
+
+
+class BadTemplate(ValueError):
+    """The template is broken; the text says how, to go on a sentence that names its place."""
+
+
+class Unfit(Exception):
+    """The job's arguments cannot fill the template. The text names the argument, and shows no value."""
+
+
+@attrs.frozen
+class Placeholder:
+    """Where an argument goes."""
+
+    name: str
+    optional: bool
+
+
+@attrs.frozen
+class Text:
+    """A text with placeholders, or none."""
+
+    parts: tuple[str | Placeholder, ...]
+
+    @property
+    def placeholders(self) -> list[Placeholder]:
+        """Those in it, from left to right."""
+        return [part for part in self.parts if isinstance(part, Placeholder)]
+
+    @property
+    def whole(self) -> Placeholder | None:
+        """The one that is all of it."""
+        match self.parts:
+            case (Placeholder() as only,):
+                return only
+            case _:
+                return None
+
+
+Template: TypeAlias = None | bool | int | float | Text | tuple["Template", ...] | Mapping[str, "Template"]
+"""A JSON value whose texts are templates."""
+Path: TypeAlias = tuple[Text, ...]
+"""The segments of a path."""
+
+
+class _Absent:
+    """An optional argument that the job does not give."""
+
+
+_ABSENT: Final = _Absent()
+
+
+def parse_text(text: str) -> Text:
+    """The template in a text. Raises `BadTemplate`."""
+    parts: list[str | Placeholder] = []
+    for found in _TOKEN.finditer(text):
+        token = found[0]
+        if token in ("{", "}"):
+            raise BadTemplate(f'has a "{token}" that belongs to no {{name}}; write "{token * 2}" for the brace itself.')
+        literal = token[0] if token in ("{{", "}}") else token
+        parts.append(Placeholder(found[1], found[2] is not None) if found[1] else literal)
+    return Text(tuple(parts))
+
+
+def parse_value(value: Json) -> Template:
+    """The template in a JSON value. Raises `BadTemplate`."""
+    match value:
+        case str():
+            return parse_text(value)
+        case Mapping():
+            if any("{" in name or "}" in name for name in value):
+                raise BadTemplate("has a brace in a member's name; only values are filled in.")
+            return {name: parse_value(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return tuple(parse_value(inner) for inner in value)
+        case None | bool() | int() | float():
+            return value
+        case _:
+            raise BadTemplate("is no JSON.")
+
+
+def parse_path(text: str) -> Path:
+    """The template of a path that is appended to the target's URL, with or without its first slash; "" adds nothing.
+
+    Raises `BadTemplate`.
+    """
+    if not text:
+        return ()
+    segments = tuple(parse_text(segment) for segment in text.removeprefix("/").split("/"))
+    for place, segment in enumerate(segments):
+        if found := re.search(r"[?#\\\s]", _literal(segment)):
+            raise BadTemplate(f"has {found[0]!r}, which is no part of a path; a query goes into Query.")
+        is_last = place == len(segments) - 1
+        if any(one.optional for one in segment.placeholders):
+            raise BadTemplate("has an argument that may be missing; a path needs all of its own.")
+        if not segment.placeholders and _is_nothing(unquote(_literal(segment))) and not (is_last and not segment.parts):
+            raise BadTemplate("has a segment that is empty or made of dots.")
+    return segments
+
+
+def names_in(template: Template | Path) -> Iterator[tuple[str, bool]]:
+    """Every argument in it, and whether it may be missing there."""
+    match template:
+        case Text():
+            yield from ((one.name, one.optional) for one in template.placeholders)
+        case Mapping():
+            for inner in template.values():
+                yield from names_in(inner)
+        case tuple():
+            for inner in template:
+                yield from names_in(inner)
+        case _:
+            pass
+
+
+def fill_path(path: Path, arguments: Mapping[str, Json]) -> str:
+    """The path, encoded, from its first slash on; "" for an empty one. Raises `Unfit`."""
+    return "".join("/" + _fill_segment(segment, arguments) for segment in path)
+
+
+def fill_pairs(templates: Mapping[str, Template], arguments: Mapping[str, Json]) -> list[tuple[str, str]]:
+    """Names and texts, as of a query or a form. A list gives its name several times. Raises `Unfit`."""
+    found = {name: _filled(template, arguments) for name, template in templates.items()}
+    return [(name, text) for name, value in found.items() for text in _texts(name, value)]
+
+
+def fill_value(template: Template, arguments: Mapping[str, Json]) -> Json:
+    """The JSON value; None where all of it is an argument that may be missing, and is. Raises `Unfit`."""
+    filled = _filled(template, arguments)
+    return None if isinstance(filled, _Absent) else filled
+
+
+def text_of(name: str, value: Json) -> str:
+    """A value as it stands in a path, a query or a longer text. Raises `Unfit`."""
+    match value:
+        case str():
+            text = value
+        case bool() | int() | float():
+            try:
+                text = json.dumps(value)
+            except ValueError:
+                raise Unfit(f'the argument "{name}" has thousands of digits') from None
+        case _:
+            raise Unfit(f'the argument "{name}" is {kind_of(value)}, where a text, a number or a boolean is needed')
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise Unfit(f'the argument "{name}" has half of a character (a lone surrogate)')
+    return text
+
+
+def _fill_segment(segment: Text, arguments: Mapping[str, Json]) -> str:
+    encoded, plain = "", ""
+    for part in segment.parts:
+        if isinstance(part, str):
+            encoded += quote(part, safe=_LITERAL)
+            plain += unquote(part)
+            continue
+        text = text_of(part.name, _value(part, arguments))
+        if _UNFIT_IN_PATH.search(text):
+            raise Unfit(f'the argument "{part.name}" has a slash or a control character, and stands in the path')
+        encoded += quote(text, safe="")
+        plain += text
+    if segment.placeholders and _is_nothing(plain):
+        shown = " and ".join(f'"{one.name}"' for one in segment.placeholders)
+        raise Unfit(f"the argument {shown} makes a segment of the path that is empty or made of dots")
+    return encoded
+
+
+def _is_nothing(segment: str) -> bool:
+    """Whether a server may take the segment for none, for the one before it, or for no change of place."""
+    return not segment.strip(" .")
+
+
+def _literal(text: Text) -> str:
+    return "".join(part for part in text.parts if isinstance(part, str))
+
+
+def _value(placeholder: Placeholder, arguments: Mapping[str, Json]) -> Json:
+    if placeholder.name not in arguments:
+        raise Unfit(f'the argument "{placeholder.name}" is missing')
+    return arguments[placeholder.name]
+
+
+def _filled(template: Template, arguments: Mapping[str, Json]) -> Json | _Absent:
+    match template:
+        case Text():
+            return _filled_text(template, arguments)
+        case Mapping():
+            members = {name: _filled(inner, arguments) for name, inner in template.items()}
+            return {name: inner for name, inner in members.items() if not isinstance(inner, _Absent)}
+        case tuple():
+            items = [_filled(inner, arguments) for inner in template]
+            return [inner for inner in items if not isinstance(inner, _Absent)]
+        case _:
+            return template
+
+
+def _filled_text(text: Text, arguments: Mapping[str, Json]) -> Json | _Absent:
+    if any(one.optional and one.name not in arguments for one in text.placeholders):
+        return _ABSENT
+    if text.whole is not None:
+        return _value(text.whole, arguments)
+    return "".join(
+        part if isinstance(part, str) else text_of(part.name, _value(part, arguments)) for part in text.parts
+    )
+
+
+def _texts(name: str, value: Json | _Absent) -> list[str]:
+    match value:
+        case _Absent() | None:
+            return []
+        case list() | tuple():
+            return [text_of(name, inner) for inner in value]
+        case _:
+            return [text_of(name, value)]

@@ -1,0 +1,230 @@
+"""A target of kind `http` as people use it: listed, checked, pushed to, served, and verified by its receiver."""
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import integer, items, raw
+from tests.support import process
+from tests.support.process import Running
+from tests.support.receiver import Answer, Received, Receiver
+from tests.support.redis_server import RedisServer
+from tests.support.shared import FAST_RETRIES, TOKEN
+from tests.support.wait import until
+
+SECRETS = ["whsec_" + base64.b64encode(bytes([number] * 32)).decode() for number in (1, 2)]
+KEY = "an api key of the test"
+COMMANDS = {
+    "note": {"Method": "PUT", "Path": "users/{user}/notes/{id}", "Body": {"text": "{text}", "stars": "{stars?}"}},
+    "order": {"Idempotent": True},
+    "look": {"Method": "GET", "Path": "users/{user}"},
+}
+
+
+@attrs.define(eq=False)
+class Stage:
+    """A Redis, a receiver, and an env.json for both."""
+
+    directory: Path
+    redis: RedisServer
+    client: Client
+    receiver: Receiver
+
+    def configure(self, **options: Any) -> None:
+        entry = {
+            "Kind": "http",
+            "URL": f"{self.receiver.url}/v1",
+            "Queues": ["hooks"],
+            "RequestTimeout": 2,
+            "Options": {
+                "Commands": COMMANDS,
+                "Headers": {"X-Api-Key": {"Env": "API_KEY"}},
+                "SigningSecrets": SECRETS,
+                "Probe": {"Path": "me"},
+                "AllowPrivate": True,
+                **options,
+            },
+        }
+        document = {"RedisURL": self.redis.url, "Token": TOKEN, "Backoff": FAST_RETRIES, "Targets": {"hook": entry}}
+        (self.directory / "env.json").write_text(json.dumps({**document, "ResponseQueue": "replies"}))
+
+    def restbroker(self, *arguments: str) -> Any:
+        return process.run(arguments, directory=self.directory, environ={"API_KEY": KEY})
+
+    def push(self, command: str, jid: str, reply_id: int | None = None, **arguments: Any) -> None:
+        args = [command, arguments, TOKEN, *([] if reply_id is None else [reply_id])]
+        job = {"class": "Add", "jid": jid, "queue": "hooks", "retry": True, "args": args}
+        queues.push(self.client, "hooks", [json.dumps(job).encode()])
+
+    def members(self, key: str) -> list[dict[str, Any]]:
+        command = ("LRANGE", key, 0, -1) if key.startswith("queue:") else ("ZRANGE", key, 0, -1)
+        return [json.loads(raw(member)) for member in items(self.client.command(*command))]
+
+    def wait_until_idle(self) -> None:
+        def busy() -> bool:
+            return integer(self.client.command("LLEN", "queue:hooks")) + len(self.members("retry")) > 0
+
+        until(lambda: not busy(), "no job waits", 30)
+
+
+Start = Callable[[], Running]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, redis_server: RedisServer) -> Iterator[Stage]:
+    with closing(open_client(StoreSettings(redis_server.url))) as client, Receiver() as receiver:
+        made = Stage(tmp_path, redis_server, client, receiver)
+        made.configure()
+        yield made
+
+
+@pytest.fixture
+def started(stage: Stage) -> Iterator[Running]:
+    with process.started(["run"], directory=stage.directory, environ={"API_KEY": KEY}) as running:
+        running.wait_for(r"broker\.started")
+        yield running
+
+
+def of_jobs(receiver: Receiver) -> list[Received]:
+    return [one for one in list(receiver.received) if one.target != "/v1/me"]
+
+
+def test_jobs_are_delivered_and_their_receiver_verifies_each(stage: Stage, started: Running) -> None:
+    for number in range(50):
+        stage.push("note", f"{number:024x}", user=f"joe {number}", id=number, text="grüße", stars=number)
+        stage.push("order", f"{number + 50:024x}", number=number)
+    until(lambda: len(of_jobs(stage.receiver)) == 100, "all arrive", 30)
+    assert started.stop() == 0
+    assert stage.members("dead") == stage.members("retry") == []
+    for got in of_jobs(stage.receiver):
+        for secret in SECRETS:
+            body = Webhook(secret).verify(got.body, dict(got.headers))
+        assert got.headers["x-api-key"] == KEY
+        number = int(got.headers["webhook-id"], 16)
+        if number < 50:
+            assert (got.method, got.target) == ("PUT", f"/v1/users/joe%20{number}/notes/{number}")
+            assert body == {"text": "grüße", "stars": number}
+        else:
+            assert (got.method, got.target, body) == ("POST", "/v1", {"number": number - 50})
+            assert got.headers["idempotency-key"] == got.headers["webhook-id"]
+    assert len({got.headers["webhook-id"] for got in of_jobs(stage.receiver)}) == 100
+    assert KEY not in started.output()
+    assert SECRETS[0] not in started.output()
+
+
+def test_a_retry_keeps_the_id_and_the_body_and_is_signed_anew(stage: Stage, started: Running) -> None:
+    stage.receiver.act = lambda got: Answer(500 if len(of_jobs(stage.receiver)) < 3 and got.method == "POST" else 200)
+    stage.push("order", "a" * 24, n=1)
+    until(lambda: len(of_jobs(stage.receiver)) == 3, "it is tried again", 40)
+    stage.wait_until_idle()
+    assert started.stop() == 0
+    first, *others = of_jobs(stage.receiver)
+    for got in (first, *others):
+        Webhook(SECRETS[0]).verify(got.body, dict(got.headers))
+        assert (got.headers["webhook-id"], got.headers["idempotency-key"], got.body) == ("a" * 24, "a" * 24, first.body)
+
+
+def test_what_is_refused_is_parked_with_its_reason_and_nothing_secret_is_left_in_redis(
+    stage: Stage, started: Running
+) -> None:
+    def act(got: Received) -> Answer:
+        said = json.dumps({"message": f"no, {got.headers['x-api-key']}"}).encode()
+        return Answer(404 if got.method == "GET" and got.target != "/v1/me" else 200, said)
+
+    stage.receiver.act = act
+    stage.push("look", "1" * 24, 7, user="joe")
+    stage.push("note", "2" * 24, 8, user="joe", text="x")
+    stage.push("unheard_of", "3" * 24, 9)
+    stage.push("note", "4" * 24, 10, user="..", id=1, text="x")
+    stage.push("order", "5" * 24, 11, n=1)
+    until(lambda: len(stage.members("dead")) == 4 and stage.members("queue:replies"), "they are parked", 30)
+    assert started.stop() == 0
+    parked = {job["jid"][0]: (job["error_class"], job["error_message"]) for job in stage.members("dead")}
+    assert parked["1"][0] == "NotFound"
+    assert parked["1"][1].startswith("Status 404: no, ***.")
+    why = 'The request cannot be made: the argument "id" is missing. Give what it needs:'
+    assert parked["2"] == ("BadArgument", f"{why} `restbroker commands note` lists it.")
+    assert parked["3"][0] == "UnknownCommand"
+    assert parked["4"][0] == "BadArgument"
+    assert [got.target for got in of_jobs(stage.receiver) if got.method == "PUT"] == []
+    assert "no, ***" in json.dumps(stage.members("queue:replies"))
+    for key in items(stage.client.command("KEYS", "*")):
+        assert KEY.encode() not in raw(stage.client.command("DUMP", raw(key)))
+    # What is long is dumped compressed.
+    assert KEY not in json.dumps([stage.members("dead"), stage.members("queue:replies")])
+
+
+def test_a_refused_login_makes_the_jobs_wait_and_a_new_secret_lets_them_go(stage: Stage) -> None:
+    file = stage.directory / "key"
+    file.write_text("wrong")
+    stage.receiver.act = lambda got: Answer(200 if got.headers["x-api-key"] == KEY else 401)
+    stage.configure(Headers={"X-Api-Key": {"File": "key"}})
+    with process.started(["run"], directory=stage.directory) as running:
+        running.wait_for(r"gate\.closed.*TargetDenied")
+        stage.push("order", "a" * 24, n=1)
+        assert of_jobs(stage.receiver) == []
+        file.write_text(KEY)
+        until(lambda: of_jobs(stage.receiver), "it is delivered", 30)
+        assert running.stop() == 0
+    assert stage.members("dead") == []
+
+
+def test_a_private_address_is_not_connected_to_unless_it_is_allowed(stage: Stage) -> None:
+    stage.configure(AllowPrivate=False)
+    with process.started(["run"], directory=stage.directory, environ={"API_KEY": KEY}) as running:
+        running.wait_for(r"gate\.closed.*is at 127\.0\.0\.1, which is no public address")
+        stage.push("order", "a" * 24, n=1)
+        assert running.stop() == 0
+    assert stage.receiver.received == []
+    assert len(stage.members("queue:hooks")) == 1
+
+
+def test_the_command_line_knows_the_commands_of_the_target(stage: Stage) -> None:
+    listed = stage.restbroker("commands")
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == [*COMMANDS]
+    shown = stage.restbroker("commands", "note", "--target", "hook")
+    assert "stars: any" in shown.stdout
+    assert "safe: the same again" in shown.stdout
+    assert "any other" in stage.restbroker("commands", "order").stdout
+    missing = stage.restbroker("commands", "notes")
+    assert (missing.returncode, "Did you mean note?" in missing.stderr) == (2, True)
+    assert "no target 'none'" in stage.restbroker("commands", "--target", "none").stderr
+    typo = stage.restbroker("enqueue", "nope", "a=1")
+    assert (typo.returncode, stage.members("queue:hooks")) == (2, [])
+    assert "There is no command 'nope'" in typo.stderr
+
+
+def test_enqueue_pushes_and_prints_what_the_server_answers(stage: Stage, started: Running) -> None:
+    stage.receiver.act = lambda got: Answer(body=json.dumps({"seen": got.target, "body": got.body.decode()}).encode())
+    done = stage.restbroker("enqueue", "note", "user=joe", "id=7", "text=hello", "stars:=3", "--wait")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout) == {"seen": "/v1/users/joe/notes/7", "body": '{"text":"hello","stars":3}'}
+    refused = stage.restbroker("enqueue", "note", "user=joe", "text=hello", "--wait")
+    assert refused.returncode not in (0, 2)
+    assert 'the argument "id" is missing' in refused.stderr
+    assert started.stop() == 0
+
+
+def test_check_looks_at_the_target_and_shows_no_secret(stage: Stage) -> None:
+    well = stage.restbroker("check")
+    assert well.returncode == 0, well.stdout
+    assert "answers, and takes the login" in well.stdout
+    assert "Jobs may ask for look, note, order." in well.stdout
+    stage.receiver.act = lambda _: Answer(401)
+    refused = stage.restbroker("check")
+    assert refused.returncode != 0
+    assert "The login is refused (status 401)" in refused.stdout + refused.stderr
+    shown = stage.restbroker("config", "show")
+    assert shown.returncode == 0
+    for text in (well, refused, shown):
+        assert SECRETS[0] not in text.stdout + text.stderr
+        assert KEY not in text.stdout + text.stderr

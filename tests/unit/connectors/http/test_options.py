@@ -1,0 +1,154 @@
+"""What the options of a target of kind `http` are read as, and what is said of those that cannot be used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.config.keys import all_keys
+from restbroker.config.mask import masked
+from restbroker.config.schema import schema as described
+from restbroker.connectors import registry
+from restbroker.connectors.http.recipes import Settings, settings_of
+from restbroker.rules.command import CommandSpec
+from tests.unit.connectors.http.conftest import Configured, Made, Problems
+
+SECRET = "whsec_" + "QUJD" * 10
+CANARY = "c4n4ry-s3cr3t"
+
+
+def spec(made: Made, **keys: Any) -> CommandSpec:
+    return settings_of(made({"Commands": {"do": keys}})).catalogue.commands["do"]
+
+
+def test_the_commands_of_the_configuration_are_the_catalogue_and_there_are_no_others(made: Made) -> None:
+    target = made({"Commands": {"add": {"Path": "users/{user}", "Query": {"q": "{mode}"}, "Body": {"n": "{n?}"}}}})
+    catalogue = registry.catalogue_of(target, None)
+    assert (catalogue.is_whole, catalogue.version, list(catalogue.commands)) == (True, "hook", ["add"])
+    assert [argument.name for argument in catalogue.commands["add"].arguments] == ["user", "mode", "n"]
+    assert registry.catalogue("http").commands == {}
+
+
+@pytest.mark.parametrize(
+    ("keys", "repeat", "takes_more"),
+    [
+        ({}, "unsafe", True),
+        ({"Method": "PATCH"}, "unsafe", True),
+        ({"Idempotent": True}, "safe", True),
+        ({"Body": {"a": "{a}"}}, "unsafe", False),
+        ({"Method": "PUT"}, "safe", True),
+        ({"Method": "DELETE"}, "safe", False),
+        ({"Method": "GET"}, "safe", False),
+        ({"Encoding": "none"}, "unsafe", False),
+        ({"Encoding": "form"}, "unsafe", True),
+    ],
+)
+def test_what_may_be_sent_twice_and_what_takes_any_argument(
+    made: Made, keys: dict[str, Any], repeat: str, takes_more: bool
+) -> None:
+    found = spec(made, **keys)
+    assert (found.repeat, found.takes_more) == (repeat, takes_more)
+
+
+def test_only_public_addresses_are_connected_to_unless_it_is_allowed(made: Made) -> None:
+    assert made({"Commands": {"a": {}}}).public_only
+    assert not made({"Commands": {"a": {}}, "AllowPrivate": True}).public_only
+
+
+def test_nothing_is_noted_of_a_target_without_domain_and_login(configured: Configured) -> None:
+    assert configured({"Commands": {"a": {}}}).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "Commands: is missing or empty; it says what is sent for each command."),
+        ({"Commands": {"a": {"Path": "x/{b"}}}, 'Commands.a.Path: has a "{" that belongs to no {name}; write "{{" for'),
+        ({"Commands": {"a": {"Query": {"q": "}"}}}}, 'Commands.a.Query.q: has a "}" that belongs to no {name}'),
+        ({"Commands": {"a": {"Body": [{"x": "{y z}"}]}}}, 'Commands.a.Body: has a "{" that belongs to no {name}'),
+        ({"Commands": {"a": {"Method": "GET", "Body": {}}}}, "Commands.a.Body: is given, and a GET has none; say Enc"),
+        ({"Commands": {"a": {"Encoding": "form", "Body": []}}}, "Commands.a.Body: must be an object where Encoding"),
+        ({"Commands": {"a": {"Success": [200, "5xx"]}}}, "Commands.a.Retry: has a status that is in Success too."),
+        ({"Commands": {"a": {"Success": [100]}}}, "Commands.a.Success[0]: expected a status from 200 to 599"),
+        ({"Commands": {"a": {"Method": "TRACE"}}}, 'Commands.a.Method: expected one of "GET", "HEAD"'),
+        ({"Commands": {"a/b": {}}}, "Commands.a/b: expected a command's name, found"),
+        ({"Commands": {"a": {"Methud": "GET"}}}, "Commands.a.Methud: is no key of"),
+        (
+            {"Commands": {"a": {}}, "Headers": {"Host": "x"}},
+            "Headers.Host: is a header that restbroker writes by itself",
+        ),
+        ({"Commands": {"a": {"Headers": {"content-LENGTH": "1"}}}}, "Commands.a.Headers.content-LENGTH: is a header"),
+        ({"Commands": {"a": {}}, "Headers": {"Transfer-Encoding": "x"}}, "Headers.Transfer-Encoding: is a header that"),
+        ({"Commands": {"a": {}}, "Headers": {"X": "a\r\nHost: b"}}, "Headers.X: expected a text without line breaks"),
+        ({"Commands": {"a": {}}, "Headers": {"X": "é"}}, "Headers.X: A header's value is empty or has characters bey"),
+        ({"Commands": {"a": {}}, "Headers": {"X:": "a"}}, "Headers.X:: expected a header's name"),
+        (
+            {"Commands": {"a": {}}, "Headers": {"X": {"Env": "NONE"}}},
+            "Headers.X: names the variable NONE, which is not",
+        ),
+        ({"Commands": {"a": {}}, "Headers": {"X": {"File": "none"}}}, "Headers.X: The secret file"),
+        (
+            {"Commands": {"a": {}}, "Headers": {"X": {"Fill": "none"}}},
+            "Headers.X: expected a text without line breaks,",
+        ),
+        ({"Commands": {"a": {}}, "SigningSecrets": ["abc"]}, "SigningSecrets[0]: A signing secret must be whsec_ and"),
+        ({"Commands": {"a": {}}, "Probe": {"Path": "x/{y}"}}, "Probe.Path: has an argument; a probe has none."),
+    ],
+)
+def test_what_cannot_be_used_is_told_with_its_place(problems: Problems, options: dict[str, Any], problem: str) -> None:
+    (found,) = problems(options)
+    assert found.startswith(problem)
+
+
+def test_what_belongs_to_ejabberd_or_contradicts_itself_is_refused(problems: Problems) -> None:
+    one: dict[str, Any] = {"Commands": {"a": {}}}
+    auto = {"Auto": {"User": "u", "Pass": "p"}}
+    assert problems(one, Auth=auto) == [
+        "Auth: asks for tokens that the server issues, which is ejabberd's; use Basic or Token."
+    ]
+    assert problems({**one, "Headers": {"Authorization": "x"}}, Auth={"Bearer": {"Token": "t0ken"}}) == [
+        "Headers.Authorization: is given beside a login; keep one of the two."
+    ]
+
+
+def test_secrets_come_from_files_variables_and_texts_and_are_shown_nowhere(
+    configured: Configured, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text(f"{CANARY}-1\n")
+    options = {
+        "Commands": {"a": {"Headers": {"X-Three": f"{CANARY}-3"}}},
+        "Headers": {"X-One": {"File": "key"}, "X-Two": {"Env": "TWO"}},
+        "SigningSecrets": [SECRET, {"Env": "SIGN"}],
+    }
+    loaded = configured(options, {"TWO": f"{CANARY}-2", "SIGN": SECRET + "QUJD"})
+    settings = loaded.config.targets[0].options
+    assert isinstance(settings, Settings)
+    assert [settings.headers[name].reveal() for name in ("x-one", "x-two")] == [f"{CANARY}-1", f"{CANARY}-2"]
+    assert settings.recipes["a"].headers["x-three"].reveal() == f"{CANARY}-3"
+    assert [one.reveal() for one in settings.signing] == [SECRET, SECRET + "QUJD"]
+    assert CANARY not in repr(loaded)
+    assert SECRET not in repr(loaded)
+    written = json.loads((tmp_path / "env.json").read_text())["Targets"]
+    shown = json.dumps(masked(all_keys()["targets"], written, registry.kinds()))
+    assert CANARY not in shown
+    assert SECRET not in shown
+    assert '{"File": "key"}' in shown
+    assert '{"Env": "SIGN"}' in shown
+
+
+def test_a_wrong_secret_is_not_quoted(problems: Problems) -> None:
+    for wrong in (5, [CANARY], {"x": CANARY}, f"{CANARY}\n"):
+        for options in ({"Headers": {"X": wrong}}, {"SigningSecrets": [wrong]}):
+            assert CANARY not in "".join(problems({"Commands": {"a": {}}, **options}))
+
+
+def test_the_schema_describes_the_options_of_each_kind() -> None:
+    text = json.dumps(described(registry.kinds()))
+    for name in ("Commands", "SigningSecrets", "Idempotent", "AllowPrivate", "ServerVersion"):
+        assert f'"{name}": ' in text
+
+
+def test_variables_reach_into_the_options(configured: Configured) -> None:
+    environ = {"RESTBROKER_TARGETS__HOOK__OPTIONS__ALLOWPRIVATE": "true"}
+    assert not configured({"Commands": {"a": {}}}, environ).config.targets[0].public_only
