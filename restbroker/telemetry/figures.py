@@ -5,6 +5,7 @@ by the number of targets, and a job costs a fifth of a microsecond, where it com
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -56,30 +57,24 @@ class Figures:
     """Counts since the start, the rate of the last ten seconds, latencies of the last minute. `now_s`: any clock."""
 
     now_s: Callable[[], float] = time.monotonic
-    _targets: dict[str, _TargetFigures] = attrs.field(factory=dict, init=False)
+    _targets: dict[str, _TargetFigures] = attrs.field(factory=lambda: defaultdict(_TargetFigures), init=False)
 
     def __call__(self, event: Event) -> None:
         """Takes note of settled jobs; other events do not concern it. Never raises."""
         match event:
             case JobsDelivered(target, took_s):
-                now_s, figures = self.now_s(), self._of(target)
+                now_s, figures = self.now_s(), self._targets[target]
                 for durations_s in took_s.values():
                     figures.add(now_s, durations_s, delivered=True)
             case JobFinished(target):
                 delivered = event.outcome == "delivered"
-                self._of(target).add(self.now_s(), (event.duration_s,), delivered=delivered)
+                self._targets[target].add(self.now_s(), (event.duration_s,), delivered=delivered)
             case _:
                 pass
 
     def snapshot(self, target: str) -> dict[str, float | None]:
         """One target's `delivered`, `failed`, `rate_per_s`, `p50_ms`, `p99_ms` (None: nothing in the last minute)."""
-        return self._of(target).snapshot(self.now_s())
-
-    def _of(self, target: str) -> _TargetFigures:
-        figures = self._targets.get(target)
-        if figures is None:
-            figures = self._targets[target] = _TargetFigures()
-        return figures
+        return self._targets[target].snapshot(self.now_s())
 
 
 def milliseconds(duration_s: float | None) -> float | None:

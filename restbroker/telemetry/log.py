@@ -13,6 +13,7 @@ import contextlib
 import re
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
@@ -80,7 +81,7 @@ class LogSink:
     settings: LogSettings = LogSettings()
     stream: TextIO = attrs.field(factory=lambda: sys.stderr)
     now_s: Callable[[], float] = time.time
-    _sums: dict[str, _Sums] = attrs.field(factory=dict, init=False)
+    _sums: dict[str, _Sums] = attrs.field(factory=lambda: defaultdict(_Sums), init=False)
     _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
     _troubles: dict[str, _Trouble] = attrs.field(factory=dict, init=False)
     _began_s: float = attrs.field(init=False)
@@ -112,7 +113,7 @@ class LogSink:
         for (target, code), count in repeats.items():
             if count:
                 self._write(Line("info", "jobs.failed", {"target": target, "code": code, "count": count}))
-        sums, self._sums = self._sums, {}
+        sums, self._sums = self._sums, defaultdict(_Sums)
         for target, sum_ in sums.items():
             self._write(Line("info", "summary", {"target": target, **_summary(sum_, elapsed_s)}))
         for trouble in self._troubles.values():
@@ -146,7 +147,7 @@ class LogSink:
             self._write(Line(line.level, "still", {"what": line.event, "for_s": for_s, **line.fields}))
 
     def _jobs_delivered(self, event: JobsDelivered) -> None:
-        sums = self._sums_of(event.target)
+        sums = self._sums[event.target]
         for durations_s in event.took_s.values():
             sums.delivered += len(durations_s)
             sums.latency.add(durations_s)
@@ -155,7 +156,7 @@ class LogSink:
                 self._write(line_of(job))
 
     def _job_finished(self, event: JobFinished) -> None:
-        sums = self._sums_of(event.target)
+        sums = self._sums[event.target]
         sums.latency.add((event.duration_s,))
         if event.outcome == "delivered":
             sums.delivered += 1
@@ -166,12 +167,6 @@ class LogSink:
             self._job_failed(event)
         if self._is_written("debug"):
             self._write(line_of(event))
-
-    def _sums_of(self, target: str) -> _Sums:
-        sums = self._sums.get(target)
-        if sums is None:
-            sums = self._sums[target] = _Sums()
-        return sums
 
     def _job_failed(self, event: JobFinished) -> None:
         kind = (event.target, event.code or event.outcome)

@@ -14,7 +14,6 @@ from restbroker.admin import overview
 from restbroker.broker.status.view import Running
 from restbroker.rules import redact, rubyjson
 from restbroker.rules.json_types import Json
-from restbroker.rules.redact import Hide
 from restbroker.store import processes, queues
 from restbroker.store.client import Client
 
@@ -78,16 +77,14 @@ def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[
     hiding = {secrets: redact.hiding(secrets) for secrets in {one.secrets for one in own}}
     return [
         {
-            "message": _message(one, hiding[one.secrets], show_bodies=show_bodies),
+            # A producer may have written its token anywhere.
+            "message": redact.everywhere(
+                redact.job(one.job.fields, show_bodies=show_bodies), hiding[one.secrets], sys.maxsize
+            ),
             "started_at": int(one.started_at_s),
         }
         for one in own
     ]
-
-
-def _message(one: Running, hide: Hide, *, show_bodies: bool) -> Json:
-    # A producer may have written its token anywhere.
-    return redact.everywhere(redact.job(one.job.fields, show_bodies=show_bodies), hide, sys.maxsize)
 
 
 def _processes(lanes: _Rows) -> list[Json]:
