@@ -42,13 +42,11 @@ class _TargetFigures:
         second = int(now_s)
         # The second that runs is left out: it is not whole yet.
         recent = sum(jobs for old, jobs in self.per_second.items() if second - RATE_WINDOW_S <= old < second)
-        p50_s, p99_s = self.latency.percentiles_s(now_s, (0.5, 0.99))
         return {
             "delivered": self.delivered,
             "failed": self.failed,
             "rate_per_s": recent / RATE_WINDOW_S,
-            "p50_ms": milliseconds(p50_s),
-            "p99_ms": milliseconds(p99_s),
+            **self.latency.recent(now_s).summary_ms(),
         }
 
 
@@ -75,8 +73,3 @@ class Figures:
     def snapshot(self, target: str) -> dict[str, float | None]:
         """One target's `delivered`, `failed`, `rate_per_s`, `p50_ms`, `p99_ms` (None: nothing in the last minute)."""
         return self._targets[target].snapshot(self.now_s())
-
-
-def milliseconds(duration_s: float | None) -> float | None:
-    """Seconds as milliseconds with three significant digits; None stays None."""
-    return None if duration_s is None else float(f"{duration_s * 1000:.3g}")

@@ -6,7 +6,7 @@ costs well under a microsecond, and a percentile is within 5 % of the true one, 
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
@@ -34,16 +34,17 @@ class Histogram:
         for duration_s in durations_s:
             buckets[bisect_right(_LIMITS_S, duration_s)] += 1
 
-    def percentiles_s(self, shares: Iterable[float]) -> list[float | None]:
-        """The durations below which these shares (0 to 1) lie, in seconds; None when nothing was counted."""
-        return [self._percentile_s(share) for share in shares]
-
     def include(self, other: "Histogram") -> None:
         """Adds the other's counts."""
         self.count += other.count
         self.buckets = [mine + more for mine, more in zip(self.buckets, other.buckets, strict=True)]
 
-    def _percentile_s(self, share: float) -> float | None:
+    def summary_ms(self) -> dict[str, float | None]:
+        """The median and what one in a hundred exceeds, in milliseconds with three significant digits."""
+        return {"p50_ms": _milliseconds(self.percentile_s(0.5)), "p99_ms": _milliseconds(self.percentile_s(0.99))}
+
+    def percentile_s(self, share: float) -> float | None:
+        """The duration below which this share (0 to 1) lies, in seconds; None when nothing was counted."""
         wanted = share * self.count
         seen = 0
         for bucket, number in enumerate(self.buckets):
@@ -66,11 +67,15 @@ class RecentLatency:
             self._slices.append((number, Histogram()))
         self._slices[-1][1].add(durations_s)
 
-    def percentiles_s(self, now_s: float, shares: Iterable[float]) -> list[float | None]:
-        """The durations below which these shares (0 to 1) of the last minute's lie; None when there were none."""
+    def recent(self, now_s: float) -> Histogram:
+        """Those of the last minute."""
         oldest = int(now_s / _SLICE_S) - _SLICES
         recent = Histogram()
         for number, histogram in self._slices:
             if number > oldest:
                 recent.include(histogram)
-        return recent.percentiles_s(shares)
+        return recent
+
+
+def _milliseconds(duration_s: float | None) -> float | None:
+    return None if duration_s is None else float(f"{duration_s * 1000:.3g}")

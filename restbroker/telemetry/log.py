@@ -33,7 +33,6 @@ from restbroker.telemetry.events import (
     StoreLost,
     StoreLostOtherwise,
 )
-from restbroker.telemetry.figures import milliseconds
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.lines import Fields, Level, Line, line_of
 
@@ -195,13 +194,11 @@ class LogSink:
 
 
 def _summary(sums: _Sums, elapsed_s: float) -> Fields:
-    p50_s, p99_s = sums.latency.percentiles_s((0.5, 0.99))
     return {
         "delivered": sums.delivered,
         "failed": sums.failed,
         "rate_per_s": round((sums.delivered + sums.failed) / max(elapsed_s, 0.001), 1),
-        "p50_ms": milliseconds(p50_s),
-        "p99_ms": milliseconds(p99_s),
+        **sums.latency.summary_ms(),
     }
 
 

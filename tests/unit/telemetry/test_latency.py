@@ -6,15 +6,15 @@ from restbroker.telemetry.latency import Histogram, RecentLatency
 
 
 def test_without_durations_there_are_no_percentiles() -> None:
-    assert Histogram().percentiles_s((0.5, 0.99)) == [None, None]
-    assert RecentLatency().percentiles_s(0.0, (0.5,)) == [None]
+    assert Histogram().summary_ms() == {"p50_ms": None, "p99_ms": None}
+    assert RecentLatency().recent(0.0).percentile_s(0.5) is None
 
 
 @given(st.lists(st.floats(1.1e-5, 2400), min_size=1, max_size=200), st.floats(0.01, 1.0))
 def test_a_percentile_is_within_five_percent_of_the_true_one(durations: list[float], share: float) -> None:
     histogram = Histogram()
     histogram.add(durations)
-    (found,) = histogram.percentiles_s((share,))
+    found = histogram.percentile_s(share)
     true = next(d for i, d in enumerate(sorted(durations), 1) if i >= share * len(durations))
     assert found == pytest.approx(true, rel=0.05)
 
@@ -22,7 +22,7 @@ def test_a_percentile_is_within_five_percent_of_the_true_one(durations: list[flo
 def test_durations_out_of_range_are_counted_at_the_ends() -> None:
     histogram = Histogram()
     histogram.add((-1.0, 0.0, 1e-9, 1e9))
-    low, high = histogram.percentiles_s((0.5, 1.0))
+    low, high = histogram.percentile_s(0.5), histogram.percentile_s(1.0)
     assert (histogram.count, low) == (4, 1e-5)
     assert high is not None
     assert 2400 < high < 3000
@@ -33,8 +33,8 @@ def test_what_is_older_than_a_minute_is_forgotten() -> None:
     recent.add(0.0, [8.0])
     for moment in range(10, 100, 10):
         recent.add(moment, [1.0])
-    assert recent.percentiles_s(50.0, (0.99,)) == [pytest.approx(1.0, rel=0.05)]
-    assert recent.percentiles_s(160.0, (0.99,)) == [None]
+    assert recent.recent(50.0).percentile_s(0.99) == pytest.approx(1.0, rel=0.05)
+    assert recent.recent(160.0).percentile_s(0.99) is None
     assert len(recent._slices) == 6
 
 
@@ -42,4 +42,6 @@ def test_slow_and_fast_of_the_last_minute_are_seen_together() -> None:
     recent = RecentLatency()
     recent.add(9.0, [8.0])
     recent.add(10.0, [1.0])
-    assert recent.percentiles_s(20.0, (0.5, 1.0)) == [pytest.approx(1.0, rel=0.05), pytest.approx(8.0, rel=0.05)]
+    histogram = recent.recent(20.0)
+    assert histogram.percentile_s(0.5) == pytest.approx(1.0, rel=0.05)
+    assert histogram.percentile_s(1.0) == pytest.approx(8.0, rel=0.05)
