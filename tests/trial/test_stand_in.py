@@ -11,7 +11,7 @@ from restbroker.config.target import Basic, Target, Url
 from restbroker.connectors.ejabberd.check.server import check
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.trial.ejabberd import Arrival, Ejabberd
-from restbroker.trial.server import Server
+from restbroker.trial.server import Exchange, Server
 
 ADMIN = ("admin@example.org", "secret")
 JOHN = {"user": "john", "host": "example.org"}
@@ -71,3 +71,14 @@ async def test_while_down_it_refuses_and_afterwards_it_is_on_the_same_port_with_
     await server.come_up()
     assert server.port == port
     assert (await post(server, "check_account", JOHN)).json() == 0
+
+
+async def test_a_request_that_is_not_answered_ends_in_a_reset(nursery: trio.Nursery) -> None:
+    async def silent(exchange: Exchange) -> None:
+        assert exchange.body == b"{}"
+
+    server = Server(silent)
+    await nursery.start(server.run)
+    with pytest.raises(httpx.ReadError):
+        await post(server, "status", {})
+    nursery.cancel_scope.cancel()
