@@ -33,10 +33,6 @@ TOKEN = "demo-token"  # noqa: S105 - it opens a Redis that lives for the length 
 _STOP_TIMEOUT_S = 30.0
 
 
-class NotAsPromised(RestbrokerError):
-    """The demo saw something other than what restbroker promises."""
-
-
 @attrs.frozen
 class Stage:
     """The parts of a running demo. `broker` is the child process, `log` what it prints."""
@@ -91,7 +87,7 @@ class Stage:
         return done.returncode, stdout
 
     async def until(self, question: Callable[[], bool], promise: str, timeout_s: float = 10.0) -> None:
-        """Waits until it is so; raises `NotAsPromised` after `timeout_s` seconds or when the broker ends."""
+        """Waits until it is so; raises `RestbrokerError` after `timeout_s` seconds or when the broker ends."""
         with trio.move_on_after(timeout_s):
             while self.broker.poll() is None:
                 if question():
@@ -99,7 +95,7 @@ class Stage:
                 await trio.sleep(0.02)
         ended = self.broker.poll() is not None
         why = f"The broker ended with code {self.broker.returncode}" if ended else f"Nothing came in {timeout_s:g} s"
-        raise NotAsPromised(f"{why}, so this is not so: {promise}.\nThe broker's last words:\n{last_words(self.log)}")
+        raise RestbrokerError(f"{why}, so this is not so: {promise}.\nThe broker's last words:\n{last_words(self.log)}")
 
     async def arrival(self, command: str, since: int) -> Arrival:
         """The first request for this command after the first `since` ones; shows it."""
@@ -112,9 +108,9 @@ class Stage:
         return found()[0]
 
     def promise(self, kept: bool, text: str) -> None:  # noqa: FBT001 - it reads as a sentence
-        """Says that a promise was kept; raises `NotAsPromised` if it was not."""
+        """Says that a promise was kept; raises `RestbrokerError` if it was not."""
         if not kept:
-            raise NotAsPromised(f"This is not so: {text}.\nThe broker's last words:\n{last_words(self.log)}")
+            raise RestbrokerError(f"This is not so: {text}.\nThe broker's last words:\n{last_words(self.log)}")
         self.voice.good(text)
 
 

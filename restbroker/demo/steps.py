@@ -1,7 +1,7 @@
 """The demo's story: what a producer does, what the server sees, what happens when things go wrong. Every claim is
 checked.
 
-Called by `demo.demo`, in the order of `STORY`. Always holds: a step raises `NotAsPromised` rather than go on after
+Called by `demo.demo`, in the order of `STORY`. Always holds: a step raises `RestbrokerError` rather than go on after
 something that is not as restbroker promises.
 """
 
