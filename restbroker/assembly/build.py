@@ -23,6 +23,7 @@ from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.group.leash import Leash
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.record import SidekiqRecord
 from restbroker.config.core import Config, Loaded
@@ -85,8 +86,10 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
 
     reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes, alone=line is None)
     looks = Looks(plan.status.view, plan.status.running)
-    # What a group has one of, its supervisor serves, and tells of.
-    web = [] if line is not None else web_services(lambda: reloader.config, plan.open_control, looks, report)
+    web: list[Service] = []
+    if line is None:  # what a group has one of, its supervisor serves, and tells of
+        connection = plan.open_control() if config.stats else None
+        web = web_services(lambda: reloader.config, connection, looks, report)
     record = SidekiqRecord(
         plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
     )

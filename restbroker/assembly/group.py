@@ -7,7 +7,6 @@ that runs nor one that is about to be started again.
 
 import os
 from collections.abc import Callable, Sequence
-from typing import NoReturn
 
 import attrs
 import trio
@@ -47,7 +46,7 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
 def _pages(reloader: "_GroupReloader", looks: Looks, report: Report) -> list[Service]:
     config = reloader.config
     if not config.stats:
-        return web_services(lambda: reloader.config, _no_connection, looks, report)
+        return web_services(lambda: reloader.config, None, looks, report)
     # A supervisor that serves no /stats does without the Redis library, a third of its memory.
     from restbroker.admin.connect import store_settings
     from restbroker.store.client import open_client
@@ -57,15 +56,8 @@ def _pages(reloader: "_GroupReloader", looks: Looks, report: Report) -> list[Ser
     settings = store_settings(config)
     sentinels = open_sentinels(settings)
     watch = [] if sentinels is None else [MasterWatch(sentinels)]
-
-    def open_connection() -> Connection:
-        return Connection(open_client(settings, _STATS_TIMEOUT_S, sentinels))
-
-    return [*watch, *web_services(lambda: reloader.config, open_connection, looks, report)]
-
-
-def _no_connection() -> NoReturn:
-    raise AssertionError("only /stats asks Redis")
+    connection = Connection(open_client(settings, _STATS_TIMEOUT_S, sentinels))
+    return [*watch, *web_services(lambda: reloader.config, connection, looks, report)]
 
 
 @attrs.define(eq=False)

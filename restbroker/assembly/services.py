@@ -32,15 +32,15 @@ class Looks:
 
 
 def web_services(
-    current: Callable[[], Config], open_connection: "Callable[[], Connection]", looks: Looks, report: Report
+    current: Callable[[], Config], connection: "Connection | None", looks: Looks, report: Report
 ) -> list[Service]:
-    """The stats page and the health pages, if configured now. `open_connection` should have a short time-out."""
+    """The stats page, if there is a `connection` for it, with a short time-out; the health pages, if configured now."""
     found: list[Service] = []
-    config = current()
-    if config.stats:
-        found.append(_stats(current, open_connection(), looks, report))
-    if config.health_bind is not None:
-        found.append(_health(config.health_bind, looks, report))
+    if connection is not None:
+        found.append(_stats(current, connection, looks, report))
+    bind = current().health_bind
+    if bind is not None:
+        found.append(_health(bind, looks, report))
     return found
 
 
