@@ -56,14 +56,14 @@ def run(
     if worker:
         raise typer.Exit(_as_worker(found.config, load, json_logs=json_logs, number=number))
     tell_notes(found)
-    serve = _alone if found.config.processes == 1 else _as_supervisor
+    serve = _as_broker if found.config.processes == 1 else _as_supervisor
     raise typer.Exit(serve(found.config, load, json_logs=json_logs))
 
 
 # Trio and the HTTP client take a quarter of a second to import: not for `--help` or a wrong configuration.
 
 
-def _alone(
+def _as_broker(
     config: Config,
     load: Callable[[], Loaded],
     *,
@@ -92,7 +92,7 @@ def _as_worker(config: Config, load: Callable[[], Loaded], *, json_logs: bool, n
         line = socket.socket(fileno=0)
     except OSError as error:
         raise UsageError(f"{_WORKER} is for processes that a supervisor starts.", "Use --processes.") from error
-    return _alone(config, load, json_logs=json_logs, line=line, number=number)
+    return _as_broker(config, load, json_logs=json_logs, line=line, number=number)
 
 
 def _count(processes: str | None) -> Json:
