@@ -5,6 +5,7 @@ every field of them may be missing.
 """
 
 from collections.abc import Collection, Mapping
+from typing import TypedDict
 
 from restbroker.rules import rubyjson
 from restbroker.rules.json_types import Json
@@ -39,8 +40,16 @@ settling is). `finishing`: it only ends what it has, since the process took a ne
 """
 
 
-def figures(client: Client, wanted: Collection[str]) -> dict[str, Json]:
-    """All figures, ready for JSON, also of the queues `wanted`, whoever knows these.
+class Figures(TypedDict):
+    """Ready for JSON. `lanes` has one row for each target in each process."""
+
+    totals: dict[str, int]
+    queues: list[dict[str, Json]]
+    lanes: list[dict[str, Json]]
+
+
+def figures(client: Client, wanted: Collection[str]) -> Figures:
+    """All figures, also of the queues `wanted`, whoever knows these.
 
     Times are seconds unless their names say ms. Raises `StoreUnavailable`.
     """

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from restbroker.errors import OutputLost, RestbrokerError
-from restbroker.rules.json_types import Json
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE})
 
@@ -22,7 +21,7 @@ def data(text: str) -> None:
     _out(printable(text) if sys.stdout.isatty() else text)
 
 
-def as_json(value: Json) -> None:
+def as_json(value: object) -> None:
     """Prints a value as JSON, indented on a terminal and on one line otherwise; what is not seen as an escape."""
     text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
     # json.dumps has an escape for all that is not seen, but for DEL.

@@ -7,14 +7,13 @@ from typing import cast
 import typer
 
 from restbroker.admin.connect import open_store
-from restbroker.admin.overview import figures
+from restbroker.admin.overview import Figures, figures
 from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
 
-_Rows = Sequence[Mapping[str, Json]]
 _LIMITS = {
     "rate": "RateLimit is reached",
     "in_flight": "MaxInFlight is reached",
@@ -37,31 +36,30 @@ def stats(config: ConfigOption = None, json: JsonOption = False) -> None:
     elif sys.stdout.isatty():
         _draw(seen)
     else:
-        for row in (*_totals(seen), *_queues(seen), *map(_process, _lanes(seen))):
+        for row in (*_totals(seen), *_queues(seen), *map(_process, seen["lanes"])):
             output.row(row)
 
 
-def _draw(seen: Mapping[str, Json]) -> None:
+def _draw(seen: Figures) -> None:
     """For people: without the column that only programs need, and each process as lines that fit any width."""
     output.table(("TOTAL", "JOBS"), [row[1:] for row in _totals(seen)])
     output.data("")
     output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in _queues(seen)])
-    for row in _lanes(seen):
+    for row in seen["lanes"]:
         output.data(f"\nPROCESS  {_name(row)}")
         output.table(("", ""), _facts(row))
-    if not _lanes(seen):
+    if not seen["lanes"]:
         output.data("\nNo restbroker runs on this Redis.")
 
 
-def _totals(seen: Mapping[str, Json]) -> list[Sequence[str]]:
-    totals = cast("Mapping[str, Json]", seen["totals"])
-    return [("total", name, str(number)) for name, number in totals.items()]
+def _totals(seen: Figures) -> list[Sequence[str]]:
+    return [("total", name, str(number)) for name, number in seen["totals"].items()]
 
 
-def _queues(seen: Mapping[str, Json]) -> list[Sequence[str]]:
+def _queues(seen: Figures) -> list[Sequence[str]]:
     return [
         ("queue", _text(row["name"]), _text(row["size"]), _latency(row["latency_s"]), _queue_state(row))
-        for row in cast("_Rows", seen["queues"])
+        for row in seen["queues"]
     ]
 
 
@@ -73,10 +71,6 @@ def _queue_state(row: Mapping[str, Json]) -> str:
     if row["size"] is None:
         return "its key is no list"
     return "paused" if row["paused"] else "open"
-
-
-def _lanes(seen: Mapping[str, Json]) -> _Rows:
-    return cast("_Rows", seen["lanes"])
 
 
 def _facts(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:

@@ -17,9 +17,6 @@ from restbroker.rules.json_types import Json
 from restbroker.store import processes, queues
 from restbroker.store.client import Client
 
-_Rows = Sequence[Mapping[str, Json]]
-
-
 InDelivery: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
 """For each of these queues, a list of the jobs that this process, or its workers, have in delivery."""
 
@@ -33,8 +30,7 @@ def figures(
     """
     seen = overview.figures(client, served)
     waiting = queues.sizes(client, served)
-    totals = cast("Mapping[str, Json]", seen["totals"])
-    lanes = cast("_Rows", seen["lanes"])
+    totals = seen["totals"]
     return {
         "processed": totals["processed"],
         "failed": totals["failed"],
@@ -43,9 +39,9 @@ def figures(
         "retries": totals["retry"],
         "scheduled": totals["schedule"],
         "dead": totals["dead"],
-        "queues": seen["queues"],
-        "targets": lanes,
-        "processes": _processes(lanes),
+        "queues": [*seen["queues"]],
+        "targets": [*seen["lanes"]],
+        "processes": _processes(seen["lanes"]),
         "unready": unready,
     }
 
@@ -87,7 +83,7 @@ def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[
     ]
 
 
-def _processes(lanes: _Rows) -> list[Json]:
+def _processes(lanes: Sequence[Mapping[str, Json]]) -> list[Json]:
     """One row per process, with the names of its targets; those that are gone are left out."""
     found: dict[str, list[Mapping[str, Json]]] = {}
     for lane in lanes:
