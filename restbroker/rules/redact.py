@@ -29,6 +29,9 @@ from restbroker.rules.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 MASK = "***"
 EXCERPT_LIMIT = 500
 
+# A job of a megabyte could have so many that looking for them held up all others for ten seconds.
+_MOST_SECRETS = 200
+_MOST_CHARACTERS = 20_000
 _SHORTEST_ANYWHERE = 6
 _SHORTEST_BASE64 = 4
 _SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(api|private)[_-]?key|authorization|cookie|stream_?id")
@@ -42,6 +45,7 @@ _WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4
 _Spelling: TypeAlias = tuple[str, str]
 """How a secret may be written, and the pattern that finds it where it is to be masked."""
 Spelled: TypeAlias = frozenset[_Spelling]
+_ANYTHING: Spelled = frozenset({("", "(?s:.+)")})
 Hide: TypeAlias = Callable[[str, int], str]
 """Takes secrets out of a text, and cuts it to so many characters."""
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
@@ -73,8 +77,11 @@ def text(message: str, secrets: Iterable[str], limit: int = EXCERPT_LIMIT) -> st
 
 
 def spelled(secrets: Iterable[str]) -> Spelled:
-    """All spellings of these secrets, for `hiding`: making them takes 0.2 ms for each."""
-    return frozenset(spelling for secret in secrets for spelling in _spellings(secret))
+    """All spellings of these secrets, for `hiding`: each takes 0.2 ms. Of very many: anything at all."""
+    sought = frozenset(secrets)
+    if len(sought) > _MOST_SECRETS or sum(map(len, sought)) > _MOST_CHARACTERS:
+        return _ANYTHING
+    return frozenset(spelling for secret in sought for spelling in _spellings(secret))
 
 
 def said(headers: Iterable[tuple[str, str]]) -> Spelled:
@@ -91,7 +98,7 @@ def without(message: str, known: Spelled) -> str:
 def hiding(secrets: Iterable[str], known: Spelled = frozenset()) -> Hide:
     """What `text` does, for many texts with the same secrets: their spellings are made once, or `known` already."""
     hidden = _longest_first(known | spelled(secrets))
-    shortest = _length(hidden[-1]) if hidden else 0
+    shortest = len(hidden[-1][0]) if hidden else 0
 
     def hide(message: str, limit: int) -> str:
         # A large job may have 200,000 texts, nearly all too short.
@@ -249,11 +256,7 @@ def _without(line: str, hidden: list[_Spelling]) -> str:
 
 def _longest_first(hidden: Spelled) -> list[_Spelling]:
     """Masking a short one first would leave the rest of a longer one that contains it."""
-    return sorted(hidden, key=_length, reverse=True)
-
-
-def _length(hidden: _Spelling) -> int:
-    return len(hidden[0])
+    return sorted(hidden, key=lambda one: len(one[0]), reverse=True)
 
 
 @lru_cache(maxsize=16)  # a target has one or two

@@ -1,5 +1,6 @@
 import base64
 import json
+import time
 from html import escape
 from urllib.parse import quote, quote_plus
 
@@ -225,3 +226,10 @@ def test_an_unreadable_payload_shows_nothing_of_itself() -> None:
 def test_a_header_that_only_looks_like_basic_is_hidden_as_it_is() -> None:
     known = redact.said([("X-Auth-Token", "Basic n0t-b4se64!"), ("Accept", "text/plain")])
     assert redact.without("it was n0t-b4se64! and text/plain", known) == f"it was {MASK} and text/plain"
+
+
+@pytest.mark.parametrize("secrets", [[f"pässw0rd/{number}" for number in range(50_000)], ["é/" * 400_000]])
+def test_of_more_secrets_than_can_be_looked_for_at_once_nothing_of_a_text_is_shown(secrets: list[str]) -> None:
+    began_s = time.process_time()
+    assert redact.text(f"refused: {secrets[-1][:100]}\n{secrets[0][:100]}", secrets) == redact.MASK
+    assert time.process_time() - began_s < 1
