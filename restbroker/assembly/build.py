@@ -31,6 +31,7 @@ from restbroker.config.target import Target
 from restbroker.connectors import registry
 from restbroker.connectors.contract import Ports
 from restbroker.rules.policy import Policy
+from restbroker.store import scripts
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter
 from restbroker.store.jobs import Limits
@@ -106,6 +107,7 @@ def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:
 
     Raises `ConfigError`.
     """
+    scripts.read_all()
     settings = store_settings(config)
     sentinels = open_sentinels(settings)
     watch = [] if sentinels is None else [MasterWatch(sentinels)]

@@ -1,11 +1,13 @@
 """Runs one web app on Hypercorn for as long as the process lives. Assembly makes a `Server` for each app.
 
-Always holds: nothing that happens here stops the delivery of jobs. A taken port is told once and tried again until it
-is free; and what breaks Hypercorn ends the app's open connections, not the process. The listening sockets are ours, so
-that such a restart refuses nobody.
+Always holds: nothing that happens here stops the delivery of jobs, but for a flood of connections: while it uses up the
+process' file descriptors, jobs wait. A taken port is told once and tried again until it is free; and what breaks
+Hypercorn ends the app's open connections, not the process. The listening sockets are ours, so that such a restart
+refuses nobody.
 """
 
 import errno
+import logging
 
 import attrs
 import trio
@@ -47,6 +49,8 @@ class Server:
             task_status = trio.TASK_STATUS_IGNORED
             await trio.sleep(self.bind_again_s)
         self.addresses = tuple(_url(listener) for listener in listeners)
+        # Trio goes on, and writes a traceback ten times a second.
+        logging.getLogger("trio.serve_listeners").addFilter(self._tell_of_flood)
         stopping = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
@@ -61,6 +65,7 @@ class Server:
                     # Hypercorn bounds a stop itself; this is for when it does not.
                     scope.deadline = trio.current_time() + GRACE_S + 0.5
         finally:
+            logging.getLogger("trio.serve_listeners").removeFilter(self._tell_of_flood)
             for listener in listeners:
                 listener.socket.close()
 
@@ -94,6 +99,15 @@ class Server:
                     )
                     with trio.move_on_after(_RESTART_S):
                         await stopping.wait()
+
+    def _tell_of_flood(self, _record: logging.LogRecord) -> bool:
+        self._warn_once(
+            "TooManyConnections",
+            f"No connection to {self.what} can be taken: the process has no file descriptors left.",
+            "New connections to servers fail as well, and their jobs wait, until there are fewer. Let only those reach"
+            " this port who need it, or raise LimitNOFILE.",
+        )
+        return False
 
     def _warn_once(self, code: str, message: str, cure: str) -> None:
         if code not in self._told:

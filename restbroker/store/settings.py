@@ -87,6 +87,8 @@ def _options(settings: StoreSettings, timeout_s: float) -> dict[str, Any]:
         "parser_class": GivingWay,
         "decode_responses": False,
         "client_name": settings.client_name,
+        # Its own name and version, for which it reads a file at each connect: there may be no descriptor left.
+        "driver_info": None,
     }
     if settings.username is not None:
         options["username"] = settings.username

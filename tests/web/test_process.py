@@ -1,17 +1,22 @@
 """The web apps of a real process: switched on by the configuration, and not even imported otherwise."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
 
+from tests.support.answering import AnsweringServer
 from tests.support.ports import free_port
 from tests.support.process import clean_environment, started
 from tests.support.redis_server import RedisServer
+from tests.support.shared import FAST_RETRIES
+from tests.support.wait import until
 
 BASIC = {"RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711"}
 
@@ -52,6 +57,31 @@ def test_a_taken_port_does_not_keep_a_process_from_starting(
         broker.wait_for("code=PortTaken")
         broker.wait_for("broker.started")
         assert broker.stop() == 0
+
+
+def test_more_connections_than_there_are_descriptors_cost_waiting_only_and_are_told_once(
+    configured: Callable[..., Path], tmp_path: Path, redis_server: RedisServer
+) -> None:
+    port = free_port()
+    with AnsweringServer() as server, ExitStack() as flood:
+        url = f"http://127.0.0.1:{server.port}/api"
+        config = configured(HealthBind=f"127.0.0.1:{port}", RestURL=url, Backoff=FAST_RETRIES)
+        limited = ("prlimit", "--nofile=100", sys.executable, "-m", "restbroker")
+        with started(["run", "--config", str(config)], directory=tmp_path / "run", command=limited) as broker:
+            broker.wait_for("broker.started")
+            for _ in range(120):
+                flood.enter_context(socket.create_connection(("127.0.0.1", port)))
+            broker.wait_for("code=TooManyConnections")
+            for _ in range(20):
+                redis_server.command("""LPUSH queue:rest '{"class":"Add","args":["check_account",{},"t0ken-4711"]}'""")
+            redis_server.command("CLIENT KILL TYPE normal SKIPME yes")
+            broker.wait_for("redis.lost")
+            flood.close()
+            until(lambda: len(server.arrivals) >= 20, "the jobs are done", 60.0)
+            assert redis_server.command("EXISTS dead") == ":0\r\n"
+            assert broker.stop() == 0
+    assert broker.output().count("TooManyConnections") == 1
+    assert "Traceback" not in broker.output()
 
 
 @pytest.mark.parametrize(("stats", "loaded"), [(False, False), (True, True)])

@@ -209,5 +209,6 @@ def _without_token(why: NoToken) -> Probe:
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:
-    """The connector of this target; nothing is sent yet."""
+    """The connector of this target; nothing is sent yet. The catalogue is read now, as the store's scripts are."""
+    catalogue.for_target(target, None)
     return EjabberdConnector(target, ports.now_s, Session(target, ports.report))

@@ -7,7 +7,7 @@ Needs Redis ≥ 7.0 or Valkey ≥ 7.2 (`#!lua flags=…`): a full Redis must be 
 import hashlib
 from functools import cache
 from importlib import resources
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
 
@@ -46,3 +46,9 @@ def script(name: ScriptName) -> Script:
     """Reads a script once per process."""
     source = resources.files(__name__).joinpath(f"{name}.lua").read_bytes()
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+
+
+def read_all() -> None:
+    """Reads every script now: later another version's may be there, or no file descriptor be left."""
+    for name in get_args(ScriptName):
+        script(name)
