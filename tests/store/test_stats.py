@@ -1,0 +1,217 @@
+"""The figures and what is looked at beside them: each says what is in Redis, whoever put it there."""
+
+import json
+
+import attrs
+import pytest
+
+from restbroker.errors import StoreRefused
+from restbroker.store import beats, queues, survey
+from restbroker.store.client import Client, open_client
+from restbroker.store.jobs import FetchRequest, fetch, register
+from restbroker.store.key_types import Misused, misused, types
+from restbroker.store.queues import listed
+from restbroker.store.server import require_supported, setting, time_s
+from restbroker.store.server import server as ask
+from restbroker.store.sets import listed as set_listed
+from restbroker.store.sets import size
+from restbroker.store.stats import LaneView, QueueView, overview
+from restbroker.store.survey import MOST_KEYS, SCAN_COUNT, Orphan, Process
+from tests.store.lanes import FACTS, QUEUES, Lane, Server
+
+
+def test_each_total_and_each_size_is_read_from_its_own_key(client: Client, server: Server) -> None:
+    server.raw.mset({"ns:stat:processed": 7, "ns:stat:failed": 6})
+    for count, name in ((1, "retry"), (2, "schedule"), (3, "dead")):
+        server.raw.zadd(f"ns:{name}", {str(member): 1 for member in range(count)})
+    seen = overview(client)
+    assert (seen.processed, seen.failed, seen.retry, seen.schedule, seen.dead) == (7, 6, 1, 2, 3)
+    assert abs(seen.now_s - time_s(client)) < 5
+    assert (seen.queues, seen.lanes) == ((), ())
+
+
+def test_a_queue_is_shown_if_a_client_listed_it_a_process_serves_it_or_somebody_wants_it(
+    lane: Lane, server: Server
+) -> None:
+    server.raw.sadd("ns:queues", "listed")
+    server.raw.lpush("ns:queue:filled", b"{}", b'{"created_at":1.5}')
+    server.raw.sadd("ns:paused", "b")
+    seen = overview(lane.client, ["filled", "empty"])
+    assert seen.queues[:3] == (
+        QueueView("a", 0, 0.0, paused=False, seen=True),
+        QueueView("b", 0, 0.0, paused=True, seen=True),
+        QueueView("empty", 0, 0.0, paused=False, seen=False),
+    )
+    filled, by_client = seen.queues[3:]
+    assert (filled.name, filled.size, filled.latency_s, filled.seen) == ("filled", 2, None, True)
+    assert by_client == QueueView("listed", 0, 0.0, paused=False, seen=True)
+
+
+def test_the_age_of_a_queue_is_that_of_the_job_that_is_taken_next(client: Client, server: Server) -> None:
+    server.raw.lpush("ns:queue:a", b'{"created_at":1.5}', b'{"created_at":9.5}')
+    seen = overview(client, ["a"])
+    assert seen.queues[0].latency_s == pytest.approx(seen.now_s - 1.5)
+
+
+def test_a_lane_shows_its_jobs_its_record_and_since_when_it_did_not_beat(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 1))
+    beats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(lane.client)) - 100)
+    server.raw.hset("ns:restbroker:beats", "bare", 0)
+    bare, view = overview(lane.client).lanes
+    assert bare == LaneView("bare", dying=False, age_s=None, in_hand=0, registered=None)
+    assert (view.identity, view.in_hand, view.dying) == (lane.identity, 2, False)
+    assert view.age_s is not None
+    assert 100 <= view.age_s < 105
+    assert view.registered is not None
+    assert (view.registered.facts, view.registered.queues) == (FACTS, QUEUES)
+    server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(lane.client)) + 100)
+    assert overview(lane.client).lanes[1].age_s == 0.0, "a clock that was set back"
+
+
+def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, server: Server) -> None:
+    needed = {
+        "restbroker:beats": "hash", "restbroker:dying": "hash", "restbroker:tokens": "hash",
+        "queues": "set", "paused": "set", "processes": "set", "retry": "zset", "schedule": "zset", "dead": "zset",
+        "restbroker:parked": "stream", "restbroker:recovered:version": "string",
+        "stat:processed": "string", "stat:failed": "string",
+        "restbroker:pause:t": "hash", "restbroker:rate:t": "string", "restbroker:inflight:t": "hash", "queue:q": "list",
+    }  # fmt: skip
+    assert misused(client, ["t"], ["q"]) == ()
+    for key, kind in needed.items():
+        server.raw.lpush(f"ns:{key}", "x") if kind != "list" else server.raw.set(f"ns:{key}", "x")
+    found = misused(client, ["t"], ["q"])
+    assert {one.key.removeprefix("ns:"): one.wanted for one in found} == needed
+    assert Misused("ns:dead", "zset", "list") in found
+    assert Misused("ns:queue:q", "list", "string") in found
+    assert types(client, ["ns:dead", "ns:none"]) == {"ns:dead": "list"}
+
+
+def test_keys_of_the_right_type_are_no_misuse(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    server.raw.zadd("ns:dead", {"x": 1})
+    assert misused(lane.client, ["t"], QUEUES) == ()
+
+
+def test_processes_of_sidekiq_are_told_from_restbrokers_own_and_expired_ones_left_out(
+    client: Client, server: Server
+) -> None:
+    infos = {
+        "ruby": {"queues": ["a", "a", "b"], "version": "7.3.2"},
+        "old": {"queues": ["a"], "tag": "restbroker"},
+        "ours": {"queues": [], "version": "restbroker 1.0"},
+        "odd": [],
+    }
+    for name, info in infos.items():
+        server.raw.hset(f"ns:{name}", "info", json.dumps(info))
+    server.raw.hset("ns:unread", "info", "{x")
+    server.raw.sadd("ns:processes", *infos, "unread", "expired")
+    found = survey.processes(client)
+    assert found == (
+        Process("odd", (), None),
+        Process("old", ("a",), None),
+        Process("ours", (), "restbroker 1.0"),
+        Process("ruby", ("a", "b"), "7.3.2"),
+        Process("unread", (), None),
+    )
+    assert [one.identity for one in found if one.is_restbroker] == ["ours"]
+
+
+def test_jobs_that_nobody_owns_are_found_with_whether_their_queues_are_known(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 1))
+    server.raw.hset("ns:restbroker:ip:lost", mapping={"1:1": b"x", "last": 1, "hwm": 1})
+    server.raw.hset("ns:restbroker:ip:empty", mapping={"last": 1, "hwm": 1})
+    server.raw.set("ns:restbroker:ip:text", "no hash")
+    server.raw.hset("restbroker:ip:other-namespace", "1:1", b"x")
+    assert survey.orphans(lane.client, [lane.identity]) == (Orphan("lost", 1, described=False),)
+    assert survey.orphans(lane.client, []) == (
+        Orphan(lane.identity, 2, described=True),
+        Orphan("lost", 1, described=False),
+    )
+
+
+def test_every_namespace_with_queues_is_found_and_none_as_well(client: Client, server: Server) -> None:
+    assert survey.namespaces(client) == set()
+    server.raw.sadd("ns:queues", "a")
+    server.raw.sadd("other:queues", "a")
+    server.raw.lpush("no-set:queues", "a")
+    assert survey.namespaces(client) == {"ns", "other"}
+    server.raw.sadd("queues", "a")
+    assert survey.namespaces(client) == {"ns", "other", ""}
+
+
+def test_a_namespace_with_letters_of_patterns_is_looked_through_as_it_is(server: Server) -> None:
+    opened = open_client(attrs.evolve(server.settings, namespace="n[s]*"))
+    server.raw.hset("n[s]*:restbroker:ip:lost", "1:1", b"x")
+    server.raw.hset("ns:restbroker:ip:other", "1:1", b"x")
+    assert [one.identity for one in survey.orphans(opened, [])] == ["lost"]
+    opened.close()
+
+
+def test_more_keys_than_one_look_finds_are_all_looked_through(client: Client, server: Server) -> None:
+    server.raw.mset({f"key:{number}": "x" for number in range(5 * SCAN_COUNT)})
+    server.raw.hset("ns:restbroker:ip:lost", "1:1", b"x")
+    assert len(survey.orphans(client, [])) == 1
+    assert MOST_KEYS >= 5 * SCAN_COUNT
+
+
+def test_a_server_tells_its_limits_its_disk_and_how_full_its_databases_are(client: Client, server: Server) -> None:
+    server.raw.config_set("maxmemory", 10**9)
+    server.raw.mset({"a": 1, "b": 2})
+    facts = ask(client)
+    assert (facts.maxmemory_bytes, facts.policy, facts.aof_enabled) == (10**9, "noeviction", False)
+    assert (facts.connected_replicas, facts.cluster_enabled, facts.disk_ok) == (0, False, True)
+    assert facts.databases == {0: 2}
+    assert 500_000 < facts.used_memory_bytes < 10**9
+    assert facts.total_memory_bytes > 10**8
+    assert abs(facts.time_s - time_s(client)) < 5
+    assert facts.save == setting(client, "save") == server.raw.config_get("save")["save"]
+    assert facts.product == f"{'Valkey' if facts.is_valkey else 'Redis'} {facts.version}"
+    assert setting(client, "no-such-setting") is None
+    require_supported(client)
+
+
+@pytest.mark.parametrize(("version", "is_valkey", "supported"), [
+    ("7.0.0", False, True), ("6.2.14", False, False), ("8.0", False, True), ("", False, False),
+    ("7.2.4", True, True), ("7.0.1", True, False), ("10.0.1", True, True),
+])  # fmt: skip
+def test_versions_are_compared_as_numbers(client: Client, version: str, *, is_valkey: bool, supported: bool) -> None:
+    facts = attrs.evolve(ask(client), version=version, is_valkey=is_valkey)
+    assert facts.supported is supported
+
+
+def test_where_config_is_not_allowed_its_lines_are_unknown(client: Client, server: Server) -> None:
+    server.raw.execute_command("ACL", "SETUSER", "plain", "on", "nopass", "+@all", "-config", "~*")
+    url = f"redis://plain:x@127.0.0.1:{server.process.port}/0"
+    opened = open_client(attrs.evolve(server.settings, url=url))
+    try:
+        assert (ask(opened).appendfsync, ask(opened).save, setting(opened, "save")) == (None, None, None)
+    finally:
+        opened.close()
+        server.raw.execute_command("ACL", "DELUSER", "plain")
+
+
+def test_jobs_of_a_queue_come_in_the_order_in_which_they_are_taken_page_by_page(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"1", b"2", b"3", b"4"])
+    assert listed(client, "a", 0, 3) == [b"1", b"2", b"3"]
+    assert listed(client, "a", 3, 3) == [b"4"]
+    assert listed(client, "a", 4, 3) == listed(client, "none", 0, 3) == []
+    assert server.raw.llen("ns:queue:a") == 4
+
+
+def test_members_of_a_set_come_by_score_from_either_end_page_by_page(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", {"x": 1.5, "y": 2.5, "z": 3.5})
+    assert set_listed(client, "dead", 0, 2, newest_first=True) == [(b"z", 3.5), (b"y", 2.5)]
+    assert set_listed(client, "dead", 1, 2, newest_first=False) == [(b"y", 2.5), (b"z", 3.5)]
+    assert set_listed(client, "dead", 3, 2, newest_first=False) == []
+    assert (size(client, "dead"), size(client, "retry")) == (3, 0)
+
+
+def test_a_damaged_record_hides_no_lane(client: Client, server: Server) -> None:
+    assert register(client, "h:1:abc:t", FACTS, QUEUES)
+    server.raw.hset("ns:restbroker:info:h:1:abc:t", "pid", "no number")
+    with pytest.raises(StoreRefused):
+        beats.facts(client, "h:1:abc:t")
+    assert [one.registered for one in overview(client).lanes] == [None]
