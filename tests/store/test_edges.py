@@ -1,0 +1,78 @@
+"""What the scripts do at their edges: a half-known identity, a record in the way, shares that somebody else wrote."""
+
+import pytest
+
+from restbroker.store import beats, queues
+from restbroker.store.client import Client
+from restbroker.store.jobs import Fetched, FetchRequest, Limited, Limits, fetch, mark, register, retire
+from tests.store.lanes import FACTS, QUEUES, Lane, Server
+
+SHARES = "ns:restbroker:inflight:t"
+
+
+def bounded(lane: Lane, in_flight: int, want: int = 9) -> int | str:
+    """How many jobs a fetch takes; or why none."""
+    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, want, 0, Limits(in_flight=in_flight)))
+    assert isinstance(answer, Fetched | Limited)
+    return answer.why if isinstance(answer, Limited) else len(answer.jobs)
+
+
+@pytest.mark.parametrize("key", ["beats", "dying", "info:h:9:x:t"])
+def test_an_identity_of_which_anything_is_left_is_not_created_again(client: Client, server: Server, key: str) -> None:
+    server.raw.hset(f"ns:restbroker:{key}", "h:9:x:t", 1)
+    before = {name: server.raw.hgetall(name) for name in server.raw.scan_iter()}
+    assert not register(client, "h:9:x:t", FACTS, QUEUES)
+    assert {name: server.raw.hgetall(name) for name in server.raw.scan_iter()} == before
+
+
+def test_a_beat_keeps_the_last_snapshot_where_it_brings_none(lane: Lane) -> None:
+    beats.beat(lane.client, [(lane.identity, 1)], {lane.identity: b"{}"})
+    beats.beat(lane.client, [(lane.identity, 2)], {})
+    found = beats.facts(lane.client, lane.identity)
+    assert found is not None
+    assert found.snapshot == b"{}"
+
+
+def test_a_record_that_cannot_be_written_costs_nobody_the_lease(lane: Lane, server: Server) -> None:
+    server.raw.set("ns:restbroker:info:h:1:abc:t", "no hash")
+    assert beats.beat(lane.client, [(lane.identity, 5)], {lane.identity: b"{}"}) == [True]
+    assert beats.live(lane.client) == {lane.identity: 5}
+
+
+def test_marks_go_with_the_identity(lane: Lane, server: Server) -> None:
+    server.raw.hset("ns:restbroker:sent:h:1:abc:t", "1:1", "once")
+    assert retire(lane.client, lane.identity)
+    assert list(server.raw.scan_iter()) == []
+
+
+def test_a_mark_that_cannot_be_written_marks_nothing(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    assert bounded(lane, 0) == 1
+    server.raw.set("ns:restbroker:sent:h:1:abc:t", "no hash")
+    with pytest.raises(Exception, match="WRONGTYPE"):
+        mark(lane.client, lane.identity, ["1:1"])
+    assert server.raw.get("ns:restbroker:sent:h:1:abc:t") == b"no hash"
+
+
+def test_a_lane_that_has_nothing_writes_no_share(lane: Lane, server: Server) -> None:
+    assert bounded(lane, 5) == 0
+    assert not server.raw.exists(SHARES)
+
+
+def test_shares_of_all_who_live_or_die_count_and_what_is_nobodys_or_no_number_does_not(
+    lane: Lane, server: Server
+) -> None:
+    queues.push(lane.client, "a", [b"%d" % number for number in range(9)])
+    for name in ("two", "three", "dead", "text"):
+        register(lane.client, name, FACTS, QUEUES)
+    assert beats.fence(lane.client, "dead", 0)
+    server.raw.hset(SHARES, mapping={"two": 2, "three": 3, "dead": 1, "nobody": 100, "text": "x"})
+    assert bounded(lane, 6) == "in_flight"
+    assert bounded(lane, 8) == 2
+    assert server.raw.hget(SHARES, lane.identity) == b"2"
+
+
+def test_a_share_that_is_wrong_is_put_right_when_nothing_is_taken(lane: Lane, server: Server) -> None:
+    server.raw.hset(SHARES, lane.identity, 5)
+    assert bounded(lane, 3) == 0
+    assert server.raw.hget(SHARES, lane.identity) == b"0"
