@@ -12,8 +12,6 @@ local codes = {}
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   return 'FENCED'
 end
--- A wrong type surfaces here, before the first write.
-redis.call('HLEN', KEYS[3])
 for n = 3, #ARGV do
   codes[n - 2] = redis.call('HEXISTS', KEYS[2], ARGV[n])
   if codes[n - 2] == 1 and ARGV[2] ~= 'joined' then
