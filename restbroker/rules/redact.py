@@ -140,9 +140,7 @@ def everywhere(value: Json, hide: Hide, limit: int) -> Json:
             return [everywhere(item, hide, limit) for item in value]
         case dict():
             return {hide(key, limit): everywhere(item, hide, limit) for key, item in value.items()}
-        case bool() | None:
-            return value
-        case int() | float():
+        case int() | float() if not isinstance(value, bool):
             text = str(value)
             return value if hide(text, len(text)) == text else MASK
         case _:

@@ -175,3 +175,16 @@ def test_a_reply_id_that_is_none_is_refused_with_what_was_found_and_what_to_give
     assert isinstance(reason, Reason)
     assert "is a list" in reason.message
     assert "Give a text or a number" in (reason.cure or "")
+
+
+def test_a_wrapper_of_activejob_is_refused_with_the_shape_that_is_wanted() -> None:
+    reason = refusal([{"job_class": "X", "arguments": []}])
+    assert reason.code == "BadArguments"
+    assert "ActiveJob" in reason.message
+    assert "[endpoint, arguments, token]" in (reason.cure or "")
+
+
+def test_what_is_quoted_of_an_endpoint_has_no_secret() -> None:
+    reason = arguments.read(["s3cret/ x", {}, "t"], lambda text, limit: text.replace("s3cret", "[hidden]")[:limit])
+    assert isinstance(reason, Reason)
+    assert "s3cret" not in reason.text

@@ -202,3 +202,52 @@ def test_of_a_job_with_many_secrets_command_and_queue_are_shown_masked_and_short
 
 def test_bytes_that_were_parked_as_no_job_name_no_command() -> None:
     assert display.command_of({"class": "Restbroker::Unreadable", "args": ["register"]}) is None
+
+
+def lists(levels: int, value: Json = 1) -> Json:
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def objects(levels: int, value: Json = 1) -> Json:
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(("given_value", "seen"), [
+    (list(range(20)), list(range(20))),
+    (list(range(21)), [*range(20), "… (1 more)"]),
+    (list(range(30)), [*range(20), "… (10 more)"]),
+    ({str(n): n for n in range(20)}, {str(n): n for n in range(20)}),
+    ({str(n): n for n in range(21)}, {**{str(n): n for n in range(20)}, "…": "(1 more)"}),
+    (lists(6), lists(6)),
+    (lists(7), lists(6, "…")),
+    (objects(6), objects(6)),
+    (objects(7), objects(6, "…")),
+    ([[[[[[[]]]]]]], [[[[[[[]]]]]]]),
+    (["y" * 8193], ["… (8193 characters)"]),
+    ([10**20, 10**20 + 1, -(10**20) - 1], [10**20, "…", "…"]),
+])  # fmt: skip
+def test_so_much_of_arguments_is_shown_and_of_the_rest_that_it_is_there(given_value: Json, seen: Json) -> None:
+    assert shown({"args": ["safe", {"x": given_value}, TOKEN]})["args"][1] == {"x": seen}
+
+
+def test_a_long_text_is_shown_up_to_its_limit() -> None:
+    found = shown({"args": ["safe", {"x": "y" * 8192}, TOKEN]})["args"][1]["x"]
+    assert found.startswith("y" * 299)
+    assert len(found) <= 301
+
+
+@pytest.mark.parametrize(("given_retry", "seen"), [(True, True), (False, False), (7, 7), (10**9, 1_000_000), ("x", 25)])
+def test_how_often_a_job_is_retried_is_shown_as_its_producer_wrote_it(given_retry: Json, seen: Json) -> None:
+    found = shown({"args": ["safe"], "retry": given_retry})["retry"]
+    assert (found, type(found)) == (seen, type(seen))
+
+
+def test_of_forty_secrets_each_is_masked_and_the_rest_is_shown() -> None:
+    secrets: dict[str, Json] = {f"password{number}": f"s3cret-s3cret{number:02}" for number in range(39)}
+    raw = display.payload({"args": ["safe", {**secrets, "x": 5}, "the-token-of-it"]}, "safe", "q", frozenset())
+    assert b"s3cret-s3cret" not in raw
+    assert json.loads(raw)["args"] != [MASK]
