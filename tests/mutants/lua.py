@@ -26,7 +26,7 @@ from restbroker.store.scripts import Script, ScriptName
 
 _SCRIPTS = Path(scripts.__file__).parent
 _TESTS = ("tests/store", "tests/model")
-_PYTEST = ("-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants")
+_PYTEST = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--hypothesis-profile=mutants")
 _ONLY = ("-k", "not valkey and not overdue")
 _SWAPS = (
     (r"==", "~="), (r"~=", "=="), (r"<=", "<"), (r">=", ">"), (r"(?<![<>])<(?!=)", "<="), (r"(?<![<>])>(?!=)", ">="),
