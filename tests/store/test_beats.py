@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
@@ -377,3 +377,39 @@ def test_a_lane_without_its_record_takes_nothing_more(lane: Lane, server: Server
     queues.push(lane.client, "a", [b"1"])
     server.raw.delete(f"ns:restbroker:info:{lane.identity}")
     assert fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 1)) == Fenced()
+
+
+def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(lane: Lane, server: Server) -> None:
+    now = datetime.fromtimestamp(time_s(lane.client), UTC)
+    days = ({"x": "1/0/0:a", "#t": "5"}, {"x": "2/0/0:b"}, {"y": "1/0/0:b"}, {"z": "1/0/0:c"}, {"old": "1/0/0:c"})
+    for back, fields in enumerate(days):
+        server.raw.hset(f"ns:restbroker:recovered:{now - timedelta(days=back):%Y%m%d}", mapping=fields)
+    assert beats.maybe_run(lane.client) == {"x": 3, "y": 1, "z": 1}
+
+
+def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(lane: Lane, server: Server) -> None:
+    server.raw.hdel("ns:restbroker:info:h:1:abc:t", "pid")
+    with pytest.raises(StoreRefused, match="is incomplete \\('pid'\\)") as caught:
+        beats.facts(lane.client, lane.identity)
+    assert "restbroker:ip:*" in (caught.value.cure or "")
+
+
+def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2", b"3"])
+    taken = take(lane.client, lane.identity, 3, hwm=3).jobs
+    mark(lane.client, lane.identity, [job.ticket for job in taken])
+    assert beats.fence(lane.client, lane.identity, 0)
+    before_s = time_s(lane.client)
+    found = beats.recover(lane.client, lane.identity, as_parked)
+    assert (found.jobs, found.parked, found.maybe_run, found.refused, found.retired) == (3, 3, 3, 0, True)
+    scores = [score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)]
+    assert all(before_s - 1 <= score <= time_s(lane.client) + 1 for score in scores)
+    assert scores[2] - scores[0] == pytest.approx(2e-6, abs=1e-6)
+
+
+def test_more_jobs_than_one_call_takes_are_all_counted(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"%d" % number for number in range(500)])
+    take(lane.client, lane.identity, 500, hwm=300)
+    assert beats.fence(lane.client, lane.identity, 0)
+    found = beats.recover(lane.client, lane.identity, as_parked)
+    assert (found.jobs, found.maybe_run, found.parked, found.refused) == (500, 300, 0, 0)

@@ -6,10 +6,10 @@ import pytest
 import redis
 
 from restbroker.rules.job import digest
-from restbroker.store import beats, migration
+from restbroker.store import beats, migration, scan
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Applied, Clash, Gone, Refused
-from restbroker.store.migration import GivenBack, Transfer
+from restbroker.store.migration import GivenBack, ProcessIds, State, Transfer
 from tests.store.lanes import Server
 from tests.support.wait import until
 
@@ -161,3 +161,36 @@ def test_a_redis_that_hides_its_clients_is_not_guessed_at(server: Server) -> Non
     finally:
         looker.close()
         server.raw.acl_deluser("looker")
+
+
+def test_what_the_original_has_in_hand_is_told_list_by_list_and_page_by_page(client: Client, server: Server) -> None:
+    jobs = in_hand(server, 3)
+    server.raw.rpush("ns:queue:b:c:2:inprogress", "x")
+    assert migration.states(client, [("a", "1"), ("b:c", "2"), ("none", "1")]) == [
+        State(3, jobs[-1]), State(1, b"x"), State(0, None),
+    ]  # fmt: skip
+    assert migration.in_progress(client, "a", "1", 0, 2) == [jobs[2], jobs[1]]
+    assert migration.in_progress(client, "a", "1", 2, 2) == [jobs[0]]
+    assert migration.in_progress(client, "a", "2", 0, 2) == []
+
+
+def test_retries_of_the_original_come_next_due_first_and_page_by_page(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:goretry", {"later": 3, "next": 1, "then": 2})
+    assert migration.retry_count(client) == 3
+    assert migration.retries(client, 0, 2) == [b"next", b"then"]
+    assert migration.retries(client, 2, 2) == [b"later"]
+
+
+def test_queues_are_known_by_the_names_that_clients_listed(client: Client, server: Server) -> None:
+    server.raw.sadd("ns:queues", "a", "b")
+    assert migration.queue_names(client) == {"a", "b"}
+
+
+def test_where_there_are_too_many_keys_to_look_at_that_is_said(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_hand(server, 1)
+    assert migration.process_ids(client, "a") == ProcessIds(("1",), complete=True)
+    server.raw.mset({f"key:{number}": "x" for number in range(3 * scan.SCAN_COUNT)})
+    monkeypatch.setattr(scan, "MOST_KEYS", scan.SCAN_COUNT)
+    assert not migration.process_ids(client, "a").complete

@@ -49,7 +49,7 @@ def test_a_queue_is_shown_if_a_client_listed_it_a_process_serves_it_or_somebody_
 
 
 def test_the_age_of_a_queue_is_that_of_the_job_that_is_taken_next(client: Client, server: Server) -> None:
-    server.raw.lpush("ns:queue:a", b'{"created_at":1.5}', b'{"created_at":9.5}')
+    server.raw.lpush("ns:queue:a", b'{"created_at":1.5}', b'{"created_at":9.5}', b"{}")
     seen = overview(client, ["a"])
     assert seen.queues[0].latency_s == pytest.approx(seen.now_s - 1.5)
 

@@ -1,0 +1,99 @@
+"""What a server says of itself, also what no Redis at hand says; and answers of a wrong shape."""
+
+import pytest
+
+from restbroker.errors import StoreRefused
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.replies import as_fields, counts, integer, items, mapping, raw, text
+from restbroker.store.server import ServerFacts, require_supported, server
+from tests.support.fake_redis import fake_redis
+
+FULL = """# Server
+redis_version:7.4.1
+run_id:abc
+executable:/usr/bin/redis:server
+# Memory:of this
+maxmemory:100
+used_memory:90
+mem_not_counted_for_evict:20
+maxmemory_policy:noeviction
+total_system_memory:5000
+aof_enabled:1
+cluster_enabled:1
+role:slave
+db0:keys=4,expires=0,avg_ttl=0
+db12:keys=1,expires=0,avg_ttl=0
+dbx:keys=9
+"""
+
+
+def told(info: str) -> ServerFacts:
+    with fake_redis(info.replace("\n", "\r\n")) as url:
+        client = open_client(StoreSettings(url))
+        facts = server(client)
+        client.close()
+    return facts
+
+
+def test_each_fact_is_read_from_its_own_line() -> None:
+    facts = told(FULL)
+    assert (facts.run_id, facts.role, facts.version, facts.is_valkey) == ("abc", "slave", "7.4.1", False)
+    assert (facts.maxmemory_bytes, facts.used_memory_bytes, facts.total_memory_bytes) == (100, 70, 5000)
+    assert (facts.policy, facts.aof_enabled, facts.cluster_enabled, facts.disk_ok) == ("noeviction", True, True, True)
+    assert facts.databases == {0: 4, 12: 1}
+    assert facts.product == "Redis 7.4.1"
+
+
+def test_what_is_not_told_is_nothing() -> None:
+    facts = told("")
+    assert (facts.run_id, facts.role, facts.version, facts.policy) == ("", "", "", "")
+    assert (facts.maxmemory_bytes, facts.used_memory_bytes, facts.total_memory_bytes) == (0, 0, 0)
+    assert (facts.aof_enabled, facts.cluster_enabled, facts.databases) == (False, False, {})
+    assert facts.product == "Redis of unknown version"
+    assert not facts.supported
+
+
+def test_valkey_is_told_by_its_own_version() -> None:
+    facts = told("redis_version:7.2.4\nvalkey_version:9.0.1")
+    assert (facts.product, facts.is_valkey, facts.supported) == ("Valkey 9.0.1", True, True)
+
+
+@pytest.mark.parametrize("line", ["rdb_last_bgsave_status:err", "aof_last_write_status:err"])
+def test_a_disk_that_refused_the_last_write_is_not_well(line: str) -> None:
+    assert not told(line).disk_ok
+    assert told(line.replace("err", "ok")).disk_ok
+
+
+@pytest.mark.parametrize(("info", "product"), [
+    ("redis_version:6.2.14", "Redis 6.2.14"), ("redis_version:7.2.4\r\nvalkey_version:7.0.0", "Valkey 7.0.0"),
+])  # fmt: skip
+def test_a_server_that_is_too_old_is_refused_by_name(info: str, product: str) -> None:
+    with fake_redis(info) as url:
+        client = open_client(StoreSettings(url))
+        with pytest.raises(StoreRefused, match="too old") as caught:
+            require_supported(client)
+        client.close()
+    assert caught.value.message.startswith(f"{product} at 127.0.0.1:")
+    assert "Redis 7.0 or newer" in (caught.value.cure or "")
+
+
+def test_answers_are_taken_apart_and_put_together_again() -> None:
+    assert [integer(one) for one in (5, None, b"-7", b"12")] == [5, 0, -7, 12]
+    assert text(b"a\xff") == "a\\xff"
+    assert mapping([b"a", b"1", b"b", b"2"]) == {"a": b"1", "b": b"2"}
+    assert counts([b"a", b"1"]) == {"a": 1}
+    assert as_fields({"a": 1, "b": b"2"}) == ["a", 1, "b", b"2"]
+
+
+@pytest.mark.parametrize(("take", "reply", "found", "wanted"), [
+    (integer, b"x", "bytes", "a number"), (integer, [], "list", "a number"), (raw, 5, "int", "bytes"),
+    (items, b"x", "bytes", "a list"),
+])  # fmt: skip
+def test_an_answer_of_another_shape_says_what_came_and_what_should_have(
+    take: object, reply: object, found: str, wanted: str
+) -> None:
+    assert callable(take)
+    with pytest.raises(StoreRefused) as caught:
+        take(reply)
+    assert caught.value.message == f"Redis answered {found} where {wanted} was expected."
+    assert "Redis >= 7.0" in (caught.value.cure or "")
