@@ -1,11 +1,31 @@
 """What the scripts do at their edges: a half-known identity, a record in the way, shares that somebody else wrote."""
 
+import select
+import time
+
 import pytest
 
+from restbroker.errors import StoreRefused
+from restbroker.rules.settlement import Ack
 from restbroker.store import beats, queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import Fetched, FetchRequest, Limited, Limits, fetch, mark, register, retire
+from restbroker.store.codes import Applied, Gone
+from restbroker.store.jobs import (
+    Fetched,
+    FetchRequest,
+    FinishRequest,
+    Limited,
+    Limits,
+    fetch,
+    finish,
+    mark,
+    register,
+    retire,
+)
+from restbroker.store.server import time_s
+from restbroker.store.sets import Move, due, promote
 from tests.store.lanes import FACTS, QUEUES, Lane, Server
+from tests.support.wait import until
 
 SHARES = "ns:restbroker:inflight:t"
 
@@ -76,3 +96,50 @@ def test_a_share_that_is_wrong_is_put_right_when_nothing_is_taken(lane: Lane, se
     server.raw.hset(SHARES, lane.identity, 5)
     assert bounded(lane, 3) == 0
     assert server.raw.hget(SHARES, lane.identity) == b"0"
+
+
+def test_of_more_moves_than_one_call_takes_each_has_its_code(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:retry", {str(number): 1 for number in range(501)})
+    moves = [Move(b"gone", "a"), *(Move(b"%d" % number, "a") for number in range(501))]
+    assert promote(client, "retry", moves) == [Gone(), *[Applied()] * 501]
+
+
+def test_due_is_told_by_redis_clock_to_the_microsecond(client: Client) -> None:
+    moments = [due(client, "retry", 1).now_s for _ in range(20)]
+    assert moments == sorted(moments)
+    assert any(moment % 1 for moment in moments)
+    assert abs(moments[0] - time_s(client)) < 5
+
+
+def test_the_day_of_the_counters_is_that_of_utc_wherever_the_broker_runs(
+    lane: Lane, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    assert bounded(lane, 0) == 1
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Ack())])
+        assert finish(lane.client, request, 1_700_000_000.0) == [Applied()]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert server.raw.get("ns:stat:processed:2023-11-14") == b"1"
+
+
+def test_a_fetch_that_meets_a_key_of_another_type_names_all_that_it_may_be(lane: Lane, server: Server) -> None:
+    server.raw.set("ns:restbroker:pause:t", "no hash")
+    with pytest.raises(StoreRefused) as caught:
+        bounded(lane, 5)
+    cure = caught.value.cure or ""
+    named = ("ns:restbroker:pause:t", "ns:restbroker:inflight:t", "ns:restbroker:rate:t", "ns:dead", "ns:paused")
+    assert not [key for key in named if key not in cure]
+
+
+def test_an_answer_that_was_asked_for_and_is_refused_names_the_key(client: Client, server: Server) -> None:
+    server.raw.set("ns:queue:a", "no list")
+    client.connect()
+    client.ask("LLEN", "ns:queue:a")
+    until(lambda: select.select([client.descriptor], [], [], 0)[0], "the answer is there")
+    with pytest.raises(StoreRefused, match="refused LLEN: the key ns:queue:a is of another type"):
+        client.answer()
