@@ -103,6 +103,7 @@ def test_processes_of_sidekiq_are_told_from_restbrokers_own_and_expired_ones_lef
         "old": {"queues": ["a"], "tag": "restbroker"},
         "ours": {"queues": [], "version": "restbroker 1.0"},
         "odd": [],
+        "numbered": {"version": 7},
     }
     for name, info in infos.items():
         server.raw.hset(f"ns:{name}", "info", json.dumps(info))
@@ -110,6 +111,7 @@ def test_processes_of_sidekiq_are_told_from_restbrokers_own_and_expired_ones_lef
     server.raw.sadd("ns:processes", *infos, "unread", "expired")
     found = survey.processes(client)
     assert found == (
+        Process("numbered", (), None),
         Process("odd", (), None),
         Process("old", ("a",), None),
         Process("ours", (), "restbroker 1.0"),

@@ -1,5 +1,7 @@
 """The keys of metrics are those that Sidekiq's readers ask for, at any time."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +14,16 @@ from tests.support.sidekiq_metrics import EIGHT, EIGHT_DAYS, SEVEN, moment
 KEYS = Keys("ns")
 # The years 2000 to 2099: a century is what Sidekiq 8 can tell apart.
 SECONDS = st.integers(946_684_800, 4_102_444_799)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _far_from_utc() -> Iterator[None]:
+    """Hours and minutes are UTC's wherever the broker runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def test_versions_write_the_same_minute_differently() -> None:
