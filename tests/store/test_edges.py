@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.rules.settlement import Ack
-from restbroker.store import beats, queues
+from restbroker.store import beats, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.jobs import (
@@ -143,3 +143,29 @@ def test_an_answer_that_was_asked_for_and_is_refused_names_the_key(client: Clien
     until(lambda: select.select([client.descriptor], [], [], 0)[0], "the answer is there")
     with pytest.raises(StoreRefused, match="refused LLEN: the key ns:queue:a is of another type"):
         client.answer()
+
+
+def test_a_rate_is_kept_as_long_as_it_holds_anybody_back_and_tells_when_the_next_token_comes(
+    lane: Lane, server: Server
+) -> None:
+    bound = Limits(emission_us=500_000, burst=2)
+    key = "ns:restbroker:rate:t"
+    assert limits.charge(lane.client, "t", bound) == 0
+    assert 0 < server.raw.pttl(key) <= 501
+    assert limits.charge(lane.client, "t", bound) == 0
+    assert 0 < server.raw.pttl(key) <= 1001
+    assert 0 < limits.charge(lane.client, "t", bound) <= 500
+    assert 0 < server.raw.pttl(key) <= 1001
+    server.raw.delete(key)
+    queues.push(lane.client, "a", [b"1", b"2"])
+    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 0, bound))
+    assert isinstance(answer, Fetched)
+    assert 0 < server.raw.pttl(key) <= 501
+    server.raw.set(key, 10**18)
+    fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 1, 1, 0, bound))
+    assert 0 < server.raw.pttl(key) <= 1001, "a clock that was ahead is brought back"
+
+
+def test_a_rate_that_is_no_number_holds_nobody_back(lane: Lane, server: Server) -> None:
+    server.raw.set("ns:restbroker:rate:t", "x")
+    assert limits.charge(lane.client, "t", Limits(emission_us=1_000_000, burst=1)) == 0
