@@ -54,9 +54,10 @@ demo: $(VENV)/.demo ## Show the main job end to end, nothing to install (STAY=1 
 servers: ## Install the servers that the tests run, where missing
 	@.ci/servers $(PACKAGES)
 
-# Most tests wait for servers most of the time: one worker more than there are cores keeps those busy.
+# Most tests wait for servers most of the time: one worker more than there are cores keeps those busy. Where Python is
+# told to keep no compiled code, as in some containers, each of a thousand processes would compile all of it.
 test: $(VENV)/.dev servers ## Run every test, in random order (ARGS="-k word" picks some)
-	@$(BIN)/python -m pytest --numprocesses $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
 
 soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS, VERIFY_JOBS, …)
 	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \
