@@ -119,6 +119,7 @@ def _secret_files(config: Config) -> set[Path]:
         *(secret for token in config.tokens for secret in token.secrets),
     ]
     for target in config.targets:
+        secrets += target.secrets
         match target.credentials:
             case Basic(_, password) | Issued(Basic(_, password), _):
                 secrets.append(password)

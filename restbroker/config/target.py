@@ -117,5 +117,7 @@ class Target:
     public_only: bool = False
     """No connection is opened to an address of a private network, whatever the URL's name means just then."""
     options: object = None
+    secrets: tuple[Secret, ...] = ()
+    """Those in its options."""
     weights: Mapping[str, int] = MappingProxyType({})
     """Of each queue, the chance to be served first; empty: they are served strictly in their order."""

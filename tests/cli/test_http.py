@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -178,6 +179,33 @@ def test_a_refused_login_makes_the_jobs_wait_and_a_new_secret_lets_them_go(stage
     assert stage.members("dead") == []
 
 
+def test_a_server_that_limits_requests_gets_few_and_in_the_end_every_job(stage: Stage, started: Running) -> None:
+    limits = True
+    stage.receiver.act = lambda got: Answer(429 if limits and got.method == "POST" else 200)
+    for number in range(300):
+        stage.push("order", f"{number:024x}", n=number)
+    started.wait_for(r"gate\.closed")
+    time.sleep(4)  # in which a probe that was believed would let all through
+    assert len(of_jobs(stage.receiver)) < 100
+    limits = False
+    before = len(of_jobs(stage.receiver))
+    until(lambda: len({got.headers["webhook-id"] for got in of_jobs(stage.receiver)[before:]}) == 300, "all arrive", 60)
+    assert started.stop() == 0
+    assert stage.members("dead") == []
+
+
+def test_a_retry_after_of_one_command_does_not_hold_the_others(stage: Stage, started: Running) -> None:
+    late = Answer(503, headers={"Retry-After": "86400"})
+    stage.receiver.act = lambda got: late if got.method == "GET" and got.target != "/v1/me" else Answer()
+    stage.push("look", "a" * 24, user="joe")
+    until(lambda: stage.members("schedule") or stage.members("retry"), "it is put off", 30)
+    for number in range(30):
+        stage.push("order", f"{number:024x}", n=number)
+    until(lambda: len(of_jobs(stage.receiver)) == 31, "the others arrive", 30)
+    assert started.stop() == 0
+    assert "gate.closed" not in started.output()
+
+
 def test_a_private_address_is_not_connected_to_unless_it_is_allowed(stage: Stage) -> None:
     stage.configure(AllowPrivate=False)
     with process.started(["run"], directory=stage.directory, environ={"API_KEY": KEY}) as running:
@@ -220,7 +248,12 @@ def test_check_looks_at_the_target_and_shows_no_secret(stage: Stage) -> None:
     assert "answers, and takes the login" in well.stdout
     assert "Jobs may ask for look, note, order." in well.stdout
     stage.receiver.act = lambda _: Answer(401)
+    key = stage.directory / "key"
+    key.write_text(KEY)
+    key.chmod(0o644)
+    stage.configure(Headers={"X-Api-Key": {"File": "key"}})
     refused = stage.restbroker("check")
+    assert "can be read by everybody" in refused.stdout
     assert refused.returncode != 0
     assert "The login is refused (status 401)" in refused.stdout + refused.stderr
     shown = stage.restbroker("config", "show")

@@ -114,4 +114,5 @@ class Options:
     def judged(self, target: Target, at: At, review: Review) -> Target:
         """See `config.judged`."""
         settings = recipes.made(self, target, at, review)
-        return attrs.evolve(target, options=settings, public_only=not self.allow_private)
+        secrets = recipes.secrets_of(settings)
+        return attrs.evolve(target, options=settings, secrets=secrets, public_only=not self.allow_private)

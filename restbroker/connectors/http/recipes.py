@@ -71,6 +71,12 @@ def settings_of(target: Target) -> Settings:
     return target.options if isinstance(target.options, Settings) else Settings({}, Catalogue("", {}, is_whole=True))
 
 
+def secrets_of(settings: Settings) -> tuple[Secret, ...]:
+    """All of them."""
+    own = (secret for recipe in settings.recipes.values() for secret in recipe.headers.values())
+    return (*settings.headers.values(), *settings.signing, *own)
+
+
 def header_value(secret: Secret) -> str:
     """Raises `ConfigError` if it cannot be read or put into a header."""
     value = secret.reveal()
