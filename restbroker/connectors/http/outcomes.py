@@ -46,11 +46,10 @@ def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0) ->
     status = response.status
     known = redact.said(response.said) | _spelled(tuple(v for name, v in response.said if name in recipe.hidden))
     if _is_in(status, recipe.success):
-        text = _masked(response.body.decode("utf-8", "replace"), known)
+        text = _masked(response.body, known, is_cut=response.truncated)
         return Delivered(text, _parsed(text), status, note="answer truncated" if response.truncated else None)
     known |= redact.spelled(redact.secret_values(recipe.spec, call.command.arguments))
-    # With some more, so that a secret at the end is whole while it is looked for.
-    text = _masked(response.body[: 2 * TEXT_LIMIT].decode("utf-8", "replace"), known)[:TEXT_LIMIT]
+    text = _masked(response.body[:TEXT_LIMIT], known, is_cut=len(response.body) > TEXT_LIMIT)
     says = _says(text, status, redact.hiding((), known))
     if _is_in(status, recipe.retry):
         return _again(says, text, response, now_s)
@@ -97,10 +96,14 @@ def _parsed(text: str) -> Json:
     return parsed
 
 
-def _masked(text: str, known: redact.Spelled) -> str:
+def _masked(body: bytes, known: redact.Spelled, *, is_cut: bool) -> str:
     """The text as it is, but for these. What only looks like a login is what the producer asked for."""
+    text = body.decode("utf-8", "replace")
     present = sorted((one for one in known if one[0] in text), key=lambda one: len(one[0]), reverse=True)
-    return re.sub("|".join(pattern for _, pattern in present), redact.MASK, text) if present else text
+    if present:
+        text = re.sub("|".join(pattern for _, pattern in present), redact.MASK, text)
+    # Where it was cut, the beginning of one may be left.
+    return text[: -max((len(spelling) for spelling, _ in known), default=1)] if is_cut else text
 
 
 # Made for each answer, and the same for nearly all: it takes 0.2 ms.

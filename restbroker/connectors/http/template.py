@@ -16,6 +16,7 @@ import attrs
 
 from restbroker.rules.endpoint import kind_of
 from restbroker.rules.json_types import Json
+from restbroker.rules.rubyjson import MAX_NESTING
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]{0,63})(\?)?\}|[{}]|[^{}]+")
 _UNFIT_IN_PATH: Final = re.compile(r"[/\\\x00-\x1f\x7f]")
@@ -84,17 +85,19 @@ def parse_text(text: str) -> Text:
     return Text(tuple(parts))
 
 
-def parse_value(value: Json) -> Template:
+def parse_value(value: Json, depth: int = 1) -> Template:
     """The template in a JSON value. Raises `BadTemplate`."""
+    if depth > MAX_NESTING:
+        raise BadTemplate(f"is nested more than {MAX_NESTING} levels deep.")
     match value:
         case str():
             return parse_text(value)
         case Mapping():
             if any("{" in name or "}" in name for name in value):
                 raise BadTemplate("has a brace in a member's name; only values are filled in.")
-            return {name: parse_value(inner) for name, inner in value.items()}
+            return {name: parse_value(inner, depth + 1) for name, inner in value.items()}
         case list() | tuple():
-            return tuple(parse_value(inner) for inner in value)
+            return tuple(parse_value(inner, depth + 1) for inner in value)
         case None | bool() | int() | float():
             return value
         case _:

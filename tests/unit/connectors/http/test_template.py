@@ -131,6 +131,14 @@ def test_a_path_may_be_empty_and_end_with_a_slash() -> None:
     assert template.fill_path(template.parse_path("a/é/"), {}) == "/a/%C3%A9/"
 
 
+def test_a_body_that_is_nested_too_deeply_is_told() -> None:
+    deep: Any = "{a}"
+    for _ in range(900):
+        deep = [deep]
+    with pytest.raises(BadTemplate, match="nested more than 100 levels"):
+        template.parse_value(deep)
+
+
 def test_names_of_members_are_no_templates() -> None:
     with pytest.raises(BadTemplate, match="member's name"):
         template.parse_value({"a": [{"{b}": 1}]})
