@@ -191,6 +191,20 @@ async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(
 
 
 @on_both
+@pytest.mark.parametrize("host", ["localhost", "2130706433", "0x7f.1", "127.1", "0", "::1", "::ffff:127.0.0.1"])
+async def test_no_way_to_write_a_private_address_leads_there(engine: Engine, host: str) -> None:
+    async with trio.open_nursery() as nursery:
+        server = await serving(nursery, "127.0.0.1")
+        url = Url("http", host, server.port)
+        transport = open_transport(target(server.port, url=url, engine=engine, public_only=True))
+        with pytest.raises(NotSent, match="no public address"):
+            await transport.send(post())
+        await transport.aclose()
+        assert server.connections == 0
+        nursery.cancel_scope.cancel()
+
+
+@on_both
 async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_name_means_by_then(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
