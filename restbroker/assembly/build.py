@@ -130,7 +130,7 @@ def _lanes(config: Config, report: Report) -> list[LanePlan]:
 
 def _lane(config: Config, target: Target, tokens: Tokens, report: Report) -> LanePlan:
     transport = open_transport(target)
-    ports = Ports(http=transport, report=report, now_s=time.time)
+    ports = Ports(report=report, now_s=time.time)
     connector = registry.open_connector(target, ports)
     policy = Policy(
         backoff=config.backoff,

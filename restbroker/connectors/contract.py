@@ -14,7 +14,7 @@ import trio
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe
 from restbroker.telemetry.events import Report
-from restbroker.transport.message import Request, Response, Transport
+from restbroker.transport.message import Request, Response
 
 
 class Link(Protocol):
@@ -58,6 +58,5 @@ class Connector(Protocol):
 class Ports:
     """What a connector may use of the outside."""
 
-    http: Transport
     report: Report
     now_s: Callable[[], float]

@@ -43,7 +43,7 @@ async def test_the_job_of_the_page_becomes_the_request_that_it_shows(tmp_path: P
         file.write_text(written)
         (target,) = load(file, {}, {}, registry.kinds()).config.targets
         http = open_transport(target)
-        connector = registry.open_connector(target, Ports(http, lambda _: None, trio.current_time))
+        connector = registry.open_connector(target, Ports(lambda _: None, trio.current_time))
         endpoint, arguments, _ = job["args"]
         outcome = await connector.deliver(Call(Command(endpoint, arguments), jid=job["jid"]), Direct(http))
         await http.aclose()

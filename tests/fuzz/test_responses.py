@@ -108,7 +108,7 @@ async def exchange(engine: Engine, answers: list[bytes], call: Call, closes: boo
         url = Url("http", "127.0.0.1", port, "/api")
         target = Target("t", "ejabberd", url, ("rest",), timeout_s=TIMEOUT_S, options=Options(), engine=engine)
         transport = open_transport(target)
-        connector = open_connector(target, Ports(transport, lambda _event: None, lambda: 1e9))
+        connector = open_connector(target, Ports(lambda _event: None, lambda: 1e9))
         link = ProbeLink(transport)
         for _ in range(2):
             assert isinstance(await bounded(lambda: connector.deliver(call, link)), (*ANSWERS, NotSent, MaybeSent))

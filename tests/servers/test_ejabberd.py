@@ -81,7 +81,7 @@ async def side_of(
     target = attrs.evolve(target, **changes)  # type: ignore[arg-type]  # the tests name real fields
     transport = open_transport(target)
     try:
-        yield Side(open_connector(target, Ports(transport, lambda _: None, lambda: 0.0)), PlainLink(transport))
+        yield Side(open_connector(target, Ports(lambda _: None, lambda: 0.0)), PlainLink(transport))
     finally:
         await transport.aclose()
 

@@ -20,7 +20,6 @@ from restbroker.rules import auth
 from restbroker.rules.auth import Wish
 from restbroker.rules.command import Command
 from restbroker.transport.message import Request, Response
-from tests.support.no_transport import NoTransport
 
 TARGET = Target(
     "ejabberd",
@@ -33,7 +32,7 @@ TARGET = Target(
     slots={"delete_old_*": 2},
     options=Options(),
 )
-CONNECTOR = open_connector(TARGET, Ports(NoTransport(), lambda _: None, lambda: 0.0))
+CONNECTOR = open_connector(TARGET, Ports(lambda _: None, lambda: 0.0))
 KNOWN = Commands(TARGET, CONNECTOR, Slots(TARGET.slots))
 
 ENDPOINTS = st.sampled_from(
@@ -60,7 +59,7 @@ class Old:
 
 
 def opened() -> tuple[Connector, Commands]:
-    connector = open_connector(TARGET, Ports(NoTransport(), lambda _: None, lambda: 0.0))
+    connector = open_connector(TARGET, Ports(lambda _: None, lambda: 0.0))
     return connector, Commands(TARGET, connector, Slots(TARGET.slots))
 
 

@@ -16,7 +16,6 @@ from restbroker.connectors.ejabberd.connector import EjabberdConnector
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Catalogue
-from tests.support.no_transport import NoTransport
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
 PARTS = {
@@ -51,7 +50,7 @@ async def check(target):
 }
 
 
-PORTS = Ports(NoTransport(), lambda _: None, lambda: 0.0)
+PORTS = Ports(lambda _: None, lambda: 0.0)
 
 
 async def test_a_folder_and_a_line_make_a_new_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

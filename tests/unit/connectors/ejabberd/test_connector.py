@@ -17,7 +17,6 @@ from restbroker.rules.command import Call, Command
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
-from tests.support.no_transport import NoTransport
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
 STARTED = b'"The node nonode@nohost is started. Status: startedejabberd 24.12 is running in that node"'
@@ -50,7 +49,7 @@ class ScriptedLink:
 
 def opened(target: Target = TARGET) -> Connector:
     """A connector as assembly makes it."""
-    return open_connector(target, Ports(NoTransport(), lambda _: None, lambda: 0.0))
+    return open_connector(target, Ports(lambda _: None, lambda: 0.0))
 
 
 def answering(*answers: Response | Exception) -> ScriptedLink:

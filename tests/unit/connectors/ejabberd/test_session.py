@@ -21,7 +21,6 @@ from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.telemetry.events import Event, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
-from tests.support.no_transport import NoTransport
 
 LOGIN = Basic("admin@example.org", Secret("hush"))
 AUTO = Issued(LOGIN, fallback=True)
@@ -82,7 +81,7 @@ def opened(credentials: Credentials, told: list[Event] | None = None) -> Connect
     """A connector as assembly makes it; `told` gets what it reports."""
     heard: list[Event] = [] if told is None else told
     target = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), credentials)
-    return open_connector(target, Ports(NoTransport(), heard.append, lambda: 0.0))
+    return open_connector(target, Ports(heard.append, lambda: 0.0))
 
 
 def refusing(*tokens: str) -> Callable[[str], Response]:

@@ -78,7 +78,7 @@ def opened(made: Made) -> Open:
             target = made({"AllowPrivate": True, **options}, environ, URL=receiver.url + path, **members)
             http = open_transport(target)
             try:
-                ports = Ports(http, lambda _: None, lambda: 1_700_000_000.0)
+                ports = Ports(lambda _: None, lambda: 1_700_000_000.0)
                 yield Bench(registry.open_connector(target, ports), Direct(http), receiver)
             finally:
                 await http.aclose()
@@ -362,6 +362,17 @@ async def test_what_is_secret_is_in_no_outcome_though_the_server_sends_it_back(o
     if isinstance(outcome, Delivered):
         assert isinstance(outcome.body, dict)
         assert (outcome.body["accept"], outcome.body["x-key"]) == ("application/json", "***")
+
+
+@pytest.mark.parametrize("shift", range(0, 24, 3))
+async def test_no_part_of_a_secret_is_left_where_a_long_refusal_is_cut(opened: Open, shift: int) -> None:
+    said = b"x" * shift + f"{CANARY} ".encode() * 5000
+    options = {"Commands": {"do": {}}, "Headers": {"X-Key": {"Env": "KEY"}}}
+    async with opened(options, answering(400, said), environ={"KEY": CANARY}) as bench:
+        outcome = await bench.deliver()
+    assert isinstance(outcome, Rejected)
+    assert outcome.text is not None
+    assert set(outcome.text.lstrip("x")) == {"*", " "}
 
 
 async def test_an_answer_that_is_no_json_is_told_in_its_words(opened: Open) -> None:
