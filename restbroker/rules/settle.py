@@ -78,11 +78,8 @@ def poisoned(raw: bytes, queue: str, spare_jid: str, now_s: float) -> bytes:
 
 def names_queue(raw: bytes, queue: str) -> bool:
     """Whether the job in these bytes says itself that it belongs to `queue`, so that a set leads it back there."""
-    try:
-        fields = rubyjson.loads(raw)
-    except rubyjson.Unreadable:
-        return False
-    return isinstance(fields, dict) and fields.get("queue") == queue
+    fields = rubyjson.object_of(raw)
+    return fields is not None and fields.get("queue") == queue
 
 
 def _after_crash(raw: bytes, queue: str, spare_jid: str, now_s: float, reason: Reason) -> bytes:
