@@ -1,7 +1,9 @@
 """The connection: nothing is sent twice unasked, errors are named, secrets are not."""
 
+import errno
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -154,6 +156,18 @@ def test_a_url_that_cannot_be_read_is_a_config_error_without_its_text(url: str) 
         open_client(StoreSettings(url))
     assert "hunter2" not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+def test_connecting_reads_no_file_so_that_it_works_as_soon_as_there_is_one_descriptor(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(_name: str) -> str:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(metadata, "version", read)
+    client = open_client(server.settings)
+    assert client.command("PING") == b"PONG"
+    client.close()
 
 
 def test_a_unix_socket_can_be_used(make_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
