@@ -54,7 +54,8 @@ def parse(response: Response) -> tuple[str, Json, bool]:
 def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
     whole, body, is_json = parse(response)
-    text = whole[:TEXT_LIMIT]
+    # With some more, so that a secret at the end is whole while it is looked for.
+    text = whole[: 2 * TEXT_LIMIT]
     known = redact.said(response.said) | redact.spelled(secrets)
     code = body.get("code") if isinstance(body, Mapping) else None
     said = body.get("message") if isinstance(body, Mapping) else body
@@ -62,7 +63,8 @@ def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     shown = redact.hiding((), known)(words, WORDS_LIMIT)
     masked = redact.without(render(text), known) if known else text
     shown_body = body if masked == text else _parsed(masked)[0]
-    return Answer(masked, shown_body, shown, code if isinstance(code, int) else None, is_json, words[:WORDS_LIMIT])
+    number = code if isinstance(code, int) else None
+    return Answer(masked[:TEXT_LIMIT], shown_body, shown, number, is_json, words[:WORDS_LIMIT])
 
 
 def read_location(response: Response) -> str:

@@ -4,9 +4,10 @@ import time
 
 import pytest
 
-from restbroker.connectors.ejabberd.answer import read
+from restbroker.connectors.ejabberd.answer import TEXT_LIMIT, read
 from restbroker.transport.message import Response
 
+SECRET = "n0-part-of-this"
 LARGE = 8 * 1024 * 1024
 
 
@@ -20,3 +21,9 @@ def test_however_large_and_odd_a_refusal_is_it_is_read_at_once(opening: bytes, p
     answer = read(response, ["a secret"])
     assert time.process_time() - began_s < 0.5
     assert len(answer.text) < 100_000
+
+
+@pytest.mark.parametrize("before", range(TEXT_LIMIT - len(SECRET), TEXT_LIMIT))
+def test_no_beginning_of_a_secret_is_left_where_a_long_refusal_is_cut(before: int) -> None:
+    response = Response(400, {}, b"x" * before + SECRET.encode() + b"y" * 100, 0.0)
+    assert "n" not in read(response, [SECRET]).text
