@@ -24,7 +24,14 @@ SLOW_TO_LOAD = {
     "key-load-delay": str(round(LOADS_S / FILLER_KEYS * 1e6)),
     "loading-process-events-interval-bytes": "1024",
 }
-FULL = {"appendonly": "yes", "appendfsync": "always", "maxmemory": "8mb", "maxmemory-policy": "noeviction"}
+FULL = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "maxmemory": "8mb",
+    "maxmemory-policy": "noeviction",
+    # Valkey frees what is deleted in the background, which takes a moment where no core is free.
+    "lazyfree-lazy-user-del": "no",
+}
 EACH = 40
 """So many jobs of each kind are in a full Redis."""
 PADDING = "x" * 4000
