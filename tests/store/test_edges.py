@@ -6,10 +6,10 @@ import time
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Ack
+from restbroker.rules.settlement import Ack, Dead, Reply
 from restbroker.store import beats, limits, queues
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied, Gone
+from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.jobs import (
     Fetched,
     FetchRequest,
@@ -18,6 +18,7 @@ from restbroker.store.jobs import (
     Limits,
     fetch,
     finish,
+    held,
     mark,
     register,
     retire,
@@ -169,3 +170,27 @@ def test_a_rate_is_kept_as_long_as_it_holds_anybody_back_and_tells_when_the_next
 def test_a_rate_that_is_no_number_holds_nobody_back(lane: Lane, server: Server) -> None:
     server.raw.set("ns:restbroker:rate:t", "x")
     assert limits.charge(lane.client, "t", Limits(emission_us=1_000_000, burst=1)) == 0
+
+
+def test_the_first_that_may_have_started_is_confirmed_by_a_settlement(lane: Lane) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    assert bounded(lane, 0) == 2
+    assert held(lane.client, lane.identity).hwm == 0
+    request = FinishRequest(lane.identity, "t", QUEUES, 2, [("1:1", Ack())])
+    assert finish(lane.client, request, 1_700_000_000.0) == [Applied()]
+    assert (held(lane.client, lane.identity).hwm, held(lane.client, lane.identity).last) == (2, 2)
+
+
+def test_when_a_later_reply_is_refused_the_earlier_ones_are_taken_back(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    assert bounded(lane, 0) == 1
+    server.raw.lpush("ns:queue:replies", b"older")
+    server.raw.set("ns:restbroker:reply:k", "no list")
+    replies = (Reply(b"one", queue="replies"), Reply(b"two", queue="more"), Reply(b"three", key="restbroker:reply:k"))
+    request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Dead(5.0, b"parked", replies))])
+    (code,) = finish(lane.client, request, 1_700_000_000.0)
+    assert isinstance(code, Refused)
+    assert server.raw.lrange("ns:queue:replies", 0, -1) == [b"older"]
+    assert (server.raw.llen("ns:queue:more"), server.raw.zcard("ns:dead")) == (0, 0)
+    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    assert server.raw.get("ns:stat:processed") is None

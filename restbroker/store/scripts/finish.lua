@@ -8,7 +8,7 @@
 --       tickets, then per other job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
---         ttl in seconds (keys only), payload
+--         ttl in seconds (keys only), payload; what goes back has no replies
 --       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish | back to its queue
 -- Returns: per job 1 applied | 0 was applied before, or the identity was fenced and recovered
 --          | 'DUP' an equal member is there already (ZADD would merge two jobs into one): still in hand
@@ -66,9 +66,7 @@ local function move(job, raw)
 end
 
 local function unmove(job)
-  if job.fate == 'back' then
-    redis.call('RPOP', KEYS[FIXED_KEYS + job.qidx])
-  elseif zsets[job.fate] then
+  if zsets[job.fate] then
     redis.call('ZREM', zsets[job.fate], job.payload)
   end
 end
