@@ -413,3 +413,22 @@ def test_more_jobs_than_one_call_takes_are_all_counted(lane: Lane) -> None:
     assert beats.fence(lane.client, lane.identity, 0)
     found = beats.recover(lane.client, lane.identity, as_parked)
     assert (found.jobs, found.maybe_run, found.parked, found.refused) == (500, 300, 0, 0)
+
+
+def test_a_crash_while_another_process_works_is_still_the_jobs_own(client: Client) -> None:
+    queues.push(client, "a", [b"other", b"1"])
+    register(client, "h:1:busy:t", attrs.evolve(FACTS, pid=7), QUEUES)
+    assert len(take(client, "h:1:busy:t", 1, hwm=1).jobs) == 1
+    assert [crash(client, life, alone=True).parked for life in ("one", "two", "three")] == [0, 0, 1]
+
+
+def test_what_cannot_go_back_is_told_with_the_key_to_look_at(lane: Lane, server: Server) -> None:
+    server.raw.hset("ns:restbroker:ip:h:1:abc:t", mapping={"1:9": b"x", "odd": b"y"})
+    assert beats.fence(lane.client, lane.identity, 0)
+    with pytest.raises(StoreRefused, match="odd, 1:9") as caught:
+        beats.recover(lane.client, lane.identity, as_parked)
+    assert "ns:restbroker:ip:h:1:abc:t" in (caught.value.cure or "")
+    server.raw.delete("ns:restbroker:info:h:1:abc:t")
+    with pytest.raises(StoreRefused, match="holds 1 jobs") as caught:
+        beats.recover(lane.client, lane.identity, as_parked)
+    assert "ns:restbroker:ip:h:1:abc:t" in (caught.value.cure or "")

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Ack, Dead, Reply
+from restbroker.rules.settlement import Ack, Dead, Reply, Retry
 from restbroker.store import beats, limits, queues
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied, Gone, Refused
+from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.jobs import (
     Fetched,
     FetchRequest,
@@ -194,3 +194,12 @@ def test_when_a_later_reply_is_refused_the_earlier_ones_are_taken_back(lane: Lan
     assert (server.raw.llen("ns:queue:more"), server.raw.zcard("ns:dead")) == (0, 0)
     assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
     assert server.raw.get("ns:stat:processed") is None
+
+
+def test_a_member_that_is_in_a_set_already_keeps_its_score(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    assert bounded(lane, 0) == 1
+    server.raw.zadd("ns:retry", {"equal": 5.5})
+    request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Retry(9.5, b"equal"))])
+    assert finish(lane.client, request, 1_700_000_000.0) == [Clash()]
+    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"equal", 5.5)]

@@ -84,3 +84,17 @@ def test_a_key_that_is_used_for_other_things_is_named(client: Client, server: Se
     server.raw.rpush("ns:restbroker:lease:n", "x")
     with pytest.raises(StoreRefused, match="WRONGTYPE"):
         probing.turn(client, "n", "a", LONG_MS)
+
+
+def test_the_age_of_a_result_is_told_by_redis_clock(client: Client, server: Server) -> None:
+    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
+    assert probing.tell(client, "n", "a", b"open", LONG_MS)
+    key = "ns:restbroker:told:n"
+    server.raw.hset(key, "at_us", int(server.raw.hget(key, "at_us")) - 5_000_000)
+    told = probing.turn(client, "n", "b", LONG_MS)
+    assert isinstance(told, Told)
+    assert 5000 <= told.age_ms < 10_000
+
+
+def test_times_are_whole_milliseconds_and_never_none() -> None:
+    assert [probing.milliseconds(time_s) for time_s in (0.0, 0.0004, 1.5, 60.0)] == [1, 1, 1500, 60_000]

@@ -5,7 +5,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import as_fields, counts, integer, items, mapping, raw, text
-from restbroker.store.server import ServerFacts, require_supported, server
+from restbroker.store.server import ServerFacts, require_supported, server, time_s
 from tests.support.fake_redis import fake_redis
 
 FULL = """# Server
@@ -53,7 +53,7 @@ def test_what_is_not_told_is_nothing() -> None:
     assert not facts.supported
 
 
-def test_valkey_is_told_by_its_own_version() -> None:
+def test_the_other_product_is_told_by_its_own_version() -> None:
     facts = told("redis_version:7.2.4\nvalkey_version:9.0.1")
     assert (facts.product, facts.is_valkey, facts.supported) == ("Valkey 9.0.1", True, True)
 
@@ -97,3 +97,11 @@ def test_an_answer_of_another_shape_says_what_came_and_what_should_have(
         take(reply)
     assert caught.value.message == f"Redis answered {found} where {wanted} was expected."
     assert "Redis >= 7.0" in (caught.value.cure or "")
+
+
+def test_the_clock_goes_on_between_two_looks(redis_url: str) -> None:
+    client = open_client(StoreSettings(redis_url))
+    looks = [time_s(client) for _ in range(20)]
+    client.close()
+    assert looks == sorted(looks)
+    assert any(look % 1 for look in looks)
