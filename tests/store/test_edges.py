@@ -203,3 +203,17 @@ def test_a_member_that_is_in_a_set_already_keeps_its_score(lane: Lane, server: S
     request = FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Retry(9.5, b"equal"))])
     assert finish(lane.client, request, 1_700_000_000.0) == [Clash()]
     assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"equal", 5.5)]
+
+
+def test_a_share_is_counted_right_also_when_a_settlement_confirms_first_and_when_nothing_is_left(
+    lane: Lane, server: Server
+) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    assert bounded(lane, 5) == 2
+    request = FinishRequest(lane.identity, "t", QUEUES, 2, [("1:1", Ack())])
+    assert finish(lane.client, request, 1_700_000_000.0) == [Applied()]
+    assert server.raw.hget(SHARES, lane.identity) == b"1"
+    server.raw.delete("ns:restbroker:ip:h:1:abc:t")
+    assert finish(lane.client, request, 1_700_000_000.0) == [Gone()]
+    assert server.raw.hget(SHARES, lane.identity) == b"0"
+    assert not server.raw.exists("ns:restbroker:ip:h:1:abc:t"), "a hash that is gone does not come back"
