@@ -8,7 +8,7 @@ import pytest
 
 from restbroker.rules.command import CommandSpec
 from restbroker.rules.job import Job, read
-from restbroker.rules.outcome import Deferred, Reason, Rejected, Uncertain
+from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.retry import SidekiqBackoff
 from restbroker.rules.settle import (
@@ -104,10 +104,11 @@ def test_a_job_that_is_put_off_counts_how_often_and_a_strange_count_begins_anew(
 def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
     outcome = Deferred(WHY, counts=False, retry_after_s=100.0)
     assert isinstance(settle(job(restbroker_deferred=4), ONCE, outcome, context()), Schedule)
-    sixth = settle(job(restbroker_deferred=5, restbroker_uncertain=1), ONCE, outcome, context())
+    crashed_once = attrs.evolve(job(restbroker_deferred=5, restbroker_uncertain=1), maybe_run=2)
+    sixth = settle(crashed_once, ONCE, outcome, context())
     assert isinstance(sixth, Retry)
-    assert sixth.at_s == NOW_S + 100
-    assert (payload(sixth)["retry_count"], payload(sixth)["restbroker_uncertain"]) == (0, 1)
+    assert sixth.at_s - NOW_S == pytest.approx(100)
+    assert (payload(sixth)["retry_count"], payload(sixth)["restbroker_uncertain"]) == (0, 2)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_job_is_put_off_for_two_seconds_or_for_what_the_server_asks_and_up_to_
     outcome = Deferred(WHY, counts=False, retry_after_s=asked_s)
     put_off = settle(job(), ONCE, outcome, context(jitter=jitter))
     assert isinstance(put_off, Schedule)
-    assert put_off.at_s == pytest.approx(NOW_S + after_s)
+    assert put_off.at_s - NOW_S == pytest.approx(after_s)
 
 
 def test_what_is_put_off_leads_back_to_its_queue_under_its_jid_and_remembers_what_may_have_run() -> None:
@@ -212,3 +213,18 @@ def test_what_is_due_is_due_at_the_same_moment_by_another_clock_and_nothing_else
         Ack(),
         Back(),
     ]
+
+
+@pytest.mark.parametrize(("negative", "called"), [(True, "negative"), (False, "delivered")])
+def test_whoever_waits_is_told_how_the_server_answered(*, negative: bool, called: str) -> None:
+    outcome = Delivered("1", 1, 200, negative=negative, note="already done")
+    settlement = settle(job(reply_to=KEY), ONCE, outcome, context())
+    assert isinstance(settlement, Ack)
+    told = json.loads(settlement.replies[0].payload)
+    assert (told["outcome"], told["note"], told["answer"], told["status"]) == (called, "already done", 1, 200)
+
+
+def test_a_server_that_asks_for_time_gets_it() -> None:
+    settlement = settle(job(), ONCE, Deferred(WHY, retry_after_s=100.0), context())
+    assert isinstance(settlement, Retry)
+    assert settlement.at_s - NOW_S == pytest.approx(100)

@@ -350,7 +350,8 @@ def test_the_chance_in_sidekiqs_delay_grows_with_the_number_of_tries() -> None:
 
 
 def test_a_stamp_is_so_many_microseconds_later() -> None:
-    assert retry.stamp(1.5, 400_000) == 1.9
+    assert retry.stamp(0.5, 10_000_000) == 10.5
+    assert retry.stamp(0.5, 3) == 0.500003
 
 
 def test_a_first_failure_happened_now_whatever_the_producer_wrote() -> None:
