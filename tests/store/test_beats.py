@@ -432,3 +432,10 @@ def test_what_cannot_go_back_is_told_with_the_key_to_look_at(lane: Lane, server:
     with pytest.raises(StoreRefused, match="holds 1 jobs") as caught:
         beats.recover(lane.client, lane.identity, as_parked)
     assert "ns:restbroker:ip:h:1:abc:t" in (caught.value.cure or "")
+
+
+def test_counts_are_forgotten_also_where_news_of_it_cannot_be_written(lane: Lane, server: Server) -> None:
+    server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"x": "1/0/0:a", "!x": "1/0/0:", "y": "1/0/0:a"})
+    server.raw.lpush("ns:restbroker:recovered:version", "no number")
+    beats.forget(lane.client, ["x"])
+    assert beats.maybe_run(lane.client) == {"y": 1}

@@ -4,12 +4,10 @@
 --
 -- KEYS: recovered version, recovered (of each day that may still be there)
 -- ARGV: fields
--- Returns: how many were removed
+-- Returns: nothing
 -- Sent twice: the second removes none, and tells of news all the same.
 
-local gone = 0
 for n = 2, #KEYS do
-  gone = gone + redis.call('HDEL', KEYS[n], unpack(ARGV))
+  redis.call('HDEL', KEYS[n], unpack(ARGV))
 end
 redis.pcall('INCR', KEYS[1])
-return gone
