@@ -2,6 +2,7 @@
 
 import threading
 
+import attrs
 import pytest
 import redis
 
@@ -194,3 +195,45 @@ def test_where_there_are_too_many_keys_to_look_at_that_is_said(
     server.raw.mset({f"key:{number}": "x" for number in range(3 * scan.SCAN_COUNT)})
     monkeypatch.setattr(scan, "MOST_KEYS", scan.SCAN_COUNT)
     assert not migration.process_ids(client, "a").complete
+
+
+def test_each_process_that_had_a_job_in_hand_counts_and_none_was_alone_with_it(client: Client, server: Server) -> None:
+    for process_id in ("1", "2"):
+        server.raw.rpush(f"ns:queue:a:{process_id}:inprogress", ODD)
+        assert migration.give_back(client, "a", process_id, 1) == GivenBack(1, None)
+        assert server.raw.smembers("ns:queues") == {b"a"}
+        server.raw.delete("ns:queues")
+    (day,) = server.raw.scan_iter("ns:restbroker:recovered:2*")
+    assert server.raw.hgetall(day) == {
+        digest(ODD).encode(): b"2/0/0:go-workers:a:2",
+        f"!{digest(ODD)}".encode(): b"1/0/0:",
+    }
+
+
+def test_where_nothing_was_in_hand_there_is_no_news(client: Client, server: Server) -> None:
+    assert migration.give_back(client, "a", "1", 5) == GivenBack(0, None)
+    assert list(server.raw.scan_iter()) == []
+
+
+def test_a_broken_list_of_queues_costs_no_job(client: Client, server: Server) -> None:
+    server.raw.set("ns:queues", "no set")
+    jobs = in_hand(server, 2)
+    assert migration.give_back(client, "a", "1", 5) == GivenBack(2, None)
+    assert taken_first(server) == jobs
+
+
+def test_a_job_that_may_be_taken_and_not_pushed_stays_where_it_was(client: Client, server: Server) -> None:
+    in_hand(server, 3)
+    before = server.raw.lrange(IN_HAND, 0, -1)
+    server.raw.execute_command("ACL", "SETUSER", "plain", "on", "nopass", "+@all", "-rpush", "~*")
+    url = f"redis://plain:x@127.0.0.1:{server.process.port}/0"
+    opened = open_client(attrs.evolve(server.settings, url=url))
+    try:
+        found = migration.give_back(opened, "a", "1", 5)
+    finally:
+        opened.close()
+        server.raw.execute_command("ACL", "DELUSER", "plain")
+    assert found.moved == 0
+    assert found.refused
+    assert server.raw.lrange(IN_HAND, 0, -1) == before
+    assert server.raw.exists("ns:queue:a", "ns:queues") == 0
