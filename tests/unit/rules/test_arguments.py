@@ -188,3 +188,10 @@ def test_what_is_quoted_of_an_endpoint_has_no_secret() -> None:
     reason = arguments.read(["s3cret/ x", {}, "t"], lambda text, limit: text.replace("s3cret", "[hidden]")[:limit])
     assert isinstance(reason, Reason)
     assert "s3cret" not in reason.text
+
+
+@pytest.mark.parametrize(("endpoint", "found"), [
+    (None, "null"), (True, "a boolean"), (1.5, "a number"), ({}, "an object"), ([], "a list"),
+])  # fmt: skip
+def test_an_endpoint_of_another_kind_is_named_by_its_kind(endpoint: Json, found: str) -> None:
+    assert f"is {found}, not a text" in refusal([endpoint, {}, "t"]).message

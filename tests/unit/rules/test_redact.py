@@ -233,3 +233,14 @@ def test_of_more_secrets_than_can_be_looked_for_at_once_nothing_of_a_text_is_sho
     began_s = time.process_time()
     assert redact.text(f"refused: {secrets[-1][:100]}\n{secrets[0][:100]}", secrets) == redact.MASK
     assert time.process_time() - began_s < 1
+
+
+def test_arguments_as_text_are_masked_also_where_no_token_follows() -> None:
+    shown = redact.job({"args": ["register", '{"password": "hunter2-hunter2"}']})
+    assert "hunter2" not in repr(shown)
+
+
+def test_attempts_are_shown_without_the_jobs_secrets() -> None:
+    line: Json = {"code": "E", "status": 500, "excerpt": "no hunter2-hunter2"}
+    shown = redact.job({"args": ["register", {"password": "hunter2-hunter2"}, "-"], "restbroker_attempts": [line]})
+    assert shown["restbroker_attempts"] == [{"code": "E", "status": 500, "excerpt": f"no {MASK}"}]
