@@ -113,7 +113,7 @@ def push(client: Client, order: Order, jid: str, now_s: float) -> None:
 
 @attrs.frozen
 class Serving:
-    """A living process for a queue: its server's version, and why that gets no jobs now, if told.
+    """A living process for a queue: its server's version, and why that gets no jobs now and what to do, if told.
 
     `quiet`: it was told to take no more jobs; nothing but a restart changes that.
     """
@@ -135,7 +135,8 @@ def serving(client: Client, queue: str) -> Serving | None:
             continue
         snapshot = read_snapshot(known.snapshot)
         if takes_jobs(snapshot):
-            why = _text(snapshot, "gate_reason") or _LIMITS.get(_text(snapshot, "limited") or "")
+            gate = [text for name in ("gate_reason", "gate_cure") if (text := _text(snapshot, name))]
+            why = "\n".join(gate) or _LIMITS.get(_text(snapshot, "limited") or "")
             return Serving(_text(snapshot, "server_version"), why, quiet=False)
         if snapshot.get("quiet") is True:
             process = f"{known.facts.hostname}:{known.facts.pid}"

@@ -4,13 +4,14 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 from restbroker.cli.configured import ConfigOption, loaded, tell_notes
 from restbroker.cli.exits import Exit
 from restbroker.config.core import Config, Loaded
+from restbroker.config.values import LogLevel
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 
@@ -44,7 +45,7 @@ def run(
     """
     if number is not None and not worker:
         raise UsageError(f"{_NUMBER} is for processes that a supervisor starts.", "Use --processes.")
-    flags: dict[str, Json] = {"LogLevel": log_level, "Processes": _count(processes)}
+    flags: dict[str, Json] = {"LogLevel": _level(log_level), "Processes": _count(processes)}
     given = {name: value for name, value in flags.items() if value is not None}
     found = loaded(config, given)
 
@@ -95,8 +96,18 @@ def _as_worker(config: Config, load: Callable[[], Loaded], *, json_logs: bool, n
     return _as_broker(config, load, json_logs=json_logs, line=line, number=number)
 
 
+# Flags are refused here where they are wrong, since the file is not to blame for them.
+
+
+def _level(given: str | None) -> Json:
+    levels = get_args(LogLevel)
+    if given is None or given in levels:
+        return given
+    message = f"--log-level: expected one of {', '.join(levels)}, found {given[:20]!r}."
+    raise UsageError(message, "Give one of these, or leave it out: then the key LogLevel counts, or info.")
+
+
 def _count(processes: str | None) -> Json:
-    """Refused here where it is wrong, since the file is not to blame for a flag."""
     if processes is None:
         return None
     if len(processes) < 10 and processes.isdecimal() and 1 <= int(processes) <= MOST_PROCESSES:

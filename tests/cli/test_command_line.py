@@ -68,6 +68,14 @@ def test_a_wrong_number_of_processes_is_blamed_on_the_flag_and_not_on_the_file(g
     assert "cannot be used" not in done.stderr
 
 
+def test_a_wrong_log_level_is_blamed_on_the_flag_and_not_on_the_file() -> None:
+    done = run(["run", "--log-level", "chatty"])
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "restbroker: --log-level: expected one of debug, info, warning, error, found 'chatty'."
+    )
+
+
 def test_the_flag_takes_as_many_processes_as_the_key_and_the_help_says_how_many() -> None:
     kind = keys_of(Keys)["processes"].kind
     assert isinstance(kind, Scalar)

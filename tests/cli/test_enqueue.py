@@ -319,12 +319,13 @@ def test_no_answer_in_time_is_also_told_as_json(shell: Shell, store: Client) -> 
     assert (done.returncode, json.loads(done.stdout)) == (6, {"jid": job(store)["jid"], "outcome": "queued"})
 
 
-def test_while_waiting_it_is_said_once_why_the_server_gets_no_jobs(place: Path, store: Client) -> None:
+def test_while_waiting_it_is_said_once_why_the_server_gets_no_jobs_and_what_to_do(place: Path, store: Client) -> None:
     assert jobs.register(store, "host:1:abc", jobs.Facts(1, "host", "boot", "ns", 1, "ejabberd"), ["rest"])
-    snapshot = b'{"gate":"closed","gate_reason":"Nobody listens there."}'
+    snapshot = b'{"gate":"closed","gate_reason":"Nobody listens there.","gate_cure":"Start it."}'
     assert beats.beat(store, [("host:1:abc", 1)], {"host:1:abc": snapshot}) == [True]
     with started(["enqueue", "status", "--wait", "--timeout", "5s"], directory=place) as process:
         process.wait_for("^The server gets no jobs now: Nobody listens there.$")
+        process.wait_for("^Start it.$")
         assert process.process.poll() is None
         assert process.wait() == 6
         assert process.output().count("Nobody listens there") == 1

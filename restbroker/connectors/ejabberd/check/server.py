@@ -91,7 +91,10 @@ def _suggestion(target: Target, urls: Sequence[object]) -> Finding:
         shown = ", ".join(map(str, urls))
         message = f"ejabberd's API answers at {shown}."
         return Finding("note", target.name, "FoundElsewhere", message, None, f'"RestURL": "{urls[0]}"')
-    message = f"Nothing on {target.url.host} answers as ejabberd's API does (ports 5281, 5280 and 5443 were tried)."
+    url = target.url
+    ports = ", ".join(map(str, dict.fromkeys([url.port, *(port for _, port in PORTS)])))
+    tried = f"ports {ports}" if url.socket is None else "this socket"
+    message = f"Nothing on {url.host} answers as ejabberd's API does (tried: {tried}; paths /api, / and /rest)."
     why = "ejabberd offers it only when its configuration says so; after a change: ejabberdctl reload_config."
     return Finding("note", target.name, "FoundNowhere", message, why, ejabberd_yml.listen(target.url))
 
