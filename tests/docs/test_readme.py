@@ -1,0 +1,121 @@
+"""What README and the page for producers have one type, run as it stands there: what is printed, and what is pushed."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from restbroker.rules import arguments
+from restbroker.rules.arguments import Submission
+from restbroker.store.client import StoreSettings, open_client
+from tests.docs.pages import ROOT, blocks
+from tests.support.ejabberd import PASSWORD, Ejabberd
+from tests.support.process import clean_environment, started
+
+README = ROOT / "README.md"
+PRODUCERS = ROOT / "docs" / "producers.md"
+TYPED = re.compile(r"^ {7}\$ (.*)\n((?: {7}(?!\$ ).*\n)*)", re.MULTILINE)
+CHANGES = re.compile(r"\b[0-9a-f]{24}\b|\d{4}-\d\d-\d\dT[\d:.]+Z|pid=\d+")
+"""Job ids, times and process ids: whatever they are, they look like this."""
+_PYTHON = """\
+import json, os, secrets, time, redis
+TOKEN, redis = "TOKEN", redis.Redis.from_url(os.environ["REDIS_URL"])
+"""
+BEFORE: Mapping[str, list[str]] = {
+    "python": [sys.executable, "-c", _PYTHON],
+    "ruby": ["ruby", "-W0", "-e", "require 'sidekiq'; TOKEN = 'TOKEN'\n"],
+    "sh": ["sh", "-c", ""],
+}
+"""What runs the examples of a language, and what they take for granted."""
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    """A directory with the configuration that README shows, for the servers of the test, and `restbroker` in `bin`."""
+    (shown,) = (block for block in map(json.loads, blocks(README, "json")) if "RestQueue" in block)
+    (tmp_path / "env.json").write_text(json.dumps({**shown, "RedisURL": redis_url, "Token": "TOKEN"}))
+    (tmp_path / "bin").mkdir()
+    tool(tmp_path, "restbroker", f'exec {sys.executable} -m restbroker "$@"')
+    tool(tmp_path, "redis-cli", f'exec /usr/bin/redis-cli -u {redis_url} "$@"')
+    return tmp_path
+
+
+def tool(place: Path, name: str, line: str) -> None:
+    file = place / "bin" / name
+    file.write_text(f"#!/bin/sh\n{line}\n")
+    file.chmod(0o755)
+
+
+def environment(place: Path) -> dict[str, str]:
+    url = json.loads((place / "env.json").read_text())["RedisURL"]
+    return clean_environment({"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "REDIS_URL": url})
+
+
+def in_shell(place: Path, commands: list[str]) -> list[str]:
+    """What each command prints, on either stream, typed one after the other into one shell."""
+    marked = "\n".join(f"(r=$?; printf '\\036'; exit $r)\n{command}" for command in commands)
+    done = subprocess.run(
+        ["bash", "-c", marked], cwd=place, env=environment(place), text=True, timeout=60, check=False,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    return done.stdout.split("\036")[1:]
+
+
+def alike(text: str) -> str:
+    return CHANGES.sub("…", " ".join(text.split()))
+
+
+def test_what_the_readme_types_prints_what_it_shows(place: Path) -> None:
+    section = README.read_text("utf-8").partition("4. **Run it**")[2].partition("\n5. ")[0]
+    (run, lines), *typed = TYPED.findall(section)
+    assert len(typed) == 6
+    server = Ejabberd(place / "ejabberd", ("example.org",)).start()
+    try:
+        config = json.loads((place / "env.json").read_text())
+        (place / "env.json").write_text(json.dumps({**config, "RestURL": server.url, "RestPass": PASSWORD}))
+        with started(run.split()[1:], directory=place) as broker:
+            broker.wait_for("target.found.*\n")
+            broker.wait_for("broker.started.*\n")
+            assert sorted(map(alike, broker.output().splitlines())) == sorted(map(alike, lines.splitlines()))
+            printed = in_shell(place, [command for command, _ in typed])
+            assert [alike(text) for text in printed] == [alike(text) for _, text in typed]
+            assert broker.stop() == 0
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("page", [README, PRODUCERS], ids=["README", "producers"])
+@pytest.mark.parametrize("language", BEFORE)
+def test_each_example_pushes_a_job_that_a_broker_takes(page: Path, language: str, place: Path, redis_url: str) -> None:
+    (place / "bobs-password").write_text("s3cret\n")
+    example = "\n".join(blocks(page, language))
+    *program, before = BEFORE[language]
+    subprocess.run(
+        [*program, before + example], cwd=place, env=environment(place), input="Hi", text=True, timeout=60, check=True
+    )
+    client = open_client(StoreSettings(redis_url))
+    raw = client.command("LRANGE", "queue:rest", 0, -1)
+    assert isinstance(raw, list)
+    assert raw
+    for job in raw:
+        assert isinstance(job, bytes)
+        submission = arguments.read(json.loads(job)["args"])
+        assert isinstance(submission, Submission)
+        assert submission.command.endpoint in ("register", "connected_users_number")
+
+
+def test_the_command_that_moves_a_parked_job_moves_this_one_alone(place: Path, redis_url: str) -> None:
+    page = README.read_text("utf-8")
+    found = re.search(r"^ {6}(redis-cli EVAL .*?'\"jid\":\"THE-JOB-ID\"')$", page, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    client = open_client(StoreSettings(redis_url))
+    for jid in ("a1", "a2"):
+        client.command("ZADD", "dead", 5, f'{{"class":"X","jid":"{jid}","args":[]}}')
+    assert in_shell(place, [found[1].replace("THE-JOB-ID", "a1")]) == ["1\n"]
+    assert client.command("ZRANGE", "retry", 0, -1) == [b'{"class":"X","jid":"a1","args":[]}']
+    assert client.command("ZCARD", "dead") == 1
