@@ -22,13 +22,16 @@ PAGE = ROOT / "docs" / "tokens.md"
 SECRET = "0123456789abcdef0123456789abcdef"
 
 
-@pytest.mark.parametrize(("language", "program"), [("python", [sys.executable, "-c"]), ("sh", ["sh", "-c"])])
+@pytest.mark.parametrize(
+    ("language", "program"),
+    [("python", [sys.executable, "-c"]), ("sh", ["sh", "-c"]), ("ruby", ["ruby", "-e"]), ("php", ["php", "-r"])],
+)
 def test_the_job_that_an_example_makes_is_signed_as_a_broker_wants_it(
     language: str, program: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "app_token").write_text(SECRET + "\n")
     (example,) = blocks(PAGE, language)
-    done = subprocess.run([*program, example], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run([*program, example.removeprefix("<?php\n")], cwd=tmp_path, capture_output=True, text=True, check=True)
     job = json.loads(done.stdout)
     submission = arguments.read(job["args"])
     assert isinstance(submission, Submission)
