@@ -31,7 +31,8 @@ def test_the_job_that_an_example_makes_is_signed_as_a_broker_wants_it(
 ) -> None:
     (tmp_path / "app_token").write_text(SECRET + "\n")
     (example,) = blocks(PAGE, language)
-    done = subprocess.run([*program, example.removeprefix("<?php\n")], cwd=tmp_path, capture_output=True, text=True, check=True)
+    command = [*program, example.removeprefix("<?php\n")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     job = json.loads(done.stdout)
     submission = arguments.read(job["args"])
     assert isinstance(submission, Submission)
