@@ -1,5 +1,6 @@
 """The house keeps its measures; what measures it counts right."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,8 +65,16 @@ class _Hidden:
     assert found.files == [house.Length(23, "one.py")]
 
 
-def test_what_make_house_runs_prints_the_table_and_what_is_longest() -> None:
+def test_what_make_house_runs_prints_what_is_longest_and_the_table_that_the_page_shows_about_so() -> None:
     command = [sys.executable, "-m", "tests.house"]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert printed.startswith("| | restbroker | its tests | norm |\n")
     assert "\nLongest functions:\n" in printed
+    page = (ROOT / "docs" / "house.md").read_text("utf-8")
+    assert figures(page.partition("\n| files ")[2].partition("\n\n")[0]) == pytest.approx(
+        figures(printed.partition("\n| files ")[2].partition("\n\n")[0]), rel=0.15, abs=0.3
+    )
+
+
+def figures(table: str) -> list[float]:
+    return [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*(?:\.\d+)?(?=\D)", table + " ")]
