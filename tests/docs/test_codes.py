@@ -1,4 +1,4 @@
-"""Every code that an operator can meet is explained: those of warnings, and those of notes on the configuration."""
+"""Every code that an operator can meet is explained: of warnings, of notes on the configuration, of findings."""
 
 import ast
 import re
@@ -19,6 +19,27 @@ def test_each_warning_of_the_log_is_explained_and_no_other() -> None:
 
 def test_each_note_on_the_configuration_is_explained() -> None:
     assert set(codes({"note"})) <= documented(section("docs/check.md", "**config**"))
+
+
+def test_each_finding_that_is_not_well_is_explained_and_no_other() -> None:
+    page = (ROOT / "docs" / "check.md").read_text("utf-8")
+    explained = documented(page.partition("## What the codes mean")[2].partition("\n## ")[0])
+    source = "\n".join(file.read_text("utf-8") for file in (ROOT / "restbroker").rglob("*.py"))
+    assert set(findings()) <= explained
+    assert {code for code in explained if f'"{code}"' not in source} == set()
+
+
+def findings() -> Iterator[str]:
+    """The code of each `Finding` but those that say that all is well."""
+    for file in (ROOT / "restbroker").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            match node:
+                case ast.Call(func=ast.Name("Finding"), args=[ast.Constant("ok"), *_]):
+                    pass
+                case ast.Call(func=ast.Name("Finding"), args=[_, _, code, *_]):
+                    yield from texts(code)
+                case _:
+                    pass
 
 
 def test_each_line_of_the_log_is_explained_and_no_other() -> None:
