@@ -237,3 +237,30 @@ def test_a_job_that_may_be_taken_and_not_pushed_stays_where_it_was(client: Clien
     assert found.refused
     assert server.raw.lrange(IN_HAND, 0, -1) == before
     assert server.raw.exists("ns:queue:a", "ns:queues") == 0
+
+
+def test_a_member_that_is_there_already_keeps_its_score_and_its_twin_stays_where_it_was(
+    client: Client, server: Server
+) -> None:
+    server.raw.zadd("ns:goretry", {"one": 1, "two": 2})
+    server.raw.zadd("ns:retry", {"same": 5.5})
+    server.raw.zadd("ns:dead", {"same": 6.5})
+    assert migration.transfer(client, [Transfer(b"one", b"same"), Transfer(b"two", b"same", 9.0)]) == [Clash(), Clash()]
+    assert (server.raw.zscore("ns:retry", "same"), server.raw.zscore("ns:dead", "same")) == (5.5, 6.5)
+    assert server.raw.zrange("ns:goretry", 0, -1, withscores=True) == [(b"one", 1), (b"two", 2)]
+
+
+def test_a_copy_that_cannot_be_made_does_not_keep_the_originals_retry_from_being_parked(
+    client: Client, server: Server
+) -> None:
+    server.raw.zadd("ns:goretry", {"bad": 1})
+    server.raw.set("ns:restbroker:parked", "no stream")
+    assert migration.transfer(client, [Transfer(b"bad", b"{}", 9.0)]) == [Applied()]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"{}", 9.0)]
+
+
+def test_what_a_migration_noted_goes_after_three_days(client: Client, server: Server) -> None:
+    in_hand(server, 1)
+    migration.give_back(client, "a", "1", 1)
+    (day,) = server.raw.scan_iter("ns:restbroker:recovered:2*")
+    assert 0 < server.raw.ttl(day) <= 259_200

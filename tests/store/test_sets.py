@@ -115,3 +115,22 @@ def test_an_answer_is_taken_once_and_waited_for_only_so_long(client: Client, ser
 def test_an_answer_s_name_cannot_be_any_key(client: Client) -> None:
     with pytest.raises(ValueError, match="is not a key for answers"):
         queues.wait_reply(client, "../x", 0.1)
+
+
+def test_what_is_in_the_dead_set_already_keeps_its_score_and_its_twin_stays_where_it_was(
+    client: Client, server: Server
+) -> None:
+    server.raw.zadd("ns:retry", {"old": 1.5})
+    server.raw.zadd("ns:dead", {"same": 5.5})
+    assert promote(client, "retry", [Move(b"old", None, b"same", 9.0)]) == [Clash()]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"same", 5.5)]
+    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"old", 1.5)]
+
+
+def test_a_dead_set_of_another_type_keeps_the_member_where_it_was(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:retry", {"old": 1.5, "good": 2.5})
+    server.raw.set("ns:dead", "no set")
+    refused, applied = promote(client, "retry", [Move(b"old", None, b"new", 9.0), Move(b"good", "a")])
+    assert isinstance(refused, Refused)
+    assert applied == Applied()
+    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"old", 1.5)]
