@@ -145,7 +145,10 @@ def _tried(mutant: Mutant, tests: Sequence[str]) -> int:
 
 
 def main(names: Sequence[str]) -> None:
-    """Tries all mutants of the scripts named, or of all; a share of them with SHARE (0.5: every second)."""
+    """Tries all mutants of the scripts named (`fetch`, or one line of it: `fetch:75`), or of all of them.
+
+    SHARE in the environment takes a part of them, 0.5: every second.
+    """
     every = round(1 / float(os.environ.get("SHARE", "1")))
     with tempfile.TemporaryDirectory() as place:
         os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = place
@@ -159,9 +162,10 @@ def main(names: Sequence[str]) -> None:
         noticed = total = 0
         for path in sorted(_SCRIPTS.glob("*.lua")):
             name = cast("ScriptName", path.stem)
-            if names and name not in names:
+            every_one = mutants_of(name, path.read_text(encoding="utf-8"))
+            mutants = [one for one in every_one if not names or {name, f"{name}:{one.number}"} & set(names)][::every]
+            if not mutants:
                 continue
-            mutants = list(mutants_of(name, path.read_text(encoding="utf-8")))[::every]
             lived = [one for one in mutants if _lives(one, users.get(name, ()), 3 * needed_s.get(name, 0) + 10)]
             _say(f"{name}: {len(mutants) - len(lived)} of {len(mutants)} noticed")
             noticed, total = noticed + len(mutants) - len(lived), total + len(mutants)
