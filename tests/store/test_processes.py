@@ -103,3 +103,18 @@ def test_a_foreign_key_in_the_way_is_refused_before_anything_is_written(client: 
     with pytest.raises(StoreRefused):
         write(client, RECORD)
     assert server.raw.keys() == [b"ns:processes"]
+
+
+def test_only_queues_where_jobs_wait_are_put_on_the_list(client: Client, server: Server) -> None:
+    server.raw.sadd("ns:queues", "known")
+    server.raw.lpush(f"ns:{RECORD.name}-signals", "TSTP")
+    server.raw.lpush("ns:queue:filled", "job")
+    write(client, attrs.evolve(RECORD, queues=("filled", "empty")))
+    assert server.raw.smembers("ns:queues") == {b"known", b"filled"}
+
+
+def test_a_broken_list_of_queues_hides_no_process(client: Client, server: Server) -> None:
+    server.raw.set("ns:queues", "no set")
+    server.raw.lpush("ns:queue:filled", "job")
+    write(client, attrs.evolve(RECORD, queues=("filled",)))
+    assert server.raw.hget(f"ns:{RECORD.name}", "info") == RECORD.info

@@ -134,3 +134,19 @@ def test_a_dead_set_of_another_type_keeps_the_member_where_it_was(client: Client
     assert isinstance(refused, Refused)
     assert applied == Applied()
     assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"old", 1.5)]
+
+
+def test_a_due_job_is_taken_after_those_that_wait(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"waits"])
+    server.raw.zadd("ns:retry", {"due": 1})
+    assert promote(client, "retry", [Move(b"due", "a")]) == [Applied()]
+    assert server.raw.rpop("ns:queue:a", 2) == [b"waits", b"due"]
+
+
+def test_where_no_queue_can_be_named_the_member_stays_with_its_score(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:retry", {"due": 1.5})
+    server.raw.set("ns:queues", "no set")
+    (code,) = promote(client, "retry", [Move(b"due", "a")])
+    assert isinstance(code, Refused)
+    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"due", 1.5)]
+    assert not server.raw.exists("ns:queue:a")
