@@ -439,3 +439,19 @@ def test_counts_are_forgotten_also_where_news_of_it_cannot_be_written(lane: Lane
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
     beats.forget(lane.client, ["x"])
     assert beats.maybe_run(lane.client) == {"y": 1}
+
+
+def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_score(
+    lane: Lane, server: Server
+) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    mark(lane.client, lane.identity, ["1:1"])
+    assert beats.fence(lane.client, lane.identity, 0)
+    server.raw.zadd("ns:dead", {as_parked("a", b"1"): 5.5})
+    found = beats.recover(lane.client, lane.identity, as_parked)
+    assert (found.jobs, found.parked, found.retired) == (0, 0, False)
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(as_parked("a", b"1"), 5.5)]
+    assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
+    server.raw.delete("ns:dead")
+    assert beats.recover(lane.client, lane.identity, as_parked).parked == 1, "its mark is still there"
