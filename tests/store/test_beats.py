@@ -455,3 +455,45 @@ def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_
     assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
     server.raw.delete("ns:dead")
     assert beats.recover(lane.client, lane.identity, as_parked).parked == 1, "its mark is still there"
+
+
+def test_a_job_that_waits_after_its_third_crash_is_nowhere_else(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"w1"])
+    assert [crash(client, life, alone=False).jobs for life in ("one", "two", "three")] == [1, 1, 1]
+    assert server.raw.zcard("ns:schedule") == 1
+    assert queues.sizes(client, ["a"]) == {"a": 0}
+
+
+@pytest.mark.parametrize("is_set", [True, False])
+def test_a_job_that_cannot_wait_in_the_schedule_set_goes_back_to_its_queue(
+    client: Client, server: Server, *, is_set: bool
+) -> None:
+    queues.push(client, "a", [b"w1"])
+    crash(client, "one", alone=False)
+    crash(client, "two", alone=False)
+    if is_set:
+        server.raw.zadd("ns:schedule", {"w1": 5.5})
+    else:
+        server.raw.set("ns:schedule", "no set")
+    assert crash(client, "three", alone=False).jobs == 1
+    assert queues.sizes(client, ["a"]) == {"a": 1}
+    if is_set:
+        assert server.raw.zrange("ns:schedule", 0, -1, withscores=True) == [(b"w1", 5.5)]
+
+
+def test_a_job_that_was_alone_and_goes_back_is_counted_as_given_back(client: Client) -> None:
+    queues.push(client, "a", [b"1"])
+    found = crash(client, "one", alone=True)
+    assert (found.jobs, found.parked, found.retired) == (1, 0, True)
+
+
+@pytest.mark.parametrize("key", ["restbroker:inflight:t", "restbroker:parked"])
+def test_a_key_of_another_type_holds_no_recovery_up(lane: Lane, server: Server, key: str) -> None:
+    queues.push(lane.client, "a", [b"1", b"2"])
+    take(lane.client, lane.identity, 2, hwm=2)
+    mark(lane.client, lane.identity, ["1:1"])
+    server.raw.set(f"ns:{key}", "neither hash nor stream")
+    assert beats.fence(lane.client, lane.identity, 0)
+    found = beats.recover(lane.client, lane.identity, as_parked)
+    assert (found.jobs, found.parked, found.retired) == (2, 1, True)
+    assert (server.raw.zcard("ns:dead"), server.raw.llen("ns:queue:a")) == (1, 1)
