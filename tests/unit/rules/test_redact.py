@@ -244,3 +244,19 @@ def test_attempts_are_shown_without_the_jobs_secrets() -> None:
     line: Json = {"code": "E", "status": 500, "excerpt": "no hunter2-hunter2"}
     shown = redact.job({"args": ["register", {"password": "hunter2-hunter2"}, "-"], "restbroker_attempts": [line]})
     assert shown["restbroker_attempts"] == [{"code": "E", "status": 500, "excerpt": f"no {MASK}"}]
+
+
+@pytest.mark.parametrize(("secret", "spelling"), [
+    ("sl/ash-ü-secret", "sl\\/ash-ü-secret"),
+    ('quo"te-ü-secret', json.dumps(json.dumps('quo"te-ü-secret')[1:-1])[1:-1]),
+    ('quo"te<b>-secret', 'quo"te&lt;b&gt;-secret'),
+])  # fmt: skip
+def test_a_secret_is_masked_in_each_way_in_which_a_server_may_repeat_it(secret: str, spelling: str) -> None:
+    assert redact.hiding([secret])(f"no {spelling}!", 100) == f"no {MASK}!"
+
+
+def test_secrets_are_found_without_a_token_too_and_none_in_what_was_no_job() -> None:
+    fields: dict[str, Json] = {"args": ["register", {"password": "hunter2-hunter2"}]}
+    assert redact.secrets_of(fields) == {"hunter2-hunter2"}
+    assert redact.secrets_of({**fields, "class": "Restbroker::Unreadable"}) == set()
+    assert redact.job({**fields, "error_message": "no hunter2-hunter2"})["error_message"] == f"no {MASK}"

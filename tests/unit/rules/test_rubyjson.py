@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restbroker.rules.json_types import Json
-from restbroker.rules.rubyjson import Unreadable, dumps, loads
+from restbroker.rules.rubyjson import Unreadable, dumps, loads, nests_at_most
 
 # The bits of a double, and what JSON.generate wrote for it.
 RUBY_FLOATS = [
@@ -202,3 +202,11 @@ def test_exactly_100_levels_are_read() -> None:
 def test_what_cannot_be_read_says_why(raw: bytes, why: str) -> None:
     with pytest.raises(Unreadable, match=why):
         loads(raw)
+
+
+@pytest.mark.parametrize(("text", "levels"), [
+    (b"[[],[],[],[]]", 2), (b'{"a":[],"b":{},"c":[]}', 2), (b"[[[]],[[]]]", 3), (b'["[[[["]', 1), (b"1", 0),
+])  # fmt: skip
+def test_levels_are_counted_and_not_brackets(text: bytes, levels: int) -> None:
+    assert nests_at_most(levels, text)
+    assert levels == 0 or not nests_at_most(levels - 1, text)
