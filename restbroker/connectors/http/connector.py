@@ -30,6 +30,7 @@ must not wait a day for what one command met."""
 LET_IN_S: Final = 10.0
 """So long a probe that was let in says that a 401 or 403 is about the command, not about the login."""
 _DENIED_S: Final = 1.0
+"""So long one that was not let in says so for all jobs."""
 _NOT_IMPLEMENTED: Final = 501
 
 
@@ -101,18 +102,19 @@ class HttpConnector:
             self._busy_until_s = max(self._busy_until_s, trio.current_time() + wait_s)
 
     async def _is_shut_out(self, link: Link) -> bool:
-        """Whether the login is refused as such: the probe, if one is configured that can tell, meets the same."""
+        """Whether the probe, if one is configured, is not let in either: the login is refused, or nothing can tell yet."""
         if self._settings.probe is None:
             return False
         async with self._asking:
-            counts_s = _DENIED_S if self._found is None or self._found.denied else LET_IN_S
-            if self._found is None or trio.current_time() - self._found_at_s >= counts_s:
+            found = self._found
+            counts_s = LET_IN_S if found is not None and found.ok else _DENIED_S
+            if found is None or trio.current_time() - self._found_at_s >= counts_s:
                 try:
-                    await self._ask(link)
+                    found = await self._ask(link)
                 except (NotSent, MaybeSent):
                     # The command itself was answered, so this must not be taken for its own; the broker asks again.
                     return True
-            return self._found is not None and self._found.denied
+            return not found.ok
 
     async def _ask(self, link: Link) -> Probe:
         request = ready(self._target, self._settings)

@@ -305,6 +305,17 @@ async def test_a_refused_login_is_asked_about_once_for_all_jobs_and_only_a_refus
         assert len(bench.receiver.of("GET")) == 1
 
 
+@pytest.mark.parametrize("status", [302, 429, 500, 503])
+async def test_a_refusal_is_not_taken_for_the_commands_while_the_probe_is_not_let_in(opened: Open, status: int) -> None:
+    # A proxy says 403 while what is behind it starts.
+    def act(got: Received) -> Answer:
+        return Answer(403 if got.method == "POST" else status)
+
+    async with opened({"Commands": {"do": {}}, "Probe": {"Path": "me"}}, act) as bench:
+        assert [type(await bench.deliver()) for _ in range(3)] == [Denied] * 3
+        assert len(bench.receiver.of("GET")) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "status", "ok", "denied"),
     [
