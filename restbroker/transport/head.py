@@ -17,6 +17,8 @@ OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "
 """What the client says itself, whatever a request's headers say; only `Host` may be given."""
 
 _KNOWN_LIMIT: Final = 256
+_LONGEST_KNOWN_BYTES: Final = 4096
+"""A job may have a megabyte, and a path or query may be made of it."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?", re.ASCII)
 _PATH: Final = re.compile(r"/[!-~]*", re.ASCII)
@@ -44,7 +46,8 @@ class Heads:
             head = self._head(request)
             if len(self._known) >= _KNOWN_LIMIT:
                 self._known.clear()
-            self._known[key] = head
+            if len(head) <= _LONGEST_KNOWN_BYTES:
+                self._known[key] = head
         return b"%b%d\r\n\r\n%b" % (head, len(request.body), request.body)
 
     def _head(self, request: Request) -> bytes:

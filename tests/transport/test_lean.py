@@ -1,6 +1,7 @@
 """What the lean client does beyond what every transport promises: stale connections, deadlines by one task, age."""
 
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -14,6 +15,7 @@ from restbroker.transport.arrivals import Arrivals
 from restbroker.transport.client import open_transport
 from restbroker.transport.deadlines import Deadlines
 from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.head import Heads
 from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
 from restbroker.transport.wire import PlainWire
@@ -31,6 +33,17 @@ async def kept(**changes: object) -> AsyncIterator[tuple[Transport, Recorder]]:
         nursery.start_soon(transport._arrivals.run)
         yield transport, server
         nursery.cancel_scope.cancel()
+
+
+def test_long_heads_are_not_kept() -> None:
+    heads = Heads(target(1))
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            assert len(heads.message(post(f"/{number}", query=(("q", "x" * MIB),)))) > MIB
+        assert tracemalloc.get_traced_memory()[0] < MIB
+    finally:
+        tracemalloc.stop()
 
 
 def hang_up(stream: trio.abc.Stream) -> None:
