@@ -102,7 +102,7 @@ class HttpConnector:
             self._busy_until_s = max(self._busy_until_s, trio.current_time() + wait_s)
 
     async def _is_shut_out(self, link: Link) -> bool:
-        """Whether the probe, if one is configured, is not let in either: the login is refused, or nothing can tell yet."""
+        """Whether the probe, if one is configured, is not let in either: it is the login, or nothing can tell yet."""
         if self._settings.probe is None:
             return False
         async with self._asking:

@@ -14,7 +14,7 @@ from restbroker.rules.json_types import Json
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 COMMAND: Final = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,63}", re.ASCII)
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}", re.ASCII)
-_NAME: Final = re.compile(r"[^\s{}]{1,100}")
+_NAME: Final = re.compile(r"[^\s{}\ud800-\udfff]{1,100}")
 _CLASS: Final = re.compile(r"([2-5])xx")
 _WHERE: Final[dict[str, Json]] = {
     "type": "object",

@@ -66,6 +66,7 @@ def test_nothing_is_noted_of_a_target_without_domain_and_login(configured: Confi
         ({}, "Commands: is missing or empty; it says what is sent for each command."),
         ({"Commands": {"a": {"Path": "x/{b"}}}, 'Commands.a.Path: has a "{" that belongs to no {name}; write "{{" for'),
         ({"Commands": {"a": {"Query": {"q": "}"}}}}, 'Commands.a.Query.q: has a "}" that belongs to no {name}'),
+        ({"Commands": {"a": {"Query": {"\ud800": ""}}}}, "Commands.a.Query.?: expected a name without blanks and"),
         ({"Commands": {"a": {"Body": [{"x": "{y z}"}]}}}, 'Commands.a.Body: has a "{" that belongs to no {name}'),
         ({"Commands": {"a": {"Method": "GET", "Body": {}}}}, "Commands.a.Body: is given, and a GET has none; say Enc"),
         ({"Commands": {"a": {"Encoding": "form", "Body": []}}}, "Commands.a.Body: must be an object where Encoding"),
