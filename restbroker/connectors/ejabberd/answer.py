@@ -64,7 +64,8 @@ def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     masked = redact.without(render(text), known) if known else text
     shown_body = body if masked == text else _parsed(masked)[0]
     number = code if isinstance(code, int) else None
-    return Answer(masked[:TEXT_LIMIT], shown_body, shown, number, is_json, words[:WORDS_LIMIT])
+    unmasked = " ".join(words.split())[:WORDS_LIMIT]
+    return Answer(masked[:TEXT_LIMIT], shown_body, shown, number, is_json, unmasked)
 
 
 def read_location(response: Response) -> str:

@@ -68,7 +68,7 @@ def judge(call: Call, spec: CommandSpec | None, response: Response, now_s: float
 
 def is_unknown_command(response: Response) -> bool:
     """Whether ejabberd knows the word but has no such command now: module not loaded, or the server is stopping."""
-    return response.status == 400 and read(response).words == "unknown_command"
+    return response.status == 400 and read(response).unmasked == "unknown_command"
 
 
 def could_be_stopping(outcome: Outcome) -> bool:
@@ -160,12 +160,12 @@ def _client_error(call: Call, spec: CommandSpec | None, answer: Answer, status: 
 
 
 def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
-    if answer.words == "unknown_command":
+    if answer.unmasked == "unknown_command":
         if spec is None:
             return unknown(answer.words, 400)
         # For about 1 s of each graceful stop, open connections get this for commands that exist.
         return stopping(400)
-    if answer.words == "400 Bad Request":
+    if answer.unmasked == "400 Bad Request":
         # 24.12 says this also after a command has run, when it cannot encode the result (interface version 0).
         message = 'ejabberd answered only "400 Bad Request"; the command may or may not have run.'
         cure = "Look at the server whether it ran. With ejabberd 24.12, use a newer interface version than v0."
@@ -183,7 +183,7 @@ def _was_done(call: Call, answer: Answer) -> bool:
     name = _command(call)
     pattern = knowledge.ALREADY.get(name)
     wanted = call.maybe_run or (call.ok_if_exists and name in knowledge.CREATES)
-    return wanted and pattern is not None and pattern.search(answer.words) is not None
+    return wanted and pattern is not None and pattern.search(answer.unmasked) is not None
 
 
 def _not_found(answer: Answer) -> Outcome:
@@ -211,10 +211,10 @@ def _not_now(answer: Answer, response: Response, now_s: float) -> Outcome:
 
 def _server_error(answer: Answer, response: Response, now_s: float) -> Outcome:
     status = response.status
-    if answer.code == 10001 and _PASSING.search(answer.words) is None:
+    if answer.code == 10001 and _PASSING.search(answer.unmasked) is None:
         return _permanent(answer, status)
     reason = Reason("ServerError", _says(answer, status), "See ejabberd's log.", status)
-    if answer.words == "internal_error":
+    if answer.unmasked == "internal_error":
         # A crash through bad arguments and a busy room's time-out look the same.
         return Deferred(reason, max_attempts=INTERNAL_ERROR_ATTEMPTS, text=answer.text)
     if status == 504:
@@ -226,7 +226,7 @@ def _server_error(answer: Answer, response: Response, now_s: float) -> Outcome:
 
 def _permanent(answer: Answer, status: int) -> Rejected:
     for pattern, code, cure in _REFUSALS:
-        if pattern.search(answer.words):
+        if pattern.search(answer.unmasked):
             return Rejected(Reason(code, _says(answer, status), cure, status), answer.text)
     return Rejected(Reason("Refused", _says(answer, status), CHECK_ARGUMENTS, status), answer.text)
 

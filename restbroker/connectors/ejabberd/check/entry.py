@@ -42,7 +42,7 @@ def judge_entry(target: Target, response: Response) -> Entry:
             why = "This is not how ejabberd refuses: something in front of it does."
             cure = "Look at the proxy or firewall, and whether it lets this machine through."
             return Entry(Finding("problem", target.name, "Refused", f"Refused ({says}).", why, cure, "refused"))
-        case 400 if answer.words == "unknown_command":
+        case 400 if answer.unmasked == "unknown_command":
             return _unwell(target, says, "It is starting or stopping.")
         case 408 | 425 | 429:
             return _unwell(target, says, "Something in front of ejabberd, which never says this, limits requests.")

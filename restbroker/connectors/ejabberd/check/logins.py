@@ -79,7 +79,7 @@ async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToke
     """Why ejabberd would issue none; None if it would. Asks with a scope that it does not know."""
     response = await http.send(asking(target, login, NO_SCOPE, TRIAL_LIFE_S))
     found = judge(response, 0.0)
-    return found if isinstance(found, NoToken) and read(response).words != "invalid_scope" else None
+    return found if isinstance(found, NoToken) and read(response).unmasked != "invalid_scope" else None
 
 
 async def _issued(target: Target, login: Basic, http: Transport, *, fallback: bool) -> Finding:

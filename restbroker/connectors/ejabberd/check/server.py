@@ -173,7 +173,7 @@ async def _rights(target: Target, http: Transport, entry: Entry) -> list[Finding
 
 
 def _is_missing(response: Response) -> bool:
-    return response.status == 404 or read(response).words == "unknown_command"
+    return response.status == 404 or read(response).unmasked == "unknown_command"
 
 
 def _rest(forbidden: Sequence[str]) -> str:

@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic
 from restbroker.connectors.ejabberd import catalogue
 from restbroker.connectors.ejabberd.outcomes import judge
+from restbroker.connectors.login import authorization
 from restbroker.rules.command import Call, Command, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain, Unsent
@@ -34,11 +37,13 @@ def judged(
     ok_if_exists: bool = False,
     truncated: bool = False,
     now_s: float = 0.0,
+    password: str = "",
 ) -> Outcome:
     """The outcome of this answer; a body that is not bytes is sent as JSON."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     call = Call(Command(command, arguments or {}), maybe_run=maybe_run, ok_if_exists=ok_if_exists)
-    response = Response(status, headers or {}, data, 0.1, truncated)
+    login = authorization(Basic("admin@localhost", Secret(password)))
+    response = Response(status, headers or {}, data, 0.1, truncated, login)
     return judge(call, COMMANDS.get(command.partition("/")[0]), response, now_s)
 
 
@@ -167,6 +172,24 @@ def test_a_cure_names_what_is_wrong_and_not_only_a_key_that_some_configurations_
 )
 def test_what_an_earlier_sending_did_counts_as_done(command: str, status: int, body: Json) -> None:
     assert in_short(judged(command, status, body, maybe_run=True)) == "Delivered already done"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "password", "expected"),
+    [
+        (400, "Room already exists", "exists", "Delivered already done"),
+        (400, "Unknown virtual host", "virtual", "Rejected UnknownHost"),
+        (400, "unknown_command", "unknown_command", "Deferred ServerStopping free pauses"),
+        (500, error(10001, "Database failure"), "failure", "Deferred ServerError counts"),
+        (500, "internal_error", "internal_error", "Deferred ServerError counts max 3"),
+    ],
+)
+def test_a_word_of_ejabberds_is_understood_though_it_is_the_logins_password(
+    status: int, body: Json, password: str, expected: str
+) -> None:
+    outcome = judged("create_room", status, body, maybe_run=True, password=password)
+    assert in_short(outcome) == expected
+    assert isinstance(outcome, Delivered) or password not in f"{outcome.reason.message} {outcome}"
 
 
 @pytest.mark.parametrize(
