@@ -54,18 +54,20 @@ def parse(response: Response) -> tuple[str, Json, bool]:
 def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
     whole, body, is_json = parse(response)
-    # With some more, so that a secret at the end is whole while it is looked for.
-    text = whole[: 2 * TEXT_LIMIT]
+    text = whole[:TEXT_LIMIT]
     known = redact.said(response.said) | redact.spelled(secrets)
     code = body.get("code") if isinstance(body, Mapping) else None
     said = body.get("message") if isinstance(body, Mapping) else body
     words = render(said[:TEXT_LIMIT] if isinstance(said, str) else text if is_json else _without_tags(text))
     shown = redact.hiding((), known)(words, WORDS_LIMIT)
     masked = redact.without(render(text), known) if known else text
+    if len(whole) > TEXT_LIMIT:
+        # Where it was cut, the beginning of one may be left.
+        masked = masked[: len(masked) - max((len(spelling) for spelling, _ in known), default=0)]
     shown_body = body if masked == text else _parsed(masked)[0]
     number = code if isinstance(code, int) else None
     unmasked = " ".join(words.split())[:WORDS_LIMIT]
-    return Answer(masked[:TEXT_LIMIT], shown_body, shown, number, is_json, unmasked)
+    return Answer(masked, shown_body, shown, number, is_json, unmasked)
 
 
 def read_location(response: Response) -> str:

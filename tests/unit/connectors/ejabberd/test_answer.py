@@ -27,3 +27,10 @@ def test_however_large_and_odd_a_refusal_is_it_is_read_at_once(opening: bytes, p
 def test_no_beginning_of_a_secret_is_left_where_a_long_refusal_is_cut(before: int) -> None:
     response = Response(400, {}, b"x" * before + SECRET.encode() + b"y" * 100, 0.0)
     assert "n" not in read(response, [SECRET]).text
+
+
+@pytest.mark.parametrize("shift", range(1, 12))
+def test_no_part_of_the_login_is_left_where_a_long_refusal_is_cut(shift: int) -> None:
+    body = b" " * (TEXT_LIMIT - shift) + b"c4n4ry-s3cr3t" + b" " * TEXT_LIMIT + b"c4n4ry-s3cr3t"
+    answer = read(Response(400, {}, b'"%b"' % body, 0.0, said=(("Authorization", "Bearer c4n4ry-s3cr3t"),)))
+    assert "c4" not in f"{answer.text} {answer.body}"
