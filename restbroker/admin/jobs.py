@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 
 import attrs
 
-from restbroker.rules import redact, rubyjson
+from restbroker.rules import hiding, redact, rubyjson
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -59,12 +59,12 @@ def shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:
 
     def text(value: object, limit: int = _WORD_LIMIT) -> str | None:
         # Also what the job itself does not call a token: a producer may have put it into the wrong place.
-        return redact.text(value, secrets, limit) if isinstance(value, str) and value else None
+        return hiding.text(value, secrets, limit) if isinstance(value, str) and value else None
 
     return Stored(
         at_s=at_s,
         jid=text(job.get("jid")),
-        command=None if command == redact.MASK else text(command),
+        command=None if command == hiding.MASK else text(command),
         error_class=text(job.get("error_class")),
-        message=text(job.get("error_message"), redact.EXCERPT_LIMIT),
+        message=text(job.get("error_message"), hiding.EXCERPT_LIMIT),
     )

@@ -11,9 +11,9 @@ from itertools import islice
 
 import attrs
 
-from restbroker.rules import endpoint, redact, repair, retry, rubyjson
+from restbroker.rules import endpoint, hiding, redact, repair, retry, rubyjson
+from restbroker.rules.hiding import MASK, Hide, Spelled
 from restbroker.rules.json_types import Json
-from restbroker.rules.redact import MASK, Hide, Spelled
 
 DISPLAY_FIELD = "display_class"
 LIMIT_BYTES = 4096
@@ -77,7 +77,7 @@ def payload(
     if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
         return bare(fields, command, queue, secrets)
     name = named(fields, command or command_of(fields)).get(DISPLAY_FIELD)
-    hide = redact.hiding(own, secrets)
+    hide = hiding.hiding(own, secrets)
     try:
         for limits in _LIMITS:
             raw = rubyjson.dumps(_shown(fields, name, queue, hide, limits, show_bodies=show_bodies))
@@ -90,7 +90,7 @@ def payload(
 
 def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled) -> bytes:
     """A job of which nothing is shown but its command and its times: where looking through it would take too long."""
-    hide = redact.hiding((), secrets)
+    hide = hiding.hiding((), secrets)
     shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
     if command:
         shown[DISPLAY_FIELD] = repair.without_tags(hide(command, _LIMITS[-1].characters))
@@ -112,7 +112,7 @@ def _shown(
     if isinstance(name, str):
         shown[DISPLAY_FIELD] = repair.without_tags(hide(_cut_text(name), characters))
     shown["queue"] = repair.without_tags(hide(queue, characters))
-    shown["args"] = redact.everywhere(masked["args"], hide, characters)
+    shown["args"] = hiding.everywhere(masked["args"], hide, characters)
     tags = masked.get("tags")
     if isinstance(tags, list):
         shown["tags"] = [repair.without_tags(hide(tag, characters)) for tag in tags if isinstance(tag, str)]

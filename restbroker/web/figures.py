@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 
 from restbroker.admin import overview
 from restbroker.broker.status.view import Running
-from restbroker.rules import redact, rubyjson
+from restbroker.rules import hiding, redact, rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.store import processes, queues
 from restbroker.store.client import Client
@@ -70,12 +70,12 @@ def of_workers(pids: Collection[int]) -> InDelivery:
 def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[Json]:
     own = [one for one in running if one.queue == queue]
     # The jobs of a target share their secrets.
-    hiding = {secrets: redact.hiding(secrets) for secrets in {one.secrets for one in own}}
+    hides = {secrets: hiding.hiding(secrets) for secrets in {one.secrets for one in own}}
     return [
         {
             # A producer may have written its token anywhere.
-            "message": redact.everywhere(
-                redact.job(one.job.fields, show_bodies=show_bodies), hiding[one.secrets], sys.maxsize
+            "message": hiding.everywhere(
+                redact.job(one.job.fields, show_bodies=show_bodies), hides[one.secrets], sys.maxsize
             ),
             "started_at": int(one.started_at_s),
         }

@@ -2,8 +2,8 @@
 
 from collections import Counter
 
+from restbroker.rules.hiding import MASK
 from restbroker.rules.outcome import Delivered, Outcome, Reason, Rejected
-from restbroker.rules.redact import MASK
 from restbroker.telemetry.events import Event, JobFinished, JobsDelivered
 from tests.broker.conftest import Harness
 

@@ -13,7 +13,7 @@ from restbroker.broker.delivery.tokens import Proof
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.light import light
-from restbroker.rules import arguments, display, hosts, redact, sealing, signing
+from restbroker.rules import arguments, display, hiding, hosts, sealing, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.job import Job
 from restbroker.rules.outcome import Reason
@@ -42,8 +42,8 @@ def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     if isinstance(found, Reason):
         # A refused host is named as servers read it.
         secrets = {*lane.plan.tokens.values, *map(hosts.plain, lane.plan.tokens.values)}
-        cure = None if found.cure is None else redact.text(found.cure, secrets)
-        return attrs.evolve(found, message=redact.text(found.message, secrets), cure=cure)
+        cure = None if found.cure is None else hiding.text(found.cure, secrets)
+        return attrs.evolve(found, message=hiding.text(found.message, secrets), cure=cure)
     if found.submission.reply_id is not None:
         _warn_of_lost_reply(lane)
     return found
@@ -61,7 +61,7 @@ def stored(lane: Lane, item: Item, job: Job) -> Job:
     """The job as it may lie in `retry`, `schedule` or `dead`: with its command's name, and sealed if it can be."""
     name = item.command or display.command_of(job.fields)
     shown = [secret for secret in lane.plan.tokens.values if name is not None and secret in name]
-    if name is not None and shown and redact.text(name, shown) != name:
+    if name is not None and shown and hiding.text(name, shown) != name:
         name = None
     proof = item.proof
     if proof is not None and proof.signature is None and not proof.token.flat and _returns(lane, job):

@@ -18,7 +18,7 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
 from restbroker.errors import StoreRefused
 from restbroker.light import light
-from restbroker.rules import redact
+from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.rules.settle import Final
@@ -191,7 +191,7 @@ def _redacted(lane: Lane, outcome: Outcome, call: Call, spec: CommandSpec | None
     if isinstance(outcome, Delivered):
         return outcome
     secrets = redact.secret_values(spec, call.command.arguments) | frozenset(lane.plan.tokens.values)
-    message = redact.text(outcome.reason.message, secrets)
+    message = hiding.text(outcome.reason.message, secrets)
     return attrs.evolve(outcome, reason=attrs.evolve(outcome.reason, message=message))
 
 

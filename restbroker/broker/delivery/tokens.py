@@ -16,7 +16,7 @@ import attrs
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
-from restbroker.rules import auth, redact, signing
+from restbroker.rules import auth, hiding, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.json_types import Json
 from restbroker.rules.signing import Signature
@@ -100,7 +100,7 @@ class Tokens:
 
     def hide(self, text: str, limit: int) -> str:
         """The text without secrets, and cut to so many characters."""
-        return redact.text(text, self._values, limit)
+        return hiding.text(text, self._values, limit)
 
     def _know(self, proofs: tuple[Proof, ...]) -> None:
         self._secrets = proofs

@@ -9,7 +9,7 @@ from functools import partial
 
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
-from restbroker.rules import redact
+from restbroker.rules import hiding
 from restbroker.rules.job import spare_jid
 from restbroker.rules.outcome import Delivered
 from restbroker.rules.settle import Final
@@ -66,5 +66,5 @@ def _shown(lane: Lane, text: str) -> str:
     """A producer's own text, unless it put the token into the wrong place."""
     for token in lane.plan.tokens.values:
         if token in text:
-            return redact.MASK
+            return hiding.MASK
     return text

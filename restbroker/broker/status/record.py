@@ -27,9 +27,9 @@ from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import Running, Serving
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
-from restbroker.rules import display, redact, rubyjson
+from restbroker.rules import display, hiding, rubyjson
+from restbroker.rules.hiding import Spelled
 from restbroker.rules.json_types import Json
-from restbroker.rules.redact import Spelled
 from restbroker.store import metrics, processes
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
@@ -192,7 +192,7 @@ class SidekiqRecord:
     def _spelled(self, secrets: tuple[str, ...]) -> Spelled:
         """The spellings of the tokens, which are the same for all jobs until one changes."""
         if self._tokens is None or self._tokens[0] != secrets:
-            self._tokens = (secrets, redact.spelled(secrets))
+            self._tokens = (secrets, hiding.spelled(secrets))
         return self._tokens[1]
 
 

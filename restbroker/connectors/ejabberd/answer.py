@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.rules import redact
+from restbroker.rules import hiding
 from restbroker.rules.json_types import Json
 from restbroker.transport.message import Response
 
@@ -55,12 +55,12 @@ def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
     whole, body, is_json = parse(response)
     text = whole[:TEXT_LIMIT]
-    known = redact.said(response.said) | redact.spelled(secrets)
+    known = hiding.said(response.said) | hiding.spelled(secrets)
     code = body.get("code") if isinstance(body, Mapping) else None
     said = body.get("message") if isinstance(body, Mapping) else body
     words = render(said[:TEXT_LIMIT] if isinstance(said, str) else text if is_json else _without_tags(text))
-    shown = redact.hiding((), known)(words, WORDS_LIMIT)
-    masked = redact.without(render(text), known) if known else text
+    shown = hiding.hiding((), known)(words, WORDS_LIMIT)
+    masked = hiding.without(render(text), known) if known else text
     if len(whole) > TEXT_LIMIT:
         # Where it was cut, the beginning of one may be left.
         masked = masked[: len(masked) - max((len(spelling) for spelling, _ in known), default=0)]
@@ -73,7 +73,7 @@ def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
 def read_location(response: Response) -> str:
     """Where a redirect leads, without a login and a query; "" if it does not say."""
     where = re.sub(r"//[^/]*@", "//", response.headers.get("location", "")).partition("?")[0]
-    return redact.hiding((), redact.said(response.said))(where, WORDS_LIMIT)
+    return hiding.hiding((), hiding.said(response.said))(where, WORDS_LIMIT)
 
 
 def version_in(answer: Answer) -> str | None:

@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from restbroker.connectors.http.recipes import Recipe
-from restbroker.rules import redact
+from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Reason, Rejected, Uncertain
@@ -44,19 +44,19 @@ _CURE: Final = "Correct the arguments, or the command's templates in the configu
 def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     status = response.status
-    known = redact.said(response.said) | _spelled(tuple(v for name, v in response.said if name in recipe.hidden))
+    known = hiding.said(response.said) | _spelled(tuple(v for name, v in response.said if name in recipe.hidden))
     if _is_in(status, recipe.success):
         text = _masked(response.body, known, is_cut=response.truncated)
         return Delivered(text, _parsed(text), status, note="answer truncated" if response.truncated else None)
-    known |= redact.spelled(redact.secret_values(recipe.spec, call.command.arguments))
+    known |= hiding.spelled(redact.secret_values(recipe.spec, call.command.arguments))
     text = _masked(response.body[:TEXT_LIMIT], known, is_cut=len(response.body) > TEXT_LIMIT)
-    says = _says(text, status, redact.hiding((), known))
+    says = _says(text, status, hiding.hiding((), known))
     if _is_in(status, recipe.retry):
         return _again(says, text, response, now_s)
     if 300 <= status < 400:
         cure = "Write the address behind it into the target's URL or the command's Path: redirects are not followed."
         where = _LOGIN.sub("//", response.headers.get("location", "elsewhere")).partition("?")[0]
-        shown = redact.hiding((), known)(where, _WORDS_LIMIT)
+        shown = hiding.hiding((), known)(where, _WORDS_LIMIT)
         return Rejected(Reason("Redirected", f"The server redirects to {shown}.", cure, status), text)
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
     return Rejected(Reason(code, says, _CURES.get(status, _CURE), status), text)
@@ -78,7 +78,7 @@ def _is_in(status: int, ranges: tuple[range, ...]) -> bool:
     return any(status in one for one in ranges)
 
 
-def _says(text: str, status: int, hide: redact.Hide) -> str:
+def _says(text: str, status: int, hide: hiding.Hide) -> str:
     body = _parsed(text)
     told = (body.get(name) for name in _SAYS) if isinstance(body, dict) else ()
     words = next((said for said in told if isinstance(said, str)), text)
@@ -96,17 +96,17 @@ def _parsed(text: str) -> Json:
     return parsed
 
 
-def _masked(body: bytes, known: redact.Spelled, *, is_cut: bool) -> str:
+def _masked(body: bytes, known: hiding.Spelled, *, is_cut: bool) -> str:
     """The text as it is, but for these. What only looks like a login is what the producer asked for."""
     text = body.decode("utf-8", "replace")
     present = sorted((one for one in known if one[0] in text), key=lambda one: len(one[0]), reverse=True)
     if present:
-        text = re.sub("|".join(pattern for _, pattern in present), redact.MASK, text)
+        text = re.sub("|".join(pattern for _, pattern in present), hiding.MASK, text)
     # Where it was cut, the beginning of one may be left.
     return text[: -max((len(spelling) for spelling, _ in known), default=1)] if is_cut else text
 
 
 # Made for each answer, and the same for nearly all: it takes 0.2 ms.
 @lru_cache(maxsize=32)
-def _spelled(secrets: tuple[str, ...]) -> redact.Spelled:
-    return redact.spelled(secrets)
+def _spelled(secrets: tuple[str, ...]) -> hiding.Spelled:
+    return hiding.spelled(secrets)

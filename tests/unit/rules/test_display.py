@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules import display, redact, rubyjson
+from restbroker.rules import display, hiding, rubyjson
+from restbroker.rules.hiding import MASK
 from restbroker.rules.json_types import Json
-from restbroker.rules.redact import MASK
 
 TOKEN = "t0ken-of-the-app"
 PASSWORD = "hunter2-hunter2"
@@ -38,7 +38,7 @@ payloads = st.dictionaries(names, values, max_size=8).flatmap(
 
 
 def shown(fields: dict[str, Json], command: str = "safe", **options: Any) -> dict[str, Any]:
-    raw = display.payload(fields, command, "rest", redact.spelled((TOKEN,)), **options)
+    raw = display.payload(fields, command, "rest", hiding.spelled((TOKEN,)), **options)
     found = json.loads(raw)
     assert isinstance(found, dict)
     return found
@@ -48,7 +48,7 @@ def shown(fields: dict[str, Json], command: str = "safe", **options: Any) -> dic
 def test_whatever_the_job_is_made_of_what_is_shown_is_small_readable_and_holds_no_token(
     fields: dict[str, Json], command: str, queue: str
 ) -> None:
-    raw = display.payload(fields, command, queue, redact.spelled((TOKEN, "")))
+    raw = display.payload(fields, command, queue, hiding.spelled((TOKEN, "")))
     assert rubyjson.dumps(rubyjson.loads(raw)) == raw
     assert len(raw) <= display.LIMIT_BYTES
     assert TOKEN.encode() not in raw
@@ -135,7 +135,7 @@ def test_a_job_that_was_not_read_yet_is_named_by_its_args() -> None:
 )
 def test_large_arguments_are_cut(many: Json) -> None:
     fields: dict[str, Json] = {"class": "Add", "args": ["register", many, TOKEN], "error_message": "ü" * 10_000}
-    raw = display.payload(fields, "register", "rest", redact.spelled((TOKEN,)))
+    raw = display.payload(fields, "register", "rest", hiding.spelled((TOKEN,)))
     assert len(raw) <= display.LIMIT_BYTES
     assert json.loads(raw)["display_class"] == "register"
     assert b"s3cret" not in raw
@@ -143,7 +143,7 @@ def test_large_arguments_are_cut(many: Json) -> None:
 
 def test_a_number_that_is_the_token_is_masked() -> None:
     found = json.loads(
-        display.payload({"args": ["x", {"n": 123456789}, "-"]}, "x", "q", redact.spelled(("123456789",)))
+        display.payload({"args": ["x", {"n": 123456789}, "-"]}, "x", "q", hiding.spelled(("123456789",)))
     )
     assert found["args"][1] == {"n": MASK}
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from restbroker.rules import redact
+from restbroker.rules import hiding, redact
 from restbroker.rules.command import ArgumentSpec, CommandSpec
+from restbroker.rules.hiding import MASK
 from restbroker.rules.json_types import Json
-from restbroker.rules.redact import MASK
 
 SPEC = CommandSpec("set", (ArgumentSpec("pin", "string", secret=True, aliases=("code",)),), "safe")
 SECRET = 'hé"l/l&o <ö>+s 3cret'
@@ -74,7 +74,7 @@ def test_secret_values_are_found_wherever_they_hide() -> None:
     ],
 )
 def test_a_secret_is_taken_out_in_every_spelling(spelling: str) -> None:
-    line = redact.text(f"server said {spelling}, no", {SECRET})
+    line = hiding.text(f"server said {spelling}, no", {SECRET})
     assert line.replace('"', "") == f"server said {MASK}, no"
 
 
@@ -82,7 +82,7 @@ def test_a_secret_is_taken_out_in_every_spelling(spelling: str) -> None:
 def test_no_secret_survives_in_a_text(before: str, secret: str, after: str, limit: int) -> None:
     assume(secret.strip() == secret)
     for spelling in (secret, json.dumps(secret)[1:-1], quote(secret), quote_plus(secret), escape(secret)):
-        line = redact.text(before + spelling + after, {secret}, limit)
+        line = hiding.text(before + spelling + after, {secret}, limit)
         assert secret not in line
         assert len(line) <= limit or limit == 0
 
@@ -90,7 +90,7 @@ def test_no_secret_survives_in_a_text(before: str, secret: str, after: str, limi
 @given(secrets, st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), max_size=8))
 def test_no_secret_can_be_read_out_of_base64(secret: str, user: str) -> None:
     coded = base64.b64encode(f"{user}:{secret}!".encode()).decode()
-    assert coded not in redact.text(f"got <{coded}>", {secret})
+    assert coded not in hiding.text(f"got <{coded}>", {secret})
 
 
 @given(st.dictionaries(st.text(max_size=5), values, max_size=3), st.from_regex(r"Zq[a-zA-Z0-9]{2,9}", fullmatch=True))
@@ -112,11 +112,11 @@ def test_no_secret_argument_survives_in_a_job(arguments: dict[str, Json], secret
 
 
 def test_a_cut_never_leaves_the_beginning_of_a_secret() -> None:
-    assert redact.text("x" * 8 + "geheimnis", {"geheimnis"}, 10) == "xxxxxxxx" + "*…"
+    assert hiding.text("x" * 8 + "geheimnis", {"geheimnis"}, 10) == "xxxxxxxx" + "*…"
 
 
 def test_a_secret_that_comes_about_by_joining_lines_goes_too() -> None:
-    assert redact.text("my pass\n\tword", {"pass word"}) == f"my {MASK}"
+    assert hiding.text("my pass\n\tword", {"pass word"}) == f"my {MASK}"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_secret_that_comes_about_by_joining_lines_goes_too() -> None:
     ],
 )
 def test_a_text_stays_on_its_line_and_gives_no_credentials(message: str, line: str) -> None:
-    assert redact.text(message, ()) == line
+    assert hiding.text(message, ()) == line
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_text_stays_on_its_line_and_gives_no_credentials(message: str, line: s
     ],
 )
 def test_a_short_secret_is_not_betrayed_by_a_mask_in_a_longer_word(secret: str, line: str) -> None:
-    assert redact.text(line, {secret, ""}) == line
+    assert hiding.text(line, {secret, ""}) == line
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_a_short_secret_is_not_betrayed_by_a_mask_in_a_longer_word(secret: str, 
     ],
 )
 def test_a_short_secret_goes_where_it_is_a_word(line: str, shown: str) -> None:
-    assert redact.text(line, {"bob"}) == shown
+    assert hiding.text(line, {"bob"}) == shown
 
 
 @given(short_secrets, st.sampled_from([(" ", "."), ('"', '"'), ("<b>", "</b>"), ("=", "&"), (": ", "")]))
@@ -173,16 +173,16 @@ def test_no_short_secret_that_stands_alone_survives_in_any_spelling(secret: str,
     before, after = around
     assume(not set(secret) & set(before + after))
     for spelling in (secret, json.dumps(secret)[1:-1], quote(secret), quote_plus(secret), escape(secret)):
-        assert redact.text(f"says{before}{spelling}{after}", {secret}) == f"says{before}{MASK}{after}".strip()
+        assert hiding.text(f"says{before}{spelling}{after}", {secret}) == f"says{before}{MASK}{after}".strip()
 
 
 @pytest.mark.parametrize("line", ["xhunter2x", "hunter2ing", "my_hunter2"])
 def test_a_secret_of_six_characters_goes_also_from_the_middle_of_a_word(line: str) -> None:
-    assert redact.text(line, {"hunter"}) == line.replace("hunter", MASK)
+    assert hiding.text(line, {"hunter"}) == line.replace("hunter", MASK)
 
 
 def test_a_spelling_that_a_short_and_a_long_secret_share_is_masked_everywhere() -> None:
-    assert redact.text("x&lt;ab", {"<ab", "&lt;ab"}) == f"x{MASK}"
+    assert hiding.text("x&lt;ab", {"<ab", "&lt;ab"}) == f"x{MASK}"
 
 
 def test_secrets_in_paths_and_queries_are_masked() -> None:
@@ -224,14 +224,14 @@ def test_an_unreadable_payload_shows_nothing_of_itself() -> None:
 
 
 def test_a_header_that_only_looks_like_basic_is_hidden_as_it_is() -> None:
-    known = redact.said([("X-Auth-Token", "Basic n0t-b4se64!"), ("Accept", "text/plain")])
-    assert redact.without("it was n0t-b4se64! and text/plain", known) == f"it was {MASK} and text/plain"
+    known = hiding.said([("X-Auth-Token", "Basic n0t-b4se64!"), ("Accept", "text/plain")])
+    assert hiding.without("it was n0t-b4se64! and text/plain", known) == f"it was {MASK} and text/plain"
 
 
 @pytest.mark.parametrize("secrets", [[f"pässw0rd/{number}" for number in range(50_000)], ["é/" * 400_000]])
 def test_of_more_secrets_than_can_be_looked_for_at_once_nothing_of_a_text_is_shown(secrets: list[str]) -> None:
     began_s = time.process_time()
-    assert redact.text(f"refused: {secrets[-1][:100]}\n{secrets[0][:100]}", secrets) == redact.MASK
+    assert hiding.text(f"refused: {secrets[-1][:100]}\n{secrets[0][:100]}", secrets) == hiding.MASK
     assert time.process_time() - began_s < 1
 
 
@@ -252,7 +252,7 @@ def test_attempts_are_shown_without_the_jobs_secrets() -> None:
     ('quo"te<b>-secret', 'quo"te&lt;b&gt;-secret'),
 ])  # fmt: skip
 def test_a_secret_is_masked_in_each_way_in_which_a_server_may_repeat_it(secret: str, spelling: str) -> None:
-    assert redact.hiding([secret])(f"no {spelling}!", 100) == f"no {MASK}!"
+    assert hiding.hiding([secret])(f"no {spelling}!", 100) == f"no {MASK}!"
 
 
 def test_secrets_are_found_without_a_token_too_and_none_in_what_was_no_job() -> None:
