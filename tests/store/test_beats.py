@@ -497,3 +497,18 @@ def test_a_key_of_another_type_holds_no_recovery_up(lane: Lane, server: Server, 
     found = beats.recover(lane.client, lane.identity, as_parked)
     assert (found.jobs, found.parked, found.retired) == (2, 1, True)
     assert (server.raw.zcard("ns:dead"), server.raw.llen("ns:queue:a")) == (1, 1)
+
+
+def test_a_job_that_can_neither_wait_nor_go_back_stays_in_hand(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"w1"])
+    crash(client, "one", alone=False)
+    crash(client, "two", alone=False)
+    identity = "h:1:three:t"
+    register(client, identity, FACTS, QUEUES)
+    take(client, identity, 1, hwm=1)
+    server.raw.set("ns:schedule", "no set")
+    server.raw.set("ns:queue:a", "no list")
+    assert beats.fence(client, identity, 0)
+    found = beats.recover(client, identity, as_parked, as_poison, waits)
+    assert (found.jobs, found.refused, found.retired) == (0, 1, False)
+    assert held(client, identity).jobs == {"1:1": b"w1"}
