@@ -151,7 +151,7 @@ def crowded(job: Job, context: Context) -> Schedule:
     Each round costs Redis work and a share of the rate limit, and the job comes before others when it is due.
     """
     before = job.fields.get(CROWDED_FIELD)
-    times = (before if isinstance(before, int) and 0 < before < _CROWDED_LIMIT else 0) + 1
+    times = min(before if isinstance(before, int) and before > 0 else 0, _CROWDED_LIMIT) + 1
     return _postponed(job, {**job.fields, CROWDED_FIELD: times}, min(2.0**times, _CROWDED_LONGEST_S), context)
 
 

@@ -249,16 +249,16 @@ def test_the_servers_words_end_with_a_full_stop_before_the_cure() -> None:
 
 def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() -> None:
     entry, waits = job(retry_count=3), []
-    for _ in range(8):
+    for _ in range(30):
         put_off = crowded(entry, context())
         waits.append(put_off.at_s - NOW_S)
         fields = payload(put_off)
         assert fields["retry_count"] == 3
         entry = job(**fields)
-    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+    assert waits == [2, 4, 8, 16, 32, *[60] * 25]
 
 
-@pytest.mark.parametrize("count", ["3", -1, 10**30, None, 1.5])
+@pytest.mark.parametrize("count", ["3", -1, None, 1.5, False])
 def test_a_strange_count_of_full_slots_begins_anew(count: object) -> None:
     assert crowded(job(restbroker_crowded=count), context()).at_s == NOW_S + 2
 
