@@ -80,7 +80,8 @@ def test_a_scenario_measures_each_of_its_rows(run: Run, scenario: str, rows: set
     assert set(found) == rows
     for row in rows:
         (one,) = found[row]["restbroker"]
-        assert Drained(**one).cpu_us_per_job > 0
+        # Not its CPU: the kernel counts that in steps of 10 ms, and so few jobs may take less.
+        assert Drained(**one).jobs_per_s > 0
 
 
 def test_the_flaky_path_fails_about_one_request_in_ten_and_counts_those_that_succeed(around: Surroundings) -> None:
