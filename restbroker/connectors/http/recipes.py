@@ -135,6 +135,8 @@ def _recipe(name: str, keys: "CommandKeys", place: str, review: Review, *, has_l
         repeat="safe" if is_safe else "unsafe",
         tags=frozenset({keys.method.lower()}),
         takes_more=keys.body is None and encoding != "none",
+        # Nobody knows what its arguments mean there: a token that is bound to hosts must not ask for it.
+        beyond=True,
     )
     headers = _headers(keys.headers, at(place, "Headers"), review, has_login=has_login)
     return Recipe(

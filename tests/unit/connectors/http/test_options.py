@@ -9,9 +9,11 @@ import pytest
 from restbroker.config.keys import all_keys
 from restbroker.config.mask import masked
 from restbroker.config.schema import schema as described
+from restbroker.config.tokens import Token
 from restbroker.connectors import registry
 from restbroker.connectors.http.recipes import Settings, settings_of
-from restbroker.rules.command import CommandSpec
+from restbroker.rules.auth import Wish, refusal
+from restbroker.rules.command import Command, CommandSpec
 from tests.unit.connectors.http.conftest import Configured, Made, Problems
 
 SECRET = "whsec_" + "QUJD" * 10
@@ -49,6 +51,17 @@ def test_what_may_be_sent_twice_and_what_takes_any_argument(
 ) -> None:
     found = spec(made, **keys)
     assert (found.repeat, found.takes_more) == (repeat, takes_more)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"host": "a.example"}, {"user": "joe@b.example"}])
+def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made, arguments: dict[str, Any]) -> None:
+    target = made({"Commands": {"do": {"Path": "{host}/{user}"}}}, Domain="a.example")
+    catalogue = registry.catalogue_of(target, None)
+    wish = Wish(Command("do", arguments), catalogue.commands["do"], catalogue.dangerous_in("do"), target.default_host)
+    found = refusal(Token("bound", (), hosts=("a.example",)), wish)
+    assert found is not None
+    assert found.code == "HostNotAllowed"
+    assert refusal(Token("free", ()), wish) is None
 
 
 def test_only_public_addresses_are_connected_to_unless_it_is_allowed(made: Made) -> None:
