@@ -37,10 +37,10 @@ class StandIn:
     _unanswered: int = 0
 
     async def go_down(self) -> int:
-        """Cuts every connection and refuses new ones; returns how many requests had no answer."""
-        unanswered = self._unanswered
-        await self.server.go_down()
-        return unanswered
+        """Cuts every connection and refuses new ones; returns how many requests got no answer because of it."""
+        before = self._unanswered
+        await self.server.go_down()  # a request may still come in meanwhile
+        return self._unanswered - before
 
     async def handle(self, exchange: Exchange) -> None:
         """Answers a request for a job, perhaps."""
@@ -51,7 +51,6 @@ class StandIn:
         statuses = self.statuses[job]
         statuses.append(None)
         number = len(statuses) - 1
-        self._unanswered += 1
         try:
             await trio.sleep(self.rng.uniform(*(_SLOW_S if self.slow else _QUICK_S)))
             if self.resets > 0:
@@ -63,4 +62,4 @@ class StandIn:
             self.done.add(job)
             await exchange.answer(status, value)
         finally:
-            self._unanswered -= 1
+            self._unanswered += not exchange.is_answered

@@ -1,18 +1,45 @@
 """The parts of a run that can be proved without one: the plan, the verdict, the sweep."""
 
+import contextlib
 import random
 
 import attrs
 import pytest
+import trio
 import typer
 
 from restbroker.cli.verify import verify
 from restbroker.store.client import StoreSettings, open_client
+from restbroker.trial.ejabberd import Ejabberd
 from restbroker.verify import scratch
 from restbroker.verify.faults import plan
 from restbroker.verify.result import Result
+from restbroker.verify.stand_in import StandIn
 from restbroker.verify.verdict import Verdict, judge
 from tests.support.redis_server import RedisServer
+
+
+async def test_whoever_comes_while_the_server_goes_down_is_counted_too() -> None:
+    request = b"POST /api/status HTTP/1.1\r\ntraceparent: %d\r\nContent-Length: 2\r\n\r\n{}"
+
+    async def come(port: int, number: int) -> None:
+        with contextlib.suppress(OSError, trio.BrokenResourceError):
+            async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+                await stream.send_all(request % number)
+                await stream.receive_some()
+
+    # Some of 60 come at the very moment, in one of ten rounds.
+    for seed in range(40):
+        rng = random.Random(seed)
+        stand_in = StandIn(Ejabberd("u", "p", frozenset()), rng, slow=True)
+        async with trio.open_nursery() as nursery:
+            port: int = await nursery.start(stand_in.server.run)
+            for number in range(60):
+                nursery.start_soon(come, port, number)
+            await trio.sleep(rng.uniform(0.002, 0.014))
+            counted = await stand_in.go_down()
+            assert counted == sum(given == [None] for given in stand_in.statuses.values())
+            nursery.cancel_scope.cancel()
 
 
 def test_without_kills_nothing_breaks() -> None:
