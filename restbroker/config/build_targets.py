@@ -25,7 +25,13 @@ from restbroker.rules.json_types import Json
 DEFAULT_REST = "http://localhost:5281"
 # The flat key that stands for a member, where it is called otherwise.
 _FLAT_NAMES: Mapping[str, str] = MappingProxyType(
-    {"URL": "RestURL", "Domain": "JabberDomain", "Queues": "RestQueue", "Auth": "RestUser", "Options": ""}
+    {
+        "URL": "RestURL",
+        "Domain": "JabberDomain",
+        "Queues": "RestQueue",
+        "Auth": "RestUser and RestPass, or RestToken",
+        "Options": "",
+    }
 )
 
 

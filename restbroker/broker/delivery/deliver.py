@@ -67,7 +67,8 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
             _leave(lane, item)
         duration_s = time.perf_counter() - began_s
         outcome = _redacted(lane, outcome, call, spec)
-        _tell_gate(lane, item, outcome, duration_s, is_retry=call.attempt > 1)
+        if item.sending or not _is_own_refusal(outcome):
+            lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=call.attempt > 1)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)
@@ -79,8 +80,7 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
                     return Done(rejected, duration_s)
             case Unsent(reason):
                 item.sending = False
-                if lane.gate.answers > answers:
-                    unsent, answers = unsent + 1, lane.gate.answers
+                unsent, answers = unsent + (lane.gate.answers > answers), lane.gate.answers
                 if unsent >= _UNSENT_LIMIT:
                     return Done(Deferred(reason), duration_s)
                 await _pause(lane, _AGAIN_S)
@@ -119,11 +119,9 @@ async def _may_start(lane: Lane, item: Item) -> bool:
     return False
 
 
-def _tell_gate(lane: Lane, item: Item, outcome: Outcome, duration_s: float, *, is_retry: bool) -> None:
-    """Tells it the outcome, unless the connector refused the job by itself: that is no answer of the target."""
-    is_refusal = isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and not outcome.pause_target)
-    if item.sending or not is_refusal:
-        lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=is_retry)
+def _is_own_refusal(outcome: Outcome) -> bool:
+    """Whether a connector that sent nothing refused the job by itself: that is no answer of the target."""
+    return isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and not outcome.pause_target)
 
 
 def _leave(lane: Lane, item: Item) -> None:

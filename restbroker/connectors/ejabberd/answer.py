@@ -44,16 +44,18 @@ class Answer:
     unmasked: str = attrs.field(repr=False)
 
 
-def parse(response: Response) -> tuple[str, Json, bool]:
-    """The body as text, the body parsed (None if it is no JSON), and whether it is JSON."""
-    text = response.body.decode("utf-8", "replace")
-    body, is_json = _parsed(response.body)
-    return text, body, is_json
+def parse(body: bytes) -> tuple[str, Json, bool]:
+    """A body as text, the same parsed (None if it is no JSON), and whether it is JSON."""
+    text = body.decode("utf-8", "replace")
+    try:
+        return text, orjson.loads(body), True
+    except ValueError:
+        return text, None, False
 
 
 def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
-    whole, body, is_json = parse(response)
+    whole, body, is_json = parse(response.body)
     text = whole[:TEXT_LIMIT]
     known = hiding.said(response.said) | hiding.spelled(secrets)
     code = body.get("code") if isinstance(body, Mapping) else None
@@ -64,7 +66,7 @@ def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     if len(whole) > TEXT_LIMIT:
         # Where it was cut, the beginning of one may be left.
         masked = masked[: len(masked) - max((len(spelling) for spelling, _ in known), default=0)]
-    shown_body = body if masked == text else _parsed(masked)[0]
+    shown_body = body if masked == text else parse(masked.encode())[1]
     number = code if isinstance(code, int) else None
     unmasked = " ".join(words.split())[:WORDS_LIMIT]
     return Answer(masked, shown_body, shown, number, is_json, unmasked)
@@ -90,13 +92,6 @@ def is_stopped(answer: Answer) -> bool:
 def render(text: str) -> str:
     """Turns Erlang's byte lists into text: `Arg <<51,48>> is not in format integer` speaks of "30"."""
     return _BYTE_LIST.sub(_characters, text)
-
-
-def _parsed(text: str | bytes) -> tuple[Json, bool]:
-    try:
-        return orjson.loads(text), True
-    except ValueError:
-        return None, False
 
 
 def _characters(found: re.Match[str]) -> str:

@@ -70,7 +70,7 @@ def judge(response: Response, now_s: float) -> Token | NoToken:
 
 
 def _token(response: Response, now_s: float) -> Token | NoToken:
-    _, body, _ = parse(response)
+    _, body, _ = parse(response.body)
     text = body.get("token") if isinstance(body, Mapping) else None
     life = re.match(r"\d{1,9}", str(body.get("expires_in", ""))) if isinstance(body, Mapping) else None
     if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text):

@@ -104,7 +104,7 @@ def _read(call: Call, spec: CommandSpec | None, response: Response) -> Answer:
 
 def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcome:
     # Nothing is masked here: the text is what the producer asked for.
-    text, body, is_json = parse(response)
+    text, body, is_json = parse(response.body)
     if not is_json and not response.truncated:
         # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
         found = "a page that is no JSON" if text.strip() else "nothing in it"
