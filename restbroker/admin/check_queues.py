@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from restbroker.admin.check_leftovers import is_dead
 from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.core import Config
+from restbroker.connectors import registry
 from restbroker.rules.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
@@ -85,7 +86,9 @@ def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, kn
         cure = "If the producers push there, write its number after the last slash of RedisURL."
         return Finding("warning", AREA, "OtherDatabase", message, why, cure)
     where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
-    cure = f"Push one: restbroker enqueue status --wait{where}"
+    target = next(target for target in config.targets if name in target.queues)
+    command = "status" if "status" in registry.catalogue_of(target, None).commands else "COMMAND"
+    cure = f"Push one: restbroker enqueue {command} --wait{where}"
     return Finding("note", AREA, "NewQueue", message, "That is so until the first job.", cure)
 
 

@@ -57,7 +57,7 @@ class CommandSpec:
     `restuple`, …). `api_version` is the version of the command's interface (ejabberd: 0 to 3).
     `fills_host` and `fills_user`: the command takes these although its arguments do not list them
     (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name. `takes_more`: it
-    takes whatever else a job gives.
+    takes whatever else a job gives. `timeout_s`: how long it may take, where that is longer than the target's time-out.
     """
 
     name: str

@@ -152,8 +152,8 @@ def test_what_is_refused_is_parked_with_its_reason_and_nothing_secret_is_left_in
     parked = {job["jid"][0]: (job["error_class"], job["error_message"]) for job in stage.members("dead")}
     assert parked["1"][0] == "NotFound"
     assert parked["1"][1].startswith("Status 404: no, ***.")
-    why = 'The request cannot be made: the argument "id" is missing. Give what it needs:'
-    assert parked["2"] == ("BadArgument", f"{why} `restbroker commands note` lists it.")
+    why = 'The request cannot be made: the argument "id" is missing. Correct that argument;'
+    assert parked["2"] == ("BadArgument", f"{why} `restbroker commands note` lists what the command takes.")
     assert parked["3"][0] == "UnknownCommand"
     assert parked["4"][0] == "BadArgument"
     assert [got.target for got in of_jobs(stage.receiver) if got.method == "PUT"] == []

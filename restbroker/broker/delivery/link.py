@@ -8,6 +8,7 @@ import attrs
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.connectors.contract import Connector
+from restbroker.errors import ConfigError
 from restbroker.rules.outcome import Probe, Reason
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Transport
@@ -88,6 +89,8 @@ async def probe(connector: Connector, transport: Transport) -> Probe:
 
 def unreachable(problem: NotSent | MaybeSent) -> Reason:
     """Why nothing was sent, or why a question was not answered."""
+    if isinstance(secret := problem.__cause__, ConfigError):
+        return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.cure or 'Mend it.'}")
     if isinstance(problem, NotSent) and problem.tls:
         cure = "Jobs wait in Redis. Check the server's certificate, and that its authority is known to this system."
         return Reason("TlsRefused", problem.message, cure)

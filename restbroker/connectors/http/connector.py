@@ -63,15 +63,16 @@ class HttpConnector:
             cure = "Correct the name, or add the command to the target's Options.Commands."
             return Rejected(Reason("UnknownCommand", message, cure))
         try:
-            request = build(call, recipe, self._target, self._settings, self._now_s())
+            signing = [secret.reveal() for secret in self._settings.signing]
+            request = build(call, recipe, self._target, self._settings, signing, self._now_s())
         except Unfit as unfit:
-            cure = f"Give what it needs: `restbroker commands {recipe.spec.name}` lists it."
+            cure = f"Correct that argument; `restbroker commands {recipe.spec.name}` lists what the command takes."
             return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}.", cure))
         except ConfigError as error:
-            # A secret file that is gone concerns every job: as unsent, the job waits until it is back.
+            # As unsent, the job waits until the secret file is back; for a while, if others need none of it.
             raise NotSent(str(error)) from error
         response = await link.send(request)
-        outcome = judge(call, recipe, response, self._now_s())
+        outcome = judge(call, recipe, response, self._now_s(), signing)
         self._learn(response, outcome)
         if response.status in REFUSED and isinstance(outcome, Rejected) and await self._is_shut_out(link):
             return Denied(outcome.reason, outcome.text)

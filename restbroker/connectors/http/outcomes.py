@@ -5,12 +5,14 @@ back. A redirect is no answer that is followed.
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from html import unescape
 from typing import Final
 
 import orjson
 
+from restbroker.connectors.http import signature
 from restbroker.connectors.http.recipes import Recipe
 from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call
@@ -41,10 +43,14 @@ _CURES: Final = {
 _CURE: Final = "Correct the arguments, or the command's templates in the configuration."
 
 
-def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0) -> Outcome:
-    """The outcome of this answer. `now_s` (epoch seconds) is for a Retry-After that names a date."""
+def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, signing: Sequence[str] = ()) -> Outcome:
+    """The outcome of this answer. `now_s` (epoch seconds) is for a Retry-After that names a date; the secrets in
+    `signing` the receiver knows, and may repeat.
+    """
     status = response.status
-    known = hiding.said(response.said) | _spelled(tuple(v for name, v in response.said if name in recipe.hidden))
+    own = [value for name, value in response.said if name in recipe.hidden]
+    own += [secret.removeprefix(signature.PREFIX) for secret in signing]
+    known = hiding.said(response.said) | _spelled(tuple(own))
     if _is_in(status, recipe.success):
         text = _masked(response.body, known, is_cut=response.truncated)
         return Delivered(text, _parsed(text), status, note="answer truncated" if response.truncated else None)

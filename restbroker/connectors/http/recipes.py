@@ -29,7 +29,7 @@ _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE"})
 _REPEATABLE: Final = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _OURS: Final = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "keep-alive", "upgrade", "te", "trailer", "expect"}
-    | {"idempotency-key", "webhook-id", "webhook-timestamp", "webhook-signature"}
+    | {"idempotency-key", "traceparent", "webhook-id", "webhook-timestamp", "webhook-signature"}
 )
 """Headers that the client and the connector write by themselves."""
 _SECRET_NAME: Final = re.compile("auth|cookie|key|pass|secret|token|session|credential|signature")

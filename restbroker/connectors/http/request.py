@@ -5,7 +5,7 @@ method, the headers and the shape of the path are the configuration's.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -22,8 +22,12 @@ from restbroker.transport.message import Request
 _TYPES: Final = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 
 
-def build(call: Call, recipe: Recipe, target: Target, settings: Settings, now_s: float) -> Request:
-    """The request. Raises `Unfit` for what the job gives, `ConfigError` for a secret that cannot be used."""
+def build(
+    call: Call, recipe: Recipe, target: Target, settings: Settings, signing: Sequence[str], now_s: float
+) -> Request:
+    """The request, signed with each of the secrets in `signing`. Raises `Unfit` for what the job gives, `ConfigError`
+    for a secret that cannot be used.
+    """
     given = _arguments(call, recipe)
     path = target.url.path + template.fill_path(recipe.path, given)
     query = tuple(template.fill_pairs(recipe.query, given))
@@ -34,8 +38,8 @@ def build(call: Call, recipe: Recipe, target: Target, settings: Settings, now_s:
     own = signature.stable_id(call.jid)
     if recipe.has_key:
         headers["idempotency-key"] = own
-    if settings.signing:
-        keys = [signature.key_of(secret.reveal()) for secret in settings.signing]
+    if signing:
+        keys = [signature.key_of(secret) for secret in signing]
         headers |= dict(signature.headers(keys, own, int(now_s), body))
     return Request(
         recipe.method,

@@ -14,7 +14,7 @@ from typing import Final
 
 from restbroker.errors import ConfigError
 
-_PREFIX: Final = "whsec_"
+PREFIX: Final = "whsec_"
 _SHORTEST_BYTES, _LONGEST_BYTES = 24, 64
 # No full stop, which is between the id and the time in what is signed.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -29,15 +29,15 @@ def stable_id(jid: str) -> str:
 
 def key_of(secret: str) -> bytes:
     """The key in a secret `whsec_…`. Raises `ConfigError`, which does not show it."""
-    coded = secret.removeprefix(_PREFIX)
+    coded = secret.removeprefix(PREFIX)
     try:
         # Some write it without the padding.
         key = base64.b64decode(coded + "=" * (-len(coded) % 4), validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if not secret.startswith(_PREFIX) or not _SHORTEST_BYTES <= len(key) <= _LONGEST_BYTES:
+    if not secret.startswith(PREFIX) or not _SHORTEST_BYTES <= len(key) <= _LONGEST_BYTES:
         raise ConfigError(
-            f"A signing secret must be {_PREFIX} and the base64 of {_SHORTEST_BYTES} to {_LONGEST_BYTES} bytes.",
+            f"A signing secret must be {PREFIX} and the base64 of {_SHORTEST_BYTES} to {_LONGEST_BYTES} bytes.",
             'Make one: echo "whsec_$(openssl rand -base64 32)".',
         )
     return key

@@ -375,6 +375,19 @@ async def test_what_is_secret_is_in_no_outcome_though_the_server_sends_it_back(o
         assert (outcome.body["accept"], outcome.body["x-key"]) == ("application/json", "***")
 
 
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_a_signing_secret_is_in_no_outcome_though_the_receiver_tells_what_it_expected(
+    opened: Open, status: int
+) -> None:
+    said = json.dumps({"error": f"expected {SECRETS[0]}, or {SECRETS[1].removeprefix('whsec_')}"})
+    async with opened(
+        {"Commands": {"do": {}}, "SigningSecrets": SECRETS}, lambda _: Answer(status, said.encode())
+    ) as b:
+        told = repr(await b.deliver())
+    assert "expected whsec_***, or ***" in told
+    assert not [secret for secret in SECRETS if secret.removeprefix("whsec_") in told]
+
+
 @pytest.mark.parametrize("shift", range(0, 24, 3))
 async def test_no_part_of_a_secret_is_left_where_a_long_refusal_is_cut(opened: Open, shift: int) -> None:
     said = b"x" * shift + f"{CANARY} ".encode() * 5000
