@@ -271,13 +271,18 @@ def test_a_job_that_was_in_hand_in_three_crashes_waits_longer_after_each(client:
     ] * 4
 
 
-def test_a_crash_beside_another_lane_of_the_process_proves_nothing(client: Client, server: Server) -> None:
+@pytest.mark.parametrize("is_fenced", [False, True])
+def test_a_crash_beside_another_lane_of_the_process_proves_nothing(
+    client: Client, server: Server, is_fenced: bool
+) -> None:
     queues.push(client, "a", [b"1"])
     for life in range(5):
         process = sum(f"life {life}".encode())
         register(client, f"other {life}", attrs.evolve(FACTS, pid=process, target="other"), QUEUES)
         queues.push(client, "b", [b"beside"])
         fetch(client, FetchRequest(f"other {life}", "other", ("b",), 0, 1, 1))
+        if is_fenced:
+            beats.fence(client, f"other {life}", 0)
         assert crash(client, f"life {life}", alone=True).parked == 0
         beats.fence(client, f"other {life}", 0)
         beats.recover(client, f"other {life}", as_parked)
