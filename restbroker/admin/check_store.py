@@ -3,6 +3,7 @@
 Called by `admin.check`. Always holds: nothing is written, and one question that Redis refuses does not end the others.
 """
 
+import fnmatch
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,8 @@ from restbroker.admin.check_queues import check_queues
 from restbroker.admin.connect import open_store
 from restbroker.admin.judge_server import judge_server
 from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.connectors import registry
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.findings import Finding, ok
 from restbroker.store import survey
@@ -87,9 +90,17 @@ def _offset_s(client: Client) -> float:
     return min(0.0, redis_s - before_s) if redis_s < after_s else redis_s - after_s
 
 
+def _that_fit(target: Target) -> Iterator[str]:
+    """The patterns of `AtMostOnce` that a command may fit."""
+    catalogue = registry.catalogue_of(target, None)
+    for pattern in target.at_most_once:
+        if not catalogue.is_whole or fnmatch.filter(catalogue.commands, pattern):
+            yield pattern
+
+
 def _at_most_once(config: Config, facts: ServerFacts) -> Iterator[Finding]:
     saved = facts.aof_enabled and facts.appendfsync == "always"
-    names = ", ".join(sorted({name for target in config.targets for name in target.at_most_once}))
+    names = ", ".join(sorted({name for target in config.targets for name in _that_fit(target)}))
     if names and not saved:
         yield Finding(
             "note",

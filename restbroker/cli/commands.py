@@ -54,8 +54,8 @@ def commands(
     else:
         kind, catalogue = _of_server(kind, target, config)
     if sys.stderr.isatty():
-        another = "" if catalogue.is_whole else "; --server-version chooses another"
-        output.say(f"Commands of {kind} {catalogue.version}{another}.")
+        another = "--target" if catalogue.is_whole else "--server-version (or --target)"
+        output.say(f"Commands of {kind} {catalogue.version}; {another} chooses others.")
     if name is not None:
         _show(_find(catalogue, name, kind), as_json=json)
         return
