@@ -55,20 +55,18 @@ def parse(body: bytes) -> tuple[str, Json, bool]:
 
 def read(response: Response, secrets: Iterable[str] = ()) -> Answer:
     """The answer in this response, with these secrets and the login masked wherever the server echoes them."""
-    whole, body, is_json = parse(response.body)
-    text = whole[:TEXT_LIMIT]
+    text, body, is_json = parse(response.body)
     known = hiding.said(response.said) | hiding.spelled(secrets)
     code = body.get("code") if isinstance(body, Mapping) else None
     said = body.get("message") if isinstance(body, Mapping) else body
-    words = render(said[:TEXT_LIMIT] if isinstance(said, str) else text if is_json else _without_tags(text))
-    shown = hiding.hiding((), known)(words, WORDS_LIMIT)
-    masked = hiding.without(render(text), known) if known else text
-    if len(whole) > TEXT_LIMIT:
-        # Where it was cut, the beginning of one may be left.
-        masked = masked[: len(masked) - max((len(spelling) for spelling, _ in known), default=0)]
+    source = said if isinstance(said, str) else text
+    is_page = source is text and not is_json
+    limit = _HEAD_LIMIT if is_page else TEXT_LIMIT
+    shown = hiding.hiding((), known)(_words(_beginning(source, limit, known), is_page=is_page), WORDS_LIMIT)
+    unmasked = " ".join(_words(source[:limit], is_page=is_page).split())[:WORDS_LIMIT]
+    masked = _beginning(text, TEXT_LIMIT, known)
     shown_body = body if masked == text else parse(masked.encode())[1]
     number = code if isinstance(code, int) else None
-    unmasked = " ".join(words.split())[:WORDS_LIMIT]
     return Answer(masked, shown_body, shown, number, is_json, unmasked)
 
 
@@ -101,7 +99,18 @@ def _characters(found: re.Match[str]) -> str:
     return '"' + bytes(numbers).decode("utf-8", "replace") + '"'
 
 
-def _without_tags(text: str) -> str:
-    head = text[:_HEAD_LIMIT]
+def _beginning(text: str, limit: int, known: hiding.Spelled) -> str:
+    """What people may see of a text: no secret, and where it is cut, no beginning of one."""
+    masked = hiding.without(render(text[:limit]), known) if known else text[:limit]
+    if len(text) <= limit:
+        return masked
+    return masked[: len(masked) - max((len(spelling) for spelling, _ in known), default=0)]
+
+
+def _words(text: str, *, is_page: bool) -> str:
+    return render(_without_tags(text) if is_page else text)
+
+
+def _without_tags(head: str) -> str:
     title = _TITLE.search(head)
     return unescape(_TAG.sub(" ", title[2] if title else head)).strip()

@@ -33,4 +33,11 @@ def test_no_beginning_of_a_secret_is_left_where_a_long_refusal_is_cut(before: in
 def test_no_part_of_the_login_is_left_where_a_long_refusal_is_cut(shift: int) -> None:
     body = b" " * (TEXT_LIMIT - shift) + b"c4n4ry-s3cr3t" + b" " * TEXT_LIMIT + b"c4n4ry-s3cr3t"
     answer = read(Response(400, {}, b'"%b"' % body, 0.0, said=(("Authorization", "Bearer c4n4ry-s3cr3t"),)))
-    assert "c4" not in f"{answer.text} {answer.body}"
+    assert "c4" not in f"{answer.text} {answer.body} {answer.words}"
+
+
+@pytest.mark.parametrize("shift", range(1, 12))
+def test_no_part_of_the_login_is_left_where_the_head_of_a_page_is_cut(shift: int) -> None:
+    body = (b"<i>" * 330).ljust(1024 - shift) + b"c4n4ry-s3cr3t and more"
+    answer = read(Response(502, {}, body, 0.0, said=(("Authorization", "Bearer c4n4ry-s3cr3t"),)))
+    assert "c4" not in answer.words
