@@ -41,6 +41,7 @@ _CURES: Final = {
     405: "Check the command's Method.",
 }
 _CURE: Final = "Correct the arguments, or the command's templates in the configuration."
+_SIGNED: Final = " Where the server speaks of a signature, compare its secret with SigningSecrets, and the clocks."
 
 
 def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, signing: Sequence[str] = ()) -> Outcome:
@@ -65,7 +66,8 @@ def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, si
         shown = hiding.hiding((), known)(where, _WORDS_LIMIT)
         return Rejected(Reason("Redirected", f"The server redirects to {shown}.", cure, status), text)
     code = {401: "LoginRefused", 403: "CommandForbidden", 404: "NotFound"}.get(status, "Refused")
-    return Rejected(Reason(code, says, _CURES.get(status, _CURE), status), text)
+    cure = _CURES.get(status, _CURE) + (_SIGNED if signing else "")
+    return Rejected(Reason(code, says, cure, status), text)
 
 
 def _again(says: str, text: str, response: Response, now_s: float) -> Outcome:

@@ -388,6 +388,15 @@ async def test_a_signing_secret_is_in_no_outcome_though_the_receiver_tells_what_
     assert not [secret for secret in SECRETS if secret.removeprefix("whsec_") in told]
 
 
+@pytest.mark.parametrize("status", [400, 401, 403])
+async def test_where_a_signed_request_is_refused_the_cure_names_the_signing_secret(opened: Open, status: int) -> None:
+    for signing in ({}, {"SigningSecrets": SECRETS}):
+        async with opened({"Commands": {"do": {}}, **signing}, lambda _: Answer(status, b"bad signature")) as b:
+            outcome = await b.deliver()
+        assert isinstance(outcome, Rejected)
+        assert ("compare its secret with SigningSecrets" in outcome.reason.cure) == bool(signing)
+
+
 @pytest.mark.parametrize("shift", range(0, 24, 3))
 async def test_no_part_of_a_secret_is_left_where_a_long_refusal_is_cut(opened: Open, shift: int) -> None:
     said = b"x" * shift + f"{CANARY} ".encode() * 5000
