@@ -210,7 +210,9 @@ class StockClient:
                 host, *_ = await addresses_of(self._target)
         except BaseException as error:
             self._ramp.release(progress)
-            if isinstance(error, OSError | UnicodeError | trio.TooSlowError):
+            if isinstance(error, trio.TooSlowError):
+                raise _not_accepted(self._target) from None
+            if isinstance(error, OSError | UnicodeError):
                 raise NotSent(f"No connection to {url}: {_why(error)}.") from error
             raise
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._target.idle_expiry_s)
@@ -241,12 +243,15 @@ class StockClient:
         if progress.begun:
             return MaybeSent(f"The connection broke before a whole answer came: {_why(error)}.")
         if isinstance(error, httpx.ConnectTimeout):
-            limit = f"{self._target.connect_timeout_s:g} s"
-            return NotSent(f"{self._target.url} did not accept a connection within {limit}.", timed_out=True)
+            return _not_accepted(self._target)
         tls = _tls_error(error)
         if tls is not None:
             return NotSent(f"TLS with {self._target.url} failed: {_why(tls)}.", tls=True)
         return NotSent(f"No connection to {self._target.url}: {_why(error)}.")
+
+
+def _not_accepted(target: Target) -> NotSent:
+    return NotSent(f"{target.url} did not accept a connection within {target.connect_timeout_s:g} s.", timed_out=True)
 
 
 async def _read(answer: httpx.Response, connection: _Connection, limit_bytes: int) -> tuple[bytes, bool]:

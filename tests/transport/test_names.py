@@ -57,6 +57,17 @@ class Rebinding(Names):
         return found
 
 
+@attrs.define
+class Silent(Names):
+    """A name server that says nothing."""
+
+    async def getaddrinfo(  # type: ignore[override]  # as above
+        self, host: bytes | None, port: object, *_how: object
+    ) -> Sequence[Address]:
+        await trio.sleep_forever()
+        raise AssertionError
+
+
 @pytest.fixture
 def names() -> Names:
     return Names([])
@@ -111,6 +122,16 @@ async def test_a_name_of_which_every_address_refuses_was_not_sent(names: Names, 
         names.addresses = ["127.0.0.2", "127.0.0.3"]
         with pytest.raises(NotSent, match=f"No connection to http://{NAME}"):
             await open_transport(target(port, url=Url("http", NAME, port), engine=engine)).send(post())
+
+
+@on_both
+@pytest.mark.parametrize("public_only", [False, True])
+async def test_a_name_that_takes_long_to_look_up_was_not_sent(engine: Engine, *, public_only: bool) -> None:
+    trio.socket.set_custom_hostname_resolver(Silent([]))
+    where = target(80, url=Url("http", NAME, 80), engine=engine, public_only=public_only, connect_timeout_s=0.05)
+    with pytest.raises(NotSent, match=f"http://{NAME}:80 did not accept a connection within 0.05 s") as refused:
+        await open_transport(where).send(post())
+    assert refused.value.timed_out
 
 
 async def test_a_name_that_cannot_be_one_was_not_sent() -> None:
