@@ -49,10 +49,14 @@ def _known_queue(client: Client, queue: QueueView, seen: Overview) -> Iterator[F
     elif quiet and not served:
         return
     elif queue.size and not served:
-        message = f"{queue.size} jobs wait in the queue {queue.name} and no restbroker serves it."
+        message = f"{_waiting(queue)} in the queue {queue.name} and no restbroker serves it."
         yield Finding("note", AREA, "NotServed", message, "They wait until one does.", "Start `restbroker run`.")
     else:
-        yield ok(AREA, "Queue", f"The queue {queue.name} is known; {queue.size} jobs wait.")
+        yield ok(AREA, "Queue", f"The queue {queue.name} is known; {_waiting(queue)}.")
+
+
+def _waiting(queue: QueueView) -> str:
+    return "1 job waits" if queue.size == 1 else f"{queue.size} jobs wait"
 
 
 def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:

@@ -332,10 +332,10 @@ def test_the_pause_of_a_queue_is_ended_with_a_command_that_works(redis_url: str,
 def test_a_paused_queue_and_one_that_nobody_serves_are_told(redis_url: str, client: Client) -> None:
     client.command("SADD", "queues", "rest")
     client.command("LPUSH", "queue:rest", "{}")
-    assert "1 jobs wait" in looked(redis_url)["NotServed"].message
+    assert "1 job waits" in looked(redis_url)["NotServed"].message
     assert jobs.register(client, "node:77:abc:ejabberd", FACTS, ["rest"])
     assert beats.beat(client, [("node:77:abc:ejabberd", 1)], {}) == [True]
-    assert "1 jobs wait" in looked(redis_url)["Queue"].message
+    assert "1 job waits" in looked(redis_url)["Queue"].message
     client.command("SADD", "paused", "rest")
     assert looked(redis_url)["QueuePaused"].level == "warning"
 
