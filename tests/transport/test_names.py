@@ -62,7 +62,7 @@ class Silent(Names):
     """A name server that says nothing."""
 
     async def getaddrinfo(  # type: ignore[override]  # as above
-        self, host: bytes | None, port: object, *_how: object
+        self, _host: bytes | None, _port: object, *_how: object
     ) -> Sequence[Address]:
         await trio.sleep_forever()
         raise AssertionError
