@@ -271,6 +271,24 @@ def test_a_job_that_was_in_hand_in_three_crashes_waits_longer_after_each(client:
     ] * 4
 
 
+@pytest.mark.parametrize(("jitter", "waited_s"), [(1.0, (5, 10, 20, 40, 80, 160, 300, 300)), (1.25, (6.25, 12.5))])
+def test_a_job_waits_five_seconds_after_its_third_crash_and_five_minutes_at_most(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch, jitter: float, waited_s: tuple[float, ...]
+) -> None:
+    monkeypatch.setattr("restbroker.store.beats.random.uniform", lambda _least, _most: jitter)
+    for life in ("one", "two"):
+        queues.push(client, "a", [b"w1"])
+        crash(client, life, alone=False)
+        server.raw.delete("ns:queue:a")
+    for number, wait_s in enumerate(waited_s):
+        queues.push(client, "a", [b"w1"])
+        before_s = time_s(client)
+        crash(client, f"life {number}", alone=False)
+        score = server.raw.zscore("ns:schedule", b"w1")
+        assert before_s + wait_s - 1e-5 <= score <= time_s(client) + wait_s
+        server.raw.delete("ns:schedule")
+
+
 @pytest.mark.parametrize("is_fenced", [False, True])
 def test_a_crash_beside_another_lane_of_the_process_proves_nothing(
     client: Client, server: Server, is_fenced: bool
@@ -392,6 +410,27 @@ def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(lane: L
     assert beats.maybe_run(lane.client) == {"x": 3, "y": 1, "z": 1}
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Server, *, alone: bool) -> None:
+    server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"#t": "many", sha(b"1"): "some"})
+    queues.push(client, "a", [b"1"])
+    assert crash(client, "one", alone=alone) == Recovered(1, 1, 0, 0, retired=True)
+    assert queues.sizes(client, ["a"]) == {"a": 1}
+    assert beats.maybe_run(client) == {sha(b"1"): 1}
+
+
+def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be_written(
+    lane: Lane, server: Server
+) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    take(lane.client, lane.identity, 1, hwm=1)
+    server.raw.lpush("ns:restbroker:recovered:version", "no number")
+    assert beats.fence(lane.client, lane.identity, 0)
+    assert beats.recover(lane.client, lane.identity, as_parked) == Recovered(1, 1, 0, 0, retired=True)
+    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
+    assert beats.maybe_run(lane.client) == {sha(b"1"): 1}
+
+
 def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(lane: Lane, server: Server) -> None:
     server.raw.hdel("ns:restbroker:info:h:1:abc:t", "pid")
     with pytest.raises(StoreRefused, match="is incomplete \\('pid'\\)") as caught:
@@ -410,6 +449,8 @@ def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(lane: Lane
     scores = [score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)]
     assert all(before_s - 1 <= score <= time_s(lane.client) + 1 for score in scores)
     assert scores[2] - scores[0] == pytest.approx(2e-6, abs=1e-6)
+    copies = [fields for _, fields in server.raw.xrange("ns:restbroker:parked")]
+    assert copies == [{b"ticket": b"%d:1" % number, b"payload": as_parked("a", b"%d" % number)} for number in (3, 2, 1)]
 
 
 def test_more_jobs_than_one_call_takes_are_all_counted(lane: Lane) -> None:

@@ -32,18 +32,21 @@ end
 
 -- Adds one to a field once per identity; the value is count/alone/crashes:identity, the identity being the one that
 -- raised it last. `alone` is how many of the last crashes were this job's own, `crashes` the target's others by then.
--- `own`: 1 it was its own | 0 it was not | nil nobody can tell. Returns both counts.
+-- What is no such value was written by somebody else, and counts as none. `own`: nothing else was at work. Returns both
+-- counts.
 local function count(field, own)
-  local value = redis.call('HGET', day, field) or '0/0/0:'
-  local before, alone, seen, by = string.match(value, '^(%d+)/(%d+)/(%d+):(.*)$')
+  local before, alone, seen, by = string.match(redis.call('HGET', day, field) or '', '^(%d+)/(%d+)/(%d+):(.*)$')
   before, alone = tonumber(before or '0'), tonumber(alone or '0')
   if by ~= id then
-    local others = tonumber(string.match(redis.call('HGET', day, crashes) or '0', '^%d+'))
-    if own == 0 or tonumber(seen) ~= others then
+    local others = string.match(redis.call('HGET', day, crashes) or '', '^%d+') or '0'
+    if seen ~= others then
       alone = 0
     end
-    before, alone = before + 1, alone + (own or 0)
-    redis.call('HSET', day, field, string.format('%d/%d/%d:%s', before, alone, others, id))
+    if own then
+      alone = alone + 1
+    end
+    before = before + 1
+    redis.call('HSET', day, field, string.format('%d/%d/%s:%s', before, alone, others, id))
     redis.call('EXPIRE', day, KEEP_S)
     counted = true
   end
@@ -80,7 +83,7 @@ end
 
 local function lone(ticket, qidx, raw, score, payload, waits)
   local beside = ARGV[4] == '1' or redis.call('HEXISTS', day, life) == 1
-  local times, alone = count(redis.sha1hex(raw), not beside and 1 or nil)
+  local times, alone = count(redis.sha1hex(raw), not beside)
   if alone >= ALONE_LIMIT then
     return park(ticket, score, payload), 2
   end
@@ -89,8 +92,8 @@ end
 
 local function among_others(qidx, raw, score, waits)
   redis.call('HSET', day, life, 1)
-  count(crashes, 0)
-  return give_back(qidx, raw, score, count(redis.sha1hex(raw), 0), waits)
+  count(crashes)
+  return give_back(qidx, raw, score, count(redis.sha1hex(raw)), waits)
 end
 
 -- Wrong types surface here, before the first write.
@@ -123,8 +126,8 @@ for n = 1, (#ARGV - FIXED_ARGV) / FIELDS do
   end
 end
 if has_share then
-  local known = redis.call('HMGET', ip, 'last', 'hwm')
-  redis.call('HSET', in_flight, id, redis.call('HLEN', ip) - (known[1] and 1 or 0) - (known[2] and 1 or 0))
+  local jobs = redis.call('HLEN', ip) - redis.call('HEXISTS', ip, 'last') - redis.call('HEXISTS', ip, 'hwm')
+  redis.call('HSET', in_flight, id, jobs)
 end
 if counted then
   redis.pcall('INCR', KEYS[7])
