@@ -25,6 +25,11 @@ class Server:
     def settings(self) -> StoreSettings:
         return StoreSettings(self.process.url, namespace=NAMESPACE)
 
+    def now_us(self) -> int:
+        """Epoch microseconds by its clock."""
+        seconds, micros = self.raw.time()
+        return int(seconds) * 1_000_000 + int(micros)
+
 
 @attrs.frozen
 class Lane:

@@ -13,6 +13,7 @@ from tests.store.proxy import LossyProxy
 from tests.support.wait import until
 
 LONG_MS = 60_000
+TOLD = "ns:restbroker:told:n"
 
 
 def test_one_gets_the_turn_and_all_read_what_came_of_it(client: Client) -> None:
@@ -76,7 +77,7 @@ def test_what_is_told_has_an_end_a_limit_and_no_repr(client: Client, server: Ser
     with pytest.raises(ValueError, match="too long"):
         probing.tell(client, "n", "a", b"x" * (probing.LONGEST_TEXT_BYTES + 1), LONG_MS)
     assert probing.tell(client, "n", "a", b"hunter2", LONG_MS)
-    assert server.raw.pttl("ns:restbroker:told:n") > 0
+    assert server.raw.pttl(TOLD) > 0
     assert "hunter2" not in repr(probing.turn(client, "n", "b", LONG_MS))
 
 
@@ -89,11 +90,29 @@ def test_a_key_that_is_used_for_other_things_is_named(client: Client, server: Se
 def test_the_age_of_a_result_is_told_by_redis_clock(client: Client, server: Server) -> None:
     assert probing.turn(client, "n", "a", LONG_MS) == Yours()
     assert probing.tell(client, "n", "a", b"open", LONG_MS)
-    key = "ns:restbroker:told:n"
-    server.raw.hset(key, "at_us", int(server.raw.hget(key, "at_us")) - 5_000_000)
+    at_us = int(server.raw.hget(TOLD, "at_us")) - 86_400_000_000
+    server.raw.hset(TOLD, "at_us", at_us)
+    before_us = server.now_us()
     told = probing.turn(client, "n", "b", LONG_MS)
     assert isinstance(told, Told)
-    assert 5000 <= told.age_ms < 10_000
+    assert (before_us - at_us) // 1000 <= told.age_ms <= (server.now_us() - at_us) // 1000
+
+
+def test_a_result_from_a_clock_that_was_ahead_is_new(client: Client, server: Server) -> None:
+    server.raw.hset(TOLD, mapping={"text": "open", "at_us": server.now_us() + 60_000_000})
+    assert probing.turn(client, "n", "a", LONG_MS) == Told(b"open", 0)
+
+
+@pytest.mark.parametrize("fields", [{"text": "open"}, {"text": "open", "at_us": "noon"}, {"at_us": 1}])
+def test_a_result_without_its_text_or_time_counts_for_nobody(
+    client: Client, server: Server, fields: dict[str, str | int]
+) -> None:
+    server.raw.hset(TOLD, mapping=fields)
+    assert probing.turn(client, "n", "a", LONG_MS) == Yours()
+    assert probing.tell(client, "n", "a", b"closed", LONG_MS)
+    told = probing.turn(client, "n", "b", LONG_MS)
+    assert isinstance(told, Told)
+    assert told.text == b"closed"
 
 
 def test_times_are_whole_milliseconds_and_never_none() -> None:

@@ -8,10 +8,11 @@
 -- Sent twice: the second says YOURS too, and the ttl begins anew.
 
 local told = redis.call('HMGET', KEYS[2], 'text', 'at_us')
-if told[1] then
+local at_us = tonumber(told[2])
+-- What has no time was written by somebody else, and would count for ever.
+if told[1] and at_us then
   local now = redis.call('TIME')
-  local age_us = now[1] * 1000000 + now[2] - (tonumber(told[2]) or 0)
-  return {'TOLD', told[1], math.max(0, math.floor(age_us / 1000))}
+  return {'TOLD', told[1], math.max(0, (now[1] * 1000000 + now[2] - at_us) / 1000)}
 end
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
