@@ -34,7 +34,7 @@ _SWAPS = (
     (r"math\.ceil", "math.floor"), (r"math\.floor", "math.ceil"),
     (r"(?<= )\+(?= )", "-"), (r"(?<= )-(?= )", "+"), (r"(?<= )\*(?= )", "/"), (r"(?<= )/(?= )", "*"),
     (r"'RPOP'", "'LPOP'"), (r"'LPOP'", "'RPOP'"), (r"'RPUSH'", "'LPUSH'"), (r"'LPUSH'", "'RPUSH'"),
-    (r"'NX', ", ""), (r", 'PX', .*(?=\)$)", ""), (r"redis\.pcall", "redis.call"), (r"\bbreak\b", ""),
+    (r"'NX', ", ""), (r", 'PX(?:AT)?', .*(?=\)$)", ""), (r"redis\.pcall", "redis.call"), (r"\bbreak\b", ""),
 )  # fmt: skip
 _NUMBER = re.compile(r"(?<![\w.%'])\d+(?![\w'.])")
 _STATEMENT = re.compile(

@@ -99,6 +99,16 @@ def test_a_share_that_is_wrong_is_put_right_when_nothing_is_taken(lane: Lane, se
     assert server.raw.hget(SHARES, lane.identity) == b"0"
 
 
+def test_what_may_have_started_is_no_job_in_hand(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1", b"2", b"3", b"4"])
+    bound = Limits(in_flight=3)
+    fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 2, 2, bound))
+    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 2, 9, 2, bound))
+    assert isinstance(answer, Fetched)
+    assert [job.raw for job in answer.jobs] == [b"3"]
+    assert server.raw.hget(SHARES, lane.identity) == b"3"
+
+
 def test_of_more_moves_than_one_call_takes_each_has_its_code(client: Client, server: Server) -> None:
     server.raw.zadd("ns:retry", {str(number): 1 for number in range(501)})
     moves = [Move(b"gone", "a"), *(Move(b"%d" % number, "a") for number in range(501))]

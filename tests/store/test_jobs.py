@@ -135,6 +135,27 @@ def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(
     assert queues.sizes(lane.client, ["a"]) == {"a": 1}
 
 
+def test_a_paused_target_is_told_the_millisecond_in_which_its_pause_ends(lane: Lane, server: Server) -> None:
+    for _ in range(20):
+        until_us = server.now_us() + 990_000
+        server.raw.hset("ns:restbroker:pause:t", "operator", until_us)
+        before_us = server.now_us()
+        answer = ask(lane)
+        after_us = server.now_us()
+        assert isinstance(answer, Paused)
+        assert until_us - after_us <= 1000 * answer.for_ms < until_us - before_us + 1000
+
+
+def test_queues_that_were_not_registered_are_named_and_left_alone(lane: Lane, server: Server) -> None:
+    for name in ("a", "other", "third"):
+        queues.push(lane.client, name, [b"1"])
+    answer = ask(lane, names=("other", "a", "third"))
+    assert isinstance(answer, Fetched)
+    assert answer.bad == {"other", "third"}
+    assert [job.ticket for job in answer.jobs] == ["1:1"]
+    assert queues.sizes(lane.client, ["other", "third"]) == {"other": 1, "third": 1}
+
+
 def test_a_pause_that_is_over_holds_nothing_up(lane: Lane, server: Server) -> None:
     queues.push(lane.client, "a", [b"1"])
     server.raw.hset("ns:restbroker:pause:t", "retry_after", 1)

@@ -55,11 +55,6 @@ def second(lane: Lane) -> Lane:
     return Lane(lane.client, "second")
 
 
-def now_us(server: Server) -> int:
-    seconds, micros = server.raw.time()
-    return int(seconds) * 1_000_000 + int(micros)
-
-
 @pytest.fixture(autouse=True)
 def many_jobs(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(100)])
@@ -110,20 +105,44 @@ def test_a_limited_lane_still_confirms_what_may_have_started(lane: Lane, server:
     assert held(lane.client, lane.identity).hwm == 2
 
 
-def test_the_rate_is_forgotten_once_the_bucket_is_full(lane: Lane, server: Server) -> None:
-    taken(lane, SLOW, want=2)
-    assert 119_000 < server.raw.pttl(RATE) <= 120_001
+@pytest.mark.parametrize("is_late", [False, True])
+def test_the_rate_is_forgotten_in_the_millisecond_in_which_the_bucket_is_full(
+    lane: Lane, server: Server, *, is_late: bool
+) -> None:
+    before_us = server.now_us()
+    if is_late:
+        assert limits.charge(lane.client, "t", SLOW) == 0
+    else:
+        assert taken(lane, SLOW, want=1) == 1
+    full_us = int(server.raw.get(RATE))
+    assert before_us + 60_000_000 <= full_us <= server.now_us() + 60_000_000
+    assert 0 <= server.raw.pexpiretime(RATE) * 1000 - full_us < 1000
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_whoever_has_to_wait_is_told_the_millisecond_in_which_the_token_comes(
+    lane: Lane, server: Server, *, is_late: bool
+) -> None:
+    bound = Limits(emission_us=1_000_000, burst=1)
+    for _ in range(20):
+        token_us = server.now_us() + 990_000
+        server.raw.set(RATE, token_us)
+        before_us = server.now_us()
+        answer = Limited("rate", limits.charge(lane.client, "t", bound)) if is_late else ask(lane, bound)
+        after_us = server.now_us()
+        assert isinstance(answer, Limited)
+        assert token_us - after_us <= 1000 * answer.for_ms < token_us - before_us + 1000
 
 
 def test_a_time_that_a_faster_clock_wrote_delays_by_one_burst_at_most(lane: Lane, server: Server) -> None:
-    server.raw.set(RATE, now_us(server) + 3_600_000_000)
+    server.raw.set(RATE, server.now_us() + 3_600_000_000)
     bound = Limits(emission_us=1_000_000, burst=5)
     assert ask(lane, bound) == Limited("rate", 1000)
-    assert 4_000_000 < int(server.raw.get(RATE)) - now_us(server) <= 5_000_000
+    assert 4_000_000 < int(server.raw.get(RATE)) - server.now_us() <= 5_000_000
     assert 4_000 < server.raw.pttl(RATE) <= 5_001
-    server.raw.set(RATE, now_us(server) + 3_600_000_000)
+    server.raw.set(RATE, server.now_us() + 3_600_000_000)
     assert limits.charge(lane.client, "t", bound) == 1000
-    assert 4_000_000 < int(server.raw.get(RATE)) - now_us(server) <= 5_000_000
+    assert 4_000_000 < int(server.raw.get(RATE)) - server.now_us() <= 5_000_000
 
 
 def test_a_rate_that_is_no_number_is_written_anew(lane: Lane, server: Server) -> None:
@@ -148,6 +167,35 @@ def test_a_lane_asks_again_for_some_tokens_if_they_come_soon_and_before_any_is_w
     answer = until(limited, "nothing is left of the burst")
     assert answer is not None
     assert answer.for_ms <= 6, "the time of half the burst"
+
+
+@pytest.mark.parametrize(
+    ("emission_us", "burst", "want", "wait_ms"),
+    [
+        (2_000, 6, 10, 6),  # half the burst
+        (2_000, 7, 10, 6),
+        (2_000, 6, 2, 4),  # what is wanted
+        (2_000, 6, 1, 2),
+        (2_000, 1, 10, 2),
+        (4_000, 10, 10, 10),  # what comes within 10 ms
+        (20_000, 10, 10, 20),  # the next one
+        (1_500, 1, 10, 2),
+        (100, 4, 10, 1),
+        (2_000_000, 10, 10, 1000),
+    ],
+)
+def test_a_lane_is_told_to_wait_for_as_many_tokens_as_come_soon(
+    lane: Lane, server: Server, emission_us: int, burst: int, want: int, wait_ms: int
+) -> None:
+    server.raw.set(RATE, server.now_us() + 3_600_000_000)
+    assert ask(lane, Limits(emission_us, burst), want=want) == Limited("rate", wait_ms)
+
+
+@pytest.mark.parametrize("bound", [Limits(60_000_000, 1), Limits(in_flight=1), Limits(dead=1)])
+def test_the_smallest_bound_holds_also_whoever_wants_one_job(lane: Lane, server: Server, bound: Limits) -> None:
+    assert taken(lane, bound, want=2 if bound.dead == 0 else 1) == 1
+    server.raw.zadd("ns:dead", {"x": 1})
+    assert isinstance(ask(lane, bound, want=1), Limited)
 
 
 def test_late_starts_and_fetches_share_the_tokens(lane: Lane) -> None:
@@ -176,7 +224,7 @@ def test_over_any_time_no_more_jobs_start_than_burst_and_rate_allow(
     queues.push(client, "a", [b"x"] * 900)
     passed_us, history = 0, []
     for who, want, gap_us in steps:
-        before = now_us(server) + passed_us
+        before = server.now_us() + passed_us
         if who == 2:
             wait_ms = limits.charge(client, "t", bound)
             started = int(wait_ms == 0)
@@ -185,11 +233,11 @@ def test_over_any_time_no_more_jobs_start_than_burst_and_rate_allow(
             assert isinstance(answer, Limited | Fetched)
             started = len(answer.jobs) if isinstance(answer, Fetched) else 0
             wait_ms = answer.for_ms if isinstance(answer, Limited) else 0
-        history.append((before, now_us(server) + passed_us, started))
+        history.append((before, server.now_us() + passed_us, started))
         assert started > 0 or wait_ms > 0
         passed_us += pass_time(server, wait_ms * 1000 or gap_us)
         if wait_ms:
-            history.append((now_us(server) + passed_us, now_us(server) + passed_us + 10**6, 1))
+            history.append((server.now_us() + passed_us, server.now_us() + passed_us + 10**6, 1))
             assert limits.charge(client, "t", bound) == 0, "whoever waited as told finds a token"
     client.close()
     for first, (begin, _, _) in enumerate(history):
@@ -210,9 +258,7 @@ def test_jobs_in_hand_of_all_lanes_together_are_bounded(lane: Lane, server: Serv
     other, bound = second(lane), Limits(in_flight=5)
     assert taken(lane, bound, want=3) == 3
     assert taken(other, bound) == 2
-    answer = ask(other, bound)
-    assert isinstance(answer, Limited)
-    assert answer.why == "in_flight"
+    assert ask(other, bound) == Limited("in_flight", 25)
     acknowledge(lane, 2)
     assert taken(other, bound) == 2
     assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1", b"second": b"4"}
@@ -228,10 +274,11 @@ def test_a_dead_lane_s_share_is_held_until_its_jobs_are_back(lane: Lane, server:
     assert taken(other, bound) == 3
 
 
-def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server: Server) -> None:
+@pytest.mark.parametrize("hwm", [0, 3])
+def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(lane: Lane, server: Server, hwm: int) -> None:
     other, bound = second(lane), Limits(in_flight=3)
     queues.push(lane.client, "b", [b"b"])
-    fetch(lane.client, FetchRequest(lane.identity, "t", ("b", "a"), 0, 3, 0, bound))
+    fetch(lane.client, FetchRequest(lane.identity, "t", ("b", "a"), 0, 3, hwm, bound))
     beats.fence(lane.client, lane.identity, 0)
     server.raw.set("ns:queue:b", "no list")
     assert not beats.recover(lane.client, lane.identity, as_parked).retired

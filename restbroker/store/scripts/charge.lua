@@ -10,11 +10,11 @@ local emission_us, burst, MAX_MS = tonumber(ARGV[1]), tonumber(ARGV[2]), 1000
 local now = redis.call('TIME')
 local now_us = now[1] * 1000000 + now[2]
 local furthest_us = now_us + burst * emission_us
-local full_us = math.max(now_us, math.min(tonumber(redis.call('GET', KEYS[1]) or '0') or 0, furthest_us))
-local wait_us = full_us + emission_us - furthest_us
-if wait_us <= 0 then
+local full_us = math.max(now_us, math.min(tonumber(redis.call('GET', KEYS[1])) or now_us, furthest_us))
+local wait_us = math.max(0, full_us + emission_us - furthest_us)
+if wait_us == 0 then
   full_us = full_us + emission_us
 end
 -- Also without a token: what a faster clock wrote must come back.
-redis.call('SET', KEYS[1], string.format('%.0f', full_us), 'PX', math.ceil((full_us - now_us) / 1000) + 1)
-return math.max(0, math.min(math.ceil(wait_us / 1000), MAX_MS))
+redis.call('SET', KEYS[1], string.format('%.0f', full_us), 'PXAT', math.ceil(full_us / 1000))
+return math.min(math.ceil(wait_us / 1000), MAX_MS)

@@ -83,13 +83,18 @@ local function room()
   return max_in_flight - others - own, own, share
 end
 
+-- Forgotten once the bucket is full.
+local function write_rate(full_us)
+  redis.call('SET', KEYS[6], string.format('%.0f', full_us), 'PXAT', math.ceil(full_us / 1000))
+end
+
 -- How many tokens there are, and the time at which there will be all of them. A time further ahead than an empty
 -- bucket explains was written by a faster clock (another server's): it is brought back, or nothing would move for long.
 local function tokens(now_us)
-  local full_us, furthest_us = tonumber(redis.call('GET', KEYS[6]) or '0') or 0, now_us + burst * emission_us
+  local full_us, furthest_us = tonumber(redis.call('GET', KEYS[6])) or now_us, now_us + burst * emission_us
   if full_us > furthest_us then
     full_us = furthest_us
-    redis.call('SET', KEYS[6], string.format('%.0f', full_us), 'PX', math.ceil(burst * emission_us / 1000) + 1)
+    write_rate(full_us)
   end
   full_us = math.max(full_us, now_us)
   return math.floor((furthest_us - full_us) / emission_us), full_us
@@ -100,7 +105,7 @@ local function rate_ms(now_us, full_us)
   local first_us = full_us + (1 - burst) * emission_us - now_us
   local more_us = (math.min(want, math.floor(burst / 2)) - 1) * emission_us
   local gather_us = math.max(0, math.min(more_us, GATHER_MS * 1000 - first_us))
-  return math.max(1, math.min(math.ceil((first_us + gather_us) / 1000), MAX_PAUSE_MS))
+  return math.min(math.ceil((first_us + gather_us) / 1000), MAX_PAUSE_MS)
 end
 
 local own, share, now_us, full_us
@@ -186,11 +191,10 @@ for position = 1, #KEYS - FIXED_KEYS do
 end
 local count = number - base
 if full_us and count > 0 then
-  full_us = full_us + count * emission_us
-  redis.call('SET', KEYS[6], string.format('%.0f', full_us), 'PX', math.ceil((full_us - now_us) / 1000) + 1)
+  write_rate(full_us + count * emission_us)
 end
 if own and own + count ~= share then
   redis.call('HSET', KEYS[7], id, own + count)
 end
-confirm(math.max(number, last))
+confirm(number)
 return {'OK', version, paused, bad, taken}
