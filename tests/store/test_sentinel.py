@@ -1,14 +1,17 @@
 """Sentinels lead to the master and to nobody else, and what they said is told without their password."""
 
+import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from restbroker.config.secret import Secret
-from restbroker.errors import ConfigError, ConnectionEnded, StoreRefused, StoreUnavailable
+from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.sentinel import open_sentinels
+from restbroker.store.sentinel import Place, Sentinels, open_sentinels
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, Group, Sentinel, start_group
@@ -39,8 +42,29 @@ def client_of(
     return open_client(StoreSettings(url, sentinels=places, master=master, sentinel_password=secret))
 
 
+def sentinels_at(*places: tuple[str, int]) -> Sentinels:
+    found = open_sentinels(StoreSettings("redis://unused", sentinels=places, master=MASTER))
+    assert found is not None
+    return found
+
+
 def nobody() -> tuple[str, int]:
     return ("127.0.0.1", free_port())
+
+
+def sentinel_that_names(make_redis: Make, host: str, port: str) -> tuple[str, int]:
+    """What answers to the one question that sentinels are asked, with whatever two texts."""
+    own = make_redis(rename_command="MGET SENTINEL")
+    own.command(f"SET GET-MASTER-ADDR-BY-NAME {host}")
+    own.command(f"SET {MASTER} {port}")
+    return ("127.0.0.1", own.port)
+
+
+def only_numbers(host: str, port: int, *_how: object) -> list[Any]:
+    """In place of `socket.getaddrinfo`: asks no name server."""
+    if host != "127.0.0.1":
+        raise socket.gaierror("No such name.")
+    return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (host, port))]
 
 
 def test_the_first_sentinel_that_answers_leads_to_the_master(watched: Group) -> None:
@@ -96,6 +120,48 @@ def test_a_sentinel_that_was_cut_off_and_names_what_is_no_master_any_more_is_pas
         client.close()
     finally:
         stale.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "told"),
+    [
+        ("127.0.0.1", "1", "names 127.0.0.1:1, which cannot be reached"),
+        ("\u00e9", "1", r"names \xc3\xa9:1, which cannot be reached"),
+        ("127.0.0.1", "no-port", "answers what no sentinel would"),
+    ],
+)
+def test_a_sentinel_that_names_what_is_no_server_is_told_of_and_passed_over(
+    make_redis: Make, monkeypatch: pytest.MonkeyPatch, host: str, port: str, told: str
+) -> None:
+    odd, right = sentinel_that_names(make_redis, host, port), make_redis()
+    monkeypatch.setattr(socket, "getaddrinfo", only_numbers)
+    with pytest.raises(StoreUnavailable, match=re.escape(f"{odd[1]} {told}")) as caught:
+        client_of(odd, password=None).command("PING")
+    assert "RedisMaster" in (caught.value.cure or "")
+    client = client_of(odd, sentinel_that_names(make_redis, "127.0.0.1", str(right.port)), password=None)
+    assert client.command("PING") == b"PONG"
+    assert client.address == f"127.0.0.1:{right.port}"
+    client.close()
+
+
+def test_a_look_goes_to_no_master_that_is_known_already(make_redis: Make) -> None:
+    own = make_redis()
+    sentinels = sentinels_at(nobody(), sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
+    sentinels.look()
+    first = sentinels.named
+    assert str(first) == f"127.0.0.1:{own.port}"
+    sentinels.look()
+    assert sentinels.named == first
+    assert "cmdstat_role:calls=1," in own.command("INFO commandstats")
+
+
+def test_a_look_that_nobody_answers_leaves_the_master_that_was_named(make_redis: Make) -> None:
+    own = make_redis()
+    sentinels = sentinels_at(sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
+    sentinels.look()
+    named, sentinels._places = sentinels.named, [Place(*nobody())]
+    sentinels.look()
+    assert sentinels.named == named is not None
 
 
 def test_a_user_who_may_not_ask_for_the_role_is_told(group: Group) -> None:
@@ -167,9 +233,3 @@ def test_a_connection_to_a_demoted_master_is_closed_by_the_first_refused_write(m
     client.command("SET", "x", "y")
     assert client.command("CLIENT", "ID") != number
     client.close()
-
-
-@pytest.mark.parametrize(("url", "master"), [("unix:///run/redis.sock", MASTER), ("redis://h", None)])
-def test_sentinels_need_a_name_and_no_socket(url: str, master: str | None) -> None:
-    with pytest.raises(ConfigError, match="RedisSentinels"):
-        open_client(StoreSettings(url, sentinels=(nobody(),), master=master))

@@ -1,0 +1,80 @@
+"""How long a wait takes, and when an answer is overdue: by a clock that stands until nothing else is to be done."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import trio
+import trio.testing
+
+from restbroker.errors import StoreUnavailable
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Waiter
+from tests.store.lanes import Server
+from tests.support.redis_server import RedisServer
+
+
+@pytest.fixture
+def waiter(server: Server) -> Iterator[Waiter]:
+    waiter = Waiter(lambda: open_client(server.settings))
+    yield waiter
+    waiter.close()
+
+
+async def connected(server: Server, waiter: Waiter, clock: trio.testing.MockClock) -> None:
+    """From here on the clock jumps to the next deadline: Redis has no time to answer that nothing came."""
+    server.raw.lpush("ns:queue:a", "1")
+    assert await waiter.wait("a", 1.0)
+    server.raw.delete("ns:queue:a")
+    clock.autojump_threshold = 0
+
+
+@pytest.mark.parametrize(("asked_s", "takes_s"), [(-1.0, 0.01), (0.0, 0.01), (0.3, 0.3), (1.2, 1.2)])
+async def test_a_wait_takes_as_long_as_it_may_and_a_moment_at_least(
+    server: Server, waiter: Waiter, mock_clock: trio.testing.MockClock, asked_s: float, takes_s: float
+) -> None:
+    await connected(server, waiter, mock_clock)
+    began_s = trio.current_time()
+    assert not await waiter.wait("a", asked_s)
+    assert trio.current_time() - began_s == pytest.approx(takes_s)
+
+
+async def test_a_wait_looks_twice_a_second_for_what_may_have_happened(
+    server: Server, waiter: Waiter, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await connected(server, waiter, mock_clock)
+    looks: list[float] = []
+    wait_readable = trio.lowlevel.wait_readable
+
+    async def noted(descriptor: int) -> None:
+        looks.append(trio.current_time() - began_s)
+        await wait_readable(descriptor)
+
+    monkeypatch.setattr(trio.lowlevel, "wait_readable", noted)
+    began_s = trio.current_time()
+    assert not await waiter.wait("a", 1.7)
+    assert looks == pytest.approx([0, 0.5, 1.0, 1.5])
+
+
+async def test_redis_has_a_second_more_to_answer_than_its_question_lasts(
+    server: Server, waiter: Waiter, mock_clock: trio.testing.MockClock
+) -> None:
+    await connected(server, waiter, mock_clock)
+    began_s = trio.current_time()
+    assert not await waiter.wait("a", 2.9)
+    with pytest.raises(StoreUnavailable, match="did not answer in time"):
+        await waiter.wait("a", 60.0)
+    assert 3.0 < trio.current_time() - began_s < 3.6
+
+
+async def test_after_each_outage_a_wait_connects_anew(make_redis: Callable[..., RedisServer]) -> None:
+    own = make_redis()
+    waiter = Waiter(lambda: open_client(StoreSettings(own.url)))
+    assert not await waiter.wait("a", 0.05)
+    own.stop()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await waiter.wait("a", 20.0)
+    own.start()
+    own.command("LPUSH queue:a 1")
+    assert await waiter.wait("a", 20.0)
+    waiter.close()

@@ -1,0 +1,49 @@
+"""How sentinels and the master that they name are asked: with whose login, and for how long."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from restbroker.config.secret import Secret
+from restbroker.errors import ConfigError
+from restbroker.store.sentinel import Place, open_sentinels
+from restbroker.store.settings import StoreSettings
+
+SETTINGS = StoreSettings(
+    "rediss://user:in-url@unused/5", ca_file=Path("/ca"), client_name="me", sentinels=(("s", 1), ("::1", 2)), master="m"
+)
+
+
+def test_a_place_is_written_as_in_a_url() -> None:
+    assert [str(place) for place in (Place("h", 1), Place("::1", 2))] == ["h:1", "[::1]:2"]
+
+
+@pytest.mark.parametrize("own", [None, Secret("theirs")])
+def test_sentinels_are_asked_as_redis_is_but_without_its_login_and_for_half_a_second(own: Secret | None) -> None:
+    found = open_sentinels(attrs.evolve(SETTINGS, sentinel_password=own))
+    assert found is not None
+    asking, joining = dict(found._asking), dict(found._joining)
+    assert {name: joining.pop(name) for name in ("username", "password", "db", "client_name")} == {
+        "username": "user",
+        "password": "in-url",
+        "db": 5,
+        "client_name": "me",
+    }
+    assert asking.pop("password", None) == (None if own is None else "theirs")
+    times = ("socket_timeout", "socket_connect_timeout")
+    assert [asking.pop(name) for name in times] == [0.5, 0.5]
+    assert [joining.pop(name) for name in times] == [1.0, 1.0]
+    assert asking == joining
+    assert asking["ssl_ca_certs"] == "/ca"
+
+
+def test_there_are_none_where_none_are_named() -> None:
+    assert open_sentinels(attrs.evolve(SETTINGS, sentinels=())) is None
+
+
+@pytest.mark.parametrize(("url", "master"), [("unix:///run/redis.sock", "m"), ("redis://h", None)])
+def test_sentinels_need_a_name_and_no_socket(url: str, master: str | None) -> None:
+    with pytest.raises(ConfigError, match="RedisSentinels needs the name") as caught:
+        open_sentinels(attrs.evolve(SETTINGS, url=url, master=master))
+    assert "Add RedisMaster" in (caught.value.cure or "")
