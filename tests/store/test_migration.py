@@ -192,11 +192,10 @@ def test_where_there_are_too_many_keys_to_look_at_that_is_said(
 ) -> None:
     in_hand(server, 1)
     assert migration.process_ids(client, "a") == ProcessIds(("1",), complete=True)
-    server.raw.mset({f"key:{number}": "x" for number in range(3000)})
-    # A look for a single key: with one for 1,000, Valkey gave all 3,000 in some runs of the suite; why is not known.
-    monkeypatch.setattr(scan, "SCAN_COUNT", 1)
-    monkeypatch.setattr(scan, "MOST_KEYS", 1)
-    assert not migration.process_ids(client, "a").complete
+    # How many keys one look gives is the server's: Valkey gives all, however few are asked for, while it enlarges its
+    # table from a single bucket. So there is no look at all.
+    monkeypatch.setattr(scan, "MOST_KEYS", scan.SCAN_COUNT - 1)
+    assert migration.process_ids(client, "a") == ProcessIds((), complete=False)
 
 
 def test_each_process_that_had_a_job_in_hand_counts_and_none_was_alone_with_it(client: Client, server: Server) -> None:
