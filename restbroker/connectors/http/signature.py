@@ -15,6 +15,7 @@ from typing import Final
 from restbroker.errors import ConfigError
 
 PREFIX: Final = "whsec_"
+_URL_SAFE: Final = str.maketrans("+/", "-_")
 _SHORTEST_BYTES, _LONGEST_BYTES = 24, 64
 # No full stop, which is between the id and the time in what is signed.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -41,6 +42,12 @@ def key_of(secret: str) -> bytes:
             'Make one: echo "whsec_$(openssl rand -base64 32)".',
         )
     return key
+
+
+def spellings(secret: str) -> tuple[str, ...]:
+    """How else than `whsec_…` somebody who knows a secret may write its key."""
+    coded = secret.removeprefix(PREFIX).rstrip("=")
+    return coded, coded.translate(_URL_SAFE), key_of(secret).hex()
 
 
 def headers(keys: Sequence[bytes], name: str, at_s: int, body: bytes) -> tuple[tuple[str, str], ...]:
