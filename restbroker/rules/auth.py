@@ -80,11 +80,12 @@ def refused_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
     else:
         named = hosts.named(spec, command.arguments, default_host)
     if isinstance(named, hosts.Unclear):
+        otherwise = "" if spec is not None and spec.beyond else ", or name the host in the command's own arguments"
         return Reason(
             "HostNotAllowed",
             f'The token "{grant.name}" is bound to hosts, and it cannot be told which hosts {name} is about, since '
             f"{named.why}.",
-            "Push with a token without Hosts, or name the host in the command's own arguments.",
+            f"Push with a token without Hosts{otherwise}.",
         )
     patterns = [hosts.plain(pattern) for pattern in grant.hosts]
     foreign = sorted(host for host in named if not any(fnmatchcase(host, pattern) for pattern in patterns))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 
 from restbroker.config.judged import At
+from restbroker.config.logins import tell_plain
 from restbroker.config.review import Review, at
 from restbroker.config.secret import Secret
 from restbroker.config.target import Issued, Target
@@ -105,6 +106,8 @@ def made(options: "Options", target: Target, place_of: At, review: Review) -> Se
     }
     hidden = _hidden(options.headers)
     recipes = {name: attrs.evolve(one, hidden=one.hidden | hidden) for name, one in recipes.items()}
+    if not has_login and any(recipe.hidden for recipe in recipes.values()):
+        tell_plain(target.url, review)
     return Settings(
         MappingProxyType(recipes),
         Catalogue(target.name, {name: recipe.spec for name, recipe in recipes.items()}, is_whole=True),

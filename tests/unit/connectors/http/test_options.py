@@ -60,8 +60,21 @@ def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made, argument
     wish = Wish(Command("do", arguments), catalogue.commands["do"], catalogue.dangerous_in("do"), target.default_host)
     found = refusal(Token("bound", (), hosts=("a.example",)), wish)
     assert found is not None
-    assert found.code == "HostNotAllowed"
+    assert (found.code, found.cure) == ("HostNotAllowed", "Push with a token without Hosts.")
     assert refusal(Token("free", ()), wish) is None
+
+
+@pytest.mark.parametrize(("url", "headers", "noted"), [
+    ("http://api.example.org", {"X-Api-Key": "k"}, True), ("http://api.example.org", {"Accept": {"Env": "E"}}, True),
+    ("http://api.example.org", {"Accept": "a/b"}, False), ("https://api.example.org", {"X-Api-Key": "k"}, False),
+    ("http://127.0.0.1", {"X-Api-Key": "k"}, False),
+])  # fmt: skip
+def test_a_secret_header_that_others_can_read_on_its_way_is_noted(
+    configured: Configured, url: str, headers: dict[str, Any], noted: bool
+) -> None:
+    for options in ({"Commands": {"a": {}}, "Headers": headers}, {"Commands": {"a": {"Headers": headers}}}):
+        codes = [note.code for note in configured(options, {"E": "x"}, URL=url).notes]
+        assert codes == ["PlainLogin"] * noted
 
 
 def test_only_public_addresses_are_connected_to_unless_it_is_allowed(made: Made) -> None:
