@@ -53,11 +53,16 @@ def commands(
         catalogue = registry.catalogue(kind, server_version)
     else:
         kind, catalogue = _of_server(kind, target, config)
+    if not catalogue.commands:
+        raise UsageError(
+            f"The commands of a target of kind {kind} are what its configuration says.",
+            "Name the configuration with --config, and the target with --target.",
+        )
     if sys.stderr.isatty():
         another = "--target" if catalogue.is_whole else "--server-version (or --target)"
         output.say(f"Commands of {kind} {catalogue.version}; {another} chooses others.")
     if name is not None:
-        _show(_find(catalogue, name, kind), as_json=json)
+        _show(_find(catalogue, name, kind, target), as_json=json)
         return
     tags = sorted({tag for spec in catalogue.commands.values() for tag in spec.tags})
     if tag is not None and tag not in tags:
@@ -102,11 +107,12 @@ def _running(settings: Config, target: Target) -> str | None:
     return None if found is None else found.server_version
 
 
-def _find(catalogue: Catalogue, name: str, kind: str) -> CommandSpec:
+def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> CommandSpec:
     spec = catalogue.commands.get(name)
     if spec is None:
         near = get_close_matches(name, catalogue.commands, n=3)
-        cure = f"Did you mean {' or '.join(near)}?" if near else "`restbroker commands` lists them all."
+        listing = "restbroker commands" if target is None else f"restbroker commands --target {target}"
+        cure = f"Did you mean {' or '.join(near)}?" if near else f"`{listing}` lists them all."
         raise UsageError(f"{kind} {catalogue.version} has no command {name!r}.", cure)
     return spec
 

@@ -253,6 +253,13 @@ def test_stats_of_an_unreachable_redis_end_with_3(place: Path) -> None:
     assert (done.returncode, done.stdout) == (3, "")
 
 
+def test_commands_of_a_kind_whose_commands_are_in_the_configuration_asks_for_it() -> None:
+    for words in (["commands", "--kind", "http"], ["commands", "note", "--kind", "http"]):
+        done = run(words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "The commands of a target of kind http are what its configuration says." in done.stderr
+
+
 def test_commands_lists_the_catalogue_by_tag_and_shows_one_with_its_arguments() -> None:
     listed = [line.split("\t") for line in run(["commands", "--tag", "accounts"]).stdout.splitlines()]
     assert ["register", "user host password", "accounts"] in listed

@@ -153,7 +153,8 @@ def test_what_is_refused_is_parked_with_its_reason_and_nothing_secret_is_left_in
     assert parked["1"][0] == "NotFound"
     assert parked["1"][1].startswith("Status 404: no, ***.")
     why = 'The request cannot be made: the argument "id" is missing. Correct that argument;'
-    assert parked["2"] == ("BadArgument", f"{why} `restbroker commands note` lists what the command takes.")
+    listing = "`restbroker commands --target hook note` lists what the command takes."
+    assert parked["2"] == ("BadArgument", f"{why} {listing}")
     assert parked["3"][0] == "UnknownCommand"
     assert parked["4"][0] == "BadArgument"
     assert [got.target for got in of_jobs(stage.receiver) if got.method == "PUT"] == []
@@ -226,6 +227,8 @@ def test_the_command_line_knows_the_commands_of_the_target(stage: Stage) -> None
     missing = stage.restbroker("commands", "notes")
     assert (missing.returncode, "Did you mean note?" in missing.stderr) == (2, True)
     assert "no target 'none'" in stage.restbroker("commands", "--target", "none").stderr
+    unlike = stage.restbroker("commands", "xyz", "--target", "hook")
+    assert "`restbroker commands --target hook` lists them all" in unlike.stderr
     typo = stage.restbroker("enqueue", "nope", "a=1")
     assert (typo.returncode, stage.members("queue:hooks")) == (2, [])
     assert "There is no command 'nope'" in typo.stderr

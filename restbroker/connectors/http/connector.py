@@ -66,7 +66,8 @@ class HttpConnector:
             signing = [secret.reveal() for secret in self._settings.signing]
             request = build(call, recipe, self._target, self._settings, signing, self._now_s())
         except Unfit as unfit:
-            cure = f"Correct that argument; `restbroker commands {recipe.spec.name}` lists what the command takes."
+            shown = f"restbroker commands --target {self._target.name} {recipe.spec.name}"
+            cure = f"Correct that argument; `{shown}` lists what the command takes."
             return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}.", cure))
         except ConfigError as error:
             # As unsent, the job waits until the secret file is back; for a while, if others need none of it.
