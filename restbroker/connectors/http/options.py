@@ -49,7 +49,10 @@ class CommandKeys:
         "A JSON value whose texts are templates. Without it: an object of the arguments that Path and Query leave.",
     )
     encoding: Literal["json", "form", "none"] | None = key(
-        "Encoding", values.choice("json", "form", "none"), "Of the body. GET, HEAD and DELETE have none.", shown="json"
+        "Encoding",
+        values.choice("json", "form", "none"),
+        "Of the body. Without it, GET, HEAD and DELETE have none.",
+        shown="json",
     )
     headers: Mapping[str, Given] = key(
         "Headers", forms.headers(), "More headers, or others than the target's.", _NOTHING, shown=None, secret=True

@@ -135,6 +135,17 @@ async def test_a_method_without_a_body_sends_none(opened: Open, engine: str, met
     assert "content-type" not in got.headers
 
 
+@engines
+@pytest.mark.parametrize("method", ["GET", "DELETE", "HEAD"])
+async def test_a_method_without_a_body_has_one_where_the_encoding_is_given(
+    opened: Open, engine: str, method: str
+) -> None:
+    options = {"Commands": {"do": {"Method": method, "Encoding": "json"}}}
+    async with opened(options, Engine=engine) as bench:
+        got = await bench.sent(q="a")
+    assert (got.method, got.body) == (method, b'{"q":"a"}')
+
+
 async def test_an_empty_path_is_the_url_itself(opened: Open) -> None:
     for url, asked in (("", "/"), ("/hook", "/hook")):
         async with opened({"Commands": {"do": {}}}, path=url) as bench:
