@@ -27,7 +27,7 @@ COMMANDS = {
     "config": "Make, show or describe the configuration file.",
     "token": "Make a token, or list those of the configuration and their use.",
     "migrate": "Take over what the Go original left in Redis.",
-    "demo": "Run the whole thing on an embedded Redis and a stand-in server.",
+    "demo": "Run the whole thing on a Redis of its own and a stand-in server.",
     "verify": "Crash-test restbroker on your Redis, in a namespace of its own.",
 }
 """Each command, which is a module of this folder, with the line that `restbroker --help` shows for it."""
@@ -78,7 +78,7 @@ def _root(
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version)
     ] = False,
 ) -> None:
-    """The durable bridge between Sidekiq-format queues in Redis and the HTTP APIs of XMPP servers."""
+    """The durable bridge between Sidekiq-format queues in Redis and the HTTP APIs of XMPP servers or others."""
 
 
 def command_line() -> _click.Command:

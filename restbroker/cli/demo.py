@@ -12,7 +12,7 @@ app = typer.Typer(add_completion=False)
 def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Keep everything up afterwards, until Ctrl-C.")] = False,
 ) -> None:
-    """Run the whole thing on an embedded Redis and a stand-in ejabberd, check it, and end.
+    """Run the whole thing on a Redis of its own and a stand-in ejabberd, check it, and end.
 
     Takes $RESTBROKER_REDIS_SERVER, valkey-server or redis-server from PATH, or that of requirements/demo.lock.
     """
