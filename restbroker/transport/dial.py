@@ -19,7 +19,7 @@ from restbroker.transport.errors import NotSent, why_of
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import PlainWire, Wire
 
-_NEXT_S: Final = 0.5
+NEXT_S: Final = 0.5
 """So long for each of several public addresses but the last, which Trio does not try side by side as those of a name.
 """
 _ROOM_S: Final = 0.02
@@ -72,7 +72,7 @@ async def addresses_of(target: Target) -> list[str]:
 async def _opened(hosts: list[str], port: int) -> trio.SocketStream:
     *others, last = hosts
     for host in others:
-        with contextlib.suppress(OSError), trio.move_on_after(_NEXT_S):
+        with contextlib.suppress(OSError), trio.move_on_after(NEXT_S):
             return await trio.open_tcp_stream(host, port)
     return await trio.open_tcp_stream(last, port)
 

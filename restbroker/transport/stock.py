@@ -17,10 +17,11 @@ import httpx
 import trio
 
 from restbroker.config.target import Target
-from restbroker.transport.dial import addresses_of
+from restbroker.transport.dial import NEXT_S, addresses_of
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.head import headers_of
 from restbroker.transport.message import Request, Response, Sender
+from restbroker.transport.progress import Progress
 from restbroker.transport.ramp import Closed, Ramp, connections_for
 
 CLOSE_GRACE_S: Final = 1.0
@@ -50,33 +51,9 @@ class _Connection:
 
     http: httpx.AsyncHTTPTransport
     opened_at_s: float
-    host: str
-    """What it connects to: the URL's host, or a public address that this means."""
+    hosts: list[str]
+    """What it connects to, the first that can be: the URL's host, or the public addresses that this means."""
     idle_since_s: float = 0.0
-
-
-@attrs.define(eq=False)
-class _Progress:
-    """How far an exchange got, told by httpcore's trace; "started" comes before the step and may hold it up."""
-
-    ramp: "Ramp[_Connection]"
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    begun: bool = False
-
-    async def trace(self, name: str, _info: object) -> None:
-        match name:
-            case "connection.connect_tcp.started" | "connection.connect_unix_socket.started":
-                # Waiting for a turn is ours, not the server's: a slow one would otherwise look like a dead one.
-                left_s = self.scope.deadline - trio.current_time()
-                self.scope.deadline = math.inf
-                await self.ramp.begin(self)
-                self.scope.deadline = trio.current_time() + left_s
-            case "http11.send_request_headers.started":
-                self.begun = True
-            case "http11.receive_response_headers.complete":
-                self.ramp.answered(self)
-            case _:
-                pass
 
 
 class StockClient:
@@ -93,7 +70,7 @@ class StockClient:
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """See `Transport`."""
-        progress = _Progress(self._ramp)
+        progress = Progress(self._ramp)
         message = self._message(request, progress)
         with trio.move_on_after(request.timeout_s) as waiting:
             await self._places.acquire()
@@ -129,7 +106,7 @@ class StockClient:
         self._ramp.close()
         await self.keep_none()
 
-    def _message(self, request: Request, progress: _Progress) -> httpx.Request:
+    def _message(self, request: Request, progress: Progress[_Connection]) -> httpx.Request:
         """The request as httpx wants it. Raises `NotSent` for what HTTP forbids; h11 checks the rest."""
         url = self._target.url
         headers = [*headers_of(self._target, request), ("Content-Length", str(len(request.body)))]
@@ -145,15 +122,12 @@ class StockClient:
             raise NotSent(f"The request cannot be sent: {_why(error)}.", by_request=True) from None
 
     async def _exchange(
-        self, connection: _Connection, message: httpx.Request, request: Request, progress: _Progress
+        self, connection: _Connection, message: httpx.Request, request: Request, progress: Progress[_Connection]
     ) -> Response:
         began_s = trio.current_time()
         reusable = False
-        if connection.host != self._target.url.host:
-            message.url = message.url.copy_with(host=connection.host)
-            message.extensions["sni_hostname"] = self._target.url.host
         try:
-            answer = await connection.http.handle_async_request(message)
+            answer = await self._answer(connection, message, progress)
             body, truncated = await _read(answer, connection, request.body_limit_bytes)
             reusable = not truncated
         except httpx.TransportError as error:
@@ -164,7 +138,28 @@ class StockClient:
         headers = {name.lower(): value for name, value in answer.headers.items()}
         return Response(answer.status_code, headers, body, trio.current_time() - began_s, truncated, request.headers)
 
-    async def _take(self, progress: _Progress, sender: Sender | None) -> _Connection:
+    async def _answer(
+        self, connection: _Connection, message: httpx.Request, progress: Progress[_Connection]
+    ) -> httpx.Response:
+        """From the first address that can be connected to; those before it are forgotten."""
+        timeouts = message.extensions["timeout"]
+        while True:
+            host, *others = connection.hosts
+            if host != self._target.url.host:
+                message.url = message.url.copy_with(host=host)
+                message.extensions["sni_hostname"] = self._target.url.host
+            with progress.next(NEXT_S if others else math.inf):
+                try:
+                    return await connection.http.handle_async_request(message)
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    if progress.opened or not others:
+                        raise
+            # httpcore keeps one, and no other, that was given up between connecting and its first request.
+            await _close(connection)
+            connection.hosts = others
+            timeouts["connect"] = max(0.0, timeouts["connect"] - (trio.current_time() - progress.since_s))
+
+    async def _take(self, progress: Progress[_Connection], sender: Sender | None) -> _Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent` if closed."""
         if sender is not None:
             sender.may_send()
@@ -203,11 +198,11 @@ class StockClient:
             await self._give_back(connection, reusable=True)
             raise
 
-    async def _open(self, progress: _Progress) -> _Connection:
+    async def _open(self, progress: Progress[_Connection]) -> _Connection:
         url = self._target.url
         try:
             with trio.fail_after(self._target.connect_timeout_s):
-                host, *_ = await addresses_of(self._target)
+                hosts = await addresses_of(self._target)
         except BaseException as error:
             self._ramp.release(progress)
             if isinstance(error, trio.TooSlowError):
@@ -217,7 +212,7 @@ class StockClient:
             raise
         one = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=self._target.idle_expiry_s)
         http = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=one, uds=url.socket)
-        return _Connection(http, trio.current_time(), host)
+        return _Connection(http, trio.current_time(), hosts)
 
     async def _unless_old(self, connection: _Connection) -> _Connection | None:
         if trio.current_time() - connection.opened_at_s <= self._target.max_connection_age_s:
@@ -236,7 +231,7 @@ class StockClient:
         if self._idle and now_s - self._idle[0].idle_since_s > self._target.idle_expiry_s:
             await _close(self._idle.popleft())
 
-    def _failure(self, error: httpx.TransportError, progress: _Progress) -> NotSent | MaybeSent:
+    def _failure(self, error: httpx.TransportError, progress: Progress[_Connection]) -> NotSent | MaybeSent:
         if isinstance(error, httpx.LocalProtocolError):
             # h11 checks a request before it gives out its first byte, so nothing has left yet.
             return NotSent(f"The request cannot be sent: {_why(error)}.", by_request=True)

@@ -59,13 +59,17 @@ def _openssl(folder: Path, *arguments: str) -> None:
 
 
 @asynccontextmanager
-async def recording_tls(context: ssl.SSLContext) -> AsyncIterator[Recorder]:
-    """As `recording`, with TLS. One whose handshake fails is left to hang up by itself."""
+async def recording_tls(context: ssl.SSLContext, pause_s: float = 0.0) -> AsyncIterator[Recorder]:
+    """As `recording`, with TLS, which begins after so many seconds.
+
+    One whose handshake fails is left to hang up by itself.
+    """
     server = Recorder()
 
     async def serve(stream: trio.SocketStream) -> None:
         secured = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
         try:
+            await trio.sleep(pause_s)
             await secured.do_handshake()
         except trio.BrokenResourceError:
             with contextlib.suppress(trio.BrokenResourceError):

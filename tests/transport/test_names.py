@@ -1,5 +1,6 @@
 """Where a server is: several addresses, dead ones, names that come to mean another server, unix sockets."""
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from functools import partial
@@ -12,14 +13,19 @@ import trio
 from restbroker.config.target import Engine, TlsFiles, Url
 from restbroker.transport import dial
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import NotSent
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.lean import LeanClient
 from restbroker.transport.message import Transport
+from restbroker.transport.progress import Progress
+from restbroker.transport.stock import StockClient
+from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.transport.authority import authority, recording_tls
 from tests.transport.test_client import post, target
 
 Address = tuple[int, int, int, str, tuple[str, int]]
 on_both = pytest.mark.parametrize("engine", ["lean", "httpx"])
+public_or_not = pytest.mark.parametrize("public_only", [False, True])
 NAME = "chat.example"
 
 
@@ -80,36 +86,107 @@ async def serving(nursery: trio.Nursery, address: str, port: int = 0) -> Recorde
     return server
 
 
+def silenced(stack: contextlib.ExitStack, address: str, port: int) -> None:
+    """Has nothing there answer: its backlog is full."""
+    silent, filling = stack.enter_context(socket.socket()), stack.enter_context(socket.socket())
+    silent.bind((address, port))
+    silent.listen(0)
+    filling.setblocking(False)
+    filling.connect_ex((address, port))
+
+
 @on_both
-async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(names: Names, engine: Engine) -> None:
+@public_or_not
+async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(
+    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
+) -> None:
     async with trio.open_nursery() as nursery:
         server = await serving(nursery, "127.0.0.3")
         trio.socket.set_custom_hostname_resolver(names)
+        monkeypatch.setattr(dial, "is_public", lambda _address: True)
         names.addresses = ["127.0.0.2", "127.0.0.3"]
-        transport = open_transport(target(server.port, url=Url("http", NAME, server.port), engine=engine))
-        assert (await transport.send(post())).status == 200
+        url = Url("http", NAME, server.port)
+        transport = open_transport(target(server.port, url=url, engine=engine, public_only=public_only))
+        for _ in range(2):
+            assert (await transport.send(post())).status == 200
+        assert (server.connections, names.asked) == (1, 1)
         await transport.aclose()
         nursery.cancel_scope.cancel()
 
 
 @on_both
-async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(names: Names, engine: Engine) -> None:
+@public_or_not
+async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(
+    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
+) -> None:
     async with trio.open_nursery() as nursery:
         server = await serving(nursery, "127.0.0.3")
-        with socket.socket() as silent, socket.socket() as filling:
-            # Whose backlog is full answers nothing.
-            silent.bind(("127.0.0.2", server.port))
-            silent.listen(0)
-            filling.setblocking(False)
-            filling.connect_ex(("127.0.0.2", server.port))
+        with contextlib.ExitStack() as stack:
+            silenced(stack, "127.0.0.2", server.port)
             trio.socket.set_custom_hostname_resolver(names)
+            monkeypatch.setattr(dial, "is_public", lambda _address: True)
             names.addresses = ["127.0.0.2", "127.0.0.3"]
-            url = Url("http", NAME, server.port)
-            transport = open_transport(target(server.port, url=url, engine=engine, connect_timeout_s=10.0))
+            made = target(server.port, engine=engine, public_only=public_only, connect_timeout_s=10.0)
+            transport = open_transport(attrs.evolve(made, url=Url("http", NAME, server.port)))
             began_s = trio.current_time()
-            assert (await transport.send(post())).status == 200
+            assert (await transport.send(post(timeout_s=20.0))).status == 200
             assert 0.2 <= trio.current_time() - began_s < 9
             await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
+@on_both
+async def test_all_public_addresses_together_have_the_connect_time_out_and_one_turn(
+    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.ExitStack() as stack:
+        taken = stack.enter_context(socket.socket())
+        taken.bind(("127.0.0.2", 0))
+        port = taken.getsockname()[1]
+        names.addresses = [f"127.0.0.{number}" for number in range(2, 12)]
+        for address in names.addresses[1:]:
+            silenced(stack, address, port)
+        trio.socket.set_custom_hostname_resolver(names)
+        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        made = target(port, url=Url("http", NAME, port), engine=engine, public_only=True, connect_timeout_s=0.7)
+        transport = open_transport(made)
+        assert isinstance(transport, LeanClient | StockClient)
+        began_s = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_expect_none_accepted, transport)
+            await trio.sleep(0.6)  # the second address has had its time
+            assert len(transport._ramp._begun) == 1
+        # Half a second for each of the ten would be five.
+        assert trio.current_time() - began_s < 4
+        assert not transport._ramp._begun
+
+
+async def _expect_none_accepted(transport: Transport) -> None:
+    with pytest.raises(NotSent, match=r"did not accept a connection within 0\.7 s") as caught:
+        await transport.send(post(timeout_s=20.0))
+    assert caught.value.timed_out
+
+
+@on_both
+async def test_what_was_sent_to_one_of_several_addresses_is_not_sent_to_the_next(
+    names: Names, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with trio.open_nursery() as nursery:
+        first = await serving(nursery, "127.0.0.2")
+        second = await serving(nursery, "127.0.0.3", first.port)
+        trio.socket.set_custom_hostname_resolver(names)
+        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        url = Url("http", NAME, first.port)
+        transport = open_transport(target(first.port, url=url, engine=engine, public_only=True))
+        first.script.append(recorder.reset())
+        with pytest.raises(MaybeSent):
+            await transport.send(post())
+        assert (len(first.requests), second.connections) == (1, 0)
+        first.script.append(recorder.answer(after_s=1.0))
+        assert (await transport.send(post())).status == 200, "the time for an address is not for its answer"
+        assert (len(first.requests), second.connections) == (2, 0)
+        await transport.aclose()
         nursery.cancel_scope.cancel()
 
 
@@ -125,7 +202,7 @@ async def test_a_name_of_which_every_address_refuses_was_not_sent(names: Names, 
 
 
 @on_both
-@pytest.mark.parametrize("public_only", [False, True])
+@public_or_not
 async def test_a_name_that_takes_long_to_look_up_was_not_sent(engine: Engine, *, public_only: bool) -> None:
     trio.socket.set_custom_hostname_resolver(Silent([]))
     where = target(80, url=Url("http", NAME, 80), engine=engine, public_only=public_only, connect_timeout_s=0.05)
@@ -284,3 +361,69 @@ async def test_the_certificate_must_name_the_host_though_an_address_is_dialled(
                     await transport.send(post())
                 assert caught.value.tls
             await transport.aclose()
+
+
+@on_both
+async def test_tls_at_the_next_address_is_with_the_host_and_may_take_longer_than_an_address_has(
+    names: Names, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = authority(tmp_path)
+    context = signer.served()
+    named: list[str | None] = []
+    context.sni_callback = lambda _tls, name, _context: named.append(name)
+    async with recording_tls(context, pause_s=0.7) as server:
+        trio.socket.set_custom_hostname_resolver(names)
+        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        names.addresses = ["127.0.0.2", "127.0.0.1", "127.0.0.3"]
+        url, files = Url("https", "localhost", server.port), TlsFiles(ca=signer.ca)
+        transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))
+        assert (await transport.send(post())).status == 200
+        assert named == ["localhost"]
+        await transport.aclose()
+
+
+@on_both
+async def test_where_tls_fails_at_one_of_several_addresses_the_next_is_not_tried(
+    names: Names, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signer = authority(tmp_path)
+    async with recording_tls(signer.served()) as server, trio.open_nursery() as nursery:
+        other = await serving(nursery, "127.0.0.2", server.port)
+        trio.socket.set_custom_hostname_resolver(names)
+        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        names.addresses = ["127.0.0.1", "127.0.0.2"]
+        url, files = Url("https", NAME, server.port), TlsFiles(ca=signer.ca)
+        transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))
+        with pytest.raises(NotSent) as caught:
+            await transport.send(post())
+        assert caught.value.tls
+        assert other.connections == 0
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_where_the_time_for_an_address_ends_as_it_is_connected_to_nothing_is_sent_there(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = Progress.trace
+
+    async def trace(progress: Progress[object], name: str, info: object) -> None:
+        if name == "connection.connect_tcp.complete":
+            progress.attempt.cancel()
+        await told(progress, name, info)
+
+    async with trio.open_nursery() as nursery:
+        server = await serving(nursery, "127.0.0.2")
+        trio.socket.set_custom_hostname_resolver(names)
+        monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        monkeypatch.setattr(Progress, "trace", trace)
+        names.addresses = ["127.0.0.2", "127.0.0.3"]
+        url = Url("http", NAME, server.port)
+        transport = open_transport(target(server.port, url=url, engine="httpx", public_only=True))
+        with pytest.raises(NotSent, match=r"127\.0\.0\.3:\d+ failed"):
+            await transport.send(post())
+        with trio.fail_after(20):
+            await server.all_closed.wait()
+        assert (server.connections, server.requests) == (1, [])
+        await transport.aclose()
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,58 @@
+"""How far one exchange over httpx got, as httpcore's trace tells it. Used by the client on httpx.
+
+Always holds: `begun` is set before the first byte of a request leaves.
+"""
+
+import math
+from typing import Generic, TypeVar
+
+import attrs
+import trio
+
+from restbroker.transport.ramp import Ramp
+
+C = TypeVar("C")
+
+
+@attrs.define(eq=False)
+class Progress(Generic[C]):
+    """Of an exchange within `scope`. Times are on Trio's clock.
+
+    `attempt` is at one address: from `since_s` on it has `patience_s` until the connection is `opened`.
+    """
+
+    ramp: Ramp[C]
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    attempt: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    patience_s: float = math.inf
+    since_s: float = 0.0
+    opened: bool = False
+    begun: bool = False
+
+    def next(self, patience_s: float) -> trio.CancelScope:
+        """The scope of an attempt at the next address."""
+        self.attempt = trio.CancelScope()
+        self.patience_s = patience_s
+        self.opened = False
+        return self.attempt
+
+    async def trace(self, name: str, _info: object) -> None:
+        """Called by httpcore; "started" comes before the step and may hold it up."""
+        match name:
+            case "connection.connect_tcp.started" | "connection.connect_unix_socket.started":
+                # Waiting for a turn is ours, not the server's: a slow one would otherwise look like a dead one.
+                left_s = self.scope.deadline - trio.current_time()
+                self.scope.deadline = math.inf
+                await self.ramp.begin(self)
+                self.since_s = trio.current_time()
+                self.scope.deadline = self.since_s + left_s
+                self.attempt.deadline = self.since_s + self.patience_s
+            case "connection.connect_tcp.complete":
+                self.attempt.deadline = math.inf
+                self.opened = True
+            case "http11.send_request_headers.started":
+                self.begun = True
+            case "http11.receive_response_headers.complete":
+                self.ramp.answered(self)
+            case _:
+                pass
