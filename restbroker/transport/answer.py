@@ -37,11 +37,6 @@ class Headers(Mapping[str, str]):
     def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
         self._raw = raw
 
-    @property
-    def raw(self) -> list[tuple[bytes, bytes]]:
-        """Each as it came, in order, without the blanks behind it, which the parser leaves there."""
-        return [(name, value.rstrip(b" \t")) for name, value in self._raw]
-
     def __getitem__(self, name: str) -> str:
         return self._read()[name]
 
@@ -56,8 +51,9 @@ class Headers(Mapping[str, str]):
 
     def _read(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        for raw_name, raw_value in self.raw:
-            name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        for raw_name, raw_value in self._raw:
+            # The parser leaves the blanks behind a value.
+            name, value = raw_name.decode("latin-1").lower(), raw_value.rstrip(b" \t").decode("latin-1")
             found[name] = f"{found[name]}, {value}" if name in found else value
         return found
 

@@ -9,24 +9,14 @@ class NotSent(Exception):
     """No byte of the request reached the server: sending again is safe.
 
     `by_request`: the request itself cannot be sent (a header that HTTP forbids), so repeating is pointless.
-    `tls`: the server's certificate was not accepted. `timed_out`: no connection came about in time. `busy`: all that
-    the target may have were in use for all the time.
+    `tls`: the server's certificate was not accepted. `timed_out`: no connection came about in time.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        by_request: bool = False,
-        tls: bool = False,
-        timed_out: bool = False,
-        busy: bool = False,
-    ) -> None:
+    def __init__(self, message: str, *, by_request: bool = False, tls: bool = False, timed_out: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.by_request = by_request
         self.tls = tls
-        self.busy = busy
         self.timed_out = timed_out
 
 

@@ -125,7 +125,7 @@ class LeanClient:
         with trio.move_on_after(timeout_s):
             await self._places.acquire()
             return
-        raise NotSent(f"Every connection to {self._target.url} was busy for {timeout_s:g} s.", busy=True) from None
+        raise NotSent(f"Every connection to {self._target.url} was busy for {timeout_s:g} s.") from None
 
     async def _taken(self, sender: Sender | None) -> Connection:
         """An idle connection, or a new one when it may connect; whichever comes first. Raises `NotSent`.

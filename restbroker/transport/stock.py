@@ -75,7 +75,7 @@ class StockClient:
         with trio.move_on_after(request.timeout_s) as waiting:
             await self._places.acquire()
         if waiting.cancelled_caught:
-            raise NotSent(f"Every connection to {self._target.url} was busy for {request.timeout_s:g} s.", busy=True)
+            raise NotSent(f"Every connection to {self._target.url} was busy for {request.timeout_s:g} s.")
         try:
             connection = await self._take(progress, sender)
             if sender is not None:
