@@ -89,6 +89,7 @@ async def serving(nursery: trio.Nursery, address: str, port: int = 0) -> Recorde
 def silenced(stack: contextlib.ExitStack, address: str, port: int) -> None:
     """Has nothing there answer: its backlog is full."""
     silent, filling = stack.enter_context(socket.socket()), stack.enter_context(socket.socket())
+    silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     silent.bind((address, port))
     silent.listen(0)
     filling.setblocking(False)
@@ -141,14 +142,14 @@ async def test_all_public_addresses_together_have_the_connect_time_out_and_one_t
 ) -> None:
     with contextlib.ExitStack() as stack:
         taken = stack.enter_context(socket.socket())
-        taken.bind(("127.0.0.2", 0))
+        taken.bind(("127.9.0.2", 0))
         port = taken.getsockname()[1]
-        names.addresses = [f"127.0.0.{number}" for number in range(2, 12)]
+        names.addresses = [f"127.9.0.{number}" for number in range(2, 12)]
         for address in names.addresses[1:]:
             silenced(stack, address, port)
         trio.socket.set_custom_hostname_resolver(names)
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
-        made = target(port, url=Url("http", NAME, port), engine=engine, public_only=True, connect_timeout_s=0.7)
+        made = target(port, url=Url("http", NAME, port), engine=engine, public_only=True, connect_timeout_s=2.0)
         transport = open_transport(made)
         assert isinstance(transport, LeanClient | StockClient)
         began_s = trio.current_time()
@@ -156,13 +157,13 @@ async def test_all_public_addresses_together_have_the_connect_time_out_and_one_t
             nursery.start_soon(_expect_none_accepted, transport)
             await trio.sleep(0.6)  # the second address has had its time
             assert len(transport._ramp._begun) == 1
-        # Half a second for each of the ten would be five.
-        assert trio.current_time() - began_s < 4
+        # Half a second for each of the others, and two for the last, would be six.
+        assert trio.current_time() - began_s < 5
         assert not transport._ramp._begun
 
 
 async def _expect_none_accepted(transport: Transport) -> None:
-    with pytest.raises(NotSent, match=r"did not accept a connection within 0\.7 s") as caught:
+    with pytest.raises(NotSent, match="did not accept a connection within 2 s") as caught:
         await transport.send(post(timeout_s=20.0))
     assert caught.value.timed_out
 
