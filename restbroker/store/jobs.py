@@ -198,8 +198,8 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
         return error
     cure = (
         f"`restbroker check` names the key that is of another type. A fetch needs the hashes {keys.pause(target)} and"
-        f" {keys.in_flight(target)}, the string {keys.rate(target)}, the sorted set {keys.sorted_set('dead')} and the"
-        f" set {keys.paused}."
+        f" {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recovered_version}, the sorted set"
+        f" {keys.sorted_set('dead')} and the set {keys.paused}."
     )
     return StoreRefused(error.message, cure)
 

@@ -29,6 +29,7 @@ from tests.store.lanes import FACTS, QUEUES, Lane, Server
 from tests.support.wait import until
 
 SHARES = "ns:restbroker:inflight:t"
+VERSION = "ns:restbroker:recovered:version"
 
 
 def bounded(lane: Lane, in_flight: int, want: int = 9) -> int | str:
@@ -144,7 +145,43 @@ def test_a_fetch_that_meets_a_key_of_another_type_names_all_that_it_may_be(lane:
         bounded(lane, 5)
     cure = caught.value.cure or ""
     named = ("ns:restbroker:pause:t", "ns:restbroker:inflight:t", "ns:restbroker:rate:t", "ns:dead", "ns:paused")
-    assert not [key for key in named if key not in cure]
+    assert not [key for key in (*named, VERSION) if key not in cure]
+
+
+@pytest.mark.parametrize("version", ["x", "", "1.5", "-1", "07", str(2**63 - 1), "9" * 30])
+def test_news_that_somebody_else_wrote_over_cost_no_job_and_are_counted_on_from_where_no_lane_was(
+    lane: Lane, server: Server, version: str
+) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    server.raw.set(VERSION, version)
+    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 0))
+    assert isinstance(answer, Fetched)
+    assert [job.raw for job in answer.jobs] == [b"1"]
+    assert abs(answer.recovered_version - server.now_us()) < 5_000_000
+    assert server.raw.get(VERSION) == b"%d" % answer.recovered_version
+    beats.forget(lane.client, ["a"])
+    again = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 1, 9, 0))
+    assert isinstance(again, Fetched)
+    assert again.recovered_version == answer.recovered_version + 1
+
+
+@pytest.mark.parametrize("version", [0, 1, 10, 10**18 - 1])
+def test_news_are_left_as_they_were_counted(lane: Lane, server: Server, version: int) -> None:
+    server.raw.set(VERSION, version)
+    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 0))
+    assert isinstance(answer, Fetched)
+    assert answer.recovered_version == version
+    assert server.raw.get(VERSION) == b"%d" % version
+
+
+def test_a_record_whose_index_of_a_queue_is_no_number_costs_no_job(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    queues.push(lane.client, "b", [b"2"])
+    server.raw.hset(f"ns:restbroker:info:{lane.identity}", "index:a", "x")
+    answer = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 0))
+    assert isinstance(answer, Fetched)
+    assert ([job.raw for job in answer.jobs], answer.bad) == ([b"2"], {"a"})
+    assert queues.sizes(lane.client, ["a"]) == {"a": 1}
 
 
 def test_an_answer_that_was_asked_for_and_is_refused_names_the_key(client: Client, server: Server) -> None:

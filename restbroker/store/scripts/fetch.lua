@@ -35,11 +35,17 @@ local last, old_hwm = tonumber(known[1] or '0'), tonumber(known[2] or '0')
 if last > base then
   return {'DUP', last}
 end
-local version = redis.call('GET', KEYS[9]) or '0'
-
 local function clock_us()
   local now = redis.call('TIME')
   return now[1] * 1000000 + now[2]
+end
+
+-- What INCR would refuse was written by somebody else, and would hide every later crash: it is counted on from a number
+-- that no lane has seen.
+local version = redis.call('GET', KEYS[9]) or '0'
+if version ~= '0' and (#version > 18 or not string.match(version, '^[1-9]%d*$')) then
+  version = string.format('%.0f', clock_us())
+  redis.call('SET', KEYS[9], version)
 end
 
 local function pause_ms()
@@ -174,18 +180,18 @@ end
 
 for position = 1, #KEYS - FIXED_KEYS do
   local name = ARGV[FIXED_ARGV + position]
-  local qidx = redis.call('HGET', KEYS[3], 'index:' .. name)
+  local qidx = tonumber(redis.call('HGET', KEYS[3], 'index:' .. name))
   if not qidx then
     bad[#bad + 1] = name
   elseif redis.call('SISMEMBER', KEYS[4], name) == 1 then
     paused[#paused + 1] = name
   elseif want > 0 then
-    local raws = take(KEYS[FIXED_KEYS + position], tonumber(qidx), want)
+    local raws = take(KEYS[FIXED_KEYS + position], qidx, want)
     if not raws then
       bad[#bad + 1] = name
     elseif #raws > 0 then
       number, want = number + #raws, want - #raws
-      taken[#taken + 1] = {position, tonumber(qidx), unpack(raws)}
+      taken[#taken + 1] = {position, qidx, unpack(raws)}
     end
   end
 end
