@@ -12,7 +12,9 @@ _SPECIAL_4: Final = (
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24"
     " 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 224.0.0.0/3"
 )
-_NOT_PUBLIC_4: Final = tuple(map(ip_network, _SPECIAL_4.split()))
+# Azure's own services for a machine, though the registry has it as public; other clouds' are in 169.254.0.0/16.
+_AZURE: Final = "168.63.129.16/32"
+_NOT_PUBLIC_4: Final = tuple(map(ip_network, (*_SPECIAL_4.split(), _AZURE)))
 # All that was ever given out is in here; what else there is of IPv6 is for one link, one site, or several receivers.
 _PUBLIC_6: Final = IPv6Network("2000::/3")
 _NOT_PUBLIC_6: Final = tuple(map(ip_network, ("2001::/23", "2001:db8::/32", "3fff::/20")))
