@@ -1,4 +1,4 @@
-"""Turns texts from a command line into the types that a command takes. Pure; called by `enqueue` and `ctl`.
+"""Turns texts from a command line into the types that a command takes. Pure; called by `enqueue`.
 
 Always holds: a value that is no text is already typed and passes unchanged, as does an argument unknown to the
 command; jobs from producers never pass through here.
