@@ -17,11 +17,12 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.rules import arguments, signing
 from restbroker.rules.arguments import Submission
+from restbroker.rules.command import CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.store import tokens as store_tokens
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness
+from tests.broker.conftest import SPECS, Harness
 
 SECRET = "the-apps-secret"
 DAY_S = 86_400
@@ -76,6 +77,22 @@ async def test_a_command_that_the_token_does_not_allow_is_parked_and_never_sent(
     assert found["error_class"] == "CommandNotAllowed"
     assert 'The token "app" does not allow the command once.' in found["error_message"]
     assert harness.target.calls == []
+
+
+async def test_a_token_bound_to_hosts_names_a_user_only_where_the_command_is_known_to_take_one(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SPECS, "own", CommandSpec("own", (), "safe", fills_host=True, fills_user=True))
+    monkeypatch.setitem(SPECS, "whole", CommandSpec("whole", (), "safe", fills_host=True))
+    for command in ("own", "whole"):
+        args = [command, {"host": "example.org", "user": "admin"}, SECRET]
+        harness.raw(json.dumps({"class": "Add", "jid": command, "args": args}).encode())
+    async with serving(harness, Token("app", (Secret(SECRET),), hosts=("example.org",))):
+        found = await parked(harness)
+        await done(harness, 2)
+    assert (found["jid"], found["error_class"]) == ("whole", "HostNotAllowed")
+    assert "nothing is known of its argument 'user'" in found["error_message"]
+    assert [call.command.endpoint for call in harness.target.calls] == ["own"]
 
 
 async def test_a_refusal_is_answered_to_who_knew_the_token_and_to_nobody_else(harness: Harness) -> None:

@@ -118,6 +118,18 @@ def test_where_it_was_is_remembered_through_an_outage_that_took_every_place() ->
     assert limit.limit == 16, "from here on step by step"
 
 
+def test_an_outage_on_the_way_back_costs_a_fifth_of_where_it_was_and_not_of_how_far_it_had_come() -> None:
+    limit = Adaptive(100)
+    limit.restart(0)
+    limit.refused(10.0, 0)
+    limit.restart(0)
+    rounds = [limit.limit]
+    for _ in range(8):
+        ready(limit, 12.0, limit.limit)
+        rounds.append(limit.limit)
+    assert rounds == [1, 2, 4, 8, 16, 32, 64, 80, 80]
+
+
 def test_one_slow_job_does_not_hold_all_others_back() -> None:
     limit = Adaptive(20)
     limit.restart(0)

@@ -38,6 +38,10 @@ def test_each_secret_is_found_at_its_place() -> None:
     assert auth.which("two", [b"one", b"two"]) == 1
 
 
+def test_of_equal_secrets_the_first_is_meant() -> None:
+    assert auth.which("one", [b"two", b"one", b"one"]) == 1
+
+
 def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[bytes] = []
 
@@ -211,6 +215,23 @@ def test_the_host_that_is_filled_in_counts_as_if_the_job_had_named_it() -> None:
     assert code(refused(ONE, "register", "evil.org", user="bob", password="x")) == "HostNotAllowed"
     assert refused(ONE, "register", "evil.org", user="bob", host="example.org", password="x") is None
     assert code(refused(ONE, "status", "example.org")) == "HostNotAllowed"
+
+
+def test_a_token_for_all_hosts_still_has_to_be_told_which() -> None:
+    grant = Grant(hosts=("*",))
+    assert refused(grant, "register", user="bob", host="evil.org", password="x") is None
+    assert code(refused(grant, "status")) == "HostNotAllowed"
+    assert code(refused(grant, "register", user="bob", host="evil.org", unknown="x")) == "HostNotAllowed"
+
+
+def test_the_case_of_a_pattern_for_hosts_does_not_count() -> None:
+    assert refused(Grant(hosts=("*.Example.ORG",)), "register", user="b", host="a.example.org") is None
+
+
+def test_of_a_host_so_long_that_it_may_be_a_secret_nothing_is_shown() -> None:
+    reason = refused(ONE, "register", user="b", host="h" * 81)
+    assert reason is not None
+    assert "on the host (of 81 characters)." in reason.message
 
 
 def test_a_dangerous_command_that_is_allowed_still_stays_on_the_hosts() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.rules.endpoint import check
+from restbroker.rules.endpoint import check, quoted
 from restbroker.rules.outcome import Reason
 
 
@@ -25,3 +25,8 @@ def test_an_endpoint_has_256_characters_at_most() -> None:
     reason = check("x" * 257)
     assert isinstance(reason, Reason)
     assert "257 characters long; 256 is the limit" in reason.message
+
+
+def test_a_text_is_quoted_whole_or_not_at_all() -> None:
+    assert quoted("x" * 80) == repr("x" * 80)
+    assert quoted("x" * 81) == "(of 81 characters)"

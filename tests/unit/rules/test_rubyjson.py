@@ -151,6 +151,22 @@ def test_what_producers_send_is_read(raw: bytes, value: Json) -> None:
     assert loads(raw) == value
 
 
+@pytest.mark.parametrize("edge", [2**53, 10**18, 2**63, 10**19, 2**64, 10**20])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_an_integer_stays_exact_at_each_edge_of_what_a_parser_may_hold_with_nothing_longer_beside_it(
+    edge: int, sign: int
+) -> None:
+    for number in range(sign * edge - 3, sign * edge + 4):
+        value = loads(b"[%d]" % number)
+        assert (value, dumps(value)) == ([number], b"[%d]" % number)
+
+
+@given(st.integers(-(2**65), 2**65))
+def test_an_integer_alone_is_read_and_written_as_it_was(number: int) -> None:
+    value = loads(b"%d" % number)
+    assert (type(value), value, dumps(value)) == (int, number, b"%d" % number)
+
+
 LONG = b"12345678901234567890"
 
 
