@@ -195,6 +195,21 @@ async def test_an_old_signature_is_told_in_units_that_fit(
     assert words in found["error_message"]
 
 
+@pytest.mark.parametrize(("ahead_s", "code"), [
+    (60, None), (61, "UntimelySignature"), (-1800, None), (-1801, "UntimelySignature"),
+])  # fmt: skip
+async def test_a_signature_may_be_a_minute_ahead_of_the_clock_and_as_old_as_its_window(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, ahead_s: int, code: str | None
+) -> None:
+    now_s = 1_800_000_000.0
+    push(harness, signature(now_s + ahead_s))
+    monkeypatch.setattr("restbroker.broker.delivery.admission.time.time", lambda: now_s)
+    async with serving(harness, Token("app", (Secret(SECRET),), signed=True, window_s=1800)):
+        await done(harness)
+    assert [found["error_class"] for found in harness.members("dead")] == ([] if code is None else [code])
+    assert len(harness.target.calls) == (code is None)
+
+
 async def test_a_signed_job_without_a_jid_of_its_own_is_parked(harness: Harness) -> None:
     push(harness, signature(time.time(), jid=""), jid="")
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):

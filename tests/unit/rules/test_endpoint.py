@@ -27,6 +27,11 @@ def test_an_endpoint_has_256_characters_at_most() -> None:
     assert "257 characters long; 256 is the limit" in reason.message
 
 
+def test_an_endpoint_ends_with_its_last_plain_character() -> None:
+    for end in ("\n", "/", "/.", "/.."):
+        assert isinstance(check(f"register{end}"), Reason)
+
+
 def test_a_text_is_quoted_whole_or_not_at_all() -> None:
     assert quoted("x" * 80) == repr("x" * 80)
     assert quoted("x" * 81) == "(of 81 characters)"

@@ -103,6 +103,9 @@ def test_a_number_is_canonical_as_itself_and_in_other_forms(number: float) -> No
         ({"é": '/"\\\n\x1f\x7f\u2028😀'}, '{"é":"/\\"\\\\\\n\\u001f\x7f\u2028😀"}'),
         ({"\U0001f600": 1, "\uffee": 2}, '{"\uffee":2,"\U0001f600":1}'),
         ({}, "{}"),
+        ([1e22], "[1" + "0" * 22 + "]"),
+        ([1e-7], "[0.0000001]"),
+        ([1.0], "[1]"),
     ],
 )
 def test_the_canonical_text_is_sorted_plain_json(value: Json, text: str) -> None:
@@ -184,6 +187,18 @@ def test_both_secrets_of_a_rotation_verify_and_each_says_its_place() -> None:
 @pytest.mark.parametrize("given_text", [None, 1, "", "v1:app:1", "v1:APP:1:" + "0" * 64, "v1:app:1:" + "0" * 63 + "G"])
 def test_other_texts_are_no_signatures(given_text: Json) -> None:
     assert signing.read(given_text) is None
+
+
+def test_a_signature_is_of_a_name_up_to_32_characters_and_a_time_up_to_12_digits() -> None:
+    end = "0" * 64
+    assert signing.read(f"v1:{'a' * 32}:{'1' * 12}:{end}") == Signature(
+        f"v1:{'a' * 32}:{'1' * 12}:{end}", "a" * 32, 111111111111
+    )
+    for text in (f"v1:{'a' * 33}:1:{end}", f"v1::1:{end}", f"v1:a:{'1' * 13}:{end}", f"v1:a::{end}", f"v1:a:1:{end}\n"):
+        assert signing.read(text) is None
+    for hexadecimal in (end[1:], end + "0", "A" * 64):
+        assert signing.read(f"v1:a:1:{hexadecimal}") is None
+    assert signing.read(f"v1:a:\u0661:{end}") is None, "digits of another script"
 
 
 def test_an_acceptance_fits_one_signature_and_one_secret() -> None:
