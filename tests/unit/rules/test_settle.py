@@ -263,6 +263,22 @@ def test_a_strange_count_of_full_slots_begins_anew(count: object) -> None:
     assert crowded(job(restbroker_crowded=count), context()).at_s == NOW_S + 2
 
 
+def test_a_count_of_full_slots_that_somebody_made_up_waits_as_long_as_any() -> None:
+    assert crowded(job(restbroker_crowded=10**30), context()).at_s == NOW_S + 60
+
+
+@pytest.mark.parametrize("count", ["3", -1, -(10**9), None, 1.5, False])
+def test_a_strange_count_of_deferrals_begins_anew(count: object) -> None:
+    put_off = settle(job(restbroker_deferred=count), SAFE, Deferred(WHY, counts=False), context())
+    assert isinstance(put_off, Schedule)
+    assert payload(put_off)["restbroker_deferred"] == 1
+
+
+def test_the_sixth_deferral_is_a_try() -> None:
+    assert isinstance(settle(job(restbroker_deferred=4), SAFE, Deferred(WHY, counts=False), context()), Schedule)
+    assert isinstance(settle(job(restbroker_deferred=5), SAFE, Deferred(WHY, counts=False), context()), Retry)
+
+
 @pytest.mark.parametrize("parked", [crashed, poisoned])
 def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(parked: Callable[..., bytes]) -> None:
     named = json.loads(parked(b'{"jid":"j","args":["register",5,"t"]}', "q", "0" * 24, NOW_S))
