@@ -97,6 +97,7 @@ def test_args_may_be_the_json_text_of_a_list() -> None:
         (["cmd", [["a", 1, 2]], "t"], "a list"),
         (["cmd", [{"a": 1, "b": 2}], "t"], "an object"),
         (["cmd", [["a", 1], ["a", 2]], "t"], "'a' twice"),
+        (["cmd", [["a" * 81, 1], ["a" * 81, 2]], "t"], "names (of 81 characters) twice"),
     ],
 )
 def test_what_is_refused_names_what_was_found(args: Json, found: str) -> None:

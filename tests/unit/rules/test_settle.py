@@ -30,6 +30,7 @@ SAFE = CommandSpec("check_account", (), "safe")
 ONCE = CommandSpec("send_message", (), "unsafe")
 CREATE = CommandSpec("register", (), "already_done")
 DONE = Delivered("0", 0, 200)
+NOT_NOW = Deferred(WHY, counts=False)
 
 
 def job(**fields: Any) -> Job:
@@ -223,6 +224,24 @@ def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
     assert other.payload != settlement.payload
     assert other.at_s == settlement.at_s
     assert payload(other)["failed_at"] == pytest.approx(payload(settlement)["failed_at"], abs=1e-3)
+
+
+@pytest.mark.parametrize("fields", [{}, {"failed_at": 5.5, "retried_at": 6.5}])
+def test_what_is_put_off_is_perturbed_in_the_time_at_which_it_was(fields: dict[str, float]) -> None:
+    for put_off in (crowded(job(**fields), context()), settle(job(**fields), SAFE, NOT_NOW, context())):
+        assert isinstance(put_off, Schedule)
+        other = perturbed(put_off, 5)
+        assert isinstance(other, Schedule)
+        before, after = payload(put_off), payload(other)
+        assert before.pop("restbroker_deferred_at") != after.pop("restbroker_deferred_at")
+        assert (before, put_off.at_s) == (after, other.at_s)
+
+
+def test_what_is_put_off_remembers_that_it_may_have_run() -> None:
+    entry = attrs.evolve(job(), maybe_run=2)
+    for put_off in (crowded(entry, context()), settle(entry, SAFE, NOT_NOW, context())):
+        assert isinstance(put_off, Schedule)
+        assert payload(put_off)["restbroker_uncertain"] == 2
 
 
 def test_unknown_fields_survive_a_retry_in_their_order() -> None:

@@ -229,3 +229,21 @@ def test_of_contents_of_any_size_two_secrets_are_tried() -> None:
     assert content is not None
     assert signing.which(signed(values), ["other", "s3cret"], content) == 1
     assert signing.which(signed(values), ["other", "another", "s3cret"], content) is None
+
+
+def test_an_empty_secret_verifies_nothing_not_even_what_was_signed_with_it() -> None:
+    assert not fits(signed({}, secret=""), submitted({}), "j1", "")
+    assert place(signed({}), ["", "s3cret"], "j1", submitted({})) == 1
+
+
+def test_every_signature_is_compared_with_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    signature, compared = signed({}), []
+
+    def compare(offered: bytes, made: bytes) -> bool:
+        compared.append((offered, made))
+        return offered == made
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    assert place(signature, ["s3cret", "another"], "j1", submitted({})) == 0
+    assert [offered for offered, _ in compared] == [signature.text.encode()] * 2
+    assert compared[0][1] != compared[1][1]
