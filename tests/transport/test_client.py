@@ -45,7 +45,7 @@ def target(port: int, **changes: object) -> Target:
     return attrs.evolve(made, **changes)  # type: ignore[arg-type]  # the tests name real fields
 
 
-def post(path: str = "/api/status", body: bytes = b"{}", timeout_s: float = 5.0, **changes: object) -> Request:
+def post(path: str = "/api/status", body: bytes = b"{}", timeout_s: float = 30.0, **changes: object) -> Request:
     """A request as connectors make it."""
     made = Request("POST", path, timeout_s, headers=(("Content-Type", "application/json"),), body=body)
     return attrs.evolve(made, **changes)  # type: ignore[arg-type]  # the tests name real fields
