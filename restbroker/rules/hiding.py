@@ -37,6 +37,24 @@ SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(api|private)[_-]?ke
 _UNSEEMLY = re.compile("[\\s\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CREDENTIALS = re.compile(r"(?i)\b(basic|bearer)\s+[a-z0-9+/=._~-]{4,}|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+# Parts of a header's value: in quotes, or between blanks and the like; and the name of a pair ("=" at the end pads).
+_QUOTED = re.compile(r"""(["'])(.*?)\1""")
+_BETWEEN = re.compile(r"[\s;,]+")
+_PAIR = re.compile(r"[^=]+=(?!=*$)")
+# What servers write as numbers in JSON beside what it asks for (Go and Rails, Flask, Gson, others), and in HTML (Rails
+# and Java, PHP, Jinja and Go, Go's templates, ASP.NET).
+_JSON = [{ord(one): f"\\u{ord(one):04x}" for one in written} for written in ("<>&", "<>&'", "<>&'=", "<>&'+")]
+_ASP_JSON = {ord(one): f"\\u{ord(one):04X}" for one in "<>&'+`"}
+_HTML = [
+    {ord('"'): quotation, ord("'"): apostrophe, ord("+"): plus}
+    for quotation, apostrophe, plus in (
+        ("&quot;", "&#39;", "+"),
+        ("&quot;", "&#039;", "+"),
+        ("&#34;", "&#39;", "+"),
+        ("&#34;", "&#39;", "&#43;"),
+        ("&quot;", "&#x27;", "&#x2B;"),
+    )
+]
 # A word begins behind an escape as well, though that ends with a letter or digit.
 _WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4}})){}(?!\w)"
 _Spelling: TypeAlias = tuple[str, str]
@@ -63,9 +81,10 @@ def spelled(secrets: Iterable[str]) -> Spelled:
     return frozenset(spelling for secret in sought for spelling in _spellings(secret))
 
 
-def said(headers: Iterable[tuple[str, str]]) -> Spelled:
-    """The login in a request's headers, which its answer may repeat."""
-    logins = (_login(value) for name, value in headers if SECRET_NAME.search(name.lower()))
+def said(headers: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spelled:
+    """The login in a request's headers, which its answer may repeat. In `also`: more that are secret, in lower case."""
+    named = ((name.lower(), value) for name, value in headers)
+    logins = (_login(value) for name, value in named if name in also or SECRET_NAME.search(name))
     return frozenset[_Spelling]().union(*logins)
 
 
@@ -117,15 +136,26 @@ def _longest_first(hidden: Spelled) -> list[_Spelling]:
     return sorted(hidden, key=lambda one: len(one[0]), reverse=True)
 
 
-@lru_cache(maxsize=16)  # a target has one or two
+@lru_cache(maxsize=64)  # a target has one or two, at most some dozen
 def _login(header: str) -> Spelled:
-    scheme, _, credentials = header.rpartition(" ")
-    parts = [credentials]
+    scheme, _, credentials = header.partition(" ")
     if scheme.lower() == "basic":
+        parts = [credentials]
         # Not so in a header that an operator wrote by hand.
         with contextlib.suppress(ValueError):
             parts.append(base64.b64decode(credentials).decode("utf-8", "replace").partition(":")[2])
-    return spelled(parts)
+        return spelled(parts)
+    behind = credentials.strip() if scheme.isalpha() and credentials else header
+    long = {part for part in _parts(behind) if len(part) >= _SHORTEST_ANYWHERE}
+    # Each for itself: together a ticket of many kilobytes would be too many characters.
+    return spelled([header]) | spelled({behind, *long})
+
+
+def _parts(value: str) -> Iterator[str]:
+    """What a server takes out of a header's value: `X` of `name=X`, `name="X"` and `X; Y`."""
+    yield from (quoted for _, quoted in _QUOTED.findall(value))
+    for one in _BETWEEN.split(value):
+        yield _PAIR.sub("", one, count=1).strip("\"'")
 
 
 def _spellings(secret: str) -> Iterator[_Spelling]:
@@ -143,16 +173,22 @@ def _escaped(secret: str) -> set[str]:
         return {secret}
     raw = secret.encode("utf-8", "replace")
     ascii_json = json.dumps(secret)[1:-1]
+    upper_json = re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), ascii_json)
+    plain_json = json.dumps(secret, ensure_ascii=False)[1:-1]
+    html = escape(secret, quote=False)
     variants = {
         secret,
         ascii_json,
         ascii_json.replace("/", "\\/"),
-        re.sub(r"\\u[0-9a-f]{4}", lambda found: "\\u" + found[0][2:].upper(), ascii_json),
-        json.dumps(secret, ensure_ascii=False)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1].replace("/", "\\/"),
+        upper_json,
+        plain_json,
+        plain_json.replace("/", "\\/"),
+        *(quoted.translate(table) for quoted in (ascii_json, plain_json) for table in _JSON),
+        upper_json.translate(_ASP_JSON).replace('\\"', "\\u0022"),
         json.dumps(ascii_json)[1:-1],  # of a server that quotes in its own JSON what it was sent
         escape(secret),
-        escape(secret, quote=False),
+        html,
+        *(html.translate(table) for table in _HTML),
         *(re.sub("%..", lambda found: found[0].lower(), variant) for variant in _percent_encoded(raw)),
         *_percent_encoded(raw),
     }

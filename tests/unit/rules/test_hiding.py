@@ -1,0 +1,158 @@
+"""What servers make of a secret when they repeat it: its spellings, and the parts of a header's value."""
+
+import base64
+import json
+import time
+from html import escape
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.rules import hiding
+from restbroker.rules.hiding import MASK
+
+# What these write as `\u00XX` in JSON, beside what JSON itself asks for.
+JSON_ESCAPES = {
+    "Go, Rails": ("<>&", "04x"),
+    "Gson": ("<>&='", "04x"),
+    "Flask": ("<>&'", "04x"),
+    "ASP.NET": ("<>&'+`", "04X"),
+    "each in lower case": ("<>&'+", "04x"),
+}
+# How these write a quotation mark, an apostrophe and a plus in HTML.
+HTML_ESCAPES = {
+    "Rails, PHP, Java": ("&quot;", "&#39;", "+"),
+    "PHP of old": ("&quot;", "&#039;", "+"),
+    "Jinja, Go": ("&#34;", "&#39;", "+"),
+    "Go's templates": ("&#34;", "&#39;", "&#43;"),
+    "ASP.NET": ("&quot;", "&#x27;", "&#x2B;"),
+}
+printable = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="*"), min_size=6, max_size=20)
+
+
+def quoted_by(server: str, secret: str) -> str:
+    characters, form = JSON_ESCAPES[server]
+    quoted = json.dumps(secret)[1:-1]
+    quoted = quoted.replace('\\"', "\\u0022") if server == "ASP.NET" else quoted
+    return "".join(f"\\u{ord(one):{form}}" if one in characters else one for one in quoted)
+
+
+@pytest.mark.parametrize("server", JSON_ESCAPES)
+@given(secret=printable)
+def test_a_secret_is_found_in_the_json_of_servers_that_escape_what_html_or_a_url_may_misread(
+    server: str, secret: str
+) -> None:
+    assert hiding.text(f"no {quoted_by(server, secret)}!", [secret]) == f"no {MASK}!"
+
+
+@pytest.mark.parametrize(
+    "spelling", [r"pl\u002Bus\u0022\u00E9\u003Cq\u003E", r"pl+us\"é\u003cq\u003e", r"pl+us\"\u00e9\u003cq\u003e"]
+)
+def test_a_secret_beyond_ascii_is_found_in_the_json_of_such_servers_too(spelling: str) -> None:
+    assert hiding.text(f"no {spelling}!", ['pl+us"é<q>']) == f"no {MASK}!"
+
+
+@pytest.mark.parametrize("server", HTML_ESCAPES)
+@given(secret=printable)
+def test_a_secret_is_found_in_the_html_of_servers_that_write_numbers_for_characters(server: str, secret: str) -> None:
+    quotation, apostrophe, plus = HTML_ESCAPES[server]
+    spelling = escape(secret, quote=False).replace('"', quotation).replace("'", apostrophe).replace("+", plus)
+    assert hiding.text(f"no {spelling}!", [secret]) == f"no {MASK}!"
+
+
+def test_the_spellings_of_a_secret_are_soon_made() -> None:
+    secrets = [f"{number}é\"+/<&>='-{'x' * 20}" for number in range(100)]
+    began_s = time.process_time()
+    hiding.spelled(secrets)
+    assert time.process_time() - began_s < 0.1
+
+
+# Of three letters behind a name of another length less than four characters are the secret's alone.
+@pytest.mark.parametrize("login", ["ad:b0b", "ad:pa5s", "adm:pa5s", "admi:pa5s"])
+def test_a_secret_of_three_or_four_letters_is_found_in_base64(login: str) -> None:
+    coded = base64.b64encode(login.encode()).decode()
+    assert MASK in hiding.text(f"got {coded}", [login.partition(":")[2]])
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("lang=en; session=C00KIE-canary-1; a=1", "C00KIE-canary-1"),
+        ("lang=en; session=C00KIE-canary-1; a=1", "lang=en; session=C00KIE-canary-1; a=1"),
+        ('Token token="sekret12345"', "sekret12345"),
+        ("Token token='sekret12345'", "sekret12345"),
+        ('Token token="sekret 12345, too"', "sekret 12345, too"),
+        ("AccessKey id=me, secret=sekret12345", "sekret12345"),
+        ("id=me,secret=sekret12345,x", "sekret12345"),
+        ("Bearer sekret12345", "sekret12345"),
+        ("Bearer   sekret12345", "sekret12345"),
+        ("sekret12345", "sekret12345"),
+        ("me sekret12345", "sekret12345"),
+        ("session=c2VrcmV0MTI==; x", "c2VrcmV0MTI=="),
+        ("Bearer c2VrcmV0MTI=", "c2VrcmV0MTI="),
+        ("sig c2VrcmV0MTI==, c2VrcmV0MTI=", "c2VrcmV0MTI="),
+        ("sixsix; seven", "sixsix"),
+        ("x-y-1 five5 short", "x-y-1 five5 short"),
+        ("Key b0b", "b0b"),
+        ("AWS b0b", "AWS b0b"),
+        ("correct horse battery", "correct horse battery"),
+    ],
+)
+def test_the_secret_part_of_a_header_is_found_also_alone(value: str, told: str) -> None:
+    known = hiding.said([("X-Auth", value)], frozenset({"x-auth"}))
+    assert hiding.hiding((), known)(f"{told} has expired", 100) == f"{MASK} has expired"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("session=C00KIE-canary-1; language=en", "the session and language en"),
+        ('Signature algorithm="ed", expires="1"', "Signature, algorithm= and expires"),
+        ("Negotiate sekret12345", "Negotiate failed"),
+        ("Bearer five5, six", "five5 of six"),
+    ],
+)
+def test_what_is_no_secret_of_a_header_is_shown(value: str, told: str) -> None:
+    known = hiding.said([("Cookie", value)])
+    assert known
+    assert hiding.hiding((), known)(told, 100) == told
+
+
+def test_the_headers_that_a_connector_knows_to_be_secret_are_so_beside_those_called_so() -> None:
+    headers = [("X-Auth", "first-s3cret"), ("Api-Token", "second-s3cret"), ("Accept", "third-value")]
+    text = "first-s3cret second-s3cret third-value"
+    assert hiding.without(text, hiding.said(headers)) == f"first-s3cret {MASK} third-value"
+    assert hiding.without(text, hiding.said(headers, frozenset({"x-auth"}))) == f"{MASK} {MASK} third-value"
+
+
+def test_of_basic_the_password_is_known_and_not_the_user() -> None:
+    coded = base64.b64encode(b"administrator:sekret12345").decode()
+    known = hiding.said([("Authorization", f"Basic {coded}")])
+    assert hiding.without(f"administrator sekret12345 {coded}", known) == f"administrator {MASK} {MASK}"
+
+
+def test_a_ticket_of_many_kilobytes_hides_nothing_but_itself() -> None:
+    ticket = base64.b64encode(bytes(range(256)) * 50).decode()
+    known = hiding.said([("Authorization", f"Negotiate {ticket}")])
+    assert hiding.without(f"not {ticket} again", known) == f"not {MASK} again"
+
+
+@given(
+    st.lists(st.tuples(st.from_regex(r"[a-z]{1,5}", fullmatch=True), printable), min_size=1, max_size=12),
+    st.sampled_from(["; ", ";", ", ", ","]),
+)
+def test_each_secret_of_a_cookie_is_found(pairs: list[tuple[str, str]], between: str) -> None:
+    plain = [(name, value.translate({ord(one): "." for one in " ;,\"'"})) for name, value in pairs]
+    known = hiding.said([("Cookie", between.join(f"{name}={value}" for name, value in plain))])
+    for _, value in plain:
+        assert hiding.without(f"<{value}>", known) == f"<{MASK}>"
+
+
+def test_the_logins_of_a_dozen_headers_are_made_once() -> None:
+    headers = [(f"X-Token-{number}", f'Token a="{number}é+/<sekret", b="x{number}é+/<sekret"') for number in range(12)]
+    hiding.said(headers)
+    began_s = time.process_time()
+    for _ in range(100):
+        hiding.said(headers)
+    assert time.process_time() - began_s < 0.1
