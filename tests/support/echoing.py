@@ -1,6 +1,7 @@
 """A server that repeats what it was sent, the login too, in a way that each test chooses. In threads of the test.
 
-Always holds: what it answers to a request is made of that request alone, so that nobody else's secrets are in it.
+Always holds: what it answers to a request is made of that request alone, and of `knows` if that is signed, so that
+nobody else's secrets are in it.
 """
 
 import base64
@@ -19,7 +20,7 @@ _NO_LENGTH: Final = "transfer-encoding: chunked"
 
 @attrs.frozen
 class Asked:
-    """One request: the value of its `Authorization`, what that stands for (a password or a token), and its body."""
+    """One request: the header with its login, what that stands for (a password, a token, a session), and its body."""
 
     authorization: str
     login: str
@@ -73,10 +74,11 @@ _WELL: Final = _answer("200 OK", '"The node n@h is started. Status: startedejabb
 
 @attrs.define(eq=False)
 class EchoServer:
-    """Serves while its `with` block runs. Paths are /WAY/well/COMMAND, where only `register` is repeated, and
-    /WAY/sick/COMMAND, where everything is.
+    """Serves while its `with` block runs. Paths are /WAY/well/COMMAND, where only `register` and `note` are repeated,
+    and /WAY/sick/COMMAND, where everything is. `knows`: the secret with which requests are signed.
     """
 
+    knows: str = ""
     port: int = 0
     asked: set[str] = attrs.field(factory=set)
     _server: socketserver.ThreadingTCPServer | None = None
@@ -94,8 +96,8 @@ class EchoServer:
                 body = self.rfile.read(int(headers.get("content-length", "0")))
                 _, way, probe, command = path.split("/")
                 ours.asked.add(path)
-                is_well = probe == "well" and command != "register"
-                self.wfile.write(_WELL if is_well else WAYS[way](_asked(headers.get("authorization", ""), body)))
+                is_well = probe == "well" and command not in ("register", "note")
+                self.wfile.write(_WELL if is_well else WAYS[way](_asked(headers, body, ours.knows)))
 
         server = _Server(("127.0.0.1", self.port), Handler)
         self._server, self.port = server, server.server_address[1]
@@ -108,9 +110,14 @@ class EchoServer:
         self._server.server_close()
 
 
-def _asked(authorization: str, body: bytes) -> Asked:
+def _asked(headers: Mapping[str, str], body: bytes, knows: str) -> Asked:
+    if "webhook-signature" in headers:
+        return Asked(headers["webhook-signature"], knows, body)
+    if session := headers.get("cookie"):
+        return Asked(session, session.rpartition("session=")[2].partition(";")[0], body)
+    authorization = headers.get("authorization") or headers.get("x-api-key", "")
     kind, _, rest = authorization.partition(" ")
-    login = base64.b64decode(rest).decode().partition(":")[2] if kind == "Basic" else rest
+    login = base64.b64decode(rest).decode().partition(":")[2] if kind == "Basic" else rest or kind
     return Asked(authorization, login, body)
 
 
