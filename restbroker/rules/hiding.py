@@ -145,7 +145,7 @@ def _login(header: str) -> Spelled:
         with contextlib.suppress(ValueError):
             parts.append(base64.b64decode(credentials).decode("utf-8", "replace").partition(":")[2])
         return spelled(parts)
-    behind = credentials.strip() if scheme.isalpha() and credentials else header
+    behind = credentials.strip() if scheme.isalpha() else header
     long = {part for part in _parts(behind) if len(part) >= _SHORTEST_ANYWHERE}
     # Each for itself: together a ticket of many kilobytes would be too many characters.
     return spelled([header]) | spelled({behind, *long})

@@ -6,7 +6,7 @@ import time
 from html import escape
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from restbroker.rules import hiding
@@ -28,6 +28,7 @@ HTML_ESCAPES = {
     "Go's templates": ("&#34;", "&#39;", "&#43;"),
     "ASP.NET": ("&quot;", "&#x27;", "&#x2B;"),
 }
+EVERY = "all<of>these&in'one=and+the`same\""
 printable = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="*"), min_size=6, max_size=20)
 
 
@@ -40,6 +41,7 @@ def quoted_by(server: str, secret: str) -> str:
 
 @pytest.mark.parametrize("server", JSON_ESCAPES)
 @given(secret=printable)
+@example(secret=EVERY)
 def test_a_secret_is_found_in_the_json_of_servers_that_escape_what_html_or_a_url_may_misread(
     server: str, secret: str
 ) -> None:
@@ -55,6 +57,7 @@ def test_a_secret_beyond_ascii_is_found_in_the_json_of_such_servers_too(spelling
 
 @pytest.mark.parametrize("server", HTML_ESCAPES)
 @given(secret=printable)
+@example(secret=EVERY)
 def test_a_secret_is_found_in_the_html_of_servers_that_write_numbers_for_characters(server: str, secret: str) -> None:
     quotation, apostrophe, plus = HTML_ESCAPES[server]
     spelling = escape(secret, quote=False).replace('"', quotation).replace("'", apostrophe).replace("+", plus)
@@ -94,7 +97,10 @@ def test_a_secret_of_three_or_four_letters_is_found_in_base64(login: str) -> Non
         ("sig c2VrcmV0MTI==, c2VrcmV0MTI=", "c2VrcmV0MTI="),
         ("sixsix; seven", "sixsix"),
         ("x-y-1 five5 short", "x-y-1 five5 short"),
+        ('Token "id=sekret12345"', "sekret12345"),
         ("Key b0b", "b0b"),
+        ("Key  b0b", "b0b"),
+        ("letters", "letters"),
         ("AWS b0b", "AWS b0b"),
         ("correct horse battery", "correct horse battery"),
     ],
