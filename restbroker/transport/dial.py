@@ -65,7 +65,8 @@ async def addresses_of(target: Target) -> list[str]:
     found = dict.fromkeys(str(address[0]) for *_, address in known)
     if public := [address for address in found if is_public(address)]:
         return public
-    why = f"{url.host} is at {', '.join(found)}, which is no public address, and the target does not allow others"
+    where = "" if url.host in found else f" is at {', '.join(found)}, which"
+    why = f"{url.host}{where} is no public address, and the target's Options do not say AllowPrivate"
     raise NotSent(f"No connection to {url}: {why}.")
 
 

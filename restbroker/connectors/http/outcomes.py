@@ -53,7 +53,7 @@ def judge(call: Call, recipe: Recipe, response: Response, now_s: float = 0.0, si
         # Its producer's, whatever it is: a mask for a short or everyday secret would spoil good answers.
         text = response.body.decode("utf-8", "replace")
         return Delivered(text, _parsed(text), status, note="answer truncated" if response.truncated else None)
-    known = hiding.said(response.said) | _spelled(tuple(signing))
+    known = hiding.said(response.said, recipe.hidden) | _spelled(tuple(signing))
     known |= hiding.spelled(redact.secret_values(recipe.spec, call.command.arguments))
     text = _masked(response.body[:TEXT_LIMIT], known, is_cut=len(response.body) > TEXT_LIMIT)
     says = _says(text, status, hiding.hiding((), known))

@@ -463,4 +463,4 @@ async def test_the_check_tells_what_the_probe_met(opened: Open, made: Made) -> N
     gone = {one.code: one for one in await registry.check(made({**whole}, URL=receiver.url))}
     assert (gone["Unreachable"].level, gone["Unreachable"].cause) == ("problem", "target")
     guarded = await registry.check(made({"Commands": {"a": {}}}, URL=receiver.url))
-    assert "is at 127.0.0.1, which is no public address" in guarded[-1].message
+    assert "127.0.0.1 is no public address, and the target's Options do not say AllowPrivate" in guarded[-1].message
