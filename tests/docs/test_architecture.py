@@ -8,6 +8,8 @@ from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 NAMED = re.findall(r"`([\w/]+\.(?:py|lua))`(?:, `(?!\w+\.py)(?:\w+\.)?(\w+)`)?", PAGE)
+DOTTED = re.findall(r"`(?!attrs\.)([a-z_/]+)\.(?!py`|lua`|json`)([a-z_]+)`", PAGE)
+NAMED += [(f"{module}.py", name) for module, name in DOTTED]
 
 
 @pytest.mark.parametrize(("path", "name"), sorted(set(NAMED)))
