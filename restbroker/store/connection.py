@@ -9,6 +9,7 @@ be cancelled at once.
 
 import contextlib
 import math
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -145,9 +146,13 @@ class Waiter:
     async def _connect(self) -> None:
         """Makes a new client: there is none, its connection ended, or leads to an old master."""
         self.close()
-        # Left to itself when cancelled: it takes no job, and what it opened goes with it.
-        work = partial(_connected, self._open)
-        self._client = await trio.to_thread.run_sync(work, limiter=self._turn, abandon_on_cancel=True)
+        opening = _Opening(self._open)
+        try:
+            # Left to itself when cancelled: it takes no job, and closes what it opens.
+            self._client = await trio.to_thread.run_sync(opening.client, limiter=self._turn, abandon_on_cancel=True)
+        except trio.Cancelled:
+            opening.give_up()
+            raise
 
     def _ask(self, client: Client, queue: str) -> None:
         if not client.is_asked:
@@ -207,7 +212,26 @@ async def _replies(client: Client, calls: Sequence[ScriptCall]) -> list[Reply | 
     return replies
 
 
-def _connected(open_client: Callable[[], Client]) -> Client:
-    client = open_client()
-    client.connect()
-    return client
+class _Opening:
+    """A client that a thread connects; closed by that thread, or by who gave it up, whichever comes last."""
+
+    def __init__(self, open_client: Callable[[], Client]) -> None:
+        self._open = open_client
+        self._turn = threading.Lock()
+        self._connected: Client | None = None
+        self._is_given_up = False
+
+    def client(self) -> Client:
+        client = self._open()
+        client.connect()
+        with self._turn:
+            self._connected = client
+            if self._is_given_up:
+                client.close()
+        return client
+
+    def give_up(self) -> None:
+        with self._turn:
+            self._is_given_up = True
+            if self._connected is not None:
+                self._connected.close()

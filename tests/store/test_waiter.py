@@ -1,5 +1,7 @@
 """How long a wait takes, and when an answer is overdue: by a clock that stands until nothing else is to be done."""
 
+import gc
+import socket
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -7,6 +9,7 @@ import trio
 import trio.testing
 
 from restbroker.errors import StoreUnavailable
+from restbroker.store import connection
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Waiter
 from tests.store.lanes import Server
@@ -78,3 +81,33 @@ async def test_after_each_outage_a_wait_connects_anew(make_redis: Callable[..., 
     own.command("LPUSH queue:a 1")
     assert await waiter.wait("a", 20.0)
     waiter.close()
+
+
+async def test_a_wait_that_is_cancelled_while_it_connects_leaves_no_connection_open() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(10)
+        waiter = Waiter(lambda: open_client(StoreSettings(f"redis://127.0.0.1:{silent.getsockname()[1]}")))
+        theirs: list[socket.socket] = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(waiter.wait, "a", 20.0)
+            theirs.append((await trio.to_thread.run_sync(silent.accept))[0])
+            nursery.cancel_scope.cancel()
+        # A wait that connects in vain would close it as well, and a collection of garbage might.
+        gc.disable()
+        try:
+            with theirs[0] as here:
+                here.settimeout(10)
+                here.sendall(b"+OK\r\n" * 3)
+                while here.recv(4096):
+                    pass
+        finally:
+            gc.enable()
+    waiter.close()
+
+
+def test_a_client_that_was_connected_just_before_its_wait_was_cancelled_is_closed(server: Server) -> None:
+    opening = connection._Opening(lambda: open_client(server.settings))
+    client = opening.client()
+    assert client.is_open
+    opening.give_up()
+    assert not client.is_open
