@@ -226,7 +226,6 @@ async def test_an_answer_that_is_overdue_ends_the_connection(
     make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "BLOCK_S", 0.2)
-    monkeypatch.setattr(connection, "LATE_S", 0.1)
     own = make_redis()
     async with waiter_on(StoreSettings(own.url)) as waiter:
         assert not await waiter.wait("a", 0.05)
