@@ -3,8 +3,8 @@
 Always holds: due is decided by Redis' clock; a member is in the set or at its new place, never both, never neither.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 
 import attrs
 
@@ -38,6 +38,23 @@ class Move:
     dead_score: float = 0.0
 
 
+@attrs.frozen
+class Placing:
+    """Where a person wants a member: in `queue`, in `zset`, or (both None) nowhere; as `new`, or unchanged.
+
+    `score` (epoch seconds) is for a set; None: the one that it has. What goes to a set must be a JSON object (`Move`).
+    """
+
+    old: bytes
+    queue: str | None = None
+    zset: SortedSet | None = None
+    new: bytes | None = None
+    score: float | None = None
+
+
+_PLACES: Final[Mapping[SortedSet, str]] = {"retry": "zr", "schedule": "zs", "dead": "zd"}
+
+
 def due(client: Client, zset: Literal["retry", "schedule"], limit: int, skip: int = 0) -> Due:
     """`limit` members that are due, after the first `skip`."""
     seconds, micros, listed = items(client.run("due", [client.keys.sorted_set(zset)], [limit, skip]))
@@ -65,6 +82,31 @@ def promote(client: Client, zset: Literal["retry", "schedule"], moves: Sequence[
     for start in range(0, len(moves), MAX_BATCH):
         codes += _promote(client, zset, moves[start : start + MAX_BATCH])
     return codes
+
+
+def place(client: Client, zset: SortedSet, moves: Sequence[Placing]) -> list[Code]:
+    """Places each member for itself, as a person asked for; one code each. `Gone`: it is not there any more.
+
+    Raises `StoreUnavailable`: call again, `Gone` is then fine.
+    """
+    codes: list[Code] = []
+    for start in range(0, len(moves), MAX_BATCH):
+        codes += _place(client, zset, moves[start : start + MAX_BATCH])
+    return codes
+
+
+def _place(client: Client, zset: SortedSet, moves: Sequence[Placing]) -> list[Code]:
+    keys = client.keys
+    lists: dict[str, int] = {}
+    arguments: list[Argument] = []
+    for move in moves:
+        index = 0 if move.queue is None else lists.setdefault(keys.queue(move.queue), len(lists) + 1)
+        where = "q" if move.queue is not None else "x" if move.zset is None else _PLACES[move.zset]
+        score = "" if move.score is None else as_score(move.score)
+        arguments += [move.old, where, index, move.queue or "", move.new or b"", score]
+    places = [keys.sorted_set(name) for name in _PLACES]
+    fixed = [keys.sorted_set(zset), *places, keys.queues, keys.parked]
+    return [as_code(code) for code in items(client.run("place", [*fixed, *lists], arguments))]
 
 
 def _promote(client: Client, zset: SortedSet, moves: Sequence[Move]) -> list[Code]:

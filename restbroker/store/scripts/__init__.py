@@ -18,6 +18,8 @@ ScriptName = Literal[
     "finish",
     "due",
     "promote",
+    "page",
+    "place",
     "fence",
     "mark",
     "recover",

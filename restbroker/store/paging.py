@@ -1,0 +1,109 @@
+"""Reading sorted sets piece by piece, from a place that survives what others change meanwhile. Used by admin.
+
+Always holds: a piece costs the same wherever it begins and however large the set is; what is there all the while is
+found exactly once, unless its neighbours of the same score change: then it may be found twice, never not at all.
+"""
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import Final, Self, TypeAlias
+
+import attrs
+
+from restbroker.errors import UsageError
+from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
+from restbroker.store.replies import integer, items, raw, text
+from restbroker.store.scan import SCAN_COUNT, literal
+
+Member: TypeAlias = tuple[bytes, float]
+"""As stored, with its score."""
+_BYTES: Final = 4 * 1024 * 1024
+"""Together at once: they must arrive within the connection's time-out."""
+_FORM: Final = re.compile(r"([0-9a-z.+-]{1,40}):(\d{1,9}):([0-9a-f]{40})?", re.ASCII)
+
+
+@attrs.frozen
+class Cursor:
+    """A place in a set: behind `passed` members of this score, the last of which has this digest ("": not known)."""
+
+    score: float
+    passed: int
+    digest: str = ""
+
+    def __str__(self) -> str:
+        """As a page's address may have it: it tells nothing of any member."""
+        return f"{self.score!r}:{self.passed}:{self.digest}"
+
+    @classmethod
+    def of(cls, written: str) -> Self:
+        """The cursor that was written so. Raises `UsageError` for any other text."""
+        found = _FORM.fullmatch(written)
+        try:
+            if found is not None and (score := float(found[1])) == score:
+                return cls(score, int(found[2]), found[3] or "")
+        except ValueError:
+            pass
+        raise UsageError("This place in the list cannot be read.", "Begin at the list's first page.")
+
+
+@attrs.frozen
+class Piece:
+    """Some members in their order. `size`: of the whole set. `start`: where they begin, None: at its beginning.
+
+    Empty: the end is reached.
+    """
+
+    members: tuple[Member, ...]
+    size: int
+    start: Cursor | None
+
+    def behind(self, count: int | None = None, gone: Collection[int] = ()) -> Cursor | None:
+        """The place behind the first `count` of them (None: behind all), when those numbered `gone` are not there
+        any more.
+        """
+        members = self.members if count is None else self.members[:count]
+        if not members:
+            return self.start
+        score = members[-1][1]
+        left = [member for n, (member, at) in enumerate(members) if at == score and n not in gone]
+        start = self.start
+        before, digest = (start.passed, start.digest) if start is not None and start.score == score else (0, "")
+        return Cursor(score, before + len(left), digest_of(left[-1]) if left else digest)
+
+
+def digest_of(member: bytes) -> str:
+    """A name for a member that tells nothing of it."""
+    return hashlib.sha1(member, usedforsecurity=False).hexdigest()
+
+
+def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, newest_first: bool) -> Piece:
+    """Up to `limit` members behind `after` (None: from the beginning), fewer where they are large.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    place = ("", 0, "") if after is None else (repr(after.score), after.passed, after.digest)
+    order = "down" if newest_first else "up"
+    reply = client.run("page", [client.keys.sorted_set(zset)], [order, *place, limit, _BYTES])
+    size, passed, *flat = items(reply)
+    members = tuple((raw(one), float(raw(score))) for one, score in zip(flat[::2], flat[1::2], strict=True))
+    start = None if after is None else attrs.evolve(after, passed=integer(passed))
+    return Piece(members, integer(size), start)
+
+
+def containing(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[Member]]:
+    """Goes through the whole set, in no order; yields again and again those that have this word in their bytes.
+
+    Each step costs Redis little, and there is one for some thousand members, so that the caller may stop anywhere. A
+    member may come twice. Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    key, cursor = client.keys.sorted_set(zset), "0"
+    while True:
+        reply = client.command("ZSCAN", key, cursor, "MATCH", f"*{literal(word)}*", "COUNT", SCAN_COUNT)
+        position, found = items(reply)
+        flat = [raw(part) for part in items(found)]
+        yield [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
+        cursor = text(position)
+        if cursor == "0":
+            return

@@ -1,0 +1,66 @@
+#!lua flags=no-writes
+-- Members of a sorted set behind a place in it, which is told by score, and by how many of that score come before it.
+--
+-- KEYS: zset
+-- ARGV: 'up' by rising scores | 'down' by falling ones, score ('' = from the beginning), how many members of that
+--       score were passed, the SHA-1 of the last of these ('' = not known), how many members at most, how many bytes
+-- Returns: the size of the set, how many of the place's score come before what follows, then member, score, …
+--          No more members once they have the bytes together; at least one, unless the end is reached.
+-- What was passed may be gone or have moved: then its place is looked for among NEAR members of the same score around
+-- it, and if it is not there, all of that score come again. So nothing is left out, and its cost has nothing to do with
+-- how deep the place is.
+
+local CHUNK, NEAR = 20, 100
+local zset, up, score = KEYS[1], ARGV[1] == 'up', ARGV[2]
+local passed, digest, limit, bytes = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local size = redis.call('ZCARD', zset)
+
+local function range(from, to, scores)
+  if up then
+    return scores and redis.call('ZRANGE', zset, from, to, 'WITHSCORES') or redis.call('ZRANGE', zset, from, to)
+  end
+  return scores and redis.call('ZRANGE', zset, from, to, 'REV', 'WITHSCORES')
+    or redis.call('ZRANGE', zset, from, to, 'REV')
+end
+
+-- How many of the score's members come before the place; `first` is the rank of the first of them.
+local function found(first, ties)
+  passed = math.min(passed, ties)
+  if passed == 0 or digest == '' then
+    return passed
+  end
+  local last = range(first + passed - 1, first + passed - 1)[1]
+  if redis.sha1hex(last) == digest then
+    return passed
+  end
+  for from = math.max(0, passed - NEAR), math.min(ties, passed + NEAR) - 1, CHUNK do
+    for n, member in ipairs(range(first + from, math.min(first + from + CHUNK, first + ties) - 1)) do
+      if redis.sha1hex(member) == digest then
+        return from + n
+      end
+    end
+  end
+  return 0
+end
+
+local rank = 0
+if score ~= '' then
+  local first = up and redis.call('ZCOUNT', zset, '-inf', '(' .. score) or redis.call('ZCOUNT', zset, '(' .. score, '+inf')
+  passed = found(first, redis.call('ZCOUNT', zset, score, score))
+  rank = first + passed
+end
+
+local page, taken = {size, passed}, 0
+while taken < limit and bytes > 0 do
+  local chunk = range(rank + taken, rank + math.min(taken + CHUNK, limit) - 1, true)
+  for n = 1, #chunk, 2 do
+    if bytes > 0 then
+      page[#page + 1], page[#page + 2] = chunk[n], chunk[n + 1]
+      bytes, taken = bytes - #chunk[n], taken + 1
+    end
+  end
+  if #chunk < 2 * CHUNK then
+    break
+  end
+end
+return page

@@ -1,0 +1,158 @@
+"""Reading a set piece by piece while others change it, and places that a person gives its members."""
+
+import pytest
+
+from restbroker.errors import UsageError
+from restbroker.store import paging
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Clash, Gone, Refused
+from restbroker.store.paging import Cursor, containing, digest_of, piece
+from restbroker.store.sets import Placing, place
+from tests.store.lanes import Server
+
+
+def walk(client: Client, limit: int = 7, *, newest_first: bool = False) -> list[bytes]:
+    found: list[bytes] = []
+    after: Cursor | None = None
+    while (part := piece(client, "dead", after, limit, newest_first=newest_first)).members:
+        found += [member for member, _ in part.members]
+        after = part.behind()
+        after = None if after is None else Cursor.of(str(after))
+    return found
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_pieces_follow_each_other_without_gap_or_repetition(client: Client, server: Server, newest_first: bool) -> None:
+    server.raw.zadd("ns:dead", {f"m{n:03}": n // 10 + 0.123456 for n in range(95)})
+    wanted = server.raw.zrange("ns:dead", 0, -1, desc=newest_first)
+    assert walk(client, newest_first=newest_first) == wanted
+
+
+def test_an_empty_set_has_an_empty_piece(client: Client) -> None:
+    found = piece(client, "dead", None, 5, newest_first=True)
+    assert (found.members, found.size, found.behind()) == ((), 0, None)
+
+
+def test_what_others_remove_and_add_shifts_nothing(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", {f"m{n}": n for n in range(9)})
+    first = piece(client, "dead", None, 3, newest_first=True)
+    server.raw.zrem("ns:dead", "m8", "m6")
+    server.raw.zadd("ns:dead", {"newer": 50, "newest": 51})
+    then = piece(client, "dead", first.behind(), 3, newest_first=True)
+    assert [member for member, _ in then.members] == [b"m5", b"m4", b"m3"]
+
+
+def test_among_equal_scores_the_place_is_found_again_when_others_left(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", dict.fromkeys((f"m{n:02}" for n in range(60)), 5))
+    first = piece(client, "dead", None, 40, newest_first=False)
+    server.raw.zrem("ns:dead", *(f"m{n:02}" for n in range(25)))
+    then = piece(client, "dead", first.behind(), 40, newest_first=False)
+    assert [member for member, _ in then.members] == [b"m%02d" % n for n in range(40, 60)]
+
+
+def test_where_the_last_one_of_equal_scores_is_gone_none_is_left_out(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", dict.fromkeys((f"m{n:02}" for n in range(10)), 5))
+    first = piece(client, "dead", None, 4, newest_first=False)
+    server.raw.zrem("ns:dead", "m03")
+    then = piece(client, "dead", first.behind(), 20, newest_first=False)
+    assert {member for member, _ in then.members} >= {b"m%02d" % n for n in range(4, 10)}
+
+
+def test_who_takes_members_out_says_so_and_goes_on_exactly_behind_them(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", dict.fromkeys((f"m{n:02}" for n in range(10)), 5))
+    first = piece(client, "dead", None, 4, newest_first=False)
+    server.raw.zrem("ns:dead", "m01", "m03")
+    then = piece(client, "dead", first.behind(gone={1, 3}), 20, newest_first=False)
+    assert [member for member, _ in then.members] == [b"m%02d" % n for n in range(4, 10)]
+
+
+def test_a_place_behind_some_of_a_piece_leads_to_the_rest(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", {f"m{n}": 5 + n // 3 for n in range(9)})
+    first = piece(client, "dead", None, 9, newest_first=False)
+    then = piece(client, "dead", first.behind(4), 9, newest_first=False)
+    assert [member for member, _ in then.members] == [b"m4", b"m5", b"m6", b"m7", b"m8"]
+
+
+def test_large_members_come_few_at_a_time_and_all_of_them_come(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paging, "_BYTES", 250)
+    server.raw.zadd("ns:dead", {f"{n:02}" + "x" * 98: n for n in range(50)})
+    assert len(piece(client, "dead", None, 50, newest_first=False).members) == 3
+    assert len(walk(client, 50)) == 50
+
+
+def test_a_cursor_tells_nothing_of_a_member_and_reads_back(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", {"secret": 1700000000.123456, "other": float("inf"), "third": 1e-7})
+    for count in (1, 2, 3):
+        cursor = piece(client, "dead", None, count, newest_first=False).behind()
+        assert cursor is not None
+        assert "secret" not in str(cursor)
+        assert Cursor.of(str(cursor)) == cursor
+
+
+@pytest.mark.parametrize("written", ["", "x", "5", "nan:1:", "5:1:zz", "5:-1:", f"1e5:1:{'a' * 41}", "..:1:"])
+def test_what_is_no_cursor_is_refused(written: str) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        Cursor.of(written)
+
+
+def test_a_word_is_found_wherever_it_is_and_means_only_itself(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", {f'{{"jid":"j{n}"}}': n for n in range(2000)} | {'{"jid":"a*c"}': 1, '{"jid":"abc"}': 2})
+    assert {m for part in containing(client, "dead", '"j77"') for m, _ in part} == {b'{"jid":"j77"}'}
+    assert {m for part in containing(client, "dead", "a*c") for m, _ in part} == {b'{"jid":"a*c"}'}
+
+
+def test_each_member_gets_the_place_that_it_is_given(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", {"run": 1.5, "later": 2.5, "gone": 3.5, "stays": 4.5, "new": 5.5})
+    done = place(
+        client,
+        "dead",
+        [
+            Placing(b"run", queue="a", new=b"run!"),
+            Placing(b"later", zset="retry", score=99.25),
+            Placing(b"gone"),
+            Placing(b"stays", zset="dead", new=b"stays!"),
+            Placing(b"new", zset="dead", score=7.0),
+            Placing(b"nobody", queue="a"),
+        ],
+    )
+    assert done == [Applied()] * 5 + [Gone()]
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"run!"]
+    assert server.raw.smembers("ns:queues") == {b"a"}
+    assert server.raw.zrange("ns:retry", 0, -1, withscores=True) == [(b"later", 99.25)]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"stays!", 4.5), (b"new", 7.0)]
+    assert server.raw.xlen("ns:restbroker:parked") == 0, "what was in the dead set has its copy already"
+
+
+def test_placing_twice_places_once(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:retry", {"one": 1, "two": 2})
+    moves = [Placing(b"one", queue="a"), Placing(b"two", zset="dead", new=b"two!", score=9.0)]
+    assert place(client, "retry", moves) == [Applied(), Applied()]
+    assert place(client, "retry", moves) == [Gone(), Gone()]
+    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"one"]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"two!", 9.0)]
+    assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [b"two!"]
+
+
+def test_what_cannot_be_placed_stays_with_its_score(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", {"one": 1.5, "two": 2.5, "three": 3.5})
+    server.raw.set("ns:queue:a", "x")
+    server.raw.zadd("ns:retry", {"two": 9})
+    refused, clash, done = place(
+        client, "dead", [Placing(b"one", queue="a"), Placing(b"two", zset="retry"), Placing(b"three", queue="b")]
+    )
+    assert isinstance(refused, Refused)
+    assert (clash, done) == (Clash(), Applied())
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"one", 1.5), (b"two", 2.5)]
+    assert server.raw.zscore("ns:retry", "two") == 9
+
+
+def test_more_than_a_batch_is_placed(client: Client, server: Server) -> None:
+    server.raw.zadd("ns:dead", {f"m{n}": n for n in range(1200)})
+    assert place(client, "dead", [Placing(b"m%d" % n, queue="a") for n in range(1200)]) == [Applied()] * 1200
+    assert server.raw.llen("ns:queue:a") == 1200
+
+
+def test_a_digest_names_a_member_and_tells_nothing() -> None:
+    assert digest_of(b"x") == digest_of(b"x") != digest_of(b"y")

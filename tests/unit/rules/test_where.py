@@ -1,0 +1,157 @@
+"""The conditions of `--where`: what is understood, what holds, and what is refused and how."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.errors import UsageError
+from restbroker.rules.json_types import Json
+from restbroker.rules.where import FIELDS, TIMES, read
+
+NOW_S = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+HOUR_S, DAY_S = 3600.0, 86_400.0
+
+
+def holds(typed: str, found: Json, *, ahead: bool = False) -> bool:
+    (condition,) = read([typed], NOW_S, ahead=ahead)
+    return condition.holds(found)
+
+
+@pytest.mark.parametrize("typed", ["command=register", "command = register", "  command  =register  "])
+def test_blanks_around_the_operator_do_not_count(typed: str) -> None:
+    (condition,) = read([typed], NOW_S)
+    assert (condition.field, condition.op, condition.value) == ("command", "=", "register")
+    assert condition.text == "command = register"
+
+
+@pytest.mark.parametrize(
+    ("typed", "found", "expected"),
+    [
+        ("command = register", "register", True),
+        ("command = Register", "register", False),
+        ("command = reg*", "register", True),
+        ("command = *is*r", "register", True),
+        ("command = *er*er", "register", False),
+        ("command = r*r", "r", False),
+        ("command != reg*", "register", False),
+        ("command != register", None, True),
+        ("command = register", None, False),
+        ("message ~ TIMED out", "It timed OUT.", True),
+        ("message ~ x", None, False),
+        ("message ~ straße", "STRASSE 5", True),
+        ("attempts > 2", 3, True),
+        ("attempts < 3", 3, False),
+        ("attempts = 3", 3, True),
+        ("attempts != 3", None, True),
+        ("age = 5", 5, True),
+        ("age > 4.5", 5, True),
+        ("age > 4.5", "5", True),
+        ("age > 4.5", "old", False),
+        ("flag = true", True, True),
+        ("groups ~ ops", ["dev", "ops"], True),
+        ("user = ", "", True),
+        ("arg.queue = a", "a", True),
+    ],
+)
+def test_what_holds_of_texts_and_numbers(typed: str, found: Json, expected: bool) -> None:
+    assert holds(typed, found) is expected
+
+
+@pytest.mark.parametrize(
+    ("typed", "ago_s", "expected"),
+    [
+        ("failed_at < 2h", 3 * HOUR_S, True),
+        ("failed_at > 2h", 3 * HOUR_S, False),
+        ("failed_at > 2h", HOUR_S, True),
+        ("failed_at > 90s", 60.0, True),
+        ("failed_at < 1.5d", 2 * DAY_S, True),
+        ("failed_at > yesterday", 30 * HOUR_S, True),
+        ("failed_at < yesterday", 37 * HOUR_S, True),
+        ("failed_at = yesterday", 13 * HOUR_S, True),
+        ("failed_at = yesterday", 11 * HOUR_S, False),
+        ("failed_at = today", 11 * HOUR_S, True),
+        ("failed_at != today", 11 * HOUR_S, False),
+        ("failed_at = 2026-11-20", HOUR_S, True),
+        ("failed_at > 2026-11-20T11:30", HOUR_S, False),
+        ("failed_at < 2026-11-20T13:30+02:00", HOUR_S, True),
+    ],
+)
+def test_times_are_dates_words_and_spans_of_the_past(typed: str, ago_s: float, expected: bool) -> None:
+    assert holds(typed, NOW_S - ago_s) is expected
+
+
+def test_of_what_is_still_due_a_span_is_ahead_and_a_sign_says_otherwise() -> None:
+    assert holds("at < 2h", NOW_S + HOUR_S, ahead=True)
+    assert not holds("at < 2h", NOW_S + 3 * HOUR_S, ahead=True)
+    assert holds("at > -2h", NOW_S - HOUR_S, ahead=True)
+    assert not holds("failed_at > 2h", NOW_S - 3 * HOUR_S, ahead=True), "a failure is past in any set"
+
+
+@pytest.mark.parametrize("op", ["=", "!=", "~"])
+def test_what_is_masked_satisfies_nothing(op: str) -> None:
+    assert not holds(f"user {op} *", "***")
+    assert not holds(f"user {op} anything", "***")
+
+
+@pytest.mark.parametrize("name", ["password", "newpass", "token", "arg.password", "X-API-Key", "secretword"])
+def test_nobody_can_search_by_secrets(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be searched by secrets"):
+        read([f"{name} = a*"], NOW_S)
+
+
+def test_hidden_texts_cannot_be_searched_unless_they_are_shown() -> None:
+    with pytest.raises(UsageError, match="hidden"):
+        read(["body ~ love"], NOW_S, hidden=("body",))
+    assert read(["body ~ love"], NOW_S)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("command", "no condition"),
+        ("= x", "no condition"),
+        ("comand = x", "did you mean command"),
+        ("attempts >= 5", "no operator >="),
+        ("command < x", "neither less nor more"),
+        ("at ~ 5", "contains nothing"),
+        ("at < soon", "no time"),
+        ("attempts > many", "no number"),
+        ("attempts ~ 5", "no number"),
+        ("a,b = 5", "can be no field"),
+        (f"command = {'x' * 501}", "longer than"),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_is_allowed(typed: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        read([typed], NOW_S)
+    assert caught.value.cure
+
+
+def test_an_argument_that_is_called_like_a_field_has_a_prefix() -> None:
+    (condition,) = read(["arg.comand = x"], NOW_S)
+    assert (condition.argument, condition.field) == ("comand", "arg.comand")
+    assert read(["user = x"], NOW_S)[0].argument == "user"
+    assert read(["jid = x"], NOW_S)[0].argument is None
+
+
+def test_blank_conditions_are_none() -> None:
+    assert read(["", "  "], NOW_S) == ()
+
+
+@given(st.text(max_size=60), st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20))
+def test_any_text_is_a_condition_or_refused_in_words(typed: str, found: Json) -> None:
+    try:
+        conditions = read([typed], NOW_S)
+    except UsageError:
+        return
+    for condition in conditions:
+        condition.holds(found if found == found else None)  # noqa: PLR0124 - JSON has no NaN
+
+
+@given(st.sampled_from(sorted(set(FIELDS) - set(TIMES) - {"attempts"})), st.text(max_size=30), st.text(max_size=30))
+def test_equal_and_unequal_are_opposites(field: str, value: str, found: str) -> None:
+    if found == "***" or value.lstrip()[:1] in set("=~<>"):
+        return
+    assert holds(f"{field} = {value}", found) is not holds(f"{field} != {value}", found)
