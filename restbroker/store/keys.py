@@ -74,6 +74,11 @@ class Keys:
         """STREAM: copies of parked jobs."""
         return self._key("restbroker:parked")
 
+    @property
+    def audit(self) -> str:
+        """STREAM: what people did."""
+        return self._key("restbroker:audit")
+
     def lease(self, name: str) -> str:
         """STRING with an expiry: who does what `name` stands for."""
         return self._key(f"restbroker:lease:{name}")
