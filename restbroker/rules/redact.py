@@ -14,7 +14,8 @@ from restbroker.rules.hiding import EXCERPT_LIMIT, MASK, SECRET_NAME, Hide, hidi
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
-_BODY_NAMES = frozenset({"body", "subject", "stanza"})
+BODY_NAMES = frozenset({"body", "subject", "stanza"})
+"""Arguments that are message texts."""
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
 
 
@@ -67,7 +68,7 @@ def _is_secret(spec: CommandSpec | None, name: str) -> bool:
 
 
 def _shown(spec: CommandSpec | None, name: str, value: Json, *, show_bodies: bool) -> Json:
-    if _is_secret(spec, name) or (name.lower() in _BODY_NAMES and not show_bodies):
+    if _is_secret(spec, name) or (name.lower() in BODY_NAMES and not show_bodies):
         return MASK
     return _nested(value, show_bodies=show_bodies)
 
