@@ -28,7 +28,7 @@ class Known:
     """`secrets`: those of the configuration, in all spellings. `show_bodies`: message texts are shown."""
 
     targets: Mapping[str, Target]
-    secrets: Spelled = frozenset()
+    secrets: Spelled = attrs.field(default=frozenset(), repr=False)
     show_bodies: bool = False
     _specs: dict[tuple[str, str], CommandSpec | None] = attrs.field(factory=dict, repr=False)
 

@@ -1,0 +1,240 @@
+"""Retries, deletes, kills, reschedules and moves jobs of a set: one, several, or all for which conditions hold.
+
+Called by the command line and the pages. Always holds: every job is at its old place or at its new one, whatever
+breaks; between two batches it can be stopped, and the same call again goes on, since what was done is no longer there;
+what is done is written to the audit stream, before the first batch and after each.
+"""
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import attrs
+
+from restbroker.admin import audit, find
+from restbroker.admin.act_batch import Outcome, carry_out, why_left
+from restbroker.admin.act_job import VERBS, Action, Left, Verb, plan
+from restbroker.admin.audit import Note, State
+from restbroker.admin.entry import Entry, Look
+from restbroker.admin.known import Known
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.rules import hiding
+from restbroker.rules.settle import DEFERRED_AT_FIELD
+from restbroker.rules.where import Where
+from restbroker.store import paging, sets
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied, Gone
+from restbroker.store.keys import SortedSet
+from restbroker.store.paging import Cursor
+from restbroker.store.server import time_s
+from restbroker.store.sets import Placing
+
+__all__ = ["VERBS", "Action", "Chosen", "Progress", "Verb", "perform"]
+
+BATCH: Final = 100
+"""Jobs between two moments at which it can be stopped."""
+EXAMPLES: Final = 5
+_NAMED_JIDS: Final = 1000
+"""So many jobs of one action are named in the audit stream; of a million, the counts are enough."""
+
+
+@attrs.frozen
+class Chosen:
+    """Which jobs: those with these job ids or keys (`Entry.key`), or else all for which the conditions hold."""
+
+    names: tuple[str, ...] = ()
+    where: Where = ()
+
+
+@attrs.frozen
+class Progress:
+    """How far it came, so far. `matched` = `done` + `gone` + all of `refused`, but for what changed meanwhile.
+
+    `done`: with a dry run, what would be done. `gone`: somebody else was faster. `refused`: why jobs stay where they
+    are, and how many. `examples`: the first that matched, `missing`: names that nothing was found for. `ended` is False
+    as long as it goes on.
+    """
+
+    total: int
+    looked_at: int = 0
+    matched: int = 0
+    done: int = 0
+    gone: int = 0
+    refused: Mapping[str, int] = attrs.field(factory=dict)
+    examples: tuple[Entry, ...] = ()
+    missing: tuple[str, ...] = ()
+    ended: bool = False
+
+
+def perform(
+    client: Client,
+    zset: SortedSet,
+    action: Action,
+    chosen: Chosen,
+    known: Known,
+    *,
+    dry_run: bool = False,
+    rate_per_s: float | None = None,
+    pause: Callable[[float], None] = time.sleep,
+) -> Iterator[Progress]:
+    """Does it, batch by batch; yields after each how far it came, and at the end once more with `ended`.
+
+    Who stops iterating stops it. Jobs that come into the set meanwhile are left alone. With `rate_per_s` it does no
+    more than that on average. Raises `UsageError` for what makes no sense there; `StoreUnavailable` and `StoreRefused`:
+    what was done until then is done, call it again for the rest.
+    """
+    _require_sense(zset, action)
+    run = _Run(client, zset, action, known, _described(chosen, known), dry_run=dry_run)
+    batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
+    state: State = "interrupted"
+    try:
+        for _ in run.named(chosen.names) if chosen.names else run.matching(chosen.where, batch):
+            yield run.progress
+            if rate_per_s is not None and run.just_done and not dry_run:
+                pause(run.just_done / rate_per_s)
+        state = "ended"
+    finally:
+        run.conclude(state)
+    yield attrs.evolve(run.progress, ended=True)
+
+
+def _require_sense(zset: SortedSet, action: Action) -> None:
+    if action.verb not in VERBS[zset]:
+        raise UsageError(f"Jobs of the {zset} set cannot be told to {action.verb}.", f"Try: {', '.join(VERBS[zset])}.")
+    if action.verb == "reschedule" and action.at_s is None:
+        raise UsageError("It is not said for when.", "Give the new time.")
+    if action.verb == "move" and not action.queue:
+        raise UsageError("It is not said where to.", "Name the queue.")
+
+
+def _described(chosen: Chosen, known: Known) -> str:
+    if chosen.names:
+        return " ".join(chosen.names) if len(chosen.names) <= EXAMPLES else f"{len(chosen.names)} named"
+    return hiding.without("; ".join(one.text for one in chosen.where) or "all", known.secrets)
+
+
+@attrs.define(eq=False)
+class _Run:
+    """One action on its way."""
+
+    client: Client
+    zset: SortedSet
+    action: Action
+    known: Known
+    where: str
+    dry_run: bool
+    progress: Progress = attrs.field(init=False)
+    just_done: int = 0
+    _started_s: float = attrs.field(init=False)
+    _serial: int = 0
+    _begun: str | None = None
+    _refused: Counter[str] = attrs.field(factory=Counter)
+
+    def __attrs_post_init__(self) -> None:
+        """Looks how large the set is now: what comes later is not meant."""
+        self._started_s = time_s(self.client)
+        self.progress = Progress(sets.size(self.client, self.zset))
+
+    def named(self, names: Sequence[str]) -> Iterator[None]:
+        """Does those of these names."""
+        for start in range(0, len(names), BATCH):
+            looks, missing = [], []
+            for name in dict.fromkeys(names[start : start + BATCH]):
+                found = find.locate(self.client, self.zset, name)
+                if found.member is None:
+                    missing.append(name)
+                else:
+                    looks.append(Look(*found.member, self.known))
+            self._act_on(looks, len(looks))
+            self.progress = attrs.evolve(self.progress, missing=(*self.progress.missing, *missing))
+            yield
+
+    def matching(self, where: Where, batch: int) -> Iterator[None]:
+        """Does those for which all conditions hold."""
+        place: Cursor | None = None
+        newest_first = self.zset == "dead"
+        while self.progress.looked_at < self.progress.total:
+            left = self.progress.total - self.progress.looked_at
+            part = paging.piece(self.client, self.zset, place, min(batch, left), newest_first=newest_first)
+            if not part.members:
+                return
+            looks = [Look(raw, score, self.known) for raw, score in part.members]
+            early = [n for n, look in enumerate(looks) if not self._came_later(look)]
+            meant = [n for n in early if looks[n].matches(where)]
+            codes = self._act_on([looks[n] for n in meant], len(early))
+            moved = {n for n, code in zip(meant, codes, strict=True) if isinstance(code, Applied | Gone)}
+            place = part.behind(gone=set() if self.dry_run else moved)
+            yield
+
+    def conclude(self, state: State) -> None:
+        """Writes down how it ended, if it began; an outage of Redis is told by what ended it."""
+        if self._begun is not None:
+            with contextlib.suppress(StoreUnavailable, StoreRefused):
+                self._note(state)
+
+    def _came_later(self, look: Look) -> bool:
+        """Whether it is back from a retry of this very action, or was given its new time by it."""
+        if self.action.verb == "retry":
+            moments = (look.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
+            return max((moment for moment in moments if moment is not None), default=0.0) > self._started_s
+        at_s = self.action.at_s
+        return at_s is not None and self.zset != "dead" and at_s <= look.score <= at_s + self._serial / 1e6
+
+    def _act_on(self, looks: Sequence[Look], looked_at: int) -> list[Outcome]:
+        """Does these; what became of each."""
+        if self.dry_run:
+            planned = [self._plan(look, self._started_s) for look in looks]
+            outcomes: list[Outcome] = [one if isinstance(one, Left) else Applied() for one in planned]
+        else:
+            now_s = time_s(self.client) if looks else 0.0
+            outcomes = carry_out(self.client, self.zset, looks, partial(self._plan, now_s=now_s), self._begin)
+        self._count(looks, outcomes, looked_at)
+        return outcomes
+
+    def _plan(self, look: Look, now_s: float) -> Placing | Left:
+        self._serial += 1
+        return plan(look, self.zset, self.action, now_s, self._serial)
+
+    def _begin(self) -> None:
+        if self._begun is None:
+            self._begun = self._note("begun")
+
+    def _count(self, looks: Sequence[Look], outcomes: Sequence[Outcome], looked_at: int) -> None:
+        so_far = self.progress
+        done = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
+        reasons = [why for outcome in outcomes if (why := why_left(outcome)) is not None]
+        self._refused.update(why for why in reasons if why)
+        shown = [look.entry() for look in looks[: EXAMPLES - len(so_far.examples)]]
+        self.just_done = len(done)
+        self.progress = attrs.evolve(
+            so_far,
+            looked_at=so_far.looked_at + looked_at,
+            matched=so_far.matched + len(looks) - reasons.count(""),
+            done=so_far.done + len(done),
+            gone=so_far.gone + sum(isinstance(outcome, Gone) for outcome in outcomes),
+            refused=dict(self._refused),
+            examples=(*so_far.examples, *shown),
+        )
+        if done and not self.dry_run:
+            jids = [look.jid or look.key for look in done] if so_far.done < _NAMED_JIDS else []
+            self._note("going on", [hiding.without(jid, self.known.secrets) for jid in jids])
+
+    def _note(self, state: State, jids: Sequence[str] = ()) -> str:
+        so_far = self.progress
+        note = Note(
+            who=self.action.who,
+            action=self.action.verb,
+            place=self.zset,
+            state=state,
+            run=self._begun or "",
+            where=self.where,
+            why=self.action.why,
+            done=so_far.done,
+            refused=sum(so_far.refused.values()),
+            gone=so_far.gone,
+            jids=tuple(jids),
+        )
+        return audit.write(self.client, note)

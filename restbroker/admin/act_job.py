@@ -1,0 +1,143 @@
+"""What becomes of one job that a person retries, deletes, kills, reschedules or moves. Called by `admin.act`; pure.
+
+Always holds: what goes to a queue or a set is written as Ruby writes it, so that Sidekiq finds it again; what is no job
+is only ever deleted; what may have run, and does harm when it runs twice, is not sent again unless that was asked for.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, assert_never, get_args
+
+import attrs
+
+from restbroker.admin.entry import Look
+from restbroker.rules import retry, rubyjson
+from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from restbroker.rules.json_types import Json
+from restbroker.rules.repair import fractional, repaired
+from restbroker.store.keys import SortedSet
+from restbroker.store.paging import digest_of
+from restbroker.store.sets import Placing
+
+Verb: TypeAlias = Literal["retry", "delete", "kill", "reschedule", "move"]
+VERBS: Final[Mapping[SortedSet, tuple[Verb, ...]]] = {
+    "retry": get_args(Verb),
+    "schedule": get_args(Verb),
+    "dead": ("retry", "delete", "reschedule", "move"),
+}
+"""What makes sense in each set."""
+REPLAYS: Final = frozenset({"retry", "reschedule"})
+
+
+@attrs.frozen
+class Action:
+    """What is to be done, and who wants it. `at_s` (epoch seconds) is for `reschedule`, `queue` for `move`.
+
+    `retry` runs a job now. `reschedule` gives it another time; a parked job then waits in the retry set. `why` is
+    written down, and into a job that is killed. `repeat_unsafe`: also what may have run and is not safe to repeat.
+    """
+
+    verb: Verb
+    who: str
+    at_s: float | None = None
+    queue: str | None = None
+    why: str = ""
+    repeat_unsafe: bool = False
+
+
+@attrs.frozen
+class Left:
+    """It stays where it is. `why` is for people; "": it is where it should be already."""
+
+    why: str
+
+
+NOT_A_JOB: Final = Left("It is no job that anybody could run: it can only be deleted.")
+NO_QUEUE: Final = Left("It names no queue: it can only be deleted, or moved to one.")
+MAY_HAVE_RUN: Final = Left(
+    "It may have run already, and its command is not known to be safe to repeat: look at the server whether it was"
+    " done, then delete it, or retry it with --repeat-unsafe."
+)
+
+
+def plan(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Left:
+    """Where the job goes. `unique` (microseconds) keeps equal jobs, and the scores of one action, apart."""
+    if action.verb == "delete":
+        return Placing(look.raw)
+    fields = look.fields
+    if fields is None or not look.is_job:
+        return NOT_A_JOB
+    match action.verb:
+        case "retry":
+            return _refusal(look, action) or _retried(look, fields, zset, now_s)
+        case "kill":
+            return _killed(look, fields, action, now_s, unique)
+        case "reschedule":
+            return _rescheduled(look, fields, zset, action, unique)
+        case "move":
+            return _moved(look, fields, zset, action)
+        case _:
+            assert_never(action.verb)
+
+
+def _refusal(look: Look, action: Action) -> Left | None:
+    if look.queue is None:
+        return NO_QUEUE
+    return MAY_HAVE_RUN if look.may_have_run and not look.repeat_safe and not action.repeat_unsafe else None
+
+
+def _retried(look: Look, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placing:
+    """As Sidekiq's `SortedEntry#retry`, or `add_to_queue` for what is scheduled."""
+    again = _decided(fields, look) if zset == "schedule" else _counted_back(_decided(fields, look), look)
+    again.pop("at", None)
+    again["enqueued_at"] = fractional(now_s)
+    return Placing(look.raw, queue=look.queue, new=rubyjson.dumps(again))
+
+
+def _killed(look: Look, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placing | Left:
+    moment_s = retry.stamp(now_s, unique)
+    dead = repaired(_decided(fields, look), look.queue or "default")
+    said = f"{action.who} killed it" + (f": {action.why}" if action.why else ".")
+    if not isinstance(dead.get("error_class"), str):
+        dead |= {"error_class": "Killed", "error_message": said[: retry.ERROR_MESSAGE_LIMIT]}
+    if not isinstance(dead.get("failed_at"), float):
+        dead["failed_at"] = moment_s
+    entry: dict[str, Json] = {"at": moment_s, "status": None, "outcome": "killed", "code": "Killed", "ms": 0.0}
+    dead[retry.ATTEMPTS_FIELD] = retry.attempts(fields, {**entry, "excerpt": said[:200]})
+    return Placing(look.raw, zset="dead", new=rubyjson.dumps(dead), score=now_s + unique / 1e6)
+
+
+def _rescheduled(
+    look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
+) -> Placing | Left:
+    # Sidekiq Web takes out all entries of one score to act on one of them.
+    at_s = (action.at_s or 0.0) + unique / 1e6
+    if zset != "dead":
+        return Placing(look.raw, zset=zset, score=at_s)
+    refusal = _refusal(look, action)
+    if refusal is not None:
+        return refusal
+    again = repaired(_counted_back(_decided(fields, look), look), look.queue or "default")
+    return Placing(look.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
+
+
+def _moved(look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placing | Left:
+    if look.queue == action.queue and "queue" in fields:
+        return Left("")
+    return Placing(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
+
+
+def _decided(fields: Mapping[str, Json], look: Look) -> dict[str, Json]:
+    """A person decided: how often it may have run is counted anew, that it may have is kept; and it has a job id."""
+    again = dict(fields)
+    if again.pop(UNCERTAIN_FIELD, None):
+        again[MAY_HAVE_RUN_FIELD] = True
+    if look.jid is None:
+        again["jid"] = digest_of(look.raw)[:24]
+    return again
+
+
+def _counted_back(fields: dict[str, Json], look: Look) -> dict[str, Json]:
+    """A retry that a person asks for costs no try."""
+    if look.count is not None:
+        fields["retry_count"] = max(look.count - 1, -1)
+    return fields
