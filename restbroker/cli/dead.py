@@ -1,4 +1,7 @@
-"""`restbroker dead`: the parked jobs, newest first; and those that others have trimmed from the dead set."""
+"""`restbroker dead`: the parked jobs, newest first; those that others have trimmed from the dead set; and the verbs.
+
+Always holds: without a verb nothing is changed, but by `--restore`.
+"""
 
 from typing import Annotated
 
@@ -7,10 +10,13 @@ import typer
 from restbroker.admin.connect import open_store
 from restbroker.admin.trimmed import restore, trimmed
 from restbroker.cli import jobs, output
+from restbroker.cli.choosing import WhereOption
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.config.core import Config
 
 app = typer.Typer(add_completion=False)
+add_verbs(app, "dead")
 
 TrimmedOption = Annotated[
     bool, typer.Option("--trimmed", help="Those that are no longer in the dead set: trimmed, retried or deleted.")
@@ -20,20 +26,27 @@ RestoreOption = Annotated[
 ]
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def dead(
+    ctx: typer.Context,
     config: ConfigOption = None,
+    where: WhereOption = None,
     limit: jobs.LimitOption = 20,
     json: JsonOption = False,
     only_trimmed: TrimmedOption = False,
     restored: RestoreOption = None,
 ) -> None:
-    """Show the parked jobs, newest first. Arguments and tokens are not shown.
+    """Show the parked jobs, newest first, or act on them. Arguments and tokens are not listed.
 
     In a pipe each line is: when it was parked (UTC), job id, command, error class, message.
     """
+    if ctx.invoked_subcommand is not None:
+        ctx.obj = Asked(config)
+        return
     settings = quietly(config)
-    if restored is not None:
+    if where:
+        listing(settings, "dead", where=where, limit=limit, after=None, as_json=json)
+    elif restored is not None:
         _restore(settings, restored)
     elif only_trimmed:
         _show_trimmed(settings, limit, as_json=json)
@@ -44,7 +57,7 @@ def dead(
 def _restore(settings: Config, jid: str) -> None:
     with open_store(settings) as client:
         restore(client, jid)
-    output.say(f'{jid} is in the dead set again. To run it, press "Retry" in Sidekiq Web.')
+    output.say(f"{jid} is in the dead set again. To run it: restbroker dead retry {jid}")
 
 
 def _show_trimmed(settings: Config, limit: int, *, as_json: bool) -> None:

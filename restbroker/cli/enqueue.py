@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Annotated, NoReturn
 
 import attrs
@@ -22,9 +21,9 @@ from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
 from restbroker.cli.order import spec_of, target_of, token_of, typed_for
+from restbroker.cli.times import at_s, duration_s
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.config.values import BadValue, duration, seconds
 from restbroker.connectors import registry
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules.coerce import coerce
@@ -43,7 +42,6 @@ Words = Annotated[
 ]
 OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.")]
 
-_YEAR_DAYS = 366
 _PATIENCE_S = 2.0
 """So long nothing is said while waiting. A process tells of a closed gate with its next beat, 2.5 s later at most."""
 _REFUSED_CODES = frozenset(
@@ -93,9 +91,9 @@ def enqueue(
         reply_id=reply_id,
         wanted=wait_for_answer,
         ok_if_exists=ok_if_exists,
-        at_s=_at_s(delay, at),
+        at_s=at_s(delay, at),
     )
-    _push(settings, place, order, typed, timeout_s=_duration_s("--timeout", timeout), as_json=json)
+    _push(settings, place, order, typed, timeout_s=duration_s("--timeout", timeout), as_json=json)
 
 
 def _push(
@@ -213,25 +211,3 @@ def _retry(text: str) -> bool | int:
     if text.isascii() and text.isdigit() and len(text) <= 6:
         return int(text)
     raise UsageError("--retry takes a number, true or false.", "For example: --retry 3")
-
-
-def _at_s(delay: str | None, at: str | None) -> float | None:
-    if delay is not None and at is not None:
-        raise UsageError("--in and --at say the same thing in two ways.", "Keep one of them.")
-    if delay is not None:
-        return time.time() + _duration_s("--in", delay, _YEAR_DAYS)
-    if at is None:
-        return None
-    try:
-        moment_s = datetime.fromisoformat(at).timestamp()
-    except (ValueError, OverflowError) as error:
-        cure = "Write it as 2030-01-31T08:00+01:00; without a zone it is this machine's time."
-        raise UsageError("--at takes an ISO time.", cure) from error
-    return moment_s
-
-
-def _duration_s(option: str, text: str, most_days: int = 1) -> float:
-    try:
-        return seconds(duration().from_text(text), most_days)
-    except BadValue as bad:
-        raise UsageError(f"{option} takes {bad.expected}.", f"For example: {option} 30s") from bad

@@ -1,12 +1,11 @@
 """Shows jobs of one of Sidekiq's sets: in lines for people, in columns or JSON for programs.
 
-Called by `dead` and `retries`. Always holds: neither arguments nor a token is shown.
+Called by `dead`, `retries` and `scheduled`. Always holds: neither arguments nor a token is shown.
 """
 
 import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
 
 import typer
 
@@ -14,10 +13,17 @@ from restbroker.admin import jobs
 from restbroker.admin.connect import open_store
 from restbroker.admin.jobs import Stored
 from restbroker.cli import output
+from restbroker.cli.times import local, utc
 from restbroker.config.core import Config
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size
 
+_NAMES: Final[Mapping[SortedSet, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
+_WAITING: Final[Mapping[SortedSet, str]] = {
+    "dead": "parked",
+    "retry": "waiting for their next try",
+    "schedule": "waiting for their time",
+}
 LimitOption = Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)]
 
 
@@ -28,7 +34,12 @@ def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> Non
         total = size(client, zset)
     write(found, as_json=as_json)
     more = f"{len(found)} of {total} jobs" if total > len(found) else f"{total} job{'' if total == 1 else 's'}"
-    output.say(f"{more} {'parked' if zset == 'dead' else 'waiting for their next try'}.")
+    output.say(f"{more} {_WAITING[zset]}.")
+    if found and sys.stderr.isatty():
+        jid = next((job.jid for job in found if job.jid), "JID")
+        output.say(
+            f"What became of one: restbroker explain {jid}. To run it now: restbroker {_NAMES[zset]} retry {jid}"
+        )
 
 
 def tokens(settings: Config) -> frozenset[str]:
@@ -48,9 +59,8 @@ def write(found: Sequence[Stored], *, as_json: bool) -> None:
 
 
 def _fields(job: Stored) -> dict[str, str | None]:
-    when = datetime.fromtimestamp(job.at_s, UTC)
     return {
-        "when": f"{when:%Y-%m-%dT%H:%M:%SZ}",
+        "when": utc(job.at_s),
         "jid": job.jid,
         "command": job.command,
         "error_class": job.error_class,
@@ -61,8 +71,7 @@ def _fields(job: Stored) -> dict[str, str | None]:
 def _draw(found: Sequence[Stored]) -> None:
     """Two lines for each job, in the terminal's own time, for a table would not fit."""
     for job in found:
-        when = datetime.fromtimestamp(job.at_s).astimezone()
         words = (job.command, job.error_class, job.jid)
-        output.data(f"{when:%Y-%m-%d %H:%M:%S}  " + "  ".join(word for word in words if word is not None))
+        output.data(f"{local(job.at_s)}  " + "  ".join(word for word in words if word is not None))
         if job.message is not None:
             output.data(f"    {job.message}")

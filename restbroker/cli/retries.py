@@ -1,17 +1,36 @@
-"""`restbroker retries`: the jobs that wait for their next try, next due first."""
+"""`restbroker retries`: the jobs that wait for their next try, next due first; and the verbs.
+
+Always holds: without a verb nothing is changed.
+"""
 
 import typer
 
 from restbroker.cli import jobs
+from restbroker.cli.choosing import WhereOption
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.set_verbs import Asked, add_verbs, listing
 
 app = typer.Typer(add_completion=False)
+add_verbs(app, "retry")
 
 
-@app.command()
-def retries(config: ConfigOption = None, limit: jobs.LimitOption = 20, json: JsonOption = False) -> None:
-    """Show the jobs that wait for their next try, next due first. Arguments and tokens are not shown.
+@app.callback(invoke_without_command=True)
+def retries(
+    ctx: typer.Context,
+    config: ConfigOption = None,
+    where: WhereOption = None,
+    limit: jobs.LimitOption = 20,
+    json: JsonOption = False,
+) -> None:
+    """Show the jobs that wait for their next try, next due first, or act on them. Arguments and tokens are not listed.
 
     In a pipe each line is: when it is due (UTC), job id, command, error class, message.
     """
-    jobs.show(quietly(config), "retry", limit, as_json=json)
+    if ctx.invoked_subcommand is not None:
+        ctx.obj = Asked(config)
+        return
+    settings = quietly(config)
+    if where:
+        listing(settings, "retry", where=where, limit=limit, after=None, as_json=json)
+    else:
+        jobs.show(settings, "retry", limit, as_json=json)

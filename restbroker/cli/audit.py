@@ -1,0 +1,73 @@
+"""`restbroker audit`: who did what with this Redis' jobs, newest first. Always holds: it changes nothing."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from restbroker.admin.audit import Written, listed
+from restbroker.admin.connect import open_store
+from restbroker.cli import output
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.times import local, utc
+from restbroker.rules.json_types import Json
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def audit(
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option(help="How many entries at most.", min=1, max=100_000)] = 20,
+    json: JsonOption = False,
+) -> None:
+    """Show who did what: actions of this command line and of the pages, newest first.
+
+    An action that has an entry "begun", and none that ends it, goes on still or was cut short. In a pipe each line is:
+    when (UTC), who, action, place, which jobs, state, done, refused, gone, why.
+    """
+    with open_store(quietly(config)) as client:
+        found = list(listed(client, limit))
+    if json:
+        output.as_json([_fields(written) for written in found])
+    elif sys.stdout.isatty():
+        _draw(found)
+    else:
+        for written in found:
+            row = {**_fields(written)}
+            del row["entry"], row["run"], row["jids"]
+            output.row(value if value != "" else "-" for value in row.values())
+
+
+def _fields(written: Written) -> dict[str, Json]:
+    note = written.note
+    return {
+        "when": utc(written.at_s),
+        "who": note.who,
+        "action": note.action,
+        "place": note.place,
+        "where": note.where,
+        "state": note.state,
+        "done": note.done,
+        "refused": note.refused,
+        "gone": note.gone,
+        "why": note.why,
+        "entry": written.name,
+        "run": note.run or written.name,
+        "jids": list(note.jids),
+    }
+
+
+def _draw(found: Sequence[Written]) -> None:
+    """For people: a line or two for each."""
+    for written in found:
+        note = written.note
+        counts = f"{note.done} done" + "".join(
+            f", {number} {word}" for word, number in (("refused", note.refused), ("gone", note.gone)) if number
+        )
+        state = "" if note.state == "done" else f"  {note.state}"
+        output.data(f"{local(written.at_s)}  {note.who}  {note.action} {note.place}{state}  {counts}")
+        told = "  ".join(word for word in (note.where, note.why) if word)
+        if told:
+            output.data(f"    {told}")

@@ -1,0 +1,66 @@
+"""Which jobs a command is about, and whether the person means it. Used by the verbs of `dead`, `retries`, `scheduled`.
+
+Always holds: nothing destructive is done unless somebody said yes, on a terminal or with `--yes`.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from restbroker.admin.act import Chosen
+from restbroker.admin.known import Known
+from restbroker.cli import output
+from restbroker.cli.exits import Exit
+from restbroker.errors import UsageError
+from restbroker.rules import where as rule
+from restbroker.store.keys import SortedSet
+
+Jids = Annotated[list[str] | None, typer.Argument(metavar="[JID]...", help="Job ids.")]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="CONDITION",
+        help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at < 2h'; several all must hold.",
+    ),
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All jobs of the set.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count, and show the first.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+RateOption = Annotated[float | None, typer.Option("--rate", min=0.01, help="At most so many jobs a second.")]
+RepeatUnsafeOption = Annotated[
+    bool,
+    typer.Option("--repeat-unsafe", help="Also what may have run and is not safe to repeat: it may happen twice."),
+]
+WhyOption = Annotated[str, typer.Option("--why", help="For the audit, and for whoever finds the job.")]
+
+
+def conditions(typed: Sequence[str] | None, zset: SortedSet, known: Known) -> rule.Where:
+    """What was typed behind `--where`. Raises `UsageError`."""
+    return rule.read(typed or (), time.time(), ahead=zset != "dead", hidden=known.hidden)
+
+
+def chosen(
+    jids: Sequence[str] | None, typed: Sequence[str] | None, *, everything: bool, zset: SortedSet, known: Known
+) -> Chosen:
+    """The jobs that are meant. Raises `UsageError` unless it is said in exactly one way."""
+    where = conditions(typed, zset, known)
+    if [bool(jids), bool(where), everything].count(True) != 1:
+        raise UsageError(
+            "It must be said which jobs are meant, in one way.", "Give job ids, or --where CONDITION, or --all."
+        )
+    return Chosen(tuple(jids or ()), where)
+
+
+def confirm(question: str, undone: str) -> None:
+    """Asks on a terminal, and ends with 1 without a yes; raises `UsageError` elsewhere. `undone`: if it is not done."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"{question} There is nobody to ask.", "Add --yes to do it, or --dry-run to see what it would be."
+        )
+    if not typer.confirm(question, err=True):
+        output.say(undone)
+        raise typer.Exit(Exit.FAILED)

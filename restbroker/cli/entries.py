@@ -1,0 +1,116 @@
+"""Shows jobs that were searched for: in lines for people, in columns or JSON for programs; and one with all there is.
+
+Called by the verbs of `dead`, `retries` and `scheduled`, and by `explain`. Always holds: it is given only what may be
+shown.
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+from restbroker.admin.entry import Entry
+from restbroker.cli import output
+from restbroker.cli.times import local, utc
+from restbroker.rules.json_types import Json
+
+
+def write(found: Sequence[Entry], *, as_json: bool) -> None:
+    """Shows these jobs on stdout; in a pipe with the columns of `restbroker dead`."""
+    if as_json:
+        output.as_json([fields(entry) for entry in found])
+    elif sys.stdout.isatty():
+        for line in _lines(found):
+            output.data(line)
+    else:
+        for entry in found:
+            cells = (utc(entry.at_s), entry.jid, entry.command, entry.error_class, entry.message)
+            output.row(cell or "-" for cell in cells)
+
+
+def talk(found: Sequence[Entry]) -> None:
+    """The same to the person at the terminal."""
+    for line in _lines(found):
+        output.say(line)
+
+
+def fields(entry: Entry) -> dict[str, Json]:
+    """What programs get of a job."""
+    return {
+        "when": utc(entry.at_s),
+        "jid": entry.jid,
+        "command": entry.command,
+        "error_class": entry.error_class,
+        "message": entry.message,
+        "key": entry.key,
+        "queue": entry.queue,
+        "target": entry.target,
+        "arguments": entry.arguments,
+        "attempts": entry.attempts,
+        "failed_at": None if entry.failed_at_s is None else utc(entry.failed_at_s),
+        "enqueued_at": None if entry.enqueued_at_s is None else utc(entry.enqueued_at_s),
+        "may_have_run": entry.may_have_run,
+        "repeat_safe": entry.repeat_safe,
+    }
+
+
+def whole(entry: Entry) -> dict[str, Json]:
+    """The same, with the last tries."""
+    return {**fields(entry), "history": [dict(one) for one in entry.history], "size_bytes": entry.size_bytes}
+
+
+def facts(entry: Entry) -> Iterator[tuple[str, str]]:
+    """One job, a line for each thing that is known of it."""
+    served = "served by no target of this configuration" if entry.target is None else f"target {entry.target}"
+    yield "job", entry.jid or "-"
+    yield "command", entry.command or "-"
+    if isinstance(entry.arguments, dict):
+        yield from (("argument", f"{name}: {_text(value)}") for name, value in entry.arguments.items())
+    else:
+        yield "arguments", _text(entry.arguments)
+    yield "queue", f"{entry.queue or '-'} ({served})"
+    moments = {
+        "pushed": entry.created_at_s or entry.enqueued_at_s,
+        "first failure": entry.failed_at_s,
+        "last failure": entry.retried_at_s,
+    }
+    yield from ((name, local(moment_s)) for name, moment_s in moments.items() if moment_s is not None)
+    if entry.error_class is not None or entry.message is not None:
+        yield "error", ": ".join(word for word in (entry.error_class, entry.message) if word is not None)
+    yield "tried", "never" if not entry.attempts else "once" if entry.attempts == 1 else f"{entry.attempts} times"
+    if entry.may_have_run:
+        yield "may have run", "yes; " + ("safe to repeat" if entry.repeat_safe else "not known to be safe to repeat")
+    yield from (("try", line) for line in tries(entry.history))
+
+
+def tries(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:
+    """A line for each of the last tries."""
+    for one in history:
+        at, status = one.get("at"), one.get("status")
+        words = (
+            local(at) if isinstance(at, int | float) else "-",
+            _text(one.get("outcome")),
+            _text(one.get("code")),
+            "" if status is None else f"status {_text(status)}",
+            f"{_text(one.get('ms'))} ms" if one.get("ms") else "",
+            _text(one.get("excerpt")),
+        )
+        yield "  ".join(word for word in words if word)
+
+
+def _lines(found: Sequence[Entry]) -> Iterator[str]:
+    """Two for each job, for a table would not fit."""
+    for entry in found:
+        words = (entry.command, entry.error_class, entry.jid)
+        yield f"{local(entry.at_s)}  " + "  ".join(word for word in words if word is not None)
+        if entry.message is not None:
+            yield f"    {entry.message}"
+
+
+def _text(value: Json) -> str:
+    match value:
+        case None:
+            return "-"
+        case str():
+            return value
+        case _:
+            return json.dumps(value, ensure_ascii=False)

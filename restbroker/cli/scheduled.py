@@ -1,0 +1,36 @@
+"""`restbroker scheduled`: the jobs that are to run later, next due first; and the verbs.
+
+Always holds: without a verb nothing is changed.
+"""
+
+import typer
+
+from restbroker.cli import jobs
+from restbroker.cli.choosing import WhereOption
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.set_verbs import Asked, add_verbs, listing
+
+app = typer.Typer(add_completion=False)
+add_verbs(app, "schedule")
+
+
+@app.callback(invoke_without_command=True)
+def scheduled(
+    ctx: typer.Context,
+    config: ConfigOption = None,
+    where: WhereOption = None,
+    limit: jobs.LimitOption = 20,
+    json: JsonOption = False,
+) -> None:
+    """Show the jobs that are to run later, next due first, or act on them. Arguments and tokens are not listed.
+
+    In a pipe each line is: when it is due (UTC), job id, command, error class, message.
+    """
+    if ctx.invoked_subcommand is not None:
+        ctx.obj = Asked(config)
+        return
+    settings = quietly(config)
+    if where:
+        listing(settings, "schedule", where=where, limit=limit, after=None, as_json=json)
+    else:
+        jobs.show(settings, "schedule", limit, as_json=json)

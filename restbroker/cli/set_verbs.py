@@ -1,0 +1,250 @@
+"""The verbs of `dead`, `retries` and `scheduled`: list, show, retry, delete, kill, reschedule, move.
+
+Each of the three modules makes its commands here. Always holds: a verb means the same for every set.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import attrs
+import typer
+
+from restbroker.admin import find
+from restbroker.admin.act import VERBS, Action
+from restbroker.admin.connect import open_store
+from restbroker.admin.entry import Entry
+from restbroker.admin.known import Known, known
+from restbroker.cli import choosing, entries, output
+from restbroker.cli.acting import How, act
+from restbroker.cli.choosing import (
+    AllOption,
+    DryRunOption,
+    Jids,
+    RateOption,
+    RepeatUnsafeOption,
+    WhereOption,
+    WhyOption,
+    YesOption,
+)
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.jobs import LimitOption
+from restbroker.cli.times import at_s
+from restbroker.cli.who import who
+from restbroker.config.core import Config
+from restbroker.errors import UsageError
+from restbroker.store.keys import SortedSet
+
+InOption = Annotated[str | None, typer.Option("--in", help="After this time, e.g. 5m.")]
+AtOption = Annotated[str | None, typer.Option("--at", help="At this time, e.g. 2030-01-31T08:00+01:00.")]
+AfterOption = Annotated[str | None, typer.Option(help="Go on behind this place, which the list before told.")]
+JidWord = Annotated[str, typer.Argument(metavar="JID", help="The job's id.")]
+_COMMANDS: Final[dict[SortedSet, str]] = {"dead": "dead", "retry": "retries", "schedule": "scheduled"}
+
+
+@attrs.frozen
+class Asked:
+    """What the group in front of the verb was told."""
+
+    config: Path | None = None
+
+
+def settings_of(ctx: typer.Context, config: Path | None) -> Config:
+    """The configuration, whether it is named before the verb or behind it."""
+    before = ctx.obj.config if isinstance(ctx.obj, Asked) else None
+    return quietly(config or before)
+
+
+def add_verbs(app: typer.Typer, zset: SortedSet) -> None:
+    """Gives the command of this set its verbs."""
+    _add_readers(app, zset)
+    _add_retry(app, zset)
+    _add_delete(app, zset)
+    _add_reschedule(app, zset)
+    _add_move(app, zset)
+    if "kill" in VERBS[zset]:
+        _add_kill(app, zset)
+
+
+def listing(
+    settings: Config, zset: SortedSet, *, where: list[str] | None, limit: int, after: str | None, as_json: bool
+) -> None:
+    """Shows at most `limit` jobs for which the conditions hold, and says where to go on."""
+    knows = known(settings)
+    conditions = choosing.conditions(where, zset, knows)
+    found: list[Entry] = []
+    looked_at = total = 0
+    with open_store(settings) as client:
+        while True:
+            page = find.page(client, zset, conditions, knows, after=after, limit=limit - len(found))
+            found += page.entries
+            looked_at, total, after = looked_at + page.looked_at, page.total, page.after
+            if after is None or len(found) >= limit:
+                break
+    entries.write(found, as_json=as_json)
+    of = f" of {total}" if total > len(found) else ""
+    output.say(f"{len(found)}{of} job{'' if of == '' and len(found) == 1 else 's'} in the {zset} set.")
+    if after is not None:
+        output.say(f"Go on with: --after {after}")
+
+
+def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
+    @app.command("list")
+    def listed(
+        ctx: typer.Context,
+        where: WhereOption = None,
+        limit: LimitOption = 20,
+        after: AfterOption = None,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """List jobs for which all conditions hold.
+
+        In a pipe each line is: when (UTC), job id, command, error class, message.
+        """
+        settings = settings_of(ctx, config)
+        listing(settings, zset, where=where, limit=limit, after=after, as_json=json)
+
+    @app.command()
+    def show(ctx: typer.Context, jid: JidWord, config: ConfigOption = None, json: JsonOption = False) -> None:
+        """Show one job, with its arguments (secrets masked) and its last tries."""
+        settings = settings_of(ctx, config)
+        with open_store(settings) as client:
+            entry = find.one(client, zset, jid, known(settings))
+        if entry is None:
+            raise _nowhere(zset, jid)
+        if json:
+            output.as_json(entries.whole(entry))
+        else:
+            output.table(("", ""), list(entries.facts(entry)))
+
+
+def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
+    @app.command()
+    def retry(
+        ctx: typer.Context,
+        jids: Jids = None,
+        where: WhereOption = None,
+        everything: AllOption = False,
+        repeat_unsafe: RepeatUnsafeOption = False,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        rate: RateOption = None,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Run jobs now: each goes to its queue. It costs them no try."""
+        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
+        action = Action("retry", who(), repeat_unsafe=repeat_unsafe)
+        _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
+
+
+def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
+    @app.command()
+    def delete(
+        ctx: typer.Context,
+        jids: Jids = None,
+        where: WhereOption = None,
+        everything: AllOption = False,
+        why: WhyOption = "",
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        rate: RateOption = None,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Delete jobs: they never run."""
+        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
+        action = Action("delete", who(), why=why)
+        _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
+
+
+def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
+    @app.command()
+    def kill(
+        ctx: typer.Context,
+        jids: Jids = None,
+        where: WhereOption = None,
+        everything: AllOption = False,
+        why: WhyOption = "",
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        rate: RateOption = None,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Put jobs into the dead set: they run only when somebody retries them."""
+        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
+        action = Action("kill", who(), why=why)
+        _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
+
+
+def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
+    @app.command()
+    def reschedule(
+        ctx: typer.Context,
+        jids: Jids = None,
+        where: WhereOption = None,
+        everything: AllOption = False,
+        delay: InOption = None,
+        at: AtOption = None,
+        repeat_unsafe: RepeatUnsafeOption = False,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Give jobs another time to run; parked ones then wait among the retries."""
+        moment_s = at_s(delay, at)
+        if moment_s is None:
+            raise UsageError("It is not said for when.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
+        action = Action("reschedule", who(), at_s=moment_s, repeat_unsafe=repeat_unsafe)
+        how = How(dry_run=dry_run, yes=yes, as_json=json)
+        _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
+
+
+def _add_move(app: typer.Typer, zset: SortedSet) -> None:
+    @app.command()
+    def move(
+        ctx: typer.Context,
+        queue: Annotated[str, typer.Option("--to", help="The queue that they will go to.")],
+        jids: Jids = None,
+        where: WhereOption = None,
+        everything: AllOption = False,
+        any_queue: Annotated[bool, typer.Option("--any", help="Also to a queue that nobody here serves.")] = False,
+        dry_run: DryRunOption = False,
+        yes: YesOption = False,
+        config: ConfigOption = None,
+        json: JsonOption = False,
+    ) -> None:
+        """Give jobs another queue. They stay in the set: a retry, or their time, then leads them there."""
+        settings = settings_of(ctx, config)
+        if queue not in settings.queues and not any_queue:
+            served = ", ".join(settings.queues)
+            raise UsageError(
+                f"No target of this configuration serves the queue {queue!r}.",
+                f"Served are: {served}. If you mean exactly this one, add --any.",
+            )
+        how = How(dry_run=dry_run, yes=yes, as_json=json)
+        _act(settings, zset, Action("move", who(), queue=queue), jids, where, everything=everything, how=how)
+
+
+def _act(
+    settings: Config,
+    zset: SortedSet,
+    action: Action,
+    jids: list[str] | None,
+    where: list[str] | None,
+    *,
+    everything: bool,
+    how: How,
+) -> None:
+    knows: Known = known(settings)
+    chosen = choosing.chosen(jids, where, everything=everything, zset=zset, known=knows)
+    act(settings, zset, action, chosen, knows, how)
+
+
+def _nowhere(zset: SortedSet, jid: str) -> UsageError:
+    return UsageError(
+        f"There is no job {jid} in the {zset} set.",
+        f"restbroker {_COMMANDS[zset]} lists those that there are; restbroker explain {jid} looks everywhere.",
+    )

@@ -1,0 +1,54 @@
+"""Times on a command line: `--in 5m`, `--at 2030-01-31T08:00`, and how they are shown.
+
+Used by `enqueue`, by the verbs that reschedule, and by all that show jobs. Always holds: a score that is no time, which
+anybody may have written, is shown as it is.
+"""
+
+import time
+from datetime import UTC, datetime
+from typing import Final
+
+from restbroker.config.values import BadValue, duration, seconds
+from restbroker.errors import UsageError
+
+_YEAR_DAYS: Final = 366
+
+
+def at_s(delay: str | None, at: str | None) -> float | None:
+    """The moment that `--in` or `--at` names, epoch seconds; None without either. Raises `UsageError`."""
+    if delay is not None and at is not None:
+        raise UsageError("--in and --at say the same thing in two ways.", "Keep one of them.")
+    if delay is not None:
+        return time.time() + duration_s("--in", delay, _YEAR_DAYS)
+    if at is None:
+        return None
+    try:
+        moment_s = datetime.fromisoformat(at).timestamp()
+    except (ValueError, OverflowError) as error:
+        cure = "Write it as 2030-01-31T08:00+01:00; without a zone it is this machine's time."
+        raise UsageError("--at takes an ISO time.", cure) from error
+    return moment_s
+
+
+def duration_s(option: str, text: str, most_days: int = 1) -> float:
+    """The seconds of a duration such as 30s. Raises `UsageError`."""
+    try:
+        return seconds(duration().from_text(text), most_days)
+    except BadValue as bad:
+        raise UsageError(f"{option} takes {bad.expected}.", f"For example: {option} 30s") from bad
+
+
+def utc(moment_s: float) -> str:
+    """For programs: 2026-11-20T08:56:16Z."""
+    try:
+        return f"{datetime.fromtimestamp(moment_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    except (ValueError, OverflowError, OSError):
+        return str(moment_s)
+
+
+def local(moment_s: float) -> str:
+    """For people: 2026-11-20 09:56:16, in the terminal's own time."""
+    try:
+        return f"{datetime.fromtimestamp(moment_s).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return str(moment_s)

@@ -1,0 +1,197 @@
+"""The verbs of `restbroker dead`, `retries` and `scheduled`, as processes against a real Redis."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.process import run
+from tests.support.terminal import on_a_terminal
+
+Shell = Callable[..., subprocess.CompletedProcess[str]]
+NOW_S = 1_700_000_000
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    document = {"RedisURL": redis_url, "RedisNamespace": "ns", "RestQueue": "rest", "Token": "right-token"}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.fixture
+def store(redis_url: str) -> Client:
+    return open_client(StoreSettings(redis_url, namespace="ns"))
+
+
+@pytest.fixture
+def shell(place: Path) -> Shell:
+    return lambda *words: run(words, directory=place)
+
+
+def put(store: Client, zset: str, at_s: float, jid: str, command: str = "register", **more: Any) -> None:
+    fields = {
+        "class": "Add", "args": [command, {"user": jid, "password": "hush-hush"}, "right-token"], "jid": jid,
+        "queue": "rest", "error_class": "ServerError", "error_message": "It failed.", "failed_at": NOW_S + 0.5,
+        "retry_count": 1, **more,
+    }  # fmt: skip
+    store.command("ZADD", f"ns:{zset}", at_s, json.dumps(fields))
+
+
+def count(store: Client, zset: str) -> int:
+    found = store.command("ZCARD", f"ns:{zset}")
+    assert isinstance(found, int)
+    return found
+
+
+def test_a_list_is_filtered_and_says_where_it_goes_on(shell: Shell, store: Client) -> None:
+    for n in range(6):
+        put(store, "dead", NOW_S + n, f"j{n}", error_class="BadToken" if n % 2 else "ServerError")
+    first = shell("dead", "list", "--where", "error = BadToken", "--limit", "2")
+    assert [line.split("\t")[1] for line in first.stdout.splitlines()] == ["j5", "j3"]
+    assert first.stdout.splitlines()[0].split("\t") == [
+        "2023-11-14T22:13:25Z", "j5", "register", "BadToken", "It failed.",
+    ]  # fmt: skip
+    after = first.stderr.split("--after ")[1].strip()
+    rest = shell("dead", "list", "--where", "error = BadToken", "--after", after)
+    assert [line.split("\t")[1] for line in rest.stdout.splitlines()] == ["j1"]
+    assert "--after" not in rest.stderr
+    shown = json.loads(shell("dead", "--where", "jid = j4", "--json").stdout)
+    assert [(one["jid"], one["arguments"]) for one in shown] == [("j4", {"user": "j4", "password": "***"})]
+
+
+def test_a_condition_that_cannot_be_read_ends_with_2_and_the_nearest_field(shell: Shell) -> None:
+    done = shell("dead", "list", "--where", "comand = x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "did you mean command?" in done.stderr
+    assert "cannot be searched by secrets" in shell("dead", "--where", "password ~ a").stderr
+
+
+def test_one_job_is_shown_with_all_that_is_known_and_no_secret(shell: Shell, store: Client) -> None:
+    tries = [
+        {"at": NOW_S + 0.5, "status": 500, "outcome": "failed", "code": "ServerError", "ms": 12.5, "excerpt": "oh"}
+    ]
+    put(store, "retry", NOW_S, "j1", restbroker_attempts=tries, restbroker_uncertain=1)
+    done = shell("retries", "show", "j1")
+    assert done.returncode == 0
+    assert "argument\tuser: j1\n" in done.stdout
+    assert "tried\t2 times\n" in done.stdout
+    assert "may have run\tyes; safe to repeat\n" in done.stdout
+    assert "hush-hush" not in done.stdout
+    assert "status 500  12.5 ms  oh" in done.stdout
+    assert json.loads(shell("retries", "show", "j1", "--json").stdout)["history"] == tries
+    missing = shell("dead", "show", "j1")
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert "restbroker explain j1" in missing.stderr
+
+
+def test_a_named_job_is_retried_without_a_question(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1")
+    put(store, "dead", NOW_S, "j2")
+    done = shell("dead", "retry", "j1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "1 job retried.\n")
+    assert (count(store, "dead"), store.command("LLEN", "ns:queue:rest")) == (1, 1)
+
+
+def test_what_is_not_there_is_told_and_partly_done_ends_with_7(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1")
+    assert shell("dead", "retry", "nobody").returncode == 1
+    done = shell("dead", "retry", "nobody", "j1", "--json")
+    assert done.returncode == 7
+    shown = json.loads(done.stdout)
+    assert (shown["done"], shown["missing"], shown["dry_run"]) == (1, ["nobody"], False)
+    assert "There is no job nobody" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("dead", "delete", "j1"), ("dead", "retry", "--all"), ("retries", "kill", "--where", "jid = j1")]
+)
+def test_off_a_terminal_what_is_asked_needs_yes(shell: Shell, store: Client, words: tuple[str, ...]) -> None:
+    put(store, "dead", NOW_S, "j1")
+    put(store, "retry", NOW_S, "j1")
+    refused = shell(*words)
+    assert refused.returncode == 2
+    assert "1 job of the" in refused.stderr
+    assert "--yes" in refused.stderr
+    assert (count(store, "dead"), count(store, "retry")) == (1, 1)
+    assert shell(*words, "--yes").returncode == 0
+    assert count(store, words[0].replace("retries", "retry")) == 0
+
+
+def test_it_must_be_said_which_jobs_are_meant_and_only_once(shell: Shell) -> None:
+    for words in ((), ("j1", "--all"), ("--all", "--where", "jid = x")):
+        done = shell("dead", "delete", *words)
+        assert done.returncode == 2
+        assert "in one way" in done.stderr
+
+
+def test_a_dry_run_shows_and_changes_nothing(shell: Shell, store: Client) -> None:
+    for n in range(7):
+        put(store, "schedule", NOW_S + n, f"j{n}")
+    done = shell("scheduled", "delete", "--where", "user != j0", "--dry-run")
+    assert done.returncode == 0
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == ["j1", "j2", "j3", "j4", "j5"]
+    assert "6 jobs of 7 in the schedule set would be deleted, the first 5 of them above." in done.stderr
+    assert count(store, "schedule") == 7
+    assert json.loads(shell("scheduled", "retry", "--all", "--dry-run", "--json").stdout)["done"] == 7
+
+
+def test_what_may_have_run_is_left_unless_it_is_asked_for(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1", command="send_message", restbroker_may_have_run=True)
+    done = shell("dead", "retry", "j1")
+    assert done.returncode == 1
+    assert "--repeat-unsafe" in done.stderr
+    assert count(store, "dead") == 1
+    assert shell("dead", "retry", "j1", "--repeat-unsafe").returncode == 0
+    assert count(store, "dead") == 0
+
+
+def test_jobs_get_another_time_or_queue(shell: Shell, store: Client) -> None:
+    put(store, "retry", NOW_S, "j1")
+    assert shell("retries", "reschedule", "j1").returncode == 2
+    assert shell("retries", "reschedule", "j1", "--at", "2030-01-31T08:00+00:00").returncode == 0
+    found = store.command("ZRANGE", "ns:retry", 0, -1, "WITHSCORES")
+    assert isinstance(found, list)
+    assert isinstance(found[1], bytes)
+    assert int(float(found[1])) == 1_896_076_800
+    refused = shell("retries", "move", "j1", "--to", "rset")
+    assert (refused.returncode, "--any" in refused.stderr) == (2, True)
+    assert shell("retries", "move", "j1", "--to", "ruby", "--any").returncode == 0
+    assert shell("retries", "list", "--where", "queue = ruby").stdout.split("\t")[1] == "j1"
+
+
+def test_the_configuration_may_stand_before_the_verb(place: Path, store: Client, tmp_path: Path) -> None:
+    put(store, "dead", NOW_S, "j1")
+    away = tmp_path / "away"
+    away.mkdir()
+    done = run(["dead", "--config", str(place / "env.json"), "retry", "j1"], directory=away)
+    assert done.returncode == 0, done.stderr
+    assert count(store, "dead") == 0
+
+
+def test_on_a_terminal_the_list_is_for_people(place: Path, store: Client) -> None:
+    put(store, "schedule", NOW_S, "j1", error_class=None, error_message=None)
+    shown = on_a_terminal(["scheduled", "list"], place, environ={"TZ": "UTC"})
+    assert shown.splitlines() == ["2023-11-14 22:13:20  register  j1"]
+
+
+def test_a_score_that_is_no_time_is_shown_as_it_is(shell: Shell, store: Client) -> None:
+    store.command("ZADD", "ns:dead", "+inf", '{"jid":"j1","args":["status",{},"t"]}')
+    assert shell("dead").stdout.split("\t")[:2] == ["inf", "j1"]
+    assert shell("dead", "list").stdout.split("\t")[:2] == ["inf", "j1"]
+
+
+def test_what_was_done_is_in_the_audit_with_who_did_it(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1")
+    shell("dead", "delete", "--where", "error = ServerError", "--why", "a test", "--yes")
+    lines = [line.split("\t") for line in shell("audit").stdout.splitlines()]
+    assert [line[5] for line in lines] == ["ended", "going on", "begun"]
+    assert "@" in lines[0][1]
+    assert lines[1][2:5] == ["delete", "dead", "error = ServerError"]
+    shown = json.loads(shell("audit", "--json", "--limit", "2").stdout)
+    assert [one["state"] for one in shown] == ["ended", "going on"]
+    assert (shown[1]["jids"], shown[1]["why"], shown[1]["done"]) == (["j1"], "a test", 1)
