@@ -23,6 +23,7 @@ COMMANDS = {
     "dead": "Show the parked jobs and why they were parked; retry or delete them.",
     "retries": "Show the jobs that wait for their next try, or act on them.",
     "scheduled": "Show the jobs that are to run later, or act on them.",
+    "explain": "Tell where a job is, what became of its tries, and who did what with it.",
     "audit": "Show who did what with jobs, queues and targets.",
     "commands": "List the server's commands, or show one with its arguments.",
     "check": "Test the configuration, Redis and the targets.",

@@ -72,6 +72,14 @@ def in_hand(client: Client, pids: Collection[int]) -> list[bytes]:
     return [raw(shown) for reply in replies for shown in items(reply)]
 
 
+def at_work(client: Client) -> list[bytes]:
+    """What the records of all processes show of their jobs in hand. Raises `StoreUnavailable` or `StoreRefused`."""
+    keys = client.keys
+    found = sorted(names(client.command("SMEMBERS", keys.processes)))
+    replies = client.commands([("HVALS", keys.work(name)) for name in found]) if found else []
+    return [raw(shown) for reply in replies for shown in items(reply)]
+
+
 def prune(client: Client) -> None:
     """Takes the names of processes away whose record has expired, as Sidekiq's API does, once a minute at most.
 

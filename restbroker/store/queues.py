@@ -12,6 +12,7 @@ import orjson
 from restbroker.store.client import LONGEST_BLOCK_S, Client
 from restbroker.store.key_types import types
 from restbroker.store.replies import Reply, integer, items, raw
+from restbroker.store.replies import names as texts
 from restbroker.store.settling import as_score
 
 _LEAST_MILLISECONDS = 100_000_000_000
@@ -39,6 +40,11 @@ def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int | None]:
     replies = client.commands([("LLEN", client.keys.queue(queue)) for queue in lists])
     counted = {queue: integer(reply) for queue, reply in zip(lists, replies, strict=True)}
     return {queue: counted.get(queue) for queue in queues}
+
+
+def names(client: Client) -> frozenset[str]:
+    """Every queue that a client has announced."""
+    return texts(client.command("SMEMBERS", client.keys.queues))
 
 
 def listed(client: Client, queue: str, skip: int, limit: int) -> list[bytes]:

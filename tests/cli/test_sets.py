@@ -195,3 +195,19 @@ def test_what_was_done_is_in_the_audit_with_who_did_it(shell: Shell, store: Clie
     shown = json.loads(shell("audit", "--json", "--limit", "2").stdout)
     assert [one["state"] for one in shown] == ["ended", "going on"]
     assert (shown[1]["jids"], shown[1]["why"], shown[1]["done"]) == (["j1"], "a test", 1)
+
+
+def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) -> None:
+    put(store, "dead", NOW_S, "j1", error_class="BadToken")
+    told = shell("explain", "j1")
+    assert told.returncode == 0
+    assert told.stdout.startswith("where\tIt was parked at ")
+    assert "restbroker dead retry j1" in told.stderr
+    assert "hush-hush" not in told.stdout
+    shell("dead", "retry", "j1")
+    shown = json.loads(shell("explain", "j1", "--json").stdout)
+    assert [place["kind"] for place in shown["places"]] == ["queue"]
+    assert [act["action"] for act in shown["acts"]] == ["retry"]
+    nowhere = shell("explain", "nobody")
+    assert (nowhere.returncode, nowhere.stdout) == (1, "")
+    assert "delivered" in nowhere.stderr

@@ -1,0 +1,186 @@
+"""A job's story: where it is now, what became of its tries, and what people did with it.
+
+Called by `restbroker explain` and by a job's page. Always holds: changes nothing; looks at no more than its bounds
+allow, and says where it did not look to the end; shows nothing that must stay hidden.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from restbroker.admin import audit, find
+from restbroker.admin.audit import Written
+from restbroker.admin.enqueue import Serving, serving
+from restbroker.admin.entry import Entry, Look
+from restbroker.admin.jobs import PAGE
+from restbroker.admin.known import Known
+from restbroker.errors import StoreRefused
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.store import beats, jobs, parked, processes, queues
+from restbroker.store.client import Client
+from restbroker.store.key_types import types
+from restbroker.store.keys import SortedSet
+
+Kind: TypeAlias = Literal["queue", "in hand", "retry", "schedule", "dead", "copy"]
+_SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
+
+
+@attrs.frozen
+class Bounds:
+    """How far is looked: `seconds` in all, so many jobs of each queue, copies of parked jobs, and notes of people."""
+
+    seconds: float = 10.0
+    jobs: int = 10_000
+    copies: int = 5000
+    notes: int = 5000
+
+
+@attrs.frozen
+class Place:
+    """Where it is. `name`: of the queue, or of the process that has it in hand. `entry.at_s`: when it is due, or was
+    parked.
+
+    `ahead`: so many jobs are taken before it. `since_s`: when its process took it up (epoch seconds), if it tells.
+    `served`: what is known of a process that serves its queue, None: nobody does, or it is in no queue.
+    """
+
+    kind: Kind
+    name: str
+    entry: Entry
+    ahead: int | None = None
+    since_s: float | None = None
+    served: Serving | None = None
+
+
+@attrs.frozen
+class Story:
+    """What was found. `places` has more than one where a job was pushed twice, or moved while it was looked for.
+
+    `acts`: what people did with it, newest first. `unseen`: where was not looked to the end.
+    """
+
+    jid: str
+    places: tuple[Place, ...]
+    acts: tuple[Written, ...]
+    unseen: tuple[str, ...]
+
+
+def explain(client: Client, jid: str, known: Known, bounds: Bounds | None = None) -> Story:
+    """Looks for the job of this id. Raises `StoreUnavailable` or `StoreRefused`."""
+    search = _Search(client, jid, known, bounds or Bounds())
+    places = [*search.sorted_sets(), *search.in_hand(), *search.waiting()]
+    places = places or list(search.copies())
+    acts = tuple(search.acts())
+    return Story(jid, tuple(places), acts, tuple(search.unseen))
+
+
+@attrs.define(eq=False)
+class _Search:
+    client: Client
+    jid: str
+    known: Known
+    bounds: Bounds
+    unseen: list[str] = attrs.field(factory=list)
+    _deadline: float = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """The time runs from now on."""
+        self._deadline = time.monotonic() + self.bounds.seconds
+
+    def sorted_sets(self) -> Iterator[Place]:
+        """Those where Sidekiq keeps jobs by their times."""
+        for zset in _SETS:
+            found = find.locate(self.client, zset, self.jid, max(0.0, self._deadline - time.monotonic()))
+            if found.member is not None:
+                yield Place(zset, zset, Look(*found.member, self.known).entry())
+            elif not found.complete:
+                self.unseen.append(f"the {zset} set")
+
+    def in_hand(self) -> Iterator[Place]:
+        """What the processes have taken."""
+        for identity in sorted({*beats.live(self.client), *beats.dying(self.client)}):
+            held = jobs.held(self.client, identity)
+            for raw in held.jobs.values():
+                look = self._look(raw)
+                if look is not None:
+                    yield Place("in hand", _process_of(self.client, identity), look.entry(), since_s=self._since())
+
+    def waiting(self) -> Iterator[Place]:
+        """Those that anybody named or the configuration serves."""
+        for queue in sorted(queues.names(self.client) | set(self.known.targets)):
+            key = self.client.keys.queue(queue)
+            if types(self.client, [key]).get(key, "list") != "list":
+                continue
+            for number, raw in enumerate(self._listed(queue)):
+                look = self._look(raw, queue)
+                if look is not None:
+                    yield Place("queue", queue, look.entry(), ahead=number, served=serving(self.client, queue))
+
+    def copies(self) -> Iterator[Place]:
+        """The newest copy of a parked job that is nowhere else any more."""
+        seen, page = 0, parked.newest(self.client, PAGE)
+        while page:
+            for copy in page:
+                look = self._look(copy.payload)
+                if look is not None:
+                    yield Place("copy", "restbroker:parked", attrs.evolve(look, score=copy.at_s).entry())
+                    return
+            seen += len(page)
+            if self._is_enough(seen, self.bounds.copies, f"copies of parked jobs, behind the newest {seen}"):
+                return
+            page = parked.newest(self.client, PAGE, before=page[-1].entry)
+
+    def acts(self) -> Iterator[Written]:
+        """What people did with it by its name; what was done to very many at once names only the first of them."""
+        for seen, written in enumerate(audit.listed(self.client, self.bounds.notes + 1), start=1):
+            if self._is_enough(seen, self.bounds.notes + 1, f"what people did before the last {seen} entries"):
+                return
+            if self.jid in written.note.jids:
+                yield written
+
+    def _listed(self, queue: str) -> Iterator[bytes]:
+        skip = 0
+        while page := queues.listed(self.client, queue, skip, PAGE):
+            yield from page
+            skip += len(page)
+            if self._is_enough(skip, self.bounds.jobs, f"the queue {queue}, behind its next {skip} jobs"):
+                return
+
+    def _is_enough(self, seen: int, most: int, what: str) -> bool:
+        if seen < most and time.monotonic() < self._deadline:
+            return False
+        self.unseen.append(what)
+        return True
+
+    def _look(self, raw: bytes, queue: str | None = None) -> Look | None:
+        # Most are others: their bytes tell, unless the id has letters that JSON may write in several ways.
+        if self.jid.isascii() and self.jid.isalnum() and self.jid.encode() not in raw:
+            return None
+        look = Look(raw, 0.0, self.known, queue)
+        return look if look.jid == self.jid else None
+
+    def _since(self) -> float | None:
+        """When its process began with it, as its record for Sidekiq's pages says."""
+        for shown in processes.at_work(self.client):
+            work = rubyjson.object_of(shown) or {}
+            payload, run_at = work.get("payload"), work.get("run_at")
+            fields = rubyjson.object_of(payload.encode()) if isinstance(payload, str) else None
+            if fields is not None and fields.get("jid") == self.jid:
+                return _moment(run_at)
+        return None
+
+
+def _moment(value: Json) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _process_of(client: Client, identity: str) -> str:
+    """HOST:PID, as everything else calls it; the identity itself if its record is missing or damaged."""
+    try:
+        known = beats.facts(client, identity)
+    except StoreRefused:
+        known = None
+    return identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"

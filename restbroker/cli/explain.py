@@ -1,0 +1,129 @@
+"""`restbroker explain`: where a job is, what became of its tries, and what people did with it.
+
+Always holds: it changes nothing, and says where it did not look to the end.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Final, assert_never
+
+import attrs
+import typer
+
+from restbroker.admin.connect import open_store
+from restbroker.admin.explain import Bounds, Kind, Place, Story
+from restbroker.admin.explain import explain as look
+from restbroker.admin.known import known
+from restbroker.cli import entries, output
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.exits import Exit
+from restbroker.cli.times import local, utc
+from restbroker.rules.json_types import Json
+
+app = typer.Typer(add_completion=False)
+
+_CURES: Final[dict[Kind, str]] = {
+    "dead": "When its reason is mended: restbroker dead retry {jid}",
+    "retry": "To try it now: restbroker retries retry {jid}. To give it up: restbroker retries kill {jid}",
+    "schedule": "To run it now: restbroker scheduled retry {jid}. To give it up: restbroker scheduled delete {jid}",
+    "copy": "To put it back: restbroker dead --restore {jid}",
+}
+
+
+@app.command()
+def explain(
+    jid: Annotated[str, typer.Argument(metavar="JID", help="The job's id.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    jobs: Annotated[int, typer.Option(help="Look at so many jobs of each queue.", min=1, max=10_000_000)] = 10_000,
+    seconds: Annotated[int, typer.Option(help="Look for so long.", min=1, max=3600)] = 10,
+) -> None:
+    """Tell a job's story: where it is now and why, its last tries, and what people did with it.
+
+    It is looked for in the sets, in what processes have in hand, in the queues, and among copies of parked jobs. Ends
+    with 1 if it is nowhere.
+    """
+    settings = quietly(config)
+    with open_store(settings) as client:
+        story = look(client, jid, known(settings), Bounds(seconds=seconds, jobs=jobs))
+    if json:
+        output.as_json(_as_json(story))
+    else:
+        _tell(story)
+    for where in story.unseen:
+        output.say(f"note: not looked through to the end: {where}. --jobs and --seconds let it look further.")
+    if not story.places:
+        output.say(_NOWHERE.format(jid=jid))
+        raise typer.Exit(Exit.FAILED)
+
+
+_NOWHERE: Final = (
+    'The job {jid} is nowhere: it was delivered, it was deleted, its own "dead": false let it vanish, or it was never'
+    " pushed. The log of the broker names each job that failed, and with LogLevel debug each that was delivered."
+)
+
+
+def _tell(story: Story) -> None:
+    for place in story.places:
+        if sys.stdout.isatty():
+            output.data(f"{_where(place)}\n")
+            output.table(("", ""), list(entries.facts(place.entry)))
+        else:
+            output.table(("", ""), [("where", _where(place)), *entries.facts(place.entry)])
+        for line in _hints(place, story.jid):
+            output.say(line)
+    acts = [
+        ("done by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})") for act in story.acts
+    ]
+    if acts:
+        output.table(("", ""), acts)
+
+
+def _where(place: Place) -> str:
+    entry = place.entry
+    match place.kind:
+        case "queue":
+            before = "the next to be taken" if not place.ahead else f"{place.ahead} before it"
+            return f"It waits in the queue {place.name}: {before}."
+        case "in hand":
+            since = "" if place.since_s is None else f" since {local(place.since_s)}"
+            return f"The process {place.name} has it in hand{since}."
+        case "retry":
+            return f"It waits for its next try, due at {local(entry.at_s)}."
+        case "schedule":
+            return f"It waits for its time, {local(entry.at_s)}."
+        case "dead":
+            return f"It was parked at {local(entry.at_s)}: nothing happens until somebody retries or deletes it."
+        case "copy":
+            return f"It was parked at {local(entry.at_s)} and has left the dead set: trimmed, retried or deleted."
+        case _:
+            assert_never(place.kind)
+
+
+def _hints(place: Place, jid: str) -> Iterator[str]:
+    if place.kind == "queue" and place.served is None:
+        yield f"No restbroker that runs serves the queue {place.name}."
+    elif place.served is not None and place.served.held_up is not None:
+        yield f"It is held up: {place.served.held_up}"
+    cure = _CURES.get(place.kind)
+    if cure is not None:
+        yield cure.format(jid=jid)
+
+
+def _as_json(story: Story) -> dict[str, Json]:
+    places: list[Json] = [
+        {
+            "kind": place.kind,
+            "name": place.name,
+            "ahead": place.ahead,
+            "since": None if place.since_s is None else utc(place.since_s),
+            "served": None if place.served is None else attrs.asdict(place.served),
+            "job": entries.whole(place.entry),
+        }
+        for place in story.places
+    ]
+    acts: list[Json] = [
+        {"when": utc(act.at_s), "who": act.note.who, "action": act.note.action, "place": act.note.place}
+        for act in story.acts
+    ]
+    return {"jid": story.jid, "places": places, "acts": acts, "unseen": list(story.unseen)}
