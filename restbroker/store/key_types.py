@@ -26,7 +26,8 @@ def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tu
     Raises `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
-    wanted: dict[str, str] = dict.fromkeys((keys.beats, keys.dying, keys.tokens), "hash")
+    hashes = (keys.beats, keys.dying, keys.tokens, keys.queue_pauses, keys.target_pauses)
+    wanted: dict[str, str] = dict.fromkeys(hashes, "hash")
     wanted |= dict.fromkeys((keys.queues, keys.paused, keys.processes), "set")
     wanted |= {keys.sorted_set(name): "zset" for name in ("retry", "schedule", "dead")}
     wanted |= {keys.parked: "stream", keys.recovered_version: "string"}

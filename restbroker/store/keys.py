@@ -50,6 +50,16 @@ class Keys:
         """HASH reason → until, epoch microseconds, 0 without an end."""
         return self._key(f"restbroker:pause:{target}")
 
+    @property
+    def queue_pauses(self) -> str:
+        """HASH queue → since, until (epoch microseconds, 0 without an end) and who and why (JSON), for display."""
+        return self._key("restbroker:pauses:queues")
+
+    @property
+    def target_pauses(self) -> str:
+        """The same for targets."""
+        return self._key("restbroker:pauses:targets")
+
     def rate(self, target: str) -> str:
         """The shared rate limit of a target."""
         return self._key(f"restbroker:rate:{target}")

@@ -1,7 +1,8 @@
 """What bounds a target over all processes, besides fetching: its pauses, and tokens for jobs that start late.
 
-Called by probers (who pause and resume for gates), workers (`charge`), `check` and the figures (`pauses`). Always
-holds: Redis' own clock counts; one reason for a pause never ends another's; jobs in hand still run.
+Called by probers (who pause and resume for gates), workers (`charge`), `check` and the figures (`pauses`); what people
+pause is in `store.pauses`. Always holds: Redis' own clock counts; one reason for a pause never ends another's; jobs in
+hand still run.
 """
 
 from collections.abc import Mapping
@@ -34,10 +35,14 @@ def pauses(client: Client, target: str) -> Mapping[str, float | None]:
     found, now = client.commands([("HGETALL", client.keys.pause(target)), ("TIME",)])
     seconds, micros = items(now)
     now_us = integer(seconds) * 1_000_000 + integer(micros)
-    # As fetch reads it: what is no number, or 0, has no end.
-    until = {name: int(text) if text.isdigit() else 0 for name, text in mapping(found).items()}
+    until = {name: until_us_of(text) for name, text in mapping(found).items()}
     left_s = {name: (until_us - now_us) / 1e6 if until_us else None for name, until_us in until.items()}
     return {name: left for name, left in left_s.items() if left is None or left > 0}
+
+
+def until_us_of(text: bytes) -> int:
+    """A pause's end as fetch reads it: what is no number, or 0, has no end."""
+    return int(text) if text.isdigit() else 0
 
 
 def charge(client: Client, target: str, limits: Limits) -> int:

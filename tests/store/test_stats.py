@@ -76,6 +76,7 @@ def test_a_lane_shows_its_jobs_its_record_and_since_when_it_did_not_beat(lane: L
 def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, server: Server) -> None:
     needed = {
         "restbroker:beats": "hash", "restbroker:dying": "hash", "restbroker:tokens": "hash",
+        "restbroker:pauses:queues": "hash", "restbroker:pauses:targets": "hash",
         "queues": "set", "paused": "set", "processes": "set", "retry": "zset", "schedule": "zset", "dead": "zset",
         "restbroker:parked": "stream", "restbroker:recovered:version": "string",
         "stat:processed": "string", "stat:failed": "string",

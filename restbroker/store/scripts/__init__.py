@@ -31,6 +31,8 @@ ScriptName = Literal[
     "tell",
     "charge",
     "pause",
+    "pause_queue",
+    "end_pauses",
     "record",
 ]
 

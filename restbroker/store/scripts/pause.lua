@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
--- Pauses a target for a reason, by Redis' own clock. A pause for the same reason that ends later stays as it is.
+-- Pauses a target for a reason, by Redis' own clock. A pause for the same reason that ends later stays as it is, but
+-- for one with a note: the last word of a person counts.
 --
--- KEYS: pause
--- ARGV: reason, microseconds ('' = without an end)
+-- KEYS: pause; with a note also the notes on targets
+-- ARGV: reason, microseconds ('' = without an end); with a note also the target and the note (bytes for display)
 -- Returns: a number of no meaning
 -- Sent twice: the end is counted from the second.
 
@@ -11,7 +12,10 @@ local now_us = now[1] * 1000000 + now[2]
 local until_us = ARGV[2] == '' and 0 or now_us + tonumber(ARGV[2])
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 local old_us = tonumber(old or '1') or 0
-if old_us ~= 0 and (until_us == 0 or until_us > old_us) then
+if KEYS[2] then
+  redis.call('HSET', KEYS[2], ARGV[3], string.format('%.0f %.0f ', now_us, until_us) .. ARGV[4])
+end
+if KEYS[2] or (old_us ~= 0 and (until_us == 0 or until_us > old_us)) then
   redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', until_us))
 end
 

@@ -1,0 +1,166 @@
+"""Pauses that people make: of a queue or a target, by whom, why and until when; and ending those that are due.
+
+Used by admin, the figures and upkeep. Always holds: what stops fetching is Sidekiq Pro's set `paused` for a queue, and
+the reason `operator` for a target (`store.limits`); the notes beside them are for people, and each counts only for the
+pause that it was made with. Redis' own clock counts.
+"""
+
+from collections.abc import Collection, Mapping
+
+import attrs
+import orjson
+
+from restbroker.rules import rubyjson
+from restbroker.store.client import Client
+from restbroker.store.limits import until_us_of
+from restbroker.store.replies import Reply, integer, items, mapping, names, raw, text
+
+OPERATOR = "operator"
+"""A target's pause that a person made; the other reasons are restbroker's own."""
+_LONGEST_TEXT = 300
+
+
+@attrs.frozen
+class Pause:
+    """One pause. `left_s`: seconds until it ends, None: when somebody resumes it. The rest is None if nobody said."""
+
+    reason: str
+    left_s: float | None = None
+    who: str | None = None
+    why: str | None = None
+    since_s: float | None = None
+
+
+@attrs.frozen
+class Ended:
+    """A noted pause that ended since its time was over."""
+
+    kind: str
+    name: str
+    who: str | None
+    why: str | None
+
+
+@attrs.frozen
+class _Note:
+    since_us: int
+    until_us: int
+    who: str | None
+    why: str | None
+
+
+def pause_queue(client: Client, queue: str, who: str, why: str, for_s: float | None) -> bool:
+    """Stops fetching from a queue, in every process; None: until `resume_queue`. False: it was paused, and is anew.
+
+    Raises `StoreUnavailable`: it may be paused all the same; the same call again is right.
+    """
+    keys = client.keys
+    arguments = [queue, _microseconds(for_s), _written(who, why)]
+    return client.run("pause_queue", [keys.paused, keys.queue_pauses], arguments) == 1
+
+
+def resume_queue(client: Client, queue: str) -> bool:
+    """Ends a queue's pause, whoever made it. False: there was none."""
+    keys = client.keys
+    ended, _ = client.transaction([("SREM", keys.paused, queue), ("HDEL", keys.queue_pauses, queue)])
+    return ended == 1
+
+
+def paused_queues(client: Client) -> Mapping[str, Pause]:
+    """Every paused queue. Its reason is `operator`: nobody else pauses queues."""
+    keys = client.keys
+    paused, noted, now = client.commands([("SMEMBERS", keys.paused), ("HGETALL", keys.queue_pauses), ("TIME",)])
+    notes, now_us = _notes(noted), _us(now)
+    return {name: _of_queue(notes.get(name), now_us) for name in sorted(names(paused))}
+
+
+def pause_target(client: Client, target: str, who: str, why: str, for_s: float | None) -> None:
+    """Stops fetching for a target, in every process; None: until `resume_target`. It replaces an earlier one.
+
+    Raises `StoreUnavailable`: it may be paused all the same; the same call again is right.
+    """
+    keys = client.keys
+    arguments = [OPERATOR, _microseconds(for_s), target, _written(who, why)]
+    client.run("pause", [keys.pause(target), keys.target_pauses], arguments)
+
+
+def resume_target(client: Client, target: str) -> bool:
+    """Ends a person's pause of a target; it stays paused for other reasons. False: there was none."""
+    keys = client.keys
+    ended, _ = client.transaction([("HDEL", keys.pause(target), OPERATOR), ("HDEL", keys.target_pauses, target)])
+    return ended == 1
+
+
+def paused_targets(client: Client, targets: Collection[str]) -> Mapping[str, tuple[Pause, ...]]:
+    """The pauses of each of these, and of all others that a note is about; those that none has are left out."""
+    notes = _notes(client.command("HGETALL", client.keys.target_pauses))
+    wanted = sorted({*targets, *notes})
+    now, *replies = client.commands([("TIME",), *(("HGETALL", client.keys.pause(name)) for name in wanted)])
+    now_us = _us(now)
+    found = {name: _of_target(reply, notes.get(name), now_us) for name, reply in zip(wanted, replies, strict=True)}
+    return {name: pauses for name, pauses in found.items() if pauses}
+
+
+def end_due(client: Client) -> list[Ended]:
+    """Ends what is due; each pause is told to one caller only. Raises `StoreUnavailable`: some may have ended."""
+    keys = client.keys
+    queues, targets = items(client.run("end_pauses", [keys.paused, keys.queue_pauses, keys.target_pauses], []))
+    return [
+        _ended(kind, items(pair)) for kind, pairs in (("queue", queues), ("target", targets)) for pair in items(pairs)
+    ]
+
+
+def _of_queue(note: _Note | None, now_us: int) -> Pause:
+    return Pause(OPERATOR) if note is None else _pause(OPERATOR, note.until_us, note, now_us)
+
+
+def _of_target(reply: Reply, note: _Note | None, now_us: int) -> tuple[Pause, ...]:
+    until = {reason: until_us_of(end) for reason, end in mapping(reply).items()}
+    lasting = {reason: until_us for reason, until_us in sorted(until.items()) if not 0 < until_us <= now_us}
+    # A pause that was made by hand since then has another end.
+    own = {OPERATOR: note} if note is not None and lasting.get(OPERATOR) == note.until_us else {}
+    return tuple(_pause(reason, until_us, own.get(reason), now_us) for reason, until_us in lasting.items())
+
+
+def _pause(reason: str, until_us: int, note: _Note | None, now_us: int) -> Pause:
+    left_s = max(0.0, (until_us - now_us) / 1e6) if until_us else None
+    if note is None:
+        return Pause(reason, left_s)
+    return Pause(reason, left_s, note.who, note.why, note.since_us / 1e6)
+
+
+def _ended(kind: str, pair: list[Reply]) -> Ended:
+    name, noted = pair
+    note = _read(raw(noted))
+    return Ended(kind, text(name), note.who, note.why)
+
+
+def _notes(reply: Reply) -> Mapping[str, _Note]:
+    return {name: _read(note) for name, note in mapping(reply).items()}
+
+
+def _read(note: bytes) -> _Note:
+    """As the scripts wrote it; what somebody else wrote there says nothing."""
+    since, _, rest = note.partition(b" ")
+    until, _, words = rest.partition(b" ")
+    fields = rubyjson.object_of(words) or {}
+    who, why = fields.get("who"), fields.get("why")
+    known = isinstance(who, str) and who, isinstance(why, str) and why
+    return _Note(until_us_of(since), until_us_of(until), known[0] or None, known[1] or None)
+
+
+def _written(who: str, why: str) -> bytes:
+    return orjson.dumps({"who": _cut(who), "why": _cut(why)})
+
+
+def _cut(words: str) -> str:
+    return "".join(one if one.isprintable() else " " for one in words[:_LONGEST_TEXT])
+
+
+def _microseconds(for_s: float | None) -> int | str:
+    return "" if for_s is None else max(0, round(for_s * 1e6))
+
+
+def _us(now: Reply) -> int:
+    seconds, micros = items(now)
+    return integer(seconds) * 1_000_000 + integer(micros)

@@ -1,0 +1,36 @@
+#!lua flags=allow-oom
+-- Ends the noted pauses whose time is over, by Redis' own clock.
+--
+-- KEYS: paused, notes on queues, notes on targets
+-- ARGV: none
+-- Returns: {{queue, note}...}, {{target, note}...}: those that ended with this call
+-- A target's pause ends by itself; here its note goes. A note on a queue that somebody else resumed goes without a word.
+-- Sent twice: the second finds nothing.
+
+local now = redis.call('TIME')
+local now_us = now[1] * 1000000 + now[2]
+
+local function ended(notes, still_paused)
+  local found, flat = {}, redis.call('HGETALL', notes)
+  for i = 1, #flat, 2 do
+    local name, note = flat[i], flat[i + 1]
+    local until_us = tonumber(string.match(note, '^%d+ (%d+) ') or '0')
+    if not still_paused(name) then
+      redis.call('HDEL', notes, name)
+    elseif until_us ~= 0 and until_us <= now_us then
+      redis.call('HDEL', notes, name)
+      found[#found + 1] = {name, note}
+    end
+  end
+  return found
+end
+
+local queues = ended(KEYS[2], function(name)
+  return redis.call('SISMEMBER', KEYS[1], name) == 1
+end)
+for _, one in ipairs(queues) do
+  redis.call('SREM', KEYS[1], one[1])
+end
+return {queues, ended(KEYS[3], function()
+  return true
+end)}

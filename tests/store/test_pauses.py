@@ -1,0 +1,126 @@
+"""Pauses that people make, and what they noted of them; on Redis and on Valkey."""
+
+import pytest
+
+from restbroker.store import limits, pauses, queues
+from restbroker.store.client import Client
+from restbroker.store.jobs import Fetched, FetchRequest, fetch
+from restbroker.store.jobs import Paused as NotNow
+from restbroker.store.pauses import Ended, Pause
+from tests.store.lanes import QUEUES, Lane, Server
+from tests.support.wait import until
+
+TARGET = "ns:restbroker:pause:t"
+
+
+def asked(lane: Lane) -> object:
+    return fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 0, 0))
+
+
+def test_a_paused_queue_is_in_sidekiq_pros_set_with_who_and_why_beside_it(lane: Lane, server: Server) -> None:
+    queues.push(lane.client, "a", [b"1"])
+    assert pauses.pause_queue(lane.client, "a", "ann", "the server moves", None) is True
+    assert server.raw.smembers("ns:paused") == {b"a"}
+    taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 9, 0))
+    assert isinstance(taken, Fetched)
+    assert not taken.jobs
+    assert taken.paused == {"a"}
+    found = pauses.paused_queues(lane.client)
+    since_s = found["a"].since_s
+    assert found == {"a": Pause("operator", None, "ann", "the server moves", since_s)}
+    assert since_s is not None
+    assert abs(server.now_us() / 1e6 - since_s) < 5
+
+
+def test_the_last_word_about_a_queue_counts(client: Client) -> None:
+    pauses.pause_queue(client, "a", "ann", "first", None)
+    assert pauses.pause_queue(client, "a", "bob", "second", 600.0) is False
+    found = pauses.paused_queues(client)["a"]
+    assert (found.who, found.why) == ("bob", "second")
+    assert found.left_s is not None
+    assert 590 < found.left_s <= 600
+
+
+def test_a_queue_that_is_resumed_leaves_nothing(client: Client, server: Server) -> None:
+    pauses.pause_queue(client, "a", "ann", "", 600.0)
+    assert pauses.resume_queue(client, "a") is True
+    assert pauses.resume_queue(client, "a") is False
+    assert server.raw.keys() == []
+
+
+def test_a_queue_that_somebody_else_paused_has_neither_who_nor_why(client: Client, server: Server) -> None:
+    pauses.pause_queue(client, "b", "ann", "mine", 600.0)
+    server.raw.srem("ns:paused", "b")
+    server.raw.sadd("ns:paused", "a")
+    assert pauses.paused_queues(client) == {"a": Pause("operator")}
+    assert pauses.end_due(client) == []
+    server.raw.sadd("ns:paused", "b")
+    assert pauses.paused_queues(client)["b"] == Pause("operator"), "the old note is gone"
+
+
+def test_what_is_due_ends_once_and_says_who_paused_it(client: Client, server: Server) -> None:
+    pauses.pause_queue(client, "a", "ann", "for now", 0.0)
+    pauses.pause_queue(client, "b", "ann", "for long", 600.0)
+    pauses.pause_queue(client, "c", "ann", "for ever", None)
+    pauses.pause_target(client, "t", "bob", "", 0.0)
+    pauses.pause_target(client, "u", "bob", "", None)
+    ended = until(lambda: pauses.end_due(client), "a millisecond passes")
+    assert ended == [Ended("queue", "a", "ann", "for now"), Ended("target", "t", "bob", None)]
+    assert pauses.end_due(client) == []
+    assert server.raw.smembers("ns:paused") == {b"b", b"c"}
+    assert set(pauses.paused_queues(client)) == {"b", "c"}
+    assert set(pauses.paused_targets(client, ["t"])) == {"u"}
+
+
+def test_a_paused_target_is_fetched_for_by_nobody_until_somebody_resumes_it(lane: Lane, server: Server) -> None:
+    pauses.pause_target(lane.client, "t", "ann", "it is slow", None)
+    assert isinstance(asked(lane), NotNow)
+    (found,) = pauses.paused_targets(lane.client, ["t"])["t"]
+    assert (found.reason, found.left_s, found.who, found.why) == ("operator", None, "ann", "it is slow")
+    assert pauses.resume_target(lane.client, "t") is True
+    assert pauses.resume_target(lane.client, "t") is False
+    assert isinstance(asked(lane), Fetched)
+    assert server.raw.exists(TARGET, "ns:restbroker:pauses:targets") == 0
+
+
+@pytest.mark.parametrize(("first_s", "then_s"), [(None, 600.0), (6000.0, 600.0), (60.0, 600.0)])
+def test_the_last_word_about_a_target_counts_and_other_reasons_stay(
+    client: Client, server: Server, first_s: float | None, then_s: float
+) -> None:
+    limits.pause(client, "t", "denied", 5.0)
+    pauses.pause_target(client, "t", "ann", "first", first_s)
+    pauses.pause_target(client, "t", "bob", "second", then_s)
+    denied, operator = pauses.paused_targets(client, ["t"])["t"]
+    assert (denied.reason, denied.who) == ("denied", None)
+    assert (operator.reason, operator.who, operator.why) == ("operator", "bob", "second")
+    assert operator.left_s is not None
+    assert 590 < operator.left_s <= 600
+    assert 590_000 < server.raw.pttl(TARGET) <= 600_000, "the key ends with the last of its pauses"
+    assert set(limits.pauses(client, "t")) == {"denied", "operator"}
+
+
+def test_a_note_counts_only_for_the_pause_that_it_was_made_with(client: Client, server: Server) -> None:
+    pauses.pause_target(client, "t", "ann", "mine", 600.0)
+    server.raw.hset(TARGET, "operator", 0)
+    assert pauses.paused_targets(client, ["t"])["t"] == (Pause("operator"),)
+
+
+def test_a_target_that_nobody_serves_is_found_by_its_note(client: Client) -> None:
+    pauses.pause_target(client, "gone", "ann", "", None)
+    assert set(pauses.paused_targets(client, ["t"])) == {"gone"}
+
+
+def test_what_somebody_else_wrote_as_a_note_says_nothing_and_never_ends(client: Client, server: Server) -> None:
+    server.raw.sadd("ns:paused", "a", "b", "c")
+    notes = {"a": "x", "b": "1 2", "c": '5 0 {"who":7,"why":[]}'}
+    server.raw.hset("ns:restbroker:pauses:queues", mapping=notes)
+    assert pauses.end_due(client) == []
+    found = pauses.paused_queues(client)
+    assert {(one.who, one.why) for one in found.values()} == {(None, None)}
+    assert len(found) == 3
+
+
+def test_no_control_character_and_no_endless_text_is_kept(client: Client) -> None:
+    pauses.pause_queue(client, "a", "ann\n\x1b[31m\udc80", "w" * 1000, None)
+    found = pauses.paused_queues(client)["a"]
+    assert (found.who, found.why) == ("ann  [31m ", "w" * 300)
