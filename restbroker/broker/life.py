@@ -33,6 +33,7 @@ from restbroker.broker.settling.committer import Committer
 from restbroker.broker.settling.leftovers import Left
 from restbroker.broker.signals import Control
 from restbroker.broker.upkeep import prober, samehost
+from restbroker.broker.upkeep.pauses import Pauses
 from restbroker.broker.upkeep.reaper import Reaper
 from restbroker.broker.upkeep.scheduler import Scheduler
 from restbroker.store import jobs
@@ -194,6 +195,7 @@ class Life:
                 intake.start_soon(Fetcher(lane, self._open_waiting(lane.plan.target.queues)).run)
             intake.start_soon(Scheduler(upkeep, self.health, report).run)
             intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), self.identities).run)
+            intake.start_soon(Pauses(upkeep, self.health, report).run)
             intake.start_soon(self._take_over, lanes)
 
     async def _take_over(self, lanes: Sequence[Lane]) -> None:

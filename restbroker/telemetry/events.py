@@ -122,6 +122,16 @@ class JobsPromoted:
 
 
 @attrs.frozen
+class PauseEnded:
+    """The time of a pause is over that `who` made of a queue or a target (`kind`): jobs are taken again."""
+
+    kind: str
+    name: str
+    who: str | None
+    why: str | None
+
+
+@attrs.frozen
 class BrokerStarted:
     """Intake is open."""
 
@@ -240,6 +250,7 @@ OneEvent: TypeAlias = (
     | IdentityFenced
     | JobsRecovered
     | JobsPromoted
+    | PauseEnded
     | BrokerStarted
     | BrokerStopping
     | BrokerQuiet

@@ -73,6 +73,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("warning", "jobs.recovered", fields | {"message": _MAYBE_RUN})
         case events.JobsPromoted(parked=parked):
             return Line("warning" if parked else "debug", "jobs.promoted", fields)
+        case events.PauseEnded():
+            return Line("info", "pause.ended", fields)
         case events.BrokerStarted():
             return Line("info", "broker.started", fields)
         case events.BrokerStopping():

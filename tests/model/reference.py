@@ -30,6 +30,7 @@ from restbroker.store.jobs import (
     Paused,
     Taken,
 )
+from restbroker.store.pauses import Ended
 from restbroker.store.sets import Due, Move
 from restbroker.store.tickets import ticket_number, ticket_queue
 from tests.model.dataset import DataSet
@@ -212,6 +213,10 @@ class Reference:
 
     def resume(self, target: str, reason: str) -> None:
         self.data.pauses[target].pop(reason, None)
+
+    def end_due(self) -> list[Ended]:
+        """Nothing: people pause without an end here."""
+        return []
 
     def _pause_ms(self, target: str) -> int:
         ends_us = self.data.pauses[target].values()

@@ -25,7 +25,7 @@ from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
-from restbroker.store import beats, jobs, limits, probing, server, sets, tokens
+from restbroker.store import beats, jobs, limits, pauses, probing, server, sets, tokens
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.probing import Yours
 from restbroker.store.server import ServerFacts
@@ -41,6 +41,7 @@ OPERATIONS = {
     beats: ("beat", "live", "dying", "facts", "fence", "recover", "maybe_run", "forget"),
     sets: ("due", "promote"),
     limits: ("pause", "resume"),
+    pauses: ("end_due",),
 }
 FACTS = ServerFacts("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", False, "", True, 0, {})
 

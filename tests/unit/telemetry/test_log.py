@@ -24,6 +24,7 @@ from restbroker.telemetry.events import (
     JobsPromoted,
     JobsRecovered,
     Listening,
+    PauseEnded,
     StoreBack,
     StoreLost,
     StoreLostOtherwise,
@@ -75,6 +76,7 @@ LINES: list[tuple[Event, str]] = [
             'message="At most maybe_run of them were sent: it counts all that could start before Redis hears of it."'
         ),
     ),
+    (PauseEnded("queue", "rest", "ann", None), "INFO    pause.ended kind=queue name=rest who=ann"),
     (JobsPromoted("retry", 3), "DEBUG   jobs.promoted zset=retry jobs=3 parked=0"),
     (JobsPromoted("retry", 3, 1), "WARNING jobs.promoted zset=retry jobs=3 parked=1"),
     (
