@@ -4,39 +4,47 @@ Called by `restbroker stats`. Always holds: a process' own figures (its snapshot
 every field of them may be missing.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypedDict
+
+import attrs
 
 from restbroker.rules import rubyjson
 from restbroker.rules.json_types import Json
-from restbroker.store import limits
 from restbroker.store.client import Client
+from restbroker.store.pauses import Pause, paused_queues, paused_targets
 from restbroker.store.stats import LaneView, QueueView, overview
 
 SNAPSHOT_FIELDS = (
     "kind",
     "gate",
+    "gate_code",
     "gate_reason",
     "gate_cure",
+    "closed_for_s",
     "at_work",
     "ahead",
     "workers",
     "concurrency",
     "limit",
+    "limits",
     "limited",
     "rate_per_s",
     "p50_ms",
+    "p95_ms",
     "p99_ms",
     "delivered",
     "failed",
+    "outcomes",
     "server_version",
     "quiet",
     "finishing",
 )
 """`at_work`: jobs that the server has been sent and did not answer yet, of as many as there are `workers` (Concurrency
 and the places of Slots) at most. `ahead`: those that wait in the process. `limit`: how many jobs the target is
-given at once now. `limited`: what held the last fetch back (rate, in_flight, dead, paused; refused: by Redis, or
-settling is). `finishing`: it only ends what it has, since the process took a new configuration or stops.
+given at once now, `limits` that and what is configured. `limited`: what held the last fetch back (rate, in_flight,
+dead, paused; refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it
+has, since the process took a new configuration or stops.
 """
 
 
@@ -55,7 +63,7 @@ def figures(client: Client, wanted: Collection[str]) -> Figures:
     """
     seen = overview(client, wanted)
     targets = {lane.registered.facts.target for lane in seen.lanes if lane.registered is not None}
-    pauses = {target: dict(limits.pauses(client, target)) for target in sorted(targets)}
+    paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {
         "totals": {
             "processed": seen.processed,
@@ -64,22 +72,25 @@ def figures(client: Client, wanted: Collection[str]) -> Figures:
             "schedule": seen.schedule,
             "dead": seen.dead,
         },
-        "queues": [_queue(queue) for queue in seen.queues],
+        "queues": [_queue(queue, paused.get(queue.name)) for queue in seen.queues],
         "lanes": [_lane(lane, pauses) for lane in seen.lanes],
     }
 
 
-def _queue(queue: QueueView) -> dict[str, Json]:
+def _queue(queue: QueueView, pause: Pause | None) -> dict[str, Json]:
     latency_s = None if queue.latency_s is None else round(queue.latency_s, 3)
-    return {"name": queue.name, "size": queue.size, "latency_s": latency_s, "paused": queue.paused}
+    shown: dict[str, Json] = {"name": queue.name, "size": queue.size, "latency_s": latency_s, "paused": queue.paused}
+    return shown | {"pause": None if pause is None else attrs.asdict(pause)}
 
 
-def _lane(lane: LaneView, pauses: Mapping[str, Mapping[str, float | None]]) -> dict[str, Json]:
+def _lane(lane: LaneView, all_pauses: Mapping[str, Sequence[Pause]]) -> dict[str, Json]:
     """One target in one process. `in_hand` is what Redis counts, not what the process said last.
 
-    `pauses` has for each target why it is paused, and for how many seconds more; None: until somebody resumes it.
+    `paused` has why its target is paused, and for how many seconds more (None: until somebody resumes it); `pauses`
+    tells more of the same.
     """
     known = lane.registered
+    pauses = () if known is None else all_pauses.get(known.facts.target, ())
     snapshot = {} if known is None else read_snapshot(known.snapshot)
     shown: dict[str, Json] = {
         "identity": lane.identity,
@@ -89,7 +100,8 @@ def _lane(lane: LaneView, pauses: Mapping[str, Mapping[str, float | None]]) -> d
         "beat_age_s": lane.age_s,
         "dying": lane.dying,
         "in_hand": lane.in_hand,
-        "paused": {} if known is None else dict(pauses[known.facts.target]),
+        "paused": {pause.reason: pause.left_s for pause in pauses},
+        "pauses": [attrs.asdict(pause) for pause in pauses],
     }
     return shown | {name: snapshot.get(name) for name in SNAPSHOT_FIELDS}
 

@@ -19,6 +19,7 @@ def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
         "gate": "open" if gate.is_open else "denied" if gate.denied is not None else "closed",
         "gate_reason": None if gate.reason is None else gate.reason.message,
         "gate_cure": None if gate.reason is None else gate.reason.cure,
+        "closed_for_s": None if gate.is_open else round(gate.closed_for_s, 1),
         "in_hand": len(lane.in_hand),
         # What else is in hand has ended, and is about to be written down.
         "at_work": at_work,

@@ -1,21 +1,28 @@
-"""The record of this process as Sidekiq's API and Sidekiq Web read it, and the requests they leave. Used by the record.
+"""The records of processes as Sidekiq's API and Sidekiq Web read them, and requests to processes. Used by the record,
+which writes that of this process, and by admin, which reads all and asks.
 
 Always holds: it is for display only; nothing is decided by it, and jobs in hand are safe whatever becomes of it (every
 look at Sidekiq's processes prunes those whose hash has expired). Forms: Sidekiq 5 to 8, read in their sources and
 measured on 6.4.1.
 """
 
+import math
 import socket
 from collections.abc import Collection, Mapping
+from typing import Literal, TypeAlias
 
 import attrs
 
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
-from restbroker.store.replies import Argument, items, names, raw
+from restbroker.store.replies import Argument, items, mapping, names, raw
 
 TTL_S = 60
 """So long Sidekiq shows a process that writes no more."""
 _PRUNE_EVERY_S = 60
+Request: TypeAlias = Literal["TSTP", "TERM", "TTIN"]
+"""Take no more jobs; stop; dump what every task waits for."""
 
 
 @attrs.frozen
@@ -78,6 +85,82 @@ def at_work(client: Client) -> list[bytes]:
     found = sorted(names(client.command("SMEMBERS", keys.processes)))
     replies = client.commands([("HVALS", keys.work(name)) for name in found]) if found else []
     return [raw(shown) for reply in replies for shown in items(reply)]
+
+
+@attrs.frozen
+class Seen:
+    """Another's record as it lies there, of any version of Sidekiq; `beat_at_s` by the clock of Redis or its own.
+
+    `work` has what it shows of its jobs in hand, as JSON.
+    """
+
+    name: str
+    info: Mapping[str, Json]
+    quiet: bool
+    busy: int
+    beat_at_s: float | None
+    rss_kib: int | None
+    rtt_us: int | None
+    work: Mapping[str, bytes] = attrs.field(repr=False)
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """Those that it serves, each once."""
+        found = self.info.get("queues")
+        return tuple(dict.fromkeys(str(name) for name in found)) if isinstance(found, list) else ()
+
+    @property
+    def short_name(self) -> str:
+        """`host:pid`, by which our lanes know their process."""
+        return self.name.rpartition(":")[0] or self.name
+
+
+def seen(client: Client, *, with_work: bool = True) -> list[Seen]:
+    """Every process that wrote its record within the last minute. Raises `StoreUnavailable` or `StoreRefused`."""
+    keys = client.keys
+    found = sorted(names(client.command("SMEMBERS", keys.processes)))
+    records = [mapping(reply) for reply in client.commands([("HGETALL", keys.process(name)) for name in found])]
+    there = [(name, fields) for name, fields in zip(found, records, strict=True) if "info" in fields]
+    if not with_work:
+        return [_seen(name, fields, {}) for name, fields in there]
+    shown = client.commands([("HGETALL", keys.work(name)) for name, _ in there])
+    # Sidekiq before 6.4.2 writes there alone.
+    older = client.commands([("HGETALL", keys.workers(name)) for name, _ in there])
+    work = [mapping(new) or mapping(old) for new, old in zip(shown, older, strict=True)]
+    return [_seen(name, fields, jobs) for (name, fields), jobs in zip(there, work, strict=True)]
+
+
+def ask(client: Client, name: str, request: Request) -> bool:
+    """Leaves a request for a process, which takes it with its next record; False: there is no such process.
+
+    As Sidekiq's API does it: what nobody takes within a minute is gone. Raises `StoreUnavailable`: it may be there.
+    """
+    keys = client.keys
+    if client.command("EXISTS", keys.process(name)) == 0:
+        return False
+    client.transaction([("LPUSH", keys.signals(name), request), ("EXPIRE", keys.signals(name), TTL_S)])
+    return True
+
+
+def _seen(name: str, fields: Mapping[str, bytes], work: Mapping[str, bytes]) -> Seen:
+    def number(field: str) -> float | None:
+        try:
+            found = float(fields[field])
+        except (KeyError, ValueError):
+            return None
+        return found if math.isfinite(found) else None
+
+    rss, rtt = number("rss"), number("rtt_us")
+    return Seen(
+        name=name,
+        info=rubyjson.object_of(fields["info"]) or {},
+        quiet=fields.get("quiet") == b"true",
+        busy=int(number("busy") or 0),
+        beat_at_s=number("beat"),
+        rss_kib=None if rss is None else int(rss),
+        rtt_us=None if rtt is None else int(rtt),
+        work=work,
+    )
 
 
 def prune(client: Client) -> None:

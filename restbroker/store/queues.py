@@ -15,7 +15,8 @@ from restbroker.store.replies import Reply, integer, items, raw
 from restbroker.store.replies import names as texts
 from restbroker.store.settling import as_score
 
-_LEAST_MILLISECONDS = 100_000_000_000
+LEAST_MILLISECONDS = 100_000_000_000
+"""A time in Sidekiq's formats that is higher is in milliseconds, as version 8 writes; before, in seconds."""
 
 
 def push(client: Client, queue: str, payloads: Sequence[bytes]) -> int:
@@ -53,6 +54,14 @@ def listed(client: Client, queue: str, skip: int, limit: int) -> list[bytes]:
     return [raw(job) for job in reversed(found)]
 
 
+def clear(client: Client, queue: str) -> int:
+    """Deletes all jobs that wait in a queue, in one step: how many. Raises `StoreUnavailable`: they may be gone."""
+    key = client.keys.queue(queue)
+    # Unlinked: a million jobs hold Redis up for no time.
+    count, _ = client.transaction([("LLEN", key), ("UNLINK", key)])
+    return integer(count)
+
+
 def waited_s(job: Reply, now_s: float) -> float | None:
     """How long this job has been waiting; 0 without a job, None for one that does not tell.
 
@@ -68,7 +77,7 @@ def waited_s(job: Reply, now_s: float) -> float | None:
         return None
     for at in (fields.get("enqueued_at"), fields.get("created_at")):
         if isinstance(at, int | float) and not isinstance(at, bool):
-            return max(0.0, now_s - (at / 1000 if at >= _LEAST_MILLISECONDS else at))
+            return max(0.0, now_s - (at / 1000 if at >= LEAST_MILLISECONDS else at))
     return None
 
 

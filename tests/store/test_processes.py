@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
-from restbroker.store.processes import Record, in_hand, prune, remove, write
+from restbroker.store.processes import Record, ask, in_hand, prune, remove, seen, write
 from tests.store.lanes import Server
 
 NAME = "h:1:abc"
@@ -118,3 +118,29 @@ def test_a_broken_list_of_queues_hides_no_process(client: Client, server: Server
     server.raw.lpush("ns:queue:filled", "job")
     write(client, attrs.evolve(RECORD, queues=("filled",)))
     assert server.raw.hget(f"ns:{RECORD.name}", "info") == RECORD.info
+
+
+def test_records_are_read_as_every_version_writes_them(client: Client, server: Server) -> None:
+    write(client, attrs.evolve(RECORD, info=b'{"queues":["q","q","r"]}'))
+    server.raw.sadd("ns:processes", "old:2:def", "expired:3:ghi")
+    server.raw.hset("ns:old:2:def", mapping={"info": "{x", "busy": "x", "beat": "nan", "rss": "1.5"})
+    server.raw.hset("ns:old:2:def:workers", "t", "{}")
+    ours, old = seen(client)
+    assert (ours.name, ours.short_name, ours.queues, ours.busy, ours.quiet) == (NAME, "h:1", ("q", "r"), 2, False)
+    assert (ours.rss_kib, ours.rtt_us, ours.work) == (30_000, 200, RECORD.work)
+    assert ours.beat_at_s is not None
+    assert abs(ours.beat_at_s - time.time()) < 5
+    assert (old.info, old.queues, old.busy, old.quiet, old.beat_at_s) == ({}, (), 0, False, None)
+    assert (old.rss_kib, old.rtt_us, old.work) == (1, None, {"t": b"{}"})
+    assert [one.work for one in seen(client, with_work=False)] == [{}, {}]
+
+
+def test_a_request_reaches_the_process_with_its_next_record_and_is_gone_after_a_minute(
+    client: Client, server: Server
+) -> None:
+    assert ask(client, NAME, "TERM") is False
+    write(client, RECORD)
+    assert ask(client, NAME, "TSTP") is True
+    assert 50 < server.raw.ttl(f"ns:{NAME}-signals") <= 60
+    assert ask(client, NAME, "TERM") is True
+    assert [write(client, RECORD) for _ in range(3)] == ["TSTP", "TERM", None]

@@ -1,0 +1,127 @@
+"""Queues as an operator sees and steers them: what waits, who serves it, who paused it; pausing, looking, clearing.
+
+Called by `restbroker queues` and the pages. Always holds: a queue is paused for all processes, Ruby's too, through
+Sidekiq Pro's set; looking changes nothing and shows neither arguments nor a token; cleared jobs are gone for good.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import attrs
+
+from restbroker.admin.jobs import PAGE, Stored, shown
+from restbroker.errors import UsageError
+from restbroker.store import pauses, processes, stats
+from restbroker.store import queues as stored
+from restbroker.store.client import Client
+from restbroker.store.pauses import Pause
+from restbroker.store.processes import Seen
+from restbroker.store.server import time_s
+from restbroker.store.stats import Overview
+
+
+@attrs.frozen
+class Queue:
+    """A queue: jobs waiting (None: its key is no list), and how long the next one has been (None: it does not tell).
+
+    `targets` and `processes` (`host:pid`, Ruby's too) serve it now; `pause` is None where jobs are taken.
+    """
+
+    name: str
+    size: int | None
+    latency_s: float | None
+    pause: Pause | None
+    targets: tuple[str, ...]
+    processes: tuple[str, ...]
+
+
+@attrs.frozen
+class Waiting:
+    """A job in a queue: `place` 0 is taken next; how long it has been waiting, None if it does not tell."""
+
+    place: int
+    waited_s: float | None
+    job: Stored
+
+
+def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
+    """Every queue that Redis, a process or `wanted` knows, or that is paused.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    records, paused = processes.seen(client, with_work=False), pauses.paused_queues(client)
+    seen = stats.overview(client, {*wanted, *paused, *(queue for one in records for queue in one.queues)})
+    targets, serving = _served(seen), _serving(seen, records)
+    return [
+        Queue(
+            one.name,
+            one.size,
+            one.latency_s,
+            paused.get(one.name),
+            tuple(sorted(targets.get(one.name, ()))),
+            tuple(sorted(serving.get(one.name, ()))),
+        )
+        for one in seen.queues
+    ]
+
+
+def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = None) -> bool:
+    """Has no process take jobs of a queue; None: until `resume`. Jobs in hand still run. It replaces an earlier pause.
+
+    False: it was paused already. Raises `StoreUnavailable`: it may be paused; the same call again is right.
+    """
+    return pauses.pause_queue(client, queue, who, why, for_s)
+
+
+def resume(client: Client, queue: str, who: str) -> bool:  # noqa: ARG001 - for the record of what was done
+    """Has jobs of a queue taken again, whoever paused it. False: it was not paused."""
+    return pauses.resume_queue(client, queue)
+
+
+def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[Waiting]:
+    """At most `limit` jobs behind the first `skip`, the one to be taken next first; none of `secrets` is shown."""
+    now_s = time_s(client)
+    for start in range(skip, skip + limit, PAGE):
+        wanted = min(PAGE, skip + limit - start)
+        page = stored.listed(client, queue, start, wanted)
+        for place, raw in enumerate(page, start):
+            waited_s = stored.waited_s(raw, now_s)
+            yield Waiting(place, waited_s, shown(raw, now_s - (waited_s or 0.0), secrets))
+        if len(page) < wanted:
+            return
+
+
+def clear(client: Client, queue: str, who: str, *, dry_run: bool = False) -> int:  # noqa: ARG001 - as for `resume`
+    """Deletes all jobs that wait in a queue, in one step; how many. They are gone: nothing keeps a copy.
+
+    Jobs in hand still run. `dry_run`: only counts. Raises `UsageError` if the key is no list, and `StoreUnavailable`:
+    they may be gone.
+    """
+    size = stored.sizes(client, [queue])[queue]
+    if size is None:
+        raise UsageError(
+            f"The key of the queue {queue!r} is no list, so that no job is in it.",
+            f"Look at {client.keys.queue(queue)} in Redis: something else uses the name.",
+        )
+    return size if dry_run else stored.clear(client, queue)
+
+
+def _served(seen: Overview) -> Mapping[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for lane in seen.lanes:
+        if lane.registered is not None and not lane.dying:
+            for queue in lane.registered.queues:
+                found[queue].add(lane.registered.facts.target)
+    return found
+
+
+def _serving(seen: Overview, records: Iterable[Seen]) -> Mapping[str, set[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for lane in seen.lanes:
+        if lane.registered is not None and not lane.dying:
+            for queue in lane.registered.queues:
+                found[queue].add(f"{lane.registered.facts.hostname}:{lane.registered.facts.pid}")
+    for one in records:
+        for queue in one.queues:
+            found[queue].add(one.short_name)
+    return found

@@ -1,0 +1,31 @@
+"""Processes as Redis knows them: a lane with its snapshot, and a record for Sidekiq."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from restbroker.rules.json_types import Json
+from restbroker.store import beats, jobs, processes
+from restbroker.store.client import Client
+
+SNAPSHOT: Mapping[str, Json] = {
+    "kind": "ejabberd", "gate": "open", "concurrency": 20, "limit": 20, "at_work": 3, "ahead": 4, "workers": 20,
+    "rate_per_s": 10.0, "p50_ms": 5.0, "p99_ms": 9.0, "delivered": 100, "failed": 1, "server_version": "24.12",
+}  # fmt: skip
+
+
+def serve(client: Client, target: str, pid: int, queues: Sequence[str], **changed: Json) -> None:
+    """Registers a lane of the process `node:pid`, with a beat."""
+    identity = f"node:{pid}:abc:{target}"
+    facts = jobs.Facts(pid, "node", "boot", "ns", 1, target)
+    assert jobs.register(client, identity, facts, queues)
+    assert beats.beat(client, [(identity, 1)], {identity: json.dumps({**SNAPSHOT, **changed}).encode()}) == [True]
+
+
+def record(client: Client, name: str, work: Mapping[str, Json] | None = None, **info: Json) -> None:
+    """Writes a process' record, as Sidekiq or the broker does."""
+    host, pid, _ = name.split(":")
+    fields = {"hostname": host, "pid": int(pid), "started_at": 1_700_000_000.5, "concurrency": 5, **info}
+    shown = {thread: json.dumps(one).encode() for thread, one in (work or {}).items()}
+    raw = json.dumps(fields).encode()
+    written = processes.Record(name, raw, shown, quiet=False, rss_kib=4096, rtt_us=90, concurrency=5)
+    assert processes.write(client, written) is None

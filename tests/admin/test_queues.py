@@ -1,0 +1,90 @@
+"""Queues as an operator sees and steers them."""
+
+import json
+import time
+
+import pytest
+
+from restbroker.admin import queues
+from restbroker.admin.names import require
+from restbroker.admin.queues import Queue
+from restbroker.errors import UsageError
+from restbroker.rules.json_types import Json
+from restbroker.store import queues as stored
+from restbroker.store.client import Client
+from tests.admin.lanes import record, serve
+
+
+def job(jid: str, **changed: Json) -> bytes:
+    fields = {"class": "Add", "jid": jid, "args": ["register", {"password": "hush-hush"}, "t0ken"], **changed}
+    return json.dumps(fields).encode()
+
+
+def test_each_queue_is_shown_with_who_serves_it_and_who_paused_it(client: Client) -> None:
+    stored.push(client, "rest", [job("j1", enqueued_at=time.time() - 60)])
+    serve(client, "ejabberd", 7, ["rest", "slow"])
+    serve(client, "other", 8, ["slow"])
+    record(client, "web:9:ab", queues=["rest", "mailers"], version="7.3.2")
+    assert queues.pause(client, "rest", "ann", "moving", None) is True
+    mailers, rest, slow, wanted = queues.queues(client, ["wanted"])
+    assert (rest.name, rest.size, rest.targets, rest.processes) == ("rest", 1, ("ejabberd",), ("node:7", "web:9"))
+    assert rest.latency_s is not None
+    assert 60 <= rest.latency_s < 70
+    assert rest.pause is not None
+    assert (rest.pause.who, rest.pause.why, rest.pause.left_s) == ("ann", "moving", None)
+    assert (slow.targets, slow.processes, slow.pause) == (("ejabberd", "other"), ("node:7", "node:8"), None)
+    assert (mailers.name, mailers.targets, mailers.processes) == ("mailers", (), ("web:9",))
+    assert wanted == Queue("wanted", 0, 0.0, None, (), ())
+    assert queues.resume(client, "rest", "ann") is True
+    assert queues.resume(client, "rest", "ann") is False
+
+
+def test_who_peeks_sees_the_next_jobs_first_and_neither_arguments_nor_tokens(client: Client) -> None:
+    stored.push(client, "rest", [job(f"j{n}", enqueued_at=time.time() - 100 + n) for n in range(50)])
+    found = list(queues.peek(client, "rest", 45, {"t0ken"}))
+    assert [one.place for one in found] == list(range(45))
+    assert [one.job.jid for one in found] == [f"j{n}" for n in range(45)]
+    assert found[0].job.command == "register"
+    assert found[0].waited_s is not None
+    assert found[0].waited_s > found[44].waited_s > 50  # type: ignore[operator]
+    assert "hush-hush" not in repr(found)
+    assert "t0ken" not in repr(found)
+    assert [one.job.jid for one in queues.peek(client, "rest", 5, (), skip=48)] == ["j48", "j49"]
+    assert stored.sizes(client, ["rest"]) == {"rest": 50}
+    assert list(queues.peek(client, "none", 5, ())) == []
+
+
+def test_what_cannot_be_read_is_peeked_at_as_no_job(client: Client) -> None:
+    stored.push(client, "rest", [b"{x t0ken"])
+    (found,) = queues.peek(client, "rest", 5, {"t0ken"})
+    assert (found.waited_s, found.job.jid) == (None, None)
+    assert "t0ken" not in repr(found)
+
+
+def test_a_queue_is_cleared_in_one_step_and_a_dry_run_only_counts(client: Client) -> None:
+    stored.push(client, "rest", [job(f"j{n}") for n in range(3)])
+    assert queues.clear(client, "rest", "ann", dry_run=True) == 3
+    assert stored.sizes(client, ["rest"]) == {"rest": 3}
+    assert queues.clear(client, "rest", "ann") == 3
+    assert stored.sizes(client, ["rest"]) == {"rest": 0}
+    assert queues.clear(client, "rest", "ann") == 0
+
+
+def test_a_key_that_is_no_list_is_not_cleared(client: Client) -> None:
+    client.command("SET", "ns:queue:rest", "precious")
+    with pytest.raises(UsageError, match="no list"):
+        queues.clear(client, "rest", "ann")
+    assert client.command("GET", "ns:queue:rest") == b"precious"
+
+
+def test_an_unknown_name_is_told_with_the_nearest_one_or_with_those_that_there_are() -> None:
+    require("queue", "rest", {"rest"})
+    with pytest.raises(UsageError) as told:
+        require("queue", "rets", {"rest", "mailers"})
+    assert told.value.cure == "Did you mean rest?"
+    with pytest.raises(UsageError) as told:
+        require("queue", "x", {f"queue-{n:02}" for n in range(12)})
+    assert str(told.value.cure).endswith("queue-09 and 2 more.")
+    with pytest.raises(UsageError) as told:
+        require("queue", "x", ())
+    assert "RedisURL" in str(told.value.cure)

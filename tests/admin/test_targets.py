@@ -1,0 +1,63 @@
+"""Targets as an operator sees and steers them, over all processes."""
+
+from restbroker.admin import targets
+from restbroker.rules.json_types import Json
+from restbroker.store import beats, limits, queues
+from restbroker.store.client import Client
+from restbroker.store.jobs import FetchRequest, fetch
+from tests.admin.lanes import serve
+
+
+def test_a_target_is_the_sum_of_its_processes_and_as_well_as_the_worst_of_them(client: Client) -> None:
+    bounds: Json = {"concurrency": 20, "now": 20, "rate_per_s": 50.0, "burst": 5, "in_flight": 100}
+    serve(client, "t", 7, ["rest"], limits=bounds, outcomes={"delivered": 100, "rejected": 1})
+    refused: dict[str, Json] = {"gate": "denied", "gate_reason": "401", "gate_cure": "Mend RestPass."}
+    refused |= {"closed_for_s": 4.5, "p50_ms": 50.0, "p99_ms": None, "limited": "rate", "outcomes": {"delivered": 7}}
+    serve(client, "t", 8, ["rest", "slow"], **refused)
+    (one,) = targets.targets(client)
+    assert (one.name, one.kind, one.gate, one.closed_in) == ("t", "ejabberd", "denied", 1)
+    assert (one.reason, one.cure, one.closed_for_s) == ("401", "Mend RestPass.", 4.5)
+    assert (one.concurrency, one.limit, one.at_work, one.ahead, one.rate_per_s) == (40, 40, 6, 8, 20.0)
+    assert (one.rate_limit_per_s, one.max_in_flight, one.limited) == (50.0, 100, ("rate",))
+    assert (one.p50_ms, one.p95_ms, one.p99_ms) == (50.0, None, 9.0)
+    assert (one.delivered, one.failed, one.outcomes) == (200, 2, {"delivered": 107, "rejected": 1})
+    assert (one.versions, one.queues, one.processes) == (("24.12",), ("rest", "slow"), ("node:7", "node:8"))
+    assert len(one.lanes) == 2
+
+
+def test_a_process_that_only_finishes_or_died_tells_nothing_of_the_target_but_its_jobs_count(client: Client) -> None:
+    serve(client, "t", 7, ["rest"])
+    serve(client, "t", 8, ["rest"], gate="closed", finishing=True)
+    serve(client, "t", 9, ["rest"], gate="closed")
+    queues.push(client, "rest", [b"1", b"2"])
+    fetch(client, FetchRequest("node:9:abc:t", "t", ("rest",), 0, 2, 0))
+    assert beats.fence(client, "node:9:abc:t", 1)
+    (one,) = targets.targets(client)
+    assert (one.gate, one.closed_in, one.concurrency, one.delivered) == ("open", 0, 20, 100)
+    assert (one.at_work, one.in_hand, one.processes) == (6, 2, ("node:7", "node:8"))
+
+
+def test_a_target_that_nobody_serves_is_shown_if_it_is_wanted_or_paused(client: Client) -> None:
+    targets.pause(client, "paused", "ann", "it moves", 600.0)
+    paused, wanted = targets.targets(client, ["wanted"])
+    assert (wanted.name, wanted.gate, wanted.pauses, wanted.lanes) == ("wanted", None, (), ())
+    (pause,) = paused.pauses
+    assert (pause.reason, pause.who, pause.why) == ("operator", "ann", "it moves")
+
+
+def test_resuming_leaves_pauses_alone_that_nobody_made(client: Client) -> None:
+    serve(client, "t", 7, ["rest"])
+    targets.pause(client, "t", "ann", "")
+    limits.pause(client, "t", "retry_after", 600.0)
+    assert targets.resume(client, "t", "bob") is True
+    assert targets.resume(client, "t", "bob") is False
+    (one,) = targets.targets(client)
+    assert [pause.reason for pause in one.pauses] == ["retry_after"]
+
+
+def test_figures_of_another_version_are_left_out(client: Client) -> None:
+    serve(client, "t", 7, ["rest"], gate="ajar", limits=3, outcomes=[1], rate_per_s="fast", concurrency=True)
+    serve(client, "t", 8, ["rest"], limits=3, outcomes={"x": "y"}, rate_per_s="fast", concurrency=True, limited=5)
+    (one,) = targets.targets(client)
+    assert (one.gate, one.concurrency, one.rate_per_s, one.rate_limit_per_s) == ("open", 0, 0, None)
+    assert (one.outcomes, one.limited) == ({"x": 0}, ())
