@@ -1,6 +1,6 @@
 """Whether a queue, target or process of this name is known; where it is not, which one is nearest.
 
-Called by the command line's commands and the pages before they act. Always holds: nothing is done here.
+Called by the commands before they act. Always holds: nothing is done here.
 """
 
 from collections.abc import Collection

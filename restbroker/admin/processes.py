@@ -9,6 +9,8 @@ from contextlib import suppress
 
 import attrs
 
+from restbroker.admin import audit
+from restbroker.admin.audit import Note
 from restbroker.admin.jobs import Stored, shown
 from restbroker.errors import RestbrokerError
 from restbroker.rules import hiding, rubyjson
@@ -23,6 +25,7 @@ from restbroker.store.stats import LaneView
 _NAMES = ("display_class", "wrapped", "class")
 """What Sidekiq Web shows of a job is the first of these that it has; the second is what an ActiveJob wraps."""
 _WORD_LIMIT = 120
+_ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 
 @attrs.frozen
@@ -95,11 +98,13 @@ def stop(client: Client, process: str, who: str) -> None:
     _ask(client, process, "TERM", who)
 
 
-def _ask(client: Client, process: str, request: Request, who: str) -> None:  # noqa: ARG001 - for the record of it
-    if not stored.ask(client, process, request):
+def _ask(client: Client, process: str, request: Request, who: str) -> None:
+    if not stored.is_there(client, process):
         raise RestbrokerError(
             f"There is no process {process} any more.", "restbroker processes lists those that there are."
         )
+    audit.write(client, Note(who=who, action=_ACTIONS[request], place=f"process:{process}"))
+    stored.ask(client, process, request)
 
 
 def _recorded(one: Seen, lanes: Sequence[LaneView], now_s: float, secrets: Collection[str]) -> Process:

@@ -9,6 +9,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import attrs
 
+from restbroker.admin import audit
+from restbroker.admin.audit import Note
 from restbroker.admin.jobs import PAGE, Stored, shown
 from restbroker.errors import UsageError
 from restbroker.store import pauses, processes, stats
@@ -70,11 +72,13 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
 
     False: it was paused already. Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """
+    audit.write(client, Note(who=who, action="pause", place=_place(queue), where=lasting(for_s), why=why))
     return pauses.pause_queue(client, queue, who, why, for_s)
 
 
-def resume(client: Client, queue: str, who: str) -> bool:  # noqa: ARG001 - for the record of what was done
+def resume(client: Client, queue: str, who: str) -> bool:
     """Has jobs of a queue taken again, whoever paused it. False: it was not paused."""
+    audit.write(client, Note(who=who, action="resume", place=_place(queue)))
     return pauses.resume_queue(client, queue)
 
 
@@ -91,7 +95,7 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
             return
 
 
-def clear(client: Client, queue: str, who: str, *, dry_run: bool = False) -> int:  # noqa: ARG001 - as for `resume`
+def clear(client: Client, queue: str, who: str, *, dry_run: bool = False) -> int:
     """Deletes all jobs that wait in a queue, in one step; how many. They are gone: nothing keeps a copy.
 
     Jobs in hand still run. `dry_run`: only counts. Raises `UsageError` if the key is no list, and `StoreUnavailable`:
@@ -103,7 +107,22 @@ def clear(client: Client, queue: str, who: str, *, dry_run: bool = False) -> int
             f"The key of the queue {queue!r} is no list, so that no job is in it.",
             f"Look at {client.keys.queue(queue)} in Redis: something else uses the name.",
         )
-    return size if dry_run else stored.clear(client, queue)
+    if dry_run:
+        return size
+    begun = Note(who=who, action="clear", place=_place(queue), state="begun", where="all")
+    run = audit.write(client, begun)
+    count = stored.clear(client, queue)
+    audit.write(client, attrs.evolve(begun, state="ended", run=run, done=count))
+    return count
+
+
+def lasting(for_s: float | None) -> str:
+    """How long a pause is meant to last, for the record of what people did."""
+    return "until resumed" if for_s is None else f"for {for_s:g} s"
+
+
+def _place(queue: str) -> str:
+    return f"queue:{queue}"
 
 
 def _served(seen: Overview) -> Mapping[str, set[str]]:

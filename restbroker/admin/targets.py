@@ -9,7 +9,10 @@ from typing import cast
 
 import attrs
 
+from restbroker.admin import audit
+from restbroker.admin.audit import Note
 from restbroker.admin.overview import figures
+from restbroker.admin.queues import lasting
 from restbroker.rules.json_types import Json
 from restbroker.store import pauses
 from restbroker.store.client import Client
@@ -76,11 +79,13 @@ def pause(client: Client, target: str, who: str, why: str, for_s: float | None =
 
     Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """
+    audit.write(client, Note(who=who, action="pause", place=f"target:{target}", where=lasting(for_s), why=why))
     pauses.pause_target(client, target, who, why, for_s)
 
 
-def resume(client: Client, target: str, who: str) -> bool:  # noqa: ARG001 - for the record of what was done
+def resume(client: Client, target: str, who: str) -> bool:
     """Ends a person's pause of a target; it stays paused for other reasons. False: nobody had paused it."""
+    audit.write(client, Note(who=who, action="resume", place=f"target:{target}"))
     return pauses.resume_target(client, target)
 
 

@@ -130,16 +130,20 @@ def seen(client: Client, *, with_work: bool = True) -> list[Seen]:
     return [_seen(name, fields, jobs) for (name, fields), jobs in zip(there, work, strict=True)]
 
 
-def ask(client: Client, name: str, request: Request) -> bool:
-    """Leaves a request for a process, which takes it with its next record; False: there is no such process.
+def is_there(client: Client, name: str) -> bool:
+    """Whether a process of this name wrote its record within the last minute."""
+    keys = client.keys
+    listed, written = client.commands([("SISMEMBER", keys.processes, name), ("HEXISTS", keys.process(name), "info")])
+    return listed == written == 1
+
+
+def ask(client: Client, name: str, request: Request) -> None:
+    """Leaves a request for a process, which takes it with its next record.
 
     As Sidekiq's API does it: what nobody takes within a minute is gone. Raises `StoreUnavailable`: it may be there.
     """
-    keys = client.keys
-    if client.command("EXISTS", keys.process(name)) == 0:
-        return False
-    client.transaction([("LPUSH", keys.signals(name), request), ("EXPIRE", keys.signals(name), TTL_S)])
-    return True
+    signals = client.keys.signals(name)
+    client.transaction([("LPUSH", signals, request), ("EXPIRE", signals, TTL_S)])
 
 
 def _seen(name: str, fields: Mapping[str, bytes], work: Mapping[str, bytes]) -> Seen:

@@ -9,7 +9,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
-from restbroker.store.processes import Record, ask, in_hand, prune, remove, seen, write
+from restbroker.store.processes import Record, ask, in_hand, is_there, prune, remove, seen, write
 from tests.store.lanes import Server
 
 NAME = "h:1:abc"
@@ -135,12 +135,21 @@ def test_records_are_read_as_every_version_writes_them(client: Client, server: S
     assert [one.work for one in seen(client, with_work=False)] == [{}, {}]
 
 
+def test_a_process_is_there_as_long_as_its_record_is(client: Client, server: Server) -> None:
+    assert is_there(client, NAME) is False
+    write(client, RECORD)
+    assert is_there(client, NAME) is True
+    server.raw.set("ns:queues", "no process, and no hash")
+    assert is_there(client, "other:1:x") is False
+    server.raw.delete(f"ns:{NAME}")
+    assert is_there(client, NAME) is False
+
+
 def test_a_request_reaches_the_process_with_its_next_record_and_is_gone_after_a_minute(
     client: Client, server: Server
 ) -> None:
-    assert ask(client, NAME, "TERM") is False
     write(client, RECORD)
-    assert ask(client, NAME, "TSTP") is True
+    ask(client, NAME, "TSTP")
     assert 50 < server.raw.ttl(f"ns:{NAME}-signals") <= 60
-    assert ask(client, NAME, "TERM") is True
+    ask(client, NAME, "TERM")
     assert [write(client, RECORD) for _ in range(3)] == ["TSTP", "TERM", None]
