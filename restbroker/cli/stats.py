@@ -70,7 +70,11 @@ def _latency(latency_s: Json) -> str:
 def _queue_state(row: Mapping[str, Json]) -> str:
     if row["size"] is None:
         return "its key is no list"
-    return "paused" if row["paused"] else "open"
+    pause = row["pause"]
+    if not isinstance(pause, dict):
+        return "paused" if row["paused"] else "open"
+    about = _about(pause, cast("float | None", pause["left_s"]))
+    return f"paused: {about}" if about else "paused"
 
 
 def _facts(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
@@ -98,8 +102,23 @@ def _facts(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
 
 
 def _pauses(row: Mapping[str, Json]) -> Iterator[str]:
-    for reason, left_s in sorted(cast("Mapping[str, float | None]", row["paused"]).items()):
-        yield f"{reason} until resumed" if left_s is None else f"{reason} for {left_s:.0f} s more"
+    for pause in cast("Sequence[Mapping[str, Json]]", row["pauses"]):
+        left_s = cast("float | None", pause["left_s"])
+        left = "until resumed" if left_s is None else f"for {left_s:.0f} s more"
+        by, why = _said(pause)
+        yield f"{_text(pause['reason'])}{by} {left}{why}"
+
+
+def _about(pause: Mapping[str, Json], left_s: float | None) -> str:
+    """Who paused a queue, until when and why, as far as it is known."""
+    by, why = _said(pause)
+    left = "" if left_s is None else f" for {left_s:.0f} s more"
+    return f"{by}{left}{why}".strip()
+
+
+def _said(pause: Mapping[str, Json]) -> tuple[str, str]:
+    by, why = pause["who"], pause["why"]
+    return "" if by is None else f" by {_text(by)}", "" if why is None else f" ({_text(why)})"
 
 
 def _held(row: Mapping[str, Json]) -> str:

@@ -17,7 +17,7 @@ from restbroker.config.key import keys_of
 from restbroker.config.keys import Keys
 from restbroker.config.kinds import Scalar
 from restbroker.errors import ConfigError
-from restbroker.store import beats, jobs, limits
+from restbroker.store import beats, jobs, limits, pauses
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.process import clean_environment, run, run_into
 from tests.support.terminal import on_a_terminal
@@ -232,6 +232,18 @@ def test_stats_say_what_holds_each_target_back(place: Path, redis_url: str) -> N
     assert (shown["one"]["limit"], shown["three"]["finishing"]) == (7, True)
     words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["stats"], place, columns=120)).split())
     assert "paused operator until resumed" in words
+    pauses.pause_target(client, "one", "ann", "it moves", None)
+    pauses.pause_queue(client, "one", "bob", "", 600.0)
+    pauses.pause_queue(client, "two", "bob", "too many", None)
+    client.command("SADD", "paused", "three")
+    lines = [line.split("\t") for line in run(["stats"], directory=place).stdout.splitlines()]
+    assert ["queue", "two", "0", "0.0s", "paused: by bob (too many)"] in lines
+    assert ["queue", "three", "0", "0.0s", "paused"] in lines
+    assert any(
+        re.fullmatch(r"paused: by bob for \d{3} s more", line[4]) for line in lines if line[:2] == ["queue", "one"]
+    )
+    states = {line[2]: line[3] for line in lines if line[0] == "process"}
+    assert states["one"] == "open: paused: operator by ann until resumed (it moves); MaxInFlight is reached"
     assert "in hand 0; no more than 7 while the server has too much to do; MaxInFlight is reached" in words
 
 
