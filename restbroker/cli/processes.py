@@ -1,0 +1,161 @@
+"""`restbroker processes`: restbroker's and Ruby's, with what they have in hand; asking one to be quiet or to end."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import attrs
+import typer
+
+from restbroker.admin import processes as admin
+from restbroker.admin.connect import open_store
+from restbroker.admin.names import require
+from restbroker.admin.processes import InHand, Process
+from restbroker.cli import output, steering
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.jobs import tokens
+from restbroker.errors import UsageError
+from restbroker.store.client import Client
+
+app = typer.Typer(add_completion=False, help="Show the processes and what they have in hand; quiet or stop some.")
+
+ProcessNames = Annotated[list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.")]
+_SHOWN_JOBS = 20
+
+
+@app.callback(invoke_without_command=True)
+def processes(context: typer.Context) -> None:
+    """Show the processes and what they have in hand; quiet or stop some. Without a command: list."""
+    if context.invoked_subcommand is None:
+        list_processes()
+
+
+@app.command("list")
+def list_processes(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show restbroker's processes, and Ruby's Sidekiq, on this Redis; with their jobs in hand, without arguments.
+
+    In a pipe each line is: name, version, running or quiet, jobs in hand, how many at once, memory (KiB), start (UTC),
+    time since the last sign of life (seconds), targets, queues.
+    """
+    settings = quietly(config)
+    with open_store(settings) as client:
+        found = admin.processes(client, tokens(settings))
+    if json:
+        output.as_json([attrs.asdict(one) for one in found])
+    elif sys.stdout.isatty():
+        for place, one in enumerate(found):
+            output.data(f"{'' if place == 0 else chr(10)}PROCESS  {one.name}")
+            output.table(("", ""), _facts(one))
+        if not found:
+            output.data("No process runs on this Redis.")
+    else:
+        output.table((), map(_row, found))
+
+
+@app.command()
+def quiet(
+    names: ProcessNames,
+    config: ConfigOption = None,
+    yes: steering.YesOption = False,
+    dry_run: steering.DryRunOption = False,
+) -> None:
+    """Have processes take no more jobs until they are started anew. What they have in hand they finish."""
+    settings = quietly(config)
+    with open_store(settings) as client:
+        chosen = _chosen(client, names)
+        if _agreed(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run):
+            for one in chosen:
+                admin.quiet(client, one.name, steering.who())
+                output.say(f"{one.name} takes no more jobs within some seconds, until it is started anew.")
+
+
+@app.command()
+def stop(
+    names: ProcessNames,
+    config: ConfigOption = None,
+    yes: steering.YesOption = False,
+    dry_run: steering.DryRunOption = False,
+) -> None:
+    """Have processes finish what they have in hand, and end. Whatever supervises one may start it again."""
+    settings = quietly(config)
+    with open_store(settings) as client:
+        chosen = _chosen(client, names)
+        if _agreed(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run):
+            for one in chosen:
+                admin.stop(client, one.name, steering.who())
+                output.say(f"{one.name} begins to stop within some seconds.")
+
+
+def _chosen(client: Client, names: Sequence[str]) -> list[Process]:
+    """The processes of these names. Raises `UsageError` if one is unknown, or cannot be asked."""
+    found = {one.name: one for one in admin.processes(client, (), with_jobs=False)}
+    chosen: dict[str, Process] = {}
+    for name in names:
+        fit = [one for one in found.values() if name in (one.name, one.name.rpartition(":")[0])]
+        if not fit:
+            require("process", name, found)
+        if len(fit) > 1:
+            raise UsageError(
+                f"{name} may be any of {len(fit)} processes.", f"Say which: {', '.join(one.name for one in fit)}."
+            )
+        if not fit[0].has_record:
+            raise UsageError(
+                f"{fit[0].name} wrote no record for Sidekiq, so that it cannot be asked.",
+                "If it has not just begun, the log says why. Send it the signal where it runs (TSTP, TERM).",
+            )
+        chosen[fit[0].name] = fit[0]
+    return list(chosen.values())
+
+
+def _agreed(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_run: bool) -> bool:
+    """Whether to do it."""
+    count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
+    what = f"{count} with {steering.jobs(sum(one.in_hand for one in chosen))} in hand"
+    if dry_run:
+        output.say(f"{what} would be {done}.")
+        return False
+    steering.confirm(f"{verb} {what}?", f"{what} would be {done}", yes=yes)
+    return True
+
+
+def _facts(one: Process) -> Iterator[Sequence[str]]:
+    """For people."""
+    yield "program", " ".join(word for word in (one.version or "", f"[{one.tag}]" if one.tag else "") if word) or "-"
+    yield "state", "quiet" if one.quiet else "running"
+    if one.targets:
+        yield "targets", steering.listed(one.targets)
+    yield "queues", steering.listed(one.queues)
+    yield "in hand", f"{one.in_hand} of {one.concurrency}" if one.concurrency else str(one.in_hand)
+    yield "memory", "-" if one.rss_kib is None else f"{one.rss_kib / 1024:.1f} MiB"
+    yield "started", _time(one.started_at_s)
+    yield "beat", "-" if one.beat_age_s is None else f"{one.beat_age_s:.1f} s ago"
+    for place, job in enumerate(one.jobs[:_SHOWN_JOBS]):
+        yield "jobs" if place == 0 else "", _job(job)
+    if len(one.jobs) > _SHOWN_JOBS:
+        yield "", f"and {len(one.jobs) - _SHOWN_JOBS} more (--json has them)"
+
+
+def _job(one: InHand) -> str:
+    words = (_time(one.job.at_s), one.queue, one.name, one.job.jid)
+    return "  ".join(word for word in words if word is not None)
+
+
+def _time(at_s: float | None) -> str:
+    return "-" if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _row(one: Process) -> tuple[str, ...]:
+    """For programs."""
+    return (
+        one.name,
+        one.version or "-",
+        "quiet" if one.quiet else "running",
+        str(one.in_hand),
+        str(one.concurrency),
+        steering.number(one.rss_kib),
+        _time(one.started_at_s),
+        steering.number(one.beat_age_s),
+        steering.listed(one.targets),
+        steering.listed(one.queues),
+    )

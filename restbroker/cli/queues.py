@@ -1,0 +1,145 @@
+"""`restbroker queues`: what waits, who serves it and who paused it; looking into a queue, pausing and clearing it."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Annotated
+
+import attrs
+import typer
+
+from restbroker.admin import queues as admin
+from restbroker.admin.connect import open_store
+from restbroker.admin.names import require
+from restbroker.admin.queues import Queue, Waiting
+from restbroker.cli import output, steering
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.jobs import LimitOption, tokens
+from restbroker.config.core import Config
+from restbroker.rules.json_types import Json
+from restbroker.store.client import Client
+
+app = typer.Typer(add_completion=False, help="Show the queues; look into one, pause, resume or clear it.")
+
+QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.")]
+
+
+@app.callback(invoke_without_command=True)
+def queues(context: typer.Context) -> None:
+    """Show the queues; look into one, pause, resume or clear it. Without a command: list."""
+    if context.invoked_subcommand is None:
+        list_queues()
+
+
+@app.command("list")
+def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show every queue: what waits, for how long, who serves it and who paused it.
+
+    In a pipe each line is: name, jobs waiting, how long the next one has been (seconds), open or paused, by whom, for
+    how many seconds more, why, targets, processes.
+    """
+    settings = quietly(config)
+    with open_store(settings) as client:
+        found = admin.queues(client, settings.queues)
+    if json:
+        output.as_json([attrs.asdict(one) for one in found])
+    elif sys.stdout.isatty():
+        output.table(("QUEUE", "JOBS", "LATENCY", "STATE", "TARGETS", "PROCESSES"), map(_shown, found))
+    else:
+        output.table((), map(_row, found))
+
+
+@app.command()
+def peek(name: QueueName, config: ConfigOption = None, limit: LimitOption = 20, json: JsonOption = False) -> None:
+    """Show the jobs that wait in a queue, the next one to be taken first. Arguments and tokens are not shown.
+
+    In a pipe each line is: place (0 is next), how long it has been waiting (seconds), job id, command.
+    """
+    settings = quietly(config)
+    with open_store(settings) as client:
+        one = _known(client, settings, name)
+        found = list(admin.peek(client, name, limit, tokens(settings)))
+    if json:
+        output.as_json([_fields(waiting) for waiting in found])
+    else:
+        output.table(("PLACE", "WAITED", "JOB", "COMMAND"), _cells(found))
+    more = f"{len(found)} of " if one.size is not None and one.size > len(found) else ""
+    output.say(f"{more}{steering.jobs(one.size or 0)} waiting in {name}.")
+
+
+@app.command()
+def pause(
+    name: QueueName, config: ConfigOption = None, for_: steering.ForOption = None, why: steering.WhyOption = ""
+) -> None:
+    """Have no process take jobs of a queue. Jobs in hand still run. A new pause replaces the one before."""
+    settings, for_s = quietly(config), steering.duration_s(for_)
+    with open_store(settings) as client:
+        _known(client, settings, name)
+        admin.pause(client, name, steering.who(), why, for_s)
+    output.say(f"{name} is paused {steering.for_how_long(for_s)}; jobs in hand still run.")
+
+
+@app.command()
+def resume(name: QueueName, config: ConfigOption = None) -> None:
+    """Have the jobs of a queue taken again, whoever paused it."""
+    settings = quietly(config)
+    with open_store(settings) as client:
+        _known(client, settings, name)
+        ended = admin.resume(client, name, steering.who())
+    output.say(f"{name} is resumed." if ended else f"{name} was not paused.")
+
+
+@app.command()
+def clear(
+    name: QueueName,
+    config: ConfigOption = None,
+    yes: steering.YesOption = False,
+    dry_run: steering.DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Delete all jobs that wait in a queue. They are gone: nothing keeps a copy. Jobs in hand still run."""
+    settings = quietly(config)
+    with open_store(settings) as client:
+        _known(client, settings, name)
+        count = admin.clear(client, name, steering.who(), dry_run=True)
+        if not dry_run and count:
+            what = f"{steering.jobs(count)} in {name}"
+            steering.confirm(f"Delete {what}? They are gone then.", f"{what} would be deleted", yes=yes)
+            count = admin.clear(client, name, steering.who())
+    if json:
+        output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
+    output.say(f"{steering.jobs(count)} {'would be' if dry_run else 'were'} deleted from {name}.")
+
+
+def _known(client: Client, settings: Config, name: str) -> Queue:
+    """The queue of this name. Raises `UsageError` if nobody knows one."""
+    found = {one.name: one for one in admin.queues(client, settings.queues)}
+    require("queue", name, found)
+    return found[name]
+
+
+def _shown(one: Queue) -> tuple[str, ...]:
+    """For people."""
+    state = "open" if one.pause is None else f"paused {steering.pause_text(one.pause)}"
+    latency = "-" if one.latency_s is None else steering.span(one.latency_s)
+    size = "its key is no list" if one.size is None else str(one.size)
+    return one.name, size, latency, state, steering.listed(one.targets), steering.listed(one.processes)
+
+
+def _row(one: Queue) -> tuple[str, ...]:
+    """For programs."""
+    pause = one.pause
+    state = "no list" if one.size is None else "open" if pause is None else "paused"
+    about = ("-", "-", "-") if pause is None else (pause.who or "-", steering.number(pause.left_s), pause.why or "-")
+    size = steering.number(one.size)
+    served = steering.listed(one.targets), steering.listed(one.processes)
+    return one.name, size, steering.number(one.latency_s), state, *about, *served
+
+
+def _cells(found: Iterable[Waiting]) -> Iterator[tuple[str, ...]]:
+    for one in found:
+        waited = "-" if one.waited_s is None else steering.number(one.waited_s)
+        yield str(one.place), waited, one.job.jid or "-", one.job.command or one.job.message or "-"
+
+
+def _fields(one: Waiting) -> dict[str, Json]:
+    return {"place": one.place, "waited_s": one.waited_s, "jid": one.job.jid, "command": one.job.command}

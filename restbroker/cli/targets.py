@@ -1,0 +1,142 @@
+"""`restbroker targets`: how each target is over all processes, what bounds it, who paused it; pausing and resuming."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import attrs
+import typer
+
+from restbroker.admin import targets as admin
+from restbroker.admin.connect import open_store
+from restbroker.admin.names import require
+from restbroker.admin.targets import Target
+from restbroker.cli import output, steering
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.config.core import Config
+from restbroker.store.client import Client
+
+app = typer.Typer(add_completion=False, help="Show the targets; pause or resume one, in all processes.")
+
+TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="The target's name.")]
+
+
+@app.callback(invoke_without_command=True)
+def targets(context: typer.Context) -> None:
+    """Show the targets; pause or resume one, in all processes. Without a command: list."""
+    if context.invoked_subcommand is None:
+        list_targets()
+
+
+@app.command("list")
+def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show every target over all processes: its gate, pauses, limits, latencies and outcomes.
+
+    In a pipe each line is: name, gate, reasons of pauses, jobs at work, how many it is given at once, jobs in hand,
+    jobs per second, p50, p95 and p99 (ms), delivered, failed, versions, queues, processes, why its gate is closed.
+    """
+    settings = quietly(config)
+    with open_store(settings) as client:
+        found = admin.targets(client, _names(settings))
+    if json:
+        output.as_json([attrs.asdict(one) for one in found])
+    elif sys.stdout.isatty():
+        for place, one in enumerate(found):
+            output.data(f"{'' if place == 0 else chr(10)}TARGET  {one.name}")
+            output.table(("", ""), _facts(one))
+    else:
+        output.table((), map(_row, found))
+
+
+@app.command()
+def pause(
+    name: TargetName, config: ConfigOption = None, for_: steering.ForOption = None, why: steering.WhyOption = ""
+) -> None:
+    """Have no process take jobs for a target. Jobs in hand still run. A new pause replaces the one before."""
+    settings, for_s = quietly(config), steering.duration_s(for_)
+    with open_store(settings) as client:
+        _require(client, settings, name)
+        admin.pause(client, name, steering.who(), why, for_s)
+    output.say(f"{name} is paused {steering.for_how_long(for_s)}; jobs in hand still run.")
+
+
+@app.command()
+def resume(name: TargetName, config: ConfigOption = None) -> None:
+    """End a person's pause of a target. Those that restbroker makes itself (denied, retry_after) end by themselves."""
+    settings = quietly(config)
+    with open_store(settings) as client:
+        _require(client, settings, name)
+        ended = admin.resume(client, name, steering.who())
+    output.say(f"{name} is resumed." if ended else f"Nobody had paused {name}.")
+
+
+def _names(settings: Config) -> list[str]:
+    return [target.name for target in settings.targets]
+
+
+def _require(client: Client, settings: Config, name: str) -> None:
+    if name not in _names(settings):
+        require("target", name, [one.name for one in admin.targets(client, _names(settings))])
+
+
+def _facts(one: Target) -> Iterator[Sequence[str]]:
+    """For people."""
+    if one.kind is not None or one.versions:
+        yield "server", " ".join((one.kind or "", *one.versions)).strip()
+    yield "gate", _gate(one)
+    if one.reason is not None:
+        yield "reason", one.reason
+    if one.cure is not None:
+        yield "cure", one.cure
+    for pause_ in one.pauses:
+        yield "paused", steering.pause_text(pause_)
+    yield "at work", f"{one.at_work} of {one.concurrency}, {one.ahead} ahead, {one.in_hand} in hand"
+    yield "limits", "; ".join(_limits(one)) or "-"
+    times = (("p50", one.p50_ms), ("p95", one.p95_ms), ("p99", one.p99_ms))
+    latencies = ", ".join(f"{name} {steering.number(value, ' ms')}" for name, value in times)
+    yield "rate", f"{one.rate_per_s:.1f} jobs/s, {latencies}"
+    others = [f"{name} {count}" for name, count in one.outcomes.items() if name != "delivered" and count]
+    yield "done", ", ".join((f"{one.delivered} delivered, {one.failed} failed", *others))
+    yield "queues", steering.listed(one.queues)
+    yield "processes", steering.listed(one.processes)
+
+
+def _gate(one: Target) -> str:
+    if one.gate is None:
+        return "no process serves it"
+    if one.closed_in == 0:
+        return one.gate
+    since = "" if one.closed_for_s is None else f" for {steering.span(one.closed_for_s)}"
+    where = f" in {one.closed_in} of {len(one.processes)} processes" if len(one.processes) > one.closed_in else ""
+    return f"{one.gate}{since}{where}"
+
+
+def _limits(one: Target) -> Iterator[str]:
+    if one.limit < one.concurrency:
+        yield f"no more than {one.limit} at once while the server has too much to do"
+    if one.rate_limit_per_s is not None:
+        yield f"RateLimit {one.rate_limit_per_s:g}/s"
+    if one.max_in_flight is not None:
+        yield f"MaxInFlight {one.in_hand} of {one.max_in_flight}"
+    if one.limited:
+        yield f"the last fetch was held back by {', '.join(one.limited)}"
+
+
+def _row(one: Target) -> tuple[str, ...]:
+    """For programs."""
+    return (
+        one.name,
+        one.gate or "-",
+        steering.listed(tuple(pause_.reason for pause_ in one.pauses)),
+        str(one.at_work),
+        str(one.limit),
+        str(one.in_hand),
+        steering.number(float(one.rate_per_s)),
+        *(steering.number(value) for value in (one.p50_ms, one.p95_ms, one.p99_ms)),
+        str(one.delivered),
+        str(one.failed),
+        steering.listed(one.versions),
+        steering.listed(one.queues),
+        steering.listed(one.processes),
+        one.reason or "-",
+    )

@@ -1,0 +1,198 @@
+"""`restbroker queues`, `targets` and `processes` as processes against a real Redis."""
+
+import json
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restbroker.admin import audit
+from restbroker.rules.json_types import Json
+from restbroker.store import pauses, queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.admin.lanes import record, serve
+from tests.support.process import run
+from tests.support.terminal import on_a_terminal
+
+Do = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    document = {"RedisURL": redis_url, "RedisNamespace": "ns", "RestQueue": "rest", "Token": "right-token"}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.fixture
+def store(redis_url: str) -> Client:
+    return open_client(StoreSettings(redis_url, namespace="ns"))
+
+
+@pytest.fixture
+def do(place: Path) -> Do:
+    return lambda *words: run(words, directory=place)
+
+
+def push(store: Client, count: int) -> None:
+    jobs = [
+        {"class": "Add", "jid": f"j{n}", "args": ["register", {"password": "hush"}, "right-token"]}
+        for n in range(count)
+    ]
+    queues.push(store, "rest", [json.dumps({**job, "enqueued_at": time.time() - 60}).encode() for job in jobs])
+
+
+def noted(store: Client) -> list[tuple[str, str, str]]:
+    """What the record of actions says, oldest first."""
+    found = [one.note for one in audit.listed(store, 50)]
+    return [(note.action, note.place, note.state) for note in reversed(found)]
+
+
+def test_a_queue_is_paused_and_resumed_and_everybody_sees_by_whom_and_why(do: Do, store: Client, place: Path) -> None:
+    push(store, 2)
+    serve(store, "ejabberd", 7, ["rest"])
+    done = do("queues", "pause", "rest", "--for", "90m", "--why", "the server moves")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "rest is paused for 1 h 30 min; jobs in hand still run.\n"
+    (cells,) = (line.split("\t") for line in do("queues").stdout.splitlines())
+    assert cells[:2] == ["rest", "2"]
+    assert 60 <= float(cells[2]) < 100
+    assert cells[3] == "paused"
+    assert cells[4].endswith(f"@{socket.gethostname()}")
+    assert 5300 < float(cells[5]) <= 5400
+    assert cells[6:] == ["the server moves", "ejabberd", "node:7"]
+    words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["queues", "list"], place, columns=200)).split())
+    assert re.search(r"rest 2 1 min( \d+ s)? paused by \S+ for 1 h (30|29) min more: the server moves ejabberd", words)
+    (shown,) = json.loads(do("queues", "list", "--json").stdout)
+    assert (shown["pause"]["why"], shown["targets"]) == ("the server moves", ["ejabberd"])
+    assert do("queues", "resume", "rest").stderr == "rest is resumed.\n"
+    assert do("queues", "resume", "rest").stderr == "rest was not paused.\n"
+    assert noted(store) == [
+        ("pause", "queue:rest", "done"),
+        ("resume", "queue:rest", "done"),
+        ("resume", "queue:rest", "done"),
+    ]
+
+
+def test_a_queue_can_be_looked_into_without_seeing_arguments_or_tokens(do: Do, store: Client) -> None:
+    push(store, 3)
+    done = do("queues", "peek", "rest", "--limit", "2")
+    assert [line.split("\t")[0::2] for line in done.stdout.splitlines()] == [["0", "j0"], ["1", "j1"]]
+    assert done.stdout.splitlines()[0].endswith("\tregister")
+    assert done.stderr == "2 of 3 jobs waiting in rest.\n"
+    as_json = do("queues", "peek", "rest", "--json").stdout
+    assert [one["jid"] for one in json.loads(as_json)] == ["j0", "j1", "j2"]
+    assert "hush" not in done.stdout + as_json
+    assert "right-token" not in done.stdout + as_json
+
+
+def test_a_queue_is_cleared_only_when_somebody_says_so(do: Do, store: Client) -> None:
+    push(store, 3)
+    assert do("queues", "clear", "rest", "--dry-run").stderr == "3 jobs would be deleted from rest.\n"
+    refused = do("queues", "clear", "rest")
+    assert refused.returncode == 2
+    assert "nobody to ask" in refused.stderr
+    assert "--yes" in refused.stderr
+    assert noted(store) == []
+    done = do("queues", "clear", "rest", "--yes", "--json")
+    assert json.loads(done.stdout) == {"queue": "rest", "jobs": 3, "dry_run": False}
+    assert done.stderr == "3 jobs were deleted from rest.\n"
+    assert noted(store) == [("clear", "queue:rest", "begun"), ("clear", "queue:rest", "ended")]
+    assert next(audit.listed(store, 1)).note.done == 3
+    assert do("queues", "clear", "rest").stderr == "0 jobs were deleted from rest.\n"
+
+
+def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(do: Do, store: Client) -> None:
+    serve(store, "prosody", 7, ["other"])
+    record(store, "web:9:ab", queues=["q"])
+    for words, cure in [
+        (("queues", "pause", "rset"), "Did you mean rest?"),
+        (("queues", "peek", "rset"), "Did you mean rest?"),
+        (("queues", "clear", "rset", "--yes"), "Did you mean rest?"),
+        (("targets", "pause", "prosodi"), "Did you mean prosody?"),
+        (("targets", "resume", "ejabbered"), "Did you mean ejabberd?"),
+        (("processes", "stop", "web:9:abc", "--yes"), "Did you mean web:9:ab?"),
+    ]:
+        done = do(*words)
+        assert (done.returncode, cure in done.stderr) == (2, True), done.stderr
+    done = do("queues", "pause", "rest", "--for", "soon")
+    assert done.returncode == 2
+    assert "no duration" in done.stderr
+    assert pauses.paused_queues(store) == {}
+    assert noted(store) == []
+
+
+def test_a_target_is_paused_and_resumed_in_all_processes(do: Do, store: Client, place: Path) -> None:
+    serve(store, "ejabberd", 7, ["rest"], gate="closed", gate_reason="nobody listens", gate_cure="Start it.")
+    serve(
+        store, "ejabberd", 8, ["rest"], limits={"rate_per_s": 50.0, "in_flight": 100}, limit=7, outcomes={"rejected": 2}
+    )
+    done = do("targets", "pause", "ejabberd", "--why", "it moves")
+    assert done.stderr == "ejabberd is paused until resumed; jobs in hand still run.\n"
+    (cells,) = (line.split("\t") for line in do("targets").stdout.splitlines())
+    assert cells[:7] == ["ejabberd", "closed", "operator", "6", "27", "0", "20.0"]
+    assert cells[7:] == ["5.0", "-", "9.0", "200", "2", "24.12", "rest", "node:7,node:8", "nobody listens"]
+    words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["targets"], place, columns=200)).split())
+    assert "TARGET ejabberd server ejabberd 24.12 gate closed in 1 of 2 processes reason nobody listens" in words
+    assert "cure Start it. paused by " in words
+    assert "until resumed: it moves at work 6 of 40, 8 ahead, 0 in hand" in words
+    assert "limits no more than 27 at once while the server has too much to do; RateLimit 50/s; MaxInFlight 0" in words
+    assert "done 200 delivered, 2 failed, rejected 2" in words
+    (shown,) = json.loads(do("targets", "list", "--json").stdout)
+    assert (shown["pauses"][0]["why"], shown["max_in_flight"], len(shown["lanes"])) == ("it moves", 100, 2)
+    assert do("targets", "resume", "ejabberd").stderr == "ejabberd is resumed.\n"
+    assert do("targets", "resume", "ejabberd").stderr == "Nobody had paused ejabberd.\n"
+    assert noted(store)[0] == ("pause", "target:ejabberd", "done")
+
+
+def test_a_target_that_no_process_serves_is_shown_and_can_be_paused(do: Do, place: Path) -> None:
+    assert do("targets", "pause", "ejabberd").returncode == 0
+    assert "gate no process serves it" in " ".join(on_a_terminal(["targets"], place).split())
+
+
+def test_processes_are_shown_with_their_jobs_and_asked_by_name_or_by_host_and_pid(
+    do: Do, store: Client, place: Path
+) -> None:
+    payload = json.dumps({"class": "Add", "display_class": "register", "jid": "j1", "args": ["register", {}, "***"]})
+    job: Json = {"queue": "rest", "payload": payload, "run_at": 1_700_000_000}
+    work = {f"t{n}": job for n in range(22)}
+    serve(store, "ejabberd", 7, ["rest"])
+    record(store, "node:7:abc", work, version="restbroker 1.0", tag="restbroker", queues=["rest"])
+    record(store, "web:9:ab", queues=["q"], version="7.3.2")
+    lines = [line.split("\t") for line in do("processes").stdout.splitlines()]
+    assert [line[:7] for line in lines] == [
+        ["node:7:abc", "restbroker 1.0", "running", "0", "5", "4096", "2023-11-14T22:13:20Z"],
+        ["web:9:ab", "7.3.2", "running", "0", "5", "4096", "2023-11-14T22:13:20Z"],
+    ]
+    assert [line[8:] for line in lines] == [["ejabberd", "rest"], ["-", "q"]]
+    words = " ".join(re.sub(r"\x1b\[\d*m", "", on_a_terminal(["processes"], place, columns=200)).split())
+    assert "PROCESS node:7:abc program restbroker 1.0 [restbroker] state running targets ejabberd" in words
+    assert "jobs 2023-11-14T22:13:20Z rest register j1" in words
+    assert "and 2 more (--json has them)" in words
+    assert do("processes", "quiet", "web:9", "--dry-run").stderr == "1 process with 0 jobs in hand would be quieted.\n"
+    assert do("processes", "stop", "web:9").returncode == 2
+    assert noted(store) == []
+    assert do("processes", "quiet", "web:9", "node:7:abc", "--yes").returncode == 0
+    assert do("processes", "stop", "web:9:ab", "--yes").stderr == "web:9:ab begins to stop within some seconds.\n"
+    assert store.command("LRANGE", "ns:web:9:ab-signals", 0, -1) == [b"TERM", b"TSTP"]
+    assert store.command("LRANGE", "ns:node:7:abc-signals", 0, -1) == [b"TSTP"]
+    assert noted(store)[-1] == ("stop", "process:web:9:ab", "done")
+
+
+def test_a_process_is_not_asked_that_may_be_another_one_or_wrote_no_record(do: Do, store: Client) -> None:
+    serve(store, "ejabberd", 7, ["rest"])
+    record(store, "web:9:ab")
+    record(store, "web:9:cd")
+    done = do("processes", "stop", "web:9", "--yes")
+    assert (done.returncode, "web:9:ab, web:9:cd" in done.stderr) == (2, True)
+    done = do("processes", "stop", "node:7", "--yes")
+    assert (done.returncode, "no record" in done.stderr) == (2, True)
+
+
+def test_without_any_process_it_is_said_so(do: Do, place: Path) -> None:
+    assert do("processes").stdout == ""
+    assert "No process runs on this Redis." in on_a_terminal(["processes"], place)
