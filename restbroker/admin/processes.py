@@ -32,9 +32,10 @@ _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 class InHand:
     """A job that a process has in delivery: `job.at_s` says since when (epoch seconds); `name` is its command or class.
 
-    None: it does not tell.
+    None: it does not tell. `thread` names it among those of its process.
     """
 
+    thread: str
     queue: str
     name: str | None
     job: Stored
@@ -98,13 +99,28 @@ def stop(client: Client, process: str, who: str) -> None:
     _ask(client, process, "TERM", who)
 
 
+def cancel(client: Client, process: str, thread: str, who: str) -> None:
+    """Has a process of restbroker end the delivery of the job that it shows as `thread` (`InHand`), in five seconds.
+
+    The job is parked as `Cancelled`, with whether it may have run; if it ends by itself before, it is settled as ever.
+    Raises `RestbrokerError` if there is no such process.
+    """
+    _require(client, process)
+    audit.write(client, Note(who=who, action="cancel", place=f"process:{process}", where=f"thread {thread}"))
+    stored.ask(client, process, f"{stored.CANCEL}{thread}")
+
+
 def _ask(client: Client, process: str, request: Request, who: str) -> None:
+    _require(client, process)
+    audit.write(client, Note(who=who, action=_ACTIONS[request], place=f"process:{process}"))
+    stored.ask(client, process, request)
+
+
+def _require(client: Client, process: str) -> None:
     if not stored.is_there(client, process):
         raise RestbrokerError(
             f"There is no process {process} any more.", "restbroker processes lists those that there are."
         )
-    audit.write(client, Note(who=who, action=_ACTIONS[request], place=f"process:{process}"))
-    stored.ask(client, process, request)
 
 
 def _recorded(one: Seen, lanes: Sequence[LaneView], now_s: float, secrets: Collection[str]) -> Process:
@@ -165,13 +181,13 @@ def _targets(lanes: Sequence[LaneView]) -> tuple[str, ...]:
 def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker: bool) -> list[InHand]:
     """The oldest first. Others may write there too: what cannot be read is left out."""
     found: list[InHand] = []
-    for raw in work.values():
+    for thread, raw in work.items():
         with suppress(rubyjson.Unreadable, KeyError, TypeError, ValueError, AttributeError):
-            found.append(_in_hand(raw, secrets, is_restbroker=is_restbroker))
+            found.append(_in_hand(thread, raw, secrets, is_restbroker=is_restbroker))
     return sorted(found, key=lambda one: one.job.at_s)
 
 
-def _in_hand(raw: bytes, secrets: Collection[str], *, is_restbroker: bool) -> InHand:
+def _in_hand(thread: str, raw: bytes, secrets: Collection[str], *, is_restbroker: bool) -> InHand:
     fields = rubyjson.object_of(raw) or {}
     payload = fields["payload"]
     # From Sidekiq 7 on it is a text in the text.
@@ -185,7 +201,7 @@ def _in_hand(raw: bytes, secrets: Collection[str], *, is_restbroker: bool) -> In
         found = attrs.evolve(found, command=None)
     known = rubyjson.object_of(job) or {}
     name = next((one for one in map(known.get, _NAMES) if isinstance(one, str) and one), None)
-    return InHand(str(fields["queue"]), name and hiding.text(name, secrets, _WORD_LIMIT), found)
+    return InHand(thread, str(fields["queue"]), name and hiding.text(name, secrets, _WORD_LIMIT), found)
 
 
 def _text(fields: Mapping[str, Json], name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A job in this process's hands: what Redis lists as ours, and how far we got with it.
+"""A job in this process's hands: what Redis lists as ours, how far we got with it, and which worker has it.
 
 The fetcher makes items, workers fill them, the committer removes them. Always holds: `sending` is set before the
 first byte of the effect can leave, and `settlement` before the item reaches the committer, so that at a stop every
@@ -6,6 +6,7 @@ item tells by itself what must become of it.
 """
 
 import attrs
+import trio
 
 from restbroker.broker.delivery.tokens import Proof
 from restbroker.rules.job import Job
@@ -52,3 +53,15 @@ class Item:
     took_s: float = 0.0
     event: JobFinished | None = None
     """What is to be told of it otherwise."""
+
+
+@attrs.define(eq=False)
+class Hand:
+    """What one worker has: the `item` that it took last. `scope` is open until somebody cancels a job in it.
+
+    `cancelled`: the item that it was cancelled for.
+    """
+
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    item: Item | None = None
+    cancelled: Item | None = None

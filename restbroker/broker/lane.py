@@ -20,7 +20,7 @@ from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.intake.handover import HandOver
 from restbroker.broker.intake.pace import Pace
-from restbroker.broker.item import Item
+from restbroker.broker.item import Hand, Item
 from restbroker.broker.lease import Lease
 from restbroker.broker.settling.finished import Finished
 from restbroker.broker.settling.recent import Recent
@@ -88,6 +88,8 @@ class Lane:
     recovered: Mapping[str, int] = attrs.field(factory=dict)
     warned: set[str] = attrs.field(factory=set)
     recent: Recent = attrs.field(factory=Recent)
+    hands: set[Hand] = attrs.field(factory=set)
+    """Those of the workers."""
     refused: list[Item] = attrs.field(factory=list)
     """What Redis refuses to settle in any form. While there is any, nothing more is fetched."""
 
@@ -130,6 +132,18 @@ class Lane:
             except StoreRefused as error:
                 self.complain("MarkRefused", error.message, error.cure)
                 await trio.sleep(_REFUSED_WAIT_S)
+
+    def cancel(self, item: Item) -> bool:
+        """Ends the delivery of a job, wherever it is on its way; its worker parks it. False: none has it now.
+
+        A worker that has its answer already settles it as ever.
+        """
+        hand = next((one for one in self.hands if one.item is item), None)
+        if hand is None or item.settlement is not None:
+            return False
+        hand.cancelled = item
+        hand.scope.cancel()
+        return True
 
     def fence(self) -> None:
         """Ends this life of the lane, since Redis does not know its identity any more; told once, whoever finds out."""

@@ -1,6 +1,7 @@
 """`restbroker processes`: restbroker's and Ruby's, with what they have in hand; asking one to be quiet or to end."""
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -14,6 +15,7 @@ from restbroker.admin.names import require
 from restbroker.admin.processes import InHand, Process
 from restbroker.cli import output, steering
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.exits import Exit
 from restbroker.cli.jobs import tokens
 from restbroker.errors import UsageError
 from restbroker.store.client import Client
@@ -22,6 +24,8 @@ app = typer.Typer(add_completion=False, help="Show the processes and what they h
 
 ProcessNames = Annotated[list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.")]
 _SHOWN_JOBS = 20
+_OBEYS_S = 12.0
+_LOOK_S = 0.5
 
 
 @app.callback(invoke_without_command=True)
@@ -85,6 +89,50 @@ def stop(
             for one in chosen:
                 admin.stop(client, one.name, steering.who())
                 output.say(f"{one.name} begins to stop within some seconds.")
+
+
+@app.command()
+def cancel(
+    jid: Annotated[str, typer.Argument(metavar="JID", help="The id of a job in hand.")],
+    config: ConfigOption = None,
+    yes: steering.YesOption = False,
+    dry_run: steering.DryRunOption = False,
+) -> None:
+    """End the delivery of a job that a process of restbroker has in hand, and park it. It may have run nevertheless."""
+    settings = quietly(config)
+    with open_store(settings) as client:
+        found = _in_hand(client, jid)
+        if not found:
+            raise UsageError(
+                f"No process of restbroker has a job {jid} in hand, as far as their records of the last seconds tell.",
+                "restbroker processes shows what they have.",
+            )
+        if dry_run:
+            output.say(f"{_job(found[0][1])} would be cancelled.")
+            return
+        steering.confirm(f"Cancel {_job(found[0][1])}?", "It would be cancelled", yes=yes)
+        for process, one in found:
+            admin.cancel(client, process, one.thread, steering.who())
+        if not _ended(client, jid):
+            output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
+            raise typer.Exit(Exit.WAITING)
+    output.say(f"{jid} is in hand no more; unless it was done in the last moment, it is parked (restbroker dead).")
+
+
+def _ended(client: Client, jid: str) -> bool:
+    """Whether no process shows the job any more, waiting for it as long as two records take."""
+    deadline_s = time.monotonic() + _OBEYS_S
+    while time.monotonic() < deadline_s:
+        if not _in_hand(client, jid):
+            return True
+        time.sleep(_LOOK_S)
+    return False
+
+
+def _in_hand(client: Client, jid: str) -> list[tuple[str, InHand]]:
+    """The processes of restbroker that show this job, and how."""
+    found = admin.processes(client, ())
+    return [(one.name, job) for one in found if one.is_restbroker for job in one.jobs if job.job.jid == jid]
 
 
 def _chosen(client: Client, names: Sequence[str]) -> list[Process]:

@@ -58,6 +58,13 @@ def unanswered(job: Job, reply_id: Json) -> Ack | None:
 _ACK = Ack()
 
 
+def cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> Settlement:
+    """Parks a job that a person cancelled while it was in hand; whoever retries it learns that it may have run."""
+    if not was_sent:
+        return _parked(job, reason, None, context, "cancelled")
+    return _parked(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, "uncertain")
+
+
 def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     """Parks bytes that are no job, wrapped as one that Sidekiq Web can show."""
     fields = retry.wrap_unreadable(

@@ -9,7 +9,7 @@ measured on 6.4.1.
 import math
 import socket
 from collections.abc import Collection, Mapping
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -23,6 +23,8 @@ TTL_S = 60
 _PRUNE_EVERY_S = 60
 Request: TypeAlias = Literal["TSTP", "TERM", "TTIN"]
 """Take no more jobs; stop; dump what every task waits for."""
+CANCEL: Final = "CANCEL "
+"""Ours alone: behind it the thread's name under which a job in hand is shown."""
 
 
 @attrs.frozen
@@ -137,7 +139,7 @@ def is_there(client: Client, name: str) -> bool:
     return listed == written == 1
 
 
-def ask(client: Client, name: str, request: Request) -> None:
+def ask(client: Client, name: str, request: Request | str) -> None:
     """Leaves a request for a process, which takes it with its next record.
 
     As Sidekiq's API does it: what nobody takes within a minute is gone. Raises `StoreUnavailable`: it may be there.

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from restbroker.admin import processes
+from restbroker.admin import audit, processes
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
 from restbroker.store import queues
@@ -28,9 +28,9 @@ def test_a_process_of_restbroker_is_shown_with_its_targets_and_its_jobs(client: 
     assert one.started_at_s == 1_700_000_000.5
     assert one.beat_age_s is not None
     assert one.beat_age_s < 5
-    assert [(job.queue, job.name, job.job.jid, job.job.at_s) for job in one.jobs] == [
-        ("rest", "Add", None, 1_700_000_050),
-        ("rest", "register", "j1", 1_700_000_100),
+    assert [(job.thread, job.queue, job.name, job.job.jid, job.job.at_s) for job in one.jobs] == [
+        ("a", "rest", "Add", None, 1_700_000_050),
+        ("b", "rest", "register", "j1", 1_700_000_100),
     ]
     assert processes.processes(client, (), with_jobs=False)[0].jobs == ()
 
@@ -67,3 +67,13 @@ def test_requests_go_the_way_of_sidekiqs_own_api(client: Client) -> None:
     processes.stop(client, "web:9:ab", "ann")
     assert client.command("LRANGE", "ns:web:9:ab-signals", 0, -1) == [b"TERM", b"TSTP"]
     assert client.command("TTL", "ns:web:9:ab-signals") == 60
+
+
+def test_a_job_in_hand_is_cancelled_by_its_thread_and_written_down(client: Client) -> None:
+    record(client, "node:7:ab")
+    processes.cancel(client, "node:7:ab", "0a1b", "ann")
+    assert client.command("LRANGE", "ns:node:7:ab-signals", 0, -1) == [b"CANCEL 0a1b"]
+    (written,) = audit.listed(client, 5)
+    assert (written.note.who, written.note.action, written.note.place) == ("ann", "cancel", "process:node:7:ab")
+    with pytest.raises(RestbrokerError, match="no process"):
+        processes.cancel(client, "node:8:ab", "0a1b", "ann")

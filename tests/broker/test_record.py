@@ -132,6 +132,25 @@ async def test_quiet_from_sidekiq_web_takes_no_more_jobs_and_shows_at_once(shown
         assert not shown.control.stop.is_set()
 
 
+async def test_a_job_in_hand_is_cancelled_by_the_name_under_which_it_is_shown(
+    shown: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
+    shown.target = Scripted(Held())
+    async with shown.broker():
+        shown.push(count=2)
+        await shown.until(lambda: len(work(shown)) == 2, "both run")
+        threads: Any = shown.client.command("HKEYS", f"{name(shown)}:work")
+        await ask(shown, f"CANCEL {threads[0].decode()}")
+        await shown.until(lambda: len(work(shown)) == 1, "one does not run any more")
+        await ask(shown, f"CANCEL {threads[0].decode()}")
+        await ask(shown, "CANCEL ")
+        await shown.until(lambda: not shown.client.command("LLEN", f"{name(shown)}-signals"), "they are read")
+        assert shown.size("dead") == 1
+        assert not [event for event in shown.events if isinstance(event, Warned)]
+        shown.control.at_once.set()
+
+
 async def test_stop_from_sidekiq_web_finishes_what_runs_and_is_shown_meanwhile(
     shown: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

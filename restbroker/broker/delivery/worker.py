@@ -15,7 +15,7 @@ import attrs
 from restbroker.broker.delivery.admission import Admitted, admit, stored
 from restbroker.broker.delivery.deliver import Done, deliver
 from restbroker.broker.delivery.slots import Slot
-from restbroker.broker.item import Item
+from restbroker.broker.item import Hand, Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling import news
 from restbroker.rules import arguments, settle
@@ -31,20 +31,29 @@ async def run(lane: Lane) -> None:
     """Works until the hand-over is closed. When cancelled, the item in hand keeps what is known of it.
 
     An item without a settlement stays: the lane stops before it could be sent, it waits for a place in its slot, or it
-    is not in our hands any more.
+    is not in our hands any more. When a person cancels the job in hand, it is parked and the worker goes on.
     """
     handover = lane.handover
-    while (item := await handover.take()) is not None:
-        lane.handed = max(lane.handed, item.number)
-        try:
-            if (admitted := _admitted(lane, item)) is not None:
-                done = await _delivery(lane, item, admitted)
-                if done is not None:
-                    _settle(lane, item, admitted.job, admitted.known.spec, done.outcome, done.duration_s)
-        except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
-            _park(lane, item, error)
-        if item.settlement is not None:
-            lane.finished.add(item, more=handover.is_ready)
+    while True:
+        hand = Hand()
+        lane.hands.add(hand)
+        # Not one for each job: that would cost each a microsecond. Once cancelled it takes no other job: `take` asks.
+        with hand.scope:
+            while (item := await handover.take()) is not None:
+                hand.item = item
+                lane.handed = max(lane.handed, item.number)
+                try:
+                    if (admitted := _admitted(lane, item)) is not None:
+                        done = await _delivery(lane, item, admitted)
+                        if done is not None:
+                            _settle(lane, item, admitted.job, admitted.known.spec, done.outcome, done.duration_s)
+                except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
+                    _park(lane, item, error)
+                if item.settlement is not None:
+                    lane.finished.add(item, more=handover.is_ready)
+            return
+        lane.hands.discard(hand)
+        _cancelled(lane, hand)
 
 
 def read_job(lane: Lane, item: Item) -> Job | NotAJob:
@@ -69,6 +78,20 @@ def cut_off(lane: Lane, item: Item) -> None:
     if item.job is not None:
         item.reply_id = arguments.addressed(item.job.fields.get("args"))[1]
         _settle(lane, item, item.job, lane.plan.connector.spec(item.command), Uncertain(_CUT_OFF))
+
+
+def _cancelled(lane: Lane, hand: Hand) -> None:
+    """Parks the job that a person had cancelled in this hand, unless it was settled in the last moment."""
+    item = hand.cancelled
+    if item is None or item is not hand.item or item.settlement is not None or item.ticket not in lane.in_hand:
+        return
+    if item.job is None or item.ticket in lane.slots.waiting():
+        return
+    context = _context(lane, item, 0.0)
+    reason = _CANCELLED_SENT if item.sending else _CANCELLED
+    settlement = settle.cancelled(stored(lane, item, item.job), reason, context, was_sent=item.sending)
+    _conclude(lane, item, settlement, context, Uncertain(reason) if item.sending else Rejected(reason))
+    lane.finished.add(item, more=lane.handover.is_ready)
 
 
 def _park(lane: Lane, item: Item, error: Exception) -> None:
@@ -206,6 +229,12 @@ def _context(lane: Lane, item: Item, duration_s: float) -> Context:
 
 _CUT_OFF = Reason(
     "CutOff", "The broker had to stop before the server answered; the command may have run.", "Look at the server."
+)
+_CANCELLED = Reason("Cancelled", "Somebody cancelled it before it was sent.", "A retry sends it.")
+_CANCELLED_SENT = Reason(
+    "Cancelled",
+    "Somebody cancelled it after it was sent, and before the server answered; the command may have run.",
+    "Look at the server whether it was done. A retry sends it again.",
 )
 _CROWDED = Reason("SlotsFull", "As many of this command as Slots allows are on their way, and many wait.")
 _TOO_OFTEN = Reason(

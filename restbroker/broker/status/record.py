@@ -3,7 +3,7 @@
 A service: one task per process, beside its lives. Always holds: it is for display, apart from the beat, and whatever
 goes wrong with it neither delays nor ends anything else; nothing secret is in it; a request that somebody leaves for
 this process (quiet, stop, dump) has the effect of the local signal, except that no second request to stop cuts the
-drain short; the record is gone when the process ends.
+drain short, and one to cancel a job in hand ends its delivery; the record is gone when the process ends.
 """
 
 import os
@@ -156,7 +156,10 @@ class SidekiqRecord:
 
     def _act(self, asked: str) -> None:
         number = _REQUESTS.get(asked)
-        if number is not None:
+        if asked.startswith(processes.CANCEL):
+            # One that has ended meanwhile needs no word: its place tells.
+            self.status.cancel(asked.removeprefix(processes.CANCEL))
+        elif number is not None:
             signals.act(number, self.control, self.report, _ORIGIN)
         elif "UnknownRequest" not in self._told:
             self._told.add("UnknownRequest")

@@ -1,7 +1,7 @@
 """How the broker is, for those who ask from outside: the readiness page, the stats page and the process record.
 
 `broker.run` fills it, across all lives; services read it. Always holds: reading it costs no I/O and changes nothing,
-and what comes out (`view`) is a copy.
+and what comes out (`view`) is a copy; `cancel`, which the record calls for a person, is all that acts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from restbroker.broker.health import StoreHealth
+from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import Lease
 from restbroker.broker.signals import Control
@@ -62,6 +63,15 @@ class Status:
         """The jobs in delivery in this process; in each lane the oldest first."""
         return [running for lanes in (*self._finishing, self._lanes) for lane in lanes for running in _running(lane)]
 
+    def cancel(self, thread: str) -> bool:
+        """Ends the delivery of the job that is shown under this thread's name. False: none is, any more."""
+        for lanes in (*self._finishing, self._lanes):
+            for lane in lanes:
+                for item in list(lane.in_hand.values()):
+                    if _thread(lane, item) == thread:
+                        return lane.cancel(item)
+        return False
+
     def serving(self) -> Sequence[Serving]:
         """The targets of the newest life, also between two lives and while it ends."""
         return self._serving
@@ -79,5 +89,8 @@ def _running(lane: Lane) -> Iterator[Running]:
     for item in lane.in_hand.values():
         if item.job is None or item.started_at_s is None or item.settlement is not None or item.ticket in waiting:
             continue
-        thread = spare_jid(lane.identity, item.ticket)[:10]
-        yield Running(item.job, item.queue, item.started_at_s, item.command, thread, secrets)
+        yield Running(item.job, item.queue, item.started_at_s, item.command, _thread(lane, item), secrets)
+
+
+def _thread(lane: Lane, item: Item) -> str:
+    return spare_jid(lane.identity, item.ticket)[:10]

@@ -1,0 +1,133 @@
+"""A job in hand that a person cancels: its delivery ends, it is parked with what is known, and nothing else changes."""
+
+import pytest
+import trio
+
+from restbroker.broker.status.view import Running
+from restbroker.rules.job import MAY_HAVE_RUN_FIELD
+from restbroker.telemetry.events import JobFinished
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
+
+
+def hold(harness: Harness) -> trio.Event:
+    """Every request is sent, and answered once the event is set."""
+    let = trio.Event()
+
+    async def answer(request: Request) -> Response:
+        await let.wait()
+        return await ok(request)
+
+    harness.target.answer = answer
+    return let
+
+
+def running(harness: Harness, jid: str) -> Running:
+    (found,) = (one for one in harness.status.running() if one.job.jid == jid)
+    return found
+
+
+async def until_running(harness: Harness, count: int) -> None:
+    await harness.until(lambda: len(harness.status.running()) == count == len(harness.target.calls), "they are sent")
+
+
+@pytest.mark.parametrize("command", ["safe", "once"])
+async def test_a_job_that_was_sent_is_parked_as_one_that_may_have_run_and_the_others_go_on(
+    harness: Harness, command: str
+) -> None:
+    let = hold(harness)
+    harness.push(command, count=3)
+    async with harness.broker():
+        await until_running(harness, 3)
+        assert harness.status.cancel(running(harness, f"jid-{command}-1").thread) is True
+        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
+        (parked,) = harness.members("dead")
+        assert (parked["jid"], parked["error_class"]) == (f"jid-{command}-1", "Cancelled")
+        assert "may have run" in parked["error_message"]
+        assert parked[MAY_HAVE_RUN_FIELD] is True
+        assert parked["restbroker_attempts"][-1]["outcome"] == "uncertain"
+        let.set()
+        harness.push(command, count=6, first=3)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 9, "all others are delivered, also by that worker")
+    assert {event.jid for event in harness.of(JobFinished) if event.outcome != "delivered"} == {f"jid-{command}-1"}
+    assert harness.size("dead") == 1
+    assert harness.size("retry") == 0
+
+
+async def test_a_job_that_was_not_sent_yet_is_parked_as_such(harness: Harness) -> None:
+    harness.target.connected = trio.sleep_forever
+    harness.push()
+    async with harness.broker():
+        await until_running(harness, 1)
+        assert harness.status.cancel(running(harness, "jid-safe-0").thread) is True
+        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
+    (parked,) = harness.members("dead")
+    assert parked["error_class"] == "Cancelled"
+    assert "before it was sent" in parked["error_message"]
+    assert MAY_HAVE_RUN_FIELD not in parked
+    assert parked["restbroker_attempts"][-1]["outcome"] == "cancelled"
+
+
+async def test_a_job_that_has_its_answer_is_settled_as_ever_and_its_worker_takes_no_other_down(
+    harness: Harness,
+) -> None:
+    harness.concurrency = 1
+    let = hold(harness)
+    harness.push(count=5)
+    async with harness.broker():
+        await until_running(harness, 1)
+        let.set()
+        assert harness.status.cancel(running(harness, "jid-safe-0").thread) is True
+        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are delivered")
+    assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
+    assert len(harness.target.calls) == 5
+
+
+async def test_a_job_in_a_slot_gives_its_place_to_the_next(harness: Harness) -> None:
+    harness.slots = {"on*": 1}
+    let = hold(harness)
+    harness.push("once", count=2)
+    async with harness.broker():
+        await until_running(harness, 1)
+        assert harness.status.cancel(running(harness, "jid-once-0").thread) is True
+        await harness.until(lambda: len(harness.target.calls) == 2, "the next one is sent")
+        let.set()
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is delivered")
+    assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
+
+
+async def test_a_job_under_at_most_once_is_cancelled_like_others_and_leaves_no_mark(harness: Harness) -> None:
+    harness.at_most_once = ("once",)
+    hold(harness)
+    harness.push("once")
+    async with harness.broker():
+        await until_running(harness, 1)
+        assert harness.status.cancel(running(harness, "jid-once-0").thread) is True
+        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
+        assert harness.client.command("KEYS", "restbroker:sent:*") == []
+
+
+async def test_what_nobody_has_in_hand_is_not_cancelled(harness: Harness) -> None:
+    let = hold(harness)
+    harness.push()
+    async with harness.broker():
+        await until_running(harness, 1)
+        thread = running(harness, "jid-safe-0").thread
+        assert harness.status.cancel("0123456789") is False
+        let.set()
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+        assert harness.status.cancel(thread) is False
+
+
+async def test_a_job_that_is_cancelled_while_the_broker_stops_gets_one_place(harness: Harness) -> None:
+    hold(harness)
+    harness.shutdown_timeout_s = 0.2
+    harness.push(count=3)
+    async with harness.broker():
+        await until_running(harness, 3)
+        thread = running(harness, "jid-safe-0").thread
+        harness.control.stop.set()
+        assert harness.status.cancel(thread) is True
+    places = [job["jid"] for name in ("dead", "retry") for job in harness.members(name)]
+    assert sorted(places) == ["jid-safe-0", "jid-safe-1", "jid-safe-2"]
+    assert [job["error_class"] for job in harness.members("dead")] == ["Cancelled"]
