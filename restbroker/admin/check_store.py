@@ -27,7 +27,7 @@ from restbroker.store.survey import Process
 AREA = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "type", "lindex", "lrange", "zrange", "zmscore", "xrevrange", "hkeys", "blpop"),
+        *("scan", "type", "lindex", "lrange", "zrange", "zcount", "zscan", "zmscore", "xrevrange", "hkeys", "blpop"),
         *("client|list", "client|info"),
     }
 )

@@ -113,7 +113,7 @@ class Look:
     @property
     def attempts(self) -> int:
         """How often it was tried, as far as it tells."""
-        return 0 if self.count is None else max(self.count + 1, 0)
+        return 0 if self.count is None else max(self.count + 1, 1)
 
     @property
     def may_have_run(self) -> bool:

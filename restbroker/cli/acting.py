@@ -23,6 +23,7 @@ from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
+from restbroker.store.sets import size
 
 _DONE: Final[dict[Verb, str]] = {
     "retry": "retried",
@@ -81,6 +82,11 @@ def _last(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known
 
 
 def _ask(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known: Known) -> None:
+    if not chosen.names and not chosen.where:
+        # Nobody waits until a million jobs are looked at, only to be asked.
+        total = size(client, zset)
+        confirm(f"{action.verb.capitalize()} all {_jobs(total)} of the {zset} set?", "Nothing was done.")
+        return
     seen = _last(client, zset, action, chosen, known, How(dry_run=True))
     if sys.stdin.isatty():
         entries.talk(seen.examples)

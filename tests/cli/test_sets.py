@@ -1,6 +1,7 @@
 """The verbs of `restbroker dead`, `retries` and `scheduled`, as processes against a real Redis."""
 
 import json
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.support.process import run
+from tests.support.process import run, started
 from tests.support.terminal import on_a_terminal
+from tests.support.wait import until
 
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 NOW_S = 1_700_000_000
@@ -148,6 +150,22 @@ def test_what_may_have_run_is_left_unless_it_is_asked_for(shell: Shell, store: C
     assert count(store, "dead") == 1
     assert shell("dead", "retry", "j1", "--repeat-unsafe").returncode == 0
     assert count(store, "dead") == 0
+
+
+def test_who_stops_it_is_told_how_far_it_came_and_can_go_on(place: Path, shell: Shell, store: Client) -> None:
+    for n in range(40):
+        put(store, "dead", NOW_S + n, f"j{n}")
+    with started(["dead", "retry", "--all", "--yes", "--rate", "1"], directory=place) as slowly:
+        until(lambda: count(store, "dead") < 40, "the first job is retried")
+        slowly.signal(signal.SIGINT)
+        assert slowly.wait() != 0
+        assert "The same command again goes on with the rest." in slowly.output()
+    left = count(store, "dead")
+    assert 0 < left < 40
+    assert store.command("LLEN", "ns:queue:rest") == 40 - left
+    assert shell("audit", "--limit", "1").stdout.split("\t")[5] == "interrupted"
+    assert shell("dead", "retry", "--all", "--yes").stderr == f"{left} jobs retried.\n"
+    assert store.command("LLEN", "ns:queue:rest") == 40
 
 
 def test_jobs_get_another_time_or_queue(shell: Shell, store: Client) -> None:

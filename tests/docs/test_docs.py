@@ -52,7 +52,8 @@ def test_each_command_line_of_a_page_exists_with_its_options() -> None:
 def options_of(words: list[str]) -> set[str]:
     """Every option of the command that these words begin with."""
     command = load_command(words[0])
-    if isinstance(command, TyperGroup) and words[1:] and not words[1].startswith("-"):
+    alone = len(words) == 1 or words[1].startswith("-")
+    if isinstance(command, TyperGroup) and not (alone and (len(words) > 1 or command.invoke_without_command)):
         found = command.commands.get(words[1])
         assert found is not None, words
         command = found

@@ -109,13 +109,13 @@ def test_each_example_pushes_a_job_that_a_broker_takes(page: Path, language: str
         assert submission.command.endpoint in ("register", "connected_users_number")
 
 
-def test_the_command_that_moves_a_parked_job_moves_this_one_alone(place: Path, redis_url: str) -> None:
+def test_the_command_that_retries_a_parked_job_retries_this_one_alone(place: Path, redis_url: str) -> None:
     page = README.read_text("utf-8")
-    found = re.search(r"^ {6}(redis-cli EVAL .*?'\"jid\":\"THE-JOB-ID\"')$", page, re.MULTILINE | re.DOTALL)
+    found = re.search(r"^ {6}(restbroker dead retry THE-JOB-ID)$", page, re.MULTILINE)
     assert found is not None
     client = open_client(StoreSettings(redis_url))
     for jid in ("a1", "a2"):
-        client.command("ZADD", "dead", 5, f'{{"class":"X","jid":"{jid}","args":[]}}')
-    assert in_shell(place, [found[1].replace("THE-JOB-ID", "a1")]) == ["1\n"]
-    assert client.command("ZRANGE", "retry", 0, -1) == [b'{"class":"X","jid":"a1","args":[]}']
-    assert client.command("ZCARD", "dead") == 1
+        client.command("ZADD", "dead", 5, f'{{"class":"X","jid":"{jid}","args":[],"queue":"rest"}}')
+    assert in_shell(place, [found[1].replace("THE-JOB-ID", "a1")]) == ["1 job retried.\n"]
+    assert client.command("LLEN", "queue:rest") == 1
+    assert client.command("ZRANGE", "dead", 0, -1) == [b'{"class":"X","jid":"a2","args":[],"queue":"rest"}']

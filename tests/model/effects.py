@@ -1,11 +1,14 @@
-"""What a settlement and a promotion do to the data set: all of it, or nothing but a code. Used by `reference`."""
+"""What a settlement, a promotion and a person's wish do to the data set: all of it, or nothing but a code.
+
+Used by `reference`.
+"""
 
 from typing import assert_never
 
 from restbroker.rules.reply import is_reply_key
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
 from restbroker.store.codes import Applied, Code, Gone, Refused
-from restbroker.store.sets import Move
+from restbroker.store.sets import Move, Placing
 from restbroker.store.tickets import ticket_number
 from tests.model.dataset import DataSet
 
@@ -43,6 +46,27 @@ def promote(data: DataSet, zset: str, move: Move) -> Code:
         code = Applied()
     else:
         code = Refused("")
+    if code != Applied():
+        data.sets[zset][move.old] = score
+    return code
+
+
+def place(data: DataSet, zset: str, move: Placing) -> Code:
+    """Gives one member the place that a person wants."""
+    score = data.sets[zset].pop(move.old, None)
+    if score is None:
+        return Gone()
+    new = move.new or move.old
+    if move.queue is not None:
+        code: Code = Applied() if data.can_push(move.queue, f"queue:{move.queue}") else Refused("")
+        if code == Applied():
+            data.lists[f"queue:{move.queue}"].insert(0, new)
+    elif move.zset is None:
+        code = Applied()
+    else:
+        code = data.add(move.zset, new, score if move.score is None else move.score)
+        if code == Applied() and move.zset == "dead" != zset:
+            data.parked.append(("", new))
     if code != Applied():
         data.sets[zset][move.old] = score
     return code

@@ -30,9 +30,11 @@ from restbroker.store.jobs import (
     Paused,
     Taken,
 )
+from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Ended
-from restbroker.store.sets import Due, Move
+from restbroker.store.sets import Due, Move, Placing
 from restbroker.store.tickets import ticket_number, ticket_queue
+from tests.model import effects
 from tests.model.dataset import DataSet
 from tests.model.effects import is_forbidden, promote, rank, settle
 
@@ -203,6 +205,11 @@ class Reference:
         if moves:
             self.data.require(zset)
         return [promote(self.data, zset, move) for move in moves]
+
+    def place(self, zset: SortedSet, moves: Sequence[Placing]) -> list[Code]:
+        if moves:
+            self.data.require(zset)
+        return [effects.place(self.data, zset, move) for move in moves]
 
     def pause(self, target: str, reason: str, for_s: float | None) -> None:
         reasons = self.data.pauses[target]

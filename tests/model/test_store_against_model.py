@@ -40,6 +40,7 @@ from restbroker.store.jobs import (
     register,
     retire,
 )
+from restbroker.store.keys import SortedSet
 from restbroker.store.tickets import ticket_number
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
@@ -51,6 +52,7 @@ FATES = st.sampled_from(
     ["ack", "ack", "answered", "retry", "retry", "clash", "dead", "schedule", "later", "drop", "back"]
 )
 REPLIES = ("restbroker:reply:r", "retry")
+SETS: tuple[SortedSet, ...] = ("retry", "schedule", "dead")
 SPOILABLE = ["queue:a", "queue:b", "queue:out", "restbroker:reply:r", "retry", "schedule", "dead", "queues"]
 LONG_AGO_S, SOME_DAY_S = 1.0, 4e9
 
@@ -329,6 +331,26 @@ class Histories(RuleBasedStateMachine):
         names: tuple[Literal["retry", "schedule"], ...] = ("retry", "schedule")
         data = self.pair.data
         return [n for n in names if n not in data.broken and LONG_AGO_S in data.sets[n].values()]
+
+    @rule(
+        data=st.data(),
+        zset=st.sampled_from(SETS),
+        to=st.sampled_from(["a", "b", *SETS]),
+        spoilt=st.none() | st.sampled_from(["queue:a", "dead", "queues", "retry"]),
+    )
+    def a_person_gives_jobs_of_a_set_another_place(
+        self, data: st.DataObject, zset: SortedSet, to: str, spoilt: str | None
+    ) -> None:
+        found = sorted(self.pair.data.sets[zset])
+        if not found or self.pair.data.broken:
+            return
+        named = data.draw(st.lists(st.sampled_from(found), min_size=1, max_size=3))
+        goal = next((name for name in SETS if name == to), None)
+        moves = [
+            sets.Placing(m, zset=goal, score=LONG_AGO_S) if goal else sets.Placing(m, to, new=payload(m)) for m in named
+        ]
+        with self.spoilt(spoilt):
+            self.pair.ask(sets.place, zset, moves)
 
     @rule()
     def ruby_moves_a_retry(self) -> None:

@@ -29,11 +29,20 @@ DONE_BY_A_PERSON: Final = (
     ["stats"],
     ["dead"],
     ["dead", "--trimmed"],
+    ["dead", "list", "--where", "attempts > 0"],
+    ["dead", "retry", "--all", "--dry-run"],
     ["retries"],
+    ["retries", "delete", "--all", "--yes"],
+    ["scheduled"],
     ["token", "list"],
     ["migrate", "--dry-run"],
     ["enqueue", "--target", OTHER, "--wait", "check_account", "user=waited1", "host=example.org"],
     ["enqueue", "--target", OTHER, "--in", "5m", "check_account", "user=later1", "host=example.org"],
+    ["scheduled", "reschedule", "--all", "--in", "10m", "--yes"],
+    ["scheduled", "kill", "--all", "--yes"],
+    ["dead", "move", "--all", "--to", OTHER, "--yes"],
+    ["dead", "retry", "--all", "--yes"],
+    ["audit"],
 )
 
 
