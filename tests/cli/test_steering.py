@@ -4,6 +4,8 @@ import json
 import re
 import socket
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,10 @@ from restbroker.rules.json_types import Json
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.admin.lanes import record, serve
-from tests.support.process import run
+from tests.support.answering import AnsweringServer
+from tests.support.process import run, started
 from tests.support.terminal import on_a_terminal
+from tests.support.wait import until
 
 Do = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -196,3 +200,26 @@ def test_a_process_is_not_asked_that_may_be_another_one_or_wrote_no_record(do: D
 def test_without_any_process_it_is_said_so(do: Do, place: Path) -> None:
     assert do("processes").stdout == ""
     assert "No process runs on this Redis." in on_a_terminal(["processes"], place)
+
+
+def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, place: Path) -> None:
+    answer = threading.Event()
+    with AnsweringServer(act=lambda arrival: 200 if arrival.command == "status" or answer.wait(600) else 500) as server:
+        document = json.loads((place / "env.json").read_text())
+        document |= {"RestURL": f"http://127.0.0.1:{server.port}/api", "RestUser": "admin@localhost", "RestPass": "x"}
+        document |= {"RequestTimeout": "10m"}
+        (place / "env.json").write_text(json.dumps(document))
+        with started(["run"], directory=place, command=(sys.executable, "-m", "tests.support.quick_record")) as broker:
+            push(store, 2)
+            until(lambda: len(server.arrivals) == 2, "both are sent", 120.0)
+            until(lambda: do("processes", "cancel", "j0", "--dry-run").returncode == 0, "the record shows it")
+            assert do("processes", "cancel", "j0").returncode == 2
+            done = do("processes", "cancel", "j0", "--yes")
+            assert (done.returncode, "j0 is in hand no more" in done.stderr) == (0, True), done.stderr
+            assert noted(store)[-1][0] == "cancel"
+            answer.set()
+            until(lambda: store.command("GET", "ns:stat:processed") == b"2", "the other one is delivered")
+            assert broker.stop() == 0, broker.output()
+    (parked,) = json.loads(do("dead", "--json").stdout)
+    assert (parked["jid"], parked["error_class"]) == ("j0", "Cancelled")
+    assert do("processes", "cancel", "j0", "--yes").returncode == 2
