@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from restbroker.broker.lane import Lane
+from restbroker.config.target import Target
 from restbroker.rules.json_types import Json
 from restbroker.telemetry.figures import Figures
 
@@ -17,6 +18,7 @@ def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
         "target": target.name,
         "kind": target.kind,
         "gate": "open" if gate.is_open else "denied" if gate.denied is not None else "closed",
+        "gate_code": None if gate.reason is None else gate.reason.code,
         "gate_reason": None if gate.reason is None else gate.reason.message,
         "gate_cure": None if gate.reason is None else gate.reason.cure,
         "closed_for_s": None if gate.is_open else round(gate.closed_for_s, 1),
@@ -27,9 +29,22 @@ def snapshot(lane: Lane, figures: Figures) -> Mapping[str, Json]:
         "workers": lane.plan.workers,
         "concurrency": target.concurrency,
         "limit": gate.limit,
+        "limits": _limits(target, gate.limit),
         "limited": "refused" if lane.refused else lane.limited,
         "server_version": gate.server_version,
         "quiet": lane.quiet.is_set(),
         # A lane that only finishes what it has is not the one that its target's figures are about.
         **({"finishing": True} if lane.stopping.is_set() else figures.snapshot(target.name)),
+    }
+
+
+def _limits(target: Target, now: int) -> dict[str, Json]:
+    """What bounds the target, as configured, and `now`: how many jobs it is given at once at the moment."""
+    rate = target.rate
+    return {
+        "concurrency": target.concurrency,
+        "now": now,
+        "rate_per_s": None if rate is None else rate.per_s,
+        "burst": None if rate is None else rate.burst,
+        "in_flight": target.max_in_flight,
     }

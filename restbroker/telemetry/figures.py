@@ -5,13 +5,13 @@ by the number of targets, and a job costs a fifth of a microsecond, where it com
 """
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
 from restbroker.telemetry.events import Event, JobFinished, JobsDelivered
-from restbroker.telemetry.latency import RecentLatency
+from restbroker.telemetry.latency import Histogram, RecentLatency
 
 RATE_WINDOW_S = 10
 
@@ -20,6 +20,8 @@ RATE_WINDOW_S = 10
 class _TargetFigures:
     delivered: int = 0
     failed: int = 0
+    # Of those that were not delivered at once: bounded, since outcomes are ours.
+    outcomes: Counter[str] = attrs.field(factory=Counter)
     latency: RecentLatency = attrs.field(factory=RecentLatency)
     # Jobs per second of the clock, for the last ten whole seconds and the one that runs.
     per_second: dict[int, int] = attrs.field(factory=dict)
@@ -38,13 +40,14 @@ class _TargetFigures:
         self.per_second = {old: jobs for old, jobs in self.per_second.items() if old >= second - RATE_WINDOW_S}
         self.per_second[second] = count
 
-    def snapshot(self, now_s: float) -> dict[str, float | None]:
+    def snapshot(self, now_s: float) -> dict[str, float | dict[str, int] | None]:
         second = int(now_s)
         # The second that runs is left out: it is not whole yet.
         recent = sum(jobs for old, jobs in self.per_second.items() if second - RATE_WINDOW_S <= old < second)
         return {
             "delivered": self.delivered,
             "failed": self.failed,
+            "outcomes": {"delivered": self.delivered, **self.outcomes},
             "rate_per_s": recent / RATE_WINDOW_S,
             **self.latency.recent(now_s).summary_ms(),
         }
@@ -65,11 +68,19 @@ class Figures:
                 for durations_s in took_s.values():
                     figures.add(now_s, durations_s, delivered=True)
             case JobFinished(target):
-                delivered = event.outcome == "delivered"
-                self._targets[target].add(self.now_s(), (event.duration_s,), delivered=delivered)
+                figures, delivered = self._targets[target], event.outcome == "delivered"
+                figures.add(self.now_s(), (event.duration_s,), delivered=delivered)
+                if not delivered:
+                    figures.outcomes[event.outcome] += 1
             case _:
                 pass
 
-    def snapshot(self, target: str) -> dict[str, float | None]:
-        """One target's `delivered`, `failed`, `rate_per_s`, `p50_ms`, `p99_ms` (None: nothing in the last minute)."""
+    def snapshot(self, target: str) -> Mapping[str, float | dict[str, int] | None]:
+        """One target's `delivered`, `failed`, `outcomes` (how many had each), `rate_per_s`, `p50_ms`, `p95_ms` and
+        `p99_ms` (None: nothing in the last minute).
+        """
         return self._targets[target].snapshot(self.now_s())
+
+    def durations(self) -> Mapping[str, Histogram]:
+        """How long the jobs of each target took, since the start."""
+        return {name: figures.latency.ever() for name, figures in self._targets.items()}

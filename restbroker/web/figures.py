@@ -17,6 +17,8 @@ from restbroker.rules.json_types import Json
 from restbroker.store import processes, queues
 from restbroker.store.client import Client
 
+VERSION = 1
+"""Raised when a field changes its meaning or goes; new fields may come without."""
 InDelivery: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
 """For each of these queues, a list of the jobs that this process, or its workers, have in delivery."""
 
@@ -37,6 +39,7 @@ def figures(
         "jobs": in_delivery(client, served),
         "enqueued": {queue: "unknown" if size is None else str(size) for queue, size in waiting.items()},
         "retries": totals["retry"],
+        "version": VERSION,
         "scheduled": totals["schedule"],
         "dead": totals["dead"],
         "queues": [*seen["queues"]],

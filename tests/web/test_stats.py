@@ -63,6 +63,7 @@ async def test_sets_targets_and_processes_are_shown_besides(harness: Harness, si
         body = (await running.get_stats()).json()
     assert (body["scheduled"], body["dead"]) == (1, 2)
     assert [(target["target"], target["dying"]) for target in body["targets"]] == [("t", False)]
+    assert body["version"] == 1
     assert [process["targets"] for process in body["processes"]] == [["t"]]
 
 

@@ -24,8 +24,10 @@ def test_nothing_reported_is_a_snapshot_of_nothing() -> None:
     assert figures.snapshot("ejabberd") == {
         "delivered": 0,
         "failed": 0,
+        "outcomes": {"delivered": 0},
         "rate_per_s": 0,
         "p50_ms": None,
+        "p95_ms": None,
         "p99_ms": None,
     }
 
@@ -41,8 +43,10 @@ def test_each_target_has_its_own_figures() -> None:
     assert figures.snapshot("ejabberd") == {
         "delivered": 30,
         "failed": 1,
+        "outcomes": {"delivered": 30, "deferred": 1},
         "rate_per_s": 3.1,
         "p50_ms": pytest.approx(10, rel=0.05),
+        "p95_ms": pytest.approx(10, rel=0.05),
         "p99_ms": pytest.approx(10, rel=0.05),
     }
     other = figures.snapshot("prosody")
@@ -71,8 +75,10 @@ def test_counts_stay_when_latencies_are_forgotten() -> None:
     assert figures.snapshot("ejabberd") == {
         "delivered": 1,
         "failed": 0,
+        "outcomes": {"delivered": 1},
         "rate_per_s": 0,
         "p50_ms": None,
+        "p95_ms": None,
         "p99_ms": None,
     }
 
@@ -88,3 +94,16 @@ def test_jobs_told_of_together_count_as_if_each_had_been_told() -> None:
     clock.now_s = 1001.0
     assert one.snapshot("ejabberd") == each.snapshot("ejabberd")
     assert one.snapshot("ejabberd")["delivered"] == 4
+
+
+def test_durations_are_kept_since_the_start_while_latencies_are_of_the_last_minute() -> None:
+    clock = Clock()
+    figures = Figures(clock)
+    for _ in range(20):
+        figures(finished(duration_s=0.5))
+        clock.now_s += 10
+    ever = figures.durations()["ejabberd"]
+    assert (ever.count, ever.total_s, ever.between([0.2, 0.5, 1])) == (20, 10.0, (0, 20, 0, 0))
+    clock.now_s += 1000
+    assert figures.snapshot("ejabberd")["p50_ms"] is None
+    assert figures.durations()["ejabberd"].count == 20

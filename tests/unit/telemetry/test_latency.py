@@ -6,8 +6,22 @@ from restbroker.telemetry.latency import Histogram, RecentLatency
 
 
 def test_without_durations_there_are_no_percentiles() -> None:
-    assert Histogram().summary_ms() == {"p50_ms": None, "p99_ms": None}
+    assert Histogram().summary_ms() == {"p50_ms": None, "p95_ms": None, "p99_ms": None}
     assert RecentLatency().recent(0.0).percentile_s(0.5) is None
+
+
+ROUND_S = [float(f"{digit}e{power}") for power in range(-4, 3) for digit in (1, 2, 5)]
+
+
+@given(st.lists(st.one_of(st.floats(0, 2400), st.sampled_from(ROUND_S)), max_size=200))
+def test_coarser_buckets_with_round_limits_are_exact(durations: list[float]) -> None:
+    histogram = Histogram()
+    histogram.add(durations)
+    counts = histogram.between(ROUND_S)
+    assert [sum(counts[: place + 1]) for place in range(len(ROUND_S))] == [
+        sum(duration <= limit for duration in durations) for limit in ROUND_S
+    ]
+    assert sum(counts) == histogram.count == len(durations)
 
 
 @given(st.lists(st.floats(1.1e-5, 2400), min_size=1, max_size=200), st.floats(0.01, 1.0))
