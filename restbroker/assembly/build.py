@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from restbroker.admin.connect import store_settings
+from restbroker.assembly.measures import Measures, commands
 from restbroker.assembly.reload import Reloader
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, web_services
@@ -26,6 +27,7 @@ from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.record import SidekiqRecord
+from restbroker.broker.status.status import Status
 from restbroker.config.core import Config, Loaded
 from restbroker.config.target import Target
 from restbroker.connectors import registry
@@ -36,6 +38,7 @@ from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, MasterWatch, Waiter
 from restbroker.store.jobs import Limits
 from restbroker.store.sentinel import open_sentinels
+from restbroker.telemetry.counts import Counts
 from restbroker.telemetry.events import Event, Report
 from restbroker.telemetry.executions import ExecutionCounts
 from restbroker.telemetry.figures import Figures
@@ -69,15 +72,21 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     figures = Figures(trio.current_time)
     executions = ExecutionCounts()
     control = Control() if line is None else Control(name=f"worker={logged.worker}" if logged.worker else "worker")
+    status = Status()
+    sinks: list[Report] = [log, figures, executions]
+    measures: Measures | None = None
+    if config.stats:
+        measures = Measures(Counts(commands(lambda: reloader.config)), figures, status, logged.worker)
+        sinks.append(measures.counts)
+    took, samples = (None, None) if measures is None else (measures.took, measures.samples)
 
     def report(event: Event) -> None:
-        log(event)
-        figures(event)
-        executions(event)
+        for sink in sinks:
+            sink(event)
 
-    plan = plan_of(config, report, figures)
+    plan = attrs.evolve(plan_of(config, report, figures, took), status=status)
     systemd = notifiers(os.environ, plan.status.view)
-    supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report)]
+    supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report, samples)]
 
     def plan_anew(new: Config) -> BrokerPlan:
         return attrs.evolve(plan, lanes=_lanes(new, report), shutdown_timeout_s=new.shutdown_timeout_s)
@@ -86,7 +95,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
         log.settings = attrs.evolve(log.settings, level=new.log_level)
 
     reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes, alone=line is None)
-    looks = Looks(plan.status.view, plan.status.running)
+    looks = Looks(plan.status.view, plan.status.running, samples=samples or dict)
     web: list[Service] = []
     if line is None:  # what a group has one of, its supervisor serves, and tells of
         connection = plan.open_control() if config.stats else None
@@ -94,7 +103,8 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     record = SidekiqRecord(
         plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
     )
-    plan = attrs.evolve(plan, services=[*plan.services, Summaries(log), record, *web, *supervisors])
+    own: list[Service] = [Summaries(log), record] if measures is None else [Summaries(log), record, measures]
+    plan = attrs.evolve(plan, services=[*plan.services, *own, *web, *supervisors])
     # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55; and looking for
     # cycles among the last 700 objects all the time took a twentieth of a busy broker's CPU (both measured).
     gc.freeze()
@@ -102,10 +112,12 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     return await broker.run(plan, control, reloader.reload)
 
 
-def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:
+def plan_of(
+    config: Config, report: Report, figures: Figures, took: Callable[[float], None] | None = None
+) -> BrokerPlan:
     """The broker's parts for this configuration, its web services not among them; opens no connection.
 
-    Raises `ConfigError`.
+    `took` is told how long Redis takes to answer. Raises `ConfigError`.
     """
     scripts.read_all()
     settings = store_settings(config)
@@ -114,7 +126,7 @@ def plan_of(config: Config, report: Report, figures: Figures) -> BrokerPlan:
     return BrokerPlan(
         lanes=_lanes(config, report),
         services=watch,
-        open_connection=lambda: Connection(open_client(settings, sentinels=sentinels)),
+        open_connection=lambda: Connection(open_client(settings, sentinels=sentinels), took),
         open_control=lambda: Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels)),
         open_waiter=lambda: Waiter(lambda: open_client(settings, sentinels=sentinels)),
         report=report,

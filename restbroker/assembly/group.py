@@ -20,6 +20,7 @@ from restbroker.broker.service import Service
 from restbroker.config.core import Config, Loaded
 from restbroker.telemetry.events import GroupStarted, GroupStopped, Report, Warned
 from restbroker.telemetry.log import LogSettings, LogSink
+from restbroker.telemetry.series import Samples
 
 _STATS_TIMEOUT_S = 1.0
 
@@ -35,7 +36,13 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
     # Not `is_alive`: a group that has no worker tries to start one, and systemd could do no more than end that.
     systemd = notifiers(os.environ, supervisor.view, lambda: not supervisor.hangs())
     reloader = _GroupReloader(config, load, log, supervisor, systemd)
-    looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive)
+
+    def samples() -> Samples:
+        ready = float(supervisor.view().unready is None)
+        own: Samples = {"restbroker_ready": {(): ready}, "restbroker_build_info": {(__version__,): 1}}
+        return {**supervisor.sums.samples(), **own}
+
+    looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=samples)
     services = [*_pages(reloader, looks, log), *systemd]
     log(GroupStarted(os.getpid(), __version__, config.processes))
     code = await supervisor.run(services, reloader.reload, reloader.may_start)

@@ -13,8 +13,10 @@ from restbroker.broker.service import Service
 from restbroker.broker.status.view import Running, View
 from restbroker.config.core import Config
 from restbroker.telemetry.events import Report
+from restbroker.telemetry.series import Samples
 
 if TYPE_CHECKING:  # a supervisor without pages needs no Redis
+    from restbroker.store.client import Client
     from restbroker.store.connection import Connection
 
 
@@ -22,13 +24,14 @@ if TYPE_CHECKING:  # a supervisor without pages needs no Redis
 class Looks:
     """What the pages show of a process: how it is, whether its event loop turns, and the jobs that it has in delivery.
 
-    `running`: its own; or `pids`: the processes whose jobs are shown.
+    `running`: its own; or `pids`: the processes whose jobs are shown. `samples`: the values for /metrics.
     """
 
     view: Callable[[], View]
     running: Callable[[], Sequence[Running]] = tuple
     pids: Callable[[], Collection[int]] | None = None
     is_alive: Callable[[], bool] = lambda: True
+    samples: Callable[[], Samples] = dict
 
 
 def web_services(
@@ -45,8 +48,10 @@ def web_services(
 
 
 def _stats(current: Callable[[], Config], connection: "Connection", looks: Looks, report: Report) -> Service:
+    from restbroker.admin import measures
     from restbroker.serving.runner import Server
     from restbroker.web import figures
+    from restbroker.web.metrics import add_metrics
     from restbroker.web.stats import Question, stats_app
 
     def question() -> Question:
@@ -57,8 +62,13 @@ def _stats(current: Callable[[], Config], connection: "Connection", looks: Looks
             jobs = figures.here(looks.running(), show_bodies=now.show_bodies)
         return partial(figures.figures, served=now.queues, in_delivery=jobs, unready=looks.view().unready)
 
+    def shared() -> Callable[["Client"], Samples]:
+        now = current()
+        return partial(measures.shared, served=now.queues, targets=[target.name for target in now.targets])
+
     config = current()
     app = stats_app(config.stats_bind, connection, question, report)
+    add_metrics(app, connection, looks.samples, shared)
     return Server("/stats", "StatsPort", config.stats_bind, config.stats_port, app, report)
 
 

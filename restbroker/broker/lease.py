@@ -36,6 +36,11 @@ class Lease:
         """Whether a request may be started now."""
         return time.clock_gettime(_BOOT_CLOCK) < self._until_s
 
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the beat was asked for that was confirmed last; None: none was yet."""
+        return boot_time_s() - self._until_s + FENCE_AFTER_S - MARGIN_S if self.granted.is_set() else None
+
     def confirm(self, asked_at_s: float) -> None:
         """Redis confirmed a beat that was asked for at `asked_at_s` (boot time)."""
         self._until_s = asked_at_s + FENCE_AFTER_S - MARGIN_S

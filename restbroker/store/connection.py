@@ -10,6 +10,7 @@ be cancelled at once.
 import contextlib
 import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -39,10 +40,14 @@ LOOK_EVERY_S = 0.5
 
 
 class Connection:
-    """A client and its thread: one call at a time, the others wait their turn."""
+    """A client and its thread: one call at a time, the others wait their turn.
 
-    def __init__(self, client: Client) -> None:
+    `took` is told how long each answer to a call without the thread took, in seconds.
+    """
+
+    def __init__(self, client: Client, took: Callable[[float], None] | None = None) -> None:
         self._client = client
+        self._took = took
         self._turn = trio.CapacityLimiter(1)
 
     async def call(self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -76,7 +81,7 @@ class Connection:
         client = self._client
         await self._own_turn()
         try:
-            replies = await _replies(client, calls)
+            replies = await (_replies(client, calls) if self._took is None else self._timed(self._took, calls))
         finally:
             self._turn.release()
         if not replies:
@@ -88,6 +93,13 @@ class Connection:
                 answers += await self.call(Client.each, calls, replies)
             return answers
         return client.each(calls, replies)
+
+    async def _timed(self, took: Callable[[float], None], calls: Sequence[ScriptCall]) -> list[Reply | ResponseError]:
+        began_s = time.perf_counter()
+        replies = await _replies(self._client, calls)
+        if replies:
+            took(time.perf_counter() - began_s)
+        return replies
 
     async def _own_turn(self) -> None:
         """Without letting others run first where nobody has it: an idle broker's job would wait for that."""

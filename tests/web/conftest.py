@@ -9,15 +9,20 @@ import httpx
 import pytest
 import trio
 
+from restbroker.admin.measures import shared
+from restbroker.assembly.measures import Measures
 from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import BrokerStarted
+from restbroker.telemetry.counts import Counts
+from restbroker.telemetry.events import BrokerStarted, Event
+from restbroker.telemetry.figures import Figures
 from restbroker.web.figures import figures, here
 from restbroker.web.health import health_app
+from restbroker.web.metrics import add_metrics
 from restbroker.web.stats import Question, stats_app
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.support.redis_server import RedisServer
@@ -35,6 +40,9 @@ class Site:
     async def get_stats(self, **more: str) -> httpx.Response:
         return await self.client.get(f"{self.stats.addresses[0]}/stats", headers=more)
 
+    async def get_metrics(self, **more: str) -> httpx.Response:
+        return await self.client.get(f"{self.stats.addresses[0]}/metrics", headers=more)
+
     async def get_ready(self) -> httpx.Response:
         return await self.client.get(f"{self.health.addresses[0]}/readyz")
 
@@ -47,6 +55,21 @@ def harness(redis_server: RedisServer) -> Harness:
     return Harness(redis_server, open_client(StoreSettings(redis_server.url)), Scripted(ok))
 
 
+def measured(harness: Harness, status: Status) -> Measures:
+    """Counts what the harness is told, and times its calls of Redis; `safe` is the one known command."""
+    measures = Measures(Counts(lambda _target: {"safe"}), Figures(trio.current_time), status)
+    before = harness.report
+
+    def report(event: Event) -> None:
+        before(event)
+        measures.counts(event)
+        measures.figures(event)
+
+    harness.report = report
+    harness.connect = lambda settings: Connection(open_client(settings), measures.took)
+    return measures
+
+
 @pytest.fixture
 def site(harness: Harness) -> Open:
     """Opens a site on `harness`, and stops it at the end of the block."""
@@ -55,6 +78,7 @@ def site(harness: Harness) -> Open:
     async def opened() -> AsyncIterator[Site]:
         report = harness.events.append
         status = Status()
+        measures = measured(harness, status)
         connection = Connection(open_client(StoreSettings(harness.redis.url), 1.0))
 
         def question() -> Question:
@@ -62,10 +86,12 @@ def site(harness: Harness) -> Open:
             return partial(figures, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
         app = stats_app("127.0.0.1", connection, question, report)
+        asked = partial(shared, served=("rest",), targets=("t",))
+        add_metrics(app, connection, measures.samples, lambda: asked)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status.view, report), report)
         harness.control = Control()
-        plan = attrs.evolve(harness.plan(), services=[stats, health], status=status)
+        plan = attrs.evolve(harness.plan(), services=[stats, health, measures], status=status)
         async with httpx.AsyncClient(timeout=10, trust_env=False) as client, trio.open_nursery() as nursery:
             nursery.start_soon(broker.run, plan, harness.control)
             await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")

@@ -1,7 +1,8 @@
 """What ties a worker of `run --processes` to its supervisor: one socket, which is the worker's standard input.
 
 Towards the worker, each byte is the number of a signal, and is acted on as that signal. Towards the supervisor, each
-line is a `Told` as JSON, when it has changed and once a second. Not by real signals: one that comes before a worker
+line is JSON: a `Told`, when it has changed and once a second, and, where /metrics is served, the values for it, every
+two seconds and at the end. Not by real signals: one that comes before a worker
 listens would end or suspend it, and a byte waits. Always holds: when the supervisor is gone, however it went, the line
 ends, and the worker drains and ends too; what was asked before the worker came up counts before it takes a job; a
 supervisor that does not read holds nothing up.
@@ -10,6 +11,7 @@ supervisor that does not read holds nothing up.
 import json
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 
 import attrs
 import trio
@@ -17,10 +19,13 @@ import trio
 from restbroker.broker import signals
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
+from restbroker.telemetry import series
 from restbroker.telemetry.events import Report
+from restbroker.telemetry.series import Samples
 
 SAY_S = 1.0
 """A worker that says nothing for much longer hangs."""
+_MEASURE_S = 2.0
 _LOOK_S = 0.25
 _GONE = "the supervisor is gone"
 _ORIGIN = "the supervisor"
@@ -51,14 +56,23 @@ def read(line: bytes) -> Told | None:
         return None
 
 
+def measured(line: bytes) -> Samples | None:
+    """The values for /metrics, if this line has them; read as leniently."""
+    try:
+        return series.read(json.loads(line)["samples"])
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
 @attrs.define(eq=False)
 class Leash:
-    """The worker's end, a service. `line` is the socket."""
+    """The worker's end, a service. `line` is the socket; `samples` gives the values for /metrics, if it is served."""
 
     line: socket.socket
     view: Callable[[], View]
     control: Control
     report: Report
+    samples: Callable[[], Samples] | None = None
     _reloads: int = 0
     _told_to_stop: bool = False
 
@@ -67,10 +81,14 @@ class Leash:
         self.line.setblocking(False)
         self._obey_first()
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(self.line))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._obey, stream)
-            nursery.start_soon(self._tell, stream)
-            task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._obey, stream)
+                nursery.start_soon(self._tell, stream)
+                task_status.started()
+        finally:
+            with suppress(OSError):
+                self.line.send(self._measured())
 
     def reloading(self) -> None:
         """The configuration is being loaded anew."""
@@ -110,13 +128,19 @@ class Leash:
             self._act(asked)
 
     async def _tell(self, stream: trio.SocketStream) -> None:
-        said, said_at_s = b"", trio.current_time()
-        while True:
-            line = Told(self.view(), self._reloads).line()
-            if line != said or trio.current_time() >= said_at_s + SAY_S:
-                try:
+        said, said_at_s, measured_at_s = b"", trio.current_time(), trio.current_time()
+        with suppress(trio.BrokenResourceError):
+            while True:
+                line = Told(self.view(), self._reloads).line()
+                if line != said or trio.current_time() >= said_at_s + SAY_S:
                     await stream.send_all(line)
-                except trio.BrokenResourceError:
-                    return
-                said, said_at_s = line, trio.current_time()
-            await trio.sleep(_LOOK_S)
+                    said, said_at_s = line, trio.current_time()
+                if trio.current_time() >= measured_at_s + _MEASURE_S:
+                    await stream.send_all(self._measured())
+                    measured_at_s = trio.current_time()
+                await trio.sleep(_LOOK_S)
+
+    def _measured(self) -> bytes:
+        if self.samples is None:
+            return b""
+        return json.dumps({"samples": series.plain(self.samples())}).encode() + b"\n"

@@ -172,7 +172,7 @@ class SidekiqRecord:
             info=rubyjson.dumps(_info(self.name, self._started_at_s, serving)),
             work=await self._work(),
             quiet=self.control.quiet.is_set() or self.control.stop.is_set(),
-            rss_kib=_rss_kib(),
+            rss_kib=rss_kib(),
             rtt_us=self._rtt_us,
             concurrency=sum(one.workers for one in serving),
             queues=tuple(queue for one in serving for queue in one.queues),
@@ -244,7 +244,7 @@ def _info(name: str, started_at_s: float, serving: Sequence[Serving]) -> dict[st
     }
 
 
-def _rss_kib() -> int:
+def rss_kib() -> int:
     """The memory that the process holds now; where the system does not say, the most it ever held."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])

@@ -59,6 +59,16 @@ class Status:
         refused = any(lane.refused or lane.limited == "refused" for lane in self._lanes)
         return View(self._phase(), store_up, self._lease.is_fresh, closed, finishing, refused, reason)
 
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """Those of the newest life."""
+        return self._lanes
+
+    @property
+    def beat_age_s(self) -> float | None:
+        """Since Redis confirmed the newest life last; None: it did not yet."""
+        return self._lease.age_s
+
     def running(self) -> list[Running]:
         """The jobs in delivery in this process; in each lane the oldest first."""
         return [running for lanes in (*self._finishing, self._lanes) for lane in lanes for running in _running(lane)]

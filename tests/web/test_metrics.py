@@ -1,0 +1,135 @@
+"""GET /metrics over real HTTP, read by prometheus-client's own parsers."""
+
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse
+
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.telemetry.events import JobFinished
+from restbroker.telemetry.series import METRICS
+from restbroker.web.metrics import TURN_S
+from tests.broker.conftest import Harness
+from tests.support.redis_server import RedisServer
+from tests.web.conftest import Open
+
+Read = dict[str, dict[tuple[str, ...], float]]
+
+
+def values(text: str) -> Read:
+    """Each sample by its name and the values of its labels, in the order of the list, and `le` last."""
+    found: Read = {}
+    for family in parse(text):
+        metric = METRICS.get(family.name) or METRICS.get(f"{family.name}_total")
+        order = {} if metric is None else {label: place for place, label in enumerate(metric.labels)}
+        for sample in family.samples:
+            labels = sorted(sample.labels.items(), key=lambda item: order.get(item[0], len(order)))
+            found.setdefault(sample.name, {})[tuple(value for _, value in labels)] = sample.value
+    return found
+
+
+def done(harness: Harness) -> int:
+    return len(harness.of(JobFinished))
+
+
+async def test_what_was_delivered_is_counted_with_its_durations(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        harness.push(count=5)
+        await harness.until(lambda: done(harness) == 5, "all are done")
+        answer = await running.get_metrics()
+    read = values(answer.text)
+    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+    assert read["restbroker_jobs_total"] == {("t", "safe", "delivered"): 5}
+    assert read["restbroker_job_duration_seconds_count"] == {("t",): 5}
+    assert read["restbroker_job_duration_seconds_bucket"]["t", "+Inf"] == 5
+    assert read["restbroker_target_open"] == {("t",): 1}
+    assert read["restbroker_ready"] == {(): 1}
+    assert read["restbroker_redis_call_seconds_count"][()] >= 1
+    assert 0 <= read["restbroker_beat_age_seconds"][()] < 15
+    assert read["process_resident_memory_bytes"][()] > 1e6
+
+
+async def test_what_redis_holds_is_told(harness: Harness, site: Open) -> None:
+    harness.client.commands([("ZADD", "retry", 9e9, "a"), ("ZADD", "dead", 1, "b", 2, "c"), ("SADD", "paused", "rest")])
+    harness.client.command("HSET", "restbroker:pause:t", "operator", 0, "<script>", 0)
+    harness.client.command("LPUSH", "queue:rest", f'{{"enqueued_at":{time.time() - 100}}}')
+    async with site() as running:
+        read = values((await running.get_metrics()).text)
+    assert read["restbroker_redis_up"] == {(): 1}
+    assert read["restbroker_set_jobs"] == {("retry",): 1, ("schedule",): 0, ("dead",): 2}
+    assert read["restbroker_queue_jobs"] == {("rest",): 1}
+    assert read["restbroker_queue_paused"] == {("rest",): 1}
+    assert 99 < read["restbroker_queue_latency_seconds"]["rest",] < 200
+    assert read["restbroker_target_paused"] == {("t", "operator"): 1, ("t", "other"): 1}
+
+
+async def test_it_speaks_openmetrics_to_who_asks_for_it(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        harness.push()
+        await harness.until(lambda: done(harness) == 1, "it is done")
+        answer = await running.get_metrics(Accept="application/openmetrics-text; version=1.0.0")
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    assert {family.name for family in openmetrics(answer.text)} >= {"restbroker_jobs", "restbroker_target_open"}
+
+
+async def test_no_text_of_a_producer_becomes_a_label(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        for name in ("s3cret-4711", "<script>", "safe/s3cret-4711"):
+            harness.push(name)
+        await harness.until(lambda: done(harness) == 3, "all are settled")
+        text = (await running.get_metrics()).text
+    assert ("t", "other") in {labels[:2] for labels in values(text)["restbroker_jobs_total"]}
+    assert "s3cret" not in text
+    assert "<script" not in text
+
+
+async def test_without_redis_it_tells_what_the_process_knows(
+    make_redis: Callable[..., RedisServer], site: Open, harness: Harness
+) -> None:
+    harness.redis = make_redis()
+    harness.client = open_client(StoreSettings(harness.redis.url))
+    async with site() as running:
+        harness.push()
+        await harness.until(lambda: done(harness) == 1, "it is done")
+        harness.redis.suspend()
+        began_s = time.monotonic()
+        frozen = values((await running.get_metrics()).text)
+        assert time.monotonic() - began_s < TURN_S + 1
+        harness.redis.resume()
+        harness.redis.kill()
+        gone = values((await running.get_metrics()).text)
+        harness.redis.start()
+        back = values((await running.get_metrics()).text)
+    assert [read["restbroker_redis_up"][()] for read in (frozen, gone, back)] == [0, 0, 1]
+    assert gone["restbroker_jobs_total"] == {("t", "safe", "delivered"): 1}
+    assert "restbroker_queue_jobs" not in gone
+
+
+async def test_a_key_of_another_type_costs_only_what_it_is_about(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        harness.client.commands([("SET", "restbroker:parked", "x"), ("SET", "queue:rest", "x")])
+        read = values((await running.get_metrics()).text)
+        harness.client.command("DEL", "restbroker:parked", "queue:rest")
+    assert (read["restbroker_redis_up"], "restbroker_parked_copies" in read) == ({(): 1}, False)
+    assert ("restbroker_set_jobs" in read, "restbroker_queue_jobs" in read) == (True, False)
+
+
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+async def test_other_methods_and_other_names_are_refused(method: str, site: Open) -> None:
+    async with site() as running:
+        url = f"{running.stats.addresses[0]}/metrics"
+        assert (await running.client.request(method, url)).status_code == 405
+        assert (await running.client.get(url, headers={"Host": "evil.example"})).status_code == 421
+
+
+async def test_every_metric_that_is_told_is_in_the_list(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        harness.push()
+        await harness.until(lambda: done(harness) == 1, "it is done")
+        answer: httpx.Response = await running.get_metrics()
+    told = {family.name: family.type for family in parse(answer.text) if family.name.startswith("restbroker")}
+    assert told
+    assert {(name.removesuffix("_total"), metric.kind) for name, metric in METRICS.items()} >= set(told.items())
