@@ -23,7 +23,7 @@ from tests.support.process import clean_environment, run, run_into
 from tests.support.terminal import on_a_terminal
 
 REPOSITORY = Path(__file__).parents[2]
-SLOW = ("trio", "httpx", "redis", "rich", "quart", "hypercorn", "pydantic", "attrs")
+SLOW = ("trio", "httpx", "redis", "rich", "quart", "hypercorn", "pydantic", "attrs", "prometheus_client")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.replies import items, mapping, raw
@@ -379,6 +380,31 @@ def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_o
         running.wait_for(rf"Worker \d \(pid {victim}\) was stopped, and not by the group", timeout_s=30)
         running.wait_for(r"broker\.started", times=3, timeout_s=60)
         group.wait_until_ready()
+        assert running.stop() == 0
+
+
+def test_metrics_are_those_of_all_workers_and_no_counter_runs_backwards_when_one_is_killed(group: Group) -> None:
+    port = free_port()
+    group.configure(Stats=True, StatsPort=port, Processes=2)
+
+    def told() -> dict[str, float]:
+        families = text_string_to_metric_families(page(port, "/metrics").text)
+        return {s.name: s.value for family in families for s in family.samples if s.name.startswith("restbroker_")}
+
+    with group.started(count=2) as running:
+        group.several.push("q", range(50))
+        group.several.wait_until_finished()
+        until(lambda: told().get("restbroker_jobs_total") == 50, "all are counted", 20)
+        before = told()
+        assert before["restbroker_workers"] == before["restbroker_workers_wanted"] == 2
+        assert (before["restbroker_ready"], before["restbroker_job_duration_seconds_count"]) == (1, 50)
+        assert before["restbroker_worker_memory_bytes"] > 1e6
+        os.kill(workers(running)[0], signal.SIGKILL)
+        running.wait_for(r"broker\.started", times=3, timeout_s=60)
+        group.wait_until_ready()
+        group.several.push("q", range(50, 60))
+        until(lambda: told().get("restbroker_jobs_total") == 60, "the others are counted as well", 30)
+        assert told()["restbroker_worker_starts_total"] == 3
         assert running.stop() == 0
 
 

@@ -133,7 +133,8 @@ def hunt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hunt]:
             broker.signal(signal.SIGTTIN)
             broker.wait_for("broker.quiet|Task|task", timeout_s=20.0)
             stats = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]
-            places = {"stats": f"{stats}/stats", "readyz": f"http://127.0.0.1:{health}/readyz"}
+            places = {"stats": f"{stats}/stats", "metrics": f"{stats}/metrics"}
+            places |= {"readyz": f"http://127.0.0.1:{health}/readyz"}
             pages = {name: httpx.get(url, trust_env=False).text for name, url in places.items()}
             yield Hunt(broker, client, config, pages)
             assert broker.stop() == 0
@@ -162,7 +163,7 @@ def test_no_secret_is_in_the_log_at_its_lowest_level_nor_in_what_every_task_wait
     assert leaks(said) == []
 
 
-@pytest.mark.parametrize("page", ["stats", "readyz"])
+@pytest.mark.parametrize("page", ["stats", "metrics", "readyz"])
 def test_no_secret_is_on_a_page(hunt: Hunt, page: str) -> None:
     assert leaks(hunt.pages[page]) == []
 
