@@ -1,5 +1,7 @@
 """The events that rooms report. Sinks (`telemetry.log`, the stats of a process) turn them into lines and figures.
 
+What the classes' docstrings say stands in docs/telemetry.md, for who reads the log.
+
 Always holds: `report` is synchronous, never blocks and never raises; no event holds a secret or a message's text.
 """
 
@@ -13,7 +15,10 @@ from restbroker.light import light
 
 @light
 class JobFinished:
-    """A job was settled. `outcome` is the outcome's lower-case name, `fate` the settlement's."""
+    """A try ended, whatever came of it: one line for each. `outcome` is what the target said (`delivered`, `rejected`,
+    `deferred`, `uncertain`), `fate` what became of the job (`ack`: done, `retry`, `dead`: parked, `schedule`: put off,
+    `back`: into its queue, `drop`: gone, as it asked itself).
+    """
 
     target: str
     queue: str
@@ -45,7 +50,9 @@ class JobsDelivered:
 
 @attrs.frozen
 class GateClosed:
-    """A target gets no jobs for now. `denied`: it refuses the broker's credentials, which needs a person."""
+    """A target gets no jobs for now; an error where it refuses the broker's login, which needs a person. Each process
+    says so for itself: of a group there is a line for each worker.
+    """
 
     target: str
     code: str
@@ -64,7 +71,7 @@ class GateOpened:
 
 @attrs.frozen
 class TargetFound:
-    """A target told its version."""
+    """A target told its version: what the server says it is."""
 
     target: str
     version: str | None
@@ -73,14 +80,14 @@ class TargetFound:
 
 @attrs.frozen
 class StoreLost:
-    """Redis cannot be used. Reported once per outage."""
+    """Redis cannot be used; once per outage, by each process."""
 
     message: str
 
 
 @attrs.frozen
 class StoreLostOtherwise:
-    """The outage that was reported goes on, since `for_s` seconds now, for another reason."""
+    """Or an outage of Redis goes on for another reason."""
 
     message: str
     for_s: float
@@ -95,15 +102,17 @@ class StoreBack:
 
 @attrs.frozen
 class IdentityFenced:
-    """Somebody took this lane's rights away (or Redis came back empty); it goes on under a new identity."""
+    """This process [lost its identity](operations.md#a-process-that-lost-its-identity) (or Redis came back empty); it
+    goes on under a new one.
+    """
 
     identity: str
 
 
 @attrs.frozen
 class JobsRecovered:
-    """Jobs of a dead process: most went back to their queues, `maybe_run` may have been sent, `parked` were about to
-    be sent under `AtMostOnce` and are in the dead set.
+    """[Jobs of a dead process](operations.md#jobs-of-a-dead-process): most went back to their queues, `maybe_run` may
+    have been sent, `parked` were about to be sent under `AtMostOnce` and are in the dead set.
     """
 
     identity: str
@@ -114,7 +123,9 @@ class JobsRecovered:
 
 @attrs.frozen
 class JobsPromoted:
-    """Due jobs went from a set (`retry` or `schedule`) to their queues; `parked` were unreadable."""
+    """Due jobs went from a set (`retry` or `schedule`) to their queues; a warning where some were unreadable and are
+    `parked`.
+    """
 
     zset: str
     jobs: int
@@ -159,9 +170,9 @@ class BrokerQuiet:
 
 @attrs.frozen
 class BrokerStopped:
-    """The end: `pushed_back` jobs went back unsent, `uncertain` were sent and not answered in time.
-
-    `left`: not `clean`, so many jobs that were in hand are left for a reaper, as far as known.
+    """The end: `pushed_back` jobs went back unsent; of `uncertain` nobody knows whether they have run, since they were
+    sent and not answered in time. A warning where Redis could not be told: `left` jobs that were in hand stay so until
+    another process gives them back.
     """
 
     clean: bool
@@ -172,7 +183,7 @@ class BrokerStopped:
 
 @attrs.frozen
 class GroupStarted:
-    """A supervisor is about to start its workers."""
+    """The supervisor of `--processes` is about to start its workers."""
 
     pid: int
     version: str
@@ -188,7 +199,7 @@ class GroupStopping:
 
 @attrs.frozen
 class GroupFailed:
-    """The group ends, with `code`, since it could not be started."""
+    """The group ends, with `code`, since none of its workers was ever ready."""
 
     code: int
     message: str
@@ -197,7 +208,7 @@ class GroupFailed:
 
 @attrs.frozen
 class GroupStopped:
-    """No worker of the group lives any more; `code` is what the supervisor ends with."""
+    """No worker of the group lives any more; `code` is what the supervisor ends with (a warning unless 0)."""
 
     code: int
 
@@ -232,7 +243,7 @@ class Listening:
 
 @attrs.frozen
 class Warned:
-    """Something an operator should know once."""
+    """Something an operator should know: [its code](operations.md#warnings-in-the-log) says what to do."""
 
     code: str
     message: str

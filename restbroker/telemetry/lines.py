@@ -1,6 +1,7 @@
 """Events as what a log line says, without saying how it is written.
 
-Called by `telemetry.log`, whose docstring lists the lines. Always holds: every event has exactly one line.
+Called by `telemetry.log`, and by `telemetry.reference` for docs/telemetry.md, which takes what the docstrings here and
+in `telemetry.events` say. Always holds: every event has exactly one line.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import attrs
 
 from restbroker.telemetry import events
 from restbroker.telemetry.events import JobFinished, OneEvent
+from restbroker.telemetry.latency import Histogram
 
 _KEEPS_TRYING = (
     "Jobs stay in Redis; restbroker keeps trying, and goes on by itself once Redis lets it."
@@ -106,6 +108,30 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("warning", "warning", fields)
         case _:
             assert_never(event)
+
+
+def job_failed(event: JobFinished) -> Line:
+    """A try failed. Only the first with its code within ten seconds has a line; which jobs the others are,
+    `restbroker retries` and `restbroker dead` tell.
+    """
+    return Line("info", "job.failed", {**_of_job(event), "duration_ms": None, "note": None})
+
+
+def jobs_failed(target: str, code: str, count: int) -> Line:
+    """So many more tries failed with this code in the last ten seconds."""
+    return Line("info", "jobs.failed", {"target": target, "code": code, "count": count})
+
+
+def summary(target: str, delivered: int, failed: int, elapsed_s: float, latency: Histogram) -> Line:
+    """The last ten seconds of a target, if there was anything."""
+    rate_per_s = round((delivered + failed) / max(elapsed_s, 0.001), 1)
+    counted = {"target": target, "delivered": delivered, "failed": failed, "rate_per_s": rate_per_s}
+    return Line("info", "summary", {**counted, **latency.summary_ms()})
+
+
+def still(line: Line, for_s: float) -> Line:
+    """A `redis.lost` or `gate.closed` (`what`) is not over, with the fields that it had: each minute."""
+    return Line(line.level, "still", {"what": line.event, "for_s": round(for_s), **line.fields})
 
 
 def _of_job(event: JobFinished) -> Fields:

@@ -6,7 +6,7 @@ holds a line break or another control character.
 
 The format is stable. As text: `TIME LEVEL EVENT key=value …`, values with blanks in double quotes; as JSON: one object
 a line with `timestamp`, `level`, `event` and the same keys. Keys without a value are left out. Lines of a worker of
-`run --processes` have its number first, as `worker`. docs/operations.md has a table of all lines.
+`run --processes` have its number first, as `worker`. docs/telemetry.md has a table of all lines.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from typing import TextIO
 import attrs
 import orjson
 
+from restbroker.telemetry import lines
 from restbroker.telemetry.events import (
     BrokerStarted,
     Event,
@@ -111,10 +112,10 @@ class LogSink:
         repeats, self._repeats = self._repeats, {}
         for (target, code), count in repeats.items():
             if count:
-                self._write(Line("info", "jobs.failed", {"target": target, "code": code, "count": count}))
+                self._write(lines.jobs_failed(target, code, count))
         sums, self._sums = self._sums, defaultdict(_Sums)
         for target, sum_ in sums.items():
-            self._write(Line("info", "summary", {"target": target, **_summary(sum_, elapsed_s)}))
+            self._write(lines.summary(target, sum_.delivered, sum_.failed, elapsed_s, sum_.latency))
         for trouble in self._troubles.values():
             self._remind(trouble, now_s)
 
@@ -141,9 +142,7 @@ class LogSink:
             trouble.told_s = now_s
         elif now_s - trouble.told_s >= REMIND_S:
             trouble.told_s = now_s
-            line = trouble.line
-            for_s = round(max(0.0, self.now_s() - trouble.since_s))
-            self._write(Line(line.level, "still", {"what": line.event, "for_s": for_s, **line.fields}))
+            self._write(lines.still(trouble.line, max(0.0, self.now_s() - trouble.since_s)))
 
     def _jobs_delivered(self, event: JobsDelivered) -> None:
         sums = self._sums[event.target]
@@ -175,8 +174,7 @@ class LogSink:
             self._repeats[kind] += 1
             return
         self._repeats[kind] = 0
-        line = line_of(event)
-        self._write(Line("info", "job.failed", {**line.fields, "duration_ms": None, "note": None}))
+        self._write(lines.job_failed(event))
 
     def _is_written(self, level: Level) -> bool:
         return _RANKS[level] >= _RANKS[self.settings.level]
@@ -191,15 +189,6 @@ class LogSink:
         with contextlib.suppress(OSError, ValueError):
             self.stream.write(render(_time(self.now_s()), line.level, line.event, fields) + "\n")
             self.stream.flush()
-
-
-def _summary(sums: _Sums, elapsed_s: float) -> Fields:
-    return {
-        "delivered": sums.delivered,
-        "failed": sums.failed,
-        "rate_per_s": round((sums.delivered + sums.failed) / max(elapsed_s, 0.001), 1),
-        **sums.latency.summary_ms(),
-    }
 
 
 def _time(now_s: float) -> str:

@@ -53,7 +53,7 @@ PROCESS: Final = (
         "restbroker_jobs_total",
         "counter",
         "Tries that ended, by what the target said. `command` is a name of the target's catalogue, else `other`; "
-        "`outcome` is `delivered`, `rejected`, `deferred`, `uncertain`, `unsent` or `denied`.",
+        "`outcome` is `delivered`, `rejected`, `deferred` or `uncertain`.",
         ("target", "command", "outcome"),
     ),
     Metric(

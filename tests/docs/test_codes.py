@@ -44,7 +44,7 @@ def findings() -> Iterator[str]:
 
 def test_each_line_of_the_log_is_explained_and_no_other() -> None:
     explained = {
-        found for row in section("docs/operations.md", "## The log").splitlines() for found in EVENT.findall(row)
+        found for row in section("docs/telemetry.md", "## Log events").splitlines() for found in EVENT.findall(row)
     }
     assert explained == set(events())
 

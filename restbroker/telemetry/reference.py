@@ -1,0 +1,136 @@
+"""What is written about metrics and lines of the log, made from their definitions: docs/telemetry.md.
+
+`make reference` writes it. Always holds: a test compares the page with this. A line's level and fields are those of
+lines that are made here, of events with every combination of what decides; what it means is its class' docstring.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+import attrs
+
+from restbroker.telemetry import lines
+from restbroker.telemetry.events import GateClosed, JobFinished, OneEvent
+from restbroker.telemetry.latency import Histogram
+from restbroker.telemetry.lines import Line
+from restbroker.telemetry.series import PROCESS, REDIS, Metric
+
+_METRICS = """\
+# Metrics and lines of the log
+
+This page is made from the code (`make reference`).
+
+## /metrics
+
+`"Stats": true` serves `GET /metrics` beside [/stats](stats.md#stats), for Prometheus: in its text format, or as
+OpenMetrics for who asks for that. Where the page asks for a login, so does this.
+
+```yaml
+scrape_configs:
+  - job_name: restbroker
+    static_configs:
+      - targets: ["127.0.0.1:8080"]
+```
+
+- **While Redis is away** it answers with what the process itself knows, and `restbroker_redis_up` 0, within three
+  seconds.
+- **With `--processes`** the supervisor serves the sums of its workers, which tell it their values every two seconds.
+  What a worker counted stays in the sum when the worker is gone, so no counter runs backwards; a killed one takes the
+  counts of its last two seconds with it. Gauges are sums, too, but where their meaning says otherwise.
+- **Labels are bounded**: queues and targets are those of the configuration, commands those of the target's catalogue
+  (200 at most), codes restbroker's own (200 at most); all else is `other`. No label is a text that a producer chose.
+- **Several processes on one Redis** are scraped each. What they say of Redis is the same: take the greatest, not the
+  sum (`max by (queue) (restbroker_queue_jobs)`).
+- **Beside these** there are the library's own `process_…` and `python_…` (memory, processor time, open files, garbage
+  collector), of the process that is asked.
+
+`examples/grafana-dashboard.json` is a dashboard to import, `examples/prometheus-alerts.yml` has rules for what should
+wake somebody.
+
+### What the process knows
+"""
+_OF_REDIS = """
+### What is in Redis, for all processes on it
+"""
+_METRIC_ROWS = """
+| metric | type | labels | meaning |
+|---|---|---|---|
+"""
+_LINES = """
+## Log events
+
+[How lines are written](operations.md#the-log), and [what to do about warnings](operations.md#warnings-in-the-log).
+Fields without a value are left out. A repeated failure has no line of its own: `jobs.failed` counts them.
+
+| event | level | fields | when |
+|---|---|---|---|
+"""
+_VALUES: Final[Mapping[object, tuple[object, ...]]] = {bool: (False, True), int: (0, 1), float: (1.0,), str: ("x",)}
+_JOB: Final = JobFinished("t", "q", "c", "j", "deferred", "retry", 1, 1.0, 500, "C", "m", "c")
+
+
+def markdown() -> str:
+    """The page."""
+    tables = [_METRICS, _METRIC_ROWS, *map(_metric, PROCESS), _OF_REDIS, _METRIC_ROWS, *map(_metric, REDIS)]
+    return "".join([*tables, _LINES, *_rows()])
+
+
+def write(root: Path = Path()) -> None:
+    """Writes the page anew under `root`."""
+    (root / "docs" / "telemetry.md").write_text(markdown(), encoding="utf-8")
+
+
+def _metric(metric: Metric) -> str:
+    labels = " ".join(f"`{label}`" for label in metric.labels)
+    return f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |\n"
+
+
+def _rows() -> Iterator[str]:
+    """One for each name of a line."""
+    found: dict[str, list[tuple[Line, str]]] = {}
+    for made, meaning in (*_of_the_log(), *_of_events()):
+        for line in made:
+            found.setdefault(line.event, []).append((line, meaning))
+    for event, told in sorted(found.items()):
+        levels = ", ".join(dict.fromkeys(line.level for line, _ in told))
+        fields = dict.fromkeys(name for line, _ in told for name, value in line.fields.items() if value is not None)
+        yield f"| `{event}` | {levels} | `{' '.join(fields)}` | {' '.join(dict.fromkeys(text for _, text in told))} |\n"
+
+
+def _of_the_log() -> Iterator[tuple[list[Line], str]]:
+    """What `telemetry.log` makes of several events, or of one that goes on."""
+    latency = Histogram()
+    latency.add([1.0])
+    still = [lines.still(lines.line_of(GateClosed("t", "C", "m", "c", denied=denied)), 60) for denied in (False, True)]
+    yield [lines.job_failed(_JOB)], _said(lines.job_failed)
+    yield [lines.jobs_failed("t", "C", 1)], _said(lines.jobs_failed)
+    yield [lines.summary("t", 1, 0, 10.0, latency)], _said(lines.summary)
+    yield still, _said(lines.still)
+
+
+def _of_events() -> Iterator[tuple[list[Line], str]]:
+    kinds: Iterable[type[Any]] = get_args(OneEvent)
+    for kind in kinds:
+        yield [lines.line_of(event) for event in _each(kind)], _said(kind)
+
+
+def _each(kind: type[Any]) -> Iterator[OneEvent]:
+    """An event with every combination of values that may decide how it is told."""
+    hints = get_type_hints(kind)
+    names = [field.name for field in attrs.fields(kind)]
+    for values in product(*(_values(hints[name]) for name in names)):
+        yield kind(**dict(zip(names, values, strict=True)))
+
+
+def _values(hint: Any) -> tuple[object, ...]:  # noqa: ANN401 - a type, as it was written
+    if get_origin(hint) is tuple:
+        return (("x",),)
+    return _VALUES.get(hint) or _VALUES[next(one for one in get_args(hint) if one is not type(None))]
+
+
+def _said(about: Callable[..., object]) -> str:
+    """A docstring in one line."""
+    return " ".join((inspect.getdoc(about) or "").split())
