@@ -18,6 +18,7 @@ from restbroker.assembly.reload import Reloader
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, web_services
 from restbroker.assembly.snapshot import snapshot
+from restbroker.assembly.summaries import Summaries
 from restbroker.broker import broker
 from restbroker.broker.broker import Ended
 from restbroker.broker.delivery.tokens import Tokens
@@ -46,7 +47,6 @@ from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.transport.client import open_transport
 
 _CONTROL_TIMEOUT_S = 1.0
-_SUMMARY_S = 10.0
 _COLLECTED_AFTER = (10_000, 20, 20)
 """So many objects more than before, then so many looks at the youngest, and so many at those that outlived them."""
 
@@ -162,20 +162,3 @@ def _limits(config: Config, target: Target) -> Limits:
         in_flight=target.max_in_flight or 0,
         dead=config.dead_limit,
     )
-
-
-@attrs.frozen
-class Summaries:
-    """Has the log write its summary every ten seconds."""
-
-    log: LogSink
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Until cancelled; the last summary is written then."""
-        task_status.started()
-        try:
-            while True:
-                await trio.sleep(_SUMMARY_S)
-                self.log.tick(trio.current_time())
-        finally:
-            self.log.tick(trio.current_time())

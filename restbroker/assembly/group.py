@@ -15,6 +15,7 @@ from restbroker import __version__
 from restbroker.assembly.reading import Told, read, warnings_of
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, web_services
+from restbroker.assembly.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
 from restbroker.config.core import Config, Loaded
@@ -43,7 +44,7 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
         return {**supervisor.sums.samples(), **own}
 
     looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=samples)
-    services = [*_pages(reloader, looks, log), *systemd]
+    services = [Summaries(log), *_pages(reloader, looks, log), *systemd]
     log(GroupStarted(os.getpid(), __version__, config.processes))
     code = await supervisor.run(services, reloader.reload, reloader.may_start)
     log(GroupStopped(code))

@@ -122,6 +122,11 @@ def jobs_failed(target: str, code: str, count: int) -> Line:
     return Line("info", "jobs.failed", {"target": target, "code": code, "count": count})
 
 
+def warnings(code: str, count: int) -> Line:
+    """So many more warnings with this code said in the last ten seconds what three of them had said already."""
+    return Line("warning", "warnings", {"code": code, "count": count})
+
+
 def summary(target: str, delivered: int, failed: int, elapsed_s: float, latency: Histogram) -> Line:
     """The last ten seconds of a target, if there was anything."""
     rate_per_s = round((delivered + failed) / max(elapsed_s, 0.001), 1)

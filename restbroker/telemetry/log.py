@@ -33,6 +33,7 @@ from restbroker.telemetry.events import (
     StoreBack,
     StoreLost,
     StoreLostOtherwise,
+    Warned,
 )
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.lines import Fields, Level, Line, line_of
@@ -41,6 +42,8 @@ _RANKS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 
 # More kinds of failure than this within ten seconds are counted together.
 _KINDS_LIMIT = 200
 _OTHER = "Other"
+_SAME_WORDS = 3
+"""So often within ten seconds a warning in the same words has a line: who reloads twice wants to see it twice."""
 REMIND_S = 60.0
 # With what turns the direction of writing, or is not seen.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
@@ -83,6 +86,7 @@ class LogSink:
     now_s: Callable[[], float] = time.time
     _sums: dict[str, _Sums] = attrs.field(factory=lambda: defaultdict(_Sums), init=False)
     _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
+    _warnings: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
     _troubles: dict[str, _Trouble] = attrs.field(factory=dict, init=False)
     _began_s: float = attrs.field(init=False)
     _last_tick_s: float | None = attrs.field(default=None, init=False)
@@ -91,19 +95,23 @@ class LogSink:
         self._began_s = self.now_s()
 
     def __call__(self, event: Event) -> None:
-        """Writes the event's line, if it has one at this level; a failure of a kind only once between two ticks."""
+        """Writes the event's line, if it has one at this level. Between two ticks a failure of a kind has one only
+        once, and a warning in the same words three times.
+        """
         match event:
             case JobsDelivered():
                 self._jobs_delivered(event)
             case JobFinished():
                 self._job_finished(event)
+            case Warned():
+                self._warned(event)
             case _:
                 self._write(line_of(event))
                 self._remember(event)
 
     def tick(self, now_s: float) -> None:
-        """Writes what was added up since the last tick: failures that repeated, a summary of each busy target;
-        and each minute what is still not over.
+        """Writes what was added up since the last tick: failures and warnings that repeated, a summary of each busy
+        target; and each minute what is still not over.
 
         `now_s` is any clock in seconds that all ticks share.
         """
@@ -113,6 +121,11 @@ class LogSink:
         for (target, code), count in repeats.items():
             if count:
                 self._write(lines.jobs_failed(target, code, count))
+        warnings, self._warnings = self._warnings, {}
+        for code in dict.fromkeys(code for code, _ in warnings):
+            count = sum(max(0, times - _SAME_WORDS) for (one, _), times in warnings.items() if one == code)
+            if count:
+                self._write(lines.warnings(code, count))
         sums, self._sums = self._sums, defaultdict(_Sums)
         for target, sum_ in sums.items():
             self._write(lines.summary(target, sum_.delivered, sum_.failed, elapsed_s, sum_.latency))
@@ -175,6 +188,15 @@ class LogSink:
             return
         self._repeats[kind] = 0
         self._write(lines.job_failed(event))
+
+    def _warned(self, event: Warned) -> None:
+        # Whoever asks for a page that fails, or tries to log in, does so as often as he likes.
+        kind = (event.code, event.message)
+        if kind not in self._warnings and len(self._warnings) >= _KINDS_LIMIT:
+            kind = (event.code, _OTHER)
+        self._warnings[kind] = self._warnings.get(kind, 0) + 1
+        if self._warnings[kind] <= _SAME_WORDS:
+            self._write(line_of(event))
 
     def _is_written(self, level: Level) -> bool:
         return _RANKS[level] >= _RANKS[self.settings.level]

@@ -63,7 +63,8 @@ _LINES = """
 ## Log events
 
 [How lines are written](operations.md#the-log), and [what to do about warnings](operations.md#warnings-in-the-log).
-Fields without a value are left out. A repeated failure has no line of its own: `jobs.failed` counts them.
+Fields without a value are left out. A repeated failure or warning has no line of its own: `jobs.failed` and
+`warnings` count them.
 
 | event | level | fields | when |
 |---|---|---|---|
@@ -107,6 +108,7 @@ def _of_the_log() -> Iterator[tuple[list[Line], str]]:
     still = [lines.still(lines.line_of(GateClosed("t", "C", "m", "c", denied=denied)), 60) for denied in (False, True)]
     yield [lines.job_failed(_JOB)], _said(lines.job_failed)
     yield [lines.jobs_failed("t", "C", 1)], _said(lines.jobs_failed)
+    yield [lines.warnings("C", 1)], _said(lines.warnings)
     yield [lines.summary("t", 1, 0, 10.0, latency)], _said(lines.summary)
     yield still, _said(lines.still)
 

@@ -4,13 +4,17 @@ import io
 
 import attrs
 import pytest
+import trio
+import trio.testing
 
 from restbroker.assembly.group import _GroupReloader
+from restbroker.assembly.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
 from restbroker.connectors import registry
 from restbroker.errors import ConfigError
+from restbroker.telemetry.events import Warned
 from restbroker.telemetry.log import LogSink
 
 ENVIRON = {"RESTBROKER_RESTQUEUE": "rest", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
@@ -63,3 +67,20 @@ async def test_what_hinders_a_start_is_told_once_and_again_when_it_is_something_
     desk.next = second
     assert not await reloader.may_start()
     assert len(desk.lines()) == 1
+
+
+async def test_what_a_supervisor_adds_up_is_written_every_ten_seconds_and_at_the_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    written = io.StringIO()
+    log = LogSink(stream=written)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Summaries(log).run)
+        for _ in range(5):
+            log(Warned("RequestFailed", "/stats failed"))
+        await trio.sleep(11)
+        assert written.getvalue().endswith("WARNING warnings code=RequestFailed count=2\n")
+        for _ in range(4):
+            log(Warned("RequestFailed", "/stats failed"))
+        nursery.cancel_scope.cancel()
+    assert written.getvalue().endswith("WARNING warnings code=RequestFailed count=1\n")

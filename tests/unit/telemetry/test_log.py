@@ -207,6 +207,29 @@ def test_a_flood_of_reasons_does_not_fill_the_memory() -> None:
     assert "jobs.failed target=a code=Other count=4799" in stream.getvalue()
 
 
+def test_a_warning_is_told_three_times_and_its_repeats_as_a_count() -> None:
+    log, stream = sink()
+    for number in range(5):
+        log(Warned("RequestFailed", "/stats failed"))
+        log(Warned("WorkerEnded", f"Worker {number} ended"))
+    assert stream.getvalue().count("code=RequestFailed") == 3
+    assert stream.getvalue().count("code=WorkerEnded") == 5
+    log.tick(510.0)
+    assert stream.getvalue().endswith("WARNING warnings code=RequestFailed count=2\n")
+    log(Warned("RequestFailed", "/stats failed"))
+    assert stream.getvalue().endswith('code=RequestFailed message="/stats failed"\n')
+
+
+def test_a_flood_of_warnings_does_not_fill_the_memory_nor_the_disk() -> None:
+    log, stream = sink()
+    for number in range(1000):
+        log(Warned("RequestFailed", f"/{number} failed"))
+    assert len(log._warnings) <= 201
+    log.tick(510.0)
+    assert stream.getvalue().count("code=RequestFailed message") == 203
+    assert "WARNING warnings code=RequestFailed count=797\n" in stream.getvalue()
+
+
 def test_the_summary_tells_the_last_ten_seconds_of_busy_targets_only() -> None:
     log, stream = sink()
     log.tick(500.0)
