@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := redis-server ejabberd erlang-p1-oauth2 faketime \
 	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
-	nginx-light libnginx-mod-http-echo
+	nginx-light libnginx-mod-http-echo tmux
 # What only `make bench` runs, Node.js with npm beside it.
 BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash

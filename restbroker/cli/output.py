@@ -23,7 +23,15 @@ def data(text: str) -> None:
 
 def as_json(value: object) -> None:
     """Prints a value as JSON, indented on a terminal and on one line otherwise; what is not seen as an escape."""
-    text = json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+    _out_json(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def json_line(value: object) -> None:
+    """Prints a value as JSON on one line, also on a terminal: one of many."""
+    _out_json(json.dumps(value, ensure_ascii=False))
+
+
+def _out_json(text: str) -> None:
     # json.dumps has an escape for all that is not seen, but for DEL.
     _out("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1].replace("\x7f", "\\u007f") for c in text))
 
@@ -41,7 +49,7 @@ def say_error(error: RestbrokerError) -> None:
 
 def row(cells: Iterable[object]) -> None:
     """Prints one line of cells for a program, with tabs between them; a tab or line break in a cell becomes a blank."""
-    _out("\t".join(_cell(cell) for cell in cells))
+    _out("\t".join(one_line(cell) for cell in cells))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -63,7 +71,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         # rich's own choice would shorten names to "proce…" on a narrow terminal.
         drawn.add_column(name, overflow="fold")
     for cells in rows:
-        drawn.add_row(*(Text(_cell(cell)) for cell in cells))
+        drawn.add_row(*(Text(one_line(cell)) for cell in cells))
     Console().print(drawn)
 
 
@@ -82,7 +90,8 @@ def whole() -> Iterator[None]:
         raise lost(error) from None
 
 
-def _cell(value: object) -> str:
+def one_line(value: object) -> str:
+    """The value as a cell of a table: a tab or line break in it becomes a blank, other control characters an escape."""
     return printable(str(value)).replace("\t", " ").replace("\n", " ")
 
 

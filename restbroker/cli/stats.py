@@ -2,33 +2,43 @@
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import cast
+from typing import Annotated
 
 import typer
 
 from restbroker.admin.connect import open_store
 from restbroker.admin.overview import Figures, figures
-from restbroker.cli import output
+from restbroker.cli import lanes, output
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.lanes import text
+from restbroker.config.core import Config
+from restbroker.config.values import BadValue, duration, seconds
+from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
 
-_LIMITS = {
-    "rate": "RateLimit is reached",
-    "in_flight": "MaxInFlight is reached",
-    "refused": "Redis refuses to give out or to settle jobs; see the log",
-    "dead": "none is taken, since the dead set is full (DeadLimit)",
-}
+_MOST_OFTEN_S = 0.2
+EveryOption = Annotated[str | None, typer.Option(help="How often --watch looks: 500ms, 10s, 1m. [default: 2s]")]
 
 
 @app.command()
-def stats(config: ConfigOption = None, json: JsonOption = False) -> None:
+def stats(
+    config: ConfigOption = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again and again, until q or Ctrl-C.")] = False,
+    every: EveryOption = None,
+    json: JsonOption = False,
+) -> None:
     """Show totals, queues, and processes with their targets.
 
-    In a pipe each line begins with what it is about: total, queue or process.
+    In a pipe each line begins with what it is about: total, queue or process. With --watch a terminal becomes one live
+    screen; a pipe gets such lines again and again, and with --json one line of JSON each time.
     """
+    every_s = _every_s(every, watching=watch)
     settings = quietly(config)
+    if watch:
+        _watch(settings, every_s, as_json=json)
+        return
     with open_store(settings) as client:
         seen = figures(client, settings.queues)
     if json:
@@ -36,8 +46,34 @@ def stats(config: ConfigOption = None, json: JsonOption = False) -> None:
     elif sys.stdout.isatty():
         _draw(seen)
     else:
-        for row in (*_totals(seen), *_queues(seen), *map(_process, seen["lanes"])):
+        for row in _rows(seen):
             output.row(row)
+
+
+def _watch(settings: Config, every_s: float, *, as_json: bool) -> None:
+    from restbroker.cli.watch.looks import TIMEOUT_S
+    from restbroker.cli.watch.watching import watch
+
+    with open_store(settings, TIMEOUT_S) as client:
+        watch(client, settings.queues, every_s, _rows, as_json=as_json)
+
+
+def _every_s(text: str | None, *, watching: bool) -> float:
+    if text is None:
+        return 2.0
+    if not watching:
+        raise UsageError("--every says how often --watch looks.", "Add --watch.")
+    try:
+        every_s = seconds(duration().fromtext(text))
+    except BadValue as bad:
+        raise UsageError(f"--every takes {bad.expected}.", "For example: --every 2s") from bad
+    if every_s < _MOST_OFTEN_S:
+        raise UsageError("--every takes 200ms at least.", "For example: --every 2s")
+    return every_s
+
+
+def _rows(seen: Figures) -> list[Sequence[str]]:
+    return [*_totals(seen), *_queues(seen), *map(_process, seen["lanes"])]
 
 
 def _draw(seen: Figures) -> None:
@@ -46,7 +82,7 @@ def _draw(seen: Figures) -> None:
     output.data("")
     output.table(("QUEUE", "JOBS", "LATENCY", "STATE"), [row[1:] for row in _queues(seen)])
     for row in seen["lanes"]:
-        output.data(f"\nPROCESS  {_name(row)}")
+        output.data(f"\nPROCESS  {lanes.name(row)}")
         output.table(("", ""), _facts(row))
     if not seen["lanes"]:
         output.data("\nNo restbroker runs on this Redis.")
@@ -58,7 +94,7 @@ def _totals(seen: Figures) -> list[Sequence[str]]:
 
 def _queues(seen: Figures) -> list[Sequence[str]]:
     return [
-        ("queue", _text(row["name"]), _text(row["size"]), _latency(row["latency_s"]), _queue_state(row))
+        ("queue", text(row["name"]), text(row["size"]), _latency(row["latency_s"]), _queue_state(row))
         for row in seen["queues"]
     ]
 
@@ -73,112 +109,60 @@ def _queue_state(row: Mapping[str, Json]) -> str:
     pause = row["pause"]
     if not isinstance(pause, dict):
         return "paused" if row["paused"] else "open"
-    about = _about(pause, cast("float | None", pause["left_s"]))
+    about = lanes.about(pause)
     return f"paused: {about}" if about else "paused"
 
 
 def _facts(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
     """One target in one process."""
-    yield "target", " ".join(_text(part) for part in (row["target"], row["server_version"]) if part is not None)
-    yield "gate", _gate(row)
+    yield "target", " ".join(text(part) for part in (row["target"], row["server_version"]) if part is not None)
+    yield "gate", lanes.gate(row)
     if row["gate_reason"] is not None:
-        yield "reason", _text(row["gate_reason"])
+        yield "reason", text(row["gate_reason"])
     if row["gate_cure"] is not None:
-        yield "cure", _text(row["gate_cure"])
-    paused = ", ".join(_pauses(row))
+        yield "cure", text(row["gate_cure"])
+    paused = ", ".join(lanes.pauses(row))
     if paused:
         yield "paused", paused
     if row["at_work"] is None:
-        yield "in hand", f"{_text(row['in_hand'])}{_held(row)}"
+        yield "in hand", f"{text(row['in_hand'])}{_held(row)}"
     else:
-        at_work = f"{_text(row['at_work'])} of {_text(row['workers'])}, {_text(row['ahead'])} ahead"
+        at_work = f"{text(row['at_work'])} of {text(row['workers'])}, {text(row['ahead'])} ahead"
         yield "at work", f"{at_work}{_held(row)}"
     yield (
         "rate",
-        f"{_text(row['rate_per_s'])} jobs/s, p50 {_text(row['p50_ms'], ' ms')}, p99 {_text(row['p99_ms'], ' ms')}",
+        f"{text(row['rate_per_s'])} jobs/s, p50 {text(row['p50_ms'], ' ms')}, p99 {text(row['p99_ms'], ' ms')}",
     )
-    yield "done", f"{_text(row['delivered'])}, failed {_text(row['failed'])} since its start"
-    yield "beat", _text(row["beat_age_s"], " s ago")
-
-
-def _pauses(row: Mapping[str, Json]) -> Iterator[str]:
-    for pause in cast("Sequence[Mapping[str, Json]]", row["pauses"]):
-        left_s = cast("float | None", pause["left_s"])
-        left = "until resumed" if left_s is None else f"for {left_s:.0f} s more"
-        by, why = _said(pause)
-        yield f"{_text(pause['reason'])}{by} {left}{why}"
-
-
-def _about(pause: Mapping[str, Json], left_s: float | None) -> str:
-    """Who paused a queue, until when and why, as far as it is known."""
-    by, why = _said(pause)
-    left = "" if left_s is None else f" for {left_s:.0f} s more"
-    return f"{by}{left}{why}".strip()
-
-
-def _said(pause: Mapping[str, Json]) -> tuple[str, str]:
-    by, why = pause["who"], pause["why"]
-    return "" if by is None else f" by {_text(by)}", "" if why is None else f" ({_text(why)})"
+    yield "done", f"{text(row['delivered'])}, failed {text(row['failed'])} since its start"
+    yield "beat", text(row["beat_age_s"], " s ago")
 
 
 def _held(row: Mapping[str, Json]) -> str:
-    """What keeps the number of jobs at work down, if anything does."""
-    limit, concurrency = row["limit"], row["concurrency"]
-    found: list[str] = []
-    if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:
-        found.append(f"no more than {limit} while the server has too much to do")
-    found += _limited(row)
-    return "".join(f"; {one}" for one in found)
-
-
-def _limited(row: Mapping[str, Json]) -> list[str]:
-    return [words for reason, words in _LIMITS.items() if row["limited"] == reason]
-
-
-def _name(row: Mapping[str, Json]) -> str:
-    return _text(row["process"] or row["identity"])
+    return "".join(f"; {one}" for one in lanes.held(row))
 
 
 def _process(row: Mapping[str, Json]) -> Sequence[str]:
     return (
         "process",
-        _name(row),
-        _text(row["target"]),
+        lanes.name(row),
+        text(row["target"]),
         _state(row),
-        f"{_text(row['in_hand'])}/{_text(row['concurrency'])}",
-        _text(row["rate_per_s"]),
-        _text(row["p50_ms"], "ms"),
-        _text(row["p99_ms"], "ms"),
-        _text(row["delivered"]),
-        _text(row["failed"]),
-        _text(row["server_version"]),
-        _text(row["beat_age_s"], "s ago"),
+        f"{text(row['in_hand'])}/{text(row['concurrency'])}",
+        text(row["rate_per_s"]),
+        text(row["p50_ms"], "ms"),
+        text(row["p99_ms"], "ms"),
+        text(row["delivered"]),
+        text(row["failed"]),
+        text(row["server_version"]),
+        text(row["beat_age_s"], "s ago"),
     )
 
 
 def _state(row: Mapping[str, Json]) -> str:
-    state = _gate(row)
+    state = lanes.gate(row)
     if row["dying"]:
         return state
-    reasons = [] if row["gate_reason"] is None else [_text(row["gate_reason"])]
-    reasons += [f"paused: {one}" for one in _pauses(row)]
-    reasons += _limited(row)
+    reasons = [] if row["gate_reason"] is None else [text(row["gate_reason"])]
+    reasons += [f"paused: {one}" for one in lanes.pauses(row)]
+    reasons += lanes.limited(row)
     return ": ".join([state, "; ".join(reasons)]) if reasons else state
-
-
-def _gate(row: Mapping[str, Json]) -> str:
-    if row["dying"]:
-        return "gone, its jobs go back"
-    if row["finishing"] is True:
-        return "finishing what it has"
-    return "quiet" if row["quiet"] is True else _text(row["gate"])
-
-
-def _text(value: Json, unit: str = "") -> str:
-    match value:
-        case None:
-            return "-"
-        case float():
-            return f"{value:.1f}{unit}"
-        case _:
-            return f"{value}{unit}"

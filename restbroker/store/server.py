@@ -87,6 +87,15 @@ def require_supported(client: Client) -> None:
         raise StoreRefused(f"{product} at {client.address} is too old. {TOO_OLD}", NEWER_REDIS)
 
 
+def product(client: Client) -> str | None:
+    """Name and version, for people; None where INFO is not allowed. Raises `StoreUnavailable`."""
+    try:
+        version, is_valkey = _version(_info(text(client.command("INFO", "server"))))
+    except StoreRefused:
+        return None
+    return _product(version, is_valkey=is_valkey)
+
+
 def time_s(client: Client) -> float:
     """The server's clock, epoch seconds."""
     seconds, micros = items(client.command("TIME"))

@@ -1,0 +1,80 @@
+"""What is said of one target in one process, in words. Used by `restbroker stats` and its live screen.
+
+`row` is one of `Figures.lanes`. Always holds: what a process did not tell is a dash, never an error.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+from restbroker.rules.json_types import Json
+
+_LIMITS = {
+    "rate": "RateLimit is reached",
+    "in_flight": "MaxInFlight is reached",
+    "refused": "Redis refuses to give out or to settle jobs; see the log",
+    "dead": "none is taken, since the dead set is full (DeadLimit)",
+}
+
+
+def name(row: Mapping[str, Json]) -> str:
+    """The process as people know it; its identity if it told nothing else."""
+    return text(row["process"] or row["identity"])
+
+
+def gate(row: Mapping[str, Json]) -> str:
+    """The state of the gate, or what is more than that: it is gone, ends or is quiet."""
+    if row["dying"]:
+        return "gone, its jobs go back"
+    if row["finishing"] is True:
+        return "finishing what it has"
+    return "quiet" if row["quiet"] is True else text(row["gate"])
+
+
+def pauses(row: Mapping[str, Json]) -> Iterator[str]:
+    """Each reason why the target is paused, by whom, for how long and why."""
+    for pause in cast("Sequence[Mapping[str, Json]]", row["pauses"]):
+        left_s = cast("float | None", pause["left_s"])
+        left = "until resumed" if left_s is None else _left(left_s)
+        by, why = _said(pause)
+        yield f"{text(pause['reason'])}{by} {left}{why}"
+
+
+def about(pause: Mapping[str, Json]) -> str:
+    """Who paused a queue, for how long and why, as far as it is known; "" if nothing is."""
+    left_s = cast("float | None", pause["left_s"])
+    by, why = _said(pause)
+    return f"{by}{'' if left_s is None else f' {_left(left_s)}'}{why}".strip()
+
+
+def _left(left_s: float) -> str:
+    return f"for {left_s:.0f} s more"
+
+
+def _said(pause: Mapping[str, Json]) -> tuple[str, str]:
+    by, why = pause["who"], pause["why"]
+    return "" if by is None else f" by {text(by)}", "" if why is None else f" ({text(why)})"
+
+
+def held(row: Mapping[str, Json]) -> list[str]:
+    """What keeps the number of jobs at work down, if anything does."""
+    limit, concurrency = row["limit"], row["concurrency"]
+    found: list[str] = []
+    if isinstance(limit, int) and isinstance(concurrency, int) and limit < concurrency:
+        found.append(f"no more than {limit} while the server has too much to do")
+    return found + limited(row)
+
+
+def limited(row: Mapping[str, Json]) -> list[str]:
+    """What held the last fetch back, if anything did."""
+    return [words for reason, words in _LIMITS.items() if row["limited"] == reason]
+
+
+def text(value: Json, unit: str = "") -> str:
+    """A value as it is shown."""
+    match value:
+        case None:
+            return "-"
+        case float():
+            return f"{value:.1f}{unit}"
+        case _:
+            return f"{value}{unit}"

@@ -1,0 +1,240 @@
+"""The live screen as lines of text. Called by `watching` for each look, and when the terminal changes its size.
+
+Always holds: a pure function; no line is wider and there are no more lines than asked for; what is wrong comes first,
+and what is told by a colour is told by a word as well.
+"""
+
+import textwrap
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+import attrs
+from rich.cells import cell_len
+from rich.text import Text
+
+from restbroker import __version__
+from restbroker.admin.overview import Figures
+from restbroker.cli.output import one_line
+from restbroker.cli.watch.past import Course
+from restbroker.cli.watch.table import Column, Row, cut, more, table
+from restbroker.cli.watch.targets import target_rows
+from restbroker.cli.watch.troubles import LONG_WAIT_S, Trouble, own_queues, troubles
+from restbroker.cli.watch.words import chart, lasting, milliseconds, number, rate
+from restbroker.errors import RestbrokerError
+from restbroker.rules.json_types import Json
+
+_ROOMY = 20
+"""From so many lines on there are empty ones between the parts."""
+_FOR_CHARTS = 12
+_LABEL = 9
+_VALUE = 9
+_SETS = {"retry": "retries", "schedule": "scheduled", "dead": "dead"}
+_TARGETS = (
+    Column("TARGET"),
+    Column("STATE", leave=7),
+    Column("JOBS/S", numbers=True, leave=6),
+    Column("P50", numbers=True, leave=3),
+    Column("P99", numbers=True, leave=4),
+    Column("IN HAND", numbers=True, leave=5),
+    Column("PROCESSES", numbers=True, leave=1),
+    Column("WHY", leave=2, stretches=True),
+)
+_QUEUES = (
+    Column("QUEUE"),
+    Column("JOBS", numbers=True, leave=3),
+    Column("LATENCY", numbers=True, leave=2),
+    Column("STATE", leave=1, stretches=True),
+)
+_BAD, _ODD, _GOOD, _OLD = "red", "yellow", "green", "dim"
+
+
+@attrs.frozen
+class View:
+    """What there is to show. `server`: product, version and address of Redis; `clock`: the time; `every`: how often.
+
+    `seen` is None before the first answer. With an `error` there is no answer now, and `seen` is `age_s` old.
+    `wanted`: the queues of the configuration.
+    """
+
+    server: str
+    clock: str
+    every: str
+    seen: Figures | None
+    course: Course
+    wanted: Collection[str]
+    error: RestbrokerError | None = None
+    age_s: float = 0.0
+
+
+def screen(view: View, width: int, height: int) -> list[Text]:
+    """The lines, at most `height` of them."""
+    gap = [Text()] if height >= _ROOMY else []
+    lines = [_head(view, width)]
+    seen = view.seen
+    if seen is None:
+        return [*lines, *gap, *_warned(view, (), width, height - len(lines))][:height]
+    found = troubles(seen, view.wanted)
+    figures = [_totals(seen, view.course, width), _sets(seen, view.course, width)]
+    warned = [*gap, *_warned(view, found, width, max(1, (height - 3) // 3))]
+    charts = [*gap, *_charts(view.course, width)] if height >= _FOR_CHARTS else []
+    room = height - 3 - len(warned) - len(charts)
+    lists = _lists(seen, view.wanted, width, room, gap)
+    if view.error is not None:
+        for line in (*figures, *charts, *lists):
+            line.style = _OLD
+            line.spans.clear()
+    return [*lines, *figures, *warned, *charts, *lists][:height]
+
+
+def _head(view: View, width: int) -> Text:
+    left = one_line(f"restbroker {__version__} · {view.server}")
+    for right in (f"every {view.every} · q ends · {view.clock}", f"q ends · {view.clock}", view.clock):
+        room = width - cell_len(left) - cell_len(right)
+        if room >= 2:
+            return Text(left, "bold") + Text(" " * room + right, "not bold")
+    # The time tells that the screen lives; the address can do without its end.
+    room = width - cell_len(view.clock) - 2
+    if room < 10:
+        return Text(cut(view.clock, width), "bold")
+    return Text(f"{cut(left, room)}  {view.clock}", "bold")
+
+
+def _totals(seen: Figures, course: Course, width: int) -> Text:
+    parts = []
+    for name in ("processed", "failed"):
+        per_s = course.per_s.get(name)
+        rated = "" if per_s is None else f" (+{rate(per_s)}/s)"
+        parts.append(Text(f"{name} {number(seen['totals'][name])}{rated}"))
+    in_hand = sum(value for lane in seen["lanes"] if isinstance(value := lane["in_hand"], int))
+    return _joined([*parts, Text(f"in hand {number(in_hand)}")], width)
+
+
+def _sets(seen: Figures, course: Course, width: int) -> Text:
+    parts = []
+    for name, word in _SETS.items():
+        change = course.changes.get(name, 0)
+        told = f" ({change:+,})" if change else ""
+        parts.append(
+            Text(f"{word} {number(seen['totals'][name])}{told}", _ODD if name == "dead" and change > 0 else "")
+        )
+    return _joined([*parts, Text(f"watched for {lasting(course.lasted_s)}")], width)
+
+
+def _joined(parts: Sequence[Text], width: int) -> Text:
+    """As many of the parts as fit, the first in any case."""
+    line = Text()
+    for part in parts:
+        longer = Text.assemble(line, " · ", part) if line.plain else Text.assemble(part)
+        if longer.cell_len > width and line.plain:
+            break
+        line = longer
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def _warned(view: View, found: Sequence[Trouble], width: int, room: int) -> list[Text]:
+    """What is wrong in at most `room` lines: whole if there is room, else one line each."""
+    if view.error is not None:
+        old = "" if view.seen is None else f" These figures are {lasting(view.age_s)} old."
+        found = [Trouble(True, view.error.message + old, view.error.cure), *found]
+    if not found:
+        return [Text(cut("Nothing is wrong." if view.seen else "Asking Redis …", width), _GOOD)]
+    whole = [Text(cut(line, width), _style(one)) for one in found for line in textwrap.wrap(_said(one), width) or [""]]
+    if len(whole) <= room:
+        return whole
+    shown = found if len(found) <= room else found[: max(room - 1, 0)]
+    lines = [Text(cut(_said(one), width), _style(one)) for one in shown]
+    if len(shown) < len(found):
+        lines.append(more(len(found) - len(shown), width))
+    return lines
+
+
+def _said(one: Trouble) -> str:
+    text = one_line(f"{'!!' if one.grave else '!'} {one.text}")
+    text = text if text.endswith((".", "!", "?")) else f"{text}."
+    return text if one.cure is None else f"{text} {one_line(one.cure)}"
+
+
+def _style(one: Trouble) -> str:
+    return f"bold {_BAD}" if one.grave else _ODD
+
+
+def _charts(course: Course, width: int) -> Iterator[Text]:
+    per_s = course.per_s.get("processed")
+    yield _chart("jobs/s", "-" if per_s is None else rate(per_s), course.throughput, rate, width)
+    yield _chart("backlog", number(course.backlog_now), course.backlog, lambda most: number(int(most)), width)
+
+
+def _chart(label: str, value: str, values: Sequence[float], say: Callable[[float], str], width: int) -> Text:
+    room = width - _LABEL - _VALUE - 2
+    tail = f"  at most {say(max(values)):<{_VALUE}}" if values and room >= 4 * _LABEL else ""
+    line = Text(f"{label:<{_LABEL}}{value:>{_VALUE}}  ")
+    line.append(chart(values, room - cell_len(tail)), "cyan")
+    line.append(tail.rstrip())
+    line.truncate(width)
+    return line
+
+
+def _lists(seen: Figures, wanted: Collection[str], width: int, room: int, gap: Sequence[Text]) -> list[Text]:
+    """Targets and queues: each gets what it needs, or half of the room, or what the other leaves over."""
+    targets, queues = _target_rows(seen), _queue_rows(seen, wanted)
+    space = room - 2 * len(gap)
+    need = [1 + len(rows) if rows else 0 for rows in (targets, queues)]
+    for_targets = min(need[0], max(space // 2, space - need[1]))
+    lines: list[Text] = []
+    for part in (
+        table(_TARGETS, targets, width, for_targets),
+        table(_QUEUES, queues, width, space - for_targets),
+    ):
+        lines += [*(blank.copy() for blank in gap), *part] if part else []
+    return lines
+
+
+def _target_rows(seen: Figures) -> list[Row]:
+    styles = {0: _BAD, 1: _ODD, 2: _ODD, 3: _ODD}
+    return [
+        Row(
+            (
+                row.name,
+                row.state,
+                rate(row.rate_per_s),
+                milliseconds(row.p50_ms),
+                milliseconds(row.p99_ms),
+                number(row.in_hand),
+                number(row.processes),
+                row.why,
+            ),
+            styles.get(row.rank, ""),
+        )
+        for row in target_rows(seen)
+    ]
+
+
+def _queue_rows(seen: Figures, wanted: Collection[str]) -> list[Row]:
+    """The worst first. Those that are about as bad as each other stay where they are from look to look: by name."""
+    own = own_queues(seen, wanted)
+    ranked = [(_rank(queue, own), _wait(queue), str(queue["name"]), queue) for queue in seen["queues"]]
+    return [_queue_row(queue, rank) for rank, _, _, queue in sorted(ranked, key=lambda one: one[:3])]
+
+
+def _rank(queue: Mapping[str, Json], own: Collection[str]) -> int:
+    size, latency_s = queue["size"], queue["latency_s"]
+    if queue["name"] in own and size is None:
+        return 0
+    waits_long = isinstance(latency_s, int | float) and latency_s >= LONG_WAIT_S
+    if queue["name"] in own and size and (queue["paused"] or waits_long):
+        return 1
+    return 2 if size else 3
+
+
+def _wait(queue: Mapping[str, Json]) -> int:
+    """How long the next job waits, roughly, longest first."""
+    latency_s = queue["latency_s"]
+    return -int(latency_s).bit_length() if isinstance(latency_s, int | float) else 0
+
+
+def _queue_row(queue: Mapping[str, Json], rank: int) -> Row:
+    size, latency_s = queue["size"], queue["latency_s"]
+    state = "its key is no list" if size is None else "paused" if queue["paused"] else ""
+    waited = lasting(latency_s) if size and isinstance(latency_s, int | float) else "-"
+    cells = (str(queue["name"]), number(size) if isinstance(size, int) else "-", waited, state)
+    return Row(cells, {0: _BAD, 1: _ODD}.get(rank, ""))

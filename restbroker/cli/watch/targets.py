@@ -1,0 +1,87 @@
+"""The rows of the live screen that are about targets: one each, over all processes. Called by `screen`.
+
+Always holds: a pure function of the figures. Rates and jobs are added up; percentiles cannot be, so that of the slowest
+process is shown.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from restbroker.admin.overview import Figures
+from restbroker.cli import lanes
+from restbroker.rules.json_types import Json
+
+_RANKS = {"closed": 0, "denied": 0, "paused": 1, "quiet": 2, "finishing": 3, "unknown": 3}
+
+
+@attrs.frozen
+class TargetRow:
+    """One target. `rank` is 0 for the worst; `why` is empty where nothing is to be said."""
+
+    name: str
+    state: str
+    rank: int
+    rate_per_s: float
+    p50_ms: float | None
+    p99_ms: float | None
+    in_hand: int
+    processes: int
+    why: str
+
+
+def target_rows(seen: Figures) -> list[TargetRow]:
+    """Each target that a living process serves, the worst first, else by name."""
+    of_target: dict[str, list[Mapping[str, Json]]] = {}
+    for lane in seen["lanes"]:
+        if not lane["dying"] and lane["target"] is not None:
+            of_target.setdefault(str(lane["target"]), []).append(lane)
+    return sorted((_row(name, rows) for name, rows in of_target.items()), key=lambda row: (row.rank, row.name))
+
+
+def _row(name: str, rows: Sequence[Mapping[str, Json]]) -> TargetRow:
+    states = [_state(row) for row in rows]
+    state = min(states, key=_rank)
+    worst = rows[states.index(state)]
+    number = states.count(state)
+    return TargetRow(
+        name=name,
+        state=state if number == len(rows) else f"{state} {number}/{len(rows)}",
+        rank=_rank(state),
+        rate_per_s=sum(value for row in rows if (value := _number(row["rate_per_s"])) is not None),
+        p50_ms=_most(rows, "p50_ms"),
+        p99_ms=_most(rows, "p99_ms"),
+        in_hand=sum(int(value) for row in rows if (value := _number(row["in_hand"])) is not None),
+        processes=len({lanes.name(row) for row in rows}),
+        why=_why(worst),
+    )
+
+
+def _rank(state: str) -> int:
+    return _RANKS.get(state, 4)
+
+
+def _state(row: Mapping[str, Json]) -> str:
+    """One word. What the processes have ended or begun to end comes before what Redis holds of the target."""
+    if row["gate"] in ("closed", "denied"):
+        return str(row["gate"])
+    if row["paused"]:
+        return "paused"
+    if row["finishing"] is True:
+        return "finishing"
+    if row["quiet"] is True:
+        return "quiet"
+    return "unknown" if row["gate"] is None else str(row["gate"])
+
+
+def _why(row: Mapping[str, Json]) -> str:
+    reasons = [] if row["gate_reason"] is None else [str(row["gate_reason"])]
+    return "; ".join([*reasons, *lanes.pauses(row), *lanes.held(row)])
+
+
+def _most(rows: Sequence[Mapping[str, Json]], name: str) -> float | None:
+    return max((value for row in rows if (value := _number(row[name])) is not None), default=None)
+
+
+def _number(value: Json) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,141 @@
+"""The terminal while the live screen has it: its other screen, keys, and the signals that concern it.
+
+Used by `watching`. Always holds: whatever ends it (a key, a signal, an error), the terminal is then as it was.
+"""
+
+import os
+import select
+import signal
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum, auto
+from io import TextIOWrapper
+from types import FrameType
+
+import attrs
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+_PLAIN = str.maketrans("…·▁▂▃▄▅▆▇█", "~-_.:-=+*#")
+"""For terminals whose encoding has no such letters."""
+
+
+class Event(Enum):
+    """What ended a wait."""
+
+    TICK = auto()
+    RESIZED = auto()
+    SUSPEND = auto()
+    QUIT = auto()
+
+
+@attrs.define
+class Terminal:
+    """The screen, for as long as `taken` lasts."""
+
+    _live: Live
+    _signals: int
+    _keys: int | None
+    _is_plain: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines."""
+        size = self._live.console.size
+        return size.width, size.height
+
+    def show(self, lines: Sequence[Text]) -> None:
+        """Draws these in the place of what was there."""
+        if self._is_plain:
+            for line in lines:
+                line.plain = line.plain.translate(_PLAIN)
+        self._live.update(Group(*lines), refresh=True)
+
+    def wait(self, timeout_s: float) -> Event:
+        """Until a key or a signal that matters comes, `timeout_s` at most. Raises KeyboardInterrupt at Ctrl-C."""
+        watched = [self._signals] if self._keys is None else [self._signals, self._keys]
+        ready, _, _ = select.select(watched, [], [], max(timeout_s, 0.0))
+        if self._signals in ready:
+            told = os.read(self._signals, 64)
+            return Event.SUSPEND if signal.SIGTSTP in told else Event.RESIZED
+        if not ready:
+            return Event.TICK
+        return self._key(ready[0])
+
+    def _key(self, keys: int) -> Event:
+        try:
+            typed = os.read(keys, 64)
+        except OSError:
+            typed = b""
+        if not typed:
+            # Nobody types any more; the screen may go on.
+            self._keys = None
+        return Event.QUIT if b"q" in typed.lower() else Event.RESIZED
+
+
+@contextmanager
+def taken() -> Iterator[Terminal]:
+    """The terminal's other screen, without a cursor; keys come at once and are not shown."""
+    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+    console = Console(highlight=False, markup=False, emoji=False)
+    if encoding != "utf8" and isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    keys = sys.stdin.fileno() if sys.stdin is not None and sys.stdin.isatty() else None
+    live = Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+    with _heard() as signals, _keys_at_once(keys), live:
+        yield Terminal(live, signals, keys, encoding != "utf8")
+
+
+def suspend() -> None:
+    """Ends `taken` first, then this: hands the terminal back to the shell (Ctrl-Z), until that continues us."""
+    os.kill(os.getpid(), signal.SIGTSTP)
+
+
+@contextmanager
+def _keys_at_once(keys: int | None) -> Iterator[None]:
+    if keys is None:
+        yield
+        return
+    before = termios.tcgetattr(keys)
+    try:
+        # Ctrl-C and Ctrl-Z stay signals.
+        tty.setcbreak(keys, termios.TCSADRAIN)
+        yield
+    finally:
+        termios.tcsetattr(keys, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _heard() -> Iterator[int]:
+    """A descriptor on which the numbers of signals arrive. Those that would end the process end `taken` first."""
+    ours, pythons = os.pipe()
+    os.set_blocking(ours, False)
+    os.set_blocking(pythons, False)
+    handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
+        signal.SIGWINCH: _noted,
+        signal.SIGTSTP: _noted,
+        signal.SIGTERM: _ended,
+        signal.SIGHUP: _ended,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    wakeup = signal.set_wakeup_fd(pythons, warn_on_full_buffer=False)
+    try:
+        yield ours
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(ours)
+        os.close(pythons)
+
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    """Its number is in the pipe; the wait sees it there."""
+
+
+def _ended(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,110 @@
+"""What is wrong, in words, the gravest first: what the live screen has at its top. Called by `screen`.
+
+Always holds: a pure function of the figures. Queues that belong to others (Ruby's workers on the same Redis) are no
+trouble of ours, whatever state they are in.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+
+import attrs
+
+from restbroker.admin.overview import Figures, takes_jobs
+from restbroker.cli import lanes
+from restbroker.cli.watch.words import jobs, lasting
+from restbroker.rules.json_types import Json
+
+LONG_WAIT_S = 60.0
+"""From then on it is said that a job waits."""
+_SILENT_S = 10.0
+"""A process gives a sign of life every 2.5 s."""
+
+
+@attrs.frozen
+class Trouble:
+    """`grave`: jobs stand still, or will. Else it is worth knowing."""
+
+    grave: bool
+    text: str
+    cure: str | None = None
+
+
+def troubles(seen: Figures, wanted: Collection[str]) -> list[Trouble]:
+    """All that is wrong. `wanted` are the queues of the configuration at hand, served by somebody or not."""
+    found = [*_of_gates(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted)]
+    return sorted(found, key=lambda one: not one.grave)
+
+
+def own_queues(seen: Figures, wanted: Collection[str]) -> frozenset[str]:
+    """The queues that are restbroker's: those of the configuration, and those that a process serves."""
+    return frozenset(wanted).union(*(_queues_of(lane) for lane in seen["lanes"]))
+
+
+def _of_gates(seen: Figures) -> Iterator[Trouble]:
+    alive = [lane for lane in seen["lanes"] if not lane["dying"]]
+    of_target = Counter(lane["target"] for lane in alive)
+    shut = [lane for lane in alive if lane["gate"] not in (None, "open")]
+    same = Counter((lane["target"], lane["gate"], lane["gate_reason"]) for lane in shut)
+    for (target, gate, reason), number in same.items():
+        # Processes that say the same have one line.
+        part = "" if number == of_target[target] else f" in {number} of {of_target[target]} processes"
+        cure = next((lane["gate_cure"] for lane in shut if (lane["target"], lane["gate"]) == (target, gate)), None)
+        why = "" if reason is None else f": {reason}"
+        yield Trouble(True, f"{lanes.text(target)} is {gate}{part}{why}", None if cure is None else str(cure))
+    held = Counter((lane["target"], words) for lane in alive for words in lanes.limited(lane) if _is_grave(lane))
+    for target, words in held:
+        yield Trouble(True, f"{lanes.text(target)}: {words}")
+
+
+def _is_grave(lane: Mapping[str, Json]) -> bool:
+    return lane["limited"] in ("refused", "dead")
+
+
+def _of_processes(seen: Figures) -> Iterator[Trouble]:
+    if not seen["lanes"]:
+        yield Trouble(True, "No restbroker runs on this Redis")
+    gone: Counter[str] = Counter()
+    silent: dict[str, float] = {}
+    for lane in seen["lanes"]:
+        age_s, in_hand = lane["beat_age_s"], lane["in_hand"]
+        if lane["dying"]:
+            gone[lanes.name(lane)] += in_hand if isinstance(in_hand, int) else 0
+        elif isinstance(age_s, float) and age_s >= _SILENT_S:
+            silent[lanes.name(lane)] = age_s
+    for name, age_s in silent.items():
+        yield Trouble(True, f"{name} gave no sign of life for {lasting(age_s)}")
+    for name, in_hand in gone.items():
+        yield Trouble(False, f"{name} is gone; the {jobs(in_hand)} in its hand go back to their queues")
+
+
+def _of_pauses(seen: Figures) -> Iterator[Trouble]:
+    for target, reason in sorted(
+        {(lanes.text(lane["target"]), why) for lane in seen["lanes"] for why in _pauses(lane)}
+    ):
+        yield Trouble(False, f"{target} is paused: {reason}")
+
+
+def _pauses(lane: Mapping[str, Json]) -> list[str]:
+    return [] if lane["dying"] else list(lanes.pauses(lane))
+
+
+def _of_queues(seen: Figures, wanted: Collection[str]) -> Iterator[Trouble]:
+    taken = {queue for lane in seen["lanes"] if not lane["dying"] and takes_jobs(lane) for queue in _queues_of(lane)}
+    own = own_queues(seen, wanted)
+    for queue in seen["queues"]:
+        name, size, latency_s = str(queue["name"]), queue["size"], queue["latency_s"]
+        if name not in own:
+            continue
+        if not isinstance(size, int):
+            yield Trouble(True, f"Queue {name}: its key is no list, so nothing is taken from it")
+        elif size and name not in taken:
+            yield Trouble(True, f"Queue {name}: {jobs(size)} wait, and no process takes them")
+        elif size and queue["paused"]:
+            yield Trouble(False, f"Queue {name} is paused, {jobs(size)} wait")
+        elif size and isinstance(latency_s, float) and latency_s >= LONG_WAIT_S:
+            yield Trouble(False, f"Queue {name}: the next of {jobs(size)} has been waiting for {lasting(latency_s)}")
+
+
+def _queues_of(lane: Mapping[str, Json]) -> list[str]:
+    queues = lane["queues"]
+    return [str(queue) for queue in queues] if isinstance(queues, list) else []

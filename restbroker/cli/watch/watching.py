@@ -1,0 +1,129 @@
+"""The three forms of `restbroker stats --watch`: a live screen, blocks of lines, a line of JSON for each look.
+
+Called by `stats`. Always holds: looks come at the beat of `every_s`, however long one takes; Ctrl-C ends each form, and
+that is no failure. What is printed is out before the next wait, and a reader that went away ends the watch.
+"""
+
+import math
+import os
+import select
+import sys
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TypeAlias
+
+import attrs
+
+from restbroker.admin.overview import Figures
+from restbroker.cli import output
+from restbroker.cli.watch.looks import Look, Looks
+from restbroker.cli.watch.words import lasting
+from restbroker.rules.json_types import Json
+from restbroker.store.client import Client
+
+Rows: TypeAlias = Callable[[Figures], Iterable[Sequence[str]]]
+"""The lines of `restbroker stats` in a pipe."""
+
+
+def watch(client: Client, wanted: Collection[str], every_s: float, rows: Rows, *, as_json: bool) -> None:
+    """Until it is ended, by Ctrl-C or the key q. Raises `OutputLost`, and `StoreRefused` as `Looks.look` does."""
+    looks = Looks(client, wanted)
+    try:
+        if as_json:
+            _print(looks, every_s, _json)
+        elif sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
+            _screen(looks, every_s)
+        else:
+            _print(looks, every_s, lambda look: _block(look, rows))
+    except KeyboardInterrupt:
+        return
+
+
+@attrs.define
+class _Beat:
+    """When the next look is due: never twice for one beat, and late ones are left out."""
+
+    every_s: float
+    _start_s: float = attrs.field(factory=time.monotonic)
+    _count: int = 0
+
+    def left_s(self) -> float:
+        return self._start_s + self._count * self.every_s - time.monotonic()
+
+    def next(self) -> None:
+        passed = (time.monotonic() - self._start_s) / self.every_s
+        self._count = max(self._count + 1, math.ceil(passed))
+
+
+def _screen(looks: Looks, every_s: float) -> None:
+    from restbroker.cli.watch import terminal  # with rich, which no pipe needs
+    from restbroker.cli.watch.screen import View, screen
+
+    beat = _Beat(every_s)
+    look: Look | None = None
+    event: terminal.Event | None = None
+    while event is not terminal.Event.QUIT:
+        if event is terminal.Event.SUSPEND:
+            terminal.suspend()
+        with terminal.taken() as place:
+            event = None
+            while event not in (terminal.Event.SUSPEND, terminal.Event.QUIT):
+                if look is None or beat.left_s() <= 0:
+                    beat.next()
+                    look = looks.look()
+                clock = f"{datetime.now().astimezone():%H:%M:%S}"
+                view = View(
+                    server=look.server,
+                    clock=clock,
+                    every=lasting(every_s),
+                    seen=look.seen,
+                    course=look.course,
+                    wanted=looks.wanted,
+                    error=look.error,
+                    age_s=look.age_s,
+                )
+                place.show(screen(view, *place.size))
+                event = place.wait(beat.left_s())
+
+
+def _print(looks: Looks, every_s: float, write: Callable[[Look], None]) -> None:
+    beat = _Beat(every_s)
+    while True:
+        beat.next()
+        write(looks.look())
+        with output.whole():
+            pass
+        _wait(beat)
+
+
+def _wait(beat: _Beat) -> None:
+    """Until the next look is due, or the reader of a pipe went away, which the next line then finds."""
+    reader = select.poll()
+    # Errors are always told of. A file has none, and is ready at once.
+    reader.register(sys.stdout.fileno(), 0)
+    reader.poll(max(beat.left_s(), 0.0) * 1000)
+
+
+def _json(look: Look) -> None:
+    error: Json = None if look.error is None else {"message": look.error.message, "cure": look.error.cure}
+    line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}, "totals": None, "queues": None, "lanes": None}
+    if look.seen is not None and look.error is None:
+        line |= {"per_s": look.course.per_s, **look.seen}
+    output.json_line(line)
+
+
+def _block(look: Look, rows: Rows) -> None:
+    output.row(("time", _now()))
+    if look.error is not None:
+        output.row(("error", look.error.message))
+    elif look.seen is not None:
+        for name, per_s in look.course.per_s.items():
+            output.row(("rate", name, f"{per_s:.1f}"))
+        for row in rows(look.seen):
+            output.row(row)
+    output.data("")
+
+
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,0 +1,178 @@
+"""`restbroker stats --watch` where nobody looks at a screen: in a pipe, and as JSON."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from restbroker.store.client import StoreSettings, open_client
+from tests.support.process import clean_environment, run, run_into
+from tests.support.redis_server import RedisServer
+
+
+def configured(place: Path, url: str) -> Path:
+    document = {"RedisURL": url, "RestURL": "http://h", "RestQueue": "rest", "Token": "a-token"}
+    (place / "env.json").write_text(json.dumps(document))
+    return place
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    return configured(tmp_path, redis_url)
+
+
+@contextmanager
+def watching(place: Path, *words: str, every: str = "200ms") -> Iterator[subprocess.Popen[str]]:
+    """A watch whose lines are read from `stdout`; killed at the end."""
+    command = [sys.executable, "-m", "restbroker", "stats", "--watch", "--every", every, *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place, env=clean_environment()
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def block(process: subprocess.Popen[str]) -> list[list[str]]:
+    """The next block's lines, as cells."""
+    assert process.stdout is not None
+    return [line.rstrip("\n").split("\t") for line in iter(process.stdout.readline, "\n")]
+
+
+def line(process: subprocess.Popen[str]) -> dict[str, dict[str, object] | None]:
+    assert process.stdout is not None
+    found: dict[str, dict[str, object] | None] = json.loads(process.stdout.readline())
+    return found
+
+
+def test_in_a_pipe_each_look_is_a_block_of_the_same_lines_as_without_watch(place: Path, redis_url: str) -> None:
+    with watching(place) as process:
+        first = block(process)
+        open_client(StoreSettings(redis_url)).command("SET", "stat:processed", 5000)
+        blocks = [block(process), block(process), block(process)]
+    assert [cells[0] for cells in first] == ["time", *["total"] * 5, "queue"]
+    assert ["total", "processed", "5000"] in blocks[-1]
+    assert [cells[:2] for cells in blocks[-1][1:3]] == [["rate", "processed"], ["rate", "failed"]]
+    rates = [float(found[1][2]) for found in blocks]
+    assert max(rates) > 1000
+    assert rates[-1] == 0.0
+    plain = [row.split("\t") for row in run(["stats"], directory=place).stdout.splitlines()]
+    assert blocks[-1][3:] == plain
+
+
+def test_json_is_a_line_for_each_look_with_what_stats_tells_and_rates(place: Path, redis_url: str) -> None:
+    with watching(place, "--json") as process:
+        assert line(process)["per_s"] == {}
+        open_client(StoreSettings(redis_url)).command("SET", "stat:processed", 5000)
+        lines = [line(process), line(process), line(process)]
+    plain = json.loads(run(["stats", "--json"], directory=place).stdout)
+    last = lines[-1]
+    assert {name: last[name] for name in plain} == plain
+    assert last["error"] is None
+    assert [set(one["per_s"] or ()) for one in lines] == [{"processed", "failed"}] * 3
+
+
+def test_json_is_one_line_also_on_a_terminal(place: Path) -> None:
+    shown = begins_with(place, "--json", term="xterm")
+    assert shown.count(b"\n") == 1
+    assert json.loads(shown)["totals"]
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_ctrl_c_ends_it_with_0_and_without_a_word(place: Path, words: Sequence[str]) -> None:
+    with watching(place, *words, every="1h") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert (process.returncode, told) == (0, "")
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+def test_it_ends_quietly_and_at_once_when_its_reader_goes(place: Path, words: Sequence[str]) -> None:
+    with watching(place, *words, every="1h") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=20) == 128 + signal.SIGPIPE
+        assert process.stderr.read() == ""
+
+
+def test_into_a_file_it_keeps_its_beat_and_a_full_disk_ends_it(place: Path) -> None:
+    with (place / "lines").open("w") as file, pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run(
+            [sys.executable, "-m", "restbroker", "stats", "--watch", "--json", "--every", "1s"],
+            stdout=file, cwd=place, env=clean_environment(), timeout=3.5, check=False,
+        )  # fmt: skip
+    assert 1 <= len((place / "lines").read_text().splitlines()) <= 4
+    with Path("/dev/full").open("w") as full:
+        done = run_into(full.fileno(), ["stats", "--watch", "--json"], place)
+    assert done.returncode == 8
+
+
+def test_while_redis_is_away_each_line_says_so_and_the_next_looks_find_it_again(
+    tmp_path: Path, make_redis: Callable[..., RedisServer]
+) -> None:
+    server = make_redis()
+    with watching(configured(tmp_path, server.url)) as blocks, watching(tmp_path, "--json") as lines:
+        assert ["total", "processed", "0"] in block(blocks)
+        assert line(lines)["totals"]
+        server.kill()
+        found = next(one for _ in range(20) if (one := block(blocks))[1][0] == "error")
+        assert "cannot be reached" in found[1][1]
+        told = next(seen for _ in range(20) if (seen := line(lines))["error"])
+        assert (told["totals"], told["queues"], told["lanes"], told["per_s"]) == (None, None, None, {})
+        server.start()
+        assert next(True for _ in range(50) if ["total", "processed", "0"] in block(blocks))
+        assert next(True for _ in range(50) if line(lines)["totals"])
+
+
+def test_it_ends_where_redis_refuses_from_the_beginning(place: Path, redis_url: str) -> None:
+    open_client(StoreSettings(redis_url)).command("SET", "restbroker:beats", "no hash")
+    done = run(["stats", "--watch"], directory=place)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "another type" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--every", "2s"], "--every says how often --watch looks."),
+        (["--watch", "--every", "often"], "--every takes a duration up to 24 hours"),
+        (["--watch", "--every", "0.1s"], "--every takes 200ms at least."),
+    ],
+)
+def test_a_beat_that_cannot_be_kept_is_refused(place: Path, words: list[str], told: str) -> None:
+    done = run(["stats", *words], directory=place)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+
+
+def test_a_dumb_terminal_gets_blocks(place: Path) -> None:
+    shown = begins_with(place, term="dumb")
+    assert shown.startswith(b"time\t")
+    assert b"\x1b" not in shown
+
+
+def begins_with(place: Path, *words: str, term: str) -> bytes:
+    """The first line that a terminal of this kind is sent, and what comes with it."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "restbroker", "stats", "--watch", *words],
+        stdout=theirs, stderr=subprocess.DEVNULL, cwd=place, env=clean_environment({"TERM": term}),
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        while b"\n" not in shown:
+            shown += os.read(ours, 65536)
+        process.kill()
+    os.close(ours)
+    return shown

@@ -1,0 +1,186 @@
+"""The live screen of `restbroker stats --watch`, in a real terminal: tmux types the keys and reads the screen."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from restbroker.store import beats, jobs
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.redis_server import RedisServer
+from tests.support.tmux import Pane, shell
+from tests.support.wait import until
+
+WATCH = f"{sys.executable} -m restbroker stats --watch --every 200ms"
+MODES = "stty -a > modes; echo wrote"
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    configured(tmp_path, redis_url)
+    return tmp_path
+
+
+@pytest.fixture
+def pane(place: Path) -> Iterator[Pane]:
+    with shell(place) as pane:
+        yield pane
+
+
+def configured(place: Path, url: str) -> None:
+    document = {"RedisURL": url, "RestURL": "http://h", "RestQueue": "rest", "Token": "a-token"}
+    (place / "env.json").write_text(json.dumps(document))
+
+
+def tells(client: Client, number: int, **snapshot: object) -> None:
+    """A process that serves one target, with its first beat."""
+    facts = jobs.Facts(number, "node", "boot", "ns", 1, f"server-{number}")
+    identity = f"node:{number}:abc"
+    assert jobs.register(client, identity, facts, ["rest"])
+    raw = json.dumps({"gate": "open", "concurrency": 20, **snapshot}).encode()
+    assert beats.beat(client, [(identity, 1)], {identity: raw}) == [True]
+
+
+def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, redis_url: str) -> None:
+    client = open_client(StoreSettings(redis_url))
+    pane.type(WATCH)
+    screen = pane.shows("!! No restbroker runs on this Redis.", "processed 0", "q ends", "watched for")
+    assert len(screen.splitlines()) <= 24
+    tells(client, 77, gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
+    pane.shows("!! server-77 is closed: Nobody listens there. Start it.")
+    client.command("LPUSH", "queue:rest", *(['{"enqueued_at":1.5}'] * 1234))
+    pane.shows("rest   1,234", "of 1,234 jobs has been waiting for")
+    client.command("SET", "stat:processed", 5000)
+    client.command("ZADD", "dead", 1, "{}", 2, "[]")
+    pane.shows("processed 5,000", "dead 2 (+2)")
+
+
+def test_the_screen_fits_each_size_that_the_terminal_gets(pane: Pane, redis_url: str) -> None:
+    client = open_client(StoreSettings(redis_url))
+    client.command("SADD", "queues", *(f"queue-{number:02}" for number in range(60)))
+    for number in range(12):
+        tells(client, 70 + number, p50_ms=3.0, p99_ms=40.0, rate_per_s=1.5)
+    pane.type(f"{WATCH.replace('200ms', '1h')}")
+    wide = pane.shows("TARGET", "PROCESSES", "QUEUE")
+    assert len(wide.splitlines()) == 24
+    pane.resize(60, 20)
+    until(lambda: max(map(len, pane.screen().splitlines())) <= 60, "it is drawn anew")
+    narrow = pane.shows("QUEUE", "more")
+    assert "restbroker" in narrow.splitlines()[0], "nothing has been scrolled"
+    assert "server-70" in narrow
+    assert len(narrow.splitlines()) == 20
+    pane.resize(130, 70)
+    pane.shows("server-81", "every 60 min")
+
+
+def test_redis_may_go_and_come_back_the_last_figures_stay_with_their_age(
+    tmp_path: Path, make_redis: Callable[..., RedisServer]
+) -> None:
+    server = make_redis()
+    configured(tmp_path, server.url)
+    open_client(StoreSettings(server.url)).command("SET", "stat:processed", 4321)
+    with shell(tmp_path) as pane:
+        pane.type(WATCH)
+        pane.shows("processed 4,321")
+        server.kill()
+        pane.shows("cannot be reached", "processed 4,321", "old.")
+        figures = next(line for line in pane.screen(styled=True).splitlines() if "processed" in line)
+        assert "\x1b[2m" in figures, "greyed"
+        server.start()
+        pane.shows("processed 0")
+        assert "old." not in pane.screen()
+        pane.press("q")
+        pane.shows("ready>")
+
+
+def test_a_watch_may_begin_while_redis_is_away(tmp_path: Path, make_redis: Callable[..., RedisServer]) -> None:
+    server = make_redis()
+    configured(tmp_path, server.url)
+    server.stop()
+    with shell(tmp_path) as pane:
+        pane.type(WATCH)
+        pane.shows("cannot be reached")
+        server.start()
+        pane.shows("processed 0", "Redis 7")
+
+
+@pytest.mark.parametrize("ending", ["q", "C-c"])
+def test_the_terminal_is_as_it_was_after_the_end(pane: Pane, place: Path, ending: str) -> None:
+    before = modes(pane, place)
+    pane.type("clear; echo be''fore")
+    pane.shows("before")
+    pane.type(f"{WATCH}; echo ended with $?")
+    pane.shows("processed 0")
+    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("1", "0")
+    pane.press(ending)
+    assert "processed" not in pane.shows("before", "ended with 0")
+    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("0", "1")
+    assert modes(pane, place) == before
+
+
+def test_an_error_is_told_on_a_terminal_that_is_as_it_was(pane: Pane, place: Path, redis_url: str) -> None:
+    before = modes(pane, place)
+    open_client(StoreSettings(redis_url)).command("SET", "restbroker:beats", "no hash")
+    pane.type(f"{WATCH}; echo ended with $?")
+    assert "another type" in " ".join(pane.shows("ended with 1").split())
+    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("0", "1")
+    assert modes(pane, place) == before
+
+
+def test_sigterm_gives_the_terminal_back_first(pane: Pane, place: Path) -> None:
+    before = modes(pane, place)
+    pane.type(f"(echo $BASHPID > pid; exec {WATCH}); echo ended with $?")
+    pane.shows("processed 0")
+    os.kill(int((place / "pid").read_text()), signal.SIGTERM)
+    pane.shows(f"ended with {128 + signal.SIGTERM}")
+    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("0", "1")
+    assert modes(pane, place) == before
+
+
+def test_ctrl_z_gives_the_terminal_to_the_shell_and_fg_goes_on(pane: Pane, place: Path) -> None:
+    before = modes(pane, place)
+    pane.type(WATCH)
+    pane.shows("processed 0")
+    pane.type("what means nothing")
+    pane.press("C-z")
+    pane.shows("Stopped")
+    assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("0", "1")
+    assert modes(pane, place) == before
+    pane.type("fg; echo ended with $?")
+    pane.shows("processed 0")
+    assert pane.asked("alternate_on") == "1"
+    pane.press("q")
+    pane.shows("ended with 0")
+    assert modes(pane, place) == before
+
+
+def modes(pane: Pane, place: Path) -> str:
+    """How the terminal treats what is typed."""
+    pane.type("stty -a > unfinished; mv unfinished modes")
+    file = place / "modes"
+    until(file.exists, "the shell writes the terminal's modes")
+    found = file.read_text()
+    file.unlink()
+    return found
+
+
+@pytest.mark.parametrize(("variable", "coloured"), [("NO_COLOR", False), ("NOTHING", True)])
+def test_colours_are_left_out_where_none_are_wanted(place: Path, variable: str, *, coloured: bool) -> None:
+    with shell(place, environ={variable: "1"}) as pane:
+        pane.type(WATCH)
+        pane.shows("!! No restbroker runs")
+        line = next(line for line in pane.screen(styled=True).splitlines() if "No restbroker" in line)
+        assert ("\x1b[31m" in line or "\x1b[1;31m" in line or "\x1b[1m\x1b[31m" in line) == coloured
+
+
+def test_a_terminal_without_such_letters_gets_others(place: Path, redis_url: str) -> None:
+    open_client(StoreSettings(redis_url)).command("SADD", "queues", "évènements")
+    with shell(place, environ={"PYTHONIOENCODING": "ascii"}) as pane:
+        pane.type(WATCH)
+        screen = pane.shows("watched for 1", "?v?nements")
+        assert "backlog          0  ____" in screen
+        assert screen.isascii()

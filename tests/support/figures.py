@@ -1,0 +1,55 @@
+"""Figures as `restbroker.admin.overview` makes them, for tests of what is made of them."""
+
+from restbroker.admin.overview import Figures
+from restbroker.rules.json_types import Json
+
+
+def lane(number: int = 77, target: str = "ejabberd", /, **fields: Json) -> dict[str, Json]:
+    """One target in one process that is well, but for these fields."""
+    usual: dict[str, Json] = {
+        "identity": f"node:{number}:abc",
+        "process": f"node:{number}",
+        "target": target,
+        "queues": ["rest"],
+        "beat_age_s": 1.0,
+        "dying": False,
+        "in_hand": 0,
+        "paused": {},
+        "kind": "ejabberd",
+        "gate": "open",
+        "gate_reason": None,
+        "gate_cure": None,
+        "at_work": 0,
+        "ahead": 0,
+        "workers": 20,
+        "concurrency": 20,
+        "limit": 20,
+        "limited": None,
+        "rate_per_s": 0.0,
+        "p50_ms": None,
+        "p99_ms": None,
+        "delivered": 0,
+        "failed": 0,
+        "server_version": "24.12",
+        "quiet": False,
+        "finishing": False,
+    }
+    return usual | fields
+
+
+def queue(
+    name: str = "rest", size: int | None = 0, latency_s: float | None = 0.0, /, **fields: Json
+) -> dict[str, Json]:
+    """One queue."""
+    return {"name": name, "size": size, "latency_s": latency_s, "paused": False, **fields}
+
+
+def figures(
+    *, lanes: list[dict[str, Json]] | None = None, queues: list[dict[str, Json]] | None = None, **totals: int
+) -> Figures:
+    """All figures: one process and its queue, both well, unless told otherwise."""
+    return {
+        "totals": {"processed": 0, "failed": 0, "retry": 0, "schedule": 0, "dead": 0, **totals},
+        "queues": [queue()] if queues is None else queues,
+        "lanes": [lane()] if lanes is None else lanes,
+    }

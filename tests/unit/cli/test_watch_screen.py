@@ -1,0 +1,223 @@
+"""What the live screen says of figures, at any size."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from restbroker.admin.overview import Figures
+from restbroker.cli.watch.past import Course, Past
+from restbroker.cli.watch.screen import View, screen
+from restbroker.cli.watch.troubles import troubles
+from restbroker.errors import StoreUnavailable
+from restbroker.rules.json_types import Json
+from tests.support.figures import figures, lane, queue
+
+AWAY = StoreUnavailable("Redis at h:1 cannot be reached.", "Start it.")
+
+
+def view(
+    seen: Figures | None, *, course: Course | None = None, error: StoreUnavailable | None = None, age_s: float = 0.0
+) -> View:
+    server = "Redis 7.0.15 at 127.0.0.1:6379"
+    return View(server, "14:03:22", "2 s", seen, course or Course(), ("rest",), error, age_s)
+
+
+def shown(
+    seen: Figures | None,
+    width: int = 80,
+    height: int = 24,
+    *,
+    course: Course | None = None,
+    error: StoreUnavailable | None = None,
+) -> list[str]:
+    return [line.plain for line in screen(view(seen, course=course, error=error), width, height)]
+
+
+def said(seen: Figures, *wanted: str) -> list[str]:
+    return [one.text for one in troubles(seen, wanted)]
+
+
+texts = st.text(max_size=40)
+numbers = st.one_of(st.none(), st.floats(0, 1e7), st.integers(0, 10**12))
+lanes = st.builds(
+    lane,
+    st.integers(1, 5),
+    texts,
+    gate=st.sampled_from(["open", "closed", "denied", None, "new"]),
+    gate_reason=st.one_of(st.none(), texts),
+    gate_cure=st.one_of(st.none(), texts),
+    dying=st.booleans(),
+    quiet=st.sampled_from([True, False, None]),
+    finishing=st.booleans(),
+    beat_age_s=st.one_of(st.none(), st.floats(0, 1e6)),
+    in_hand=st.integers(0, 10**6),
+    limit=numbers,
+    limited=st.sampled_from([None, "rate", "in_flight", "refused", "dead", "new"]),
+    paused=st.dictionaries(texts, st.one_of(st.none(), st.floats(0, 1e6)), max_size=2),
+    rate_per_s=numbers,
+    p50_ms=numbers,
+    p99_ms=numbers,
+)
+queues = st.builds(
+    queue, texts, st.one_of(st.none(), st.integers(0, 10**12)), st.one_of(st.none(), st.floats(0, 1e9)),
+    paused=st.booleans(),
+)  # fmt: skip
+any_figures = st.builds(
+    lambda lanes, queues, dead: figures(lanes=lanes, queues=queues, dead=dead),
+    st.lists(lanes, max_size=4),
+    st.lists(queues, max_size=12),
+    st.integers(0, 10**12),
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(any_figures, max_size=2), st.integers(1, 200), st.integers(1, 60), st.booleans())
+def test_whatever_there_is_it_fits_and_nothing_in_it_can_play_tricks(
+    looks: list[Figures], width: int, height: int, away: bool
+) -> None:
+    past = Past()
+    for number, seen in enumerate(looks):
+        past.add(number * 2.0, seen)
+    error = AWAY if away else None
+    lines = screen(view(looks[-1] if looks else None, course=past.course(), error=error), width, height)
+    assert len(lines) <= height
+    assert all(line.cell_len <= width for line in lines)
+    assert all(line.plain.isprintable() for line in lines)
+
+
+def test_a_quiet_system_has_a_line_for_each_thing_and_none_that_is_wrong() -> None:
+    lines = shown(figures(processed=1234567, failed=3, retry=12, dead=7))
+    assert lines[0].startswith("restbroker ")
+    assert lines[0].endswith("Redis 7.0.15 at 127.0.0.1:6379  every 2 s · q ends · 14:03:22")
+    assert lines[1] == "processed 1,234,567 · failed 3 · in hand 0"
+    assert lines[2] == "retries 12 · scheduled 0 · dead 7 · watched for 0.0 s"
+    assert lines[4] == "Nothing is wrong."
+    assert [line.split() for line in lines[9:11]] == [
+        ["TARGET", "STATE", "JOBS/S", "P50", "P99", "IN", "HAND", "PROCESSES"],
+        ["ejabberd", "open", "0.0", "-", "-", "0", "1"],
+    ]
+    assert [line.split() for line in lines[12:]] == [["QUEUE", "JOBS", "LATENCY"], ["rest", "0", "-"]]
+
+
+def test_rates_and_changes_are_those_since_the_look_before_and_since_the_beginning() -> None:
+    past = Past()
+    past.add(0.0, figures(processed=100, failed=1, dead=3, retry=9))
+    past.add(2.0, figures(processed=200, failed=1, dead=3, retry=9))
+    past.add(4.0, figures(processed=1824, failed=2, dead=5, retry=7))
+    seen = figures(processed=1824, failed=2, dead=5, retry=7)
+    lines = shown(seen, course=past.course())
+    assert lines[1] == "processed 1,824 (+812/s) · failed 2 (+0.5/s) · in hand 0"
+    assert lines[2] == "retries 7 (-2) · scheduled 0 · dead 5 (+2) · watched for 4.0 s"
+    assert lines[6] == "jobs/s         812  ▂█  at most 812"
+
+
+def test_processes_of_one_target_are_one_row_with_the_state_of_the_worst() -> None:
+    slow = lane(78, rate_per_s=2.5, p50_ms=9.0, p99_ms=1500.0, in_hand=4, gate="closed", gate_reason="It hangs.")
+    seen = figures(lanes=[lane(77, rate_per_s=10.0, p50_ms=3.2, p99_ms=40.0, in_hand=20), slow])
+    row = next(line for line in shown(seen, width=120) if line.startswith("ejabberd "))
+    assert row.split(maxsplit=10) == [
+        "ejabberd",
+        "closed",
+        "1/2",
+        "12.5",
+        "9.0",
+        "ms",
+        "1.5",
+        "s",
+        "24",
+        "2",
+        "It hangs.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"gate": "closed", "gate_reason": "It hangs."}, "ejabberd is closed: It hangs."),
+        ({"gate": "denied"}, "ejabberd is denied"),
+        ({"limited": "refused"}, "ejabberd: Redis refuses to give out or to settle jobs; see the log"),
+        ({"limited": "dead"}, "ejabberd: none is taken, since the dead set is full (DeadLimit)"),
+        ({"paused": {"operator": None}}, "ejabberd is paused: operator until resumed"),
+        ({"paused": {"retry_after": 59.9}}, "ejabberd is paused: retry_after for 60 s more"),
+        ({"beat_age_s": 42.0}, "node:77 gave no sign of life for 42 s"),
+        ({"dying": True, "in_hand": 3}, "node:77 is gone; the 3 jobs in its hand go back to their queues"),
+    ],
+)
+def test_what_is_wrong_with_a_process_is_said_in_words(fields: dict[str, Json], text: str) -> None:
+    assert said(figures(lanes=[lane(**fields)])) == [text]
+
+
+@pytest.mark.parametrize("fields", [{"limited": "rate"}, {"limited": "in_flight"}, {"limit": 7}, {"quiet": True}])
+def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row(fields: dict[str, Json]) -> None:
+    seen = figures(lanes=[lane(**fields)])
+    assert said(seen) == []
+    (row,) = [line for line in shown(seen, width=120) if line.startswith("ejabberd ")]
+    assert any(word in row for word in ("RateLimit", "MaxInFlight", "no more than 7", "quiet"))
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (queue("rest", None), "Queue rest: its key is no list, so nothing is taken from it"),
+        (queue("rest", 12, paused=True), "Queue rest is paused, 12 jobs wait"),
+        (queue("rest", 1, 300.0), "Queue rest: the next of 1 job has been waiting for 5 min"),
+        (queue("own", 1234), "Queue own: 1,234 jobs wait, and no process takes them"),
+        (queue("rest", 12, 59.0), None),
+        (queue("rest", 0, paused=True), None),
+        (queue("ruby's", 10**6, 9999.0), None),
+    ],
+)
+def test_what_is_wrong_with_a_queue_of_ours_is_said_in_words(found: dict[str, Json], text: str | None) -> None:
+    assert said(figures(queues=[found]), "own") == ([] if text is None else [text])
+
+
+def test_jobs_that_wait_for_a_process_that_ends_or_is_quiet_have_nobody() -> None:
+    for state in ({"quiet": True}, {"finishing": True}, {"dying": True}):
+        assert "Queue rest: 2 jobs wait, and no process takes them" in said(
+            figures(lanes=[lane(**state)], queues=[queue("rest", 2)])
+        )
+    assert said(figures(lanes=[])) == ["No restbroker runs on this Redis"]
+
+
+def test_many_processes_that_say_the_same_have_one_line_and_the_grave_come_first() -> None:
+    shut = [lane(number, gate="closed", gate_reason="It hangs.") for number in range(16)]
+    seen = figures(lanes=[*shut, lane(99), lane(100, "chat", paused={"operator": None})])
+    assert said(seen) == [
+        "ejabberd is closed in 16 of 17 processes: It hangs.",
+        "chat is paused: operator until resumed",
+    ]
+
+
+def test_what_does_not_fit_is_counted_and_the_worst_is_shown() -> None:
+    many = [queue(f"q{number:03}", number, float(number)) for number in range(100)]
+    late = queue("z-late", 5, 7200.0)
+    targets = [lane(number, f"server-{number:02}") for number in range(30)]
+    broken = lane(99, "zulu", gate="closed", gate_reason="It hangs.", queues=["z-late"])
+    lines = shown(figures(lanes=[*targets, broken], queues=[*many, late]))
+    assert len(lines) == 24
+    assert lines[4] == "!! zulu is closed: It hangs."
+    assert lines[5].startswith("! Queue z-late: the next of 5 jobs has been waiting for 2 h")
+    rows = [line.partition(" ")[0] for line in lines]
+    assert rows[rows.index("TARGET") + 1] == "zulu"
+    assert rows[rows.index("QUEUE") + 1] == "z-late"
+    counted = [int(line.split()[2]) for line in lines if line.startswith("… and ")]
+    assert len(counted) == 2
+    shown_rows = len(lines) - rows.index("TARGET") - 2 - 1 - 2
+    assert sum(counted) + shown_rows == 31 + 101
+
+
+def test_without_an_answer_it_says_so_and_the_last_figures_stay_greyed_with_their_age() -> None:
+    lines = screen(view(figures(processed=7), error=AWAY, age_s=12.3), 80, 24)
+    assert lines[4].plain == "!! Redis at h:1 cannot be reached. These figures are 12 s old. Start it."
+    grey = [line for line in lines if line.plain.startswith(("processed", "retries", "ejabberd", "rest "))]
+    assert [line.style for line in grey] == ["dim"] * 4
+    assert shown(None, error=AWAY)[2] == "!! Redis at h:1 cannot be reached. Start it."
+    assert shown(None)[2] == "Asking Redis …"
+
+
+def test_on_a_small_terminal_the_name_the_state_and_what_is_wrong_stay() -> None:
+    seen = figures(lanes=[lane(gate="closed", gate_reason="It hangs.", p50_ms=3.0, p99_ms=4.0)])
+    lines = shown(seen, 30, 8)
+    assert "!! ejabberd is closed: It han…" in lines
+    assert "TARGET    STATE   JOBS/S" in lines
+    assert "14:03:22" in lines[0]
