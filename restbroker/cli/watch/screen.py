@@ -22,7 +22,7 @@ from restbroker.cli.watch.words import chart, lasting, milliseconds, number, rat
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
 
-_ROOMY = 20
+_ROOMY = 22
 """From so many lines on there are empty ones between the parts."""
 _FOR_CHARTS = 12
 _LABEL = 9
