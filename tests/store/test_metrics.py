@@ -10,7 +10,7 @@ from restbroker.store import metrics
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.executions import ExecutionCounts
-from restbroker.telemetry.metrics import Executions, Tally
+from restbroker.telemetry.metrics import Executions, Tally, bucket
 from tests.store.lanes import Server
 from tests.support.redis_server import RedisServer
 from tests.support.sidekiq_metrics import EIGHT, EIGHT_DAYS, SEVEN, Reader, moment
@@ -168,3 +168,27 @@ def test_a_redis_that_is_away_is_said_so_and_nothing_to_write_asks_nothing(
     with pytest.raises(StoreUnavailable, match="cannot be reached"):
         metrics.add(client, [ran(EPOCH, 0.01)])
     client.close()
+
+
+@over_changes
+def test_what_was_written_is_read_back_minute_by_minute(written: datetime, client: Client) -> None:
+    at_s = int(written.timestamp())
+    before, after, none = metrics.read(client, [at_s - 60, at_s, at_s + 60])
+    assert (before.minute_s, before.processed, before.failed, sum(before.histogram)) == (at_s - 60, 3, 1, 2)
+    assert (after.processed, after.failed) == (4, 2)
+    # 12 ms of `add` and 300 ms of `kick`.
+    assert (after.histogram[0], after.histogram[bucket(0.300)], sum(after.histogram)) == (1, 1, 2)
+    assert none == metrics.Minute(at_s + 60)
+
+
+def test_what_others_wrote_beside_the_counts_is_left_out(client: Client) -> None:
+    at_s = 1_790_000_040
+    key = client.keys.executions_8(at_s)
+    client.command("HSET", key, "add|p", 3, "add|f", "many", "|", 7, b"\xff|p", 2)
+    client.command("SET", client.keys.histogram_8("add", at_s), b"\0\5and more than any of ours could ever be in here")
+    minute = metrics.read(client, [at_s])[0]
+    assert (minute.processed, minute.failed, minute.histogram[0]) == (5, 0, 5)
+
+
+def test_reading_no_minute_asks_for_nothing(client: Client) -> None:
+    assert metrics.read(client, []) == []
