@@ -16,6 +16,10 @@ AT_START: Final[Mapping[str, str]] = {
     "stats": "Stats",
     "stats_bind": "StatsBind",
     "stats_port": "StatsPort",
+    "stats_login": "StatsUser or StatsPass",
+    "stats_hosts": "StatsHosts",
+    "stats_prefix": "StatsPrefix",
+    "stats_read_only": "StatsReadOnly",
     "health_bind": "HealthBind",
     "processes": "Processes",
 }

@@ -37,22 +37,27 @@ class Looks:
 def web_services(
     current: Callable[[], Config], connection: "Connection | None", looks: Looks, report: Report
 ) -> list[Service]:
-    """The stats page, if there is a `connection` for it, with a short time-out; the health pages, if configured now."""
+    """The pages and /stats, if there is a `connection` for them, with a short time-out; /healthz, if configured now."""
     found: list[Service] = []
     if connection is not None:
-        found.append(_stats(current, connection, looks, report))
+        found += _site(current, connection, looks, report)
     bind = current().health_bind
     if bind is not None:
         found.append(_health(bind, looks, report))
     return found
 
 
-def _stats(current: Callable[[], Config], connection: "Connection", looks: Looks, report: Report) -> Service:
+def _site(
+    current: Callable[[], Config], connection: "Connection", looks: Looks, report: Report
+) -> tuple[Service, Service]:
     from restbroker.admin import measures
     from restbroker.serving.runner import Server
     from restbroker.web import figures
     from restbroker.web.metrics import add_metrics
-    from restbroker.web.stats import Question, stats_app
+    from restbroker.web.settings import Settings
+    from restbroker.web.site import site_app
+    from restbroker.web.stats import Question
+    from restbroker.web.watch import Watch
 
     def question() -> Question:
         now = current()
@@ -66,10 +71,31 @@ def _stats(current: Callable[[], Config], connection: "Connection", looks: Looks
         now = current()
         return partial(measures.shared, served=now.queues, targets=[target.name for target in now.targets])
 
+    def glance() -> Question:
+        unready = looks.view().unready
+        return partial(figures.figures, served=current().queues, in_delivery=figures.nobody, unready=unready)
+
     config = current()
-    app = stats_app(config.stats_bind, connection, question, report)
+    settings = Settings(
+        bind=config.stats_bind,
+        names=config.stats_hosts,
+        prefix=config.stats_prefix,
+        login=config.stats_login,
+        is_read_only=config.stats_read_only,
+    )
+    watch = Watch(connection, glance)
+    app = site_app(settings, watch, question, report)
     add_metrics(app, connection, looks.samples, shared)
-    return Server("/stats", "StatsPort", config.stats_bind, config.stats_port, app, report)
+    server = Server(
+        "/stats",
+        "StatsPort",
+        config.stats_bind,
+        config.stats_port,
+        app,
+        report,
+        at_stop=watch.stop,
+    )
+    return watch, server
 
 
 def _health(bind: tuple[str, int], looks: Looks, report: Report) -> Service:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from restbroker.config.build_redis import build_redis
 from restbroker.config.build_targets import build_targets
 from restbroker.config.build_tokens import build_tokens
+from restbroker.config.build_web import build_login
 from restbroker.config.core import Config
 from restbroker.config.key import Members
 from restbroker.config.keys import Keys
 from restbroker.config.review import Review
 from restbroker.config.target import Target
-from restbroker.config.urls import is_loopback
 from restbroker.rules.json_types import Json
 
 
@@ -23,6 +23,7 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
     redis = build_redis(keys, review)
     targets = build_targets(keys, given, kinds, review)
     tokens = build_tokens(keys, review)
+    stats_login = build_login(keys, review)
     _judge_together(keys, targets, review)
     if review.problems or redis is None:
         return None
@@ -46,6 +47,10 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
         stats=keys.stats,
         stats_bind=keys.stats_bind,
         stats_port=keys.stats_port,
+        stats_login=stats_login,
+        stats_hosts=keys.stats_hosts,
+        stats_prefix=keys.stats_prefix,
+        stats_read_only=keys.stats_read_only,
         health_bind=keys.health_bind,
         log_level=keys.log_level,
         show_bodies=keys.show_bodies,
@@ -53,12 +58,6 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
 
 
 def _judge_together(keys: Keys, targets: tuple[Target, ...], review: Review) -> None:
-    if keys.stats and not is_loopback(keys.stats_bind):
-        review.refuse(
-            "StatsBind",
-            f"{keys.stats_bind} is open to others, and /stats has no login; use a loopback address, and a reverse "
-            "proxy with a login in front of it. (HealthBind may listen anywhere.)",
-        )
     slow = [target for target in targets if keys.shutdown_timeout < target.timeout_s]
     if slow:
         of = "" if len(targets) == 1 else f" of {', '.join(target.name for target in slow)}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import Target
+from restbroker.config.target import Basic, Target
 from restbroker.config.tokens import Token
 from restbroker.config.values import LogLevel
 from restbroker.rules.retry import Backoff
@@ -56,6 +56,11 @@ class Config:
     """Host and port of each; empty: `redis_url` names the server itself."""
     redis_master: str | None = None
     redis_sentinel_password: Secret | None = None
+    stats_login: Basic | None = None
+    """Who may see the pages; None: whoever reaches them, which is this machine only."""
+    stats_hosts: tuple[str, ...] = ()
+    stats_prefix: str = ""
+    stats_read_only: bool = False
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -21,6 +21,8 @@ _PER_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 _QUEUE = re.compile(r"\S(?:.{0,198}\S)?")
 _HOST = re.compile(r"[^\s/@:]{1,255}")
+_OWN_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", re.ASCII)
 _ALLOWED = re.compile(rf"{PATTERN.pattern}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)", re.ASCII)
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
 
@@ -57,6 +59,17 @@ def hosts() -> ListOf:
     """Virtual hosts, with wildcards."""
     item = word("host", _HOST, 'a virtual host such as "example.org" or "*.example.org"')
     return ListOf("list of hosts", item, 'a list of virtual hosts such as ["example.org"]')
+
+
+def own_names() -> ListOf:
+    """Names under which a page of ours may be asked for."""
+    item = word("name", _OWN_NAME, 'a name without a port such as "ops.example.org"')
+    return ListOf("list of names", item, 'a list of names such as ["ops.example.org"]')
+
+
+def prefix() -> Scalar:
+    """The path that a reverse proxy puts before ours; empty: none."""
+    return word("path", _PREFIX, 'a path such as "/restbroker", without a slash at its end')
 
 
 def allowed() -> ListOf:

@@ -224,9 +224,32 @@ class Keys:
         1,
     )
 
-    stats: bool = key("Stats", values.switch(), "Serve /stats.", False)
+    stats: bool = key("Stats", values.switch(), "Serve the web pages and /stats (docs/web.md).", False)
     stats_port: int = key("StatsPort", values.whole(0, 65535), "Where; 0 takes any free port.", 8080)
-    stats_bind: str = key("StatsBind", values.text(), "The loopback address that /stats is served on.", "127.0.0.1")
+    stats_bind: str = key(
+        "StatsBind", values.text(), "The address that they are served on; without a login, a loopback one.", "127.0.0.1"
+    )
+    stats_user: str | None = key(
+        "StatsUser", values.text(), "Who may log in to the pages.", mandatory="for a StatsBind that others reach"
+    )
+    stats_pass: str | None = key("StatsPass", values.text(), "That user's password.", secret=True)
+    stats_pass_file: str | None = key(
+        "StatsPassFile", values.text(), "A file that holds that password.", instead_of=("StatsPass",)
+    )
+    stats_hosts: tuple[str, ...] = key(
+        "StatsHosts",
+        forms.own_names(),
+        "Names beside StatsBind under which the pages may be asked for.",
+        (),
+        shown=None,
+    )
+    stats_prefix: str = key(
+        "StatsPrefix",
+        forms.prefix(),
+        "The path under which a reverse proxy offers the pages, e.g. /restbroker.",
+        "",
+    )
+    stats_read_only: bool = key("StatsReadOnly", values.switch(), "The pages show, and change nothing.", False)
     health_bind: tuple[str, int] | None = key(
         "HealthBind", values.bind(), "host:port that serves /healthz and /readyz alone, without login."
     )

@@ -1,13 +1,15 @@
 """Makes a Quart app in the way that all of ours are: JSON answers, nothing to keep, frame or guess, no traceback.
 
 Called by the rooms that have pages. Always holds: an error of ours answers 500 without a word about it; its kind is
-reported, its text is not, since it may hold a secret.
+reported, its text is not, since it may hold a secret. What an app of pages needs beyond that, it asks for (`Look`).
 """
 
 import json
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Protocol
 
+import attrs
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
@@ -22,39 +24,15 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_BODY_TIMEOUT_S = 10
 
 
-def new_app(name: str, report: Report) -> QuartTrio:
-    """An app without pages that reads no request bodies. `name` is for messages."""
-    app = QuartTrio(name, static_folder=None)
-    # Nobody may send a body; it is not read, and the connection ends after the answer.
-    app.config["MAX_CONTENT_LENGTH"] = 0
-    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+class Refuse(Protocol):
+    """Makes the answer that says why there is none: what happened, and what to do next."""
 
-    async def with_headers(response: Response) -> Response:
-        response.headers.update(_HEADERS)
-        return response
-
-    async def refused(error: HTTPException) -> Response:
-        status = error.code or 500
-        here = " and ".join(sorted(rule.rule for rule in app.url_map.iter_rules()))
-        cure = f"Ask for {here}." if status == HTTPStatus.NOT_FOUND else None
-        answer = failure(status, error.name.replace(" ", ""), f"{request.method} {request.path}: {error.name}.", cure)
-        for header, value in error.get_headers():
-            if header == "Allow":
-                answer.headers[header] = value
-        return answer
-
-    async def failed(error: Exception) -> Response:
-        what = f"{name}: {request.path} failed with {type(error).__name__}."
-        report(Warned("RequestFailed", what, "Please report this."))
-        return failure(500, "Bug", "This request failed.", "Please report it.")
-
-    app.after_request(with_headers)
-    app.register_error_handler(HTTPException, refused)
-    # Without it Quart writes a traceback to stderr.
-    app.register_error_handler(Exception, failed)
-    return app
+    def __call__(self, status: int, code: str, message: str, cure: str | None = None) -> Response:
+        """The answer, with this status."""
+        ...
 
 
 def answer(body: Mapping[str, Json], status: int = 200) -> Response:
@@ -70,3 +48,56 @@ def text_answer(text: str, status: int = 200) -> Response:
 def failure(status: int, code: str, message: str, cure: str | None = None) -> Response:
     """An error as JSON: what happened and what to do next."""
     return answer({"error": {"code": code, "message": message, "cure": cure}}, status)
+
+
+@attrs.frozen
+class Look:
+    """How an app differs from one that only answers JSON.
+
+    `headers` count instead of the usual ones, and give way to those of an answer. `body_limit_bytes`: how long a body
+    may be. `ask_for`: what to name to who asked for something else; None: every address that there is.
+    """
+
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body_limit_bytes: int = 0
+    refuse: Refuse = failure
+    ask_for: str | None = None
+
+
+def new_app(name: str, report: Report, look: Look | None = None) -> QuartTrio:
+    """An app; without a `look`, one without pages that reads no request bodies. `name` is for messages."""
+    look = look or Look()
+    app = QuartTrio(name, static_folder=None)
+    # Where nobody may send a body it is not read, and the connection ends after the answer.
+    app.config["MAX_CONTENT_LENGTH"] = look.body_limit_bytes
+    app.config["BODY_TIMEOUT"] = _BODY_TIMEOUT_S
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    headers = {**_HEADERS, **look.headers}
+
+    async def with_headers(response: Response) -> Response:
+        for header, value in headers.items():
+            response.headers.setdefault(header, value)
+        return response
+
+    async def refused(error: HTTPException) -> Response:
+        status = error.code or 500
+        here = look.ask_for or " and ".join(sorted(rule.rule for rule in app.url_map.iter_rules()))
+        cure = f"Ask for {here}." if status == HTTPStatus.NOT_FOUND else None
+        answer = look.refuse(
+            status, error.name.replace(" ", ""), f"{request.method} {request.path}: {error.name}.", cure
+        )
+        for header, value in error.get_headers():
+            if header == "Allow":
+                answer.headers[header] = value
+        return answer
+
+    async def failed(error: Exception) -> Response:
+        what = f"{name}: {request.path} failed with {type(error).__name__}."
+        report(Warned("RequestFailed", what, "Please report this."))
+        return look.refuse(500, "Bug", "This request failed.", "Please report it.")
+
+    app.after_request(with_headers)
+    app.register_error_handler(HTTPException, refused)
+    # Without it Quart writes a traceback to stderr.
+    app.register_error_handler(Exception, failed)
+    return app

@@ -8,6 +8,7 @@ refuses nobody.
 
 import errno
 import logging
+from collections.abc import Callable
 
 import attrs
 import trio
@@ -23,12 +24,17 @@ _RESTART_S = 0.05
 _HEADER_LIMIT_BYTES = 16 * 1024
 
 
+def _nothing() -> None:
+    pass
+
+
 @attrs.define(eq=False)
 class Server:
     """One app on one address; port 0 takes any free one. `what` and `key` (of the configuration) name it in messages.
 
     A connection that sends no whole request for `keep_alive_s` is closed, a taken port tried again after
     `bind_again_s`. `addresses` are the app's URLs, known once `run` has started; none while the port is taken.
+    `at_stop` is called when a stop begins: answers that would last are to end then.
     """
 
     what: str
@@ -39,6 +45,7 @@ class Server:
     report: Report
     bind_again_s: float = 5.0
     keep_alive_s: float = 5.0
+    at_stop: Callable[[], None] = _nothing
     addresses: tuple[str, ...] = ()
     _told: set[str] = attrs.field(factory=set)
 
@@ -62,6 +69,7 @@ class Server:
                     await trio.sleep_forever()
                 finally:
                     stopping.set()
+                    self.at_stop()
                     # Hypercorn bounds a stop itself; this is for when it does not.
                     scope.deadline = trio.current_time() + GRACE_S + 0.5
         finally:

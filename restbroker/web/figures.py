@@ -49,6 +49,11 @@ def figures(
     }
 
 
+def nobody(_client: Client, _served: Sequence[str]) -> dict[str, Json]:
+    """For those who ask for no jobs."""
+    return {}
+
+
 def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:
     """What this process itself has `running`."""
     return lambda _client, served: {queue: _jobs(queue, running, show_bodies=show_bodies) for queue in served}

@@ -1,19 +1,21 @@
 """Whom a local page answers by the name it was asked for: the defence against DNS rebinding.
 
 A web page may name its own host, let that name point to 127.0.0.1 later, and then read what is served there as if it
-were its own. It cannot change what its requests carry: the name, in `Host`. Hence only addresses, `localhost`, and
-the name that the operator bound to are answered.
+were its own. It cannot change what its requests carry: the name, in `Host`. Hence only addresses, `localhost`, the
+name that the operator bound to and those of `StatsHosts` are answered.
 """
 
 import ipaddress
+from collections.abc import Collection
 
 _PORT_DIGITS = 5
 
 
-def is_own(host: str, bind: str) -> bool:
-    """Whether `host` (a Host header, "" if there was none) names an address, `localhost`, or `bind`."""
+def is_own(host: str, bind: str, names: Collection[str] = ()) -> bool:
+    """Whether `host` (a Host header, "" if there was none) names an address, `localhost`, `bind` or one of `names`."""
     name = _without_port(host).lower()
-    return name in {"localhost", bind.lower()} - {""} or _is_address(name)
+    own = {"localhost", bind.lower(), *(one.lower() for one in names)}
+    return name in own - {""} or _is_address(name)
 
 
 def _without_port(host: str) -> str:

@@ -20,10 +20,13 @@ from restbroker.store.connection import Connection
 from restbroker.telemetry.counts import Counts
 from restbroker.telemetry.events import BrokerStarted, Event
 from restbroker.telemetry.figures import Figures
-from restbroker.web.figures import figures, here
+from restbroker.web.figures import figures, here, nobody
 from restbroker.web.health import health_app
 from restbroker.web.metrics import add_metrics
-from restbroker.web.stats import Question, stats_app
+from restbroker.web.settings import Settings
+from restbroker.web.site import site_app
+from restbroker.web.stats import Question
+from restbroker.web.watch import Watch
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.support.redis_server import RedisServer
 
@@ -36,6 +39,10 @@ class Site:
     stats: Server
     health: Server
     client: httpx.AsyncClient
+    watch: Watch
+
+    async def get(self, path: str, **headers: str) -> httpx.Response:
+        return await self.client.get(f"{self.stats.addresses[0]}{path}", headers=HTML | headers)
 
     async def get_stats(self, **more: str) -> httpx.Response:
         return await self.client.get(f"{self.stats.addresses[0]}/stats", headers=more)
@@ -48,6 +55,7 @@ class Site:
 
 
 Open = Callable[[], AbstractAsyncContextManager[Site]]
+HTML = {"Accept": "text/html"}
 
 
 @pytest.fixture
@@ -71,7 +79,13 @@ def measured(harness: Harness, status: Status) -> Measures:
 
 
 @pytest.fixture
-def site(harness: Harness) -> Open:
+def settings() -> Settings:
+    """How the pages are served; tests override it."""
+    return Settings("127.0.0.1")
+
+
+@pytest.fixture
+def site(harness: Harness, settings: Settings) -> Open:
     """Opens a site on `harness`, and stops it at the end of the block."""
 
     @asynccontextmanager
@@ -85,17 +99,21 @@ def site(harness: Harness) -> Open:
             jobs = here(status.running(), show_bodies=False)
             return partial(figures, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
-        app = stats_app("127.0.0.1", connection, question, report)
+        def glance() -> Question:
+            return partial(figures, served=("rest",), in_delivery=nobody, unready=status.view().unready)
+
+        watch = Watch(connection, glance)
+        app = site_app(settings, watch, question, report)
         asked = partial(shared, served=("rest",), targets=("t",))
         add_metrics(app, connection, measures.samples, lambda: asked)
-        stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
+        stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report, at_stop=watch.stop)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status.view, report), report)
         harness.control = Control()
-        plan = attrs.evolve(harness.plan(), services=[stats, health, measures], status=status)
+        plan = attrs.evolve(harness.plan(), services=[watch, stats, health, measures], status=status)
         async with httpx.AsyncClient(timeout=10, trust_env=False) as client, trio.open_nursery() as nursery:
             nursery.start_soon(broker.run, plan, harness.control)
             await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
-            yield Site(harness, stats, health, client)
+            yield Site(harness, stats, health, client, watch)
             harness.control.stop.set()
 
     return opened

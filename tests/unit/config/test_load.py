@@ -456,6 +456,32 @@ def test_stats_without_a_login_are_served_on_loopback_only(load_keys: Load, addr
     assert "StatsBind" in problem(load_keys, Stats=True, StatsBind=address)
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "stats.example.org"])  # noqa: S104 - with a login
+def test_with_a_login_stats_are_served_on_any_address(load_keys: Load, address: str) -> None:
+    loaded = load_keys(Stats=True, StatsBind=address, StatsUser="ops", StatsPass="sesame")
+    assert loaded.config.stats_bind == address
+    assert loaded.config.stats_login == Basic("ops", Secret("sesame"))
+    assert codes(loaded) == ["PlainPages"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "wanted"),
+    [
+        ({"StatsUser": "ops"}, "StatsPass: is missing"),
+        ({"StatsPass": "sesame"}, "StatsUser: is missing"),
+        ({"StatsUser": "a:b", "StatsPass": "sesame"}, "StatsUser: must not hold a colon"),
+        ({"StatsPrefix": "/ops/"}, "without a slash at its end"),
+        ({"StatsPrefix": "ops"}, "a path such as"),
+        ({"StatsPrefix": "/../ops"}, "a path such as"),
+        ({"StatsHosts": ["ops.example.org:443"]}, "without a port"),
+    ],
+)
+def test_a_half_login_and_names_that_cannot_be_are_refused(load_keys: Load, keys: dict[str, Json], wanted: str) -> None:
+    refused = problem(load_keys, Stats=True, **keys)
+    assert wanted in refused
+    assert "sesame" not in refused
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_any_loopback_address_will_do_for_stats(load_keys: Load, address: str) -> None:
     assert load_keys(Stats=True, StatsBind=address).config.stats_bind == address

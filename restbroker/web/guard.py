@@ -1,0 +1,166 @@
+"""Who may ask for a page, and whose forms are obeyed. `web.site` has every request pass here first.
+
+Always holds: a request under a foreign name, without the login that is configured, or with a form that no page of ours
+made, reaches no page; nobody learns by the time or the text of a refusal what was wrong with a login.
+"""
+
+from collections.abc import Callable
+
+import attrs
+import trio
+from quart import Response, g, request
+
+from restbroker.errors import ConfigError
+from restbroker.serving.app import Refuse
+from restbroker.telemetry.events import Report, Warned
+from restbroker.web import hosts
+from restbroker.web.settings import Settings
+from restbroker.web.visits import LIFE_S, Tries, Visits, is_same
+
+FOR_PROGRAMS = frozenset({"/stats", "/metrics"})
+"""These take Basic and bearer as well, and are refused with a status instead of a form."""
+OPEN = frozenset({"/login"})
+_COOKIE = "restbroker-visit"
+
+
+@attrs.define(eq=False)
+class Guard:
+    """One for an app. `to_login` makes the answer for a person who has to log in first, `refuse` any other."""
+
+    settings: Settings
+    report: Report
+    refuse: Refuse
+    to_login: Callable[[], Response]
+    visits: Visits = attrs.field(factory=lambda: Visits(trio.current_time))
+    tries: Tries = attrs.field(factory=lambda: Tries(trio.current_time))
+
+    async def before(self) -> Response | None:
+        """What to answer instead of the page; None lets the request pass."""
+        g.visit = request.cookies.get(_COOKIE, "")
+        g.new_visit = None
+        if not hosts.is_own(request.headers.get("Host", ""), self.settings.bind, self.settings.names):
+            return self.refuse(
+                421,
+                "UnknownHost",
+                "This page is not served under that name.",
+                "Ask for it by address, as localhost, or under a name in StatsBind or StatsHosts.",
+            )
+        if request.path.startswith("/static/"):
+            return None
+        if not (request.path in OPEN or await self._is_let_in()):
+            return self._refusal()
+        # Where nothing takes a form, none is read.
+        takes_form = request.method == "POST" and request.routing_exception is None
+        return await self._look_at_form() if takes_form else None
+
+    def mark(self) -> str:
+        """The mark for the forms of this answer; gives the visitor a name where there is none."""
+        name: str = g.new_visit or g.visit
+        if not name:
+            name = g.new_visit = self.visits.new()
+        return self.visits.mark(name)
+
+    def may_stay(self) -> Callable[[], bool]:
+        """For what outlasts its request: whether the visitor may still see it."""
+        name: str = g.visit
+        return lambda: self.settings.login is None or self.visits.is_logged_in(name)
+
+    async def log_in(self, user: str, password: str) -> str | None:
+        """Logs the visitor in: None. Else why not, for the visitor."""
+        address = _address()
+        if not self.tries.may_try(address):
+            return "Too many wrong tries. Wait a minute."
+        try:
+            right = await self._fits(user, password)
+        except ConfigError:
+            return "Nobody can log in now: the password cannot be read. The log says why."
+        if not right:
+            self.tries.failed(address)
+            return "User or password is wrong."
+        g.new_visit = self.visits.log_in()
+        return None
+
+    def log_out(self) -> None:
+        """Ends the visitor's login."""
+        self.visits.log_out(g.visit)
+        g.new_visit = self.visits.new()
+
+    async def after(self, response: Response) -> Response:
+        """Gives the visitor the cookie that `mark` or `log_in` made."""
+        if g.get("new_visit"):
+            response.set_cookie(
+                _COOKIE,
+                g.new_visit,
+                max_age=round(LIFE_S),
+                path=f"{self.settings.prefix}/",
+                secure=_is_encrypted(),
+                httponly=True,
+                samesite="Strict",
+            )
+        return response
+
+    async def _is_let_in(self) -> bool:
+        if self.settings.login is None or self.visits.is_logged_in(g.visit):
+            return True
+        given = request.authorization
+        if given is None or request.path not in FOR_PROGRAMS or not self.tries.may_try(_address()):
+            return False
+        try:
+            if given.type == "bearer":
+                right = await self._fits(self.settings.login.user, given.token or "")
+            else:
+                right = await self._fits(given.username or "", given.password or "")
+        except ConfigError:
+            return False
+        if not right:
+            self.tries.failed(_address())
+        return right
+
+    async def _fits(self, user: str, password: str) -> bool:
+        """Whether this is the configured login. Raises `ConfigError` when its file cannot be read."""
+        login = self.settings.login
+        if login is None:
+            return False
+        try:
+            # A slow disk must not hold up deliveries.
+            wanted = await trio.to_thread.run_sync(login.password.reveal)
+        except ConfigError as error:
+            self.report(Warned("LoginUnreadable", error.message, error.cure))
+            raise
+        right_user, right_password = is_same(user, login.user), is_same(password, wanted)
+        return right_user and right_password
+
+    def _refusal(self) -> Response:
+        if request.method == "GET" and request.path not in FOR_PROGRAMS and request.path != "/live":
+            return self.to_login()
+        refused = self.refuse(401, "LoginNeeded", "Log in first.", "Use StatsUser and its password.")
+        if request.path in FOR_PROGRAMS:
+            refused.headers["WWW-Authenticate"] = 'Basic realm="restbroker", charset="UTF-8"'
+        return refused
+
+    async def _look_at_form(self) -> Response | None:
+        if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin" or not _is_own_origin():
+            return self.refuse(403, "ForeignForm", "This was sent by a page of another site.")
+        mark = (await request.form).get("mark", "")
+        if not self.visits.is_marked(g.visit, mark):
+            return self.refuse(
+                403, "StaleForm", "This form is too old, or it is not one of ours.", "Load the page again."
+            )
+        if self.settings.is_read_only and request.path not in {"/login", "/logout"}:
+            return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")
+        return None
+
+
+def _address() -> str:
+    return request.remote_addr or ""
+
+
+def _is_own_origin() -> bool:
+    """Whether `Origin`, where a browser sends it, names the host that was asked."""
+    origin = request.headers.get("Origin")
+    return origin is None or origin.partition("://")[2].lower() == request.headers.get("Host", "").lower()
+
+
+def _is_encrypted() -> bool:
+    """Whether the visitor's way here is, as far as a proxy tells. Who lies about that harms only himself."""
+    return request.headers.get("X-Forwarded-Proto", request.scheme).lower() == "https"

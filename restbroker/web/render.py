@@ -1,0 +1,92 @@
+"""Makes HTML: pages of parts, each of which can be sent alone while the page is open. Called by `web.site`.
+
+Always holds: everything is escaped (Jinja's autoescape), and what is not seen is shown as an escape; nothing is asked
+of Redis here.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from restbroker import __version__
+from restbroker.web import assets, views, words
+from restbroker.web.charts import HEIGHT, WIDTH
+from restbroker.web.settings import Settings
+from restbroker.web.watch import State
+
+_FOLDER = Path(__file__).parent / "templates"
+
+
+@attrs.frozen
+class Page:
+    """A page that goes on by itself: its title, and the names of its parts (templates/parts), from top to bottom."""
+
+    title: str
+    parts: Sequence[str]
+
+
+LIVE: Mapping[str, Page] = {
+    "overview": Page("Overview", ("banner", "alarms", "totals", "charts", "targets", "queues")),
+    "targets": Page("Targets", ("banner", "alarms", "targets")),
+    "queues": Page("Queues", ("banner", "alarms", "queues")),
+    "processes": Page("Processes", ("banner", "alarms", "processes")),
+}
+
+
+@attrs.define(eq=False)
+class Renderer:
+    """One for an app; may be used by several threads."""
+
+    settings: Settings
+    _environment: Environment = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        environment = Environment(
+            loader=FileSystemLoader(_FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            finalize=words.plain,
+        )
+        digests = {name: one.digest for name, one in assets.read_all().items()}
+        for filter_ in (words.number, words.decimal, words.duration, words.milliseconds, words.moment, words.anchor):
+            environment.filters[filter_.__name__] = filter_
+        environment.globals |= {
+            "url": lambda path: f"{self.settings.prefix}{path}",
+            "asset": lambda name: f"{self.settings.prefix}/static/{name}?v={digests[name]}",
+            "version": __version__,
+            "settings": self.settings,
+            "pages": LIVE,
+            "chart_width": WIDTH,
+            "chart_height": HEIGHT,
+        }
+        self._environment = environment
+
+    def page(self, template: str, **values: object) -> str:
+        """A whole page."""
+        return self._environment.get_template(template).render(**values)
+
+    def parts(self, name: str, state: State) -> dict[str, str]:
+        """The parts of a live page, by their names."""
+        values = {
+            "state": state,
+            "page_name": name,
+            "alarms": views.alarms(state),
+            "totals": views.totals(state),
+            "targets": views.rows(state, "targets"),
+            "queues": views.rows(state, "queues"),
+            "processes": views.rows(state, "processes"),
+        }
+        if "charts" in LIVE[name].parts:
+            values["charts"] = views.charts(state)
+        return {part: self.page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
+
+    def live_page(self, name: str, state: State, mark: str) -> str:
+        """A whole live page. `mark` is for its forms."""
+        parts = {part: Markup(html) for part, html in self.parts(name, state).items()}  # noqa: S704 - of our templates
+        return self.page("live.html", name=name, title=LIVE[name].title, parts=parts, mark=mark)

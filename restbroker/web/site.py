@@ -1,0 +1,163 @@
+"""The web app: pages for people, `/stats` for programs, one login for both. Assembly makes it when `Stats` is on.
+
+Always holds: every request passes the guard first; no page asks Redis over the connections that deliver; a browser is
+told to load nothing from elsewhere and to run nothing but our one script.
+"""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from urllib.parse import quote
+
+import attrs
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from quart import Response, request
+from quart_trio import QuartTrio
+
+from restbroker.serving.app import Look, failure, new_app
+from restbroker.telemetry.events import Report
+from restbroker.web import assets
+from restbroker.web.guard import Guard
+from restbroker.web.live import Stream, Streams
+from restbroker.web.render import LIVE, Renderer
+from restbroker.web.settings import Settings
+from restbroker.web.stats import Question, stats_view
+from restbroker.web.watch import Watch
+
+FORM_LIMIT_BYTES = 64 * 1024
+_POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    # Not `no-referrer`: browsers would send forms with `Origin: null`.
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+}
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def site_app(settings: Settings, watch: Watch, question: Callable[[], Question], report: Report) -> QuartTrio:
+    """The app. `question` makes what `/stats` asks, anew for each request, over the connection of `watch`."""
+    site = _Site(settings, watch, Renderer(settings), report)
+    app = new_app("stats", report, Look(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /metrics or /stats"))
+    app.before_request(site.guard.before)
+    app.after_request(site.guard.after)
+    for name in LIVE:
+        app.add_url_rule("/" if name == "overview" else f"/{name}", name, partial(site.page, name), methods=["GET"])
+    app.add_url_rule("/live", view_func=site.live, methods=["GET"])
+    app.add_url_rule("/static/<name>", view_func=site.static_file, methods=["GET"])
+    app.add_url_rule("/login", view_func=site.login_page, methods=["GET"])
+    app.add_url_rule("/login", view_func=site.log_in, methods=["POST"])
+    app.add_url_rule("/logout", view_func=site.log_out, methods=["POST"])
+    app.add_url_rule("/stats", "stats", stats_view(watch.connection, question), methods=["GET"])
+    app.after_serving(watch.connection.aclose)
+    app.asgi_app = _Unprefixed(app.asgi_app, settings.prefix)  # type: ignore[method-assign]  # as Quart documents it
+    return app
+
+
+@attrs.frozen
+class _Unprefixed:
+    """Takes the prefix off where a proxy has left it in the path: proxies do either."""
+
+    app: Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
+    prefix: str
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if self.prefix and scope["type"] == "http" and f"{scope['path']}/".startswith(f"{self.prefix}/"):
+            scope = {**scope, "path": scope["path"].removeprefix(self.prefix) or "/"}
+        await self.app(scope, receive, send)
+
+
+@attrs.define(eq=False)
+class _Site:
+    """The views of the app."""
+
+    settings: Settings
+    watch: Watch
+    renderer: Renderer
+    report: Report
+    guard: Guard = attrs.field(init=False)
+    _streams: Streams = attrs.field(init=False)
+    _files: dict[str, assets.Asset] = attrs.field(factory=assets.read_all)
+
+    def __attrs_post_init__(self) -> None:
+        self.guard = Guard(self.settings, self.report, self.refuse, self._to_login)
+        self._streams = Streams(self.watch, self.renderer.parts)
+
+    def refuse(self, status: int, code: str, message: str, cure: str | None = None) -> Response:
+        """Why there is no page: as a page for people, as JSON for programs."""
+        if "text/html" not in request.headers.get("Accept", ""):
+            return failure(status, code, message, cure)
+        html = self.renderer.page("refusal.html", title="Not this way", message=message, cure=cure, mark="")
+        return Response(html, status)
+
+    async def page(self, name: str) -> Response:
+        """A live page as it is now."""
+        state = await self.watch.look()
+        mark = self.guard.mark()
+        html = await trio.to_thread.run_sync(self.renderer.live_page, name, state, mark)
+        return Response(html, 200 if state.trouble is None else 503)
+
+    async def live(self) -> Response:
+        """The stream of a page's changes."""
+        name = request.args.get("page", "")
+        if name not in LIVE or request.method == "HEAD":
+            return self.refuse(404, "NotFound", "There is no such page to follow.")
+        if self._streams.are_full:
+            refused = self.refuse(503, "Busy", "Too many pages are open.", "Close some.")
+            refused.headers["Retry-After"] = "30"
+            return refused
+        response = Response(Stream(self._streams, name, self.guard.may_stay()), content_type="text/event-stream")
+        response.timeout = None
+        # nginx would collect it.
+        response.headers["X-Accel-Buffering"] = "no"
+        return response
+
+    async def static_file(self, name: str) -> Response:
+        """A file beside the pages."""
+        asset = self._files.get(name)
+        if asset is None:
+            return self.refuse(404, "NotFound", "There is no such file.")
+        response = Response(asset.body, content_type=asset.content_type)
+        is_named = request.args.get("v") == asset.digest
+        response.headers["Cache-Control"] = _FOR_EVER if is_named else "no-cache"
+        return response
+
+    async def login_page(self, why: str | None = None, status: int = 200) -> Response:
+        """The form."""
+        values = {"title": "Log in", "why": why, "mark": self.guard.mark(), "then": _then(request.args.get("then"))}
+        return Response(self.renderer.page("login.html", **values), status)
+
+    async def log_in(self) -> Response:
+        """The form, filled in."""
+        form = await request.form
+        why = await self.guard.log_in(form.get("user", ""), form.get("password", ""))
+        if why is not None:
+            return await self.login_page(why, 403)
+        return self._go(_then(form.get("then")))
+
+    async def log_out(self) -> Response:
+        """Ends the visitor's login."""
+        self.guard.log_out()
+        return self._go("/login" if self.settings.login else "/")
+
+    def _to_login(self) -> Response:
+        path = request.full_path.rstrip("?")
+        return self._go(f"/login?then={_quoted(path)}" if path != "/" else "/login")
+
+    def _go(self, path: str) -> Response:
+        return Response("", 303, {"Location": f"{self.settings.prefix}{path}"})
+
+
+def _then(path: str | None) -> str:
+    """Where to go after the login: a path of ours, never another site."""
+    is_own = path is not None and path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
+    return path if is_own and path is not None else "/"
+
+
+def _quoted(path: str) -> str:
+    return quote(path, safe="/")

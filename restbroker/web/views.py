@@ -1,0 +1,119 @@
+"""What the templates are given: rows and charts made of a `State`. Called by `web.render`.
+
+Always holds: pure; a field that another version of restbroker does not write is None, and the page shows a dash.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+import attrs
+
+from restbroker.admin.history import percentile_ms
+from restbroker.rules.json_types import Json
+from restbroker.web.charts import Chart, Series, chart
+from restbroker.web.watch import State
+
+Row = Mapping[str, Json]
+STALE_S = 10.0
+"""A process whose last beat is older is told to be silent; it beats every 2.5 s."""
+
+
+@attrs.frozen
+class Alarm:
+    """Something that is wrong, in words; `page` is where more is to be seen."""
+
+    text: str
+    cure: str | None = None
+    page: str | None = None
+
+
+def rows(state: State, name: str) -> Sequence[Row]:
+    """A table of the figures."""
+    found = state.seen.figures.get(name) if state.seen is not None else None
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def totals(state: State) -> Mapping[str, Json]:
+    """The numbers on top of the overview."""
+    figures = state.seen.figures if state.seen is not None else {}
+    waiting = [size for row in rows(state, "queues") if isinstance(size := row.get("size"), int)]
+    in_hand = [number for row in rows(state, "targets") if isinstance(number := row.get("in_hand"), int)]
+    return {
+        "waiting": sum(waiting),
+        "in_hand": sum(in_hand),
+        **{name: figures.get(name) for name in ("processed", "failed", "retries", "scheduled", "dead")},
+    }
+
+
+def alarms(state: State) -> list[Alarm]:
+    """What is wrong now, the worst first."""
+    return [*_of_service(state), *_of_targets(rows(state, "targets")), *_of_queues(rows(state, "queues"))]
+
+
+def charts(state: State) -> list[Chart]:
+    """Throughput, failures, latency and backlog."""
+    minutes = () if state.seen is None else state.seen.minutes
+    # The minute that has just begun would always look like a collapse.
+    whole = minutes[:-1]
+    over = f"The last {round(len(whole) / 60)} hours, by the minute"
+    shares = (("p50", "one", 0.5), ("p95", "two", 0.95), ("p99", "three", 0.99))
+    return [
+        chart("Done", "a minute", [Series("jobs", "ok", [one.processed for one in whole])], over),
+        chart("Failed", "a minute", [Series("jobs", "bad", [one.failed for one in whole])], over),
+        chart(
+            "Latency",
+            "ms",
+            [
+                Series(name, tone, [percentile_ms(one.histogram, share) for one in whole])
+                for name, tone, share in shares
+            ],
+            over,
+        ),
+        _backlog(state),
+    ]
+
+
+def _backlog(state: State) -> Chart:
+    known = state.backlog
+    span_s = known[-1].at_s - known[0].at_s if known else 0.0
+    over = f"Since {max(1, round(span_s / 60))} minutes, from this page's own memory"
+    series = [
+        Series("waiting", "one", [one.waiting for one in known]),
+        Series("for a retry", "two", [one.retry for one in known]),
+        Series("in hand", "three", [one.in_hand for one in known]),
+    ]
+    return chart("Backlog", "jobs", series, over)
+
+
+def _of_service(state: State) -> Iterator[Alarm]:
+    unready = state.seen.figures.get("unready") if state.seen is not None else None
+    if isinstance(unready, str):
+        yield Alarm(unready, "No jobs are taken meanwhile; they wait in Redis.")
+    elif state.seen is not None and not rows(state, "processes"):
+        yield Alarm("No broker is running.", "Jobs wait in their queues. Start one: restbroker run.", "processes")
+
+
+def _of_targets(lanes: Sequence[Row]) -> Iterator[Alarm]:
+    seen: set[tuple[str, str]] = set()
+    for lane in lanes:
+        target, gate = str(lane.get("target")), lane.get("gate")
+        if gate in {"closed", "denied"} and (target, str(gate)) not in seen:
+            seen.add((target, str(gate)))
+            cure = lane.get("gate_cure")
+            why = lane.get("gate_reason") or "it does not say why"
+            yield Alarm(f"Target {target} gets no jobs: {why}", cure if isinstance(cure, str) else None, "targets")
+        for reason in cast("Mapping[str, Json]", lane.get("paused") or {}):
+            if (target, reason) not in seen:
+                seen.add((target, reason))
+                yield Alarm(f"Target {target} is paused ({reason}).", None, "targets")
+        age_s = lane.get("beat_age_s")
+        if isinstance(age_s, int | float) and age_s > STALE_S:
+            yield Alarm(f"{lane.get('process')} gave no sign of life for {age_s:.0f} s.", None, "processes")
+
+
+def _of_queues(queues: Sequence[Row]) -> Iterator[Alarm]:
+    for queue in queues:
+        if queue.get("paused") is True:
+            yield Alarm(f"Queue {queue.get('name')} is paused.", None, "queues")
+        if queue.get("size") is None:
+            yield Alarm(f"Queue {queue.get('name')} cannot be read: its key is no list.", None, "queues")

@@ -1,0 +1,154 @@
+"""What the pages show: one look at Redis for all who watch, and the backlog of the last hours, kept in memory.
+
+Assembly makes one for the pages' own connection and runs it as a service. Always holds: however many look, Redis is
+asked by one at a time, and not again within a second; nobody waits for a Redis that does not answer longer than its
+connection's time-out; what is kept is bounded.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+import attrs
+import trio
+
+from restbroker.admin.history import History
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.rules.json_types import Json
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.store.metrics import Minute
+from restbroker.web.stats import Question
+
+FRESH_S = 1.0
+"""What is no older is shown without another look."""
+FOLLOWED_S = 2.0
+IDLE_S = 10.0
+_KEPT = 1080
+"""Looks at the backlog, one in `IDLE_S`: three hours."""
+
+
+@attrs.frozen
+class Backlog:
+    """What waited at a moment (epoch seconds): in queues, for its next try, and in hand."""
+
+    at_s: float
+    waiting: int
+    retry: int
+    in_hand: int
+
+
+@attrs.frozen
+class Seen:
+    """One look. `figures` as `web.figures` makes them; `minutes` as `admin.history` has them."""
+
+    at_s: float
+    figures: Mapping[str, Json]
+    minutes: Sequence[Minute]
+
+
+@attrs.frozen
+class State:
+    """What is known now: the last look that succeeded, and why the one after it did not. `number` counts the looks."""
+
+    number: int = 0
+    seen: Seen | None = None
+    trouble: RestbrokerError | None = None
+    backlog: Sequence[Backlog] = ()
+
+
+@attrs.define(eq=False)
+class Watch:
+    """`question` makes a new one for each look; `now_s` is any clock in seconds."""
+
+    connection: Connection
+    question: Callable[[], Question]
+    now_s: Callable[[], float] = trio.current_time
+    state: State = attrs.field(factory=State)
+    stopping: trio.Event = attrs.field(factory=trio.Event)
+    followers: int = 0
+    _looked_at_s: float = float("-inf")
+    _backlog: deque[Backlog] = attrs.field(factory=lambda: deque(maxlen=_KEPT))
+    _history: History = attrs.field(factory=History)
+    _turn: trio.Lock = attrs.field(factory=trio.Lock)
+    _next: trio.Event = attrs.field(factory=trio.Event)
+    _wanted: trio.Event = attrs.field(factory=trio.Event)
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Looks every ten seconds, every two while somebody follows, until cancelled."""
+        task_status.started()
+        while True:
+            await self.look()
+            self._wanted = trio.Event()
+            with trio.move_on_after(FOLLOWED_S if self.followers else IDLE_S):
+                await self._wanted.wait()
+
+    def stop(self) -> None:
+        """Ends what follows, so that nobody has to be waited for."""
+        self.stopping.set()
+        self._next.set()
+
+    async def look(self) -> State:
+        """What is known, at most `FRESH_S` old."""
+        async with self._turn:
+            if self.now_s() - self._looked_at_s >= FRESH_S:
+                await self._look()
+        return self.state
+
+    async def later(self, number: int, within_s: float) -> State:
+        """What is known after the look `number`, or what is known anyway once `within_s` is over or a stop begins."""
+        with trio.move_on_after(within_s):
+            while self.state.number <= number and not self.stopping.is_set():
+                await self._next.wait()
+        return self.state
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Within the block Redis is looked at every two seconds."""
+        self.followers += 1
+        self._wanted.set()
+        try:
+            yield
+        finally:
+            self.followers -= 1
+
+    async def _look(self) -> None:
+        question, at_s = self.question(), time.time()
+
+        def seen(client: Client) -> Seen:
+            figures = question(client)
+            minutes: Sequence[Minute] = ()
+            # The rest is shown without what others may have put in the place of Sidekiq's metrics.
+            with suppress(StoreRefused):
+                minutes = self._history.look(client, at_s)
+            return Seen(at_s, figures, minutes)
+
+        number = self.state.number + 1
+        try:
+            try:
+                found = await self.connection.call(seen)
+            except ConnectionEnded:  # since the last look; Redis itself may be well
+                found = await self.connection.call(seen)
+        except RestbrokerError as error:
+            self.state = State(number, self.state.seen, error, tuple(self._backlog))
+        else:
+            self._remember(found)
+            self.state = State(number, found, None, tuple(self._backlog))
+        self._looked_at_s = self.now_s()
+        self._next.set()
+        self._next = trio.Event()
+
+    def _remember(self, seen: Seen) -> None:
+        if self._backlog and seen.at_s - self._backlog[-1].at_s < IDLE_S / 2:
+            return
+        queues, targets = seen.figures.get("queues"), seen.figures.get("targets")
+        retry = seen.figures.get("retries")
+        self._backlog.append(
+            Backlog(seen.at_s, _sum(queues, "size"), retry if isinstance(retry, int) else 0, _sum(targets, "in_hand"))
+        )
+
+
+def _sum(rows: Json, field: str) -> int:
+    numbers = [row.get(field) for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    return sum(number for number in numbers if isinstance(number, int))

@@ -1,0 +1,71 @@
+"""How pages write numbers, times and what strangers wrote. Called by templates, as filters.
+
+Always holds: what is not known is a dash; no control character, and none that hides or turns text, reaches a page.
+"""
+
+import re
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from markupsafe import Markup
+
+UNKNOWN = "–"
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def plain(value: object) -> object:
+    """What a template puts into a page: texts with what is not seen as an escape, a dash for what is not known."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
+    return value
+
+
+def number(value: object) -> str:
+    """`12,345`."""
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else UNKNOWN
+
+
+def decimal(value: object) -> str:
+    """`12.3`, and `1,234` where the fraction says nothing."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return UNKNOWN
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
+def duration(seconds: object) -> str:
+    """`250 ms`, `3.5 s`, `12 min`, `5 h`, `3 d`: two digits that count."""
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+        return UNKNOWN
+    if seconds <= 0:
+        return "0 s"
+    if seconds < 1:
+        return f"{max(1, round(seconds * 1000))} ms"
+    for unit_s, name in _UNITS:
+        if seconds >= unit_s:
+            many = seconds / unit_s
+            return f"{many:.1f} {name}" if many < 10 and round(many, 1) != int(many) else f"{many:.0f} {name}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def milliseconds(value: object) -> str:
+    """A duration that comes in milliseconds."""
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return duration(value / 1000) if known and isinstance(value, int | float) else UNKNOWN
+
+
+def moment(at_s: object) -> str:
+    """A moment (epoch seconds) in UTC: `2026-11-21 12:03:11`."""
+    if not isinstance(at_s, int | float) or isinstance(at_s, bool):
+        return UNKNOWN
+    try:
+        return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError, OSError):
+        return UNKNOWN
+
+
+def anchor(value: object) -> str:
+    """A name for an element, of a text of any kind."""
+    return sha256(str(value).encode("utf-8", "backslashreplace")).hexdigest()[:12]

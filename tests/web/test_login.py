@@ -1,0 +1,189 @@
+"""The login of the pages over real HTTP, and what forms of strangers come to."""
+
+import base64
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic
+from restbroker.telemetry.events import Warned
+from restbroker.web.settings import Settings
+from tests.broker.conftest import Harness
+from tests.web.conftest import HTML, Open, Site
+
+PASSWORD = "sesame-4711"
+PAGES = ("/", "/targets", "/queues", "/processes")
+
+
+@pytest.fixture
+def password(tmp_path: Path) -> Path:
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    return file
+
+
+@pytest.fixture
+def settings(password: Path) -> Settings:
+    return Settings("127.0.0.1", login=Basic("ops", Secret(path=password)))
+
+
+def mark_of(answer: httpx.Response) -> str:
+    found = re.search(r'name="mark" value="(\w+)"', answer.text)
+    assert found, answer.text
+    return found[1]
+
+
+async def send(running: Site, path: str, form: Mapping[str, str], **headers: str) -> httpx.Response:
+    address = f"{running.stats.addresses[0]}{path}"
+    return await running.client.post(address, data=dict(form), headers=HTML | headers)
+
+
+async def log_in(running: Site, password: str = PASSWORD, user: str = "ops", **more: str) -> httpx.Response:
+    mark = mark_of(await running.get("/login"))
+    return await send(running, "/login", {"mark": mark, "user": user, "password": password, **more})
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_without_a_login_there_is_only_the_form(path: str, site: Open) -> None:
+    async with site() as running:
+        answer = await running.get(path)
+        stream = await running.get("/live?page=overview")
+    assert (answer.status_code, stream.status_code) == (303, 401)
+    assert answer.headers["location"].startswith("/login")
+    assert answer.text == ""
+
+
+async def test_who_logs_in_sees_the_page_that_was_asked_for_until_he_logs_out(site: Open) -> None:
+    async with site() as running:
+        asked = await running.get("/queues?x=1&y=2")
+        then = (await running.get(asked.headers["location"])).text
+        answer = await log_in(running, then=re.findall(r'name="then" value="([^"]+)"', then)[0].replace("&amp;", "&"))
+        shown = await running.get(answer.headers["location"])
+        out = await send(running, "/logout", {"mark": mark_of(shown)})
+        after = await running.get("/queues")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/queues?x=1&y=2")
+    assert shown.status_code == 200
+    assert (out.status_code, after.status_code) == (303, 303)
+
+
+async def test_the_cookie_is_for_this_site_alone_and_out_of_reach_of_scripts(site: Open) -> None:
+    async with site() as running:
+        before = running.client.cookies.get("restbroker-visit")
+        answer = await log_in(running)
+        cookie = answer.headers["set-cookie"]
+        encrypted = await running.get("/login", **{"X-Forwarded-Proto": "https", "Cookie": ""})
+    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+    assert "Max-Age=43200" in cookie
+    assert "Secure" not in cookie
+    assert "Secure" in encrypted.headers["set-cookie"]
+    assert before is None
+
+
+async def test_a_login_gives_a_new_cookie_so_that_nobody_can_have_set_it_before(site: Open) -> None:
+    async with site() as running:
+        await running.get("/login")
+        before = running.client.cookies["restbroker-visit"]
+        await log_in(running)
+        assert running.client.cookies["restbroker-visit"] != before
+        running.client.cookies.clear()
+        assert (await running.get("/", Cookie=f"restbroker-visit={before}")).status_code == 303
+
+
+@pytest.mark.parametrize(("user", "given"), [("ops", "wrong"), ("other", PASSWORD), ("", ""), ("öps", "\u00ff")])
+async def test_a_wrong_login_is_refused_without_a_word_about_what_was_wrong(user: str, given: str, site: Open) -> None:
+    async with site() as running:
+        answer = await log_in(running, given, user)
+        assert (await running.get("/")).status_code == 303
+    assert answer.status_code == 403
+    assert "User or password is wrong." in answer.text
+
+
+async def test_after_five_wrong_tries_the_right_password_is_not_heard_either(site: Open) -> None:
+    async with site() as running:
+        for _ in range(5):
+            assert (await log_in(running, "wrong")).status_code == 403
+        answer = await log_in(running)
+        by_program = await running.get_stats(Authorization=basic("ops", PASSWORD))
+    assert "Too many wrong tries" in answer.text
+    assert by_program.status_code == 401
+
+
+async def test_a_changed_password_file_counts_at_once_and_a_missing_one_is_told(
+    password: Path, harness: Harness, site: Open
+) -> None:
+    async with site() as running:
+        await trio.Path(password).write_text("another\n")
+        assert (await log_in(running)).status_code == 403
+        assert (await log_in(running, "another")).status_code == 303
+        running.client.cookies.clear()
+        await trio.Path(password).unlink()
+        answer = await log_in(running, "another")
+    assert "the password cannot be read" in answer.text
+    assert [warned.code for warned in harness.of(Warned)] == ["LoginUnreadable"]
+
+
+@pytest.mark.parametrize("given", [basic("ops", PASSWORD), f"Bearer {PASSWORD}"])
+async def test_programs_log_in_with_each_request(given: str, site: Open) -> None:
+    async with site() as running:
+        refused = await running.get_stats()
+        answer = await running.get_stats(Authorization=given)
+        # Else a page of another site could use a browser's memory of it.
+        on_a_page = await running.get("/", Authorization=given)
+    assert (refused.status_code, answer.status_code, on_a_page.status_code) == (401, 200, 303)
+    assert refused.headers["www-authenticate"].startswith("Basic ")
+    assert refused.json()["error"]["code"] == "LoginNeeded"
+
+
+@pytest.mark.parametrize("given", [basic("ops", "wrong"), "Bearer wrong", "Basic ###", "Digest x", "Bearer", "Basic"])
+async def test_what_is_no_right_login_of_a_program_is_refused(given: str, site: Open) -> None:
+    async with site() as running:
+        assert (await running.get_stats(Authorization=given)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+async def test_a_form_of_another_site_is_refused(headers: dict[str, str], site: Open) -> None:
+    async with site() as running:
+        mark = mark_of(await running.get("/login"))
+        form = {"mark": mark, "user": "ops", "password": PASSWORD}
+        answer = await send(running, "/login", form, **headers)
+        assert answer.status_code == 403
+        assert (await running.get("/")).status_code == 303
+
+
+@pytest.mark.parametrize("mark", ["", "0" * 64, "ü"])
+async def test_a_form_without_the_mark_of_this_visitor_is_refused(mark: str, site: Open) -> None:
+    async with site() as running:
+        await running.get("/login")
+        answer = await send(running, "/login", {"mark": mark, "user": "ops", "password": PASSWORD}, Accept="*/*")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "StaleForm")
+
+
+@pytest.mark.parametrize("then", ["//evil.example", "https://evil.example", "/\\evil.example", "x", "/a\nb"])
+async def test_a_login_leads_to_no_other_site(then: str, site: Open) -> None:
+    async with site() as running:
+        answer = await log_in(running, then=then)
+    assert answer.headers["location"] == "/"
+
+
+async def test_a_form_that_is_too_long_is_not_read(site: Open) -> None:
+    async with site() as running:
+        answer = await log_in(running, "x" * 70_000)
+    assert answer.status_code == 413

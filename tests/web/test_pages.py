@@ -1,0 +1,174 @@
+"""The pages over real HTTP: what they show, what they never do, and what they say when Redis is away."""
+
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+
+from restbroker.store import metrics
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.telemetry.events import JobFinished
+from restbroker.telemetry.metrics import Tally
+from restbroker.web.render import LIVE
+from restbroker.web.settings import Settings
+from restbroker.web.watch import FRESH_S
+from tests.broker.conftest import Harness
+from tests.support.html_page import Page, parse
+from tests.support.redis_server import RedisServer
+from tests.web.conftest import Open, Site
+
+ADDRESSES = [pytest.param("/" if name == "overview" else f"/{name}", id=name) for name in LIVE]
+
+
+async def page(running: Site, path: str, **headers: str) -> Page:
+    answer = await running.get(path, **headers)
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    return parse(path, answer.text)
+
+
+async def test_the_overview_shows_totals_targets_and_queues(harness: Harness, site: Open) -> None:
+    harness.client.command("ZADD", "retry", 9e9, "{}")
+    harness.client.command("SET", "stat:processed", 1234567)
+    async with site() as running:
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "a job is done")
+        harness.client.command("SADD", "queues", "other")
+        harness.client.command("LPUSH", "queue:other", "{}", "{}", "{}")
+        running.watch._looked_at_s = float("-inf")
+        found = await page(running, "/")
+    assert "Waiting 3 in all queues" in found.text
+    assert "Retries 1 wait" in found.text
+    assert re.search(r"Done 1,234,56\d since", found.text)
+    assert ["3", "–", "open"] in found.rows
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+async def test_a_page_loads_nothing_from_elsewhere_and_runs_no_script_but_ours(path: str, site: Open) -> None:
+    async with site() as running:
+        answer = await running.get(path)
+        policy = answer.headers["content-security-policy"]
+        loaded = re.findall(r'(?:src|href|action)="([^"]+)"', answer.text)
+    assert "unsafe" not in policy
+    assert policy.startswith("default-src 'none'; ")
+    assert {address[0] for address in loaded} <= {"/", "#"}
+    assert not any(address.startswith("//") for address in loaded)
+    assert not re.search(r"<script(?![^>]*\ssrc=)|\sstyle=|\son\w+=|<style", answer.text)
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert answer.headers["referrer-policy"] == "same-origin"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ADDRESSES)
+async def test_each_page_has_one_heading_landmarks_and_a_way_past_the_navigation(path: str, site: Open) -> None:
+    async with site() as running:
+        html = (await running.get(path)).text
+    assert html.count("<h1>") == html.count("<main ") == html.count('aria-current="page"') == 1
+    assert '<html lang="en">' in html
+    assert 'href="#main"' in html
+    assert '<nav aria-label="Pages">' in html
+
+
+async def test_what_strangers_wrote_is_text_on_a_page(harness: Harness, site: Open) -> None:
+    hostile = '<script>alert(1)</script>"\x1b[31m\u202eevil\u2028'
+    harness.client.command("SADD", "queues", hostile, b"\xff\xfe")
+    harness.client.command("LPUSH", f"queue:{hostile}", "{}")
+    async with site() as running:
+        answer = await running.get("/queues")
+    found = parse("/queues", answer.text)
+    assert ["1", "–", "open"] in found.rows
+    assert "<script>alert" not in answer.text
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202e\u2028]", answer.text)
+    assert '<script>alert(1)</script>"\\u001b[31m\\u202eevil\\u2028' in found.text
+
+
+async def test_charts_are_drawn_of_what_all_processes_did(harness: Harness, site: Open) -> None:
+    minute_s = int(time.time()) // 60 * 60 - 120
+    tally = Tally()
+    tally.succeeded([0.010] * 90 + [0.400] * 10)
+    tally.has_failed()
+    metrics.add(harness.client, [tally.executions(minute_s, "safe")])
+    async with site() as running:
+        answer = await running.get("/")
+    assert 'aria-label="Done. The last 3 hours, by the minute. jobs: 0 a minute now, 101 at most."' in answer.text
+    assert "Failed. The last 3 hours, by the minute. jobs: 0 a minute now, 1 at most." in answer.text
+    assert "p50: 11 ms now" in answer.text
+    assert answer.text.count("<svg") == 4
+
+
+async def test_a_closed_gate_a_pause_and_a_queue_of_another_type_are_told_on_top(harness: Harness, site: Open) -> None:
+    harness.client.command("SADD", "paused", "rest")
+    harness.client.command("SADD", "queues", "odd")
+    harness.client.command("SET", "queue:odd", "no list")
+    async with site() as running:
+        found = await page(running, "/")
+    assert "Queue rest is paused." in found.text
+    assert "Queue odd cannot be read: its key is no list." in found.text
+
+
+async def test_without_redis_a_page_says_so_and_goes_on_by_itself(
+    make_redis: Callable[..., RedisServer], site: Open, harness: Harness
+) -> None:
+    harness.redis = make_redis()
+    harness.client = open_client(StoreSettings(harness.redis.url))
+    async with site() as running:
+        assert (await running.get("/")).status_code == 200
+        harness.redis.kill()
+        running.watch._looked_at_s -= FRESH_S
+        answer = await running.get("/")
+        harness.redis.start()
+        running.watch._looked_at_s -= FRESH_S
+        later = await running.get("/")
+    found = parse("/", answer.text)
+    assert answer.status_code == 503
+    assert "cannot be reached" in found.text
+    assert "What is shown is from" in found.text
+    assert later.status_code == 200
+    assert "What is shown is from" not in later.text
+
+
+async def test_files_are_kept_by_browsers_until_they_change(site: Open) -> None:
+    async with site() as running:
+        addresses = set(re.findall(r'"(/static/[^"]+)"', (await running.get("/")).text))
+        answers = [await running.get(address) for address in sorted(addresses)]
+        bare = await running.get("/static/style.css")
+        missing = [await running.get(f"/static/{name}") for name in ("nothing.css", "..%2fsite.py", "../site.py")]
+    assert [answer.headers["content-type"].partition(";")[0] for answer in answers] == [
+        "image/svg+xml",
+        "text/javascript",
+        "text/css",
+    ]
+    assert all("immutable" in answer.headers["cache-control"] for answer in answers)
+    assert bare.headers["cache-control"] == "no-cache"
+    assert [answer.status_code for answer in missing] == [404, 404, 404]
+
+
+async def test_a_wrong_address_is_told_to_people_as_a_page_and_to_programs_as_json(site: Open) -> None:
+    async with site() as running:
+        for_people = await running.get("/nothing")
+        for_programs = await running.get("/nothing", Accept="*/*")
+    assert for_people.status_code == for_programs.status_code == 404
+    assert "Ask for / or /stats." in parse("", for_people.text).text
+    assert for_programs.json()["error"]["cure"] == "Ask for / or /stats."
+
+
+class TestBehindAProxy:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings("127.0.0.1", names=("ops.example.org",), prefix="/broker")
+
+    @pytest.mark.parametrize("path", ["/broker/targets", "/targets"])
+    async def test_pages_link_below_the_prefix_whether_or_not_it_was_taken_off(self, path: str, site: Open) -> None:
+        async with site() as running:
+            found = await page(running, path, Host="ops.example.org")
+        assert [link for link in found.links if not link.startswith(("/broker/", "#"))] == []
+        assert found.scripts == [next(script for script in found.scripts if script.startswith("/broker/static/"))]
+
+    async def test_only_a_whole_part_of_the_path_is_taken_for_the_prefix(self, site: Open) -> None:
+        async with site() as running:
+            answers = [await running.get(path) for path in ("/broker", "/brokers", "/broker/")]
+        assert [answer.status_code for answer in answers] == [200, 404, 200]
+
+    async def test_a_name_that_is_not_configured_is_refused(self, site: Open) -> None:
+        async with site() as running:
+            assert (await running.get("/", Host="evil.example")).status_code == 421
