@@ -6,8 +6,10 @@ Hypercorn ends the app's open connections, not the process. The listening socket
 refuses nobody.
 """
 
+import contextlib
 import errno
 import logging
+import socket
 from collections.abc import Callable
 
 import attrs
@@ -20,6 +22,8 @@ from restbroker.telemetry.events import Listening, Report, Warned
 
 GRACE_S = 1.5
 """How long a stop waits for answers that are being written."""
+STALLED_S = 5.0
+"""How long a reader may take nothing of what it was sent before it is dropped: a stop would wait for it."""
 _RESTART_S = 0.05
 _HEADER_LIMIT_BYTES = 16 * 1024
 
@@ -79,7 +83,7 @@ class Server:
 
     async def _listeners(self) -> list[trio.SocketListener]:
         try:
-            return await trio.open_tcp_listeners(self.port, host=self.host)
+            listeners = await trio.open_tcp_listeners(self.port, host=self.host)
         except OSError as error:
             self._warn_once(
                 "PortTaken" if error.errno == errno.EADDRINUSE else "CannotListen",
@@ -88,6 +92,9 @@ class Server:
                 f"End what uses the port, or change {self.key}.",
             )
             return []
+        for listener in listeners:
+            _drop_stalled(listener)
+        return listeners
 
     async def _serve(self, listeners: list[trio.SocketListener], stopping: trio.Event, scope: trio.CancelScope) -> None:
         with scope:
@@ -121,6 +128,15 @@ class Server:
         if code not in self._told:
             self._told.add(code)
             self.report(Warned(code, message, cure))
+
+
+def _drop_stalled(listener: trio.SocketListener) -> None:
+    """Has the kernel end connections whose reader is gone or stuck; what is accepted inherits it.
+
+    Hypercorn shields its sends, so nothing else ends one.
+    """
+    with contextlib.suppress(AttributeError):  # Linux only
+        listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(STALLED_S * 1000))
 
 
 def _whole_sends(app: ASGIFramework) -> ASGIFramework:

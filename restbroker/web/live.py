@@ -77,13 +77,16 @@ class Stream(ResponseBody):
     async def __anext__(self) -> bytes:
         watch = self._streams.watch
         first = self._number < 0
-        state = await watch.later(self._number, _PING_S)
-        if watch.stopping.is_set() or not self._may_go_on():
-            raise StopAsyncIteration
-        if state.number <= self._number:
-            return b": still here\n\n"
-        self._number = state.number
-        parts = await self._streams.parts(self._page, state)
-        changed = {name: html for name, html in parts.items() if self._sent.get(name) != html}
-        self._sent |= changed
-        return (b"retry: 2000\n" if first else b"") + b"data: " + json.dumps(changed).encode() + b"\n\n"
+        until_s = trio.current_time() + _PING_S
+        while (left_s := until_s - trio.current_time()) > 0:
+            state = await watch.later(self._number, left_s)
+            if watch.stopping.is_set() or not self._may_go_on():
+                raise StopAsyncIteration
+            parts = await self._streams.parts(self._page, state)
+            self._number = state.number
+            changed = {name: html for name, html in parts.items() if self._sent.get(name) != html}
+            if changed:
+                self._sent |= changed
+                return (b"retry: 2000\n" if first else b"") + b"data: " + json.dumps(changed).encode() + b"\n\n"
+        # So that neither end, nor a proxy between them, takes the connection for dead.
+        return b": still here\n\n"
