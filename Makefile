@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := redis-server ejabberd erlang-p1-oauth2 faketime \
 	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
-	nginx-light libnginx-mod-http-echo tmux
+	nginx-light libnginx-mod-http-echo tmux chromium chromium-driver fonts-dejavu-core
 # What only `make bench` runs, Node.js with npm beside it.
 BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
@@ -94,7 +94,7 @@ bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.store_cost
 
 screenshots: $(VENV)/.dev servers ## Make the pictures of Sidekiq Web in docs/images anew
-	@.ci/servers chromium fonts-dejavu-core pngquant
+	@.ci/servers pngquant
 	@PYTHONPATH=. $(BIN)/python -m tests.sidekiq.screenshots
 
 fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
