@@ -98,8 +98,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     looks = Looks(plan.status.view, plan.status.running, samples=samples or dict)
     web: list[Service] = []
     if line is None:  # what a group has one of, its supervisor serves, and tells of
-        connection = plan.open_control() if config.stats else None
-        web = web_services(lambda: reloader.config, connection, looks, report)
+        web = web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)
     record = SidekiqRecord(
         plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
     )

@@ -64,8 +64,11 @@ def _pages(reloader: "_GroupReloader", looks: Looks, report: Report) -> list[Ser
     settings = store_settings(config)
     sentinels = open_sentinels(settings)
     watch = [] if sentinels is None else [MasterWatch(sentinels)]
-    connection = Connection(open_client(settings, _STATS_TIMEOUT_S, sentinels))
-    return [*watch, *web_services(lambda: reloader.config, connection, looks, report)]
+
+    def open_connection() -> Connection:
+        return Connection(open_client(settings, _STATS_TIMEOUT_S, sentinels))
+
+    return [*watch, *web_services(lambda: reloader.config, open_connection, looks, report)]
 
 
 @attrs.define(eq=False)

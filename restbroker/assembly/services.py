@@ -35,12 +35,12 @@ class Looks:
 
 
 def web_services(
-    current: Callable[[], Config], connection: "Connection | None", looks: Looks, report: Report
+    current: Callable[[], Config], open_connection: "Callable[[], Connection] | None", looks: Looks, report: Report
 ) -> list[Service]:
-    """The pages and /stats, if there is a `connection` for them, with a short time-out; /healthz, if configured now."""
+    """The pages and /stats, if there are connections for them, with short time-outs; /healthz, if configured now."""
     found: list[Service] = []
-    if connection is not None:
-        found += _site(current, connection, looks, report)
+    if open_connection is not None:
+        found += _site(current, open_connection, looks, report)
     bind = current().health_bind
     if bind is not None:
         found.append(_health(bind, looks, report))
@@ -48,11 +48,13 @@ def web_services(
 
 
 def _site(
-    current: Callable[[], Config], connection: "Connection", looks: Looks, report: Report
+    current: Callable[[], Config], open_connection: "Callable[[], Connection]", looks: Looks, report: Report
 ) -> tuple[Service, Service]:
     from restbroker.admin import measures
+    from restbroker.admin.known import known
     from restbroker.serving.runner import Server
     from restbroker.web import figures
+    from restbroker.web.desk import Desk
     from restbroker.web.metrics import add_metrics
     from restbroker.web.settings import Settings
     from restbroker.web.site import site_app
@@ -72,8 +74,7 @@ def _site(
         return partial(measures.shared, served=now.queues, targets=[target.name for target in now.targets])
 
     def glance() -> Question:
-        unready = looks.view().unready
-        return partial(figures.figures, served=current().queues, in_delivery=figures.nobody, unready=unready)
+        return partial(figures.glance, served=current().queues, unready=looks.view().unready)
 
     config = current()
     settings = Settings(
@@ -83,9 +84,10 @@ def _site(
         login=config.stats_login,
         is_read_only=config.stats_read_only,
     )
-    watch = Watch(connection, glance)
-    app = site_app(settings, watch, question, report)
-    add_metrics(app, connection, looks.samples, shared)
+    watch = Watch(open_connection(), glance)
+    desk = Desk(open_connection(), lambda: known(current()))
+    app = site_app(settings, watch, desk, question, report)
+    add_metrics(app, watch.connection, looks.samples, shared)
     server = Server(
         "/stats",
         "StatsPort",

@@ -10,7 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias, cast
 
+import attrs
+
 from restbroker.admin import overview
+from restbroker.admin import processes as operated
 from restbroker.broker.status.view import Running
 from restbroker.rules import hiding, redact, rubyjson
 from restbroker.rules.json_types import Json
@@ -49,9 +52,15 @@ def figures(
     }
 
 
-def nobody(_client: Client, _served: Sequence[str]) -> dict[str, Json]:
-    """For those who ask for no jobs."""
-    return {}
+def glance(client: Client, served: Sequence[str], unready: str | None = None) -> dict[str, Json]:
+    """What the live pages show: all figures without the jobs, and every process, Ruby's too.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    shown = figures(client, served, lambda _client, _served: {}, unready)
+    # Without its jobs nothing of a process comes from a producer.
+    running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False)]
+    return shown | {"running": cast("Json", running)}
 
 
 def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:

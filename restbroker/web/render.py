@@ -34,6 +34,8 @@ LIVE: Mapping[str, Page] = {
     "queues": Page("Queues", ("banner", "alarms", "queues")),
     "processes": Page("Processes", ("banner", "alarms", "processes")),
 }
+TITLES: Mapping[str, str] = {"retries": "Retries", "scheduled": "Scheduled", "dead": "Dead"}
+"""The pages of the sets."""
 
 
 @attrs.define(eq=False)
@@ -53,15 +55,25 @@ class Renderer:
             auto_reload=False,
             finalize=words.plain,
         )
+        navigation = [(name, page.title, "/" if name == "overview" else f"/{name}") for name, page in LIVE.items()]
+        navigation += [(name, title, f"/{name}") for name, title in TITLES.items()]
         digests = {name: one.digest for name, one in assets.read_all().items()}
-        for filter_ in (words.number, words.decimal, words.duration, words.milliseconds, words.moment, words.anchor):
+        for filter_ in (
+            words.number,
+            words.decimal,
+            words.duration,
+            words.milliseconds,
+            words.moment,
+            words.brief,
+            words.pause,
+        ):
             environment.filters[filter_.__name__] = filter_
         environment.globals |= {
             "url": lambda path: f"{self.settings.prefix}{path}",
             "asset": lambda name: f"{self.settings.prefix}/static/{name}?v={digests[name]}",
             "version": __version__,
             "settings": self.settings,
-            "pages": LIVE,
+            "navigation": navigation,
             "chart_width": WIDTH,
             "chart_height": HEIGHT,
         }
@@ -80,7 +92,7 @@ class Renderer:
             "totals": views.totals(state),
             "targets": views.rows(state, "targets"),
             "queues": views.rows(state, "queues"),
-            "processes": views.rows(state, "processes"),
+            "processes": views.rows(state, "running"),
         }
         if "charts" in LIVE[name].parts:
             values["charts"] = views.charts(state)

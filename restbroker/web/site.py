@@ -14,14 +14,20 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, request
 from quart_trio import QuartTrio
 
+from restbroker.errors import RestbrokerError, UsageError
 from restbroker.serving.app import Look, failure, new_app
 from restbroker.telemetry.events import Report
 from restbroker.web import assets
+from restbroker.web.acting import ActPages
+from restbroker.web.desk import Desk
 from restbroker.web.guard import Guard
 from restbroker.web.live import Stream, Streams
 from restbroker.web.render import LIVE, Renderer
+from restbroker.web.sets import SETS, SetPages
 from restbroker.web.settings import Settings
+from restbroker.web.shell import Shell
 from restbroker.web.stats import Question, stats_view
+from restbroker.web.steering import SteerPages
 from restbroker.web.watch import Watch
 
 FORM_LIMIT_BYTES = 64 * 1024
@@ -40,12 +46,16 @@ _HEADERS = {
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
-def site_app(settings: Settings, watch: Watch, question: Callable[[], Question], report: Report) -> QuartTrio:
+def site_app(
+    settings: Settings, watch: Watch, desk: Desk, question: Callable[[], Question], report: Report
+) -> QuartTrio:
     """The app. `question` makes what `/stats` asks, anew for each request, over the connection of `watch`."""
     site = _Site(settings, watch, Renderer(settings), report)
     app = new_app("stats", report, Look(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /metrics or /stats"))
     app.before_request(site.guard.before)
     app.after_request(site.guard.after)
+    app.register_error_handler(RestbrokerError, site.told)
+    _add_sets(app, site, desk)
     for name in LIVE:
         app.add_url_rule("/" if name == "overview" else f"/{name}", name, partial(site.page, name), methods=["GET"])
     app.add_url_rule("/live", view_func=site.live, methods=["GET"])
@@ -54,9 +64,24 @@ def site_app(settings: Settings, watch: Watch, question: Callable[[], Question],
     app.add_url_rule("/login", view_func=site.log_in, methods=["POST"])
     app.add_url_rule("/logout", view_func=site.log_out, methods=["POST"])
     app.add_url_rule("/stats", "stats", stats_view(watch.connection, question), methods=["GET"])
-    app.after_serving(watch.connection.aclose)
+    for connection in (watch.connection, desk.connection):
+        app.after_serving(connection.aclose)
     app.asgi_app = _Unprefixed(app.asgi_app, settings.prefix)  # type: ignore[method-assign]  # as Quart documents it
     return app
+
+
+def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
+    """The pages of jobs, and what people do."""
+    shell = Shell(site.renderer, site.settings, site.guard.mark)
+    pages, acts = SetPages(desk, shell, site.refuse), ActPages(desk, shell)
+    steer = SteerPages(desk, shell, site.go, site.watch.hurry)
+    for name in SETS:
+        app.add_url_rule(f"/{name}", name, partial(pages.listed, name), methods=["GET"])
+        app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])
+        app.add_url_rule(f"/{name}/act", f"{name}-act", partial(acts.act, name), methods=["POST"])
+    app.add_url_rule("/queue", view_func=pages.waiting, methods=["GET"])
+    app.add_url_rule("/steer", "steer", steer.ask, methods=["GET"])
+    app.add_url_rule("/steer", "steer-act", steer.act, methods=["POST"])
 
 
 @attrs.frozen
@@ -94,6 +119,11 @@ class _Site:
             return failure(status, code, message, cure)
         html = self.renderer.page("refusal.html", title="Not this way", message=message, cure=cure, mark="")
         return Response(html, status)
+
+    async def told(self, error: RestbrokerError) -> Response:
+        """Why something could not be asked, or done."""
+        status = 400 if isinstance(error, UsageError) else 503
+        return self.refuse(status, type(error).__name__, error.message, error.cure)
 
     async def page(self, name: str) -> Response:
         """A live page as it is now."""
@@ -138,18 +168,19 @@ class _Site:
         why = await self.guard.log_in(form.get("user", ""), form.get("password", ""))
         if why is not None:
             return await self.login_page(why, 403)
-        return self._go(_then(form.get("then")))
+        return self.go(_then(form.get("then")))
 
     async def log_out(self) -> Response:
         """Ends the visitor's login."""
         self.guard.log_out()
-        return self._go("/login" if self.settings.login else "/")
+        return self.go("/login" if self.settings.login else "/")
 
     def _to_login(self) -> Response:
         path = request.full_path.rstrip("?")
-        return self._go(f"/login?then={_quoted(path)}" if path != "/" else "/login")
+        return self.go(f"/login?then={_quoted(path)}" if path != "/" else "/login")
 
-    def _go(self, path: str) -> Response:
+    def go(self, path: str) -> Response:
+        """Sends the visitor to another page of ours."""
         return Response("", 303, {"Location": f"{self.settings.prefix}{path}"})
 
 

@@ -89,6 +89,11 @@ class Watch:
         self.stopping.set()
         self._next.set()
 
+    def hurry(self) -> None:
+        """Looks again at once: somebody has just changed something."""
+        self._looked_at_s = float("-inf")
+        self._wanted.set()
+
     async def look(self) -> State:
         """What is known, at most `FRESH_S` old."""
         async with self._turn:

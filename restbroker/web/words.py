@@ -3,13 +3,15 @@
 Always holds: what is not known is a dash; no control character, and none that hides or turns text, reaches a page.
 """
 
+import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from hashlib import sha256
 
 from markupsafe import Markup
 
 UNKNOWN = "–"
+_BRIEF = 90
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
@@ -66,6 +68,23 @@ def moment(at_s: object) -> str:
         return UNKNOWN
 
 
-def anchor(value: object) -> str:
-    """A name for an element, of a text of any kind."""
-    return sha256(str(value).encode("utf-8", "backslashreplace")).hexdigest()[:12]
+def pause(value: object) -> str:
+    """Why something is paused, by whom, and for how long: what is known of a pause, in words."""
+    if not isinstance(value, Mapping):
+        return ""
+    who, why, left_s = value.get("who"), value.get("why"), value.get("left_s")
+    reason = value.get("reason")
+    words = [f"by {who}" if who else str(reason or ""), str(why or "")]
+    words += [f"{duration(left_s)} more"] if left_s is not None else []
+    return ", ".join(word for word in words if word)
+
+
+def brief(value: object) -> str:
+    """Arguments on one line, cut off where they are long."""
+    if value is None or value == {}:
+        return ""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        return UNKNOWN
+    return text if len(text) <= _BRIEF else text[: _BRIEF - 1] + "…"

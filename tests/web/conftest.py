@@ -9,18 +9,21 @@ import httpx
 import pytest
 import trio
 
+from restbroker.admin.known import Known
 from restbroker.admin.measures import shared
 from restbroker.assembly.measures import Measures
 from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
+from restbroker.rules.hiding import spelled
 from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.counts import Counts
 from restbroker.telemetry.events import BrokerStarted, Event
 from restbroker.telemetry.figures import Figures
-from restbroker.web.figures import figures, here, nobody
+from restbroker.web.desk import Desk
+from restbroker.web.figures import figures, glance, here
 from restbroker.web.health import health_app
 from restbroker.web.metrics import add_metrics
 from restbroker.web.settings import Settings
@@ -85,7 +88,13 @@ def settings() -> Settings:
 
 
 @pytest.fixture
-def site(harness: Harness, settings: Settings) -> Open:
+def known() -> Known:
+    """What the configuration knows of jobs."""
+    return Known({}, spelled(["t", "a-token-of-4711"]))
+
+
+@pytest.fixture
+def site(harness: Harness, settings: Settings, known: Known) -> Open:
     """Opens a site on `harness`, and stops it at the end of the block."""
 
     @asynccontextmanager
@@ -99,18 +108,19 @@ def site(harness: Harness, settings: Settings) -> Open:
             jobs = here(status.running(), show_bodies=False)
             return partial(figures, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
-        def glance() -> Question:
-            return partial(figures, served=("rest",), in_delivery=nobody, unready=status.view().unready)
+        def seen() -> Question:
+            return partial(glance, served=("rest",), unready=status.view().unready)
 
-        watch = Watch(connection, glance)
-        app = site_app(settings, watch, question, report)
+        watch = Watch(connection, seen)
+        desk = Desk(Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known)
+        app = site_app(settings, watch, desk, question, report)
         asked = partial(shared, served=("rest",), targets=("t",))
         add_metrics(app, connection, measures.samples, lambda: asked)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report, at_stop=watch.stop)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status.view, report), report)
         harness.control = Control()
         plan = attrs.evolve(harness.plan(), services=[watch, stats, health, measures], status=status)
-        async with httpx.AsyncClient(timeout=10, trust_env=False) as client, trio.open_nursery() as nursery:
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as client, trio.open_nursery() as nursery:
             nursery.start_soon(broker.run, plan, harness.control)
             await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
             yield Site(harness, stats, health, client, watch)

@@ -1,0 +1,36 @@
+"""One question of one visitor to Redis: pages of jobs, and what people do. Used by `web.sets` and `web.steering`.
+
+Always holds: a visitor waits a few seconds at most, and is told then; the connection is not the one that live pages are
+fed by, nor one that delivers.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import attrs
+import trio
+
+from restbroker.admin.known import Known
+from restbroker.errors import ConnectionEnded, StoreUnavailable
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+
+T = TypeVar("T")
+TURN_S = 8.0
+
+
+@attrs.frozen(eq=False)
+class Desk:
+    """`known` makes what the configuration knows of jobs; it reads files, so it is called in the thread."""
+
+    connection: Connection
+    known: Callable[[], Known]
+
+    async def ask(self, question: Callable[[Client], T]) -> T:
+        """What Redis answers. Raises what the question raises, and `StoreUnavailable` where others take too long."""
+        with trio.move_on_after(TURN_S):
+            try:
+                return await self.connection.call(question)
+            except ConnectionEnded:  # since the last question; nothing of this one was done
+                return await self.connection.call(question)
+        raise StoreUnavailable("Others are asking Redis for much at this moment.", "Try again.")

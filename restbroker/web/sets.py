@@ -1,0 +1,152 @@
+"""The pages of the retry, schedule and dead sets, of one job, and of what waits in a queue.
+
+`web.site` serves them. Always holds: a page costs the same however large the set is; what is shown of a job comes from
+`admin.entry`, without secrets; nothing is changed by looking.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlencode
+
+import attrs
+from quart import Response, request
+
+from restbroker.admin import find
+from restbroker.admin.act_job import VERBS
+from restbroker.admin.entry import Entry
+from restbroker.admin.find import Budget, Page
+from restbroker.errors import UsageError
+from restbroker.rules import where
+from restbroker.serving.app import Refuse
+from restbroker.store import sets
+from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
+from restbroker.web.desk import Desk
+from restbroker.web.render import TITLES
+from restbroker.web.shell import Shell
+
+SETS: Final[Mapping[str, SortedSet]] = {"retries": "retry", "scheduled": "schedule", "dead": "dead"}
+WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Given up"}
+PAGE: Final = 50
+_BUDGET: Final = Budget(entries=50_000, seconds=1.5)
+_MOST_CONDITIONS: Final = 10
+
+
+@attrs.frozen(eq=False)
+class SetPages:
+    """The views. `refuse` says why there is none."""
+
+    desk: Desk
+    shell: Shell
+    refuse: Refuse
+
+    async def listed(self, name: str) -> Response:
+        """A page of a set."""
+        typed = conditions(request.args.getlist("where"))
+        after = request.args.get("after") or None
+        zset = SETS[name]
+        wrong: UsageError | None = None
+        status = 200
+
+        def question(client: Client) -> Page:
+            known = self.desk.known()
+            wanted = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
+            return find.page(client, zset, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+
+        try:
+            page = await self.desk.ask(question)
+        except UsageError as error:
+            size = await self.desk.ask(lambda client: sets.size(client, zset))
+            page, wrong, status = Page((), None, 0, size), error, 400
+        html = self.shell.page(
+            "set.html",
+            name=name,
+            title=TITLES[name],
+            when=WHEN[name],
+            page=page,
+            typed=typed,
+            wrong=wrong,
+            verbs=self._verbs(zset),
+            after=after,
+            next=address(f"/{name}", typed, page.after),
+            first=address(f"/{name}", typed),
+        )
+        return Response(html, status)
+
+    async def job(self, name: str, key: str) -> Response:
+        """The page of one job."""
+        zset = SETS[name]
+        entry = await self.desk.ask(lambda client: find.one(client, zset, key, self.desk.known(), 2.0))
+        if entry is None:
+            return self.refuse(
+                404,
+                "JobGone",
+                f"This job is not in the {zset} set.",
+                "It may have been retried, deleted or moved since. Search for its job id in the other sets.",
+            )
+        values = {
+            "name": name,
+            "title": f"Job {entry.jid or 'without an id'}",
+            "when": WHEN[name],
+            "entry": entry,
+            "arguments": readable(entry),
+            "verbs": self._verbs(zset),
+        }
+        return Response(self.shell.page("job.html", **values))
+
+    async def waiting(self) -> Response:
+        """What waits in a queue."""
+        queue, typed = request.args.get("name", ""), conditions(request.args.getlist("where"))
+        after = request.args.get("after") or None
+
+        def question(client: Client) -> Page:
+            known = self.desk.known()
+            wanted = where.read(typed, time.time(), hidden=known.hidden)
+            return find.waiting(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+
+        wrong: UsageError | None = None
+        try:
+            page = await self.desk.ask(question)
+        except UsageError as error:
+            page, wrong = Page((), None, 0, 0), error
+        html = self.shell.page(
+            "queue.html",
+            name="queues",
+            title=f"Queue {queue}",
+            queue=queue,
+            when="Pushed",
+            page=page,
+            typed=typed,
+            wrong=wrong,
+            after=after,
+            next=address("/queue", typed, page.after, name=queue),
+            first=address("/queue", typed, name=queue),
+        )
+        return Response(html, 200 if wrong is None else 400)
+
+    def _verbs(self, zset: SortedSet) -> list[str]:
+        if self.shell.settings.is_read_only:
+            return []
+        return [verb for verb in VERBS[zset] if verb != "move"]
+
+
+def conditions(given: list[str]) -> list[str]:
+    """What was typed, without the fields that were left empty."""
+    return [one.strip() for one in given if one.strip()][:_MOST_CONDITIONS]
+
+
+def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:
+    """A link to a page of a list."""
+    query = [*more.items(), *(("where", one) for one in typed), *([("after", after)] if after else [])]
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def readable(entry: Entry) -> str:
+    """A job's arguments for people, as indented JSON."""
+    # As ASCII: half surrogate pairs, which jobs may hold, do no harm.
+    try:
+        return json.dumps(entry.arguments, indent=2, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+    except (TypeError, ValueError):
+        return "(cannot be shown)"

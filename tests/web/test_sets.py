@@ -1,0 +1,251 @@
+"""The pages of jobs over real HTTP: found, understood, and told what to do, with everything asked twice."""
+
+import json
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from restbroker.admin import audit
+from restbroker.telemetry.events import JobFinished
+from restbroker.web.settings import Settings
+from tests.broker.conftest import Harness
+from tests.support.html_page import Form, Page, parse
+from tests.web.conftest import HTML, Open, Site
+
+
+def job(jid: str, command: str = "safe", **more: Any) -> bytes:
+    fields = {
+        "class": "Add",
+        "jid": jid,
+        "queue": "rest",
+        "args": [command, {"user": jid, "password": "sesame-4711"}, "t"],
+        "error_class": "ServerError",
+        "error_message": f"It failed for {jid}.",
+        "retry_count": 3,
+        "failed_at": 1_700_000_000.5,
+    }
+    return json.dumps({**fields, **more}).encode()
+
+
+def park(harness: Harness, count: int, zset: str = "dead", **more: Any) -> None:
+    for number in range(count):
+        harness.client.command("ZADD", zset, 1_700_000_000 + number, job(f"j{number}", **more))
+
+
+async def page(running: Site, path: str) -> Page:
+    answer = await running.get(path)
+    assert answer.status_code == 200, answer.text
+    return parse(path, answer.text)
+
+
+def form_of(html: str, action: str) -> Form:
+    return next(form for form in parse("", html).forms if form.action == action)
+
+
+def mark(html: str) -> str:
+    found = re.search(r'name="mark" value="(\w+)"', html)
+    assert found
+    return found[1]
+
+
+async def send(running: Site, path: str, form: dict[str, Any], source: str = "/") -> httpx.Response:
+    """Sends a form as a browser does that has `source` open."""
+    html = (await running.get(source)).text
+    if 'name="mark"' not in html:
+        html = (await running.get("/steer?do=pause-queue&name=any")).text
+    address = f"{running.stats.addresses[0]}{path}"
+    return await running.client.post(address, data={"mark": mark(html), **form}, headers=HTML)
+
+
+async def test_a_set_is_shown_page_by_page_newest_first(harness: Harness, site: Open) -> None:
+    park(harness, 120)
+    async with site() as running:
+        first = await page(running, "/dead")
+        second = await page(running, first.links_to("/dead?")[0])
+        third = await page(running, next(link for link in second.links_to("/dead?") if "after" in link))
+    shown = [[row[-1] for row in one.rows] for one in (first, second, third)]
+    assert shown[0][0] == "j119"
+    assert [jid for jids in shown for jid in jids] == [f"j{number}" for number in reversed(range(120))]
+    assert [len(jids) for jids in shown] == [50, 50, 20]
+    assert "120 in all" in first.text
+    assert not [link for link in third.links_to("/dead?") if "after" in link]
+
+
+async def test_jobs_are_found_by_conditions_that_a_link_keeps(harness: Harness, site: Open) -> None:
+    park(harness, 3)
+    for number in range(3):
+        harness.client.command("ZADD", "retry", 9e9, job(f"k{number}", "kick_user"))
+    async with site() as running:
+        found = await page(running, "/dead?where=user+%3D+j1&where=")
+        retries = await page(running, "/retries?where=command+%3D+kick*")
+        wrong = await running.get("/dead?where=colour+%3C+red")
+        secret = await running.get("/dead?where=password+~+s")
+    assert [row[-1] for row in found.rows] == ["j1"]
+    assert len(retries.rows) == 3
+    assert wrong.status_code == secret.status_code == 400
+    assert "is no number" in wrong.text
+    assert 'value="colour &lt; red"' in wrong.text
+    assert "looks like the name of a secret" in secret.text
+
+
+async def test_no_secret_of_a_job_is_on_its_pages(harness: Harness, site: Open) -> None:
+    park(harness, 1, note="a-token-of-4711", error_message="refused sesame-4711 and a-token-of-4711")
+    async with site() as running:
+        listed = await running.get("/dead")
+        one = await running.get(parse("", listed.text).links_to("/dead/")[0])
+    assert "***" in one.text
+    for answer in (listed, one):
+        assert "4711" not in answer.text
+
+
+async def test_a_job_s_page_tells_what_happened_to_it(harness: Harness, site: Open) -> None:
+    tries = [{"at": 1_700_000_000, "outcome": "deferred", "code": "ServerError", "status": 500, "ms": 1234}]
+    park(harness, 1, restbroker_attempts=tries, restbroker_may_have_run=True)
+    async with site() as running:
+        listed = await page(running, "/dead")
+        shown = await page(running, listed.links_to("/dead/")[0])
+        gone = await running.get("/dead/1.0-" + "0" * 40)
+    assert "It failed for j0." in shown.text
+    assert '"user": "j0"' in shown.text
+    assert ["2023-11-14 22:13:20", "deferred ServerError", "500", "1.2 s", ""] in shown.rows
+    assert gone.status_code == 404
+    assert "is not in the dead set" in gone.text
+
+
+@pytest.mark.parametrize("body", [b"no job", b'{"class":1}', b"\xff\xfe", b'[1,"<script>"]', b'{"args":"\\ud800"}'])
+async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(body: bytes, harness: Harness, site: Open) -> None:
+    harness.client.command("ZADD", "dead", 5, body)
+    async with site() as running:
+        listed = await page(running, "/dead")
+        key = listed.links_to("/dead/")[0].rpartition("/")[2]
+        assert (await running.get(f"/dead/{key}")).status_code == 200
+        answer = await send(running, "/dead/act", {"verb": "delete", "job": key, "confirmed": "yes"}, "/dead")
+    assert "1 done" in answer.text
+    assert harness.size("dead") == 0
+
+
+async def test_a_dead_job_is_retried_after_a_second_look_and_delivered(harness: Harness, site: Open) -> None:
+    park(harness, 3)
+    async with site() as running:
+        listed = await page(running, "/dead?where=user+%3D+j1")
+        key = listed.links_to("/dead/")[0].rpartition("/")[2]
+        asked = await send(running, "/dead/act", {"verb": "retry", "job": key}, "/dead")
+        assert harness.size("dead") == 3
+        form = form_of(asked.text, "/dead/act")
+        done = await send(running, "/dead/act", {**form.hidden, "why": "mended"}, "/dead")
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+    assert "This would retry 1 job." in parse("", asked.text).text
+    assert "1 done" in done.text
+    assert harness.size("dead") == 2
+    notes = [one.note for one in audit.listed(harness.client, 10)]
+    assert [(note.action, note.state, note.why) for note in notes][-1] == ("retry", "begun", "mended")
+    assert notes[0].who == "web@127.0.0.1 (web)"
+
+
+async def test_all_that_match_are_counted_before_and_meant_by_the_second_form(harness: Harness, site: Open) -> None:
+    park(harness, 300)
+    park(harness, 5, command="kick_user")
+    async with site() as running:
+        form: dict[str, Any] = {"verb": "delete", "all": "yes", "where": ["command = safe", "at > 1d"]}
+        asked = await send(running, "/dead/act", {**form, "where": "command = safe"}, "/dead")
+        done = await send(running, "/dead/act", form_of(asked.text, "/dead/act").hidden, "/dead")
+    assert "delete 300" in parse("", asked.text).text
+    assert "300 done" in done.text
+    assert harness.size("dead") == 5
+
+
+async def test_what_may_have_run_is_sent_again_only_where_that_was_asked_for_apart(
+    harness: Harness, site: Open
+) -> None:
+    park(harness, 2, restbroker_may_have_run=True)
+    async with site() as running:
+        asked = await send(running, "/dead/act", {"verb": "retry", "all": "yes"}, "/dead")
+        form = form_of(asked.text, "/dead/act")
+        refused = await send(running, "/dead/act", form.hidden, "/dead")
+        assert harness.size("dead") == 2
+        done = await send(running, "/dead/act", {**form.hidden, "repeat_unsafe": "yes"}, "/dead")
+    assert "Also 2 that may have run already" in asked.text
+    assert ("repeat_unsafe", "yes") in form.boxes
+    assert "0 done" in refused.text
+    assert "2 done" in done.text
+
+
+async def test_a_job_gets_another_time_and_a_time_that_is_none_is_asked_for_again(harness: Harness, site: Open) -> None:
+    harness.client.command("ZADD", "schedule", 9e9, job("j0"))
+    async with site() as running:
+        form = {"verb": "reschedule", "all": "yes", "confirmed": "yes"}
+        wrong = await send(running, "/scheduled/act", {**form, "time": "soon"}, "/scheduled")
+        done = await send(running, "/scheduled/act", {**form, "time": "2100-01-01T00:00"}, "/scheduled")
+        listed = await page(running, "/scheduled")
+    assert wrong.status_code == 400
+    assert "This is no time." in wrong.text
+    assert "1 done" in done.text
+    assert any("2100-01-01 00:00:00" in cell for cell in listed.rows[0])
+
+
+@pytest.mark.parametrize("form", [{}, {"verb": "burn"}, {"verb": "delete"}, {"verb": "move", "all": "yes"}])
+async def test_a_form_that_does_not_say_what_or_which_does_nothing(
+    form: dict[str, str], harness: Harness, site: Open
+) -> None:
+    park(harness, 1)
+    async with site() as running:
+        answer = await send(running, "/dead/act", {**form, "confirmed": "yes"}, "/dead")
+    assert answer.status_code == 400
+    assert harness.size("dead") == 1
+
+
+async def test_what_waits_in_a_queue_is_shown_and_stays_there(harness: Harness, site: Open) -> None:
+    harness.client.command("LPUSH", "queue:other", job("first"), job("second"))
+    async with site() as running:
+        shown = await page(running, "/queue?name=other")
+        nothing = await page(running, "/queue?name=none")
+    assert ["first" in " ".join(row) for row in shown.rows] == [True, False]
+    assert "0 in all" in nothing.text
+    assert harness.size("queue:other") == 2
+
+
+@pytest.mark.parametrize("kind", ["queue", "target"])
+async def test_what_is_paused_says_by_whom_and_why_until_it_is_resumed(kind: str, harness: Harness, site: Open) -> None:
+    name = {"queue": "rest", "target": "t"}[kind]
+    async with site() as running:
+        question = await page(running, f"/steer?do=pause-{kind}&name={name}")
+        form = {**form_of(question.html, "/steer").hidden, "for": "2h", "why": "the server is moved"}
+        answer = await send(running, "/steer", form)
+        paused = await page(running, f"/{kind}s")
+        resume = paused.links_to("/steer")[0]
+        resumed = await send(running, "/steer", form_of((await page(running, resume)).html, "/steer").hidden)
+        after = await page(running, f"/{kind}s")
+    assert (answer.status_code, resumed.status_code) == (303, 303)
+    assert "the server is moved" in paused.text
+    assert "by web@127.0.0.1 (web)" in paused.text
+    assert "paused" not in after.text
+
+
+async def test_a_pause_whose_length_is_none_is_asked_for_again(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        form = {"do": "pause-queue", "name": "rest", "for": "a while", "why": "kept"}
+        answer = await send(running, "/steer", form)
+        nothing = await send(running, "/steer", {"do": "burn", "name": "rest"})
+    assert answer.status_code == nothing.status_code == 400
+    assert 'value="kept"' in answer.text
+    assert harness.client.command("SMEMBERS", "paused") == []
+
+
+class TestReadOnly:
+    @pytest.fixture
+    def settings(self) -> Settings:
+        return Settings("127.0.0.1", is_read_only=True)
+
+    async def test_nothing_is_offered_and_nothing_is_obeyed(self, harness: Harness, site: Open) -> None:
+        park(harness, 1)
+        async with site() as running:
+            pages = [(await running.get(path)).text for path in ("/", "/dead", "/queues", "/targets", "/processes")]
+            answers = [
+                await send(running, "/dead/act", {"verb": "delete", "all": "yes", "confirmed": "yes"}),
+                await send(running, "/steer", {"do": "pause-queue", "name": "rest"}),
+            ]
+        assert not [html for html in pages if "/steer" in html or 'method="post"' in html]
+        assert [answer.status_code for answer in answers] == [403, 403]
+        assert harness.size("dead") == 1
