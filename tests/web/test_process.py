@@ -97,7 +97,7 @@ def test_web_libraries_are_only_loaded_where_something_is_served(
         "import trio\n"
         "async def main():\n"
         "    plan = plan_of(CONFIG, print, Figures())\n"
-        "    connection = plan.open_control() if CONFIG.stats else None\n"
+        "    connection = plan.open_control if CONFIG.stats else None\n"
         "    web_services(lambda: CONFIG, connection, Looks(plan.status.view), print)\n"
         f"CONFIG = load(Path({str(configured(Stats=stats))!r}), {{}}, {{}}, registry.kinds()).config\n"
         "trio.run(main)\n"
