@@ -14,8 +14,8 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         _tell_version()
         return
-    if sys.argv[1:2] == ["run"]:
-        # Until the broker listens for SIGHUP itself: the default would end the process during its slow imports.
+    if sys.argv[1:2] in (["run"], ["web"]):
+        # Until it listens for SIGHUP itself: the default would end the process during its slow imports.
         import signal
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -14,16 +14,14 @@ import trio
 from restbroker import __version__
 from restbroker.assembly.reading import Told, read, warnings_of
 from restbroker.assembly.sdnotify import notifiers
-from restbroker.assembly.services import Looks, web_services
+from restbroker.assembly.services import Looks, site_services, web_services
 from restbroker.assembly.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
 from restbroker.config.core import Config, Loaded
-from restbroker.telemetry.events import GroupStarted, GroupStopped, Report, Warned
+from restbroker.telemetry.events import GroupStarted, GroupStopped, Warned
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.series import Samples
-
-_STATS_TIMEOUT_S = 1.0
 
 
 def run(config: Config, load: Callable[[], Loaded], command: Sequence[str], *, json_logs: bool = False) -> int:
@@ -43,32 +41,17 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
         own: Samples = {"restbroker_ready": {(): ready}, "restbroker_build_info": {(__version__,): 1}}
         return {**supervisor.sums.samples(), **own}
 
+    def current() -> Config:
+        return reloader.config
+
     looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=samples)
-    services = [Summaries(log), *_pages(reloader, looks, log), *systemd]
+    services: list[Service] = [Summaries(log), *web_services(current, None, looks, log), *systemd]
+    if config.stats:
+        services += site_services(current, looks, log)
     log(GroupStarted(os.getpid(), __version__, config.processes))
     code = await supervisor.run(services, reloader.reload, reloader.may_start)
     log(GroupStopped(code))
     return code
-
-
-def _pages(reloader: "_GroupReloader", looks: Looks, report: Report) -> list[Service]:
-    config = reloader.config
-    if not config.stats:
-        return web_services(lambda: reloader.config, None, looks, report)
-    # A supervisor that serves no /stats does without the Redis library, a third of its memory.
-    from restbroker.admin.connect import store_settings
-    from restbroker.store.client import open_client
-    from restbroker.store.connection import Connection, MasterWatch
-    from restbroker.store.sentinel import open_sentinels
-
-    settings = store_settings(config)
-    sentinels = open_sentinels(settings)
-    watch = [] if sentinels is None else [MasterWatch(sentinels)]
-
-    def open_connection() -> Connection:
-        return Connection(open_client(settings, _STATS_TIMEOUT_S, sentinels))
-
-    return [*watch, *web_services(lambda: reloader.config, open_connection, looks, report)]
 
 
 @attrs.define(eq=False)

@@ -24,6 +24,11 @@ AT_START: Final[Mapping[str, str]] = {
     "processes": "Processes",
 }
 """What is bound to the start of the process, each with its key."""
+OTHER_REDIS: Final = ConfigRefused(
+    "The configuration names another Redis (its address, database, namespace, login or sentinels), which a process"
+    " cannot change while it runs. Nothing of the new configuration counts yet.",
+    "Restart restbroker; its jobs stay in the Redis that it leaves.",
+)
 _LOAD_S = 10.0
 _TOO_SLOW = ConfigRefused(
     f"The configuration could not be read within {_LOAD_S:g} s: its file, or one that it names, does not answer.",

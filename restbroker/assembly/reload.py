@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from restbroker.admin.connect import store_settings
-from restbroker.assembly.reading import AT_START, Told, read, warnings_of
+from restbroker.assembly.reading import AT_START, OTHER_REDIS, Told, read, warnings_of
 from restbroker.broker.lane import LanePlan
 from restbroker.broker.plan import BrokerPlan
 from restbroker.config.core import Config, Loaded
@@ -19,11 +19,6 @@ from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnc
 
 _BESIDE = ("log_level", "show_bodies", *AT_START)
 """What does not concern the lanes."""
-_OTHER_REDIS = ConfigRefused(
-    "The configuration names another Redis (its address, database, namespace, login or sentinels), which a process"
-    " cannot change while it runs. Nothing of the new configuration counts yet.",
-    "Restart restbroker; its jobs stay in the Redis that it leaves.",
-)
 
 
 @attrs.define(eq=False)
@@ -70,7 +65,7 @@ class Reloader:
             self.report(ConfigUnchanged())
             return None
         if store_settings(new) != store_settings(old):
-            self.report(_OTHER_REDIS)
+            self.report(OTHER_REDIS)
             return None
         same_lanes = attrs.evolve(new, **{name: getattr(old, name) for name in _BESIDE}) == old
         plan = None if same_lanes else self.plan(new)

@@ -1,4 +1,4 @@
-"""The web services that a configuration asks for. Called by `build`.
+"""The web services that a configuration asks for. Called by `build`, `group` and `alone`.
 
 Always holds: Quart and Hypercorn are imported only where something is served; they cost start-up time and memory.
 """
@@ -19,17 +19,21 @@ if TYPE_CHECKING:  # a supervisor without pages needs no Redis
     from restbroker.store.client import Client
     from restbroker.store.connection import Connection
 
+_TIMEOUT_S = 1.0
+
 
 @attrs.frozen
 class Looks:
     """What the pages show of a process: how it is, whether its event loop turns, and the jobs that it has in delivery.
 
-    `running`: its own; or `pids`: the processes whose jobs are shown. `samples`: the values for /metrics.
+    `running`: its own; or `pids`: the processes of this host whose jobs are shown; or `of_all`: those of everybody on
+    the same Redis. `samples`: the values for /metrics.
     """
 
     view: Callable[[], View]
     running: Callable[[], Sequence[Running]] = tuple
     pids: Callable[[], Collection[int]] | None = None
+    of_all: bool = False
     is_alive: Callable[[], bool] = lambda: True
     samples: Callable[[], Samples] = dict
 
@@ -45,6 +49,24 @@ def web_services(
     if bind is not None:
         found.append(_health(bind, looks, report))
     return found
+
+
+def site_services(current: Callable[[], Config], looks: Looks, report: Report) -> list[Service]:
+    """The pages and /stats of a process that delivers nothing, with connections of their own."""
+    # A supervisor that serves no pages does without the Redis library, a third of its memory.
+    from restbroker.admin.connect import store_settings
+    from restbroker.store.client import open_client
+    from restbroker.store.connection import Connection, MasterWatch
+    from restbroker.store.sentinel import open_sentinels
+
+    settings = store_settings(current())
+    sentinels = open_sentinels(settings)
+    watch: list[Service] = [] if sentinels is None else [MasterWatch(sentinels)]
+
+    def open_connection() -> Connection:
+        return Connection(open_client(settings, _TIMEOUT_S, sentinels))
+
+    return [*watch, *_site(current, open_connection, looks, report)]
 
 
 def _site(
@@ -63,7 +85,9 @@ def _site(
 
     def question() -> Question:
         now = current()
-        if looks.pids is not None:
+        if looks.of_all:
+            jobs = figures.of_all(lambda: known(now))
+        elif looks.pids is not None:
             jobs = figures.of_workers(looks.pids())
         else:
             jobs = figures.here(looks.running(), show_bodies=now.show_bodies)
@@ -84,7 +108,7 @@ def _site(
         login=config.stats_login,
         is_read_only=config.stats_read_only,
     )
-    watch = Watch(open_connection(), glance)
+    watch = Watch(open_connection(), glance, report)
     desk = Desk(open_connection(), lambda: known(current()))
     app = site_app(settings, watch, desk, question, report)
     add_metrics(app, watch.connection, looks.samples, shared)

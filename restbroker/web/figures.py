@@ -6,7 +6,7 @@ texts; `enqueued` has texts for numbers since the original's readers expect them
 """
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias, cast
 
@@ -14,6 +14,7 @@ import attrs
 
 from restbroker.admin import overview
 from restbroker.admin import processes as operated
+from restbroker.admin.known import Known
 from restbroker.broker.status.view import Running
 from restbroker.rules import hiding, redact, rubyjson
 from restbroker.rules.json_types import Json
@@ -70,18 +71,38 @@ def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:
 
 def of_workers(pids: Collection[int]) -> InDelivery:
     """What these processes of this host wrote into their records for Sidekiq Web, up to five seconds ago."""
+    return lambda client, served: _recorded(processes.in_hand(client, pids), served, lambda message: message)
+
+
+def of_all(known: Callable[[], Known]) -> InDelivery:
+    """What all processes on the same Redis wrote there; `known` may read files.
+
+    Ruby's, which may serve these queues too, mask nothing.
+    """
 
     def in_delivery(client: Client, served: Sequence[str]) -> dict[str, Json]:
-        found: dict[str, list[Json]] = {queue: [] for queue in served}
-        for raw in processes.in_hand(client, pids):
-            # Others may write there too.
-            with suppress(rubyjson.Unreadable, KeyError, TypeError):
-                one = cast("Mapping[str, Json]", rubyjson.loads(raw))
-                message = rubyjson.loads(str(one["payload"]).encode())
-                found[str(one["queue"])].append({"message": message, "started_at": one["run_at"]})
-        return {**found}
+        what = known()
+
+        def shown(message: Json) -> Json:
+            if not isinstance(message, dict):
+                return hiding.MASK
+            hide = hiding.hiding(redact.secrets_of(message), what.secrets)
+            return hiding.everywhere(redact.job(message, show_bodies=what.show_bodies), hide, sys.maxsize)
+
+        return _recorded(processes.at_work(client), served, shown)
 
     return in_delivery
+
+
+def _recorded(works: Iterable[bytes], served: Sequence[str], shown: Callable[[Json], Json]) -> dict[str, Json]:
+    found: dict[str, list[Json]] = {queue: [] for queue in served}
+    for raw in works:
+        # Others may write there too.
+        with suppress(rubyjson.Unreadable, KeyError, TypeError):
+            one = cast("Mapping[str, Json]", rubyjson.loads(raw))
+            message = rubyjson.loads(str(one["payload"]).encode())
+            found[str(one["queue"])].append({"message": shown(message), "started_at": one["run_at"]})
+    return {**found}
 
 
 def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[Json]:

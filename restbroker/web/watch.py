@@ -2,7 +2,7 @@
 
 Assembly makes one for the pages' own connection and runs it as a service. Always holds: however many look, Redis is
 asked by one at a time, and not again within a second; nobody waits for a Redis that does not answer longer than its
-connection's time-out; what is kept is bounded.
+connection's time-out; what is kept is bounded; whatever lies in Redis, a look ends nothing but itself.
 """
 
 import time
@@ -19,6 +19,7 @@ from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.metrics import Minute
+from restbroker.telemetry.events import Report, Warned
 from restbroker.web.stats import Question
 
 FRESH_S = 1.0
@@ -64,6 +65,7 @@ class Watch:
 
     connection: Connection
     question: Callable[[], Question]
+    report: Report
     now_s: Callable[[], float] = trio.current_time
     state: State = attrs.field(factory=State)
     stopping: trio.Event = attrs.field(factory=trio.Event)
@@ -130,19 +132,30 @@ class Watch:
             return Seen(at_s, figures, minutes)
 
         number = self.state.number + 1
-        try:
-            try:
-                found = await self.connection.call(seen)
-            except ConnectionEnded:  # since the last look; Redis itself may be well
-                found = await self.connection.call(seen)
-        except RestbrokerError as error:
-            self.state = State(number, self.state.seen, error, tuple(self._backlog))
-        else:
+        found = await self._asked(seen)
+        if isinstance(found, Seen):
             self._remember(found)
             self.state = State(number, found, None, tuple(self._backlog))
+        else:
+            self.state = State(number, self.state.seen, found, tuple(self._backlog))
         self._looked_at_s = self.now_s()
         self._next.set()
         self._next = trio.Event()
+
+    async def _asked(self, ask: Callable[[Client], Seen]) -> Seen | RestbrokerError:
+        """What was seen, or why nothing was."""
+        try:
+            try:
+                return await self.connection.call(ask)
+            except ConnectionEnded:  # since the last look; Redis itself may be well
+                return await self.connection.call(ask)
+        except RestbrokerError as error:
+            return error
+        # Others write to Redis too. Whatever a look stumbles over, a broker must not end for its pages.
+        except Exception as error:  # noqa: BLE001
+            what = f"The look at Redis for the pages failed with {type(error).__name__}."
+            self.report(Warned("RequestFailed", what, "Please report this."))
+            return RestbrokerError("What Redis holds cannot be shown: a look at it failed.", "Please report this.")
 
     def _remember(self, seen: Seen) -> None:
         if self._backlog and seen.at_s - self._backlog[-1].at_s < IDLE_S / 2:

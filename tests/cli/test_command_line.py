@@ -33,6 +33,7 @@ SLOW = ("trio", "httpx", "redis", "rich", "quart", "hypercorn", "pydantic", "att
         (["--help"], ()),
         (["commands", "register"], ("attrs",)),
         (["enqueue", "--help"], ("redis", "attrs")),
+        (["web", "--help"], ("attrs",)),
     ],
 )
 def test_a_quick_command_loads_no_slow_library(words: list[str], allowed: tuple[str, ...]) -> None:
@@ -55,7 +56,7 @@ def test_the_version_is_printed_by_flag() -> None:
 
 def test_help_lists_every_command_and_is_also_the_answer_to_nothing() -> None:
     done = run(["--help"])
-    names = ("run", "enqueue", "stats", "dead", "retries", "commands", "check", "config", "demo")
+    names = ("run", "enqueue", "stats", "dead", "retries", "web", "commands", "check", "config", "demo")
     assert all(f"\n  {name} " in done.stdout for name in names)
     assert run([]).returncode == 2
 

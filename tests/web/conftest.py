@@ -111,7 +111,7 @@ def site(harness: Harness, settings: Settings, known: Known) -> Open:
         def seen() -> Question:
             return partial(glance, served=("rest",), unready=status.view().unready)
 
-        watch = Watch(connection, seen)
+        watch = Watch(connection, seen, report)
         desk = Desk(Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known)
         app = site_app(settings, watch, desk, question, report)
         asked = partial(shared, served=("rest",), targets=("t",))

@@ -1,0 +1,100 @@
+"""Serves the pages without a broker, for a host on which none runs. `cli.web` calls `run`.
+
+Always holds: nothing is fetched, delivered or recovered here; a stop waits for nothing but answers that are being
+written; a changed configuration that cannot be used changes nothing.
+"""
+
+import os
+import signal
+from collections.abc import Callable, Sequence
+
+import attrs
+import trio
+
+from restbroker import __version__
+from restbroker.admin.connect import store_settings
+from restbroker.assembly.reading import OTHER_REDIS, Told, read, warnings_of
+from restbroker.assembly.sdnotify import notifiers
+from restbroker.assembly.services import Looks, site_services
+from restbroker.assembly.summaries import Summaries
+from restbroker.broker.service import Service
+from restbroker.broker.signals import STOP, dump
+from restbroker.broker.status.view import View
+from restbroker.config.core import Config, Loaded
+from restbroker.telemetry.events import ConfigReloaded, ConfigUnchanged
+from restbroker.telemetry.log import LogSettings, LogSink
+from restbroker.telemetry.series import Samples
+
+_WATCHED = (*STOP, signal.SIGHUP, signal.SIGTTIN)
+# Whether jobs are taken is for the brokers to say.
+_VIEW = View("serving", store_up=True, beat_fresh=True, closed={})
+
+
+def run(config: Config, load: Callable[[], Loaded], *, json_logs: bool = False) -> None:
+    """Serves until the process is told to stop; `load` gives the configuration as it is now, at each SIGHUP."""
+    trio.run(_main, config, load, LogSettings(config.log_level, json_logs))
+
+
+async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings) -> None:
+    log = LogSink(logged)
+    systemd = notifiers(os.environ, lambda: _VIEW)
+    reloader = _PagesReloader(config, load, log, systemd)
+    looks = Looks(lambda: _VIEW, of_all=True, samples=_samples)
+    services: list[Service] = [Summaries(log), *site_services(lambda: reloader.config, looks, log), *systemd]
+    # Around all else: a second signal must not cut the stop of the first short.
+    with trio.open_signal_receiver(*_WATCHED) as signals:
+        async with trio.open_nursery() as nursery:
+            for service in services:
+                await nursery.start(service.run)
+            async for number in signals:
+                if number in STOP:
+                    break
+                if number == signal.SIGTTIN:
+                    dump("")
+                else:
+                    nursery.start_soon(reloader.reload)
+            nursery.cancel_scope.cancel()
+
+
+def _samples() -> Samples:
+    """It has no counts of its own."""
+    return {"restbroker_build_info": {(__version__,): 1}}
+
+
+@attrs.define(eq=False)
+class _PagesReloader:
+    """`config` is what the pages show."""
+
+    config: Config
+    load: Callable[[], Loaded]
+    log: LogSink
+    systemd: Sequence[Told]
+    _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+
+    async def reload(self) -> None:
+        """Has the configuration as it is now count, if it can be used."""
+        for one in self.systemd:
+            one.reloading()
+        try:
+            loaded = await read(self.load, self._turn)
+            if isinstance(loaded, Loaded):
+                self._take(loaded)
+            else:
+                self.log(loaded)
+        finally:
+            for one in self.systemd:
+                one.reloaded()
+
+    def _take(self, loaded: Loaded) -> None:
+        old, new = self.config, loaded.config
+        if new == old:
+            self.log(ConfigUnchanged())
+            return
+        if store_settings(new) != store_settings(old):
+            self.log(OTHER_REDIS)
+            return
+        self.config = new
+        self.log.settings = attrs.evolve(self.log.settings, level=new.log_level)
+        self.log(ConfigReloaded(tuple(target.name for target in new.targets)))
+        for warned in warnings_of(old, loaded):
+            self.log(warned)

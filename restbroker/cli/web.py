@@ -1,0 +1,39 @@
+"""`restbroker web`: the pages alone, for a host on which no broker runs. All of it is in `assembly` and below."""
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from restbroker.cli.configured import ConfigOption, loaded, tell_notes
+from restbroker.cli.exits import Exit
+from restbroker.config.core import Loaded
+from restbroker.rules.json_types import Json
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def web(
+    config: ConfigOption = None,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
+) -> None:
+    """Serve the web pages, /stats and /metrics until SIGTERM or Ctrl-C, and deliver nothing.
+
+    They are about all brokers on the Redis of the configuration, and steer these. The keys are those of `run`
+    (StatsBind, StatsPort, StatsUser, …); Stats is taken to be true. SIGHUP loads the configuration anew.
+    """
+    given: dict[str, Json] = {"Stats": True}
+    found = loaded(config, given)
+
+    def load() -> Loaded:
+        return loaded(found.path or config, given)
+
+    # A stop during the start has nothing to end; later the pages listen for themselves. SIGHUP: see `__main__`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
+    tell_notes(found)
+    # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
+    from restbroker.assembly.alone import run as serve
+
+    serve(found.config, load, json_logs=json_logs)

@@ -1,0 +1,129 @@
+"""`restbroker web`: the pages of a process that delivers nothing, from its start to its end."""
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from restbroker.store.client import StoreSettings, open_client
+from tests.support.process import run, started
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+LISTENING = r"listening what=/stats addresses=(\S+)"
+
+
+@pytest.fixture
+def configured(tmp_path: Path, redis_url: str) -> Callable[..., Path]:
+    """The configuration of a broker whose server is not there, with these keys besides."""
+
+    def write(**keys: object) -> Path:
+        path = tmp_path / "env.json"
+        basic = {"RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711", "StatsPort": 0}
+        path.write_text(json.dumps({"RedisURL": redis_url, **basic, **keys}))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_pages_are_served_without_a_broker_and_end_within_a_second(
+    number: signal.Signals, configured: Callable[..., Path], tmp_path: Path, redis_url: str
+) -> None:
+    client = open_client(StoreSettings(redis_url))
+    client.command("LPUSH", "queue:rest", '{"class":"Add","jid":"j1","args":["check_account",{},"t0ken-4711"]}')
+    with started(["web", "--config", str(configured())], directory=tmp_path / "run") as alone:
+        url = alone.wait_for(LISTENING)[1]
+        with httpx.Client(trust_env=False, headers={"Accept": "text/html"}) as visitor:
+            pages = {path: visitor.get(f"{url}{path}") for path in ("/", "/dead", "/queue?name=rest")}
+            stats, metrics = visitor.get(f"{url}/stats").json(), visitor.get(f"{url}/metrics").text
+            # Their connections, and one that follows, are still open here.
+            with visitor.stream("GET", f"{url}/live?page=overview") as stream:
+                next(stream.iter_raw())
+                began_s = time.monotonic()
+                alone.signal(number)
+                assert alone.wait() == 0
+                assert time.monotonic() - began_s < 1
+    assert {path: page.status_code for path, page in pages.items()} == dict.fromkeys(pages, 200)
+    assert "No broker is running." in pages["/"].text
+    assert "check_account" in pages["/queue?name=rest"].text
+    assert (stats["enqueued"], stats["unready"], stats["processes"]) == ({"rest": "1"}, None, [])
+    assert 'restbroker_queue_jobs{queue="rest"} 1.0' in metrics
+    assert "restbroker_jobs_total" not in metrics
+    assert client.command("LLEN", "queue:rest") == 1
+    assert client.command("EXISTS", "processes", "restbroker:beats") == 0
+    assert "Traceback" not in alone.output()
+
+
+def test_jobs_in_hand_of_every_process_are_shown_without_what_a_ruby_process_tells(
+    configured: Callable[..., Path], tmp_path: Path, redis_url: str
+) -> None:
+    client = open_client(StoreSettings(redis_url))
+    job = {
+        "class": "Add",
+        "jid": "j1",
+        "args": ["check_account", {"user": "bob", "password": "sesame-1"}, "t0ken-4711"],
+    }
+    work = {"queue": "rest", "payload": json.dumps({**job, "note": "by t0ken-4711"}), "run_at": 1_700_000_000}
+    client.command("SADD", "processes", "host:1:abc")
+    client.command("HSET", "host:1:abc", "info", json.dumps({"hostname": "host", "pid": 1}), "busy", 1)
+    client.command("HSET", "host:1:abc:work", "tid", json.dumps(work))
+    with started(["web", "--config", str(configured())], directory=tmp_path / "run") as alone:
+        url = alone.wait_for(LISTENING)[1]
+        answer = httpx.get(f"{url}/stats", trust_env=False)
+        assert alone.stop() == 0
+    (one,) = answer.json()["jobs"]["rest"]
+    assert one["message"]["args"] == ["check_account", {"user": "bob", "password": "***"}, "***"]
+    assert "4711" not in answer.text
+    assert "sesame" not in answer.text
+
+
+def ask(url: str) -> httpx.Response:
+    return httpx.get(f"{url}/", headers={"Accept": "text/html"}, trust_env=False)
+
+
+def test_a_redis_that_is_away_is_told_on_the_page_until_it_is_back(
+    configured: Callable[..., Path], tmp_path: Path, make_redis: Callable[..., RedisServer]
+) -> None:
+    server = make_redis()
+    server.kill()
+    with started(["web", "--config", str(configured(RedisURL=server.url))], directory=tmp_path / "run") as alone:
+        url = alone.wait_for(LISTENING)[1]
+        away = ask(url)
+        server.start()
+        until(lambda: ask(url).status_code == 200, "the page shows Redis again")
+        assert alone.stop() == 0
+    assert away.status_code == 503
+    assert "cannot be reached" in away.text
+
+
+def test_an_address_that_others_reach_needs_a_login_as_with_run(configured: Callable[..., Path]) -> None:
+    done = run(["web", "--config", str(configured(StatsBind="10.0.0.1", Stats=False))])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "StatsBind: 10.0.0.1 is open to others, and the pages have no login" in done.stderr
+
+
+def test_a_hangup_has_the_configuration_count_anew_and_ends_nothing(
+    configured: Callable[..., Path], tmp_path: Path
+) -> None:
+    config = configured()
+    with started(["web", "--config", str(config)], directory=tmp_path / "run") as alone:
+        url = alone.wait_for(LISTENING)[1]
+        alone.signal(signal.SIGHUP)
+        alone.wait_for("config.unchanged")
+        configured(RestQueue="other")
+        alone.signal(signal.SIGHUP)
+        alone.wait_for("config.reloaded")
+        stats = httpx.get(f"{url}/stats", trust_env=False).json()
+        config.write_text("{")
+        alone.signal(signal.SIGHUP)
+        alone.wait_for("config.refused")
+        configured(RedisURL="redis://127.0.0.1:1/0")
+        alone.signal(signal.SIGHUP)
+        alone.wait_for("names another Redis")
+        assert alone.stop() == 0
+    assert stats["enqueued"] == {"other": "0"}
