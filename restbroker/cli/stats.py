@@ -64,7 +64,7 @@ def _every_s(text: str | None, *, watching: bool) -> float:
     if not watching:
         raise UsageError("--every says how often --watch looks.", "Add --watch.")
     try:
-        every_s = seconds(duration().fromtext(text))
+        every_s = seconds(duration().from_text(text))
     except BadValue as bad:
         raise UsageError(f"--every takes {bad.expected}.", "For example: --every 2s") from bad
     if every_s < _MOST_OFTEN_S:
