@@ -28,6 +28,8 @@ _TEXT_LIMIT: Final = 2000
 _WHOLE: Final = 1_048_576
 _SHOWN_BYTES: Final = 65_536
 """Of larger jobs the arguments are not shown."""
+_TRY: Final = ("at", "status", "outcome", "code", "ms", "excerpt")
+"""What is told of a try."""
 _RAN: Final = frozenset({"uncertain", "delivered"})
 """Outcomes of tries after which a command may have run, or has."""
 
@@ -196,7 +198,8 @@ class Look:
         return None if text is None else self._hide(text, limit)
 
     def _cleaned(self, one: Mapping[str, Json]) -> Mapping[str, Json]:
-        return {name: self._hide(v, _WORD_LIMIT) if isinstance(v, str) else v for name, v in one.items()}
+        # A producer may have written anything there, at any depth.
+        return {name: hiding.everywhere(one[name], self._hide, _WORD_LIMIT) for name in _TRY if name in one}
 
     def _shown_arguments(self) -> Json:
         if len(self.raw) > _SHOWN_BYTES:

@@ -25,6 +25,7 @@ from restbroker.store.stats import LaneView
 _NAMES = ("display_class", "wrapped", "class")
 """What Sidekiq Web shows of a job is the first of these that it has; the second is what an ActiveJob wraps."""
 _WORD_LIMIT = 120
+_LARGEST = 1e15
 _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 
@@ -182,7 +183,7 @@ def _jobs(work: Mapping[str, bytes], secrets: Collection[str], *, is_restbroker:
     """The oldest first. Others may write there too: what cannot be read is left out."""
     found: list[InHand] = []
     for thread, raw in work.items():
-        with suppress(rubyjson.Unreadable, KeyError, TypeError, ValueError, AttributeError):
+        with suppress(rubyjson.Unreadable, KeyError, TypeError, ValueError, AttributeError, OverflowError):
             found.append(_in_hand(thread, raw, secrets, is_restbroker=is_restbroker))
     return sorted(found, key=lambda one: one.job.at_s)
 
@@ -211,4 +212,7 @@ def _text(fields: Mapping[str, Json], name: str) -> str | None:
 
 def _number(fields: Mapping[str, Json], name: str) -> float | None:
     found = fields.get(name)
-    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return None
+    # Others write there too: a number of 400 digits is no float.
+    return float(found) if -_LARGEST < found < _LARGEST else None

@@ -19,6 +19,7 @@ from restbroker.store.client import Client
 from restbroker.store.pauses import Pause
 
 _WORST_FIRST = ("denied", "closed", "open")
+_LARGEST = 1e15
 
 
 @attrs.frozen
@@ -64,7 +65,11 @@ class Target:
 
 def targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
     """Every target that a process serves, that somebody paused, or that is `wanted`. Raises `StoreUnavailable`."""
-    lanes = figures(client, ())["lanes"]
+    return of_lanes(client, figures(client, ())["lanes"], wanted)
+
+
+def of_lanes(client: Client, lanes: Iterable[Mapping[str, Json]], wanted: Collection[str] = ()) -> list[Target]:
+    """The same of these rows, which `overview.figures` made. Raises `StoreUnavailable`."""
     by_name: dict[str, list[Mapping[str, Json]]] = {name: [] for name in wanted}
     for lane in lanes:
         if isinstance(name := lane["target"], str):
@@ -129,7 +134,9 @@ def _target(name: str, all_lanes: Sequence[Mapping[str, Json]], paused: tuple[Pa
 
 def _numbers(rows: Sequence[Mapping[str, Json]], field: str) -> list[float]:
     found = (row.get(field) for row in rows)
-    return [one for one in found if isinstance(one, int | float) and not isinstance(one, bool)]
+    numbers = [one for one in found if isinstance(one, int | float) and not isinstance(one, bool)]
+    # Another version, or another hand, may have written anything.
+    return [one for one in numbers if -_LARGEST < one < _LARGEST]
 
 
 def _outcomes(rows: Sequence[Mapping[str, Json]]) -> dict[str, int]:

@@ -4,6 +4,7 @@ Always holds: a queue's name is in the set of queues before or together with its
 show it.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 
@@ -76,7 +77,7 @@ def waited_s(job: Reply, now_s: float) -> float | None:
     if not isinstance(fields, dict):
         return None
     for at in (fields.get("enqueued_at"), fields.get("created_at")):
-        if isinstance(at, int | float) and not isinstance(at, bool):
+        if isinstance(at, int | float) and not isinstance(at, bool) and math.isfinite(at):
             return max(0.0, now_s - (at / 1000 if at >= LEAST_MILLISECONDS else at))
     return None
 

@@ -97,7 +97,7 @@ def _of_targets(lanes: Sequence[Row]) -> Iterator[Alarm]:
     seen: set[tuple[str, str]] = set()
     for lane in lanes:
         target, gate = str(lane.get("target")), lane.get("gate")
-        if gate in {"closed", "denied"} and (target, str(gate)) not in seen:
+        if gate in ("closed", "denied") and (target, str(gate)) not in seen:
             seen.add((target, str(gate)))
             cure = lane.get("gate_cure")
             why = lane.get("gate_reason") or "it does not say why"

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 UNKNOWN = "–"
 _BRIEF = 90
+_LARGEST = 1e15
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
@@ -27,19 +28,22 @@ def plain(value: object) -> object:
 
 def number(value: object) -> str:
     """`12,345`."""
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else UNKNOWN
+    known = _finite(value)
+    return f"{known:,}" if isinstance(known, int) else UNKNOWN
 
 
 def decimal(value: object) -> str:
     """`12.3`, and `1,234` where the fraction says nothing."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    known = _finite(value)
+    if known is None:
         return UNKNOWN
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+    return f"{known:,.0f}" if known >= 100 or known == int(known) else f"{known:.1f}"
 
 
-def duration(seconds: object) -> str:
+def duration(value: object) -> str:
     """`250 ms`, `3.5 s`, `12 min`, `5 h`, `3 d`: two digits that count."""
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+    seconds = _finite(value)
+    if seconds is None:
         return UNKNOWN
     if seconds <= 0:
         return "0 s"
@@ -54,8 +58,8 @@ def duration(seconds: object) -> str:
 
 def milliseconds(value: object) -> str:
     """A duration that comes in milliseconds."""
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return duration(value / 1000) if known and isinstance(value, int | float) else UNKNOWN
+    known = _finite(value)
+    return UNKNOWN if known is None else duration(known / 1000)
 
 
 def moment(at_s: object) -> str:
@@ -88,3 +92,10 @@ def brief(value: object) -> str:
     except (TypeError, ValueError):
         return UNKNOWN
     return text if len(text) <= _BRIEF else text[: _BRIEF - 1] + "…"
+
+
+def _finite(value: object) -> int | float | None:
+    """A number that can be shown and reckoned with; None for all else, also what a job has of 400 digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if -_LARGEST < value < _LARGEST else None

@@ -38,6 +38,19 @@ def test_parked_jobs_come_newest_first_page_by_page_and_the_last_page_says_so(
     assert (order_of("dead"), order_of("retry")) == ("newest first", "next due first")
 
 
+def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(
+    client: Client, configured: Known, put: Put
+) -> None:
+    tries = [{"at": 1, "outcome": {"by": ["right-token"]}, "code": "x", "right-token": 1, "excerpt": "right-token"}]
+    put("dead", NOW_S, "j1", restbroker_attempts=[*tries, {"ms": 10**400}, "no try"])
+    (entry,) = page(client, "dead", (), configured).entries
+    assert "right-token" not in repr(entry)
+    assert [dict(one) for one in entry.history] == [
+        {"at": 1, "outcome": {"by": ["***"]}, "code": "x", "excerpt": "***"},
+        {"ms": 10**400},
+    ]
+
+
 def test_jobs_that_wait_come_next_due_first(client: Client, configured: Known, put: Put) -> None:
     for n in range(3):
         put("schedule", NOW_S + n, f"j{n}")
