@@ -72,6 +72,8 @@ def new_app(name: str, report: Report, look: Look | None = None) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = look.body_limit_bytes
     app.config["BODY_TIMEOUT"] = _BODY_TIMEOUT_S
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    # Else `//a` is answered with a redirect to `/a` that names the host and forgets a proxy's prefix.
+    app.url_map.merge_slashes = False
     headers = {**_HEADERS, **look.headers}
 
     async def with_headers(response: Response) -> Response:

@@ -33,6 +33,8 @@ class Guard:
     to_login: Callable[[], Response]
     visits: Visits = attrs.field(factory=lambda: Visits(trio.current_time))
     tries: Tries = attrs.field(factory=lambda: Tries(trio.current_time))
+    _turn: trio.Lock = attrs.field(factory=trio.Lock)
+    """One login is looked at at a time: else more could be tried at once than one after the other."""
 
     async def before(self) -> Response | None:
         """What to answer instead of the page; None lets the request pass."""
@@ -65,19 +67,20 @@ class Guard:
         name: str = g.visit
         return lambda: self.settings.login is None or self.visits.is_logged_in(name)
 
-    async def log_in(self, user: str, password: str) -> str | None:
-        """Logs the visitor in: None. Else why not, for the visitor."""
-        address = _address()
-        if not self.tries.may_try(address):
-            return "Too many wrong tries. Wait a minute."
-        try:
-            right = await self._fits(user, password)
-        except ConfigError:
-            return "Nobody can log in now: the password cannot be read. The log says why."
-        if not right:
-            self.tries.failed(address)
-            return "User or password is wrong."
-        g.new_visit = self.visits.log_in()
+    async def log_in(self, user: str, password: str, *, visit: bool = True) -> str | None:
+        """Logs the visitor in: None. Else why not, for the visitor. `visit`: for more than this request."""
+        async with self._turn:
+            if not self.tries.may_try(_address()):
+                return "Too many wrong tries. Wait a minute."
+            try:
+                right = await self._fits(user, password)
+            except ConfigError:
+                return "Nobody can log in now: the password cannot be read. The log says why."
+            if not right:
+                self.tries.failed(_address())
+                return "User or password is wrong."
+        if visit:
+            g.new_visit = self.visits.log_in()
         return None
 
     def log_out(self) -> None:
@@ -103,18 +106,13 @@ class Guard:
         if self.settings.login is None or self.visits.is_logged_in(g.visit):
             return True
         given = request.authorization
-        if given is None or request.path not in FOR_PROGRAMS or not self.tries.may_try(_address()):
+        if given is None or request.path not in FOR_PROGRAMS:
             return False
-        try:
-            if given.type == "bearer":
-                right = await self._fits(self.settings.login.user, given.token or "")
-            else:
-                right = await self._fits(given.username or "", given.password or "")
-        except ConfigError:
-            return False
-        if not right:
-            self.tries.failed(_address())
-        return right
+        if given.type == "bearer":
+            user, password = self.settings.login.user, given.token or ""
+        else:
+            user, password = given.username or "", given.password or ""
+        return await self.log_in(user, password, visit=False) is None
 
     async def _fits(self, user: str, password: str) -> bool:
         """Whether this is the configured login. Raises `ConfigError` when its file cannot be read."""

@@ -187,3 +187,18 @@ async def test_a_form_that_is_too_long_is_not_read(site: Open) -> None:
     async with site() as running:
         answer = await log_in(running, "x" * 70_000)
     assert answer.status_code == 413
+
+
+async def test_wrong_tries_at_once_are_no_more_than_one_after_the_other(site: Open) -> None:
+    told: list[str] = []
+    async with site() as running:
+        mark = mark_of(await running.get("/login"))
+
+        async def wrong() -> None:
+            told.append((await send(running, "/login", {"mark": mark, "user": "ops", "password": "wrong"})).text)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(wrong)
+    assert sum("User or password is wrong." in text for text in told) == 5
+    assert sum("Too many wrong tries." in text for text in told) == 15

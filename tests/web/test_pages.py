@@ -169,6 +169,14 @@ class TestBehindAProxy:
             answers = [await running.get(path) for path in ("/broker", "/brokers", "/broker/")]
         assert [answer.status_code for answer in answers] == [200, 404, 200]
 
+    async def test_two_slashes_lead_nowhere(self, site: Open) -> None:
+        async with site() as running:
+            answers = [
+                await running.get(path) for path in ("//targets", "/broker//targets", "/broker//evil.example/..")
+            ]
+        assert [answer.status_code for answer in answers] == [404, 404, 404]
+        assert not any("location" in answer.headers for answer in answers)
+
     async def test_a_name_that_is_not_configured_is_refused(self, site: Open) -> None:
         async with site() as running:
             assert (await running.get("/", Host="evil.example")).status_code == 421
