@@ -6,11 +6,12 @@ what is done is written to the audit stream, before the first batch and after ea
 """
 
 import contextlib
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 import attrs
 
@@ -32,21 +33,51 @@ from restbroker.store.paging import Cursor
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placing
 
-__all__ = ["VERBS", "Action", "Chosen", "Progress", "Verb", "perform"]
+__all__ = ["VERBS", "Action", "Chosen", "Progress", "Rest", "Verb", "perform"]
 
 BATCH: Final = 100
 """Jobs between two moments at which it can be stopped."""
 EXAMPLES: Final = 5
 _NAMED_JIDS: Final = 1000
 """So many jobs of one action are named in the audit stream; of a million, the counts are enough."""
+_REST: Final = re.compile(r"(\d{1,12}) (\d{1,12}(?:\.\d{1,12})?) (\d{1,12}) (\S{1,100})", re.ASCII)
+
+
+@attrs.frozen
+class Rest:
+    """Where an action that was stopped goes on: behind the place `after`, with so many `jobs` of the set to look at.
+
+    What came since `since_s` (Redis' clock) is not meant; `planned` keeps the scores of one action apart.
+    """
+
+    after: str
+    jobs: int
+    since_s: float
+    planned: int
+
+    def __str__(self) -> str:
+        """As a form may carry it: it tells nothing of any job."""
+        return f"{self.jobs} {self.since_s!r} {self.planned} {self.after}"
+
+    @classmethod
+    def of(cls, written: str) -> Self:
+        """The one that was written so. Raises `UsageError` for any other text."""
+        found = _REST.fullmatch(written)
+        if found is None:
+            raise UsageError("It cannot be read where this action is to go on.", "Begin it again.")
+        return cls(str(Cursor.of(found[4])), int(found[1]), float(found[2]), int(found[3]))
 
 
 @attrs.frozen
 class Chosen:
-    """Which jobs: those with these job ids or keys (`Entry.key`), or else all for which the conditions hold."""
+    """Which jobs: those with these job ids or keys (`Entry.key`), or else all for which the conditions hold.
+
+    `rest`: of these, what an action that was stopped left (`Progress.rest`).
+    """
 
     names: tuple[str, ...] = ()
     where: Where = ()
+    rest: Rest | None = None
 
 
 @attrs.frozen
@@ -55,7 +86,7 @@ class Progress:
 
     `done`: with a dry run, what would be done. `gone`: somebody else was faster. `refused`: why jobs stay where they
     are, and how many. `examples`: the first that matched, `missing`: names that nothing was found for. `ended` is False
-    as long as it goes on.
+    as long as it goes on; `rest` is where, unless jobs were named.
     """
 
     total: int
@@ -67,6 +98,7 @@ class Progress:
     examples: tuple[Entry, ...] = ()
     missing: tuple[str, ...] = ()
     ended: bool = False
+    rest: Rest | None = None
 
 
 def perform(
@@ -82,12 +114,12 @@ def perform(
 ) -> Iterator[Progress]:
     """Does it, batch by batch; yields after each how far it came, and at the end once more with `ended`.
 
-    Who stops iterating stops it. Jobs that come into the set meanwhile are left alone. With `rate_per_s` it does no
-    more than that on average. Raises `UsageError` for what makes no sense there; `StoreUnavailable` and `StoreRefused`:
-    what was done until then is done, call it again for the rest.
+    Who stops iterating stops it; the `rest` of the last progress is where it goes on. Jobs that come into the set
+    meanwhile are left alone. With `rate_per_s` it does no more than that on average. Raises `UsageError` for what makes
+    no sense there; `StoreUnavailable` and `StoreRefused`: what was done until then is done, call it again for the rest.
     """
     _require_sense(zset, action)
-    run = _Run(client, zset, action, known, _described(chosen, known), dry_run=dry_run)
+    run = _Run(client, zset, action, known, _described(chosen, known), chosen.rest, dry_run=dry_run)
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
     try:
@@ -98,7 +130,7 @@ def perform(
         state = "ended"
     finally:
         run.conclude(state)
-    yield attrs.evolve(run.progress, ended=True)
+    yield attrs.evolve(run.progress, ended=True, rest=None)
 
 
 def _require_sense(zset: SortedSet, action: Action) -> None:
@@ -125,18 +157,23 @@ class _Run:
     action: Action
     known: Known
     where: str
+    rest: Rest | None
     dry_run: bool
     progress: Progress = attrs.field(init=False)
     just_done: int = 0
     _started_s: float = attrs.field(init=False)
-    _serial: int = 0
+    _planned: int = 0
     _begun: str | None = None
     _refused: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
         """Looks how large the set is now: what comes later is not meant."""
-        self._started_s = time_s(self.client)
-        self.progress = Progress(sets.size(self.client, self.zset))
+        total = sets.size(self.client, self.zset)
+        if self.rest is None:
+            self._started_s = time_s(self.client)
+        else:
+            total, self._started_s, self._planned = min(total, self.rest.jobs), self.rest.since_s, self.rest.planned
+        self.progress = Progress(total)
 
     def named(self, names: Sequence[str]) -> Iterator[None]:
         """Does those of these names."""
@@ -154,7 +191,7 @@ class _Run:
 
     def matching(self, where: Where, batch: int) -> Iterator[None]:
         """Does those for which all conditions hold."""
-        place: Cursor | None = None
+        place = Cursor.of(self.rest.after) if self.rest is not None else None
         newest_first = self.zset == "dead"
         while self.progress.looked_at < self.progress.total:
             left = self.progress.total - self.progress.looked_at
@@ -167,6 +204,9 @@ class _Run:
             codes = self._act_on([looks[n] for n in meant], len(early))
             moved = {n for n, code in zip(meant, codes, strict=True) if isinstance(code, Applied | Gone)}
             place = part.behind(gone=set() if self.dry_run else moved)
+            still = self.progress.total - self.progress.looked_at
+            rest = Rest(str(place), still, self._started_s, self._planned)
+            self.progress = attrs.evolve(self.progress, rest=rest)
             yield
 
     def conclude(self, state: State) -> None:
@@ -181,7 +221,7 @@ class _Run:
             moments = (look.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
             return max((moment for moment in moments if moment is not None), default=0.0) > self._started_s
         at_s = self.action.at_s
-        return at_s is not None and self.zset != "dead" and at_s <= look.score <= at_s + self._serial / 1e6
+        return at_s is not None and self.zset != "dead" and at_s <= look.score <= at_s + self._planned / 1e6
 
     def _act_on(self, looks: Sequence[Look], looked_at: int) -> list[Outcome]:
         """Does these; what became of each."""
@@ -195,8 +235,8 @@ class _Run:
         return outcomes
 
     def _plan(self, look: Look, now_s: float) -> Placing | Left:
-        self._serial += 1
-        return plan(look, self.zset, self.action, now_s, self._serial)
+        self._planned += 1
+        return plan(look, self.zset, self.action, now_s, self._planned)
 
     def _begin(self) -> None:
         if self._begun is None:

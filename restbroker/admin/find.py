@@ -60,6 +60,11 @@ def order_of(zset: SortedSet) -> Literal["newest first", "next due first"]:
     return "newest first" if zset == "dead" else "next due first"
 
 
+def is_key(name: str) -> bool:
+    """Whether this is the key of an entry, which is found without a search, not a job id."""
+    return _KEY.fullmatch(name) is not None
+
+
 def page(
     client: Client,
     zset: SortedSet,

@@ -2,12 +2,13 @@
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form; what may have run is sent again only
 where that was asked for apart; one request works for some seconds at most and then says where it stands, so that an
-action on a million jobs can be stopped at any moment and goes on where it was.
+action on a million jobs can be stopped at any moment and goes on behind what it has looked at.
 """
 
+import re
 import time
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from typing import Final, cast, get_args
 
@@ -15,8 +16,8 @@ import attrs
 from quart import Response, request
 from werkzeug.datastructures import MultiDict
 
-from restbroker.admin import act
-from restbroker.admin.act import Action, Chosen, Progress, Verb
+from restbroker.admin import act, find
+from restbroker.admin.act import Action, Chosen, Progress, Rest, Verb
 from restbroker.admin.act_job import MAY_HAVE_RUN
 from restbroker.admin.known import Known
 from restbroker.config.values import BadValue, seconds
@@ -30,14 +31,22 @@ from restbroker.web.sets import PAGE, SETS, address, conditions
 from restbroker.web.shell import Shell
 
 _SLICE_S: Final = 3.0
-_VERBS: Final = frozenset(get_args(Verb)) - {"move"}
+_VERBS: Final = frozenset(get_args(Verb))
 _MOST_DAYS: Final = 366
+_LATEST_S: Final = 1e11
 _WHY_LIMIT: Final = 200
+_COUNT: Final = re.compile(r"\d{1,12}", re.ASCII)
+_NO_QUEUE: Final = "\0"
+"""What would be moved can be seen before it is said where to: no job is in this one."""
 
 
 @attrs.frozen
 class Asked:
-    """What a form asks for. `names`: ticked jobs; none of them: all for which the conditions hold."""
+    """What a form asks for. `names`: ticked jobs, by their keys; none of them: all for which the conditions hold.
+
+    `time` is for a reschedule, `queue` for a move. `rest`: where an action of several slices goes on; `before`: how
+    many jobs the earlier ones did.
+    """
 
     name: str
     zset: SortedSet
@@ -45,20 +54,40 @@ class Asked:
     names: tuple[str, ...]
     typed: list[str]
     time: str
+    queue: str
     why: str
     repeat_unsafe: bool
     confirmed: bool
+    rest: Rest | None = None
+    before: int = 0
+
+    def settled(self) -> "Asked":
+        """With a moment instead of a span, so that each slice means the same. Raises `UsageError` where it is none."""
+        if self.verb != "reschedule":
+            return self
+        at_s = round(moment_s(self.time, time.time()), 3)
+        return attrs.evolve(self, time=datetime.fromtimestamp(at_s, UTC).isoformat())
+
+    def tried(self) -> "Asked":
+        """The same with any time and queue, where none is said: enough to see what it would do."""
+        return attrs.evolve(self, time="1h", queue=_NO_QUEUE, rest=None)
 
     def chosen(self, known: Known) -> Chosen:
         """The same for `admin.act`. Raises `UsageError`."""
         if self.names:
             return Chosen(self.names)
-        return Chosen((), where.read(self.typed, time.time(), ahead=self.zset != "dead", hidden=known.hidden))
+        wanted = where.read(self.typed, time.time(), ahead=self.zset != "dead", hidden=known.hidden)
+        return Chosen((), wanted, self.rest)
 
-    def action(self, who: str) -> Action:
-        """The same for `admin.act`. Raises `UsageError` where the time is none."""
+    def action(self, who: str, known: Known) -> Action:
+        """The same for `admin.act`. Raises `UsageError` where the time is none, or nobody here serves the queue."""
         at_s = moment_s(self.time, time.time()) if self.verb == "reschedule" else None
-        return Action(self.verb, who, at_s=at_s, why=self.why, repeat_unsafe=self.repeat_unsafe)
+        if self.verb == "move" and self.queue != _NO_QUEUE and self.queue not in known.targets:
+            raise UsageError(
+                "No target of this configuration serves that queue.",
+                f"Served are: {', '.join(sorted(known.targets))}. The command line can move to any (--any).",
+            )
+        return Action(self.verb, who, at_s, self.queue, self.why, self.repeat_unsafe)
 
 
 @attrs.frozen(eq=False)
@@ -74,11 +103,11 @@ class ActPages:
         wrong: UsageError | None = None
         if asked.confirmed:
             try:
+                asked = asked.settled()
                 return self._told(asked, await self._do(asked, dry_run=False))
             except UsageError as error:
                 wrong = error
-        # Any time will do to see what it would do.
-        progress = await self._do(attrs.evolve(asked, time=asked.time if wrong is None else "1h"), dry_run=True)
+        progress = await self._do(asked.tried(), dry_run=True)
         return Response(self._question(asked, progress, wrong), 200 if wrong is None else 400)
 
     async def _do(self, asked: Asked, *, dry_run: bool) -> Progress:
@@ -88,7 +117,7 @@ class ActPages:
             known = self.desk.known()
             until_s = time.monotonic() + _SLICE_S
             progress = Progress(0)
-            run = act.perform(client, asked.zset, asked.action(who), asked.chosen(known), known, dry_run=dry_run)
+            run = act.perform(client, asked.zset, asked.action(who, known), asked.chosen(known), known, dry_run=dry_run)
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
@@ -102,28 +131,27 @@ class ActPages:
     def _question(self, asked: Asked, progress: Progress, wrong: UsageError | None) -> str:
         return self.shell.page(
             "confirm.html",
-            name=asked.name,
             title=f"{asked.verb.capitalize()} {TITLES[asked.name].lower()} jobs?",
-            asked=asked,
-            progress=progress,
-            unsafe=progress.refused.get(MAY_HAVE_RUN.why, 0),
-            refused={why: count for why, count in progress.refused.items() if why != MAY_HAVE_RUN.why},
             wrong=wrong,
-            back=address(f"/{asked.name}", asked.typed),
+            **_told_of(asked, progress),
         )
 
     def _told(self, asked: Asked, progress: Progress) -> Response:
-        html = self.shell.page(
-            "acted.html",
-            name=asked.name,
-            title=f"{asked.verb.capitalize()}: done" if progress.ended else f"{asked.verb.capitalize()}: going on",
-            asked=asked,
-            progress=progress,
-            unsafe=progress.refused.get(MAY_HAVE_RUN.why, 0),
-            refused={why: count for why, count in progress.refused.items() if why != MAY_HAVE_RUN.why},
-            back=address(f"/{asked.name}", asked.typed),
-        )
-        return Response(html)
+        title = f"{asked.verb.capitalize()}: {'done' if progress.ended else 'going on'}"
+        return Response(self.shell.page("acted.html", title=title, **_told_of(asked, progress)))
+
+
+def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
+    """What both pages show."""
+    return {
+        "name": asked.name,
+        "asked": asked,
+        "progress": progress,
+        "done": asked.before + progress.done,
+        "unsafe": progress.refused.get(MAY_HAVE_RUN.why, 0),
+        "refused": {why: count for why, count in progress.refused.items() if why != MAY_HAVE_RUN.why},
+        "back": address(f"/{asked.name}", asked.typed),
+    }
 
 
 def read(name: str, form: MultiDict[str, str]) -> Asked:
@@ -131,9 +159,11 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
     verb = form.get("verb", "")
     if verb not in _VERBS:
         raise UsageError("It is not said what to do.", "Go back, and press a button.")
-    names = tuple(form.getlist("job"))[:PAGE]
+    # By key alone: to look for a job id may take seconds, for each.
+    names = tuple(key for key in form.getlist("job")[:PAGE] if find.is_key(key))
     if not names and form.get("all") != "yes":
         raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
+    before, rest = form.get("before", ""), form.get("rest", "")
     return Asked(
         name=name,
         zset=SETS[name],
@@ -141,20 +171,23 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         names=names,
         typed=conditions(form.getlist("where")),
         time=form.get("time", "1h").strip(),
+        queue=form.get("queue", "").strip(),
         why=form.get("why", "").strip()[:_WHY_LIMIT],
         repeat_unsafe=form.get("repeat_unsafe") == "yes",
         confirmed=form.get("confirmed") == "yes",
+        rest=Rest.of(rest) if rest else None,
+        before=int(before) if _COUNT.fullmatch(before) else 0,
     )
 
 
 def moment_s(typed: str, now_s: float) -> float:
     """`10m` from now, or `2026-11-21T14:00` in UTC, as epoch seconds. Raises `UsageError`."""
-    try:
+    with suppress(BadValue):
         return now_s + seconds(typed, _MOST_DAYS)
-    except BadValue:
-        pass
-    try:
+    at_s = -1.0
+    with suppress(ValueError, OverflowError):
         moment = datetime.fromisoformat(typed)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError) as error:
-        raise UsageError("This is no time.", "Give 10m, 2h or 1d from now, or 2026-11-21T14:00 (UTC).") from error
+        at_s = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= at_s < _LATEST_S:
+        raise UsageError("This is no time.", "Give 10m, 2h or 1d from now, or 2026-11-21T14:00 (UTC).")
+    return at_s

@@ -23,6 +23,7 @@ from restbroker.serving.app import Refuse
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
+from restbroker.web import words
 from restbroker.web.desk import Desk
 from restbroker.web.render import TITLES
 from restbroker.web.shell import Shell
@@ -129,12 +130,18 @@ class SetPages:
     def _verbs(self, zset: SortedSet) -> list[str]:
         if self.shell.settings.is_read_only:
             return []
-        return [verb for verb in VERBS[zset] if verb != "move"]
+        return [*VERBS[zset]]
 
 
 def conditions(given: list[str]) -> list[str]:
-    """What was typed, without the fields that were left empty."""
-    return [one.strip() for one in given if one.strip()][:_MOST_CONDITIONS]
+    """What was typed, without the fields that were left empty. Raises `UsageError` for what no field can show."""
+    typed = [one.strip() for one in given if one.strip()]
+    if len(typed) > _MOST_CONDITIONS:
+        raise UsageError(f"There are more than {_MOST_CONDITIONS} conditions.", "Give fewer.")
+    # It would come back from the page as another one, for which other jobs may be meant.
+    if any("\n" in one or words.plain(one) != one for one in typed):
+        raise UsageError("A condition has a character that cannot be seen.", "Give * in its place.")
+    return typed
 
 
 def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:

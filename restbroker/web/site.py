@@ -74,7 +74,7 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
     """The pages of jobs, and what people do."""
     shell = Shell(site.renderer, site.settings, site.guard.mark)
     pages, acts = SetPages(desk, shell, site.refuse), ActPages(desk, shell)
-    steer = SteerPages(desk, shell, site.go, site.watch.hurry)
+    steer = SteerPages(desk, shell, site.refuse, site.go, site.watch.hurry)
     for name in SETS:
         app.add_url_rule(f"/{name}", name, partial(pages.listed, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])

@@ -1,4 +1,4 @@
-"""Pausing and resuming of queues and targets, quieting and stopping of processes: a page that asks, then the doing.
+"""What people do with queues, targets, processes and jobs in hand: a page that asks, then the doing.
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `admin`,
 which writes down who did what.
@@ -7,6 +7,7 @@ which writes down who did what.
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
+from urllib.parse import unquote
 
 import attrs
 from quart import Response, request
@@ -14,6 +15,7 @@ from quart import Response, request
 from restbroker.admin import processes, queues, targets
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
+from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web.desk import Desk
 from restbroker.web.shell import Shell
@@ -24,34 +26,55 @@ _MOST_DAYS: Final = 366
 
 
 @attrs.frozen
+class Deed:
+    """What is to be done with the thing of this `name`; of a process, with the job that it shows as `thread`."""
+
+    name: str
+    thread: str = ""
+    who: str = ""
+    why: str = ""
+    for_s: float | None = None
+
+
+def _nothing(_client: Client, _deed: Deed) -> str:
+    return ""
+
+
+@attrs.frozen
 class Step:
     """Something to be done with one thing. `page`: where it is to be seen; `meaning`: what happens, for the visitor.
 
-    `lasts`: it may end by itself after a time. `act` gets a client, the name, who, why, and for how long.
+    `lasts`: it may end by itself after a time. `look` says what is concerned, and raises `UsageError` if nothing is.
     """
 
     page: str
     label: str
     meaning: str
-    act: Callable[[Client, str, str, str, float | None], object]
+    act: Callable[[Client, Deed], object]
+    look: Callable[[Client, Deed], str] = _nothing
     lasts: bool = False
     is_grave: bool = False
 
 
-def _resume_queue(client: Client, name: str, who: str, _why: str, _for_s: float | None) -> None:
-    queues.resume(client, name, who)
+def _waiting(client: Client, deed: Deed) -> str:
+    return f"Jobs that wait in it: {queues.clear(client, deed.name, deed.who, dry_run=True):,}."
 
 
-def _resume_target(client: Client, name: str, who: str, _why: str, _for_s: float | None) -> None:
-    targets.resume(client, name, who)
+def _in_hand(client: Client, deed: Deed) -> str:
+    found = processes.processes(client, (), with_jobs=False)
+    one = next((process for process in found if process.name == deed.name), None)
+    if one is None:
+        raise UsageError("There is no such process any more.", "Look at the list of processes again.")
+    return f"Jobs that it has in hand: {one.in_hand:,}."
 
 
-def _quiet(client: Client, name: str, who: str, _why: str, _for_s: float | None) -> None:
-    processes.quiet(client, name, who)
-
-
-def _stop(client: Client, name: str, who: str, _why: str, _for_s: float | None) -> None:
-    processes.stop(client, name, who)
+def _held(client: Client, deed: Deed) -> str:
+    # Ruby's know no such request.
+    asked = [one for one in processes.processes(client, ()) if one.name == deed.name and one.is_restbroker]
+    job = next((job for one in asked for job in one.jobs if job.thread == deed.thread), None)
+    if job is None:
+        raise UsageError("This job is not in hand any more.", "Look at the list of jobs in hand again.")
+    return f"Of the queue {job.queue}: {job.name or 'a job'}, {job.job.jid or 'without a job id'}."
 
 
 STEPS: Final[Mapping[str, Step]] = {
@@ -59,32 +82,59 @@ STEPS: Final[Mapping[str, Step]] = {
         "queues",
         "Pause the queue",
         "No process takes jobs of this queue meanwhile, Ruby's neither. They wait; jobs in hand still run.",
-        queues.pause,
+        lambda client, deed: queues.pause(client, deed.name, deed.who, deed.why, deed.for_s),
         lasts=True,
     ),
-    "resume-queue": Step("queues", "Resume the queue", "Its jobs are taken again, by every process.", _resume_queue),
+    "resume-queue": Step(
+        "queues",
+        "Resume the queue",
+        "Its jobs are taken again, by every process.",
+        lambda client, deed: queues.resume(client, deed.name, deed.who),
+    ),
+    "clear-queue": Step(
+        "queues",
+        "Clear the queue",
+        "All jobs that wait in it are deleted, and nothing keeps a copy. Jobs in hand still run.",
+        lambda client, deed: queues.clear(client, deed.name, deed.who),
+        _waiting,
+        is_grave=True,
+    ),
     "pause-target": Step(
         "targets",
         "Pause the target",
         "No process takes jobs for this target meanwhile. They wait; jobs in hand still run.",
-        targets.pause,
+        lambda client, deed: targets.pause(client, deed.name, deed.who, deed.why, deed.for_s),
         lasts=True,
     ),
     "resume-target": Step(
-        "targets", "Resume the target", "Its jobs are taken again, unless something else holds it back.", _resume_target
+        "targets",
+        "Resume the target",
+        "Its jobs are taken again, unless something else holds it back.",
+        lambda client, deed: targets.resume(client, deed.name, deed.who),
     ),
     "quiet-process": Step(
         "processes",
         "Quiet the process",
         "It takes no more jobs, for good, and finishes what it has in hand. Only a restart ends that.",
-        _quiet,
+        lambda client, deed: processes.quiet(client, deed.name, deed.who),
+        _in_hand,
         is_grave=True,
     ),
     "stop-process": Step(
         "processes",
         "Stop the process",
         "It finishes what it has in hand, within its time-out, and ends. A supervisor or service starts it again.",
-        _stop,
+        lambda client, deed: processes.stop(client, deed.name, deed.who),
+        _in_hand,
+        is_grave=True,
+    ),
+    "cancel-job": Step(
+        "in-hand",
+        "Cancel the job",
+        "Its delivery ends within some seconds, unless it is done before, and the job is parked in the dead set as"
+        " Cancelled. The server may have done it nevertheless.",
+        lambda client, deed: processes.cancel(client, deed.name, deed.thread, deed.who),
+        _held,
         is_grave=True,
     ),
 }
@@ -96,39 +146,52 @@ class SteerPages:
 
     desk: Desk
     shell: Shell
+    refuse: Refuse
     go: Callable[[str], Response]
     hurry: Callable[[], None]
 
     async def ask(self) -> Response:
         """The page that asks."""
-        step, name = _asked(request.args.get("do", ""), request.args.get("name", ""))
-        return Response(self._question(request.args["do"], step, name))
+        if self.shell.settings.is_read_only:
+            return self.refuse(403, "ReadOnly", "These pages change nothing (StatsReadOnly).")
+        do = request.args.get("do", "")
+        step, deed = _asked(do, request.args.get("name", ""), request.args.get("thread", ""))
+        return Response(await self._question(do, step, deed))
 
     async def act(self) -> Response:
         """Its form."""
         form = await request.form
-        step, name = _asked(form.get("do", ""), form.get("name", ""))
+        do, name, thread = (form.get(field, "") for field in ("do", "name", "thread"))
+        step, deed = _asked(do, unquote(name), unquote(thread))
         why, length = form.get("why", "").strip()[:_WHY_LIMIT], form.get("for", "").strip()
+        deed = attrs.evolve(deed, who=self.shell.who(), why=why)
         try:
             for_s = seconds(length, _MOST_DAYS) if step.lasts and length else None
         except BadValue:
             wrong = "This is no time: give 30m, 2h or 1d, or leave it empty."
-            return Response(self._question(form["do"], step, name, why=why, length=length, wrong=wrong), 400)
-        await self.desk.ask(partial(_act, step=step, name=name, who=self.shell.who(), why=why, for_s=for_s))
+            return Response(await self._question(do, step, deed, length=length, wrong=wrong), 400)
+        await self.desk.ask(partial(_act, step=step, deed=attrs.evolve(deed, for_s=for_s)))
         self.hurry()
         return self.go(f"/{step.page}")
 
-    def _question(self, do: str, step: Step, name: str, why: str = "", length: str = "", wrong: str = "") -> str:
-        values = {"do": do, "step": step, "subject": name, "why": why, "length": length, "wrong": wrong}
+    async def _question(self, do: str, step: Step, deed: Deed, length: str = "", wrong: str = "") -> str:
+        concerned = "" if step.look is _nothing else await self.desk.ask(partial(_look, step=step, deed=deed))
+        values = {"do": do, "step": step, "deed": deed, "concerned": concerned, "length": length, "wrong": wrong}
         return self.shell.page("steer.html", name=step.page, title=f"{step.label}?", **values)
 
 
-def _act(client: Client, *, step: Step, name: str, who: str, why: str, for_s: float | None) -> None:
-    step.act(client, name, who, why, for_s)
+def _act(client: Client, *, step: Step, deed: Deed) -> None:
+    # It may be gone since it was asked for.
+    step.look(client, deed)
+    step.act(client, deed)
 
 
-def _asked(do: str, name: str) -> tuple[Step, str]:
+def _look(client: Client, *, step: Step, deed: Deed) -> str:
+    return step.look(client, deed)
+
+
+def _asked(do: str, name: str, thread: str) -> tuple[Step, Deed]:
     step = STEPS.get(do)
-    if step is None or not 0 < len(name) <= _NAME_LIMIT:
+    if step is None or not 0 < len(name) <= _NAME_LIMIT or len(thread) > _NAME_LIMIT:
         raise UsageError("It is not said what to do.", "Go back, and press a button.")
-    return step, name
+    return step, Deed(name, thread)

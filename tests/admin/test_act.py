@@ -3,10 +3,11 @@
 from collections import Counter
 from typing import Any
 
+import attrs
 import pytest
 
 from restbroker.admin import audit
-from restbroker.admin.act import BATCH, Action, Chosen, Progress, perform
+from restbroker.admin.act import BATCH, Action, Chosen, Progress, Rest, perform
 from restbroker.admin.known import Known
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.rules import rubyjson
@@ -227,6 +228,39 @@ def test_what_fails_again_meanwhile_is_not_retried_once_more(client: Client, con
     assert (last.done, last.looked_at) == (2 * BATCH, 2 * BATCH)
     assert len(members(client, "retry")) == 1
     assert fields_of(members(client, "retry")[0])["jid"] == "j0"
+
+
+def test_what_was_stopped_goes_on_behind_what_was_looked_at(client: Client, configured: Known, put: Put) -> None:
+    for n in range(3 * BATCH):
+        put("dead", NOW_S + n, f"j{n}")
+    delete, oldest = Action("delete", "ann"), where("jid = j0")
+    step = next(perform(client, "dead", delete, oldest, configured))
+    assert (step.done, step.looked_at, step.ended) == (0, BATCH, False)
+    put("dead", NOW_S - 1, "j0", note="came later")
+    oldest = attrs.evolve(oldest, rest=Rest.of(str(step.rest)))
+    found = done(client, "dead", delete, oldest, configured)
+    assert (found.done, found.looked_at, found.rest) == (1, 2 * BATCH, None)
+    assert len(members(client, "dead")) == 3 * BATCH
+
+
+def test_what_was_rescheduled_before_a_stop_keeps_its_time_and_no_two_have_the_same(
+    client: Client, configured: Known, put: Put
+) -> None:
+    for n in range(2 * BATCH):
+        put("schedule", NOW_S + n, f"j{n}")
+    action = Action("reschedule", "ann", at_s=NOW_S + BATCH + 0.5)
+    step = next(perform(client, "schedule", action, ALL, configured))
+    found = done(client, "schedule", action, Chosen(rest=step.rest), configured)
+    assert (step.done, found.done) == (BATCH, BATCH)
+    scores = {score for _, score in sets.listed(client, "schedule", 0, 3 * BATCH, newest_first=False)}
+    assert len(scores) == 2 * BATCH
+    assert max(scores) - min(scores) < 1
+
+
+@pytest.mark.parametrize("written", ["", "1 2 3", "1 2 3 x", "-1 2 3 1.0:0:", "1 nan 3 1.0:0:", "1 2 3 1.0:0: 4"])
+def test_what_is_no_place_to_go_on_is_refused(written: str) -> None:
+    with pytest.raises(UsageError):
+        Rest.of(written)
 
 
 def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configured: Known, put: Put) -> None:

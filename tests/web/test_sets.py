@@ -3,12 +3,16 @@
 import json
 import re
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
 from restbroker.admin import audit
+from restbroker.admin.known import Known
+from restbroker.rules.hiding import spelled
 from restbroker.telemetry.events import JobFinished
+from restbroker.web import acting
 from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
@@ -54,7 +58,7 @@ async def send(running: Site, path: str, form: dict[str, Any], source: str = "/"
     """Sends a form as a browser does that has `source` open."""
     html = (await running.get(source)).text
     if 'name="mark"' not in html:
-        html = (await running.get("/steer?do=pause-queue&name=any")).text
+        html = (await running.get("/login")).text
     address = f"{running.stats.addresses[0]}{path}"
     return await running.client.post(address, data={"mark": mark(html), **form}, headers=HTML)
 
@@ -185,6 +189,83 @@ async def test_a_job_gets_another_time_and_a_time_that_is_none_is_asked_for_agai
     assert any("2100-01-01 00:00:00" in cell for cell in listed.rows[0])
 
 
+async def test_an_action_of_several_slices_goes_on_behind_what_it_looked_at(
+    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+    park(harness, 250)
+    told = []
+    async with site() as running:
+        form = {"verb": "delete", "all": "yes", "where": "user = j1*", "confirmed": "yes"}
+        answer = await send(running, "/dead/act", form, "/dead")
+        told.append(parse("", answer.text).text)
+        while "Go on with the rest" in told[-1]:
+            form = form_of(answer.text, "/dead/act").hidden
+            answer = await send(running, "/dead/act", form, "/dead")
+            told.append(parse("", answer.text).text)
+    # j1, j10 to j19 and j100 to j199: half of these among the newest hundred, which are j249 to j150.
+    assert "50 done so far; 100 more looked at, 150 to go." in told[0]
+    assert "111 done." in told[-1]
+    assert len(told) < 6
+    assert harness.size("dead") == 250 - 111
+
+
+async def test_more_conditions_than_are_heard_and_such_as_no_page_can_show_do_nothing(
+    harness: Harness, site: Open
+) -> None:
+    park(harness, 1)
+    async with site() as running:
+        for conditions in (
+            ["user = *"] * 10 + ["user = none"],
+            ["user != a\x01"],
+            ["user != a\r\nb"],
+            ["user != \u202e"],
+        ):
+            form = {"verb": "delete", "all": "yes", "confirmed": "yes", "where": conditions}
+            assert (await send(running, "/dead/act", form, "/dead")).status_code == 400
+        assert (await running.get("/dead?where=user+%3D+a%01")).status_code == 400
+    assert harness.size("dead") == 1
+
+
+async def test_a_job_id_names_no_job_of_a_form_since_it_would_be_searched_for(harness: Harness, site: Open) -> None:
+    park(harness, 1)
+    async with site() as running:
+        form = {"verb": "delete", "job": "j0", "confirmed": "yes"}
+        assert (await send(running, "/dead/act", form, "/dead")).status_code == 400
+    assert harness.size("dead") == 1
+
+
+async def test_a_job_whose_numbers_have_hundreds_of_digits_breaks_no_page(harness: Harness, site: Open) -> None:
+    huge = 10**400
+    tries = [{"at": huge, "ms": huge, "status": huge, "outcome": {"a": [huge]}}, {"at": -huge, "ms": 1e308}]
+    park(harness, 1, restbroker_attempts=tries, retry_count=huge, failed_at=huge, created_at=-huge, at=huge)
+    harness.client.command("LPUSH", "queue:other", job("first", enqueued_at=huge), job("second", created_at=-huge))
+    async with site() as running:
+        listed = await page(running, "/dead")
+        for path in ("/", "/queues", "/queue?name=other", listed.links_to("/dead/")[0]):
+            assert (await running.get(path)).status_code == 200, path
+        assert (await running.get_stats()).status_code == 200
+
+
+class TestMoving:
+    @pytest.fixture
+    def known(self, harness: Harness) -> Known:
+        return Known({"other": harness.plan().lanes[0].target}, spelled(["t"]))
+
+    async def test_jobs_get_another_queue_that_is_served(self, harness: Harness, site: Open) -> None:
+        park(harness, 3)
+        async with site() as running:
+            asked = await send(running, "/dead/act", {"verb": "move", "all": "yes"}, "/dead")
+            form = form_of(asked.text, "/dead/act").hidden
+            wrong = await send(running, "/dead/act", {**form, "queue": "elsewhere"}, "/dead")
+            done = await send(running, "/dead/act", {**form, "queue": "other"}, "/dead")
+        assert "This would move 3 jobs." in parse("", asked.text).text
+        assert wrong.status_code == 400
+        assert "Served are: other." in wrong.text
+        assert "3 done" in done.text
+        assert {fields["queue"] for fields in harness.members("dead")} == {"other"}
+
+
 @pytest.mark.parametrize("form", [{}, {"verb": "burn"}, {"verb": "delete"}, {"verb": "move", "all": "yes"}])
 async def test_a_form_that_does_not_say_what_or_which_does_nothing(
     form: dict[str, str], harness: Harness, site: Open
@@ -233,6 +314,35 @@ async def test_a_pause_whose_length_is_none_is_asked_for_again(harness: Harness,
     assert harness.client.command("SMEMBERS", "paused") == []
 
 
+async def test_a_name_that_no_page_can_show_is_acted_on_as_it_is(harness: Harness, site: Open) -> None:
+    name = "a\x1b\u202e<b> %25+ö"
+    async with site() as running:
+        question = await running.get("/steer?" + urlencode({"do": "pause-queue", "name": name}))
+        await send(running, "/steer", form_of(question.text, "/steer").hidden)
+    assert harness.client.command("SMEMBERS", "paused") == [name.encode()]
+
+
+async def test_a_queue_is_cleared_after_it_was_said_how_much_waits(harness: Harness, site: Open) -> None:
+    harness.client.command("LPUSH", "queue:other", "a", "b", "c")
+    async with site() as running:
+        question = await page(running, "/steer?do=clear-queue&name=other")
+        assert harness.size("queue:other") == 3
+        answer = await send(running, "/steer", form_of(question.html, "/steer").hidden)
+    assert "Jobs that wait in it: 3." in question.text
+    assert answer.status_code == 303
+    assert harness.size("queue:other") == 0
+    assert [one.note.done for one in audit.listed(harness.client, 1)] == [3]
+
+
+async def test_a_process_that_is_gone_is_not_asked(harness: Harness, site: Open) -> None:
+    async with site() as running:
+        for do in ("quiet-process", "stop-process", "cancel-job"):
+            question = await running.get(f"/steer?do={do}&name=host:1:abc&thread=x")
+            answer = await send(running, "/steer", {"do": do, "name": "host:1:abc", "thread": "x"})
+            assert (question.status_code, answer.status_code) == (400, 400)
+    assert list(audit.listed(harness.client, 10)) == []
+
+
 class TestReadOnly:
     @pytest.fixture
     def settings(self) -> Settings:
@@ -246,6 +356,8 @@ class TestReadOnly:
                 await send(running, "/dead/act", {"verb": "delete", "all": "yes", "confirmed": "yes"}),
                 await send(running, "/steer", {"do": "pause-queue", "name": "rest"}),
             ]
+            question = await running.get("/steer?do=pause-queue&name=rest")
         assert not [html for html in pages if "/steer" in html or 'method="post"' in html]
         assert [answer.status_code for answer in answers] == [403, 403]
+        assert question.status_code == 403
         assert harness.size("dead") == 1
