@@ -77,6 +77,11 @@ def explain(client: Client, jid: str, known: Known, bounds: Bounds | None = None
     return Story(jid, tuple(places), acts, tuple(search.unseen))
 
 
+def acts_with(client: Client, jid: str, notes: int) -> tuple[Written, ...]:
+    """What people did with this job by its name, newest first, among the last `notes` notes of what people did."""
+    return tuple(written for written in audit.listed(client, notes) if jid in written.note.jids)
+
+
 @attrs.define(eq=False)
 class _Search:
     client: Client

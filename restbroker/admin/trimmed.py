@@ -1,14 +1,18 @@
 """Parked jobs that are no longer in the dead set: finding them among the copies, and putting one back.
 
-Called by `restbroker dead`. Always holds: reads page by page, shows neither arguments nor a token, and puts a job back
-where it is seen, not where it is run, and never beside itself.
+Called by `restbroker dead` and the pages. Always holds: reads page by page, shows no token, and puts a job back where
+it is seen, not where it is run, and never beside itself.
 """
 
 import sys
 from collections.abc import Collection, Iterator
 from itertools import islice
 
+import attrs
+
+from restbroker.admin.entry import Entry, Look
 from restbroker.admin.jobs import PAGE, Stored, read, shown
+from restbroker.admin.known import Known
 from restbroker.errors import UsageError
 from restbroker.rules import rubyjson
 from restbroker.store import parked
@@ -20,6 +24,27 @@ from restbroker.store.parked import Copy
 def trimmed(client: Client, limit: int, secrets: Collection[str]) -> list[Stored]:
     """At most `limit` of them, newest first; none of `secrets` is shown. Raises `StoreUnavailable`."""
     return [shown(copy.payload, copy.at_s, secrets) for copy in islice(_missing(client), limit)]
+
+
+@attrs.frozen
+class Copied:
+    """A copy of a parked job. `name` is its place among the copies; `is_there`: the dead set has just these bytes."""
+
+    name: str
+    entry: Entry
+    is_there: bool
+
+
+def copies(client: Client, known: Known, before: str = "") -> list[Copied]:
+    """The newest `PAGE` copies, whether or not the dead set has them, of those older than the copy `before` if given.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    page = parked.newest(client, PAGE, before)
+    missing = {copy.entry for copy in parked.missing(client, page)}
+    return [
+        Copied(copy.entry, Look(copy.payload, copy.at_s, known).entry(), copy.entry not in missing) for copy in page
+    ]
 
 
 def restore(client: Client, jid: str) -> None:

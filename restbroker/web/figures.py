@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 
 import attrs
 
-from restbroker.admin import overview
+from restbroker.admin import overview, targets
 from restbroker.admin import processes as operated
 from restbroker.admin.known import Known
 from restbroker.broker.status.view import Running
@@ -54,14 +54,21 @@ def figures(
 
 
 def glance(client: Client, served: Sequence[str], unready: str | None = None) -> dict[str, Json]:
-    """What the live pages show: all figures without the jobs, and every process, Ruby's too.
+    """What the live pages show: all figures without the jobs, each target over all processes (`merged`), and every
+    process (`running`), Ruby's too.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
     shown = figures(client, served, lambda _client, _served: {}, unready)
+    lanes = cast("list[Mapping[str, Json]]", shown["targets"])
+    merged = [attrs.asdict(one, filter=_is_no_lane) for one in targets.of_lanes(client, lanes)]
     # Without its jobs nothing of a process comes from a producer.
     running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False)]
-    return shown | {"running": cast("Json", running)}
+    return shown | {"merged": cast("Json", merged), "running": cast("Json", running)}
+
+
+def _is_no_lane(attribute: "attrs.Attribute[object]", _value: object) -> bool:
+    return attribute.name != "lanes"
 
 
 def here(running: Sequence[Running], *, show_bodies: bool) -> InDelivery:

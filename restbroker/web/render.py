@@ -18,6 +18,8 @@ from restbroker.web.settings import Settings
 from restbroker.web.watch import State
 
 _FOLDER = Path(__file__).parent / "templates"
+_MOST_ROWS = 200
+"""Of a table that is sent anew with each change."""
 
 
 @attrs.frozen
@@ -30,12 +32,14 @@ class Page:
 
 LIVE: Mapping[str, Page] = {
     "overview": Page("Overview", ("banner", "alarms", "totals", "charts", "targets", "queues")),
-    "targets": Page("Targets", ("banner", "alarms", "targets")),
+    "targets": Page("Targets", ("banner", "alarms", "targets", "lanes")),
     "queues": Page("Queues", ("banner", "alarms", "queues")),
     "processes": Page("Processes", ("banner", "alarms", "processes")),
 }
 TITLES: Mapping[str, str] = {"retries": "Retries", "scheduled": "Scheduled", "dead": "Dead"}
 """The pages of the sets."""
+_BEFORE_SETS: Mapping[str, str] = {"in-hand": "In hand"}
+_BEHIND_SETS: Mapping[str, str] = {"job": "Job", "audit": "Who did what"}
 
 
 @attrs.define(eq=False)
@@ -56,7 +60,8 @@ class Renderer:
             finalize=words.plain,
         )
         navigation = [(name, page.title, "/" if name == "overview" else f"/{name}") for name, page in LIVE.items()]
-        navigation += [(name, title, f"/{name}") for name, title in TITLES.items()]
+        others = {**_BEFORE_SETS, **TITLES, **_BEHIND_SETS}
+        navigation += [(name, title, f"/{name}") for name, title in others.items()]
         digests = {name: one.digest for name, one in assets.read_all().items()}
         for filter_ in (
             words.number,
@@ -76,6 +81,7 @@ class Renderer:
             "navigation": navigation,
             "chart_width": WIDTH,
             "chart_height": HEIGHT,
+            "most_rows": _MOST_ROWS,
         }
         self._environment = environment
 
@@ -90,7 +96,8 @@ class Renderer:
             "page_name": name,
             "alarms": views.alarms(state),
             "totals": views.totals(state),
-            "targets": views.rows(state, "targets"),
+            "targets": views.rows(state, "merged"),
+            "lanes": views.rows(state, "targets"),
             "queues": views.rows(state, "queues"),
             "processes": views.rows(state, "running"),
         }

@@ -15,7 +15,9 @@ from quart import Response, request
 
 from restbroker.admin import find
 from restbroker.admin.act_job import VERBS
+from restbroker.admin.audit import Written
 from restbroker.admin.entry import Entry
+from restbroker.admin.explain import acts_with
 from restbroker.admin.find import Budget, Page
 from restbroker.errors import UsageError
 from restbroker.rules import where
@@ -33,6 +35,7 @@ WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Given up"}
 PAGE: Final = 50
 _BUDGET: Final = Budget(entries=50_000, seconds=1.5)
 _MOST_CONDITIONS: Final = 10
+_NOTES: Final = 500
 
 
 @attrs.frozen(eq=False)
@@ -79,7 +82,12 @@ class SetPages:
     async def job(self, name: str, key: str) -> Response:
         """The page of one job."""
         zset = SETS[name]
-        entry = await self.desk.ask(lambda client: find.one(client, zset, key, self.desk.known(), 2.0))
+
+        def question(client: Client) -> tuple[Entry | None, tuple[Written, ...]]:
+            found = find.one(client, zset, key, self.desk.known(), 2.0)
+            return found, () if found is None or not found.jid else acts_with(client, found.jid, _NOTES)
+
+        entry, acts = await self.desk.ask(question)
         if entry is None:
             return self.refuse(
                 404,
@@ -93,6 +101,7 @@ class SetPages:
             "when": WHEN[name],
             "entry": entry,
             "arguments": readable(entry),
+            "acts": acts,
             "verbs": self._verbs(zset),
         }
         return Response(self.shell.page("job.html", **values))

@@ -22,6 +22,7 @@ from restbroker.web.acting import ActPages
 from restbroker.web.desk import Desk
 from restbroker.web.guard import Guard
 from restbroker.web.live import Stream, Streams
+from restbroker.web.looking import LookPages
 from restbroker.web.render import LIVE, Renderer
 from restbroker.web.sets import SETS, SetPages
 from restbroker.web.settings import Settings
@@ -79,7 +80,12 @@ def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
         app.add_url_rule(f"/{name}", name, partial(pages.listed, name), methods=["GET"])
         app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])
         app.add_url_rule(f"/{name}/act", f"{name}-act", partial(acts.act, name), methods=["POST"])
+    looks = LookPages(desk, shell)
     app.add_url_rule("/queue", view_func=pages.waiting, methods=["GET"])
+    app.add_url_rule("/in-hand", view_func=looks.in_hand, methods=["GET"])
+    app.add_url_rule("/job", view_func=looks.story, methods=["GET"])
+    app.add_url_rule("/audit", view_func=looks.acts, methods=["GET"])
+    app.add_url_rule("/copies", view_func=looks.copies, methods=["GET"])
     app.add_url_rule("/steer", "steer", steer.ask, methods=["GET"])
     app.add_url_rule("/steer", "steer-act", steer.act, methods=["POST"])
 

@@ -1,0 +1,161 @@
+"""Pages that only show: jobs in hand, a job's story, what people did, and copies of parked jobs.
+
+`web.site` serves them. Always holds: nothing is changed by looking; each page looks at no more than its bounds allow,
+and says so where there is more; of jobs neither tokens nor secret arguments are shown.
+"""
+
+import re
+from typing import Final
+
+import attrs
+from quart import Response, request
+
+from restbroker.admin import audit, processes, trimmed
+from restbroker.admin.audit import Written
+from restbroker.admin.explain import Bounds, Story, explain
+from restbroker.admin.jobs import PAGE as COPIES
+from restbroker.admin.trimmed import Copied
+from restbroker.errors import UsageError
+from restbroker.rules import hiding
+from restbroker.rules.hiding import Spelled
+from restbroker.store.client import Client
+from restbroker.web.desk import Desk
+from restbroker.web.sets import PAGE, SETS, address, readable
+from restbroker.web.shell import Shell
+
+_BOUNDS: Final = Bounds(seconds=2.0, jobs=5000, copies=2000, notes=2000)
+_NOTES: Final = 2000
+"""So many notes are looked at for one page of those in which a word is."""
+_ENTRY: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
+_SKIP: Final = re.compile(r"\d{1,6}", re.ASCII)
+_WORD_LIMIT: Final = 200
+
+
+@attrs.frozen
+class Held:
+    """A job in hand: since when (epoch seconds), and as which `thread` of which process."""
+
+    at_s: float
+    name: str
+    queue: str
+    jid: str | None
+    process: str
+    thread: str
+    may_be_cancelled: bool
+
+
+@attrs.frozen(eq=False)
+class LookPages:
+    """The views."""
+
+    desk: Desk
+    shell: Shell
+
+    async def in_hand(self) -> Response:
+        """What all processes have in delivery, the longest first."""
+        given = request.args.get("after", "")
+        skip = int(given) if _SKIP.fullmatch(given) else 0
+
+        def question(client: Client) -> tuple[list[Held], int]:
+            secrets = self.desk.known().secrets
+            found = sorted(_held(client), key=lambda one: one.at_s)
+            # Ruby's processes hide nothing.
+            return [_without(one, secrets) for one in found[skip : skip + PAGE]], len(found)
+
+        shown, total = await self.desk.ask(question)
+        more = str(skip + PAGE) if skip + PAGE < total else None
+        following = address("/in-hand", [], more)
+        return self._page("in-hand", "In hand", jobs=shown, total=total, after=given, more=more, next=following)
+
+    async def story(self) -> Response:
+        """Where a job is, what became of its tries, and who did what with it."""
+        jid = _word("jid")
+        found: Story | None = None
+        if jid:
+            found = await self.desk.ask(lambda client: explain(client, jid, self.desk.known(), _BOUNDS))
+        title = f"Job {jid}" if jid else "Find a job"
+        arguments = [] if found is None else [readable(place.entry) for place in found.places]
+        sets = {zset: name for name, zset in SETS.items()}
+        status = 404 if found is not None and not found.places else 200
+        return self._page("job", title, status, jid=jid, story=found, arguments=arguments, sets=sets, template="story")
+
+    async def acts(self) -> Response:
+        """What people did, newest first; with a word, only where that is said."""
+        word, before = _word("about"), _entry("after")
+
+        def question(client: Client) -> tuple[list[Written], str | None]:
+            shown: list[Written] = []
+            last: str | None = None
+            for seen, written in enumerate(audit.listed(client, _NOTES, before), start=1):
+                if _says(written, word):
+                    shown.append(written)
+                if len(shown) == PAGE or seen == _NOTES:
+                    last = written.name
+                    break
+            return shown, last
+
+        shown, last = await self.desk.ask(question)
+        about = {"about": word} if word else {}
+        following = address("/audit", [], last, **about)
+        first = address("/audit", [], **about)
+        return self._page(
+            "audit", "Who did what", notes=shown, about=word, after=before, more=last, next=following, first=first
+        )
+
+    async def copies(self) -> Response:
+        """Copies of parked jobs, newest first: also of those that are no longer in the dead set."""
+        before = _entry("after")
+
+        def question(client: Client) -> list[Copied]:
+            return trimmed.copies(client, self.desk.known(), before)
+
+        shown = await self.desk.ask(question)
+        last = shown[-1].name if len(shown) == COPIES else None
+        following = address("/copies", [], last)
+        title = "Copies of parked jobs"
+        return self._page("dead", title, template="copies", copies=shown, after=before, more=last, next=following)
+
+    def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:
+        return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)
+
+
+def _held(client: Client) -> list[Held]:
+    return [
+        Held(
+            at_s=one.job.at_s,
+            name=one.name or "",
+            queue=one.queue,
+            jid=one.job.jid,
+            process=process.name,
+            thread=one.thread,
+            may_be_cancelled=process.is_restbroker,
+        )
+        for process in processes.processes(client, ())
+        for one in process.jobs
+    ]
+
+
+def _without(one: Held, secrets: Spelled) -> Held:
+    jid = None if one.jid is None else hiding.without(one.jid, secrets)
+    return attrs.evolve(one, name=hiding.without(one.name, secrets), jid=jid)
+
+
+def _says(written: Written, word: str) -> bool:
+    note = written.note
+    said = (note.who, note.action, note.place, note.where, note.why, *note.jids)
+    return any(word.casefold() in one.casefold() for one in said)
+
+
+def _word(name: str) -> str:
+    word = request.args.get(name, "").strip()
+    if len(word) > _WORD_LIMIT:
+        raise UsageError("This is too long to be looked for.", f"Give at most {_WORD_LIMIT} characters.")
+    return word
+
+
+def _entry(name: str) -> str:
+    """The place in a stream that a page's address names; "" for its beginning."""
+    entry = request.args.get(name, "")
+    if entry and _ENTRY.fullmatch(entry) is None:
+        raise UsageError("This place in the list cannot be read.", "Begin at the list's first page.")
+    return entry

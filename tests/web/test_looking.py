@@ -1,0 +1,173 @@
+"""The pages that only show, over real HTTP: jobs in hand, a job's story, what people did, copies, whole targets."""
+
+import json
+import re
+from typing import Any
+
+from restbroker.admin import audit
+from restbroker.rules.json_types import Json
+from tests.admin.lanes import record, serve
+from tests.broker.conftest import Harness
+from tests.support.html_page import Page, parse
+from tests.web.conftest import Open, Site
+from tests.web.test_sets import form_of, job, page, park, send
+
+HOSTILE = "<script>alert(1)</script>\"'\x1b[31m\u202eevil\u2028"
+
+
+async def asked(running: Site, link: str) -> Page:
+    """Presses the button of the page that asks; the question."""
+    question = await page(running, link)
+    answer = await send(running, "/steer", form_of(question.html, "/steer").hidden)
+    assert answer.status_code == 303, answer.text
+    return question
+
+
+async def test_a_job_in_hand_is_shown_and_its_delivery_is_ended_after_a_second_look(
+    harness: Harness, site: Open
+) -> None:
+    payload = {"class": "Add", "display_class": "register", "jid": "j1", "args": ["register", {}, "***"]}
+    work: dict[str, Json] = {"t1": {"queue": "rest", "payload": json.dumps(payload), "run_at": 1_700_000_100}}
+    record(harness.client, "node:7:xyz", work, version="restbroker 0.1", queues=["rest"])
+    async with site() as running:
+        listed = await page(running, "/in-hand")
+        question = await asked(running, listed.links_to("/steer")[0])
+    assert listed.row("j1")[:4] == ["2023-11-14 22:15:00", "register", "rest", "j1"]
+    assert "Of the queue rest: register, j1." in question.text
+    assert harness.client.command("LRANGE", "node:7:xyz-signals", 0, -1) == [b"CANCEL t1"]
+    (written,) = audit.listed(harness.client, 10)
+    assert (written.note.who, written.note.action) == ("web@127.0.0.1 (web)", "cancel")
+
+
+async def test_a_job_that_ruby_has_in_hand_is_shown_without_what_it_tells_and_cannot_be_cancelled(
+    harness: Harness, site: Open
+) -> None:
+    payload = {"class": HOSTILE, "jid": "a-token-of-4711", "args": ["a-private-word"]}
+    work: dict[str, Json] = {"t1": {"queue": "q", "payload": json.dumps(payload), "run_at": 10**400}}
+    work |= {"t2": {"queue": "q", "payload": json.dumps(payload), "run_at": 1_700_000_000}}
+    record(harness.client, "web:9:ab", work, version="7.3.2", queues=["q"], concurrency=10**400, started_at=-(10**400))
+    async with site() as running:
+        answer = await running.get("/in-hand")
+        processes = await running.get("/processes")
+        forced = await send(running, "/steer", {"do": "cancel-job", "name": "web:9:ab", "thread": "t2"})
+    found = parse("/in-hand", answer.text)
+    assert (answer.status_code, processes.status_code, forced.status_code) == (200, 200, 400)
+    assert len(found.rows) == 1
+    assert found.links_to("/steer") == []
+    assert "<script>alert(1)</script>" in found.text
+    assert not re.search("<script>alert|a-token-of|a-private-word|[\x1b\u202e\u2028]", answer.text)
+    assert harness.client.command("EXISTS", "web:9:ab-signals") == 0
+
+
+async def test_a_job_s_story_tells_where_it_is_and_who_did_what_with_it(harness: Harness, site: Open) -> None:
+    tries = [{"at": 1_700_000_000, "outcome": "deferred", "code": "ServerError", "status": 500, "ms": 1234}]
+    park(harness, 2, restbroker_attempts=tries)
+    harness.client.command("SADD", "paused", "rest")
+    async with site() as running:
+        parked = await page(running, "/job?jid=j1")
+        (link,) = parked.links_to("/dead/")
+        form = {"verb": "retry", "job": link.rpartition("/")[2], "confirmed": "yes", "why": "mended"}
+        await send(running, "/dead/act", form, "/dead")
+        waiting = await page(running, "/job?jid=j1")
+        nowhere = await running.get("/job?jid=j7")
+        empty = await running.get("/job")
+        long = await running.get("/job?jid=" + "x" * 300)
+    assert "It was parked at 2023-11-14 22:13:21" in parked.text
+    assert "It failed for j1." in parked.text
+    assert ["2023-11-14 22:13:20", "deferred ServerError", "500", "1.2 s", ""] in parked.rows
+    assert "It waits in the queue rest : the next to be taken." in waiting.text
+    assert waiting.row("retry dead")[1] == "web@127.0.0.1 (web)"
+    assert [answer.status_code for answer in (nowhere, empty, long)] == [404, 200, 400]
+    assert "It is nowhere" in nowhere.text
+
+
+async def test_a_job_s_page_tells_what_people_did_with_it(harness: Harness, site: Open) -> None:
+    harness.client.command("ZADD", "schedule", 9e9, job("j0"))
+    async with site() as running:
+        form = {"verb": "reschedule", "all": "yes", "confirmed": "yes", "time": "2100-01-01T00:00", "why": "later"}
+        await send(running, "/scheduled/act", form, "/scheduled")
+        listed = await page(running, "/scheduled")
+        shown = await page(running, listed.links_to("/scheduled/")[0])
+    assert "What people did with it" in shown.text
+    assert shown.row("reschedule schedule")[3:] == ["all later", "1"]
+
+
+async def test_what_people_did_is_listed_newest_first_and_found_by_a_word(harness: Harness, site: Open) -> None:
+    for number in range(60):
+        note = audit.Note(who=f"ann{number}@web1", action="pause", place=f"queue:{HOSTILE}", why=HOSTILE)
+        audit.write(harness.client, note)
+    async with site() as running:
+        await asked(running, "/steer?do=pause-queue&name=rest")
+        first = await page(running, "/audit")
+        second = await page(running, first.links_to("/audit?")[0])
+        found = await page(running, "/audit?about=ANN42")
+        wrong = await running.get("/audit?after=%2B")
+    assert first.rows[0][1:3] == ["web@127.0.0.1 (web)", "pause queue:rest"]
+    assert [len(first.rows), len(second.rows), len(found.rows)] == [50, 11, 1]
+    assert found.rows[0][1] == "ann42@web1"
+    assert wrong.status_code == 400
+    assert not re.search("<script>alert|[\x1b\u202e\u2028]", first.html)
+
+
+async def test_copies_of_parked_jobs_are_shown_also_of_those_that_were_trimmed(harness: Harness, site: Open) -> None:
+    kept, trimmed = job("kept"), job("trimmed", note="a-token-of-4711")
+    for raw in (kept, trimmed, b"\xff\x00"):
+        harness.client.command("XADD", "restbroker:parked", "*", "payload", raw)
+    harness.client.command("ZADD", "dead", 1, kept)
+    async with site() as running:
+        shown = await page(running, "/copies")
+        dead = await page(running, "/dead")
+        wrong = await running.get("/copies?after=x")
+    assert dead.links_to("/copies") == ["/copies"]
+    told = [["", "not as it was"], ["trimmed", "not as it was"], ["kept", "as it was"]]
+    assert [row[-2:] for row in shown.rows] == told
+    assert "4711" not in shown.html
+    assert wrong.status_code == 400
+
+
+async def test_a_target_is_shown_as_one_over_all_processes_and_in_each(harness: Harness, site: Open) -> None:
+    for pid in (7, 8):
+        serve(harness.client, "other", pid, ["other"], outcomes={"delivered": 5, "rejected": 1}, p95_ms=7.0)
+    serve(harness.client, "other", 9, ["other"], gate="denied", gate_reason="401", gate_cure="Mend the login.")
+    async with site() as running:
+        shown = await page(running, "/targets")
+    whole, *lanes = [row for row in shown.rows if "24.12" in " ".join(row)]
+    assert whole[0].startswith("denied in 1 of 3 processes 401")
+    assert "Mend the login." in whole[0]
+    assert whole[2] == "60 of 60"
+    assert whole[4:7] == ["5 ms", "7 ms", "9 ms"]
+    assert whole[7] == "delivered 10 rejected 2"
+    assert len(lanes) == 3
+
+
+async def test_what_strangers_wrote_in_any_field_of_a_job_is_text_on_every_page(harness: Harness, site: Open) -> None:
+    tries = [{"at": HOSTILE, "outcome": HOSTILE, "code": HOSTILE, "status": HOSTILE, "ms": HOSTILE, "excerpt": HOSTILE}]
+    fields: dict[str, Any] = dict.fromkeys(("queue", "class", "error_class", "error_message", "failed_at"), HOSTILE)
+    fields["args"] = [HOSTILE, {HOSTILE: {HOSTILE: [HOSTILE]}}, "t"]
+    raw = job(HOSTILE, **fields, restbroker_attempts=tries)
+    harness.client.commands([("ZADD", name, 9e9, raw) for name in ("dead", "retry", "schedule")])
+    harness.client.command("LPUSH", "queue:other", raw)
+    harness.client.command("XADD", "restbroker:parked", "*", "payload", raw)
+    async with site() as running:
+        shown = [
+            await running.get(path) for path in ("/dead", "/retries", "/scheduled", "/queue?name=other", "/copies")
+        ]
+        shown.append(await running.get(parse("", shown[0].text).links_to("/dead/")[0]))
+        shown.append(await running.get(parse("", shown[0].text).links_to("/dead/")[0].replace("dead", "nothing")))
+        shown.append(await send(running, "/dead/act", {"verb": "retry", "all": "yes"}, "/dead"))
+        shown.append(await running.get("/job"))
+    assert [answer.status_code for answer in shown] == [200] * 6 + [404, 200, 200]
+    for answer in shown:
+        assert not re.search("<script>alert|[\x00-\x08\x0b-\x1f\x7f\u202e\u2028]", answer.text), answer.url
+    assert "<script>alert(1)</script>" in parse("", shown[5].text).text
+
+
+async def test_a_job_of_a_megabyte_is_listed_and_shown_without_its_arguments(harness: Harness, site: Open) -> None:
+    large = job("j0", args=["safe", {"note": "x" * 1_048_576}, "t"])
+    harness.client.command("ZADD", "dead", 1, large)
+    async with site() as running:
+        listed = await running.get("/dead")
+        one = await running.get(parse("", listed.text).links_to("/dead/")[0])
+    assert (listed.status_code, one.status_code) == (200, 200)
+    assert "not shown: the job has" in one.text
+    assert len(listed.text) + len(one.text) < 40_000
