@@ -341,23 +341,3 @@ async def test_a_process_that_is_gone_is_not_asked(harness: Harness, site: Open)
             answer = await send(running, "/steer", {"do": do, "name": "host:1:abc", "thread": "x"})
             assert (question.status_code, answer.status_code) == (400, 400)
     assert list(audit.listed(harness.client, 10)) == []
-
-
-class TestReadOnly:
-    @pytest.fixture
-    def settings(self) -> Settings:
-        return Settings("127.0.0.1", is_read_only=True)
-
-    async def test_nothing_is_offered_and_nothing_is_obeyed(self, harness: Harness, site: Open) -> None:
-        park(harness, 1)
-        async with site() as running:
-            pages = [(await running.get(path)).text for path in ("/", "/dead", "/queues", "/targets", "/processes")]
-            answers = [
-                await send(running, "/dead/act", {"verb": "delete", "all": "yes", "confirmed": "yes"}),
-                await send(running, "/steer", {"do": "pause-queue", "name": "rest"}),
-            ]
-            question = await running.get("/steer?do=pause-queue&name=rest")
-        assert not [html for html in pages if "/steer" in html or 'method="post"' in html]
-        assert [answer.status_code for answer in answers] == [403, 403]
-        assert question.status_code == 403
-        assert harness.size("dead") == 1
