@@ -13,7 +13,6 @@ from restbroker.admin.known import Known
 from restbroker.rules.hiding import spelled
 from restbroker.telemetry.events import JobFinished
 from restbroker.web import acting
-from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
 from tests.support.html_page import Form, Page, parse
 from tests.web.conftest import HTML, Open, Site
