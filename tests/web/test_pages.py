@@ -82,6 +82,15 @@ async def test_what_strangers_wrote_is_text_on_a_page(harness: Harness, site: Op
     assert '<script>alert(1)</script>"\\u001b[31m\\u202eevil\\u2028' in found.text
 
 
+async def test_a_table_that_is_sent_again_and_again_ends_and_says_so(harness: Harness, site: Open) -> None:
+    harness.client.command("SADD", "queues", *(f"q{number}" for number in range(210)))
+    async with site() as running:
+        found = await page(running, "/queues")
+    assert len(found.rows) == 200
+    assert "… and 11 more. Look into" in found.text
+    assert [form.action for form in found.forms] == ["/queue"]
+
+
 async def test_charts_are_drawn_of_what_all_processes_did(harness: Harness, site: Open) -> None:
     minute_s = int(time.time()) // 60 * 60 - 120
     tally = Tally()
