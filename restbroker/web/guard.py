@@ -5,11 +5,14 @@ made, reaches no page; nobody learns by the time or the text of a refusal what w
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
 
 import attrs
 import trio
 from quart import Response, g, request
 
+from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.serving.app import Refuse
 from restbroker.telemetry.events import Report, Warned
@@ -21,6 +24,7 @@ FOR_PROGRAMS = frozenset({"/stats", "/metrics"})
 """These take Basic and bearer as well, and are refused with a status instead of a form."""
 OPEN = frozenset({"/login"})
 _COOKIE = "restbroker-visit"
+_READ_AGAIN_S = 10.0
 
 
 @attrs.define(eq=False)
@@ -35,6 +39,9 @@ class Guard:
     tries: Tries = attrs.field(factory=lambda: Tries(trio.current_time))
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
     """One login is looked at at a time: else more could be tried at once than one after the other."""
+    _password: bytes | None = attrs.field(default=None, repr=False)
+    """A digest of it, as it was read last, at `_read_at_s`."""
+    _read_at_s: float = float("-inf")
 
     async def before(self) -> Response | None:
         """What to answer instead of the page; None lets the request pass."""
@@ -103,7 +110,7 @@ class Guard:
         return response
 
     async def _is_let_in(self) -> bool:
-        if self.settings.login is None or self.visits.is_logged_in(g.visit):
+        if self.settings.login is None or await self._is_logged_in(self.settings.login):
             return True
         given = request.authorization
         if given is None or request.path not in FOR_PROGRAMS:
@@ -114,19 +121,37 @@ class Guard:
             user, password = given.username or "", given.password or ""
         return await self.log_in(user, password, visit=False) is None
 
+    async def _is_logged_in(self, login: Basic) -> bool:
+        """Whether the visitor is. Who logged in with a password that is changed since is not, some seconds later."""
+        if self.visits.is_logged_in(g.visit) and trio.current_time() - self._read_at_s >= _READ_AGAIN_S:
+            # Where it cannot be read nobody is logged out.
+            with suppress(ConfigError):
+                await self._read(login)
+        return self.visits.is_logged_in(g.visit)
+
     async def _fits(self, user: str, password: str) -> bool:
         """Whether this is the configured login. Raises `ConfigError` when its file cannot be read."""
         login = self.settings.login
         if login is None:
             return False
+        wanted = await self._read(login)
+        right_user, right_password = is_same(user, login.user), is_same(password, wanted)
+        return right_user and right_password
+
+    async def _read(self, login: Basic) -> str:
+        """The password as it is now; one that is another than before ends all visits. Raises `ConfigError`."""
+        self._read_at_s = trio.current_time()
         try:
             # A slow disk must not hold up deliveries.
             wanted = await trio.to_thread.run_sync(login.password.reveal)
         except ConfigError as error:
             self.report(Warned("LoginUnreadable", error.message, error.cure))
             raise
-        right_user, right_password = is_same(user, login.user), is_same(password, wanted)
-        return right_user and right_password
+        digest = sha256(wanted.encode()).digest()
+        if self._password not in (None, digest):
+            self.visits.end_all()
+        self._password = digest
+        return wanted
 
     def _refusal(self) -> Response:
         if request.method == "GET" and request.path not in FOR_PROGRAMS and request.path != "/live":

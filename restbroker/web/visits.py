@@ -46,6 +46,10 @@ class Visits:
         """Forgets a login."""
         self._logins.pop(_digest(name), None)
 
+    def end_all(self) -> None:
+        """Forgets all logins."""
+        self._logins.clear()
+
     def mark(self, name: str) -> str:
         """What each form of this visitor's pages carries."""
         return hmac.new(self._key, name.encode(), sha256).hexdigest()

@@ -12,6 +12,7 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.telemetry.events import Warned
+from restbroker.web import guard
 from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
 from tests.web.conftest import HTML, Open, Site
@@ -129,6 +130,22 @@ async def test_a_changed_password_file_counts_at_once_and_a_missing_one_is_told(
         answer = await log_in(running, "another")
     assert "the password cannot be read" in answer.text
     assert [warned.code for warned in harness.of(Warned)] == ["LoginUnreadable"]
+
+
+async def test_a_changed_password_logs_everybody_out_and_one_that_cannot_be_read_nobody(
+    password: Path, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "_READ_AGAIN_S", 0.0)
+    async with site() as running:
+        await log_in(running)
+        before = await running.get("/")
+        await trio.Path(password).unlink()
+        unread = await running.get("/")
+        await trio.Path(password).write_text(f"{PASSWORD}\n")
+        again = await running.get("/")
+        await trio.Path(password).write_text("another\n")
+        after = await running.get("/")
+    assert [answer.status_code for answer in (before, unread, again, after)] == [200, 200, 200, 303]
 
 
 @pytest.mark.parametrize("given", [basic("ops", PASSWORD), f"Bearer {PASSWORD}"])
