@@ -163,9 +163,10 @@ class _Site:
         response.headers["Cache-Control"] = _FOR_EVER if is_named else "no-cache"
         return response
 
-    async def login_page(self, why: str | None = None, status: int = 200) -> Response:
-        """The form."""
-        values = {"title": "Log in", "why": why, "mark": self.guard.mark(), "then": _then(request.args.get("then"))}
+    async def login_page(self, why: str | None = None, status: int = 200, then: str | None = None) -> Response:
+        """The form. `then`: where to go after it, if the address does not say."""
+        wanted = _then(request.args.get("then", then))
+        values = {"title": "Log in", "why": why, "mark": self.guard.mark(), "then": wanted}
         return Response(self.renderer.page("login.html", **values), status)
 
     async def log_in(self) -> Response:
@@ -173,7 +174,7 @@ class _Site:
         form = await request.form
         why = await self.guard.log_in(form.get("user", ""), form.get("password", ""))
         if why is not None:
-            return await self.login_page(why, 403)
+            return await self.login_page(why, 403, form.get("then"))
         return self.go(_then(form.get("then")))
 
     async def log_out(self) -> Response:

@@ -108,6 +108,14 @@ async def test_a_wrong_login_is_refused_without_a_word_about_what_was_wrong(user
     assert "User or password is wrong." in answer.text
 
 
+async def test_a_wrong_try_does_not_forget_the_page_that_was_asked_for(site: Open) -> None:
+    async with site() as running:
+        own = await log_in(running, "wrong", then="/queues?x=1")
+        foreign = await log_in(running, "wrong", then="//evil.example")
+    assert 'name="then" value="/queues?x=1"' in own.text
+    assert 'name="then" value="/"' in foreign.text
+
+
 async def test_after_five_wrong_tries_the_right_password_is_not_heard_either(site: Open) -> None:
     async with site() as running:
         for _ in range(5):
