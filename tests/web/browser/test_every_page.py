@@ -1,0 +1,90 @@
+"""Each page as people meet it: by screen reader, by keyboard, in the dark, on a phone, without JavaScript."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.scripted import jid_of
+from tests.web.browser import looks
+from tests.web.browser.stage import LATER, Stage, populate
+from tests.web.browser.visitor import Visitor
+
+LIVE: Final = {"overview": "/", "targets": "/targets", "queues": "/queues", "processes": "/processes"}
+PAGES: Final = {
+    **LIVE,
+    "retries": "/retries",
+    "scheduled": "/scheduled",
+    "dead": "/dead",
+    "a search": "/dead?where=user+~+refused",
+    "nothing found": "/dead?where=user+%3D+nobody",
+    "what waits": f"/queue?name={LATER}",
+    "a pause": "/steer?do=pause-queue&name=rest",
+    "a stop": "/steer?do=stop-process&name=host:1:abc",
+}
+BEHIND_OTHERS: Final = ("a job", "a question")
+each_page = pytest.mark.parametrize("page", [*PAGES, *BEHIND_OTHERS])
+
+
+@pytest.fixture(scope="module")
+def stage(stage: Stage) -> Stage:
+    populate(stage)
+    return stage
+
+
+def reach(visitor: Visitor, page: str) -> None:
+    """Opens a page, by way of others where it has no address that is known before."""
+    visitor.open(PAGES.get(page, "/dead"))
+    omar = jid_of("refused-omar")
+    match page:
+        case "a job":
+            visitor.follow(omar)
+            visitor.sees("Arguments")
+        case "a question":
+            visitor.tick(f"Choose {omar}")
+            visitor.press("Delete")
+            visitor.sees("They are gone then")
+        case _ if page in LIVE and visitor.has_scripts:
+            visitor.until(lambda: visitor.text("#live-state") == "live", "it is live")
+        case _:
+            pass
+
+
+@each_page
+def test_a_page_speaks_to_screen_readers_complains_of_nothing_and_asks_no_other_host(
+    page: str, visitor: Visitor, stage: Stage
+) -> None:
+    reach(visitor, page)
+    looks.speaks_to_screen_readers(visitor)
+    assert visitor.complaints() == []
+    assert visitor.hosts() == {urlsplit(stage.site).netloc}
+
+
+@each_page
+def test_each_text_of_a_page_stands_out_in_the_light_and_in_the_dark(page: str, visitor: Visitor) -> None:
+    reach(visitor, page)
+    looks.has_contrast(visitor)
+
+
+@each_page
+def test_a_page_needs_no_moving_sideways_on_a_phone_or_in_eighty_columns(page: str, visitor: Visitor) -> None:
+    reach(visitor, page)
+    looks.fits(visitor)
+
+
+@each_page
+def test_whatever_a_page_offers_is_reached_by_tab_and_one_sees_where_one_is(page: str, visitor: Visitor) -> None:
+    reach(visitor, page)
+    looks.goes_by_keyboard(visitor)
+
+
+@pytest.mark.parametrize("has_scripts", [False])
+@each_page
+def test_a_page_is_whole_without_javascript_and_loads_anew_by_itself_where_it_would_be_live(
+    page: str, visitor: Visitor
+) -> None:
+    reach(visitor, page)
+    looks.speaks_to_screen_readers(visitor)
+    # Only where no script runs is this an element of the page.
+    assert visitor.has("noscript meta[http-equiv=refresh]") == (page in LIVE)
+    assert visitor.complaints() == []
