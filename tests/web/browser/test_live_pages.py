@@ -1,0 +1,85 @@
+"""Open pages go on by themselves: with what happens, through an outage of Redis, through a restart of the broker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from selenium.webdriver.chrome.webdriver import WebDriver
+
+from tests.support.ports import free_port
+from tests.web.browser.stage import TARGET, Stage, staged
+from tests.web.browser.visitor import Visitor, visiting
+
+PAUSE: Final = '[aria-label="Pause queue rest"]'
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Stage]:
+    """A broker for one test, which may break it."""
+    with staged(tmp_path, StatsPort=free_port()) as stage:
+        yield stage
+
+
+def is_live(visitor: Visitor) -> bool:
+    return visitor.text("#live-state") == "live"
+
+
+def watch(visitor: Visitor, path: str = "/") -> None:
+    """Opens a page that has a stream, and marks it."""
+    visitor.open(path)
+    visitor.until(lambda: is_live(visitor), "the page is live")
+    visitor.mark()
+
+
+def test_delivered_jobs_change_the_numbers_of_an_open_page(stage: Stage, visitor: Visitor) -> None:
+    watch(visitor)
+    before = visitor.total("Done")
+    for number in range(5):
+        stage.push(f"counted{number}")
+    visitor.until(lambda: visitor.total("Done") >= before + 5, "five more are done")
+    assert visitor.is_marked()
+
+
+def test_a_job_in_hand_is_seen_to_come_and_to_go(stage: Stage, visitor: Visitor) -> None:
+    watch(visitor)
+    stage.push("hangs-once")
+    visitor.until(lambda: visitor.total("In hand") == 1, "a job is in hand")
+    stage.citizen.script.released.set()
+    visitor.until(lambda: visitor.total("In hand") == 0, "it is done")
+    assert visitor.is_marked()
+
+
+def test_what_somebody_uses_is_not_taken_from_under_his_fingers(stage: Stage, visitor: Visitor) -> None:
+    watch(visitor)
+    before = visitor.total("Waiting")
+    visitor.driver.execute_script(f"window.held = document.querySelector('{PAUSE}'); window.held.focus()")
+    stage.citizen.push(b"{}", queue="novelty")
+    visitor.until(lambda: visitor.total("Waiting") == before + 1, "the rest of the page goes on")
+    assert visitor.row("novelty") == ""
+    assert visitor.driver.execute_script("return document.activeElement === window.held")
+    visitor.driver.execute_script("window.held.blur()")
+    visitor.until(lambda: visitor.row("novelty"), "the new queue is shown once nobody uses the table")
+    assert visitor.is_marked()
+
+
+def test_an_outage_of_redis_is_told_on_an_open_page_which_goes_on_by_itself(own: Stage, driver: WebDriver) -> None:
+    with visiting(driver, own.site) as visitor:
+        watch(visitor)
+        own.citizen.redis.kill()
+        visitor.sees("cannot be reached")
+        assert "What is shown is from" in visitor.text()
+        own.citizen.redis.start()
+        visitor.until(lambda: "What is shown is from" not in visitor.text(), "the page goes on")
+        visitor.until(lambda: TARGET in visitor.text("#part-targets"), "the broker is back on the page")
+        assert visitor.is_marked()
+        assert visitor.complaints() == []
+
+
+def test_a_page_that_loses_its_broker_says_so_and_goes_on_with_the_next_one(own: Stage, driver: WebDriver) -> None:
+    with visiting(driver, own.site) as visitor:
+        watch(visitor)
+        assert own.broker.stop() == 0
+        visitor.until(lambda: "not connected" in visitor.text("#live-state"), "the page says that it is cut off")
+        own.citizen.start()
+        visitor.until(lambda: is_live(visitor), "the page is live again")
