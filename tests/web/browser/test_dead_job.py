@@ -1,0 +1,87 @@
+"""A job that was given up: found by a filter, understood from its page, sent again, and seen delivered."""
+
+import pytest
+
+from restbroker.admin import audit
+from tests.web.browser.both import with_and_without_scripts
+from tests.web.browser.stage import MESSAGE, Stage
+from tests.web.browser.visitor import Visitor
+
+pytestmark = with_and_without_scripts
+
+
+@pytest.fixture(autouse=True)
+def _a_server_that_fails(stage: Stage) -> None:
+    stage.citizen.script.mended.clear()
+
+
+def test_a_dead_job_is_found_understood_replayed_and_seen_delivered(
+    stage: Stage, visitor: Visitor, has_scripts: bool
+) -> None:
+    user = f"refused-{has_scripts:d}"
+    stage.wait_until_in("dead", stage.push("refused-other"))
+    jid = stage.push(user)
+    stage.wait_until_in("dead", jid)
+
+    visitor.open("/")
+    visitor.follow("Dead")
+    visitor.fill("Condition 1", f"user = {user}")
+    visitor.press("Search")
+    visitor.sees("1 shown of")
+    assert jid in visitor.row("BadArgument")
+
+    visitor.follow(jid)
+    story = visitor.sees("First failure")
+    assert "Argument 'host' is not in format binary" in story
+    assert "Correct the arguments: their names, their types, and what is missing." in story
+    assert f'"user": "{user}"' in story
+    assert "rejected" in visitor.row("400")
+    page = visitor.path
+
+    stage.citizen.script.mended.set()
+    visitor.press("Retry")
+    visitor.sees("This would retry 1 job.")
+    assert stage.citizen.times_sent()[user] == 1
+    visitor.fill("Why", "the host is there now")
+    visitor.press("Retry")
+    visitor.sees("1 done.")
+    stage.wait_until_sent(user, 2)
+
+    visitor.open(page)
+    visitor.sees("This job is not in the dead set.")
+    visitor.open(f"/dead?where=user+%3D+{user}")
+    visitor.sees("No job matches.")
+    assert jid not in stage.jids("dead")
+    note = next(one.note for one in audit.listed(stage.citizen.client, 20) if one.note.state == "begun")
+    assert (note.action, note.why, note.who) == ("retry", "the host is there now", "web@127.0.0.1 (web)")
+
+
+def test_what_may_have_run_and_must_not_twice_is_sent_again_only_where_a_box_is_ticked(
+    stage: Stage, visitor: Visitor, has_scripts: bool
+) -> None:
+    user = f"vanishes-{has_scripts:d}"
+    jid = stage.push(user, "send_message", arguments=MESSAGE)
+    stage.wait_until_in("dead", jid)
+    stage.citizen.script.mended.set()
+
+    visitor.open("/dead")
+    assert "may have run" in visitor.row(jid)
+    visitor.follow(jid)
+    assert "Its command is not known to be safe to repeat: look at the server first." in visitor.sees("Arguments")
+    assert MESSAGE["body"] not in visitor.text()
+    page = visitor.path
+
+    visitor.press("Retry")
+    visitor.sees("This would retry 0 jobs.")
+    visitor.press("Retry")
+    assert "1 stay where they are: they may have run already" in visitor.sees("0 done.")
+    assert stage.citizen.times_sent()[user] == 1
+
+    visitor.open(page)
+    visitor.press("Retry")
+    visitor.sees("This would retry 0 jobs.")
+    visitor.tick("Also 1 that may have run already")
+    visitor.press("Retry")
+    visitor.sees("1 done.")
+    stage.wait_until_sent(user, 2)
+    assert jid not in stage.jids("dead")

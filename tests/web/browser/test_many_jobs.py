@@ -1,0 +1,109 @@
+"""What is done with several jobs at once: asked first, with what it would do, and done with those that were meant."""
+
+import time
+
+from restbroker.store.replies import items, raw
+from tests.web.browser.both import with_and_without_scripts
+from tests.web.browser.stage import Stage
+from tests.web.browser.visitor import Visitor
+
+pytestmark = with_and_without_scripts
+FAR_S = 1_000_000
+
+
+def find(visitor: Visitor, name: str, condition: str) -> None:
+    """Opens a set's page and searches it."""
+    visitor.open(f"/{name}")
+    visitor.fill("Condition 1", condition)
+    visitor.press("Search")
+    visitor.sees("shown of")
+
+
+def test_all_that_match_are_retried_and_a_look_before_changes_nothing(
+    stage: Stage, visitor: Visitor, has_scripts: bool
+) -> None:
+    users = [f"again{has_scripts:d}{number}" for number in range(3)]
+    other = stage.lay("retry", f"other{has_scripts:d}", time.time() + FAR_S)
+    for user in users:
+        stage.lay("retry", user, time.time() + FAR_S)
+
+    find(visitor, "retries", f"user = again{has_scripts:d}*")
+    assert len(visitor.rows()) == 3
+    visitor.tick("all that match")
+    visitor.press("Retry")
+    visitor.sees("This would retry 3 jobs.")
+    visitor.follow("Do nothing")
+    visitor.sees("3 shown of")
+    assert not set(users) & set(stage.citizen.times_sent())
+
+    visitor.tick("all that match")
+    visitor.press("Retry")
+    visitor.sees("This would retry 3 jobs.")
+    visitor.press("Retry")
+    visitor.sees("3 done.")
+    for user in users:
+        stage.wait_until_sent(user)
+    assert other in stage.jids("retry")
+
+
+def test_only_what_is_ticked_is_deleted(stage: Stage, visitor: Visitor, has_scripts: bool) -> None:
+    due_s = time.time() + FAR_S
+    jids = [stage.lay("schedule", f"ticked{has_scripts:d}{number}", due_s + number) for number in range(3)]
+    find(visitor, "scheduled", f"user = ticked{has_scripts:d}*")
+    visitor.tick(f"Choose {jids[0]}")
+    visitor.tick(f"Choose {jids[2]}")
+    visitor.press("Delete")
+    assert "They are gone then; nothing keeps a copy." in visitor.sees("This would delete 2 jobs.")
+    visitor.press("Delete")
+    visitor.sees("2 done.")
+    assert set(jids) & stage.jids("schedule") == {jids[1]}
+
+
+def test_more_than_a_page_of_dead_jobs_is_deleted_at_once(stage: Stage, visitor: Visitor, has_scripts: bool) -> None:
+    for number in range(120):
+        stage.lay("dead", f"many{has_scripts:d}{number}", time.time() + number / 1000)
+    find(visitor, "dead", f"user = many{has_scripts:d}*")
+    assert len(visitor.rows()) == 50
+    visitor.follow("Next page")
+    visitor.until(lambda: "after=" in visitor.path, "the next page is open")
+    visitor.tick("all that match")
+    visitor.press("Delete")
+    visitor.sees("This would delete 120 jobs.")
+    visitor.press("Delete")
+    visitor.sees("120 done.")
+    visitor.follow("Back to the list")
+    visitor.sees("No job matches.")
+
+
+def test_jobs_are_given_up_with_the_reason_that_was_typed(stage: Stage, visitor: Visitor, has_scripts: bool) -> None:
+    jid = stage.lay("retry", f"given{has_scripts:d}", time.time() + FAR_S)
+    find(visitor, "retries", f"jid = {jid}")
+    visitor.tick(f"Choose {jid}")
+    visitor.press("Kill")
+    visitor.sees("This would kill 1 job.")
+    visitor.fill("Why", "nobody needs it")
+    visitor.press("Kill")
+    visitor.sees("1 done.")
+    assert jid not in stage.jids("retry")
+    visitor.open("/dead")
+    visitor.follow(jid)
+    assert "nobody needs it" in visitor.sees("First failure")
+
+
+def test_a_job_gets_another_time_and_a_word_that_is_none_is_asked_for_again(
+    stage: Stage, visitor: Visitor, has_scripts: bool
+) -> None:
+    jid = stage.lay("schedule", f"later{has_scripts:d}", time.time() + FAR_S)
+    find(visitor, "scheduled", f"jid = {jid}")
+    visitor.tick("all that match")
+    visitor.press("Reschedule")
+    visitor.sees("This would reschedule 1 job.")
+    visitor.fill("For when", "soon")
+    visitor.press("Reschedule")
+    visitor.sees("This is no time.")
+    visitor.fill("For when", "2h")
+    visitor.press("Reschedule")
+    visitor.sees("1 done.")
+    now_s = time.time()
+    soon = items(stage.citizen.client.command("ZRANGEBYSCORE", "schedule", now_s + 7100, now_s + 7300))
+    assert [member for member in soon if jid.encode() in raw(member)]
