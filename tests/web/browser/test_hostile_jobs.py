@@ -1,0 +1,126 @@
+"""What strangers write into Redis, in a real browser: it is shown as text, runs nothing and asks for nothing."""
+
+import json
+import re
+import time
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import pytest
+from selenium.webdriver.common.by import By
+
+from tests.support.shared import TOKEN
+from tests.web.browser.stage import Stage
+from tests.web.browser.visitor import Visitor
+
+SEEN: Final = "<script>window.ran = 1</script>"
+HTML: Final = (
+    f"{SEEN}<img src=//evil.example/x onerror='window.ran = 2'>\"'><svg onload='window.ran = 3'><a href=javascript:x>"
+)
+UNSEEN: Final = "\x00\x07\x1b[31m\u202egnp.exe\u2028\u200b"
+CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\u200b\u2028\u202e]")
+LARGE: Final = 1024 * 1024
+ROWS: Final = 6
+FAR_S: Final = 1_000_000
+PAGES: Final = {
+    "overview": "/",
+    "targets": "/targets",
+    "queues": "/queues",
+    "processes": "/processes",
+    "retries": "/retries",
+    "scheduled": "/scheduled",
+    "dead": "/dead",
+    "what waits": f"/queue?{urlencode({'name': HTML})}",
+    "a search": f"/dead?{urlencode({'where': f'user = {HTML}'})}",
+    "a wrong search": f"/dead?{urlencode({'where': f'{HTML} ~~ {UNSEEN}'})}",
+    "a question": f"/steer?{urlencode({'do': 'pause-queue', 'name': HTML})}",
+    "no page": f"/{quote(HTML, safe='')}",
+}
+SHOWN_ON: Final = frozenset({"queues", "processes", "retries", "scheduled", "dead", "what waits", "a question"})
+
+
+def payloads() -> list[bytes]:
+    """Jobs with something evil in each field, and what is none."""
+    tries = [{"at": 1_700_000_000.5, **dict.fromkeys(("outcome", "code", "status", "ms", "excerpt"), HTML)}]
+    return [
+        written(HTML, restbroker_attempts=tries, tags=[HTML], display_class=HTML, wrapped=HTML),
+        written(UNSEEN),
+        written("large", args=["check_account", {"user": "x" * LARGE}, TOKEN]),
+        json.dumps([HTML]).encode(),
+        b"\xff\xfe" + HTML.encode(),
+        HTML.encode("utf-16"),
+    ]
+
+
+def written(text: str, **more: Any) -> bytes:
+    names = ("class", "jid", "error_class", "error_message", "retry_queue", "retried_at", "created_at")
+    args = [text, {text: text, "user": text, "list": [text]}, TOKEN]
+    fields = {**dict.fromkeys(names, text), "queue": "rest", "args": args, "retry_count": 1, "failed_at": 1.7e9}
+    return json.dumps({**fields, **more}).encode()
+
+
+@pytest.fixture(scope="module")
+def stage(stage: Stage) -> Stage:
+    client = stage.citizen.client
+    for number, payload in enumerate(payloads()):
+        client.command("ZADD", "dead", time.time() + number, payload)
+        for zset in ("retry", "schedule"):
+            client.command("ZADD", zset, time.time() + FAR_S + number, payload)
+    for queue in (HTML, UNSEEN):
+        client.command("SADD", "queues", queue)
+        client.command("LPUSH", f"queue:{queue}", *payloads())
+    client.command("SADD", "processes", HTML)
+    info = {"hostname": HTML, "pid": 7, "tag": HTML, "version": HTML, "queues": [HTML], "started_at": 1.7e9}
+    client.command("HSET", HTML, "info", json.dumps(info), "busy", 1, "beat", time.time(), "quiet", HTML)
+    return stage
+
+
+def is_harmless(visitor: Visitor, stage: Stage) -> None:
+    """Nothing of what strangers wrote has become a part of the page."""
+    assert visitor.driver.execute_script("return window.ran === undefined")
+    assert not visitor.has("main img, main script, main iframe, main svg:not([role=img]), [href^=javascript]")
+    assert CONTROL.search(visitor.driver.execute_script("return document.body.innerText")) is None
+    assert visitor.hosts() == {urlsplit(stage.site).netloc}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_strangers_wrote_is_text_on_each_page(page: str, stage: Stage, visitor: Visitor) -> None:
+    visitor.open(PAGES[page])
+    text = visitor.sees("restbroker")
+    assert (SEEN in text) or page not in SHOWN_ON
+    is_harmless(visitor, stage)
+
+
+@pytest.mark.parametrize("number", range(ROWS))
+def test_what_strangers_wrote_is_text_on_the_page_of_its_job(number: int, stage: Stage, visitor: Visitor) -> None:
+    visitor.open("/dead")
+    links = visitor.driver.find_elements(By.CSS_SELECTOR, "main td a")
+    assert len(links) == ROWS == len(payloads())
+    links[number].click()
+    visitor.sees("First failure")
+    is_harmless(visitor, stage)
+    assert len(visitor.driver.page_source) < 50_000
+
+
+def test_what_is_too_large_or_no_job_is_said_to_be(stage: Stage, visitor: Visitor) -> None:
+    visitor.open("/dead")
+    visitor.follow("large")
+    assert "(not shown: the job has 10" in visitor.sees("First failure")
+    visitor.open("/dead")
+    assert "This entry is no job: not a JSON object." in visitor.text()
+
+
+def test_a_list_and_a_stream_of_evil_names_go_on(stage: Stage, visitor: Visitor) -> None:
+    visitor.open("/queues")
+    visitor.until(lambda: visitor.text("#live-state") == "live", "the page is live")
+    visitor.mark()
+    stage.citizen.client.command("SADD", "queues", f"{HTML} too")
+    stage.citizen.client.command("LPUSH", f"queue:{HTML} too", "{}")
+    visitor.until(lambda: visitor.row("> too"), "the new queue comes by the stream")
+    assert visitor.is_marked()
+    is_harmless(visitor, stage)
+
+
+def test_the_broker_delivers_beside_all_of_it(stage: Stage) -> None:
+    stage.push("beside")
+    stage.wait_until_sent("beside")
