@@ -93,9 +93,10 @@ bench-targets: $(VENV)/.dev servers ## Measure what a dead and a slow target cos
 bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.store_cost
 
-screenshots: $(VENV)/.dev servers ## Make the pictures of Sidekiq Web in docs/images anew
+screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of Sidekiq Web in docs/images anew
 	@.ci/servers pngquant
 	@PYTHONPATH=. $(BIN)/python -m tests.sidekiq.screenshots
+	@PYTHONPATH=. $(BIN)/python -m tests.web.browser.screenshots
 
 fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} MODEL_HISTORIES=$${MODEL_HISTORIES:-4000} $(BIN)/python -m pytest \

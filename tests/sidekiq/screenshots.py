@@ -6,9 +6,6 @@ take their time; the pages are those of Debian's Sidekiq 6.4.1, in Debian's Chro
 
 import json
 import secrets
-import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,16 +17,15 @@ import attrs
 
 from restbroker.rules.json_types import Json
 from tests.support.answering import Arrival
+from tests.support.pictures import IMAGES, finish, run
 from tests.support.scripted import Citizen, job
 from tests.support.sidekiq_web import SidekiqWeb, among_ruby
 from tests.support.wait import until
 
-IMAGES: Final = Path(__file__).parents[2] / "docs" / "images"
 TOKEN: Final = "a token that is only for these pictures"
 HOST: Final = "example.org"
 STAFF: Final = {"host": HOST, "group": "staff", "grouphost": HOST}
 ROOM: Final = {"name": "team", "service": f"conference.{HOST}"}
-LIMIT_BYTES: Final = 150 * 1024
 DONE: Final = 240
 
 # What fails, with the server's words: command, arguments, earlier failures.
@@ -101,19 +97,8 @@ class Camera:
         picture.parent.mkdir(exist_ok=True)
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size=1280,{height}"]
         where = [f"--user-data-dir={self.profile}", f"--screenshot={picture}"]
-        _run("chromium", *options, *where, str(self.web.client.base_url.join(path)))
-        # The texture of the background makes pictures in full colour three times as large.
-        _run("pngquant", "64", "--force", "--output", str(picture), str(picture))
-        size = picture.stat().st_size
-        sys.stdout.write(f"docs/images/{name}: {size} bytes\n")
-        if size > LIMIT_BYTES:
-            sys.exit(f"docs/images/{name} is larger than {LIMIT_BYTES} bytes.")
-
-
-def _run(program: str, *arguments: str) -> None:
-    if shutil.which(program) is None:
-        sys.exit(f"{program} is not installed; `make screenshots` installs it, or: sudo apt-get install {program}")
-    subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)
+        run("chromium", *options, *where, str(self.web.client.base_url.join(path)))
+        finish(picture)
 
 
 def _is(arrival: Arrival, command: str, arguments: Mapping[str, Json]) -> bool:

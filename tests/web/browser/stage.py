@@ -6,7 +6,7 @@ or by being pushed as producers push them; a job's `user` says what becomes of i
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -69,7 +69,11 @@ class Stage:
 
     def lay(self, zset: str, user: str, at_s: float, **more: Any) -> str:
         """Puts a job that has failed into a set, as the broker does; its id."""
-        failed = {"error_class": "ServerError", "error_message": "ejabberd answered 500.", "retry_count": 2}
+        failed: dict[str, Any] = {
+            "error_class": "ServerError",
+            "error_message": "ejabberd answered 500.",
+            "retry_count": 2,
+        }
         payload = job(user, **{**failed, "failed_at": time.time() - 60.5, **more})
         self.citizen.client.command("ZADD", zset, at_s, payload)
         return str(json.loads(payload)["jid"])
@@ -88,8 +92,13 @@ class Stage:
 
 
 @contextmanager
-def staged(directory: Path, **keys: object) -> Iterator[Stage]:
-    """Starts all of it; `keys` are added to env.json. Everything ends with the block."""
+def staged(
+    directory: Path, prepare: Callable[[Citizen], None] = lambda _citizen: None, /, **keys: object
+) -> Iterator[Stage]:
+    """Starts all of it; `keys` are added to env.json. `prepare` may write into Redis before the broker reads there.
+
+    Everything ends with the block.
+    """
     with (
         closing(RedisServer(redis_binary(), directory / "redis").start()) as redis,
         ready(directory, redis) as citizen,
@@ -97,6 +106,7 @@ def staged(directory: Path, **keys: object) -> Iterator[Stage]:
         act = Act(citizen.script)
         citizen.server.act, citizen.server.body = act.status, act.words
         citizen.configure(**{"Stats": True, "StatsPort": 0, "UncertainRetries": 0, **keys})
+        prepare(citizen)
         broker = citizen.start()
         yield Stage(citizen, broker, site_of(broker))
 
