@@ -10,6 +10,7 @@ import pytest
 from selenium.webdriver.common.by import By
 
 from tests.support.shared import TOKEN
+from tests.web.browser import looks
 from tests.web.browser.stage import Stage
 from tests.web.browser.visitor import Visitor
 
@@ -19,8 +20,9 @@ HTML: Final = (
 )
 UNSEEN: Final = "\x00\x07\x1b[31m\u202egnp.exe\u2028\u200b"
 CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\u200b\u2028\u202e]")
+LONG: Final = "w" * 180
 LARGE: Final = 1024 * 1024
-ROWS: Final = 6
+ROWS: Final = 7
 FAR_S: Final = 1_000_000
 PAGES: Final = {
     "overview": "/",
@@ -45,6 +47,7 @@ def payloads() -> list[bytes]:
     return [
         written(HTML, restbroker_attempts=tries, tags=[HTML], display_class=HTML, wrapped=HTML),
         written(UNSEEN),
+        written(LONG),
         written("large", args=["check_account", {"user": "x" * LARGE}, TOKEN]),
         json.dumps([HTML]).encode(),
         b"\xff\xfe" + HTML.encode(),
@@ -66,7 +69,7 @@ def stage(stage: Stage) -> Stage:
         client.command("ZADD", "dead", time.time() + number, payload)
         for zset in ("retry", "schedule"):
             client.command("ZADD", zset, time.time() + FAR_S + number, payload)
-    for queue in (HTML, UNSEEN):
+    for queue in (HTML, UNSEEN, LONG):
         client.command("SADD", "queues", queue)
         client.command("LPUSH", f"queue:{queue}", *payloads())
     client.command("SADD", "processes", HTML)
@@ -108,6 +111,30 @@ def test_what_is_too_large_or_no_job_is_said_to_be(stage: Stage, visitor: Visito
     assert "(not shown: the job has 10" in visitor.sees("First failure")
     visitor.open("/dead")
     assert "This entry is no job: not a JSON object." in visitor.text()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/dead",
+        "/queues",
+        f"/queue?name={LONG}",
+        f"/steer?do=pause-queue&name={LONG}",
+        f"/dead?where={LONG}+%3D+x",
+        f"/{LONG}",
+    ],
+    ids=["dead", "queues", "what waits", "a question", "a wrong search", "no page"],
+)
+def test_words_without_an_end_make_no_page_wider_than_a_phone(path: str, visitor: Visitor) -> None:
+    visitor.open(path)
+    looks.fits(visitor)
+
+
+def test_a_job_of_such_words_makes_no_page_wider_either(visitor: Visitor) -> None:
+    visitor.open("/dead")
+    visitor.follow(LONG)
+    visitor.sees("First failure")
+    looks.fits(visitor)
 
 
 def test_a_list_and_a_stream_of_evil_names_go_on(stage: Stage, visitor: Visitor) -> None:
