@@ -20,9 +20,8 @@ PAGES: Final = {
     "nothing found": "/dead?where=user+%3D+nobody",
     "what waits": f"/queue?name={LATER}",
     "a pause": "/steer?do=pause-queue&name=rest",
-    "a stop": "/steer?do=stop-process&name=host:1:abc",
 }
-BEHIND_OTHERS: Final = ("a job", "a question")
+BEHIND_OTHERS: Final = {"a job": "/dead", "a question": "/dead", "a stop": "/processes"}
 each_page = pytest.mark.parametrize("page", [*PAGES, *BEHIND_OTHERS])
 
 
@@ -32,9 +31,9 @@ def stage(stage: Stage) -> Stage:
     return stage
 
 
-def reach(visitor: Visitor, page: str) -> None:
+def reach(visitor: Visitor, page: str, stage: Stage) -> None:
     """Opens a page, by way of others where it has no address that is known before."""
-    visitor.open(PAGES.get(page, "/dead"))
+    visitor.open((PAGES | BEHIND_OTHERS)[page])
     omar = jid_of("refused-omar")
     match page:
         case "a job":
@@ -44,6 +43,9 @@ def reach(visitor: Visitor, page: str) -> None:
             visitor.tick(f"Choose {omar}")
             visitor.press("Delete")
             visitor.sees("They are gone then")
+        case "a stop":
+            visitor.follow(f"Stop {stage.citizen.identity(stage.broker)}")
+            visitor.sees("and ends.")
         case _ if page in LIVE and visitor.has_scripts:
             visitor.until(lambda: visitor.text("#live-state") == "live", "it is live")
         case _:
@@ -54,36 +56,40 @@ def reach(visitor: Visitor, page: str) -> None:
 def test_a_page_speaks_to_screen_readers_complains_of_nothing_and_asks_no_other_host(
     page: str, visitor: Visitor, stage: Stage
 ) -> None:
-    reach(visitor, page)
+    reach(visitor, page, stage)
     looks.speaks_to_screen_readers(visitor)
     assert visitor.complaints() == []
     assert visitor.hosts() == {urlsplit(stage.site).netloc}
 
 
 @each_page
-def test_each_text_of_a_page_stands_out_in_the_light_and_in_the_dark(page: str, visitor: Visitor) -> None:
-    reach(visitor, page)
+def test_each_text_of_a_page_stands_out_in_the_light_and_in_the_dark(page: str, visitor: Visitor, stage: Stage) -> None:
+    reach(visitor, page, stage)
     looks.has_contrast(visitor)
 
 
 @each_page
-def test_a_page_needs_no_moving_sideways_on_a_phone_or_in_eighty_columns(page: str, visitor: Visitor) -> None:
-    reach(visitor, page)
+def test_a_page_needs_no_moving_sideways_on_a_phone_or_in_eighty_columns(
+    page: str, visitor: Visitor, stage: Stage
+) -> None:
+    reach(visitor, page, stage)
     looks.fits(visitor)
 
 
 @each_page
-def test_whatever_a_page_offers_is_reached_by_tab_and_one_sees_where_one_is(page: str, visitor: Visitor) -> None:
-    reach(visitor, page)
+def test_whatever_a_page_offers_is_reached_by_tab_and_one_sees_where_one_is(
+    page: str, visitor: Visitor, stage: Stage
+) -> None:
+    reach(visitor, page, stage)
     looks.goes_by_keyboard(visitor)
 
 
 @pytest.mark.parametrize("has_scripts", [False])
 @each_page
 def test_a_page_is_whole_without_javascript_and_loads_anew_by_itself_where_it_would_be_live(
-    page: str, visitor: Visitor
+    page: str, visitor: Visitor, stage: Stage
 ) -> None:
-    reach(visitor, page)
+    reach(visitor, page, stage)
     looks.speaks_to_screen_readers(visitor)
     # Only where no script runs is this an element of the page.
     assert visitor.has("noscript meta[http-equiv=refresh]") == (page in LIVE)
