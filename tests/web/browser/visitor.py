@@ -158,19 +158,20 @@ class Visitor:
         entries = self.driver.execute("getLog", {"type": "browser"})["value"]
         return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
 
+    def asked(self) -> set[str]:
+        """What pages have asked for since the last call: addresses."""
+        entries = self.driver.execute("getLog", {"type": "performance"})["value"]
+        events = [json.loads(entry["message"])["message"] for entry in entries]
+        requests = [one["params"]["request"] for one in events if one["method"] == "Network.requestWillBeSent"]
+        return {request["url"] for request in requests if request["url"].startswith(("http", "ws"))}
+
     def hosts(self) -> set[str]:
-        """With whom pages have spoken since the last call: `host:port`."""
-        return {urlsplit(address).netloc for address in self._requests() if address.startswith(("http", "ws"))}
+        """The hosts among them: `host:port`."""
+        return {urlsplit(address).netloc for address in self.asked()}
 
     def cdp(self, method: str, **parameters: object) -> Any:
         """Asks Chromium itself, by the protocol of its tools."""
         return self.driver.execute_cdp_cmd(method, parameters)
-
-    def _requests(self) -> Iterator[str]:
-        for entry in self.driver.execute("getLog", {"type": "performance"})["value"]:
-            event = json.loads(entry["message"])["message"]
-            if event["method"] == "Network.requestWillBeSent":
-                yield event["params"]["request"]["url"]
 
     def _click(self, path: str, what: str) -> None:
         def clicked() -> bool:
