@@ -1,6 +1,7 @@
 """Pausing, resuming, quieting and stopping: asked first, seen on the page by everybody, and obeyed by the broker."""
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 
 from tests.support.scripted import CONCURRENCY, QUEUE
 from tests.web.browser.both import with_and_without_scripts
@@ -36,6 +37,25 @@ def test_a_pause_says_who_made_it_why_and_for_how_long_and_holds_until_it_is_end
     visitor.press(f"Resume the {kind}")
     stage.wait_until_sent(user)
     visitor.learns(lambda: "the server is moved" not in visitor.text(), "nothing is paused any more")
+
+
+def test_a_queue_is_paused_and_resumed_by_keyboard_alone(stage: Stage, visitor: Visitor) -> None:
+    visitor.open("/queues")
+    visitor.tab_to(f"Pause queue {QUEUE}")
+    visitor.strike(Keys.ENTER)
+    visitor.sees("No process takes jobs")
+    visitor.tab_to("Why")
+    visitor.strike("without a mouse")
+    visitor.tab_to("button Pause the queue")
+    visitor.strike(Keys.ENTER)
+    visitor.learns(lambda: visitor.row("without a mouse"), "the reason is on the page")
+    visitor.tab_to(f"Resume queue {QUEUE}")
+    visitor.strike(Keys.ENTER)
+    visitor.sees("Its jobs are taken again")
+    visitor.tab_to("button Resume the queue")
+    visitor.strike(Keys.ENTER)
+    visitor.learns(lambda: "without a mouse" not in visitor.text(), "nothing is paused any more")
+    assert stage.citizen.client.command("SMEMBERS", "paused") == []
 
 
 def test_a_length_that_is_none_is_asked_for_again_and_nothing_is_paused(stage: Stage, visitor: Visitor) -> None:

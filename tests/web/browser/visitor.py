@@ -24,6 +24,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 T = TypeVar("T")
 PATIENCE_S: Final = 30.0
 _PAUSE_S: Final = 0.05
+_RELOAD_S: Final = 0.25
+_MOST_STOPS: Final = 100
 _LOOKS: Final = (Path(__file__).parent / "looks.js").read_text("utf-8")
 _PASSING: Final = (NoSuchElementException, StaleElementReferenceException)
 """What happens where a page changes while it is read."""
@@ -75,7 +77,8 @@ class Visitor:
 
     def until(self, question: Callable[[], T], what: str) -> T:
         """The first true answer; fails with `what` and the page where there is none."""
-        wait = WebDriverWait(self.driver, PATIENCE_S, _PAUSE_S, _PASSING)
+        pause_s = _PAUSE_S if self.has_scripts else _RELOAD_S
+        wait = WebDriverWait(self.driver, PATIENCE_S, pause_s, _PASSING)
         try:
             return wait.until(lambda _: question())
         except TimeoutException:
@@ -138,11 +141,23 @@ class Visitor:
         """What Tab leads to from the top of the page: its name, and whether one sees that it has the focus."""
         self.ask("noteVisits()")
         times = len(self.ask("stops()")) + 2
-        ActionChains(self.driver).send_keys(*[Keys.TAB] * times).perform()
+        self.strike(*[Keys.TAB] * times)
         visited: list[tuple[str, bool]] = [
             (name, is_plain) for name, is_plain in self.driver.execute_script("return window.visited")
         ]
         return visited
+
+    def tab_to(self, name: str) -> None:
+        """Presses Tab until what has the focus is called so."""
+        for _ in range(_MOST_STOPS):
+            self.strike(Keys.TAB)
+            if name in self.ask("nameOf(document.activeElement)"):
+                return
+        raise AssertionError(f"Tab does not lead to {name!r}. {self.path} shows:\n{self.text()}")
+
+    def strike(self, *keys: str) -> None:
+        """Presses keys, whatever has the focus."""
+        ActionChains(self.driver).send_keys(*keys).perform()
 
     def resize(self, width: int, height: int = 900) -> None:
         """Makes the window so large."""
