@@ -115,10 +115,8 @@ class Visitor:
         return found
 
     def row(self, word: str) -> str:
-        """The cells of the one row with this word; "" where there is none."""
-        found = [" | ".join(row) for row in self.rows() if any(word in cell for cell in row)]
-        assert len(found) <= 1, found
-        return found[0] if found else ""
+        """The cells of the first row with this word; "" where there is none."""
+        return next((" | ".join(row) for row in self.rows() if any(word in cell for cell in row)), "")
 
     def total(self, name: str) -> int:
         """One of the large numbers on top of the overview."""
