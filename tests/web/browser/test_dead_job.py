@@ -49,6 +49,8 @@ def test_a_dead_job_is_found_understood_replayed_and_seen_delivered(
 
     visitor.open(page)
     visitor.sees("This job is not in the dead set.")
+    visitor.open(f"/job?jid={jid}")
+    assert "the host is there now" in visitor.sees("What people did with it")
     visitor.open(f"/dead?where=user+%3D+{user}")
     visitor.sees("No job matches.")
     assert jid not in stage.jids("dead")

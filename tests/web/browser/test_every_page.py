@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from restbroker.admin import queues
 from tests.support.scripted import jid_of
 from tests.web.browser import looks
 from tests.web.browser.stage import LATER, Stage, populate
@@ -19,6 +20,11 @@ PAGES: Final = {
     "a search": "/dead?where=user+~+refused",
     "nothing found": "/dead?where=user+%3D+nobody",
     "what waits": f"/queue?name={LATER}",
+    "jobs in hand": "/in-hand",
+    "no story yet": "/job",
+    "a story": f"/job?jid={jid_of('refused-mina')}",
+    "who did what": "/audit",
+    "copies": "/copies",
     "a pause": "/steer?do=pause-queue&name=rest",
 }
 BEHIND_OTHERS: Final = {"a job": "/dead", "a question": "/dead", "a stop": "/processes"}
@@ -28,6 +34,7 @@ each_page = pytest.mark.parametrize("page", [*PAGES, *BEHIND_OTHERS])
 @pytest.fixture(scope="module")
 def stage(stage: Stage) -> Stage:
     populate(stage)
+    queues.pause(stage.citizen.client, "other", "ann", "the server is moved", 3600.0)
     return stage
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import pytest
 from selenium.webdriver.common.by import By
 
+from restbroker.admin import audit
 from tests.support.shared import TOKEN
 from tests.web.browser import looks
 from tests.web.browser.stage import Stage
@@ -36,9 +37,13 @@ PAGES: Final = {
     "a search": f"/dead?{urlencode({'where': f'user = {HTML}'})}",
     "a wrong search": f"/dead?{urlencode({'where': f'{HTML} ~~ {UNSEEN}'})}",
     "a question": f"/steer?{urlencode({'do': 'pause-queue', 'name': HTML})}",
+    "in hand": "/in-hand",
+    "a story": f"/job?{urlencode({'jid': HTML})}",
+    "who did what": "/audit",
+    "copies": "/copies",
     "no page": f"/{quote(HTML, safe='')}",
 }
-SHOWN_ON: Final = frozenset({"queues", "processes", "retries", "scheduled", "dead", "what waits", "a question"})
+SHOWN_ON: Final = PAGES.keys() - {"overview", "targets", "a search", "a wrong search", "copies", "no page"}
 
 
 def payloads() -> list[bytes]:
@@ -75,6 +80,13 @@ def stage(stage: Stage) -> Stage:
     client.command("SADD", "processes", HTML)
     info = {"hostname": HTML, "pid": 7, "tag": HTML, "version": HTML, "queues": [HTML], "started_at": 1.7e9}
     client.command("HSET", HTML, "info", json.dumps(info), "busy", 1, "beat", time.time(), "quiet", HTML)
+    work = {
+        "queue": HTML,
+        "payload": json.dumps({"class": HTML, "jid": HTML, "args": [HTML]}),
+        "run_at": int(time.time()),
+    }
+    client.command("HSET", f"{HTML}:work", "a", json.dumps(work))
+    audit.write(client, audit.Note(who=HTML, action="retry", place="dead", where=HTML, why=HTML))
     return stage
 
 

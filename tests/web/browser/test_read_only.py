@@ -24,7 +24,9 @@ def keys() -> dict[str, object]:
     return {"StatsReadOnly": True}
 
 
-@pytest.mark.parametrize("path", ["/", "/targets", "/queues", "/processes", "/retries", "/scheduled", "/dead"])
+@pytest.mark.parametrize(
+    "path", ["/", "/targets", "/queues", "/processes", "/in-hand", "/retries", "/scheduled", "/dead", "/audit"]
+)
 def test_a_read_only_page_says_so_and_offers_nothing(path: str, stage: Stage, visitor: Visitor) -> None:
     stage.lay("dead", "stays", time.time())
     visitor.open(path)

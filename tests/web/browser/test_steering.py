@@ -91,6 +91,37 @@ def test_a_process_is_told_to_be_quiet_and_then_to_stop(stage: Stage, visitor: V
     visitor.learns(lambda: visitor.row(named) == "", "it is gone from the page")
 
 
+def test_a_job_in_hand_is_cancelled_and_parked_with_whether_it_may_have_run(
+    stage: Stage, visitor: Visitor, has_scripts: bool
+) -> None:
+    user = f"hangs{has_scripts:d}"
+    jid = stage.push(user)
+    stage.wait_until_sent(user)
+    stage.citizen.wait_until_recorded(stage.citizen.identity(stage.broker), "busy", "1")
+    visitor.open("/in-hand")
+    assert QUEUE in visitor.row(jid)
+    visitor.follow(f"Cancel {jid}")
+    assert jid in visitor.sees("The server may have done it nevertheless.")
+    visitor.press("Cancel the job")
+    stage.wait_until_in("dead", jid)
+    visitor.open("/dead")
+    row = visitor.row(jid)
+    assert "Cancelled" in row
+    assert "may have run" in row
+    visitor.open("/audit")
+    assert "web@127.0.0.1 (web)" in visitor.row("cancel")
+
+
+def test_a_queue_is_cleared_after_the_page_said_how_much_waits_in_it(stage: Stage, visitor: Visitor) -> None:
+    stage.citizen.push(b"{}", b"{}", b"{}", queue="tidy")
+    visitor.open("/steer?do=clear-queue&name=tidy")
+    visitor.sees("Jobs that wait in it: 3.")
+    assert stage.citizen.queued("tidy") == 3
+    visitor.press("Clear the queue")
+    visitor.until(lambda: visitor.path == "/queues", "the page of queues is open again")
+    assert stage.citizen.queued("tidy") == 0
+
+
 def quiet_row(visitor: Visitor, named: str) -> str:
     row = visitor.row(named)
     return row if "quiet" in row.rpartition("|")[0] else ""
