@@ -18,6 +18,7 @@ from typing import Final
 import attrs
 from selenium.webdriver.chrome.webdriver import WebDriver
 
+from restbroker.admin import queues as admin
 from restbroker.store import metrics, queues
 from restbroker.telemetry.metrics import BUCKETS, Executions
 from tests.support.answering import Arrival
@@ -35,7 +36,13 @@ _MINUTES: Final = 180
 _SHARES: Final = (0.66, 0.2, 0.08, 0.035, 0.015, 0.006, 0.003, 0.001)
 """Of the jobs done, by how long they took: of the first buckets of Sidekiq's histogram."""
 LIVE: Final = {"targets": "/targets", "queues": "/queues", "processes": "/processes", "overview": "/"}
-SETS: Final = {"retries": "/retries", "scheduled": "/scheduled", "dead": "/dead"}
+LISTS: Final = {
+    "retries": "/retries",
+    "scheduled": "/scheduled",
+    "in-hand": "/in-hand",
+    "audit": "/audit",
+    "dead": "/dead",
+}
 
 # What fails, by command and user: status and the server's words.
 FAILING: Final = {
@@ -87,13 +94,15 @@ def _take_pages(folder: Path, driver: WebDriver) -> None:
         play = Play()
         stage.citizen.server.act, stage.citizen.server.body = play.status, play.words
         _populate(stage)
-        for name, path in SETS.items():
+        for name, path in LISTS.items():
             visitor.open(path)
             _take(visitor, name)
         visitor.follow(_jid("omar"))
         visitor.sees("First failure")
         _take(visitor, "job")
-        visitor.open(SETS["dead"])
+        visitor.open(f"/job?jid={_jid('omar')}")
+        _take(visitor, "story")
+        visitor.open(LISTS["dead"])
         visitor.tick(f"Choose {_jid('lena')}")
         visitor.press("Retry")
         visitor.sees("This would retry")
@@ -154,6 +163,7 @@ def _populate(stage: Stage) -> None:
     stage.push(user, command, arguments=MESSAGE, jid=_jid(user))
     citizen.wait_until_in("retry", 2)
     citizen.wait_until_in("dead", 3)
+    admin.pause(citizen.client, LATER, "ann", "the database is moved", 7200.0)
     for ago_s, user in enumerate(("marta", "tarek", "selma"), start=2):
         stage.lay("dead", user, time.time() - 3000 * ago_s, retry_count=24, jid=_jid(user))
     for number, (user, after_s) in enumerate(_due()):
