@@ -11,19 +11,31 @@ import errno
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
+from typing import cast
 
 import attrs
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio import serve
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    ConnectionState,
+    LifespanState,
+    Scope,
+)
 
+from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
 from restbroker.telemetry.events import Listening, Report, Warned
 
 GRACE_S = 1.5
 """How long a stop waits for answers that are being written."""
-STALLED_S = 5.0
-"""How long a reader may take nothing of what it was sent before it is dropped: a stop would wait for it."""
 _RESTART_S = 0.05
 _HEADER_LIMIT_BYTES = 16 * 1024
 
@@ -52,6 +64,7 @@ class Server:
     at_stop: Callable[[], None] = _nothing
     addresses: tuple[str, ...] = ()
     _told: set[str] = attrs.field(factory=set)
+    _connections: Connections = attrs.field(factory=Connections)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serves until cancelled, which lets running answers end within two seconds. Never raises."""
@@ -74,6 +87,7 @@ class Server:
                 finally:
                     stopping.set()
                     self.at_stop()
+                    self._connections.hurry()
                     # Hypercorn bounds a stop itself; this is for when it does not.
                     scope.deadline = trio.current_time() + GRACE_S + 0.5
         finally:
@@ -100,9 +114,7 @@ class Server:
         with scope:
             while not stopping.is_set():
                 try:
-                    await serve(
-                        _whole_sends(self.app), _config(listeners, self.keep_alive_s), shutdown_trigger=stopping.wait
-                    )
+                    await self._serve_once(listeners, stopping)
                 # Whatever it is: a stranger must not end a broker. Hypercorn 0.18 fails as a whole when a connection
                 # that was refused a WebSocket sends on (h11's LocalProtocolError), and sometimes at a bad chunk
                 # (BusyResourceError: two tasks send); both measured.
@@ -114,6 +126,33 @@ class Server:
                     )
                     with trio.move_on_after(_RESTART_S):
                         await stopping.wait()
+
+    async def _serve_once(self, listeners: list[trio.SocketListener], stopping: trio.Event) -> None:
+        """As `hypercorn.trio.serve` does it, which gives nobody its connections: their sends are to be bounded."""
+        app, config, context = ASGIWrapper(_whole_sends(self.app)), _config(self.keep_alive_s), WorkerContext(None)
+        state: LifespanState = {}
+        lifespan = Lifespan(app, config, state)
+
+        async def connection(stream: trio.SocketStream) -> None:
+            bounded = cast("trio.SSLStream[trio.SocketStream]", BoundedStream(stream, self._connections))
+            await TCPServer(app, config, context, ConnectionState(state.copy()), bounded)
+
+        async with trio.open_nursery() as living:
+            await living.start(lifespan.handle_lifespan)
+            await lifespan.wait_for_startup()
+            async with trio.open_nursery() as serving:
+                try:
+                    async with trio.open_nursery() as accepting:
+                        # What accepts closes them; ours stay open for a restart.
+                        copies = [trio.SocketListener(one.socket.dup()) for one in listeners]
+                        accepting.start_soon(partial(trio.serve_listeners, connection, copies, handler_nursery=serving))
+                        await stopping.wait()
+                        accepting.cancel_scope.cancel()
+                finally:
+                    await context.terminated.set()
+                    serving.cancel_scope.deadline = trio.current_time() + GRACE_S
+            await lifespan.wait_for_shutdown()
+            living.cancel_scope.cancel()
 
     def _tell_of_flood(self, _record: logging.LogRecord) -> bool:
         self._warn_once(
@@ -157,10 +196,8 @@ def _whole_sends(app: ASGIFramework) -> ASGIFramework:
     return shielded
 
 
-def _config(listeners: list[trio.SocketListener], keep_alive_s: float) -> Config:
+def _config(keep_alive_s: float) -> Config:
     config = Config()
-    # Hypercorn closes what it serves; ours stays open for a restart.
-    config.bind = [f"fd://{listener.socket.dup().detach()}" for listener in listeners]
     # By default it writes to stderr in a format of its own. Failures of apps are reported by `serving.app`.
     config.errorlog = config.accesslog = None
     config.include_server_header = False

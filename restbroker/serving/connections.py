@@ -1,0 +1,92 @@
+"""The connections that Hypercorn serves: what it sends over them ends in a bounded time. `serving.runner` makes them.
+
+Always holds: a reader that takes nothing for `STALLED_S` is gone, with all that was kept for it; while the process
+stops, after `HURRIED_S`. Hypercorn 0.18 shields its sends, so that nothing outside of them ends one: a page that was
+left open on a frozen machine would hold up each stop.
+"""
+
+import contextlib
+import socket
+import struct
+
+import attrs
+import trio
+
+STALLED_S = 5.0
+"""How long a reader may take nothing of what it was sent before it is dropped."""
+HURRIED_S = 0.3
+"""The same while the process stops."""
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""For SO_LINGER: a close ends the connection, and the kernel keeps nothing of what was not read."""
+
+
+@attrs.define(eq=False)
+class Connections:
+    """All of one server. Once `hurry` was called, none of them waits long for its reader. `dropped` counts."""
+
+    dropped: int = 0
+    _patience_s: float = STALLED_S
+    _sending: set[trio.CancelScope] = attrs.field(factory=set)
+
+    def hurry(self) -> None:
+        """The process stops: who does not read now is not waited for."""
+        self._patience_s = HURRIED_S
+        until_s = trio.current_time() + HURRIED_S
+        for scope in self._sending:
+            scope.deadline = min(scope.deadline, until_s)
+
+    async def send(self, stream: trio.SocketStream, data: memoryview) -> int:
+        """Sends a part of it as soon as the reader makes room: its length, 0 where the reader took nothing."""
+        sent = 0
+        with trio.move_on_after(self._patience_s) as scope:
+            self._sending.add(scope)
+            try:
+                sent = await stream.socket.send(data)
+            finally:
+                self._sending.discard(scope)
+        return sent
+
+
+@attrs.frozen(eq=False)
+class BoundedStream:
+    """One of them: what Hypercorn uses of Trio's stream."""
+
+    stream: trio.SocketStream
+    connections: Connections
+
+    @property
+    def socket(self) -> trio.socket.SocketType:
+        """For the addresses of both ends."""
+        return self.stream.socket
+
+    async def send_all(self, data: bytes) -> None:
+        """Raises `trio.BrokenResourceError` where the reader is gone, or was dropped now since it takes nothing."""
+        left = memoryview(data)
+        try:
+            while left:
+                sent = await self.connections.send(self.stream, left)
+                if not sent:
+                    await self._drop()
+                    raise trio.BrokenResourceError("The reader takes nothing.")
+                left = left[sent:]
+        except OSError as error:
+            raise trio.BrokenResourceError("The connection has ended.") from error
+
+    async def receive_some(self, most: int) -> bytes:
+        """What came; empty at the end."""
+        return await self.stream.receive_some(most)
+
+    async def send_eof(self) -> None:
+        """Tells the other end that nothing more comes."""
+        await self.stream.send_eof()
+
+    async def aclose(self) -> None:
+        """Closes it."""
+        await self.stream.aclose()
+
+    async def _drop(self) -> None:
+        self.connections.dropped += 1
+        with contextlib.suppress(OSError):
+            self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        # Ends the wait for its next request as well.
+        await trio.aclose_forcefully(self.stream)
