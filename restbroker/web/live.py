@@ -1,7 +1,8 @@
 """Streams of a page's changed parts to browsers (Server-Sent Events). `web.site` serves them.
 
-Always holds: what is rendered is rendered once for all who look at the same page; a stream has at most one message on
-its way, so that a slow reader skips looks and costs no memory; a stop ends every stream at once.
+Always holds: what is rendered, or written as a message, is so once for all who look at the same page; a stream keeps
+nothing but a number, and has at most one message on its way, so that a slow reader skips looks and costs no memory; a
+stop ends every stream at once.
 """
 
 import json
@@ -22,14 +23,39 @@ Render = Callable[[str, State], Mapping[str, str]]
 """The parts of a page by name, as HTML. Called in a thread."""
 
 
+@attrs.frozen
+class Shown:
+    """A page as it was rendered of the look `number`. `since`: the look of which each part has been like this."""
+
+    number: int
+    parts: Mapping[str, str]
+    since: Mapping[str, int]
+    _messages: dict[int, bytes] = attrs.field(factory=dict)
+
+    def after(self, number: int, parts: Mapping[str, str]) -> "Shown":
+        """The page as it is now."""
+        same = {name for name, html in parts.items() if self.parts.get(name) == html}
+        return Shown(number, parts, {name: self.since[name] if name in same else number for name in parts})
+
+    def message(self, known: int) -> bytes:
+        """What is new to who knows the page of the look `known`; empty where nothing is."""
+        if known not in self._messages:
+            news = {name: html for name, html in self.parts.items() if self.since[name] > known}
+            self._messages[known] = b"data: " + json.dumps(news).encode() + b"\n\n" if news else b""
+        return self._messages[known]
+
+
+_NOTHING = Shown(-1, {}, {})
+
+
 @attrs.define(eq=False)
 class Streams:
-    """All streams of an app. `render` is called once for each page and look."""
+    """All streams of an app. `render` is called once for each page and look, one at a time by `turn`."""
 
     watch: Watch
     render: Render
-    _rendered: dict[str, tuple[int, Mapping[str, str]]] = attrs.field(factory=dict)
-    _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _shown: dict[str, Shown] = attrs.field(factory=dict)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
     @property
@@ -37,15 +63,15 @@ class Streams:
         """Whether no more can be opened."""
         return self.watch.followers >= MOST_STREAMS
 
-    async def parts(self, page: str, state: State) -> Mapping[str, str]:
-        """The parts of a page, at least as new as `state`."""
+    async def shown(self, page: str, state: State) -> Shown:
+        """A page, at least as new as `state`."""
         async with self._lock:
-            number, parts = self._rendered.get(page, (-1, {}))
-            if number < state.number:
+            shown = self._shown.get(page, _NOTHING)
+            if shown.number < state.number:
                 # Deliveries go on meanwhile.
-                parts = await trio.to_thread.run_sync(self.render, page, state, limiter=self._turn)
-                self._rendered[page] = (state.number, parts)
-        return parts
+                parts = await trio.to_thread.run_sync(self.render, page, state, limiter=self.turn)
+                shown = self._shown[page] = shown.after(state.number, parts)
+        return shown
 
 
 class Stream(ResponseBody):
@@ -58,12 +84,15 @@ class Stream(ResponseBody):
         self._streams = streams
         self._page = page
         self._may_go_on = may_go_on
-        self._sent: dict[str, str] = {}
-        self._number = -1
+        self._known = -1
+        self._is_let_in = False
         self._stack = ExitStack()
 
     async def __aenter__(self) -> AsyncIterator[bytes]:
-        self._stack.enter_context(self._streams.watch.followed())
+        # Many may have been told at the same moment that there is room.
+        self._is_let_in = not self._streams.are_full
+        if self._is_let_in:
+            self._stack.enter_context(self._streams.watch.followed())
         return self
 
     async def __aexit__(
@@ -76,17 +105,17 @@ class Stream(ResponseBody):
 
     async def __anext__(self) -> bytes:
         watch = self._streams.watch
-        first = self._number < 0
         until_s = trio.current_time() + _PING_S
-        while (left_s := until_s - trio.current_time()) > 0:
-            state = await watch.later(self._number, left_s)
+        while self._is_let_in and (left_s := until_s - trio.current_time()) > 0:
+            state = await watch.later(self._known, left_s)
             if watch.stopping.is_set() or not self._may_go_on():
                 raise StopAsyncIteration
-            parts = await self._streams.parts(self._page, state)
-            self._number = state.number
-            changed = {name: html for name, html in parts.items() if self._sent.get(name) != html}
-            if changed:
-                self._sent |= changed
-                return (b"retry: 2000\n" if first else b"") + b"data: " + json.dumps(changed).encode() + b"\n\n"
+            shown = await self._streams.shown(self._page, state)
+            message, first = shown.message(self._known), self._known < 0
+            self._known = shown.number
+            if message:
+                return (b"retry: 2000\n" if first else b"") + message
+        if not self._is_let_in:
+            raise StopAsyncIteration
         # So that neither end, nor a proxy between them, takes the connection for dead.
         return b": still here\n\n"
