@@ -14,6 +14,7 @@ import attrs
 from restbroker.admin.entry import Entry, Look
 from restbroker.admin.jobs import PAGE
 from restbroker.admin.known import Known
+from restbroker.admin.pace import Pace
 from restbroker.rules.where import Where
 from restbroker.store import paging, queues
 from restbroker.store.client import Client
@@ -28,10 +29,14 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_:.-]+", re.ASCII)
 
 @attrs.frozen
 class Budget:
-    """How much a search may look at before it says where to go on."""
+    """How much a search may look at before it says where to go on.
+
+    `gives_way`: it is not alone in its process, and rests as long as it works.
+    """
 
     entries: int = 50_000
     seconds: float = 2.0
+    gives_way: bool = False
 
 
 @attrs.frozen
@@ -82,6 +87,7 @@ def page(
     """
     allowed = budget or Budget()
     deadline = time.monotonic() + allowed.seconds
+    pace = Pace() if allowed.gives_way else None
     place = Cursor.of(after) if after else None
     entries: list[Entry] = []
     looked_at = 0
@@ -91,6 +97,8 @@ def page(
         for number, (raw, score) in enumerate(part.members, start=1):
             looked_at += 1
             look = Look(raw, score, known)
+            if pace is not None:
+                pace.step()
             if look.matches(where):
                 entries.append(look.entry())
             if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:
@@ -116,6 +124,7 @@ def waiting(
     """
     allowed = budget or Budget()
     deadline = time.monotonic() + allowed.seconds
+    pace = Pace() if allowed.gives_way else None
     start = int(after) if after is not None and after.isascii() and after.isdigit() and len(after) < 12 else 0
     total = queues.sizes(client, [queue]).get(queue) or 0
     entries: list[Entry] = []
@@ -124,6 +133,8 @@ def waiting(
         looked_at += 1
         look = Look(raw, 0.0, known, queue)
         look = attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
+        if pace is not None:
+            pace.step()
         if look.matches(where):
             entries.append(look.entry())
         if len(entries) >= limit or looked_at >= allowed.entries or time.monotonic() >= deadline:

@@ -20,6 +20,7 @@ from restbroker.admin import act, find
 from restbroker.admin.act import Action, Chosen, Progress, Rest, Verb
 from restbroker.admin.act_job import MAY_HAVE_RUN
 from restbroker.admin.known import Known
+from restbroker.admin.pace import Pace
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.rules import where
@@ -116,12 +117,13 @@ class ActPages:
         def work(client: Client) -> Progress:
             known = self.desk.known()
             until_s = time.monotonic() + _SLICE_S
-            progress = Progress(0)
+            progress, pace = Progress(0), Pace()
             run = act.perform(client, asked.zset, asked.action(who, known), asked.chosen(known), known, dry_run=dry_run)
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
                     progress = so_far
+                    pace.step()
                     if time.monotonic() >= until_s:
                         break
             return progress

@@ -12,14 +12,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from restbroker import __version__
+from restbroker.admin.pace import Pace, paced
 from restbroker.web import assets, views, words
 from restbroker.web.charts import HEIGHT, WIDTH
 from restbroker.web.settings import Settings
 from restbroker.web.watch import State
 
 _FOLDER = Path(__file__).parent / "templates"
-_MOST_ROWS = 200
-"""Of a table that is sent anew with each change."""
+_TABLES = (
+    ("targets", "merged", "in_hand"),
+    ("lanes", "targets", "in_hand"),
+    ("queues", "queues", "size"),
+    ("processes", "running", "in_hand"),
+)
+"""Parts that are tables: their field in the figures, and the number by which the most remarkable rows are chosen."""
 
 
 @attrs.frozen
@@ -81,7 +87,6 @@ class Renderer:
             "navigation": navigation,
             "chart_width": WIDTH,
             "chart_height": HEIGHT,
-            "most_rows": _MOST_ROWS,
         }
         self._environment = environment
 
@@ -89,23 +94,27 @@ class Renderer:
         """A whole page."""
         return self._environment.get_template(template).render(**values)
 
+    def paced_page(self, template: str, **values: object) -> str:
+        """The same in a thread, so that deliveries go on meanwhile."""
+        return "".join(paced(self._environment.get_template(template).generate(**values), Pace()))
+
     def parts(self, name: str, state: State) -> dict[str, str]:
-        """The parts of a live page, by their names."""
-        values = {
+        """The parts of a live page, by their names. For a thread."""
+        tables = {part: views.rows(state, field) for part, field, _ in _TABLES}
+        shown = {part: views.most(tables[part], number) for part, _, number in _TABLES}
+        values: dict[str, object] = {
             "state": state,
             "page_name": name,
             "alarms": views.alarms(state),
             "totals": views.totals(state),
-            "targets": views.rows(state, "merged"),
-            "lanes": views.rows(state, "targets"),
-            "queues": views.rows(state, "queues"),
-            "processes": views.rows(state, "running"),
+            "hidden": {part: len(tables[part]) - len(rows) for part, rows in shown.items()},
+            **shown,
         }
         if "charts" in LIVE[name].parts:
             values["charts"] = views.charts(state)
-        return {part: self.page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
+        return {part: self.paced_page(f"parts/{part}.html", **values) for part in LIVE[name].parts}
 
-    def live_page(self, name: str, state: State, mark: str) -> str:
-        """A whole live page. `mark` is for its forms."""
-        parts = {part: Markup(html) for part, html in self.parts(name, state).items()}  # noqa: S704 - of our templates
+    def live_page(self, name: str, rendered: Mapping[str, str], mark: str) -> str:
+        """A whole live page around its parts. `mark` is for its forms."""
+        parts = {part: Markup(html) for part, html in rendered.items()}  # noqa: S704 - of our templates
         return self.page("live.html", name=name, title=LIVE[name].title, parts=parts, mark=mark)

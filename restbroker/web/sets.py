@@ -33,7 +33,7 @@ from restbroker.web.shell import Shell
 SETS: Final[Mapping[str, SortedSet]] = {"retries": "retry", "scheduled": "schedule", "dead": "dead"}
 WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Given up"}
 PAGE: Final = 50
-_BUDGET: Final = Budget(entries=50_000, seconds=1.5)
+_BUDGET: Final = Budget(entries=50_000, seconds=1.5, gives_way=True)
 _MOST_CONDITIONS: Final = 10
 _NOTES: Final = 500
 
@@ -64,7 +64,7 @@ class SetPages:
         except UsageError as error:
             size = await self.desk.ask(lambda client: sets.size(client, zset))
             page, wrong, status = Page((), None, 0, size), error, 400
-        html = self.shell.page(
+        html = await self.shell.page_of_jobs(
             "set.html",
             name=name,
             title=TITLES[name],
@@ -104,7 +104,7 @@ class SetPages:
             "acts": acts,
             "verbs": self._verbs(zset),
         }
-        return Response(self.shell.page("job.html", **values))
+        return Response(await self.shell.page_of_jobs("job.html", **values))
 
     async def waiting(self) -> Response:
         """What waits in a queue."""
@@ -121,7 +121,7 @@ class SetPages:
             page = await self.desk.ask(question)
         except UsageError as error:
             page, wrong = Page((), None, 0, 0), error
-        html = self.shell.page(
+        html = await self.shell.page_of_jobs(
             "queue.html",
             name="queues",
             title=f"Queue {queue}",

@@ -73,7 +73,7 @@ def site_app(
 
 def _add_sets(app: QuartTrio, site: "_Site", desk: Desk) -> None:
     """The pages of jobs, and what people do."""
-    shell = Shell(site.renderer, site.settings, site.guard.mark)
+    shell = Shell(site.renderer, site.settings, site.guard.mark, site.turn)
     pages, acts = SetPages(desk, shell, site.refuse), ActPages(desk, shell)
     steer = SteerPages(desk, shell, site.refuse, site.go, site.watch.hurry)
     for name in SETS:
@@ -105,19 +105,20 @@ class _Unprefixed:
 
 @attrs.define(eq=False)
 class _Site:
-    """The views of the app."""
+    """The views of the app. `turn`: whatever page it is, it is rendered in one thread at a time."""
 
     settings: Settings
     watch: Watch
     renderer: Renderer
     report: Report
     guard: Guard = attrs.field(init=False)
+    turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _streams: Streams = attrs.field(init=False)
     _files: dict[str, assets.Asset] = attrs.field(factory=assets.read_all)
 
     def __attrs_post_init__(self) -> None:
         self.guard = Guard(self.settings, self.report, self.refuse, self._to_login)
-        self._streams = Streams(self.watch, self.renderer.parts)
+        self._streams = Streams(self.watch, self.renderer.parts, self.turn)
 
     def refuse(self, status: int, code: str, message: str, cure: str | None = None) -> Response:
         """Why there is no page: as a page for people, as JSON for programs."""
@@ -134,8 +135,8 @@ class _Site:
     async def page(self, name: str) -> Response:
         """A live page as it is now."""
         state = await self.watch.look()
-        mark = self.guard.mark()
-        html = await trio.to_thread.run_sync(self.renderer.live_page, name, state, mark)
+        shown = await self._streams.shown(name, state)
+        html = self.renderer.live_page(name, shown.parts, self.guard.mark())
         return Response(html, 200 if state.trouble is None else 503)
 
     async def live(self) -> Response:

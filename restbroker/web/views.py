@@ -4,6 +4,8 @@ Always holds: pure; a field that another version of restbroker does not write is
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import nlargest
+from math import inf
 from typing import cast
 
 import attrs
@@ -14,6 +16,8 @@ from restbroker.web.charts import Chart, Series, chart
 from restbroker.web.watch import State
 
 Row = Mapping[str, Json]
+MOST_ROWS = 300
+"""A table of a live page has no more: it is sent again with each change."""
 STALE_S = 10.0
 """A process whose last beat is older is told to be silent; it beats every 2.5 s."""
 
@@ -31,6 +35,18 @@ def rows(state: State, name: str) -> Sequence[Row]:
     """A table of the figures."""
     found = state.seen.figures.get(name) if state.seen is not None else None
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def most(found: Sequence[Row], field: str) -> Sequence[Row]:
+    """Of too many rows those with the highest numbers, in their order; what is no number is the most remarkable."""
+    if len(found) <= MOST_ROWS:
+        return found
+
+    def weight(place: int) -> float:
+        value = found[place].get(field)
+        return value if isinstance(value, int | float) else inf
+
+    return [found[place] for place in sorted(nlargest(MOST_ROWS, range(len(found)), key=weight))]
 
 
 def totals(state: State) -> Mapping[str, Json]:
