@@ -13,7 +13,7 @@ from restbroker.rules import rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
-from restbroker.store.stats import LaneView, QueueView, overview
+from restbroker.store.stats import LaneView, Overview, QueueView, overview
 
 SNAPSHOT_FIELDS = (
     "kind",
@@ -61,7 +61,11 @@ def figures(client: Client, wanted: Collection[str]) -> Figures:
 
     Times are seconds unless their names say ms. Raises `StoreUnavailable`.
     """
-    seen = overview(client, wanted)
+    return figures_of(client, overview(client, wanted))
+
+
+def figures_of(client: Client, seen: Overview) -> Figures:
+    """The same of what was read already. Raises `StoreUnavailable`."""
     targets = {lane.registered.facts.target for lane in seen.lanes if lane.registered is not None}
     paused, pauses = paused_queues(client), paused_targets(client, targets)
     return {

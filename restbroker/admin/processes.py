@@ -20,7 +20,7 @@ from restbroker.store import stats
 from restbroker.store.client import Client
 from restbroker.store.processes import Request, Seen
 from restbroker.store.queues import LEAST_MILLISECONDS
-from restbroker.store.stats import LaneView
+from restbroker.store.stats import LaneView, Overview
 
 _NAMES = ("display_class", "wrapped", "class")
 """What Sidekiq Web shows of a job is the first of these that it has; the second is what an ActiveJob wraps."""
@@ -70,9 +70,14 @@ class Process:
     jobs: tuple[InHand, ...] = attrs.field(repr=False)
 
 
-def processes(client: Client, secrets: Collection[str], *, with_jobs: bool = True) -> list[Process]:
-    """Every process that lives, by name; none of `secrets` is shown. Raises `StoreUnavailable` or `StoreRefused`."""
-    seen = stats.overview(client)
+def processes(
+    client: Client, secrets: Collection[str], *, with_jobs: bool = True, seen: Overview | None = None
+) -> list[Process]:
+    """Every process that lives, by name; none of `secrets` is shown. `seen`: what was read already.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    seen = seen or stats.overview(client)
     lanes: dict[str, list[LaneView]] = {}
     for lane in seen.lanes:
         if lane.registered is not None and not lane.dying:

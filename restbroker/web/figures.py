@@ -2,7 +2,7 @@
 
 Called by `web.stats`, in the thread of its connection, so that neither Redis nor much JSON holds up deliveries. Always
 holds: jobs are shown without secret arguments, without a token in any field and, unless configured, without message
-texts; `enqueued` has texts for numbers since the original's readers expect them.
+texts; what is large is cut; `enqueued` has texts for numbers since the original's readers expect them.
 """
 
 import sys
@@ -16,15 +16,19 @@ from restbroker.admin import overview, targets
 from restbroker.admin import processes as operated
 from restbroker.admin.known import Known
 from restbroker.broker.status.view import Running
-from restbroker.rules import hiding, redact, rubyjson
+from restbroker.rules import display, hiding, redact, rubyjson
+from restbroker.rules.hiding import Spelled
 from restbroker.rules.json_types import Json
-from restbroker.store import processes, queues
+from restbroker.store import processes, stats
 from restbroker.store.client import Client
+from restbroker.store.stats import Overview
 
 VERSION = 1
 """Raised when a field changes its meaning or goes; new fields may come without."""
 InDelivery: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
 """For each of these queues, a list of the jobs that this process, or its workers, have in delivery."""
+_WHOLE_BYTES = 65_536
+"""A larger job is shown as it is in Sidekiq Web, in some kilobytes: a thousand may be in delivery."""
 
 
 def figures(
@@ -34,23 +38,7 @@ def figures(
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
-    seen = overview.figures(client, served)
-    waiting = queues.sizes(client, served)
-    totals = seen["totals"]
-    return {
-        "processed": totals["processed"],
-        "failed": totals["failed"],
-        "jobs": in_delivery(client, served),
-        "enqueued": {queue: "unknown" if size is None else str(size) for queue, size in waiting.items()},
-        "retries": totals["retry"],
-        "version": VERSION,
-        "scheduled": totals["schedule"],
-        "dead": totals["dead"],
-        "queues": [*seen["queues"]],
-        "targets": [*seen["lanes"]],
-        "processes": _processes(seen["lanes"]),
-        "unready": unready,
-    }
+    return _figures(client, stats.overview(client, served), served, in_delivery, unready)
 
 
 def glance(client: Client, served: Sequence[str], unready: str | None = None) -> dict[str, Json]:
@@ -59,11 +47,12 @@ def glance(client: Client, served: Sequence[str], unready: str | None = None) ->
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
-    shown = figures(client, served, lambda _client, _served: {}, unready)
+    seen = stats.overview(client, served)
+    shown = _figures(client, seen, served, lambda _client, _served: {}, unready)
     lanes = cast("list[Mapping[str, Json]]", shown["targets"])
     merged = [attrs.asdict(one, filter=_is_no_lane) for one in targets.of_lanes(client, lanes)]
     # Without its jobs nothing of a process comes from a producer.
-    running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False)]
+    running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False, seen=seen)]
     return shown | {"merged": cast("Json", merged), "running": cast("Json", running)}
 
 
@@ -112,20 +101,48 @@ def _recorded(works: Iterable[bytes], served: Sequence[str], shown: Callable[[Js
     return {**found}
 
 
+def _figures(
+    client: Client, seen: Overview, served: Sequence[str], in_delivery: InDelivery, unready: str | None
+) -> dict[str, Json]:
+    shown = overview.figures_of(client, seen)
+    totals = shown["totals"]
+    waiting = {queue.name: queue.size for queue in seen.queues}
+    return {
+        "processed": totals["processed"],
+        "failed": totals["failed"],
+        "jobs": in_delivery(client, served),
+        "enqueued": {name: "unknown" if waiting[name] is None else str(waiting[name]) for name in served},
+        "retries": totals["retry"],
+        "version": VERSION,
+        "scheduled": totals["schedule"],
+        "dead": totals["dead"],
+        "queues": [*shown["queues"]],
+        "targets": [*shown["lanes"]],
+        "processes": _processes(shown["lanes"]),
+        "unready": unready,
+    }
+
+
 def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[Json]:
     own = [one for one in running if one.queue == queue]
     # The jobs of a target share their secrets.
-    hides = {secrets: hiding.hiding(secrets) for secrets in {one.secrets for one in own}}
+    known = {secrets: hiding.spelled(secrets) for secrets in {one.secrets for one in own}}
     return [
         {
-            # A producer may have written its token anywhere.
-            "message": hiding.everywhere(
-                redact.job(one.job.fields, show_bodies=show_bodies), hides[one.secrets], sys.maxsize
-            ),
+            "message": _message(one, known[one.secrets], show_bodies=show_bodies),
             "started_at": int(one.started_at_s),
         }
         for one in own
     ]
+
+
+def _message(one: Running, secrets: Spelled, *, show_bodies: bool) -> Json:
+    if len(one.job.raw) > _WHOLE_BYTES:
+        cut = display.payload(one.job.fields, one.command, one.queue, secrets, show_bodies=show_bodies)
+        return rubyjson.loads(cut)
+    # A producer may have written its token anywhere.
+    whole = redact.job(one.job.fields, show_bodies=show_bodies)
+    return hiding.everywhere(whole, hiding.hiding((), secrets), sys.maxsize)
 
 
 def _processes(lanes: Sequence[Mapping[str, Json]]) -> list[Json]:
