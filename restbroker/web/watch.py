@@ -1,8 +1,8 @@
 """What the pages show: one look at Redis for all who watch, and the backlog of the last hours, kept in memory.
 
 Assembly makes one for the pages' own connection and runs it as a service. Always holds: however many look, Redis is
-asked by one at a time, and not again within a second; nobody waits for a Redis that does not answer longer than its
-connection's time-out; what is kept is bounded; whatever lies in Redis, a look ends nothing but itself.
+asked by one at a time, not again within a second, and a tenth of the time at most; whatever lies there ends no broker;
+nobody waits for a Redis that does not answer longer than its connection's time-out; what is kept is bounded.
 """
 
 import time
@@ -26,6 +26,8 @@ FRESH_S = 1.0
 """What is no older is shown without another look."""
 FOLLOWED_S = 2.0
 IDLE_S = 10.0
+_REST = 10
+"""After a look, Redis and the processor are left alone for so many times as long as it took."""
 _KEPT = 1080
 """Looks at the backlog, one in `IDLE_S`: three hours."""
 
@@ -71,6 +73,8 @@ class Watch:
     stopping: trio.Event = attrs.field(factory=trio.Event)
     followers: int = 0
     _looked_at_s: float = float("-inf")
+    _took_s: float = 0.0
+    _hurries: int = 0
     _backlog: deque[Backlog] = attrs.field(factory=lambda: deque(maxlen=_KEPT))
     _history: History = attrs.field(factory=History)
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
@@ -81,9 +85,9 @@ class Watch:
         """Looks every ten seconds, every two while somebody follows, until cancelled."""
         task_status.started()
         while True:
-            await self.look()
             self._wanted = trio.Event()
-            with trio.move_on_after(FOLLOWED_S if self.followers else IDLE_S):
+            await self.look()
+            with trio.move_on_after(max(FOLLOWED_S if self.followers else IDLE_S, self._took_s * _REST)):
                 await self._wanted.wait()
 
     def stop(self) -> None:
@@ -92,14 +96,15 @@ class Watch:
         self._next.set()
 
     def hurry(self) -> None:
-        """Looks again at once: somebody has just changed something."""
+        """Looks again at once, also where a look is under way: somebody has just changed something."""
+        self._hurries += 1
         self._looked_at_s = float("-inf")
         self._wanted.set()
 
     async def look(self) -> State:
-        """What is known, at most `FRESH_S` old."""
+        """What is known: at most `FRESH_S` old, or older where a look takes long."""
         async with self._turn:
-            if self.now_s() - self._looked_at_s >= FRESH_S:
+            if self.now_s() - self._looked_at_s >= max(FRESH_S, self._took_s * _REST):
                 await self._look()
         return self.state
 
@@ -131,14 +136,16 @@ class Watch:
                 minutes = self._history.look(client, at_s)
             return Seen(at_s, figures, minutes)
 
-        number = self.state.number + 1
+        number, began_s, hurries = self.state.number + 1, self.now_s(), self._hurries
         found = await self._asked(seen)
         if isinstance(found, Seen):
+            self._took_s = self.now_s() - began_s
             self._remember(found)
             self.state = State(number, found, None, tuple(self._backlog))
         else:
+            self._took_s = 0.0
             self.state = State(number, self.state.seen, found, tuple(self._backlog))
-        self._looked_at_s = self.now_s()
+        self._looked_at_s = self.now_s() if hurries == self._hurries else float("-inf")
         self._next.set()
         self._next = trio.Event()
 

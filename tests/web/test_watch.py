@@ -1,0 +1,103 @@
+"""The look at Redis that all pages share: how often it is taken, and what nothing that lies there can do to it."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+
+import attrs
+import pytest
+import trio
+
+from restbroker.errors import RestbrokerError
+from restbroker.rules.json_types import Json
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Event, Warned
+from restbroker.web.stats import Question
+from restbroker.web.watch import FRESH_S, Watch
+
+Asked = Callable[[Client], Mapping[str, Json]]
+
+
+@attrs.define(eq=False)
+class Stand:
+    """`looks` counts; `asked` is what a look asks; `clock_s` is the watch's clock, `reports` what it says."""
+
+    asked: Asked = lambda _client: {}
+    looks: int = 0
+    clock_s: float = 1000.0
+    reports: list[Event] = attrs.field(factory=list)
+
+    def question(self) -> Question:
+        def look(client: Client) -> Mapping[str, Json]:
+            self.looks += 1
+            return self.asked(client)
+
+        return look
+
+
+@pytest.fixture
+def stand() -> Stand:
+    return Stand()
+
+
+@pytest.fixture
+async def watch(redis_url: str, stand: Stand) -> AsyncIterator[Watch]:
+    connection = Connection(open_client(StoreSettings(redis_url), 1.0))
+    yield Watch(connection, stand.question, stand.reports.append, lambda: stand.clock_s)
+    await connection.aclose()
+
+
+async def test_many_who_ask_at_once_share_one_look(watch: Watch, stand: Stand) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(300):
+            nursery.start_soon(watch.look)
+    assert stand.looks == 1
+    stand.clock_s += FRESH_S
+    await watch.look()
+    assert stand.looks == 2
+
+
+async def test_a_look_that_takes_long_is_followed_by_ten_times_as_much_rest(watch: Watch, stand: Stand) -> None:
+    def slowly(_client: Client) -> Mapping[str, Json]:
+        stand.clock_s += 0.5
+        return {}
+
+    stand.asked = slowly
+    await watch.look()
+    stand.clock_s += 4.9
+    await watch.look()
+    assert stand.looks == 1
+    stand.clock_s += 0.2
+    await watch.look()
+    assert stand.looks == 2
+
+
+async def test_what_was_changed_while_a_look_was_under_way_is_looked_at_again(watch: Watch, stand: Stand) -> None:
+    def changing(_client: Client) -> Mapping[str, Json]:
+        if stand.looks == 1:
+            trio.from_thread.run_sync(watch.hurry)
+        return {}
+
+    stand.asked = changing
+    await watch.look()
+    await watch.look()
+    await watch.look()
+    assert stand.looks == 2
+
+
+async def test_whatever_a_look_stumbles_over_is_told_and_the_next_one_is_taken(watch: Watch, stand: Stand) -> None:
+    def stumbling(_client: Client) -> Mapping[str, Json]:
+        raise OverflowError("a text of a stranger's")
+
+    stand.asked = stumbling
+    trouble = (await watch.look()).trouble
+    stand.asked = lambda _client: {"retries": 7}
+    stand.clock_s += FRESH_S
+    state = await watch.look()
+    assert isinstance(trouble, RestbrokerError)
+    (told,) = stand.reports
+    assert isinstance(told, Warned)
+    assert "OverflowError" in told.message
+    assert "stranger" not in told.message + trouble.message
+    assert state.trouble is None
+    assert state.seen is not None
+    assert state.seen.figures == {"retries": 7}
