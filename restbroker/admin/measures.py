@@ -11,7 +11,7 @@ from functools import partial
 from typing import Final
 
 from restbroker.errors import StoreRefused
-from restbroker.store import limits, queues
+from restbroker.store import pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.replies import integer
 from restbroker.store.server import time_s
@@ -70,6 +70,7 @@ def _totals(client: Client) -> Samples:
 
 
 def _pauses(client: Client, targets: Sequence[str]) -> Samples:
-    reasons = {(target, reason) for target in targets for reason in limits.pauses(client, target)}
+    paused = pauses.paused_targets(client, targets)
+    reasons = {(target, one.reason) for target in targets for one in paused.get(target, ())}
     shown = {(target, reason if reason in _REASONS else "other") for target, reason in reasons}
     return {"restbroker_target_paused": dict.fromkeys(sorted(shown), 1)}

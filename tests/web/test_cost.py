@@ -1,0 +1,145 @@
+"""What pages, looks and scrapes ask of Redis: it does not grow with what lies there.
+
+Nothing here is timed: counted are the round trips of the client, and the commands that Redis itself has run, those of
+scripts among them. `make bench-pages` measures the times.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
+
+import attrs
+import pytest
+
+from restbroker.admin import find, measures
+from restbroker.admin.find import Budget, Page
+from restbroker.admin.history import History
+from restbroker.admin.known import Known
+from restbroker.rules import where
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.paging import Cursor
+from restbroker.store.replies import Argument, text
+from restbroker.web.figures import glance
+from tests.admin.lanes import record, serve
+
+Set = Literal["retry", "schedule", "dead"]
+SETS: Sequence[Set] = ("retry", "schedule", "dead")
+FEW, MANY = 1000, 100_000
+FILL = """
+for n = 1, ARGV[1] do
+  redis.call('ZADD', KEYS[1], n / 4, '{"class":"Add","queue":"rest","jid":"j' .. n .. '","args":["safe",{"n":1},"t"]}')
+end
+"""
+NOBODY = where.read(["jid = nobody"], 0.0)
+
+
+@attrs.define
+class Counted:
+    trips: int = 0
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    opened = open_client(StoreSettings(redis_url))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    counted, exchange = Counted(), Client._exchange
+
+    def counting(client: Client, commands: Sequence[Sequence[Argument]]) -> object:
+        counted.trips += 1
+        return exchange(client, commands)
+
+    monkeypatch.setattr(Client, "_exchange", counting)
+    return counted
+
+
+def trips(counted: Counted, work: Callable[[], object]) -> int:
+    before = counted.trips
+    work()
+    return counted.trips - before
+
+
+def commands(client: Client, work: Callable[[], object]) -> Mapping[str, int]:
+    """How often Redis ran each command meanwhile."""
+    client.command("CONFIG", "RESETSTAT")
+    work()
+    lines = text(client.command("INFO", "commandstats")).split()
+    found = (line.removeprefix("cmdstat_").partition(":calls=") for line in lines if line.startswith("cmdstat_"))
+    ran = {name: int(rest.partition(",")[0]) for name, _, rest in found}
+    return {name: count for name, count in ran.items() if not name.startswith(("config", "info"))}
+
+
+def fill(client: Client, zset: Set, count: int) -> None:
+    client.command("DEL", zset)
+    client.command("EVAL", FILL, 1, zset, count)
+
+
+def pages(client: Client, zset: Set, count: int) -> Mapping[str, tuple[Page, Mapping[str, int]]]:
+    """The first page, one in the middle, and a filtered one, of so many jobs, and what each made Redis do."""
+    fill(client, zset, count)
+    middle = str(Cursor(count / 8, 2))
+    asked: Mapping[str, Callable[[], Page]] = {
+        "first": lambda: find.page(client, zset, (), Known({}), limit=50),
+        "deep": lambda: find.page(client, zset, (), Known({}), after=middle, limit=50),
+        "filtered": lambda: find.page(client, zset, NOBODY, Known({}), limit=50, budget=Budget(entries=600)),
+    }
+    found: dict[str, tuple[Page, Mapping[str, int]]] = {}
+    for name, ask in asked.items():
+        page = ask()  # the script is loaded from now on
+        found[name] = (page, commands(client, ask))
+    return found
+
+
+@pytest.mark.parametrize("zset", SETS)
+def test_a_page_makes_redis_do_the_same_for_a_hundred_times_as_many_jobs(zset: Set, client: Client) -> None:
+    few, many = (pages(client, zset, count) for count in (FEW, MANY))
+    for name, (page, ran) in many.items():
+        before, ran_before = few[name]
+        assert ran == ran_before, name
+        assert (page.total, before.total) == (MANY, FEW)
+        assert (len(page.entries), page.looked_at) == (len(before.entries), before.looked_at)
+    assert [len(page.entries) for page, _ in many.values()] == [50, 50, 0]
+    # What bounds a search is how many jobs it may look at; the next page goes on behind them.
+    assert many["filtered"][0].looked_at == 600
+    assert many["filtered"][0].after is not None
+
+
+def test_a_look_takes_as_many_round_trips_for_a_hundred_targets_queues_and_processes_as_for_one(
+    client: Client, counted: Counted
+) -> None:
+    def look() -> None:
+        glance(client, ["q0"])
+        history.look(client, 1_700_000_000.0)
+
+    history = History()
+    for number in range(100):
+        if number == 1:
+            one = trips(counted, look)
+        serve(client, f"t{number}", number + 1, [f"q{number}"])
+        record(client, f"node:{number + 1}:abc")
+    hundred = trips(counted, look)
+    assert one == hundred
+    assert one <= 14
+    assert len(glance(client, ["q0"])["targets"]) == 100  # type: ignore[arg-type]
+
+
+def test_a_look_reads_what_a_lane_has_in_hand_once(client: Client) -> None:
+    serve(client, "t", 1, ["q"])
+    record(client, "node:1:abc")
+    ran = commands(client, lambda: glance(client, ["q"]))
+    assert ran["hkeys"] == 1
+    assert ran["llen"] == 1
+
+
+def test_a_scrape_takes_as_many_round_trips_for_a_hundred_targets_as_for_one(client: Client, counted: Counted) -> None:
+    names = [f"t{number}" for number in range(100)]
+    for name in names:
+        client.command("HSET", f"restbroker:pause:{name}", "operator", 0)
+    one = trips(counted, lambda: measures.shared(client, ["q0"], ["t0"]))
+    hundred = trips(counted, lambda: measures.shared(client, [f"q{number}" for number in range(100)], names))
+    assert one == hundred
+    paused = measures.shared(client, ["q0"], ["t0", "t1"])["restbroker_target_paused"]
+    assert set(paused) == {("t0", "operator"), ("t1", "operator")}
