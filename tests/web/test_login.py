@@ -214,16 +214,40 @@ async def test_a_form_that_is_too_long_is_not_read(site: Open) -> None:
     assert answer.status_code == 413
 
 
-async def test_wrong_tries_at_once_are_no_more_than_one_after_the_other(site: Open) -> None:
-    told: list[str] = []
+async def test_of_tries_at_one_moment_no_more_are_heard_than_of_as_many_in_a_row_and_others_go_on(site: Open) -> None:
+    answers: list[httpx.Response] = []
     async with site() as running:
+        visitor = await log_in(running)
+        name = running.client.cookies["restbroker-visit"]
+        running.client.cookies.clear()
         mark = mark_of(await running.get("/login"))
+        form = {"mark": mark, "user": "ops", "password": "wrong"}
 
-        async def wrong() -> None:
-            told.append((await send(running, "/login", {"mark": mark, "user": "ops", "password": "wrong"})).text)
+        async def attempt() -> None:
+            answers.append(await send(running, "/login", form))
 
         async with trio.open_nursery() as nursery:
-            for _ in range(20):
-                nursery.start_soon(wrong)
-    assert sum("User or password is wrong." in text for text in told) == 5
-    assert sum("Too many wrong tries." in text for text in told) == 15
+            for _ in range(60):
+                nursery.start_soon(attempt)
+            shown = await running.get("/queues", Cookie=f"restbroker-visit={name}")
+        ready = await running.get_ready()
+    assert visitor.status_code == 303
+    assert shown.status_code == ready.status_code == 200
+    assert [answer.status_code for answer in answers] == [403] * 60
+    # One comes back every twelve seconds.
+    assert 5 <= sum("User or password is wrong." in answer.text for answer in answers) <= 8
+
+
+async def test_of_programs_tries_at_one_moment_no_more_are_heard_either(site: Open) -> None:
+    answers: list[httpx.Response] = []
+    async with site() as running:
+
+        async def attempt(number: int) -> None:
+            answers.append(await running.get_stats(Authorization=basic("ops", f"wrong-{number}")))
+
+        async with trio.open_nursery() as nursery:
+            for number in range(40):
+                nursery.start_soon(attempt, number)
+        by_person = await log_in(running)
+    assert [answer.status_code for answer in answers] == [401] * 40
+    assert "Too many wrong tries" in by_person.text
