@@ -27,9 +27,9 @@ _WORD_LIMIT: Final = 200
 _TEXT_LIMIT: Final = 2000
 _WHOLE: Final = 1_048_576
 _SHOWN_BYTES: Final = 65_536
-"""Of larger jobs the arguments are not shown."""
-_TRY: Final = ("at", "status", "outcome", "code", "ms", "excerpt")
-"""What is told of a try."""
+"""Of larger jobs the arguments are not shown, nor texts that are longer."""
+_TRY_FIELDS: Final = ("at", "status", "outcome", "code", "ms", "excerpt")
+_LARGEST: Final = 10**18
 _RAN: Final = frozenset({"uncertain", "delivered"})
 """Outcomes of tries after which a command may have run, or has."""
 
@@ -195,11 +195,27 @@ class Look:
         return value if isinstance(value, str) and value else None
 
     def _shown(self, text: str | None, limit: int) -> str | None:
-        return None if text is None else self._hide(text, limit)
+        if text is None:
+            return None
+        if len(text) > _SHOWN_BYTES:
+            # A part of it could end within a secret, which nothing would find then.
+            return f"(not shown: it has {len(text):,} characters)"
+        return self._hide(text, limit)
 
     def _cleaned(self, one: Mapping[str, Json]) -> Mapping[str, Json]:
-        # A producer may have written anything there, at any depth.
-        return {name: hiding.everywhere(one[name], self._hide, _WORD_LIMIT) for name in _TRY if name in one}
+        """Of what a producer may have put there, only what a try has."""
+        return {name: self._told(one[name]) for name in _TRY_FIELDS if name in one}
+
+    def _told(self, value: Json) -> Json:
+        match value:
+            case str():
+                return self._shown(value, _WORD_LIMIT)
+            case int() | float() if -_LARGEST < value < _LARGEST:
+                return hiding.everywhere(value, self._hide, _WORD_LIMIT)
+            case None:
+                return None
+            case _:
+                return "…"
 
     def _shown_arguments(self) -> Json:
         if len(self.raw) > _SHOWN_BYTES:

@@ -25,7 +25,8 @@ from restbroker.store.stats import LaneView, Overview
 _NAMES = ("display_class", "wrapped", "class")
 """What Sidekiq Web shows of a job is the first of these that it has; the second is what an ActiveJob wraps."""
 _WORD_LIMIT = 120
-_LARGEST = 1e15
+_LARGEST = 10**15
+"""What is higher is none of the numbers that processes tell of themselves."""
 _ACTIONS: Mapping[Request, str] = {"TSTP": "quiet", "TERM": "stop"}
 
 
@@ -136,7 +137,7 @@ def _recorded(one: Seen, lanes: Sequence[LaneView], now_s: float, secrets: Colle
     return Process(
         name=one.name,
         host=_text(info, "hostname") or one.name.partition(":")[0],
-        pid=pid if isinstance(pid, int) else None,
+        pid=pid if isinstance(pid, int) and abs(pid) < _LARGEST else None,
         tag=_text(info, "tag"),
         version=version,
         is_restbroker=own,
@@ -212,12 +213,11 @@ def _in_hand(thread: str, raw: bytes, secrets: Collection[str], *, is_restbroker
 
 def _text(fields: Mapping[str, Json], name: str) -> str | None:
     found = fields.get(name)
-    return found if isinstance(found, str) and found else None
+    return found[:_WORD_LIMIT] if isinstance(found, str) and found else None
 
 
 def _number(fields: Mapping[str, Json], name: str) -> float | None:
     found = fields.get(name)
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        return None
-    # Others write there too: a number of 400 digits is no float.
-    return float(found) if -_LARGEST < found < _LARGEST else None
+    if isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < _LARGEST:
+        return float(found)
+    return None

@@ -28,6 +28,7 @@ Park: TypeAlias = Callable[[str, bytes], bytes]
 Waits: TypeAlias = Callable[[str, bytes], bool]
 """Whether the schedule set leads back to this queue, since the job in these bytes names it itself."""
 _DAY_S = 86_400
+_MOST_DIGITS = 20
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
 _DONE, _PARKED = 1, 2
@@ -101,8 +102,9 @@ def registered(fields: Mapping[str, bytes]) -> Registered:
             f"The record of a lane in Redis is incomplete ({error}).",
             "Something else wrote to restbroker:info:*. Jobs of this lane stay in restbroker:ip:*.",
         ) from error
-    at = fields.get("beat_at")
-    return Registered(found, queues, None if at is None else int(at), fields.get("snapshot"))
+    at = fields.get("beat_at", b"")
+    beat_at_s = int(at) if at.isdigit() and len(at) < _MOST_DIGITS else None
+    return Registered(found, queues, beat_at_s, fields.get("snapshot"))
 
 
 def fence(client: Client, identity: str, counter_seen: int) -> bool:

@@ -13,6 +13,7 @@ from restbroker.store.jobs import Limits
 from restbroker.store.replies import integer, items, mapping
 
 Reason: TypeAlias = Literal["operator", "denied", "retry_after"]
+_MOST_DIGITS = 20
 
 
 def pause(client: Client, target: str, reason: Reason, for_s: float | None) -> None:
@@ -42,7 +43,7 @@ def pauses(client: Client, target: str) -> Mapping[str, float | None]:
 
 def until_us_of(text: bytes) -> int:
     """A pause's end as fetch reads it: what is no number, or 0, has no end."""
-    return int(text) if text.isdigit() else 0
+    return int(text) if text.isdigit() and len(text) < _MOST_DIGITS else 0
 
 
 def charge(client: Client, target: str, limits: Limits) -> int:

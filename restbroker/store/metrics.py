@@ -22,6 +22,7 @@ _MINUTE_TTL_S = 8 * 60 * 60
 _TEN_MINUTES_TTL_S = 3 * 24 * 60 * 60
 _TIMED_COMMANDS = 16
 """Of so many commands of a minute, the most frequent, the times are read."""
+_MOST_DIGITS = 20
 _HISTOGRAM = struct.Struct(f">{BUCKETS}H")
 
 
@@ -78,7 +79,7 @@ def _by_field(found: Mapping[str, bytes]) -> dict[str, Counter[str]]:
     fields: dict[str, Counter[str]] = {}
     for name, value in found.items():
         command, _, field = name.rpartition("|")
-        if value.isdigit():
+        if value.isdigit() and len(value) < _MOST_DIGITS:
             fields.setdefault(field, Counter())[command] += int(value)
     return fields
 

@@ -12,6 +12,8 @@ from restbroker.errors import StoreRefused
 Argument: TypeAlias = bytes | str | int | float
 Reply: TypeAlias = int | bytes | None | list["Reply"]
 """RESP2: numbers, bytes, nil, lists of these."""
+_LONGEST_NUMBER = 20
+"""Of 64 bits, with its sign."""
 
 
 def integer(reply: Reply) -> int:
@@ -21,7 +23,7 @@ def integer(reply: Reply) -> int:
             return reply
         case None:
             return 0
-        case bytes() if reply.lstrip(b"-").isdigit():
+        case bytes() if len(reply) <= _LONGEST_NUMBER and reply.removeprefix(b"-").isdigit():
             return int(reply)
         case _:
             raise _unexpected("a number", reply)

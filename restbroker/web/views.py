@@ -113,6 +113,7 @@ def _of_targets(lanes: Sequence[Row]) -> Iterator[Alarm]:
     seen: set[tuple[str, str]] = set()
     for lane in lanes:
         target, gate = str(lane.get("target")), lane.get("gate")
+        # A tuple: what a stranger wrote there may be no key of a set.
         if gate in ("closed", "denied") and (target, str(gate)) not in seen:
             seen.add((target, str(gate)))
             cure = lane.get("gate_cure")

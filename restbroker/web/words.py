@@ -7,12 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TypeGuard
 
 from markupsafe import Markup
 
 UNKNOWN = "–"
 _BRIEF = 90
-_LARGEST = 1e15
+_LARGEST = 10**19
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
@@ -26,24 +27,26 @@ def plain(value: object) -> object:
     return value
 
 
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is one that can be shown: a producer may write others, of hundreds of digits."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
 def number(value: object) -> str:
     """`12,345`."""
-    known = _finite(value)
-    return f"{known:,}" if isinstance(known, int) else UNKNOWN
+    return f"{value:,}" if is_number(value) and isinstance(value, int) else UNKNOWN
 
 
 def decimal(value: object) -> str:
     """`12.3`, and `1,234` where the fraction says nothing."""
-    known = _finite(value)
-    if known is None:
+    if not is_number(value):
         return UNKNOWN
-    return f"{known:,.0f}" if known >= 100 or known == int(known) else f"{known:.1f}"
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
 
 
-def duration(value: object) -> str:
+def duration(seconds: object) -> str:
     """`250 ms`, `3.5 s`, `12 min`, `5 h`, `3 d`: two digits that count."""
-    seconds = _finite(value)
-    if seconds is None:
+    if not is_number(seconds):
         return UNKNOWN
     if seconds <= 0:
         return "0 s"
@@ -58,13 +61,12 @@ def duration(value: object) -> str:
 
 def milliseconds(value: object) -> str:
     """A duration that comes in milliseconds."""
-    known = _finite(value)
-    return UNKNOWN if known is None else duration(known / 1000)
+    return duration(value / 1000) if is_number(value) else UNKNOWN
 
 
 def moment(at_s: object) -> str:
     """A moment (epoch seconds) in UTC: `2026-11-21 12:03:11`."""
-    if not isinstance(at_s, int | float) or isinstance(at_s, bool):
+    if not is_number(at_s):
         return UNKNOWN
     try:
         return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}"
@@ -92,10 +94,3 @@ def brief(value: object) -> str:
     except (TypeError, ValueError):
         return UNKNOWN
     return text if len(text) <= _BRIEF else text[: _BRIEF - 1] + "…"
-
-
-def _finite(value: object) -> int | float | None:
-    """A number that can be shown and reckoned with; None for all else, also what a job has of 400 digits."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return value if -_LARGEST < value < _LARGEST else None
