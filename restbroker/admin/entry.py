@@ -30,8 +30,8 @@ _SHOWN_BYTES: Final = 65_536
 """Of larger jobs the arguments are not shown, nor texts that are longer."""
 _TRY_FIELDS: Final = ("at", "status", "outcome", "code", "ms", "excerpt")
 _LARGEST: Final = 10**18
-_RAN: Final = frozenset({"uncertain", "delivered"})
-"""Outcomes of tries after which a command may have run, or has."""
+_RAN: Final = ("uncertain", "delivered")
+"""Outcomes of tries after which a command may have run, or has. No set: a producer may have put a list there."""
 
 
 @attrs.frozen

@@ -1,0 +1,288 @@
+"""Whatever lies in Redis, pages show it as text, cut, and without secrets; nothing of it ends a page or a broker."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import httpx
+import pytest
+import trio
+
+from restbroker.admin.overview import SNAPSHOT_FIELDS
+from restbroker.store import beats, jobs
+from restbroker.telemetry.events import Warned
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness
+from tests.support.html_page import Page, parse
+from tests.web.conftest import Open, Site
+
+HOSTILE: Final = "<script>alert(1)</script>\"'>{{7*7}}&amp;\x00\x1b[31m\u202eevil\u2028\r\n"
+TOKEN: Final = "a-token-of-4711"
+PASSWORD: Final = "sesame-4711"
+LONG_BYTES: Final = 900_000
+"""A job of a megabyte is what a broker takes at most."""
+MOST_BYTES: Final = 400_000
+"""So long a page may be."""
+LIVE: Final = ("/", "/targets", "/queues", "/processes")
+SETS: Final = {"dead": "/dead", "retry": "/retries", "schedule": "/scheduled"}
+FIELDS: Final = (
+    "class", "queue", "jid", "retry", "error_message", "error_class", "error_backtrace", "display_class", "wrapped",
+    "retry_count", "created_at", "enqueued_at", "failed_at", "retried_at", "at", "tags", "processed_by", "bid",
+    "restbroker_may_have_run", "restbroker_uncertain", "ok_if_exists", "reply_to", "traceparent", "locale", "cattr",
+)  # fmt: skip
+VALUES: Final[Sequence[Any]] = (
+    f"{HOSTILE} {TOKEN}",
+    [HOSTILE, {HOSTILE: [TOKEN]}],
+    {TOKEN: HOSTILE, "password": PASSWORD},
+    10**400,
+    -1,
+    1e300,
+    True,
+    None,
+    "",
+)
+ARGS: Final[Sequence[Any]] = (
+    [HOSTILE, {HOSTILE: HOSTILE}, TOKEN],
+    ["safe", {"user": HOSTILE, "password": PASSWORD, "nested": [{"secret": PASSWORD, HOSTILE: [[TOKEN]]}]}, TOKEN],
+    ["safe", json.dumps({"user": HOSTILE, "password": PASSWORD}), TOKEN, HOSTILE],
+    ["safe", [["user", HOSTILE], ["password", PASSWORD]], TOKEN],
+    ["safe", {"n": 10**400}, {HOSTILE: TOKEN}],
+    {HOSTILE: HOSTILE, "token": TOKEN},
+    HOSTILE,
+    10**400,
+    None,
+)
+PLAIN: Final[Mapping[str, Any]] = {
+    "class": "Add",
+    "queue": "rest",
+    "jid": "j1",
+    "args": ["safe", {"user": "john", "password": PASSWORD}, TOKEN],
+    "error_class": "ServerError",
+    "error_message": "It failed.",
+    "retry_count": 1,
+    "failed_at": 1_700_000_000,
+}
+NO_JOBS: Final = (
+    b"",
+    b"\xff\xfe<script>alert(1)</script>",
+    b'{"jid":"\xff\xfe","class":"Add"}',
+    b'{"jid":"\\ud800","class":"Add"}',
+    b"[" * 200 + b"]" * 200,
+    b'"<script>alert(1)</script>"',
+    b"[1,2]",
+    b"\x00\x01\x02",
+    b'{"class":"Add","args":["safe",{},"t"]',
+)
+
+
+def oddities() -> Iterator[bytes]:
+    """A job for each field and each value that it should not have."""
+    for field in FIELDS:
+        for value in VALUES:
+            yield as_json({**PLAIN, field: value})
+    for value in ARGS:
+        yield as_json({**PLAIN, "args": value})
+    for value in VALUES:
+        tries = [dict.fromkeys(("at", "status", "outcome", "code", "ms", "excerpt", HOSTILE), value)]
+        yield as_json({**PLAIN, "restbroker_attempts": tries})
+        yield as_json({**PLAIN, "restbroker_attempts": value})
+    yield from NO_JOBS
+
+
+def as_json(fields: Mapping[str, Any]) -> bytes:
+    # As a producer writes it that cares little: control characters would be escaped in any case.
+    return json.dumps(fields, ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def assert_no_secret(text: str) -> None:
+    # Not the figures alone: those may stand in a digest by chance.
+    assert TOKEN[:-5] not in text
+    assert PASSWORD[:-5] not in text
+
+
+def assert_harmless(answer: httpx.Response, *statuses: int) -> Page:
+    assert answer.status_code in (statuses or (200,)), answer.text[:2000]
+    assert len(answer.content) <= MOST_BYTES
+    text = answer.content.decode()
+    assert_no_secret(text)
+    if answer.headers["content-type"].startswith("text/html"):
+        assert "<script>alert" not in text
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028]", text)
+    return parse(str(answer.url), answer.text)
+
+
+def assert_nothing_failed(harness: Harness) -> None:
+    assert [warned for warned in harness.of(Warned) if warned.code in {"RequestFailed", "ServerFault"}] == []
+
+
+async def every_page(running: Site, first: str) -> list[Page]:
+    """All pages of a list."""
+    found = [assert_harmless(await running.get(first))]
+    prefix = first.partition("?")[0]
+    while links := [link for link in found[-1].links_to(f"{prefix}?") if "after=" in link]:
+        found.append(assert_harmless(await running.get(links[-1])))
+    return found
+
+
+@pytest.mark.parametrize("zset", SETS)
+async def test_every_field_of_a_job_may_hold_anything(zset: str, harness: Harness, site: Open) -> None:
+    odd = list(oddities())
+    for number, raw in enumerate(odd):
+        harness.client.command("ZADD", zset, 9e9 + number, raw)
+    count = harness.size(zset)
+    async with site() as running:
+        pages = await every_page(running, SETS[zset])
+        links = [link for page in pages for link in page.links_to(f"{SETS[zset]}/")]
+        for link in links if zset == "dead" else links[:20]:
+            assert_harmless(await running.get(link))
+        searched = [
+            assert_harmless(await running.get(f"{SETS[zset]}?where={condition}"))
+            for condition in ("jid+%3D+j1", "message+~+failed", "user+%3D+john", "attempts+%3E+1", "failed_at+%3C+1h")
+        ]
+    assert sum(len(page.rows) for page in pages) == count
+    assert len(set(links)) == count
+    assert len(searched) == 5
+    assert_nothing_failed(harness)
+
+
+async def test_what_waits_may_hold_anything(harness: Harness, site: Open) -> None:
+    odd = list(oddities())
+    for raw in odd:
+        harness.client.command("RPUSH", "queue:other", raw)
+    async with site() as running:
+        pages = await every_page(running, "/queue?name=other")
+        for path in LIVE:
+            assert_harmless(await running.get(path))
+        figures = assert_json(await running.get_stats())
+    assert sum(len(page.rows) for page in pages) == len(odd)
+    assert figures["queues"]
+    assert_nothing_failed(harness)
+
+
+def assert_json(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 200, answer.text[:2000]
+    assert_no_secret(answer.text)
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+@pytest.mark.parametrize("field", ["jid", "error_message", "error_class", "queue", "args", "tags"])
+async def test_a_field_of_nearly_a_megabyte_is_not_on_a_page(field: str, harness: Harness, site: Open) -> None:
+    long = f"{TOKEN} <script>alert(1)</script> " * (LONG_BYTES // 42)
+    value: Any = ["safe", {"user": long}, TOKEN] if field == "args" else [long] if field == "tags" else long
+    for zset in SETS:
+        harness.client.command("ZADD", zset, 9e9, as_json({**PLAIN, field: value}))
+    harness.client.command("RPUSH", "queue:other", as_json({**PLAIN, field: value}))
+    async with site() as running:
+        for path in SETS.values():
+            listed = await every_page(running, path)
+            assert_harmless(await running.get(listed[0].links_to(f"{path}/")[0]))
+        await every_page(running, "/queue?name=other")
+    assert_nothing_failed(harness)
+
+
+async def test_a_page_of_jobs_of_a_megabyte_is_made_of_as_many_as_its_time_allows(harness: Harness, site: Open) -> None:
+    long = "x" * LONG_BYTES
+    for number in range(30):
+        harness.client.command("ZADD", "dead", number, as_json({**PLAIN, "jid": f"j{number}", "padding": long}))
+    async with site() as running:
+        pages = await every_page(running, "/dead")
+    assert [row[-1] for page in pages for row in page.rows] == [f"j{number}" for number in reversed(range(30))]
+    assert_nothing_failed(harness)
+
+
+async def test_jobs_of_a_megabyte_in_delivery_are_cut_in_the_figures(harness: Harness, site: Open) -> None:
+    async def never(_request: Request) -> Response:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    harness.target.answer = never
+    harness.shutdown_timeout_s = 0.1
+    arguments = {"user": "john", "password": PASSWORD, "note": "n" * LONG_BYTES}
+    for number in range(3):
+        harness.raw(as_json({"class": "Add", "jid": f"j{number}", "args": ["safe", arguments, "t"]}))
+    async with site() as running:
+        await harness.until(lambda: len(harness.target.calls) == 3, "all are in delivery")
+        answer = await running.get_stats()
+        metrics = await running.get_metrics()
+    shown = assert_json(answer)["jobs"]["rest"]
+    assert [job["message"]["jid"] for job in shown] == ["j0", "j1", "j2"]
+    assert len(answer.content) < 50_000
+    assert metrics.status_code == 200
+    assert len(metrics.content) < 50_000
+
+
+@pytest.mark.parametrize(
+    "value",
+    [HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, 10**400, True, -1.5e300],
+    ids=["text", "list", "object", "huge", "true", "far below"],
+)
+async def test_a_process_may_tell_anything_of_itself_and_its_targets(value: Any, harness: Harness, site: Open) -> None:
+    facts = jobs.Facts(4711, "h" + HOSTILE, "boot", "ns", 1, "t2")
+    assert jobs.register(harness.client, "stranger:1:x:t2", facts, ["rest", HOSTILE])
+    snapshot = json.dumps(dict.fromkeys(SNAPSHOT_FIELDS, value)).encode()
+    told = ("hostname", "pid", "started_at", "tag", "version", "concurrency", "queues", "labels", "embedded")
+    info = json.dumps(dict.fromkeys(told, value))
+    own: dict[str, str] = {"info": info, "beat": "1e999", "busy": "nan", "rss": "-1e308", "rtt_us": HOSTILE}
+    async with site() as running:
+        beats.beat(harness.client, [("stranger:1:x:t2", 1)], {"stranger:1:x:t2": snapshot})
+        harness.client.command("SADD", "processes", f"odd{HOSTILE}:1:x", "gone:2:x", b"\xff\xfe:3:x")
+        harness.client.command("HSET", f"odd{HOSTILE}:1:x", *[part for pair in own.items() for part in pair])
+        harness.client.command("HSET", "restbroker:pause:t2", "<script>alert(1)</script>", "9" * 30, "operator", "x")
+        harness.client.command("HSET", "restbroker:target_pauses", "t2", b"\xff\xfe", "t3", "9 9 [1")
+        harness.client.command("HSET", "restbroker:queue_pauses", "rest", b"1 2 {\xff")
+        harness.client.command("SADD", "paused", "rest", HOSTILE)
+        running.watch.hurry()
+        for path in LIVE:
+            answer = await running.get(path)
+            assert answer.status_code == 200, answer.text[:2000]
+            assert "<script>alert" not in answer.text
+            assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028]", answer.text)
+        figures = await running.get_stats()
+        metrics = await running.get_metrics()
+        ready = await running.client.get(f"{running.health.addresses[0]}/healthz")
+    assert figures.status_code == metrics.status_code == ready.status_code == 200
+    assert "<script" not in metrics.text
+    assert_nothing_failed(harness)
+
+
+@pytest.mark.parametrize("key", ["dead", "retry", "schedule", "stat:processed", "restbroker:target_pauses"])
+async def test_a_key_of_another_type_is_named_and_ends_nothing(key: str, harness: Harness, site: Open) -> None:
+    async with site() as running:
+        harness.client.command("DEL", key)
+        harness.client.command("SADD" if key == "stat:processed" else "SET", key, "x")
+        running.watch.hurry()
+        pages = {path: await running.get(path) for path in (*LIVE, *SETS.values())}
+        figures, metrics = await running.get_stats(), await running.get_metrics()
+        harness.client.command("DEL", key)
+        running.watch.hurry()
+        after = [(await running.get(path)).status_code for path in (*LIVE, *SETS.values())]
+    assert {answer.status_code for answer in pages.values()} <= {200, 503}
+    assert pages["/"].status_code == 503
+    assert f"the key {key} is of another type" in parse("", pages["/"].text).text
+    assert figures.status_code == 503
+    assert key in figures.json()["error"]["message"]
+    assert metrics.status_code == 200
+    assert after == [200] * len(after)
+    assert_nothing_failed(harness)
+
+
+async def test_a_queue_that_is_no_list_and_a_count_that_is_no_number_are_told(harness: Harness, site: Open) -> None:
+    harness.client.command("SADD", "queues", "odd")
+    harness.client.command("SET", "queue:odd", "no list")
+    async with site() as running:
+        shown = parse("/queues", (await running.get("/queues")).text)
+        queue = await running.get("/queue?name=odd")
+        harness.client.command("SET", "stat:failed", "--5")
+        running.watch.hurry()
+        odd = await running.get("/")
+        harness.client.command("SET", "stat:failed", "9" * 5000)
+        figures = await running.get_stats()
+        harness.client.command("DEL", "stat:failed")
+    assert any("its key is no list" in " ".join(row) for row in shown.rows)
+    assert queue.status_code == 503
+    assert "queue:odd is of another type" in parse("", queue.text).text
+    assert (odd.status_code, figures.status_code) == (503, 503)
+    assert "where a number was expected" in parse("", odd.text).text
+    assert_nothing_failed(harness)
