@@ -1,0 +1,287 @@
+"""Pages under load, over real sockets: two hundred streams, readers that do not read, a Redis that goes, and stops.
+
+Nothing is timed. Where something has to be quick, what it could wait for is made to last for an hour.
+"""
+
+import json
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+
+import attrs
+import pytest
+import trio
+
+from restbroker.admin import find
+from restbroker.admin.known import Known
+from restbroker.serving import runner
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.telemetry.events import JobFinished, StoreLost
+from restbroker.web.live import MOST_STREAMS, Shown
+from restbroker.web.render import Renderer
+from restbroker.web.watch import State
+from tests.broker.conftest import Harness
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+from tests.web.conftest import Open, Site
+
+LONG_S = 60
+"""For what never happens; a busy machine may take many times as long as an idle one."""
+PAGE = "queues"
+
+
+@attrs.define(eq=False)
+class Reader:
+    """One stream. `parts`: what its page shows; `heard`: how often each part came."""
+
+    stream: trio.SocketStream
+    parts: dict[str, str] = attrs.field(factory=dict)
+    heard: Counter[str] = attrs.field(factory=Counter)
+    unread: bytes = b""
+    status: bytes = b""
+
+    async def begin(self, page: str) -> None:
+        """Asks for the stream, and reads the head of the answer."""
+        await self.stream.send_all(f"GET /live?page={page} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        while b"\r\n\r\n" not in self.unread:
+            assert await self.read()
+        head, _, self.unread = self.unread.partition(b"\r\n\r\n")
+        self.status = head.split(b" ", 2)[1]
+
+    async def until(self, wanted: Callable[[Mapping[str, str]], bool]) -> None:
+        """Reads messages until the page is as wanted."""
+        while not wanted(self.parts):
+            message, separator, after = self.unread.partition(b"\n\n")
+            if not separator:
+                assert await self.read(), "the stream has ended"
+                continue
+            self.unread = after
+            news = json.loads(message.partition(b"data: ")[2] or b"{}")
+            self.parts |= news
+            self.heard.update(news)
+
+    async def rest(self) -> bytes:
+        """Everything up to the end of the connection."""
+        while await self.read():
+            pass
+        return self.unread
+
+    async def read(self) -> bytes:
+        more = bytes(await self.stream.receive_some())
+        self.unread += more
+        return more
+
+
+async def connect(running: Site, buffer_bytes: int | None = None) -> trio.SocketStream:
+    host, _, port = running.stats.addresses[0].removeprefix("http://").partition(":")
+    connection = trio.socket.socket()
+    if buffer_bytes is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+    await connection.connect((host, int(port)))
+    return trio.SocketStream(connection)
+
+
+async def many(running: Site, stack: AsyncExitStack, count: int = MOST_STREAMS) -> list[Reader]:
+    """So many open streams, each of which has its page."""
+    readers = [Reader(await stack.enter_async_context(await connect(running))) for _ in range(count)]
+    async with trio.open_nursery() as nursery:
+        for reader in readers:
+            nursery.start_soon(begun, reader)
+    return readers
+
+
+async def begun(reader: Reader) -> None:
+    with trio.fail_after(LONG_S):
+        await reader.begin(PAGE)
+        assert reader.status == b"200"
+        await reader.until(lambda parts: PAGE in parts)
+
+
+async def all_until(readers: list[Reader], wanted: Callable[[Mapping[str, str]], bool]) -> None:
+    with trio.fail_after(LONG_S):
+        async with trio.open_nursery() as nursery:
+            for reader in readers:
+                nursery.start_soon(reader.until, wanted)
+
+
+async def stalled(running: Site, stack: AsyncExitStack) -> trio.SocketStream:
+    """A reader that asks for more than the kernel keeps for him, and reads nothing."""
+    stream = await stack.enter_async_context(await connect(running, 2048))
+    with trio.fail_after(LONG_S):
+        await stream.send_all(b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400)
+    await until_async(lambda: running.stats._connections._sending, "the server waits for him", LONG_S)
+    return stream
+
+
+async def test_two_hundred_streams_hear_of_each_change_once_and_it_is_rendered_once(
+    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
+) -> None:
+    rendered: Counter[int] = Counter()
+    threads: set[int] = set()
+    parts = Renderer.parts
+
+    def counting(renderer: Renderer, name: str, state: State) -> dict[str, str]:
+        rendered[state.number] += 1
+        threads.add(threading.get_ident())
+        return parts(renderer, name, state)
+
+    monkeypatch.setattr(Renderer, "parts", counting)
+    async with AsyncExitStack() as stack, site() as running:
+        readers = await many(running, stack)
+        assert running.watch.followers == MOST_STREAMS
+        for reader in readers:
+            reader.heard.clear()
+        pushed = ("LPUSH", "queue:other", *["{}"] * 17)
+        harness.client.transaction([("SADD", "queues", "other"), pushed])
+        await all_until(readers, lambda parts: ">17<" in parts[PAGE])
+        heard = [dict(reader.heard) for reader in readers]
+        with trio.fail_after(LONG_S):
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(running.get, f"/{PAGE}")
+    assert heard == [{PAGE: 1}] * MOST_STREAMS
+    assert set(rendered.values()) == {1}
+    assert threading.get_ident() not in threads
+
+
+def test_a_message_is_written_once_for_all_who_know_the_same_and_has_only_what_they_do_not() -> None:
+    first = Shown(-1, {}, {}).after(3, {"a": "1", "b": "2"})
+    second = first.after(4, {"a": "1", "b": "3"})
+    assert json.loads(first.message(-1).removeprefix(b"data: ")) == {"a": "1", "b": "2"}
+    assert first.message(3) == b""
+    assert json.loads(second.message(3).removeprefix(b"data: ")) == {"b": "3"}
+    assert json.loads(second.message(-1).removeprefix(b"data: ")) == {"a": "1", "b": "3"}
+    assert second.message(3) is second.message(3)
+    assert second.message(4) == b""
+
+
+async def test_of_more_than_two_hundred_at_one_moment_the_rest_are_sent_away(
+    monkeypatch: pytest.MonkeyPatch, site: Open
+) -> None:
+    monkeypatch.setattr("restbroker.web.live.MOST_STREAMS", 5)
+    refused: list[Reader] = []
+    let_in: list[Reader] = []
+    # Those were told that there was room, and so were others.
+    ended: list[Reader] = []
+
+    async def come(running: Site, stream: trio.SocketStream) -> None:
+        reader = Reader(stream)
+        await reader.begin(PAGE)
+        if reader.status == b"503":
+            refused.append(reader)
+            return
+        if not reader.unread:
+            await reader.read()
+        (let_in if b"data: " in reader.unread else ended).append(reader)
+
+    async with AsyncExitStack() as stack, site() as running:
+        streams = [await stack.enter_async_context(await connect(running)) for _ in range(20)]
+        with trio.fail_after(LONG_S):
+            async with trio.open_nursery() as nursery:
+                for stream in streams:
+                    nursery.start_soon(come, running, stream)
+        answer = await running.get(f"/live?page={PAGE}", Accept="*/*")
+        followers = running.watch.followers
+    assert (len(let_in), followers, len(refused) + len(ended)) == (5, 5, 15)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+
+
+async def test_who_does_not_read_is_dropped_and_keeps_nobody_from_hearing(
+    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
+) -> None:
+    async with AsyncExitStack() as stack, site() as running:
+        connections = running.stats._connections
+        monkeypatch.setattr(connections, "_patience_s", 0.5)
+        readers = await many(running, stack, 5)
+        await stalled(running, stack)
+        harness.client.command("SADD", "queues", "other")
+        await all_until(readers, lambda parts: "other" in parts[PAGE])
+        await harness.until(lambda: connections.dropped == 1, "who does not read is dropped", LONG_S)
+        harness.push()
+        await harness.until(lambda: harness.of(JobFinished), "jobs are delivered")
+        assert running.watch.followers == 5
+
+
+async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not_read(
+    monkeypatch: pytest.MonkeyPatch, site: Open
+) -> None:
+    # Who has to be waited for would be so for that long.
+    forever_s = 2 * LONG_S
+    monkeypatch.setattr(runner, "GRACE_S", forever_s)
+    async with AsyncExitStack() as stack:
+        async with site() as running:
+            running.stats._connections._patience_s = forever_s
+            readers = await many(running, stack)
+            await stalled(running, stack)
+            began_s = trio.current_time()
+        took_s = trio.current_time() - began_s
+        with trio.fail_after(LONG_S):
+            ends = [await reader.rest() for reader in readers]
+    assert took_s < LONG_S
+    # Each of them is a whole answer: its last chunk is there.
+    assert all(end.endswith(b"0\r\n\r\n") for end in ends)
+    assert running.watch.followers == 0
+
+
+async def test_while_redis_is_away_an_open_page_says_so_and_goes_on_by_itself(
+    make_redis: Callable[..., RedisServer], site: Open, harness: Harness
+) -> None:
+    harness.redis = make_redis()
+    harness.client = open_client(StoreSettings(harness.redis.url))
+    async with AsyncExitStack() as stack, site() as running:
+        health = running.health.addresses[0]
+        readers = await many(running, stack, 20)
+        assert (await running.get_ready()).status_code == 200
+        harness.redis.kill()
+        await all_until(readers, lambda parts: "cannot be reached" in parts["banner"])
+        await harness.until(lambda: harness.of(StoreLost), "the broker knows", LONG_S)
+        alive, ready = await running.client.get(f"{health}/healthz"), await running.get_ready()
+        metrics = await running.get_metrics()
+        harness.redis.start()
+        await all_until(readers, lambda parts: not parts["banner"].strip())
+        with trio.fail_after(LONG_S):
+            while (await running.get_ready()).status_code != 200:  # noqa: ASYNC110 - nothing tells of it
+                await trio.sleep(0.05)
+        assert (await running.get("/")).status_code == 200
+        assert running.watch.followers == 20
+    assert (alive.status_code, ready.status_code, metrics.status_code) == (200, 503, 200)
+    assert "restbroker_redis_up 0.0" in metrics.text
+
+
+async def test_a_table_of_very_many_rows_shows_the_most_remarkable_and_says_how_many_are_not_shown(
+    harness: Harness, site: Open
+) -> None:
+    names = [f"queue-{number:04}" for number in range(700)]
+    harness.client.command("SADD", "queues", *names)
+    harness.client.commands([("LPUSH", f"queue:{name}", "{}", "{}") for name in names[500:]])
+    harness.client.command("SET", "queue:queue-0000", "no list")
+    async with site() as running:
+        answer = await running.get("/queues")
+    assert answer.status_code == 200
+    assert answer.text.count("/queue?name=queue-") == 300
+    assert "queue-0699" in answer.text
+    assert "its key is no list" in answer.text
+    # "rest", which the broker serves, is the 701st.
+    assert "401 more are not shown" in answer.text
+
+
+async def test_a_search_beside_a_broker_may_rest_behind_every_job(
+    monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
+) -> None:
+    steps: Counter[str] = Counter()
+
+    class Counting:
+        def step(self) -> None:
+            steps["searched"] += 1
+
+    monkeypatch.setattr(find, "Pace", Counting)
+    for number in range(500):
+        harness.client.command("ZADD", "dead", number, f'{{"class":"Add","jid":"j{number}","args":["safe",{{}},"t"]}}')
+    async with site() as running:
+        answer = await running.get("/dead?where=jid+%3D+nobody")
+    assert answer.status_code == 200
+    assert steps["searched"] == 500
+    find.page(harness.client, "dead", (), Known({}))
+    assert steps["searched"] == 500, "the shell's commands are alone in their process"
