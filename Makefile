@@ -13,8 +13,8 @@ BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets count-calls mutants \
-	screenshots lint reference house format check servers locks clean
+.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets bench-pages bench-watched \
+	count-calls mutants screenshots lint reference house format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,12 @@ bench-targets: $(VENV)/.dev servers ## Measure what a dead and a slow target cos
 
 bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.store_cost
+
+bench-pages: $(VENV)/.dev servers ## Measure what a page of a million jobs costs beside one of a thousand (ARGS="--many 100000")
+	@$(BIN)/python -m benchmarks.paging $(ARGS)
+
+bench-watched: $(VENV)/.dev servers ## Measure what an open page costs each job (ARGS="--rounds 2 --scale 0.2")
+	@$(BIN)/python -m benchmarks.watched $(ARGS)
 
 screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of Sidekiq Web in docs/images anew
 	@.ci/servers pngquant

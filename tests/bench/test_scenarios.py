@@ -14,6 +14,7 @@ import attrs
 import pytest
 import redis
 
+from benchmarks import paging, watched
 from benchmarks.__main__ import keep
 from benchmarks.drain import Drained, drain
 from benchmarks.figures import Results
@@ -157,3 +158,33 @@ def test_figures_of_another_machine_are_not_kept_beside_new_ones(tmp_path: Path)
     assert set(Results.read(path).document["scenarios"]) == {"queue", "slow"}
     keep(path, {"cores": 4}, "slow", {"cases": "newer"})
     assert set(Results.read(path).document["scenarios"]) == {"slow"}
+
+
+def test_what_looking_costs_is_measured_for_each_visitor_who_saw_something(run: Run) -> None:
+    found = watched.measure(attrs.evolve(run, scale=0.01))
+    assert set(found) == set(watched.VISITORS)
+    for (one,) in found.values():
+        assert Drained(**one).jobs_per_s > 0
+
+
+def test_the_bound_of_what_an_open_page_costs_is_that_of_the_medians() -> None:
+    def rounds(*costs: float) -> list[dict[str, float]]:
+        return [{"cpu_us_per_job": cost} for cost in costs]
+
+    kept = watched.table({watched.NOBODY: rounds(40, 50, 41), watched.OPEN: rounds(43, 42, 70)})
+    assert kept.endswith("With the overview open: +4.9%, at most 5%.")
+    assert "| median | 41.0 | 43.0 |" in kept
+    broken = watched.table({watched.NOBODY: rounds(40), watched.OPEN: rounds(44)})
+    assert broken.endswith("With the overview open: +10.0%, **more than** 5%.")
+
+
+def test_pages_of_small_and_large_sets_are_measured_side_by_side(around: Surroundings) -> None:
+    found = paging.measure(around, (60, 300), 1)
+    assert {zset for zset, _ in found} == set(paging.SETS)
+    assert len(found) == 12
+    for (_, name), (few, many) in found.items():
+        assert few.ms > 0
+        assert many.ms > 0
+        if name == "a search that none answers":
+            assert (few.looked_at, many.looked_at) == ("60", "300")
+    assert len(paging.table(found).splitlines()) == 14
