@@ -47,7 +47,10 @@ class LaneView:
 
 @attrs.frozen
 class Overview:
-    """Totals since the beginning, sizes now, and what runs. `now_s` is Redis' clock, epoch seconds."""
+    """Totals since the beginning, sizes now, and what runs. `now_s` is Redis' clock, epoch seconds.
+
+    `unread`: how many queues there are beside those.
+    """
 
     now_s: float
     processed: int
@@ -57,10 +60,14 @@ class Overview:
     dead: int
     queues: tuple[QueueView, ...]
     lanes: tuple[LaneView, ...]
+    unread: int = 0
 
 
-def overview(client: Client, wanted: Collection[str] = ()) -> Overview:
-    """Reads all figures, in six round trips. The queues `wanted` are shown in any case."""
+def overview(client: Client, wanted: Collection[str] = (), most_queues: int | None = None) -> Overview:
+    """Reads all figures, in seven round trips. The queues `wanted` are shown in any case.
+
+    `most_queues`: of more, those that nobody wants or serves are only counted.
+    """
     keys = client.keys
     now_s = time_s(client)
     processed, failed, retry, schedule, dead, queues, paused, alive, dying = client.commands(
@@ -79,6 +86,9 @@ def overview(client: Client, wanted: Collection[str] = ()) -> Overview:
     # Also queues that are served or wanted but that no client has put on the list: a bare LPUSH does not.
     served = {queue for lane in lanes if lane.registered is not None for queue in lane.registered.queues}
     seen = names(queues) | served
+    first = served.union(wanted)
+    others = sorted(seen - first)
+    kept = others if most_queues is None else others[: max(0, most_queues - len(first))]
     return Overview(
         now_s=now_s,
         processed=integer(processed),
@@ -86,8 +96,9 @@ def overview(client: Client, wanted: Collection[str] = ()) -> Overview:
         retry=integer(retry),
         schedule=integer(schedule),
         dead=integer(dead),
-        queues=_queues(client, sorted(seen.union(wanted)), seen, names(paused), now_s),
+        queues=_queues(client, sorted(first.union(kept)), seen, names(paused), now_s),
         lanes=lanes,
+        unread=len(others) - len(kept),
     )
 
 

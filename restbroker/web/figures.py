@@ -27,6 +27,8 @@ VERSION = 1
 """Raised when a field changes its meaning or goes; new fields may come without."""
 InDelivery: TypeAlias = Callable[[Client, Sequence[str]], dict[str, Json]]
 """For each of these queues, a list of the jobs that this process, or its workers, have in delivery."""
+MOST_QUEUES = 1000
+"""Pages know no more, but for those that are served: they ask again and again."""
 _WHOLE_BYTES = 65_536
 """A larger job is shown as it is in Sidekiq Web, in some kilobytes: a thousand may be in delivery."""
 
@@ -47,13 +49,14 @@ def glance(client: Client, served: Sequence[str], unready: str | None = None) ->
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
-    seen = stats.overview(client, served)
+    seen = stats.overview(client, served, MOST_QUEUES)
     shown = _figures(client, seen, served, lambda _client, _served: {}, unready)
     lanes = cast("list[Mapping[str, Json]]", shown["targets"])
     merged = [attrs.asdict(one, filter=_is_no_lane) for one in targets.of_lanes(client, lanes)]
     # Without its jobs nothing of a process comes from a producer.
     running = [attrs.asdict(one) for one in operated.processes(client, (), with_jobs=False, seen=seen)]
-    return shown | {"merged": cast("Json", merged), "running": cast("Json", running)}
+    more = {"merged": cast("Json", merged), "running": cast("Json", running), "queues_unread": seen.unread}
+    return shown | more
 
 
 def _is_no_lane(attribute: "attrs.Attribute[object]", _value: object) -> bool:

@@ -107,7 +107,7 @@ class Renderer:
             "page_name": name,
             "alarms": views.alarms(state),
             "totals": views.totals(state),
-            "hidden": {part: len(tables[part]) - len(rows) for part, rows in shown.items()},
+            "hidden": views.hidden(state, tables, shown),
             **shown,
         }
         if "charts" in LIVE[name].parts:

@@ -49,6 +49,13 @@ def most(found: Sequence[Row], field: str) -> Sequence[Row]:
     return [found[place] for place in sorted(nlargest(MOST_ROWS, range(len(found)), key=weight))]
 
 
+def hidden(state: State, tables: Mapping[str, Sequence[Row]], shown: Mapping[str, Sequence[Row]]) -> Mapping[str, int]:
+    """How many rows of each table are not shown."""
+    unread = state.seen.figures.get("queues_unread") if state.seen is not None else None
+    found = {name: len(tables[name]) - len(kept) for name, kept in shown.items()}
+    return {**found, "queues": found["queues"] + (unread if isinstance(unread, int) else 0)}
+
+
 def totals(state: State) -> Mapping[str, Json]:
     """The numbers on top of the overview."""
     figures = state.seen.figures if state.seen is not None else {}

@@ -48,6 +48,14 @@ def test_a_queue_is_shown_if_a_client_listed_it_a_process_serves_it_or_somebody_
     assert by_client == QueueView("listed", 0, 0.0, paused=False, seen=True)
 
 
+def test_of_more_queues_than_are_asked_for_those_stay_that_somebody_serves_or_wants(lane: Lane, server: Server) -> None:
+    server.raw.sadd("ns:queues", *(f"q{number:02}" for number in range(50)))
+    seen = overview(lane.client, ["q40", "z"], 10)
+    assert [queue.name for queue in seen.queues] == ["a", "b", "q00", "q01", "q02", "q03", "q04", "q05", "q40", "z"]
+    assert seen.unread == 43
+    assert overview(lane.client, ["q40", "z"]).unread == 0
+
+
 def test_the_age_of_a_queue_is_that_of_the_job_that_is_taken_next(client: Client, server: Server) -> None:
     server.raw.lpush("ns:queue:a", b'{"created_at":1.5}', b'{"created_at":9.5}', b"{}")
     seen = overview(client, ["a"])

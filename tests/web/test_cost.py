@@ -143,3 +143,13 @@ def test_a_scrape_takes_as_many_round_trips_for_a_hundred_targets_as_for_one(cli
     assert one == hundred
     paused = measures.shared(client, ["q0"], ["t0", "t1"])["restbroker_target_paused"]
     assert set(paused) == {("t0", "operator"), ("t1", "operator")}
+
+
+def test_a_look_asks_about_a_thousand_queues_at_most_and_those_that_are_served(client: Client) -> None:
+    names = [f"q{number:04}" for number in range(3000)]
+    client.command("SADD", "queues", *names)
+    ran = commands(client, lambda: glance(client, ["served"]))
+    found = glance(client, ["served"])
+    assert ran["llen"] == 1000
+    assert found["queues_unread"] == 2001
+    assert "served" in str(found["queues"])
