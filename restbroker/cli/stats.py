@@ -11,8 +11,8 @@ from restbroker.admin.overview import Figures, figures
 from restbroker.cli import lanes, output
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.lanes import text
+from restbroker.cli.times import duration_s
 from restbroker.config.core import Config
-from restbroker.config.values import BadValue, duration, seconds
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 
@@ -63,10 +63,7 @@ def _every_s(text: str | None, *, watching: bool) -> float:
         return 2.0
     if not watching:
         raise UsageError("--every says how often --watch looks.", "Add --watch.")
-    try:
-        every_s = seconds(duration().from_text(text))
-    except BadValue as bad:
-        raise UsageError(f"--every takes {bad.expected}.", "For example: --every 2s") from bad
+    every_s = duration_s("--every", text)
     if every_s < _MOST_OFTEN_S:
         raise UsageError("--every takes 200ms at least.", "For example: --every 2s")
     return every_s
