@@ -16,7 +16,7 @@ from restbroker.admin.act import Action, Chosen, Progress, Verb, perform
 from restbroker.admin.connect import open_store
 from restbroker.admin.known import Known
 from restbroker.cli import entries, output
-from restbroker.cli.choosing import confirm
+from restbroker.cli.asking import confirm
 from restbroker.cli.exits import Exit
 from restbroker.config.core import Config
 from restbroker.errors import RestbrokerError
@@ -85,13 +85,13 @@ def _ask(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known:
     if not chosen.names and not chosen.where:
         # Nobody waits until a million jobs are looked at, only to be asked.
         total = size(client, zset)
-        confirm(f"{action.verb.capitalize()} all {_jobs(total)} of the {zset} set?", "Nothing was done.")
+        confirm(f"{action.verb.capitalize()} all {_jobs(total)} of the {zset} set?")
         return
     seen = _last(client, zset, action, chosen, known, How(dry_run=True))
     if sys.stdin.isatty():
         entries.talk(seen.examples)
         _tell_refused(seen)
-    confirm(f"{action.verb.capitalize()} {_jobs(seen.done)} of the {zset} set?", "Nothing was done.")
+    confirm(f"{action.verb.capitalize()} {_jobs(seen.done)} of the {zset} set?")
 
 
 def _tell_plan(seen: Progress, zset: SortedSet, action: Action, *, as_json: bool) -> None:

@@ -1,9 +1,8 @@
-"""Which jobs a command is about, and whether the person means it. Used by the verbs of `dead`, `retries`, `scheduled`.
+"""Which jobs a command is about. Used by the verbs of `dead`, `retries` and `scheduled`.
 
-Always holds: nothing destructive is done unless somebody said yes, on a terminal or with `--yes`.
+Always holds: it is said in exactly one way; nobody means all by leaving something out.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -12,8 +11,6 @@ import typer
 
 from restbroker.admin.act import Chosen
 from restbroker.admin.known import Known
-from restbroker.cli import output
-from restbroker.cli.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.rules import where as rule
 from restbroker.store.keys import SortedSet
@@ -29,7 +26,6 @@ WhereOption = Annotated[
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All jobs of the set.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count, and show the first.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 RateOption = Annotated[float | None, typer.Option("--rate", min=0.01, help="At most so many jobs a second.")]
 RepeatUnsafeOption = Annotated[
     bool,
@@ -53,14 +49,3 @@ def chosen(
             "It must be said which jobs are meant, in one way.", "Give job ids, or --where CONDITION, or --all."
         )
     return Chosen(tuple(jids or ()), where)
-
-
-def confirm(question: str, undone: str) -> None:
-    """Asks on a terminal, and ends with 1 without a yes; raises `UsageError` elsewhere. `undone`: if it is not done."""
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"{question} There is nobody to ask.", "Add --yes to do it, or --dry-run to see what it would be."
-        )
-    if not typer.confirm(question, err=True):
-        output.say(undone)
-        raise typer.Exit(Exit.FAILED)

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Annotated
 
 import attrs
@@ -14,9 +13,12 @@ from restbroker.admin.connect import open_store
 from restbroker.admin.names import require
 from restbroker.admin.processes import InHand, Process
 from restbroker.cli import output, steering
+from restbroker.cli.asking import YesOption, confirm
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
 from restbroker.cli.jobs import tokens
+from restbroker.cli.times import utc
+from restbroker.cli.who import who
 from restbroker.errors import UsageError
 from restbroker.store.client import Client
 
@@ -61,7 +63,7 @@ def list_processes(config: ConfigOption = None, json: JsonOption = False) -> Non
 def quiet(
     names: ProcessNames,
     config: ConfigOption = None,
-    yes: steering.YesOption = False,
+    yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
 ) -> None:
     """Have processes take no more jobs until they are started anew. What they have in hand they finish."""
@@ -70,7 +72,7 @@ def quiet(
         chosen = _chosen(client, names)
         if _agreed(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run):
             for one in chosen:
-                admin.quiet(client, one.name, steering.who())
+                admin.quiet(client, one.name, who())
                 output.say(f"{one.name} takes no more jobs within some seconds, until it is started anew.")
 
 
@@ -78,7 +80,7 @@ def quiet(
 def stop(
     names: ProcessNames,
     config: ConfigOption = None,
-    yes: steering.YesOption = False,
+    yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
 ) -> None:
     """Have processes finish what they have in hand, and end. Whatever supervises one may start it again."""
@@ -87,7 +89,7 @@ def stop(
         chosen = _chosen(client, names)
         if _agreed(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run):
             for one in chosen:
-                admin.stop(client, one.name, steering.who())
+                admin.stop(client, one.name, who())
                 output.say(f"{one.name} begins to stop within some seconds.")
 
 
@@ -95,7 +97,7 @@ def stop(
 def cancel(
     jid: Annotated[str, typer.Argument(metavar="JID", help="The id of a job in hand.")],
     config: ConfigOption = None,
-    yes: steering.YesOption = False,
+    yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
 ) -> None:
     """End the delivery of a job that a process of restbroker has in hand, and park it. It may have run nevertheless."""
@@ -110,9 +112,9 @@ def cancel(
         if dry_run:
             output.say(f"{_job(found[0][1])} would be cancelled.")
             return
-        steering.confirm(f"Cancel {_job(found[0][1])}?", "It would be cancelled", yes=yes)
+        confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
         for process, one in found:
-            admin.cancel(client, process, one.thread, steering.who())
+            admin.cancel(client, process, one.thread, who())
         if not _ended(client, jid):
             output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
             raise typer.Exit(Exit.WAITING)
@@ -163,7 +165,7 @@ def _agreed(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_r
     if dry_run:
         output.say(f"{what} would be {done}.")
         return False
-    steering.confirm(f"{verb} {what}?", f"{what} would be {done}", yes=yes)
+    confirm(f"{verb} {what}?", yes=yes)
     return True
 
 
@@ -190,7 +192,7 @@ def _job(one: InHand) -> str:
 
 
 def _time(at_s: float | None) -> str:
-    return "-" if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return "-" if at_s is None else utc(at_s)
 
 
 def _row(one: Process) -> tuple[str, ...]:

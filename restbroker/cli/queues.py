@@ -12,8 +12,10 @@ from restbroker.admin.connect import open_store
 from restbroker.admin.names import require
 from restbroker.admin.queues import Queue, Waiting
 from restbroker.cli import output, steering
+from restbroker.cli.asking import YesOption, confirm
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.jobs import LimitOption, tokens
+from restbroker.cli.who import who
 from restbroker.config.core import Config
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
@@ -74,7 +76,7 @@ def pause(
     settings, for_s = quietly(config), steering.duration_s(for_)
     with open_store(settings) as client:
         _known(client, settings, name)
-        admin.pause(client, name, steering.who(), why, for_s)
+        admin.pause(client, name, who(), why, for_s)
     output.say(f"{name} is paused {steering.for_how_long(for_s)}; jobs in hand still run.")
 
 
@@ -84,7 +86,7 @@ def resume(name: QueueName, config: ConfigOption = None) -> None:
     settings = quietly(config)
     with open_store(settings) as client:
         _known(client, settings, name)
-        ended = admin.resume(client, name, steering.who())
+        ended = admin.resume(client, name, who())
     output.say(f"{name} is resumed." if ended else f"{name} was not paused.")
 
 
@@ -92,7 +94,7 @@ def resume(name: QueueName, config: ConfigOption = None) -> None:
 def clear(
     name: QueueName,
     config: ConfigOption = None,
-    yes: steering.YesOption = False,
+    yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -100,11 +102,11 @@ def clear(
     settings = quietly(config)
     with open_store(settings) as client:
         _known(client, settings, name)
-        count = admin.clear(client, name, steering.who(), dry_run=True)
+        count = admin.clear(client, name, who(), dry_run=True)
         if not dry_run and count:
             what = f"{steering.jobs(count)} in {name}"
-            steering.confirm(f"Delete {what}? They are gone then.", f"{what} would be deleted", yes=yes)
-            count = admin.clear(client, name, steering.who())
+            confirm(f"Delete {what}? They are gone then.", yes=yes)
+            count = admin.clear(client, name, who())
     if json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
     output.say(f"{steering.jobs(count)} {'would be' if dry_run else 'were'} deleted from {name}.")

@@ -16,6 +16,7 @@ from restbroker.admin.entry import Entry
 from restbroker.admin.known import Known, known
 from restbroker.cli import choosing, entries, output
 from restbroker.cli.acting import How, act
+from restbroker.cli.asking import YesOption
 from restbroker.cli.choosing import (
     AllOption,
     DryRunOption,
@@ -24,7 +25,6 @@ from restbroker.cli.choosing import (
     RepeatUnsafeOption,
     WhereOption,
     WhyOption,
-    YesOption,
 )
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.jobs import LimitOption

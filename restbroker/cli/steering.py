@@ -1,57 +1,21 @@
-"""What `queues`, `targets` and `processes` share: in whose name, for how long, and asking before what cannot be undone.
+"""What `queues`, `targets` and `processes` share: their options, and how times, pauses and counts are said."""
 
-Always holds: nobody is asked where nobody can answer; there `--yes` says it.
-"""
-
-import getpass
-import os
-import socket
-import sys
 from typing import Annotated
 
 import typer
 
-from restbroker.cli import output
-from restbroker.cli.exits import Exit
-from restbroker.config.values import BadValue, seconds
-from restbroker.errors import UsageError
+from restbroker.cli import times
 from restbroker.store.pauses import Pause
 
 _MOST_DAYS = 366
 ForOption = Annotated[str | None, typer.Option("--for", help="How long, e.g. 30m, 2h, 1d. [default: until resumed]")]
 WhyOption = Annotated[str, typer.Option("--why", help="Why, for everybody who looks.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-
-
-def who() -> str:
-    """The person at the terminal, as well as is known: `ann@web1`, behind sudo the one who called it."""
-    try:
-        user = os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in a container
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
 
 
 def duration_s(text: str | None) -> float | None:
     """What was given as `--for`, in seconds. Raises `UsageError`."""
-    if text is None:
-        return None
-    try:
-        return seconds(text, _MOST_DAYS)
-    except BadValue as error:
-        raise UsageError(f"--for {text!r} is no duration.", f"It is {error.expected}.") from error
-
-
-def confirm(question: str, unasked: str, *, yes: bool) -> None:
-    """Asks on a terminal, and ends the command unless the answer is yes. Raises `UsageError` where nobody is."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(f"{unasked}, and there is nobody to ask.", "Add --yes to do it, or --dry-run to only look.")
-    if not typer.confirm(question, err=True):
-        output.say("Nothing was done.")
-        raise typer.Exit(Exit.FAILED)
+    return None if text is None else times.duration_s("--for", text, _MOST_DAYS)
 
 
 def for_how_long(for_s: float | None) -> str:

@@ -13,6 +13,7 @@ from restbroker.admin.names import require
 from restbroker.admin.targets import Target
 from restbroker.cli import output, steering
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.who import who
 from restbroker.config.core import Config
 from restbroker.store.client import Client
 
@@ -56,7 +57,7 @@ def pause(
     settings, for_s = quietly(config), steering.duration_s(for_)
     with open_store(settings) as client:
         _require(client, settings, name)
-        admin.pause(client, name, steering.who(), why, for_s)
+        admin.pause(client, name, who(), why, for_s)
     output.say(f"{name} is paused {steering.for_how_long(for_s)}; jobs in hand still run.")
 
 
@@ -66,7 +67,7 @@ def resume(name: TargetName, config: ConfigOption = None) -> None:
     settings = quietly(config)
     with open_store(settings) as client:
         _require(client, settings, name)
-        ended = admin.resume(client, name, steering.who())
+        ended = admin.resume(client, name, who())
     output.say(f"{name} is resumed." if ended else f"Nobody had paused {name}.")
 
 

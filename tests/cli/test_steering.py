@@ -125,7 +125,7 @@ def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(do: Do, store: 
         assert (done.returncode, cure in done.stderr) == (2, True), done.stderr
     done = do("queues", "pause", "rest", "--for", "soon")
     assert done.returncode == 2
-    assert "no duration" in done.stderr
+    assert "--for takes a duration up to 366 days" in done.stderr
     assert pauses.paused_queues(store) == {}
     assert noted(store) == []
 
