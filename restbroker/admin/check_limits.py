@@ -3,14 +3,15 @@
 Always holds: nothing is written; what is meant so is a note, what keeps jobs waiting or loses them is more.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.rules.command import DANGEROUS
 from restbroker.rules.findings import Finding, ok
-from restbroker.store import limits
 from restbroker.store.client import Client
+from restbroker.store.pauses import OPERATOR, Pause, paused_targets
 from restbroker.store.sets import size
 
 RUBY_DEAD_LIMIT = 9_999
@@ -49,12 +50,27 @@ def check_limits(target: Target) -> Iterator[Finding]:
 
 def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
     """Targets that get no jobs because somebody, or the server itself, asked for a pause."""
+    found = paused_targets(client, [target.name for target in config.targets])
     for target in config.targets:
-        for reason, left_s in sorted(limits.pauses(client, target.name).items()):
-            end = "until somebody resumes it" if left_s is None else f"for {left_s:.0f} s more"
-            message = f"The target {target.name} is paused {end} ({reason})."
-            cure = f"HDEL {client.keys.pause(target.name)} {reason}" if reason == "operator" else None
-            yield Finding("warning", "redis", "TargetPaused", message, _PAUSES.get(reason, "Its jobs wait."), cure)
+        yield from (_pause(target.name, pause) for pause in found.get(target.name, ()))
+
+
+def _pause(name: str, pause: Pause) -> Finding:
+    reason = pause.reason
+    message = f"The target {name} is paused{until(pause)} ({reason}){said(pause)}."
+    cure = f"restbroker targets resume {shlex.quote(name)}" if reason == OPERATOR else None
+    return Finding("warning", "redis", "TargetPaused", message, _PAUSES.get(reason, "Its jobs wait."), cure)
+
+
+def until(pause: Pause) -> str:
+    """By whom something is paused, as far as it is known, and until when."""
+    by = "" if pause.who is None else f" by {pause.who}"
+    return f"{by} until somebody resumes it" if pause.left_s is None else f"{by} for {pause.left_s:.0f} s more"
+
+
+def said(pause: Pause) -> str:
+    """Why it is paused, in that person's own words; empty if nobody said it."""
+    return "" if pause.why is None else f': "{pause.why}"'
 
 
 def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:

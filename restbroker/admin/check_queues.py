@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
 from restbroker.admin.check_leftovers import is_dead
+from restbroker.admin.check_limits import said, until
 from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.core import Config
 from restbroker.connectors import registry
 from restbroker.rules.findings import Finding, ok
 from restbroker.store import survey
 from restbroker.store.client import Client
+from restbroker.store.pauses import Pause, paused_queues
 from restbroker.store.server import ServerFacts
 from restbroker.store.stats import Overview, QueueView, overview
 
@@ -24,14 +26,15 @@ def check_queues(client: Client, config: Config, facts: ServerFacts) -> Iterator
     """Each queue of each target. Raises `StoreUnavailable` or `StoreRefused`."""
     seen = overview(client, config.queues)
     known = {queue.name: queue for queue in seen.queues if queue.seen}
+    paused = paused_queues(client)
     for name in config.queues:
         if name in known:
-            yield from _known_queue(client, known[name], seen)
+            yield from _known_queue(known[name], paused.get(name), seen)
         else:
             yield _new_queue(client, config, facts, name, tuple(known))
 
 
-def _known_queue(client: Client, queue: QueueView, seen: Overview) -> Iterator[Finding]:
+def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Iterator[Finding]:
     lanes = [
         (lane.registered.facts, read_snapshot(lane.registered.snapshot))
         for lane in seen.lanes
@@ -40,10 +43,11 @@ def _known_queue(client: Client, queue: QueueView, seen: Overview) -> Iterator[F
     served = any(takes_jobs(snapshot) for _, snapshot in lanes)
     quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in lanes if snapshot.get("quiet") is True})
     yield from (_quiet(queue, process, served=served) for process in quiet)
-    if queue.paused:
-        why = "restbroker honours Sidekiq's pause: nothing is taken from this queue."
-        cure = f"SREM {client.keys.paused} {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
-        yield Finding("warning", AREA, "QueuePaused", f"The queue {queue.name} is paused.", why, cure)
+    if pause is not None:
+        message = f"The queue {queue.name} is paused{until(pause)}{said(pause)}."
+        why = "Nothing more is taken from this queue; jobs in hand still run."
+        cure = f"restbroker queues resume {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
+        yield Finding("warning", AREA, "QueuePaused", message, why, cure)
     elif queue.size is None:
         return  # its key is named by `check_store`
     elif quiet and not served:

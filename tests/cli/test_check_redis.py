@@ -11,7 +11,7 @@ from restbroker.cli.exits import Exit
 from restbroker.config.load import load
 from restbroker.connectors import registry
 from restbroker.rules.findings import Finding, worst_cause
-from restbroker.store import beats, jobs, limits
+from restbroker.store import beats, jobs, limits, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import Keys
 from tests.support.fake_redis import fake_redis
@@ -29,6 +29,15 @@ def looked(url: str, **keys: str) -> dict[str, Finding]:
     document = {"RedisURL": url, "RestURL": "http://h", "RestQueue": "rest", "Token": "t", **keys}
     environ = {f"RESTBROKER_{name}": value for name, value in document.items()}
     return {found.code: found for found in check_store(load(None, environ, {}, registry.kinds()).config)}
+
+
+def resume(url: str, cure: str, **keys: str) -> None:
+    """Does what a cure says, as a person would."""
+    program, *words = cure.split()
+    assert program == "restbroker"
+    Path("env.json").write_text(json.dumps(DOCUMENT | {"RedisURL": url, **keys}))
+    done = run(words, directory=Path.cwd())
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(autouse=True)
@@ -117,11 +126,24 @@ def test_a_pause_is_told_with_its_reason_and_an_operators_with_the_way_to_end_it
     limits.pause(client, "ejabberd", "operator", None)
     found = looked(redis_url)["TargetPaused"]
     assert found.level == "warning"
-    assert "until somebody resumes it (operator)" in found.message
-    client.command(*str(found.cure).split())
+    assert found.message == "The target ejabberd is paused until somebody resumes it (operator)."
+    resume(redis_url, str(found.cure))
     assert "TargetPaused" not in looked(redis_url)
     limits.pause(client, "ejabberd", "retry_after", 600.0)
     assert "s more (retry_after)" in looked(redis_url)["TargetPaused"].message
+
+
+def test_who_paused_a_queue_or_a_target_why_and_until_when_is_told(client: Client, redis_url: str) -> None:
+    client.command("SADD", "queues", "rest")
+    pauses.pause_target(client, "ejabberd", "ann@web1", "the server moves", 600.0)
+    pauses.pause_queue(client, "rest", "bob@web2", "mails go out twice", None)
+    found = looked(redis_url)
+    target = found["TargetPaused"].message
+    assert target.startswith("The target ejabberd is paused by ann@web1 for ")
+    assert target.endswith(' s more (operator): "the server moves".')
+    assert found["QueuePaused"].message == (
+        'The queue rest is paused by bob@web2 until somebody resumes it: "mails go out twice".'
+    )
 
 
 def test_a_durable_redis_of_our_own_is_well(make_redis: MakeRedis) -> None:
@@ -325,7 +347,7 @@ def test_the_pause_of_a_queue_is_ended_with_a_command_that_works(redis_url: str,
     cure = looked(redis_url, RedisNamespace="ns")["QueuePaused"].cure or ""
     command, _, other = cure.partition(", ")
     assert other == "or resume it in Sidekiq Web with Sidekiq Pro."
-    assert client.command(*command.split()) == 1
+    resume(redis_url, command, RedisNamespace="ns")
     assert "QueuePaused" not in looked(redis_url, RedisNamespace="ns")
 
 
