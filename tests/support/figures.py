@@ -34,14 +34,25 @@ def lane(number: int = 77, target: str = "ejabberd", /, **fields: Json) -> dict[
         "quiet": False,
         "finishing": False,
     }
-    return usual | fields
+    made = usual | fields
+    paused = made["paused"]
+    assert isinstance(paused, dict)
+    pauses: list[Json] = [pause(reason, left_s) for reason, left_s in paused.items()]
+    return {"pauses": pauses, **made}
+
+
+def pause(
+    reason: str = "operator", left_s: Json = None, who: str | None = None, why: str | None = None
+) -> dict[str, Json]:
+    """One pause of a queue or a target."""
+    return {"reason": reason, "left_s": left_s, "who": who, "why": why, "since_s": None}
 
 
 def queue(
     name: str = "rest", size: int | None = 0, latency_s: float | None = 0.0, /, **fields: Json
 ) -> dict[str, Json]:
     """One queue."""
-    return {"name": name, "size": size, "latency_s": latency_s, "paused": False, **fields}
+    return {"name": name, "size": size, "latency_s": latency_s, "paused": False, "pause": None, **fields}
 
 
 def figures(

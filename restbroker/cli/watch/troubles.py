@@ -100,9 +100,15 @@ def _of_queues(seen: Figures, wanted: Collection[str]) -> Iterator[Trouble]:
         elif size and name not in taken:
             yield Trouble(True, f"Queue {name}: {jobs(size)} wait, and no process takes them")
         elif size and queue["paused"]:
-            yield Trouble(False, f"Queue {name} is paused, {jobs(size)} wait")
+            yield Trouble(False, f"Queue {name} is paused{_about(queue)}, {jobs(size)} wait")
         elif size and isinstance(latency_s, float) and latency_s >= LONG_WAIT_S:
             yield Trouble(False, f"Queue {name}: the next of {jobs(size)} has been waiting for {lasting(latency_s)}")
+
+
+def _about(queue: Mapping[str, Json]) -> str:
+    pause = queue["pause"]
+    about = lanes.about(pause) if isinstance(pause, dict) else ""
+    return f" {about}" if about else ""
 
 
 def _queues_of(lane: Mapping[str, Json]) -> list[str]:

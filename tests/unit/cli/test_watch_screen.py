@@ -10,7 +10,7 @@ from restbroker.cli.watch.screen import View, screen
 from restbroker.cli.watch.troubles import troubles
 from restbroker.errors import StoreUnavailable
 from restbroker.rules.json_types import Json
-from tests.support.figures import figures, lane, queue
+from tests.support.figures import figures, lane, pause, queue
 
 AWAY = StoreUnavailable("Redis at h:1 cannot be reached.", "Start it.")
 
@@ -61,6 +61,7 @@ lanes = st.builds(
 queues = st.builds(
     queue, texts, st.one_of(st.none(), st.integers(0, 10**12)), st.one_of(st.none(), st.floats(0, 1e9)),
     paused=st.booleans(),
+    pause=st.one_of(st.none(), st.builds(pause, texts, st.one_of(st.none(), st.floats(0, 1e6)), texts, texts)),
 )  # fmt: skip
 any_figures = st.builds(
     lambda lanes, queues, dead: figures(lanes=lanes, queues=queues, dead=dead),
@@ -139,6 +140,10 @@ def test_processes_of_one_target_are_one_row_with_the_state_of_the_worst() -> No
         ({"limited": "dead"}, "ejabberd: none is taken, since the dead set is full (DeadLimit)"),
         ({"paused": {"operator": None}}, "ejabberd is paused: operator until resumed"),
         ({"paused": {"retry_after": 59.9}}, "ejabberd is paused: retry_after for 60 s more"),
+        (
+            {"pauses": [pause("operator", None, "ann@web1", "it moves")]},
+            "ejabberd is paused: operator by ann@web1 until resumed (it moves)",
+        ),
         ({"beat_age_s": 42.0}, "node:77 gave no sign of life for 42 s"),
         ({"dying": True, "in_hand": 3}, "node:77 is gone; the 3 jobs in its hand go back to their queues"),
     ],
@@ -160,6 +165,11 @@ def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row(fields: dict[str
     [
         (queue("rest", None), "Queue rest: its key is no list, so nothing is taken from it"),
         (queue("rest", 12, paused=True), "Queue rest is paused, 12 jobs wait"),
+        (
+            queue("rest", 12, paused=True, pause=pause("operator", 300.0, "ann@web1", "it moves")),
+            "Queue rest is paused by ann@web1 for 300 s more (it moves), 12 jobs wait",
+        ),
+        (queue("rest", 12, paused=True, pause=pause()), "Queue rest is paused, 12 jobs wait"),
         (queue("rest", 1, 300.0), "Queue rest: the next of 1 job has been waiting for 5 min"),
         (queue("own", 1234), "Queue own: 1,234 jobs wait, and no process takes them"),
         (queue("rest", 12, 59.0), None),
