@@ -74,14 +74,16 @@ def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, 
     client.command("SADD", "queues", "rest")
     client.command("SET", "queue:rest", "x")
     client.command("HSET", "restbroker:rate:ejabberd", "a", "b")
+    client.command("SET", "restbroker:audit", "x")
     file = Path("env.json")
     file.write_text(json.dumps(DOCUMENT | {"RedisURL": redis_url}))
     found = [one for one in check_store(load(file, {}, {}, registry.kinds()).config) if one.level == "problem"]
     assert {one.message for one in found} == {
         "The key queue:rest is a string, and restbroker needs a list.",
         "The key restbroker:rate:ejabberd is a hash, and restbroker needs a string.",
+        "The key restbroker:audit is a string, and restbroker needs a stream.",
     }
-    assert len(found) == 2
+    assert len(found) == 3
     assert all(one.code == "WrongType" and "RENAME" in str(one.cure) for one in found)
 
 
