@@ -24,7 +24,7 @@ class Exit(IntEnum):
     TARGET = 5
     """The target cannot be reached."""
     WAITING = 6
-    """Timed out waiting; the job is still queued."""
+    """Timed out waiting; the job is still queued, or in hand."""
     PARTLY = 7
     """Some of several things failed."""
     OUTPUT = 8

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from restbroker.rules.json_types import Json
 from restbroker.store import pauses, queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.admin.lanes import record, serve
+from tests.docs.pages import ROOT
 from tests.support.answering import AnsweringServer
 from tests.support.process import run, started
 from tests.support.terminal import on_a_terminal
@@ -151,6 +153,23 @@ def test_a_target_is_paused_and_resumed_in_all_processes(do: Do, store: Client, 
     assert do("targets", "resume", "ejabberd").stderr == "ejabberd is resumed.\n"
     assert do("targets", "resume", "ejabberd").stderr == "Nobody had paused ejabberd.\n"
     assert noted(store)[0] == ("pause", "target:ejabberd", "done")
+
+
+def test_the_page_shows_what_is_printed(do: Do, store: Client) -> None:
+    page = (ROOT / "docs" / "stats.md").read_text("utf-8")
+    typed, told, listing, shown = (
+        line[4:] for line in page[page.index("    $ restbroker queues pause") :].splitlines()[:4]
+    )
+    push(store, 2)
+    serve(store, "ejabberd", 7635, ["rest"])
+    assert do(*shlex.split(typed.removeprefix("$ restbroker "))).stderr == f"{told}\n"
+    assert listing == "$ restbroker queues | cat"
+    printed, cells = do("queues").stdout.rstrip("\n").split("\t"), shown.split("\t")
+    assert len(printed) == len(cells) == 9
+    same = (0, 1, 3, 6, 7)
+    assert [printed[place] for place in same] == [cells[place] for place in same]
+    assert [len(one[place].partition(".")[2]) for one in (printed, cells) for place in (2, 5)] == [1] * 4
+    assert all("@" in one[4] and one[8].endswith(":7635") for one in (printed, cells))
 
 
 def test_a_target_that_no_process_serves_is_shown_and_can_be_paused(do: Do, place: Path) -> None:
