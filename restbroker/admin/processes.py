@@ -106,14 +106,22 @@ def stop(client: Client, process: str, who: str) -> None:
     _ask(client, process, "TERM", who)
 
 
-def cancel(client: Client, process: str, thread: str, who: str) -> None:
+def cancel(client: Client, process: str, thread: str, who: str, jid: str = "") -> None:
     """Has a process of restbroker end the delivery of the job that it shows as `thread` (`InHand`), in five seconds.
 
     The job is parked as `Cancelled`, with whether it may have run; if it ends by itself before, it is settled as ever.
-    Raises `RestbrokerError` if there is no such process.
+    `jid`, as it is shown, is for the job's story. Raises `RestbrokerError` if there is none such, or Ruby runs it.
     """
-    _require(client, process)
-    audit.write(client, Note(who=who, action="cancel", place=f"process:{process}", where=f"thread {thread}"))
+    found = next((one for one in stored.seen(client, with_work=False) if one.name == process), None)
+    if found is None:
+        raise _gone(process)
+    if not _is_own(found.info):
+        raise RestbrokerError(
+            f"The process {process} is none of restbroker's: it cannot cancel one of its jobs.",
+            "Stop it, or wait until the job ends.",
+        )
+    jids = (jid,) if jid else ()
+    audit.write(client, Note(who=who, action="cancel", place=f"process:{process}", where=f"thread {thread}", jids=jids))
     stored.ask(client, process, f"{stored.CANCEL}{thread}")
 
 
@@ -125,15 +133,24 @@ def _ask(client: Client, process: str, request: Request, who: str) -> None:
 
 def _require(client: Client, process: str) -> None:
     if not stored.is_there(client, process):
-        raise RestbrokerError(
-            f"There is no process {process} any more.", "restbroker processes lists those that there are."
-        )
+        raise _gone(process)
+
+
+def _gone(process: str) -> RestbrokerError:
+    return RestbrokerError(
+        f"There is no process {process} any more.", "restbroker processes lists those that there are."
+    )
+
+
+def _is_own(info: Mapping[str, Json]) -> bool:
+    """Whether this is the record of a process of restbroker, by what it says of itself."""
+    return (_text(info, "version") or "").startswith("restbroker ")
 
 
 def _recorded(one: Seen, lanes: Sequence[LaneView], now_s: float, secrets: Collection[str]) -> Process:
     info = one.info
     version, pid = _text(info, "version"), info.get("pid")
-    own = bool(lanes) or (version or "").startswith("restbroker ")
+    own = bool(lanes) or _is_own(info)
     return Process(
         name=one.name,
         host=_text(info, "hostname") or one.name.partition(":")[0],

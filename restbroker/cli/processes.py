@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Annotated
 
 import attrs
@@ -103,7 +103,8 @@ def cancel(
     """End the delivery of a job that a process of restbroker has in hand, and park it. It may have run nevertheless."""
     settings = quietly(config)
     with open_store(settings) as client:
-        found = _in_hand(client, jid)
+        secrets = tokens(settings)
+        found = _in_hand(client, jid, secrets)
         if not found:
             raise UsageError(
                 f"No process of restbroker has a job {jid} in hand, as far as their records of the last seconds tell.",
@@ -114,26 +115,26 @@ def cancel(
             return
         confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
         for process, one in found:
-            admin.cancel(client, process, one.thread, who())
-        if not _ended(client, jid):
+            admin.cancel(client, process, one.thread, who(), jid)
+        if not _ended(client, jid, secrets):
             output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
             raise typer.Exit(Exit.WAITING)
     output.say(f"{jid} is in hand no more; unless it was done in the last moment, it is parked (restbroker dead).")
 
 
-def _ended(client: Client, jid: str) -> bool:
+def _ended(client: Client, jid: str, secrets: Collection[str]) -> bool:
     """Whether no process shows the job any more, waiting for it as long as two records take."""
     deadline_s = time.monotonic() + _OBEYS_S
     while time.monotonic() < deadline_s:
-        if not _in_hand(client, jid):
+        if not _in_hand(client, jid, secrets):
             return True
         time.sleep(_LOOK_S)
     return False
 
 
-def _in_hand(client: Client, jid: str) -> list[tuple[str, InHand]]:
+def _in_hand(client: Client, jid: str, secrets: Collection[str]) -> list[tuple[str, InHand]]:
     """The processes of restbroker that show this job, and how."""
-    found = admin.processes(client, ())
+    found = admin.processes(client, secrets)
     return [(one.name, job) for one in found if one.is_restbroker for job in one.jobs if job.job.jid == jid]
 
 

@@ -236,6 +236,7 @@ def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, 
             done = do("processes", "cancel", "j0", "--yes")
             assert (done.returncode, "j0 is in hand no more" in done.stderr) == (0, True), done.stderr
             assert noted(store)[-1][0] == "cancel"
+            assert next(audit.listed(store, 1)).note.jids == ("j0",)
             answer.set()
             until(lambda: store.command("GET", "ns:stat:processed") == b"2", "the other one is delivered")
             assert broker.stop() == 0, broker.output()
