@@ -24,11 +24,30 @@ class Hand:
 
 
 @attrs.define
+class Reasons:
+    """Why a target is paused, each until when (epoch microseconds, 0 without an end). The whole of it is gone behind
+    `expires_us` (0: never).
+    """
+
+    until_us: dict[str, int] = attrs.field(factory=dict)
+    expires_us: int = 0
+
+
+@attrs.frozen
+class PauseNote:
+    """What a person noted beside a pause. `until_us` as of `Reasons`."""
+
+    until_us: int
+    who: str | None
+    why: str | None
+
+
+@attrs.define
 class DataSet:
     """The tail of a list is its last element, where jobs are taken.
 
     `runs` has for a payload's digest how often it was in a dead process's hands, and in whose last; `pauses` for each
-    target until when (epoch microseconds), by reason.
+    target why it is; `queue_notes` and `target_notes` have what people noted of their pauses.
     """
 
     lists: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
@@ -41,7 +60,9 @@ class DataSet:
     runs: dict[str, tuple[int, str]] = attrs.field(factory=dict)
     runs_version: int = 0
     paused_queues: set[str] = attrs.field(factory=set)
-    pauses: dict[str, dict[str, int]] = attrs.field(factory=lambda: defaultdict(dict))
+    pauses: dict[str, Reasons] = attrs.field(factory=lambda: defaultdict(Reasons))
+    queue_notes: dict[str, PauseNote] = attrs.field(factory=dict)
+    target_notes: dict[str, PauseNote] = attrs.field(factory=dict)
     parked: list[tuple[str, bytes]] = attrs.field(factory=list)
     processed: int = 0
     failed: int = 0

@@ -1,6 +1,7 @@
 """The real store and the reference beside it: every call goes to both, and must have the same answer and effect."""
 
 import copy
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast, get_args
 
@@ -9,10 +10,11 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Refused
+from restbroker.store.pauses import Ended
 from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.sets import Due
-from tests.model.dataset import DataSet
+from tests.model.dataset import DataSet, PauseNote
 from tests.model.reference import Reference
 from tests.store.lanes import NAMESPACE, Server
 
@@ -25,9 +27,9 @@ NOT_COMPARED = ("stat:", "restbroker:info:", "restbroker:inflight:")
 
 @attrs.frozen
 class Snapshot:
-    """What a replica has when it takes over."""
+    """What a replica has when it takes over. `dumps`: each key's content, and when it expires (epoch ms, 0: never)."""
 
-    dumps: Mapping[bytes, bytes]
+    dumps: Mapping[bytes, tuple[bytes, int]]
     data: DataSet
 
 
@@ -83,14 +85,15 @@ class Pair:
     def snapshot(self) -> Snapshot:
         """What is there now."""
         raw = self.server.raw
-        return Snapshot({key: raw.dump(key) for key in raw.keys("*")}, copy.deepcopy(self.data))
+        dumps = {key: (raw.dump(key), max(0, raw.pexpiretime(key))) for key in raw.keys("*")}
+        return Snapshot({key: kept for key, kept in dumps.items() if kept[0] is not None}, copy.deepcopy(self.data))
 
     def fail_over(self, to: Snapshot) -> None:
         """Goes back to what was there then, under clients that go on."""
         raw = self.server.raw
         raw.flushall()
-        for key, dump in to.dumps.items():
-            raw.restore(key, 0, dump)
+        for key, (dump, expires_ms) in to.dumps.items():
+            raw.restore(key, expires_ms, dump, absttl=True)
         self.reference.data = copy.deepcopy(to.data)
 
     def stored(self) -> Stored:
@@ -112,7 +115,9 @@ class Pair:
         keys |= {"retry": data.sets["retry"], "schedule": data.sets["schedule"], "dead": set(data.sets["dead"])}
         keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.parked}
         keys |= {"restbroker:beats": _texts(data.alive), "restbroker:dying": _texts(data.fenced)}
-        keys |= {f"restbroker:pause:{target}": set(reasons) for target, reasons in data.pauses.items()}
+        keys |= {f"restbroker:pause:{target}": self.reference.reasons(target) for target in list(data.pauses)}
+        notes = {"queues": data.queue_notes, "targets": data.target_notes}
+        keys |= {f"restbroker:pauses:{kind}": _without_times(noted) for kind, noted in notes.items()}
         for identity, hand in data.hands.items():
             counters = {"last": hand.last, "hwm": hand.hwm or None}
             keys[f"restbroker:ip:{identity}"] = hand.jobs | _texts({n: c for n, c in counters.items() if c is not None})
@@ -157,6 +162,8 @@ def _answer(function: Callable[..., object], *args: object, **kwargs: object) ->
 def _comparable(answer: object) -> object:
     """Without the texts of Redis' errors and the exact time."""
     match answer:
+        case list() if answer and isinstance(answer[0], Ended):
+            return sorted(answer, key=lambda ended: (ended.kind, ended.name))
         case list():
             return [Refused("") if isinstance(code, Refused) else code for code in answer]
         case tuple():
@@ -195,6 +202,8 @@ def _plain(key: str, value: Any) -> object:
             return set(value)
         case _ if key.startswith("restbroker:pause:"):
             return {reason.decode() for reason in value}
+        case _ if key.startswith("restbroker:pauses:"):
+            return _without_times({name.decode(): _noted(note) for name, note in value.items()})
         case "queues" | "paused":
             return {name.decode() for name in value}
         case "restbroker:parked":
@@ -205,6 +214,17 @@ def _plain(key: str, value: Any) -> object:
             return {field.decode(): content for field, content in value.items()}
         case _:
             return value
+
+
+def _noted(note: bytes) -> PauseNote:
+    _, until_us, words = note.split(b" ", 2)
+    said = json.loads(words)
+    return PauseNote(int(until_us), said["who"] or None, said["why"] or None)
+
+
+def _without_times(notes: Mapping[str, PauseNote]) -> dict[str, tuple[bool, str | None, str | None]]:
+    """Whether each has an end, and what was said of it."""
+    return {name: (note.until_us != 0, note.who, note.why) for name, note in notes.items()}
 
 
 def _texts(numbers: Mapping[str, int]) -> dict[str, bytes]:

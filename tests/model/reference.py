@@ -2,9 +2,8 @@
 
 The state machine drives it beside the real store and compares answer by answer; the simulations run whole brokers on
 it. Each method takes and returns what the function of the same name in `restbroker.store` does after its client.
-Left out: the rate limit, and
-whose fault a crash was (a job that ran alone goes back like any other). Always holds: nothing here is clever, so that
-a reader can check it against the words of docs/architecture.md.
+Left out: the rate limit, and whose fault a crash was (a job that ran alone goes back like any other). Always holds:
+nothing here is clever, so that a reader can check it against the words of docs/architecture.md.
 """
 
 import math
@@ -34,7 +33,7 @@ from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Ended
 from restbroker.store.sets import Due, Move, Placing
 from restbroker.store.tickets import ticket_number, ticket_queue
-from tests.model import effects
+from tests.model import effects, pausing
 from tests.model.dataset import DataSet
 from tests.model.effects import is_forbidden, promote, rank, settle
 
@@ -212,21 +211,36 @@ class Reference:
         return [effects.place(self.data, zset, move) for move in moves]
 
     def pause(self, target: str, reason: str, for_s: float | None) -> None:
-        reasons = self.data.pauses[target]
-        if for_s is None or reasons.get(reason) == 0:
-            reasons[reason] = 0
-        else:
-            reasons[reason] = max(reasons.get(reason, 0), round((self.clock() + for_s) * 1e6))
+        pausing.pause(self.data, target, reason, for_s, self._now_us())
 
     def resume(self, target: str, reason: str) -> None:
-        self.data.pauses[target].pop(reason, None)
+        pausing.resume(self.data, target, reason, self._now_us())
+
+    def pause_target(self, target: str, who: str, why: str, for_s: float | None) -> None:
+        now_us = self._now_us()
+        pausing.pause_target(self.data, target, pausing.note(who, why, for_s, now_us), now_us)
+
+    def resume_target(self, target: str) -> bool:
+        return pausing.resume_target(self.data, target, self._now_us())
+
+    def pause_queue(self, queue: str, who: str, why: str, for_s: float | None) -> bool:
+        return pausing.pause_queue(self.data, queue, pausing.note(who, why, for_s, self._now_us()))
+
+    def resume_queue(self, queue: str) -> bool:
+        return pausing.resume_queue(self.data, queue)
 
     def end_due(self) -> list[Ended]:
-        """Nothing: people pause without an end here."""
-        return []
+        return pausing.end_due(self.data, self._now_us())
+
+    def reasons(self, target: str) -> set[str]:
+        """Why the target is paused; one that has ended may be there still."""
+        return set(pausing.reasons(self.data, target, self._now_us()).until_us)
+
+    def _now_us(self) -> int:
+        return round(self.clock() * 1e6)
 
     def _pause_ms(self, target: str) -> int:
-        ends_us = self.data.pauses[target].values()
+        ends_us = pausing.reasons(self.data, target, self._now_us()).until_us.values()
         if 0 in ends_us:
             return LONGEST_PAUSE_MS
         left_s = max((end_us / 1e6 - self.clock() for end_us in ends_us), default=0.0)

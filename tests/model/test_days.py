@@ -20,9 +20,9 @@ from restbroker.broker import beat, health, lease
 from restbroker.broker.delivery import deliver
 from restbroker.broker.intake import fetcher, waiting
 from restbroker.broker.settling import committer
-from restbroker.broker.upkeep import reaper, scheduler
+from restbroker.broker.upkeep import pauses, reaper, scheduler
 from restbroker.rules import breaker
-from restbroker.telemetry.events import IdentityFenced, JobsRecovered
+from restbroker.telemetry.events import IdentityFenced, JobsRecovered, PauseEnded
 from tests.model.target import SimulatedTarget
 from tests.model.world import BEGAN_AT_S, World, simulate
 
@@ -34,6 +34,7 @@ STRETCHED = [
     (beat, "BEAT_S"),
     (lease, "FENCE_AFTER_S"),
     (lease, "MARGIN_S"),
+    (pauses, "LOOK_S"),
     (reaper, "FENCE_AFTER_S"),
     (reaper, "SCAN_S"),
     (scheduler, "POLL_S"),
@@ -169,6 +170,28 @@ async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_
     assert world.known == before
     assert world.of(JobsRecovered) == world.of(IdentityFenced) == []
     assert sorted(world.target.jids) == sorted(jids)
+
+
+async def test_a_queue_and_a_target_that_were_paused_for_two_minutes_are_served_then_and_one_process_says_so(
+    autojump_clock: MockClock, world: World
+) -> None:
+    for _ in range(3):
+        world.start()
+    await trio.sleep(MINUTE_S)
+    world.reference.pause_queue("rest", "ann", "it moves", 2 * MINUTE_S)
+    world.push("j1", "j2")
+    await trio.sleep(2 * MINUTE_S - 1)
+    assert world.target.ran == []
+    await until(lambda: len(world.target.ran) == 2, "the queue is served", 5)
+    world.reference.pause_target("t", "bob", "", 2 * MINUTE_S)
+    world.push("j3")
+    await trio.sleep(2 * MINUTE_S - 1)
+    assert len(world.target.ran) == 2
+    await until(lambda: len(world.target.ran) == 3, "the target gets jobs", 5)
+    await until(lambda: len(world.of(PauseEnded)) == 2, "both are told", 5)
+    told = sorted(world.of(PauseEnded), key=lambda event: str(event.kind))
+    assert told == [PauseEnded("queue", "rest", "ann", "it moves"), PauseEnded("target", "t", "bob", None)]
+    assert (world.reference.data.queue_notes, world.reference.data.target_notes) == ({}, {})
 
 
 async def test_one_process_cut_off_for_minutes_loses_its_jobs_to_the_others_and_goes_on_under_a_new_name(

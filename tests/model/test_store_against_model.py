@@ -22,7 +22,7 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.job import digest
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
-from restbroker.store import beats, limits, queues, sets
+from restbroker.store import beats, limits, pauses, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
 from restbroker.store.exchange import exchange
@@ -55,6 +55,9 @@ REPLIES = ("restbroker:reply:r", "retry")
 SETS: tuple[SortedSet, ...] = ("retry", "schedule", "dead")
 SPOILABLE = ["queue:a", "queue:b", "queue:out", "restbroker:reply:r", "retry", "schedule", "dead", "queues"]
 LONG_AGO_S, SOME_DAY_S = 1.0, 4e9
+PEOPLE = st.sampled_from(["ann", "bob"])
+WORDS = st.sampled_from(["", "it moves"])
+LENGTHS_S = st.sampled_from([None, 1e6, 0.0, 0.0])
 
 
 class Memory:
@@ -299,6 +302,36 @@ class Histories(RuleBasedStateMachine):
     def the_target_is_resumed(self) -> None:
         self.pair.ask(limits.resume, "t", "operator")
         self.pair.ask(limits.resume, "t", "denied")
+
+    @rule(queue=st.sampled_from(QUEUES), who=PEOPLE, why=WORDS, for_s=LENGTHS_S, ends=st.booleans())
+    def a_person_pauses_a_queue_and_perhaps_resumes_it(
+        self, queue: str, who: str, why: str, for_s: float | None, ends: bool
+    ) -> None:
+        self.pair.ask(pauses.pause_queue, queue, who, why, for_s)
+        self.until_what_took_no_time_is_over(for_s)
+        if ends:
+            self.pair.ask(pauses.resume_queue, queue)
+        self.pair.again = None
+
+    @rule(who=PEOPLE, why=WORDS, for_s=LENGTHS_S, ends=st.booleans())
+    def a_person_pauses_the_target_and_perhaps_resumes_it(
+        self, who: str, why: str, for_s: float | None, ends: bool
+    ) -> None:
+        self.pair.ask(pauses.pause_target, "t", who, why, for_s)
+        self.until_what_took_no_time_is_over(for_s)
+        if ends:
+            self.pair.ask(pauses.resume_target, "t")
+        self.pair.again = None
+
+    def until_what_took_no_time_is_over(self, for_s: float | None) -> None:
+        """Redis keeps in milliseconds when a key expires."""
+        over_us = self.server.now_us() + 3000
+        while for_s == 0.0 and self.server.now_us() <= over_us:
+            pass
+
+    @rule()
+    def a_broker_ends_the_pauses_whose_time_is_over(self) -> None:
+        self.pair.ask(pauses.end_due)
 
     @rule(queue=st.sampled_from(QUEUES), paused=st.sampled_from([False, False, True]))
     def an_operator_pauses_or_resumes_a_queue(self, queue: str, paused: bool) -> None:
