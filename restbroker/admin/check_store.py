@@ -28,6 +28,7 @@ AREA = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
         *("scan", "type", "lindex", "lrange", "zrange", "zcount", "zscan", "zmscore", "xrevrange", "hkeys", "blpop"),
+        *("lpos", "ltrim"),
         *("client|list", "client|info"),
     }
 )

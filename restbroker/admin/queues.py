@@ -1,18 +1,22 @@
 """Queues as an operator sees and steers them: what waits, who serves it, who paused it; pausing, looking, clearing.
 
 Called by `restbroker queues` and the pages. Always holds: a queue is paused for all processes, Ruby's too, through
-Sidekiq Pro's set; looking changes nothing and shows neither arguments nor a token; cleared jobs are gone for good.
+Sidekiq Pro's set; looking changes nothing and shows neither arguments nor a token; cleared jobs are gone for good, and
+counted.
 """
 
+import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final
 
 import attrs
 
 from restbroker.admin import audit
-from restbroker.admin.audit import Note
+from restbroker.admin.audit import Note, State
 from restbroker.admin.jobs import PAGE, Stored, shown
-from restbroker.errors import UsageError
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as stored
 from restbroker.store.client import Client
@@ -20,6 +24,10 @@ from restbroker.store.pauses import Pause
 from restbroker.store.processes import Seen
 from restbroker.store.server import time_s
 from restbroker.store.stats import Overview
+
+BATCH: Final = 1000
+"""Jobs that are deleted between two moments at which clearing a queue can be stopped."""
+_NOTE_EVERY_S: Final = 1.0
 
 
 @attrs.frozen
@@ -44,6 +52,15 @@ class Waiting:
     place: int
     waited_s: float | None
     job: Stored
+
+
+@attrs.frozen
+class Cleared:
+    """How far a queue is cleared, which had `total` jobs. `ended` is False as long as it goes on."""
+
+    total: int
+    done: int = 0
+    ended: bool = False
 
 
 def queues(client: Client, wanted: Collection[str] = ()) -> list[Queue]:
@@ -96,24 +113,54 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
 
 
 def clear(client: Client, queue: str, who: str, *, dry_run: bool = False) -> int:
-    """Deletes all jobs that wait in a queue, in one step; how many. They are gone: nothing keeps a copy.
+    """Deletes all jobs that wait in a queue, as `clearing` does; how many. `dry_run`: only counts."""
+    if dry_run:
+        return _size(client, queue)
+    done = 0
+    for step in clearing(client, queue, who):
+        done = step.done
+    return done
 
-    Jobs in hand still run. `dry_run`: only counts. Raises `UsageError` if the key is no list, and `StoreUnavailable`:
-    they may be gone.
+
+def clearing(client: Client, queue: str, who: str) -> Generator[Cleared, None, None]:
+    """Deletes all jobs that wait in a queue now, the oldest first; yields after each batch how far it came.
+
+    They are gone: nothing keeps a copy. Jobs in hand still run; what is pushed meanwhile stays. Who stops iterating
+    stops it, and the same call again goes on with the rest. Raises `UsageError` if the key is no list;
+    `StoreUnavailable` and `StoreRefused`: what was deleted until then is gone, and perhaps a batch more.
     """
+    so_far = Cleared(_size(client, queue))
+    last = stored.newest(client, queue)
+    if last is not None:
+        note = Note(who=who, action="clear", place=_place(queue), state="begun", where="all")
+        note = attrs.evolve(note, run=audit.write(client, note))
+        state: State = "interrupted"
+        left, noted_s = 1, time.monotonic()
+        try:
+            while left:
+                count, left = stored.clear(client, queue, last, BATCH)
+                so_far = attrs.evolve(so_far, done=so_far.done + count)
+                if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
+                    audit.write(client, attrs.evolve(note, state="going on", done=so_far.done))
+                    noted_s = time.monotonic()
+                yield so_far
+            state = "ended"
+        finally:
+            # An outage of Redis is told by what ended it.
+            with suppress(StoreUnavailable, StoreRefused):
+                audit.write(client, attrs.evolve(note, state=state, done=so_far.done))
+    yield attrs.evolve(so_far, ended=True)
+
+
+def _size(client: Client, queue: str) -> int:
+    """How many jobs wait in it. Raises `UsageError` if the key is no list."""
     size = stored.sizes(client, [queue])[queue]
     if size is None:
         raise UsageError(
             f"The key of the queue {queue!r} is no list, so that no job is in it.",
             f"Look at {client.keys.queue(queue)} in Redis: something else uses the name.",
         )
-    if dry_run:
-        return size
-    begun = Note(who=who, action="clear", place=_place(queue), state="begun", where="all")
-    run = audit.write(client, begun)
-    count = stored.clear(client, queue)
-    audit.write(client, attrs.evolve(begun, state="ended", run=run, done=count))
-    return count
+    return size
 
 
 def lasting(for_s: float | None) -> str:

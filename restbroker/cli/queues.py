@@ -1,8 +1,10 @@
 """`restbroker queues`: what waits, who serves it and who paused it; looking into a queue, pausing and clearing it."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
-from typing import Annotated
+from contextlib import closing
+from typing import Annotated, Final
 
 import attrs
 import typer
@@ -10,18 +12,20 @@ import typer
 from restbroker.admin import queues as admin
 from restbroker.admin.connect import open_store
 from restbroker.admin.names import require
-from restbroker.admin.queues import Queue, Waiting
+from restbroker.admin.queues import Cleared, Queue, Waiting
 from restbroker.cli import output, steering
 from restbroker.cli.asking import YesOption, confirm
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.jobs import LimitOption, tokens
 from restbroker.cli.who import who
 from restbroker.config.core import Config
+from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False, help="Show the queues; look into one, pause, resume or clear it.")
 
+_TELL_EVERY_S: Final = 2.0
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.")]
 
 
@@ -98,18 +102,36 @@ def clear(
     dry_run: steering.DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Delete all jobs that wait in a queue. They are gone: nothing keeps a copy. Jobs in hand still run."""
+    """Delete all jobs that wait in a queue. They are gone: nothing keeps a copy.
+
+    Jobs in hand still run, and what is pushed meanwhile stays. Ctrl-C stops it between two batches of a thousand jobs.
+    """
     settings = quietly(config)
     with open_store(settings) as client:
         _known(client, settings, name)
         count = admin.clear(client, name, who(), dry_run=True)
         if not dry_run and count:
-            what = f"{steering.jobs(count)} in {name}"
-            confirm(f"Delete {what}? They are gone then.", yes=yes)
-            count = admin.clear(client, name, who())
+            confirm(f"Delete {steering.jobs(count)} in {name}? They are gone then.", yes=yes)
+            count = _clear(client, name)
     if json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
     output.say(f"{steering.jobs(count)} {'would be' if dry_run else 'were'} deleted from {name}.")
+
+
+def _clear(client: Client, name: str) -> int:
+    """How many jobs were deleted; who stops it, or meets an outage, is told how far it came."""
+    so_far = Cleared(0)
+    told_s = time.monotonic()
+    with closing(admin.clearing(client, name, who())) as steps:
+        try:
+            for so_far in steps:
+                if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
+                    told_s = time.monotonic()
+                    output.say(f"… {so_far.done} of {steering.jobs(so_far.total)} deleted")
+        except (KeyboardInterrupt, RestbrokerError):
+            output.say(f"{steering.jobs(so_far.done)} deleted. The same command again goes on with the rest.")
+            raise
+    return so_far.done
 
 
 def _known(client: Client, settings: Config, name: str) -> Queue:

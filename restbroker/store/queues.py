@@ -55,12 +55,19 @@ def listed(client: Client, queue: str, skip: int, limit: int) -> list[bytes]:
     return [raw(job) for job in reversed(found)]
 
 
-def clear(client: Client, queue: str) -> int:
-    """Deletes all jobs that wait in a queue, in one step: how many. Raises `StoreUnavailable`: they may be gone."""
-    key = client.keys.queue(queue)
-    # Unlinked: a million jobs hold Redis up for no time.
-    count, _ = client.transaction([("LLEN", key), ("UNLINK", key)])
-    return integer(count)
+def newest(client: Client, queue: str) -> bytes | None:
+    """The job that was pushed last, of those that wait in a queue; None: none does."""
+    job = client.command("LINDEX", client.keys.queue(queue), 0)
+    return None if job is None else raw(job)
+
+
+def clear(client: Client, queue: str, last: bytes, most: int) -> tuple[int, int]:
+    """Deletes at most so many jobs that wait in a queue, of `last` (`newest`) and those before it; the oldest first.
+
+    How many were deleted, and how many of these are left. Raises `StoreUnavailable`: they may be gone.
+    """
+    deleted, left = items(client.run("clear", [client.keys.queue(queue)], [last, most]))
+    return integer(deleted), integer(left)
 
 
 def waited_s(job: Reply, now_s: float) -> float | None:

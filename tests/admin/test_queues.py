@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from restbroker.admin import queues
+from restbroker.admin import audit, queues
 from restbroker.admin.names import require
-from restbroker.admin.queues import Queue
+from restbroker.admin.queues import Cleared, Queue
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
 from restbroker.store import queues as stored
@@ -61,13 +61,50 @@ def test_what_cannot_be_read_is_peeked_at_as_no_job(client: Client) -> None:
     assert "t0ken" not in repr(found)
 
 
-def test_a_queue_is_cleared_in_one_step_and_a_dry_run_only_counts(client: Client) -> None:
+def test_a_queue_is_cleared_and_a_dry_run_only_counts(client: Client) -> None:
     stored.push(client, "rest", [job(f"j{n}") for n in range(3)])
     assert queues.clear(client, "rest", "ann", dry_run=True) == 3
     assert stored.sizes(client, ["rest"]) == {"rest": 3}
     assert queues.clear(client, "rest", "ann") == 3
     assert stored.sizes(client, ["rest"]) == {"rest": 0}
     assert queues.clear(client, "rest", "ann") == 0
+
+
+def test_a_queue_is_cleared_in_batches_and_what_is_pushed_meanwhile_stays(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "BATCH", 10)
+    stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
+    steps = queues.clearing(client, "rest", "ann")
+    assert next(steps) == Cleared(25, 10)
+    stored.push(client, "rest", [job("later")])
+    assert list(steps) == [Cleared(25, 20), Cleared(25, 25), Cleared(25, 25, ended=True)]
+    assert [one.job.jid for one in queues.peek(client, "rest", 5, ())] == ["later"]
+    ended, begun = audit.listed(client, 5)
+    assert (begun.note.state, ended.note.state, ended.note.done, ended.note.run) == ("begun", "ended", 25, begun.name)
+
+
+def test_a_clearing_that_is_stopped_is_written_down_as_such_and_the_same_call_again_goes_on(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "BATCH", 10)
+    stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
+    steps = queues.clearing(client, "rest", "ann")
+    next(steps)
+    steps.close()
+    interrupted = next(audit.listed(client, 1)).note
+    assert (interrupted.state, interrupted.done) == ("interrupted", 10)
+    assert queues.clear(client, "rest", "bob") == 15
+    assert stored.sizes(client, ["rest"]) == {"rest": 0}
+
+
+def test_who_clears_for_long_is_seen_to_go_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "BATCH", 10)
+    monkeypatch.setattr(queues, "_NOTE_EVERY_S", 0.0)
+    stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
+    assert queues.clear(client, "rest", "ann") == 25
+    noted = [(one.note.state, one.note.done) for one in audit.listed(client, 9)]
+    assert noted == [("ended", 25), ("going on", 20), ("going on", 10), ("begun", 0)]
 
 
 def test_a_key_that_is_no_list_is_not_cleared(client: Client) -> None:

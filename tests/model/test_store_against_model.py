@@ -385,6 +385,17 @@ class Histories(RuleBasedStateMachine):
         with self.spoilt(spoilt):
             self.pair.ask(sets.place, zset, moves)
 
+    @rule(queue=st.sampled_from(QUEUES), most=st.integers(1, 2))
+    def a_person_clears_a_part_of_a_queue(self, queue: str, most: int) -> None:
+        waiting = self.pair.data.lists[f"queue:{queue}"]
+        if f"queue:{queue}" in self.pair.data.broken or not waiting:
+            return
+        before, last = Counter(waiting), waiting[0]
+        assert queues.newest(self.pair.client, queue) == last
+        self.pair.ask(queues.clear, queue, last, most)
+        self.ledger.ended += before - Counter(waiting)
+        self.pair.again = None
+
     @rule()
     def ruby_moves_a_retry(self) -> None:
         if self.pair.data.broken & {"retry", "queue:b"}:

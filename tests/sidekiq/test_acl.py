@@ -19,7 +19,7 @@ from restbroker.store.replies import items, text
 from tests.docs.pages import ROOT
 from tests.support import process
 from tests.support.redis_server import RedisServer
-from tests.support.scripted import QUEUE, Citizen, job, ready
+from tests.support.scripted import QUEUE, Citizen, jid_of, job, ready
 from tests.support.shared import FAST_RETRIES, TOKEN
 from tests.support.wait import until
 
@@ -34,6 +34,12 @@ DONE_BY_A_PERSON: Final = (
     ["retries"],
     ["retries", "delete", "--all", "--yes"],
     ["scheduled"],
+    ["explain", jid_of("refused1")],
+    ["queues"],
+    ["targets"],
+    ["targets", "pause", OTHER, "--for", "1h", "--why", "a test"],
+    ["targets", "resume", OTHER],
+    ["processes"],
     ["token", "list"],
     ["migrate", "--dry-run"],
     ["enqueue", "--target", OTHER, "--wait", "check_account", "user=waited1", "host=example.org"],
@@ -42,6 +48,11 @@ DONE_BY_A_PERSON: Final = (
     ["scheduled", "kill", "--all", "--yes"],
     ["dead", "move", "--all", "--to", OTHER, "--yes"],
     ["dead", "retry", "--all", "--yes"],
+    ["queues", "pause", OTHER, "--for", "1h", "--why", "a test"],
+    ["enqueue", "--target", OTHER, "check_account", "user=cleared1", "host=example.org"],
+    ["queues", "peek", OTHER],
+    ["queues", "clear", OTHER, "--yes"],
+    ["queues", "resume", OTHER],
     ["audit"],
 )
 

@@ -32,6 +32,7 @@ ScriptName = Literal[
     "charge",
     "pause",
     "pause_queue",
+    "clear",
     "end_pauses",
     "record",
 ]
