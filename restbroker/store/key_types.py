@@ -30,7 +30,7 @@ def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tu
     wanted: dict[str, str] = dict.fromkeys(hashes, "hash")
     wanted |= dict.fromkeys((keys.queues, keys.paused, keys.processes), "set")
     wanted |= {keys.sorted_set(name): "zset" for name in ("retry", "schedule", "dead")}
-    wanted |= {keys.parked: "stream", keys.audit: "stream", keys.recovered_version: "string"}
+    wanted |= {keys.parked: "stream", keys.audit: "stream", keys.history: "stream", keys.recovered_version: "string"}
     wanted |= {keys.stat(kind): "string" for kind in ("processed", "failed")}
     for target in targets:
         wanted |= {keys.pause(target): "hash", keys.rate(target): "string", keys.in_flight(target): "hash"}

@@ -85,6 +85,11 @@ class Keys:
         return self._key("restbroker:parked")
 
     @property
+    def history(self) -> str:
+        """STREAM: how jobs ended; it expires when nothing is added any more."""
+        return self._key("restbroker:history")
+
+    @property
     def audit(self) -> str:
         """STREAM: what people did."""
         return self._key("restbroker:audit")

@@ -1,7 +1,8 @@
 """Executes settlements. Used through `store.jobs`, by all that settles: `committer.commit`, which the fetcher,
 `suspects` and `leftovers` call too. Other files of the store take only `as_score`.
 
-Always holds: a settlement is applied at most once, together with its replies; Redis' own clock is not asked.
+Always holds: a settlement is applied at most once, together with its replies and what is written of the job; Redis' own
+clock is asked for the latter alone.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, 
 from restbroker.rules.settlement import Reply as Answer
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Code, Gone, Refused, as_code
+from restbroker.store.history import Records
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, items
 from restbroker.store.tickets import MAX_BATCH, ticket_number, ticket_queue
@@ -27,13 +29,17 @@ _GONE = Gone()
 
 @attrs.frozen
 class FinishRequest:
-    """Tickets and what becomes of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it."""
+    """Tickets and what becomes of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
+
+    `records`: what is to be written of those that end; None: nothing.
+    """
 
     identity: str
     target: str
     queues: tuple[str, ...]
     hwm: int
     items: Sequence[Settled]
+    records: Records | None = None
 
 
 def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
@@ -62,8 +68,7 @@ class Settling:
         self._codes = [_GONE] * len(self.request.items)
         plain = self._sort()
         self.calls = [
-            _call(self.keys, self.request, [self.request.items[place] for place in places], plain - start, self.now_s)
-            for start, places in self._batches
+            _call(self.keys, self.request, places, plain - start, self.now_s) for start, places in self._batches
         ]
 
     def settled(self, replies: Sequence[Reply | StoreRefused]) -> list[Code]:
@@ -106,11 +111,13 @@ def _refusal(settlement: Settlement) -> str | None:
     return None
 
 
-def _call(keys: Keys, request: FinishRequest, batch: Sequence[Settled], plain: int, now_s: float) -> ScriptCall:
+def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int, now_s: float) -> ScriptCall:
     """`plain`: so many of what begins here are."""
+    batch = [request.items[place] for place in places]
     plain = min(max(0, plain), len(batch))
     destinations: dict[str, int] = {}
-    arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain]
+    recorded = 0 if request.records is None else len(batch)
+    arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded]
     arguments += [ticket for ticket, _ in batch[:plain]]
     for ticket, settlement in batch[plain:]:
         replies = _replies(settlement)
@@ -119,6 +126,9 @@ def _call(keys: Keys, request: FinishRequest, batch: Sequence[Settled], plain: i
             index = destinations.setdefault(_destination(keys, reply), len(destinations) + 1)
             arguments += [index, reply.queue or "", reply.ttl_s, reply.payload]
     lists = [*(keys.queue(name) for name in request.queues), *destinations]
+    if request.records is not None:
+        lists.append(keys.history)
+        arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
     return "finish", [*_fixed(keys, request, now_s), *lists], arguments
 
 

@@ -64,6 +64,7 @@ class DataSet:
     queue_notes: dict[str, PauseNote] = attrs.field(factory=dict)
     target_notes: dict[str, PauseNote] = attrs.field(factory=dict)
     parked: list[tuple[str, bytes]] = attrs.field(factory=list)
+    history: list[bytes] = attrs.field(factory=list)
     processed: int = 0
     failed: int = 0
     broken: set[str] = attrs.field(factory=set)

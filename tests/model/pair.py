@@ -114,6 +114,7 @@ class Pair:
         keys: dict[str, object] = {key: list(jobs) for key, jobs in data.lists.items()}
         keys |= {"retry": data.sets["retry"], "schedule": data.sets["schedule"], "dead": set(data.sets["dead"])}
         keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.parked}
+        keys["restbroker:history"] = sorted(data.history)
         keys |= {"restbroker:beats": _texts(data.alive), "restbroker:dying": _texts(data.fenced)}
         keys |= {f"restbroker:pause:{target}": self.reference.reasons(target) for target in list(data.pauses)}
         notes = {"queues": data.queue_notes, "targets": data.target_notes}
@@ -184,7 +185,7 @@ def _read(pipe: Any, key: str, name: str) -> None:
             pipe.zrange(name, 0, -1)
         case "queues" | "paused":
             pipe.smembers(name)
-        case "restbroker:parked":
+        case "restbroker:parked" | "restbroker:history":
             pipe.xrange(name)
         case "restbroker:recovered:version":
             pipe.get(name)
@@ -208,6 +209,8 @@ def _plain(key: str, value: Any) -> object:
             return {name.decode() for name in value}
         case "restbroker:parked":
             return [(fields[b"ticket"].decode(), fields[b"payload"]) for _, fields in value]
+        case "restbroker:history":
+            return sorted(fields[b"end"] for _, fields in value)
         case "restbroker:recovered:version":
             return int(value)
         case _ if isinstance(value, dict):

@@ -110,9 +110,15 @@ class Reference:
                 codes[place] = settle(self.data, request.queues[ticket_queue(ticket) - 1], ticket, settlement, raw)
                 if codes[place] == Applied():
                     hand.sent.discard(ticket)
+                    self._record(request, place)
                 else:
                     hand.jobs[ticket] = raw
         return codes
+
+    def _record(self, request: FinishRequest, place: int) -> None:
+        record = b"" if request.records is None else request.records.each[place]
+        if record:
+            self.data.history.append(record)
 
     def exchange(
         self, finished: FinishRequest, now_s: float, wanted: FetchRequest

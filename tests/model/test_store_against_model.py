@@ -8,7 +8,7 @@ clients that go on. Payloads repeat on purpose.
 import copy
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -26,6 +26,7 @@ from restbroker.store import beats, limits, pauses, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
 from restbroker.store.exchange import exchange
+from restbroker.store.history import Records
 from restbroker.store.jobs import (
     Duplicate,
     Fenced,
@@ -92,6 +93,7 @@ class Histories(RuleBasedStateMachine):
         self.pair = Pair(self.server)
         self.ledger = Ledger()
         self.limits = Limits()
+        self.keeps = False
         self.serial = 0
         self.lanes: list[Memory] = []
         self.stages: dict[str, int] = {}
@@ -100,9 +102,9 @@ class Histories(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.pair.client.close()
 
-    @initialize(in_flight=st.sampled_from([0, 0, 1, 4]), dead=st.sampled_from([0, 0, 3]))
-    def the_first_lane_starts(self, in_flight: int, dead: int) -> None:
-        self.limits = Limits(in_flight=in_flight, dead=dead)
+    @initialize(in_flight=st.sampled_from([0, 0, 1, 4]), dead=st.sampled_from([0, 0, 3]), keeps=st.booleans())
+    def the_first_lane_starts(self, in_flight: int, dead: int, keeps: bool) -> None:
+        self.limits, self.keeps = Limits(in_flight=in_flight, dead=dead), keeps
         self.a_lane_starts()
         self.jobs_are_pushed("a", [b"same", b"same", b"other"])
 
@@ -205,7 +207,7 @@ class Histories(RuleBasedStateMachine):
         tickets = data.draw(st.permutations(sorted(lane.jobs)))[: len(fates)]
         in_redis = dict(self.pair.data.hands[lane.identity].jobs)
         settled = [(t, self.settlement(fate, lane.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
-        request = FinishRequest(lane.identity, "t", QUEUES, hwm, settled)
+        request = FinishRequest(lane.identity, "t", QUEUES, hwm, settled, self.records(settled))
         answer: object = None
         if wants is None:
             codes = self.pair.ask(finish, request, LONG_AGO_S)
@@ -471,6 +473,14 @@ class Histories(RuleBasedStateMachine):
         if self.limits.in_flight:
             assert sum(in_hand.values()) <= self.limits.in_flight
             assert {identity: count for identity, count in shares.items() if count} == in_hand
+
+    def records(self, settled: Sequence[tuple[str, Settlement]]) -> Records | None:
+        """What is kept of what ends, if anything is."""
+        if not self.keeps:
+            return None
+        ended = [isinstance(settlement, Ack | Drop) for _, settlement in settled]
+        self.serial += 1
+        return Records(10**9, [b"%d:%d" % (self.serial, place) if end else b"" for place, end in enumerate(ended)])
 
     def settlement(self, fate: str, job: bytes) -> Settlement:
         """Each entry of a sorted set is made unique, as the worker does with failed_at, but for `clash`."""

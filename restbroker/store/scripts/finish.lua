@@ -3,22 +3,26 @@
 -- the entry is put back, because a script does not roll back.
 --
 -- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
---       parked, sent, inflight, then the identity's queues by index, then destinations of replies
--- ARGV: identity, hwm, number of the identity's queues, number of jobs that are done and have no replies, their
---       tickets, then per other job:
+--       parked, sent, inflight, then the identity's queues by index, then destinations of replies, and where there are
+--       records, last of all the history
+-- ARGV: identity, hwm, number of the identity's queues, number of jobs that are done and have no replies, number of
+--       records (0, or one for each job), the tickets of the jobs that are done, then per other job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload; what goes back has no replies
 --       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish | back to its queue
+--       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
+--       written of each once it is settled ('' = nothing)
 -- Returns: per job 1 applied | 0 was applied before, or the identity was fenced and recovered
 --          | 'DUP' an equal member is there already (ZADD would merge two jobs into one): still in hand
 --          | an error's text: still in hand
 -- Sent twice: the second answers 0 for each job that the first applied.
 
-local FIXED_KEYS, PARKED_MAX, DAY_STATS_S = 12, 100000, 157680000
+local FIXED_KEYS, PARKED_MAX, HISTORY_MAX, DAY_STATS_S = 12, 100000, 1000000, 157680000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
-local hwm, queue_count, plain, at = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), 5
+local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local at, jobs_end = 6, records > 0 and #ARGV - records - 1 or #ARGV
 local zsets = {zr = retry, zd = dead, zs = schedule}
 local processed, failed, codes = 0, 0, {}
 -- Few lanes have marks at all; the others pay one look for the whole batch. A wrong type surfaces here.
@@ -122,7 +126,7 @@ for n = 1, plain do
   at = at + 1
 end
 
-while at <= #ARGV do
+while at <= jobs_end do
   local n, job = #codes + 1, next_job()
   codes[n] = apply(job)
   if codes[n] == 1 then
@@ -156,4 +160,18 @@ local function count(total, day, by)
 end
 count(KEYS[2], KEYS[4], processed)
 count(KEYS[3], KEYS[5], failed)
+
+-- Nor does what is written of jobs for those who ask later: a story without its end costs no job.
+if records > 0 then
+  local history, keep_ms, now = KEYS[#KEYS], tonumber(ARGV[jobs_end + 1]), redis.call('TIME')
+  for n = 1, records do
+    local record = ARGV[jobs_end + 1 + n]
+    if codes[n] == 1 and record ~= '' then
+      redis.pcall('XADD', history, 'MAXLEN', '~', HISTORY_MAX, '*', 'end', record)
+    end
+  end
+  local oldest_ms = now[1] * 1000 + math.floor(now[2] / 1000) - keep_ms
+  redis.pcall('XTRIM', history, 'MINID', '~', string.format('%.0f', oldest_ms))
+  redis.pcall('PEXPIRE', history, string.format('%.0f', keep_ms))
+end
 return codes

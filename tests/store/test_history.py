@@ -1,0 +1,118 @@
+"""How jobs ended: written with their settlement, once, and only where somebody wants it; on Redis and on Valkey."""
+
+import pytest
+
+from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Settlement
+from restbroker.store import history, queues
+from restbroker.store.codes import Applied, Gone, Refused
+from restbroker.store.history import Ending, Records
+from restbroker.store.jobs import Fetched, FetchRequest, FinishRequest, fetch, finish
+from tests.store.lanes import QUEUES, Lane, Server
+
+KEY = "ns:restbroker:history"
+LONG_MS = 3_600_000
+
+
+def take(lane: Lane, count: int) -> list[str]:
+    """So many jobs are in hand; their tickets."""
+    queues.push(lane.client, "a", [b"job %d" % number for number in range(count)])
+    taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, count, count))
+    assert isinstance(taken, Fetched)
+    return [job.ticket for job in taken.jobs]
+
+
+def settle(lane: Lane, items: list[tuple[str, Settlement]], *records: bytes, keep_ms: int = LONG_MS) -> list[object]:
+    request = FinishRequest(lane.identity, "t", QUEUES, 0, items, Records(keep_ms, records))
+    return list(finish(lane.client, request, 1.0))
+
+
+def kept(lane: Lane) -> list[bytes]:
+    """The records, oldest first."""
+    return [entry.record for entry in reversed(history.newest(lane.client, 1000))]
+
+
+def test_what_is_settled_is_written_once_in_whichever_order_it_is_settled(lane: Lane, server: Server) -> None:
+    tickets = take(lane, 6)
+    settlements: list[Settlement] = [
+        Back(), Drop(), Ack((Reply(b"r", queue="out"),)), Ack(), Retry(5.0, b"again"), Dead(5.0, b"parked"),
+    ]  # fmt: skip
+    items = list(zip(tickets, settlements, strict=True))
+    records = (b"", b"dropped", b"answered", b"done", b"", b"")
+    assert settle(lane, items, *records) == [Applied()] * 6
+    assert sorted(kept(lane)) == [b"answered", b"done", b"dropped"]
+    assert settle(lane, items, *records) == [Gone()] * 6
+    assert len(kept(lane)) == 3
+    assert 0 < server.raw.pttl(KEY) <= LONG_MS
+
+
+def test_what_redis_refuses_to_settle_has_not_ended(lane: Lane, server: Server) -> None:
+    (ticket,) = take(lane, 1)
+    server.raw.set("ns:queue:out", "no list")
+    (code,) = settle(lane, [(ticket, Ack((Reply(b"r", queue="out"),)))], b"done")
+    assert isinstance(code, Refused)
+    assert kept(lane) == []
+
+
+def test_more_jobs_than_one_call_takes_are_all_written(lane: Lane) -> None:
+    tickets = take(lane, 500)
+    queues.push(lane.client, "a", [b"more %d" % number for number in range(250)])
+    taken = fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 500, 250, 750))
+    assert isinstance(taken, Fetched)
+    tickets += [job.ticket for job in taken.jobs]
+    replies = (Reply(b"r", queue="out"),)
+    items = [(ticket, Ack(replies if number % 3 else ())) for number, ticket in enumerate(tickets)]
+    assert settle(lane, items, *(ticket.encode() for ticket in tickets)) == [Applied()] * 750
+    assert sorted(kept(lane)) == sorted(ticket.encode() for ticket in tickets)
+
+
+def test_where_nobody_wants_it_nothing_is_written(lane: Lane, server: Server) -> None:
+    (ticket,) = take(lane, 1)
+    assert finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, [(ticket, Ack())]), 1.0) == [Applied()]
+    assert not server.raw.exists(KEY)
+
+
+def test_what_is_too_old_goes_with_the_next_that_comes(lane: Lane, server: Server) -> None:
+    for number in range(1, 501):
+        server.raw.xadd(KEY, {"end": "old"}, id=f"{number}-0")
+    (ticket,) = take(lane, 1)
+    settle(lane, [(ticket, Ack())], b"new")
+    found = kept(lane)
+    assert found[-1] == b"new"
+    # Redis drops whole nodes of a hundred.
+    assert len(found) <= 101
+
+
+def test_a_history_of_another_type_costs_no_settlement(lane: Lane, server: Server) -> None:
+    server.raw.set(KEY, "no stream")
+    (ticket,) = take(lane, 1)
+    assert settle(lane, [(ticket, Ack())], b"done") == [Applied()]
+    assert server.raw.get(KEY) == b"no stream"
+
+
+@pytest.mark.parametrize("word", ["j1", 'ä\n\t"', "half \ud83d", "w" * 1000])
+def test_a_record_can_be_written_of_any_job_and_is_read_as_it_was_meant(word: str) -> None:
+    ending = history.read(history.written(Ending(word, "t", word, "delivered", 200, 12.34)))
+    assert ending is not None
+    assert (ending.target, ending.outcome, ending.status, ending.took_ms, ending.code) == (
+        "t",
+        "delivered",
+        200,
+        12.3,
+        None,
+    )
+    assert ending.jid == ending.command
+    assert ending.jid[:4] == word[:4]
+    assert len(ending.jid) <= 210
+
+
+@pytest.mark.parametrize(
+    "record", [b"", b"{}", b"5", b"[]", b'[1,"t","c","o",200,1.5,null]', b'["j","t","c","o","x",1,null]']
+)
+def test_what_somebody_else_wrote_is_no_record(record: bytes) -> None:
+    assert history.read(record) is None
+
+
+def test_a_later_version_may_write_more() -> None:
+    assert history.read(b'["j","t","c","rejected",null,1,"BadToken","more"]') == Ending(
+        "j", "t", "c", "rejected", None, 1.0, "BadToken"
+    )
