@@ -150,7 +150,7 @@ def _lane(config: Config, target: Target, tokens: Tokens, report: Report) -> Lan
         reply_class=config.response_class,
         uncertain_retries=config.uncertain_retries,
     )
-    return LanePlan(target, connector, transport, tokens, policy, _limits(config, target))
+    return LanePlan(target, connector, transport, tokens, policy, _limits(config, target), config.history_s)
 
 
 def _limits(config: Config, target: Target) -> Limits:

@@ -47,6 +47,8 @@ class LanePlan:
     tokens: Tokens
     policy: Policy
     limits: Limits = attrs.field(factory=Limits)
+    history_s: float | None = None
+    """For how long it is kept in Redis how jobs ended; None: it is not."""
 
     @property
     def workers(self) -> int:

@@ -42,6 +42,7 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
         backoff=keys.backoff,
         uncertain_retries=keys.uncertain_retries,
         dead_limit=keys.dead_limit,
+        history_s=keys.history,
         processes=keys.processes,
         shutdown_timeout_s=keys.shutdown_timeout,
         stats=keys.stats,

@@ -50,6 +50,8 @@ class Config:
     show_bodies: bool
     dead_limit: int = 100_000
     """Nothing is fetched while the dead set holds so many; 0: no limit."""
+    history_s: float | None = None
+    """For how long it is kept how jobs ended; None: it is not."""
     processes: int = 1
     """How many `run` starts; of more than one, each is a worker under a supervisor."""
     redis_sentinels: tuple[tuple[str, int], ...] = ()

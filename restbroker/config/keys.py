@@ -216,6 +216,11 @@ class Keys:
         "Nothing is fetched while the dead set holds so many jobs; 0: no limit.",
         100_000,
     )
+    history: float | None = key(
+        "History",
+        values.duration(30),
+        "So long it is kept in Redis how jobs ended, of a million at most (docs/jobs.md); without it, not at all.",
+    )
 
     processes: int = key(
         "Processes",

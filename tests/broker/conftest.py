@@ -127,6 +127,7 @@ class Harness:
     at_most_once: tuple[str, ...] = ()
     slots: Mapping[str, int] = attrs.field(factory=dict)
     limits: Limits = attrs.field(factory=Limits)
+    history_s: float | None = None
     concurrency: int = 3
     shutdown_timeout_s: float = 5.0
     report: Report = attrs.field(init=False)
@@ -222,7 +223,7 @@ class Harness:
 
     def _lane(self, target: Target, scripted: Scripted) -> LanePlan:
         tokens = Tokens([Token("default", (Secret(self.token),))])
-        return LanePlan(target, scripted, scripted, tokens, self.policy, self.limits)
+        return LanePlan(target, scripted, scripted, tokens, self.policy, self.limits, self.history_s)
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def citizen(make_redis: Callable[..., RedisServer], tmp_path: Path) -> Iterator[
             ResponseQueue="answers",
             AtMostOnce=["send_*"],
             RateLimit="1000/s",
+            History="1h",
             Backoff=FAST_RETRIES,
             Targets={OTHER: {**other, "RateLimit": "1000/s", "MaxInFlight": 50}},
         )

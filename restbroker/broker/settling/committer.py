@@ -98,7 +98,9 @@ def finish_request(lane: Lane, items: list[Item]) -> jobs.FinishRequest:
         # What is due is found by Redis' clock.
         settlements = [(ticket, by_other_clock(settlement, ahead_s)) for ticket, settlement in settlements]
     target = lane.plan.target
-    return jobs.FinishRequest(lane.identity, target.name, target.queues, lane.high_water, settlements)
+    # Most brokers keep none: they pay no more than this look for a group of jobs.
+    records = None if lane.plan.history_s is None else news.records(lane, items, lane.plan.history_s)
+    return jobs.FinishRequest(lane.identity, target.name, target.queues, lane.high_water, settlements, records)
 
 
 def note(lane: Lane, items: list[Item], codes: list[jobs.Code], refused: list[Item]) -> list[Item]:

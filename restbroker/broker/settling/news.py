@@ -1,7 +1,8 @@
 """What is told of settled jobs: of most only how long they took, of a whole group at once; of each other one an event.
 
 The worker has an event made where there is more to tell, since the outcome is at hand then; the committer calls `tell`
-once Redis has confirmed a group. Always holds: no token is in what is told, wherever a producer put it.
+once Redis has confirmed a group, and before that `records`, which are kept in Redis. Always holds: no token is in what
+is told, wherever a producer put it.
 """
 
 from collections.abc import Iterable
@@ -13,7 +14,9 @@ from restbroker.rules import hiding
 from restbroker.rules.job import spare_jid
 from restbroker.rules.outcome import Delivered
 from restbroker.rules.settle import Final
-from restbroker.rules.settlement import Settlement
+from restbroker.rules.settlement import Ack, Drop, Settlement
+from restbroker.store import history
+from restbroker.store.history import Ending, Records
 from restbroker.telemetry.events import JobFinished, JobsDelivered
 
 
@@ -31,6 +34,22 @@ def of(lane: Lane, item: Item) -> JobFinished | None:
     if item.event is None and item.status is not None:
         return JobFinished(*_what(lane, item, "delivered", "ack", item.took_s), item.status)
     return item.event
+
+
+def records(lane: Lane, items: Iterable[Item], keep_s: float) -> Records:
+    """What is to be kept for so long of those of these with a settlement that end with it."""
+    return Records(round(keep_s * 1000), [_record(lane, item) for item in items if item.settlement is not None])
+
+
+def _record(lane: Lane, item: Item) -> bytes:
+    """What lies in a set tells its own story, and what goes back has not ended."""
+    event = of(lane, item) if isinstance(item.settlement, Ack | Drop) else None
+    if event is None:
+        return b""
+    took_ms = event.duration_s * 1000
+    return history.written(
+        Ending(event.jid, event.target, event.command, event.outcome, event.status, took_ms, event.code)
+    )
 
 
 def tell(lane: Lane, items: Iterable[Item]) -> None:

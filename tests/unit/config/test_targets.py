@@ -95,6 +95,12 @@ def test_queues_are_a_list_in_strict_order_or_weights(write: Write) -> None:
     assert (two.queues, dict(two.weights)) == (("high", "low"), {"high": 3, "low": 2})
 
 
+def test_how_jobs_ended_is_kept_for_as_long_as_is_said_and_otherwise_not_at_all(write: Write) -> None:
+    assert write({**FLAT, "Token": "x"}).config.history_s is None
+    assert write({**FLAT, "Token": "x", "History": "24h"}).config.history_s == 86_400
+    assert write({**FLAT, "Token": "x", "History": "30d"}).config.history_s == 30 * 86_400
+
+
 def test_the_flat_keys_make_the_first_target_and_take_the_same_limits(write: Write) -> None:
     limits: dict[str, Json] = {"RateLimit": "200/s", "MaxInFlight": 30, "Slots": {"register": 3}, "DeadLimit": 0}
     config = write(document({"one": entry()}, **FLAT, **limits)).config

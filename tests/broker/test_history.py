@@ -1,0 +1,49 @@
+"""How jobs ended is kept where `History` asks for it: of what is in no set afterwards, and without arguments."""
+
+from restbroker.store import history
+from restbroker.store.history import Ending
+from restbroker.telemetry.events import JobFinished
+from tests.broker.conftest import Harness
+
+
+def kept(harness: Harness) -> dict[str, Ending]:
+    found = [history.read(entry.record) for entry in history.newest(harness.client, 1000)]
+    assert None not in found
+    return {ending.jid: ending for ending in found if ending is not None}
+
+
+async def test_what_was_delivered_or_vanished_is_kept_and_what_lies_in_a_set_is_not(harness: Harness) -> None:
+    harness.history_s = 3600.0
+    harness.push(count=2)
+    harness.push("once", args=["once", {"secret": "hush"}, "t", "an id"])
+    harness.push("dropped", args=["safe", {}, "wrong"], dead=False)
+    harness.push("parked", args=["safe", {}, "wrong"])
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are settled")
+    found = kept(harness)
+    assert {jid: (one.target, one.command, one.outcome, one.status) for jid, one in found.items()} == {
+        "jid-safe-0": ("t", "safe", "delivered", 200),
+        "jid-safe-1": ("t", "safe", "delivered", 200),
+        "jid-once-0": ("t", "once", "delivered", 200),
+        "jid-dropped-0": ("t", "?", "rejected", None),
+    }
+    assert found["jid-dropped-0"].code == "BadToken"
+    raw = b"".join(entry.record for entry in history.newest(harness.client, 1000))
+    assert b"hush" not in raw
+    assert b"wrong" not in raw
+
+
+async def test_a_token_in_the_wrong_place_is_masked_there_too(harness: Harness) -> None:
+    harness.history_s = 3600.0
+    harness.token = "t0ken-in-a-jid"
+    harness.push(args=["safe", {}, harness.token], jid=f"x{harness.token}")
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "it is settled")
+    assert list(kept(harness)) == ["***"]
+
+
+async def test_without_history_nothing_is_kept(harness: Harness) -> None:
+    harness.push()
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "it is settled")
+    assert harness.client.command("EXISTS", "restbroker:history") == 0
