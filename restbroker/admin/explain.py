@@ -1,4 +1,4 @@
-"""A job's story: where it is now, what became of its tries, and what people did with it.
+"""A job's story: where it is now or how it ended, what became of its tries, and what people did with it.
 
 Called by `restbroker explain` and by a job's page. Always holds: changes nothing; looks at no more than its bounds
 allow, and says where it did not look to the end; shows nothing that must stay hidden.
@@ -17,23 +17,26 @@ from restbroker.admin.entry import Entry, Look
 from restbroker.admin.jobs import PAGE
 from restbroker.admin.known import Known
 from restbroker.errors import StoreRefused
-from restbroker.rules import rubyjson
+from restbroker.rules import hiding, rubyjson
 from restbroker.rules.json_types import Json
-from restbroker.store import beats, jobs, parked, processes, queues
+from restbroker.store import beats, history, jobs, parked, processes, queues
 from restbroker.store.client import Client
+from restbroker.store.history import Ending
 from restbroker.store.key_types import types
 from restbroker.store.keys import SortedSet
 
 Kind: TypeAlias = Literal["queue", "in hand", "retry", "schedule", "dead", "copy"]
 _SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
+_ENDS_PAGE: Final = 1000
 
 
 @attrs.frozen
 class Bounds:
-    """How far is looked: `seconds` in all, so many jobs of each queue, copies of parked jobs, and notes of people."""
+    """How far is looked: `seconds` in all, so many jobs of each queue, ends and copies of jobs, and notes of people."""
 
     seconds: float = 10.0
     jobs: int = 10_000
+    ends: int = 1_000_000
     copies: int = 5000
     notes: int = 5000
 
@@ -56,25 +59,36 @@ class Place:
 
 
 @attrs.frozen
+class End:
+    """How and when (epoch seconds, Redis' clock) it ended, so that it is nowhere any more. As of `store.history`."""
+
+    at_s: float
+    ending: Ending
+
+
+@attrs.frozen
 class Story:
     """What was found. `places` has more than one where a job was pushed twice, or moved while it was looked for.
 
-    `acts`: what people did with it, newest first. `unseen`: where was not looked to the end.
+    `acts`: what people did with it, newest first. `unseen`: where was not looked to the end. `ends`: how it ended,
+    where that is kept and it is nowhere but among the copies; newest first, several if it was pushed several times.
     """
 
     jid: str
     places: tuple[Place, ...]
     acts: tuple[Written, ...]
     unseen: tuple[str, ...]
+    ends: tuple[End, ...] = ()
 
 
 def explain(client: Client, jid: str, known: Known, bounds: Bounds | None = None) -> Story:
     """Looks for the job of this id. Raises `StoreUnavailable` or `StoreRefused`."""
     search = _Search(client, jid, known, bounds or Bounds())
     places = [*search.sorted_sets(), *search.in_hand(), *search.waiting()]
+    ends = () if places else tuple(search.ends())
     places = places or list(search.copies())
     acts = tuple(search.acts())
-    return Story(jid, tuple(places), acts, tuple(search.unseen))
+    return Story(jid, tuple(places), acts, tuple(search.unseen), ends)
 
 
 def acts_with(client: Client, jid: str, notes: int) -> tuple[Written, ...]:
@@ -124,6 +138,27 @@ class _Search:
                 if look is not None:
                     yield Place("queue", queue, look.entry(), ahead=number, served=serving(self.client, queue))
 
+    def ends(self) -> Iterator[End]:
+        """What was written of it when it was settled for good."""
+        seen, page = 0, history.newest(self.client, _ENDS_PAGE)
+        while page:
+            for entry in page:
+                ending = history.read(entry.record) if self._may_have(entry.record) else None
+                if ending is not None and ending.jid == self.jid:
+                    yield End(entry.at_s, self._shown(ending))
+            seen += len(page)
+            if len(page) < _ENDS_PAGE or self._is_enough(
+                seen, self.bounds.ends, f"how jobs ended, behind the newest {seen}"
+            ):
+                return
+            page = history.newest(self.client, _ENDS_PAGE, before=page[-1].name)
+
+    def _shown(self, ending: Ending) -> Ending:
+        def hide(word: str) -> str:
+            return hiding.without(word, self.known.secrets)
+
+        return attrs.evolve(ending, jid=hide(ending.jid), command=hide(ending.command))
+
     def copies(self) -> Iterator[Place]:
         """The newest copy of a parked job that is nowhere else any more."""
         seen, page = 0, parked.newest(self.client, PAGE)
@@ -161,11 +196,14 @@ class _Search:
         return True
 
     def _look(self, raw: bytes, queue: str | None = None) -> Look | None:
-        # Most are others: their bytes tell, unless the id has letters that JSON may write in several ways.
-        if self.jid.isascii() and self.jid.isalnum() and self.jid.encode() not in raw:
+        if not self._may_have(raw):
             return None
         look = Look(raw, 0.0, self.known, queue)
         return look if look.jid == self.jid else None
+
+    def _may_have(self, raw: bytes) -> bool:
+        # Most are others: their bytes tell, unless the id has letters that JSON may write in several ways.
+        return not (self.jid.isascii() and self.jid.isalnum()) or self.jid.encode() in raw
 
     def _since(self) -> float | None:
         """When its process began with it, as its record for Sidekiq's pages says."""

@@ -1,4 +1,4 @@
-"""`restbroker explain`: where a job is, what became of its tries, and what people did with it.
+"""`restbroker explain`: where a job is or how it ended, what became of its tries, and what people did with it.
 
 Always holds: it changes nothing, and says where it did not look to the end.
 """
@@ -11,7 +11,7 @@ import attrs
 import typer
 
 from restbroker.admin.connect import open_store
-from restbroker.admin.explain import Bounds, Kind, Place, Story
+from restbroker.admin.explain import Bounds, End, Kind, Place, Story
 from restbroker.admin.explain import explain as look
 from restbroker.admin.known import known
 from restbroker.cli import entries, output
@@ -38,10 +38,10 @@ def explain(
     jobs: Annotated[int, typer.Option(help="Look at so many jobs of each queue.", min=1, max=10_000_000)] = 10_000,
     seconds: Annotated[int, typer.Option(help="Look for so long.", min=1, max=3600)] = 10,
 ) -> None:
-    """Tell a job's story: where it is now and why, its last tries, and what people did with it.
+    """Tell a job's story: where it is now and why or how it ended, its last tries, and what people did with it.
 
-    It is looked for in the sets, in what processes have in hand, in the queues, and among copies of parked jobs. Ends
-    with 1 if it is nowhere.
+    It is looked for in the sets, in what processes have in hand, in the queues, with History among the jobs that ended,
+    and among copies of parked jobs. Ends with 1 if it is nowhere.
     """
     settings = quietly(config)
     with open_store(settings) as client:
@@ -52,14 +52,15 @@ def explain(
         _tell(story)
     for where in story.unseen:
         output.say(f"note: not looked through to the end: {where}. --jobs and --seconds let it look further.")
-    if not story.places:
+    if not story.places and not story.ends:
         output.say(_NOWHERE.format(jid=jid))
         raise typer.Exit(Exit.FAILED)
 
 
 _NOWHERE: Final = (
     'The job {jid} is nowhere: it was delivered, it was deleted, its own "dead": false let it vanish, or it was never'
-    " pushed. The log of the broker names each job that failed, and with LogLevel debug each that was delivered."
+    " pushed. The log of the broker names each job that failed, and with LogLevel debug each that was delivered;"
+    ' "History": "24h" has it kept for a day how each job ended.'
 )
 
 
@@ -72,11 +73,26 @@ def _tell(story: Story) -> None:
             output.table(("", ""), [("where", _where(place)), *entries.facts(place.entry)])
         for line in _hints(place, story.jid):
             output.say(line)
+    if story.ends:
+        output.table(("", ""), [("ended", _ended(end)) for end in story.ends])
     acts = [
         ("done by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})") for act in story.acts
     ]
     if acts:
         output.table(("", ""), acts)
+
+
+def _ended(end: End) -> str:
+    one = end.ending
+    words = (
+        local(end.at_s),
+        one.outcome,
+        one.code or "",
+        "" if one.status is None else f"status {one.status}",
+        f"{one.took_ms} ms" if one.took_ms else "",
+        f"{one.command} ({one.target})",
+    )
+    return "  ".join(word for word in words if word)
 
 
 def _where(place: Place) -> str:
@@ -126,4 +142,5 @@ def _as_json(story: Story) -> dict[str, Json]:
         {"when": utc(act.at_s), "who": act.note.who, "action": act.note.action, "place": act.note.place}
         for act in story.acts
     ]
-    return {"jid": story.jid, "places": places, "acts": acts, "unseen": list(story.unseen)}
+    ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in story.ends]
+    return {"jid": story.jid, "places": places, "ends": ends, "acts": acts, "unseen": list(story.unseen)}

@@ -7,8 +7,9 @@ import pytest
 from restbroker.admin.act import Action, Chosen, perform
 from restbroker.admin.explain import Bounds, explain
 from restbroker.admin.known import Known
-from restbroker.store import queues
+from restbroker.store import history, queues
 from restbroker.store.client import Client
+from restbroker.store.history import Ending
 from restbroker.store.jobs import Facts, FetchRequest, fetch, register
 from tests.admin.conftest import NOW_S, Put, job
 
@@ -76,3 +77,30 @@ def test_where_it_was_not_looked_to_the_end_is_said(client: Client, configured: 
 def test_a_queue_that_is_no_list_is_passed_by(client: Client, configured: Known) -> None:
     client.command("SET", "ns:queue:rest", "x")
     assert explain(client, "j1", configured).places == ()
+
+
+def test_how_a_job_ended_is_told_where_that_is_kept(client: Client, configured: Known) -> None:
+    for jid in ("j1", "j2", "j1"):
+        record = history.written(Ending(jid, "ejabberd", "register", "delivered", 200, 12.5))
+        client.command("XADD", "ns:restbroker:history", "*", "end", record)
+    client.command("XADD", "ns:restbroker:history", "*", "end", "j1, as somebody else wrote it")
+    story = explain(client, "j1", configured)
+    assert [end.ending for end in story.ends] == [Ending("j1", "ejabberd", "register", "delivered", 200, 12.5)] * 2
+    assert story.ends[0].at_s >= story.ends[1].at_s > NOW_S
+    assert (story.places, story.unseen) == ((), ())
+    assert explain(client, "nobody", configured).ends == ()
+
+
+def test_a_job_that_is_somewhere_has_not_ended(client: Client, configured: Known, put: Put) -> None:
+    record = history.written(Ending("j1", "ejabberd", "register", "delivered", 200, 12.5))
+    client.command("XADD", "ns:restbroker:history", "*", "end", record)
+    put("dead", NOW_S, "j1")
+    assert explain(client, "j1", configured).ends == ()
+
+
+def test_ends_are_looked_through_as_far_as_is_asked_for(client: Client, configured: Known) -> None:
+    record = history.written(Ending("other", "ejabberd", "register", "delivered", 200, 12.5))
+    client.transaction([("XADD", "ns:restbroker:history", "*", "end", record) for _ in range(2500)])
+    assert explain(client, "j1", configured).unseen == ()
+    (unseen,) = explain(client, "j1", configured, Bounds(ends=2000)).unseen
+    assert unseen == "how jobs ended, behind the newest 2000"

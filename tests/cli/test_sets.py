@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from restbroker.store import history
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.history import Ending
 from tests.support.process import run, started
 from tests.support.terminal import on_a_terminal
 from tests.support.wait import until
@@ -226,6 +228,13 @@ def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) ->
     shown = json.loads(shell("explain", "j1", "--json").stdout)
     assert [place["kind"] for place in shown["places"]] == ["queue"]
     assert [act["action"] for act in shown["acts"]] == ["retry"]
+    record = history.written(Ending("j2", "ejabberd", "register", "delivered", 200, 12.5))
+    store.command("XADD", "ns:restbroker:history", "*", "end", record)
+    ended = shell("explain", "j2")
+    assert ended.returncode == 0
+    assert ended.stdout.endswith("  delivered  status 200  12.5 ms  register (ejabberd)\n")
+    (shown,) = json.loads(shell("explain", "j2", "--json").stdout)["ends"]
+    assert (shown["outcome"], shown["status"], shown["took_ms"], shown["code"]) == ("delivered", 200, 12.5, None)
     nowhere = shell("explain", "nobody")
     assert (nowhere.returncode, nowhere.stdout) == (1, "")
     assert "delivered" in nowhere.stderr
