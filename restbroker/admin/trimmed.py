@@ -10,6 +10,8 @@ from itertools import islice
 
 import attrs
 
+from restbroker.admin import audit
+from restbroker.admin.audit import Note
 from restbroker.admin.entry import Entry, Look
 from restbroker.admin.jobs import PAGE, Stored, read, shown
 from restbroker.admin.known import Known
@@ -47,8 +49,8 @@ def copies(client: Client, known: Known, before: str = "") -> list[Copied]:
     ]
 
 
-def restore(client: Client, jid: str) -> None:
-    """Puts the newest copy of a job back into the dead set.
+def restore(client: Client, jid: str, who: str) -> None:
+    """Puts the newest copy of a job back into the dead set, and writes down who did.
 
     Raises `UsageError` if there is none, or if the job is there or waits for its next try: whoever retries all would
     run it twice. Raises `StoreUnavailable` if it may be back all the same.
@@ -59,6 +61,8 @@ def restore(client: Client, jid: str) -> None:
             "restbroker retries lists those that wait; if it fails for good, it is parked again by itself.",
         )
     found = next((copy for copy in _missing(client) if _jid(copy.payload) == jid), None)
+    if found is not None:
+        audit.write(client, Note(who=who, action="restore", place="dead", where=jid, jids=(jid,)))
     if found is None or not parked.restore(client, found):
         raise UsageError(
             f"There is no copy of a parked job {jid} that the dead set does not have already.",

@@ -13,6 +13,7 @@ from restbroker.cli import jobs, output
 from restbroker.cli.choosing import WhereOption
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
+from restbroker.cli.who import who
 from restbroker.config.core import Config
 
 app = typer.Typer(add_completion=False)
@@ -56,7 +57,7 @@ def dead(
 
 def _restore(settings: Config, jid: str) -> None:
     with open_store(settings) as client:
-        restore(client, jid)
+        restore(client, jid, who())
     output.say(f"{jid} is in the dead set again. To run it: restbroker dead retry {jid}")
 
 

@@ -123,6 +123,8 @@ def test_parked_jobs_that_others_trimmed_are_shown_and_put_back_to_be_seen(show:
     assert show("dead", "--restore", "j1").returncode == 0
     assert show("dead", "--limit", "1").stdout.split("\t")[1] == "j1", "the newest: it would be trimmed again otherwise"
     assert [line.split("\t")[1] for line in show("dead", "--trimmed").stdout.splitlines()] == ["j2", "j0"]
+    (noted,) = show("audit").stdout.splitlines()
+    assert noted.split("\t")[2:6] == ["restore", "dead", "j1", "done"]
 
 
 @pytest.mark.parametrize("jid", ["j1", "nobody"])
