@@ -40,6 +40,11 @@ BATCH: Final = 100
 EXAMPLES: Final = 5
 _NAMED_JIDS: Final = 1000
 """So many jobs of one action are named in the audit stream; of a million, the counts are enough."""
+_NOTE_EVERY_S: Final = 1.0
+"""From then on. With each batch, ten million jobs would push out what all others did."""
+_NOT_IN_TIME: Final = (
+    "It was not found in ten seconds, since the set is large: give its key (`list --json`), which finds it at once."
+)
 _REST: Final = re.compile(r"(\d{1,12}) (\d{1,12}(?:\.\d{1,12})?) (\d{1,12}) (\S{1,100})", re.ASCII)
 
 
@@ -164,6 +169,7 @@ class _Run:
     _started_s: float = attrs.field(init=False)
     _planned: int = 0
     _begun: str | None = None
+    _noted_s: float = -_NOTE_EVERY_S
     _refused: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
@@ -181,10 +187,12 @@ class _Run:
             looks, missing = [], []
             for name in dict.fromkeys(names[start : start + BATCH]):
                 found = find.locate(self.client, self.zset, name)
-                if found.member is None:
+                if found.member is not None:
+                    looks.append(Look(*found.member, self.known))
+                elif found.complete:
                     missing.append(name)
                 else:
-                    looks.append(Look(*found.member, self.known))
+                    self._refused[_NOT_IN_TIME] += 1
             self._act_on(looks, len(looks))
             self.progress = attrs.evolve(self.progress, missing=(*self.progress.missing, *missing))
             yield
@@ -258,8 +266,9 @@ class _Run:
             refused=dict(self._refused),
             examples=(*so_far.examples, *shown),
         )
-        if done and not self.dry_run:
-            jids = [look.jid or look.key for look in done] if so_far.done < _NAMED_JIDS else []
+        jids = [look.jid or look.key for look in done] if so_far.done < _NAMED_JIDS else []
+        if done and not self.dry_run and (jids or time.monotonic() >= self._noted_s + _NOTE_EVERY_S):
+            self._noted_s = time.monotonic()
             self._note("going on", [hiding.without(jid, self.known.secrets) for jid in jids])
 
     def _note(self, state: State, jids: Sequence[str] = ()) -> str:

@@ -2,8 +2,8 @@
 
 Called by `admin.act` and whatever else changes something for a person; read by `restbroker audit`, `admin.explain` and
 the pages. Always holds: nothing is done of which there is no entry, since the first one is written before; so an action
-that a crash cut short has an entry `begun` and none that ends it. How far it came is written after each batch: an entry
-before it would claim what was not done. No entry holds a secret: whoever writes one leaves them out.
+that a crash cut short has an entry `begun` and none that ends it. How far it came is written behind what was done: an
+entry before it would claim what was not. No entry holds a secret: whoever writes one leaves them out.
 """
 
 from collections.abc import Iterator, Mapping

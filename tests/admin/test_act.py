@@ -6,8 +6,9 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.admin import audit
+from restbroker.admin import act, audit, find
 from restbroker.admin.act import BATCH, Action, Chosen, Progress, Rest, perform
+from restbroker.admin.find import Located
 from restbroker.admin.known import Known
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.rules import rubyjson
@@ -269,6 +270,28 @@ def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configur
     pauses: list[float] = []
     found = done(client, "dead", RETRY, ALL, configured, rate_per_s=10.0, pause=pauses.append)
     assert (found.done, pauses) == (25, [1.0, 1.0, 0.5])
+
+
+def test_an_action_on_very_many_jobs_does_not_fill_the_record_with_its_steps(
+    client: Client, configured: Known, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(act, "_NAMED_JIDS", BATCH)
+    monkeypatch.setattr(act, "_NOTE_EVERY_S", 3600.0)
+    for n in range(4 * BATCH):
+        put("dead", NOW_S + n, f"j{n}")
+    done(client, "dead", RETRY, ALL, configured)
+    notes = [(written.note.state, written.note.done) for written in audit.listed(client, 10)]
+    assert notes == [("ended", 4 * BATCH), ("going on", BATCH), ("begun", 0)]
+
+
+def test_a_job_that_could_not_be_looked_for_to_the_end_is_not_called_gone(
+    client: Client, configured: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "locate", lambda *_: Located(None, complete=False))
+    found = done(client, "dead", RETRY, Chosen(("j1",)), configured)
+    assert (found.missing, found.done) == ((), 0)
+    ((why, count),) = found.refused.items()
+    assert (count, "not found in ten seconds" in why) == (1, True)
 
 
 def test_every_action_leaves_a_trace_that_begins_before_it(client: Client, configured: Known, put: Put) -> None:
