@@ -76,7 +76,9 @@ def _last(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known
                     output.say(f"… {step.looked_at} of {step.total} looked at, {step.done} {_DONE[action.verb]}")
         except KeyboardInterrupt:
             if not how.dry_run:
-                output.say(f"{_jobs(step.done)} {_DONE[action.verb]}. The same command again goes on with the rest.")
+                output.say(
+                    f"{output.jobs(step.done)} {_DONE[action.verb]}. The same command again goes on with the rest."
+                )
             raise
     return step
 
@@ -85,13 +87,13 @@ def _ask(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known:
     if not chosen.names and not chosen.where:
         # Nobody waits until a million jobs are looked at, only to be asked.
         total = size(client, zset)
-        confirm(f"{action.verb.capitalize()} all {_jobs(total)} of the {zset} set?")
+        confirm(f"{action.verb.capitalize()} all {output.jobs(total)} of the {zset} set?")
         return
     seen = _last(client, zset, action, chosen, known, How(dry_run=True))
     if sys.stdin.isatty():
         entries.talk(seen.examples)
         _tell_refused(seen)
-    confirm(f"{action.verb.capitalize()} {_jobs(seen.done)} of the {zset} set?")
+    confirm(f"{action.verb.capitalize()} {output.jobs(seen.done)} of the {zset} set?")
 
 
 def _tell_plan(seen: Progress, zset: SortedSet, action: Action, *, as_json: bool) -> None:
@@ -100,14 +102,14 @@ def _tell_plan(seen: Progress, zset: SortedSet, action: Action, *, as_json: bool
     else:
         entries.write(seen.examples, as_json=False)
     more = f", the first {len(seen.examples)} of them above" if seen.matched > len(seen.examples) > 0 else ""
-    output.say(f"{_jobs(seen.done)} of {seen.total} in the {zset} set would be {_DONE[action.verb]}{more}.")
+    output.say(f"{output.jobs(seen.done)} of {seen.total} in the {zset} set would be {_DONE[action.verb]}{more}.")
     _tell_refused(seen)
 
 
 def _conclude(last: Progress, action: Action, *, as_json: bool) -> None:
     if as_json:
         output.as_json({"dry_run": False, **_as_json(last, action)})
-    output.say(f"{_jobs(last.done)} {_DONE[action.verb]}.")
+    output.say(f"{output.jobs(last.done)} {_DONE[action.verb]}.")
     _tell_refused(last)
     left = bool(last.refused or last.missing)
     if left:
@@ -116,11 +118,11 @@ def _conclude(last: Progress, action: Action, *, as_json: bool) -> None:
 
 def _tell_refused(seen: Progress) -> None:
     for why, count in seen.refused.items():
-        output.say(f"{_jobs(count)} left: {why}")
+        output.say(f"{output.jobs(count)} left: {why}")
     for name in seen.missing:
         output.say(f"There is no job {name} (any more).")
     if seen.gone:
-        output.say(f"{_jobs(seen.gone)} gone meanwhile: somebody else was faster.")
+        output.say(f"{output.jobs(seen.gone)} gone meanwhile: somebody else was faster.")
 
 
 def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
@@ -135,7 +137,3 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
         "missing": list(seen.missing),
         "examples": [entries.fields(entry) for entry in seen.examples],
     }
-
-
-def _jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number} jobs"

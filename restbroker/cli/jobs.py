@@ -33,7 +33,7 @@ def show(settings: Config, zset: SortedSet, limit: int, *, as_json: bool) -> Non
         found = list(jobs.listed(client, zset, limit, tokens(settings)))
         total = size(client, zset)
     write(found, as_json=as_json)
-    more = f"{len(found)} of {total} jobs" if total > len(found) else f"{total} job{'' if total == 1 else 's'}"
+    more = f"{len(found)} of {output.jobs(total)}" if total > len(found) else output.jobs(total)
     output.say(f"{more} {_WAITING[zset]}.")
     if found and sys.stderr.isatty():
         jid = next((job.jid for job in found if job.jid), "JID")

@@ -51,7 +51,7 @@ def migrate(
         seen = admin.look(client, where)
         if dry_run or not seen.moving:
             _show(seen, dry_run=dry_run, as_json=json)
-            output.say(f"{_jobs(seen.moving)} would be moved." if seen.moving else "There is nothing to move.")
+            output.say(f"{output.jobs(seen.moving)} would be moved." if seen.moving else "There is nothing to move.")
             _tell_staying(seen)
             return
         if not yes:
@@ -87,12 +87,12 @@ def _ask(seen: Takeover, *, as_json: bool) -> None:
     """Asks on a terminal; raises `UsageError` elsewhere."""
     if not sys.stdin.isatty():
         raise UsageError(
-            f"{_jobs(seen.moving)} would be moved, and there is nobody to ask.",
+            f"{output.jobs(seen.moving)} would be moved, and there is nobody to ask.",
             "Add --yes to move them, or --dry-run to see them.",
         )
     if sys.stdout.isatty() and not as_json:
         _show(seen, dry_run=True, as_json=False)
-    if not typer.confirm(f"Move {_jobs(seen.moving)}?", err=True):
+    if not typer.confirm(f"Move {output.jobs(seen.moving)}?", err=True):
         output.say("Nothing was moved.")
         raise typer.Exit(Exit.FAILED)
 
@@ -114,10 +114,10 @@ def _tell_staying(takeover: Takeover) -> None:
 
 def _conclude(moved: Takeover) -> None:
     """Tells how it went; ends with `PARTLY` or `FAILED` if jobs stay where they should not."""
-    output.say(f"{_jobs(moved.moving)} moved.")
+    output.say(f"{output.jobs(moved.moving)} moved.")
     _tell_staying(moved)
     for why, number in moved.refused:
-        output.say(f"{_jobs(number)} stay where they are, since Redis refused: {why}")
+        output.say(f"{output.jobs(number)} stay where they are, since Redis refused: {why}")
     if moved.refused:
         output.say("Mend that, then run the command again: it moves the rest.")
         raise typer.Exit(Exit.PARTLY if moved.moving else Exit.FAILED)
@@ -132,7 +132,3 @@ def _show(takeover: Takeover, *, dry_run: bool, as_json: bool) -> None:
         output.table(
             _HEADER, [["-" if cell is None else cell for cell in attrs.astuple(part)] for part in takeover.parts]
         )
-
-
-def _jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number} jobs"

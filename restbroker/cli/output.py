@@ -90,6 +90,11 @@ def whole() -> Iterator[None]:
         raise lost(error) from None
 
 
+def jobs(count: int) -> str:
+    """`1 job`, `5 jobs`."""
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
 def one_line(value: object) -> str:
     """The value as a cell of a table: a tab or line break in it becomes a blank, other control characters an escape."""
     return printable(str(value)).replace("\t", " ").replace("\n", " ")

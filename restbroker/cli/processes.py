@@ -162,7 +162,7 @@ def _chosen(client: Client, names: Sequence[str]) -> list[Process]:
 def _agreed(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_run: bool) -> bool:
     """Whether to do it."""
     count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
-    what = f"{count} with {steering.jobs(sum(one.in_hand for one in chosen))} in hand"
+    what = f"{count} with {output.jobs(sum(one.in_hand for one in chosen))} in hand"
     if dry_run:
         output.say(f"{what} would be {done}.")
         return False

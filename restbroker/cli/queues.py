@@ -69,7 +69,7 @@ def peek(name: QueueName, config: ConfigOption = None, limit: LimitOption = 20, 
     else:
         output.table(("PLACE", "WAITED", "JOB", "COMMAND"), _cells(found))
     more = f"{len(found)} of " if one.size is not None and one.size > len(found) else ""
-    output.say(f"{more}{steering.jobs(one.size or 0)} waiting in {name}.")
+    output.say(f"{more}{output.jobs(one.size or 0)} waiting in {name}.")
 
 
 @app.command()
@@ -111,11 +111,11 @@ def clear(
         _known(client, settings, name)
         count = admin.clear(client, name, who(), dry_run=True)
         if not dry_run and count:
-            confirm(f"Delete {steering.jobs(count)} in {name}? They are gone then.", yes=yes)
+            confirm(f"Delete {output.jobs(count)} in {name}? They are gone then.", yes=yes)
             count = _clear(client, name)
     if json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
-    output.say(f"{steering.jobs(count)} {'would be' if dry_run else 'were'} deleted from {name}.")
+    output.say(f"{output.jobs(count)} {'would be' if dry_run else 'were'} deleted from {name}.")
 
 
 def _clear(client: Client, name: str) -> int:
@@ -127,9 +127,9 @@ def _clear(client: Client, name: str) -> int:
             for so_far in steps:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:
                     told_s = time.monotonic()
-                    output.say(f"… {so_far.done} of {steering.jobs(so_far.total)} deleted")
+                    output.say(f"… {so_far.done} of {output.jobs(so_far.total)} deleted")
         except (KeyboardInterrupt, RestbrokerError):
-            output.say(f"{steering.jobs(so_far.done)} deleted. The same command again goes on with the rest.")
+            output.say(f"{output.jobs(so_far.done)} deleted. The same command again goes on with the rest.")
             raise
     return so_far.done
 

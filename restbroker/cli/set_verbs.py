@@ -81,8 +81,8 @@ def listing(
             if after is None or len(found) >= limit:
                 break
     entries.write(found, as_json=as_json)
-    of = f" of {total}" if total > len(found) else ""
-    output.say(f"{len(found)}{of} job{'' if of == '' and len(found) == 1 else 's'} in the {zset} set.")
+    more = f"{len(found)} of {output.jobs(total)}" if total > len(found) else output.jobs(len(found))
+    output.say(f"{more} in the {zset} set.")
     if after is not None:
         output.say(f"Go on with: --after {after}")
 

@@ -52,8 +52,3 @@ def number(value: float | None, unit: str = "") -> str:
     if value is None:
         return "-"
     return f"{value}{unit}" if isinstance(value, int) else f"{value:.1f}{unit}"
-
-
-def jobs(count: int) -> str:
-    """`1 job`, `5 jobs`."""
-    return "1 job" if count == 1 else f"{count} jobs"
