@@ -6,6 +6,7 @@ Always holds: nothing is written; what is meant so is a note, what keeps jobs wa
 import shlex
 from collections.abc import Iterator, Mapping
 
+from restbroker.admin import pauses
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.rules.command import DANGEROUS
@@ -57,20 +58,9 @@ def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
 
 def _pause(name: str, pause: Pause) -> Finding:
     reason = pause.reason
-    message = f"The target {name} is paused{until(pause)} ({reason}){said(pause)}."
+    message = pauses.of_target(name, pause)
     cure = f"restbroker targets resume {shlex.quote(name)}" if reason == OPERATOR else None
     return Finding("warning", "redis", "TargetPaused", message, _PAUSES.get(reason, "Its jobs wait."), cure)
-
-
-def until(pause: Pause) -> str:
-    """By whom something is paused, as far as it is known, and until when."""
-    by = "" if pause.who is None else f" by {pause.who}"
-    return f"{by} until somebody resumes it" if pause.left_s is None else f"{by} for {pause.left_s:.0f} s more"
-
-
-def said(pause: Pause) -> str:
-    """Why it is paused, in that person's own words; empty if nobody said it."""
-    return "" if pause.why is None else f': "{pause.why}"'
 
 
 def check_dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 
+from restbroker.admin import pauses
 from restbroker.admin.check_leftovers import is_dead
-from restbroker.admin.check_limits import said, until
 from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.core import Config
 from restbroker.connectors import registry
@@ -44,7 +44,7 @@ def _known_queue(queue: QueueView, pause: Pause | None, seen: Overview) -> Itera
     quiet = sorted({f"{facts.hostname}:{facts.pid}" for facts, snapshot in lanes if snapshot.get("quiet") is True})
     yield from (_quiet(queue, process, served=served) for process in quiet)
     if pause is not None:
-        message = f"The queue {queue.name} is paused{until(pause)}{said(pause)}."
+        message = pauses.of_queue(queue.name, pause)
         why = "Nothing more is taken from this queue; jobs in hand still run."
         cure = f"restbroker queues resume {shlex.quote(queue.name)}, or resume it in Sidekiq Web with Sidekiq Pro."
         yield Finding("warning", AREA, "QueuePaused", message, why, cure)

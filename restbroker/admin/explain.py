@@ -24,6 +24,7 @@ from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from restbroker.store.key_types import types
 from restbroker.store.keys import SortedSet
+from restbroker.store.pauses import Pause, paused_queues, paused_targets
 
 Kind: TypeAlias = Literal["queue", "in hand", "retry", "schedule", "dead", "copy"]
 _SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
@@ -47,7 +48,8 @@ class Place:
     parked.
 
     `ahead`: so many jobs are taken before it. `since_s`: when its process took it up (epoch seconds), if it tells.
-    `served`: what is known of a process that serves its queue, None: nobody does, or it is in no queue.
+    `served`: what is known of a process that serves its queue, None: nobody does, or it is in no queue. `pause`,
+    `target_pauses`: why its queue and its target get no jobs taken.
     """
 
     kind: Kind
@@ -56,6 +58,8 @@ class Place:
     ahead: int | None = None
     since_s: float | None = None
     served: Serving | None = None
+    pause: Pause | None = None
+    target_pauses: tuple[Pause, ...] = ()
 
 
 @attrs.frozen
@@ -136,7 +140,14 @@ class _Search:
             for number, raw in enumerate(self._listed(queue)):
                 look = self._look(raw, queue)
                 if look is not None:
-                    yield Place("queue", queue, look.entry(), ahead=number, served=serving(self.client, queue))
+                    yield self._waits(Place("queue", queue, look.entry(), ahead=number))
+
+    def _waits(self, place: Place) -> Place:
+        """With what holds its queue up."""
+        client, target = self.client, place.entry.target
+        of_target = () if target is None else paused_targets(client, [target]).get(target, ())
+        of_queue = paused_queues(client).get(place.name)
+        return attrs.evolve(place, served=serving(client, place.name), pause=of_queue, target_pauses=of_target)
 
     def ends(self) -> Iterator[End]:
         """What was written of it when it was settled for good."""

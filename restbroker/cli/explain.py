@@ -10,6 +10,7 @@ from typing import Annotated, Final, assert_never
 import attrs
 import typer
 
+from restbroker.admin import pauses
 from restbroker.admin.connect import open_store
 from restbroker.admin.explain import Bounds, End, Kind, Place, Story
 from restbroker.admin.explain import explain as look
@@ -117,6 +118,10 @@ def _where(place: Place) -> str:
 
 
 def _hints(place: Place, jid: str) -> Iterator[str]:
+    if place.pause is not None:
+        yield pauses.of_queue(place.name, place.pause)
+    for pause in place.target_pauses:
+        yield pauses.of_target(place.entry.target or "?", pause)
     if place.kind == "queue" and place.served is None:
         yield f"No restbroker that runs serves the queue {place.name}."
     elif place.served is not None and place.served.held_up is not None:
@@ -134,6 +139,8 @@ def _as_json(story: Story) -> dict[str, Json]:
             "ahead": place.ahead,
             "since": None if place.since_s is None else utc(place.since_s),
             "served": None if place.served is None else attrs.asdict(place.served),
+            "pause": None if place.pause is None else attrs.asdict(place.pause),
+            "target_pauses": [attrs.asdict(pause) for pause in place.target_pauses],
             "job": entries.whole(place.entry),
         }
         for place in story.places

@@ -7,7 +7,7 @@ import pytest
 from restbroker.admin.act import Action, Chosen, perform
 from restbroker.admin.explain import Bounds, explain
 from restbroker.admin.known import Known
-from restbroker.store import history, queues
+from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from restbroker.store.jobs import Facts, FetchRequest, fetch, register
@@ -104,3 +104,19 @@ def test_ends_are_looked_through_as_far_as_is_asked_for(client: Client, configur
     assert explain(client, "j1", configured).unseen == ()
     (unseen,) = explain(client, "j1", configured, Bounds(ends=2000)).unseen
     assert unseen == "how jobs ended, behind the newest 2000"
+
+
+def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and_why(
+    client: Client, configured: Known
+) -> None:
+    queues.push(client, "rest", [job("j1")])
+    pauses.pause_queue(client, "rest", "ann", "it moves", None)
+    pauses.pause_target(client, "ejabberd", "bob", "", 600.0)
+    (place,) = explain(client, "j1", configured).places
+    assert place.pause is not None
+    assert (place.pause.who, place.pause.why) == ("ann", "it moves")
+    assert [one.who for one in place.target_pauses] == ["bob"]
+    pauses.resume_queue(client, "rest")
+    pauses.resume_target(client, "ejabberd")
+    (place,) = explain(client, "j1", configured).places
+    assert (place.pause, place.target_pauses) == (None, ())

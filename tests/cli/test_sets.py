@@ -226,6 +226,10 @@ def test_a_job_is_explained_in_words_and_in_json(shell: Shell, store: Client) ->
     assert "hush-hush" not in told.stdout
     shell("dead", "retry", "j1")
     shown = json.loads(shell("explain", "j1", "--json").stdout)
+    shell("queues", "pause", "rest", "--why", "it moves")
+    waiting = shell("explain", "j1").stderr
+    assert waiting.startswith("The queue rest is paused by ")
+    assert ' until somebody resumes it: "it moves".' in waiting
     assert [place["kind"] for place in shown["places"]] == ["queue"]
     assert [act["action"] for act in shown["acts"]] == ["retry"]
     record = history.written(Ending("j2", "ejabberd", "register", "delivered", 200, 12.5))

@@ -1,0 +1,24 @@
+"""A pause in words: by whom, until when and why, as far as it is known. Used by the parts of `check` and `explain`."""
+
+from restbroker.store.pauses import Pause
+
+
+def _until(pause: Pause) -> str:
+    """By whom something is paused, and until when; begins with a blank."""
+    by = "" if pause.who is None else f" by {pause.who}"
+    return f"{by} until somebody resumes it" if pause.left_s is None else f"{by} for {pause.left_s:.0f} s more"
+
+
+def _said(pause: Pause) -> str:
+    """Why it is paused, in that person's own words; empty if nobody said it."""
+    return "" if pause.why is None else f': "{pause.why}"'
+
+
+def of_target(name: str, pause: Pause) -> str:
+    """One reason why a target is paused."""
+    return f"The target {name} is paused{_until(pause)} ({pause.reason}){_said(pause)}."
+
+
+def of_queue(name: str, pause: Pause) -> str:
+    """Why a queue is paused."""
+    return f"The queue {name} is paused{_until(pause)}{_said(pause)}."
