@@ -106,13 +106,13 @@ def stop(client: Client, process: str, who: str) -> None:
     _ask(client, process, "TERM", who)
 
 
-def cancel(client: Client, process: str, thread: str, who: str, jid: str = "") -> None:
+def cancel(client: Client, process: str, thread: str, who: str) -> None:
     """Has a process of restbroker end the delivery of the job that it shows as `thread` (`InHand`), in five seconds.
 
     The job is parked as `Cancelled`, with whether it may have run; if it ends by itself before, it is settled as ever.
-    `jid`, as it is shown, is for the job's story. Raises `RestbrokerError` if there is none such, or Ruby runs it.
+    Raises `RestbrokerError` if there is no such process, or Ruby runs it.
     """
-    found = next((one for one in stored.seen(client, with_work=False) if one.name == process), None)
+    found = next((one for one in stored.seen(client) if one.name == process), None)
     if found is None:
         raise _gone(process)
     if not _is_own(found.info):
@@ -120,7 +120,9 @@ def cancel(client: Client, process: str, thread: str, who: str, jid: str = "") -
             f"The process {process} is none of restbroker's: it cannot cancel one of its jobs.",
             "Stop it, or wait until the job ends.",
         )
-    jids = (jid,) if jid else ()
+    # As it is shown there, masked.
+    shown_jobs = _jobs({name: raw for name, raw in found.work.items() if name == thread}, (), is_restbroker=True)
+    jids = tuple(one.job.jid for one in shown_jobs if one.job.jid is not None)
     audit.write(client, Note(who=who, action="cancel", place=f"process:{process}", where=f"thread {thread}", jids=jids))
     stored.ask(client, process, f"{stored.CANCEL}{thread}")
 

@@ -115,7 +115,7 @@ def cancel(
             return
         confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
         for process, one in found:
-            admin.cancel(client, process, one.thread, who(), jid)
+            admin.cancel(client, process, one.thread, who())
         if not _ended(client, jid, secrets):
             output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
             raise typer.Exit(Exit.WAITING)

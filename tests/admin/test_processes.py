@@ -70,8 +70,10 @@ def test_requests_go_the_way_of_sidekiqs_own_api(client: Client) -> None:
 
 
 def test_a_job_in_hand_is_cancelled_by_its_thread_and_written_down(client: Client) -> None:
-    record(client, "node:7:ab", version="restbroker 1.0")
-    processes.cancel(client, "node:7:ab", "0a1b", "ann", "j1")
+    payload = json.dumps({"class": "Add", "jid": "j1", "args": ["register", {}, "***"]})
+    job: Json = {"queue": "rest", "payload": payload, "run_at": 1_700_000_000}
+    record(client, "node:7:ab", {"0a1b": job, "other": job}, version="restbroker 1.0")
+    processes.cancel(client, "node:7:ab", "0a1b", "ann")
     assert client.command("LRANGE", "ns:node:7:ab-signals", 0, -1) == [b"CANCEL 0a1b"]
     (written,) = audit.listed(client, 5)
     assert (written.note.who, written.note.action, written.note.place) == ("ann", "cancel", "process:node:7:ab")
@@ -83,6 +85,6 @@ def test_a_job_in_hand_is_cancelled_by_its_thread_and_written_down(client: Clien
 def test_a_process_of_rubys_is_not_asked_for_what_it_does_not_know(client: Client) -> None:
     record(client, "web:9:ab", version="7.3.2")
     with pytest.raises(RestbrokerError, match="none of restbroker's"):
-        processes.cancel(client, "web:9:ab", "0a1b", "ann", "j1")
+        processes.cancel(client, "web:9:ab", "0a1b", "ann")
     assert client.command("KEYS", "*-signals") == []
     assert list(audit.listed(client, 5)) == []
