@@ -182,13 +182,13 @@ async def test_a_queue_and_a_target_that_were_paused_for_two_minutes_are_served_
     world.push("j1", "j2")
     await trio.sleep(2 * MINUTE_S - 1)
     assert world.target.ran == []
-    await until(lambda: len(world.target.ran) == 2, "the queue is served", 5)
+    await until(lambda: len(world.target.ran) == 2, "the queue is served", 10)
     world.reference.pause_target("t", "bob", "", 2 * MINUTE_S)
     world.push("j3")
     await trio.sleep(2 * MINUTE_S - 1)
     assert len(world.target.ran) == 2
-    await until(lambda: len(world.target.ran) == 3, "the target gets jobs", 5)
-    await until(lambda: len(world.of(PauseEnded)) == 2, "both are told", 5)
+    await until(lambda: len(world.target.ran) == 3, "the target gets jobs", 10)
+    await until(lambda: len(world.of(PauseEnded)) == 2, "both are told", 10)
     told = sorted(world.of(PauseEnded), key=lambda event: str(event.kind))
     assert told == [PauseEnded("queue", "rest", "ann", "it moves"), PauseEnded("target", "t", "bob", None)]
     assert (world.reference.data.queue_notes, world.reference.data.target_notes) == ({}, {})
