@@ -89,9 +89,11 @@ def explain(client: Client, jid: str, known: Known, bounds: Bounds | None = None
     """Looks for the job of this id. Raises `StoreUnavailable` or `StoreRefused`."""
     search = _Search(client, jid, known, bounds or Bounds())
     places = [*search.sorted_sets(), *search.in_hand(), *search.waiting()]
-    ends = () if places else tuple(search.ends())
+    is_nowhere = not places
     places = places or list(search.copies())
     acts = tuple(search.acts())
+    # Last, since it may take all the time that is left.
+    ends = tuple(search.ends()) if is_nowhere else ()
     return Story(jid, tuple(places), acts, tuple(search.unseen), ends)
 
 
