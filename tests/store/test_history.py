@@ -1,5 +1,7 @@
 """How jobs ended: written with their settlement, once, and only where somebody wants it; on Redis and on Valkey."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Settlement
@@ -21,8 +23,8 @@ def take(lane: Lane, count: int) -> list[str]:
     return [job.ticket for job in taken.jobs]
 
 
-def settle(lane: Lane, items: list[tuple[str, Settlement]], *records: bytes, keep_ms: int = LONG_MS) -> list[object]:
-    request = FinishRequest(lane.identity, "t", QUEUES, 0, items, Records(keep_ms, records))
+def settle(lane: Lane, items: Sequence[tuple[str, Settlement]], *records: bytes) -> list[object]:
+    request = FinishRequest(lane.identity, "t", QUEUES, 0, items, Records(LONG_MS, records))
     return list(finish(lane.client, request, 1.0))
 
 
