@@ -224,10 +224,10 @@ class _Run:
                 self._note(state)
 
     def _came_later(self, look: Look) -> bool:
-        """Whether it is back from a retry of this very action, or was given its new time by it."""
-        if self.action.verb == "retry":
-            moments = (look.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
-            return max((moment for moment in moments if moment is not None), default=0.0) > self._started_s
+        """Whether it failed or was put off since this began, or was given its new time by this very action."""
+        moments = (look.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
+        if max((moment for moment in moments if moment is not None), default=0.0) > self._started_s:
+            return True
         at_s = self.action.at_s
         return at_s is not None and self.zset != "dead" and at_s <= look.score <= at_s + self._planned / 1e6
 

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from restbroker.admin import act, audit, find
-from restbroker.admin.act import BATCH, Action, Chosen, Progress, Rest, perform
+from restbroker.admin.act import BATCH, Action, Chosen, Progress, Rest, Verb, perform
 from restbroker.admin.find import Located
 from restbroker.admin.known import Known
 from restbroker.errors import StoreUnavailable, UsageError
@@ -218,10 +218,11 @@ def test_who_stops_it_between_batches_can_go_on_later(client: Client, configured
     assert len({one["jid"] for one in queued(client)}) == 3 * BATCH
 
 
-def test_what_fails_again_meanwhile_is_not_retried_once_more(client: Client, configured: Known, put: Put) -> None:
+@pytest.mark.parametrize("verb", ["retry", "delete", "kill"])
+def test_what_fails_meanwhile_is_left_alone(client: Client, configured: Known, put: Put, verb: Verb) -> None:
     for n in range(2 * BATCH):
         put("retry", NOW_S + n, f"j{n}")
-    going = perform(client, "retry", RETRY, ALL, configured)
+    going = perform(client, "retry", Action(verb, "ann@web1"), ALL, configured)
     next(going)
     now_s = time_s(client)
     put("retry", NOW_S + 150.5, "j0", retried_at=now_s + 1)
