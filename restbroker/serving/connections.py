@@ -8,14 +8,18 @@ left open on a frozen machine would hold up each stop.
 import contextlib
 import socket
 import struct
+from collections.abc import Iterator
 
 import attrs
 import trio
+from hypercorn.typing import ASGISendCallable, ASGISendEvent
 
 STALLED_S = 5.0
 """How long a reader may take nothing of what it was sent before it is dropped."""
+LONGEST_S = 60.0
+"""How long a reader of HTTP/2 may take for one part of an answer."""
 HURRIED_S = 0.3
-"""The same while the process stops."""
+"""Both while the process stops."""
 _AT_ONCE = struct.pack("ii", 1, 0)
 """For SO_LINGER: a close ends the connection, and the kernel keeps nothing of what was not read."""
 
@@ -26,25 +30,46 @@ class Connections:
 
     dropped: int = 0
     _patience_s: float = STALLED_S
-    _sending: set[trio.CancelScope] = attrs.field(factory=set)
+    _is_hurried: bool = False
+    _waiting: set[trio.CancelScope] = attrs.field(factory=set)
+
+    @property
+    def are_waiting(self) -> bool:
+        """Whether anything is being sent."""
+        return bool(self._waiting)
 
     def hurry(self) -> None:
         """The process stops: who does not read now is not waited for."""
-        self._patience_s = HURRIED_S
+        self._is_hurried = True
         until_s = trio.current_time() + HURRIED_S
-        for scope in self._sending:
+        for scope in self._waiting:
             scope.deadline = min(scope.deadline, until_s)
 
     async def send(self, stream: trio.SocketStream, data: memoryview) -> int:
         """Sends a part of it as soon as the reader makes room: its length, 0 where the reader took nothing."""
-        sent = 0
-        with trio.move_on_after(self._patience_s) as scope:
-            self._sending.add(scope)
+        with self._bounded(self._patience_s):
+            return await stream.socket.send(data)
+        return 0
+
+    async def send_by_http2(self, send: ASGISendCallable, event: ASGISendEvent) -> None:
+        """A part of an answer, on its whole way through Hypercorn: there the reader says how much may be sent at all.
+
+        Nobody else cancels it. Raises `trio.BrokenResourceError` where that takes too long.
+        """
+        with self._bounded(LONGEST_S, shield=True) as scope:
+            await send(event)
+        if scope.cancelled_caught:
+            raise trio.BrokenResourceError("The reader takes nothing.")
+
+    @contextlib.contextmanager
+    def _bounded(self, patience_s: float, *, shield: bool = False) -> Iterator[trio.CancelScope]:
+        until_s = trio.current_time() + (HURRIED_S if self._is_hurried else patience_s)
+        with trio.CancelScope(deadline=until_s, shield=shield) as scope:
+            self._waiting.add(scope)
             try:
-                sent = await stream.socket.send(data)
+                yield scope
             finally:
-                self._sending.discard(scope)
-        return sent
+                self._waiting.discard(scope)
 
 
 @attrs.frozen(eq=False)

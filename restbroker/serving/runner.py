@@ -129,7 +129,8 @@ class Server:
 
     async def _serve_once(self, listeners: list[trio.SocketListener], stopping: trio.Event) -> None:
         """As `hypercorn.trio.serve` does it, which gives nobody its connections: their sends are to be bounded."""
-        app, config, context = ASGIWrapper(_whole_sends(self.app)), _config(self.keep_alive_s), WorkerContext(None)
+        app = ASGIWrapper(_whole_sends(self.app, self._connections))
+        config, context = _config(self.keep_alive_s), WorkerContext(None)
         state: LifespanState = {}
         lifespan = Lifespan(app, config, state)
 
@@ -178,7 +179,7 @@ def _drop_stalled(listener: trio.SocketListener) -> None:
         listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(STALLED_S * 1000))
 
 
-def _whole_sends(app: ASGIFramework) -> ASGIFramework:
+def _whole_sends(app: ASGIFramework, connections: Connections) -> ASGIFramework:
     """Keeps Quart-Trio 0.12 from cancelling Hypercorn inside of a send.
 
     The end of an answer tells Quart that the request is over; Quart then cancels the task that is still sending it,
@@ -188,6 +189,9 @@ def _whole_sends(app: ASGIFramework) -> ASGIFramework:
 
     async def shielded(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async def whole(event: ASGISendEvent) -> None:
+            if scope["type"] == "http" and scope["http_version"] == "2":
+                await connections.send_by_http2(send, event)
+                return
             with trio.CancelScope(shield=True):
                 await send(event)
 

@@ -161,6 +161,29 @@ async def test_a_stop_waits_two_seconds_at_most_for_an_answer() -> None:
         assert time.monotonic() - began_s < GRACE_S + 3, "the answer would never come"
 
 
+NO_WINDOW = (
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    # SETTINGS: the reader lets nobody send anything; HEADERS: GET /quick.
+    b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0"
+    b"\0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/quick\x01\x01x"
+)
+ANSWERS = b"\x01\x04\0\0\0\x01"
+"""The head of an answer begins with it, behind its length."""
+
+
+async def test_a_reader_of_http2_that_lets_nobody_send_holds_up_no_stop() -> None:
+    async with Stand().server() as (url, _), await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as one:
+        await one.send_all(NO_WINDOW)
+        received = b""
+        with trio.fail_after(10):
+            while ANSWERS not in received:
+                more = await one.receive_some()
+                assert more, received
+                received += more
+        # The answer waits for its reader now.
+        assert (await get(f"{url}/quick")).json() == {"quick": True}
+
+
 async def test_a_stop_does_not_wait_for_connections_that_are_only_kept() -> None:
     async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
         async with Stand().server() as (url, _):
