@@ -18,6 +18,9 @@ from restbroker.web.watch import State, Watch
 
 MOST_STREAMS = 200
 _PING_S = 15.0
+_SLICES = 50
+_SLICE_S = 0.01
+"""A change is sent to many in so many slices: deliveries would have to wait for all of them at once."""
 
 Render = Callable[[str, State], Mapping[str, str]]
 """The parts of a page by name, as HTML. Called in a thread."""
@@ -86,12 +89,14 @@ class Stream(ResponseBody):
         self._may_go_on = may_go_on
         self._known = -1
         self._is_let_in = False
+        self._late_s = 0.0
         self._stack = ExitStack()
 
     async def __aenter__(self) -> AsyncIterator[bytes]:
         # Many may have been told at the same moment that there is room.
         self._is_let_in = not self._streams.are_full
         if self._is_let_in:
+            self._late_s = self._streams.watch.followers % _SLICES * _SLICE_S
             self._stack.enter_context(self._streams.watch.followed())
         return self
 
@@ -106,8 +111,13 @@ class Stream(ResponseBody):
     async def __anext__(self) -> bytes:
         watch = self._streams.watch
         until_s = trio.current_time() + _PING_S
-        while self._is_let_in and (left_s := until_s - trio.current_time()) > 0:
+        if not self._is_let_in:
+            raise StopAsyncIteration
+        while (left_s := until_s - trio.current_time()) > 0:
             state = await watch.later(self._known, left_s)
+            if self._known >= 0 and self._late_s:
+                with trio.move_on_after(self._late_s):
+                    await watch.stopping.wait()
             if watch.stopping.is_set() or not self._may_go_on():
                 raise StopAsyncIteration
             shown = await self._streams.shown(self._page, state)
@@ -115,7 +125,5 @@ class Stream(ResponseBody):
             self._known = shown.number
             if message:
                 return (b"retry: 2000\n" if first else b"") + message
-        if not self._is_let_in:
-            raise StopAsyncIteration
         # So that neither end, nor a proxy between them, takes the connection for dead.
         return b": still here\n\n"
