@@ -156,7 +156,7 @@ def _recorded(one: Seen, lanes: Sequence[LaneView], now_s: float, secrets: Colle
     return Process(
         name=one.name,
         host=_text(info, "hostname") or one.name.partition(":")[0],
-        pid=pid if isinstance(pid, int) and abs(pid) < _LARGEST else None,
+        pid=pid if isinstance(pid, int) and not isinstance(pid, bool) and abs(pid) < _LARGEST else None,
         tag=_text(info, "tag"),
         version=version,
         is_restbroker=own,

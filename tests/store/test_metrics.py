@@ -184,7 +184,7 @@ def test_what_was_written_is_read_back_minute_by_minute(written: datetime, clien
 def test_what_others_wrote_beside_the_counts_is_left_out(client: Client) -> None:
     at_s = 1_790_000_040
     key = client.keys.executions_8(at_s)
-    client.command("HSET", key, "add|p", 3, "add|f", "many", "|", 7, b"\xff|p", 2)
+    client.command("HSET", key, "add|p", 3, "add|f", "many", "|", 7, b"\xff|p", 2, "long|p", b"9" * 5000)
     client.command("SET", client.keys.histogram_8("add", at_s), b"\0\5and more than any of ours could ever be in here")
     minute = metrics.read(client, [at_s])[0]
     assert (minute.processed, minute.failed, minute.histogram[0]) == (5, 0, 5)
