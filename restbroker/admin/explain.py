@@ -29,6 +29,8 @@ from restbroker.store.pauses import Pause, paused_queues, paused_targets
 Kind: TypeAlias = Literal["queue", "in hand", "retry", "schedule", "dead", "copy"]
 _SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
 _ENDS_PAGE: Final = 1000
+_LARGEST: Final = 10**15
+"""What is higher is no time that a process tells."""
 
 
 @attrs.frozen
@@ -127,11 +129,8 @@ class _Search:
     def in_hand(self) -> Iterator[Place]:
         """What the processes have taken."""
         for identity in sorted({*beats.live(self.client), *beats.dying(self.client)}):
-            held = jobs.held(self.client, identity)
-            for raw in held.jobs.values():
-                look = self._look(raw)
-                if look is not None:
-                    yield Place("in hand", _process_of(self.client, identity), look.entry(), since_s=self._since())
+            for look in self._held(identity):
+                yield Place("in hand", _process_of(self.client, identity), look.entry(), since_s=self._since())
 
     def waiting(self) -> Iterator[Place]:
         """Those that anybody named or the configuration serves."""
@@ -194,6 +193,15 @@ class _Search:
             if self.jid in written.note.jids:
                 yield written
 
+    def _held(self, identity: str) -> Iterator[Look]:
+        """Those of the sought id that a lane has in hand."""
+        seen = 0
+        for piece in jobs.held_by_pieces(self.client, identity):
+            if seen and self._is_enough(seen, self.bounds.jobs, f"what {identity} has in hand, behind {seen} jobs"):
+                return
+            yield from filter(None, map(self._look, piece))
+            seen += len(piece)
+
     def _listed(self, queue: str) -> Iterator[bytes]:
         skip = 0
         while page := queues.listed(self.client, queue, skip, PAGE):
@@ -230,7 +238,10 @@ class _Search:
 
 
 def _moment(value: Json) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """As epoch seconds; Sidekiq 8 writes milliseconds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST:
+        return None
+    return value / 1000 if value >= queues.LEAST_MILLISECONDS else float(value)
 
 
 def _process_of(client: Client, identity: str) -> str:

@@ -4,8 +4,8 @@ Always holds: a job is in a queue or in the identity's in-progress hash or settl
 is called again after a lost reply changes nothing that was done.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -21,10 +21,12 @@ from restbroker.store.tickets import MAX_BATCH, is_ticket
 __all__ = [
     "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
     "FinishRequest", "Gone", "Held", "Limited", "Limits", "Paused", "Refused", "Taken", "fetch", "fetch_call",
-    "fetched", "finish", "held", "isolate", "jobs_among", "mark", "register", "rejoin", "retire",
+    "fetched", "finish", "held", "held_by_pieces", "isolate", "jobs_among", "mark", "register", "rejoin", "retire",
 ]  # fmt: skip
 
 _KNOWN = frozenset({"last", "hwm"})
+_PIECE: Final = 20
+"""Jobs read at once by who only looks for one: they arrive within a second, though each may have a megabyte."""
 
 
 @attrs.frozen
@@ -227,6 +229,18 @@ def held(client: Client, identity: str) -> Held:
     jobs = {ticket: job for ticket, job in fields.items() if is_ticket(ticket)}
     odd = tuple(sorted(fields.keys() - jobs.keys() - _KNOWN))
     return Held(int(fields.get("last", b"0")), int(fields.get("hwm", b"0")), jobs, odd)
+
+
+def held_by_pieces(client: Client, identity: str) -> Iterator[Sequence[bytes]]:
+    """The jobs that `held` has, a few at a time, for who may stop looking. One that is settled meanwhile is left out.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    key = client.keys.in_progress(identity)
+    tickets = [name for field in items(client.command("HKEYS", key)) if is_ticket(name := text(field))]
+    for start in range(0, len(tickets), _PIECE):
+        found = items(client.command("HMGET", key, *tickets[start : start + _PIECE]))
+        yield [raw(job) for job in found if job is not None]
 
 
 def jobs_among(fields: Sequence[Reply]) -> int:

@@ -34,9 +34,7 @@ def test_a_waiting_job_is_found_with_how_many_come_before_it(client: Client, con
 
 
 def test_a_job_in_hand_is_found_with_its_process_and_since_when(client: Client, configured: Known) -> None:
-    assert register(client, IDENTITY, FACTS, ["rest"])
-    queues.push(client, "rest", [job("j1")])
-    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, 5, 5))
+    take(client, 1)
     client.command("SADD", "ns:processes", "web1:7:abc")
     work = {"queue": "rest", "payload": job("j1").decode(), "run_at": int(NOW_S)}
     client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
@@ -120,3 +118,30 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     pauses.resume_target(client, "ejabberd")
     (place,) = explain(client, "j1", configured).places
     assert (place.pause, place.target_pauses) == (None, ())
+
+
+@pytest.mark.parametrize(("told", "since_s"), [(10**400, None), (-1, None), (True, None), (1_700_000_000_500, NOW_S)])
+def test_a_process_may_tell_any_number_as_the_time_when_it_took_a_job(
+    client: Client, configured: Known, told: int, since_s: float | None
+) -> None:
+    take(client, 1)
+    client.command("SADD", "ns:processes", "web1:7:abc")
+    work = {"queue": "rest", "payload": job("j1").decode(), "run_at": told}
+    client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
+    (place,) = explain(client, "j1", configured).places
+    assert (place.kind, place.since_s) == ("in hand", since_s)
+
+
+def test_a_job_is_found_among_many_in_hand_and_no_further_than_is_asked_for(client: Client, configured: Known) -> None:
+    take(client, 100)
+    assert [place.kind for place in explain(client, "j100", configured).places] == ["in hand"]
+    assert explain(client, "nobody", configured).unseen == ()
+    (unseen,) = explain(client, "nobody", configured, Bounds(jobs=40)).unseen
+    assert unseen == f"what {IDENTITY} has in hand, behind 40 jobs"
+
+
+def take(client: Client, count: int) -> None:
+    """Has a lane take j1, j2 and so on."""
+    assert register(client, IDENTITY, FACTS, ["rest"])
+    queues.push(client, "rest", [job(f"j{n}") for n in range(1, count + 1)])
+    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, count, count))

@@ -26,6 +26,7 @@ from restbroker.store.jobs import (
     fetch,
     finish,
     held,
+    held_by_pieces,
     mark,
     register,
     retire,
@@ -444,3 +445,17 @@ def test_a_dead_set_of_the_wrong_type_keeps_a_marked_job_in_hand(lane: Lane, ser
     assert (refused.jobs, refused.refused, refused.retired) == (0, 1, False)
     server.raw.delete("ns:dead")
     assert beats.recover(lane.client, lane.identity, as_parked).parked == 1
+
+
+def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(lane: Lane, server: Server) -> None:
+    pushed = [b"%d" % number for number in range(1, 51)]
+    queues.push(lane.client, "a", pushed)
+    take(lane, want=50, hwm=50)
+    server.raw.hset(f"ns:restbroker:ip:{lane.identity}", "odd", "no job")
+    pieces = held_by_pieces(lane.client, lane.identity)
+    first = next(pieces)
+    settled = next(job for job in pushed if job not in first)
+    assert settle(lane, (f"{settled.decode()}:1", Ack())) == [Applied()]
+    rest = [job for piece in pieces for job in piece]
+    assert 0 < len(first) < 50
+    assert sorted([*first, *rest, settled]) == sorted(pushed)
