@@ -4,6 +4,7 @@ Called by the command line and the pages. Always holds: changes nothing; reads n
 says where to go on; what a page costs has nothing to do with how deep it lies or how large the set is.
 """
 
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -67,7 +68,7 @@ def order_of(zset: SortedSet) -> Literal["newest first", "next due first"]:
 
 def is_key(name: str) -> bool:
     """Whether this is the key of an entry, which is found without a search, not a job id."""
-    return _KEY.fullmatch(name) is not None
+    return _named(name) is not None
 
 
 def page(
@@ -155,9 +156,9 @@ def one(client: Client, zset: SortedSet, name: str, known: Known, seconds: float
 def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) -> Located:
     """The same, with the job's bytes, for who acts on it. Raises as `one`."""
     deadline = time.monotonic() + seconds
-    key = _KEY.fullmatch(name)
-    if key is not None and (score := _score(key[1])) is not None:
-        return _of_key(client, zset, score, key[2], deadline)
+    key = _named(name)
+    if key is not None:
+        return _of_key(client, zset, *key, deadline)
     # JSON may write other characters in several ways; then each entry that has any jid is looked at.
     word = name if _PLAIN.fullmatch(name) else '"jid"'
     for members in paging.containing(client, zset, word):
@@ -187,11 +188,16 @@ def _of_key(client: Client, zset: SortedSet, score: float, digest: str, deadline
     return Located(None, complete=False)
 
 
-def _score(text: str) -> float | None:
+def _named(name: str) -> tuple[float, str] | None:
+    """The score and the digest that a key is made of; None: it is no key."""
+    found = _KEY.fullmatch(name)
+    if found is None:
+        return None
     try:
-        return float(text)
+        score = float(found[1])
     except ValueError:
         return None
+    return None if math.isnan(score) else (score, found[2])
 
 
 def _more(client: Client, zset: SortedSet, part: Piece, number: int) -> str | None:

@@ -161,8 +161,10 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
     verb = form.get("verb", "")
     if verb not in _VERBS:
         raise UsageError("It is not said what to do.", "Go back, and press a button.")
-    # By key alone: to look for a job id may take seconds, for each.
-    names = tuple(key for key in form.getlist("job")[:PAGE] if find.is_key(key))
+    names = tuple(form.getlist("job"))
+    # By key alone: to look for a job id may take seconds, for each. Without them, all that match would be meant.
+    if len(names) > PAGE or not all(map(find.is_key, names)):
+        raise UsageError("This form names a job as no page does.", "Load the list again, and tick the jobs there.")
     if not names and form.get("all") != "yes":
         raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
     before, rest = form.get("before", ""), form.get("rest", "")

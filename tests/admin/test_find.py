@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.admin.find import Budget, Page, locate, one, order_of, page, waiting
+from restbroker.admin.find import Budget, Page, is_key, locate, one, order_of, page, waiting
 from restbroker.admin.known import Known
 from restbroker.errors import UsageError
 from restbroker.rules.where import Where, read
@@ -178,6 +178,16 @@ def test_a_job_is_found_again_by_its_key_and_by_its_job_id(client: Client, confi
         assert entry.jid not in entry.key
     assert one(client, "dead", "nobody", configured) is None
     assert one(client, "retry", "j1", configured) is None
+
+
+@pytest.mark.parametrize("jid", ["nan-" + "0" * 40, "e-" + "0" * 40])
+def test_a_job_id_may_look_like_a_key(jid: str, client: Client, configured: Known, put: Put) -> None:
+    put("dead", 5, jid)
+    assert not is_key(jid)
+    found = one(client, "dead", jid, configured)
+    assert found is not None
+    assert found.jid == jid
+    assert is_key(found.key)
     assert one(client, "dead", f"5.0-{'0' * 40}", configured) is None
 
 

@@ -226,12 +226,20 @@ async def test_more_conditions_than_are_heard_and_such_as_no_page_can_show_do_no
     assert harness.size("dead") == 1
 
 
-async def test_a_job_id_names_no_job_of_a_form_since_it_would_be_searched_for(harness: Harness, site: Open) -> None:
-    park(harness, 1)
+@pytest.mark.parametrize("name", ["j0", "zzz-" + "0" * 40, "nan-" + "0" * 40, "", "1.0-" + "0" * 39])
+async def test_only_a_key_names_a_job_of_a_form_since_all_else_would_be_searched_for(
+    name: str, harness: Harness, site: Open
+) -> None:
+    park(harness, 2)
     async with site() as running:
-        form = {"verb": "delete", "job": "j0", "confirmed": "yes"}
-        assert (await send(running, "/dead/act", form, "/dead")).status_code == 400
-    assert harness.size("dead") == 1
+        key = (await page(running, "/dead")).links_to("/dead/")[0].rpartition("/")[2]
+        form: dict[str, Any] = {"verb": "delete", "confirmed": "yes"}
+        # Were it left out, the third would mean all jobs.
+        for more in ({"job": name}, {"job": [key, name]}, {"job": name, "all": "yes"}, {"job": [key] * 51}):
+            answer = await send(running, "/dead/act", {**form, **more}, "/dead")
+            assert answer.status_code == 400
+            assert "names a job as no page does" in answer.text
+    assert harness.size("dead") == 2
 
 
 async def test_a_job_whose_numbers_have_hundreds_of_digits_breaks_no_page(harness: Harness, site: Open) -> None:
