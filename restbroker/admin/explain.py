@@ -10,12 +10,13 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.admin import audit, find
+from restbroker.admin import audit, find, pauses
 from restbroker.admin.audit import Written
 from restbroker.admin.enqueue import Serving, serving
 from restbroker.admin.entry import Entry, Look
 from restbroker.admin.jobs import PAGE
 from restbroker.admin.known import Known
+from restbroker.admin.pace import Pace
 from restbroker.errors import StoreRefused
 from restbroker.rules import hiding, rubyjson
 from restbroker.rules.json_types import Json
@@ -35,13 +36,17 @@ _LARGEST: Final = 10**15
 
 @attrs.frozen
 class Bounds:
-    """How far is looked: `seconds` in all, so many jobs of each queue, ends and copies of jobs, and notes of people."""
+    """How far is looked: `seconds` in all, so many jobs of each queue, ends and copies of jobs, and notes of people.
+
+    `gives_way`: it is not alone in its process, and rests as long as it works.
+    """
 
     seconds: float = 10.0
     jobs: int = 10_000
     ends: int = 1_000_000
     copies: int = 5000
     notes: int = 5000
+    gives_way: bool = False
 
 
 @attrs.frozen
@@ -62,6 +67,13 @@ class Place:
     served: Serving | None = None
     pause: Pause | None = None
     target_pauses: tuple[Pause, ...] = ()
+
+    @property
+    def paused(self) -> tuple[str, ...]:
+        """In words: who paused its queue or its target, until when and why."""
+        of_queue = () if self.pause is None else (pauses.of_queue(self.name, self.pause),)
+        target = self.entry.target or "?"
+        return (*of_queue, *(pauses.of_target(target, pause) for pause in self.target_pauses))
 
 
 @attrs.frozen
@@ -112,10 +124,12 @@ class _Search:
     bounds: Bounds
     unseen: list[str] = attrs.field(factory=list)
     _deadline: float = attrs.field(init=False)
+    _pace: Pace | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """The time runs from now on."""
         self._deadline = time.monotonic() + self.bounds.seconds
+        self._pace = Pace() if self.bounds.gives_way else None
 
     def sorted_sets(self) -> Iterator[Place]:
         """Those where Sidekiq keeps jobs by their times."""
@@ -211,6 +225,8 @@ class _Search:
                 return
 
     def _is_enough(self, seen: int, most: int, what: str) -> bool:
+        if self._pace is not None:
+            self._pace.step()
         if seen < most and time.monotonic() < self._deadline:
             return False
         self.unseen.append(what)

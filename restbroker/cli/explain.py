@@ -10,7 +10,6 @@ from typing import Annotated, Final, assert_never
 import attrs
 import typer
 
-from restbroker.admin import pauses
 from restbroker.admin.connect import open_store
 from restbroker.admin.explain import Bounds, End, Kind, Place, Story
 from restbroker.admin.explain import explain as look
@@ -118,10 +117,7 @@ def _where(place: Place) -> str:
 
 
 def _hints(place: Place, jid: str) -> Iterator[str]:
-    if place.pause is not None:
-        yield pauses.of_queue(place.name, place.pause)
-    for pause in place.target_pauses:
-        yield pauses.of_target(place.entry.target or "?", pause)
+    yield from place.paused
     if place.kind == "queue" and place.served is None:
         yield f"No restbroker that runs serves the queue {place.name}."
     elif place.served is not None and place.served.held_up is not None:

@@ -23,7 +23,7 @@ from restbroker.web.desk import Desk
 from restbroker.web.sets import PAGE, SETS, address, readable
 from restbroker.web.shell import Shell
 
-_BOUNDS: Final = Bounds(seconds=2.0, jobs=5000, copies=2000, notes=2000)
+_BOUNDS: Final = Bounds(seconds=2.0, jobs=5000, copies=2000, notes=2000, gives_way=True)
 _NOTES: Final = 2000
 """So many notes are looked at for one page of those in which a word is."""
 _ENTRY: Final = re.compile(r"\d{1,15}-\d{1,15}", re.ASCII)
@@ -76,7 +76,7 @@ class LookPages:
         title = f"Job {jid}" if jid else "Find a job"
         arguments = [] if found is None else [readable(place.entry) for place in found.places]
         sets = {zset: name for name, zset in SETS.items()}
-        status = 404 if found is not None and not found.places else 200
+        status = 404 if found is not None and not (found.places or found.ends) else 200
         return self._page("job", title, status, jid=jid, story=found, arguments=arguments, sets=sets, template="story")
 
     async def acts(self) -> Response:

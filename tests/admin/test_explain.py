@@ -104,6 +104,11 @@ def test_ends_are_looked_through_as_far_as_is_asked_for(client: Client, configur
     assert unseen == "how jobs ended, behind the newest 2000"
 
 
+def test_who_is_not_alone_in_its_process_finds_the_same(client: Client, configured: Known) -> None:
+    queues.push(client, "rest", [job(f"j{n}") for n in range(300)])
+    assert explain(client, "j299", configured, Bounds(gives_way=True)) == explain(client, "j299", configured)
+
+
 def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and_why(
     client: Client, configured: Known
 ) -> None:
@@ -114,10 +119,13 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     assert place.pause is not None
     assert (place.pause.who, place.pause.why) == ("ann", "it moves")
     assert [one.who for one in place.target_pauses] == ["bob"]
+    of_queue, of_target = place.paused
+    assert of_queue == 'The queue rest is paused by ann until somebody resumes it: "it moves".'
+    assert of_target.startswith("The target ejabberd is paused by bob for ")
     pauses.resume_queue(client, "rest")
     pauses.resume_target(client, "ejabberd")
     (place,) = explain(client, "j1", configured).places
-    assert (place.pause, place.target_pauses) == (None, ())
+    assert (place.pause, place.target_pauses, place.paused) == (None, (), ())
 
 
 @pytest.mark.parametrize(("told", "since_s"), [(10**400, None), (-1, None), (True, None), (1_700_000_000_500, NOW_S)])

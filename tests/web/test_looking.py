@@ -6,6 +6,8 @@ from typing import Any
 
 from restbroker.admin import audit
 from restbroker.rules.json_types import Json
+from restbroker.store import history, pauses, queues
+from restbroker.store.history import Ending
 from tests.admin.lanes import record, serve
 from tests.broker.conftest import Harness
 from tests.support.html_page import Page, parse
@@ -79,6 +81,32 @@ async def test_a_job_s_story_tells_where_it_is_and_who_did_what_with_it(harness:
     assert waiting.row("retry dead")[1] == "web@127.0.0.1 (web)"
     assert [answer.status_code for answer in (nowhere, empty, long)] == [404, 200, 400]
     assert "It is nowhere" in nowhere.text
+
+
+async def test_a_job_s_story_tells_how_it_ended_where_that_is_kept(harness: Harness, site: Open) -> None:
+    ends = [
+        Ending("j1", "t", "safe", "delivered", 200, 13.0),
+        Ending("j1", HOSTILE, HOSTILE, HOSTILE, None, 0.0, HOSTILE),
+    ]
+    for end in ends:
+        harness.client.command("XADD", "restbroker:history", "*", "end", history.written(end))
+    async with site() as running:
+        shown = await page(running, "/job?jid=j1")
+    assert "It has ended." in shown.text
+    assert "It is nowhere" not in shown.text
+    assert shown.rows[1][1:] == ["delivered", "200", "13 ms", "safe", "t"]
+    assert shown.rows[0][2:4] == ["–", "–"]
+    assert not re.search("<script>alert|[\x1b\u202e\u2028]", shown.html)
+
+
+async def test_a_waiting_job_s_story_tells_who_paused_its_queue_and_why(harness: Harness, site: Open) -> None:
+    pauses.pause_queue(harness.client, "other", "ann@web1", f"it moves {HOSTILE}", 600.0)
+    queues.push(harness.client, "other", [job("j1")])
+    async with site() as running:
+        shown = await page(running, "/job?jid=j1")
+    assert "The queue other is paused by ann@web1 for " in shown.text
+    assert "it moves <script>alert(1)</script>" in shown.text
+    assert "<script>alert" not in shown.html
 
 
 async def test_a_job_s_page_tells_what_people_did_with_it(harness: Harness, site: Open) -> None:
