@@ -145,6 +145,11 @@ def _require_sense(zset: SortedSet, action: Action) -> None:
         raise UsageError("It is not said for when.", "Give the new time.")
     if action.verb == "move" and not action.queue:
         raise UsageError("It is not said where to.", "Name the queue.")
+    try:
+        f"{action.queue}{action.why}".encode()
+    except UnicodeEncodeError:
+        # Bytes of a command line arrive so; no job can hold them.
+        raise UsageError("What was given is no UTF-8: the queue, or the reason.", "Give it as UTF-8.") from None
 
 
 def _described(chosen: Chosen, known: Known) -> str:

@@ -148,7 +148,9 @@ class _Search:
 
     def waiting(self) -> Iterator[Place]:
         """Those that anybody named or the configuration serves."""
-        for queue in sorted(queues.names(self.client) | set(self.known.targets)):
+        announced, unreadable = queues.names(self.client), queues.unreadable(self.client)
+        self.unseen += [f"queues whose names are no UTF-8 ({len(unreadable)})"] if unreadable else []
+        for queue in sorted((announced | set(self.known.targets)) - unreadable):
             key = self.client.keys.queue(queue)
             if types(self.client, [key]).get(key, "list") != "list":
                 continue

@@ -15,6 +15,7 @@ import attrs
 from restbroker.admin.entry import Entry, Look
 from restbroker.admin.jobs import PAGE
 from restbroker.admin.known import Known
+from restbroker.admin.names import require_exact
 from restbroker.admin.pace import Pace
 from restbroker.rules.where import Where
 from restbroker.store import paging, queues
@@ -127,6 +128,7 @@ def waiting(
     deadline = time.monotonic() + allowed.seconds
     pace = Pace() if allowed.gives_way else None
     start = int(after) if after is not None and after.isascii() and after.isdigit() and len(after) < 12 else 0
+    require_exact(client, queue)
     total = queues.sizes(client, [queue]).get(queue) or 0
     entries: list[Entry] = []
     looked_at = 0

@@ -2,7 +2,7 @@
 
 Called by `restbroker queues` and the pages. Always holds: a queue is paused for all processes, Ruby's too, through
 Sidekiq Pro's set; looking changes nothing and shows neither arguments nor a token; cleared jobs are gone for good, and
-counted.
+counted; of a name that is only how another one is shown, `UsageError` is raised (`names.require_exact`).
 """
 
 import time
@@ -16,6 +16,7 @@ import attrs
 from restbroker.admin import audit
 from restbroker.admin.audit import Note, State
 from restbroker.admin.jobs import PAGE, Stored, shown
+from restbroker.admin.names import require_exact
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as stored
@@ -89,18 +90,21 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
 
     False: it was paused already. Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """
+    require_exact(client, queue)
     audit.write(client, Note(who=who, action="pause", place=_place(queue), where=lasting(for_s), why=why))
     return pauses.pause_queue(client, queue, who, why, for_s)
 
 
 def resume(client: Client, queue: str, who: str) -> bool:
     """Has jobs of a queue taken again, whoever paused it. False: it was not paused."""
+    require_exact(client, queue)
     audit.write(client, Note(who=who, action="resume", place=_place(queue)))
     return pauses.resume_queue(client, queue)
 
 
 def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[Waiting]:
     """At most `limit` jobs behind the first `skip`, the one to be taken next first; none of `secrets` is shown."""
+    require_exact(client, queue)
     now_s = time_s(client)
     for start in range(skip, skip + limit, PAGE):
         wanted = min(PAGE, skip + limit - start)
@@ -153,7 +157,8 @@ def clearing(client: Client, queue: str, who: str) -> Generator[Cleared, None, N
 
 
 def _size(client: Client, queue: str) -> int:
-    """How many jobs wait in it. Raises `UsageError` if the key is no list."""
+    """How many jobs wait in it. Raises `UsageError` if the key is no list, or this is not its name."""
+    require_exact(client, queue)
     size = stored.sizes(client, [queue])[queue]
     if size is None:
         raise UsageError(

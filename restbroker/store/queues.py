@@ -12,7 +12,7 @@ import orjson
 
 from restbroker.store.client import LONGEST_BLOCK_S, Client
 from restbroker.store.key_types import types
-from restbroker.store.replies import Reply, integer, items, raw
+from restbroker.store.replies import Reply, integer, items, raw, text
 from restbroker.store.replies import names as texts
 from restbroker.store.settling import as_score
 
@@ -47,6 +47,13 @@ def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int | None]:
 def names(client: Client) -> frozenset[str]:
     """Every queue that a client has announced."""
     return texts(client.command("SMEMBERS", client.keys.queues))
+
+
+def unreadable(client: Client) -> frozenset[str]:
+    """How announced or paused queues are shown whose names are no UTF-8. By that, another queue would be asked."""
+    keys = client.keys
+    found = client.commands([("SMEMBERS", keys.queues), ("SMEMBERS", keys.paused)])
+    return frozenset(shown for reply in found for name in items(reply) if (shown := text(name)).encode() != name)
 
 
 def listed(client: Client, queue: str, skip: int, limit: int) -> list[bytes]:

@@ -13,6 +13,7 @@ import attrs
 from quart import Response, request
 
 from restbroker.admin import processes, queues, targets
+from restbroker.admin.names import require_exact
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.serving.app import Refuse
@@ -56,6 +57,11 @@ class Step:
     is_grave: bool = False
 
 
+def _named(client: Client, deed: Deed) -> str:
+    require_exact(client, deed.name)
+    return ""
+
+
 def _waiting(client: Client, deed: Deed) -> str:
     return f"Jobs that wait in it: {queues.clear(client, deed.name, deed.who, dry_run=True):,}."
 
@@ -83,6 +89,7 @@ STEPS: Final[Mapping[str, Step]] = {
         "Pause the queue",
         "No process takes jobs of this queue meanwhile, Ruby's neither. They wait; jobs in hand still run.",
         lambda client, deed: queues.pause(client, deed.name, deed.who, deed.why, deed.for_s),
+        _named,
         lasts=True,
     ),
     "resume-queue": Step(
@@ -90,6 +97,7 @@ STEPS: Final[Mapping[str, Step]] = {
         "Resume the queue",
         "Its jobs are taken again, by every process.",
         lambda client, deed: queues.resume(client, deed.name, deed.who),
+        _named,
     ),
     "clear-queue": Step(
         "queues",

@@ -343,3 +343,14 @@ def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(client: Client, c
     found = done(client, "dead", RETRY, ALL, configured)
     assert (found.done, len(members(client, "dead"))) == (0, 1)
     assert "Redis refused" in next(iter(found.refused))
+
+
+@pytest.mark.parametrize("action", [Action("move", "ann", queue="a\udcff"), Action("kill", "ann", why="\udcff")])
+def test_what_no_job_can_hold_is_refused_before_anything_is_done(
+    client: Client, configured: Known, put: Put, action: Action
+) -> None:
+    put("retry", NOW_S, "j1")
+    with pytest.raises(UsageError, match="no UTF-8"):
+        list(perform(client, "retry", action, ALL, configured))
+    assert list(audit.listed(client, 10)) == []
+    assert sets.size(client, "retry") == 1

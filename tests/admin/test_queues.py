@@ -125,3 +125,34 @@ def test_an_unknown_name_is_told_with_the_nearest_one_or_with_those_that_there_a
     with pytest.raises(UsageError) as told:
         require("queue", "x", ())
     assert "RedisURL" in str(told.value.cure)
+
+
+def test_a_queue_whose_name_is_no_utf_8_is_shown_and_never_taken_for_another(client: Client) -> None:
+    client.command("SADD", "ns:queues", b"a\xff")
+    client.command("LPUSH", b"ns:queue:a\xff", "1")
+    shown = "a\\xff"
+    client.command("LPUSH", f"ns:queue:{shown}", "another's")
+    assert shown in {one.name for one in queues.queues(client)}
+    for act in (
+        lambda: queues.pause(client, shown, "ann", ""),
+        lambda: queues.resume(client, shown, "ann"),
+        lambda: queues.clear(client, shown, "ann"),
+        lambda: queues.clear(client, shown, "ann", dry_run=True),
+        lambda: list(queues.peek(client, shown, 5, ())),
+    ):
+        with pytest.raises(UsageError, match=r"a\\xff has a name that is no UTF-8"):
+            act()
+    assert list(audit.listed(client, 10)) == []
+    assert client.command("SMEMBERS", "ns:paused") == []
+    assert stored.sizes(client, [shown]) == {shown: 1}
+
+
+def test_a_queue_may_be_called_as_such_a_name_is_shown(client: Client) -> None:
+    shown = "a\\xff"
+    client.command("SADD", "ns:queues", shown)
+    assert queues.pause(client, shown, "ann", "") is True
+    assert queues.resume(client, shown, "ann") is True
+    # It may be known by its pause alone.
+    client.command("SADD", "ns:paused", b"a\xff")
+    with pytest.raises(UsageError):
+        queues.resume(client, shown, "ann")

@@ -243,3 +243,13 @@ def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, 
     (parked,) = json.loads(do("dead", "--json").stdout)
     assert (parked["jid"], parked["error_class"]) == ("j0", "Cancelled")
     assert do("processes", "cancel", "j0", "--yes").returncode == 2
+
+
+def test_a_queue_whose_name_is_no_utf_8_is_left_alone_however_it_is_typed(do: Do, store: Client) -> None:
+    store.command("SADD", "ns:queues", b"a\xff")
+    shown, typed = do("queues", "pause", "a\\xff"), do("queues", "pause", "a\udcff")
+    assert (shown.returncode, typed.returncode) == (2, 2)
+    assert "The queue a\\xff has a name that is no UTF-8 and is only shown so." in shown.stderr
+    assert "There is no queue 'a\\udcff'." in typed.stderr
+    assert store.command("SMEMBERS", "ns:paused") == []
+    assert noted(store) == []

@@ -329,6 +329,25 @@ async def test_a_name_that_no_page_can_show_is_acted_on_as_it_is(harness: Harnes
     assert harness.client.command("SMEMBERS", "paused") == [name.encode()]
 
 
+async def test_a_name_that_is_no_utf_8_is_linked_to_a_page_that_does_nothing_by_another(
+    harness: Harness, site: Open
+) -> None:
+    harness.client.command("SADD", "queues", b"a\xff")
+    harness.client.command("LPUSH", b"queue:a\xff", "x")
+    async with site() as running:
+        listed = await page(running, "/queues")
+        links = [link for link in listed.links if "name=a%5Cxff" in link]
+        answers = [await running.get(link) for link in links]
+        for do in ("pause-queue", "resume-queue", "clear-queue"):
+            answers.append(await running.get("/steer?" + urlencode({"do": do, "name": "a\\xff"})))
+            answers.append(await send(running, "/steer", {"do": do, "name": "a%5Cxff"}))
+    assert len(links) >= 2
+    assert [answer.status_code for answer in answers] == [400] * len(answers)
+    assert all("has a name that is no UTF-8" in answer.text for answer in answers)
+    assert harness.client.command("SMEMBERS", "paused") == []
+    assert harness.client.command("LLEN", b"queue:a\xff") == 1
+
+
 async def test_a_queue_is_cleared_after_it_was_said_how_much_waits(harness: Harness, site: Open) -> None:
     harness.client.command("LPUSH", "queue:other", "a", "b", "c")
     async with site() as running:
