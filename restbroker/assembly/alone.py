@@ -23,7 +23,7 @@ from restbroker.broker.status.view import View
 from restbroker.config.core import Config, Loaded
 from restbroker.telemetry.events import ConfigReloaded, ConfigUnchanged
 from restbroker.telemetry.log import LogSettings, LogSink
-from restbroker.telemetry.series import Samples
+from restbroker.telemetry.series import Making
 
 _WATCHED = (*STOP, signal.SIGHUP, signal.SIGTTIN)
 # Whether jobs are taken is for the brokers to say.
@@ -56,9 +56,9 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings)
             nursery.cancel_scope.cancel()
 
 
-def _samples() -> Samples:
+def _samples() -> Making:
     """It has no counts of its own."""
-    return {"restbroker_build_info": {(__version__,): 1}}
+    return lambda: {"restbroker_build_info": {(__version__,): 1}}
 
 
 @attrs.define(eq=False)

@@ -44,6 +44,7 @@ from restbroker.telemetry.events import Event, Report
 from restbroker.telemetry.executions import ExecutionCounts
 from restbroker.telemetry.figures import Figures
 from restbroker.telemetry.log import LogSettings, LogSink
+from restbroker.telemetry.series import nothing
 from restbroker.transport.client import open_transport
 
 _CONTROL_TIMEOUT_S = 1.0
@@ -95,7 +96,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
         log.settings = attrs.evolve(log.settings, level=new.log_level)
 
     reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes, alone=line is None)
-    looks = Looks(plan.status.view, plan.status.running, samples=samples or dict)
+    looks = Looks(plan.status.view, plan.status.running, samples=samples or nothing)
     web: list[Service] = []
     if line is None:  # what a group has one of, its supervisor serves, and tells of
         web = web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)

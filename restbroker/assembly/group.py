@@ -21,7 +21,7 @@ from restbroker.broker.service import Service
 from restbroker.config.core import Config, Loaded
 from restbroker.telemetry.events import GroupStarted, GroupStopped, Warned
 from restbroker.telemetry.log import LogSettings, LogSink
-from restbroker.telemetry.series import Samples
+from restbroker.telemetry.series import Making, Samples
 
 
 def run(config: Config, load: Callable[[], Loaded], command: Sequence[str], *, json_logs: bool = False) -> int:
@@ -36,10 +36,10 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
     systemd = notifiers(os.environ, supervisor.view, lambda: not supervisor.hangs())
     reloader = _GroupReloader(config, load, log, supervisor, systemd)
 
-    def samples() -> Samples:
-        ready = float(supervisor.view().unready is None)
+    def samples() -> Making:
+        ready, sums = float(supervisor.view().unready is None), supervisor.sums.samples()
         own: Samples = {"restbroker_ready": {(): ready}, "restbroker_build_info": {(__version__,): 1}}
-        return {**supervisor.sums.samples(), **own}
+        return lambda: {**sums, **own}
 
     def current() -> Config:
         return reloader.config

@@ -13,7 +13,7 @@ from restbroker.broker.service import Service
 from restbroker.broker.status.view import Running, View
 from restbroker.config.core import Config
 from restbroker.telemetry.events import Report
-from restbroker.telemetry.series import Samples
+from restbroker.telemetry.series import Making, Samples, nothing
 
 if TYPE_CHECKING:  # a supervisor without pages needs no Redis
     from restbroker.store.client import Client
@@ -27,7 +27,7 @@ class Looks:
     """What the pages show of a process: how it is, whether its event loop turns, and the jobs that it has in delivery.
 
     `running`: its own; or `pids`: the processes of this host whose jobs are shown; or `of_all`: those of everybody on
-    the same Redis. `samples`: the values for /metrics.
+    the same Redis. `samples` copies what counts for /metrics.
     """
 
     view: Callable[[], View]
@@ -35,7 +35,7 @@ class Looks:
     pids: Callable[[], Collection[int]] | None = None
     of_all: bool = False
     is_alive: Callable[[], bool] = lambda: True
-    samples: Callable[[], Samples] = dict
+    samples: Callable[[], Making] = nothing
 
 
 def web_services(

@@ -81,6 +81,6 @@ class Figures:
         """
         return self._targets[target].snapshot(self.now_s())
 
-    def durations(self) -> Mapping[str, Histogram]:
-        """How long the jobs of each target took, since the start."""
-        return {name: figures.latency.ever() for name, figures in self._targets.items()}
+    def durations(self) -> Mapping[str, Sequence[Histogram]]:
+        """How long the jobs of each target took, since the start: in parts, for `latency.added` in any thread."""
+        return {name: figures.latency.parts() for name, figures in self._targets.items()}

@@ -7,7 +7,7 @@ minutes; 1, 2 and 5 of each power of ten are limits of buckets, so that coarser 
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -53,6 +53,10 @@ class Histogram:
         self.count += other.count
         self.total_s += other.total_s
         self.buckets = [mine + more for mine, more in zip(self.buckets, other.buckets, strict=True)]
+
+    def copied(self) -> "Histogram":
+        """The same, on its own from now on."""
+        return Histogram(self.count, self.total_s, self.buckets.copy())
 
     def summary_ms(self) -> dict[str, float | None]:
         """The median, and what one in twenty and one in a hundred exceed, in milliseconds with three digits."""
@@ -104,12 +108,24 @@ class RecentLatency:
                 recent.include(histogram)
         return recent
 
-    def ever(self) -> Histogram:
-        """All since the beginning. It costs no job anything: what leaves the last minute is added to the rest."""
-        ever = Histogram()
-        for histogram in (self._older, *(one for _, one in self._slices)):
-            ever.include(histogram)
-        return ever
+    def parts(self) -> tuple[Histogram, ...]:
+        """All since the beginning, for `added`; they stay as they are, whatever is counted meanwhile.
+
+        It costs no job anything: what leaves the last minute is added to the rest, which makes a new list. And it costs
+        little here: durations are counted in the newest of the last minute's histograms alone, so only that is copied.
+        """
+        rest = self._older
+        whole = [histogram for _, histogram in self._slices]
+        newest = [histogram.copied() for histogram in whole[-1:]]
+        return (Histogram(rest.count, rest.total_s, rest.buckets), *whole[:-1], *newest)
+
+
+def added(parts: Iterable[Histogram]) -> Histogram:
+    """What all of them counted."""
+    whole = Histogram()
+    for part in parts:
+        whole.include(part)
+    return whole
 
 
 def _milliseconds(duration_s: float | None) -> float | None:

@@ -5,7 +5,7 @@ Assembly and `telemetry.counts` make values, `broker.group` adds up those of wor
 a worker of another version says is read leniently.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -30,6 +30,8 @@ class Distribution:
 Value: TypeAlias = float | Distribution
 Samples: TypeAlias = Mapping[str, Mapping[Labels, Value]]
 """Values by the metric's name and the values of its labels."""
+Making: TypeAlias = Callable[[], Samples]
+"""Makes the values of a moment that is past, of copies: in any thread, since that takes its time."""
 
 
 @attrs.frozen
@@ -168,6 +170,11 @@ REDIS: Final = (
 """What is read from Redis at each scrape, of all processes on it."""
 
 METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*PROCESS, *REDIS)}
+
+
+def nothing() -> Making:
+    """For who has no values."""
+    return dict
 
 
 def together(parts: Iterable[Samples]) -> dict[str, dict[Labels, Value]]:

@@ -26,7 +26,7 @@ from restbroker.admin import measures
 from restbroker.errors import ConnectionEnded, RestbrokerError
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.series import METRICS, Distribution, Labels, Metric, Samples, Value
+from restbroker.telemetry.series import METRICS, Distribution, Labels, Making, Metric, Samples, Value
 
 TURN_S = 2.0
 """So long a request waits while others ask Redis."""
@@ -35,18 +35,20 @@ TURN_S = 2.0
 def add_metrics(
     app: QuartTrio,
     connection: Connection,
-    own: Callable[[], Samples],
+    own: Callable[[], Making],
     shared: Callable[[], Callable[[Client], Samples]],
 ) -> None:
-    """Adds the page. `own`: what the process knows itself; `shared` makes what asks Redis, in the thread of the
+    """Adds the page. `own` copies what the process knows itself; `shared` makes what asks Redis, in the thread of the
     `connection`, which is closed by others.
     """
     one_at_a_time = trio.CapacityLimiter(1)
 
     async def metrics() -> Response:
-        samples = {**own(), **await _asked(connection, shared())}
+        made, asked = own(), await _asked(connection, shared())
         accepted = request.headers.get("Accept", "")
-        text, content_type = await trio.to_thread.run_sync(written, samples, accepted, limiter=one_at_a_time)
+        text, content_type = await trio.to_thread.run_sync(
+            lambda: written({**made(), **asked}, accepted), limiter=one_at_a_time
+        )
         return Response(text, content_type=content_type)
 
     app.add_url_rule("/metrics", view_func=metrics, methods=["GET"])

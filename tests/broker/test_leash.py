@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 
@@ -9,10 +10,11 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker.group.leash import Leash, Told, read
+from restbroker.broker.group.leash import Leash, Told, measured, read
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
 from restbroker.telemetry.events import Event
+from restbroker.telemetry.series import Samples
 from tests.support.wait import until_async
 
 READY = View("serving", store_up=True, beat_fresh=True, closed={})
@@ -120,3 +122,22 @@ async def test_a_supervisor_that_does_not_read_is_still_obeyed(line: Line) -> No
     async with line.running():
         line.ask(signal.SIGTERM)
         await line.control.stop.wait()
+
+
+async def test_values_for_metrics_are_made_in_a_thread_and_those_of_the_end_are_told_too(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("restbroker.broker.group.leash._MEASURE_S", 0.0)
+    made_in: list[int] = []
+
+    def made() -> Samples:
+        made_in.append(threading.get_ident())
+        return {"restbroker_workers": {(): len(made_in)}}
+
+    line.leash.samples = lambda: made
+    async with line.running():
+        await until_async(lambda: made_in, "values are made")
+    told = [values for one in line.ours.recv(65536).splitlines() if (values := measured(one)) is not None]
+    assert made_in[0] != threading.get_ident()
+    assert made_in[-1] == threading.get_ident()
+    assert told[-1] == {"restbroker_workers": {(): len(made_in)}}

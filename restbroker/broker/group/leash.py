@@ -21,7 +21,7 @@ from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
 from restbroker.telemetry import series
 from restbroker.telemetry.events import Report
-from restbroker.telemetry.series import Samples
+from restbroker.telemetry.series import Making, Samples
 
 SAY_S = 1.0
 """A worker that says nothing for much longer hangs."""
@@ -66,13 +66,14 @@ def measured(line: bytes) -> Samples | None:
 
 @attrs.define(eq=False)
 class Leash:
-    """The worker's end, a service. `line` is the socket; `samples` gives the values for /metrics, if it is served."""
+    """The worker's end, a service. `line` is the socket; `samples` copies what counts for /metrics, if it is served."""
 
     line: socket.socket
     view: Callable[[], View]
     control: Control
     report: Report
-    samples: Callable[[], Samples] | None = None
+    samples: Callable[[], Making] | None = None
+    _turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _reloads: int = 0
     _told_to_stop: bool = False
 
@@ -88,7 +89,7 @@ class Leash:
                 task_status.started()
         finally:
             with suppress(OSError):
-                self.line.send(self._measured())
+                self.line.send(self._measuring()())
 
     def reloading(self) -> None:
         """The configuration is being loaded anew."""
@@ -135,12 +136,14 @@ class Leash:
                 if line != said or trio.current_time() >= said_at_s + SAY_S:
                     await stream.send_all(line)
                     said, said_at_s = line, trio.current_time()
-                if trio.current_time() >= measured_at_s + _MEASURE_S:
-                    await stream.send_all(self._measured())
+                if self.samples is not None and trio.current_time() >= measured_at_s + _MEASURE_S:
+                    await stream.send_all(await trio.to_thread.run_sync(self._measuring(), limiter=self._turn))
                     measured_at_s = trio.current_time()
                 await trio.sleep(_LOOK_S)
 
-    def _measured(self) -> bytes:
+    def _measuring(self) -> Callable[[], bytes]:
+        """Makes the line with the values of this moment, in any thread."""
         if self.samples is None:
-            return b""
-        return json.dumps({"samples": series.plain(self.samples())}).encode() + b"\n"
+            return bytes
+        made = self.samples()
+        return lambda: json.dumps({"samples": series.plain(made())}).encode() + b"\n"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.telemetry.latency import Histogram, RecentLatency
+from restbroker.telemetry.latency import Histogram, RecentLatency, added
 
 
 def test_without_durations_there_are_no_percentiles() -> None:
@@ -59,3 +59,19 @@ def test_slow_and_fast_of_the_last_minute_are_seen_together() -> None:
     histogram = recent.recent(20.0)
     assert histogram.percentile_s(0.5) == pytest.approx(1.0, rel=0.05)
     assert histogram.percentile_s(1.0) == pytest.approx(8.0, rel=0.05)
+
+
+@given(st.lists(st.tuples(st.floats(0, 15), st.floats(0, 10)), max_size=60), st.integers(0, 60))
+def test_what_was_taken_stays_as_it_was_while_more_is_counted(steps: list[tuple[float, float]], place: int) -> None:
+    recent, now_s, first = RecentLatency(), 0.0, Histogram()
+    taken, wanted = recent.parts(), first.copied()
+    for number, (after_s, duration_s) in enumerate(steps):
+        if number == place:
+            taken, wanted = recent.parts(), first.copied()
+        now_s += after_s
+        recent.add(now_s, [duration_s])
+        first.add([duration_s])
+    whole, last = added(taken), added(recent.parts())
+    assert (whole.count, whole.buckets) == (wanted.count, wanted.buckets)
+    assert whole.total_s == pytest.approx(wanted.total_s)
+    assert (last.count, last.buckets) == (first.count, first.buckets)
