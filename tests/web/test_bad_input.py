@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -16,6 +17,7 @@ from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness
 from tests.support.html_page import Page, parse
 from tests.web.conftest import Open, Site
+from tests.web.test_sets import send
 
 HOSTILE: Final = "<script>alert(1)</script>\"'>{{7*7}}&amp;\x00\x1b[31m\u202eevil\u2028\r\n"
 TOKEN: Final = "a-token-of-4711"
@@ -36,6 +38,7 @@ VALUES: Final[Sequence[Any]] = (
     [HOSTILE, {HOSTILE: [TOKEN]}],
     {TOKEN: HOSTILE, "password": PASSWORD},
     10**400,
+    -(10**400),
     -1,
     1e300,
     True,
@@ -167,6 +170,36 @@ def assert_json(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
+async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: Harness, site: Open) -> None:
+    odd = list(oddities())
+    for number, raw in enumerate(odd):
+        harness.client.command("XADD", "restbroker:parked", "*", "payload", raw)
+        harness.client.command("ZADD", "dead", number, raw)
+    jid = HOSTILE.strip()
+    tries = [dict.fromkeys(("at", "status", "outcome", "code", "ms", "excerpt"), HOSTILE)]
+    told = dict.fromkeys(("queue", "class", "error_class", "error_message", "failed_at"), HOSTILE)
+    raw = as_json({**PLAIN, **told, "jid": jid, "args": ARGS[0], "restbroker_attempts": tries})
+    harness.client.command("ZADD", "retry", 9e9, raw)
+    harness.client.command("LPUSH", "queue:other", raw)
+    harness.client.command("SADD", "queues", "other")
+    async with site() as running:
+        copies = await every_page(running, "/copies")
+        story = assert_harmless(await running.get("/job?" + urlencode({"jid": jid})))
+        assert_harmless(await running.get("/dead/" + quote(HOSTILE.replace("/", ""), safe="")), 404)
+        for verb in ("retry", "delete"):
+            assert_harmless(await send(running, "/dead/act", {"verb": verb, "all": "yes"}, "/dead"))
+        form = {"verb": "delete", "all": "yes", "confirmed": "yes"}
+        done = assert_harmless(await send(running, "/dead/act", form, "/dead"))
+        acts = assert_harmless(await running.get("/audit"))
+    assert sum(len(page.rows) for page in copies) == len(odd)
+    assert "It waits for its next try" in story.text
+    assert "It waits in the queue other" in story.text
+    assert "<script>alert(1)</script>" in story.text
+    assert " done." in done.text
+    assert acts.row("ended")
+    assert_nothing_failed(harness)
+
+
 @pytest.mark.parametrize("field", ["jid", "error_message", "error_class", "queue", "args", "tags"])
 async def test_a_field_of_nearly_a_megabyte_is_not_on_a_page(field: str, harness: Harness, site: Open) -> None:
     long = f"{TOKEN} <script>alert(1)</script> " * (LONG_BYTES // 42)
@@ -177,7 +210,8 @@ async def test_a_field_of_nearly_a_megabyte_is_not_on_a_page(field: str, harness
     async with site() as running:
         for path in SETS.values():
             listed = await every_page(running, path)
-            assert_harmless(await running.get(listed[0].links_to(f"{path}/")[0]))
+            shown = assert_harmless(await running.get(listed[0].links_to(f"{path}/")[0]))
+            assert "not shown: the job has" in shown.text
         await every_page(running, "/queue?name=other")
     assert_nothing_failed(harness)
 

@@ -1,11 +1,12 @@
 """Pages under load, over real sockets: two hundred streams, readers that do not read, a Redis that goes, and stops.
 
-Nothing is timed. Where something has to be quick, what it could wait for is made to last for an hour.
+Nothing is timed but the CPU. Where something has to be quick, what it could wait for is made to last long.
 """
 
 import json
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -19,7 +20,7 @@ from restbroker.admin.known import Known
 from restbroker.serving import runner
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, StoreLost
-from restbroker.web.live import MOST_STREAMS, Shown
+from restbroker.web.live import MOST_STREAMS
 from restbroker.web.render import Renderer
 from restbroker.web.watch import State
 from tests.broker.conftest import Harness
@@ -146,17 +147,6 @@ async def test_two_hundred_streams_hear_of_each_change_once_and_it_is_rendered_o
     assert threading.get_ident() not in threads
 
 
-def test_a_message_is_written_once_for_all_who_know_the_same_and_has_only_what_they_do_not() -> None:
-    first = Shown(-1, {}, {}).after(3, {"a": "1", "b": "2"})
-    second = first.after(4, {"a": "1", "b": "3"})
-    assert json.loads(first.message(-1).removeprefix(b"data: ")) == {"a": "1", "b": "2"}
-    assert first.message(3) == b""
-    assert json.loads(second.message(3).removeprefix(b"data: ")) == {"b": "3"}
-    assert json.loads(second.message(-1).removeprefix(b"data: ")) == {"a": "1", "b": "3"}
-    assert second.message(3) is second.message(3)
-    assert second.message(4) == b""
-
-
 async def test_of_more_than_two_hundred_at_one_moment_the_rest_are_sent_away(
     monkeypatch: pytest.MonkeyPatch, site: Open
 ) -> None:
@@ -186,6 +176,7 @@ async def test_of_more_than_two_hundred_at_one_moment_the_rest_are_sent_away(
         followers = running.watch.followers
     assert (len(let_in), followers, len(refused) + len(ended)) == (5, 5, 15)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "30")
+    assert answer.json()["error"]["code"] == "Busy"
 
 
 async def test_who_does_not_read_is_dropped_and_keeps_nobody_from_hearing(
@@ -215,11 +206,12 @@ async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not
             running.stats._connections._patience_s = forever_s
             readers = await many(running, stack)
             await stalled(running, stack)
-            began_s = trio.current_time()
-        took_s = trio.current_time() - began_s
+            began_s, worked_s = trio.current_time(), time.process_time()
+        took_s, cpu_s = trio.current_time() - began_s, time.process_time() - worked_s
         with trio.fail_after(LONG_S):
             ends = [await reader.rest() for reader in readers]
     assert took_s < LONG_S
+    assert cpu_s < 1
     # Each of them is a whole answer: its last chunk is there.
     assert all(end.endswith(b"0\r\n\r\n") for end in ends)
     assert running.watch.followers == 0
@@ -248,23 +240,6 @@ async def test_while_redis_is_away_an_open_page_says_so_and_goes_on_by_itself(
         assert running.watch.followers == 20
     assert (alive.status_code, ready.status_code, metrics.status_code) == (200, 503, 200)
     assert "restbroker_redis_up 0.0" in metrics.text
-
-
-async def test_a_table_of_very_many_rows_shows_the_most_remarkable_and_says_how_many_are_not_shown(
-    harness: Harness, site: Open
-) -> None:
-    names = [f"queue-{number:04}" for number in range(700)]
-    harness.client.command("SADD", "queues", *names)
-    harness.client.commands([("LPUSH", f"queue:{name}", "{}", "{}") for name in names[500:]])
-    harness.client.command("SET", "queue:queue-0000", "no list")
-    async with site() as running:
-        answer = await running.get("/queues")
-    assert answer.status_code == 200
-    assert answer.text.count("/queue?name=queue-") == 300
-    assert "queue-0699" in answer.text
-    assert "its key is no list" in answer.text
-    # "rest", which the broker serves, is the 701st.
-    assert "401 more are not shown" in answer.text
 
 
 async def test_a_search_beside_a_broker_may_rest_behind_every_job(

@@ -242,18 +242,6 @@ async def test_only_a_key_names_a_job_of_a_form_since_all_else_would_be_searched
     assert harness.size("dead") == 2
 
 
-async def test_a_job_whose_numbers_have_hundreds_of_digits_breaks_no_page(harness: Harness, site: Open) -> None:
-    huge = 10**400
-    tries = [{"at": huge, "ms": huge, "status": huge, "outcome": {"a": [huge]}}, {"at": -huge, "ms": 1e308}]
-    park(harness, 1, restbroker_attempts=tries, retry_count=huge, failed_at=huge, created_at=-huge, at=huge)
-    harness.client.command("LPUSH", "queue:other", job("first", enqueued_at=huge), job("second", created_at=-huge))
-    async with site() as running:
-        listed = await page(running, "/dead")
-        for path in ("/", "/queues", "/queue?name=other", listed.links_to("/dead/")[0]):
-            assert (await running.get(path)).status_code == 200, path
-        assert (await running.get_stats()).status_code == 200
-
-
 class TestMoving:
     @pytest.fixture
     def known(self, harness: Harness) -> Known:

@@ -96,7 +96,9 @@ async def test_whatever_a_look_stumbles_over_is_told_and_the_next_one_is_taken(w
     assert isinstance(trouble, RestbrokerError)
     (told,) = stand.reports
     assert isinstance(told, Warned)
+    assert told.code == "RequestFailed"
     assert "OverflowError" in told.message
+    assert "cannot be shown" in trouble.message
     assert "stranger" not in told.message + trouble.message
     assert state.trouble is None
     assert state.seen is not None
