@@ -47,9 +47,10 @@ class Connections:
 
     async def send(self, stream: trio.SocketStream, data: memoryview) -> int:
         """Sends a part of it as soon as the reader makes room: its length, 0 where the reader took nothing."""
+        sent = 0
         with self._bounded(self._patience_s):
-            return await stream.socket.send(data)
-        return 0
+            sent = await stream.socket.send(data)
+        return sent
 
     async def send_by_http2(self, send: ASGISendCallable, event: ASGISendEvent) -> None:
         """A part of an answer, on its whole way through Hypercorn: there the reader says how much may be sent at all.
