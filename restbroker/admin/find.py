@@ -8,7 +8,7 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
 import attrs
 
@@ -60,11 +60,6 @@ class Located:
 
     member: Member | None
     complete: bool = True
-
-
-def order_of(zset: SortedSet) -> Literal["newest first", "next due first"]:
-    """How pages of a set are ordered."""
-    return "newest first" if zset == "dead" else "next due first"
 
 
 def is_key(name: str) -> bool:

@@ -33,11 +33,6 @@ class Connections:
     _is_hurried: bool = False
     _waiting: set[trio.CancelScope] = attrs.field(factory=set)
 
-    @property
-    def are_waiting(self) -> bool:
-        """Whether anything is being sent."""
-        return bool(self._waiting)
-
     def hurry(self) -> None:
         """The process stops: who does not read now is not waited for."""
         self._is_hurried = True
@@ -47,10 +42,9 @@ class Connections:
 
     async def send(self, stream: trio.SocketStream, data: memoryview) -> int:
         """Sends a part of it as soon as the reader makes room: its length, 0 where the reader took nothing."""
-        sent = 0
-        with self._bounded(self._patience_s):
+        with self._bounded(self._patience_s) as scope:
             sent = await stream.socket.send(data)
-        return sent
+        return 0 if scope.cancelled_caught else sent
 
     async def send_by_http2(self, send: ASGISendCallable, event: ASGISendEvent) -> None:
         """A part of an answer, on its whole way through Hypercorn: there the reader says how much may be sent at all.

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.admin.find import Budget, Page, is_key, locate, one, order_of, page, waiting
+from restbroker.admin.find import Budget, Page, is_key, locate, one, page, waiting
 from restbroker.admin.known import Known
 from restbroker.errors import UsageError
 from restbroker.rules.where import Where, read
@@ -35,7 +35,6 @@ def test_parked_jobs_come_newest_first_page_by_page_and_the_last_page_says_so(
     assert (jids(second), second.after) == (["j1", "j0"], None)
     whole = page(client, "dead", (), configured, limit=6)
     assert (len(whole.entries), whole.after) == (6, None)
-    assert (order_of("dead"), order_of("retry")) == ("newest first", "next due first")
 
 
 def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(

@@ -112,7 +112,7 @@ async def stalled(running: Site, stack: AsyncExitStack) -> trio.SocketStream:
     stream = await stack.enter_async_context(await connect(running, 2048))
     with trio.fail_after(LONG_S):
         await stream.send_all(b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n" * 400)
-    await until_async(lambda: running.stats._connections.are_waiting, "the server waits for him", LONG_S)
+    await until_async(lambda: running.stats._connections._waiting, "the server waits for him", LONG_S)
     return stream
 
 
