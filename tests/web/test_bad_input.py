@@ -264,8 +264,8 @@ async def test_a_process_may_tell_anything_of_itself_and_its_targets(value: Any,
         harness.client.command("SADD", "processes", f"odd{HOSTILE}:1:x", "gone:2:x", b"\xff\xfe:3:x")
         harness.client.command("HSET", f"odd{HOSTILE}:1:x", *[part for pair in own.items() for part in pair])
         harness.client.command("HSET", "restbroker:pause:t2", "<script>alert(1)</script>", "9" * 30, "operator", "x")
-        harness.client.command("HSET", "restbroker:target_pauses", "t2", b"\xff\xfe", "t3", "9 9 [1")
-        harness.client.command("HSET", "restbroker:queue_pauses", "rest", b"1 2 {\xff")
+        harness.client.command("HSET", "restbroker:pauses:targets", "t2", b"\xff\xfe", "t3", "9 9 [1")
+        harness.client.command("HSET", "restbroker:pauses:queues", "rest", b"1 2 {\xff")
         harness.client.command("SADD", "paused", "rest", HOSTILE)
         running.watch.hurry()
         for path in LIVE:
@@ -281,7 +281,7 @@ async def test_a_process_may_tell_anything_of_itself_and_its_targets(value: Any,
     assert_nothing_failed(harness)
 
 
-@pytest.mark.parametrize("key", ["dead", "retry", "schedule", "stat:processed", "restbroker:target_pauses"])
+@pytest.mark.parametrize("key", ["dead", "retry", "schedule", "stat:processed", "restbroker:pauses:targets"])
 async def test_a_key_of_another_type_is_named_and_ends_nothing(key: str, harness: Harness, site: Open) -> None:
     async with site() as running:
         harness.client.command("DEL", key)
