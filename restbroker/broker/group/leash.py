@@ -2,10 +2,10 @@
 
 Towards the worker, each byte is the number of a signal, and is acted on as that signal. Towards the supervisor, each
 line is JSON: a `Told`, when it has changed and once a second, and, where /metrics is served, the values for it, every
-two seconds and at the end. Not by real signals: one that comes before a worker
-listens would end or suspend it, and a byte waits. Always holds: when the supervisor is gone, however it went, the line
-ends, and the worker drains and ends too; what was asked before the worker came up counts before it takes a job; a
-supervisor that does not read holds nothing up.
+two seconds and at the end. Not by real signals: one that comes before a worker listens would end or suspend it, and a
+byte waits. Always holds: when the supervisor is gone, however it went, the line ends, and the worker drains and ends
+too; what was asked before the worker came up counts before it takes a job; a supervisor that does not read holds
+nothing up.
 """
 
 import json
