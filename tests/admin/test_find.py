@@ -45,8 +45,8 @@ def test_what_a_producer_wrote_as_tries_shows_no_token_at_any_depth(
     (entry,) = page(client, "dead", (), configured).entries
     assert "right-token" not in repr(entry)
     assert [dict(one) for one in entry.history] == [
-        {"at": 1, "outcome": {"by": ["***"]}, "code": "x", "excerpt": "***"},
-        {"ms": 10**400},
+        {"at": 1, "outcome": "…", "code": "x", "excerpt": "***"},
+        {"ms": "…"},
     ]
 
 
