@@ -69,10 +69,15 @@ class Connections:
 
 @attrs.frozen(eq=False)
 class BoundedStream:
-    """One of them: what Hypercorn uses of Trio's stream."""
+    """One of them: what Hypercorn uses of Trio's stream. `scope` holds all that is done for it.
+
+    It is cancelled with the first send that fails. Hypercorn 0.18 alone would wait for ever where the reader had sent
+    its next request already: nobody tells what waits for the end of the first answer (measured).
+    """
 
     stream: trio.SocketStream
     connections: Connections
+    scope: trio.CancelScope
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -90,6 +95,7 @@ class BoundedStream:
                     raise trio.BrokenResourceError("The reader takes nothing.")
                 left = left[sent:]
         except OSError as error:
+            self.scope.cancel()
             raise trio.BrokenResourceError("The connection has ended.") from error
 
     async def receive_some(self, most: int) -> bytes:
@@ -108,5 +114,5 @@ class BoundedStream:
         self.connections.dropped += 1
         with contextlib.suppress(OSError):
             self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-        # Ends the wait for its next request as well.
         await trio.aclose_forcefully(self.stream)
+        self.scope.cancel()

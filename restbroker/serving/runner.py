@@ -135,8 +135,9 @@ class Server:
         lifespan = Lifespan(app, config, state)
 
         async def connection(stream: trio.SocketStream) -> None:
-            bounded = cast("trio.SSLStream[trio.SocketStream]", BoundedStream(stream, self._connections))
-            await TCPServer(app, config, context, ConnectionState(state.copy()), bounded)
+            with trio.CancelScope() as scope:
+                bounded = cast("trio.SSLStream[trio.SocketStream]", BoundedStream(stream, self._connections, scope))
+                await TCPServer(app, config, context, ConnectionState(state.copy()), bounded)
 
         async with trio.open_nursery() as living:
             await living.start(lifespan.handle_lifespan)

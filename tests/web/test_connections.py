@@ -23,7 +23,7 @@ async def joined(connections: Connections) -> AsyncIterator[tuple[BoundedStream,
         await reader.connect(listener.getsockname())
         accepted, _ = await listener.accept()
         with accepted:
-            yield BoundedStream(trio.SocketStream(accepted), connections), trio.SocketStream(reader)
+            yield BoundedStream(trio.SocketStream(accepted), connections, trio.CancelScope()), trio.SocketStream(reader)
 
 
 async def read_to_the_end(reader: trio.SocketStream) -> None:
@@ -38,6 +38,7 @@ async def test_who_takes_nothing_is_dropped_and_nothing_is_kept_for_him() -> Non
             with pytest.raises(trio.BrokenResourceError):
                 await bounded.send_all(MUCH)
             assert bounded.socket.fileno() == -1
+            assert bounded.scope.cancel_called
             # A reset: what the kernel had kept for him is gone, too.
             with pytest.raises(trio.BrokenResourceError):
                 await read_to_the_end(reader)
@@ -52,6 +53,7 @@ async def test_who_reads_slowly_gets_everything() -> None:
         with trio.fail_after(3 * ENOUGH_S):
             while len(received) < len(MUCH):
                 received += await reader.receive_some(4096)
+        assert not bounded.scope.cancel_called
     assert received == MUCH
     assert connections.dropped == 0
 
@@ -84,4 +86,5 @@ async def test_who_went_away_ends_a_send_at_once() -> None:
         await reader.aclose()
         with trio.fail_after(ENOUGH_S), pytest.raises(trio.BrokenResourceError):
             await bounded.send_all(MUCH)
+        assert bounded.scope.cancel_called
     assert connections.dropped == 0

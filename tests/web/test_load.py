@@ -205,6 +205,9 @@ async def test_a_stop_waits_neither_for_two_hundred_streams_nor_for_who_does_not
         async with site() as running:
             running.stats._connections._patience_s = forever_s
             readers = await many(running, stack)
+            gone = await stalled(running, stack)
+            await gone.aclose()
+            await until_async(lambda: not running.stats._connections._waiting, "his answer ends", LONG_S)
             await stalled(running, stack)
             began_s, worked_s = trio.current_time(), time.process_time()
         took_s, cpu_s = trio.current_time() - began_s, time.process_time() - worked_s

@@ -186,13 +186,12 @@ class TestBehindAProxy:
             answers = [await running.get(path) for path in ("/broker", "/brokers", "/broker/")]
         assert [answer.status_code for answer in answers] == [200, 404, 200]
 
-    async def test_two_slashes_lead_nowhere(self, site: Open) -> None:
+    @pytest.mark.parametrize("path", ["//targets", "/broker//targets", "//evil.example/..", "/broker//evil.example/"])
+    async def test_two_slashes_lead_to_no_other_host(self, path: str, site: Open) -> None:
         async with site() as running:
-            answers = [
-                await running.get(path) for path in ("//targets", "/broker//targets", "/broker//evil.example/..")
-            ]
-        assert [answer.status_code for answer in answers] == [404, 404, 404]
-        assert not any("location" in answer.headers for answer in answers)
+            answer = await running.get(path)
+        assert "location" not in answer.headers
+        assert [link for link in parse(path, answer.text).links if not link.startswith(("/broker/", "#"))] == []
 
     async def test_a_name_that_is_not_configured_is_refused(self, site: Open) -> None:
         async with site() as running:
