@@ -17,12 +17,15 @@ from restbroker.cli.asking import YesOption, confirm
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
 from restbroker.cli.jobs import tokens
+from restbroker.cli.lists import ListsFirst
 from restbroker.cli.times import utc
 from restbroker.cli.who import who
 from restbroker.errors import UsageError
 from restbroker.store.client import Client
 
-app = typer.Typer(add_completion=False, help="Show the processes and what they have in hand; quiet or stop some.")
+app = typer.Typer(
+    cls=ListsFirst, add_completion=False, help="Show the processes and what they have in hand; quiet or stop some."
+)
 
 ProcessNames = Annotated[list[str], typer.Argument(metavar="PROCESS...", help="As listed, or HOST:PID.")]
 _SHOWN_JOBS = 20
@@ -30,11 +33,9 @@ _OBEYS_S = 12.0
 _LOOK_S = 0.5
 
 
-@app.callback(invoke_without_command=True)
-def processes(context: typer.Context) -> None:
+@app.callback()
+def processes() -> None:
     """Show the processes and what they have in hand; quiet or stop some. Without a command: list."""
-    if context.invoked_subcommand is None:
-        list_processes()
 
 
 @app.command("list")

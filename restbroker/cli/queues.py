@@ -17,23 +17,24 @@ from restbroker.cli import output, steering
 from restbroker.cli.asking import YesOption, confirm
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.jobs import LimitOption, tokens
+from restbroker.cli.lists import ListsFirst
 from restbroker.cli.who import who
 from restbroker.config.core import Config
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
-app = typer.Typer(add_completion=False, help="Show the queues; look into one, pause, resume or clear it.")
+app = typer.Typer(
+    cls=ListsFirst, add_completion=False, help="Show the queues; look into one, pause, resume or clear it."
+)
 
 _TELL_EVERY_S: Final = 2.0
 QueueName = Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.")]
 
 
-@app.callback(invoke_without_command=True)
-def queues(context: typer.Context) -> None:
+@app.callback()
+def queues() -> None:
     """Show the queues; look into one, pause, resume or clear it. Without a command: list."""
-    if context.invoked_subcommand is None:
-        list_queues()
 
 
 @app.command("list")

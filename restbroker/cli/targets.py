@@ -13,20 +13,19 @@ from restbroker.admin.names import require
 from restbroker.admin.targets import Target
 from restbroker.cli import output, steering
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.lists import ListsFirst
 from restbroker.cli.who import who
 from restbroker.config.core import Config
 from restbroker.store.client import Client
 
-app = typer.Typer(add_completion=False, help="Show the targets; pause or resume one, in all processes.")
+app = typer.Typer(cls=ListsFirst, add_completion=False, help="Show the targets; pause or resume one, in all processes.")
 
 TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="The target's name.")]
 
 
-@app.callback(invoke_without_command=True)
-def targets(context: typer.Context) -> None:
+@app.callback()
+def targets() -> None:
     """Show the targets; pause or resume one, in all processes. Without a command: list."""
-    if context.invoked_subcommand is None:
-        list_targets()
 
 
 @app.command("list")

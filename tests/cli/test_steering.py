@@ -253,3 +253,11 @@ def test_a_queue_whose_name_is_no_utf_8_is_left_alone_however_it_is_typed(do: Do
     assert "There is no queue 'a\\udcff'." in typed.stderr
     assert store.command("SMEMBERS", "ns:paused") == []
     assert noted(store) == []
+
+
+@pytest.mark.parametrize("group", ["queues", "targets", "processes"])
+def test_without_a_command_a_group_lists_and_takes_the_options_of_list(do: Do, group: str) -> None:
+    assert json.loads(do(group, "--json").stdout) == json.loads(do(group, "list", "--json").stdout)
+    ignored = do(group, "--json", "pause", "rest")
+    assert (ignored.returncode, "unexpected extra argument" in ignored.stderr) == (2, True)
+    assert f"restbroker {group} [OPTIONS] COMMAND" in do(group, "--help").stdout

@@ -1,0 +1,16 @@
+"""A group of commands that lists when none is named: `restbroker queues --json` is `restbroker queues list --json`.
+
+Used by `queues`, `targets` and `processes`. Always holds: no option before a command's name is silently ignored.
+"""
+
+from typer import _click  # see cli.app
+from typer.core import TyperGroup
+
+
+class ListsFirst(TyperGroup):
+    """Takes options without a command for those of `list`."""
+
+    def parse_args(self, ctx: _click.Context, args: list[str]) -> list[str]:
+        """As click's; `--help` is about the group."""
+        is_list = not args or (args[0].startswith("-") and args[0] != "--help")
+        return super().parse_args(ctx, ["list", *args] if is_list else args)
