@@ -1,8 +1,5 @@
 """Reading a set piece by piece while others change it, and places that a person gives its members."""
 
-import time
-from typing import Literal
-
 import pytest
 
 from restbroker.errors import UsageError
@@ -74,24 +71,6 @@ def test_a_place_behind_some_of_a_piece_leads_to_the_rest(client: Client, server
     first = piece(client, "dead", None, 9, newest_first=False)
     then = piece(client, "dead", first.behind(4), 9, newest_first=False)
     assert [member for member, _ in then.members] == [b"m4", b"m5", b"m6", b"m7", b"m8"]
-
-
-FILL = "for n = 1, ARGV[1] do redis.call('ZADD', KEYS[1], n / 4, string.format('%0200d', n)) end"
-
-
-def test_a_piece_deep_in_a_large_set_costs_no_more_than_twice_one_of_a_small_set(
-    client: Client, server: Server
-) -> None:
-    client.command("EVAL", FILL, 1, "ns:dead", 1000)
-    client.command("EVAL", FILL, 1, "ns:retry", 200_000)
-    least_s = {"dead": 9.0, "retry": 9.0}
-    places: list[tuple[Literal["dead", "retry"], Cursor]] = [("dead", Cursor(125.0, 2)), ("retry", Cursor(25_000.0, 2))]
-    for _ in range(200):
-        for zset, deep in places:
-            began_s = time.perf_counter()
-            assert len(piece(client, zset, deep, 20, newest_first=True).members) == 20
-            least_s[zset] = min(least_s[zset], time.perf_counter() - began_s)
-    assert least_s["retry"] <= 2 * least_s["dead"]
 
 
 def test_large_members_come_few_at_a_time_and_all_of_them_come(
