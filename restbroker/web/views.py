@@ -99,7 +99,8 @@ def charts(state: State) -> list[Chart]:
 def _backlog(state: State) -> Chart:
     known = state.backlog
     span_s = known[-1].at_s - known[0].at_s if known else 0.0
-    over = f"Since {max(1, round(span_s / 60))} minutes, from this page's own memory"
+    minutes = max(1, round(span_s / 60))
+    over = f"Since {minutes} minute{'' if minutes == 1 else 's'}, from this page's own memory"
     series = [
         Series("waiting", "one", [one.waiting for one in known]),
         Series("for a retry", "two", [one.retry for one in known]),

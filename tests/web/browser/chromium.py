@@ -44,6 +44,7 @@ def chromium(directory: Path) -> Iterator[WebDriver]:
         options.add_argument(argument)
     options.add_experimental_option("perfLoggingPrefs", {"enableNetwork": True, "enablePage": False})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    directory.mkdir(exist_ok=True)
     log = directory / "chromedriver.log"
     service = Service(_program("chromedriver"), port=free_port(), log_output=str(log))
     try:

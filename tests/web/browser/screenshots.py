@@ -133,10 +133,10 @@ def _take(visitor: Visitor, name: str) -> None:
 
 
 def _past(citizen: Citizen) -> None:
-    """Three hours of work, with a quarter of an hour in which the server was slow and failed."""
+    """Three hours of work up to now, with a quarter of an hour in which the server was slow and failed."""
     chance = random.Random(7)
     minute_s = int(time.time()) // 60 * 60
-    done = [_minute(minute_s - 60 * ago, ago, chance) for ago in range(1, _MINUTES)]
+    done = [_minute(minute_s - 60 * ago, ago, chance) for ago in range(_MINUTES)]
     metrics.add(citizen.client, done)
     citizen.client.command("INCRBY", "stat:processed", sum(one.processed for one in done))
     citizen.client.command("INCRBY", "stat:failed", sum(one.failed for one in done))
