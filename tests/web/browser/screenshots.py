@@ -41,6 +41,10 @@ LISTS: Final = {
     "scheduled": "/scheduled",
     "in-hand": "/in-hand",
     "audit": "/audit",
+    "queue": f"/queue?name={LATER}",
+    "copies": "/copies",
+    "pause": "/steer?do=pause-queue&name=rest",
+    "refusal": "/nowhere",
     "dead": "/dead",
 }
 
@@ -111,6 +115,13 @@ def _take_pages(folder: Path, driver: WebDriver) -> None:
             visitor.open(path)
             visitor.until(lambda: visitor.text("#live-state") == "live", "the page is live")
             _take(visitor, name)
+        visitor.open(LISTS["dead"])
+        visitor.tick(f"Choose {_jid('selma')}")
+        visitor.press("Retry")
+        visitor.sees("This would retry")
+        visitor.press("Retry")
+        visitor.sees("1 done")
+        _take(visitor, "done")
         play.over.set()
 
 
