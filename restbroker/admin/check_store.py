@@ -33,7 +33,6 @@ ONLY_ASKED_HERE = frozenset(
     }
 )
 """What `run` never asks Redis, and commands of the terminal do. Redis names what it refuses in quotes."""
-_TYPES = {"zset": "sorted set"}
 
 
 def check_store(config: Config) -> list[Finding]:
@@ -133,10 +132,9 @@ def _key_types(client: Client, config: Config) -> Iterator[Finding]:
             "problem",
             AREA,
             "WrongType",
-            f"The key {one.key} is a {_TYPES.get(one.found, one.found)}, and restbroker needs a"
-            f" {_TYPES.get(one.wanted, one.wanted)}.",
+            f"{one.what}.",
             "Redis refuses whatever touches it: jobs are not taken, not settled or not counted.",
-            f"Find out who writes it. Then put it out of the way: RENAME {one.key} {one.key}:misplaced",
+            one.cure,
         )
 
 

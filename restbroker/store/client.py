@@ -16,8 +16,9 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as NotInTime
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
-from restbroker.store.failures import is_demoted, translate
+from restbroker.store.failures import is_demoted, is_wrong_type, translate
 from restbroker.store.keys import Keys
+from restbroker.store.misuse import met
 from restbroker.store.replies import Argument, Reply
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.sentinel import Place, Sentinels, open_sentinels
@@ -68,8 +69,7 @@ class Client:
     def transaction(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
         """Sends commands as one MULTI. Raises as `command`; Redis rolls nothing back when one of them fails."""
         replies = self._checked(self._exchange([("MULTI",), *commands, ("EXEC",)]))
-        done = replies[-1]
-        return self._checked(cast("list[Reply | ResponseError]", done))
+        return self._checked(cast("list[Reply | ResponseError]", replies[-1]), commands)
 
     def run(self, name: ScriptName, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
         """Runs a script. Raises as `command`."""
@@ -77,7 +77,8 @@ class Client:
 
     def run_many(self, name: ScriptName, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]) -> list[Reply]:
         """Runs a script several times in one go. Raises as `command`."""
-        return self._checked(self._run([(name, keys, arguments) for keys, arguments in calls]))
+        scripts = [(name, keys, arguments) for keys, arguments in calls]
+        return self._checked(self._run(scripts), [_evalsha(call) for call in scripts])
 
     def run_each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Runs scripts in one go, those that Redis does not know yet last; a refusal stands in the place of its answer.
@@ -121,7 +122,7 @@ class Client:
     def answer(self) -> list[Reply]:
         """The reply to what was asked; nothing as long as it has not come. Never blocks. Raises as `command`."""
         asked = self._asked
-        return self._checked(self.arrived(), asked)
+        return self._checked(self.arrived(), asked, may_ask=False)
 
     def ask_scripts(self, calls: Sequence[ScriptCall]) -> bool:
         """As `ask`, for scripts, whose answers `arrived` has. False: sending might block; nothing was sent."""
@@ -252,14 +253,20 @@ class Client:
         return answers
 
     def _checked(
-        self, replies: Sequence[Reply | ResponseError], commands: Sequence[Sequence[Argument]] = ()
+        self,
+        replies: Sequence[Reply | ResponseError],
+        commands: Sequence[Sequence[Argument]] = (),
+        *,
+        may_ask: bool = True,
     ) -> list[Reply]:
         for place, reply in enumerate(replies):
             if isinstance(reply, ResponseError):
                 if is_demoted(reply):
                     self.close()
+                is_told = is_wrong_type(reply) and len(commands) > place
+                misused = met(commands[place], self.keys, self.commands if may_ask else None) if is_told else ()
                 # Without the cause: Redis' own words may repeat what was sent.
-                raise translate(reply, self.address, commands[place] if commands else ()) from None
+                raise translate(reply, self.address, misused) from None
         return cast("list[Reply]", list(replies))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from redis import exceptions as redis_errors
 
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
-from restbroker.store.replies import Argument
+from restbroker.store.misuse import Misused
 
 _REPLICA = (
     "If there was a failover, wait until it is over. If not, let RedisURL name the primary (on the replica,"
@@ -59,10 +59,10 @@ _CLASSES: tuple[tuple[type[Exception], str], ...] = (
 _DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 
 
-def translate(error: redis_errors.RedisError, address: str, command: Sequence[Argument] = ()) -> RestbrokerError:
+def translate(error: redis_errors.RedisError, address: str, misused: Sequence[Misused] = ()) -> RestbrokerError:
     """What to raise instead of redis-py's error. `address` names the server without its password.
 
-    `command` is what was asked, if that is known: a key of a wrong type is named.
+    `misused`: which keys are of a wrong type, if that is why, and if it is known.
     """
     match error:
         case redis_errors.AuthenticationError():
@@ -78,7 +78,7 @@ def translate(error: redis_errors.RedisError, address: str, command: Sequence[Ar
         case redis_errors.ConnectionError():
             cure = "Check that it runs, and RedisURL."
         case _:
-            return _from_reply(error, address, command)
+            return _from_reply(error, address, misused)
     return StoreUnavailable(f"Redis at {address} {briefly(error)}.", cure)
 
 
@@ -102,11 +102,16 @@ def is_demoted(error: redis_errors.RedisError) -> bool:
     return _first_word(error) in _DEMOTED
 
 
+def is_wrong_type(error: redis_errors.RedisError) -> bool:
+    """Whether a key of another type was met."""
+    return _first_word(error) == "WRONGTYPE"
+
+
 def _first_word(error: redis_errors.RedisError) -> str:
     return next((word for kind, word in _CLASSES if isinstance(error, kind)), _clean(error).split(" ", 1)[0])
 
 
-def _from_reply(error: redis_errors.RedisError, address: str, command: Sequence[Argument]) -> RestbrokerError:
+def _from_reply(error: redis_errors.RedisError, address: str, misused: Sequence[Misused]) -> RestbrokerError:
     reason, first = _clean(error), _first_word(error)
     if first in _PASSING:
         message, cure = _PASSING[first]
@@ -122,12 +127,11 @@ def _from_reply(error: redis_errors.RedisError, address: str, command: Sequence[
             cure = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
         case redis_errors.MovedError() | redis_errors.ClusterCrossSlotError() | redis_errors.AskError():
             cure = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
-        case _ if first == "WRONGTYPE" and len(command) > 1:
-            # What follows such a command's name is its key.
-            key = command[1].decode("utf-8", "backslashreplace") if isinstance(command[1], bytes) else command[1]
-            cure = f"Find out who writes {key} (its type: redis-cli TYPE {key}); put it out of the way."
+        case _ if misused and first == "WRONGTYPE":
+            found = ". ".join(one.what for one in misused)
             return StoreRefused(
-                f"Redis at {address} refused {command[0]!s}: the key {key} is of another type (WRONGTYPE).", cure
+                f"Redis at {address} refused what it was asked (WRONGTYPE). {found}.",
+                "\n".join(one.cure for one in misused),
             )
         case _:
             cure = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."

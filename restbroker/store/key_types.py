@@ -5,19 +5,11 @@ Used by the figures and by `check`. Always holds: it changes nothing, and a key 
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import attrs
-
 from restbroker.store.client import Client
+from restbroker.store.misuse import Misused
 from restbroker.store.replies import text
 
-
-@attrs.frozen
-class Misused:
-    """A key that is `found` (Redis' word for its type) where `wanted` is needed."""
-
-    key: str
-    wanted: str
-    found: str
+__all__ = ["Misused", "misused", "types"]
 
 
 def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tuple[Misused, ...]:
@@ -26,16 +18,15 @@ def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tu
     Raises `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
-    hashes = (keys.beats, keys.dying, keys.tokens, keys.queue_pauses, keys.target_pauses)
-    wanted: dict[str, str] = dict.fromkeys(hashes, "hash")
-    wanted |= dict.fromkeys((keys.queues, keys.paused, keys.processes), "set")
-    wanted |= {keys.sorted_set(name): "zset" for name in ("retry", "schedule", "dead")}
-    wanted |= {keys.parked: "stream", keys.audit: "stream", keys.history: "stream", keys.recovered_version: "string"}
-    wanted |= {keys.stat(kind): "string" for kind in ("processed", "failed")}
-    for target in targets:
-        wanted |= {keys.pause(target): "hash", keys.rate(target): "string", keys.in_flight(target): "hash"}
-    wanted |= {keys.queue(name): "list" for name in queues}
-    found = types(client, list(wanted))
+    shared = [keys.beats, keys.dying, keys.tokens, keys.queue_pauses, keys.target_pauses]
+    shared += [keys.queues, keys.paused, keys.processes]
+    shared += [keys.sorted_set("retry"), keys.sorted_set("schedule"), keys.sorted_set("dead")]
+    shared += [keys.parked, keys.audit, keys.history, keys.recovered_version]
+    shared += [keys.stat("processed"), keys.stat("failed")]
+    of_targets = [key for name in targets for key in (keys.pause(name), keys.rate(name), keys.in_flight(name))]
+    looked_at = [*shared, *of_targets, *map(keys.queue, queues)]
+    wanted = {key: keys.wanted_type(key) for key in looked_at}
+    found = types(client, looked_at)
     return tuple(Misused(key, kind, found[key]) for key, kind in wanted.items() if key in found and found[key] != kind)
 
 

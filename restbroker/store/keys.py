@@ -4,8 +4,9 @@ Always holds: this is the only place where a key's text is made, and each begins
 (Sidekiq ≤ 6.5) and other Sidekiq clients write a namespace as `ns:` before the key.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -13,6 +14,18 @@ from restbroker.rules.reply import is_reply_key
 
 SortedSet = Literal["retry", "schedule", "dead"]
 Counted = Literal["processed", "failed"]
+_BY_NAME: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("queues", "processes", "paused"), "set"),
+    **dict.fromkeys(("retry", "schedule", "dead", "goretry"), "zset"),
+    **dict.fromkeys(("restbroker:parked", "restbroker:history", "restbroker:audit"), "stream"),
+    **dict.fromkeys(("restbroker:recovered:version", "process_cleanup"), "string"),
+}
+# The first that fits counts.
+_BY_BEGINNING: Final = (
+    (("stat:", "restbroker:rate:", "restbroker:lease:", "h|"), "string"),
+    (("queue:", "restbroker:reply:"), "list"),
+    (("restbroker:", "j|"), "hash"),
+)
 
 
 @attrs.frozen
@@ -23,6 +36,12 @@ class Keys:
 
     def _key(self, name: str) -> str:
         return f"{self.namespace}:{name}" if self.namespace else name
+
+    def wanted_type(self, key: str) -> str | None:
+        """Redis' word for the type that this key must have; None: it is a process', or none of these keys."""
+        name = key.removeprefix(f"{self.namespace}:") if self.namespace else key
+        by_beginning = (kind for beginnings, kind in _BY_BEGINNING if name.startswith(beginnings))
+        return _BY_NAME.get(name) or next(by_beginning, None)
 
     @property
     def beats(self) -> str:

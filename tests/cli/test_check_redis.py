@@ -93,7 +93,7 @@ def test_what_redis_refuses_twice_is_told_once(redis_url: str, client: Client) -
     file.write_text(json.dumps(DOCUMENT | {"RedisURL": redis_url}))
     found = check_store(load(file, {}, {}, registry.kinds()).config)
     (refused,) = [one for one in found if one.code == "Refused"]
-    assert "the key retry is of another type" in refused.message
+    assert "The key retry is a string" in refused.message
     assert [one.message for one in found if one.code == "WrongType"] == [
         "The key retry is a string, and restbroker needs a sorted set."
     ]

@@ -178,7 +178,7 @@ def test_stats_mark_a_queue_whose_key_is_no_list_and_a_token_list_names_the_key(
     assert (shown.returncode, queue["size"]) == (0, None)
     done = run(["token", "list"], directory=place)
     assert done.returncode == 1
-    assert "the key queue:rest is of another type" in done.stderr
+    assert "The key queue:rest is a string, and restbroker needs a list" in done.stderr
 
 
 def test_stats_show_a_backlog_that_no_broker_serves_and_no_client_announced(place: Path, redis_url: str) -> None:

@@ -1,22 +1,18 @@
 """What holds for all pages: each is found from README, what it names is there, and pages say the same of one thing."""
 
-import inspect
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import pytest
 
-from restbroker.store.keys import Counted, Keys, SortedSet
 from tests.docs.pages import PAGES, ROOT, name_of
+from tests.support.every_key import made
 
 DECISIONS: Final = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 FILE: Final = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lua|rb|lock))(?:::\w+)?`")
 MAKE: Final = re.compile(r"(?:`|^ {4}|\$ )make ([a-z][a-z-]*)", re.MULTILINE)
 LINK: Final = re.compile(r"\]\(([^)#\s]+\.md)")
-WORDS: Final = {"identity": "IDENTITY", "target": "TARGET", "queue": "NAME", "process_id": "PROCESSID",
-                "command": "COMMAND", "date": "2026-01-31", "at_s": 1_795_165_609}  # fmt: skip
 # The text as it stands in the table, and what it stands for.
 STANDS_FOR: Final = {
     "stat:*": r"stat:.+",
@@ -35,28 +31,6 @@ def test_the_page_of_keys_has_each_key_of_the_store_and_no_other() -> None:
     keys = set(made())
     assert {key for key in keys if not any(pattern.fullmatch(key) for pattern in patterns.values())} == set()
     assert {text for text, pattern in patterns.items() if not any(map(pattern.fullmatch, keys))} == set()
-
-
-def made() -> Iterator[str]:
-    """Each key that the store can make, with the words of the page in it."""
-    keys = Keys()
-    for name, found in inspect.getmembers(Keys):
-        if name.startswith("_") or name == "namespace":
-            continue
-        if isinstance(found, property):
-            yield getattr(keys, name)
-        else:
-            yield from (found(keys, **given) for given in arguments_of(name, found))
-
-
-def arguments_of(name: str, method: object) -> Iterator[dict[str, object]]:
-    """What to call it with: the page's word for each argument."""
-    assert callable(method)
-    wanted = list(inspect.signature(method).parameters)[1:]
-    by_name = {"reply": "restbroker:reply:NAME", **dict.fromkeys(("queue", "lease", "told"), "NAME")}
-    several: dict[str, tuple[object, ...]] = {"sorted_set": get_args(SortedSet), "stat": get_args(Counted)}
-    for value in several.get(name, (by_name.get(name, "HOST:PID:NONCE"),)):
-        yield {word: WORDS.get(word, value) if word != "kind" else "failed" for word in wanted}
 
 
 def test_each_page_is_found_from_the_readme() -> None:

@@ -45,9 +45,9 @@ def test_redis_py_is_told_never_to_repeat(client: Client) -> None:
 
 def test_a_refusal_names_the_key_that_is_of_another_type(server: Server, client: Client) -> None:
     server.raw.set("ns:queue:a", "x")
-    with pytest.raises(StoreRefused, match="refused LRANGE: the key ns:queue:a is of another type") as caught:
+    with pytest.raises(StoreRefused, match="The key ns:queue:a is a string, and restbroker needs a list") as caught:
         client.commands([("PING",), ("LRANGE", b"ns:queue:a", 0, -1)])
-    assert "TYPE ns:queue:a" in str(caught.value.cure)
+    assert "RENAME ns:queue:a ns:queue:a:misplaced" in str(caught.value.cure)
 
 
 def test_a_refused_fetch_names_the_keys_to_look_at(server: Server, lane: Lane) -> None:
@@ -233,3 +233,16 @@ def test_finish_after_a_script_flush_is_applied_once(lane: Lane, server: Server)
     assert isinstance(fetch(lane.client, FetchRequest(lane.identity, "t", QUEUES, 0, 1, 0)), Fetched)
     server.raw.script_flush()
     assert finish(lane.client, FinishRequest(lane.identity, "t", QUEUES, 0, [("1:1", Ack())]), 1.0) == [Applied()]
+
+
+@pytest.mark.parametrize("ask", [
+    lambda client: client.run("page", ["ns:dead"], ["up", "", 0, "", 1, 1]),
+    lambda client: client.transaction([("PING",), ("ZCARD", "ns:dead")]),
+])  # fmt: skip
+def test_a_script_and_a_transaction_name_the_key_too(
+    ask: Callable[[Client], object], server: Server, client: Client
+) -> None:
+    server.raw.set("ns:dead", "x")
+    with pytest.raises(StoreRefused, match="The key ns:dead is a string, and restbroker needs a sorted set"):
+        ask(client)
+    assert client.command("ECHO", "mine") == b"mine"

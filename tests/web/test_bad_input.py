@@ -294,7 +294,7 @@ async def test_a_key_of_another_type_is_named_and_ends_nothing(key: str, harness
         after = [(await running.get(path)).status_code for path in (*LIVE, *SETS.values())]
     assert {answer.status_code for answer in pages.values()} <= {200, 503}
     assert pages["/"].status_code == 503
-    assert f"the key {key} is of another type" in parse("", pages["/"].text).text
+    assert f"The key {key} is a " in parse("", pages["/"].text).text
     assert figures.status_code == 503
     assert key in figures.json()["error"]["message"]
     assert metrics.status_code == 200
@@ -316,7 +316,7 @@ async def test_a_queue_that_is_no_list_and_a_count_that_is_no_number_are_told(ha
         harness.client.command("DEL", "stat:failed")
     assert any("its key is no list" in " ".join(row) for row in shown.rows)
     assert queue.status_code == 503
-    assert "queue:odd is of another type" in parse("", queue.text).text
+    assert "queue:odd is a string" in parse("", queue.text).text
     assert (odd.status_code, figures.status_code) == (503, 503)
     assert "where a number was expected" in parse("", odd.text).text
     assert_nothing_failed(harness)

@@ -5,6 +5,7 @@ from redis import exceptions as redis_errors
 
 from restbroker.errors import StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store.failures import briefly, is_demoted, translate
+from restbroker.store.misuse import Misused
 
 PASSING = [
     (redis_errors.OutOfMemoryError("command not allowed when used memory > 'maxmemory'."), "full", "maxmemory"),
@@ -52,15 +53,16 @@ def test_each_error_says_where_what_and_what_to_do(
     assert cure in (found.cure or "")
 
 
-@pytest.mark.parametrize("key", ["dead", b"dead"])
-def test_a_key_of_a_wrong_type_is_named_where_the_command_is_known(key: str | bytes) -> None:
+def test_keys_of_a_wrong_type_are_named_with_what_to_do() -> None:
     error = redis_errors.ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value")
-    found = translate(error, "r:1", ("ZCARD", key))
+    found = translate(error, "r:1", [Misused("dead", "zset", "string"), Misused("paused", "set", "list")])
     assert isinstance(found, StoreRefused)
-    assert found.message == "Redis at r:1 refused ZCARD: the key dead is of another type (WRONGTYPE)."
-    assert "redis-cli TYPE dead" in (found.cure or "")
-    assert "WRONGTYPE Operation" in translate(error, "r:1", ("PING",)).message
-    assert "\\xff" in translate(error, "r:1", ("ZCARD", b"\xff")).message
+    assert found.message == (
+        "Redis at r:1 refused what it was asked (WRONGTYPE). The key dead is a string, and restbroker needs a sorted"
+        " set. The key paused is a list, and restbroker needs a set."
+    )
+    assert "RENAME dead dead:misplaced" in (found.cure or "")
+    assert "WRONGTYPE Operation" in translate(error, "r:1").message
 
 
 def test_no_argument_of_a_command_is_repeated() -> None:

@@ -1,0 +1,69 @@
+"""Which key was of another type than restbroker needs, and what to do. Used by `store.client`, and by `check`.
+
+Always holds: what Redis says does not name the key, and of a script does not even tell of which type it has to be: so
+the command's keys are looked at, which changes nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+from restbroker.errors import RestbrokerError
+from restbroker.store.keys import Keys
+from restbroker.store.replies import Argument, Reply, text
+
+_WORDS: Final = {"zset": "sorted set"}
+_KEYS_BEHIND: Final = 3
+"""EVALSHA, the script's digest, how many keys."""
+
+
+@attrs.frozen
+class Misused:
+    """A key that is `found` (Redis' word for its type) where `wanted` is needed. None: not known."""
+
+    key: str
+    wanted: str | None
+    found: str | None
+
+    @property
+    def what(self) -> str:
+        """As a sentence without its end."""
+        found = "of another type" if self.found is None else f"a {_WORDS.get(self.found, self.found)}"
+        if self.wanted is None:
+            return f"The key {self.key} is {found}, and restbroker needs something else there"
+        return f"The key {self.key} is {found}, and restbroker needs a {_WORDS.get(self.wanted, self.wanted)}"
+
+    @property
+    def cure(self) -> str:
+        """What to do."""
+        return f"Find out who writes it. Then put it out of the way: RENAME {self.key} {self.key}:misplaced"
+
+
+def met(
+    command: Sequence[Argument], keys: Keys, ask: Callable[[Sequence[Sequence[Argument]]], list[Reply]] | None
+) -> Sequence[Misused]:
+    """Which keys made Redis refuse this command since they are of another type, as far as it tells.
+
+    `ask` sends commands; None: it must not be asked.
+    """
+    touched = keys_of(command)
+    found: list[str | None] = [None] * len(touched)
+    if ask is not None:
+        # It is told without, if need be.
+        with suppress(RestbrokerError):
+            found = [text(reply) for reply in ask([("TYPE", key) for key in touched])]
+    names = [text(key) if isinstance(key, bytes) else str(key) for key in touched]
+    each = [Misused(name, keys.wanted_type(name), kind) for name, kind in zip(names, found, strict=True)]
+    # The only key of a command is the one that was refused; of several, those that are known to be wrong.
+    if len(each) == 1 and each[0].found != "none":
+        return each
+    return [one for one in each if one.found not in {None, "none", one.wanted} and one.wanted]
+
+
+def keys_of(command: Sequence[Argument]) -> Sequence[Argument]:
+    """The keys that a command touches: what follows its name, or what a script is given."""
+    if command and command[0] == "EVALSHA":
+        return command[_KEYS_BEHIND : _KEYS_BEHIND + int(command[_KEYS_BEHIND - 1])]
+    return command[1:2]

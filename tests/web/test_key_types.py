@@ -1,0 +1,85 @@
+"""A key of another type, which somebody else wrote: every page says which it is and what to do, or does without it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+from quart_trio import QuartTrio
+
+from restbroker.admin.known import Known
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Event, Warned
+from restbroker.web.desk import Desk
+from restbroker.web.figures import figures, glance, here
+from restbroker.web.settings import Settings
+from restbroker.web.site import site_app
+from restbroker.web.stats import Question
+from restbroker.web.watch import Watch
+from tests.support.html_page import parse
+from tests.support.odd_types import JID, KEYS, fill, spoil, told
+
+PAGES: Final = (
+    "/", "/targets", "/queues", "/processes", "/in-hand", "/queue?name=rest", "/retries", "/scheduled", "/dead",
+    "/dead?where=user+%3D+u", f"/dead/{JID}", f"/job?jid={JID}", "/job?jid=nobody", "/audit", "/copies", "/stats",
+    "/steer?do=pause-queue&name=rest", "/steer?do=clear-queue&name=rest", "/steer?do=pause-target&name=t",
+    "/steer?do=stop-process&name=node:7:xyz", "/steer?do=cancel-job&name=node:7:xyz&thread=t1",
+)  # fmt: skip
+
+
+@attrs.frozen
+class Alone:
+    """The pages without a broker."""
+
+    app: QuartTrio
+    watch: Watch
+    client: Client
+    events: list[Event]
+
+    async def get(self, path: str) -> tuple[int, str]:
+        """The status, and what is there to be read."""
+        self.watch.hurry()
+        answer = await self.app.test_client().get(path, headers={"Host": "127.0.0.1", "Accept": "text/html"})
+        body = (await answer.get_data()).decode()
+        return answer.status_code, body if path == "/stats" else parse(path, body).text
+
+
+@asynccontextmanager
+async def pages(redis_url: str) -> AsyncIterator[Alone]:
+    settings = StoreSettings(redis_url)
+    client, events = open_client(settings), list[Event]()
+
+    def question() -> Question:
+        return lambda asked: figures(asked, ("rest",), here((), show_bodies=False))
+
+    watch = Watch(Connection(open_client(settings)), lambda: lambda asked: glance(asked, ("rest",)), events.append)
+    desk = Desk(Connection(open_client(settings)), lambda: Known({}))
+    yield Alone(site_app(Settings("127.0.0.1"), watch, desk, question, events.append), watch, client, events)
+    await watch.connection.aclose()
+    await desk.connection.aclose()
+    client.close()
+
+
+async def test_each_page_shows_what_it_can_or_names_the_key(redis_url: str) -> None:
+    async with pages(redis_url) as alone:
+        fill(alone.client)
+        before = {path: (await alone.get(path))[0] for path in PAGES}
+        wrong: list[str] = []
+        for key in KEYS:
+            dump = alone.client.command("DUMP", key)
+            kind = spoil(alone.client, key)
+            for path in PAGES:
+                status, text = await alone.get(path)
+                if status not in {before[path], 503}:
+                    wrong.append(f"{key} {path} {status}: {text[-300:]}")
+                elif "WRONGTYPE" in text or status == 503:
+                    wrong += [f"{key} {path} {status}: {text[-400:]}" for word in told(kind, key) if word not in text]
+            alone.client.command("DEL", key)
+            if isinstance(dump, bytes):
+                alone.client.command("RESTORE", key, 0, dump)
+        after = {path: (await alone.get(path))[0] for path in PAGES}
+    assert set(before.values()) == {200, 404}
+    assert after == before
+    assert wrong == []
+    assert [event for event in alone.events if isinstance(event, Warned)] == []
