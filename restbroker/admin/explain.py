@@ -1,12 +1,13 @@
 """A job's story: where it is now or how it ended, what became of its tries, and what people did with it.
 
 Called by `restbroker explain` and by a job's page. Always holds: changes nothing; looks at no more than its bounds
-allow, and says where it did not look to the end; shows nothing that must stay hidden.
+allow, and says where it did not look to the end; shows nothing that must stay hidden. Where Redis refuses one question,
+as for a key of another type, the rest is told, and that.
 """
 
 import time
-from collections.abc import Iterator
-from typing import Final, Literal, TypeAlias
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -23,10 +24,10 @@ from restbroker.rules.json_types import Json
 from restbroker.store import beats, history, jobs, parked, processes, queues
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
-from restbroker.store.key_types import types
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 
+T = TypeVar("T")
 Kind: TypeAlias = Literal["queue", "in hand", "retry", "schedule", "dead", "copy"]
 _SETS: Final[tuple[SortedSet, ...]] = ("dead", "retry", "schedule")
 _ENDS_PAGE: Final = 1000
@@ -90,6 +91,7 @@ class Story:
 
     `acts`: what people did with it, newest first. `unseen`: where was not looked to the end. `ends`: how it ended,
     where that is kept and it is nowhere but among the copies; newest first, several if it was pushed several times.
+    `refused`: what Redis did not let be read, and what to do.
     """
 
     jid: str
@@ -97,18 +99,19 @@ class Story:
     acts: tuple[Written, ...]
     unseen: tuple[str, ...]
     ends: tuple[End, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 def explain(client: Client, jid: str, known: Known, bounds: Bounds | None = None) -> Story:
-    """Looks for the job of this id. Raises `StoreUnavailable` or `StoreRefused`."""
+    """Looks for the job of this id. Raises `StoreUnavailable`."""
     search = _Search(client, jid, known, bounds or Bounds())
     places = [*search.sorted_sets(), *search.in_hand(), *search.waiting()]
     is_nowhere = not places
-    places = places or list(search.copies())
-    acts = tuple(search.acts())
+    places = places or list(search.readable(search.copies()))
+    acts = tuple(search.readable(search.acts()))
     # Last, since it may take all the time that is left.
-    ends = tuple(search.ends()) if is_nowhere else ()
-    return Story(jid, tuple(places), acts, tuple(search.unseen), ends)
+    ends = tuple(search.readable(search.ends())) if is_nowhere else ()
+    return Story(jid, tuple(places), acts, tuple(search.unseen), ends, tuple(search.refused))
 
 
 def acts_with(client: Client, jid: str, notes: int) -> tuple[Written, ...]:
@@ -123,6 +126,7 @@ class _Search:
     known: Known
     bounds: Bounds
     unseen: list[str] = attrs.field(factory=list)
+    refused: list[str] = attrs.field(factory=list)
     _deadline: float = attrs.field(init=False)
     _pace: Pace | None = attrs.field(init=False)
 
@@ -134,37 +138,65 @@ class _Search:
     def sorted_sets(self) -> Iterator[Place]:
         """Those where Sidekiq keeps jobs by their times."""
         for zset in _SETS:
-            found = find.locate(self.client, zset, self.jid, max(0.0, self._deadline - time.monotonic()))
-            if found.member is not None:
-                yield Place(zset, zset, Look(*found.member, self.known).entry())
-            elif not found.complete:
-                self.unseen.append(f"the {zset} set")
+            yield from self.readable(self._in_set(zset))
 
     def in_hand(self) -> Iterator[Place]:
         """What the processes have taken."""
-        for identity in sorted({*beats.live(self.client), *beats.dying(self.client)}):
-            for look in self._held(identity):
-                yield Place("in hand", _process_of(self.client, identity), look.entry(), since_s=self._since())
+        alive, dying = self._try(beats.live, {}), self._try(beats.dying, {})
+        for identity in sorted({*alive, *dying}):
+            yield from self.readable(self._in_hands_of(identity))
 
     def waiting(self) -> Iterator[Place]:
         """Those that anybody named or the configuration serves."""
-        announced, unreadable = queues.names(self.client), queues.unreadable(self.client)
+        announced, unreadable = self._try(queues.names, frozenset()), self._try(queues.unreadable, frozenset())
         self.unseen += [f"queues whose names are no UTF-8 ({len(unreadable)})"] if unreadable else []
         for queue in sorted((announced | set(self.known.targets)) - unreadable):
-            key = self.client.keys.queue(queue)
-            if types(self.client, [key]).get(key, "list") != "list":
-                continue
-            for number, raw in enumerate(self._listed(queue)):
-                look = self._look(raw, queue)
-                if look is not None:
-                    yield self._waits(Place("queue", queue, look.entry(), ahead=number))
+            yield from self.readable(self._in_queue(queue))
+
+    def readable(self, found: Iterable[T]) -> Iterator[T]:
+        """These, as far as Redis lets them be read."""
+        try:
+            yield from found
+        except StoreRefused as error:
+            self._note(error)
+
+    def _try(self, ask: Callable[[Client], T], instead: T) -> T:
+        try:
+            return ask(self.client)
+        except StoreRefused as error:
+            self._note(error)
+            return instead
+
+    def _note(self, error: StoreRefused) -> None:
+        # Several questions may meet one key.
+        if str(error) not in self.refused:
+            self.refused.append(str(error))
+
+    def _in_set(self, zset: SortedSet) -> Iterator[Place]:
+        found = find.locate(self.client, zset, self.jid, max(0.0, self._deadline - time.monotonic()))
+        if found.member is not None:
+            yield Place(zset, zset, Look(*found.member, self.known).entry())
+        elif not found.complete:
+            self.unseen.append(f"the {zset} set")
+
+    def _in_hands_of(self, identity: str) -> Iterator[Place]:
+        for look in self._held(identity):
+            name = self._try(lambda client: _process_of(client, identity), identity)
+            yield Place("in hand", name, look.entry(), since_s=self._try(self._since, None))
+
+    def _in_queue(self, queue: str) -> Iterator[Place]:
+        for number, raw in enumerate(self._listed(queue)):
+            look = self._look(raw, queue)
+            if look is not None:
+                yield self._waits(Place("queue", queue, look.entry(), ahead=number))
 
     def _waits(self, place: Place) -> Place:
-        """With what holds its queue up."""
-        client, target = self.client, place.entry.target
-        of_target = () if target is None else paused_targets(client, [target]).get(target, ())
-        of_queue = paused_queues(client).get(place.name)
-        return attrs.evolve(place, served=serving(client, place.name), pause=of_queue, target_pauses=of_target)
+        """With what holds its queue up, as far as that can be read."""
+        target = place.entry.target
+        of_target = () if target is None else self._try(lambda client: paused_targets(client, [target]), {}).get(target)
+        of_queue = self._try(paused_queues, {}).get(place.name)
+        served = self._try(lambda client: serving(client, place.name), None)
+        return attrs.evolve(place, served=served, pause=of_queue, target_pauses=of_target or ())
 
     def ends(self) -> Iterator[End]:
         """What was written of it when it was settled for good."""
@@ -244,9 +276,9 @@ class _Search:
         # Most are others: their bytes tell, unless the id has letters that JSON may write in several ways.
         return not (self.jid.isascii() and self.jid.isalnum()) or self.jid.encode() in raw
 
-    def _since(self) -> float | None:
+    def _since(self, client: Client) -> float | None:
         """When its process began with it, as its record for Sidekiq's pages says."""
-        for shown in processes.at_work(self.client):
+        for shown in processes.at_work(client):
             work = rubyjson.object_of(shown) or {}
             payload, run_at = work.get("payload"), work.get("run_at")
             fields = rubyjson.object_of(payload.encode()) if isinstance(payload, str) else None
@@ -263,9 +295,6 @@ def _moment(value: Json) -> float | None:
 
 
 def _process_of(client: Client, identity: str) -> str:
-    """HOST:PID, as everything else calls it; the identity itself if its record is missing or damaged."""
-    try:
-        known = beats.facts(client, identity)
-    except StoreRefused:
-        known = None
+    """HOST:PID, as everything else calls it; the identity itself if its record is missing."""
+    known = beats.facts(client, identity)
     return identity if known is None else f"{known.facts.hostname}:{known.facts.pid}"

@@ -21,6 +21,8 @@ from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as stored
 from restbroker.store.client import Client
+from restbroker.store.key_types import types
+from restbroker.store.misuse import Misused
 from restbroker.store.pauses import Pause
 from restbroker.store.processes import Seen
 from restbroker.store.server import time_s
@@ -161,10 +163,9 @@ def _size(client: Client, queue: str) -> int:
     require_exact(client, queue)
     size = stored.sizes(client, [queue])[queue]
     if size is None:
-        raise UsageError(
-            f"The key of the queue {queue!r} is no list, so that no job is in it.",
-            f"Look at {client.keys.queue(queue)} in Redis: something else uses the name.",
-        )
+        key = client.keys.queue(queue)
+        odd = Misused(key, "list", types(client, [key]).get(key))
+        raise UsageError(f"{odd.what}: no job is in it.", odd.cure)
     return size
 
 

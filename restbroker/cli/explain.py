@@ -50,13 +50,16 @@ def explain(
         output.as_json(_as_json(story))
     else:
         _tell(story)
+    for refused in story.refused:
+        output.say(f"note: {refused}")
     for where in story.unseen:
         output.say(f"note: not looked through to the end: {where}. --jobs and --seconds let it look further.")
     if not story.places and not story.ends:
-        output.say(_NOWHERE.format(jid=jid))
+        output.say((_NOT_SEEN if story.refused else _NOWHERE).format(jid=jid))
         raise typer.Exit(Exit.FAILED)
 
 
+_NOT_SEEN: Final = "The job {jid} is nowhere that could be read."
 _NOWHERE: Final = (
     'The job {jid} is nowhere: it was delivered, it was deleted, its own "dead": false let it vanish, or it was never'
     " pushed. The log of the broker names each job that failed, and with LogLevel debug each that was delivered;"
@@ -146,4 +149,11 @@ def _as_json(story: Story) -> dict[str, Json]:
         for act in story.acts
     ]
     ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in story.ends]
-    return {"jid": story.jid, "places": places, "ends": ends, "acts": acts, "unseen": list(story.unseen)}
+    return {
+        "jid": story.jid,
+        "places": places,
+        "ends": ends,
+        "acts": acts,
+        "unseen": list(story.unseen),
+        "refused": list(story.refused),
+    }

@@ -19,7 +19,7 @@ from restbroker.admin.audit import Written
 from restbroker.admin.entry import Entry
 from restbroker.admin.explain import acts_with
 from restbroker.admin.find import Budget, Page
-from restbroker.errors import UsageError
+from restbroker.errors import StoreRefused, UsageError
 from restbroker.rules import where
 from restbroker.serving.app import Refuse
 from restbroker.store import sets
@@ -83,9 +83,17 @@ class SetPages:
         """The page of one job."""
         zset = SETS[name]
 
+        refused: StoreRefused | None = None
+
         def question(client: Client) -> tuple[Entry | None, tuple[Written, ...]]:
+            nonlocal refused
             found = find.one(client, zset, key, self.desk.known(), 2.0)
-            return found, () if found is None or not found.jid else acts_with(client, found.jid, _NOTES)
+            acts: tuple[Written, ...] = ()
+            try:
+                acts = () if found is None or not found.jid else acts_with(client, found.jid, _NOTES)
+            except StoreRefused as error:
+                refused = error
+            return found, acts
 
         entry, acts = await self.desk.ask(question)
         if entry is None:
@@ -102,6 +110,7 @@ class SetPages:
             "entry": entry,
             "arguments": readable(entry),
             "acts": acts,
+            "refused": refused,
             "verbs": self._verbs(zset),
         }
         return Response(await self.shell.page_of_jobs("job.html", **values))

@@ -161,3 +161,22 @@ def take(client: Client, count: int) -> None:
     assert register(client, IDENTITY, FACTS, ["rest"])
     queues.push(client, "rest", [job(f"j{n}") for n in range(1, count + 1)])
     fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, count, count))
+
+
+@pytest.mark.parametrize("key", [
+    "paused", "queues", "dead", "retry", "restbroker:beats", "restbroker:audit", "restbroker:parked",
+    "restbroker:history", "restbroker:pauses:queues", "restbroker:pause:ejabberd", "queue:other",
+])  # fmt: skip
+def test_where_redis_refuses_one_question_the_rest_is_told_and_that(
+    client: Client, configured: Known, put: Put, key: str
+) -> None:
+    queues.push(client, "rest", [job("j1")])
+    queues.push(client, "other", [job("j2")])
+    client.command("DEL", f"ns:{key}")
+    client.command("SET", f"ns:{key}", "x")
+    story = explain(client, "j1", configured)
+    assert [(place.kind, place.name, place.ahead) for place in story.places] == [("queue", "rest", 0)]
+    nowhere = explain(client, "nobody", configured)
+    assert nowhere.places == ()
+    said = {line for found in (story, nowhere) for line in found.refused}
+    assert any(f"The key ns:{key} is a " in line for line in said)

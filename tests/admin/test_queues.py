@@ -109,7 +109,7 @@ def test_who_clears_for_long_is_seen_to_go_on(client: Client, monkeypatch: pytes
 
 def test_a_key_that_is_no_list_is_not_cleared(client: Client) -> None:
     client.command("SET", "ns:queue:rest", "precious")
-    with pytest.raises(UsageError, match="no list"):
+    with pytest.raises(UsageError, match="is a string, and restbroker needs a list: no job is in it"):
         queues.clear(client, "rest", "ann")
     assert client.command("GET", "ns:queue:rest") == b"precious"
 

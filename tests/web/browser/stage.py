@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import attrs
 
-from restbroker.store import queues
+from restbroker.store import history, queues
 from tests.support.answering import Arrival
 from tests.support.process import Running
 from tests.support.redis_server import RedisServer, redis_binary
@@ -82,6 +82,11 @@ class Stage:
         """The ids of a set's jobs."""
         return {str(member["jid"]) for member in self.citizen.members(zset)}
 
+    def ended(self) -> set[str]:
+        """The ids of the last jobs that ended and are nowhere any more."""
+        found = (history.read(entry.record) for entry in history.newest(self.citizen.client, 1000))
+        return {ending.jid for ending in found if ending is not None}
+
     def wait_until_in(self, zset: str, jid: str) -> None:
         """Returns when a set has this job."""
         until(lambda: jid in self.jids(zset), f"{jid} is in {zset}")
@@ -105,7 +110,7 @@ def staged(
     ):
         act = Act(citizen.script)
         citizen.server.act, citizen.server.body = act.status, act.words
-        citizen.configure(**{"Stats": True, "StatsPort": 0, "UncertainRetries": 0, **keys})
+        citizen.configure(**{"Stats": True, "StatsPort": 0, "UncertainRetries": 0, "History": "1h", **keys})
         prepare(citizen)
         broker = citizen.start()
         yield Stage(citizen, broker, site_of(broker))

@@ -3,6 +3,7 @@
 import pytest
 
 from restbroker.admin import audit
+from tests.support.wait import until
 from tests.web.browser.both import with_and_without_scripts
 from tests.web.browser.stage import MESSAGE, Stage
 from tests.web.browser.visitor import Visitor
@@ -49,8 +50,11 @@ def test_a_dead_job_is_found_understood_replayed_and_seen_delivered(
 
     visitor.open(page)
     visitor.sees("This job is not in the dead set.")
+    until(lambda: jid in stage.ended(), "it has ended")
     visitor.open(f"/job?jid={jid}")
     assert "the host is there now" in visitor.sees("What people did with it")
+    assert "It has ended." in visitor.text()
+    assert "200" in visitor.row("delivered")
     visitor.open(f"/dead?where=user+%3D+{user}")
     visitor.sees("No job matches.")
     assert jid not in stage.jids("dead")
