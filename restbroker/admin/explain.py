@@ -24,7 +24,7 @@ from restbroker.rules.json_types import Json
 from restbroker.store import beats, history, jobs, parked, processes, queues
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
-from restbroker.store.keys import SortedSet
+from restbroker.store.keys import QueueName, SortedSet
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 
 T = TypeVar("T")
@@ -148,10 +148,9 @@ class _Search:
 
     def waiting(self) -> Iterator[Place]:
         """Those that anybody named or the configuration serves."""
-        announced, unreadable = self._try(queues.names, frozenset()), self._try(queues.unreadable, frozenset())
-        self.unseen += [f"queues whose names are no UTF-8 ({len(unreadable)})"] if unreadable else []
-        for queue in sorted((announced | set(self.known.targets)) - unreadable):
-            yield from self.readable(self._in_queue(queue))
+        announced, odd = self._try(queues.names, frozenset()), self._try(queues.unreadable, {})
+        for queue in sorted(announced | set(self.known.targets)):
+            yield from self.readable(self._in_queue(queue, odd.get(queue, queue)))
 
     def readable(self, found: Iterable[T]) -> Iterator[T]:
         """These, as far as Redis lets them be read."""
@@ -184,8 +183,8 @@ class _Search:
             name = self._try(lambda client: _process_of(client, identity), identity)
             yield Place("in hand", name, look.entry(), since_s=self._try(self._since, None))
 
-    def _in_queue(self, queue: str) -> Iterator[Place]:
-        for number, raw in enumerate(self._listed(queue)):
+    def _in_queue(self, queue: str, own: QueueName) -> Iterator[Place]:
+        for number, raw in enumerate(self._listed(queue, own)):
             look = self._look(raw, queue)
             if look is not None:
                 yield self._waits(Place("queue", queue, look.entry(), ahead=number))
@@ -250,9 +249,9 @@ class _Search:
             yield from filter(None, map(self._look, piece))
             seen += len(piece)
 
-    def _listed(self, queue: str) -> Iterator[bytes]:
+    def _listed(self, queue: str, own: QueueName) -> Iterator[bytes]:
         skip = 0
-        while page := queues.listed(self.client, queue, skip, PAGE):
+        while page := queues.listed(self.client, own, skip, PAGE):
             yield from page
             skip += len(page)
             if self._is_enough(skip, self.bounds.jobs, f"the queue {queue}, behind its next {skip} jobs"):

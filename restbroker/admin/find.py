@@ -15,12 +15,12 @@ import attrs
 from restbroker.admin.entry import Entry, Look
 from restbroker.admin.jobs import PAGE
 from restbroker.admin.known import Known
-from restbroker.admin.names import require_exact
+from restbroker.admin.names import exact
 from restbroker.admin.pace import Pace
 from restbroker.rules.where import Where
 from restbroker.store import paging, queues
 from restbroker.store.client import Client
-from restbroker.store.keys import SortedSet
+from restbroker.store.keys import QueueName, SortedSet
 from restbroker.store.paging import Cursor, Member, Piece, digest_of
 
 SLICE: Final = 200
@@ -123,11 +123,11 @@ def waiting(
     deadline = time.monotonic() + allowed.seconds
     pace = Pace() if allowed.gives_way else None
     start = int(after) if after is not None and after.isascii() and after.isdigit() and len(after) < 12 else 0
-    require_exact(client, queue)
-    total = queues.sizes(client, [queue]).get(queue) or 0
+    own = exact(client, queue)
+    total = queues.size(client, own) or 0
     entries: list[Entry] = []
     looked_at = 0
-    for raw in _listed(client, queue, start):
+    for raw in _listed(client, own, start):
         looked_at += 1
         look = Look(raw, 0.0, known, queue)
         look = attrs.evolve(look, score=look.moment("enqueued_at") or look.moment("created_at") or 0.0)
@@ -206,7 +206,7 @@ def _more(client: Client, zset: SortedSet, part: Piece, number: int) -> str | No
     return str(behind)
 
 
-def _listed(client: Client, queue: str, start: int) -> Iterator[bytes]:
+def _listed(client: Client, queue: QueueName, start: int) -> Iterator[bytes]:
     while listed := queues.listed(client, queue, start, PAGE):
         yield from listed
         start += len(listed)

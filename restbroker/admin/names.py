@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from restbroker.errors import UsageError
 from restbroker.store import queues
 from restbroker.store.client import Client
+from restbroker.store.keys import QueueName
 
 _MOST_NAMED = 10
 
@@ -21,14 +22,21 @@ def require(kind: str, name: str, known: Collection[str]) -> None:
     raise UsageError(f"There is no {kind} {name!r}.", f"Did you mean {' or '.join(near)}?" if near else _listed(known))
 
 
-def require_exact(client: Client, queue: str) -> None:
-    """Raises `UsageError` where this is not a queue's name but how one is shown that is no UTF-8."""
+def exact(client: Client, queue: str) -> QueueName:
+    """The queue's own name, where this is how one is shown that is no UTF-8.
+
+    Raises `UsageError` where two are shown so.
+    """
     # Only such a name is shown with this, so that nothing is asked for others.
-    if "\\x" in queue and queue in queues.unreadable(client):
+    meant = queues.unreadable(client).get(queue) if queues.is_like_shown(queue.encode()) else None
+    if meant is None:
+        return queue
+    if queues.is_like_shown(meant) or queues.is_known(client, queue):
         raise UsageError(
-            f"The queue {queue} has a name that is no UTF-8 and is only shown so. Nothing was done.",
-            "Look at the keys `queues` and `paused` with redis-cli, which can act on it by its own bytes.",
+            f"More than one queue is shown as {queue}: at least one has a name that is no UTF-8. Nothing was done.",
+            "Look at the keys `queues` and `paused` with redis-cli, which can act on each by its own bytes.",
         )
+    return meant
 
 
 def _listed(known: Collection[str]) -> str:

@@ -2,7 +2,7 @@
 
 Called by `restbroker queues` and the pages. Always holds: a queue is paused for all processes, Ruby's too, through
 Sidekiq Pro's set; looking changes nothing and shows neither arguments nor a token; cleared jobs are gone for good, and
-counted; of a name that is only how another one is shown, `UsageError` is raised (`names.require_exact`).
+counted; a name that is no UTF-8 is given as it is shown, and nothing is done where two are shown so (`names.exact`).
 """
 
 import time
@@ -16,15 +16,17 @@ import attrs
 from restbroker.admin import audit
 from restbroker.admin.audit import Note, State
 from restbroker.admin.jobs import PAGE, Stored, shown
-from restbroker.admin.names import require_exact
+from restbroker.admin.names import exact
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.store import pauses, processes, stats
 from restbroker.store import queues as stored
 from restbroker.store.client import Client
 from restbroker.store.key_types import types
+from restbroker.store.keys import QueueName
 from restbroker.store.misuse import Misused
 from restbroker.store.pauses import Pause
 from restbroker.store.processes import Seen
+from restbroker.store.replies import text
 from restbroker.store.server import time_s
 from restbroker.store.stats import Overview
 
@@ -92,25 +94,25 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
 
     False: it was paused already. Raises `StoreUnavailable`: it may be paused; the same call again is right.
     """
-    require_exact(client, queue)
+    own = exact(client, queue)
     audit.write(client, Note(who=who, action="pause", place=_place(queue), where=lasting(for_s), why=why))
-    return pauses.pause_queue(client, queue, who, why, for_s)
+    return pauses.pause_queue(client, own, who, why, for_s)
 
 
 def resume(client: Client, queue: str, who: str) -> bool:
     """Has jobs of a queue taken again, whoever paused it. False: it was not paused."""
-    require_exact(client, queue)
+    own = exact(client, queue)
     audit.write(client, Note(who=who, action="resume", place=_place(queue)))
-    return pauses.resume_queue(client, queue)
+    return pauses.resume_queue(client, own)
 
 
 def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip: int = 0) -> Iterator[Waiting]:
     """At most `limit` jobs behind the first `skip`, the one to be taken next first; none of `secrets` is shown."""
-    require_exact(client, queue)
+    own = exact(client, queue)
     now_s = time_s(client)
     for start in range(skip, skip + limit, PAGE):
         wanted = min(PAGE, skip + limit - start)
-        page = stored.listed(client, queue, start, wanted)
+        page = stored.listed(client, own, start, wanted)
         for place, raw in enumerate(page, start):
             waited_s = stored.waited_s(raw, now_s)
             yield Waiting(place, waited_s, shown(raw, now_s - (waited_s or 0.0), secrets))
@@ -121,7 +123,7 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
 def clear(client: Client, queue: str, who: str, *, dry_run: bool = False) -> int:
     """Deletes all jobs that wait in a queue, as `clearing` does; how many. `dry_run`: only counts."""
     if dry_run:
-        return _size(client, queue)
+        return _size(client, exact(client, queue))
     done = 0
     for step in clearing(client, queue, who):
         done = step.done
@@ -135,8 +137,9 @@ def clearing(client: Client, queue: str, who: str) -> Generator[Cleared, None, N
     stops it, and the same call again goes on with the rest. Raises `UsageError` if the key is no list;
     `StoreUnavailable` and `StoreRefused`: what was deleted until then is gone, and perhaps a batch more.
     """
-    so_far = Cleared(_size(client, queue))
-    last = stored.newest(client, queue)
+    own = exact(client, queue)
+    so_far = Cleared(_size(client, own))
+    last = stored.newest(client, own)
     if last is not None:
         note = Note(who=who, action="clear", place=_place(queue), state="begun", where="all")
         note = attrs.evolve(note, run=audit.write(client, note))
@@ -144,7 +147,7 @@ def clearing(client: Client, queue: str, who: str) -> Generator[Cleared, None, N
         left, noted_s = 1, time.monotonic()
         try:
             while left:
-                count, left = stored.clear(client, queue, last, BATCH)
+                count, left = stored.clear(client, own, last, BATCH)
                 so_far = attrs.evolve(so_far, done=so_far.done + count)
                 if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
                     audit.write(client, attrs.evolve(note, state="going on", done=so_far.done))
@@ -158,13 +161,12 @@ def clearing(client: Client, queue: str, who: str) -> Generator[Cleared, None, N
     yield attrs.evolve(so_far, ended=True)
 
 
-def _size(client: Client, queue: str) -> int:
-    """How many jobs wait in it. Raises `UsageError` if the key is no list, or this is not its name."""
-    require_exact(client, queue)
-    size = stored.sizes(client, [queue])[queue]
+def _size(client: Client, queue: QueueName) -> int:
+    """How many jobs wait in it. Raises `UsageError` if the key is no list."""
+    size = stored.size(client, queue)
     if size is None:
-        key = client.keys.queue(queue)
-        odd = Misused(key, "list", types(client, [key]).get(key))
+        key = client.keys.queue_of(queue)
+        odd = Misused(text(key) if isinstance(key, bytes) else key, "list", types(client, [key]).get(key))
         raise UsageError(f"{odd.what}: no job is in it.", odd.cure)
     return size
 

@@ -38,7 +38,9 @@ _SENT_AT_ONCE_LETTERS = 65536
 """No more than that in any case: who sends on Trio's loop holds up the others."""
 
 T = TypeVar("T")
-ScriptCall: TypeAlias = tuple[ScriptName, Sequence[str], Sequence[Argument]]
+Commands: TypeAlias = Sequence[Sequence[Argument]]
+ScriptKeys: TypeAlias = Sequence[str | bytes]
+ScriptCall: TypeAlias = tuple[ScriptName, ScriptKeys, Sequence[Argument]]
 """A script, its keys and its arguments."""
 
 
@@ -62,20 +64,20 @@ class Client:
         """Sends one command. Raises `StoreUnavailable` or `StoreRefused`."""
         return self.commands([arguments])[0]
 
-    def commands(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+    def commands(self, commands: Commands) -> list[Reply]:
         """Sends commands in one go; not atomic. Raises as `command`, after all of them were answered."""
         return self._checked(self._exchange(commands), commands)
 
-    def transaction(self, commands: Sequence[Sequence[Argument]]) -> list[Reply]:
+    def transaction(self, commands: Commands) -> list[Reply]:
         """Sends commands as one MULTI. Raises as `command`; Redis rolls nothing back when one of them fails."""
         replies = self._checked(self._exchange([("MULTI",), *commands, ("EXEC",)]))
         return self._checked(cast("list[Reply | ResponseError]", replies[-1]), commands)
 
-    def run(self, name: ScriptName, keys: Sequence[str], arguments: Sequence[Argument]) -> Reply:
+    def run(self, name: ScriptName, keys: ScriptKeys, arguments: Sequence[Argument]) -> Reply:
         """Runs a script. Raises as `command`."""
         return self.run_many(name, [(keys, arguments)])[0]
 
-    def run_many(self, name: ScriptName, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]) -> list[Reply]:
+    def run_many(self, name: ScriptName, calls: Sequence[tuple[ScriptKeys, Sequence[Argument]]]) -> list[Reply]:
         """Runs a script several times in one go. Raises as `command`."""
         scripts = [(name, keys, arguments) for keys, arguments in calls]
         return self._checked(self._run(scripts), [_evalsha(call) for call in scripts])
@@ -197,7 +199,7 @@ class Client:
                 replies[place] = reply
         return replies
 
-    def _exchange(self, commands: Sequence[Sequence[Argument]]) -> list[Reply | ResponseError]:
+    def _exchange(self, commands: Commands) -> list[Reply | ResponseError]:
         message = _packed(commands)
         self._require_alive()
         with _ClosedUnlessClean(self):
@@ -253,11 +255,7 @@ class Client:
         return answers
 
     def _checked(
-        self,
-        replies: Sequence[Reply | ResponseError],
-        commands: Sequence[Sequence[Argument]] = (),
-        *,
-        may_ask: bool = True,
+        self, replies: Sequence[Reply | ResponseError], commands: Commands = (), *, may_ask: bool = True
     ) -> list[Reply]:
         for place, reply in enumerate(replies):
             if isinstance(reply, ResponseError):
@@ -309,7 +307,7 @@ def _unknown(replies: Sequence[Reply | ResponseError]) -> list[int]:
     return [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
 
 
-def _packed(commands: Sequence[Sequence[Argument]]) -> bytes:
+def _packed(commands: Commands) -> bytes:
     """As they are sent. redis-py's way to the same bytes looks at each argument on the way, twice."""
     # hiredis 3.5 types its argument as a tuple of exactly one word.
     return b"".join(hiredis.pack_command(tuple(command)) for command in commands)  # type: ignore[arg-type]

@@ -4,11 +4,14 @@ Used by the figures and by `check`. Always holds: it changes nothing, and a key 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from restbroker.store.client import Client
+from restbroker.store.keys import QueueName
 from restbroker.store.misuse import Misused
 from restbroker.store.replies import text
 
+Key = TypeVar("Key", str, QueueName)
 __all__ = ["Misused", "misused", "types"]
 
 
@@ -30,7 +33,7 @@ def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tu
     return tuple(Misused(key, kind, found[key]) for key, kind in wanted.items() if key in found and found[key] != kind)
 
 
-def types(client: Client, keys: Sequence[str]) -> Mapping[str, str]:
+def types(client: Client, keys: Sequence[Key]) -> Mapping[Key, str]:
     """The types of those keys that exist, in Redis' words. Raises `StoreUnavailable` or `StoreRefused`."""
     replies = client.commands([("TYPE", key) for key in keys])
     return {key: kind for key, kind in zip(keys, map(text, replies), strict=True) if kind != "none"}

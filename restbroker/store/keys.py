@@ -6,7 +6,7 @@ Always holds: this is the only place where a key's text is made, and each begins
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -14,6 +14,8 @@ from restbroker.rules.reply import is_reply_key
 
 SortedSet = Literal["retry", "schedule", "dead"]
 Counted = Literal["processed", "failed"]
+QueueName: TypeAlias = str | bytes
+"""Bytes where the name is no UTF-8: other programs may call a queue so."""
 _BY_NAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("queues", "processes", "paused"), "set"),
     **dict.fromkeys(("retry", "schedule", "dead", "goretry"), "zset"),
@@ -166,6 +168,10 @@ class Keys:
     def queue(self, name: str) -> str:
         """LIST of a queue: the newest is at the head, jobs are taken at the tail."""
         return self._key(f"queue:{name}")
+
+    def queue_of(self, name: QueueName) -> QueueName:
+        """The same, also of a name that is no UTF-8."""
+        return self.queue(name) if isinstance(name, str) else self.queue("").encode() + name
 
     def go_in_progress(self, queue: str, process_id: str) -> str:
         """LIST of jobs that the Go original has in hand, the newest at the head (measured on its last revision)."""

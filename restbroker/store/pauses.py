@@ -12,6 +12,7 @@ import orjson
 
 from restbroker.rules import rubyjson
 from restbroker.store.client import Client
+from restbroker.store.keys import QueueName
 from restbroker.store.limits import until_us_of
 from restbroker.store.replies import Reply, integer, items, mapping, names, raw, text
 
@@ -49,7 +50,7 @@ class _Note:
     why: str | None
 
 
-def pause_queue(client: Client, queue: str, who: str, why: str, for_s: float | None) -> bool:
+def pause_queue(client: Client, queue: QueueName, who: str, why: str, for_s: float | None) -> bool:
     """Stops fetching from a queue, in every process; None: until `resume_queue`. False: it was paused, and is anew.
 
     Raises `StoreUnavailable`: it may be paused all the same; the same call again is right.
@@ -59,7 +60,7 @@ def pause_queue(client: Client, queue: str, who: str, why: str, for_s: float | N
     return client.run("pause_queue", [keys.paused, keys.queue_pauses], arguments) == 1
 
 
-def resume_queue(client: Client, queue: str) -> bool:
+def resume_queue(client: Client, queue: QueueName) -> bool:
     """Ends a queue's pause, whoever made it. False: there was none."""
     keys = client.keys
     ended, _ = client.transaction([("SREM", keys.paused, queue), ("HDEL", keys.queue_pauses, queue)])

@@ -6,12 +6,13 @@ show it.
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
 from restbroker.store.client import LONGEST_BLOCK_S, Client
 from restbroker.store.key_types import types
+from restbroker.store.keys import QueueName
 from restbroker.store.replies import Reply, integer, items, raw, text
 from restbroker.store.replies import names as texts
 from restbroker.store.settling import as_score
@@ -37,11 +38,26 @@ def schedule(client: Client, payload: bytes, at_s: float) -> bool:
 
 def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int | None]:
     """Jobs waiting in each queue; None for one whose key is no list."""
-    found = types(client, [client.keys.queue(queue) for queue in queues])
-    lists = [queue for queue in queues if found.get(client.keys.queue(queue), "list") == "list"]
-    replies = client.commands([("LLEN", client.keys.queue(queue)) for queue in lists])
-    counted = {queue: integer(reply) for queue, reply in zip(lists, replies, strict=True)}
-    return {queue: counted.get(queue) for queue in queues}
+    return sizes_of(client, {queue: client.keys.queue(queue) for queue in queues})
+
+
+def size(client: Client, queue: QueueName) -> int | None:
+    """The same of one queue."""
+    return sizes_of(client, {"": client.keys.queue_of(queue)})[""]
+
+
+def sizes_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, int | None]:
+    """The same, of these keys."""
+    found = types(client, list(lists.values()))
+    known = {queue: key for queue, key in lists.items() if found.get(key, "list") == "list"}
+    replies = client.commands([("LLEN", key) for key in known.values()])
+    counted = {queue: integer(reply) for queue, reply in zip(known, replies, strict=True)}
+    return {queue: counted.get(queue) for queue in lists}
+
+
+def keys_of(client: Client, queues: Sequence[str], odd: Mapping[str, bytes]) -> Mapping[str, QueueName]:
+    """The key of each queue's list. `odd`: as of `odd_names`."""
+    return {queue: client.keys.queue_of(odd.get(queue, queue)) for queue in queues}
 
 
 def names(client: Client) -> frozenset[str]:
@@ -49,31 +65,49 @@ def names(client: Client) -> frozenset[str]:
     return texts(client.command("SMEMBERS", client.keys.queues))
 
 
-def unreadable(client: Client) -> frozenset[str]:
-    """How announced or paused queues are shown whose names are no UTF-8. By that, another queue would be asked."""
+def unreadable(client: Client) -> Mapping[str, bytes]:
+    """Announced or paused queues whose names are no UTF-8, by how these are shown."""
     keys = client.keys
-    found = client.commands([("SMEMBERS", keys.queues), ("SMEMBERS", keys.paused)])
-    return frozenset(shown for reply in found for name in items(reply) if (shown := text(name)).encode() != name)
+    return odd_names(client.commands([("SMEMBERS", keys.queues), ("SMEMBERS", keys.paused)]))
 
 
-def listed(client: Client, queue: str, skip: int, limit: int) -> list[bytes]:
+def odd_names(replies: Iterable[Reply]) -> Mapping[str, bytes]:
+    """Those of these sets of names that are no UTF-8, by how they are shown."""
+    found = (raw(name) for reply in replies for name in items(reply))
+    # Of two that are shown alike, the one that nothing is done to (`admin.names`).
+    return {shown: name for name in sorted(found, key=is_like_shown) if (shown := text(name)).encode() != name}
+
+
+def is_like_shown(name: bytes) -> bool:
+    """Whether it has letters as another one is shown that is no UTF-8."""
+    return b"\\x" in name
+
+
+def is_known(client: Client, queue: str) -> bool:
+    """Whether a queue of this very name is announced or paused, or has a key."""
+    keys = client.keys
+    asked = [("SISMEMBER", keys.queues, queue), ("SISMEMBER", keys.paused, queue), ("EXISTS", keys.queue(queue))]
+    return any(client.commands(asked))
+
+
+def listed(client: Client, queue: QueueName, skip: int, limit: int) -> list[bytes]:
     """`limit` jobs after the first `skip`, the next one to be taken first. They stay where they are."""
-    found = items(client.command("LRANGE", client.keys.queue(queue), -skip - limit, -skip - 1))
+    found = items(client.command("LRANGE", client.keys.queue_of(queue), -skip - limit, -skip - 1))
     return [raw(job) for job in reversed(found)]
 
 
-def newest(client: Client, queue: str) -> bytes | None:
+def newest(client: Client, queue: QueueName) -> bytes | None:
     """The job that was pushed last, of those that wait in a queue; None: none does."""
-    job = client.command("LINDEX", client.keys.queue(queue), 0)
+    job = client.command("LINDEX", client.keys.queue_of(queue), 0)
     return None if job is None else raw(job)
 
 
-def clear(client: Client, queue: str, last: bytes, most: int) -> tuple[int, int]:
+def clear(client: Client, queue: QueueName, last: bytes, most: int) -> tuple[int, int]:
     """Deletes at most so many jobs that wait in a queue, of `last` (`newest`) and those before it; the oldest first.
 
     How many were deleted, and how many of these are left. Raises `StoreUnavailable`: they may be gone.
     """
-    deleted, left = items(client.run("clear", [client.keys.queue(queue)], [last, most]))
+    deleted, left = items(client.run("clear", [client.keys.queue_of(queue)], [last, most]))
     return integer(deleted), integer(left)
 
 

@@ -11,7 +11,8 @@ from restbroker.errors import StoreRefused
 from restbroker.store.beats import Registered, registered
 from restbroker.store.client import Client
 from restbroker.store.jobs import jobs_among
-from restbroker.store.queues import sizes, waited_s
+from restbroker.store.keys import QueueName
+from restbroker.store.queues import keys_of, odd_names, sizes_of, waited_s
 from restbroker.store.replies import Reply, counts, integer, items, mapping, names
 from restbroker.store.server import time_s
 
@@ -89,6 +90,7 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
     first = served.union(wanted)
     others = sorted(seen - first)
     kept = others if most_queues is None else others[: max(0, most_queues - len(first))]
+    odd = odd_names([queues, paused])
     return Overview(
         now_s=now_s,
         processed=integer(processed),
@@ -96,19 +98,19 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
         retry=integer(retry),
         schedule=integer(schedule),
         dead=integer(dead),
-        queues=_queues(client, sorted(first.union(kept)), seen, names(paused), now_s),
+        queues=_queues(client, keys_of(client, sorted(first.union(kept)), odd), seen, names(paused), now_s),
         lanes=lanes,
         unread=len(others) - len(kept),
     )
 
 
 def _queues(
-    client: Client, found: Sequence[str], seen: frozenset[str], paused: frozenset[str], now_s: float
+    client: Client, lists: Mapping[str, QueueName], seen: frozenset[str], paused: frozenset[str], now_s: float
 ) -> tuple[QueueView, ...]:
-    waiting = sizes(client, found)
-    lists = [name for name, size in waiting.items() if size is not None]
-    replies = client.commands([("LINDEX", client.keys.queue(name), -1) for name in lists])
-    oldest = dict(zip(lists, replies, strict=True))
+    waiting = sizes_of(client, lists)
+    known = [name for name, size in waiting.items() if size is not None]
+    replies = client.commands([("LINDEX", lists[name], -1) for name in known])
+    oldest = dict(zip(known, replies, strict=True))
     return tuple(
         QueueView(name, size, waited_s(oldest.get(name), now_s), name in paused, name in seen or size != 0)
         for name, size in waiting.items()

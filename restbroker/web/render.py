@@ -107,6 +107,7 @@ class Renderer:
             "page_name": name,
             "alarms": views.alarms(state),
             "totals": views.totals(state),
+            "servers": views.servers(state),
             "hidden": views.hidden(state, tables, shown),
             **shown,
         }

@@ -13,7 +13,7 @@ import attrs
 from quart import Response, request
 
 from restbroker.admin import processes, queues, targets
-from restbroker.admin.names import require_exact
+from restbroker.admin.names import exact
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.serving.app import Refuse
@@ -58,7 +58,7 @@ class Step:
 
 
 def _named(client: Client, deed: Deed) -> str:
-    require_exact(client, deed.name)
+    exact(client, deed.name)
     return ""
 
 

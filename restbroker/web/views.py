@@ -12,6 +12,7 @@ import attrs
 
 from restbroker.admin.history import percentile_ms
 from restbroker.rules.json_types import Json
+from restbroker.web import words
 from restbroker.web.charts import Chart, Series, chart
 from restbroker.web.watch import State
 
@@ -29,6 +30,14 @@ class Alarm:
     text: str
     cure: str | None = None
     page: str | None = None
+
+
+@attrs.frozen
+class Server:
+    """Who serves a queue: the `target`, None for a Ruby process's; `state`: why that gets no jobs, None: it does."""
+
+    target: str | None = None
+    state: str | None = None
 
 
 def rows(state: State, name: str) -> Sequence[Row]:
@@ -70,7 +79,18 @@ def totals(state: State) -> Mapping[str, Json]:
 
 def alarms(state: State) -> list[Alarm]:
     """What is wrong now, the worst first."""
-    return [*_of_service(state), *_of_targets(rows(state, "targets")), *_of_queues(rows(state, "queues"))]
+    waiting = {str(row.get("name")): row.get("size") for row in rows(state, "queues")}
+    return [*_of_service(state), *_of_targets(rows(state, "targets"), waiting), *_of_queues(rows(state, "queues"))]
+
+
+def servers(state: State) -> Mapping[str, Server]:
+    """Who serves each queue, by its name; of those whom nobody serves there is none."""
+    found = {queue: Server() for row in rows(state, "running") for queue in _words(row, "queues")}
+    for row in rows(state, "merged"):
+        closed = "paused" if row.get("pauses") else None if row.get("gate") == "open" else row.get("gate")
+        server = Server(str(row.get("name")), closed if isinstance(closed, str) else None)
+        found |= dict.fromkeys(_words(row, "queues"), server)
+    return found
 
 
 def charts(state: State) -> list[Chart]:
@@ -117,7 +137,7 @@ def _of_service(state: State) -> Iterator[Alarm]:
         yield Alarm("No broker is running.", "Jobs wait in their queues. Start one: restbroker run.", "processes")
 
 
-def _of_targets(lanes: Sequence[Row]) -> Iterator[Alarm]:
+def _of_targets(lanes: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[Alarm]:
     seen: set[tuple[str, str]] = set()
     for lane in lanes:
         target, gate = str(lane.get("target")), lane.get("gate")
@@ -126,7 +146,8 @@ def _of_targets(lanes: Sequence[Row]) -> Iterator[Alarm]:
             seen.add((target, str(gate)))
             cure = lane.get("gate_cure")
             why = lane.get("gate_reason") or "it does not say why"
-            yield Alarm(f"Target {target} gets no jobs: {why}", cure if isinstance(cure, str) else None, "targets")
+            text = f"Target {target} gets no jobs{_so_far(lane, waiting)}: {why}"
+            yield Alarm(text, cure if isinstance(cure, str) else None, "targets")
         for reason in cast("Mapping[str, Json]", lane.get("paused") or {}):
             if (target, reason) not in seen:
                 seen.add((target, reason))
@@ -134,6 +155,20 @@ def _of_targets(lanes: Sequence[Row]) -> Iterator[Alarm]:
         age_s = lane.get("beat_age_s")
         if isinstance(age_s, int | float) and age_s > STALE_S:
             yield Alarm(f"{lane.get('process')} gave no sign of life for {age_s:.0f} s.", None, "processes")
+
+
+def _so_far(lane: Row, waiting: Mapping[str, Json]) -> str:
+    """For how long, and what waits for it."""
+    closed_for_s = lane.get("closed_for_s")
+    sizes = [size for queue in _words(lane, "queues") if isinstance(size := waiting.get(queue), int)]
+    told = [f"for {words.duration(closed_for_s)}"] if words.is_number(closed_for_s) and closed_for_s else []
+    told += [f"{words.number(sum(sizes))} wait"] if sum(sizes) else []
+    return f" ({', '.join(told)})" if told else ""
+
+
+def _words(row: Row, field: str) -> Sequence[str]:
+    found = row.get(field)
+    return [word for word in found if isinstance(word, str)] if isinstance(found, list | tuple) else []
 
 
 def _of_queues(queues: Sequence[Row]) -> Iterator[Alarm]:

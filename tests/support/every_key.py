@@ -18,7 +18,7 @@ def made(words: Mapping[str, object] = WORDS) -> Iterator[str]:
     """Each key, with these words in it."""
     keys = Keys()
     for name, found in inspect.getmembers(Keys):
-        if name.startswith("_") or name in {"namespace", "wanted_type"}:
+        if name.startswith("_") or name in {"namespace", "queue_of", "wanted_type"}:
             continue
         if isinstance(found, property):
             yield getattr(keys, name)

@@ -12,6 +12,7 @@ from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.metrics import Tally
 from restbroker.web.render import LIVE
 from restbroker.web.settings import Settings
+from tests.admin.lanes import serve
 from tests.broker.conftest import Harness
 from tests.support.html_page import Page, parse
 from tests.support.redis_server import RedisServer
@@ -196,3 +197,27 @@ class TestBehindAProxy:
     async def test_a_name_that_is_not_configured_is_refused(self, site: Open) -> None:
         async with site() as running:
             assert (await running.get("/", Host="evil.example")).status_code == 421
+
+
+async def test_a_queue_that_does_not_move_says_why_and_how_much_waits(harness: Harness, site: Open) -> None:
+    why = {"gate": "closed", "gate_reason": "Nobody listens there.", "gate_cure": "Start it.", "closed_for_s": 720.0}
+    serve(harness.client, "dead", 7, ["jam"], **why)
+    serve(harness.client, "fine", 8, ["flow"])
+    harness.client.command("LPUSH", "queue:jam", *(["{}"] * 1200))
+    for queue in ("flow", "nobody-s"):
+        harness.client.command("LPUSH", f"queue:{queue}", "{}")
+        harness.client.command("SADD", "queues", queue)
+    async with site() as running:
+        shown = await page(running, "/queues")
+    assert "Target dead gets no jobs (for 12 min, 1,200 wait): Nobody listens there. Start it." in shown.text
+    assert [shown.row(f"{queue} ")[3] for queue in ("jam", "flow")] == ["target closed", "open"]
+    assert shown.row("nobody-s")[3] == "nobody serves it"
+    assert shown.row("jam ")[0] == "jam dead"
+
+
+async def test_a_waiting_job_leads_to_its_story(harness: Harness, site: Open) -> None:
+    harness.client.command("LPUSH", "queue:other", '{"class":"Add","jid":"j1","args":["safe",{},"t"]}')
+    async with site() as running:
+        waiting = await page(running, "/queue?name=other")
+        (link,) = waiting.links_to("/job?")
+        assert "It waits in the queue other" in (await page(running, link)).text

@@ -317,23 +317,28 @@ async def test_a_name_that_no_page_can_show_is_acted_on_as_it_is(harness: Harnes
     assert harness.client.command("SMEMBERS", "paused") == [name.encode()]
 
 
-async def test_a_name_that_is_no_utf_8_is_linked_to_a_page_that_does_nothing_by_another(
+async def test_a_queue_whose_name_is_no_utf_8_is_opened_and_cleared_and_no_other_is_by_its_name(
     harness: Harness, site: Open
 ) -> None:
-    harness.client.command("SADD", "queues", b"a\xff")
-    harness.client.command("LPUSH", b"queue:a\xff", "x")
+    harness.client.command("SADD", "queues", b"a\xff", b"b\xff", "b\\xff")
+    harness.client.command("LPUSH", b"queue:a\xff", "1", "2")
     async with site() as running:
         listed = await page(running, "/queues")
         links = [link for link in listed.links if "name=a%5Cxff" in link]
-        answers = [await running.get(link) for link in links]
-        for do in ("pause-queue", "resume-queue", "clear-queue"):
-            answers.append(await running.get("/steer?" + urlencode({"do": do, "name": "a\\xff"})))
-            answers.append(await send(running, "/steer", {"do": do, "name": "a%5Cxff"}))
-    assert len(links) >= 2
-    assert [answer.status_code for answer in answers] == [400] * len(answers)
-    assert all("has a name that is no UTF-8" in answer.text for answer in answers)
+        opened = await page(running, "/queue?name=a%5Cxff")
+        question = await page(running, next(link for link in links if "clear-queue" in link))
+        done = await send(running, "/steer", form_of(question.html, "/steer").hidden)
+        refused = [
+            await running.get("/steer?" + urlencode({"do": do, "name": "b\\xff"}))
+            for do in ("pause-queue", "resume-queue", "clear-queue")
+        ]
+    assert listed.row("a\\xff")[1] == "2"
+    assert len(opened.rows) == 2
+    assert "Jobs that wait in it: 2." in question.text
+    assert (done.status_code, harness.client.command("EXISTS", b"queue:a\xff")) == (303, 0)
+    assert [answer.status_code for answer in refused] == [400] * 3
+    assert all("More than one queue is shown as" in answer.text for answer in refused)
     assert harness.client.command("SMEMBERS", "paused") == []
-    assert harness.client.command("LLEN", b"queue:a\xff") == 1
 
 
 async def test_a_queue_is_cleared_after_it_was_said_how_much_waits(harness: Harness, site: Open) -> None:
