@@ -28,12 +28,12 @@ def exact(client: Client, queue: str) -> QueueName:
     Raises `UsageError` where two are shown so.
     """
     # Only such a name is shown with this, so that nothing is asked for others.
-    meant = queues.unreadable(client).get(queue) if queues.is_like_shown(queue.encode()) else None
+    meant = queues.unreadable(client).get(queue) if "\\x" in queue else None
     if meant is None:
         return queue
     if queues.is_like_shown(meant) or queues.is_known(client, queue):
         raise UsageError(
-            f"More than one queue is shown as {queue}: at least one has a name that is no UTF-8. Nothing was done.",
+            f"More than one queue may be meant by {queue}: so a name is shown that is no UTF-8. Nothing was done.",
             "Look at the keys `queues` and `paused` with redis-cli, which can act on each by its own bytes.",
         )
     return meant

@@ -11,8 +11,9 @@ from restbroker.store.keys import QueueName
 from restbroker.store.misuse import Misused
 from restbroker.store.replies import text
 
-Key = TypeVar("Key", str, QueueName)
 __all__ = ["Misused", "misused", "types"]
+
+Key = TypeVar("Key", str, QueueName)
 
 
 def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tuple[Misused, ...]:

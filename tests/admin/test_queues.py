@@ -167,7 +167,7 @@ def test_of_two_queues_that_are_shown_alike_none_is_taken_for_the_other(
         lambda: queues.clear(client, shown, "ann", dry_run=True),
         lambda: list(queues.peek(client, shown, 5, ())),
     ):
-        with pytest.raises(UsageError, match="More than one queue is shown as"):
+        with pytest.raises(UsageError, match="More than one queue may be meant by"):
             act()
     assert list(audit.listed(client, 10)) == []
     assert client.command("SMEMBERS", "ns:paused") == paused
