@@ -90,23 +90,23 @@ def processes(
     return sorted(found, key=lambda one: one.name)
 
 
-def quiet(client: Client, process: str, who: str) -> None:
+def quiet(client: Client, process: str, who: str, why: str = "") -> None:
     """Has a process take no more jobs, for good; what it has in hand it finishes. It obeys within five seconds or so.
 
     Raises `RestbrokerError` if there is no such process.
     """
-    _ask(client, process, "TSTP", who)
+    _ask(client, process, "TSTP", who, why)
 
 
-def stop(client: Client, process: str, who: str) -> None:
+def stop(client: Client, process: str, who: str, why: str = "") -> None:
     """Has a process finish what it has in hand, within its time-out, and end. As `quiet` otherwise.
 
     A worker of `run --processes` is started again by its supervisor, and so are most services.
     """
-    _ask(client, process, "TERM", who)
+    _ask(client, process, "TERM", who, why)
 
 
-def cancel(client: Client, process: str, thread: str, who: str) -> None:
+def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -> None:
     """Has a process of restbroker end the delivery of the job that it shows as `thread` (`InHand`), in five seconds.
 
     The job is parked as `Cancelled`, with whether it may have run; if it ends by itself before, it is settled as ever.
@@ -123,13 +123,14 @@ def cancel(client: Client, process: str, thread: str, who: str) -> None:
     # As it is shown there, masked.
     shown_jobs = _jobs({name: raw for name, raw in found.work.items() if name == thread}, (), is_restbroker=True)
     jids = tuple(one.job.jid for one in shown_jobs if one.job.jid is not None)
-    audit.write(client, Note(who=who, action="cancel", place=f"process:{process}", where=f"thread {thread}", jids=jids))
+    place, where = f"process:{process}", f"thread {thread}"
+    audit.write(client, Note(who=who, action="cancel", place=place, where=where, why=why, jids=jids))
     stored.ask(client, process, f"{stored.CANCEL}{thread}")
 
 
-def _ask(client: Client, process: str, request: Request, who: str) -> None:
+def _ask(client: Client, process: str, request: Request, who: str, why: str) -> None:
     _require(client, process)
-    audit.write(client, Note(who=who, action=_ACTIONS[request], place=f"process:{process}"))
+    audit.write(client, Note(who=who, action=_ACTIONS[request], place=f"process:{process}", why=why))
     stored.ask(client, process, request)
 
 

@@ -99,10 +99,10 @@ def pause(client: Client, queue: str, who: str, why: str, for_s: float | None = 
     return pauses.pause_queue(client, own, who, why, for_s)
 
 
-def resume(client: Client, queue: str, who: str) -> bool:
+def resume(client: Client, queue: str, who: str, why: str = "") -> bool:
     """Has jobs of a queue taken again, whoever paused it. False: it was not paused."""
     own = exact(client, queue)
-    audit.write(client, Note(who=who, action="resume", place=_place(queue)))
+    audit.write(client, Note(who=who, action="resume", place=_place(queue), why=why))
     return pauses.resume_queue(client, own)
 
 
@@ -120,17 +120,17 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
             return
 
 
-def clear(client: Client, queue: str, who: str, *, dry_run: bool = False) -> int:
+def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:
     """Deletes all jobs that wait in a queue, as `clearing` does; how many. `dry_run`: only counts."""
     if dry_run:
         return _size(client, exact(client, queue))
     done = 0
-    for step in clearing(client, queue, who):
+    for step in clearing(client, queue, who, why):
         done = step.done
     return done
 
 
-def clearing(client: Client, queue: str, who: str) -> Generator[Cleared, None, None]:
+def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[Cleared, None, None]:
     """Deletes all jobs that wait in a queue now, the oldest first; yields after each batch how far it came.
 
     They are gone: nothing keeps a copy. Jobs in hand still run; what is pushed meanwhile stays. Who stops iterating
@@ -141,7 +141,7 @@ def clearing(client: Client, queue: str, who: str) -> Generator[Cleared, None, N
     so_far = Cleared(_size(client, own))
     last = stored.newest(client, own)
     if last is not None:
-        note = Note(who=who, action="clear", place=_place(queue), state="begun", where="all")
+        note = Note(who=who, action="clear", place=_place(queue), state="begun", where="all", why=why)
         note = attrs.evolve(note, run=audit.write(client, note))
         state: State = "interrupted"
         left, noted_s = 1, time.monotonic()

@@ -88,9 +88,9 @@ def pause(client: Client, target: str, who: str, why: str, for_s: float | None =
     pauses.pause_target(client, target, who, why, for_s)
 
 
-def resume(client: Client, target: str, who: str) -> bool:
+def resume(client: Client, target: str, who: str, why: str = "") -> bool:
     """Ends a person's pause of a target; it stays paused for other reasons. False: nobody had paused it."""
-    audit.write(client, Note(who=who, action="resume", place=f"target:{target}"))
+    audit.write(client, Note(who=who, action="resume", place=f"target:{target}", why=why))
     return pauses.resume_target(client, target)
 
 

@@ -64,6 +64,7 @@ def list_processes(config: ConfigOption = None, json: JsonOption = False) -> Non
 def quiet(
     names: ProcessNames,
     config: ConfigOption = None,
+    why: steering.NotedWhyOption = "",
     yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
 ) -> None:
@@ -73,7 +74,7 @@ def quiet(
         chosen = _chosen(client, names)
         if _agreed(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run):
             for one in chosen:
-                admin.quiet(client, one.name, who())
+                admin.quiet(client, one.name, who(), why)
                 output.say(f"{one.name} takes no more jobs within some seconds, until it is started anew.")
 
 
@@ -81,6 +82,7 @@ def quiet(
 def stop(
     names: ProcessNames,
     config: ConfigOption = None,
+    why: steering.NotedWhyOption = "",
     yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
 ) -> None:
@@ -90,7 +92,7 @@ def stop(
         chosen = _chosen(client, names)
         if _agreed(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run):
             for one in chosen:
-                admin.stop(client, one.name, who())
+                admin.stop(client, one.name, who(), why)
                 output.say(f"{one.name} begins to stop within some seconds.")
 
 
@@ -98,6 +100,7 @@ def stop(
 def cancel(
     jid: Annotated[str, typer.Argument(metavar="JID", help="The id of a job in hand.")],
     config: ConfigOption = None,
+    why: steering.NotedWhyOption = "",
     yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
 ) -> None:
@@ -116,7 +119,7 @@ def cancel(
             return
         confirm(f"Cancel {_job(found[0][1])}?", yes=yes)
         for process, one in found:
-            admin.cancel(client, process, one.thread, who())
+            admin.cancel(client, process, one.thread, who(), why)
         if not _ended(client, jid, secrets):
             output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
             raise typer.Exit(Exit.WAITING)

@@ -86,12 +86,12 @@ def pause(
 
 
 @app.command()
-def resume(name: QueueName, config: ConfigOption = None) -> None:
+def resume(name: QueueName, config: ConfigOption = None, why: steering.NotedWhyOption = "") -> None:
     """Have the jobs of a queue taken again, whoever paused it."""
     settings = quietly(config)
     with open_store(settings) as client:
         _known(client, settings, name)
-        ended = admin.resume(client, name, who())
+        ended = admin.resume(client, name, who(), why)
     output.say(f"{name} is resumed." if ended else f"{name} was not paused.")
 
 
@@ -99,6 +99,7 @@ def resume(name: QueueName, config: ConfigOption = None) -> None:
 def clear(
     name: QueueName,
     config: ConfigOption = None,
+    why: steering.NotedWhyOption = "",
     yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
     json: JsonOption = False,
@@ -113,17 +114,17 @@ def clear(
         count = admin.clear(client, name, who(), dry_run=True)
         if not dry_run and count:
             confirm(f"Delete {output.jobs(count)} in {name}? They are gone then.", yes=yes)
-            count = _clear(client, name)
+            count = _clear(client, name, why)
     if json:
         output.as_json({"queue": name, "jobs": count, "dry_run": dry_run})
     output.say(f"{output.jobs(count)} {'would be' if dry_run else 'were'} deleted from {name}.")
 
 
-def _clear(client: Client, name: str) -> int:
+def _clear(client: Client, name: str, why: str) -> int:
     """How many jobs were deleted; who stops it, or meets an outage, is told how far it came."""
     so_far = Cleared(0)
     told_s = time.monotonic()
-    with closing(admin.clearing(client, name, who())) as steps:
+    with closing(admin.clearing(client, name, who(), why)) as steps:
         try:
             for so_far in steps:
                 if sys.stderr.isatty() and time.monotonic() >= told_s + _TELL_EVERY_S:

@@ -10,6 +10,7 @@ from restbroker.store.pauses import Pause
 _MOST_DAYS = 366
 ForOption = Annotated[str | None, typer.Option("--for", help="How long, e.g. 30m, 2h, 1d. [default: until resumed]")]
 WhyOption = Annotated[str, typer.Option("--why", help="Why, for everybody who looks.")]
+NotedWhyOption = Annotated[str, typer.Option("--why", help="Why, for the audit.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 

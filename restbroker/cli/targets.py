@@ -61,12 +61,12 @@ def pause(
 
 
 @app.command()
-def resume(name: TargetName, config: ConfigOption = None) -> None:
+def resume(name: TargetName, config: ConfigOption = None, why: steering.NotedWhyOption = "") -> None:
     """End a person's pause of a target. Those that restbroker makes itself (denied, retry_after) end by themselves."""
     settings = quietly(config)
     with open_store(settings) as client:
         _require(client, settings, name)
-        ended = admin.resume(client, name, who())
+        ended = admin.resume(client, name, who(), why)
     output.say(f"{name} is resumed." if ended else f"Nobody had paused {name}.")
 
 

@@ -82,6 +82,16 @@ def test_a_job_in_hand_is_cancelled_by_its_thread_and_written_down(client: Clien
         processes.cancel(client, "node:8:ab", "0a1b", "ann")
 
 
+def test_who_asks_a_process_can_say_why(client: Client) -> None:
+    record(client, "node:7:ab", version="restbroker 1.0")
+    processes.quiet(client, "node:7:ab", "ann", "too much memory")
+    processes.stop(client, "node:7:ab", "ann", "an update")
+    processes.cancel(client, "node:7:ab", "0a1b", "ann", "it hangs")
+    notes = [one.note for one in audit.listed(client, 5)]
+    told = [("cancel", "it hangs"), ("stop", "an update"), ("quiet", "too much memory")]
+    assert [(note.action, note.why) for note in notes] == told
+
+
 def test_a_process_of_rubys_is_not_asked_for_what_it_does_not_know(client: Client) -> None:
     record(client, "web:9:ab", version="7.3.2")
     with pytest.raises(RestbrokerError, match="none of restbroker's"):

@@ -70,6 +70,15 @@ def test_a_queue_is_cleared_and_a_dry_run_only_counts(client: Client) -> None:
     assert queues.clear(client, "rest", "ann") == 0
 
 
+def test_who_clears_or_resumes_can_say_why(client: Client) -> None:
+    stored.push(client, "rest", [job("j1")])
+    queues.clear(client, "rest", "ann", "sent twice")
+    queues.resume(client, "rest", "ann", "the server is back")
+    notes = [one.note for one in audit.listed(client, 5)]
+    told = [("resume", "the server is back"), ("clear", "sent twice"), ("clear", "sent twice")]
+    assert [(note.action, note.why) for note in notes] == told
+
+
 def test_a_queue_is_cleared_in_batches_and_what_is_pushed_meanwhile_stays(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,6 @@
 """Targets as an operator sees and steers them, over all processes."""
 
-from restbroker.admin import targets
+from restbroker.admin import audit, targets
 from restbroker.rules.json_types import Json
 from restbroker.store import beats, limits, queues
 from restbroker.store.client import Client
@@ -49,10 +49,11 @@ def test_resuming_leaves_pauses_alone_that_nobody_made(client: Client) -> None:
     serve(client, "t", 7, ["rest"])
     targets.pause(client, "t", "ann", "")
     limits.pause(client, "t", "retry_after", 600.0)
-    assert targets.resume(client, "t", "bob") is True
+    assert targets.resume(client, "t", "bob", "it is back") is True
     assert targets.resume(client, "t", "bob") is False
     (one,) = targets.targets(client)
     assert [pause.reason for pause in one.pauses] == ["retry_after"]
+    assert [one.note.why for one in audit.listed(client, 2)] == ["", "it is back"]
 
 
 def test_figures_of_another_version_are_left_out(client: Client) -> None:

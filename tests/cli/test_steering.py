@@ -112,6 +112,23 @@ def test_a_queue_is_cleared_only_when_somebody_says_so(do: Do, store: Client) ->
     assert do("queues", "clear", "rest").stderr == "0 jobs were deleted from rest.\n"
 
 
+def test_whoever_steers_can_say_why(do: Do, store: Client) -> None:
+    push(store, 1)
+    serve(store, "ejabberd", 7, ["rest"])
+    record(store, "web:9:ab")
+    steered = (
+        ("queues", "resume", "rest"),
+        ("queues", "clear", "rest", "--yes"),
+        ("targets", "resume", "ejabberd"),
+        ("processes", "quiet", "web:9", "--yes"),
+        ("processes", "stop", "web:9", "--yes"),
+    )
+    for words in steered:
+        assert do(*words, "--why", f"we {words[1]}").returncode == 0
+    told = {(one.note.action, one.note.why) for one in audit.listed(store, 50)}
+    assert told == {(words[1], f"we {words[1]}") for words in steered}
+
+
 def test_an_unknown_name_ends_with_the_nearest_known_one_and_a_2(do: Do, store: Client) -> None:
     serve(store, "prosody", 7, ["other"])
     record(store, "web:9:ab", queues=["q"])
@@ -233,10 +250,11 @@ def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, 
             until(lambda: len(server.arrivals) == 2, "both are sent", 120.0)
             until(lambda: do("processes", "cancel", "j0", "--dry-run").returncode == 0, "the record shows it")
             assert do("processes", "cancel", "j0").returncode == 2
-            done = do("processes", "cancel", "j0", "--yes")
+            done = do("processes", "cancel", "j0", "--why", "it hangs", "--yes")
             assert (done.returncode, "j0 is in hand no more" in done.stderr) == (0, True), done.stderr
             assert noted(store)[-1][0] == "cancel"
-            assert next(audit.listed(store, 1)).note.jids == ("j0",)
+            note = next(audit.listed(store, 1)).note
+            assert (note.jids, note.why) == (("j0",), "it hangs")
             answer.set()
             until(lambda: store.command("GET", "ns:stat:processed") == b"2", "the other one is delivered")
             assert broker.stop() == 0, broker.output()
