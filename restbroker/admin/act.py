@@ -24,7 +24,7 @@ from restbroker.admin.known import Known
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules import hiding
 from restbroker.rules.settle import DEFERRED_AT_FIELD
-from restbroker.rules.where import Where
+from restbroker.rules.where import Where, fixed
 from restbroker.store import paging, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
@@ -128,7 +128,7 @@ def perform(
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
     try:
-        for _ in run.named(chosen.names) if chosen.names else run.matching(chosen.where, batch):
+        for _ in run.named(chosen.names, batch) if chosen.names else run.matching(chosen.where, batch):
             yield run.progress
             if rate_per_s is not None and run.just_done and not dry_run:
                 pause(run.just_done / rate_per_s)
@@ -155,7 +155,7 @@ def _require_sense(zset: SortedSet, action: Action) -> None:
 def _described(chosen: Chosen, known: Known) -> str:
     if chosen.names:
         return " ".join(chosen.names) if len(chosen.names) <= EXAMPLES else f"{len(chosen.names)} named"
-    return hiding.without("; ".join(one.text for one in chosen.where) or "all", known.secrets)
+    return hiding.without("; ".join(map(fixed, chosen.where)) or "all", known.secrets)
 
 
 @attrs.define(eq=False)
@@ -186,11 +186,12 @@ class _Run:
             total, self._started_s, self._planned = min(total, self.rest.jobs), self.rest.since_s, self.rest.planned
         self.progress = Progress(total)
 
-    def named(self, names: Sequence[str]) -> Iterator[None]:
+    def named(self, names: Sequence[str], batch: int) -> Iterator[None]:
         """Does those of these names."""
-        for start in range(0, len(names), BATCH):
+        each = list(dict.fromkeys(names))
+        for start in range(0, len(each), batch):
             looks, missing = [], []
-            for name in dict.fromkeys(names[start : start + BATCH]):
+            for name in each[start : start + batch]:
                 found = find.locate(self.client, self.zset, name)
                 if found.member is not None:
                     looks.append(Look(*found.member, self.known))
@@ -203,24 +204,36 @@ class _Run:
             yield
 
     def matching(self, where: Where, batch: int) -> Iterator[None]:
-        """Does those for which all conditions hold."""
+        """Does those for which all conditions hold, `batch` at a time, however many have to be looked at for them."""
         place = Cursor.of(self.rest.after) if self.rest is not None else None
         newest_first = self.zset == "dead"
         while self.progress.looked_at < self.progress.total:
             left = self.progress.total - self.progress.looked_at
-            part = paging.piece(self.client, self.zset, place, min(batch, left), newest_first=newest_first)
+            part = paging.piece(self.client, self.zset, place, min(BATCH, left), newest_first=newest_first)
             if not part.members:
                 return
             looks = [Look(raw, score, self.known) for raw, score in part.members]
-            early = [n for n, look in enumerate(looks) if not self._came_later(look)]
-            meant = [n for n in early if looks[n].matches(where)]
+            early, meant = self._chosen(looks, where, batch)
             codes = self._act_on([looks[n] for n in meant], len(early))
             moved = {n for n, code in zip(meant, codes, strict=True) if isinstance(code, Applied | Gone)}
-            place = part.behind(gone=set() if self.dry_run else moved)
+            place = part.behind(early[-1] + 1 if len(meant) == batch else None, set() if self.dry_run else moved)
             still = self.progress.total - self.progress.looked_at
             rest = Rest(str(place), still, self._started_s, self._planned)
             self.progress = attrs.evolve(self.progress, rest=rest)
             yield
+
+    def _chosen(self, looks: Sequence[Look], where: Where, batch: int) -> tuple[list[int], list[int]]:
+        """Which of them count, up to the last that is meant if there are so many, and which of these are meant."""
+        early: list[int] = []
+        meant: list[int] = []
+        for n, look in enumerate(looks):
+            if not self._came_later(look):
+                early.append(n)
+                if look.matches(where):
+                    meant.append(n)
+                if len(meant) == batch:
+                    break
+        return early, meant
 
     def conclude(self, state: State) -> None:
         """Writes down how it ended, if it began; an outage of Redis is told by what ended it."""

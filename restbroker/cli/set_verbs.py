@@ -126,6 +126,7 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         where: WhereOption = None,
         everything: AllOption = False,
         repeat_unsafe: RepeatUnsafeOption = False,
+        why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
         rate: RateOption = None,
@@ -134,7 +135,7 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
     ) -> None:
         """Run jobs now: each goes to its queue. It costs them no try."""
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
-        action = Action("retry", who(), repeat_unsafe=repeat_unsafe)
+        action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe)
         _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
 
 
@@ -188,8 +189,10 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         delay: InOption = None,
         at: AtOption = None,
         repeat_unsafe: RepeatUnsafeOption = False,
+        why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
+        rate: RateOption = None,
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -197,8 +200,8 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         moment_s = at_s(delay, at)
         if moment_s is None:
             raise UsageError("It is not said for when.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
-        action = Action("reschedule", who(), at_s=moment_s, repeat_unsafe=repeat_unsafe)
-        how = How(dry_run=dry_run, yes=yes, as_json=json)
+        action = Action("reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe)
+        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
 
 
@@ -211,8 +214,10 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         where: WhereOption = None,
         everything: AllOption = False,
         any_queue: Annotated[bool, typer.Option("--any", help="Also to a queue that nobody here serves.")] = False,
+        why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
+        rate: RateOption = None,
         config: ConfigOption = None,
         json: JsonOption = False,
     ) -> None:
@@ -224,8 +229,9 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
                 f"No target of this configuration serves the queue {queue!r}.",
                 f"Served are: {served}. If you mean exactly this one, add --any.",
             )
-        how = How(dry_run=dry_run, yes=yes, as_json=json)
-        _act(settings, zset, Action("move", who(), queue=queue), jids, where, everything=everything, how=how)
+        how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
+        action = Action("move", who(), queue=queue, why=why)
+        _act(settings, zset, action, jids, where, everything=everything, how=how)
 
 
 def _act(

@@ -11,6 +11,7 @@ Times: an ISO date or time (UTC where no zone is given), `today`, `yesterday`, o
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Final, Literal, TypeAlias
@@ -134,6 +135,19 @@ def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Seq
     to nobody (message texts, unless `ShowBodies`).
     """
     return tuple(_read(one, now_s, ahead=ahead, hidden=hidden) for one in typed if one.strip())
+
+
+def fixed(condition: Condition) -> str:
+    """The condition as a text that means the same whenever it is read: a date in the place of `2h` or `yesterday`."""
+    match condition.value:
+        case Span(begin_s, end_s):
+            with suppress(ValueError, OverflowError, OSError):  # beyond all dates, as nothing is
+                begin = datetime.fromtimestamp(begin_s, UTC)
+                moment = begin.date().isoformat() if end_s > begin_s else begin.isoformat().replace("+00:00", "Z")
+                return f"{condition.field} {condition.op} {moment}"
+        case _:
+            pass
+    return condition.text
 
 
 def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Condition:

@@ -13,7 +13,7 @@ from restbroker.admin.known import Known
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.rules import rubyjson
 from restbroker.rules.where import read
-from restbroker.store import sets
+from restbroker.store import paging, sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
@@ -271,6 +271,46 @@ def test_a_rate_is_kept_by_pauses_between_small_batches(client: Client, configur
     pauses: list[float] = []
     found = done(client, "dead", RETRY, ALL, configured, rate_per_s=10.0, pause=pauses.append)
     assert (found.done, pauses) == (25, [1.0, 1.0, 0.5])
+
+
+def test_a_rate_bounds_what_is_done_not_what_is_looked_at(
+    client: Client, configured: Known, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3 * BATCH):
+        put("dead", NOW_S + n, f"j{n}", command="register" if n % 60 == 0 else "status")
+    pieces: list[int] = []
+    read_piece = paging.piece
+
+    def counted(client: Client, zset: SortedSet, place: Any, limit: int, *, newest_first: bool) -> Any:
+        pieces.append(limit)
+        return read_piece(client, zset, place, limit, newest_first=newest_first)
+
+    monkeypatch.setattr(paging, "piece", counted)
+    pauses: list[float] = []
+    steps = list(
+        perform(client, "dead", RETRY, where("command = register"), configured, rate_per_s=2.5, pause=pauses.append)
+    )
+    assert (steps[-1].done, steps[-1].looked_at) == (5, 3 * BATCH)
+    assert pauses == [0.8, 0.8, 0.4]
+    assert len(pieces) < 6
+    assert {one["jid"] for one in queued(client)} == {f"j{n}" for n in range(0, 3 * BATCH, 60)}
+
+
+def test_a_rate_is_kept_for_jobs_that_are_named_too(client: Client, configured: Known, put: Put) -> None:
+    names = tuple(f"j{n}" for n in range(5))
+    for n, name in enumerate(names):
+        put("dead", NOW_S + n, name)
+    pauses: list[float] = []
+    chosen = Chosen((*names, "j0"))
+    found = done(client, "dead", RETRY, chosen, configured, rate_per_s=2.0, pause=pauses.append)
+    assert (found.done, found.missing, pauses) == (5, (), [1.0, 1.0, 0.5])
+
+
+def test_the_record_says_what_a_span_of_time_meant(client: Client, configured: Known, put: Put) -> None:
+    put("dead", NOW_S, "j1")
+    meant = Chosen((), read(["failed_at < 2h", "jid = j1"], 1_800_000_000))
+    assert done(client, "dead", RETRY, meant, configured).done == 1
+    assert next(audit.listed(client, 1)).note.where == "failed_at < 2027-01-15T06:00:00Z; jid = j1"
 
 
 def test_an_action_on_very_many_jobs_does_not_fill_the_record_with_its_steps(

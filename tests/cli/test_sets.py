@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,19 @@ def test_jobs_get_another_time_or_queue(shell: Shell, store: Client) -> None:
     assert (refused.returncode, "--any" in refused.stderr) == (2, True)
     assert shell("retries", "move", "j1", "--to", "ruby", "--any").returncode == 0
     assert shell("retries", "list", "--where", "queue = ruby").stdout.split("\t")[1] == "j1"
+
+
+@pytest.mark.parametrize(
+    "words", [("retry",), ("reschedule", "--in", "1h"), ("move", "--to", "ruby", "--any"), ("kill",), ("delete",)]
+)
+def test_every_verb_takes_a_reason_and_a_rate(shell: Shell, store: Client, words: tuple[str, ...]) -> None:
+    for number in range(3):
+        put(store, "retry", NOW_S + number, f"j{number}")
+    began_s = time.monotonic()
+    done = shell("retries", *words, "--all", "--yes", "--why", "a test", "--rate", "2")
+    assert done.stderr.startswith("3 jobs ")
+    assert time.monotonic() - began_s >= 1.5, "two at once, and so long after each"
+    assert {line.split("\t")[9] for line in shell("audit").stdout.splitlines()} == {"a test"}
 
 
 def test_the_configuration_may_stand_before_the_verb(place: Path, store: Client, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
-from restbroker.rules.where import FIELDS, TIMES, read
+from restbroker.rules.where import FIELDS, TIMES, fixed, read
 
 NOW_S = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 HOUR_S, DAY_S = 3600.0, 86_400.0
@@ -155,3 +155,34 @@ def test_equal_and_unequal_are_opposites(field: str, value: str, found: str) -> 
     if found == "***" or value.lstrip()[:1] in set("=~<>"):
         return
     assert holds(f"{field} = {value}", found) is not holds(f"{field} != {value}", found)
+
+
+@given(
+    st.sampled_from(TIMES),
+    st.sampled_from("<>="),
+    st.one_of(
+        st.sampled_from(["today", "yesterday", "2026-11-20", "0099-01-31", "2026-11-20T08:00+01:00"]),
+        st.builds("{}{}{}".format, st.sampled_from(["", "-", "+"]), st.integers(0, 100), st.sampled_from("smhdw")),
+    ),
+    st.booleans(),
+)
+def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_read(
+    field: str, op: str, moment: str, ahead: bool
+) -> None:
+    (meant,) = read([f"{field} {op} {moment}"], NOW_S, ahead=ahead)
+    (later,) = read([fixed(meant)], NOW_S + 5 * DAY_S, ahead=ahead)
+    assert (later.field, later.op, later.value) == (meant.field, meant.op, meant.value)
+    assert fixed(later) == fixed(meant)
+
+
+@pytest.mark.parametrize("typed", ["user = 2h", "attempts > 2", "at < 999999999w", "arg.at = today"])
+def test_what_is_no_time_or_beyond_all_dates_stays_as_it_was_typed(typed: str) -> None:
+    (condition,) = read([typed], NOW_S)
+    assert fixed(condition) == typed
+
+
+def test_a_time_that_is_fixed_is_written_as_people_read_it() -> None:
+    assert [fixed(one) for one in read(["failed_at < 2h", "at = yesterday"], NOW_S)] == [
+        "failed_at < 2026-11-20T10:00:00Z",
+        "at = 2026-11-19",
+    ]
