@@ -152,15 +152,20 @@ def one(client: Client, zset: SortedSet, name: str, known: Known, seconds: float
 
 def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) -> Located:
     """The same, with the job's bytes, for who acts on it. Raises as `one`."""
-    deadline = time.monotonic() + seconds
     key = _named(name)
     if key is not None:
-        return _of_key(client, zset, *key, deadline)
+        return _of_key(client, zset, *key, time.monotonic() + seconds)
+    return of_jid(client, zset, name, seconds)
+
+
+def of_jid(client: Client, zset: SortedSet, jid: str, seconds: float) -> Located:
+    """A job of this id, whatever the id looks like. Raises as `one`."""
+    deadline = time.monotonic() + seconds
     # JSON may write other characters in several ways; then each entry that has any jid is looked at.
-    word = name if _PLAIN.fullmatch(name) else '"jid"'
+    word = jid if _PLAIN.fullmatch(jid) else '"jid"'
     for members in paging.containing(client, zset, word):
         for raw, score in members:
-            if Look(raw, score, _NOTHING).jid == name:
+            if Look(raw, score, _NOTHING).jid == jid:
                 return Located((raw, score))
         if time.monotonic() >= deadline:
             return Located(None, complete=False)

@@ -5,12 +5,14 @@ it is seen, not where it is run, and never beside itself.
 """
 
 import sys
+import time
 from collections.abc import Collection, Iterator
 from itertools import islice
+from typing import Final
 
 import attrs
 
-from restbroker.admin import audit
+from restbroker.admin import audit, find
 from restbroker.admin.audit import Note
 from restbroker.admin.entry import Entry, Look
 from restbroker.admin.jobs import PAGE, Stored, read, shown
@@ -21,6 +23,9 @@ from restbroker.store import parked
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.parked import Copy
+
+_PAGES: Final = 50
+"""So many pages of copies are looked through for one of those that are missing."""
 
 
 def trimmed(client: Client, limit: int, secrets: Collection[str]) -> list[Stored]:
@@ -37,37 +42,97 @@ class Copied:
     is_there: bool
 
 
-def copies(client: Client, known: Known, before: str = "") -> list[Copied]:
-    """The newest `PAGE` copies, whether or not the dead set has them, of those older than the copy `before` if given.
+@attrs.frozen
+class Copies:
+    """Some of them, newest first. `after` leads to those that follow; None: there are none."""
+
+    shown: tuple[Copied, ...]
+    after: str | None
+
+
+def copies(client: Client, known: Known, before: str = "", *, only_missing: bool = False) -> Copies:
+    """The newest `PAGE` copies of those older than the copy `before` if given; with `only_missing` of the next
+    thousand those that the dead set does not have.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
-    page = parked.newest(client, PAGE, before)
-    missing = {copy.entry for copy in parked.missing(client, page)}
-    return [
-        Copied(copy.entry, Look(copy.payload, copy.at_s, known).entry(), copy.entry not in missing) for copy in page
-    ]
+    shown: list[Copied] = []
+    for _ in range(_PAGES if only_missing else 1):
+        page = parked.newest(client, PAGE, before)
+        missing = {copy.entry for copy in parked.missing(client, page)}
+        shown += [
+            Copied(copy.entry, Look(copy.payload, copy.at_s, known).entry(), copy.entry not in missing)
+            for copy in page
+            if copy.entry in missing or not only_missing
+        ]
+        if len(page) < PAGE:
+            return Copies(tuple(shown), None)
+        before = page[-1].entry
+        if len(shown) >= PAGE:
+            break
+    return Copies(tuple(shown), before)
 
 
-def restore(client: Client, jid: str, who: str) -> None:
-    """Puts the newest copy of a job back into the dead set, and writes down who did.
+def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
+    """The newest copy of a job that is not in the dead set, which `restore` would put back. Changes nothing.
 
-    Raises `UsageError` if there is none, or if the job is there or waits for its next try: whoever retries all would
-    run it twice. Raises `StoreUnavailable` if it may be back all the same.
+    Raises `UsageError` if there is none, if the job waits for its next try (whoever retries all would run it twice), or
+    if that cannot be told in so many seconds. Raises `StoreUnavailable` or `StoreRefused`.
     """
-    if jid in _jids(client, "retry"):
+    until_s = time.monotonic() + seconds
+    if _is_in(client, "retry", jid, until_s):
         raise UsageError(
             f"The job {jid} waits for its next try; put back beside it, it could run twice.",
             "restbroker retries lists those that wait; if it fails for good, it is parked again by itself.",
         )
-    found = next((copy for copy in _missing(client) if _jid(copy.payload) == jid), None)
-    if found is not None:
-        audit.write(client, Note(who=who, action="restore", place="dead", where=jid, jids=(jid,)))
-    if found is None or not parked.restore(client, found):
-        raise UsageError(
-            f"There is no copy of a parked job {jid} that the dead set does not have already.",
-            "restbroker dead --trimmed lists those that there are.",
-        )
+    found = None if _is_in(client, "dead", jid, until_s) else _copy_of(client, jid, until_s)
+    if found is None:
+        raise _nothing(jid)
+    return found
+
+
+def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 10.0) -> None:
+    """Puts the newest copy of a job back into the dead set, and writes down who did.
+
+    Raises as `newest`; `StoreUnavailable` if it may be back all the same.
+    """
+    found = newest(client, jid, seconds)
+    audit.write(client, Note(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))
+    if not parked.restore(client, found):
+        raise _nothing(jid)
+
+
+def _is_in(client: Client, zset: SortedSet, jid: str, until_s: float) -> bool:
+    located = find.of_jid(client, zset, jid, until_s - time.monotonic())
+    if not located.complete:
+        raise _too_late(jid, f"the {zset} set")
+    return located.member is not None
+
+
+def _copy_of(client: Client, jid: str, until_s: float) -> Copy | None:
+    page = parked.newest(client, PAGE)
+    while page:
+        for copy in page:
+            if _jid(copy.payload) == jid:
+                return copy
+        if time.monotonic() >= until_s:
+            raise _too_late(jid, "the copies")
+        page = parked.newest(client, PAGE, before=page[-1].entry)
+    return None
+
+
+def _nothing(jid: str) -> UsageError:
+    return UsageError(
+        f"There is no copy of a parked job {jid} that the dead set does not have already.",
+        "restbroker dead --trimmed lists those that there are.",
+    )
+
+
+def _too_late(jid: str, where: str) -> UsageError:
+    return UsageError(
+        f"There was no time to look for the job {jid} in all of {where}; nothing was done.",
+        "Try again when less is going on; restbroker dead --restore looks for longer than the pages do.",
+    )
 
 
 def _missing(client: Client) -> Iterator[Copy]:

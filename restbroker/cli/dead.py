@@ -26,6 +26,8 @@ RestoreOption = Annotated[
     str | None, typer.Option("--restore", metavar="JID", help="Put such a job back into the dead set; it does not run.")
 ]
 
+RestoreWhyOption = Annotated[str, typer.Option("--why", help="With --restore: why, for the audit.")]
+
 
 @app.callback(invoke_without_command=True)
 def dead(
@@ -36,6 +38,7 @@ def dead(
     json: JsonOption = False,
     only_trimmed: TrimmedOption = False,
     restored: RestoreOption = None,
+    why: RestoreWhyOption = "",
 ) -> None:
     """Show the parked jobs, newest first, or act on them. Arguments and tokens are not listed.
 
@@ -48,16 +51,16 @@ def dead(
     if where:
         listing(settings, "dead", where=where, limit=limit, after=None, as_json=json)
     elif restored is not None:
-        _restore(settings, restored)
+        _restore(settings, restored, why)
     elif only_trimmed:
         _show_trimmed(settings, limit, as_json=json)
     else:
         jobs.show(settings, "dead", limit, as_json=json)
 
 
-def _restore(settings: Config, jid: str) -> None:
+def _restore(settings: Config, jid: str, why: str) -> None:
     with open_store(settings) as client:
-        restore(client, jid, who())
+        restore(client, jid, who(), why)
     output.say(f"{jid} is in the dead set again. To run it: restbroker dead retry {jid}")
 
 

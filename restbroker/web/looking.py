@@ -13,8 +13,7 @@ from quart import Response, request
 from restbroker.admin import audit, processes, trimmed
 from restbroker.admin.audit import Written
 from restbroker.admin.explain import Bounds, Story, explain
-from restbroker.admin.jobs import PAGE as COPIES
-from restbroker.admin.trimmed import Copied
+from restbroker.admin.trimmed import Copies
 from restbroker.errors import UsageError
 from restbroker.rules import hiding
 from restbroker.rules.hiding import Spelled
@@ -104,16 +103,21 @@ class LookPages:
 
     async def copies(self) -> Response:
         """Copies of parked jobs, newest first: also of those that are no longer in the dead set."""
-        before = _entry("after")
+        before, only = _entry("after"), request.args.get("only") == "missing"
 
-        def question(client: Client) -> list[Copied]:
-            return trimmed.copies(client, self.desk.known(), before)
+        def question(client: Client) -> Copies:
+            return trimmed.copies(client, self.desk.known(), before, only_missing=only)
 
-        shown = await self.desk.ask(question)
-        last = shown[-1].name if len(shown) == COPIES else None
-        following = address("/copies", [], last)
-        title = "Copies of parked jobs"
-        return self._page("dead", title, template="copies", copies=shown, after=before, more=last, next=following)
+        found = await self.desk.ask(question)
+        kept = {"only": "missing"} if only else {}
+        values = {
+            "copies": found.shown,
+            "only": only,
+            "after": before,
+            "first": address("/copies", [], **kept),
+            "next": address("/copies", [], found.after, **kept) if found.after else None,
+        }
+        return self._page("dead", "Copies of parked jobs", template="copies", **values)
 
     def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:
         return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)

@@ -1,4 +1,4 @@
-"""What people do with queues, targets, processes and jobs in hand: a page that asks, then the doing.
+"""What people do with queues, targets, processes, jobs in hand and copies: a page that asks, then the doing.
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form, and all of it goes through `admin`,
 which writes down who did what.
@@ -12,18 +12,21 @@ from urllib.parse import unquote
 import attrs
 from quart import Response, request
 
-from restbroker.admin import processes, queues, targets
+from restbroker.admin import processes, queues, targets, trimmed
 from restbroker.admin.names import exact
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
+from restbroker.web import words
 from restbroker.web.desk import Desk
 from restbroker.web.shell import Shell
 
 _WHY_LIMIT: Final = 200
 _NAME_LIMIT: Final = 400
 _MOST_DAYS: Final = 366
+_LOOK_S: Final = 2.0
+"""For a copy; the question looks once, its form twice, and both are within the visitor's turn at Redis."""
 
 
 @attrs.frozen
@@ -83,6 +86,10 @@ def _held(client: Client, deed: Deed) -> str:
     return f"Of the queue {job.queue}: {job.name or 'a job'}, {job.job.jid or 'without a job id'}."
 
 
+def _copied(client: Client, deed: Deed) -> str:
+    return f"Its newest copy is of {words.moment(trimmed.newest(client, deed.name, _LOOK_S).at_s)}."
+
+
 STEPS: Final[Mapping[str, Step]] = {
     "pause-queue": Step(
         "queues",
@@ -96,14 +103,14 @@ STEPS: Final[Mapping[str, Step]] = {
         "queues",
         "Resume the queue",
         "Its jobs are taken again, by every process.",
-        lambda client, deed: queues.resume(client, deed.name, deed.who),
+        lambda client, deed: queues.resume(client, deed.name, deed.who, deed.why),
         _named,
     ),
     "clear-queue": Step(
         "queues",
         "Clear the queue",
         "All jobs that wait in it are deleted, and nothing keeps a copy. Jobs in hand still run.",
-        lambda client, deed: queues.clear(client, deed.name, deed.who),
+        lambda client, deed: queues.clear(client, deed.name, deed.who, deed.why),
         _waiting,
         is_grave=True,
     ),
@@ -118,13 +125,13 @@ STEPS: Final[Mapping[str, Step]] = {
         "targets",
         "Resume the target",
         "Its jobs are taken again, unless something else holds it back.",
-        lambda client, deed: targets.resume(client, deed.name, deed.who),
+        lambda client, deed: targets.resume(client, deed.name, deed.who, deed.why),
     ),
     "quiet-process": Step(
         "processes",
         "Quiet the process",
         "It takes no more jobs, for good, and finishes what it has in hand. Only a restart ends that.",
-        lambda client, deed: processes.quiet(client, deed.name, deed.who),
+        lambda client, deed: processes.quiet(client, deed.name, deed.who, deed.why),
         _in_hand,
         is_grave=True,
     ),
@@ -132,7 +139,7 @@ STEPS: Final[Mapping[str, Step]] = {
         "processes",
         "Stop the process",
         "It finishes what it has in hand, within its time-out, and ends. A supervisor or service starts it again.",
-        lambda client, deed: processes.stop(client, deed.name, deed.who),
+        lambda client, deed: processes.stop(client, deed.name, deed.who, deed.why),
         _in_hand,
         is_grave=True,
     ),
@@ -141,9 +148,17 @@ STEPS: Final[Mapping[str, Step]] = {
         "Cancel the job",
         "Its delivery ends within some seconds, unless it is done before, and the job is parked in the dead set as"
         " Cancelled. The server may have done it nevertheless.",
-        lambda client, deed: processes.cancel(client, deed.name, deed.thread, deed.who),
+        lambda client, deed: processes.cancel(client, deed.name, deed.thread, deed.who, deed.why),
         _held,
         is_grave=True,
+    ),
+    "restore-job": Step(
+        "copies",
+        "Restore the job",
+        "The newest copy of this job is put back into the dead set, where it is seen; it does not run. It may have been"
+        " retried or deleted since it was parked: look at its story before you retry it.",
+        lambda client, deed: trimmed.restore(client, deed.name, deed.who, deed.why, _LOOK_S),
+        _copied,
     ),
 }
 

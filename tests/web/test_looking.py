@@ -146,10 +146,50 @@ async def test_copies_of_parked_jobs_are_shown_also_of_those_that_were_trimmed(h
         dead = await page(running, "/dead")
         wrong = await running.get("/copies?after=x")
     assert dead.links_to("/copies") == ["/copies"]
-    told = [["", "not as it was"], ["trimmed", "not as it was"], ["kept", "as it was"]]
+    told = [["", "not as it was"], ["trimmed", "not as it was restore"], ["kept", "as it was"]]
     assert [row[-2:] for row in shown.rows] == told
     assert "4711" not in shown.html
     assert wrong.status_code == 400
+
+
+async def test_a_copy_is_found_among_those_that_are_there_and_put_back_with_the_reason(
+    harness: Harness, site: Open
+) -> None:
+    gone, payloads = job("gone"), [job(f"j{number}") for number in range(70)]
+    for raw in (gone, *payloads):
+        harness.client.command("XADD", "restbroker:parked", "*", "payload", raw)
+    for raw in payloads:
+        harness.client.command("ZADD", "dead", 1, raw)
+    async with site() as running:
+        missing = await page(running, "/copies?only=missing")
+        (link,) = missing.links_to("/steer")
+        question = await page(running, link)
+        answer = await send(running, "/steer", {**form_of(question.html, "/steer").hidden, "why": "Ruby trimmed it"})
+        again = await running.get(link)
+        listed = await page(running, "/dead")
+        none = await page(running, "/copies?only=missing")
+    assert [row[-2] for row in missing.rows] == ["gone"]
+    assert "it does not run" in question.text
+    assert answer.status_code == 303
+    assert listed.rows[0][-1] == "gone"
+    note = next(audit.listed(harness.client, 1)).note
+    assert (note.action, note.where, note.why) == ("restore", "gone", "Ruby trimmed it")
+    assert again.status_code == 400
+    assert "There is no copy of a parked job gone" in again.text
+    assert "There is none." in none.text
+
+
+async def test_a_job_that_waits_for_its_next_try_is_not_put_back_beside_itself(harness: Harness, site: Open) -> None:
+    harness.client.command("XADD", "restbroker:parked", "*", "payload", job("waits"))
+    harness.client.command("ZADD", "retry", 9e9, job("waits", retry_count=0))
+    async with site() as running:
+        for answer in (
+            await running.get("/steer?do=restore-job&name=waits"),
+            await send(running, "/steer", {"do": "restore-job", "name": "waits"}),
+        ):
+            assert answer.status_code == 400
+            assert "it could run twice" in answer.text
+    assert harness.size("dead") == 0
 
 
 async def test_a_target_is_shown_as_one_over_all_processes_and_in_each(harness: Harness, site: Open) -> None:

@@ -80,15 +80,20 @@ def test_a_process_is_told_to_be_quiet_and_then_to_stop(stage: Stage, visitor: V
     visitor.learns(lambda: visitor.has(f'[aria-label="Quiet {process}"]'), "it is on the page")
     visitor.follow(f"Quiet {process}")
     visitor.sees("Only a restart ends that.")
+    visitor.fill("Why", f"{process} is quieted")
     visitor.press("Quiet the process")
     citizen.wait_until_recorded(process, "quiet", "true")
     assert f"0 of {CONCURRENCY}" in visitor.learns(lambda: quiet_row(visitor, named), "the page says that it is quiet")
 
     visitor.follow(f"Stop {process}")
     visitor.sees("and ends.")
+    visitor.fill("Why", f"{process} is updated")
     visitor.press("Stop the process")
     assert another.wait() == 0
     visitor.learns(lambda: visitor.row(named) == "", "it is gone from the page")
+    visitor.open("/audit")
+    assert "stop" in visitor.row(f"{process} is updated")
+    assert "quiet" in visitor.row(f"{process} is quieted")
 
 
 def test_a_job_in_hand_is_cancelled_and_parked_with_whether_it_may_have_run(
@@ -102,6 +107,7 @@ def test_a_job_in_hand_is_cancelled_and_parked_with_whether_it_may_have_run(
     assert QUEUE in visitor.row(jid)
     visitor.follow(f"Cancel {jid}")
     assert jid in visitor.sees("The server may have done it nevertheless.")
+    visitor.fill("Why", f"{user} and does not end")
     visitor.press("Cancel the job")
     stage.wait_until_in("dead", jid)
     visitor.open("/dead")
@@ -109,7 +115,7 @@ def test_a_job_in_hand_is_cancelled_and_parked_with_whether_it_may_have_run(
     assert "Cancelled" in row
     assert "may have run" in row
     visitor.open("/audit")
-    assert "web@127.0.0.1 (web)" in visitor.row("cancel")
+    assert "web@127.0.0.1 (web)" in visitor.row(f"{user} and does not end")
 
 
 def test_a_queue_is_cleared_after_the_page_said_how_much_waits_in_it(stage: Stage, visitor: Visitor) -> None:
@@ -117,9 +123,12 @@ def test_a_queue_is_cleared_after_the_page_said_how_much_waits_in_it(stage: Stag
     visitor.open("/steer?do=clear-queue&name=tidy")
     visitor.sees("Jobs that wait in it: 3.")
     assert stage.citizen.queued("tidy") == 3
+    visitor.fill("Why", "sent by mistake")
     visitor.press("Clear the queue")
     visitor.until(lambda: visitor.path == "/queues", "the page of queues is open again")
     assert stage.citizen.queued("tidy") == 0
+    visitor.open("/audit")
+    assert "clear queue:tidy" in visitor.row("sent by mistake")
 
 
 def quiet_row(visitor: Visitor, named: str) -> str:
