@@ -2,9 +2,11 @@
 
 `web.site` serves it. Always holds: nothing is done without a second, marked form; what may have run is sent again only
 where that was asked for apart; one request works for some seconds at most and then says where it stands, so that an
-action on a million jobs can be stopped at any moment and goes on behind what it has looked at.
+action on a million jobs can be stopped at any moment and goes on behind what it has looked at; conditions mean in each
+slice what they meant when it was asked.
 """
 
+import math
 import re
 import time
 from collections.abc import Generator
@@ -13,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Final, cast, get_args
 
 import attrs
+import trio
 from quart import Response, request
 from werkzeug.datastructures import MultiDict
 
@@ -36,6 +39,8 @@ _VERBS: Final = frozenset(get_args(Verb))
 _MOST_DAYS: Final = 366
 _LATEST_S: Final = 1e11
 _WHY_LIMIT: Final = 200
+_LEAST_RATE, _MOST_RATE = 0.01, 1e6
+_NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 _COUNT: Final = re.compile(r"\d{1,12}", re.ASCII)
 _NO_QUEUE: Final = "\0"
 """What would be moved can be seen before it is said where to: no job is in this one."""
@@ -45,8 +50,9 @@ _NO_QUEUE: Final = "\0"
 class Asked:
     """What a form asks for. `names`: ticked jobs, by their keys; none of them: all for which the conditions hold.
 
-    `time` is for a reschedule, `queue` for a move. `rest`: where an action of several slices goes on; `before`: how
-    many jobs the earlier ones did.
+    `time` is for a reschedule, `queue` for a move, `any_queue` allows one that nobody here serves. `rate`: how many
+    jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `before`: how many jobs
+    the earlier ones did; `due_s`: before that moment (epoch seconds) the next one would exceed the rate.
     """
 
     name: str
@@ -59,8 +65,20 @@ class Asked:
     why: str
     repeat_unsafe: bool
     confirmed: bool
+    any_queue: bool = False
+    rate: str = ""
     rest: Rest | None = None
     before: int = 0
+    due_s: float = 0.0
+
+    def fixed(self) -> "Asked":
+        """With dates instead of spans in the conditions, so that what was counted is what is meant until it ends.
+
+        Raises `UsageError` where one cannot be read.
+        """
+        # In whole seconds, for people; a moment sooner than now.
+        meant = where.read(self.typed, math.floor(time.time()), ahead=self.zset != "dead")
+        return self if self.names else attrs.evolve(self, typed=[where.fixed(one) for one in meant])
 
     def settled(self) -> "Asked":
         """With a moment instead of a span, so that each slice means the same. Raises `UsageError` where it is none."""
@@ -71,7 +89,19 @@ class Asked:
 
     def tried(self) -> "Asked":
         """The same with any time and queue, where none is said: enough to see what it would do."""
-        return attrs.evolve(self, time="1h", queue=_NO_QUEUE, rest=None)
+        return attrs.evolve(self, time="1h", queue=_NO_QUEUE, rate="", rest=None)
+
+    def rate_per_s(self) -> float | None:
+        """How many jobs a second at most; None: as many as can be. Raises `UsageError`.
+
+        Ticked jobs fit into one slice, which none needs to hold back.
+        """
+        if self.names or not self.rate:
+            return None
+        rate = float(self.rate) if _NUMBER.fullmatch(self.rate) else 0.0
+        if not _LEAST_RATE <= rate <= _MOST_RATE:
+            raise UsageError("This is no rate.", "Give a number such as 50 or 0.5, or leave it empty.")
+        return rate
 
     def chosen(self, known: Known) -> Chosen:
         """The same for `admin.act`. Raises `UsageError`."""
@@ -83,10 +113,11 @@ class Asked:
     def action(self, who: str, known: Known) -> Action:
         """The same for `admin.act`. Raises `UsageError` where the time is none, or nobody here serves the queue."""
         at_s = moment_s(self.time, time.time()) if self.verb == "reschedule" else None
-        if self.verb == "move" and self.queue != _NO_QUEUE and self.queue not in known.targets:
+        is_served = self.queue in known.targets or self.queue == _NO_QUEUE
+        if self.verb == "move" and not (is_served or self.any_queue):
             raise UsageError(
                 "No target of this configuration serves that queue.",
-                f"Served are: {', '.join(sorted(known.targets))}. The command line can move to any (--any).",
+                f"Served are: {', '.join(sorted(known.targets))}. If you mean exactly this one, tick the box.",
             )
         return Action(self.verb, who, at_s, self.queue, self.why, self.repeat_unsafe)
 
@@ -100,31 +131,50 @@ class ActPages:
 
     async def act(self, name: str) -> Response:
         """The form of a set's page, of a job's page, or of the page that asks once more."""
-        asked = read(name, await request.form)
+        asked = read(name, await request.form).fixed()
         wrong: UsageError | None = None
         if asked.confirmed:
             try:
                 asked = asked.settled()
-                return self._told(asked, await self._do(asked, dry_run=False))
+                return self._told(*await self._slice(asked))
             except UsageError as error:
                 wrong = error
         progress = await self._do(asked.tried(), dry_run=True)
         return Response(self._question(asked, progress, wrong), 200 if wrong is None else 400)
 
-    async def _do(self, asked: Asked, *, dry_run: bool) -> Progress:
+    async def _slice(self, asked: Asked) -> tuple[Asked, Progress]:
+        """Does as much as a request may; how far it came, and what is asked for the next one."""
+        rate = asked.rate_per_s()
+        if rate is None:
+            return asked, await self._do(asked, dry_run=False)
+        early_s = asked.due_s - time.time()
+        if asked.rest is not None and early_s > _SLICE_S:
+            return asked, Progress(asked.rest.jobs, rest=asked.rest)
+        # Not while Redis is asked: others want to look meanwhile.
+        await trio.sleep(max(0.0, early_s) if asked.rest is not None else 0)
+        begun_s = time.time()
+        progress = await self._do(asked, dry_run=False, rate=rate)
+        return attrs.evolve(asked, due_s=begun_s + progress.done / rate), progress
+
+    async def _do(self, asked: Asked, *, dry_run: bool, rate: float | None = None) -> Progress:
+        """With a rate so many jobs at once as it allows for the time of a slice: the next one waits."""
         who = self.shell.who()
 
         def work(client: Client) -> Progress:
             known = self.desk.known()
             until_s = time.monotonic() + _SLICE_S
             progress, pace = Progress(0), Pace()
-            run = act.perform(client, asked.zset, asked.action(who, known), asked.chosen(known), known, dry_run=dry_run)
+            action, chosen = asked.action(who, known), asked.chosen(known)
+            run = act.perform(
+                client, asked.zset, action, chosen, known, dry_run=dry_run, rate_per_s=rate, pause=lambda _: None
+            )
             # What is cut short is written down as such.
             with closing(cast("Generator[Progress]", run)) as slices:
                 for so_far in slices:
                     progress = so_far
                     pace.step()
-                    if time.monotonic() >= until_s:
+                    is_enough = rate is not None and progress.done >= rate * _SLICE_S
+                    if is_enough or time.monotonic() >= until_s:
                         break
             return progress
 
@@ -150,6 +200,7 @@ def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
         "asked": asked,
         "progress": progress,
         "done": asked.before + progress.done,
+        "due_s": asked.due_s if asked.due_s > time.time() else None,
         "unsafe": progress.refused.get(MAY_HAVE_RUN.why, 0),
         "refused": {why: count for why, count in progress.refused.items() if why != MAY_HAVE_RUN.why},
         "back": address(f"/{asked.name}", asked.typed),
@@ -167,7 +218,7 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         raise UsageError("This form names a job as no page does.", "Load the list again, and tick the jobs there.")
     if not names and form.get("all") != "yes":
         raise UsageError("No job is ticked.", "Go back and tick some, or choose all that match.")
-    before, rest = form.get("before", ""), form.get("rest", "")
+    before, rest, due = (form.get(field, "") for field in ("before", "rest", "due"))
     return Asked(
         name=name,
         zset=SETS[name],
@@ -179,8 +230,11 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         why=form.get("why", "").strip()[:_WHY_LIMIT],
         repeat_unsafe=form.get("repeat_unsafe") == "yes",
         confirmed=form.get("confirmed") == "yes",
+        any_queue=form.get("any") == "yes",
+        rate=form.get("rate", "").strip(),
         rest=Rest.of(rest) if rest else None,
         before=int(before) if _COUNT.fullmatch(before) else 0,
+        due_s=float(due) if _NUMBER.fullmatch(due) else 0.0,
     )
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from typing import Any
 from urllib.parse import urlencode
 
@@ -209,6 +210,71 @@ async def test_an_action_of_several_slices_goes_on_behind_what_it_looked_at(
     assert harness.size("dead") == 250 - 111
 
 
+async def test_a_span_of_time_means_in_each_slice_what_it_meant_when_it_was_asked(
+    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "_SLICE_S", 0.0)
+    park(harness, 150)
+    async with site() as running:
+        form = {"verb": "delete", "all": "yes", "where": "failed_at < 2h"}
+        asked = form_of((await send(running, "/dead/act", form, "/dead")).text, "/dead/act").hidden
+        first = await send(running, "/dead/act", asked, "/dead")
+        rest = form_of(first.text, "/dead/act").hidden
+        await send(running, "/dead/act", rest, "/dead")
+    assert re.fullmatch(r"failed_at < 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", asked["where"])
+    assert rest["where"] == asked["where"]
+    assert {one.note.where for one in audit.listed(harness.client, 10)} == {asked["where"]}
+    assert harness.size("dead") == 0
+
+
+async def test_a_rate_is_kept_between_slices_though_the_button_is_pressed_at_once(
+    harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acting, "_SLICE_S", 1.0)
+    park(harness, 300)
+    async with site() as running:
+        form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": "200"}
+        began_s = time.monotonic()
+        first = await send(running, "/dead/act", form, "/dead")
+        second = await send(running, "/dead/act", form_of(first.text, "/dead/act").hidden, "/dead")
+        took_s = time.monotonic() - began_s
+    assert "200 done so far" in parse("", first.text).text
+    assert "300 done." in parse("", second.text).text
+    assert took_s >= 0.99
+
+
+async def test_a_request_that_would_wait_long_for_its_rate_is_answered_and_does_nothing(
+    harness: Harness, site: Open
+) -> None:
+    park(harness, 5)
+    async with site() as running:
+        form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": "0.01"}
+        first = await send(running, "/dead/act", form, "/dead")
+        rest = form_of(first.text, "/dead/act").hidden
+        early = await send(running, "/dead/act", rest, "/dead")
+        due = form_of(early.text, "/dead/act").hidden
+        later = await send(running, "/dead/act", {**due, "due": "0"}, "/dead")
+    for answer, done in ((first, 1), (early, 1), (later, 2)):
+        assert f"{done} done so far" in parse("", answer.text).text
+        assert "At most 0.01 jobs a second: the next ones at" in parse("", answer.text).text
+    assert due == {**rest, "mark": due["mark"]}
+    assert harness.size("dead") == 3
+
+
+@pytest.mark.parametrize("rate", ["fast", "0", "1e9", "-1", "nan"])
+async def test_a_rate_that_is_none_is_asked_for_again_and_nothing_is_done(
+    rate: str, harness: Harness, site: Open
+) -> None:
+    park(harness, 1)
+    async with site() as running:
+        form = {"verb": "delete", "all": "yes", "confirmed": "yes", "rate": rate}
+        answer = await send(running, "/dead/act", form, "/dead")
+    assert answer.status_code == 400
+    assert "This is no rate." in answer.text
+    assert f'value="{rate}"' in answer.text
+    assert harness.size("dead") == 1
+
+
 async def test_more_conditions_than_are_heard_and_such_as_no_page_can_show_do_nothing(
     harness: Harness, site: Open
 ) -> None:
@@ -257,8 +323,19 @@ class TestMoving:
         assert "This would move 3 jobs." in parse("", asked.text).text
         assert wrong.status_code == 400
         assert "Served are: other." in wrong.text
+        assert ("any", "yes") in form_of(wrong.text, "/dead/act").boxes
         assert "3 done" in done.text
         assert {fields["queue"] for fields in harness.members("dead")} == {"other"}
+
+    async def test_jobs_get_a_queue_that_nobody_serves_where_that_was_asked_for_apart(
+        self, harness: Harness, site: Open
+    ) -> None:
+        park(harness, 1)
+        async with site() as running:
+            form = {"verb": "move", "all": "yes", "confirmed": "yes", "queue": "ruby", "any": "yes"}
+            done = await send(running, "/dead/act", form, "/dead")
+        assert "1 done" in done.text
+        assert {fields["queue"] for fields in harness.members("dead")} == {"ruby"}
 
 
 @pytest.mark.parametrize("form", [{}, {"verb": "burn"}, {"verb": "delete"}, {"verb": "move", "all": "yes"}])
@@ -346,11 +423,11 @@ async def test_a_queue_is_cleared_after_it_was_said_how_much_waits(harness: Harn
     async with site() as running:
         question = await page(running, "/steer?do=clear-queue&name=other")
         assert harness.size("queue:other") == 3
-        answer = await send(running, "/steer", form_of(question.html, "/steer").hidden)
+        answer = await send(running, "/steer", {**form_of(question.html, "/steer").hidden, "why": "sent twice"})
     assert "Jobs that wait in it: 3." in question.text
     assert answer.status_code == 303
     assert harness.size("queue:other") == 0
-    assert [one.note.done for one in audit.listed(harness.client, 1)] == [3]
+    assert [(one.note.done, one.note.why) for one in audit.listed(harness.client, 1)] == [(3, "sent twice")]
 
 
 async def test_a_process_that_is_gone_is_not_asked(harness: Harness, site: Open) -> None:

@@ -75,6 +75,59 @@ def test_more_than_a_page_of_dead_jobs_is_deleted_at_once(stage: Stage, visitor:
     visitor.sees("No job matches.")
 
 
+def test_a_rate_has_an_action_go_on_in_small_steps_until_all_is_done(
+    stage: Stage, visitor: Visitor, has_scripts: bool
+) -> None:
+    for number in range(4):
+        stage.lay("dead", f"slow{has_scripts:d}{number}", time.time() + number / 1000)
+    find(visitor, "dead", f"user = slow{has_scripts:d}*")
+    visitor.tick("all that match")
+    visitor.press("Delete")
+    visitor.sees("This would delete 4 jobs.")
+    visitor.fill("At most so many jobs a second", "1")
+    visitor.press("Delete")
+    assert "At most 1 jobs a second: the next ones at" in visitor.sees("3 done so far")
+    visitor.press("Go on with the rest")
+    visitor.sees("4 done")
+
+
+def test_a_job_is_moved_to_a_queue_that_nobody_serves_only_where_a_box_is_ticked(
+    stage: Stage, visitor: Visitor, has_scripts: bool
+) -> None:
+    jid = stage.lay("schedule", f"moves{has_scripts:d}", time.time() + FAR_S)
+    find(visitor, "scheduled", f"jid = {jid}")
+    visitor.tick(f"Choose {jid}")
+    visitor.press("Move")
+    visitor.fill("To which queue", "ruby")
+    visitor.press("Move")
+    visitor.sees("No target of this configuration serves that queue.")
+    visitor.tick("Also to a queue that nobody here serves")
+    visitor.press("Move")
+    visitor.sees("1 done.")
+    (moved,) = [member for member in stage.citizen.members("schedule") if member["jid"] == jid]
+    assert moved["queue"] == "ruby"
+
+
+def test_a_job_that_somebody_trimmed_is_put_back_into_the_dead_set_and_says_why_in_the_record(
+    stage: Stage, visitor: Visitor, has_scripts: bool
+) -> None:
+    jid = stage.push(f"refused{has_scripts:d}")
+    stage.wait_until_in("dead", jid)
+    stage.citizen.client.command("DEL", "dead")
+    visitor.open("/dead")
+    visitor.follow("Copies of parked jobs")
+    visitor.tick("Only those that are not there as they were")
+    visitor.press("Show")
+    visitor.until(lambda: "only=missing" in visitor.path, "only those are shown")
+    visitor.follow(f"Restore {jid}")
+    visitor.sees("it does not run")
+    visitor.fill("Why", f"{jid} was trimmed")
+    visitor.press("Restore the job")
+    stage.wait_until_in("dead", jid)
+    visitor.open("/audit")
+    assert "restore dead" in visitor.row(f"{jid} was trimmed")
+
+
 def test_jobs_are_given_up_with_the_reason_that_was_typed(stage: Stage, visitor: Visitor, has_scripts: bool) -> None:
     jid = stage.lay("retry", f"given{has_scripts:d}", time.time() + FAR_S)
     find(visitor, "retries", f"jid = {jid}")
