@@ -6,7 +6,7 @@ as for a key of another type, the rest is told, and that.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias, TypeVar
 
 import attrs
@@ -142,13 +142,15 @@ class _Search:
 
     def in_hand(self) -> Iterator[Place]:
         """What the processes have taken."""
-        alive, dying = self._try(beats.live, {}), self._try(beats.dying, {})
+        alive: Mapping[str, int] = self._try(beats.live, {})
+        dying: Mapping[str, int] = self._try(beats.dying, {})
         for identity in sorted({*alive, *dying}):
             yield from self.readable(self._in_hands_of(identity))
 
     def waiting(self) -> Iterator[Place]:
         """Those that anybody named or the configuration serves."""
-        announced, odd = self._try(queues.names, frozenset()), self._try(queues.unreadable, {})
+        announced: frozenset[str] = self._try(queues.names, frozenset())
+        odd: Mapping[str, QueueName] = self._try(queues.unreadable, {})
         for queue in sorted(announced | set(self.known.targets)):
             yield from self.readable(self._in_queue(queue, odd.get(queue, queue)))
 
@@ -192,10 +194,13 @@ class _Search:
     def _waits(self, place: Place) -> Place:
         """With what holds its queue up, as far as that can be read."""
         target = place.entry.target
-        of_target = () if target is None else self._try(lambda client: paused_targets(client, [target]), {}).get(target)
-        of_queue = self._try(paused_queues, {}).get(place.name)
+        of_targets: Mapping[str, tuple[Pause, ...]] = {}
+        if target is not None:
+            of_targets = self._try(lambda client: paused_targets(client, [target]), {})
+        of_queues: Mapping[str, Pause] = self._try(paused_queues, {})
         served = self._try(lambda client: serving(client, place.name), None)
-        return attrs.evolve(place, served=served, pause=of_queue, target_pauses=of_target or ())
+        of_target = of_targets.get(target or "", ())
+        return attrs.evolve(place, served=served, pause=of_queues.get(place.name), target_pauses=of_target)
 
     def ends(self) -> Iterator[End]:
         """What was written of it when it was settled for good."""

@@ -110,14 +110,10 @@ class LookPages:
 
         found = await self.desk.ask(question)
         kept = {"only": "missing"} if only else {}
-        values = {
-            "copies": found.shown,
-            "only": only,
-            "after": before,
-            "first": address("/copies", [], **kept),
-            "next": address("/copies", [], found.after, **kept) if found.after else None,
-        }
-        return self._page("dead", "Copies of parked jobs", template="copies", **values)
+        first = address("/copies", [], **kept)
+        following = address("/copies", [], found.after, **kept) if found.after else None
+        shown = {"copies": found.shown, "only": only, "after": before, "first": first, "next": following}
+        return self._page("dead", "Copies of parked jobs", 200, "copies", **shown)
 
     def _page(self, name: str, title: str, status: int = 200, template: str = "", **values: object) -> Response:
         return Response(self.shell.page(f"{template or name}.html", name=name, title=title, **values), status)

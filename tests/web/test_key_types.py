@@ -41,7 +41,7 @@ class Alone:
         """The status, and what is there to be read."""
         self.watch.hurry()
         answer = await self.app.test_client().get(path, headers={"Host": "127.0.0.1", "Accept": "text/html"})
-        body = (await answer.get_data()).decode()
+        body = await answer.get_data(as_text=True)
         return answer.status_code, body if path == "/stats" else parse(path, body).text
 
 

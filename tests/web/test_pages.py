@@ -200,8 +200,10 @@ class TestBehindAProxy:
 
 
 async def test_a_queue_that_does_not_move_says_why_and_how_much_waits(harness: Harness, site: Open) -> None:
-    why = {"gate": "closed", "gate_reason": "Nobody listens there.", "gate_cure": "Start it.", "closed_for_s": 720.0}
-    serve(harness.client, "dead", 7, ["jam"], **why)
+    why = "Nobody listens there."
+    serve(
+        *(harness.client, "dead", 7, ["jam"]), gate="closed", gate_reason=why, gate_cure="Start it.", closed_for_s=720.0
+    )
     serve(harness.client, "fine", 8, ["flow"])
     harness.client.command("LPUSH", "queue:jam", *(["{}"] * 1200))
     for queue in ("flow", "nobody-s"):
