@@ -17,7 +17,7 @@ import attrs
 
 from restbroker.admin import audit, find
 from restbroker.admin.act_batch import Outcome, carry_out, why_left
-from restbroker.admin.act_job import VERBS, Action, Left, Verb, plan
+from restbroker.admin.act_job import VERBS, Action, Left, Verb, is_there, plan
 from restbroker.admin.audit import Note, State
 from restbroker.admin.entry import Entry, Look
 from restbroker.admin.known import Known
@@ -227,7 +227,7 @@ class _Run:
         early: list[int] = []
         meant: list[int] = []
         for n, look in enumerate(looks):
-            if not self._came_later(look):
+            if not self._came_later(look) and not is_there(look, self.action):
                 early.append(n)
                 if look.matches(where):
                     meant.append(n)

@@ -121,9 +121,17 @@ def _rescheduled(
 
 
 def _moved(look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placing | Left:
-    if look.queue == action.queue and "queue" in fields:
+    if is_there(look, action):
         return Left("")
     return Placing(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
+
+
+def is_there(look: Look, action: Action) -> bool:
+    """Whether it has been moved, by this action or before it: it stays in its set, and may be met again."""
+    fields = look.fields
+    if action.verb != "move" or fields is None or not look.is_job:
+        return False
+    return "queue" in fields and look.queue == action.queue
 
 
 def _decided(fields: Mapping[str, Json], look: Look) -> dict[str, Json]:

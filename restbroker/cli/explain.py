@@ -68,16 +68,17 @@ _NOWHERE: Final = (
 
 
 def _tell(story: Story) -> None:
+    if story.ends:
+        output.table(("", ""), [("ended", _ended(end)) for end in story.ends])
     for place in story.places:
         if sys.stdout.isatty():
             output.data(f"{_where(place)}\n")
             output.table(("", ""), list(entries.facts(place.entry)))
         else:
             output.table(("", ""), [("where", _where(place)), *entries.facts(place.entry)])
-        for line in _hints(place, story.jid):
+        # A copy of what has ended since must not be put back.
+        for line in () if story.ends else _hints(place, story.jid):
             output.say(line)
-    if story.ends:
-        output.table(("", ""), [("ended", _ended(end)) for end in story.ends])
     acts = [
         ("done by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})") for act in story.acts
     ]

@@ -16,7 +16,7 @@ from tests.support.odd_types import JID, KEYS, fill, spoil, told
 
 COMMANDS: Final = (
     "stats", "queues", "queues peek rest", "queues pause rest", "queues resume rest", "queues clear rest --dry-run",
-    "targets", "targets pause t", "targets resume t", "processes", "processes jobs", "dead", f"dead show {JID}",
+    "targets", "targets pause t", "targets resume t", "processes", "dead", f"dead show {JID}",
     "dead --trimmed", f"dead retry {JID} --dry-run", "retries", "scheduled", f"explain {JID}", "explain nobody",
     "audit", "token list",
 )  # fmt: skip

@@ -93,8 +93,9 @@ def test_a_dead_job_is_found_by_a_filter_understood_retried_and_seen_delivered(
 
     ended = shell("explain", jid)
     assert (ended.returncode, ended.stderr) == (0, "")
-    told, acted = (line.split("\t") for line in ended.stdout.splitlines())
+    told, *copied, acted = (line.split("\t") for line in ended.stdout.splitlines())
     assert (told[0], acted[0]) == ("ended", "done by")
+    assert "has left the dead set" in copied[0][1]
     assert "delivered  status 201" in told[1]
     assert told[1].endswith("invite (hook)")
     assert "retry (dead)" in acted[1]

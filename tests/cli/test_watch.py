@@ -139,7 +139,7 @@ def test_it_ends_where_redis_refuses_from_the_beginning(place: Path, redis_url: 
     open_client(StoreSettings(redis_url)).command("SET", "restbroker:beats", "no hash")
     done = run(["stats", "--watch"], directory=place)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "another type" in done.stderr
+    assert "The key restbroker:beats is a string" in done.stderr
 
 
 @pytest.mark.parametrize(

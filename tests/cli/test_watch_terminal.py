@@ -126,7 +126,7 @@ def test_an_error_is_told_on_a_terminal_that_is_as_it_was(pane: Pane, place: Pat
     before = modes(pane, place)
     open_client(StoreSettings(redis_url)).command("SET", "restbroker:beats", "no hash")
     pane.type(f"{WATCH}; echo ended with $?")
-    assert "another type" in " ".join(pane.shows("ended with 1").split())
+    assert "is a string, and" in " ".join(pane.shows("ended with 1").split())
     assert (pane.asked("alternate_on"), pane.asked("cursor_flag")) == ("0", "1")
     assert modes(pane, place) == before
 

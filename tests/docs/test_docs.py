@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from restbroker.cli.app import COMMANDS
 from restbroker.cli.app import load as load_command
+from restbroker.cli.lists import ListsFirst
 from restbroker.config.load import load
 from restbroker.connectors import registry
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of
@@ -53,7 +54,9 @@ def options_of(words: list[str]) -> set[str]:
     """Every option of the command that these words begin with."""
     command = load_command(words[0])
     alone = len(words) == 1 or words[1].startswith("-")
-    if isinstance(command, TyperGroup) and not (alone and (len(words) > 1 or command.invoke_without_command)):
+    if isinstance(command, ListsFirst) and alone:
+        command = command.commands["list"]
+    elif isinstance(command, TyperGroup) and not (alone and (len(words) > 1 or command.invoke_without_command)):
         found = command.commands.get(words[1])
         assert found is not None, words
         command = found

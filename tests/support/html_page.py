@@ -34,13 +34,16 @@ class Form:
 
 @attrs.define
 class Page:
-    """A page. `rows` are all tables' rows with data cells, each cell as its text; `scripts` the scripts' contents."""
+    """A page. `rows` are all tables' rows with data cells, each cell as its text; `headed` are the same
+    behind their own headings; `scripts` are the scripts' contents.
+    """
 
     url: str
     html: str
     text: str = ""
     links: list[str] = attrs.field(factory=list)
     rows: list[list[str]] = attrs.field(factory=list)
+    headed: list[list[str]] = attrs.field(factory=list)
     forms: list[Form] = attrs.field(factory=list)
     scripts: list[str] = attrs.field(factory=list)
 
@@ -59,8 +62,8 @@ class Page:
         return list(dict.fromkeys(link for link in self.links if link.startswith(prefix)))
 
     def row(self, word: str) -> list[str]:
-        """The one row that has `word` in one of its cells."""
-        found = [row for row in self.rows if any(word in cell for cell in row)]
+        """The one row that has `word` in one of its cells, with its own heading in front if it has one."""
+        found = [row for row in self.headed if any(word in cell for cell in row)]
         assert len(found) == 1, f"{self.url} shows {word!r} in {len(found)} rows:\n{self.text}"
         return found[0]
 
@@ -81,6 +84,7 @@ class _Reader(HTMLParser):
         self.words: list[str] = []
         self._form: Form | None = None
         self._row: list[str] | None = None
+        self._heading: str | None = None
         self._skipping: str | None = None
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -101,6 +105,8 @@ class _Reader(HTMLParser):
                 self._row = []
             case "td" if self._row is not None:
                 self._row.append("")
+            case "th" if self._row == []:
+                self._heading = ""
             case _:
                 pass
 
@@ -111,8 +117,10 @@ class _Reader(HTMLParser):
                 self._form = None
             case "tr":
                 if self._row:
-                    self.page.rows.append([" ".join(cell.split()) for cell in self._row])
-                self._row = None
+                    row = [" ".join(cell.split()) for cell in self._row]
+                    self.page.rows.append(row)
+                    self.page.headed.append(row if self._heading is None else [" ".join(self._heading.split()), *row])
+                self._row = self._heading = None
             case _ if tag == self._skipping:
                 self._skipping = None
             case _:
@@ -125,6 +133,8 @@ class _Reader(HTMLParser):
         self.words.append(data)
         if self._row:
             self._row[-1] += data
+        elif self._heading is not None:
+            self._heading += data
 
 
 def _add(form: Form, tag: str, given: Mapping[str, str]) -> None:

@@ -40,7 +40,7 @@ async def test_the_overview_shows_totals_targets_and_queues(harness: Harness, si
     assert "Waiting 3 in all queues" in found.text
     assert "Retries 1 wait" in found.text
     assert re.search(r"Done 1,234,56\d since", found.text)
-    assert ["3", "–", "open"] in [row[:3] for row in found.rows]
+    assert ["3", "–", "nobody serves it"] in [row[:3] for row in found.rows]
 
 
 @pytest.mark.parametrize("path", ADDRESSES)
@@ -76,7 +76,7 @@ async def test_what_strangers_wrote_is_text_on_a_page(harness: Harness, site: Op
     async with site() as running:
         answer = await running.get("/queues")
     found = parse("/queues", answer.text)
-    assert ["1", "–", "open"] in [row[:3] for row in found.rows]
+    assert ["1", "–", "nobody serves it"] in [row[:3] for row in found.rows]
     assert "<script>alert" not in answer.text
     assert not re.search("[\x00-\x08\x0b-\x1f\u202e\u2028]", answer.text)
     assert '<script>alert(1)</script>"\\u001b[31m\\u202eevil\\u2028' in found.text
@@ -218,6 +218,7 @@ async def test_a_queue_that_does_not_move_says_why_and_how_much_waits(harness: H
 
 
 async def test_a_waiting_job_leads_to_its_story(harness: Harness, site: Open) -> None:
+    harness.client.command("SADD", "queues", "other")
     harness.client.command("LPUSH", "queue:other", '{"class":"Add","jid":"j1","args":["safe",{},"t"]}')
     async with site() as running:
         waiting = await page(running, "/queue?name=other")
