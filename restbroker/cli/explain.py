@@ -76,8 +76,7 @@ def _tell(story: Story) -> None:
             output.table(("", ""), list(entries.facts(place.entry)))
         else:
             output.table(("", ""), [("where", _where(place)), *entries.facts(place.entry)])
-        # A copy of what has ended since must not be put back.
-        for line in () if story.ends else _hints(place, story.jid):
+        for line in _hints(place, story):
             output.say(line)
     acts = [
         ("done by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})") for act in story.acts
@@ -120,15 +119,16 @@ def _where(place: Place) -> str:
             assert_never(place.kind)
 
 
-def _hints(place: Place, jid: str) -> Iterator[str]:
+def _hints(place: Place, story: Story) -> Iterator[str]:
     yield from place.paused
     if place.kind == "queue" and place.served is None:
         yield f"No restbroker that runs serves the queue {place.name}."
     elif place.served is not None and place.served.held_up is not None:
         yield f"It is held up: {place.served.held_up}"
     cure = _CURES.get(place.kind)
-    if cure is not None:
-        yield cure.format(jid=jid)
+    # What has ended since would run twice.
+    if cure is not None and not (place.kind == "copy" and story.ends):
+        yield cure.format(jid=story.jid)
 
 
 def _as_json(story: Story) -> dict[str, Json]:
