@@ -101,7 +101,7 @@ async def test_no_secret_of_a_job_is_on_its_pages(harness: Harness, site: Open) 
         one = await running.get(parse("", listed.text).links_to("/dead/")[0])
     assert "***" in one.text
     for answer in (listed, one):
-        assert "4711" not in answer.text
+        assert "-4711" not in answer.text
 
 
 async def test_a_job_s_page_tells_what_happened_to_it(harness: Harness, site: Open) -> None:
