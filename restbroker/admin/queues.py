@@ -152,8 +152,8 @@ def clearing(client: Client, queue: str, who: str, why: str = "") -> Generator[C
                 if left and time.monotonic() >= noted_s + _NOTE_EVERY_S:
                     audit.write(client, attrs.evolve(note, state="going on", done=so_far.done))
                     noted_s = time.monotonic()
+                state = state if left else "ended"
                 yield so_far
-            state = "ended"
         finally:
             # An outage of Redis is told by what ended it.
             with suppress(StoreUnavailable, StoreRefused):

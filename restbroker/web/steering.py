@@ -4,7 +4,9 @@
 which writes down who did what.
 """
 
+import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Final
 from urllib.parse import unquote
@@ -27,6 +29,7 @@ _NAME_LIMIT: Final = 400
 _MOST_DAYS: Final = 366
 _LOOK_S: Final = 2.0
 """For a copy; the question looks once, its form twice, and both are within the visitor's turn at Redis."""
+_CLEAR_S: Final = 4.0
 
 
 @attrs.frozen
@@ -69,6 +72,15 @@ def _waiting(client: Client, deed: Deed) -> str:
     return f"Jobs that wait in it: {queues.clear(client, deed.name, deed.who, dry_run=True):,}."
 
 
+def _clear(client: Client, deed: Deed) -> None:
+    """As much as may be waited for; the list of queues then shows the rest, with the same button."""
+    until_s = time.monotonic() + _CLEAR_S
+    with closing(queues.clearing(client, deed.name, deed.who, deed.why)) as steps:
+        for _ in steps:
+            if time.monotonic() >= until_s:
+                return
+
+
 def _in_hand(client: Client, deed: Deed) -> str:
     found = processes.processes(client, (), with_jobs=False)
     one = next((process for process in found if process.name == deed.name), None)
@@ -109,8 +121,9 @@ STEPS: Final[Mapping[str, Step]] = {
     "clear-queue": Step(
         "queues",
         "Clear the queue",
-        "All jobs that wait in it are deleted, and nothing keeps a copy. Jobs in hand still run.",
-        lambda client, deed: queues.clear(client, deed.name, deed.who, deed.why),
+        "All jobs that wait in it are deleted, and nothing keeps a copy. Jobs in hand still run. Of millions, what"
+        " a few seconds do; the rest is shown, to be cleared again.",
+        _clear,
         _waiting,
         is_grave=True,
     ),
