@@ -23,7 +23,6 @@ from restbroker.admin.entry import Entry, Look
 from restbroker.admin.known import Known
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules import hiding
-from restbroker.rules.settle import DEFERRED_AT_FIELD
 from restbroker.rules.where import Where, fixed
 from restbroker.store import paging, sets
 from restbroker.store.client import Client
@@ -42,6 +41,7 @@ _NAMED_JIDS: Final = 1000
 """So many jobs of one action are named in the audit stream; of a million, the counts are enough."""
 _NOTE_EVERY_S: Final = 1.0
 """From then on. With each batch, ten million jobs would push out what all others did."""
+_FUTURE: Final = "It says that it failed later than now: a clock is wrong, or whoever wrote it. Act on it by its id."
 _NOT_IN_TIME: Final = (
     "It was not found in ten seconds, since the set is large: give its key (`list --json`), which finds it at once."
 )
@@ -172,6 +172,7 @@ class _Run:
     progress: Progress = attrs.field(init=False)
     just_done: int = 0
     _started_s: float = attrs.field(init=False)
+    _began: tuple[float, float] = attrs.field(init=False)
     _planned: int = 0
     _begun: str | None = None
     _noted_s: float = -_NOTE_EVERY_S
@@ -180,8 +181,10 @@ class _Run:
     def __attrs_post_init__(self) -> None:
         """Looks how large the set is now: what comes later is not meant."""
         total = sets.size(self.client, self.zset)
+        now_s = time_s(self.client)
+        self._began = (now_s, time.monotonic())
         if self.rest is None:
-            self._started_s = time_s(self.client)
+            self._started_s = now_s
         else:
             total, self._started_s, self._planned = min(total, self.rest.jobs), self.rest.since_s, self.rest.planned
         self.progress = Progress(total)
@@ -227,7 +230,9 @@ class _Run:
         early: list[int] = []
         meant: list[int] = []
         for n, look in enumerate(looks):
-            if not self._came_later(look) and not is_there(look, self.action):
+            if self._came_later(look):
+                self._refused[_FUTURE] += self._is_future(look) and look.matches(where)
+            elif not is_there(look, self.action):
                 early.append(n)
                 if look.matches(where):
                     meant.append(n)
@@ -243,11 +248,14 @@ class _Run:
 
     def _came_later(self, look: Look) -> bool:
         """Whether it failed or was put off since this began, or was given its new time by this very action."""
-        moments = (look.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
-        if max((moment for moment in moments if moment is not None), default=0.0) > self._started_s:
+        if look.last_failure_s > self._started_s:
             return True
         at_s = self.action.at_s
         return at_s is not None and self.zset != "dead" and at_s <= look.score <= at_s + self._planned / 1e6
+
+    def _is_future(self, look: Look) -> bool:
+        """Whether its failure cannot have been since this began."""
+        return look.last_failure_s > self._began[0] + time.monotonic() - self._began[1]
 
     def _act_on(self, looks: Sequence[Look], looked_at: int) -> list[Outcome]:
         """Does these; what became of each."""

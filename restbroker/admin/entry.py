@@ -20,6 +20,7 @@ from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.rules.json_types import Json
 from restbroker.rules.repair import seconds
 from restbroker.rules.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
+from restbroker.rules.settle import DEFERRED_AT_FIELD
 from restbroker.rules.where import TIMES, Condition, Where
 from restbroker.store.paging import digest_of
 
@@ -140,6 +141,12 @@ class Look:
     def moment(self, field: str) -> float | None:
         """One of its times."""
         return seconds((self.fields or {}).get(field))
+
+    @property
+    def last_failure_s(self) -> float:
+        """When it failed or was put off last; 0 if never."""
+        moments = (self.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
+        return max((moment for moment in moments if moment is not None), default=0.0)
 
     def entry(self) -> Entry:
         """All that may be shown."""

@@ -1,5 +1,6 @@
 """Retrying, deleting, killing, rescheduling and moving jobs: one, several, all; stopped, resumed, tried out."""
 
+import time
 from collections import Counter
 from typing import Any
 
@@ -230,6 +231,20 @@ def test_what_fails_meanwhile_is_left_alone(client: Client, configured: Known, p
     assert (last.done, last.looked_at) == (2 * BATCH, 2 * BATCH)
     assert len(members(client, "retry")) == 1
     assert fields_of(members(client, "retry")[0])["jid"] == "j0"
+
+
+def test_a_failure_in_the_future_is_told_since_it_cannot_have_been_since_this_began(
+    client: Client, configured: Known, put: Put
+) -> None:
+    put("retry", NOW_S, "j0", failed_at=time.time() + 86400)
+    put("retry", NOW_S + 1, "j1", failed_at=time.time() - 5)
+    for action in (Action("delete", "ann"), Action("retry", "ann")):
+        dry = done(client, "retry", action, where("jid = j0"), configured, dry_run=True)
+        assert (dry.done, sum(dry.refused.values())) == (0, 1)
+    found = done(client, "retry", Action("delete", "ann"), ALL, configured)
+    assert (found.done, list(found.refused.values())) == (1, [1])
+    assert "a clock is wrong" in next(iter(found.refused))
+    assert done(client, "retry", Action("delete", "ann"), Chosen(("j0",)), configured).done == 1
 
 
 def test_what_was_stopped_goes_on_behind_what_was_looked_at(client: Client, configured: Known, put: Put) -> None:
