@@ -97,8 +97,8 @@ async def begun(reader: Reader) -> None:
     with trio.fail_after(LONG_S):
         await reader.begin(PAGE)
         assert reader.status == b"200"
-        # Not only its name: before that, nobody is seen to serve it.
-        await reader.until(lambda parts: "rest" in (page := parts.get(PAGE, "")) and ">open<" in page)
+        # With its target: the queue alone may be seen a moment before who serves it.
+        await reader.until(lambda parts: "rest</a> <small>t</small>" in parts.get(PAGE, ""))
 
 
 async def all_until(readers: list[Reader], wanted: Callable[[Mapping[str, str]], bool]) -> None:
