@@ -90,7 +90,7 @@ class Story:
     """What was found. `places` has more than one where a job was pushed twice, or moved while it was looked for.
 
     `acts`: what people did with it, newest first. `unseen`: where was not looked to the end. `ends`: how it ended,
-    where that is kept and it is nowhere but among the copies; newest first, several if it was pushed several times.
+    where that is kept and it is nowhere, or parked (a copy of what was delivered can be put back); newest first.
     `refused`: what Redis did not let be read, and what to do.
     """
 
@@ -110,7 +110,8 @@ def explain(client: Client, jid: str, known: Known, bounds: Bounds | None = None
     places = places or list(search.readable(search.copies()))
     acts = tuple(search.readable(search.acts()))
     # Last, since it may take all the time that is left.
-    ends = tuple(search.readable(search.ends())) if is_nowhere else ()
+    has_ended = is_nowhere or all(place.kind == "dead" for place in places)
+    ends = tuple(search.readable(search.ends())) if has_ended else ()
     return Story(jid, tuple(places), acts, tuple(search.unseen), ends, tuple(search.refused))
 
 

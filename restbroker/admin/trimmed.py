@@ -19,6 +19,7 @@ from restbroker.admin.jobs import PAGE, Stored, read, shown
 from restbroker.admin.known import Known
 from restbroker.errors import UsageError
 from restbroker.rules import rubyjson
+from restbroker.rules.job import MAY_HAVE_RUN_FIELD
 from restbroker.store import parked
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -94,10 +95,15 @@ def newest(client: Client, jid: str, seconds: float = 10.0) -> Copy:
 def restore(client: Client, jid: str, who: str, why: str = "", seconds: float = 10.0) -> None:
     """Puts the newest copy of a job back into the dead set, and writes down who did.
 
+    It says that it may have run: it may have been retried and delivered since it was parked.
+
     Raises as `newest`; `StoreUnavailable` if it may be back all the same.
     """
     found = newest(client, jid, seconds)
     audit.write(client, Note(who=who, action="restore", place="dead", where=jid, why=why, jids=(jid,)))
+    fields = rubyjson.object_of(found.payload)
+    if fields is not None:
+        found = attrs.evolve(found, payload=rubyjson.dumps({**fields, MAY_HAVE_RUN_FIELD: True}))
     if not parked.restore(client, found):
         raise _nothing(jid)
 

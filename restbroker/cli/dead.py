@@ -61,7 +61,8 @@ def dead(
 def _restore(settings: Config, jid: str, why: str) -> None:
     with open_store(settings) as client:
         restore(client, jid, who(), why)
-    output.say(f"{jid} is in the dead set again. To run it: restbroker dead retry {jid}")
+    output.say(f"{jid} is in the dead set again. It may have run since it was parked: restbroker explain {jid}")
+    output.say(f"To run it: restbroker dead retry {jid}")
 
 
 def _show_trimmed(settings: Config, limit: int, *, as_json: bool) -> None:

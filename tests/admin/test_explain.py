@@ -11,6 +11,7 @@ from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from restbroker.store.jobs import Facts, FetchRequest, fetch, register
+from restbroker.store.keys import SortedSet
 from tests.admin.conftest import NOW_S, Put, job
 
 IDENTITY = "web1:7:abc:ejabberd"
@@ -97,11 +98,14 @@ def test_how_a_job_ended_is_told_where_that_is_kept(client: Client, configured: 
     assert explain(client, "nobody", configured).ends == ()
 
 
-def test_a_job_that_is_somewhere_has_not_ended(client: Client, configured: Known, put: Put) -> None:
+@pytest.mark.parametrize(("zset", "ends"), [("retry", 0), ("dead", 1)])
+def test_only_of_what_is_parked_or_nowhere_it_is_told_how_it_ended(
+    zset: SortedSet, ends: int, client: Client, configured: Known, put: Put
+) -> None:
     record = history.written(Ending("j1", "ejabberd", "register", "delivered", 200, 12.5))
     client.command("XADD", "ns:restbroker:history", "*", "end", record)
-    put("dead", NOW_S, "j1")
-    assert explain(client, "j1", configured).ends == ()
+    put(zset, NOW_S, "j1")
+    assert len(explain(client, "j1", configured).ends) == ends
 
 
 def test_ends_are_looked_through_as_far_as_is_asked_for(client: Client, configured: Known) -> None:

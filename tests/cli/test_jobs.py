@@ -9,6 +9,7 @@ import pytest
 
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import items, raw
 from tests.support.process import run
 from tests.support.terminal import on_a_terminal
 
@@ -83,8 +84,9 @@ def test_neither_arguments_nor_tokens_are_shown_wherever_they_are(show: Show, st
 
 
 def test_what_is_no_job_has_a_line_all_the_same(show: Show, store: Client) -> None:
-    for number, raw in enumerate((b"\xff", b"5", b"{}", b'{"args":{},"jid":7,"error_class":[],"error_message":null}')):
-        put(store, "dead", number, raw)
+    odd = (b"\xff", b"5", b"{}", b'{"args":{},"jid":7,"error_class":[],"error_message":null}')
+    for number, member in enumerate(odd):
+        put(store, "dead", number, member)
     done = show("dead")
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 4)
 
@@ -149,8 +151,19 @@ def test_a_job_that_was_parked_again_after_a_retry_is_in_the_dead_set_and_not_pu
     store.command("DEL", "ns:dead")
     assert [line.split("\t")[1] for line in show("dead", "--trimmed").stdout.splitlines()] == ["again", "gone"]
     assert show("dead", "--restore", "again").returncode == 0
-    newest = failed("again", ["status", {}, "t0ken"], retry_count=2)
-    assert store.command("ZRANGE", "ns:dead", 0, -1) == [newest]
+    newest = json.loads(failed("again", ["status", {}, "t0ken"], retry_count=2))
+    (restored,) = items(store.command("ZRANGE", "ns:dead", 0, -1))
+    assert json.loads(raw(restored)) == {**newest, "restbroker_may_have_run": True}
+
+
+def test_a_job_that_was_put_back_may_have_run_since_so_a_retry_asks(show: Show, store: Client) -> None:
+    park(store, NOW_S, failed("j1", ["send_message", {"body": "hi"}, "t0ken"]))
+    store.command("DEL", "ns:dead")
+    restored = show("dead", "--restore", "j1")
+    assert (restored.returncode, "It may have run since it was parked" in restored.stderr) == (0, True)
+    refused = show("dead", "retry", "j1")
+    assert (refused.returncode, "--repeat-unsafe" in refused.stderr) == (1, True)
+    assert store.command("ZCARD", "ns:dead") == 1
 
 
 def test_a_job_that_waits_for_its_next_try_is_not_put_back_beside_that(show: Show, store: Client) -> None:
