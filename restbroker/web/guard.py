@@ -163,7 +163,12 @@ class Guard:
 
     async def _look_at_form(self) -> Response | None:
         if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin" or not _is_own_origin():
-            return self.refuse(403, "ForeignForm", "This was sent by a page of another site.")
+            return self.refuse(
+                403,
+                "ForeignForm",
+                "This was sent by a page of another site, or the browser's address is not the one that arrives here.",
+                "Behind a reverse proxy, have it pass the name and port on: proxy_set_header Host $http_host.",
+            )
         mark = (await request.form).get("mark", "")
         if not self.visits.is_marked(g.visit, mark):
             return self.refuse(
