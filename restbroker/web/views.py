@@ -101,8 +101,8 @@ def charts(state: State) -> list[Chart]:
     over = f"The last {round(len(whole) / 60)} hours, by the minute"
     shares = (("p50", "one", 0.5), ("p95", "two", 0.95), ("p99", "three", 0.99))
     return [
-        chart("Done", "a minute", [Series("jobs", "ok", [one.processed for one in whole])], over),
-        chart("Failed", "a minute", [Series("jobs", "bad", [one.failed for one in whole])], over),
+        chart("Processed", "a minute", [Series("tries", "ok", [one.processed for one in whole])], over),
+        chart("Failed", "a minute", [Series("tries", "bad", [one.failed for one in whole])], over),
         chart(
             "Latency",
             "ms",

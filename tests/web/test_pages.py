@@ -39,7 +39,7 @@ async def test_the_overview_shows_totals_targets_and_queues(harness: Harness, si
         found = await page(running, "/")
     assert "Waiting 3 in all queues" in found.text
     assert "Retries 1 wait" in found.text
-    assert re.search(r"Done 1,234,56\d since", found.text)
+    assert re.search(r"Processed 1,234,56\d tries", found.text)
     assert ["3", "–", "nobody serves it"] in [row[:3] for row in found.rows]
 
 
@@ -108,8 +108,8 @@ async def test_charts_are_drawn_of_what_all_processes_did(harness: Harness, site
     metrics.add(harness.client, [tally.executions(minute_s, "safe")])
     async with site() as running:
         answer = await running.get("/")
-    assert 'aria-label="Done. The last 3 hours, by the minute. jobs: 0 a minute now, 101 at most."' in answer.text
-    assert "Failed. The last 3 hours, by the minute. jobs: 0 a minute now, 1 at most." in answer.text
+    assert 'aria-label="Processed. The last 3 hours, by the minute. tries: 0 a minute now, 101 at most."' in answer.text
+    assert "Failed. The last 3 hours, by the minute. tries: 0 a minute now, 1 at most." in answer.text
     assert "p50: 11 ms now" in answer.text
     assert answer.text.count("<svg") == 4
 

@@ -34,10 +34,10 @@ def watch(visitor: Visitor, path: str = "/") -> None:
 
 def test_delivered_jobs_change_the_numbers_of_an_open_page(stage: Stage, visitor: Visitor) -> None:
     watch(visitor)
-    before = visitor.total("Done")
+    before = visitor.total("Processed")
     for number in range(5):
         stage.push(f"counted{number}")
-    visitor.until(lambda: visitor.total("Done") >= before + 5, "five more are done")
+    visitor.until(lambda: visitor.total("Processed") >= before + 5, "five more are done")
     assert visitor.is_marked()
 
 

@@ -44,9 +44,9 @@ def test_whatever_the_pages_lead_to_load_and_send_stays_below_their_prefix(stage
         visitor.follow(title)
         visitor.until(partial(is_titled, visitor, title), f"{title} is open")
     visitor.until(lambda: visitor.text("#live-state") == "live", "the page is live")
-    before = visitor.total("Done")
+    before = visitor.total("Processed")
     stage.push("below")
-    visitor.until(lambda: visitor.total("Done") > before, "the stream goes on")
+    visitor.until(lambda: visitor.total("Processed") > before, "the stream goes on")
     strays = [address for address in visitor.asked() if not urlsplit(address).path.startswith(f"{PREFIX}/")]
     assert strays == []
     assert [cookie["path"] for cookie in visitor.driver.get_cookies()] == [f"{PREFIX}/"]
