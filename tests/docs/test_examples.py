@@ -72,6 +72,12 @@ def test_each_alert_says_what_is_and_what_to_do(rule: dict[str, Any]) -> None:
     assert promised <= {label for name in NAME.findall(rule["expr"]) for label in labels_of(name)}
 
 
+def test_a_long_pause_is_told_whatever_is_paused() -> None:
+    (rule,) = [rule for rule in RULES if rule["alert"] == "RestbrokerPausedForLong"]
+    assert set(NAME.findall(rule["expr"])) == {name for name in METRICS if name.endswith("_paused")}
+    assert {"$labels.queue", "$labels.target"} <= set(re.findall(r"\$labels\.\w+", rule["annotations"]["summary"]))
+
+
 def test_each_alert_has_a_name_of_its_own() -> None:
     names = [rule["alert"] for rule in RULES]
     assert len(set(names)) == len(names)
