@@ -123,7 +123,8 @@ def cancel(
         if not _ended(client, jid, secrets):
             output.say(f"{jid} is in hand still: its process was asked, and did not obey yet.")
             raise typer.Exit(Exit.WAITING)
-    output.say(f"{jid} is in hand no more; unless it was done in the last moment, it is parked (restbroker dead).")
+    # It may have been done, or have failed by itself, before its process was asked.
+    output.say(f"{jid} is in hand no more: parked, done, or waits for its next try: restbroker explain {jid}")
 
 
 def _ended(client: Client, jid: str, secrets: Collection[str]) -> bool:

@@ -252,6 +252,8 @@ def test_a_job_in_hand_is_cancelled_by_its_id_and_parked(do: Do, store: Client, 
             assert do("processes", "cancel", "j0").returncode == 2
             done = do("processes", "cancel", "j0", "--why", "it hangs", "--yes")
             assert (done.returncode, "j0 is in hand no more" in done.stderr) == (0, True), done.stderr
+            # It may have timed out by itself meanwhile.
+            assert "parked, done, or waits for its next try: restbroker explain j0" in done.stderr
             assert noted(store)[-1][0] == "cancel"
             note = next(audit.listed(store, 1)).note
             assert (note.jids, note.why) == (("j0",), "it hangs")
