@@ -21,10 +21,12 @@ from restbroker.rules.repair import fractional
 from restbroker.store import beats, queues
 from restbroker.store.client import Client
 
+PAUSED = "it is paused; restbroker stats says why, and for how long."
+
 _LIMITS: Mapping[str, str] = {
     "dead": "the dead set is full (DeadLimit). Look through it (restbroker dead), retry or delete what is there, or"
     " raise DeadLimit.",
-    "paused": "it is paused; restbroker stats says why, and for how long.",
+    "paused": PAUSED,
     "refused": "Redis refuses to give out or to settle jobs; restbroker check says why.",
 }
 """What holds all jobs of a target back for longer than a moment."""

@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.admin import audit, find, pauses
 from restbroker.admin.audit import Written
-from restbroker.admin.enqueue import Serving, serving
+from restbroker.admin.enqueue import PAUSED, Serving, serving
 from restbroker.admin.entry import Entry, Look
 from restbroker.admin.jobs import PAGE
 from restbroker.admin.known import Known
@@ -75,6 +75,12 @@ class Place:
         of_queue = () if self.pause is None else (pauses.of_queue(self.name, self.pause),)
         target = self.entry.target or "?"
         return (*of_queue, *(pauses.of_target(target, pause) for pause in self.target_pauses))
+
+    @property
+    def held_up(self) -> str | None:
+        """Why its target gets no jobs now; for why that is paused there is `paused`, where it is known."""
+        why = None if self.served is None else self.served.held_up
+        return "it is paused." if why == PAUSED and self.paused else why
 
 
 @attrs.frozen

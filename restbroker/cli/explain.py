@@ -123,8 +123,8 @@ def _hints(place: Place, story: Story) -> Iterator[str]:
     yield from place.paused
     if place.kind == "queue" and place.served is None:
         yield f"No restbroker that runs serves the queue {place.name}."
-    elif place.served is not None and place.served.held_up is not None:
-        yield f"It is held up: {place.served.held_up}"
+    elif place.held_up is not None:
+        yield f"It is held up: {place.held_up}"
     cure = _CURES.get(place.kind)
     # What has ended since would run twice.
     if cure is not None and not (place.kind == "copy" and story.ends):

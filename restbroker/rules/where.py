@@ -40,7 +40,8 @@ _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY_S: Final = 86_400.0
 _VALUE_LIMIT: Final = 500
-_EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > 2h'."
+EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > 2h'."
+"""As the command line takes them."""
 
 
 @attrs.frozen
@@ -153,11 +154,11 @@ def fixed(condition: Condition) -> str:
 def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Condition:
     found = _FORM.fullmatch(typed)
     if found is None or not found[1]:
-        raise UsageError(f"{_quoted(typed)} is no condition: FIELD OP VALUE, where OP is = != ~ < or >.", _EXAMPLE)
+        raise UsageError(f"{_quoted(typed)} is no condition: FIELD OP VALUE, where OP is = != ~ < or >.", EXAMPLE)
     name, op, value = found[1], _OPS[found[2]], found[3]
     if value.startswith(("=", "~", "<", ">")):
         wrong = f"There is no operator {found[2]}{value[0]}"
-        raise UsageError(f"{wrong}; there are = != ~ < and >.", _EXAMPLE)
+        raise UsageError(f"{wrong}; there are = != ~ < and >.", EXAMPLE)
     if len(value) > _VALUE_LIMIT:
         raise UsageError(f"The value for {_shown(name)} is longer than {_VALUE_LIMIT} characters.", "Give less of it.")
     field = _field(name, hidden)
@@ -192,7 +193,7 @@ def _field(name: str, hidden: Sequence[str]) -> str:
 def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Value:
     if field in TIMES:
         if op == "~":
-            raise UsageError(f"{field} is a time, which contains nothing: use = != < or >.", _EXAMPLE)
+            raise UsageError(f"{field} is a time, which contains nothing: use = != < or >.", EXAMPLE)
         span = _span(value, now_s, ahead=ahead)
         if span is None:
             raise UsageError(
@@ -202,7 +203,7 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
         return span
     if field in TEXTS:
         if op in ("<", ">"):
-            raise UsageError(f"{field} is a text, which is neither less nor more: use = != or ~.", _EXAMPLE)
+            raise UsageError(f"{field} is a text, which is neither less nor more: use = != or ~.", EXAMPLE)
         return value
     if field in NUMBERS or op in ("<", ">"):
         number = _number(value)

@@ -36,6 +36,7 @@ PAGE: Final = 50
 _BUDGET: Final = Budget(entries=50_000, seconds=1.5, gives_way=True)
 _MOST_CONDITIONS: Final = 10
 _NOTES: Final = 500
+_EXAMPLE: Final = "For example: command = send_message, and in the next field: failed_at > 2h."
 
 
 @attrs.frozen(eq=False)
@@ -63,7 +64,7 @@ class SetPages:
             page = await self.desk.ask(question)
         except UsageError as error:
             size = await self.desk.ask(lambda client: sets.size(client, zset))
-            page, wrong, status = Page((), None, 0, size), error, 400
+            page, wrong, status = Page((), None, 0, size), of_form(error), 400
         html = await self.shell.page_of_jobs(
             "set.html",
             name=name,
@@ -129,7 +130,7 @@ class SetPages:
         try:
             page = await self.desk.ask(question)
         except UsageError as error:
-            page, wrong = Page((), None, 0, 0), error
+            page, wrong = Page((), None, 0, 0), of_form(error)
         html = await self.shell.page_of_jobs(
             "queue.html",
             name="queues",
@@ -160,6 +161,11 @@ def conditions(given: list[str]) -> list[str]:
     if any("\n" in one or words.plain(one) != one for one in typed):
         raise UsageError("A condition has a character that cannot be seen.", "Give * in its place.")
     return typed
+
+
+def of_form(wrong: UsageError) -> UsageError:
+    """What is wrong with a condition, with an example as a form takes it in place of the command line's."""
+    return UsageError(wrong.message, _EXAMPLE) if wrong.cure == where.EXAMPLE else wrong
 
 
 def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:

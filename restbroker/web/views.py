@@ -120,7 +120,8 @@ def _backlog(state: State) -> Chart:
     known = state.backlog
     span_s = known[-1].at_s - known[0].at_s if known else 0.0
     minutes = max(1, round(span_s / 60))
-    over = f"Since {minutes} minute{'' if minutes == 1 else 's'}, from this page's own memory"
+    span = "minute" if minutes == 1 else f"{minutes} minutes"
+    over = f"Of the last {span}, from this page's own memory"
     series = [
         Series("waiting", "one", [one.waiting for one in known]),
         Series("for a retry", "two", [one.retry for one in known]),

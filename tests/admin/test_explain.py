@@ -13,6 +13,7 @@ from restbroker.store.history import Ending
 from restbroker.store.jobs import Facts, FetchRequest, fetch, register
 from restbroker.store.keys import SortedSet
 from tests.admin.conftest import NOW_S, Put, job
+from tests.admin.lanes import serve
 
 IDENTITY = "web1:7:abc:ejabberd"
 FACTS = Facts(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
@@ -134,10 +135,15 @@ def test_a_job_that_waits_since_somebody_paused_its_queue_or_target_says_who_and
     of_queue, of_target = place.paused
     assert of_queue == 'The queue rest is paused by ann until somebody resumes it: "it moves".'
     assert of_target.startswith("The target ejabberd is paused by bob for ")
+    serve(client, "ejabberd", 7, ["rest"], limited="paused")
+    (place,) = explain(client, "j1", configured).places
+    # Why, and for how long, is said by what is `paused`.
+    assert place.held_up == "it is paused."
     pauses.resume_queue(client, "rest")
     pauses.resume_target(client, "ejabberd")
     (place,) = explain(client, "j1", configured).places
     assert (place.pause, place.target_pauses, place.paused) == (None, (), ())
+    assert place.held_up == "it is paused; restbroker stats says why, and for how long."
 
 
 @pytest.mark.parametrize(("told", "since_s"), [(10**400, None), (-1, None), (True, None), (1_700_000_000_500, NOW_S)])

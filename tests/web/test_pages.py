@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from restbroker.store import metrics
+from restbroker.store import metrics, pauses
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.metrics import Tally
@@ -112,6 +112,7 @@ async def test_charts_are_drawn_of_what_all_processes_did(harness: Harness, site
     assert "Failed. The last 3 hours, by the minute. tries: 0 a minute now, 1 at most." in answer.text
     assert "p50: 11 ms now" in answer.text
     assert answer.text.count("<svg") == 4
+    assert "backlog: of the last minute, from this page&#39;s own memory." in answer.text
 
 
 async def test_a_closed_gate_a_pause_and_a_queue_of_another_type_are_told_on_top(harness: Harness, site: Open) -> None:
@@ -122,6 +123,17 @@ async def test_a_closed_gate_a_pause_and_a_queue_of_another_type_are_told_on_top
         found = await page(running, "/")
     assert "Queue rest is paused." in found.text
     assert "Queue odd cannot be read: its key is no list." in found.text
+
+
+async def test_a_paused_target_is_not_held_by_its_pause_too(harness: Harness, site: Open) -> None:
+    serve(harness.client, "still", 7, ["jam"], limited="paused", paused={"operator": None})
+    serve(harness.client, "slow", 8, ["flow"], limited="rate")
+    pauses.pause_target(harness.client, "still", "ann@web1", "it moves", None)
+    async with site() as running:
+        shown = await page(running, "/targets")
+    assert "still jam paused by ann@web1, it moves" in shown.text
+    assert "held by rate" in shown.text
+    assert "held by paused" not in shown.text
 
 
 async def test_without_redis_a_page_says_so_and_goes_on_by_itself(

@@ -86,12 +86,16 @@ async def test_jobs_are_found_by_conditions_that_a_link_keeps(harness: Harness, 
         retries = await page(running, "/retries?where=command+%3D+kick*")
         wrong = await running.get("/dead?where=colour+%3C+red")
         secret = await running.get("/dead?where=password+~+s")
+        no_condition = [await running.get(f"{path}where=foo") for path in ("/dead?", "/queue?name=rest&")]
     assert [row[-1] for row in found.rows] == ["j1"]
     assert len(retries.rows) == 3
     assert wrong.status_code == secret.status_code == 400
     assert "is no number" in wrong.text
     assert 'value="colour &lt; red"' in wrong.text
     assert "looks like the name of a secret" in secret.text
+    for answer in no_condition:
+        assert "For example: command = send_message, and in the next field: failed_at &gt; 2h." in answer.text
+        assert "--where" not in answer.text
 
 
 async def test_no_secret_of_a_job_is_on_its_pages(harness: Harness, site: Open) -> None:

@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.admin.overview import Figures, takes_jobs
 from restbroker.cli import lanes
-from restbroker.cli.watch.words import jobs, lasting
+from restbroker.cli.watch.words import jobs, lasting, waiting
 from restbroker.rules.json_types import Json
 
 LONG_WAIT_S = 60.0
@@ -98,9 +98,9 @@ def _of_queues(seen: Figures, wanted: Collection[str]) -> Iterator[Trouble]:
         if not isinstance(size, int):
             yield Trouble(True, f"Queue {name}: its key is no list, so nothing is taken from it")
         elif size and name not in taken:
-            yield Trouble(True, f"Queue {name}: {jobs(size)} wait, and no process takes them")
+            yield Trouble(True, f"Queue {name}: {waiting(size)}, and no process takes them")
         elif size and queue["paused"]:
-            yield Trouble(False, f"Queue {name} is paused{_about(queue)}, {jobs(size)} wait")
+            yield Trouble(False, f"Queue {name} is paused{_about(queue)}, {waiting(size)}")
         elif size and isinstance(latency_s, float) and latency_s >= LONG_WAIT_S:
             yield Trouble(False, f"Queue {name}: the next of {jobs(size)} has been waiting for {lasting(latency_s)}")
 

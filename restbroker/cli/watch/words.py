@@ -19,6 +19,11 @@ def jobs(count: int) -> str:
     return f"{number(count)} job{'' if count == 1 else 's'}"
 
 
+def waiting(count: int) -> str:
+    """So many jobs wait."""
+    return f"{jobs(count)} wait{'s' if count == 1 else ''}"
+
+
 def rate(per_s: float) -> str:
     """Jobs a second, as 0.4 or 1,234."""
     return f"{per_s:,.1f}" if per_s < 100 else f"{per_s:,.0f}"

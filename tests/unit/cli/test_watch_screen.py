@@ -171,6 +171,8 @@ def test_what_was_asked_for_is_no_trouble_and_stands_in_the_row(fields: dict[str
         ),
         (queue("rest", 12, paused=True, pause=pause()), "Queue rest is paused, 12 jobs wait"),
         (queue("rest", 1, 300.0), "Queue rest: the next of 1 job has been waiting for 5 min"),
+        (queue("rest", 1, paused=True), "Queue rest is paused, 1 job waits"),
+        (queue("own", 1), "Queue own: 1 job waits, and no process takes them"),
         (queue("own", 1234), "Queue own: 1,234 jobs wait, and no process takes them"),
         (queue("rest", 12, 59.0), None),
         (queue("rest", 0, paused=True), None),
