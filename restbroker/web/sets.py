@@ -19,12 +19,16 @@ from restbroker.admin.audit import Written
 from restbroker.admin.entry import Entry
 from restbroker.admin.explain import acts_with
 from restbroker.admin.find import Budget, Page
+from restbroker.admin.known import Known
+from restbroker.admin.names import require
+from restbroker.admin.queues import queues
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.rules import where
 from restbroker.serving.app import Refuse
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
+from restbroker.store.queues import is_known
 from restbroker.web import words
 from restbroker.web.desk import Desk
 from restbroker.web.render import TITLES
@@ -121,16 +125,19 @@ class SetPages:
         queue, typed = request.args.get("name", ""), conditions(request.args.getlist("where"))
         after = request.args.get("after") or None
 
-        def question(client: Client) -> Page:
+        def question(client: Client) -> Page | UsageError:
             known = self.desk.known()
             wanted = where.read(typed, time.time(), hidden=known.hidden)
-            return find.waiting(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+            page = find.waiting(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
+            return page if page.total else _missing(client, queue, known) or page
 
         wrong: UsageError | None = None
         try:
             page = await self.desk.ask(question)
         except UsageError as error:
             page, wrong = Page((), None, 0, 0), of_form(error)
+        if isinstance(page, UsageError):
+            return self.refuse(404, "NoQueue", page.message, page.cure)
         html = await self.shell.page_of_jobs(
             "queue.html",
             name="queues",
@@ -150,6 +157,17 @@ class SetPages:
         if self.shell.settings.is_read_only:
             return []
         return [*VERBS[zset]]
+
+
+def _missing(client: Client, queue: str, known: Known) -> UsageError | None:
+    """Why there is no page of this queue: nobody knows it. None: somebody does."""
+    if queue in known.targets or is_known(client, queue):
+        return None
+    try:
+        require("queue", queue, {one.name for one in queues(client)})
+    except UsageError as error:
+        return error
+    return None
 
 
 def conditions(given: list[str]) -> list[str]:

@@ -236,3 +236,19 @@ async def test_a_waiting_job_leads_to_its_story(harness: Harness, site: Open) ->
         waiting = await page(running, "/queue?name=other")
         (link,) = waiting.links_to("/job?")
         assert "It waits in the queue other" in (await page(running, link)).text
+
+
+async def test_a_queue_that_nobody_knows_has_no_page_but_one_that_is_empty_served_or_paused_has(
+    harness: Harness, site: Open
+) -> None:
+    harness.client.command("SADD", "queues", "drained")
+    harness.client.command("SADD", "paused", "still")
+    serve(harness.client, "fine", 8, ["flow"])
+    async with site() as running:
+        for name in ("drained", "still", "flow", "rest"):
+            assert "0 in all" in (await page(running, f"/queue?name={name}")).text
+        unknown = await running.get("/queue?name=flaw")
+        unnamed = await running.get("/queue", Accept="*/*")
+    assert unknown.status_code == unnamed.status_code == 404
+    assert "There is no queue 'flaw'. Did you mean flow?" in parse("", unknown.text).text
+    assert unnamed.json()["error"]["cure"] == "Known are drained, flow, rest, still."

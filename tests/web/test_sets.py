@@ -357,7 +357,7 @@ async def test_what_waits_in_a_queue_is_shown_and_stays_there(harness: Harness, 
     harness.client.command("LPUSH", "queue:other", job("first"), job("second"))
     async with site() as running:
         shown = await page(running, "/queue?name=other")
-        nothing = await page(running, "/queue?name=none")
+        nothing = await page(running, "/queue?name=rest")
     assert ["first" in " ".join(row) for row in shown.rows] == [True, False]
     assert "0 in all" in nothing.text
     assert harness.size("queue:other") == 2
