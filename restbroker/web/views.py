@@ -25,11 +25,12 @@ STALE_S = 10.0
 
 @attrs.frozen
 class Alarm:
-    """Something that is wrong, in words; `page` is where more is to be seen."""
+    """Something that is wrong, in words; `page` is where more is to be seen. `is_mild`: somebody wanted it so."""
 
     text: str
     cure: str | None = None
     page: str | None = None
+    is_mild: bool = False
 
 
 @attrs.frozen
@@ -80,7 +81,8 @@ def totals(state: State) -> Mapping[str, Json]:
 def alarms(state: State) -> list[Alarm]:
     """What is wrong now, the worst first."""
     waiting = {str(row.get("name")): row.get("size") for row in rows(state, "queues")}
-    return [*_of_service(state), *_of_targets(rows(state, "targets"), waiting), *_of_queues(rows(state, "queues"))]
+    found = [*_of_service(state), *_of_targets(rows(state, "targets"), waiting), *_of_queues(rows(state, "queues"))]
+    return sorted([*found, *_of_pauses(state)], key=lambda alarm: alarm.is_mild)
 
 
 def servers(state: State) -> Mapping[str, Server]:
@@ -149,10 +151,6 @@ def _of_targets(lanes: Sequence[Row], waiting: Mapping[str, Json]) -> Iterator[A
             why = lane.get("gate_reason") or "it does not say why"
             text = f"Target {target} gets no jobs{_so_far(lane, waiting)}: {why}"
             yield Alarm(text, cure if isinstance(cure, str) else None, "targets")
-        for reason in cast("Mapping[str, Json]", lane.get("paused") or {}):
-            if (target, reason) not in seen:
-                seen.add((target, reason))
-                yield Alarm(f"Target {target} is paused ({reason}).", None, "targets")
         age_s = lane.get("beat_age_s")
         if isinstance(age_s, int | float) and age_s > STALE_S:
             yield Alarm(f"{lane.get('process')} gave no sign of life for {age_s:.0f} s.", None, "processes")
@@ -174,7 +172,24 @@ def _words(row: Row, field: str) -> Sequence[str]:
 
 def _of_queues(queues: Sequence[Row]) -> Iterator[Alarm]:
     for queue in queues:
-        if queue.get("paused") is True:
-            yield Alarm(f"Queue {queue.get('name')} is paused.", None, "queues")
         if queue.get("size") is None:
             yield Alarm(f"Queue {queue.get('name')} cannot be read: its key is no list.", None, "queues")
+
+
+def _of_pauses(state: State) -> Iterator[Alarm]:
+    for target in rows(state, "merged"):
+        for pause in cast("Sequence[Json]", target.get("pauses") or ()):
+            yield _of_pause(f"Target {target.get('name')} is paused.", pause, "targets")
+    for queue in rows(state, "queues"):
+        if queue.get("paused") is True:
+            yield _of_pause(f"Queue {queue.get('name')} is paused.", queue.get("pause"), "queues")
+
+
+def _of_pause(text: str, pause: Json, page: str) -> Alarm:
+    """By whom, why and until when, where that is known."""
+    about = pause if isinstance(pause, Mapping) else {}
+    told = words.pause(about)
+    if told and about.get("left_s") is None:
+        told += ", until somebody resumes it"
+    # The server refused the login: nobody wanted that.
+    return Alarm(text, told or None, page, is_mild=about.get("reason") != "denied")

@@ -122,7 +122,22 @@ async def test_a_closed_gate_a_pause_and_a_queue_of_another_type_are_told_on_top
     async with site() as running:
         found = await page(running, "/")
     assert "Queue rest is paused." in found.text
+    assert '<li class="alarm"><strong>Queue odd cannot be read' in found.html
     assert "Queue odd cannot be read: its key is no list." in found.text
+
+
+async def test_a_pause_is_told_below_what_broke_in_a_milder_tone_with_who_why_and_until_when(
+    harness: Harness, site: Open
+) -> None:
+    serve(harness.client, "down", 7, ["jam"], gate="closed", gate_reason="It hangs.")
+    pauses.pause_target(harness.client, "t", "ann@web1", "it moves", None)
+    pauses.pause_queue(harness.client, "rest", "bob", "tidying", 3000.0)
+    async with site() as running:
+        found = await page(running, "/")
+    assert "Target t is paused. by ann@web1, it moves, until somebody resumes it" in found.text
+    assert "Queue rest is paused. by bob, tidying, 50 min more" in found.text
+    tones = re.findall(r'<li class="(alarm[^"]*)"><strong>(\w+ \w+)', found.html)
+    assert tones == [("alarm", "Target down"), ("alarm warn", "Target t"), ("alarm warn", "Queue rest")]
 
 
 async def test_a_paused_target_is_not_held_by_its_pause_too(harness: Harness, site: Open) -> None:
