@@ -25,6 +25,9 @@ FOR_PROGRAMS = frozenset({"/stats", "/metrics"})
 OPEN = frozenset({"/login"})
 _COOKIE = "restbroker-visit"
 _READ_AGAIN_S = 10.0
+TOO_MANY = "Too many wrong tries. Wait a minute."
+_WAIT_S = 60.0
+_CURE = "Mend the login of what asks for them; if that is a stranger, let only those reach the port who need it."
 
 
 @attrs.define(eq=False)
@@ -42,6 +45,7 @@ class Guard:
     _password: bytes | None = attrs.field(default=None, repr=False)
     """A digest of it, as it was read last, at `_read_at_s`."""
     _read_at_s: float = float("-inf")
+    _told_at_s: float = float("-inf")
 
     async def before(self) -> Response | None:
         """What to answer instead of the page; None lets the request pass."""
@@ -56,8 +60,10 @@ class Guard:
             )
         if request.path.startswith("/static/"):
             return None
-        if not (request.path in OPEN or await self._is_let_in()):
-            return self._refusal()
+        if not (request.path in OPEN or await self._is_logged_in()):
+            why = await self._program_logs_in()
+            if why is not None:
+                return self._refusal(why)
         # Where nothing takes a form, none is read.
         takes_form = request.method == "POST" and request.routing_exception is None
         return await self._look_at_form() if takes_form else None
@@ -78,7 +84,8 @@ class Guard:
         """Logs the visitor in: None. Else why not, for the visitor. `visit`: for more than this request."""
         async with self._turn:
             if not self.tries.may_try(_address()):
-                return "Too many wrong tries. Wait a minute."
+                self._tell()
+                return TOO_MANY
             try:
                 right = await self._fits(user, password)
             except ConfigError:
@@ -109,20 +116,29 @@ class Guard:
             )
         return response
 
-    async def _is_let_in(self) -> bool:
-        if self.settings.login is None or await self._is_logged_in(self.settings.login):
-            return True
-        given = request.authorization
-        if given is None or request.path not in FOR_PROGRAMS:
-            return False
+    async def _program_logs_in(self) -> str | None:
+        """None: it is let in, for this request. Else why not; "" where no login came that counts."""
+        login, given = self.settings.login, request.authorization
+        if login is None or given is None or request.path not in FOR_PROGRAMS:
+            return ""
         if given.type == "bearer":
-            user, password = self.settings.login.user, given.token or ""
+            user, password = login.user, given.token or ""
         else:
             user, password = given.username or "", given.password or ""
-        return await self.log_in(user, password, visit=False) is None
+        return await self.log_in(user, password, visit=False)
 
-    async def _is_logged_in(self, login: Basic) -> bool:
-        """Whether the visitor is. Who logged in with a password that is changed since is not, some seconds later."""
+    def _tell(self) -> None:
+        """Tells of logins that are not heard, once a minute; by whom they were tried, nobody knows."""
+        if trio.current_time() - self._told_at_s >= _WAIT_S:
+            self._told_at_s = trio.current_time()
+            message = "So many logins to the pages, /stats or /metrics were wrong that none is heard for a while."
+            self.report(Warned("LoginsThrottled", f"{message} The last came from {_address()}.", _CURE))
+
+    async def _is_logged_in(self) -> bool:
+        """Whether the visitor is, or need not. Who was with a password that is changed since is not, seconds later."""
+        login = self.settings.login
+        if login is None:
+            return True
         if self.visits.is_logged_in(g.visit) and trio.current_time() - self._read_at_s >= _READ_AGAIN_S:
             # Where it cannot be read nobody is logged out.
             with suppress(ConfigError):
@@ -153,9 +169,13 @@ class Guard:
         self._password = digest
         return wanted
 
-    def _refusal(self) -> Response:
+    def _refusal(self, why: str) -> Response:
         if request.method == "GET" and request.path not in FOR_PROGRAMS and request.path != "/live":
             return self.to_login()
+        if why == TOO_MANY:
+            refused = self.refuse(429, "TooManyTries", why)
+            refused.headers["Retry-After"] = f"{_WAIT_S:.0f}"
+            return refused
         refused = self.refuse(401, "LoginNeeded", "Log in first.", "Use StatsUser and its password.")
         if request.path in FOR_PROGRAMS:
             refused.headers["WWW-Authenticate"] = 'Basic realm="restbroker", charset="UTF-8"'

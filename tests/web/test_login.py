@@ -116,14 +116,24 @@ async def test_a_wrong_try_does_not_forget_the_page_that_was_asked_for(site: Ope
     assert 'name="then" value="/"' in foreign.text
 
 
-async def test_after_five_wrong_tries_the_right_password_is_not_heard_either(site: Open) -> None:
+async def test_after_five_wrong_tries_the_right_password_is_not_heard_either(harness: Harness, site: Open) -> None:
     async with site() as running:
         for _ in range(5):
             assert (await log_in(running, "wrong")).status_code == 403
         answer = await log_in(running)
         by_program = await running.get_stats(Authorization=basic("ops", PASSWORD))
+        metrics = await running.get_metrics(Authorization=f"Bearer {PASSWORD}")
+        without = await running.get_stats()
     assert "Too many wrong tries" in answer.text
-    assert by_program.status_code == 401
+    assert (by_program.status_code, metrics.status_code, without.status_code) == (429, 429, 401)
+    assert by_program.json()["error"]["message"] == "Too many wrong tries. Wait a minute."
+    assert by_program.headers["retry-after"] == "60"
+    assert "www-authenticate" not in by_program.headers
+    # Once a minute, not each time.
+    (warned,) = harness.of(Warned)
+    assert warned.code == "LoginsThrottled"
+    assert "127.0.0.1" in warned.message
+    assert not any(word in str(warned) for word in ("ops", PASSWORD, "wrong-"))
 
 
 async def test_a_changed_password_file_counts_at_once_and_a_missing_one_is_told(
@@ -249,5 +259,6 @@ async def test_of_programs_tries_at_one_moment_no_more_are_heard_either(site: Op
             for number in range(40):
                 nursery.start_soon(attempt, number)
         by_person = await log_in(running)
-    assert [answer.status_code for answer in answers] == [401] * 40
+    assert {answer.status_code for answer in answers} == {401, 429}
+    assert 5 <= [answer.status_code for answer in answers].count(401) <= 8
     assert "Too many wrong tries" in by_person.text
