@@ -231,7 +231,8 @@ class _Run:
         meant: list[int] = []
         for n, look in enumerate(looks):
             if self._came_later(look):
-                self._refused[_FUTURE] += self._is_future(look) and look.matches(where)
+                if self._is_future(look) and look.matches(where):
+                    self._refused[_FUTURE] += 1
             elif not is_there(look, self.action):
                 early.append(n)
                 if look.matches(where):

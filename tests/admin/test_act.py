@@ -247,6 +247,18 @@ def test_a_failure_in_the_future_is_told_since_it_cannot_have_been_since_this_be
     assert done(client, "retry", Action("delete", "ann"), Chosen(("j0",)), configured).done == 1
 
 
+def test_what_fails_meanwhile_by_a_right_clock_is_no_reason_to_tell(
+    client: Client, configured: Known, put: Put
+) -> None:
+    for n in range(2 * BATCH):
+        put("retry", NOW_S + n, f"j{n}")
+    going = perform(client, "retry", RETRY, ALL, configured)
+    next(going)
+    put("retry", NOW_S + 150.5, "j0", retried_at=time_s(client))
+    *_, last = going
+    assert (last.done, last.refused) == (2 * BATCH, {})
+
+
 def test_what_was_stopped_goes_on_behind_what_was_looked_at(client: Client, configured: Known, put: Put) -> None:
     for n in range(3 * BATCH):
         put("dead", NOW_S + n, f"j{n}")
