@@ -1,10 +1,13 @@
-"""One ejabberd for all tests of this folder; a test that stops or kills it asks for one of its own."""
+"""One ejabberd and one Prosody for all tests of this folder; a test that stops or kills one asks for one of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support.ejabberd import Ejabberd
+from tests.support.prosody import Prosody
+from tests.support.roster_service import RosterService
+from tests.support.xmpp import Clients
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +22,45 @@ def own_ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]
     server = Ejabberd(tmp_path_factory.mktemp("own-ejabberd")).start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def shared_prosody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody]:
+    server = Prosody(tmp_path_factory.mktemp("prosody")).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def prosody(shared_prosody: Prosody) -> Prosody:
+    """The run's Prosody: nobody online, no accounts, all switches as they are by default."""
+    shared_prosody.reset()
+    return shared_prosody
+
+
+@pytest.fixture
+def make_prosody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Prosody]]:
+    """Starts a Prosody of the test's own: `make_prosody(roster_login="user:password@")`."""
+    servers: list[Prosody] = []
+
+    def make(**fields: object) -> Prosody:
+        servers.append(Prosody(tmp_path_factory.mktemp("own-prosody"), **fields))  # type: ignore[arg-type]
+        return servers[-1].start()
+
+    yield make
+    for server in servers:
+        server.kill()
+
+
+@pytest.fixture
+def clients(prosody: Prosody) -> Iterator[Clients]:
+    """XMPP clients of that Prosody."""
+    with Clients(prosody.c2s_port, prosody.host) as clients:
+        yield clients
+
+
+@pytest.fixture
+def roster_service(prosody: Prosody) -> Iterator[RosterService]:
+    """The service from which that Prosody fetches rosters."""
+    with RosterService(prosody.roster_port) as service:
+        yield service

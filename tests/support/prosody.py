@@ -1,0 +1,305 @@
+"""A real Prosody in a folder of its own, on loopback ports: started, stopped, killed, restarted.
+
+For tests; and `python -m tests.support.prosody --port 5280 --domain example.org` keeps one running until Ctrl-C.
+Always holds: no prosodyctl, no service manager and no other user are involved, so it works in any container; a missing
+Prosody is a failure that says how to install it, never a skip; nothing listens beyond loopback.
+
+Debian packages neither mod_http_roster_admin nor (for Prosody 0.12) mod_rest, mod_http_admin_api and mod_post_msg: our
+own stand-ins in prosody_modules/ take their places, with their oddities as switches (`turn`). PROSODY_MODULES names a
+folder with original modules: what is in there is loaded in their place. Works with Prosody 0.12.3 (tried).
+
+Rosters are fetched from `roster_port`, and events posted to `hook_port`: whoever serves them listens there.
+"""
+
+import argparse
+import base64
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Self
+
+import attrs
+
+from tests.support.ejabberd import say
+from tests.support.ports import accepts, free_port
+from tests.support.wait import until
+
+PASSWORD: Final = "test password ☂"
+STAND_INS: Final = Path(__file__).with_name("prosody_modules")
+START_TIMEOUT_S: Final = 60.0
+LOG_TAIL_LINES: Final = 30
+
+CONFIG: Final = """\
+pidfile = "{directory}/prosody.pid"
+data_path = "{directory}/data"
+certificates = "{directory}"
+run_as_root = true
+log = {{ {{ levels = {{ min = "info" }}; to = "file"; filename = "{directory}/prosody.log"; timestamps = true }} }}
+plugin_paths = {{ {plugin_paths} }}
+interfaces = {{ "127.0.0.1" }}
+c2s_ports = {{ {c2s_port} }}
+http_interfaces = {{ "127.0.0.1" }}
+http_ports = {{ {port} }}
+https_ports = {{}}
+http_default_host = "{host}"
+modules_enabled = {{ "saslauth", "disco", "ping", "version", "tokenauth", "invites" }}
+modules_disabled = {{ "s2s", "tls", "offline", "posix" }}
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+-- A login by PLAIN costs nothing; SCRAM would cost each side 10 ms.
+disable_sasl_mechanisms = {{ "SCRAM-SHA-1", "SCRAM-SHA-256", "DIGEST-MD5" }}
+authentication = "internal_plain"
+admins = {{ "admin@{host}" }}
+
+VirtualHost "{host}"
+    modules_disabled = {{ "roster" }}
+    modules_enabled = {{ {modules} }}
+    storage = {{ roster = "memory" }}
+    http_roster_url = "{roster_url}"
+"""
+
+# Whatever is sent to this host, or to anybody at it, goes to the hook.
+HOOK: Final = """
+Component "hook.{host}" "rest"
+    rest_callback_url = "{hook_url}"
+    rest_callback_content_type = "application/json"
+"""
+
+
+def original_modules() -> Path | None:
+    """The folder with original modules that PROSODY_MODULES names; None: all modules are stand-ins."""
+    named = os.environ.get("PROSODY_MODULES")
+    return Path(named).resolve() if named else None
+
+
+@attrs.define
+class Prosody:
+    """One server. It has no accounts but those that `register` makes."""
+
+    directory: Path
+    host: str = "example.org"
+    port: int = attrs.Factory(free_port)
+    """Where the modules serve HTTP."""
+    c2s_port: int = attrs.Factory(free_port)
+    roster_port: int = attrs.Factory(free_port)
+    """Where it looks for the roster service."""
+    hook_port: int = attrs.Factory(free_port)
+    """Where it posts what is sent to the host `hook.<host>`."""
+    roster_path: str = "/roster/%s"
+    roster_login: str = ""
+    """As in `user:password@`."""
+    hook_path: str = "/events/prosody"
+    hook_login: str = ""
+    modules: tuple[str, ...] = (
+        "http_roster_admin",
+        "block_subscriptions",
+        "rest",
+        "http_admin_api",
+        "post_msg",
+    )
+    """The modules under test that are loaded."""
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where all its HTTP services are found."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def roster_admin_url(self) -> str:
+        """The URL of a target of kind prosody-roster."""
+        return f"{self.url}/roster_admin"
+
+    @property
+    def rest_url(self) -> str:
+        """The URL of a target of kind prosody-rest."""
+        return f"{self.url}/rest"
+
+    @property
+    def hook_host(self) -> str:
+        """The host that stands for whoever takes the events."""
+        return f"hook.{self.host}"
+
+    def start(self) -> Self:
+        """Starts it on the data that is there, and returns when it answers; well below 1 s."""
+        assert self.process is None, "this Prosody runs already"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        config = self.directory / "prosody.cfg.lua"
+        config.write_text(self._config(), encoding="utf-8")
+        process = self.process = self._spawn(config)
+        try:
+            until(lambda: process.poll() is not None or self._ready(), "Prosody answers", START_TIMEOUT_S)
+            assert process.poll() is None, f"Prosody did not start:\n{self.log_tail()}"
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stops it gracefully (SIGTERM) and waits."""
+        if self.process is not None:
+            self.process.terminate()
+            self._wait()
+
+    def kill(self) -> None:
+        """Ends it at once (SIGKILL)."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            self._wait()
+
+    def restart(self) -> None:
+        """Stops it gracefully and starts it again on the same ports and data; accounts stay, sessions end."""
+        self.stop()
+        self.start()
+
+    def reset(self) -> None:
+        """As it was after its start: nobody online, no accounts, all switches as they are by default."""
+        self.act("reset")
+
+    def register(self, *users: str, password: str = PASSWORD) -> None:
+        """Makes accounts."""
+        self.act("register", dict.fromkeys(users, password))
+
+    def turn(self, **switches: object) -> None:
+        """Turns switches of the stand-ins; None sets one back. Their names are at the top of each module."""
+        self.act("turn", switches)
+
+    def token(self, user: str, scope: str = "") -> str:
+        """A bearer token of this account."""
+        token: str = self.act("token", {"user": user, **({"scope": scope} if scope else {})})
+        return token
+
+    def reload(self, module: str, host: str = "") -> None:
+        """As an operator's `module:reload`."""
+        self.act("reload", {"name": module, "host": host or self.host})
+
+    def load(self, module: str) -> None:
+        """As an operator's `module:load`."""
+        self.act("load", {"name": module})
+
+    def unload(self, module: str) -> None:
+        """As an operator's `module:unload`."""
+        self.act("unload", {"name": module})
+
+    def appear(self, users: Sequence[str]) -> None:
+        """Lets these users be online without a client: they ask for their rosters, and count what is sent to them."""
+        self.act("appear", {"users": list(users)})
+
+    def sent(self) -> Mapping[str, int]:
+        """What was sent to those who appeared: numbers of `push`, `iq`, `presence`, `message`."""
+        return dict(self.act("sent") or {})
+
+    def online(self) -> Mapping[str, int]:
+        """How many sessions each user has who has one."""
+        return dict(self.act("online") or {})
+
+    def act(self, name: str, argument: object = None) -> Any:
+        """Calls an act of mod_test_control."""
+        status, text = self.call("POST", f"/test_control/{name}", json.dumps(argument))
+        assert status == 200, f"{name}: {status} {text}"
+        return json.loads(text).get("answer")
+
+    def call(
+        self, method: str, path: str, body: str = "", headers: Mapping[str, str] | None = None, timeout_s: float = 30.0
+    ) -> tuple[int, str]:
+        """Asks it over HTTP and returns the status and the answer's text. Raises OSError, TimeoutError among them."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        with contextlib.closing(connection):
+            connection.request(method, path, body.encode() or None, dict(headers or {}))
+            response = connection.getresponse()
+            return response.status, response.read().decode("utf-8", "replace")
+
+    def refresh(self, *users: object, timeout_s: float = 30.0) -> tuple[int, str]:
+        """Asks for a refresh as the roster module wants it. Raises TimeoutError where it never answers."""
+        return self.call("POST", "/roster_admin/refresh", json.dumps(users), timeout_s=timeout_s)
+
+    def authorization(self, user: str, password: str = PASSWORD) -> str:
+        """The value of an Authorization header: what comes before the @ for mod_rest, a bare JID for mod_post_msg."""
+        return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+    def log_tail(self) -> str:
+        """The last lines of what it printed and logged."""
+        lines: list[str] = []
+        for path in (self.directory / "output.log", self.directory / "prosody.log"):
+            if path.exists():
+                lines += path.read_text("utf-8", "replace").splitlines()[-LOG_TAIL_LINES:]
+        return "\n".join(lines)
+
+    def _ready(self) -> bool:
+        with contextlib.suppress(OSError, http.client.HTTPException, AssertionError):
+            self.online()
+            return accepts(self.c2s_port)
+        return False
+
+    def _config(self) -> str:
+        paths = [str(path) for path in (original_modules(), STAND_INS) if path]
+        return (CONFIG + HOOK * ("rest" in self.modules)).format(
+            directory=self.directory,
+            plugin_paths=", ".join(json.dumps(path) for path in paths),
+            c2s_port=self.c2s_port,
+            port=self.port,
+            host=self.host,
+            modules=", ".join(json.dumps(module) for module in (*self.modules, "test_control")),
+            roster_url=f"http://{self.roster_login}127.0.0.1:{self.roster_port}{self.roster_path}",
+            hook_url=f"http://{self.hook_login}127.0.0.1:{self.hook_port}{self.hook_path}",
+        )
+
+    def _spawn(self, config: Path) -> subprocess.Popen[bytes]:
+        assert shutil.which("prosody"), (
+            "Prosody is not installed; `make test` installs it, or: sudo apt-get install prosody"
+        )
+        with (self.directory / "output.log").open("ab") as output:
+            return subprocess.Popen(
+                ["prosody", "--config", str(config), "-F"],
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,  # Ctrl-C is ours
+            )
+
+    def _wait(self) -> None:
+        if self.process is not None:
+            self.process.wait(timeout=30)
+            self.process = None
+
+
+def main() -> None:
+    """Keeps a Prosody running until Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m tests.support.prosody", description=main.__doc__)
+    parser.add_argument("--port", type=int, default=5280)
+    parser.add_argument("--c2s-port", type=int, default=5222)
+    parser.add_argument("--roster-port", type=int, default=8082)
+    parser.add_argument("--hook-port", type=int, default=8081)
+    parser.add_argument("--domain", default="example.org")
+    parser.add_argument("--password", default="test")
+    parser.add_argument("users", nargs="*", default=["john", "aaron"], help="accounts to make")
+    given = parser.parse_args()
+    # Set anew: a shell has what a script starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="prosody-") as directory:
+        server = Prosody(Path(directory), given.domain, given.port, given.c2s_port, given.roster_port, given.hook_port)
+        try:
+            server.start().register(*given.users, password=given.password)
+            say(f"Prosody answers at {server.url}; accounts {', '.join(given.users)} at {server.host}, ")
+            say(f"password {given.password}. Ctrl-C ends it.")
+            while server.process is not None and server.process.poll() is None:
+                time.sleep(1)
+            say(f"Prosody ended by itself:\n{server.log_tail()}")
+        except KeyboardInterrupt:
+            server.stop()
+        finally:
+            server.kill()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,305 @@
+"""XMPP clients (slixmpp) that log in to a real server and tell what comes to them. For tests beside a real Prosody.
+
+slixmpp lives on asyncio, so all clients of one `Clients` run in a thread of its own; everything here may be called from
+a test with or without Trio: `wait_for…` blocks, `awaited` is the same for Trio.
+
+Always holds: what was told once stays in the list; who waits is woken by the event, and fails naming what was missing.
+Nothing is checked on the way in: contacts are told as the server pushed them.
+"""
+
+import asyncio
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, Generic, Self, TypeVar
+
+import attrs
+import trio
+from slixmpp import ClientXMPP, Iq
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath, StanzaPath
+from slixmpp.xmlstream.stanzabase import StanzaBase
+
+from tests.support.prosody import PASSWORD
+
+T = TypeVar("T")
+R = TypeVar("R")
+_NEVER_S: Final = 20.0
+_ROSTER: Final = "{jabber:iq:roster}"
+_CLIENT: Final = "{jabber:client}"
+
+
+@attrs.frozen
+class Contact:
+    """A contact as the server tells it; `subscription` is `remove` in a push that takes it away."""
+
+    jid: str
+    name: str | None = None
+    groups: frozenset[str] = frozenset()
+    subscription: str = "both"
+
+
+@attrs.frozen
+class Presence:
+    """That somebody is there, or not (`unavailable`)."""
+
+    sender: str
+    kind: str
+
+
+@attrs.frozen
+class Message:
+    """A message; `kind` is its type, `condition` the error's where it is one."""
+
+    sender: str
+    kind: str
+    body: str | None
+    subject: str | None
+    condition: str | None
+
+
+@attrs.define(eq=False)
+class Told(Generic[T]):
+    """What came, in order; grows from another thread."""
+
+    _all: list[T] = attrs.field(factory=list)
+    _grown: threading.Condition = attrs.field(factory=threading.Condition)
+
+    def add(self, one: T) -> None:
+        """Tells of one more."""
+        with self._grown:
+            self._all.append(one)
+            self._grown.notify_all()
+
+    @property
+    def all(self) -> list[T]:
+        """All that came so far."""
+        with self._grown:
+            return list(self._all)
+
+    def wait_for(self, wanted: Callable[[list[T]], R], what: str, timeout_s: float = _NEVER_S) -> R:
+        """The first true answer of `wanted` to all that came so far; fails naming `what`."""
+        found: list[R] = []
+
+        def enough() -> bool:
+            found[:] = [wanted(list(self._all))]
+            return bool(found[0])
+
+        with self._grown:
+            assert self._grown.wait_for(enough, timeout_s), (
+                f"In {timeout_s:g} s this did not happen: {what}. What came: {self._all}"
+            )
+        return found[0]
+
+    def wait_for_number(self, number: int, timeout_s: float = _NEVER_S) -> list[T]:
+        """All that came, as soon as there are so many."""
+        return self.wait_for(lambda all_: all_ if len(all_) >= number else [], f"{number} of them came", timeout_s)
+
+    async def awaited(self, wanted: Callable[[list[T]], R], what: str, timeout_s: float = _NEVER_S) -> R:
+        """As `wait_for`, inside Trio."""
+        return await trio.to_thread.run_sync(self.wait_for, wanted, what, timeout_s, abandon_on_cancel=True)
+
+    async def awaited_number(self, number: int, timeout_s: float = _NEVER_S) -> list[T]:
+        """As `wait_for_number`, inside Trio."""
+        return await trio.to_thread.run_sync(self.wait_for_number, number, timeout_s, abandon_on_cancel=True)
+
+
+class _Stream(ClientXMPP):
+    """slixmpp's client, without its own answers to presence."""
+
+    def __init__(self, jid: str, password: str) -> None:
+        super().__init__(jid, password, plugin_config={"feature_mechanisms": {"unencrypted_plain": True}})
+        self.enable_direct_tls = self.enable_starttls = self.use_ipv6 = self.use_aiodns = False
+        self.enable_plaintext = True
+        self.auto_authorize = self.auto_subscribe = None
+
+
+@attrs.define(eq=False)
+class Client:
+    """One session of one user. Made by `Clients.login`."""
+
+    jid: str
+    _stream: _Stream
+    _run: Callable[[Coroutine[Any, Any, Any]], Any]
+    pushes: Told[Contact] = attrs.field(factory=Told)
+    """Roster pushes, one contact each."""
+    presences: Told[Presence] = attrs.field(factory=Told)
+    """From others; not the user's own."""
+    messages: Told[Message] = attrs.field(factory=Told)
+    ended: threading.Event = attrs.field(factory=threading.Event)
+    """Set when the session has ended, by whomever."""
+
+    def roster(self, timeout_s: float = _NEVER_S) -> dict[str, Contact]:
+        """Asks the server for the roster, which also means that pushes come from now on. Raises TimeoutError."""
+        found: dict[str, Contact] = self._run(self._ask_roster(timeout_s))
+        return found
+
+    def appear(self) -> None:
+        """Sends presence, and returns when the server has shown it to this client itself."""
+        self._run(self._appear())
+
+    def disappear(self) -> None:
+        """Tells that this session is not available; it stays."""
+        self._run(self._send_presence("unavailable"))
+
+    def say(self, to: str, body: str) -> None:
+        """Sends a chat message."""
+        self._run(self._say(to, body))
+
+    def ask(self, to: str, query: str, kind: str = "get", timeout_s: float = _NEVER_S) -> tuple[str, str | None]:
+        """Sends an iq with this XML in it; the type of the answer, and the condition where it is an error."""
+        answer: tuple[str, str | None] = self._run(self._ask(to, query, kind, timeout_s))
+        return answer
+
+    def logout(self) -> None:
+        """Ends the session."""
+        self._run(self._logout())
+
+    async def _ask_roster(self, timeout_s: float) -> dict[str, Contact]:
+        iq = self._stream.make_iq_get(queryxmlns="jabber:iq:roster")
+        async with asyncio.timeout(timeout_s):
+            answer = await iq.send(timeout=timeout_s + 5)
+        return {contact.jid: contact for contact in _contacts(answer.xml)}
+
+    async def _appear(self) -> None:
+        seen = asyncio.Event()
+        own = self._stream.boundjid.full
+
+        def look(stanza: StanzaBase) -> None:
+            if stanza.xml.get("from") == own:
+                seen.set()
+
+        self._stream.register_handler(Callback("own presence", MatchXPath(f"{_CLIENT}presence"), look))
+        self._stream.send_presence()
+        async with asyncio.timeout(_NEVER_S):
+            await seen.wait()
+        self._stream.remove_handler("own presence")
+
+    async def _send_presence(self, kind: str) -> None:
+        self._stream.send_presence(ptype=kind)
+
+    async def _say(self, to: str, body: str) -> None:
+        self._stream.send_message(mto=to, mbody=body, mtype="chat")
+
+    async def _ask(self, to: str, query: str, kind: str, timeout_s: float) -> tuple[str, str | None]:
+        iq: Iq = self._stream.make_iq(ito=to, itype=kind)
+        iq.append(ET.fromstring(query))  # noqa: S314 - the test wrote it
+        answered: asyncio.Future[Iq] = asyncio.get_running_loop().create_future()
+        number = iq["id"]
+
+        def look(stanza: StanzaBase) -> None:
+            if stanza.xml.get("id") == number and not answered.done():
+                answered.set_result(stanza)
+
+        self._stream.register_handler(Callback("answer", MatchXPath(f"{_CLIENT}iq"), look))
+        iq.send(callback=lambda _answer: None, timeout=timeout_s + 5)
+        async with asyncio.timeout(timeout_s):
+            answer = await answered
+        self._stream.remove_handler("answer")
+        return answer.xml.get("type", ""), _condition(answer.xml)
+
+    async def _logout(self) -> None:
+        await self._stream.disconnect(wait=1.0, ignore_send_queue=True)
+
+    def _listen(self) -> None:
+        add = self._stream.register_handler
+        add(Callback("pushes", StanzaPath("iq@type=set/roster"), self._pushed))
+        add(Callback("presences", MatchXPath(f"{_CLIENT}presence"), self._seen))
+        add(Callback("messages", MatchXPath(f"{_CLIENT}message"), self._heard))
+        self._stream.add_event_handler("disconnected", lambda _why: self.ended.set())
+
+    def _pushed(self, stanza: StanzaBase) -> None:
+        for contact in _contacts(stanza.xml):
+            self.pushes.add(contact)
+
+    def _seen(self, stanza: StanzaBase) -> None:
+        sender = stanza.xml.get("from", "")
+        if sender != self._stream.boundjid.full:
+            self.presences.add(Presence(sender, stanza.xml.get("type", "available")))
+
+    def _heard(self, stanza: StanzaBase) -> None:
+        xml = stanza.xml
+        body, subject = xml.findtext(f"{_CLIENT}body"), xml.findtext(f"{_CLIENT}subject")
+        self.messages.add(Message(xml.get("from", ""), xml.get("type", "normal"), body, subject, _condition(xml)))
+
+
+@attrs.define(eq=False)
+class Clients:
+    """Logs clients in while its `with` block runs; then all of them are logged out."""
+
+    port: int
+    host: str = "example.org"
+    _loop: asyncio.AbstractEventLoop = attrs.field(factory=asyncio.new_event_loop)
+    _clients: list[Client] = attrs.field(factory=list)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._live, name="xmpp clients", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients:
+            client.logout()
+        self._run(self._end_tasks())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        assert self._thread is not None
+        self._thread.join()
+
+    def login(self, user: str, password: str = PASSWORD, *, roster: bool = True, presence: bool = True) -> Client:
+        """A new session, which has asked for its roster and sent presence, unless told otherwise."""
+        client: Client = self._run(self._log_in(f"{user}@{self.host}", password))
+        self._clients.append(client)
+        if roster:
+            client.roster()
+        if presence:
+            client.appear()
+        return client
+
+    def _live(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _log_in(self, jid: str, password: str) -> Client:
+        stream = _Stream(jid, password)
+        client = Client(jid, stream, self._run)
+        ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def end(problem: str | None) -> None:
+            if not ready.done() and problem is None:
+                ready.set_result(None)
+            elif not ready.done():
+                ready.set_exception(PermissionError(problem))
+
+        stream.add_event_handler("session_start", lambda _event: end(None))
+        stream.add_event_handler("failed_auth", lambda _event: end(f"{jid} may not log in"))
+        client._listen()
+        stream.connect("127.0.0.1", self.port)
+        async with asyncio.timeout(_NEVER_S):
+            await ready
+        return client
+
+    async def _end_tasks(self) -> None:
+        mine = asyncio.current_task()
+        tasks = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _contacts(iq: ET.Element) -> Iterator[Contact]:
+    for item in iq.iterfind(f"{_ROSTER}query/{_ROSTER}item"):
+        groups = frozenset(group.text or "" for group in item.iterfind(f"{_ROSTER}group"))
+        yield Contact(item.get("jid", ""), item.get("name"), groups, item.get("subscription", "none"))
+
+
+def _condition(stanza: ET.Element) -> str | None:
+    error = stanza.find(f"{_CLIENT}error")
+    if error is None:
+        return None
+    names = [one.tag.rpartition("}")[2] for one in error if one.tag.rpartition("}")[2] != "text"]
+    return names[0] if names else "undefined-condition"
