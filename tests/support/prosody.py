@@ -51,7 +51,7 @@ http_ports = {{ {port} }}
 https_ports = {{}}
 http_default_host = "{host}"
 modules_enabled = {{ "saslauth", "disco", "ping", "version", "tokenauth", "invites" }}
-modules_disabled = {{ "s2s", "tls", "offline", "posix" }}
+modules_disabled = {{ "s2s", "tls", "posix" }}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
 -- A login by PLAIN costs nothing; SCRAM would cost each side 10 ms.

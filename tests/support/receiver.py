@@ -33,7 +33,7 @@ class Answer:
 
 @attrs.define(eq=False)
 class Receiver:
-    """Serves while its `with` block runs. `act` says what to answer."""
+    """Serves while its `with` block runs. `act` says what to answer. A port that is not given is chosen."""
 
     act: Callable[[Received], Answer] = lambda _received: Answer()
     received: list[Received] = attrs.field(factory=list)
@@ -72,9 +72,9 @@ class Receiver:
             def log_message(self, *_: object) -> None:
                 """Tests read what they need from `received`."""
 
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
             setattr(Handler, f"do_{method}", Handler.handle_any)
-        server = _Server(("127.0.0.1", 0), Handler)
+        server = _Server(("127.0.0.1", self.port), Handler)
         self._server, self.port = server, server.server_address[1]
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self

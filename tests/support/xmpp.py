@@ -11,11 +11,11 @@ import asyncio
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Final, Generic, Self, TypeVar
+from typing import Any, Final, Generic, Literal, Self, TypeVar
 
 import attrs
 import trio
-from slixmpp import ClientXMPP, Iq
+from slixmpp import JID, ClientXMPP, Iq
 from slixmpp.xmlstream.handler import Callback
 from slixmpp.xmlstream.matcher import MatchXPath, StanzaPath
 from slixmpp.xmlstream.stanzabase import StanzaBase
@@ -105,13 +105,12 @@ class Told(Generic[T]):
 
 
 class _Stream(ClientXMPP):
-    """slixmpp's client, without its own answers to presence."""
+    """slixmpp's client, which logs in without TLS."""
 
     def __init__(self, jid: str, password: str) -> None:
         super().__init__(jid, password, plugin_config={"feature_mechanisms": {"unencrypted_plain": True}})
         self.enable_direct_tls = self.enable_starttls = self.use_ipv6 = self.use_aiodns = False
         self.enable_plaintext = True
-        self.auto_authorize = self.auto_subscribe = None
 
 
 @attrs.define(eq=False)
@@ -140,13 +139,15 @@ class Client:
 
     def disappear(self) -> None:
         """Tells that this session is not available; it stays."""
-        self._run(self._send_presence("unavailable"))
+        self._run(self._disappear())
 
     def say(self, to: str, body: str) -> None:
         """Sends a chat message."""
         self._run(self._say(to, body))
 
-    def ask(self, to: str, query: str, kind: str = "get", timeout_s: float = _NEVER_S) -> tuple[str, str | None]:
+    def ask(
+        self, to: str, query: str, kind: Literal["get", "set"] = "get", timeout_s: float = _NEVER_S
+    ) -> tuple[str, str | None]:
         """Sends an iq with this XML in it; the type of the answer, and the condition where it is an error."""
         answer: tuple[str, str | None] = self._run(self._ask(to, query, kind, timeout_s))
         return answer
@@ -158,7 +159,7 @@ class Client:
     async def _ask_roster(self, timeout_s: float) -> dict[str, Contact]:
         iq = self._stream.make_iq_get(queryxmlns="jabber:iq:roster")
         async with asyncio.timeout(timeout_s):
-            answer = await iq.send(timeout=timeout_s + 5)
+            answer = await iq.send(timeout=timeout_s + 5)  # type: ignore[no-untyped-call]
         return {contact.jid: contact for contact in _contacts(answer.xml)}
 
     async def _appear(self) -> None:
@@ -175,16 +176,16 @@ class Client:
             await seen.wait()
         self._stream.remove_handler("own presence")
 
-    async def _send_presence(self, kind: str) -> None:
-        self._stream.send_presence(ptype=kind)
+    async def _disappear(self) -> None:
+        self._stream.send_presence(ptype="unavailable")
 
     async def _say(self, to: str, body: str) -> None:
-        self._stream.send_message(mto=to, mbody=body, mtype="chat")
+        self._stream.send_message(mto=JID(to), mbody=body, mtype="chat")
 
-    async def _ask(self, to: str, query: str, kind: str, timeout_s: float) -> tuple[str, str | None]:
-        iq: Iq = self._stream.make_iq(ito=to, itype=kind)
+    async def _ask(self, to: str, query: str, kind: Literal["get", "set"], timeout_s: float) -> tuple[str, str | None]:
+        iq: Iq = self._stream.make_iq(ito=JID(to), itype=kind)
         iq.append(ET.fromstring(query))  # noqa: S314 - the test wrote it
-        answered: asyncio.Future[Iq] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[StanzaBase] = asyncio.get_running_loop().create_future()
         number = iq["id"]
 
         def look(stanza: StanzaBase) -> None:
@@ -192,7 +193,7 @@ class Client:
                 answered.set_result(stanza)
 
         self._stream.register_handler(Callback("answer", MatchXPath(f"{_CLIENT}iq"), look))
-        iq.send(callback=lambda _answer: None, timeout=timeout_s + 5)
+        iq.send(callback=lambda _answer: None, timeout=timeout_s + 5)  # type: ignore[no-untyped-call]
         async with asyncio.timeout(timeout_s):
             answer = await answered
         self._stream.remove_handler("answer")

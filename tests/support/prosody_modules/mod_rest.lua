@@ -1,0 +1,198 @@
+-- A stand-in for mod_rest, which Debian packages from Prosody 13 on only: stanzas in over HTTP as JSON, and out to a web
+-- hook. Loaded by tests/support/prosody.py, in the VirtualHost for sending and as a component for the hook.
+--
+-- It is written from what the original was seen to do under Prosody 0.12.3, not from its code; where nothing was seen, a
+-- comment says "assumed". JSON only: XML, forms and plain text are a 415 here.
+
+local base64 = require "util.encodings".base64;
+local http = require "net.http";
+local jid = require "util.jid";
+local json = require "util.json";
+local st = require "util.stanza";
+local urldecode = require "util.http".urldecode;
+local usermanager = require "core.usermanager";
+local mapped = module:require "stanza_json";
+
+local host = module.host;
+local hook_url = module:get_option_string("rest_callback_url");
+local hook_type = module:get_option_string("rest_callback_content_type", "application/xmpp+xml");
+local largest = 256 * 1024;
+local iq_timeout_s, iq_timeout_most_s = 120, 300;
+
+local defaults = {
+	-- What an iq that nobody answers becomes: "stanza", a 200 with an error in it (assumed), or "504".
+	iq_timeout = "stanza";
+	-- A condition: every stanza is answered with this error, of the type `error_type`, in a 200.
+	error = "";
+	error_type = "wait";
+};
+local turned = module:shared("/*/test_control/switches");
+
+local function switch(name)
+	if turned["rest_"..name] == nil then return defaults[name]; end
+	return turned["rest_"..name];
+end
+
+local function check_basic(coded)
+	local user, password = (base64.decode(coded) or ""):match("^([^:]*):(.*)$");
+	-- The local part only: a whole JID is refused.
+	if not user or user:find("@", 1, true) or not usermanager.user_exists(user, host) then return nil; end
+	if not usermanager.test_password(user, host, password) then return nil; end
+	return jid.join(user, host);
+end
+
+local function check_bearer(token)
+	local info = module:depends("tokenauth").get_token_info(token);
+	return info and jid.bare(info.jid);
+end
+
+-- Who asks, or nil and the status that says so.
+local function authenticate(request)
+	local given = request.headers.authorization;
+	if not given then return nil, 401; end
+	local way, secret = given:match("^(%S+)%s+(.*)$");
+	local who = way == "Basic" and check_basic(secret) or way == "Bearer" and check_bearer(secret);
+	if not who then return nil, 403; end
+	return who;
+end
+
+local function respond(response, stanza)
+	response.headers.content_type = "application/json";
+	response:send(json.encode(mapped.write(stanza)));
+end
+
+local function ask(iq, response, timeout_s)
+	response.on_destroy = function () end; -- or an answer to a client that hung up would be written
+	module:send_iq(iq, nil, math.min(timeout_s or iq_timeout_s, iq_timeout_most_s)):next(function (event)
+		respond(response, event.stanza);
+	end, function (problem)
+		if problem.context and problem.context.stanza then
+			respond(response, problem.context.stanza);
+		elseif switch("iq_timeout") == "stanza" then
+			respond(response, st.error_reply(iq, problem.type, problem.condition, problem.text));
+		else
+			response.status_code = 504;
+			response:send("");
+		end
+	end);
+	return true;
+end
+
+-- Sends a message or presence; an error that comes at once is the answer, and 202 says that there was none.
+local function deliver(stanza, response, who)
+	if not jid.prep(stanza.attr.to) then return 202; end -- no recipient, or none that could be: silently
+	local user = jid.split(who);
+	local bounced;
+	local origin = { type = "c2s", username = user, host = host, full_jid = stanza.attr.from, log = module._log };
+	origin.send = function (reply)
+		bounced = reply;
+		return true;
+	end;
+	module:send(stanza, origin);
+	if not bounced then return 202; end
+	respond(response, bounced);
+	return true;
+end
+
+local function send(stanza, event, who)
+	stanza.attr.from = stanza.attr.from or who;
+	if jid.bare(stanza.attr.from) ~= who then return 403; end
+	if switch("error") ~= "" then
+		stanza.attr.to = stanza.attr.to or who;
+		respond(event.response, st.error_reply(stanza, switch("error_type"), switch("error"), "as the test wants it"));
+		return true;
+	end
+	if stanza.name ~= "iq" then return deliver(stanza, event.response, who); end
+	if stanza.attr.type == "result" or stanza.attr.type == "error" then return 422; end -- assumed
+	stanza.attr.to = stanza.attr.to or who; -- assumed
+	return ask(stanza, event.response, tonumber(event.request.headers.prosody_rest_timeout));
+end
+
+local function refuse(response, status)
+	if status == 401 then response.headers.www_authenticate = 'Basic realm="'..host..'"'; end
+	return status;
+end
+
+local function handle_post(event)
+	local request = event.request;
+	local who, status = authenticate(request);
+	if not who then return refuse(event.response, status); end
+	if (request.headers.content_type or ""):match("^[^;%s]*") ~= "application/json" then return 415; end
+	if #request.body > largest then return 413; end
+	local document, problem = json.decode(request.body);
+	if problem then return 400; end
+	local stanza = mapped.read(document);
+	if not stanza then return 422; end
+	return send(stanza, event, who);
+end
+
+local function handle_query(event, path)
+	local who, status = authenticate(event.request);
+	if not who then return refuse(event.response, status); end
+	local what, to = path:match("^(%l+)/(.+)$");
+	local stanza = what and mapped.read({ kind = "iq", type = "get", [what] = true, to = urldecode(to) });
+	if not stanza then return 404; end
+	return send(stanza, event, who);
+end
+
+module:depends("http");
+module:provides("http", {
+	route = {
+		["POST"] = handle_post;
+		["GET /*"] = handle_query;
+	};
+});
+
+if not hook_url then return; end
+
+local refusals = { -- what a status of the hook becomes for the sender; 400 to 403 and the rest are assumed
+	[0] = { "wait", "recipient-unavailable" };
+	[400] = { "modify", "bad-request" };
+	[401] = { "auth", "not-authorized" };
+	[403] = { "auth", "forbidden" };
+	[404] = { "cancel", "item-not-found" };
+	[500] = { "wait", "internal-server-error" };
+};
+
+local function answer(event, body, code)
+	local stanza, origin = event.stanza, event.origin;
+	local asks = stanza.name == "iq";
+	if stanza.attr.type == "error" or stanza.attr.type == "result" then return; end
+	if code == 202 or code == 204 then
+		if asks then origin.send(st.reply(stanza)); end
+		return;
+	end
+	if code == 200 then
+		local reply = json.decode(body or "");
+		local made = type(reply) == "table" and mapped.read({
+			kind = reply.kind or stanza.name, type = reply.type or asks and "result" or stanza.attr.type,
+			from = reply.from or stanza.attr.to, to = reply.to or stanza.attr.from, id = reply.id or stanza.attr.id,
+			body = reply.body, subject = reply.subject,
+		});
+		if made then return origin.send(made); end
+		if asks then origin.send(st.reply(stanza)); end -- assumed
+		return;
+	end
+	local refusal = refusals[code] or refusals[500];
+	origin.send(st.error_reply(stanza, refusal[1], refusal[2]));
+end
+
+local function call_hook(event)
+	http.request(hook_url, {
+		method = "POST";
+		body = json.encode(mapped.write(event.stanza));
+		headers = { ["Content-Type"] = hook_type, ["Accept"] = "application/json, text/plain, */*" };
+	}, function (body, code) answer(event, body, code); end);
+	return true;
+end
+
+for _, kind in ipairs({ "message", "presence", "iq" }) do
+	for _, form in ipairs({ "bare", "full", "host" }) do
+		module:hook(kind.."/"..form, call_hook, -1);
+	end
+end
+
+-- Once at the start it looks whether the hook is there; nothing follows from the answer but a line in the log.
+http.request(hook_url, { method = "OPTIONS" }, function (_, code)
+	module:log(code == 0 and "warn" or "info", "The hook at %s answered OPTIONS with %d", hook_url, code);
+end);

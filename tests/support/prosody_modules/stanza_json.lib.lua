@@ -1,0 +1,99 @@
+-- Stanzas as JSON, as mod_rest takes and gives them: kind, type, from, to, id and what is in the stanza by name.
+-- Only the members that tests need; what else a document has is passed over. Used by our mod_rest.lua.
+
+local array = require "util.array";
+local json = require "util.json";
+local st = require "util.stanza";
+local uuid = require "util.uuid".generate;
+
+local kinds = { message = true, presence = true, iq = true };
+local types = {
+	message = { chat = true, error = true, groupchat = true, headline = true, normal = true };
+	presence = {
+		error = true, probe = true, subscribe = true, subscribed = true, unavailable = true, unsubscribe = true,
+		unsubscribed = true, available = true,
+	};
+	iq = { get = true, set = true, result = true, error = true };
+};
+local texts = { "body", "subject", "thread", "show", "status" };
+local members = { "from", "to", "id", "lang", "body", "subject", "thread", "show", "status" };
+local queries = {
+	ping = { "ping", "urn:xmpp:ping" };
+	version = { "query", "jabber:iq:version" };
+	disco = { "query", "http://jabber.org/protocol/disco#info" };
+	items = { "query", "http://jabber.org/protocol/disco#items" };
+};
+local states = "http://jabber.org/protocol/chatstates";
+
+-- The stanza, or nil where the document is none.
+local function read(document)
+	if type(document) ~= "table" or document == json.null then return nil; end
+	local kind, type_ = document.kind, document.type;
+	if kind == nil and type_ and types.message[type_] then kind = "message"; end -- assumed
+	if not kinds[kind] or (type_ ~= nil and not types[kind][type_]) then return nil; end
+	if kind == "iq" and type_ == nil then type_ = "get"; end
+	if type_ == "available" then type_ = nil; end
+	for _, name in ipairs(members) do
+		local value = document[name];
+		if value ~= nil and type(value) ~= "string" then return nil; end
+	end
+	local stanza = st.stanza(kind, {
+		type = type_, from = document.from, to = document.to, id = document.id or uuid(), ["xml:lang"] = document.lang;
+	});
+	for _, name in ipairs(texts) do
+		if document[name] then stanza:text_tag(name, document[name]); end
+	end
+	if type(document.priority) == "number" then stanza:text_tag("priority", ("%d"):format(document.priority)); end
+	if type(document.state) == "string" then stanza:tag(document.state, { xmlns = states }):up(); end
+	if kind == "iq" and (type_ == "get" or type_ == "set") then
+		for name, query in pairs(queries) do
+			if document[name] then return stanza:tag(query[1], { xmlns = query[2] }):reset(); end
+		end
+		return nil; -- an iq that asks for nothing
+	end
+	return stanza;
+end
+
+local function write_disco(query)
+	local identities, features = array(), array();
+	for tag in query:childtags() do
+		if tag.name == "identity" then
+			identities[#identities + 1] = { category = tag.attr.category, type = tag.attr.type, name = tag.attr.name };
+		elseif tag.name == "feature" then
+			features[#features + 1] = tag.attr.var;
+		end
+	end
+	return { identities = identities, features = features };
+end
+
+-- The document of a stanza, a table.
+local function write(stanza)
+	local document = {
+		kind = stanza.name;
+		type = stanza.attr.type;
+		from = stanza.attr.from;
+		to = stanza.attr.to;
+		id = stanza.attr.id;
+		lang = stanza.attr["xml:lang"];
+	};
+	if stanza.name == "message" and not document.type then document.type = "normal"; end
+	for _, name in ipairs(texts) do document[name] = stanza:get_child_text(name); end
+	document.priority = tonumber(stanza:get_child_text("priority"));
+	local state = stanza:child_with_ns(states);
+	document.state = state and state.name;
+	if stanza.attr.type == "error" then
+		local type_, condition, text = stanza:get_error();
+		document.error = { type = type_, condition = condition or "undefined-condition", text = text };
+		return document;
+	end
+	document.ping = stanza:get_child("ping", queries.ping[2]) and true;
+	local version = stanza:get_child("query", queries.version[2]);
+	if version then
+		document.version = { name = version:get_child_text("name"), version = version:get_child_text("version") };
+	end
+	local disco = stanza:get_child("query", queries.disco[2]);
+	if disco then document.disco = write_disco(disco); end
+	return document;
+end
+
+return { read = read, write = write };
