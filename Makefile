@@ -56,6 +56,7 @@ servers: ## Install the servers that the tests run, where missing
 
 # Most tests wait for servers most of the time: one worker more than there are cores keeps those busy. Where Python is
 # told to keep no compiled code, as in some containers, each of a thousand processes would compile all of it.
+# PROSODY_MODULES=/path has original modules of Prosody in it, which take the places of our stand-ins.
 test: $(VENV)/.dev servers ## Run every test, in random order (ARGS="-k word" picks some)
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
 

@@ -117,10 +117,19 @@ def test_errors_are_pages_even_for_who_wants_json(prosody: Prosody, john: Client
     assert "<html" in text
 
 
-def test_an_iq_that_nobody_answers_ends_with_its_timeout(prosody: Prosody, john: Client) -> None:
-    # The client takes it and never answers: it knows no such thing as a ping with a comment in it.
-    iq = {"kind": "iq", "type": "get", "to": f"{john.jid}/nowhere", "ping": True}
-    assert post(prosody, iq)[1]["error"]["condition"] == "service-unavailable"
+def test_an_iq_that_nobody_answers_ends_after_the_time_that_a_header_gives(prosody: Prosody, john: Client) -> None:
+    prosody.appear(["mute"])
+    iq = {"kind": "iq", "type": "get", "to": "mute@example.org/without", "ping": True}
+    status, reply = post(prosody, iq, **{"Prosody-Rest-Timeout": "1"})
+    assert (status, reply["error"]["type"], reply["error"]["condition"]) == (200, "wait", "remote-server-timeout")
+
+
+@with_switches
+def test_the_end_of_its_time_can_be_a_504(prosody: Prosody, john: Client) -> None:
+    prosody.turn(rest_iq_timeout="504")
+    prosody.appear(["mute"])
+    iq = {"kind": "iq", "type": "get", "to": "mute@example.org/without", "ping": True}
+    assert post(prosody, iq, **{"Prosody-Rest-Timeout": "1"})[0] == 504
 
 
 @with_switches
