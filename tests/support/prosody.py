@@ -50,7 +50,7 @@ http_interfaces = {{ "127.0.0.1" }}
 http_ports = {{ {port} }}
 https_ports = {{}}
 http_default_host = "{host}"
-modules_enabled = {{ "saslauth", "disco", "ping", "version", "tokenauth", "invites" }}
+modules_enabled = {{ "saslauth", "disco", "ping", "version", "tokenauth", "invites", "test_control" }}
 modules_disabled = {{ "s2s", "tls", "posix" }}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true
@@ -58,7 +58,9 @@ allow_unencrypted_plain_auth = true
 disable_sasl_mechanisms = {{ "SCRAM-SHA-1", "SCRAM-SHA-256", "DIGEST-MD5" }}
 authentication = "internal_plain"
 admins = {{ "admin@{host}" }}
+"""
 
+HOST: Final = """
 VirtualHost "{host}"
     modules_disabled = {{ "roster" }}
     modules_enabled = {{ {modules} }}
@@ -71,6 +73,10 @@ HOOK: Final = """
 Component "hook.{host}" "rest"
     rest_callback_url = "{hook_url}"
     rest_callback_content_type = "application/json"
+"""
+
+INCLUDE: Final = """
+Include "{directory}/included.cfg.lua"
 """
 
 
@@ -106,6 +112,9 @@ class Prosody:
         "post_msg",
     )
     """The modules under test that are loaded."""
+    included: str | None = None
+    """A file of its own that its configuration includes, as Debian's does with conf.d: the hosts, in the place of those
+    that are described here."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -242,13 +251,18 @@ class Prosody:
 
     def _config(self) -> str:
         paths = [str(path) for path in (original_modules(), STAND_INS) if path]
-        return (CONFIG + HOOK * ("rest" in self.modules)).format(
+        hosts = INCLUDE
+        if self.included is None:
+            hosts = HOST + HOOK * ("rest" in self.modules)
+        else:
+            (self.directory / "included.cfg.lua").write_text(self.included, encoding="utf-8")
+        return (CONFIG + hosts).format(
             directory=self.directory,
             plugin_paths=", ".join(json.dumps(path) for path in paths),
             c2s_port=self.c2s_port,
             port=self.port,
             host=self.host,
-            modules=", ".join(json.dumps(module) for module in (*self.modules, "test_control")),
+            modules=", ".join(json.dumps(module) for module in self.modules),
             roster_url=f"http://{self.roster_login}127.0.0.1:{self.roster_port}{self.roster_path}",
             hook_url=f"http://{self.hook_login}127.0.0.1:{self.hook_port}{self.hook_path}",
         )

@@ -193,7 +193,7 @@ class Client:
                 answered.set_result(stanza)
 
         self._stream.register_handler(Callback("answer", MatchXPath(f"{_CLIENT}iq"), look))
-        iq.send(callback=lambda _answer: None, timeout=timeout_s + 5)  # type: ignore[no-untyped-call]
+        self._stream.send(iq)
         async with asyncio.timeout(timeout_s):
             answer = await answered
         self._stream.remove_handler("answer")
