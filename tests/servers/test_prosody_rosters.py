@@ -371,7 +371,7 @@ def test_three_hundred_online_users_are_asked_for_all_at_once(prosody: Prosody, 
     prosody.appear(users)
     until(lambda: len(roster_service.gets) == 300, "all have asked for their rosters", BUSY_S)
     until(lambda: prosody.sent().get("iq") == 300, "all have their rosters", BUSY_S)
-    roster_service.peak = 0
+    prosody.traffic()
     gate = threading.Event()
     roster_service.before = lambda _user: gate.wait(BUSY_S)
     with ThreadPoolExecutor() as pool:
@@ -379,7 +379,9 @@ def test_three_hundred_online_users_are_asked_for_all_at_once(prosody: Prosody, 
         until(lambda: len(roster_service.gets) == 600, "all of them are asked for", BUSY_S)
         gate.set()
         assert json.loads(answer.result()[1])["errors"] == 0
-    assert roster_service.peak == 300
+    traffic = prosody.traffic()
+    assert (traffic.asked, traffic.peak, traffic.open) == (300, 300, 0)
+    assert traffic.came == {"POST /roster_admin/refresh": 1}
 
 
 def test_requests_that_wait_survive_a_reload_of_the_module(

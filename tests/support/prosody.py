@@ -86,6 +86,17 @@ def original_modules() -> Path | None:
     return Path(named).resolve() if named else None
 
 
+@attrs.frozen
+class Traffic:
+    """Requests of its modules to services: how many, how many of these were open at once, and are; and what came."""
+
+    asked: int
+    open: int
+    peak: int
+    came: Mapping[str, int]
+    """How many of each, as in `POST /roster_admin/refresh`; those of tests are left out."""
+
+
 @attrs.define
 class Prosody:
     """One server. It has no accounts but those that `register` makes."""
@@ -210,6 +221,10 @@ class Prosody:
     def online(self) -> Mapping[str, int]:
         """How many sessions each user has who has one."""
         return dict(self.act("online") or {})
+
+    def traffic(self) -> Traffic:
+        """What went over HTTP since this was asked last."""
+        return Traffic(**self.act("traffic"))
 
     def act(self, name: str, argument: object = None) -> Any:
         """Calls an act of mod_test_control."""
