@@ -22,7 +22,7 @@ from tests.support.xmpp import Client, Clients, Contact, Presence
 FINE = {"status": "ok", "message": "roster update complete", "updated": 1, "errors": 0}
 AARON = "aaron@example.org"
 ROSTERS_ONLY = ("http_roster_admin", "block_subscriptions")
-UNANSWERED_S = 0.7
+UNANSWERED_S = 0.4
 """After this time without an answer we believe that none comes: others come within milliseconds."""
 BUSY_S = 60.0
 """For three hundred threads of ours, on a machine that has much else to do."""
