@@ -145,16 +145,26 @@ module:provides("http", {
 
 if not hook_url then return; end
 
-local refusals = { -- what a status of the hook becomes for the sender; 400 to 403 and the rest are assumed
-	[0] = { "wait", "recipient-unavailable" };
-	[400] = { "modify", "bad-request" };
-	[401] = { "auth", "not-authorized" };
-	[403] = { "auth", "forbidden" };
-	[404] = { "cancel", "item-not-found" };
-	[500] = { "wait", "internal-server-error" };
-};
+-- What a status of the hook becomes for the sender; 0: nobody is there.
+local refusals = setmetatable({ [0] = { type = "wait", condition = "recipient-unavailable" } }, {
+	__index = require "net.http.errors".registry;
+});
 
-local function answer(event, body, code)
+-- The stanza that the hook answered with, whatever its status; nil where it is none.
+local function replied(stanza, body, asks)
+	local reply = json.decode(body or "");
+	if type(reply) ~= "table" then return nil; end
+	if type(reply.error) == "table" then
+		return st.error_reply(stanza, reply.error.type, reply.error.condition, reply.error.text);
+	end
+	return mapped.read({
+		kind = reply.kind or stanza.name, type = reply.type or asks and "result" or stanza.attr.type,
+		from = reply.from or stanza.attr.to, to = reply.to or stanza.attr.from, id = reply.id or stanza.attr.id,
+		body = reply.body, subject = reply.subject,
+	});
+end
+
+local function answer(event, body, code, response)
 	local stanza, origin = event.stanza, event.origin;
 	local asks = stanza.name == "iq";
 	if stanza.attr.type == "error" or stanza.attr.type == "result" then return; end
@@ -162,19 +172,15 @@ local function answer(event, body, code)
 		if asks then origin.send(st.reply(stanza)); end
 		return;
 	end
+	local headers = code ~= 0 and response and response.headers or {};
+	local is_json = (headers["content-type"] or ""):match("^[^;%s]*") == "application/json";
+	local made = is_json and replied(stanza, body, asks);
+	if made then return origin.send(made); end
 	if code == 200 then
-		local reply = json.decode(body or "");
-		local made = type(reply) == "table" and mapped.read({
-			kind = reply.kind or stanza.name, type = reply.type or asks and "result" or stanza.attr.type,
-			from = reply.from or stanza.attr.to, to = reply.to or stanza.attr.from, id = reply.id or stanza.attr.id,
-			body = reply.body, subject = reply.subject,
-		});
-		if made then return origin.send(made); end
 		if asks then origin.send(st.reply(stanza)); end -- assumed
 		return;
 	end
-	local refusal = refusals[code] or refusals[500];
-	origin.send(st.error_reply(stanza, refusal[1], refusal[2]));
+	origin.send(st.error_reply(stanza, refusals[code].type, refusals[code].condition));
 end
 
 local function call_hook(event)
@@ -182,7 +188,7 @@ local function call_hook(event)
 		method = "POST";
 		body = json.encode(mapped.write(event.stanza));
 		headers = { ["Content-Type"] = hook_type, ["Accept"] = "application/json, text/plain, */*" };
-	}, function (body, code) answer(event, body, code); end);
+	}, function (body, code, response) answer(event, body, code, response); end);
 	return true;
 end
 
