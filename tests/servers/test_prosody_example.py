@@ -70,7 +70,7 @@ def prosody_of_it(place: Place, make_prosody: Callable[..., Prosody]) -> Prosody
 def broker(place: Place, prosody_of_it: Prosody, tmp_path: Path) -> Iterator[Running]:
     with started(["run", "--config", str(place.env)], directory=tmp_path / "broker") as running:
         running.wait_for("broker.started", timeout_s=IN_THE_BACKGROUND_S)
-        running.wait_for("target.found target=rosters", timeout_s=IN_THE_BACKGROUND_S)
+        running.wait_for("target.found target=prosody", timeout_s=IN_THE_BACKGROUND_S)
         yield running
         running.stop()
 
