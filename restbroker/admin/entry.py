@@ -189,6 +189,8 @@ class Look:
         """By name; none where they cannot be told."""
         fields = self.fields or {}
         read = arguments.read(fields.get("args")) if self.is_job else None
+        if isinstance(read, Submission):
+            read = arguments.named(read, self.known.spec(self.queue, self.command))
         return read.command.arguments if isinstance(read, Submission) else {}
 
     @cached_property

@@ -5,10 +5,14 @@ what was found. The shapes come from the Go original (both of its revisions), it
 clients listed in `docs/producers.md`.
 """
 
+from typing import Final
+
+import attrs
+
 from restbroker.light import light
 from restbroker.rules import endpoint as endpoints
 from restbroker.rules import rubyjson
-from restbroker.rules.command import Command
+from restbroker.rules.command import Command, CommandSpec
 from restbroker.rules.endpoint import Hide, as_it_is, kind_of, quoted
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
@@ -20,13 +24,21 @@ _ARGUMENTS = (
 )
 
 
+BARE: Final = ""
+"""The name under which a bare list stands."""
+
+
 @light
 class Submission:
-    """What a producer asked for. `reply_id` is None where no reply is wanted; `token` is not checked yet."""
+    """What a producer asked for. `reply_id` is None where no reply is wanted; `token` is not checked yet.
+
+    `is_bare`: the arguments are a list of texts, under the name `BARE`; which argument that is, the command must say.
+    """
 
     command: Command
     token: Json
     reply_id: str | int | float | None
+    is_bare: bool = False
 
 
 def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
@@ -52,7 +64,20 @@ def read(args: Json, hide: Hide = as_it_is) -> Submission | Reason:
     reply_id = _reply_id(args[3]) if len(args) > 3 else None
     if isinstance(reply_id, Reason):
         return reply_id
+    if isinstance(arguments, list):
+        return Submission(Command(endpoint, {BARE: arguments}), args[2], reply_id, is_bare=True)
     return Submission(Command(endpoint, arguments), args[2], reply_id)
+
+
+def named(submission: Submission, spec: CommandSpec | None) -> Submission | Reason:
+    """The submission with its bare list under the name of the command's argument; why not, if it takes none."""
+    if not submission.is_bare:
+        return submission
+    if spec is None or spec.bare is None:
+        return _refuse(_odd_entry(1, "a text"))
+    command = submission.command
+    given = {spec.bare: command.arguments[BARE]}
+    return attrs.evolve(submission, command=Command(command.endpoint, given), is_bare=False)
 
 
 def addressed(args: Json) -> tuple[Json, str | int | float | None]:
@@ -71,12 +96,15 @@ def _parsed(text: str) -> Json:
         return text
 
 
-def _arguments(given: Json) -> dict[str, Json] | Reason:
+def _arguments(given: Json) -> dict[str, Json] | list[Json] | Reason:
+    """By name; a list of texts as it is."""
     value = _parsed(given) if isinstance(given, str) else given
     match value:
         case None:
             return {}
         case dict():
+            return value
+        case [str(), *rest] if all(isinstance(item, str) for item in rest):
             return value
         case list():
             return _from_list(value)
@@ -97,14 +125,15 @@ def _from_list(items: list[Json]) -> dict[str, Json] | Reason:
             case dict() if len(item) == 1:
                 ((key, value),) = item.items()
             case _:
-                return _refuse(
-                    f"Entry {position} of the argument list is {kind_of(item)}, "
-                    "neither a [key, value] pair nor an object with one key."
-                )
+                return _refuse(_odd_entry(position, kind_of(item)))
         if key in arguments:
             return _refuse(f"The argument list names {quoted(key)} twice.")
         arguments[key] = value
     return arguments
+
+
+def _odd_entry(position: int, kind: str) -> str:
+    return f"Entry {position} of the argument list is {kind}, neither a [key, value] pair nor an object with one key."
 
 
 def _refuse(message: str) -> Reason:

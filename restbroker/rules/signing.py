@@ -3,7 +3,7 @@
 A signature is `v1:NAME:TIMESTAMP:HEX`: the token's name, epoch seconds, and HMAC-SHA256 over the canonical text of
 `["v1", NAME, TIMESTAMP, JID, ENDPOINT, ARGUMENTS, REPLY_ID]`. The broker's admission verifies, `restbroker enqueue`
 signs. Always holds: what is signed is what the job means, not how it is written, so that Ruby may write a job anew in
-between, and each form of the arguments verifies; comparisons take constant time.
+between, and each form of the arguments verifies, a bare list as the list that it is; comparisons take constant time.
 
 The canonical text is JSON in UTF-8 without blanks; the keys of each object are sorted by code point; in texts only
 quotes, backslashes and control characters are escaped (the short forms where JSON has them, else four lower-case hex
@@ -23,7 +23,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.rules.arguments import Submission
+from restbroker.rules.arguments import BARE, Submission
 from restbroker.rules.json_types import Json
 
 ACCEPTED_FIELD: Final = "restbroker_accepted"
@@ -138,7 +138,7 @@ def _walked(value: Json) -> str:
 
 def _content(token: str, at_s: int, jid: str, submission: Submission) -> bytes:
     command = submission.command
-    arguments = dict(command.arguments)
+    arguments: Json = command.arguments[BARE] if submission.is_bare else dict(command.arguments)
     return canonical(["v1", token, at_s, jid, command.endpoint, arguments, submission.reply_id]).encode()
 
 

@@ -95,11 +95,14 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     item.job = accepted
     item.proof = proof
     known = lane.commands.of(item.command)
-    refused = known.refusal(proof.token, submission.command)
+    asked = arguments.named(submission, known.spec) if submission.is_bare else submission
+    if isinstance(asked, Reason):
+        return asked
+    refused = known.refusal(proof.token, asked.command)
     if refused is not None:
         return refused
     tokens.used[proof.token.name] = now_s
-    return Admitted(accepted, submission, known)
+    return Admitted(accepted, asked, known)
 
 
 def _own_jid(job: Job) -> str:

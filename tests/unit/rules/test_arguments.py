@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from restbroker.rules import arguments
 from restbroker.rules.arguments import Submission
-from restbroker.rules.command import Command
+from restbroker.rules.command import ArgumentSpec, Command, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
 
@@ -196,3 +196,27 @@ def test_what_is_quoted_of_an_endpoint_has_no_secret() -> None:
 ])  # fmt: skip
 def test_an_endpoint_of_another_kind_is_named_by_its_kind(endpoint: Json, found: str) -> None:
     assert f"is {found}, not a text" in refusal([endpoint, {}, "t"]).message
+
+
+REFRESH = CommandSpec("refresh", (ArgumentSpec("users", "list", element="string"),), "safe", bare="users")
+
+
+@pytest.mark.parametrize("shape", [["john", "aaron"], '["john", "aaron"]'])
+def test_a_bare_list_of_texts_is_the_argument_that_the_command_says(shape: Json) -> None:
+    read = submission(["refresh", shape, "t", "id"])
+    named = arguments.named(read, REFRESH)
+    assert isinstance(named, Submission)
+    assert named.command == Command("refresh", {"users": ["john", "aaron"]})
+    assert (named.token, named.reply_id, named.is_bare) == ("t", "id", False)
+
+
+@pytest.mark.parametrize("spec", [None, CommandSpec("register", (), "safe")])
+def test_a_bare_list_is_refused_where_the_command_takes_none(spec: CommandSpec | None) -> None:
+    refused = arguments.named(submission(["register", ["john"], "t"]), spec)
+    assert isinstance(refused, Reason)
+    assert refused.message.startswith("Entry 1 of the argument list is a text")
+
+
+def test_arguments_by_name_pass_through_naming_unchanged() -> None:
+    read = submission(["refresh", {"users": ["john"]}, "t"])
+    assert arguments.named(read, REFRESH) is read
