@@ -34,6 +34,7 @@ class Delivered:
 
     `negative`: the server answered "no" to a question (ejabberd's `check_account` with 1).
     `note`: how, where it is not plain ("already done", "answer truncated").
+    `by_us`: the server was not asked, so that nothing follows about its health.
     """
 
     text: str
@@ -41,6 +42,7 @@ class Delivered:
     status: int
     negative: bool = False
     note: str | None = None
+    by_us: bool = False
 
 
 @attrs.frozen

@@ -67,7 +67,7 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
             _leave(lane, item)
         duration_s = time.perf_counter() - began_s
         outcome = _redacted(lane, outcome, call, spec)
-        if item.sending or not _is_own_refusal(outcome):
+        if item.sending or not _is_ours(outcome):
             lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=call.attempt > 1)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
@@ -119,9 +119,15 @@ async def _may_start(lane: Lane, item: Item) -> bool:
     return False
 
 
-def _is_own_refusal(outcome: Outcome) -> bool:
-    """Whether a connector that sent nothing refused the job by itself: that is no answer of the target."""
-    return isinstance(outcome, Rejected) or (isinstance(outcome, Deferred) and not outcome.pause_target)
+def _is_ours(outcome: Outcome) -> bool:
+    """Whether a connector that sent nothing did or refused the job by itself: that is no answer of the target."""
+    match outcome:
+        case Delivered():
+            return outcome.by_us
+        case Deferred():
+            return not outcome.pause_target
+        case _:
+            return isinstance(outcome, Rejected)
 
 
 def _leave(lane: Lane, item: Item) -> None:
