@@ -18,6 +18,7 @@ from restbroker.config.core import Config, Loaded, Note
 from restbroker.config.keys import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import masked
+from restbroker.config.roster import QueryKey
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued, Target
 from restbroker.connectors import registry
@@ -25,7 +26,7 @@ from restbroker.errors import ConfigError
 from restbroker.rules.findings import Finding, Level, ok
 
 AREA = "config"
-_WARNINGS = frozenset({"ShortShutdown", "PlainLogin"})
+_WARNINGS = frozenset({"ShortShutdown", "PlainLogin", "PlainRosters"})
 _MEMBERS: Mapping[str, str] = {
     "RestURL": "URL",
     "RestUser": "Auth.Basic.User",
@@ -118,15 +119,16 @@ def _secret_files(config: Config) -> set[Path]:
         config.redis_sentinel_password,
         *(secret for token in config.tokens for secret in token.secrets),
     ]
-    for target in config.targets:
-        secrets += target.secrets
-        match target.credentials:
+    roster = None if config.roster is None else config.roster.auth
+    for credentials in (roster, *(target.credentials for target in config.targets)):
+        match credentials:
             case Basic(_, password) | Issued(Basic(_, password), _):
                 secrets.append(password)
-            case Bearer(token):
-                secrets.append(token)
+            case Bearer(secret) | QueryKey(secret):
+                secrets.append(secret)
             case None:
                 pass
+    secrets += [secret for target in config.targets for secret in target.secrets]
     keys = {target.tls.key or target.tls.cert for target in config.targets}
     return {path for path in (*keys, *(secret.path for secret in secrets if secret is not None)) if path is not None}
 

@@ -21,6 +21,7 @@ AT_START: Final[Mapping[str, str]] = {
     "stats_prefix": "StatsPrefix",
     "stats_read_only": "StatsReadOnly",
     "health_bind": "HealthBind",
+    "roster": "Roster",
     "processes": "Processes",
 }
 """What is bound to the start of the process, each with its key."""

@@ -7,6 +7,7 @@ becomes a note.
 from collections.abc import Mapping
 
 from restbroker.config.build_redis import build_redis
+from restbroker.config.build_roster import build_roster
 from restbroker.config.build_targets import build_targets
 from restbroker.config.build_tokens import build_tokens
 from restbroker.config.build_web import build_login
@@ -24,6 +25,7 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
     targets = build_targets(keys, given, kinds, review)
     tokens = build_tokens(keys, review)
     stats_login = build_login(keys, review)
+    roster = build_roster(keys.roster, targets, review)
     _judge_together(keys, targets, review)
     if review.problems or redis is None:
         return None
@@ -52,6 +54,7 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
         stats_hosts=keys.stats_hosts,
         stats_prefix=keys.stats_prefix,
         stats_read_only=keys.stats_read_only,
+        roster=roster,
         health_bind=keys.health_bind,
         log_level=keys.log_level,
         show_bodies=keys.show_bodies,

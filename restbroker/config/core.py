@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
 from restbroker.config.tokens import Token
@@ -63,6 +64,8 @@ class Config:
     stats_hosts: tuple[str, ...] = ()
     stats_prefix: str = ""
     stats_read_only: bool = False
+    roster: Roster | None = None
+    """How rosters are served; None: they are not."""
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
-"""The forms of values that only targets, tokens and Sentinel have: rates, slots, queues, what a token allows.
+"""The forms of values that only some objects have: rates, slots, queues, what a token allows, paths, Sentinels.
 
-Used by `config.objects` and `config.keys`, beside the common ones of `config.values`. Always holds: as there.
+Used by `config.objects`, `config.roster_keys` and `config.keys`, beside the common ones of `config.values`. Always
+holds: as there.
 """
 
 import re
@@ -22,6 +23,7 @@ _NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 _QUEUE = re.compile(r"\S(?:.{0,198}\S)?")
 _HOST = re.compile(r"[^\s/@:]{1,255}")
 _OWN_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
+_USER_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)", re.ASCII)
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", re.ASCII)
 _ALLOWED = re.compile(rf"{PATTERN.pattern}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)", re.ASCII)
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
@@ -70,6 +72,11 @@ def own_names() -> ListOf:
 def prefix() -> Scalar:
     """The path that a reverse proxy puts before ours; empty: none."""
     return word("path", _PREFIX, 'a path such as "/restbroker", without a slash at its end')
+
+
+def user_path() -> Scalar:
+    """The path of what is asked for by user."""
+    return word("path", _USER_PATH, 'a path such as "/roster/{user}"')
 
 
 def allowed() -> ListOf:

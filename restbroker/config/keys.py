@@ -1,7 +1,8 @@
 """The keys of `env.json`, each with its kind, default and meaning.
 
 `Keys` is the one definition: the loader, the JSON schema, the sample's check and the reference page come from it. What
-is inside of `Targets` and `Tokens` is in `config.objects`. Always holds: keys beyond these are an error.
+is inside of `Targets` and `Tokens` is in `config.objects`, of `Roster` in `config.roster_keys`. Always holds: keys
+beyond these are an error.
 """
 # ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
@@ -12,7 +13,9 @@ import attrs
 
 from restbroker.config import forms, values
 from restbroker.config.key import Key, key, keys_of, same
+from restbroker.config.kinds import ObjectOf
 from restbroker.config.objects import TargetKeys, TokenKeys
+from restbroker.config.roster_keys import RosterKeys
 from restbroker.config.target import Engine, Rate
 from restbroker.config.values import LogLevel
 from restbroker.rules.json_types import Json
@@ -255,6 +258,12 @@ class Keys:
         "",
     )
     stats_read_only: bool = key("StatsReadOnly", values.switch(), "The pages show, and change nothing.", False)
+    roster: RosterKeys | None = key(
+        "Roster",
+        ObjectOf("object", RosterKeys),
+        "Serve rosters from Redis to Prosody (docs/roster-service.md). All of its members have defaults.",
+        secret=True,
+    )
     health_bind: tuple[str, int] | None = key(
         "HealthBind", values.bind(), "host:port that serves /healthz and /readyz alone, without login."
     )

@@ -1,6 +1,7 @@
 """How to log in to a target: from `Auth`, from the flat keys, or from the URL itself.
 
-Called by `config.build_targets`. Always holds: exactly one way is chosen, or a problem or a note says what is missing.
+Called by `config.build_targets` and, for user and password, `config.build_roster`. Always holds: exactly one way is
+chosen, or a problem or a note says what is missing.
 """
 
 import re
@@ -28,11 +29,11 @@ def login(auth: AuthKeys | None, address: RestAddress, place: str, review: Revie
         review.note("LoginInURL", message, "Remove it from the URL.")
     match auth:
         case AuthKeys(basic=BasicKeys() as basic, bearer=None, auto=None):
-            return _basic(basic, at(where, "Basic"), review)
+            return basic_login(basic, at(where, "Basic"), review)
         case AuthKeys(basic=None, bearer=BearerKeys() as bearer, auto=None):
             return _bearer(bearer, at(where, "Bearer"), review)
         case AuthKeys(basic=None, bearer=None, auto=BasicKeys() as auto):
-            return _issued(_basic(auto, at(where, "Auto"), review), fallback=True)
+            return _issued(basic_login(auto, at(where, "Auto"), review), fallback=True)
         case AuthKeys(basic=None, bearer=None, auto=None):
             review.refuse(where, "is empty; give exactly one of Basic, Bearer and Auto, or take it out.")
         case _:
@@ -70,6 +71,18 @@ def tell_plain(url: Url, review: Review) -> None:
         review.note("PlainLogin", f"The login goes unencrypted to {url.origin}.", cure)
 
 
+def basic_login(keys: BasicKeys | BearerKeys, place: str, review: Review) -> Basic | None:
+    """User and password, which stand at `place`; None where there is a problem in `review`."""
+    password = review.secret(at(place, "Pass"), keys.password, keys.password_file)
+    if keys.user is None:
+        review.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
+    elif ":" in keys.user:
+        review.refuse(at(place, "User"), "must not hold a colon, which HTTP Basic cannot carry.")
+    if keys.password is None and keys.password_file is None:
+        review.refuse(at(place, "Pass"), "is missing or empty; it is that user's password (or use PassFile).")
+    return None if keys.user is None or password is None else Basic(keys.user, password)
+
+
 def checked_bearer(place: str, token: Secret | None, review: Review) -> Bearer | None:
     """The token as credentials; None when there is none, or it cannot be one."""
     if token is None:
@@ -83,20 +96,9 @@ def _issued(login: Basic | None, *, fallback: bool) -> Issued | None:
     return None if login is None else Issued(login, fallback)
 
 
-def _basic(keys: BasicKeys | BearerKeys, place: str, review: Review) -> Basic | None:
-    password = review.secret(at(place, "Pass"), keys.password, keys.password_file)
-    if keys.user is None:
-        review.refuse(at(place, "User"), "is missing or empty; it is the user to log in as.")
-    elif ":" in keys.user:
-        review.refuse(at(place, "User"), "must not hold a colon, which HTTP Basic cannot carry.")
-    if keys.password is None and keys.password_file is None:
-        review.refuse(at(place, "Pass"), "is missing or empty; it is that user's password (or use PassFile).")
-    return None if keys.user is None or password is None else Basic(keys.user, password)
-
-
 def _bearer(keys: BearerKeys, place: str, review: Review) -> Bearer | Issued | None:
     if keys.user is not None or keys.password is not None or keys.password_file is not None:
-        return _issued(_basic(keys, place, review), fallback=False)
+        return _issued(basic_login(keys, place, review), fallback=False)
     where = at(place, "Token")
     if keys.token is None and keys.token_file is None:
         review.refuse(where, "is missing or empty; it is the token to log in with (or use TokenFile).")

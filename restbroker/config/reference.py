@@ -13,6 +13,7 @@ from restbroker.config.key import Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
+from restbroker.config.roster_keys import QueryKeyKeys, RosterAuthKeys, RosterKeys
 from restbroker.rules.json_types import Json
 
 SAMPLE_SECRET = "change-me"  # noqa: S105  a placeholder
@@ -87,6 +88,21 @@ Each entry is one token, by name. `Token` is the one of the name `default`: all 
 host. To rotate a token, move its secret to `PreviousSecret` until every producer has the new one.
 """
 
+_ROSTER = """
+Prosody's `http_roster_url` is then the address of Listen with Path, `%s` in the place of `{user}`:
+`http://127.0.0.1:8082/roster/%s` with what is the default here ([roster-service.md](roster-service.md)).
+
+```json
+{
+  "Roster": {
+    "Listen": "127.0.0.1:8082",
+    "Domain": "example.org",
+    "Auth": { "Key": { "ValueFile": "/run/credentials/roster_key" } }
+  }
+}
+```
+"""
+
 _PARTS: tuple[tuple[str, str, Members], ...] = (
     ("Targets", _TARGETS, TargetKeys),
     ("Auth", _AUTH, AuthKeys),
@@ -95,6 +111,10 @@ _PARTS: tuple[tuple[str, str, Members], ...] = (
     ("Auth.Auto", "", BasicKeys),
     ("TLS", "", TlsKeys),
     ("Tokens", _TOKENS, TokenKeys),
+    ("Roster", _ROSTER, RosterKeys),
+    ("Roster.Auth", "", RosterAuthKeys),
+    ("Roster.Auth.Basic", "", BasicKeys),
+    ("Roster.Auth.Key", "", QueryKeyKeys),
 )
 """The heading, the introduction and the keys of each object inside."""
 

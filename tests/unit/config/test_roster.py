@@ -1,0 +1,162 @@
+"""What the section `Roster` is read as."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from restbroker.admin.check import check_config
+from restbroker.assembly.reading import warnings_of
+from restbroker.config.core import Loaded
+from restbroker.config.load import load
+from restbroker.config.roster import QueryKey, Roster
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic
+from restbroker.errors import ConfigError
+from restbroker.rules.json_types import Json
+from tests.support.kinds import KINDS, Other
+
+SERVED: dict[str, Json] = {"RestURL": "http://127.0.0.1/api", "RestQueue": "rest", "Token": "t0ken"}
+REFRESH: dict[str, Json] = {"Kind": "prosody-roster", "URL": "http://127.0.0.1:5280/roster_admin", "Queues": ["r"]}
+Write = Callable[..., Loaded]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Loads a configuration with this section, and with a target that refreshes."""
+
+    def run(roster: Json, environ: Mapping[str, str] | None = None, **keys: Json) -> Loaded:
+        path = tmp_path / "env.json"
+        targets: dict[str, Json] = {"rosters": {**REFRESH, "Domain": "Example.org"}}
+        path.write_text(json.dumps({**SERVED, "JabberDomain": "a.org", "Targets": targets, "Roster": roster, **keys}))
+        return load(path, environ or {}, {}, {**KINDS, "prosody-roster": Other})
+
+    return run
+
+
+def section(loaded: Loaded) -> Roster:
+    assert loaded.config.roster is not None
+    return loaded.config.roster
+
+
+def test_an_empty_section_serves_on_loopback_and_none_serves_nothing(write: Write) -> None:
+    assert section(write({})) == Roster(("127.0.0.1", 8082), "/roster/{user}", True, None, None, None)
+    assert write(None).config.roster is None
+
+
+def test_every_member_counts(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("a+b/c==\n")
+    written: dict[str, Json] = {
+        "Listen": "[::1]:0",
+        "Path": "/of/{user}.json",
+        "Serve": False,
+        "Domain": "Example.NET",
+        "Target": "rosters",
+        "Auth": {"Key": {"ValueFile": "key"}},
+    }
+    key = QueryKey(Secret(path=tmp_path / "key"))
+    assert section(write(written)) == Roster(("::1", 0), "/of/{user}.json", False, "example.net", "rosters", key)
+    assert key.value.reveal() == "a+b/c=="
+
+
+def test_the_domain_is_that_of_the_target_unless_it_is_given(write: Write) -> None:
+    assert section(write({"Target": "rosters"})).domain == "example.org"
+
+
+@pytest.mark.parametrize(
+    ("path", "whole"),
+    [
+        ("/r", "/r/{user}"),
+        ("/r/", "/r/{user}"),
+        ("/a/b", "/a/b/{user}"),
+        ("/{user}", "/{user}"),
+        ("/{user}/r", "/{user}/r"),
+    ],
+)
+def test_the_user_is_at_the_end_of_a_path_that_does_not_name_him(write: Write, path: str, whole: str) -> None:
+    assert section(write({"Path": path})).path == whole
+
+
+@pytest.mark.parametrize(
+    "path", ["", "r", "/", "/r?user={user}", "/r/{user}/{user}", "/r/{name}", "/r/x{user}", "/r s"]
+)
+def test_a_path_that_names_no_user_is_refused(write: Write, path: str) -> None:
+    if not path:  # means the default
+        assert section(write({"Path": path})).path == "/roster/{user}"
+        return
+    with pytest.raises(ConfigError, match=r'Roster.Path: expected a path such as "/roster/\{user\}"'):
+        write({"Path": path})
+
+
+def test_user_and_password_may_be_in_a_variable_and_a_file(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "pass").write_text("s3cret\n")
+    environ = {"RESTBROKER_ROSTER__AUTH__BASIC__USER": "prosody", "RESTBROKER_ROSTER__LISTEN": "127.0.0.1:1"}
+    roster = section(write({"Auth": {"Basic": {"PassFile": "pass"}}}, environ))
+    assert (roster.bind, roster.auth) == (("127.0.0.1", 1), Basic("prosody", Secret(path=tmp_path / "pass")))
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "[::]", "xmpp.example.org"])
+def test_an_address_that_others_reach_needs_a_login_and_is_noted_with_one(write: Write, host: str) -> None:
+    with pytest.raises(ConfigError, match=r"Roster.Listen: \S+ is open to others, and rosters have no login"):
+        write({"Listen": f"{host}:8082", "Serve": False})
+    loaded = write({"Listen": f"{host}:8082", "Auth": {"Key": {"Value": "4711-key"}}})
+    levels = {finding.code: finding.level for finding in check_config(loaded)}
+    assert levels["PlainRosters"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("auth", "problem"),
+    [
+        ({}, "Roster.Auth: is empty; give exactly one of Basic and Key"),
+        ({"Key": {}}, "Roster.Auth.Key.Value: is missing or empty"),
+        ({"Key": {"Value": ""}}, "Roster.Auth.Key.Value: is missing or empty"),
+        ({"Key": {"Value": "a b"}}, "Roster.Auth.Key.Value: must be of letters"),
+        ({"Key": {"Value": "a&b"}}, "Roster.Auth.Key.Value: must be of letters"),
+        ({"Key": {"ValueFile": "none"}}, "Roster.Auth.Key.ValueFile: The secret file"),
+        ({"Basic": {"User": "a"}}, "Roster.Auth.Basic.Pass: is missing or empty"),
+        ({"Basic": {"User": "a:b", "Pass": "p"}}, "Roster.Auth.Basic.User: must not hold a colon"),
+        ({"Basic": {"User": "a", "Pass": "p"}, "Key": {"Value": "k"}}, "say the same thing in two ways"),
+        ("s3cret-4711", "Roster.Auth: expected an object of Basic, Key, found a text."),
+    ],
+)
+def test_a_login_that_cannot_be_used_is_refused_by_its_place_without_the_secret(
+    write: Write, auth: Json, problem: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        write({"Auth": auth})
+    assert problem in caught.value.message
+    assert "4711" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("other", "there is no target 'other'; these are configured: ejabberd, rosters."),
+        ("ejabberd", "the target 'ejabberd' is of kind ejabberd; only prosody-roster refreshes rosters."),
+    ],
+)
+def test_a_target_that_cannot_refresh_is_refused(write: Write, target: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        write({"Target": target})
+    assert f"Roster.Target: {problem}" in caught.value.message
+
+
+def test_a_target_that_could_not_be_made_is_the_one_problem(write: Write) -> None:
+    with pytest.raises(ConfigError) as caught:
+        write({"Target": "rosters"}, Targets={"rosters": {**REFRESH, "URL": "ftp://x"}})
+    assert "Roster.Target" not in caught.value.message
+
+
+def test_others_may_not_read_its_secret_file_unnoticed(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("4711\n")
+    (tmp_path / "key").chmod(0o644)
+    found = list(check_config(write({"Auth": {"Key": {"ValueFile": "key"}}})))
+    readable = [finding.message for finding in found if finding.code == "WorldReadable"]
+    assert any(str(tmp_path / "key") in message for message in readable), readable
+
+
+def test_a_change_counts_after_a_restart_and_that_is_said(write: Write) -> None:
+    before = write({}).config
+    *_, warned = warnings_of(before, write({"Listen": "127.0.0.1:1"}))
+    assert (warned.code, warned.message) == ("NeedsRestart", "Roster: the change does not count before a restart.")
