@@ -1,0 +1,149 @@
+"""Addresses of users and servers, in the one form in which servers keep them (RFC 6122: nodeprep, nameprep).
+
+Used by `rules.roster`. Always holds: what is accepted, a server leaves as it is. Nothing is rewritten silently: for
+what a server would rewrite, the error says what to write. Python's own tables are those that Prosody 0.12 uses; letters
+that are younger than these (Unicode 3.2) are made small here too, and may not mix directions, which is stricter.
+"""
+
+import ipaddress
+import re
+import unicodedata
+from encodings import idna
+from typing import Final
+
+import attrs
+
+LONGEST_PART_BYTES: Final = 1023
+"""Of a local part, and of a domain (RFC 6122)."""
+_LONGEST_LABEL: Final = 63
+# Beside what nameprep refuses: RFC 3920, appendix A.5, and blanks and control characters.
+_NOT_IN_LOCAL_PARTS: Final = re.compile(r"[\x00-\x20\x7f\"&'/:<>@]")
+# Of ASCII, what names of hosts are made of; the underscore is in names of test machines and containers.
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9_\-\x80-\U0010ffff]+(?<!-)")
+_LEFTWARD: Final = frozenset({"R", "AL"})
+# Full stops of other scripts, which IDNA reads as a dot.
+_DOTS: Final = re.compile("[\u3002\uff0e\uff61]")
+
+
+class BadAddress(ValueError):
+    """No address in the form in which servers keep them. `why` completes "it …"; `cure` is a sentence, or empty."""
+
+    def __init__(self, why: str, cure: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.cure = cure
+
+
+@attrs.frozen
+class Bare:
+    """A bare JID. `local` is None for a server's own address."""
+
+    local: str | None
+    domain: str
+
+    def __str__(self) -> str:
+        return self.domain if self.local is None else f"{self.local}@{self.domain}"
+
+
+def read_bare(text: str) -> Bare:
+    """The bare JID that this text is. Raises `BadAddress`."""
+    bare, slash, _ = text.partition("/")
+    if slash:
+        raise BadAddress("has a resource", f"Write it without what is behind the slash: {shown(bare)}.")
+    local, at, domain = text.partition("@")
+    if "@" in domain:
+        raise BadAddress("has more than one @")
+    if not at:
+        return Bare(None, read_domain(text))
+    return Bare(read_local(local), read_domain(domain))
+
+
+def read_local(text: str) -> str:
+    """What is before the @: a user's name. Raises `BadAddress`."""
+    if not text:
+        raise BadAddress("has nothing before the @")
+    prepared = _prepared(text)
+    if forbidden := _NOT_IN_LOCAL_PARTS.search(prepared):
+        raise BadAddress(f"has {named(forbidden[0])} in a user's name")
+    _require_same(text, prepared)
+    return text
+
+
+def read_domain(text: str) -> str:
+    """A server's name, or an IPv6 address in brackets. Raises `BadAddress`."""
+    if not text:
+        raise BadAddress("has no domain")
+    if text.startswith("["):
+        return _read_ipv6(text)
+    prepared = _prepared(_DOTS.sub(".", text))
+    for label in prepared.split("."):
+        if not label:
+            raise BadAddress("has an empty part in its domain")
+        if len(label.encode()) > _LONGEST_LABEL:
+            raise BadAddress(f"has a part of more than {_LONGEST_LABEL} bytes in its domain")
+        if _LABEL.fullmatch(label) is None:
+            raise BadAddress("has a domain that no server can have")
+    _require_same(text, prepared)
+    return text
+
+
+def unprintable(text: str) -> str | None:
+    """The first character that no stanza can carry or no person can see for what it is; None: there is none.
+
+    Control characters, half surrogate pairs, and what XML forbids.
+    """
+    for one in text:
+        if unicodedata.category(one) in ("Cc", "Cs") or one in "\u2028\u2029\ufffe\uffff":
+            return one
+    return None
+
+
+def named(character: str) -> str:
+    """A character as an error may show it."""
+    return character if character.isprintable() and character != " " else f"U+{ord(character):04X}"
+
+
+def shown(text: str, longest: int = 80) -> str:
+    """A text as an error may show it: in one line, cut, without what terminals obey."""
+    plain = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text[:longest])
+    return plain + ("…" if len(text) > longest else "")
+
+
+def _prepared(text: str) -> str:
+    # Looked at before the tables: their time grows with the length.
+    if len(text) > LONGEST_PART_BYTES:
+        raise BadAddress(f"has a part of more than {LONGEST_PART_BYTES} bytes")
+    if bad := unprintable(text) or next((one for one in text if unicodedata.category(one) == "Cn"), None):
+        raise BadAddress(f"has the character {named(bad)}, which no address may have")
+    try:
+        # Twice: a letter that is made small may be put together anew.
+        prepared = idna.nameprep(idna.nameprep(text))
+    except UnicodeError:
+        raise BadAddress("has characters that no address may have, or in such an order") from None
+    if _mixes_directions(prepared):
+        raise BadAddress("mixes letters that are written from left to right with others")
+    if len(prepared.encode()) > LONGEST_PART_BYTES:
+        raise BadAddress(f"has a part of more than {LONGEST_PART_BYTES} bytes")
+    return prepared
+
+
+def _mixes_directions(text: str) -> bool:
+    """As nameprep asks, by today's tables."""
+    kinds = [unicodedata.bidirectional(one) for one in text]
+    leftward = [kind in _LEFTWARD for kind in kinds]
+    return any(leftward) and ("L" in kinds or not (leftward[0] and leftward[-1]))
+
+
+def _require_same(text: str, prepared: str) -> None:
+    if text != prepared:
+        why = "is not in lower case" if text.lower() == prepared else "is not in the form in which servers keep it"
+        raise BadAddress(why, f"Write {shown(prepared)}.")
+
+
+def _read_ipv6(text: str) -> str:
+    try:
+        address = f"[{ipaddress.IPv6Address(text.removeprefix('[').removesuffix(']'))}]"
+    except ValueError:
+        raise BadAddress("has a domain in brackets that is no IPv6 address") from None
+    _require_same(text, address)
+    return text

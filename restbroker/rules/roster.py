@@ -1,0 +1,256 @@
+"""Rosters: what a contact is, what is refused before it is stored, and how Prosody gets it.
+
+Used by the commands that write rosters, by the store's callers and the roster service. Always holds: what is read here
+without an error is a roster that Prosody takes. Prosody's roster module checks nothing, and one bad entry leaves the
+user's login and the refresh of all others in its batch without an answer (measured with 0.12.3 and 13.0.1): a null or
+a number as a name, groups that are no object, control characters. Hence each entry is looked at, and named if refused.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NoReturn
+
+import attrs
+import orjson
+
+from restbroker.rules.endpoint import kind_of
+from restbroker.rules.jid import BadAddress, named, read_bare, read_domain, read_local, shown, unprintable
+from restbroker.rules.json_types import Json
+
+MOST_CONTACTS: Final = 10_000
+"""Of one user. Prosody answers nobody while it takes in a roster: 10,000 contacts hold it up for 4 s (measured)."""
+MOST_BYTES: Final = 4 * 1024 * 1024
+"""Of one user's roster, as stored."""
+LONGEST_NAME_BYTES: Final = 1024
+"""Of a contact's name, and of a group's."""
+MOST_GROUPS: Final = 100
+"""Of one contact."""
+_FIELDS: Final = ("name", "groups")
+
+
+class BadRoster(ValueError):
+    """It is no roster, or no part of one. `entry` names the contact or user, `why` completes it, `cure` may be empty.
+
+    None of the three holds more than a part of what was given, in one line.
+    """
+
+    def __init__(self, entry: str, why: str, cure: str = "") -> None:
+        super().__init__(entry, why, cure)
+        self.entry = entry
+        self.why = why
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (f"{self.entry} {self.why}.", self.cure) if part)
+
+
+@attrs.frozen
+class Contact:
+    """What a user's roster says of one JID. Prosody makes every contact one that both see (`both`).
+
+    `groups` are sorted, each once.
+    """
+
+    name: str | None = None
+    groups: tuple[str, ...] = ()
+
+
+def read_roster(document: Json) -> Mapping[str, Contact]:
+    """Bare JID → contact, of an object `{JID: contact}`, or of a list of contacts with `jid`, or of JIDs alone.
+
+    Raises `BadRoster`, naming the entry.
+    """
+    found: dict[str, Contact] = {}
+    for jid, contact in _entries(document):
+        checked = read_jid(jid)
+        if checked in found:
+            raise BadRoster(shown(checked), "is there twice", "Each contact may be there once.")
+        found[checked] = read_contact(contact, checked)
+    require_fit(found)
+    return found
+
+
+def read_contact(document: Json, entry: str = "The contact") -> Contact:
+    """One contact: an object with `name` (a text) and `groups` (a list of texts, or an object), or neither.
+
+    `entry` is how an error names it. Raises `BadRoster`.
+    """
+    if not isinstance(document, Mapping):
+        raise BadRoster(entry, f"is {kind_of(document)}, not an object", 'For example {"name": "Ann"}, or {}.')
+    for field, value in document.items():
+        if field in _FIELDS or (field == "subscription" and value == "both"):
+            continue
+        why = f"has the member {shown(field)}, which Prosody does not take"
+        raise BadRoster(entry, why, "A contact has a name and groups, and its subscription is always both.")
+    return Contact(_read_name(document.get("name"), entry), _read_groups(document.get("groups"), entry))
+
+
+def read_jid(text: Json) -> str:
+    """The bare JID of a contact: `ann@example.org`, or a server's name. Raises `BadRoster`."""
+    if not isinstance(text, str):
+        raise BadRoster("The JID of a contact", f"is {kind_of(text)}, not a text")
+    entry = shown(text) or "The empty JID"
+    try:
+        bare = read_bare(text)
+    except BadAddress as error:
+        raise BadRoster(entry, error.why, error.cure) from None
+    # Rather a user's name whose domain was forgotten; and `pending` is a key that Prosody keeps for itself.
+    if bare.local is None and not any(sign in text for sign in ".:"):
+        raise BadRoster(entry, "has no domain", f"Write {entry}@ and the domain.")
+    return text
+
+
+def read_user(text: Json, domain: str | None) -> str:
+    """Whose roster: the part before the @. `john`, or `john@example.org` where that is the `domain`.
+
+    Without a `domain` any is taken. Raises `BadRoster`.
+    """
+    if not isinstance(text, str):
+        raise BadRoster("The user", f"is {kind_of(text)}, not a text")
+    entry = shown(text) or "The empty user"
+    local, at, own = text.partition("@")
+    try:
+        if at:
+            read_domain(own)
+        user = read_local(local)
+    except BadAddress as error:
+        raise BadRoster(entry, error.why, error.cure) from None
+    if at and domain is not None and own != domain:
+        raise BadRoster(entry, f"is not a user of {domain}", "Rosters are kept for users of that domain only.")
+    return user
+
+
+def address(text: Json, domain: str | None) -> str:
+    """A user's own bare JID, as others have it in their rosters. Raises `BadRoster`, also for want of a domain."""
+    user = read_user(text, domain)
+    if isinstance(text, str) and "@" in text:
+        return text
+    if domain is None:
+        raise BadRoster(shown(user), "has no domain", f"Write {shown(user)}@ and the domain, or configure the domain.")
+    return f"{user}@{domain}"
+
+
+def require_fit(roster: Mapping[str, Contact]) -> None:
+    """Raises `BadRoster` for a roster that is too large for one user."""
+    if len(roster) > MOST_CONTACTS:
+        raise BadRoster("The roster", f"has {len(roster)} contacts; {MOST_CONTACTS} are the limit")
+    size_bytes = sum(len(jid.encode()) + len(as_stored(contact)) for jid, contact in roster.items())
+    if size_bytes > MOST_BYTES:
+        raise BadRoster("The roster", f"has {size_bytes} bytes; {MOST_BYTES} are the limit")
+
+
+def as_stored(contact: Contact) -> bytes:
+    """As it lies in Redis; equal contacts are equal bytes."""
+    fields: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
+    if contact.groups:
+        fields["groups"] = contact.groups
+    return orjson.dumps(fields)
+
+
+def of_stored(jid: bytes, contact: bytes) -> tuple[str, Contact]:
+    """What `as_stored` wrote, checked anew: others may write to Redis too. Raises `BadRoster`."""
+    try:
+        document = orjson.loads(contact)
+        name = jid.decode()
+    except ValueError:
+        raise BadRoster(shown(jid.decode("utf-8", "backslashreplace")), "is no contact as it lies in Redis") from None
+    checked = read_jid(name)
+    return checked, read_contact(document, checked)
+
+
+def roster_of(stored: Mapping[bytes, bytes]) -> tuple[Mapping[str, Contact], tuple[BadRoster, ...]]:
+    """A roster from Redis: the contacts that can be served, and what is wrong with the others."""
+    found: dict[str, Contact] = {}
+    bad: list[BadRoster] = []
+    for jid, contact in stored.items():
+        try:
+            name, one = of_stored(jid, contact)
+        except BadRoster as error:
+            bad.append(error)
+        else:
+            found[name] = one
+    return found, tuple(bad)
+
+
+def as_prosody(roster: Mapping[str, Contact]) -> bytes:
+    """The answer that Prosody's roster module wants, sorted by JID. Groups are an object: a list stops it."""
+    return orjson.dumps({jid: _for_prosody(roster[jid]) for jid in sorted(roster)})
+
+
+def as_json(roster: Mapping[str, Contact]) -> dict[str, Json]:
+    """For people and programs, sorted by JID: what `read_roster` takes."""
+    return {jid: contact_fields(roster[jid]) for jid in sorted(roster)}
+
+
+def contact_fields(contact: Contact) -> dict[str, Json]:
+    """One contact, as `read_contact` takes it."""
+    fields: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
+    return {**fields, "groups": list(contact.groups)} if contact.groups else fields
+
+
+def _for_prosody(contact: Contact) -> dict[str, Json]:
+    fields: dict[str, Json] = {} if contact.name is None else {"name": contact.name}
+    return {**fields, "groups": dict.fromkeys(contact.groups, True)} if contact.groups else fields
+
+
+def _entries(document: Json) -> Iterator[tuple[Json, Json]]:
+    match document:
+        case Mapping():
+            yield from document.items()
+        case list() | tuple():
+            for place, entry in enumerate(document, 1):
+                yield _of_list(entry, place)
+        case _:
+            raise BadRoster("The roster", f"is {kind_of(document)}, neither an object nor a list")
+
+
+def _of_list(entry: Json, place: int) -> tuple[Json, Json]:
+    match entry:
+        case str():
+            return entry, {}
+        case Mapping() if "jid" in entry:
+            return entry["jid"], {field: value for field, value in entry.items() if field != "jid"}
+        case _:
+            raise BadRoster(f"Contact {place} of the list", 'has no "jid"')
+
+
+def _read_name(value: Json, entry: str) -> str | None:
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise BadRoster(entry, f"has a name that is {kind_of(value)}, not a text")
+    _require_text(value, entry, "name")
+    return value
+
+
+def _read_groups(value: Json, entry: str) -> tuple[str, ...]:
+    match value:
+        case None:
+            given: list[Json] = []
+        case Mapping():
+            if any(member is None or member is False for member in value.values()):
+                raise BadRoster(entry, "has a group that is false", "Leave it out: what is named is a group.")
+            given = list(value)
+        case list() | tuple():
+            given = list(value)
+        case _:
+            _refuse_groups(value, entry)
+    for group in given:
+        if not isinstance(group, str) or not group:
+            _refuse_groups(group, entry)
+        _require_text(group, entry, "group")
+    groups = {group for group in given if isinstance(group, str)}
+    if len(groups) > MOST_GROUPS:
+        raise BadRoster(entry, f"has {len(groups)} groups; {MOST_GROUPS} are the limit")
+    return tuple(sorted(groups))
+
+
+def _refuse_groups(value: Json, entry: str) -> NoReturn:
+    what = "an empty text" if value == "" else kind_of(value)
+    raise BadRoster(entry, f"has {what} for a group", 'Groups are a list of names: ["Work"].')
+
+
+def _require_text(text: str, entry: str, what: str) -> None:
+    if bad := unprintable(text):
+        raise BadRoster(entry, f"has the character {named(bad)} in its {what}", "Write it without.")
+    if len(text.encode()) > LONGEST_NAME_BYTES:
+        raise BadRoster(entry, f"has a {what} of more than {LONGEST_NAME_BYTES} bytes")
