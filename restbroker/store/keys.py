@@ -128,6 +128,25 @@ class Keys:
         """HASH name of a token → when a job was last let in with it, epoch seconds."""
         return self._key("restbroker:tokens")
 
+    @property
+    def rosters(self) -> str:
+        """HASH user → version and bytes of the roster: who has one."""
+        return self._key("restbroker:rosters")
+
+    def roster(self, user: str) -> str:
+        """HASH bare JID → contact (JSON)."""
+        return self._key(f"restbroker:roster:of:{user}")
+
+    @property
+    def roster_dirty(self) -> str:
+        """HASH user → first and last change that waits for its refresh, last push of a job for it, number of pushes."""
+        return self._key("restbroker:roster:dirty")
+
+    @property
+    def roster_flights(self) -> str:
+        """HASH user → until when his refresh counts as under way (epoch ms), and whose it is."""
+        return self._key("restbroker:roster:flights")
+
     def reply(self, name: str) -> str:
         """The list of one detailed answer. `name` is the whole `restbroker:reply:…`. Raises ValueError otherwise."""
         if not is_reply_key(name):

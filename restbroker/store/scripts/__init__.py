@@ -35,6 +35,9 @@ ScriptName = Literal[
     "clear",
     "end_pauses",
     "record",
+    "roster_change",
+    "roster_claim",
+    "roster_land",
 ]
 
 

@@ -55,11 +55,12 @@ def test_a_roster_may_be_an_object_a_list_of_contacts_or_a_list_of_jids() -> Non
 
 
 def test_what_says_nothing_of_a_contact_is_left_out() -> None:
-    for document in (
+    empty: list[Json] = [
         {"name": None, "groups": None},
         {"name": "", "groups": []},
         {"groups": {}, "subscription": "both"},
-    ):
+    ]
+    for document in empty:
         assert read_contact(document) == Contact()
 
 

@@ -1,0 +1,297 @@
+"""Rosters, the marks and jobs that changes of them make, and turns at refreshing; on Redis and on Valkey."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+import pytest
+
+from restbroker.errors import StoreRefused
+from restbroker.store import rosters
+from restbroker.store.client import Client
+from restbroker.store.rosters import Change, Changed, Claims, Known, NotChanged, Pace, Wanted
+from tests.store.lanes import Server
+from tests.support.wait import until
+
+AT_ONCE = Pace(0, 0)
+LATE = Pace(60_000, 90_000)
+LEASE_MS = 60_000
+ANN, BOB = "ann@a.b", "bob@a.b"
+DIRTY, FLIGHTS, JOBS = "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights", "ns:queue:rosters"
+
+
+@attrs.frozen
+class Jobs(Mapping[str, bytes]):
+    """A job for whoever is asked for."""
+
+    def __getitem__(self, user: str) -> bytes:
+        return b"job of " + user.encode()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+WANTED = Wanted("rosters", Jobs())
+
+
+def put(user: str, jid: str = ANN, contact: bytes = b"{}") -> Change:
+    return Change(user, {jid: contact})
+
+
+def change(client: Client, *changes: Change) -> Mapping[str, int]:
+    done = rosters.change(client, changes, WANTED)
+    assert isinstance(done, Changed)
+    return done.versions
+
+
+def jobs(server: Server) -> Sequence[bytes]:
+    """Those pushed, the oldest first."""
+    found: Sequence[bytes] = server.raw.lrange(JOBS, 0, -1)
+    return found[::-1]
+
+
+def test_a_change_is_written_with_its_version_its_mark_and_its_job(client: Client, server: Server) -> None:
+    assert change(client, Change("john", {ANN: b'{"name":"Ann"}', BOB: b"{}"})) == {"john": 1}
+    assert rosters.read(client, ["john", "nobody"]) == [{b"ann@a.b": b'{"name":"Ann"}', b"bob@a.b": b"{}"}, {}]
+    assert jobs(server) == [b"job of john"]
+    assert server.raw.smembers("ns:queues") == {b"rosters"}
+    (john,) = rosters.known(client, ["john"])
+    assert john.dirty_s is not None
+    assert attrs.evolve(john, dirty_s=None) == Known("john", 1, 2, 7 + 14 + 7 + 2)
+    assert rosters.counts(client) == (1, 1)
+
+
+def test_the_same_change_again_changes_marks_and_pushes_nothing(client: Client, server: Server) -> None:
+    whole = Change("john", {ANN: b"{}"}, whole=True)
+    for again in (whole, whole, put("john"), Change("john", drop=(BOB,)), Change("john")):
+        assert change(client, again) == {"john": 1}
+    assert len(jobs(server)) == 1
+    server.raw.delete(DIRTY)
+    assert change(client, whole) == {"john": 1}
+    assert server.raw.exists(DIRTY) == 0
+    assert change(client, Change("nobody", drop=(BOB,))) == {"nobody": 0}
+    assert change(client, Change("nobody", forget=True)) == {"nobody": 0}
+    assert rosters.users(client).users == ("john",)
+
+
+def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
+    change(client, Change("john", {ANN: b"{}", BOB: b"{}"}))
+    assert change(client, Change("john", {ANN: b'{"name":"A"}', "c@a.b": b"{}"}, drop=(BOB, "d@a.b"))) == {"john": 2}
+    assert rosters.read(client, ["john"]) == [{b"ann@a.b": b'{"name":"A"}', b"c@a.b": b"{}"}]
+    assert change(client, Change("john", {BOB: b"{}"}, whole=True)) == {"john": 3}
+    assert rosters.read(client, ["john"]) == [{b"bob@a.b": b"{}"}]
+    assert rosters.known(client, ["john"])[0].size_bytes == 9
+    assert change(client, Change("john", whole=True)) == {"john": 4}
+    assert rosters.read(client, ["john"]) == [{}]
+    assert rosters.users(client).users == ("john",), "a roster may be empty"
+    assert change(client, Change("john", forget=True)) == {"john": 0}
+    assert rosters.users(client).users == ()
+
+
+def test_what_is_put_and_dropped_at_once_stays(client: Client) -> None:
+    change(client, Change("john", {ANN: b"{}"}, drop=(ANN, ANN)))
+    assert change(client, Change("john", {ANN: b"{}"}, drop=(ANN,))) == {"john": 1}
+    assert change(client, Change("john", drop=(ANN, ANN))) == {"john": 2}
+    assert rosters.known(client, ["john"])[0].size_bytes == 0
+
+
+def test_both_sides_change_or_neither(client: Client, server: Server) -> None:
+    assert change(client, put("ann", BOB), put("bob", ANN)) == {"ann": 1, "bob": 1}
+    assert jobs(server) == [b"job of ann", b"job of bob"]
+    both = [put("ann", "c@a.b"), Change("bob", {"c@a.b": b"{}"}, needs="present")]
+    assert rosters.change(client, both, WANTED) == NotChanged("bob", "ABSENT", "c@a.b")
+    assert rosters.read(client, ["ann", "bob"]) == [{b"bob@a.b": b"{}"}, {b"ann@a.b": b"{}"}]
+    both[1] = Change("bob", {ANN: b"{}"}, needs="absent")
+    assert rosters.change(client, both, WANTED) == NotChanged("bob", "PRESENT", ANN)
+    assert len(jobs(server)) == 2
+    with pytest.raises(ValueError, match="two changes of one user"):
+        rosters.change(client, [put("ann"), put("ann", BOB)], WANTED)
+
+
+def test_a_roster_that_would_be_too_large_is_not_written(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rosters, "MOST_CONTACTS", 10)
+    change(client, Change("john", {f"u{n}@a.b": b"{}" for n in range(10)}))
+    assert rosters.change(client, [put("john")], WANTED) == NotChanged("john", "MANY", "")
+    assert change(client, Change("john", {ANN: b"{}"}, drop=("u7@a.b",))) == {"john": 2}
+    monkeypatch.setattr(rosters, "MOST_BYTES", 100)
+    assert rosters.change(client, [put("joe", ANN, b"x" * 94)], WANTED) == NotChanged("joe", "LARGE", "")
+    assert change(client, put("joe", ANN, b"x" * 93)) == {"joe": 1}
+    assert rosters.change(client, [put("joe", BOB)], WANTED) == NotChanged("joe", "LARGE", "")
+    assert change(client, put("joe", ANN, b"x")) == {"joe": 2}
+    assert change(client, put("joe", BOB)) == {"joe": 3}
+    assert change(client, Change("john", drop=(ANN,))) == {"john": 3}, "who is too large may shrink"
+
+
+def test_where_nobody_refreshes_there_is_neither_mark_nor_job(client: Client, server: Server) -> None:
+    assert rosters.change(client, [put("john")], None) == Changed({"john": 1})
+    assert set(server.raw.keys()) == {b"ns:restbroker:rosters", b"ns:restbroker:roster:of:john"}
+
+
+def test_a_thousand_changes_in_a_row_push_a_handful_of_jobs(client: Client, server: Server) -> None:
+    flights = 0
+    for n in range(1000):
+        change(client, put("john", f"u{n}@a.b"))
+        if n % 250 == 0:
+            holder = f"h{n}"
+            flights += len(rosters.claim(client, ["john"], holder, LEASE_MS, AT_ONCE).flying)
+            rosters.landed(client, holder, ["john"])
+    assert flights == 4
+    assert len(jobs(server)) == 5
+    assert rosters.known(client, ["john"])[0].version == 1000
+
+
+def test_a_change_during_a_refresh_has_another_one_follow(client: Client, server: Server) -> None:
+    change(client, put("john"))
+    assert rosters.claim(client, ["john"], "h1", LEASE_MS, AT_ONCE) == Claims(("john",))
+    assert rosters.known(client, ["john"])[0].dirty_s is None
+    change(client, put("john", BOB))
+    assert len(jobs(server)) == 2
+    assert rosters.landed(client, "h1", ["john"]) == 1
+    assert rosters.known(client, ["john"])[0].dirty_s is not None
+    assert rosters.claim(client, ["john"], "h2", LEASE_MS, AT_ONCE).flying == ("john",)
+
+
+def test_nobody_refreshes_a_user_whom_somebody_else_refreshes(client: Client, server: Server) -> None:
+    assert rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE).flying == ("ann",)
+    change(client, put("ann"))
+    both = rosters.claim(client, ["ann", "bob"], "h2", LEASE_MS, AT_ONCE)
+    assert both.flying == ("bob",)
+    assert 0 < both.busy_ms["ann"] <= LEASE_MS
+    assert server.raw.hexists(DIRTY, "ann"), "the mark stays for who comes next"
+    assert rosters.landed(client, "h2", ["ann", "bob"]) == 1, "another one's flight does not end"
+    assert rosters.claim(client, ["ann"], "h3", LEASE_MS, AT_ONCE).busy_ms
+    flying_s = rosters.known(client, ["ann"])[0].flying_s
+    assert flying_s is not None
+    assert 50 < flying_s <= 60
+
+
+def test_a_flight_whose_lease_ended_is_taken_over_and_its_holder_ends_nothing(client: Client) -> None:
+    assert rosters.claim(client, ["ann"], "h1", 1, AT_ONCE).flying == ("ann",)
+    until(lambda: rosters.claim(client, ["ann"], "h2", LEASE_MS, AT_ONCE).flying, "the lease ends")
+    assert rosters.landed(client, "h1", ["ann"], again=["bob"]) == 0
+    assert rosters.claim(client, ["ann"], "h3", LEASE_MS, AT_ONCE).busy_ms
+    assert rosters.known(client, ["bob"])[0].dirty_s is None
+
+
+def test_a_user_is_due_a_while_after_his_last_change_but_not_long_after_his_first(
+    client: Client, server: Server
+) -> None:
+    change(client, put("ann"))
+    due_ms = rosters.claim(client, ["ann", "bob"], "h", LEASE_MS, LATE)
+    assert due_ms.flying == ("bob",), "who is not marked need not wait"
+    assert 50_000 < due_ms.due_ms["ann"] <= 60_000
+    now_ms = server.now_us() // 1000
+    server.raw.hset(DIRTY, "ann", f"{now_ms - 80_000} {now_ms} {now_ms} 1")
+    assert 0 < rosters.claim(client, ["ann"], "h", LEASE_MS, LATE).due_ms["ann"] <= 10_000
+    server.raw.hset(DIRTY, "ann", f"{now_ms - 80_000} {now_ms - 60_001} {now_ms} 1")
+    assert rosters.claim(client, ["ann"], "h", LEASE_MS, LATE).flying == ("ann",)
+    server.raw.hset(DIRTY, "ann", f"{now_ms + 80_000} {now_ms + 80_000} {now_ms} 1")
+    assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).busy_ms
+    rosters.landed(client, "h", ["ann"])
+    assert rosters.claim(client, ["ann"], "h2", LEASE_MS, LATE).flying == ("ann",), "no change is in the future"
+
+
+def test_changes_push_the_mark_on_and_leave_its_beginning(client: Client, server: Server) -> None:
+    change(client, put("ann"))
+    first = server.raw.hget(DIRTY, "ann").split()
+    until(lambda: server.now_us() // 1000 > int(first[1]), "a millisecond passes")
+    change(client, put("ann", BOB))
+    last = server.raw.hget(DIRTY, "ann").split()
+    assert (first[0], first[2:]) == (last[0], last[2:])
+    assert first[1] < last[1]
+
+
+def test_a_mark_whose_job_was_taken_away_by_hand_has_it_pushed_again_ever_more_rarely(
+    client: Client, server: Server
+) -> None:
+    change(client, put("ann"))
+    now_ms = server.now_us() // 1000
+    pushed = 1
+    for age_s, pushes in ((59, 1), (61, 1), (119, 2), (121, 2), (3599, 9), (3601, 9)):
+        server.raw.hset(DIRTY, "ann", f"{now_ms} {now_ms} {now_ms - age_s * 1000} {pushes}")
+        change(client, put("ann", f"u{age_s}@a.b"))
+        pushed += age_s in (61, 121, 3601)
+        assert len(jobs(server)) == pushed
+    server.raw.hset(DIRTY, "ann", "what somebody else wrote")
+    change(client, put("ann", BOB))
+    assert len(jobs(server)) == pushed + 1
+
+
+def test_whose_job_comes_again_is_marked_so_that_changes_push_none_beside_it(client: Client, server: Server) -> None:
+    change(client, put("ann"), put("bob"))
+    assert rosters.claim(client, ["ann", "bob"], "h1", LEASE_MS, AT_ONCE).flying == ("ann", "bob")
+    assert rosters.landed(client, "h1", ["bob"], again=["ann"]) == 2
+    change(client, put("ann", BOB), put("bob", BOB))
+    assert jobs(server) == [b"job of ann", b"job of bob", b"job of bob"]
+
+
+def test_a_claim_and_an_end_that_are_sent_twice_say_the_same_and_do_no_harm(client: Client, server: Server) -> None:
+    change(client, put("ann"))
+    first = rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE)
+    change(client, put("ann", BOB))
+    assert rosters.claim(client, ["ann"], "h1", LEASE_MS, AT_ONCE) == first
+    assert server.raw.hexists(DIRTY, "ann"), "the later change keeps its mark"
+    server.raw.delete(DIRTY)
+    assert rosters.landed(client, "h1", [], again=["ann"]) == 1
+    server.raw.delete(DIRTY)
+    assert rosters.landed(client, "h1", [], again=["ann"]) == 0
+    assert server.raw.exists(DIRTY) == 0
+
+
+def test_users_are_refreshed_without_a_roster_however_many_they_are(client: Client, server: Server) -> None:
+    change(client, put("u7"))
+    names = [f"u{n}" for n in range(3000)]
+    rosters.mark(client, names, WANTED)
+    rosters.mark(client, names, WANTED)
+    rosters.mark(client, [], WANTED)
+    assert len(jobs(server)) == len(set(jobs(server))) == 3000
+    assert rosters.counts(client) == (1, 3000)
+    assert rosters.claim(client, names, "h", LEASE_MS, AT_ONCE).flying == tuple(names)
+    assert rosters.landed(client, "h", names) == 3000
+    assert server.raw.exists(DIRTY, FLIGHTS) == 0
+
+
+def test_nothing_at_all_asks_redis_nothing(client: Client) -> None:
+    assert rosters.change(client, [], WANTED) == Changed({})
+    assert rosters.claim(client, [], "h", LEASE_MS, AT_ONCE) == Claims()
+    assert rosters.landed(client, "h", []) == 0
+    assert rosters.read(client, []) == []
+
+
+def test_all_users_are_met_page_by_page(client: Client) -> None:
+    names = {f"u{n}" for n in range(1200)}
+    for start in range(0, 1200, 400):
+        change(client, *(put(f"u{n}") for n in range(start, start + 400)))
+    found, cursor = set[str](), "0"
+    while cursor:
+        page = rosters.users(client, cursor, 100)
+        assert len(page.users) < 1200
+        found.update(page.users)
+        cursor = page.cursor
+    assert found == names
+    assert len(rosters.read(client, sorted(names))) == 1200
+
+
+@pytest.mark.parametrize(
+    "key", ["restbroker:rosters", "restbroker:roster:of:bob", "restbroker:roster:dirty", "queues", "queue:rosters"]
+)
+def test_a_key_of_another_type_ends_a_change_before_anything_is_written(
+    client: Client, server: Server, key: str
+) -> None:
+    server.raw.set(f"ns:{key}", "x")
+    with pytest.raises(StoreRefused):
+        rosters.change(client, [put("ann"), put("bob")], WANTED)
+    assert server.raw.keys() == [f"ns:{key}".encode()]
+
+
+def test_a_full_redis_refuses_changes_and_lets_refreshes_begin_and_end(client: Client, server: Server) -> None:
+    change(client, put("ann"))
+    server.raw.config_set("maxmemory", 1)
+    with pytest.raises(Exception, match="memory"):
+        rosters.change(client, [put("ann", BOB)], WANTED)
+    assert rosters.claim(client, ["ann"], "h", LEASE_MS, AT_ONCE).flying == ("ann",)
+    assert rosters.landed(client, "h", ["ann"]) == 1
+    server.raw.config_set("maxmemory", 0)
+    assert rosters.read(client, ["ann"]) == [{b"ann@a.b": b"{}"}]
