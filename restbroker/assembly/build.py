@@ -15,6 +15,7 @@ import trio
 from restbroker.admin.connect import store_settings
 from restbroker.assembly.measures import Measures, commands
 from restbroker.assembly.reload import Reloader
+from restbroker.assembly.rosters import rosters_of
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, web_services
 from restbroker.assembly.snapshot import snapshot
@@ -90,7 +91,8 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report, samples)]
 
     def plan_anew(new: Config) -> BrokerPlan:
-        return attrs.evolve(plan, lanes=_lanes(new, report), shutdown_timeout_s=new.shutdown_timeout_s)
+        lanes = _lanes(new, report, plan.open_connection)
+        return attrs.evolve(plan, lanes=lanes, shutdown_timeout_s=new.shutdown_timeout_s)
 
     def apply(new: Config) -> None:
         log.settings = attrs.evolve(log.settings, level=new.log_level)
@@ -123,10 +125,14 @@ def plan_of(
     settings = store_settings(config)
     sentinels = open_sentinels(settings)
     watch = [] if sentinels is None else [MasterWatch(sentinels)]
+
+    def open_connection() -> Connection:
+        return Connection(open_client(settings, sentinels=sentinels), took)
+
     return BrokerPlan(
-        lanes=_lanes(config, report),
+        lanes=_lanes(config, report, open_connection),
         services=watch,
-        open_connection=lambda: Connection(open_client(settings, sentinels=sentinels), took),
+        open_connection=open_connection,
         open_control=lambda: Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels)),
         open_waiter=lambda: Waiter(lambda: open_client(settings, sentinels=sentinels)),
         report=report,
@@ -135,14 +141,17 @@ def plan_of(
     )
 
 
-def _lanes(config: Config, report: Report) -> list[LanePlan]:
+def _lanes(config: Config, report: Report, open_connection: Callable[[], Connection]) -> list[LanePlan]:
     tokens = Tokens(config.tokens, report)
-    return [_lane(config, target, tokens, report) for target in config.targets]
+    return [_lane(config, target, tokens, report, open_connection) for target in config.targets]
 
 
-def _lane(config: Config, target: Target, tokens: Tokens, report: Report) -> LanePlan:
+def _lane(
+    config: Config, target: Target, tokens: Tokens, report: Report, open_connection: Callable[[], Connection]
+) -> LanePlan:
     transport = open_transport(target)
-    ports = Ports(report=report, now_s=time.time)
+    rosters = rosters_of(config, target, open_connection)
+    ports = Ports(report=report, now_s=time.time, http=transport, rosters=rosters)
     connector = registry.open_connector(target, ports)
     policy = Policy(
         backoff=config.backoff,

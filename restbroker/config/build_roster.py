@@ -53,6 +53,8 @@ def _target(name: str | None, targets: Sequence[Target], review: Review) -> Targ
         review.refuse("Roster.Target", f"there is no target {name!r}; these are configured: {known}.")
     elif found is not None and found.kind != KIND:
         review.refuse("Roster.Target", f"the target {name!r} is of kind {found.kind}; only {KIND} refreshes rosters.")
+    elif found is not None and found.is_local:
+        review.refuse("Roster.Target", f"the target {name!r} has WritesOnly, and refreshes nothing; name another.")
     return found
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import attrs
 
 from restbroker.config import reader
-from restbroker.config.judged import At, Judging
+from restbroker.config.judged import At, Judging, defaults_of
 from restbroker.config.key import Members
 from restbroker.config.keys import Keys, all_keys
 from restbroker.config.logins import flat_login, login, tell_plain
@@ -141,6 +141,7 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
         tell_plain(address.url, review)
     given: Mapping[str, Json] = keys.options if isinstance(keys.options, Mapping) else {}
     problems = len(review.problems)
+    defaults = defaults_of(kinds[keys.kind])
     options = reader.unfolded(kinds[keys.kind], given, written.at("Options"), review)
     target = Target(
         name=written.name,
@@ -151,8 +152,8 @@ def _target(written: _Written, kinds: Mapping[str, Members], review: Review) -> 
         credentials=credentials,
         host_header=keys.host_header or keys.domain,
         default_host=keys.domain,
-        concurrency=keys.concurrency,
-        timeout_s=keys.request_timeout,
+        concurrency=keys.concurrency or defaults.concurrency,
+        timeout_s=keys.request_timeout or defaults.timeout_s,
         connect_timeout_s=keys.connect_timeout,
         idle_expiry_s=keys.idle_expiry,
         max_connection_age_s=keys.max_connection_age,

@@ -95,8 +95,15 @@ class TargetKeys:
         shown=None,
         mandatory="always",
     )
-    concurrency: int = key("Concurrency", values.whole(1, 1000), "How many requests at once, per process.", 20)
-    request_timeout: float = key("RequestTimeout", values.duration(), "For one request.", 10.0, shown="10s")
+    concurrency: int | None = key(
+        "Concurrency",
+        values.whole(1, 1000),
+        "How many requests at once, per process; of some kinds another default.",
+        shown=20,
+    )
+    request_timeout: float | None = key(
+        "RequestTimeout", values.duration(), "For one request; of some kinds another default.", shown="10s"
+    )
     connect_timeout: float = key("ConnectTimeout", values.duration(), "For connecting.", 3.0, shown="3s")
     idle_expiry: float = key(
         "IdleExpiry", values.duration(), "How long an unused connection is kept.", 240.0, shown="240s"

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import assert_never
 
+from restbroker.config.judged import Defaults, defaults_of
 from restbroker.config.key import Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
@@ -165,11 +166,19 @@ def markdown(kinds: Mapping[str, Members]) -> str:
 
 def _with_parts(name: str, members: Members) -> Iterator[tuple[str, str, Members]]:
     """A class of keys, and those of the objects inside of it."""
-    yield name, "", members
+    yield name, _other_defaults(members), members
     for key in keys_of(members).values():
         entry = key.kind.entry if isinstance(key.kind, MapOf) else key.kind
         if isinstance(entry, ObjectOf):
             yield from _with_parts(f"{name}: {key.name}", entry.members)
+
+
+def _other_defaults(options: Members) -> str:
+    """What else a target of the kind with these options gets where it says nothing."""
+    own = defaults_of(options)
+    if own == Defaults():
+        return ""
+    return f"\nWithout them, `Concurrency` is {own.concurrency} and `RequestTimeout` {own.timeout_s:g}s.\n"
 
 
 def meaning(members: Members, key: Key) -> str:

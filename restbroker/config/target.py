@@ -116,6 +116,8 @@ class Target:
     tls: TlsFiles = TlsFiles()
     public_only: bool = False
     """No connection is opened to an address of a private network, whatever the URL's name means just then."""
+    is_local: bool = False
+    """Its commands are done in Redis: no server is asked, and none has to work."""
     options: object = None
     secrets: tuple[Secret, ...] = ()
     """Those in its options."""

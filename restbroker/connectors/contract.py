@@ -1,11 +1,11 @@
 """What the broker asks of a server's connector, and what a connector may ask of the broker.
 
 `broker/delivery` calls `deliver` for a job, and `probe` as the target's prober does; assembly opens connectors through
-the registry. Always holds: a connector never touches Redis, tells people something only by `Ports.report`, and lets
-`NotSent` and `MaybeSent` pass unless it knows better.
+the registry. Always holds: a connector touches Redis through `Ports.rosters` only, tells people something only by
+`Ports.report`, and lets `NotSent` and `MaybeSent` pass unless it knows better.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -13,8 +13,9 @@ import trio
 
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe
+from restbroker.store.rosters import Change, Changed, NotChanged, Pace
 from restbroker.telemetry.events import Report
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Request, Response, Transport
 
 
 class Link(Protocol):
@@ -55,8 +56,58 @@ class Connector(Protocol):
 
 
 @attrs.frozen
+class Claimed:
+    """Whose refresh begins: `flying`, until `landed` is told of `holder`. `wait_s`: when to ask for the others."""
+
+    holder: str
+    flying: tuple[str, ...]
+    wait_s: Mapping[str, float] = attrs.Factory(dict)
+
+
+class Rosters(Protocol):
+    """The rosters in Redis, and whose refresh is due. Waits while Redis is away; raises `StoreRefused`. Safe to cancel.
+
+    Users are local parts. A change or a mark pushes one refresh job for each user who has none waiting.
+    """
+
+    async def change(self, changes: Sequence[Change]) -> Changed | NotChanged:
+        """Makes all these changes or none."""
+        ...
+
+    async def mark(self, users: Sequence[str]) -> bool:
+        """Has these users refreshed, changed or not. False: no target refreshes."""
+        ...
+
+    async def read(self, users: Sequence[str]) -> Sequence[Mapping[bytes, bytes]]:
+        """Of each user the contacts as they are stored."""
+        ...
+
+    async def claim(self, users: Sequence[str], pace: Pace) -> Claimed:
+        """Begins the refreshes of those who are due, and whom nobody else refreshes, for `lease_s` at most."""
+        ...
+
+    async def landed(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
+        """Ends refreshes of this holder; the jobs of those in `again` come again. Never raises, and gives up soon."""
+        ...
+
+    @property
+    def lease_s(self) -> float:
+        """For how long a claim holds."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes the connection; a later call opens a new one."""
+        ...
+
+
+@attrs.frozen
 class Ports:
-    """What a connector may use of the outside."""
+    """What a connector may use of the outside. `http`: the lane's way to the target, for what no single job sends.
+
+    `rosters` is None for a kind that has none.
+    """
 
     report: Report
     now_s: Callable[[], float]
+    http: Transport | None = None
+    rosters: Rosters | None = None

@@ -58,7 +58,7 @@ class CommandSpec:
     `fills_host` and `fills_user`: the command takes these although its arguments do not list them
     (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name. `takes_more`: it
     takes whatever else a job gives. `timeout_s`: how long it may take, where that is longer than the target's time-out.
-    `bare`: the argument that a job may give as a bare list of texts in place of all arguments (`["refresh", ["john"]]`).
+    `bare`: the argument that a job may give as a bare list of texts in the place of all (`["refresh", ["john"]]`).
     """
 
     name: str

@@ -1,0 +1,68 @@
+"""Which target tells Prosody that rosters changed, and the refresh jobs that it is to be given.
+
+Used by assembly for brokers and by the commands for rosters. Always holds: a job is complete, as `restbroker enqueue`
+pushes it, with the first token that allows a refresh; it names one user, so that each is retried and parked by himself.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Self
+
+import attrs
+
+from restbroker.admin.enqueue import Order, payload
+from restbroker.config.core import Config
+from restbroker.config.roster import KIND
+from restbroker.config.target import Target
+from restbroker.config.tokens import Token
+from restbroker.connectors import registry
+from restbroker.errors import ConfigError
+from restbroker.rules.auth import Wish, refusal
+from restbroker.rules.command import Command
+
+REFRESH: Final = "refresh"
+
+
+@attrs.frozen
+class Refreshing:
+    """A target whose jobs refresh, and the token of these jobs."""
+
+    target: Target
+    token: Token
+
+    @classmethod
+    def of(cls, config: Config) -> Self | None:
+        """The one that is told of changed rosters: `Roster.Target`, else the first that can; None if there is none.
+
+        Raises `ConfigError` if no token allows it.
+        """
+        can = [target for target in config.targets if target.kind == KIND and not target.is_local]
+        if config.roster is not None:
+            can = [target for target in can if target.name == config.roster.target]
+        return cls.at(can[0], config.tokens) if can else None
+
+    @classmethod
+    def at(cls, target: Target, tokens: Sequence[Token]) -> Self:
+        """For this target, whatever the others are. Raises `ConfigError` if no token allows it."""
+        catalogue = registry.catalogue_of(target, None)
+        command = Command(REFRESH, {"users": ["john"]})
+        wish = Wish(command, catalogue.commands[REFRESH], catalogue.dangerous_in(REFRESH), target.default_host)
+        token = next((token for token in tokens if refusal(token, wish) is None), None)
+        if token is None:
+            raise ConfigError(
+                f"No token allows the command refresh, which {target.name} is asked for when a roster changes.",
+                'Add "refresh" to the Allow of one of the Tokens.',
+            )
+        return cls(target, token)
+
+    @property
+    def queue(self) -> str:
+        """Where its jobs go."""
+        return self.target.queues[0]
+
+    def payloads(self, users: Iterable[str], now_s: float) -> Mapping[str, bytes]:
+        """A job for each user. Raises `ConfigError` while the token's file cannot be read."""
+        return {
+            user: payload(Order(REFRESH, {"users": [user]}, self.queue, self.token), secrets.token_hex(12), now_s)
+            for user in users
+        }

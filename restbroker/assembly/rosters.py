@@ -1,0 +1,141 @@
+"""The rosters in Redis as a connector uses them: one for each target of that kind, with a connection of its own.
+
+Made by `build`. Always holds: nothing is connected before the first call; a call waits while Redis is away, which the
+lane tells of; of a target that is not the one for changed rosters the marks are its own, as two servers may both have a
+user of the same name.
+"""
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import attrs
+import trio
+
+from restbroker.admin.refreshing import Refreshing
+from restbroker.config.core import Config
+from restbroker.config.roster import KIND
+from restbroker.config.target import Target
+from restbroker.connectors.contract import Claimed
+from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.store import rosters
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.store.rosters import Change, Changed, NotChanged, Pace, Wanted
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LEASE_S: Final = 30.0
+"""So long a flight counts as under way: two time-outs of Prosody, and a look whether it answers, fit in."""
+_FIRST_WAIT_S: Final = 0.05
+_LONGEST_WAIT_S: Final = 1.0
+_LANDING_S: Final = 1.0
+_BUSY_MS: Final = 50
+"""So soon whoever is refreshed elsewhere is asked for again: nobody tells when that is over."""
+
+
+@attrs.define(eq=False)
+class RostersInRedis:
+    """`connectors.contract.Rosters`. `changed` makes the refresh jobs of changes, `marked` those of marks.
+
+    `prefix`: before each user in what Redis notes of refreshes.
+    """
+
+    _open: Callable[[], Connection]
+    _changed: Refreshing | None
+    _marked: Refreshing | None
+    _prefix: str = ""
+    _connection: Connection | None = None
+
+    @property
+    def lease_s(self) -> float:
+        """As `Rosters`."""
+        return LEASE_S
+
+    async def change(self, changes: Sequence[Change]) -> Changed | NotChanged:
+        """As `Rosters`."""
+        return await self._insist(_change, tuple(changes), self._changed)
+
+    async def mark(self, users: Sequence[str]) -> bool:
+        """As `Rosters`."""
+        if self._marked is None:
+            return False
+        await self._insist(_mark, tuple(users), self._marked, self._prefix)
+        return True
+
+    async def read(self, users: Sequence[str]) -> Sequence[Mapping[bytes, bytes]]:
+        """As `Rosters`."""
+        return await self._insist(rosters.read, tuple(users))
+
+    async def claim(self, users: Sequence[str], pace: Pace) -> Claimed:
+        """As `Rosters`."""
+        holder = secrets.token_hex(8)
+        claims = await self._insist(rosters.claim, self._named(users), holder, round(LEASE_S * 1000), pace)
+        busy_ms = {user: min(left_ms, _BUSY_MS) for user, left_ms in claims.busy_ms.items()}
+        wait_s = {self._plain(user): ms / 1000 for user, ms in {**claims.due_ms, **busy_ms}.items()}
+        return Claimed(holder, tuple(map(self._plain, claims.flying)), wait_s)
+
+    async def landed(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
+        """As `Rosters`."""
+        with trio.move_on_after(_LANDING_S), contextlib.suppress(StoreUnavailable, StoreRefused):
+            await self._reached().call(rosters.landed, holder, self._named(done), self._named(again))
+
+    async def aclose(self) -> None:
+        """As `Rosters`."""
+        if self._connection is not None:
+            await self._connection.aclose()
+
+    def _named(self, users: Iterable[str]) -> tuple[str, ...]:
+        return tuple(self._prefix + user for user in users)
+
+    def _plain(self, user: str) -> str:
+        return user.removeprefix(self._prefix)
+
+    def _reached(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._open()
+        return self._connection
+
+    async def _insist(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return await self._reached().call(do, *args, **kwargs)
+            except StoreUnavailable:
+                await trio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+def rosters_of(config: Config, target: Target, open_connection: Callable[[], Connection]) -> RostersInRedis | None:
+    """What the target's connector gets; None for other kinds. Raises `ConfigError` if no token allows a refresh."""
+    if target.kind != KIND:
+        return None
+    home = Refreshing.of(config)
+    if home is not None and target.name == home.target.name:
+        return RostersInRedis(open_connection, home, home)
+    if target.is_local:
+        return RostersInRedis(open_connection, home, home)
+    own = Refreshing.at(target, config.tokens)
+    return RostersInRedis(open_connection, home, own, f"{target.name}/")
+
+
+def _change(client: Client, changes: Sequence[Change], refreshing: Refreshing | None) -> Changed | NotChanged:
+    """In one go with what its jobs need: a secret may lie in a file."""
+    wanted = None if refreshing is None else _wanted(refreshing, [change.user for change in changes])
+    return rosters.change(client, changes, wanted)
+
+
+def _mark(client: Client, users: Sequence[str], refreshing: Refreshing, prefix: str) -> None:
+    wanted = _wanted(refreshing, users)
+    named = {prefix + user: payload for user, payload in wanted.payloads.items()}
+    rosters.mark(client, tuple(named), attrs.evolve(wanted, payloads=named))
+
+
+def _wanted(refreshing: Refreshing, users: Sequence[str]) -> Wanted:
+    try:
+        return Wanted(refreshing.queue, refreshing.payloads(users, time.time()))
+    except ConfigError as error:
+        raise StoreRefused(error.message, error.cure) from error

@@ -1,0 +1,57 @@
+"""What a target of kind `prosody-roster` can be asked for. Through the registry; loads no Trio.
+
+Always holds: each command may be sent again, since it says how a roster is to be, or only has it looked at.
+"""
+
+from types import MappingProxyType
+from typing import Final
+
+from restbroker.config.target import Target
+from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec
+
+REFRESH: Final = "refresh"
+_USER: Final = ArgumentSpec("user", "string", place="name")
+_HOST: Final = ArgumentSpec("host", "string", place="host")
+_CONTACT: Final = (
+    _USER,
+    ArgumentSpec("jid", "string"),
+    ArgumentSpec("name", "string"),
+    ArgumentSpec("groups", "list", element="string"),
+    _HOST,
+)
+_SIDES: Final = (
+    ArgumentSpec("a", "string", place="name"),
+    ArgumentSpec("b", "string", place="name"),
+    ArgumentSpec("name_of_a", "string"),
+    ArgumentSpec("name_of_b", "string"),
+    ArgumentSpec("groups", "list", element="string"),
+    _HOST,
+)
+_CHANGES: Final = frozenset({"roster"})
+
+
+def _command(name: str, *arguments: ArgumentSpec, bare: str | None = None) -> CommandSpec:
+    return CommandSpec(name, arguments, "safe", _CHANGES, bare=bare)
+
+
+_COMMANDS: Final = (
+    _command("add_contact", *_CONTACT),
+    _command("befriend", *_SIDES),
+    _command("delete_roster", _USER, _HOST),
+    _command("get_roster", _USER, _HOST),
+    _command(REFRESH, ArgumentSpec("users", "list", element="string", place="jids"), _HOST, bare="users"),
+    _command("remove_contact", _USER, ArgumentSpec("jid", "string"), _HOST),
+    _command("rename_contact", *_CONTACT),
+    _command("set_roster", _USER, ArgumentSpec("contacts", "any"), _HOST),
+)
+_CATALOGUE: Final = Catalogue("", MappingProxyType({one.name: one for one in _COMMANDS}), is_whole=True)
+
+
+def for_version(_version: str | None) -> Catalogue:
+    """The same for each version of Prosody."""
+    return _CATALOGUE
+
+
+def for_target(_target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
+    """The same for each target."""
+    return _CATALOGUE

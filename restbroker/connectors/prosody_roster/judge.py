@@ -1,0 +1,113 @@
+"""What the answers of mod_http_roster_admin mean. Pure; the flights, the probe and the check ask.
+
+Always holds: what an answer says of several users is never taken for one of them; no answer's own words are shown but
+its status, since a proxy may have made it.
+"""
+
+from typing import Final
+
+import orjson
+
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.transport.message import Response
+from restbroker.transport.retry_after import retry_after_s
+
+MISSING: Final = Reason(
+    "ModuleMissing",
+    "Prosody has no roster module under this URL for this host (status 404).",
+    'Add "http_roster_admin" to modules_enabled of the VirtualHost. If it is there, Prosody looks for another host:'
+    " say its name in HostHeader (or Domain), and compare the URL's path with what Prosody's log says at its start.",
+    404,
+)
+_REFUSED: Final = frozenset({401, 403})
+_BUSY_S: Final = 5.0
+
+
+def several(response: Response, now_s: float) -> Outcome | None:
+    """The outcome for all users of one request; None: it differs, and each has to be asked for alone."""
+    if response.status == 200:
+        verdict = _verdict(response)
+        if verdict is None:
+            return _foreign(response)
+        return _done(response) if verdict else None
+    return None if response.status == 500 else _refused(response, now_s)
+
+
+def one(user: str, response: Response, now_s: float) -> Outcome:
+    """The outcome for the only user of a request."""
+    if response.status == 200:
+        verdict = _verdict(response)
+        if verdict is None:
+            return _foreign(response)
+        return _done(response) if verdict else Deferred(_failed(user))
+    if response.status == 500:
+        message = f"Prosody could not read the request to refresh {user} (status 500)."
+        return Rejected(Reason("RefreshRefused", message, "That should not happen: see Prosody's log.", 500))
+    return _refused(response, now_s)
+
+
+def unanswered(user: str, timeout_s: float) -> Outcome:
+    """The outcome for a user whose refresh is not answered, by a Prosody that answers all else."""
+    message = f"Prosody did not answer the refresh of {user} within {timeout_s:g} s."
+    cure = (
+        "Once or twice is normal for a client that just connected. Otherwise look at what the roster service answers"
+        " for that user, and how soon: Prosody never answers where that is not a valid roster."
+    )
+    return Deferred(Reason("RefreshUnanswered", message, cure))
+
+
+def probed(response: Response) -> Probe:
+    """What the answer to `request.question` says."""
+    status = response.status
+    if status == 404:
+        return Probe(ok=False, denied=True, version=None, detail=MISSING.message, cure=MISSING.cure)
+    if status in _REFUSED:
+        cure = "Correct the target's login (Auth): the module itself asks for none, so something before it does."
+        return Probe(ok=False, denied=True, version=None, detail=f"The login is refused (status {status}).", cure=cure)
+    if status >= 500 or status == 429:
+        detail = f"Prosody, or a proxy before it, does not work now (status {status})."
+        return Probe(ok=False, denied=False, version=None, detail=detail, cure="See its log.")
+    return Probe(ok=True, denied=False, version=None, detail=f"The roster module answers (status {status}).")
+
+
+def _verdict(response: Response) -> bool | None:
+    """Whether all that was asked for succeeded; None: this is no answer of the module."""
+    try:
+        body: Json = orjson.loads(response.body)
+    except ValueError:
+        return None
+    if not isinstance(body, dict) or not ("errors" in body or "status" in body):
+        return None
+    # `updated` counts users that are offline or unknown too, and says nothing. `status` is "ok" beside errors.
+    return not body.get("errors") and body.get("status", "ok") == "ok"
+
+
+def _done(response: Response) -> Delivered:
+    text = response.body.decode("utf-8", "replace")
+    return Delivered(text, orjson.loads(response.body), response.status)
+
+
+def _failed(user: str) -> Reason:
+    message = f"Prosody could not refresh the roster of {user}: the roster service did not give it one."
+    return Reason("RefreshFailed", message, "See what the roster service answers for that user, and its log.", 200)
+
+
+def _foreign(response: Response) -> Outcome:
+    message = "What answered is not the roster module: its answer has neither errors nor status."
+    cure = "Check the target's URL: it is http://HOST:5280/roster_admin unless Prosody's http_paths say otherwise."
+    return Deferred(Reason("NotTheModule", message, cure, response.status), pause_target=True)
+
+
+def _refused(response: Response, now_s: float) -> Outcome:
+    status = response.status
+    if status == 404:
+        return Denied(MISSING)
+    if status in _REFUSED:
+        return Denied(Reason("LoginRefused", f"The login is refused (status {status}).", "Check Auth.", status))
+    if status == 429 or status >= 500:
+        wait_s = retry_after_s(response, now_s)
+        reason = Reason("ServerBusy", f"Prosody, or a proxy before it, answered with status {status}.", None, status)
+        return Deferred(reason, _BUSY_S if wait_s is None else wait_s, counts=False, pause_target=True)
+    message = f"Prosody, or a proxy before it, answered with status {status}."
+    return Deferred(Reason("NotTheModule", message, "Check the target's URL.", status), pause_target=True)

@@ -1,0 +1,49 @@
+"""The options that a target of kind `prosody-roster` takes beyond those of every target. Loads no Trio."""
+
+from typing import ClassVar
+
+import attrs
+
+from restbroker.config import values
+from restbroker.config.judged import At, Defaults
+from restbroker.config.key import key
+from restbroker.config.review import Review
+from restbroker.config.target import Target
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What is written under `Options`. Durations are seconds."""
+
+    DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=200, timeout_s=5.0)
+    """A job waits for its turn most of the time. Prosody answers within milliseconds, or never."""
+
+    debounce_s: float = key(
+        "Debounce", values.duration(), "A refresh waits until a roster has not changed for so long.", 0.2, shown="200ms"
+    )
+    max_wait_s: float = key(
+        "MaxWait", values.duration(), "But not longer than this after the first change.", 1.0, shown="1s"
+    )
+    batch_size: int = key("BatchSize", values.whole(1, 50), "How many users one request refreshes at most.", 50)
+    writes_only: bool = key(
+        "WritesOnly",
+        values.switch(),
+        "Take the commands that change rosters, and pass refreshes on to Roster.Target: Prosody is never asked, so that"
+        " these go on while it is down.",
+        False,
+    )
+
+    def judged(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.judged`."""
+        place = at("Options")
+        if self.max_wait_s < self.debounce_s:
+            review.refuse(f"{place}.MaxWait", "is shorter than Debounce; make it at least as long.")
+        if target.default_host is None:
+            message = f"{at('Domain')} is not given: users and contacts can be named without their domain only with it."
+            review.note("NoDomain", message, 'Give the name of Prosody\'s VirtualHost, e.g. "example.org".')
+        return attrs.evolve(target, is_local=self.writes_only)
+
+
+def options_of(target: Target) -> Options:
+    """The target's options; the defaults if it has none."""
+    return target.options if isinstance(target.options, Options) else Options()

@@ -1,0 +1,120 @@
+"""What jobs for rosters want is read in each form, and what Prosody would choke on is refused by name."""
+
+import pytest
+
+from restbroker.connectors.prosody_roster import catalogue, wishes
+from restbroker.connectors.prosody_roster.wishes import Refresh, Show, Wish, Write
+from restbroker.rules.command import Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
+from restbroker.store.rosters import Change
+
+DOMAIN = "example.org"
+
+
+def wish(command: str, domain: str | None = DOMAIN, /, **arguments: Json) -> Wish:
+    found = wishes.read(Command(command, arguments), domain)
+    assert not isinstance(found, Reason), found
+    return found
+
+
+def refusal(command: str, domain: str | None = DOMAIN, /, **arguments: Json) -> Reason:
+    found = wishes.read(Command(command, arguments), domain)
+    assert isinstance(found, Reason), found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "change"),
+    [
+        ("add_contact", {"jid": "ann@example.org"}, Change("john", {"ann@example.org": b"{}"})),
+        (
+            "add_contact",
+            {"jid": "ann@elsewhere.net", "name": "Ann", "groups": {"Work": True}},
+            Change("john", {"ann@elsewhere.net": b'{"name":"Ann","groups":["Work"]}'}),
+        ),
+        (
+            "rename_contact",
+            {"jid": "ann@example.org", "name": "Anna"},
+            Change("john", {"ann@example.org": b'{"name":"Anna"}'}, needs="present"),
+        ),
+        ("remove_contact", {"jid": "ann@example.org"}, Change("john", drop=("ann@example.org",))),
+        (
+            "set_roster",
+            {"contacts": {"ann@example.org": {"groups": ["b", "a"]}}},
+            Change("john", {"ann@example.org": b'{"groups":["a","b"]}'}, whole=True),
+        ),
+        ("set_roster", {"contacts": {}}, Change("john", {}, whole=True)),
+        ("delete_roster", {}, Change("john", forget=True)),
+    ],
+)
+def test_a_command_for_one_user_is_one_change(command: str, arguments: dict[str, Json], change: Change) -> None:
+    assert wish(command, user="john", **arguments) == Write((change,))
+    assert wish(command, user="john@example.org", host=DOMAIN, **arguments) == Write((change,))
+
+
+def test_befriending_changes_both_sides_at_once() -> None:
+    found = wish("befriend", a="john", b="ann@example.org", name_of_a="John", groups=["Friends"])
+    friend, named = b'{"groups":["Friends"]}', b'{"name":"John","groups":["Friends"]}'
+    assert found == Write((Change("john", {"ann@example.org": friend}), Change("ann", {"john@example.org": named})))
+
+
+def test_befriending_needs_two_users_and_a_domain() -> None:
+    assert "both sides" in refusal("befriend", a="john", b="john@example.org").message
+    assert "argument b" in refusal("befriend", a="john").message
+    assert "no domain" in refusal("befriend", None, a="john", b="ann").message
+    assert isinstance(wish("befriend", None, a="john@one.org", b="ann@one.org"), Write)
+
+
+@pytest.mark.parametrize("users", [["john", "aaron", "john"], ["john@example.org", "aaron"]])
+def test_a_refresh_names_each_user_once_by_his_local_part(users: list[Json]) -> None:
+    assert wish("refresh", users=users) == Refresh(("john", "aaron"))
+    assert wish("refresh", users="john") == Refresh(("john",))
+
+
+@pytest.mark.parametrize("arguments", [{}, {"users": []}, {"users": None}, {"users": {}}, {"users": 7}])
+def test_a_refresh_of_nobody_is_refused(arguments: dict[str, Json]) -> None:
+    assert refusal("refresh", **arguments).message.startswith("The list of users is ")
+
+
+def test_a_roster_is_asked_for_by_user() -> None:
+    assert wish("get_roster", user="john") == Show("john")
+    assert "argument user" in refusal("get_roster").message
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "named"),
+    [
+        ("refresh", {"users": ["john", "Not OK"]}, "Not OK"),
+        ("refresh", {"users": ["john", None]}, "null"),
+        ("refresh", {"users": ["john@elsewhere.net"]}, "john@elsewhere.net"),
+        ("add_contact", {"user": "john", "jid": "bad@@jid"}, "bad@@jid"),
+        ("add_contact", {"user": "john", "jid": "ann@example.org", "name": 7}, "ann@example.org"),
+        ("add_contact", {"user": "john", "jid": "ann@example.org", "groups": [None]}, "ann@example.org"),
+        ("add_contact", {"user": "john", "jid": "ann@example.org", "name": "a\nb"}, "ann@example.org"),
+        ("set_roster", {"user": "john", "contacts": {"ann@example.org": None}}, "ann@example.org"),
+        ("set_roster", {"user": "john", "contacts": "ann"}, "roster"),
+        ("set_roster", {"user": "john"}, "contacts"),
+        ("remove_contact", {"user": "john"}, "jid"),
+        ("get_roster", {"user": "john", "host": "elsewhere.net"}, "elsewhere.net"),
+        ("get_roster", {"user": "john", "host": 7}, "host"),
+    ],
+)
+def test_what_prosody_would_choke_on_is_refused_by_name(command: str, arguments: dict[str, Json], named: str) -> None:
+    reason = refusal(command, **arguments)
+    assert reason.code == "BadRoster"
+    assert named in reason.message
+    assert reason.cure
+
+
+def test_an_unknown_command_or_argument_is_refused_with_what_exists() -> None:
+    assert refusal("refresch").cure == f"These exist: {', '.join(sorted(catalogue.for_version(None).commands))}."
+    reason = refusal("refresh", user="john")
+    assert (reason.code, reason.cure) == ("BadArgument", "It takes users, host.")
+
+
+def test_every_command_may_be_repeated_and_the_catalogue_is_whole() -> None:
+    found = catalogue.for_version(None)
+    assert found.is_whole
+    assert {spec.repeat for spec in found.commands.values()} == {"safe"}
+    assert [name for name, spec in found.commands.items() if spec.bare] == ["refresh"]
