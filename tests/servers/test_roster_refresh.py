@@ -1,0 +1,276 @@
+"""Rosters that change in Redis reach real clients through a real Prosody, whatever fails on the way."""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.rules.roster import as_prosody, roster_of
+from restbroker.store import queues, rosters
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import integer, items, raw
+from tests.support import process
+from tests.support.process import Running
+from tests.support.prosody import Prosody
+from tests.support.redis_server import RedisServer
+from tests.support.roster_service import RosterService
+from tests.support.shared import FAST_RETRIES, TOKEN
+from tests.support.wait import until
+from tests.support.xmpp import Clients
+
+AARON, ANN = "aaron@example.org", "ann@example.org"
+
+
+class Served(dict[str, object]):
+    """The rosters as they are in Redis at that moment, as Prosody wants them; what was put in comes first."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        super().__init__()
+        self._settings = StoreSettings(redis.url)
+
+    def get(self, user: str, _default: object = None) -> object:
+        if user in self:
+            return self[user]
+        with closing(open_client(self._settings)) as client:
+            (stored,) = rosters.read(client, [user])
+        return json.loads(as_prosody(roster_of(stored)[0]))
+
+
+@attrs.define(eq=False)
+class Stage:
+    """A Redis, a Prosody that gets its rosters from there, and an env.json for both."""
+
+    directory: Path
+    redis: RedisServer
+    client: Client
+    prosody: Prosody
+    service: RosterService
+
+    def configure(self, options: Mapping[str, Any] | None = None, **members: Any) -> None:
+        entry = {
+            "Kind": "prosody-roster",
+            "URL": self.prosody.roster_admin_url,
+            "Domain": self.prosody.host,
+            "Queues": ["rosters"],
+            "Options": options or {},
+            **members,
+        }
+        writes = {**entry, "Queues": ["writes"], "Options": {"WritesOnly": True}}
+        document = {
+            "RedisURL": self.redis.url,
+            "Token": TOKEN,
+            "Backoff": FAST_RETRIES,
+            "ResponseQueue": "replies",
+            "Targets": {"rosters": entry, "writes": writes},
+        }
+        (self.directory / "env.json").write_text(json.dumps(document))
+
+    def broker(self) -> AbstractContextManager[Running]:
+        return process.started(["run"], directory=self.directory)
+
+    def push(
+        self, command: str, arguments: Any, jid: str = "", queue: str = "rosters", reply: int | None = None
+    ) -> None:
+        args = [command, arguments, TOKEN, *([] if reply is None else [reply])]
+        jid = jid or f"{time.monotonic_ns():024x}"
+        job = {"class": "Add", "jid": jid, "queue": queue, "retry": True, "args": args}
+        queues.push(self.client, queue, [json.dumps(job).encode()])
+
+    def size(self, key: str) -> int:
+        return integer(self.client.command("ZCARD" if key in ("retry", "dead") else "LLEN", key))
+
+    def jobs(self, key: str) -> list[dict[str, Any]]:
+        return [json.loads(raw(member)) for member in items(self.client.command("ZRANGE", key, 0, -1))]
+
+    def wait_until_idle(self, timeout_s: float = 30.0) -> None:
+        def left() -> int:
+            dirty = integer(self.client.command("ZCARD", "restbroker:roster:dirty"))
+            return self.size("queue:rosters") + self.size("queue:writes") + self.size("retry") + dirty
+
+        until(lambda: not left(), "nothing is left to be done", timeout_s)
+
+
+@pytest.fixture
+def stage(
+    tmp_path: Path, redis_server: RedisServer, prosody: Prosody, roster_service: RosterService
+) -> Iterator[Stage]:
+    with closing(open_client(StoreSettings(redis_server.url))) as client:
+        roster_service.rosters = Served(redis_server)
+        made = Stage(tmp_path, redis_server, client, prosody, roster_service)
+        made.configure()
+        yield made
+
+
+@pytest.fixture
+def broker(stage: Stage) -> Iterator[Running]:
+    with stage.broker() as running:
+        running.wait_for(r"broker\.started")
+        yield running
+
+
+def names(count: int) -> list[str]:
+    return [f"user{number}" for number in range(count)]
+
+
+def test_a_contact_that_a_job_adds_is_pushed_to_the_client_and_one_that_it_removes_too(
+    stage: Stage, broker: Running, clients: Clients
+) -> None:
+    stage.prosody.register("john")
+    john = clients.login("john")
+    stage.push("add_contact", {"user": "john", "jid": AARON, "name": "Aaron", "groups": ["Friends"]})
+    (pushed,) = john.pushes.wait_for_number(1)
+    assert (pushed.jid, pushed.name, pushed.groups) == (AARON, "Aaron", frozenset({"Friends"}))
+    stage.push("remove_contact", {"user": "john", "jid": AARON})
+    assert john.pushes.wait_for_number(2)[1].subscription == "remove"
+    assert broker.stop() == 0
+    assert stage.size("dead") == stage.size("retry") == 0
+
+
+def test_two_who_are_befriended_see_each_other_at_once(stage: Stage, broker: Running, clients: Clients) -> None:
+    stage.prosody.register("john", "aaron")
+    john, aaron = clients.login("john"), clients.login("aaron")
+    stage.push("befriend", {"a": "john", "b": "aaron"})
+    assert john.pushes.wait_for_number(1)[0].jid == AARON
+    assert aaron.pushes.wait_for_number(1)[0].jid == "john@example.org"
+    assert [one.kind for one in john.presences.wait_for_number(1)] == ["available"]
+    assert [one.kind for one in aaron.presences.wait_for_number(1)] == ["available"]
+    assert broker.stop() == 0
+
+
+def test_of_twenty_users_the_one_whose_service_fails_is_retried_alone_until_it_works(
+    stage: Stage, broker: Running, clients: Clients
+) -> None:
+    users = names(20)
+    stage.prosody.register(*users)
+    online = {user: clients.login(user) for user in users}
+    stage.service.answers["user7"] = 503
+    for user in users:
+        stage.service.rosters[user] = {ANN: {}}
+    stage.push("refresh", users)
+    for user in users:
+        if user != "user7":
+            assert online[user].pushes.wait_for_number(1)[0].jid == ANN
+    (job,) = until(lambda: [one for one in stage.jobs("retry") if one["retry_count"] >= 1], "it is tried again")
+    assert (job["error_class"], "user7" in job["error_message"]) == ("RefreshFailed", True)
+    asked = stage.service.asked
+    assert online["user7"].pushes.all == []
+    del stage.service.answers["user7"]
+    assert online["user7"].pushes.wait_for_number(1)[0].jid == ANN
+    stage.wait_until_idle()
+    assert stage.service.asked - asked == {"user7": stage.service.asked["user7"] - asked["user7"]}
+    assert broker.stop() == 0
+
+
+def test_one_poisoned_roster_costs_the_others_of_its_batch_nothing(
+    stage: Stage, broker: Running, clients: Clients
+) -> None:
+    users = names(5)
+    stage.prosody.register(*users)
+    online = {user: clients.login(user) for user in users}
+    for user in users:
+        stage.service.rosters[user] = {ANN: {}}
+    stage.service.answers["user3"] = b'{"ann@example.org":{"groups":["a list"]}}'
+    stage.push("refresh", users)
+    for user in users:
+        if user != "user3":
+            assert online[user].pushes.wait_for_number(1)[0].jid == ANN
+    (job,) = until(lambda: stage.jobs("retry"), "the poisoned one waits for its next try", 40)
+    assert (job["error_class"], "user3" in job["error_message"]) == ("RefreshUnanswered", True)
+    del stage.service.answers["user3"]
+    assert online["user3"].pushes.wait_for_number(1)[0].jid == ANN
+    stage.wait_until_idle()
+    assert broker.stop() == 0
+
+
+def test_a_thousand_changes_of_one_user_within_a_second_are_a_handful_of_refreshes(
+    stage: Stage, broker: Running, clients: Clients, tell: Callable[[str], None]
+) -> None:
+    stage.prosody.register("john")
+    john = clients.login("john")
+    before = stage.service.asked["john"]
+    jobs = []
+    for number in range(1000):
+        args = ["add_contact", {"user": "john", "jid": f"friend{number}@example.org"}, TOKEN]
+        job = {"class": "Add", "jid": f"{number:024x}", "queue": "writes", "args": args}
+        jobs.append(json.dumps(job).encode())
+    began_s = time.monotonic()
+    queues.push(stage.client, "writes", jobs)
+    john.pushes.wait_for_number(1000, 60.0)
+    took_s = time.monotonic() - began_s
+    stage.wait_until_idle()
+    refreshes = stage.service.asked["john"] - before
+    assert refreshes <= 2 + took_s / 0.2, "no more than one each Debounce"
+    assert {contact.jid for contact in john.pushes.all} == {f"friend{number}@example.org" for number in range(1000)}
+    tell(f"1,000 changes of one user: all pushed to the client after {took_s:.1f} s, by {refreshes} refreshes")
+    assert broker.stop() == 0
+
+
+def test_a_change_whose_broker_is_killed_before_its_refresh_is_refreshed_all_the_same(
+    stage: Stage, clients: Clients
+) -> None:
+    stage.configure({"Debounce": "3s", "MaxWait": "3s"})
+    stage.prosody.register("john")
+    john = clients.login("john")
+    with stage.broker() as broker:
+        broker.wait_for(r"broker\.started")
+        stage.push("add_contact", {"user": "john", "jid": AARON})
+        until(lambda: rosters.read(stage.client, ["john"])[0], "the roster is changed")
+        broker.signal(signal.SIGKILL)
+        broker.wait()
+    assert john.pushes.all == []
+    with stage.broker() as broker:
+        assert john.pushes.wait_for_number(1, 60.0)[0].jid == AARON
+        stage.wait_until_idle()
+        assert broker.stop() == 0
+
+
+def test_rosters_change_while_prosody_is_down_and_are_refreshed_when_it_is_back(
+    stage: Stage, make_prosody: Callable[..., Prosody]
+) -> None:
+    own = make_prosody(roster_port=stage.prosody.roster_port)
+    stage.prosody = own
+    stage.configure()
+    own.register("john")
+    own.stop()
+    with stage.broker() as again:
+        again.wait_for(r"broker\.started")
+        stage.push("befriend", {"a": "john", "b": "aaron"}, queue="writes", reply=7)
+        stage.push("get_roster", {"user": "john"}, queue="writes", reply=8)
+        until(lambda: stage.size("queue:replies") == 2, "rosters are changed and shown", 20)
+        assert rosters.read(stage.client, ["john"])[0]
+        own.start()
+        with Clients(own.c2s_port, own.host) as others:
+            assert others.login("john").roster().keys() == {AARON}
+        stage.wait_until_idle()
+        assert stage.size("dead") == 0
+        assert again.stop() == 0
+
+
+def test_a_missing_module_is_told_once_and_the_jobs_wait(stage: Stage) -> None:
+    stage.configure(URL=f"{stage.prosody.url}/elsewhere")
+    stage.prosody.register("john")
+    with stage.broker() as broker:
+        broker.wait_for("HostHeader")
+        stage.push("refresh", ["john"])
+        stage.push("refresh", ["aaron"])
+        time.sleep(2.0)  # nothing is to happen
+        assert stage.size("queue:rosters") == 2
+        assert broker.output().count("ModuleMissing") + broker.output().count("TargetDenied") <= 1
+        assert broker.stop() == 0
+    assert stage.size("dead") == stage.size("retry") == 0
+
+
+def test_the_check_finds_the_module_or_says_what_to_configure(stage: Stage) -> None:
+    found = process.run(["check"], directory=stage.directory)
+    assert "The roster module answers" in found.stdout
+    assert "Its commands are done in Redis" in found.stdout
+    stage.configure(URL=f"{stage.prosody.url}/elsewhere")
+    wrong = process.run(["check"], directory=stage.directory)
+    assert wrong.returncode != 0
+    assert "HostHeader" in wrong.stdout
