@@ -14,6 +14,8 @@ import attrs
 import trio
 from hypercorn.typing import ASGISendCallable, ASGISendEvent
 
+from restbroker.serving.lines import RequestLines
+
 STALLED_S = 5.0
 """How long a reader may take nothing of what it was sent before it is dropped."""
 LONGEST_S = 60.0
@@ -78,6 +80,8 @@ class BoundedStream:
     stream: trio.SocketStream
     connections: Connections
     scope: trio.CancelScope
+    lines: RequestLines | None = None
+    """Where addresses may hold what h11 does not take."""
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -100,7 +104,8 @@ class BoundedStream:
 
     async def receive_some(self, most: int) -> bytes:
         """What came; empty at the end."""
-        return await self.stream.receive_some(most)
+        data = await self.stream.receive_some(most)
+        return data if self.lines is None else self.lines.ascii(bytes(data))
 
     async def send_eof(self) -> None:
         """Tells the other end that nothing more comes."""

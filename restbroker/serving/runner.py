@@ -32,6 +32,7 @@ from hypercorn.typing import (
 )
 
 from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
+from restbroker.serving.lines import RequestLines
 from restbroker.telemetry.events import Listening, Report, Warned
 
 GRACE_S = 1.5
@@ -50,7 +51,8 @@ class Server:
 
     A connection that sends no whole request for `keep_alive_s` is closed, a taken port tried again after
     `bind_again_s`. `addresses` are the app's URLs, known once `run` has started; none while the port is taken.
-    `at_stop` is called when a stop begins: answers that would last are to end then.
+    `at_stop` is called when a stop begins: answers that would last are to end then. `reads_bodies`: where it is not so,
+    addresses may hold any bytes.
     """
 
     what: str
@@ -62,6 +64,7 @@ class Server:
     bind_again_s: float = 5.0
     keep_alive_s: float = 5.0
     at_stop: Callable[[], None] = _nothing
+    reads_bodies: bool = True
     addresses: tuple[str, ...] = ()
     _told: set[str] = attrs.field(factory=set)
     _connections: Connections = attrs.field(factory=Connections)
@@ -136,8 +139,10 @@ class Server:
 
         async def connection(stream: trio.SocketStream) -> None:
             with trio.CancelScope() as scope:
-                bounded = cast("trio.SSLStream[trio.SocketStream]", BoundedStream(stream, self._connections, scope))
-                await TCPServer(app, config, context, ConnectionState(state.copy()), bounded)
+                lines = None if self.reads_bodies else RequestLines()
+                bounded = BoundedStream(stream, self._connections, scope, lines)
+                typed = cast("trio.SSLStream[trio.SocketStream]", bounded)
+                await TCPServer(app, config, context, ConnectionState(state.copy()), typed)
 
         async with trio.open_nursery() as living:
             await living.start(lifespan.handle_lifespan)

@@ -1,0 +1,90 @@
+"""An app that answers from one function: for machines that ask for much, and need no more of Quart than its weight.
+
+Called by the rooms that serve machines. Always holds: as in `serving.app`: JSON answers, nothing to keep, frame or
+guess, no traceback; of a failure its kind is reported, and nothing of what was asked for, which may hold a secret.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Iterable
+
+import attrs
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+
+from restbroker.serving.lines import as_sent
+from restbroker.telemetry.events import Report, Warned
+
+_HEADERS = (
+    (b"content-type", b"application/json; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+)
+
+
+@attrs.frozen
+class Asked:
+    """A request. `target` is the path with its query as they came; names of headers are in lower case."""
+
+    method: str
+    target: bytes
+    headers: Iterable[tuple[bytes, bytes]]
+
+    def header(self, name: bytes) -> bytes:
+        """The first of this name; empty if there is none."""
+        return next((value for given, value in self.headers if given.lower() == name), b"")
+
+
+@attrs.frozen
+class Answer:
+    """What is answered; `body` is JSON. `closing`: and nothing more over the same connection (of HTTP/1)."""
+
+    status: int
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    closing: bool = False
+
+
+def failed(
+    status: int, code: str, message: str, cure: str | None = None, *headers: tuple[bytes, bytes], closing: bool = False
+) -> Answer:
+    """An error as JSON: what happened and what to do next."""
+    body = json.dumps({"error": {"code": code, "message": message, "cure": cure}}).encode() + b"\n"
+    return Answer(status, body, headers, closing)
+
+
+def plain_app(name: str, answer: Callable[[Asked], Awaitable[Answer]], report: Report) -> ASGIFramework:
+    """The app. `name` is for messages. What `answer` raises is answered with 500."""
+
+    async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+        elif scope["type"] == "http":
+            try:
+                found = await answer(_asked(scope))
+            except Exception as error:  # noqa: BLE001  a stranger's request must not end a broker
+                report(Warned("RequestFailed", f"{name}: failed with {type(error).__name__}.", "Please report this."))
+                found = failed(500, "Bug", "This request failed.", "Please report it.")
+            await _send(found, send, closing=found.closing and scope["http_version"].startswith("1"))
+
+    return app
+
+
+def _asked(scope: HTTPScope) -> Asked:
+    query = scope["query_string"]
+    return Asked(scope["method"], as_sent(scope["raw_path"] + (b"?" + query if query else b"")), scope["headers"])
+
+
+async def _send(answer: Answer, send: ASGISendCallable, *, closing: bool) -> None:
+    length = (b"content-length", b"%d" % len(answer.body))
+    headers = [*_HEADERS, length, *answer.headers, *([(b"connection", b"close")] if closing else [])]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+
+async def _live(receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,95 @@
+"""An app of one function, on the real server: what it answers, and what its failures tell."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import trio
+
+from restbroker.serving.plain import Answer, Asked, failed, plain_app
+from restbroker.serving.runner import Server
+from restbroker.telemetry.events import Event, Warned
+
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/quick\x01\x01x"
+WEBSOCKET = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+async def echo(asked: Asked) -> Answer:
+    match asked.target:
+        case b"/broken?key=4711":
+            raise ValueError("a secret text")
+        case b"/closing":
+            return failed(405, "No", "Not so.", "Otherwise.", (b"allow", b"GET"), closing=True)
+        case target:
+            return Answer(200, target.hex().encode() + asked.header(b"x-note"))
+
+
+@asynccontextmanager
+async def served(events: list[Event]) -> AsyncIterator[int]:
+    """The port."""
+    app = plain_app("the test", echo, events.append)
+    server = Server("the test", "TestPort", "127.0.0.1", 0, app, events.append, reads_bodies=False)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        yield int(server.addresses[0].rpartition(":")[2])
+        nursery.cancel_scope.cancel()
+
+
+async def exchanged(port: int, sent: bytes) -> bytes:
+    """All that comes until the other end closes, or nothing more comes for a while."""
+    received = b""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(sent)
+        with trio.move_on_after(5):
+            async for part in stream:
+                received += part
+    return received
+
+
+async def test_the_address_comes_as_it_was_sent_and_the_answer_as_it_was_given() -> None:
+    async with served(events := []) as port:
+        target = b"/j\xc3\xb6rg%41+&?a?b"
+        received = await exchanged(
+            port, b"GET %s HTTP/1.1\r\nX-Note: n\r\nHost: x\r\nConnection: close\r\n\r\n" % target
+        )
+        async with httpx.AsyncClient(trust_env=False) as client:
+            head = await client.head(f"http://127.0.0.1:{port}/")
+    first, _, body = received.partition(b"\r\n\r\n")
+    assert first.startswith(b"HTTP/1.1 200")
+    assert body == target.hex().encode() + b"n"
+    assert (head.content, head.headers["content-length"], head.headers["cache-control"]) == (b"", "2", "no-store")
+    assert [event for event in events if isinstance(event, Warned)] == []
+
+
+async def test_a_failure_answers_500_and_tells_its_kind_and_nothing_of_the_request(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    async with served(events := []) as port, httpx.AsyncClient(trust_env=False) as client:
+        broken = await client.get(f"http://127.0.0.1:{port}/broken?key=4711")
+        assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
+    assert (broken.status_code, broken.json()["error"]["code"]) == (500, "Bug")
+    warned = [event for event in events if isinstance(event, Warned)]
+    assert warned == [Warned("RequestFailed", "the test: failed with ValueError.", "Please report this.")]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b"POST /closing HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nj\xc3\xb6rg\nGET", b"HTTP/1.1 405"),
+        (WEBSOCKET, b"HTTP/1.1 403"),
+        (HTTP2 + b"\0\0\0\x07\0\0\0\0\0", b"\0\0"),
+        (b"GET /\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"HTTP/1.1 200"),
+        (b"GET / HTTP/1.1\r\n\xff: x\r\n\r\n", b"HTTP/1.1 400"),
+    ],
+    ids=["a body", "websocket", "http2", "no utf-8", "bad header"],
+)
+async def test_whatever_a_client_sends_is_answered_and_serving_goes_on(sent: bytes, expected: bytes) -> None:
+    async with served([]) as port:
+        assert (await exchanged(port, sent)).startswith(expected)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"http://127.0.0.1:{port}/x")).content == b"2f78"
