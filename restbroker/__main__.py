@@ -14,7 +14,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         _tell_version()
         return
-    if sys.argv[1:2] in (["run"], ["web"]):
+    if sys.argv[1:2] in (["run"], ["web"]) or sys.argv[1:3] == ["roster", "serve"]:
         # Until it listens for SIGHUP itself: the default would end the process during its slow imports.
         import signal
 

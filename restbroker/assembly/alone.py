@@ -1,4 +1,4 @@
-"""Serves the pages without a broker, for a host on which none runs. `cli.web` calls `run`.
+"""Serves the pages, or rosters, without a broker. `cli.web` calls `run`, `cli.roster_serve` `run_rosters`.
 
 Always holds: nothing is fetched, delivered or recovered here; a stop waits for nothing but answers that are being
 written; a changed configuration that cannot be used changes nothing.
@@ -7,6 +7,7 @@ written; a changed configuration that cannot be used changes nothing.
 import os
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 import trio
@@ -14,6 +15,7 @@ import trio
 from restbroker import __version__
 from restbroker.admin.connect import store_settings
 from restbroker.assembly.reading import OTHER_REDIS, Told, read, warnings_of
+from restbroker.assembly.roster_service import beside, served_here
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, site_services
 from restbroker.assembly.summaries import Summaries
@@ -32,15 +34,37 @@ _VIEW = View("serving", store_up=True, beat_fresh=True, closed={})
 
 def run(config: Config, load: Callable[[], Loaded], *, json_logs: bool = False) -> None:
     """Serves until the process is told to stop; `load` gives the configuration as it is now, at each SIGHUP."""
-    trio.run(_main, config, load, LogSettings(config.log_level, json_logs))
+    trio.run(_main, config, load, LogSettings(config.log_level, json_logs), _pages)
 
 
-async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings) -> None:
+def run_rosters(config: Config, load: Callable[[], Loaded], *, json_logs: bool = False, stats: bool = False) -> None:
+    """The same with rosters, and with the pages beside them for `stats`."""
+    parts = partial(_rosters, stats=stats)
+    trio.run(_main, config, load, LogSettings(config.log_level, json_logs), parts)
+
+
+def _pages(current: Callable[[], Config], log: LogSink) -> list[Service]:
+    return site_services(current, Looks(lambda: _VIEW, of_all=True, samples=_samples), log)
+
+
+def _rosters(current: Callable[[], Config], log: LogSink, *, stats: bool) -> list[Service]:
+    found = served_here(current(), log)
+    if not stats:
+        return [*found.services]
+    looks = Looks(lambda: _VIEW, of_all=True, samples=beside(_samples, found.samples))
+    return [*found.services, *site_services(current, looks, log)]
+
+
+async def _main(
+    config: Config,
+    load: Callable[[], Loaded],
+    logged: LogSettings,
+    parts: Callable[[Callable[[], Config], LogSink], list[Service]],
+) -> None:
     log = LogSink(logged)
     systemd = notifiers(os.environ, lambda: _VIEW)
-    reloader = _PagesReloader(config, load, log, systemd)
-    looks = Looks(lambda: _VIEW, of_all=True, samples=_samples)
-    services: list[Service] = [Summaries(log), *site_services(lambda: reloader.config, looks, log), *systemd]
+    reloader = _Reloader(config, load, log, systemd)
+    services: list[Service] = [Summaries(log), *parts(lambda: reloader.config, log), *systemd]
     # Around all else: a second signal must not cut the stop of the first short.
     with trio.open_signal_receiver(*_WATCHED) as signals:
         async with trio.open_nursery() as nursery:
@@ -62,7 +86,7 @@ def _samples() -> Making:
 
 
 @attrs.define(eq=False)
-class _PagesReloader:
+class _Reloader:
     """`config` is what the pages show."""
 
     config: Config

@@ -15,6 +15,7 @@ import trio
 from restbroker.admin.connect import store_settings
 from restbroker.assembly.measures import Measures, commands
 from restbroker.assembly.reload import Reloader
+from restbroker.assembly.roster_service import RosterService, beside, roster_service, with_brokers
 from restbroker.assembly.rosters import rosters_of
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, web_services
@@ -98,10 +99,13 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
         log.settings = attrs.evolve(log.settings, level=new.log_level)
 
     reloader = Reloader(config, load, plan_anew, apply, report, supervisors, plan.lanes, alone=line is None)
-    looks = Looks(plan.status.view, plan.status.running, samples=samples or nothing)
-    web: list[Service] = []
+    rosters = RosterService()
+    if line is None and with_brokers(config):
+        rosters = roster_service(config.roster, plan.open_control, report)
+    looks = Looks(plan.status.view, plan.status.running, samples=beside(samples or nothing, rosters.samples))
+    web: list[Service] = [*rosters.services]
     if line is None:  # what a group has one of, its supervisor serves, and tells of
-        web = web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)
+        web += web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)
     record = SidekiqRecord(
         plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
     )

@@ -13,6 +13,7 @@ import trio
 
 from restbroker import __version__
 from restbroker.assembly.reading import Told, read, warnings_of
+from restbroker.assembly.roster_service import RosterService, beside, served_here, with_brokers
 from restbroker.assembly.sdnotify import notifiers
 from restbroker.assembly.services import Looks, site_services, web_services
 from restbroker.assembly.summaries import Summaries
@@ -44,8 +45,10 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
     def current() -> Config:
         return reloader.config
 
-    looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=samples)
-    services: list[Service] = [Summaries(log), *web_services(current, None, looks, log), *systemd]
+    rosters = served_here(config, log) if with_brokers(config) else RosterService()
+    all_samples = beside(samples, rosters.samples)
+    looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=all_samples)
+    services: list[Service] = [Summaries(log), *rosters.services, *web_services(current, None, looks, log), *systemd]
     if config.stats:
         services += site_services(current, looks, log)
     log(GroupStarted(os.getpid(), __version__, config.processes))

@@ -29,6 +29,7 @@ COMMANDS = {
     "explain": "Tell where a job is, what became of it, and who did what with it.",
     "audit": "Show who did what with jobs, queues and targets.",
     "web": "Serve the web pages alone, where no broker runs.",
+    "roster": "Serve rosters to Prosody.",
     "commands": "List the server's commands, or show one with its arguments.",
     "check": "Test the configuration, Redis and the targets.",
     "config": "Make, show or describe the configuration file.",

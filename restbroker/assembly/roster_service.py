@@ -1,0 +1,78 @@
+"""The roster service that a configuration asks for. Called by `build`, `group` and `alone`.
+
+Always holds: Hypercorn and what serves are imported only where rosters are served.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from restbroker.broker.service import Service
+from restbroker.config.core import Config
+from restbroker.config.roster import Roster
+from restbroker.telemetry.events import Report
+from restbroker.telemetry.series import Making, nothing
+
+if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
+    from restbroker.store.connection import Connection
+
+_TIMEOUT_S = 1.0
+
+
+@attrs.frozen
+class RosterService:
+    """What is to run, and what counts for /metrics."""
+
+    services: tuple[Service, ...] = ()
+    samples: Callable[[], Making] = nothing
+
+
+def roster_service(config: Roster | None, open_connection: "Callable[[], Connection]", report: Report) -> RosterService:
+    """Nothing without the section. `open_connection` makes one with a short time-out."""
+    if config is None:
+        return RosterService()
+    from restbroker.roster.reader import Reader
+    from restbroker.roster.service import service
+    from restbroker.serving.plain import plain_app
+    from restbroker.serving.runner import Server
+
+    host, port = config.bind
+    reader = Reader(open_connection(), report)
+    made = service(config, reader, report)
+    app = plain_app("rosters", made.answer, report)
+    server = Server("rosters", "Listen of Roster", host, port, app, report, at_stop=reader.stop, reads_bodies=False)
+    return RosterService((reader, server), made.traffic.samples)
+
+
+def served_here(config: Config, report: Report) -> RosterService:
+    """For a process that delivers nothing: with what finds Redis."""
+    from restbroker.admin.connect import store_settings
+    from restbroker.store.client import open_client
+    from restbroker.store.connection import Connection, MasterWatch
+    from restbroker.store.sentinel import open_sentinels
+
+    settings = store_settings(config)
+    sentinels = open_sentinels(settings)
+    watch: tuple[Service, ...] = () if sentinels is None else (MasterWatch(sentinels),)
+
+    def open_connection() -> Connection:
+        return Connection(open_client(settings, _TIMEOUT_S, sentinels))
+
+    found = roster_service(config.roster, open_connection, report)
+    return attrs.evolve(found, services=(*watch, *found.services))
+
+
+def with_brokers(config: Config) -> bool:
+    """Whether `run` serves rosters, too."""
+    return config.roster is not None and config.roster.served
+
+
+def beside(own: Callable[[], Making], more: Callable[[], Making]) -> Callable[[], Making]:
+    """What both know."""
+
+    def samples() -> Making:
+        mine, others = own(), more()
+        return lambda: {**mine(), **others()}
+
+    return samples

@@ -1,0 +1,39 @@
+"""`restbroker roster serve`: rosters alone, where no broker serves them. All of it is in `assembly` and below."""
+
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from restbroker.cli.configured import ConfigOption, loaded, tell_notes
+from restbroker.cli.exits import Exit
+from restbroker.config.core import Loaded
+from restbroker.errors import ConfigError
+
+
+def serve(
+    config: ConfigOption = None,
+    stats: Annotated[bool, typer.Option("--stats", help="Serve the web pages and /metrics as well.")] = False,
+    json_logs: Annotated[bool, typer.Option("--json-logs", help="Write logs as JSON lines.")] = False,
+) -> None:
+    """Serve rosters to Prosody until SIGTERM or Ctrl-C, and deliver nothing.
+
+    What is served where is said by Roster in the configuration. SIGHUP loads it anew.
+    """
+    found = loaded(config)
+    if found.config.roster is None:
+        raise ConfigError(
+            "The configuration has no Roster: nothing says where rosters are served.", 'Add "Roster": {}.'
+        )
+
+    def load() -> Loaded:
+        return loaded(found.path or config)
+
+    # A stop during the start has nothing to end; later the service listens for itself. SIGHUP: see `__main__`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
+    tell_notes(found)
+    # Trio and the web libraries take long to import: not for `--help` or a wrong configuration.
+    from restbroker.assembly.alone import run_rosters
+
+    run_rosters(found.config, load, json_logs=json_logs, stats=stats)

@@ -1,0 +1,1 @@
+"""Serves rosters from Redis to Prosody, which asks for one user's at a time."""

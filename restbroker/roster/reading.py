@@ -1,0 +1,40 @@
+"""Reads rosters from Redis and writes them as Prosody takes them. `roster.reader` calls it, in a connection's thread.
+
+Always holds: a user whose key or entries are not what we write spoils nobody else's roster. An entry that cannot be
+read is left out: with it Prosody would answer neither its user's login nor a refresh.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.rules.roster import BadRoster, as_prosody, roster_of
+from restbroker.store import rosters
+from restbroker.store.client import Client
+
+
+@attrs.frozen
+class Found:
+    """A roster as JSON, and what is wrong with those of its entries that were left out."""
+
+    body: bytes
+    bad: tuple[BadRoster, ...] = ()
+
+
+def read(client: Client, users: Sequence[str]) -> dict[str, Found | StoreRefused]:
+    """The roster of each; one that nobody has is empty. Raises `StoreUnavailable`."""
+    try:
+        stored = rosters.read(client, users)
+    except StoreRefused as error:
+        if len(users) == 1:
+            return {users[0]: error}
+        # Somebody's key is of another type, say, and it is not told whose.
+        half = len(users) // 2
+        return {**read(client, users[:half]), **read(client, users[half:])}
+    return {user: _found(one) for user, one in zip(users, stored, strict=True)}
+
+
+def _found(stored: Mapping[bytes, bytes]) -> Found:
+    roster, bad = roster_of(stored)
+    return Found(as_prosody(roster), bad)
