@@ -2,7 +2,7 @@
 
 Always holds: secrets are compared in constant time, and never leave this file; one that stands in a file is read anew
 after `READ_AGAIN_S`, or a second after the last time where what was given does not fit, in a thread: a slow disk must
-not hold up deliveries. One that cannot be read any more stays as it was.
+not hold up deliveries. One that cannot be read any more, or not within `_READ_S`, stays as it was.
 
 Prosody sends what stands in `http_roster_url` as it is written there, percent sequences too (measured), and nobody can
 write every secret into an address without them: so both forms fit.
@@ -10,6 +10,7 @@ write every secret into an address without them: so both forms fit.
 
 import binascii
 import hmac
+import math
 from base64 import b64decode
 from urllib.parse import unquote_to_bytes
 
@@ -25,6 +26,7 @@ from restbroker.telemetry.events import Report, Warned
 
 READ_AGAIN_S = 10.0
 _IN_DOUBT_S = 1.0
+_READ_S = 0.5
 
 
 @attrs.define(eq=False)
@@ -37,6 +39,8 @@ class Login:
     """What has to be given; empty before it was read."""
     _read_at_s: float = float("-inf")
     _turn: trio.Lock = attrs.field(factory=trio.Lock)
+    _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    """Of its own: where a disk hangs, threads must not pile up, nor take the places of others."""
 
     async def fits(self, asked: Asked, key: bytes) -> bool:
         """Whether this request carries it, in its head or as this `key`. Raises `ConfigError` if it cannot be read."""
@@ -66,13 +70,13 @@ class Login:
             if self._known and (secret.path is None or trio.current_time() - self._read_at_s < age_s):
                 return
             try:
-                text = await trio.to_thread.run_sync(secret.reveal, abandon_on_cancel=True)
+                with trio.move_on_after(_READ_S if self._known else math.inf):
+                    text = await trio.to_thread.run_sync(secret.reveal, abandon_on_cancel=True, limiter=self._thread)
+                    self._known = before + text.encode()
             except ConfigError as error:
                 self.report(Warned("LoginUnreadable", error.message, error.cure))
                 if not self._known:
                     raise
-            else:
-                self._known = before + text.encode()
             self._read_at_s = trio.current_time()
 
 

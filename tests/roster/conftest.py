@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import attrs
 import httpx
@@ -59,7 +60,7 @@ def serve() -> Serve:
     """Serves from this Redis; members of `Roster` may be given."""
 
     @asynccontextmanager
-    async def opened(server: RedisServer, **members: object) -> AsyncIterator[Site]:
+    async def opened(server: RedisServer, **members: Any) -> AsyncIterator[Site]:
         events: list[Event] = []
         config = attrs.evolve(Roster(("127.0.0.1", 0), "/roster/{user}", True, "example.org", None, None), **members)
         made = roster_service(config, lambda: Connection(open_client(StoreSettings(server.url), 1.0)), events.append)

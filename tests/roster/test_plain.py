@@ -51,7 +51,8 @@ async def exchanged(port: int, sent: bytes) -> bytes:
 
 
 async def test_the_address_comes_as_it_was_sent_and_the_answer_as_it_was_given() -> None:
-    async with served(events := []) as port:
+    events: list[Event] = []
+    async with served(events) as port:
         target = b"/j\xc3\xb6rg%41+&?a?b"
         received = await exchanged(
             port, b"GET %s HTTP/1.1\r\nX-Note: n\r\nHost: x\r\nConnection: close\r\n\r\n" % target
@@ -68,7 +69,8 @@ async def test_the_address_comes_as_it_was_sent_and_the_answer_as_it_was_given()
 async def test_a_failure_answers_500_and_tells_its_kind_and_nothing_of_the_request(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    async with served(events := []) as port, httpx.AsyncClient(trust_env=False) as client:
+    events: list[Event] = []
+    async with served(events) as port, httpx.AsyncClient(trust_env=False) as client:
         broken = await client.get(f"http://127.0.0.1:{port}/broken?key=4711")
         assert (await client.get(f"http://127.0.0.1:{port}/")).status_code == 200
     assert (broken.status_code, broken.json()["error"]["code"]) == (500, "Bug")
