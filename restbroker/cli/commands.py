@@ -121,10 +121,11 @@ def _show(spec: CommandSpec, *, as_json: bool) -> None:
     if as_json:
         output.as_json(_as_json(spec))
         return
+    filled = ", ".join(["user"] * spec.fills_user + ["host"] * spec.fills_host)
     facts = [
         ("command", spec.name),
         *(("argument", _argument(argument)) for argument in spec.arguments),
-        *([("argument", "user, host: filled in where missing")] if spec.fills_host else []),
+        *([("argument", f"{filled}: filled in where missing")] if filled else []),
         *([("argument", "any other")] if spec.takes_more else []),
         ("result", spec.result + (" (a credential: kept out of logs)" if spec.secret_result else "")),
         ("again", f"{spec.repeat}: {_REPEATS[spec.repeat]}"),
@@ -143,7 +144,8 @@ def _is_dangerous(spec: CommandSpec) -> bool:
 def _argument(argument: ArgumentSpec) -> str:
     kind = argument.type if argument.element is None else f"{argument.type} of {argument.element}s"
     also = f", also called {', '.join(argument.aliases)}" if argument.aliases else ""
-    return f"{argument.name}: {kind}{', secret' if argument.secret else ''}{also}"
+    may = ", optional" if argument.optional else ""
+    return f"{argument.name}: {kind}{', secret' if argument.secret else ''}{may}{also}"
 
 
 def _as_json(spec: CommandSpec) -> Json:
@@ -156,6 +158,7 @@ def _as_json(spec: CommandSpec) -> Json:
                 "element": argument.element,
                 "secret": argument.secret,
                 "aliases": list(argument.aliases),
+                "optional": argument.optional,
             }
             for argument in spec.arguments
         ],

@@ -102,5 +102,6 @@ def _missing(spec: CommandSpec, given: Mapping[str, Json], default_host: str | N
     """What the catalogue lists and nobody gives; a missing host is filled in where the target has one."""
     for argument in spec.arguments:
         names = {argument.name, *argument.aliases}
-        if names.isdisjoint(given) and not (default_host is not None and "host" in names):
+        filled = argument.optional or (default_host is not None and "host" in names)
+        if names.isdisjoint(given) and not filled:
             yield argument.name

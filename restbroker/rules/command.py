@@ -37,7 +37,7 @@ DANGEROUS = "dangerous:"
 class ArgumentSpec:
     """One named argument. `secret`: its value never reaches logs, pages or messages.
 
-    `place`: how it says which virtual host the command is about; None if it does not.
+    `place`: how it says which virtual host the command is about; None if it does not. `optional`: nobody misses it.
     """
 
     name: str
@@ -47,6 +47,7 @@ class ArgumentSpec:
     element: Literal["string", "object"] | None = None
     """What a list holds; None unless `type` is "list"."""
     place: Place | None = None
+    optional: bool = False
 
 
 @attrs.frozen

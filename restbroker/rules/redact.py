@@ -14,7 +14,7 @@ from restbroker.rules.hiding import EXCERPT_LIMIT, MASK, SECRET_NAME, Hide, hidi
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
-BODY_NAMES = frozenset({"body", "subject", "stanza"})
+BODY_NAMES = frozenset({"body", "html", "stanza", "subject"})
 """Arguments that are message texts."""
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
 
