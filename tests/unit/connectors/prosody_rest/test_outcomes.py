@@ -1,0 +1,264 @@
+"""What each answer of mod_rest and of the modules beside it means for the job."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.connectors.prosody_rest.catalogue import for_version
+from restbroker.connectors.prosody_rest.outcomes import judge
+from restbroker.connectors.prosody_rest.ways import WAYS
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.transport.message import Response
+
+SPECS = for_version(None).commands
+PASSWORD = "s3cr3t-p4ssw0rd"
+# As mod_http_errors of 0.12.3 writes it (measured).
+PAGE = """<!DOCTYPE html>
+<html>
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body{{margin-top:14%;text-align:center}}
+</style>
+</head>
+<body>
+<h1> {title}</h1>
+<p>You&apos;re not allowed to do that.</p>
+
+<p class="extra">{extra}</p>
+</body>
+</html>
+"""
+
+
+def answer(
+    status: int,
+    body: Json | bytes = b"",
+    command: str = "message",
+    *,
+    arguments: Mapping[str, Json] | None = None,
+    headers: Mapping[str, str] | None = None,
+    **call: Any,
+) -> Outcome:
+    """What this answer to a command means."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    given_ = {"to": "juliet@localhost"} if arguments is None else arguments
+    response = Response(status, headers or {}, raw, 0.01)
+    return judge(Call(Command(command, given_), **call), WAYS[command], SPECS[command], response, 1000.0)
+
+
+def error(kind: str | None, condition: str | None, text: str | None = None) -> Json:
+    """The stanza of an XMPP error, as mod_rest writes it."""
+    members = {"type": kind, "condition": condition, "text": text}
+    told = {name: value for name, value in members.items() if value is not None}
+    return {"kind": "message", "type": "error", "from": "juliet@localhost", "id": "1", "error": told}
+
+
+def page(title: str, extra: str) -> bytes:
+    return PAGE.format(title=title, extra=extra).encode()
+
+
+def reason_of(outcome: Outcome) -> Any:
+    assert not isinstance(outcome, Delivered)
+    return outcome.reason
+
+
+def test_what_mod_rest_passed_on_is_delivered() -> None:
+    assert answer(202) == Delivered("", None, 202)
+
+
+def test_the_stanza_that_answers_an_iq_is_the_answer() -> None:
+    result: Json = {"kind": "iq", "type": "result", "version": {"name": "Prosody", "version": "0.12.3"}}
+    assert answer(200, result, "version") == Delivered(json.dumps(result), result, 200)
+
+
+@pytest.mark.parametrize("kind", ["cancel", "modify", "auth"])
+def test_an_error_that_is_for_good_parks_the_job_with_its_condition_text_and_a_cure(kind: str) -> None:
+    outcome = answer(200, error(kind, "service-unavailable", "No such user"))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "StanzaRefused"
+    assert outcome.reason.message == f"The answer is the error service-unavailable (type {kind}): No such user"
+    assert outcome.reason.cure == "Check that the account exists, and that it takes that when it is offline."
+    assert outcome.text is not None
+    assert "service-unavailable" in outcome.text
+
+
+def test_an_error_that_passes_is_tried_again() -> None:
+    outcome = answer(200, error("wait", "resource-constraint"))
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("StanzaPutOff", True, False)
+
+
+def test_an_error_without_a_type_is_of_the_type_that_its_condition_has() -> None:
+    assert isinstance(answer(200, error(None, "remote-server-timeout")), Deferred)
+    assert isinstance(answer(200, error(None, "item-not-found")), Rejected)
+    assert isinstance(answer(200, error("odd", None)), Rejected)
+
+
+def test_an_error_that_is_a_warning_alone_counts_as_done() -> None:
+    outcome = answer(200, error("continue", "undefined-condition"))
+    assert isinstance(outcome, Delivered)
+    assert outcome.note == "warning: undefined-condition"
+
+
+def test_of_several_stanzas_the_last_one_counts() -> None:
+    several: Json = {"xmpp": [{"kind": "message"}, error("cancel", "item-not-found")]}
+    assert isinstance(answer(200, several, "iq"), Rejected)
+    assert isinstance(answer(200, {"xmpp": [{"kind": "message"}, {"kind": "iq", "type": "result"}]}, "iq"), Delivered)
+
+
+def test_an_ad_hoc_command_that_failed_is_parked() -> None:
+    stanza: Json = {"kind": "iq", "type": "result", "command": {"note": {"type": "error", "text": "No such user"}}}
+    assert reason_of(answer(200, stanza, "iq")).code == "CommandFailed"
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"", b"[]", b'"x"', {"xmpp": []}])
+def test_a_200_without_a_stanza_is_not_mod_rest(body: Any) -> None:
+    outcome = answer(200, body)
+    assert isinstance(outcome, Denied)
+    assert outcome.reason.code == "NotTheApi"
+
+
+@pytest.mark.parametrize(
+    ("status", "command", "outcome", "code"),
+    [
+        (301, "message", Denied, "Redirected"),
+        (301, "users", Rejected, "Redirected"),
+        (400, "message", Rejected, "BadArgument"),
+        (400, "announcement", Rejected, "BadArgument"),
+        (401, "message", Denied, "LoginRefused"),
+        (401, "users", Rejected, "LoginRefused"),
+        (401, "msg", Rejected, "LoginRefused"),
+        (403, "message", Denied, "CommandForbidden"),
+        (403, "users", Rejected, "CommandForbidden"),
+        (404, "message", Denied, "WrongUrl"),
+        (404, "users", Rejected, "WrongUrl"),
+        (404, "user", Rejected, "NotFound"),
+        (408, "message", Deferred, "ServerBusy"),
+        (413, "message", Rejected, "Refused"),
+        (415, "message", Rejected, "Refused"),
+        (422, "message", Rejected, "BadArgument"),
+        (429, "message", Deferred, "ServerBusy"),
+        (500, "message", Deferred, "ServerError"),
+        (500, "iq", Deferred, "ServerError"),
+        (502, "message", Deferred, "ServerError"),
+        (503, "message", Deferred, "ServerBusy"),
+        (504, "message", Uncertain, "GatewayTimeout"),
+        (600, "message", Rejected, "OddAnswer"),
+    ],
+)
+def test_what_each_status_means(status: int, command: str, outcome: type, code: str) -> None:
+    found = answer(status, b"", command, arguments={})
+    assert isinstance(found, outcome)
+    assert reason_of(found).code == code
+    assert reason_of(found).status == status
+    assert reason_of(found).cure
+
+
+@pytest.mark.parametrize("command", ["announcement", "msg", "delete_user"])
+@pytest.mark.parametrize("status", [200, 201, 204])
+def test_the_other_modules_say_done_with_any_2xx(command: str, status: int) -> None:
+    assert isinstance(answer(status, b"", command), Delivered)
+
+
+@pytest.mark.parametrize("command", ["delete_invite", "delete_user"])
+def test_what_is_gone_after_a_delete_that_may_have_run_is_done(command: str) -> None:
+    outcome = answer(404, b"", command, maybe_run=True)
+    assert isinstance(outcome, Delivered)
+    assert outcome.note == "already done"
+    assert isinstance(answer(404, b"", command), Rejected)
+
+
+def test_prosodys_pages_are_read_for_what_they_say() -> None:
+    refused = reason_of(answer(403, page("403 Forbidden", "Credentials not accepted")))
+    assert (refused.code, refused.message) == ("LoginRefused", "Status 403: Credentials not accepted")
+    bare = PAGE.replace('<p class="extra">{extra}</p>', "").format(title="Not Found").encode()
+    assert reason_of(answer(404, bare)).message == "Status 404: Not Found"
+
+
+def test_an_iq_that_nobody_answered_is_asked_again_unless_it_may_have_changed_something() -> None:
+    unanswered = page("Internal Server Error", "IQ stanza timed out")
+    asks: Mapping[str, Json] = {"to": "a@localhost", "disco": True}
+    assert isinstance(answer(500, unanswered, "ping"), Deferred)
+    assert isinstance(answer(500, unanswered, "iq", arguments=asks), Deferred)
+    outcome = answer(500, unanswered, "iq", arguments={"to": "a@localhost", "type": "set"})
+    assert isinstance(outcome, Uncertain)
+    assert outcome.reason.code == "StanzaUnanswered"
+
+
+def test_what_prosody_fails_over_is_sent_three_times_at_most() -> None:
+    outcome = answer(500, page("Internal Server Error", ""))
+    assert isinstance(outcome, Deferred)
+    assert outcome.max_attempts == 3
+
+
+def test_a_retry_after_is_heeded() -> None:
+    outcome = answer(503, headers={"retry-after": "7"})
+    assert isinstance(outcome, Deferred)
+    assert (outcome.retry_after_s, outcome.counts) == (7.0, False)
+
+
+def test_a_truncated_answer_is_delivered_with_a_note() -> None:
+    response = Response(200, {}, b'{"kind":"iq","ite', 0.01, truncated=True)
+    outcome = judge(Call(Command("items", {"to": "a"})), WAYS["items"], SPECS["items"], response)
+    assert isinstance(outcome, Delivered)
+    assert outcome.note == "answer truncated"
+
+
+def test_no_secret_of_the_call_or_its_login_is_in_what_people_see() -> None:
+    arguments: Mapping[str, Json] = {"to": "a@localhost", "register": {"username": "u", "password": PASSWORD}}
+    said = (("Authorization", "Basic YnJva2VyOmwwZ2luLXMzY3IzdA=="),)
+    text = f"{PASSWORD} and l0gin-s3cr3t"
+    for status, body in ((200, json.dumps(error("cancel", PASSWORD, text))), (403, page("x", text).decode())):
+        response = Response(status, {}, body.encode(), 0.0, said=said)
+        outcome = judge(Call(Command("iq", arguments)), WAYS["iq"], SPECS["iq"], response)
+        assert not isinstance(outcome, Delivered | Uncertain)
+        shown = outcome.reason.text + str(outcome.text)
+        assert PASSWORD not in shown
+        assert "l0gin-s3cr3t" not in shown
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "error", "condition", "text", "xmpp", "command", "note"]), inner)
+    ),
+    max_leaves=12,
+)
+_TYPES = st.sampled_from(["wait", "cancel", "modify", "auth", "continue", "error", ""])
+_ERRORS = st.fixed_dictionaries(
+    {"type": st.just("error"), "error": st.fixed_dictionaries({"type": _TYPES | _JSON, "condition": _JSON})}
+)
+
+
+@given(
+    st.integers(100, 699),
+    st.binary(max_size=60) | _JSON.map(lambda one: json.dumps(one).encode()),
+    st.sampled_from(sorted(WAYS)),
+)
+def test_every_answer_has_an_outcome(status: int, body: bytes, command: str) -> None:
+    outcome = answer(status, body, command)
+    assert isinstance(outcome, get_args(Outcome))
+    assert isinstance(outcome, Delivered) <= (200 <= status < 300)
+
+
+@given(_ERRORS, st.sampled_from(["message", "presence", "iq", "ping"]))
+def test_no_error_within_a_200_counts_as_done_but_a_warning(stanza: dict[str, Any], command: str) -> None:
+    outcome = answer(200, stanza, command)
+    match stanza["error"]["type"]:
+        case "wait":
+            assert isinstance(outcome, Deferred)
+        case "cancel" | "modify" | "auth":
+            assert isinstance(outcome, Rejected)
+        case "continue":
+            assert isinstance(outcome, Delivered)
+        case _:
+            assert isinstance(outcome, Rejected | Deferred)
