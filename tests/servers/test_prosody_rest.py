@@ -1,0 +1,305 @@
+"""The kind prosody-rest against a real Prosody with a real client.
+
+Its modules are our stand-ins, which were written from what the originals were seen to do; `make test
+PROSODY_MODULES=/path` has the originals in their places. The tests of switches are about the stand-ins only.
+"""
+
+import json
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.config.load import load
+from restbroker.config.target import Target
+from restbroker.connectors import registry
+from restbroker.connectors.contract import Connector, Ports
+from restbroker.connectors.prosody_rest.jid import is_jid
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.transport.client import open_transport
+from restbroker.transport.message import Request, Response, Transport
+from tests.support import process
+from tests.support.prosody import PASSWORD, Prosody, original_modules
+from tests.support.roster_service import RosterService
+from tests.support.xmpp import Client, Clients
+
+ADMIN = "prosody:scope:admin"
+with_switches = pytest.mark.skipif(original_modules() is not None, reason="original modules have no switches")
+
+
+@attrs.frozen
+class Direct:
+    """A link that sends at once."""
+
+    http: Transport
+
+    async def ask(self, request: Request) -> Response:
+        return await self.http.send(request)
+
+    send = ask
+
+
+@attrs.frozen
+class Side:
+    """Our side: a connector and its link."""
+
+    connector: Connector
+    link: Direct
+
+    async def do(self, command: str, *, timeout_s: float = 10.0, **given: Json) -> Outcome:
+        """Delivers a command."""
+        return await self.connector.deliver(Call(Command(command, given), timeout_s=timeout_s, jid="j" * 24), self.link)
+
+
+Open = Callable[..., AbstractAsyncContextManager[Side]]
+
+
+def entry(prosody: Prosody, **members: Any) -> dict[str, Any]:
+    """The target of this server in env.json, as the account john."""
+    return {
+        "Kind": "prosody-rest",
+        "URL": prosody.rest_url,
+        "Domain": prosody.host,
+        "Auth": {"Basic": {"User": "john", "Pass": PASSWORD}},
+        "Queues": ["prosody"],
+        **members,
+    }
+
+
+@pytest.fixture
+def target_of(tmp_path: Path, prosody: Prosody) -> Callable[..., Target]:
+    """The configured target."""
+
+    def configured(**members: Any) -> Target:
+        file = tmp_path / "target.json"
+        file.write_text(json.dumps({"Token": "t", "Targets": {"chat": entry(prosody, **members)}}))
+        return load(file, {}, {}, registry.kinds()).config.targets[0]
+
+    return configured
+
+
+@pytest.fixture
+def side(target_of: Callable[..., Target]) -> Open:
+    """Our side of the server."""
+
+    @asynccontextmanager
+    async def opened(**members: Any) -> AsyncIterator[Side]:
+        target = target_of(**members)
+        http = open_transport(target)
+        try:
+            yield Side(registry.open_connector(target, Ports(lambda _: None, lambda: 0.0)), Direct(http))
+        finally:
+            await http.aclose()
+
+    return opened
+
+
+@pytest.fixture
+def accounts(prosody: Prosody, roster_service: RosterService) -> Prosody:
+    prosody.register("john", "aaron")
+    return prosody
+
+
+@pytest.fixture
+def aaron(accounts: Prosody, clients: Clients) -> Client:
+    return clients.login("aaron")
+
+
+async def test_a_message_reaches_the_client_with_the_id_of_the_job(side: Open, aaron: Client) -> None:
+    async with side() as ours:
+        assert await ours.do("message", to="aaron@example.org", body="hello ☂", type="chat") == Delivered("", None, 202)
+    [message] = await aaron.messages.awaited_number(1)
+    assert (message.sender, message.kind, message.body) == ("john@example.org", "chat", "hello ☂")
+
+
+async def test_a_presence_reaches_the_client(side: Open, aaron: Client) -> None:
+    async with side() as ours:
+        assert isinstance(await ours.do("presence", to="aaron@example.org", show="away", status="out"), Delivered)
+    [seen] = await aaron.presences.awaited_number(1)
+    assert seen.sender == "john@example.org"
+
+
+async def test_a_bearer_token_sends_as_its_account(side: Open, aaron: Client, accounts: Prosody) -> None:
+    async with side(Auth={"Bearer": {"Token": accounts.token("john")}}) as ours:
+        assert isinstance(await ours.do("message", to="aaron@example.org", body="x"), Delivered)
+    [message] = await aaron.messages.awaited_number(1)
+    assert message.sender == "john@example.org"
+
+
+@pytest.mark.parametrize("command", ["ping", "version", "disco"])
+async def test_what_an_iq_asks_is_the_answer(side: Open, accounts: Prosody, command: str) -> None:
+    async with side() as ours:
+        outcome = await ours.do(command, to="example.org")
+        posted = await ours.do("iq", to="example.org", type="get", **{command: True})
+    assert isinstance(outcome, Delivered)
+    assert isinstance(posted, Delivered)
+    assert isinstance(outcome.body, dict)
+    assert (outcome.body["kind"], outcome.body["type"]) == ("iq", "result")
+
+
+async def test_an_unknown_user_is_a_rejection_with_the_condition(side: Open, accounts: Prosody) -> None:
+    async with side() as ours:
+        # Prosody itself answers a ping of a bare address, whoever has it.
+        for command, to in (("message", "nobody@example.org"), ("ping", "nobody@example.org/phone")):
+            outcome = await ours.do(command, to=to)
+            assert isinstance(outcome, Rejected), command
+            assert outcome.reason.code == "StanzaRefused"
+            assert "service-unavailable (type cancel)" in outcome.reason.message
+
+
+@with_switches
+async def test_an_error_that_passes_is_put_off(side: Open, accounts: Prosody) -> None:
+    accounts.turn(rest_error="resource-constraint", rest_error_type="wait")
+    async with side() as ours:
+        outcome = await ours.do("message", to="aaron@example.org", body="x")
+    assert isinstance(outcome, Deferred)
+    assert outcome.reason.code == "StanzaPutOff"
+
+
+async def test_an_iq_that_nobody_answers_is_given_up_by_prosody_before_we_do(side: Open, accounts: Prosody) -> None:
+    accounts.appear(["mute"])
+    async with side() as ours:
+        outcome = await ours.do("ping", to="mute@example.org/without", timeout_s=3.0)
+    assert isinstance(outcome, Deferred)
+    assert outcome.reason.code in ("StanzaPutOff", "StanzaUnanswered")
+
+
+async def test_a_refused_login_and_a_forged_sender_are_told_apart_by_the_probe(side: Open, accounts: Prosody) -> None:
+    async with side(Auth={"Basic": {"User": "john", "Pass": "wrong"}}) as ours:
+        assert isinstance(await ours.do("message", to="aaron@example.org", body="x"), Denied)
+        refused = await ours.connector.probe(ours.link)
+    async with side() as ours:
+        forged = await ours.do("message", to="aaron@example.org", body="x", **{"from": "aaron@example.org"})
+        let_in = await ours.connector.probe(ours.link)
+    assert isinstance(forged, Denied)
+    assert (refused.ok, refused.denied) == (False, True)
+    assert (let_in.ok, let_in.denied) == (True, False)
+    assert let_in.version is not None
+    assert let_in.version.startswith(("0.12", "13."))
+
+
+async def test_the_probe_works_without_a_host_to_ask(side: Open, accounts: Prosody) -> None:
+    token = {"Bearer": {"Token": accounts.token("john")}}
+    async with side(Auth=token, Domain=None) as ours:
+        assert (await ours.connector.probe(ours.link)).ok
+    async with side(Auth={"Bearer": {"Token": "wrong"}}, Domain=None) as ours:
+        assert (await ours.connector.probe(ours.link)).denied
+
+
+async def test_a_module_that_is_not_loaded_pauses_the_target(side: Open, accounts: Prosody) -> None:
+    async with side(URL=accounts.url + "/elsewhere") as ours:
+        outcome = await ours.do("message", to="aaron@example.org", body="x")
+        probe = await ours.connector.probe(ours.link)
+    assert isinstance(outcome, Denied)
+    assert outcome.reason.code == "WrongUrl"
+    assert probe.denied
+
+
+async def test_a_stanza_that_is_too_large_is_parked(side: Open, accounts: Prosody) -> None:
+    async with side() as ours:
+        outcome = await ours.do("message", to="aaron@example.org", body="x" * 300_000)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.status == 413
+
+
+async def test_post_msg_sends_too(side: Open, aaron: Client, accounts: Prosody) -> None:
+    async with side(Options={"MsgURL": accounts.url + "/msg"}) as ours:
+        assert isinstance(await ours.do("msg", to="aaron@example.org", body="hello ☂"), Delivered)
+    [message] = await aaron.messages.awaited_number(1)
+    assert message.body == "hello ☂"
+
+
+async def test_the_admin_api_announces_invites_and_shows_users(side: Open, aaron: Client, accounts: Prosody) -> None:
+    options = {"AdminURL": accounts.url + "/admin_api", "AdminToken": accounts.token("john", ADMIN)}
+    async with side(Options=options) as ours:
+        announced = await ours.do("announcement", body="we move", recipients="online")
+        invite = await ours.do("invite", username="mary")
+        users, nobody = await ours.do("users"), await ours.do("user", username="nobody")
+        gone = await ours.do("delete_user", username="nobody")
+    assert isinstance(announced, Delivered)
+    assert isinstance(invite, Delivered)
+    assert isinstance(users, Delivered)
+    assert isinstance(gone, Delivered)
+    assert '"xmpp:' in invite.text
+    assert "aaron" in users.text
+    assert isinstance(nobody, Rejected)
+    assert nobody.reason.code == "NotFound"
+    [message] = await aaron.messages.awaited_number(1)
+    assert message.body == "we move"
+
+
+async def test_the_check_finds_a_target_that_works_and_what_is_wrong_with_others(
+    target_of: Callable[..., Target], accounts: Prosody
+) -> None:
+    options = {
+        "AdminURL": accounts.url + "/admin_api",
+        "AdminToken": accounts.token("john", ADMIN),
+        "MsgURL": accounts.url + "/msg",
+    }
+
+    async def codes(**members: Any) -> list[tuple[str, str]]:
+        return [(one.level, one.code) for one in await registry.check(target_of(**members))]
+
+    well = [("ok", "Reachable"), ("ok", "AdminURL"), ("ok", "MsgURL")]
+    assert await codes(Options=options) == well
+    wrong = {**options, "AdminToken": "wrong", "MsgURL": accounts.url + "/elsewhere"}
+    assert await codes(Options=wrong) == [well[0], ("problem", "LoginRefused"), ("problem", "NotTheApi")]
+    assert await codes(Auth={"Basic": {"User": "john", "Pass": "wrong"}}) == [("problem", "LoginRefused")]
+    assert await codes(URL=accounts.url + "/elsewhere") == [("problem", "NotTheApi")]
+    assert await codes(URL="http://127.0.0.1:1/rest") == [("problem", "Unreachable")]
+    token = {"Bearer": {"Token": accounts.token("john")}}
+    assert await codes(Auth=token, Domain=None) == [("ok", "Reachable"), ("note", "NoDomain")]
+
+
+def test_a_job_from_the_command_line_arrives_and_its_answer_comes_back(
+    tmp_path: Path, redis_url: str, accounts: Prosody, aaron: Client
+) -> None:
+    file = tmp_path / "env.json"
+    file.write_text(json.dumps({"RedisURL": redis_url, "Token": "t", "Targets": {"chat": entry(accounts)}}))
+    file.chmod(0o600)
+    with process.started(["run", "--config", str(file)], directory=tmp_path) as broker:
+        broker.wait_for(r"target\.found")
+
+        def enqueued(*arguments: str) -> subprocess.CompletedProcess[str]:
+            return process.run(["enqueue", *arguments, "--wait", "--config", str(file)])
+
+        sent = enqueued("message", "to=aaron@example.org", "body=hi")
+        asked = enqueued("version", "to=example.org")
+        refused = enqueued("message", "to=nobody@example.org", "body=c4n4ry")
+        broker.wait_for(r"StanzaRefused")
+        assert "c4n4ry" not in broker.output()
+    assert sent.returncode == 0, sent.stderr
+    assert aaron.messages.wait_for_number(1)[0].body == "hi"
+    assert '"Prosody"' in asked.stdout, asked.stderr
+    assert refused.returncode == 1
+    assert "service-unavailable" in refused.stdout + refused.stderr
+
+
+JIDS = [
+    *("a@b", "A@B/c", "b", "a@b/ ", "a.b+c@x-y.z", "я@пример.рф", "a@[::1]", "א@b", "ab@אב", "a@b/📱", "ß@ß.de"),
+    "a@b/\u0085",
+    *("", "@", "@@", "a@", "@b", "a@b/", "a b@c", "a@b@c", "a@א.b", "א1@b", "\u00ad@b", "a:b@c", "a\u00a0@b"),
+    *("a@\ufffd", "x" * 1024 + "@b", "a@b/" + "é" * 512, "a\u0340@b", "\ue000@b"),
+]
+PREP = """
+package.path, package.cpath = "{0}/?.lua;" .. package.path, "{0}/?.so;" .. package.cpath
+local jid, json = require "util.jid", require "util.json"
+for line in io.lines() do print(jid.prep(json.decode(line)[1]) and "yes" or "no") end
+"""
+
+
+def test_no_address_is_let_through_that_prosody_takes_for_none() -> None:
+    """It would send the stanza to the sender's own account and say 202."""
+    lines = "\n".join(json.dumps([text], ensure_ascii=False) for text in JIDS)
+    code = PREP.format("/usr/lib/prosody")
+    done = subprocess.run(["lua5.4", "-e", code], input=lines, capture_output=True, text=True, check=True)
+    takes = [answer == "yes" for answer in done.stdout.split()]
+    assert len(takes) == len(JIDS)
+    assert {text for text, is_one in zip(JIDS, takes, strict=True) if is_jid(text) and not is_one} == set()
+    assert [is_jid(text) for text in JIDS[:11]] == [True] * 11
