@@ -58,7 +58,8 @@ class Deferred:
     """Not now. `counts`: it uses up a try. `retry_after_s`: what the server asked for, in seconds.
 
     `max_attempts` bounds the tries below what the job allows (ejabberd's 500 "internal_error": 3).
-    `pause_target`: the whole target is unwell (starting, stopping, overloaded), not this command.
+    `pause_target`: the whole target is unwell (starting, stopping, overloaded), not this command. `of_job`: the target
+    is well and answered as it should; it is somebody behind it who is not to be reached, say.
     """
 
     reason: Reason
@@ -67,6 +68,7 @@ class Deferred:
     max_attempts: int | None = None
     pause_target: bool = False
     text: str | None = None
+    of_job: bool = False
 
 
 @attrs.frozen

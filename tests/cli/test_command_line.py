@@ -98,7 +98,12 @@ def test_a_mistyped_command_is_answered_with_the_nearest_and_2() -> None:
 
 @pytest.mark.parametrize(
     ("typed", "expected"),
-    [("en", "enqueue"), ("sta", "stats"), ("enqueue connected_users_n", "connected_users_number")],
+    [
+        ("en", "enqueue"),
+        ("sta", "stats"),
+        ("enqueue connected_users_n", "connected_users_number"),
+        ("enqueue messa", "message"),
+    ],
 )
 def test_the_shell_completes_command_names_ours_and_the_servers(typed: str, expected: str) -> None:
     place = str(typed.count(" ") + 1)

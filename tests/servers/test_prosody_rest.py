@@ -52,7 +52,7 @@ class Side:
     connector: Connector
     link: Direct
 
-    async def do(self, command: str, *, timeout_s: float = 10.0, **given: Json) -> Outcome:
+    async def do(self, command: str, timeout_s: float = 10.0, /, **given: Json) -> Outcome:
         """Delivers a command."""
         return await self.connector.deliver(Call(Command(command, given), timeout_s=timeout_s, jid="j" * 24), self.link)
 
@@ -165,7 +165,7 @@ async def test_an_error_that_passes_is_put_off(side: Open, accounts: Prosody) ->
 async def test_an_iq_that_nobody_answers_is_given_up_by_prosody_before_we_do(side: Open, accounts: Prosody) -> None:
     accounts.appear(["mute"])
     async with side() as ours:
-        outcome = await ours.do("ping", to="mute@example.org/without", timeout_s=3.0)
+        outcome = await ours.do("ping", 3.0, to="mute@example.org/without")
     assert isinstance(outcome, Deferred)
     assert outcome.reason.code in ("StanzaPutOff", "StanzaUnanswered")
 

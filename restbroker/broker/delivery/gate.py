@@ -151,7 +151,7 @@ class Gate:
                 self._delivered_at_s = now_s
                 self._sick.discard(command)
                 self._answered(now_s, command, in_slot=in_slot)
-            case Rejected():
+            case Rejected() | Deferred(of_job=True):
                 self._answered(now_s, command, in_slot=in_slot)
             case Deferred(reason, retry_after_s, _, _, pause_target, _):
                 # A target that has just done something is well: then it is this command that gets a 503.

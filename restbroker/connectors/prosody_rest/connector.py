@@ -14,13 +14,13 @@ from restbroker.connectors.contract import Connector, Link, Ports
 from restbroker.connectors.prosody_rest import catalogue
 from restbroker.connectors.prosody_rest.answer import parsed, read, stanza_in, version_in
 from restbroker.connectors.prosody_rest.outcomes import CHECK_URL, judge
-from restbroker.connectors.prosody_rest.request import Unfit, build, is_question, question
+from restbroker.connectors.prosody_rest.request import Unfit, build, question
 from restbroker.connectors.prosody_rest.settings import Settings, settings_of
 from restbroker.connectors.prosody_rest.ways import Way
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Deferred, Outcome, Probe, Reason, Rejected
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.rules.outcome import Outcome, Probe, Reason, Rejected
+from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 
 CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and password, or a token that counts."
@@ -55,14 +55,7 @@ class ProsodyConnector:
         except ConfigError as error:
             # As unsent, the job waits until the secret file is back.
             raise NotSent(str(error)) from error
-        try:
-            response = await link.send(request)
-        except MaybeSent as error:
-            if way.repeat == "safe" or not is_question(way, call.command.arguments):
-                raise
-            # The command may be unsafe to repeat; this iq of it, which only asks, is not.
-            return Deferred(Reason("StanzaUnanswered", error.message, "It is asked again."))
-        return judge(call, way, spec, response, self._now_s())
+        return judge(call, way, spec, await link.send(request), self._now_s())
 
     async def probe(self, link: Link) -> Probe:
         """Asks the account's own host for its version, or whether the login is taken. Changes nothing."""

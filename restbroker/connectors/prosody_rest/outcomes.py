@@ -127,7 +127,8 @@ def _stanza_error(stanza: Mapping[str, Json], answer: Answer, status: int) -> Ou
     message = f"The answer is the error {answer.hide(condition)} (type {kind}){words}"
     match kind:
         case "wait":
-            return Deferred(Reason("StanzaPutOff", message, _GOES_ON, status), text=answer.text)
+            # Mostly of who is addressed: Prosody is as well as it was.
+            return Deferred(Reason("StanzaPutOff", message, _GOES_ON, status), text=answer.text, of_job=True)
         case "continue":
             return Delivered(answer.text, dict(stanza), status, note=f"warning: {condition}")
         case _:
@@ -182,7 +183,7 @@ def _server_error(call: Call, way: Way, answer: Answer, response: Response, now_
     asks = is_question(way, call.command.arguments)
     if way.kind == "iq" and status == 500 and _NOT_ANSWERED.search(answer.unmasked):
         reason = Reason("StanzaUnanswered", answer.says(status), _CHECK_ADDRESS, status)
-        return Deferred(reason, text=answer.text) if asks else Uncertain(reason)
+        return Deferred(reason, text=answer.text, of_job=True) if asks else Uncertain(reason)
     reason = Reason("ServerError", answer.says(status), _CHECK_LOG, status)
     if status == 504:
         cure = "Give the proxy in front of Prosody a longer time-out than restbroker's."

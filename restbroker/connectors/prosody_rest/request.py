@@ -54,7 +54,7 @@ def build(call: Call, way: Way, settings: Settings) -> Request:
     body = b"" if members is None else _encode(members)
     if members is not None:
         headers = (*headers, _JSON)
-    repeatable = way.repeat == "safe" or is_question(way, given)
+    repeatable = is_question(way, given)
     return Request(
         method, place.path + path or "/", call.timeout_s, (), (*headers, *call.headers), body, repeatable=repeatable
     )
@@ -62,7 +62,7 @@ def build(call: Call, way: Way, settings: Settings) -> Request:
 
 def is_question(way: Way, given: Mapping[str, Json]) -> bool:
     """Whether it is an iq that asks, which does no harm when it is sent twice."""
-    if way.query:
+    if way.repeat == "safe":
         return True
     kind = given.get("type", "set" if _SETS & given.keys() else "get")
     return way.kind == "iq" and kind == "get"

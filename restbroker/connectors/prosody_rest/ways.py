@@ -109,6 +109,12 @@ def _stanza(kind: str, may: Mapping[str, Form]) -> Way:
     return Way(kind, "rest", _TO, may, kind=kind, fixed={"kind": kind})
 
 
+def _asking() -> Way:
+    sets = ("type", "command", "archive", "register")
+    may = {name: form for name, form in _IQ.items() if name not in sets}
+    return Way("iq_get", "rest", _TO, may, "safe", "iq", fixed={"kind": "iq", "type": "get"})
+
+
 def _query(name: str, asked: Json) -> Way:
     # A node cannot stand in the path; it takes the place of `true`.
     may: Mapping[str, Form] = {"node": "text"} if asked is True and name != "ping" else {}
@@ -128,6 +134,7 @@ _WAYS: Final = (
     _stanza("message", _MESSAGE),
     _stanza("presence", _PRESENCE),
     _stanza("iq", _IQ),
+    _asking(),
     _query("ping", asked=True),
     _query("version", {}),
     _query("disco", asked=True),

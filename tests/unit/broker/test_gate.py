@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -143,6 +144,17 @@ async def test_successes_between_failures_keep_it_open() -> None:
         gate.observe(Delivered("0", 0, 200))
         gate.observe(UNSENT)
     assert gate.breaker.permits
+
+
+async def test_answers_that_are_about_jobs_alone_never_close_it() -> None:
+    gate = made([])
+    away = Deferred(Reason("StanzaPutOff", "the addressee is away", status=200), of_job=True)
+    for _ in range(100):
+        gate.observe(away, "message")
+    assert gate.breaker.permits
+    for _ in range(100):
+        gate.observe(attrs.evolve(away, of_job=False), "message")
+    assert not gate.breaker.permits
 
 
 async def test_a_longer_pause_asked_for_while_it_is_closed_is_kept_too(autojump_clock: trio.testing.MockClock) -> None:

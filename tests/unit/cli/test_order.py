@@ -1,13 +1,15 @@
-"""For which target a command is pushed, where there are several."""
+"""For which target a command is pushed, where there are several, and what is noted about its arguments."""
 
 from collections.abc import Sequence
 
 import pytest
 
-from restbroker.cli.order import target_of
+from restbroker.cli.arguments import Typed
+from restbroker.cli.order import target_of, typed_for
 from restbroker.config.target import Target, Url
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import UsageError
+from restbroker.rules.command import ArgumentSpec, CommandSpec
 
 
 def target(name: str, queue: str, version: str = "26.07") -> Target:
@@ -46,3 +48,9 @@ def test_where_it_is_not_clear_the_targets_are_named(command: str) -> None:
 def test_a_target_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(UsageError, match="These are configured: old, new"):
         target_of([OLD, NEW], "older", None, "register")
+
+
+def test_an_argument_that_is_optional_is_not_missed(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = CommandSpec("send", (ArgumentSpec("to", "string"), ArgumentSpec("thread", "string", optional=True)), "safe")
+    typed_for(spec, Typed({}, frozenset()), None)
+    assert capsys.readouterr().err == "note: send also takes to: not given.\n"

@@ -10,7 +10,7 @@ import pytest
 
 from restbroker.connectors.prosody_rest.connector import judge_probe
 from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Rejected
+from restbroker.rules.outcome import Delivered, Denied, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from tests.support.receiver import Answer, Received
@@ -71,6 +71,7 @@ async def test_null_and_the_own_kind_are_as_if_they_were_not_given(opened: Open)
         ("items", {"to": "rooms.example.org"}, "GET", "/rest/items/rooms.example.org", None),
         ("version", {"to": "a@example.org/r r"}, "POST", "/rest", {"version": {}, "to": "a@example.org/r r"}),
         ("ping", {"to": "я@example.org"}, "POST", "/rest", {"ping": True, "to": "я@example.org"}),
+        ("iq_get", {"to": "a.org", "lastactivity": {}}, "POST", "/rest", {"to": "a.org", "lastactivity": {}}),
         ("disco", {"to": "a.org", "node": "x"}, "POST", "/rest", {"disco": "x", "to": "a.org"}),
         ("items", {"to": "a.org/%41"}, "POST", "/rest", {"items": True, "to": "a.org/%41"}),
     ],
@@ -183,7 +184,7 @@ class Broken:
 
 @pytest.mark.parametrize(
     ("command", "arguments"),
-    [("message", {"body": "x"}), ("iq", {"type": "set", "command": "x"}), ("iq", {"archive": {}}), ("ping", {})],
+    [("message", {"body": "x"}), ("iq", {"type": "get", "ping": True}), ("ping", {})],
 )
 async def test_what_happened_to_a_request_without_an_answer_is_the_brokers_to_judge(
     opened: Open, command: str, arguments: dict[str, Any]
@@ -191,14 +192,6 @@ async def test_what_happened_to_a_request_without_an_answer_is_the_brokers_to_ju
     async with opened() as bench:
         with pytest.raises(MaybeSent):
             await bench.connector.deliver(Call(Command(command, {**TO, **arguments})), Broken())
-
-
-@pytest.mark.parametrize("arguments", [{"type": "get", "disco": True}, {"ping": True}])
-async def test_an_iq_that_only_asks_is_asked_again_when_no_answer_came(opened: Open, arguments: dict[str, Any]) -> None:
-    async with opened() as bench:
-        outcome = await bench.connector.deliver(Call(Command("iq", {**TO, **arguments})), Broken())
-    assert isinstance(outcome, Deferred)
-    assert (outcome.reason.code, outcome.counts) == ("StanzaUnanswered", True)
 
 
 async def test_a_secret_file_that_is_gone_makes_jobs_wait(opened: Open, tmp_path: Any) -> None:

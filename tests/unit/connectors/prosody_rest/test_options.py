@@ -21,7 +21,7 @@ CANARY = "c4n4ry-s3cr3t"
 def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> None:
     alone = registry.catalogue_of(made(), None)
     whole = registry.catalogue_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG}), None)
-    assert list(alone.commands) == ["message", "presence", "iq", "ping", "version", "disco", "items"]
+    assert list(alone.commands) == ["message", "presence", "iq", "iq_get", "ping", "version", "disco", "items"]
     assert (alone.version, alone.is_whole) == ("chat", True)
     assert set(whole.commands) == set(registry.catalogue("prosody-rest").commands) > set(alone.commands)
 
@@ -89,6 +89,7 @@ def test_who_holds_broadcasts_holds_announcements(made: Made) -> None:
         ("message", {"to": "a@elsewhere.org", "body": "x"}, False),
         ("message", {"to": "a@example.org", "from": "b@elsewhere.org"}, False),
         ("iq", {"to": "a@example.org", "ping": True}, False),
+        ("iq_get", {"to": "a@example.org", "disco": True}, True),
         ("ping", {"to": "example.org"}, True),
         ("announcement", {"body": "x", "recipients": "all"}, True),
         ("announcement", {"body": "x", "recipients": ["a@elsewhere.org"]}, False),
@@ -115,7 +116,7 @@ def test_only_what_does_no_harm_twice_counts_as_safe() -> None:
 def test_how_long_an_iq_may_take_is_an_option(made: Made) -> None:
     commands = registry.catalogue_of(made({"IqTimeout": "60s"}), None).commands
     assert {name for name, spec in commands.items() if spec.timeout_s == 60.0} == {
-        "iq", "ping", "version", "disco", "items",
+        "iq", "iq_get", "ping", "version", "disco", "items",
     }  # fmt: skip
 
 

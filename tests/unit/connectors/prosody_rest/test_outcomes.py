@@ -93,7 +93,7 @@ def test_an_error_that_is_for_good_parks_the_job_with_its_condition_text_and_a_c
 def test_an_error_that_passes_is_tried_again() -> None:
     outcome = answer(200, error("wait", "resource-constraint"))
     assert isinstance(outcome, Deferred)
-    assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("StanzaPutOff", True, False)
+    assert (outcome.reason.code, outcome.counts, outcome.of_job) == ("StanzaPutOff", True, True)
 
 
 def test_an_error_without_a_type_is_of_the_type_that_its_condition_has() -> None:
@@ -219,7 +219,7 @@ def test_no_secret_of_the_call_or_its_login_is_in_what_people_see() -> None:
     for status, body in ((200, json.dumps(error("cancel", PASSWORD, text))), (403, page("x", text).decode())):
         response = Response(status, {}, body.encode(), 0.0, said=said)
         outcome = judge(Call(Command("iq", arguments)), WAYS["iq"], SPECS["iq"], response)
-        assert not isinstance(outcome, Delivered | Uncertain)
+        assert isinstance(outcome, Rejected | Denied)
         shown = outcome.reason.text + str(outcome.text)
         assert PASSWORD not in shown
         assert "l0gin-s3cr3t" not in shown
