@@ -6,6 +6,7 @@ becomes a note.
 
 from collections.abc import Mapping
 
+from restbroker.config.build_events import build_events
 from restbroker.config.build_redis import build_redis
 from restbroker.config.build_roster import build_roster
 from restbroker.config.build_targets import build_targets
@@ -26,6 +27,7 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
     tokens = build_tokens(keys, review)
     stats_login = build_login(keys, review)
     roster = build_roster(keys.roster, targets, review)
+    events = build_events(keys, targets, review)
     _judge_together(keys, targets, review)
     if review.problems or redis is None:
         return None
@@ -55,6 +57,7 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
         stats_prefix=keys.stats_prefix,
         stats_read_only=keys.stats_read_only,
         roster=roster,
+        events=events,
         health_bind=keys.health_bind,
         log_level=keys.log_level,
         show_bodies=keys.show_bodies,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import attrs
 
+from restbroker.config.events import Events
 from restbroker.config.roster import Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target
@@ -66,6 +67,8 @@ class Config:
     stats_read_only: bool = False
     roster: Roster | None = None
     """How rosters are served; None: they are not."""
+    events: Events | None = None
+    """None: no server's events are taken in."""
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ import attrs
 
 from restbroker.config.kinds import ListOf, MapOf, ObjectOf, Scalar
 from restbroker.config.target import Rate
-from restbroker.config.values import PATTERN, BadValue, json_or_text, whole, word
+from restbroker.config.values import PATTERN, BadValue, choice, json_or_text, whole, word
+from restbroker.rules.event import EVENT_TYPES
 from restbroker.rules.json_types import Json
 
 SENTINEL_PORT = 26379
@@ -21,10 +22,14 @@ _EXPECTED = f'a rate such as "200/s", "6000/min" or "100/h", at most {_MOST_PER_
 _PER_S = {"s": 1.0, "min": 60.0, "h": 3600.0}
 _NAME = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 _QUEUE = re.compile(r"\S(?:.{0,198}\S)?")
+_QUEUE_EXPECTED = "a queue's name, without blanks around it and control characters"
 _HOST = re.compile(r"[^\s/@:]{1,255}")
 _OWN_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
 _USER_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~/-]*)?|/[A-Za-z0-9._~-]+/?)", re.ASCII)
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", re.ASCII)
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+", re.ASCII)
+_CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", re.ASCII)
+_ADDRESS = re.compile(r"[^\s/]{1,1000}")
 _ALLOWED = re.compile(rf"{PATTERN.pattern}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)", re.ASCII)
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
 
@@ -47,14 +52,39 @@ def slots() -> MapOf:
 
 def queues() -> ListOf:
     """Names of queues, or their weights by name."""
-    expected = "a queue's name, without blanks around it and control characters"
-    weights = MapOf("weights by name", whole(1, 1000), _QUEUE, expected)
+    weights = MapOf("weights by name", whole(1, 1000), _QUEUE, _QUEUE_EXPECTED)
     return ListOf(
         "list of names, or weights by name",
-        word("name", _QUEUE, expected),
+        queue(),
         'a list of queues such as ["high", "rest"], or their weights such as {"high": 3, "rest": 1}',
         weights,
     )
+
+
+def queue() -> Scalar:
+    """The name of one queue."""
+    return word("name", _QUEUE, _QUEUE_EXPECTED)
+
+
+def path() -> Scalar:
+    """A path that we serve."""
+    return word("path", _PATH, 'a path such as "/events/prosody", without a slash at its end')
+
+
+def job_class() -> Scalar:
+    """The class of jobs that we make."""
+    return word("class", _CLASS, 'a class such as "XmppEvent" or "Chat::Event"')
+
+
+def event_types() -> ListOf:
+    """Types of events."""
+    return ListOf("list of types", choice(*EVENT_TYPES), 'a list of types such as ["message", "groupchat"]')
+
+
+def addresses() -> ListOf:
+    """JIDs without their resource, with wildcards."""
+    item = word("JID", _ADDRESS, 'a JID without a resource, perhaps with * and ?, such as "bot-*" or "*@example.org"')
+    return ListOf("list of JIDs", item, 'a list of JIDs such as ["bot-*", "support@example.org"]')
 
 
 def hosts() -> ListOf:

@@ -1,8 +1,8 @@
 """The keys of `env.json`, each with its kind, default and meaning.
 
 `Keys` is the one definition: the loader, the JSON schema, the sample's check and the reference page come from it. What
-is inside of `Targets` and `Tokens` is in `config.objects`, of `Roster` in `config.roster_keys`. Always holds: keys
-beyond these are an error.
+is inside of `Targets` and `Tokens` is in `config.objects`, of `Roster` in `config.roster_keys`, of `Events` in
+`config.event_keys`. Always holds: keys beyond these are an error.
 """
 # ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
@@ -12,6 +12,7 @@ from types import MappingProxyType
 import attrs
 
 from restbroker.config import forms, values
+from restbroker.config.event_keys import EventsKeys
 from restbroker.config.key import Key, key, keys_of, same
 from restbroker.config.kinds import ObjectOf
 from restbroker.config.objects import TargetKeys, TokenKeys
@@ -194,6 +195,13 @@ class Keys:
         "Several servers. The flat keys (RestURL, RestQueue, Concurrency, …) make the one of the name `ejabberd`.",
         _NO_TARGETS,
         shown=None,
+        secret=True,
+    )
+
+    events: EventsKeys | None = key(
+        "Events",
+        ObjectOf("object", EventsKeys),
+        "Take in what servers tell of by themselves, each event as a job for your application (docs/events.md).",
         secret=True,
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import assert_never
 
+from restbroker.config.event_keys import EventsKeys, OnlyKeys, SourceKeys
 from restbroker.config.judged import Defaults, defaults_of
 from restbroker.config.key import Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
@@ -104,6 +105,30 @@ Prosody's `http_roster_url` is then the address of Listen with Path, `%s` in the
 ```
 """
 
+_EVENTS = """
+[events.md](events.md) says what an event is and how a server is told to send them. A change here counts after a
+restart.
+
+```json
+{
+  "Events": {
+    "Listen": "127.0.0.1:8081",
+    "Sources": {
+      "prosody": {
+        "Kind": "prosody-rest",
+        "Path": "/events/prosody",
+        "SecretFile": "/run/credentials/events_secret",
+        "Queue": "xmpp_events",
+        "Class": "XmppEvent",
+        "DropDuplicates": "60s",
+        "Only": { "Types": ["message", "groupchat"], "Receiver": ["bot-*"] }
+      }
+    }
+  }
+}
+```
+"""
+
 _PARTS: tuple[tuple[str, str, Members], ...] = (
     ("Targets", _TARGETS, TargetKeys),
     ("Auth", _AUTH, AuthKeys),
@@ -116,6 +141,9 @@ _PARTS: tuple[tuple[str, str, Members], ...] = (
     ("Roster.Auth", "", RosterAuthKeys),
     ("Roster.Auth.Basic", "", BasicKeys),
     ("Roster.Auth.Key", "", QueryKeyKeys),
+    ("Events", _EVENTS, EventsKeys),
+    ("Events.Sources", "", SourceKeys),
+    ("Events.Sources.Only", "", OnlyKeys),
 )
 """The heading, the introduction and the keys of each object inside."""
 

@@ -1,0 +1,106 @@
+"""The keys inside of `Events`, described like those of the file itself.
+
+`config.reader` makes instances of these classes, `config.build_events` judges them. Always holds: what is here has no
+effect on how jobs are delivered.
+"""
+# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import get_args
+
+import attrs
+
+from restbroker.config import forms, values
+from restbroker.config.events import IqRule, SourceKind
+from restbroker.config.key import key
+from restbroker.config.kinds import ObjectOf
+from restbroker.rules.event import EVENT_TYPES
+
+DEFAULT_LISTEN = ("127.0.0.1", 8081)
+
+
+@attrs.frozen(kw_only=True)
+class OnlyKeys:
+    """Which events are wanted."""
+
+    types: tuple[str, ...] = key(
+        "Types", forms.event_types(), f"Only events of these types: {', '.join(EVENT_TYPES)}.", (), shown=None
+    )
+    sender: tuple[str, ...] = key(
+        "Sender",
+        forms.addresses(),
+        "Only events from these JIDs, without resource, with * and ?.",
+        (),
+        shown=None,
+    )
+    receiver: tuple[str, ...] = key(
+        "Receiver", forms.addresses(), "Only events to these, for example bot-*.", (), shown=None
+    )
+
+
+@attrs.frozen(kw_only=True)
+class SourceKeys:
+    """One entry of `Sources`."""
+
+    kind: SourceKind | None = key(
+        "Kind", values.choice(*get_args(SourceKind)), "What sends them: Prosody's mod_rest.", mandatory="always"
+    )
+    path: str | None = key(
+        "Path", forms.path(), "The path that the server posts to, for example /events/prosody.", mandatory="always"
+    )
+    secret: str | None = key(
+        "Secret",
+        values.text(),
+        "What the server has to show: as the password of HTTP Basic, as a bearer token, or as ?key=.",
+        secret=True,
+        mandatory="or SecretFile, for a Listen that others reach",
+    )
+    secret_file: str | None = key("SecretFile", values.text(), "A file that holds it.", instead_of=("Secret",))
+    queue: str | None = key(
+        "Queue",
+        forms.queue(),
+        "The queue that each event becomes a job of, without `queue:`. No target may serve it.",
+        mandatory="always",
+    )
+    job_class: str | None = key("Class", forms.job_class(), "The class of these jobs.", mandatory="always")
+    drop_duplicates: float | None = key(
+        "DropDuplicates",
+        values.duration(),
+        "An event with the sender, receiver and id of one that came within this time is dropped; without it, none is.",
+    )
+    only: OnlyKeys | None = key(
+        "Only", ObjectOf("object", OnlyKeys), "Which events are wanted; all others are taken and dropped."
+    )
+    iq: IqRule = key(
+        "IQ",
+        values.choice(*get_args(IqRule)),
+        "What becomes of an iq of type get or set. refuse: its sender gets service-unavailable. accept: it becomes a"
+        " job, and Prosody answers with an empty result.",
+        "refuse",
+    )
+
+
+_NO_SOURCES: Mapping[str, SourceKeys] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class EventsKeys:
+    """The section itself."""
+
+    listen: tuple[str, int] = key(
+        "Listen",
+        values.bind(),
+        "host:port to take events on; each source there needs a secret unless it is a loopback address.",
+        DEFAULT_LISTEN,
+        shown=f"{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}",
+    )
+    sources: Mapping[str, SourceKeys] = key(
+        "Sources",
+        forms.named(SourceKeys, "sources"),
+        "The sources, by name.",
+        _NO_SOURCES,
+        shown=None,
+        secret=True,
+        mandatory="always",
+    )

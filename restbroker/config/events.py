@@ -1,0 +1,47 @@
+"""Where events of servers are taken in, and what becomes of them.
+
+Made by `config.load`; used by `events` and assembly. Always holds: no two sources have one path, none pushes into a
+queue that a target serves, and whoever others can reach has a secret.
+"""
+
+from typing import Literal
+
+import attrs
+
+from restbroker.config.secret import Secret
+
+SourceKind = Literal["prosody-rest"]
+IqRule = Literal["refuse", "accept"]
+"""What becomes of a question of a client (an iq of type get or set), to which the server has to give an answer."""
+
+
+@attrs.frozen
+class Only:
+    """Which events are wanted; an empty member wants all. JIDs are patterns with `*` and `?`, without the resource."""
+
+    types: tuple[str, ...] = ()
+    sender: tuple[str, ...] = ()
+    receiver: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class EventSource:
+    """One source. `window_s`: an event that comes again within it is dropped; None: none is."""
+
+    name: str
+    kind: SourceKind
+    path: str
+    queue: str
+    job_class: str
+    secret: Secret | None = None
+    window_s: float | None = None
+    only: Only = Only()
+    iq: IqRule = "refuse"
+
+
+@attrs.frozen
+class Events:
+    """The address to listen on, as host and port, and the sources that are taken there."""
+
+    listen: tuple[str, int]
+    sources: tuple[EventSource, ...]

@@ -1,0 +1,129 @@
+"""`Events`: where servers' events are taken in, and what is refused before anything is started."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from restbroker.config.events import EventSource, Only, SourceKind
+from restbroker.events.registry import HOOKS
+from tests.unit.config.conftest import Refused, Write
+
+BASE: dict[str, Any] = {"RestQueue": "rest", "Token": "t"}
+SOURCE: dict[str, Any] = {"Kind": "prosody-rest", "Path": "/events/prosody", "Queue": "events", "Class": "Event"}
+LONG = "a-secret-of-many-letters"
+
+
+def events(listen: str | None = None, **sources: dict[str, Any]) -> dict[str, Any]:
+    section: dict[str, Any] = {"Sources": sources}
+    return {**BASE, "Events": section if listen is None else {"Listen": listen, **section}}
+
+
+def test_a_source_needs_four_keys_and_listens_on_loopback(write: Write) -> None:
+    found = write(events(prosody=SOURCE)).config.events
+    assert found is not None
+    assert found.listen == ("127.0.0.1", 8081)
+    assert found.sources == (EventSource("prosody", "prosody-rest", "/events/prosody", "events", "Event"),)
+
+
+def test_without_the_section_no_events_are_taken(write: Write) -> None:
+    assert write(BASE).config.events is None
+
+
+def test_every_key_of_a_source_counts(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s3cret\n")
+    more = {
+        "SecretFile": "secret",
+        "DropDuplicates": "60s",
+        "IQ": "accept",
+        "Only": {"Types": ["message", "groupchat"], "Sender": ["*@example.org"], "Receiver": ["bot-*"]},
+    }
+    found = write(events("[::1]:0", prosody=SOURCE | more)).config.events
+    assert found is not None
+    assert found.listen == ("::1", 0)
+    (source,) = found.sources
+    assert source.secret is not None
+    assert source.secret.reveal() == "s3cret"
+    assert (source.window_s, source.iq) == (60.0, "accept")
+    assert source.only == Only(("message", "groupchat"), ("*@example.org",), ("bot-*",))
+
+
+@pytest.mark.parametrize("key", ["Kind", "Path", "Queue", "Class"])
+def test_each_key_that_is_missing_is_named(refused: Refused, key: str) -> None:
+    left = {name: value for name, value in SOURCE.items() if name != key}
+    cure = "is missing or empty; each source needs Kind, Path, Queue and Class."
+    assert refused(events(prosody=left)) == [f"Events.Sources.prosody.{key}: {cure}"]
+
+
+def test_a_section_without_sources_is_refused(refused: Refused) -> None:
+    assert refused({**BASE, "Events": {}}) == [
+        "Events.Sources: is missing or empty; name at least one source, or take Events out."
+    ]
+
+
+def test_a_queue_that_a_target_serves_would_be_a_loop(refused: Refused) -> None:
+    (problem,) = refused(events(prosody=SOURCE | {"Queue": "rest"}))
+    assert problem == (
+        "Events.Sources.prosody.Queue: the target ejabberd serves the queue 'rest', so that every event would be taken"
+        " for a command; name a queue of your application."
+    )
+
+
+def test_two_sources_with_one_path_are_refused(refused: Refused) -> None:
+    (problem,) = refused(events(one=SOURCE, two=SOURCE))
+    assert problem == "Events.Sources.two.Path: is also Events.Sources.one.Path; each source needs its own."
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:8081", "[::]:8081", "events.example.org:80"])
+def test_where_others_may_reach_it_each_source_needs_a_secret_of_some_length(
+    refused: Refused, write: Write, address: str
+) -> None:
+    (missing,) = refused(events(address, prosody=SOURCE))
+    assert missing.startswith("Events.Sources.prosody.Secret: is missing or empty, and Listen is open to others;")
+    (short,) = refused(events(address, prosody=SOURCE | {"Secret": "short"}))
+    assert "expected at least 16 characters, found fewer" in short
+    assert "'short'" not in short
+    loaded = write(events(address, prosody=SOURCE | {"Secret": LONG}))
+    assert [note.code for note in loaded.notes if note.code == "PlainEvents"] == ["PlainEvents"]
+    assert LONG not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("Kind", "mongooseim"),
+        ("Path", "events"),
+        ("Path", "/events/"),
+        ("Path", "/a b"),
+        ("Path", "/a?key=b"),
+        ("Queue", " x"),
+        ("Class", "1st"),
+        ("Class", "a b"),
+        ("DropDuplicates", "soon"),
+        ("IQ", "maybe"),
+        ("Only", {"Types": ["chat"]}),
+        ("Only", {"Receiver": ["bot@example.org/phone"]}),
+        ("Only", {"Room": ["x"]}),
+        ("Colour", "red"),
+    ],
+)
+def test_what_a_key_does_not_take_is_named_with_its_place(refused: Refused, key: str, value: object) -> None:
+    problems = refused(events(prosody=SOURCE | {key: value}))
+    assert problems
+    assert problems[0].startswith(f"Events.Sources.prosody.{key}")
+
+
+def test_a_secret_file_that_is_missing_is_named_once(refused: Refused) -> None:
+    (problem,) = refused(events("0.0.0.0:1", prosody=SOURCE | {"SecretFile": "nowhere"}))
+    assert problem.startswith("Events.Sources.prosody.SecretFile: The secret file ")
+
+
+def test_variables_reach_into_a_source(write: Write) -> None:
+    variables = {"RESTBROKER_EVENTS__SOURCES__PROSODY__QUEUE": "other", "RESTBROKER_EVENTS__LISTEN": "127.0.0.1:9"}
+    found = write(events(prosody=SOURCE), variables).config.events
+    assert found is not None
+    assert (found.sources[0].queue, found.listen) == ("other", ("127.0.0.1", 9))
+
+
+def test_each_kind_that_the_configuration_takes_is_there() -> None:
+    assert set(HOOKS) == set(get_args(SourceKind))
