@@ -115,6 +115,15 @@ class Keys:
         """STREAM: what people did."""
         return self._key("restbroker:audit")
 
+    @property
+    def heard(self) -> str:
+        """STREAM: the latest events of servers, without their texts."""
+        return self._key("restbroker:events")
+
+    def event(self, mark: str) -> str:
+        """STRING with an expiry: an event that came, and is dropped when it comes again."""
+        return self._key(f"restbroker:event:{mark}")
+
     def lease(self, name: str) -> str:
         """STRING with an expiry: who does what `name` stands for."""
         return self._key(f"restbroker:lease:{name}")

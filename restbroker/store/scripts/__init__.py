@@ -38,6 +38,7 @@ ScriptName = Literal[
     "roster_change",
     "roster_claim",
     "roster_land",
+    "hear",
 ]
 
 

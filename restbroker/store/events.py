@@ -1,0 +1,76 @@
+"""Events of servers: a job in Redis for each, and a short memory of what came. Used by `events` and `admin.events`.
+
+Always holds: a queue's name is in the set of queues before its first job; an event is pushed, or known to have been
+pushed, or refused, each for itself; the memory holds the newest 1,000 or so, and no text of a message.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from restbroker.store.client import Client
+from restbroker.store.replies import Argument, items, mapping, text
+
+Heard: TypeAlias = Literal["pushed", "duplicate", "refused"]
+"""`refused`: the queue's key is no list, or may not be written."""
+
+KEPT: Final = 1000
+_READ: Final = 10 * KEPT
+"""More than Redis keeps, which trims whole nodes of the stream."""
+
+
+@attrs.frozen
+class Arrival:
+    """An event on its way: the complete job for its queue, and what is noted of it (JSON).
+
+    `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case.
+    """
+
+    queue: str
+    payload: bytes
+    noted: bytes
+    mark: str | None = None
+    window_ms: int = 0
+
+
+@attrs.frozen
+class Noted:
+    """What was noted of an event. `name` is its place in the stream: milliseconds of Redis' clock, a number."""
+
+    name: str
+    event: bytes
+
+
+def push(client: Client, arrivals: Sequence[Arrival]) -> list[Heard]:
+    """Pushes those that did not come before, in their order; what became of each.
+
+    Raises `StoreNotNow` or `StoreRefused`: nothing was done; and `StoreUnavailable`: any of it may have been done.
+    """
+    keys = client.keys
+    places: dict[str, int] = {keys.queues: 1, keys.heard: 2}
+    arguments: list[Argument] = [KEPT]
+    for one in arrivals:
+        at = places.setdefault(keys.queue(one.queue), len(places) + 1)
+        mark = 0 if one.mark is None else places.setdefault(keys.event(one.mark), len(places) + 1)
+        arguments += [at, one.queue, one.payload, mark, one.window_ms, one.noted]
+    return [_heard(code) for code in items(client.run("hear", list(places), arguments))]
+
+
+def newest(client: Client, after: str = "") -> list[Noted]:
+    """What was noted after the entry `after`, or all there is; the oldest first."""
+    start = f"({after}" if after else "-"
+    found = [
+        items(entry) for entry in items(client.command("XREVRANGE", client.keys.heard, "+", start, "COUNT", _READ))
+    ]
+    return [Noted(text(name), mapping(fields).get("event", b"")) for name, fields in reversed(found)]
+
+
+def _heard(code: object) -> Heard:
+    match code:
+        case 1:
+            return "pushed"
+        case 0:
+            return "duplicate"
+        case _:
+            return "refused"

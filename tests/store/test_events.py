@@ -1,0 +1,73 @@
+"""Events in Redis: one job for each, what comes again is dropped, what cannot be pushed is refused for itself."""
+
+import json
+
+import pytest
+
+from restbroker.errors import StoreNotNow
+from restbroker.store import events, queues
+from restbroker.store.client import Client
+from restbroker.store.events import Arrival
+from tests.store.lanes import Server
+
+
+def arrival(name: str, queue: str = "events", mark: str | None = None, window_ms: int = 60_000) -> Arrival:
+    return Arrival(queue, f"job {name}".encode(), json.dumps({"jid": name}).encode(), mark, window_ms if mark else 0)
+
+
+def test_jobs_lie_in_their_queues_in_their_order_and_the_queues_are_known(client: Client) -> None:
+    heard = events.push(client, [arrival("1"), arrival("2", "others"), arrival("3")])
+    assert heard == ["pushed"] * 3
+    assert queues.listed(client, "events", 0, 10) == [b"job 1", b"job 3"]
+    assert queues.listed(client, "others", 0, 10) == [b"job 2"]
+    assert queues.names(client) == {"events", "others"}
+
+
+def test_what_comes_again_is_dropped_within_its_time_and_not_after(client: Client, server: Server) -> None:
+    first = [arrival("1", mark="m"), arrival("2", mark="n"), arrival("1", mark="m")]
+    assert events.push(client, first) == ["pushed", "pushed", "duplicate"]
+    assert events.push(client, [arrival("1", mark="m")]) == ["duplicate"]
+    left_ms = server.raw.pttl("ns:restbroker:event:m")
+    assert isinstance(left_ms, int)
+    assert 50_000 < left_ms <= 60_000
+    server.raw.pexpire("ns:restbroker:event:m", 0)
+    assert events.push(client, [arrival("1", mark="m")]) == ["pushed"]
+    assert queues.listed(client, "events", 0, 10) == [b"job 1", b"job 2", b"job 1"]
+
+
+def test_without_a_mark_nothing_is_dropped(client: Client) -> None:
+    assert events.push(client, [arrival("1"), arrival("1")]) == ["pushed", "pushed"]
+
+
+def test_a_queue_whose_key_is_no_list_refuses_its_own_events_only(client: Client, server: Server) -> None:
+    server.raw.set("ns:queue:odd", "x")
+    heard = events.push(client, [arrival("1"), arrival("2", "odd", "m"), arrival("3")])
+    assert heard == ["pushed", "refused", "pushed"]
+    # It may come again, as it is not there.
+    assert server.raw.exists("ns:restbroker:event:m") == 0
+    assert [json.loads(one.event)["jid"] for one in events.newest(client)] == ["1", "3"]
+
+
+def test_a_full_redis_takes_none_of_it_and_says_so(client: Client, server: Server) -> None:
+    events.push(client, [arrival("1")])
+    server.raw.config_set("maxmemory", 1)
+    with pytest.raises(StoreNotNow, match="is full"):
+        events.push(client, [arrival("2", "others", "m")])
+    server.raw.config_set("maxmemory", 0)
+    assert server.raw.exists("ns:restbroker:event:m", "ns:queue:others") == 0
+
+
+def test_what_came_is_remembered_within_bounds_and_read_from_where_one_was(client: Client) -> None:
+    for start in range(0, 3000, 100):
+        events.push(client, [arrival(str(number)) for number in range(start, start + 100)])
+    found = events.newest(client)
+    names = [json.loads(one.event)["jid"] for one in found]
+    assert names == [str(number) for number in range(3000 - len(names), 3000)]
+    assert events.KEPT <= len(names) < 2 * events.KEPT
+    assert events.newest(client, found[-1].name) == []
+    assert [json.loads(one.event)["jid"] for one in events.newest(client, found[-3].name)] == names[-2:]
+
+
+def test_a_foreign_key_in_the_place_of_that_memory_stops_no_event(client: Client, server: Server) -> None:
+    server.raw.set("ns:restbroker:events", "x")
+    assert events.push(client, [arrival("1")]) == ["pushed"]
