@@ -31,11 +31,12 @@ class Counts:
     _failures: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _closings: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _warnings: Counter[Labels] = attrs.field(factory=Counter, init=False)
+    _heard: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _events: Counter[str] = attrs.field(factory=Counter, init=False)
     _commands: set[Labels] = attrs.field(factory=set, init=False)
     _codes: set[str] = attrs.field(factory=set, init=False)
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event) -> None:  # noqa: C901 - a table with a row for each event
         """Takes note of what is counted. Never raises."""
         match event:
             case JobsDelivered(target, took_s):
@@ -53,6 +54,8 @@ class Counts:
                 self._events["restbroker_fenced_total"] += 1
             case events.JobsRecovered(jobs=jobs):
                 self._events["restbroker_jobs_recovered_total"] += jobs
+            case events.EventHandled(source, outcome):
+                self._heard[source, outcome] += 1
             case events.Warned(code):
                 self._warnings[self._code(code),] += 1
             case _:
@@ -66,6 +69,7 @@ class Counts:
             "restbroker_failures_total": {**self._failures},
             "restbroker_gate_closings_total": {**self._closings},
             "restbroker_warnings_total": {**self._warnings},
+            "restbroker_events_total": {**self._heard},
             **{name: {(): self._events[name]} for name in totals},
         }
 

@@ -242,6 +242,17 @@ class Listening:
 
 
 @attrs.frozen
+class EventHandled:
+    """A server told of something: `accepted` (Redis has its job), `duplicate` or `ignored` (dropped, as configured),
+    `refused` (a question that nobody answers), `malformed`, `too_large`, `unauthorized`, `busy` (too many at once),
+    `unavailable` (Redis did not take it) or `failed` (a bug). All but the first three are told to the server.
+    """
+
+    source: str
+    outcome: str
+
+
+@attrs.frozen
 class Warned:
     """Something an operator should know: [its code](operations.md#warnings-in-the-log) says what to do."""
 
@@ -274,6 +285,7 @@ OneEvent: TypeAlias = (
     | ConfigUnchanged
     | ConfigRefused
     | Listening
+    | EventHandled
     | Warned
 )
 """What happened once."""

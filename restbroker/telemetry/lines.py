@@ -104,6 +104,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("error", "config.refused", fields)
         case events.Listening():
             return Line("info", "listening", fields)
+        case events.EventHandled():
+            return Line("debug", "event", fields)
         case events.Warned():
             return Line("warning", "warning", fields)
         case _:

@@ -122,6 +122,14 @@ PROCESS: Final = (
         "restbroker_warnings_total", "counter", "Warnings in the log, by their code (docs/operations.md).", ("code",)
     ),
     Metric(
+        "restbroker_events_total",
+        "counter",
+        "Events that servers told of, by their source (docs/events.md). `outcome` is `accepted` (Redis has its job), "
+        "`duplicate`, `ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or "
+        "`failed`.",
+        ("source", "outcome"),
+    ),
+    Metric(
         "restbroker_event_loop_lag_seconds",
         "histogram",
         "How much too late a task woke that sleeps for a second.",

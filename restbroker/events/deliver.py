@@ -1,0 +1,138 @@
+"""Has Redis take events: what comes together goes together, in one call. Every event source calls `Deliverer.deliver`.
+
+Assembly makes one for a process and runs it beside the sources. Always holds: who is told "accepted" has a job in
+Redis; nobody waits for longer than `PATIENCE_S`; what nobody waits for any more is not pushed, unless it is on its way.
+A push whose answer was lost is made again while somebody waits: an event may become two jobs then, of one jid.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from secrets import token_hex
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.events import EventSource
+from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.events.contract import Verdict
+from restbroker.events.jobs import arrival, is_for
+from restbroker.rules.event import ServerEvent
+from restbroker.store import events as store
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.store.events import Arrival, Heard
+
+PATIENCE_S: Final = 2.0
+_AT_ONCE: Final = 200
+"""Events that go to Redis in one call."""
+_AT_ONCE_BYTES: Final = 4 * 1024 * 1024
+_PAUSE_S: Final = 0.1
+"""Before Redis is asked again."""
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    """An event whose sender waits. `left`: he does not any more."""
+
+    arrival: Arrival
+    done: trio.Event = attrs.field(factory=trio.Event)
+    heard: Heard | None = None
+    error: RestbrokerError | None = None
+    left: bool = False
+
+
+@attrs.define(eq=False)
+class Deliverer:
+    """One for a process; `run` has to be running."""
+
+    connection: Connection
+    new_jid: Callable[[], str] = lambda: token_hex(12)
+    _waiting: deque[_Waiting] = attrs.field(factory=deque)
+    _came: trio.Event = attrs.field(factory=trio.Event)
+    _stopping: trio.Event = attrs.field(factory=trio.Event)
+
+    async def deliver(self, source: EventSource, event: ServerEvent) -> Verdict:
+        """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`: perhaps it has."""
+        if not is_for(source, event):
+            return "ignored"
+        one = _Waiting(arrival(source, event, self.new_jid()))
+        self._waiting.append(one)
+        self._came.set()
+        try:
+            with trio.move_on_after(PATIENCE_S):
+                await one.done.wait()
+        finally:
+            one.left = True
+        match one.heard:
+            case "pushed":
+                return "accepted"
+            case "duplicate":
+                return "duplicate"
+            case "refused":
+                message = f"Redis does not take jobs for the queue {source.queue}: its key is no list, or not writable."
+                raise StoreRefused(message, "`restbroker check` says what its key is.")
+            case None:
+                raise one.error or StoreUnavailable(f"Redis did not take an event within {PATIENCE_S:g} s.")
+
+    def hurry(self) -> None:
+        """The process stops: Redis is not asked again after it failed."""
+        self._stopping.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Pushes what waits, until cancelled; the call that is on its way then ends first."""
+        task_status.started()
+        while True:
+            await self._came.wait()
+            batch = self._next()
+            if not batch:
+                self._came = trio.Event()
+            elif not await self._push(batch):
+                with trio.move_on_after(_PAUSE_S):
+                    await self._stopping.wait()
+
+    def _next(self) -> list[_Waiting]:
+        """Those that came first, of whom somebody waits."""
+        batch: list[_Waiting] = []
+        size = 0
+        while self._waiting and len(batch) < _AT_ONCE and size < _AT_ONCE_BYTES:
+            one = self._waiting.popleft()
+            if not one.left:
+                batch.append(one)
+                size += len(one.arrival.payload)
+        return batch
+
+    async def _push(self, batch: list[_Waiting]) -> bool:
+        """False: Redis could not be asked, and they wait again."""
+        arrivals = [one.arrival for one in batch]
+        try:
+            heard = await self.connection.call(_push, arrivals)
+        except StoreRefused as error:
+            _give_up(batch, error)
+            return True
+        except StoreUnavailable as error:
+            for one in batch:
+                one.error = error
+            if self._stopping.is_set():
+                _give_up(batch, error)
+            else:
+                self._waiting.extendleft(reversed(batch))
+            return False
+        for one, what in zip(batch, heard, strict=True):
+            one.heard = what
+            one.done.set()
+        return True
+
+
+def _push(client: Client, arrivals: list[Arrival]) -> list[Heard]:
+    try:
+        return store.push(client, arrivals)
+    except ConnectionEnded:
+        # It ended while it was idle; nothing was sent.
+        return store.push(client, arrivals)
+
+
+def _give_up(batch: list[_Waiting], error: RestbrokerError) -> None:
+    for one in batch:
+        one.error = error
+        one.done.set()

@@ -1,0 +1,61 @@
+"""Makes of an event what Redis is given: the job, the mark of a duplicate, and what is noted of it.
+
+Called by `deliver`. Always holds: pure; a job is what a Ruby client would push, so that any Sidekiq process takes it;
+what is noted holds no text of a message.
+"""
+
+import hashlib
+import json
+
+from restbroker.config.events import EventSource
+from restbroker.rules import rubyjson
+from restbroker.rules.event import ServerEvent, as_json, is_wanted
+from restbroker.rules.json_types import Json
+from restbroker.rules.repair import fractional
+from restbroker.store.events import Arrival
+
+
+def is_for(source: EventSource, event: ServerEvent) -> bool:
+    """Whether the source is to take it (`Only`)."""
+    only = source.only
+    return is_wanted(event, only.types, only.sender, only.receiver)
+
+
+def arrival(source: EventSource, event: ServerEvent, jid: str) -> Arrival:
+    """What to push. Raises `ValueError` for what no JSON can hold."""
+    mark = None if source.window_s is None else _mark(event)
+    return Arrival(
+        queue=source.queue,
+        payload=_payload(source, event, jid),
+        noted=rubyjson.dumps(_noted(source, event, jid)),
+        mark=mark,
+        window_ms=0 if source.window_s is None or mark is None else max(1, round(source.window_s * 1000)),
+    )
+
+
+def _payload(source: EventSource, event: ServerEvent, jid: str) -> bytes:
+    moment_s = fractional(event.received_at_s)
+    fields: dict[str, Json] = {
+        "class": source.job_class,
+        "args": [{**as_json(event), "received_at": moment_s}],
+        "jid": jid,
+        "queue": source.queue,
+        "retry": True,
+        "created_at": moment_s,
+        "enqueued_at": moment_s,
+    }
+    return rubyjson.dumps(fields)
+
+
+def _noted(source: EventSource, event: ServerEvent, jid: str) -> dict[str, Json]:
+    fields = as_json(event)
+    del fields["raw"], fields["body"]
+    return {**fields, "queue": source.queue, "jid": jid}
+
+
+def _mark(event: ServerEvent) -> str | None:
+    """What is the same in an event that comes again. Without an id nobody can tell it from a new one."""
+    if event.id is None:
+        return None
+    same = json.dumps([event.source, event.type, event.sender, event.receiver, event.id])
+    return hashlib.sha1(same.encode(), usedforsecurity=False).hexdigest()

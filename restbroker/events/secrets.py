@@ -1,0 +1,98 @@
+"""Who may tell of events: the secret of a source, in whichever place its server can put it.
+
+Called by `webhook` for each request. Always holds: secrets are compared in constant time; one in a file is read anew
+within seconds, never on the event loop; a file that cannot be read leaves its last value in force, with one warning.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+from urllib.parse import unquote
+
+import attrs
+import trio
+
+from restbroker.config.events import EventSource
+from restbroker.config.urls import is_loopback
+from restbroker.errors import ConfigError
+from restbroker.rules import auth
+from restbroker.telemetry.events import Report, Warned
+
+_READ_AGAIN_S: Final = 5.0
+"""So often a file is read while requests fit, …"""
+_READ_SOON_S: Final = 1.0
+"""… and while one does not."""
+_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]*))(?::\d{1,5})?")
+
+
+@attrs.define(eq=False)
+class Door:
+    """That of one source, which has a secret or is for this machine only."""
+
+    source: EventSource
+    report: Report
+    _secret: bytes = attrs.field(default=b"", repr=False)
+    _read_at_s: float = -_READ_AGAIN_S
+    _is_told: bool = False
+
+    async def lets_in(self, headers: Mapping[bytes, bytes], query: bytes) -> bool:
+        """Whether a request shows the secret; without one, whether it names this machine, as its own programs do.
+
+        A web page that somebody looks at here could ask as well, under a name of its own.
+        """
+        if self.source.secret is None:
+            return _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
+        given = list(_given(headers, query))
+        await self._read(_READ_AGAIN_S)
+        if self._fits(given):
+            return True
+        return bool(given) and await self._read(_READ_SOON_S) and self._fits(given)
+
+    def _fits(self, given: list[str]) -> bool:
+        fits = [auth.which(one, [self._secret]) is not None for one in given]
+        return bool(self._secret) and any(fits)
+
+    async def _read(self, after_s: float) -> bool:
+        """Whether it was read, the last time being so long ago. Where it stands in no file, once is enough."""
+        secret, now_s = self.source.secret, trio.current_time()
+        is_known = bool(self._secret)
+        if secret is None or (is_known and (secret.path is None or now_s - self._read_at_s < after_s)):
+            return False
+        self._read_at_s = now_s
+        try:
+            # A slow disk must not hold up deliveries.
+            self._secret = (await trio.to_thread.run_sync(secret.reveal)).encode()
+            self._is_told = False
+        except ConfigError as error:
+            if not self._is_told:
+                self._is_told = True
+                self.report(Warned("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure))
+        return True
+
+
+def _given(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
+    """What a request shows as its secret: a bearer token, the password of HTTP Basic, `?key=`."""
+    scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
+    match scheme.lower():
+        case b"bearer":
+            yield credentials.strip().decode("utf-8", "replace")
+        case b"basic":
+            try:
+                login = base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "replace")
+            except (binascii.Error, ValueError):
+                login = ""
+            # Prosody sends what stands before the @ of its URL, whatever that is.
+            yield login.partition(":")[2] if ":" in login else login
+        case _:
+            pass
+    for part in query.split(b"&"):
+        if part.startswith(b"key="):
+            # Not as a form's: a plus is a plus.
+            yield unquote(part.removeprefix(b"key=").decode("latin-1"))
+
+
+def _names_this_machine(host: str) -> bool:
+    parts = _HOST.fullmatch(host)
+    return parts is not None and is_loopback(parts[1] or parts[2])

@@ -1,0 +1,226 @@
+"""The web app that servers post their events to: each source has its path.
+
+Assembly runs it with `serving.runner`. It is plain ASGI, without Quart: events share the loop with the deliveries, and
+most of what a request costs would be the framework. Always holds: 202 is answered only when Redis has the job, or none
+is wanted; who does not show the secret learns nothing, and nothing of him is read; what is held in memory is bounded;
+no answer and no line of the log repeats what was sent; a failure here is answered with 500 and ends nothing.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Final
+
+import attrs
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
+
+from restbroker.config.events import EventSource
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.events.contract import Answer, Deliver, Hook, Malformed
+from restbroker.events.registry import HOOKS
+from restbroker.events.secrets import Door
+from restbroker.telemetry.events import EventHandled, Report, Warned
+
+BODY_LIMIT_BYTES: Final = 1024 * 1024
+AT_ONCE: Final = 100
+"""Requests whose body is read, or that wait for Redis: no more bodies than that are in memory."""
+_TURN_S: Final = 10.0
+"""How long a request waits for others to be done."""
+_BODY_S: Final = 10.0
+RETRY_AFTER_S: Final = 2
+_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_PROBLEM: Final = "application/problem+json"
+"""No type that a server takes for an event's: Prosody would send a text to the user."""
+
+
+@attrs.define(eq=False)
+class _Refusal(Exception):
+    """Why a request is not taken. `outcome`: for the counts; None: no source is concerned."""
+
+    status: HTTPStatus
+    outcome: str | None
+    detail: str
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class _Place:
+    """A source with what it takes to serve it."""
+
+    source: EventSource
+    hook: Hook
+    door: Door
+
+
+class Webhooks:
+    """The app. `now_s`: epoch seconds, for the time of each event."""
+
+    def __init__(
+        self,
+        sources: Sequence[EventSource],
+        deliver: Deliver,
+        report: Report,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._places = {one.path: _Place(one, HOOKS[one.kind], Door(one, report)) for one in sources}
+        self._deliver = deliver
+        self._report = report
+        self._now_s = now_s
+        self._turns = trio.Semaphore(AT_ONCE)
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Serves one connection's request, as ASGI says."""
+        match scope["type"]:
+            case "lifespan":
+                await receive()
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                await send({"type": "lifespan.shutdown.complete"})
+            case "websocket":
+                await receive()
+                await send({"type": "websocket.close", "code": 1000, "reason": None})
+            case "http":
+                await _send(send, await self._answered(scope, receive))
+
+    async def _answered(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
+        place = self._places.get(scope["path"])
+        if place is None:
+            self._warn_of_path()
+            return _problem(_Refusal(HTTPStatus.NOT_FOUND, None, "No source of events has this path."))
+        try:
+            return await self._handled(place, scope, receive)
+        except _Refusal as error:
+            refusal = error
+        # Whatever it is: a stranger must not end a broker.
+        except Exception as error:  # noqa: BLE001
+            what = f"events: {place.source.path} failed with {type(error).__name__}."
+            self._report(Warned("RequestFailed", what, "Please report this."))
+            refusal = _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "This request failed.")
+        self._tell(place, refusal)
+        return _problem(refusal)
+
+    async def _handled(self, place: _Place, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
+        method, headers = scope["method"], dict(scope["headers"])
+        if method not in ("POST", "OPTIONS"):
+            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Events are posted.", {"Allow": "OPTIONS, POST"})
+        if not await place.door.lets_in(headers, scope["query_string"]):
+            scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
+            raise _Refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing.", scheme)
+        if method == "OPTIONS":
+            return place.hook.probed()
+        _judge_headers(headers, place.hook)
+        with trio.move_on_after(_TURN_S) as waiting:
+            await self._turns.acquire()
+        if waiting.cancelled_caught:
+            raise _not_now("busy", "Too many events come at once.")
+        try:
+            return await self._taken(place, await _body(receive))
+        finally:
+            self._turns.release()
+
+    async def _taken(self, place: _Place, body: bytes) -> Answer:
+        try:
+            told = place.hook.read(body, place.source.name, self._now_s())
+        except Malformed as error:
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is no event: {error}.") from None
+        if told.asks and place.source.iq == "refuse":
+            return self._counted(place, "refused", place.hook.refused(told))
+        try:
+            verdict = await self._deliver(place.source, told.event)
+        except (StoreUnavailable, StoreRefused) as error:
+            self._tell(place, _not_now("unavailable", error.message))
+            return place.hook.not_now(told, RETRY_AFTER_S)
+        except ValueError:
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "This is no event: it nests too deep.") from None
+        if told.asks and verdict == "ignored":
+            return self._counted(place, "refused", place.hook.refused(told))
+        return self._counted(place, verdict, place.hook.taken(told))
+
+    def _counted(self, place: _Place, outcome: str, answer: Answer) -> Answer:
+        self._report(EventHandled(place.source.name, outcome))
+        return answer
+
+    def _tell(self, place: _Place, refusal: _Refusal) -> None:
+        """Counts it, and warns; the log folds what repeats."""
+        if refusal.outcome is None:
+            return
+        name = place.source.name
+        self._report(EventHandled(name, refusal.outcome))
+        what = f"An event of the source {name} was not taken ({refusal.status.value}): {refusal.detail}"
+        match refusal.outcome:
+            case "unauthorized":
+                self._report(Warned("EventUnauthorized", what, "Give the server the Secret of this source."))
+            case "malformed":
+                self._report(Warned("EventMalformed", what, "Let only the server post there."))
+            case "too_large":
+                self._report(Warned("EventTooLarge", what, "Let the server send less in one event."))
+            case "busy" | "unavailable":
+                cure = "Nothing of it is kept here. The server was told, and tells whoever sent it."
+                self._report(Warned("EventNotTaken", what, cure))
+            case _:
+                pass
+
+    def _warn_of_path(self) -> None:
+        what = "Something was posted to a path that no source of events has, or asked for there."
+        cure = f"Let the server post to one of these: {', '.join(sorted(self._places))}."
+        self._report(Warned("EventPathUnknown", what, cure))
+
+
+def _judge_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
+    """Raises `_Refusal` for a body that need not be read."""
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length[:20]) > BODY_LIMIT_BYTES:
+        raise _too_large()
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
+    if kind != hook.CONTENT_TYPE:
+        wanted = f"The server posts another type than {hook.CONTENT_TYPE}; tell it to send that."
+        raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "malformed", wanted, {"Accept": hook.CONTENT_TYPE})
+
+
+async def _body(receive: ASGIReceiveCallable) -> bytes:
+    """The whole body. Raises `_Refusal` where it is too long, or does not come."""
+    parts: list[bytes] = []
+    size = 0
+    with trio.move_on_after(_BODY_S):
+        while True:
+            event = await receive()
+            if event["type"] != "http.request":
+                break
+            parts.append(event["body"])
+            size += len(event["body"])
+            if size > BODY_LIMIT_BYTES:
+                raise _too_large()
+            if not event["more_body"]:
+                return b"".join(parts)
+    raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, "malformed", "The body did not come.")
+
+
+def _too_large() -> _Refusal:
+    what = f"It has more than {BODY_LIMIT_BYTES} bytes."
+    return _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", what)
+
+
+def _not_now(outcome: str, detail: str) -> _Refusal:
+    return _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, outcome, detail, {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _problem(refusal: _Refusal) -> Answer:
+    """As RFC 9457 has it."""
+    status = refusal.status
+    body = {"title": status.phrase, "status": status.value, "detail": refusal.detail}
+    return Answer(status.value, json.dumps(body).encode() + b"\n", _PROBLEM, refusal.headers)
+
+
+async def _send(send: ASGISendCallable, answer: Answer) -> None:
+    headers: list[tuple[bytes, bytes]] = [*_HEADERS, (b"content-length", str(len(answer.body)).encode())]
+    if answer.content_type:
+        headers.append((b"content-type", answer.content_type.encode()))
+    headers += _encoded(answer.headers.items())
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": False})
+
+
+def _encoded(headers: Iterable[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode()) for name, value in headers]

@@ -1,0 +1,52 @@
+"""The job of an event is one that Sidekiq takes, and what is noted of it has no text."""
+
+import json
+
+import attrs
+
+from restbroker.config.events import EventSource, Only
+from restbroker.events.jobs import arrival, is_for
+from restbroker.rules.event import ServerEvent
+
+SOURCE = EventSource("prosody", "prosody-rest", "/e", "events", "Chat::Event")
+EVENT = ServerEvent("message", "a@b/c", "bot@d", "m1", "a secret text", None, "d", "prosody", 1000.0, {"body": "…"})
+
+
+def test_the_job_is_a_complete_one() -> None:
+    made = arrival(SOURCE, EVENT, "j1")
+    job = json.loads(made.payload)
+    assert {name: job[name] for name in ("class", "jid", "queue", "retry")} == {
+        "class": "Chat::Event", "jid": "j1", "queue": "events", "retry": True,
+    }  # fmt: skip
+    (argument,) = job["args"]
+    assert (argument["type"], argument["from"], argument["body"]) == ("message", "a@b/c", "a secret text")
+    assert argument["raw"] == {"body": "…"}
+    # A whole number of seconds would become an integer, and 1970 in Sidekiq 8.
+    assert job["enqueued_at"] == job["created_at"] == argument["received_at"]
+    assert b".0" in made.payload
+
+
+def test_what_is_noted_has_neither_text_nor_stanza() -> None:
+    noted = json.loads(arrival(SOURCE, EVENT, "j1").noted)
+    assert noted == {
+        "type": "message", "from": "a@b/c", "to": "bot@d", "id": "m1", "room": None, "server": "d",
+        "source": "prosody", "received_at": 1000.0, "queue": "events", "jid": "j1",
+    }  # fmt: skip
+
+
+def test_only_an_event_with_an_id_can_be_known_to_come_again() -> None:
+    watched = attrs.evolve(SOURCE, window_s=60.0)
+    mark = arrival(watched, EVENT, "j1").mark
+    assert mark is not None
+    assert arrival(watched, EVENT, "j2").mark == mark
+    assert arrival(watched, EVENT, "j1").window_ms == 60_000
+    others = ({"id": "m2"}, {"sender": "x"}, {"receiver": "x"}, {"source": "x"}, {"type": "presence"})
+    assert mark not in {arrival(watched, attrs.evolve(EVENT, **other), "j").mark for other in others}
+    assert arrival(watched, attrs.evolve(EVENT, id=None), "j1").mark is None
+    assert arrival(SOURCE, EVENT, "j1").mark is None
+
+
+def test_a_source_takes_what_it_wants() -> None:
+    assert is_for(SOURCE, EVENT)
+    assert is_for(attrs.evolve(SOURCE, only=Only(("message",), ("a@*",), ("bot@*",))), EVENT)
+    assert not is_for(attrs.evolve(SOURCE, only=Only(("presence",))), EVENT)

@@ -1,0 +1,108 @@
+"""What Prosody's mod_rest posts becomes an event, and what it is answered is what it can read."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.events import prosody_rest
+from restbroker.events.contract import Malformed
+from restbroker.rules.event import EVENT_TYPES
+
+MESSAGE = {
+    "kind": "message", "type": "chat", "from": "ann@example.org/phone", "to": "bot@bots.example.org", "id": "m1",
+    "body": "hello",
+}  # fmt: skip
+
+
+def told(**stanza: Any) -> Any:
+    return prosody_rest.read(json.dumps(stanza).encode(), "prosody", 1.5)
+
+
+def test_a_message_has_each_member_and_the_whole_stanza() -> None:
+    event = told(**MESSAGE).event
+    assert (event.type, event.sender, event.receiver) == ("message", "ann@example.org/phone", "bot@bots.example.org")
+    assert (event.id, event.body, event.room, event.server) == ("m1", "hello", None, "bots.example.org")
+    assert (event.source, event.received_at_s, event.raw) == ("prosody", 1.5, MESSAGE)
+
+
+def test_a_message_of_a_room_names_the_room() -> None:
+    event = told(**MESSAGE | {"type": "groupchat", "from": "room@muc.example.org/Ann"}).event
+    assert (event.type, event.room, event.sender) == ("groupchat", "room@muc.example.org", "room@muc.example.org/Ann")
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "type_", "asks"),
+    [
+        ("message", None, "message", False),
+        ("message", "headline", "message", False),
+        ("message", "error", "error", False),
+        ("presence", "available", "presence", False),
+        ("presence", "subscribe", "presence", False),
+        ("presence", "error", "error", False),
+        ("iq", "get", "iq", True),
+        ("iq", "set", "iq", True),
+        ("iq", None, "iq", True),
+        ("iq", "result", "iq", False),
+        ("iq", "error", "error", False),
+    ],
+)
+def test_the_type_of_an_event_and_whether_it_asks(kind: str, word: str | None, type_: str, asks: bool) -> None:
+    found = told(kind=kind, **({} if word is None else {"type": word}))
+    assert (found.event.type, found.asks) == (type_, asks)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[]", b'"x"', b"null", b"{}", b'{"kind":"stream"}', b'{"kind":["iq"]}', b'{"kind":NaN}', b"\xff"],
+)
+def test_what_is_no_stanza_is_refused_without_repeating_it(body: bytes) -> None:
+    with pytest.raises(Malformed):
+        prosody_rest.read(body, "prosody", 1.0)
+
+
+def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
+    event = told(**MESSAGE | {"body": 5, "id": None, "from": ["x"]}).event
+    assert (event.body, event.id, event.sender) == (None, None, None)
+    assert event.raw == MESSAGE | {"body": 5, "id": None, "from": ["x"]}
+
+
+@given(st.binary(max_size=200) | st.recursive(st.none() | st.text() | st.integers(), st.lists, max_leaves=5).map(
+    lambda value: json.dumps({"kind": "message", "x": value}).encode()
+))  # fmt: skip
+def test_any_bytes_are_an_event_or_malformed(body: bytes) -> None:
+    try:
+        found = prosody_rest.read(body, "prosody", 1.0)
+    except Malformed:
+        return
+    assert found.event.type in EVENT_TYPES
+
+
+def test_the_probe_asks_for_json() -> None:
+    answer = prosody_rest.probed()
+    assert (answer.status, answer.headers["Accept"]) == (200, "application/json")
+
+
+def test_what_is_taken_is_answered_202_without_a_body() -> None:
+    answer = prosody_rest.taken(told(**MESSAGE))
+    assert (answer.status, answer.body, answer.content_type) == (202, b"", "")
+
+
+def test_a_question_that_nobody_answers_gets_an_error_in_a_200() -> None:
+    # A 202 would become an empty result, which says that all went well.
+    answer = prosody_rest.refused(told(kind="iq", type="get"))
+    stanza = json.loads(answer.body)
+    assert (answer.status, answer.content_type, stanza["kind"]) == (200, "application/json", "iq")
+    assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("cancel", "service-unavailable")
+
+
+@pytest.mark.parametrize("kind", ["message", "presence", "iq"])
+def test_what_could_not_be_taken_comes_back_as_an_error_to_wait_for(kind: str) -> None:
+    answer = prosody_rest.not_now(told(kind=kind), 2)
+    stanza = json.loads(answer.body)
+    assert (answer.status, answer.headers["Retry-After"], stanza["kind"]) == (503, "2", kind)
+    assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("wait", "recipient-unavailable")
+    # Prosody replies to no stanza of the type error.
+    assert "type" not in stanza
