@@ -63,6 +63,7 @@ _CONDITIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "unexpected-request": ("wait", _GOES_ON),
     }
 )
+_TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
 
 
@@ -97,7 +98,10 @@ def _success(call: Call, way: Way, spec: CommandSpec, response: Response) -> Out
         message = "Status 200 with something that is no stanza: this is not mod_rest."
         return Denied(Reason("NotTheApi", message, CHECK_URL, status), _read(call, spec, response).text)
     if stanza is not None and stanza.get("type") == "error":
-        return _stanza_error(stanza, _read(call, spec, response), status)
+        answer = _read(call, spec, response)
+        asks = way.kind != "iq" or is_question(way, call.command.arguments)
+        outcome = _stanza_error(stanza, answer, status, asks=asks)
+        return outcome or Delivered(text, body, status, note=f"warning: {answer.words}")
     match stanza:
         case {"command": {"note": {"type": "error"}}}:
             return _failed(_read(call, spec, response), status)
@@ -115,7 +119,8 @@ def _failed(answer: Answer, status: int) -> Rejected:
     return Rejected(Reason("CommandFailed", "The ad-hoc command failed.", cure, status), answer.text)
 
 
-def _stanza_error(stanza: Mapping[str, Json], answer: Answer, status: int) -> Outcome:
+def _stanza_error(stanza: Mapping[str, Json], answer: Answer, status: int, *, asks: bool) -> Outcome | None:
+    """The outcome of an XMPP error, None of one that is a warning. `asks`: no iq that may have changed something."""
     error = stanza.get("error")
     told: Mapping[str, Json] = error if isinstance(error, dict) else {}
     given, said = told.get("condition"), told.get("text")
@@ -126,11 +131,13 @@ def _stanza_error(stanza: Mapping[str, Json], answer: Answer, status: int) -> Ou
     words = f": {answer.hide(said)}" if isinstance(said, str) and said else ""
     message = f"The answer is the error {answer.hide(condition)} (type {kind}){words}"
     match kind:
+        case "wait" if condition == _TIMED_OUT and not asks:
+            return Uncertain(Reason("StanzaUnanswered", message, _CHECK_ADDRESS, status))
         case "wait":
             # Mostly of who is addressed: Prosody is as well as it was.
             return Deferred(Reason("StanzaPutOff", message, _GOES_ON, status), text=answer.text, of_job=True)
         case "continue":
-            return Delivered(answer.text, dict(stanza), status, note=f"warning: {condition}")
+            return None
         case _:
             cure = _CHECK_ADDRESS if cure == _GOES_ON else cure
             return Rejected(Reason("StanzaRefused", message, cure, status), answer.text)
@@ -181,9 +188,10 @@ def _login_cure(api: Api) -> str:
 def _server_error(call: Call, way: Way, answer: Answer, response: Response, now_s: float) -> Outcome:
     status = response.status
     asks = is_question(way, call.command.arguments)
-    if way.kind == "iq" and status == 500 and _NOT_ANSWERED.search(answer.unmasked):
+    by_prosody = _NOT_ANSWERED.search(answer.unmasked) is not None
+    if way.kind == "iq" and (by_prosody or status == 504):
         reason = Reason("StanzaUnanswered", answer.says(status), _CHECK_ADDRESS, status)
-        return Deferred(reason, text=answer.text, of_job=True) if asks else Uncertain(reason)
+        return Deferred(reason, text=answer.text, of_job=by_prosody) if asks else Uncertain(reason)
     reason = Reason("ServerError", answer.says(status), _CHECK_LOG, status)
     if status == 504:
         cure = "Give the proxy in front of Prosody a longer time-out than restbroker's."

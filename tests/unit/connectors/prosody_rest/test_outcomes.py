@@ -105,7 +105,9 @@ def test_an_error_without_a_type_is_of_the_type_that_its_condition_has() -> None
 def test_an_error_that_is_a_warning_alone_counts_as_done() -> None:
     outcome = answer(200, error("continue", "undefined-condition"))
     assert isinstance(outcome, Delivered)
-    assert outcome.note == "warning: undefined-condition"
+    assert outcome.note is not None
+    assert outcome.note.startswith("warning: ")
+    assert json.loads(outcome.text) == error("continue", "undefined-condition")
 
 
 def test_of_several_stanzas_the_last_one_counts() -> None:
@@ -188,9 +190,11 @@ def test_an_iq_that_nobody_answered_is_asked_again_unless_it_may_have_changed_so
     asks: Mapping[str, Json] = {"to": "a@localhost", "disco": True}
     assert isinstance(answer(500, unanswered, "ping"), Deferred)
     assert isinstance(answer(500, unanswered, "iq", arguments=asks), Deferred)
-    outcome = answer(500, unanswered, "iq", arguments={"to": "a@localhost", "type": "set"})
-    assert isinstance(outcome, Uncertain)
-    assert outcome.reason.code == "StanzaUnanswered"
+    for status, body in ((500, unanswered), (504, b""), (200, error("wait", "remote-server-timeout"))):
+        outcome = answer(status, body, "iq", arguments={"to": "a@localhost", "type": "set"})
+        assert isinstance(outcome, Uncertain), status
+        assert outcome.reason.code == "StanzaUnanswered"
+    assert isinstance(answer(200, error("wait", "remote-server-timeout")), Deferred)
 
 
 def test_what_prosody_fails_over_is_sent_three_times_at_most() -> None:
