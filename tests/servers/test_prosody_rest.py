@@ -21,7 +21,7 @@ from restbroker.connectors.contract import Connector, Ports
 from restbroker.connectors.prosody_rest.jid import is_jid
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Request, Response, Transport
 from tests.support import process
@@ -168,6 +168,18 @@ async def test_an_iq_that_nobody_answers_is_given_up_by_prosody_before_we_do(sid
         outcome = await ours.do("ping", 3.0, to="mute@example.org/without")
     assert isinstance(outcome, Deferred)
     assert outcome.reason.code in ("StanzaPutOff", "StanzaUnanswered")
+
+
+@with_switches
+async def test_an_iq_whose_time_is_over_with_a_504_is_unanswered_too(side: Open, accounts: Prosody) -> None:
+    accounts.turn(rest_iq_timeout="504")
+    accounts.appear(["mute"])
+    async with side() as ours:
+        asked = await ours.do("iq_get", 3.0, to="mute@example.org/without", ping=True)
+        told = await ours.do("iq", 3.0, to="mute@example.org/without", type="set", ping=True)
+    assert isinstance(asked, Deferred)
+    assert isinstance(told, Uncertain)
+    assert (asked.reason.code, told.reason.code) == ("StanzaUnanswered", "StanzaUnanswered")
 
 
 async def test_a_refused_login_and_a_forged_sender_are_told_apart_by_the_probe(side: Open, accounts: Prosody) -> None:

@@ -44,7 +44,9 @@ class Answer:
     def says(self, status: int) -> str:
         """A sentence."""
         if self.words:
-            return f"Status {status}: {self.words}"
+            # The headings of Prosody's pages begin with the status.
+            words = self.words.removeprefix(f"{status} ")
+            return f"Status {status}: {words}"
         return f"Prosody answered with status {status} and no words."
 
 

@@ -98,7 +98,7 @@ def judge_probe(response: Response) -> Probe:
 
 
 def _says(status: int, words: str) -> str:
-    return f"status {status}: {words}" if words else f"status {status}"
+    return f"status {status}: {words.removeprefix(f'{status} ')}" if words else f"status {status}"
 
 
 def _denied(detail: str, cure: str) -> Probe:

@@ -181,7 +181,7 @@ def test_what_is_gone_after_a_delete_that_may_have_run_is_done(command: str) -> 
 def test_prosodys_pages_are_read_for_what_they_say() -> None:
     refused = reason_of(answer(403, page("403 Forbidden", "Credentials not accepted")))
     assert (refused.code, refused.message) == ("LoginRefused", "Status 403: Credentials not accepted")
-    bare = PAGE.replace('<p class="extra">{extra}</p>', "").format(title="Not Found").encode()
+    bare = PAGE.replace('<p class="extra">{extra}</p>', "").format(title="404 Not Found").encode()
     assert reason_of(answer(404, bare)).message == "Status 404: Not Found"
 
 
