@@ -13,7 +13,7 @@ from restbroker.config import values
 from restbroker.config.judged import At
 from restbroker.config.key import key
 from restbroker.config.kinds import ListOf, Scalar
-from restbroker.config.logins import checked_bearer
+from restbroker.config.logins import checked_bearer, tell_plain
 from restbroker.config.review import Review
 from restbroker.config.target import Issued, Target
 from restbroker.config.urls import BadUrl, rest_address
@@ -81,6 +81,8 @@ class Options:
         place = at("Options")
         token = review.secret(f"{place}.AdminToken", self.admin_token, self.admin_token_file)
         checked_bearer(f"{place}.AdminToken", token, review)
+        if token is not None and target.credentials is None:
+            tell_plain(target.url, review)
         places: dict[Api, Place] = {"rest": rest_place(target)}
         if (path := _path(self.admin_url, target, f"{place}.AdminURL", review)) is not None:
             if (admin := admin_place(target, path, token)) is None:

@@ -67,6 +67,14 @@ def test_a_target_without_a_login_is_noted(configured: Configured) -> None:
     assert "NoCredentials" in {note.code for note in configured(Auth=None).notes}
 
 
+def test_an_admin_token_that_goes_unencrypted_over_a_network_is_noted_once(configured: Configured) -> None:
+    url = "http://prosody.example.org:5280"
+    options = {"AdminURL": f"{url}/admin_api", "AdminToken": "t"}
+    for auth in (None, {"Bearer": {"Token": "b"}}):
+        codes = [note.code for note in configured(options, URL=f"{url}/rest", Auth=auth).notes]
+        assert codes.count("PlainLogin") == 1
+
+
 def test_the_admin_token_is_a_secret_and_shown_nowhere(configured: Configured) -> None:
     loaded = configured({"AdminURL": ADMIN, "AdminToken": CANARY})
     (target,) = loaded.config.targets
