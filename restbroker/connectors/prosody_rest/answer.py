@@ -52,6 +52,8 @@ class Answer:
 
 def parsed(body: bytes) -> Json:
     """The body as JSON, None if it is none."""
+    if not body:  # as most are
+        return None
     try:
         found: Json = orjson.loads(body)
     except ValueError:

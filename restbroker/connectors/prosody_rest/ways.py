@@ -41,10 +41,11 @@ class Way:
     fixed: Mapping[str, Json] = MappingProxyType({})
     secret: bool = False
     """Its answer is a credential."""
+    forms: Mapping[str, Form] = attrs.field(init=False, repr=False)
+    """What it takes: looked at for every job."""
 
-    @property
-    def forms(self) -> Mapping[str, Form]:
-        """What it takes."""
+    @forms.default
+    def _forms(self) -> Mapping[str, Form]:
         return {**self.needs, **self.may}
 
 
