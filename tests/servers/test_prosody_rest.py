@@ -307,7 +307,7 @@ for line in io.lines() do print(jid.prep(json.decode(line)[1]) and "yes" or "no"
 
 
 def test_no_address_is_let_through_that_prosody_takes_for_none() -> None:
-    """It would send the stanza to the sender's own account and say 202."""
+    """It would say 202 to it, and nobody would be sent anything."""
     lines = "\n".join(json.dumps([text], ensure_ascii=False) for text in JIDS)
     code = PREP.format("/usr/lib/prosody")
     done = subprocess.run(["lua5.4", "-e", code], input=lines, capture_output=True, text=True, check=True)

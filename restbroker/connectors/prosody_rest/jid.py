@@ -1,8 +1,8 @@
 """Whether a text is a JID that Prosody takes. Pure; `request` asks before anything is sent.
 
 Always holds: what Prosody's own preparation refuses is refused here (RFC 6122 with the tables of RFC 3454, as in its
-`util.jid`). mod_rest takes such an address for none at all, sends the stanza to its own account and answers 202
-(measured on 0.12.3 and 13.0.1). A domain with blanks or signs is refused as well, though Prosody tries to reach it.
+`util.jid`). mod_rest takes such an address for none at all, answers 202, and nobody is sent anything (measured
+on 0.12.3). A domain with blanks or signs is refused as well, though Prosody tries to reach it.
 """
 
 import re
