@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from restbroker.admin.connect import store_settings
+from restbroker.assembly.events import event_services
 from restbroker.assembly.measures import Measures, commands
 from restbroker.assembly.reload import Reloader
 from restbroker.assembly.roster_service import RosterService, beside, roster_service, with_brokers
@@ -106,6 +107,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     web: list[Service] = [*rosters.services]
     if line is None:  # what a group has one of, its supervisor serves, and tells of
         web += web_services(lambda: reloader.config, plan.open_control if config.stats else None, looks, report)
+        web += event_services(config.events, plan.open_control, report)
     record = SidekiqRecord(
         plan.open_control(), plan.status, control, report, executions, lambda: reloader.config.show_bodies
     )

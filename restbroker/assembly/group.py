@@ -1,8 +1,8 @@
 """Runs a supervisor and its workers, for a configuration with more than one process. `cli.run` calls `run`.
 
-Always holds: the supervisor serves the pages and speaks to systemd for all of them, the workers for none; a changed
-configuration is looked at here first, so that one that cannot be used is told once and reaches no worker, neither one
-that runs nor one that is about to be started again.
+Always holds: the supervisor serves the pages, takes in events and speaks to systemd for all of them, the workers for
+none; a changed configuration is looked at here first, so that one that cannot be used is told once and reaches no
+worker, neither one that runs nor one that is about to be started again.
 """
 
 import os
@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from restbroker import __version__
+from restbroker.assembly.events import events_here
 from restbroker.assembly.reading import Told, read, warnings_of
 from restbroker.assembly.roster_service import RosterService, beside, served_here, with_brokers
 from restbroker.assembly.sdnotify import notifiers
@@ -20,7 +21,8 @@ from restbroker.assembly.summaries import Summaries
 from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
 from restbroker.config.core import Config, Loaded
-from restbroker.telemetry.events import GroupStarted, GroupStopped, Warned
+from restbroker.telemetry.counts import Counts
+from restbroker.telemetry.events import Event, GroupStarted, GroupStopped, Warned
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.series import Making, Samples
 
@@ -37,9 +39,20 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
     systemd = notifiers(os.environ, supervisor.view, lambda: not supervisor.hangs())
     reloader = _GroupReloader(config, load, log, supervisor, systemd)
 
+    # Of what it counts itself there are only events: it takes them in for all.
+    counts = Counts(lambda _target: ())
+
+    def report(event: Event) -> None:
+        log(event)
+        counts(event)
+
     def samples() -> Making:
         ready, sums = float(supervisor.view().unready is None), supervisor.sums.samples()
-        own: Samples = {"restbroker_ready": {(): ready}, "restbroker_build_info": {(__version__,): 1}}
+        own: Samples = {
+            "restbroker_ready": {(): ready},
+            "restbroker_build_info": {(__version__,): 1},
+            "restbroker_events_total": counts.samples()["restbroker_events_total"],
+        }
         return lambda: {**sums, **own}
 
     def current() -> Config:
@@ -49,6 +62,7 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
     all_samples = beside(samples, rosters.samples)
     looks = Looks(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=all_samples)
     services: list[Service] = [Summaries(log), *rosters.services, *web_services(current, None, looks, log), *systemd]
+    services += events_here(config, report)
     if config.stats:
         services += site_services(current, looks, log)
     log(GroupStarted(os.getpid(), __version__, config.processes))

@@ -22,6 +22,7 @@ AT_START: Final[Mapping[str, str]] = {
     "stats_read_only": "StatsReadOnly",
     "health_bind": "HealthBind",
     "roster": "Roster",
+    "events": "Events",
     "processes": "Processes",
 }
 """What is bound to the start of the process, each with its key."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from restbroker.assembly.own_redis import own_redis
 from restbroker.broker.service import Service
 from restbroker.config.core import Config
 from restbroker.config.roster import Roster
@@ -16,8 +17,6 @@ from restbroker.telemetry.series import Making, nothing
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
     from restbroker.store.connection import Connection
-
-_TIMEOUT_S = 1.0
 
 
 @attrs.frozen
@@ -47,18 +46,7 @@ def roster_service(config: Roster | None, open_connection: "Callable[[], Connect
 
 def served_here(config: Config, report: Report) -> RosterService:
     """For a process that delivers nothing: with what finds Redis."""
-    from restbroker.admin.connect import store_settings
-    from restbroker.store.client import open_client
-    from restbroker.store.connection import Connection, MasterWatch
-    from restbroker.store.sentinel import open_sentinels
-
-    settings = store_settings(config)
-    sentinels = open_sentinels(settings)
-    watch: tuple[Service, ...] = () if sentinels is None else (MasterWatch(sentinels),)
-
-    def open_connection() -> Connection:
-        return Connection(open_client(settings, _TIMEOUT_S, sentinels))
-
+    watch, open_connection = own_redis(config)
     found = roster_service(config.roster, open_connection, report)
     return attrs.evolve(found, services=(*watch, *found.services))
 

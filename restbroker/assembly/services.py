@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from restbroker.assembly.own_redis import own_redis
 from restbroker.broker.service import Service
 from restbroker.broker.status.view import Running, View
 from restbroker.config.core import Config
@@ -18,8 +19,6 @@ from restbroker.telemetry.series import Making, Samples, nothing
 if TYPE_CHECKING:  # a supervisor without pages needs no Redis
     from restbroker.store.client import Client
     from restbroker.store.connection import Connection
-
-_TIMEOUT_S = 1.0
 
 
 @attrs.frozen
@@ -53,19 +52,7 @@ def web_services(
 
 def site_services(current: Callable[[], Config], looks: Looks, report: Report) -> list[Service]:
     """The pages and /stats of a process that delivers nothing, with connections of their own."""
-    # A supervisor that serves no pages does without the Redis library, a third of its memory.
-    from restbroker.admin.connect import store_settings
-    from restbroker.store.client import open_client
-    from restbroker.store.connection import Connection, MasterWatch
-    from restbroker.store.sentinel import open_sentinels
-
-    settings = store_settings(current())
-    sentinels = open_sentinels(settings)
-    watch: list[Service] = [] if sentinels is None else [MasterWatch(sentinels)]
-
-    def open_connection() -> Connection:
-        return Connection(open_client(settings, _TIMEOUT_S, sentinels))
-
+    watch, open_connection = own_redis(current())
     return [*watch, *_site(current, open_connection, looks, report)]
 
 

@@ -1,0 +1,42 @@
+"""What takes in events of servers, where a configuration has them. Called by `build`, and `group` for a supervisor.
+
+Always holds: nothing of it is imported without `Events`.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from restbroker.assembly.own_redis import own_redis
+from restbroker.broker.service import Service
+from restbroker.config.core import Config
+from restbroker.config.events import Events
+from restbroker.telemetry.events import Report
+
+if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
+    from restbroker.store.connection import Connection
+
+
+def event_services(
+    events: Events | None, open_connection: "Callable[[], Connection]", report: Report
+) -> tuple[Service, ...]:
+    """Nothing without the section. `open_connection` makes one with a short time-out."""
+    if events is None:
+        return ()
+    from restbroker.events.deliver import Deliverer
+    from restbroker.events.receiver import Receiver
+    from restbroker.events.webhook import Webhooks
+    from restbroker.serving.runner import Server
+
+    deliverer = Deliverer(open_connection())
+    app = Webhooks(events.sources, deliverer.deliver, report)
+    host, port = events.listen
+    server = Server("events", "Listen of Events", host, port, app, report, at_stop=deliverer.hurry)
+    return (Receiver(deliverer, server),)
+
+
+def events_here(config: Config, report: Report) -> tuple[Service, ...]:
+    """For a process that delivers nothing: with what finds Redis."""
+    if config.events is None:
+        return ()
+    watch, open_connection = own_redis(config)
+    return (*watch, *event_services(config.events, open_connection, report))

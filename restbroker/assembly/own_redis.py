@@ -1,0 +1,28 @@
+"""The way to Redis of a process that delivers nothing, and so has no lanes that have one: `group` and `alone`.
+
+Always holds: the Redis library, a third of such a process' memory, is imported only when this is called.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from restbroker.broker.service import Service
+from restbroker.config.core import Config
+
+if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
+    from restbroker.store.connection import Connection
+
+_TIMEOUT_S = 1.0
+
+
+def own_redis(config: Config) -> tuple[list[Service], "Callable[[], Connection]"]:
+    """What finds the master, if that is to be run, and what makes a connection with a short time-out."""
+    from restbroker.admin.connect import store_settings
+    from restbroker.store.client import open_client
+    from restbroker.store.connection import Connection, MasterWatch
+    from restbroker.store.sentinel import open_sentinels
+
+    settings = store_settings(config)
+    sentinels = open_sentinels(settings)
+    watch: list[Service] = [] if sentinels is None else [MasterWatch(sentinels)]
+    return watch, lambda: Connection(open_client(settings, _TIMEOUT_S, sentinels))

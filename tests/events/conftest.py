@@ -1,0 +1,105 @@
+"""What takes events in, inside the test: real Hypercorn on loopback, real Redis, httpx as the server that posts."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+import attrs
+import httpx
+import pytest
+import trio
+
+from restbroker.assembly.events import event_services
+from restbroker.config.events import Events, EventSource
+from restbroker.events.receiver import Receiver
+from restbroker.rules.event import ServerEvent
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Event, EventHandled, Warned
+from tests.support.redis_server import RedisServer
+
+PATH: Final = "/events/prosody"
+QUEUE: Final = "xmpp_events"
+SOURCE: Final = EventSource("prosody", "prosody-rest", PATH, QUEUE, "XmppEvent")
+MESSAGE: Final[Mapping[str, Any]] = {
+    "kind": "message", "type": "chat", "from": "ann@example.org/phone", "to": "bot@bots.example.org", "id": "m1",
+    "body": "a text that nobody else may see",
+}  # fmt: skip
+
+EVENT: Final = ServerEvent("message", "a@b/c", "bot@d", "m1", "a text", None, "d", "prosody", 1000.5, {})
+
+
+@attrs.define(eq=False)
+class Hall:
+    """Where events come in, with a client that posts there, and one that looks into Redis."""
+
+    redis: RedisServer
+    store: Client
+    receiver: Receiver
+    client: httpx.AsyncClient
+    stop: Callable[[], None]
+    events: list[Event]
+
+    @property
+    def url(self) -> str:
+        """The URL of the app."""
+        return self.receiver.server.addresses[0]
+
+    async def post(self, body: object = MESSAGE, path: str = PATH, **headers: str) -> httpx.Response:
+        """The answer to an event: bytes, or what becomes JSON."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.client.post(
+            f"{self.url}{path}", content=content, headers={"Content-Type": "application/json", **headers}
+        )
+
+    async def connect(self) -> trio.SocketStream:
+        """A connection of the test's own."""
+        return await trio.open_tcp_stream("127.0.0.1", int(self.url.rpartition(":")[2]))
+
+    def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
+        """The jobs in the queue, the first that came first."""
+        return [json.loads(job) for job in queues.listed(self.store, queue, 0, 100_000)]
+
+    def outcomes(self) -> list[str]:
+        """What was told of events, in its order."""
+        return [event.outcome for event in self.events if isinstance(event, EventHandled)]
+
+    def warnings(self) -> list[Warned]:
+        """What was warned of."""
+        return [event for event in self.events if isinstance(event, Warned)]
+
+
+Open = Callable[..., AbstractAsyncContextManager[Hall]]
+
+
+@pytest.fixture
+def hall(redis_server: RedisServer) -> Open:
+    """Opens one for these sources, on the run's Redis or another, and ends it at the end of the block."""
+
+    @asynccontextmanager
+    async def opened(*sources: EventSource, redis: RedisServer = redis_server) -> AsyncIterator[Hall]:
+        told: list[Event] = []
+
+        def connection() -> Connection:
+            return Connection(open_client(StoreSettings(redis.url), 1.0))
+
+        (receiver,) = event_services(Events(("127.0.0.1", 0), sources or (SOURCE,)), connection, told.append)
+        assert isinstance(receiver, Receiver)
+        store = open_client(StoreSettings(redis.url))
+        async with httpx.AsyncClient(timeout=30, trust_env=False) as client, trio.open_nursery() as nursery:
+            await nursery.start(receiver.run)
+            yield Hall(redis, store, receiver, client, nursery.cancel_scope.cancel, told)
+            nursery.cancel_scope.cancel()
+        store.close()
+
+    return opened
+
+
+def sent(body: bytes, *, path: str = PATH, length: int | None = None, **headers: str) -> bytes:
+    """A request as bytes; `length`: what it says of its body."""
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+    lines += [f"Content-Length: {len(body) if length is None else length}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

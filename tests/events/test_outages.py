@@ -1,0 +1,142 @@
+"""Redis fails, or the process stops, while events come: nobody is told "taken" of what is not, all within bounds."""
+
+import attrs
+import httpx
+import trio
+import trio.testing
+
+from restbroker.events.deliver import PATIENCE_S, Deliverer
+from restbroker.events.webhook import AT_ONCE
+from restbroker.serving.runner import GRACE_S
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from tests.events.conftest import EVENT, MESSAGE, SOURCE, Hall, Open, sent
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+
+
+async def posted(one: Hall, answers: list[httpx.Response], number: int = 0) -> None:
+    answers.append(await one.post(dict(MESSAGE, id=str(number))))
+
+
+async def test_while_redis_is_frozen_the_server_hears_of_it_in_time(hall: Open) -> None:
+    async with hall() as one:
+        assert (await one.post()).status_code == 202
+        one.redis.suspend()
+        try:
+            began_s = trio.current_time()
+            answer = await one.post()
+            took_s = trio.current_time() - began_s
+        finally:
+            one.redis.resume()
+        assert answer.status_code == 503
+        assert PATIENCE_S - 0.1 <= took_s < PATIENCE_S + 3
+        assert one.outcomes() == ["accepted", "unavailable"]
+        (warned,) = one.warnings()
+        assert warned.code == "EventNotTaken"
+        assert "did not answer in time" in warned.message or "within 2 s" in warned.message
+        await until_async(lambda: one.redis.command("PING"), "Redis answers")
+        assert (await one.post()).status_code == 202
+
+
+async def test_a_redis_that_is_back_within_two_seconds_is_not_noticed(hall: Open) -> None:
+    async with hall() as one:
+        assert (await one.post()).status_code == 202
+        # It hangs up on everybody, and is there again.
+        one.store.command("CLIENT", "KILL", "TYPE", "normal")
+        assert (await one.post(dict(MESSAGE, id="m2"))).status_code == 202
+        one.redis.suspend()
+        answers: list[httpx.Response] = []
+        try:
+            async with trio.open_nursery() as nursery:
+                for number in range(5):
+                    nursery.start_soon(posted, one, answers, number)
+                await trio.sleep(0.3)
+                one.redis.resume()
+        finally:
+            one.redis.resume()
+    assert [answer.status_code for answer in answers] == [202] * 5
+    assert one.warnings() == []
+
+
+async def test_an_event_whose_sender_left_is_not_pushed_later(redis_server: RedisServer) -> None:
+    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url), 1.0)))
+    event = attrs.evolve(EVENT, id="left")
+    with trio.move_on_after(0.05):
+        await deliverer.deliver(SOURCE, event)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(deliverer.run)
+        await deliverer.deliver(SOURCE, EVENT)
+        nursery.cancel_scope.cancel()
+    store = open_client(StoreSettings(redis_server.url))
+    assert store.command("LLEN", f"queue:{SOURCE.queue}") == 1
+    store.close()
+    await deliverer.connection.aclose()
+
+
+async def test_events_that_come_together_go_to_redis_together(redis_server: RedisServer) -> None:
+    store = open_client(StoreSettings(redis_server.url))
+    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url), 1.0)))
+    async with trio.open_nursery() as nursery:
+        for number in range(500):
+            nursery.start_soon(deliverer.deliver, SOURCE, attrs.evolve(EVENT, id=str(number)))
+        await trio.testing.wait_all_tasks_blocked()
+        await nursery.start(deliverer.run)
+        await until_async(lambda: store.command("LLEN", f"queue:{SOURCE.queue}") == 500, "all are pushed")
+        nursery.cancel_scope.cancel()
+    told = store.command("INFO", "commandstats")
+    assert isinstance(told, bytes)
+    calls = sum(int(line.split(b"calls=")[1].split(b",")[0]) for line in told.splitlines() if b"stat_evalsha:" in line)
+    assert 3 <= calls <= 5
+    store.close()
+    await deliverer.connection.aclose()
+
+
+async def test_a_stop_ends_in_under_a_second_whoever_is_still_connected(hall: Open) -> None:
+    async with hall() as one:
+        assert (await one.post()).status_code == 202
+        idle = await one.connect()
+        half = await one.connect()
+        await half.send_all(sent(b"", length=5))
+        began_s = trio.current_time()
+    assert trio.current_time() - began_s < 1 + GRACE_S
+    for stream in (idle, half):
+        await stream.aclose()
+
+
+async def test_what_waits_for_a_frozen_redis_when_the_process_stops_is_told_so(hall: Open) -> None:
+    answers: list[httpx.Response | httpx.TransportError] = []
+
+    async def post(one: Hall) -> None:
+        try:
+            answers.append(await one.post(dict(MESSAGE, id="late")))
+        except httpx.TransportError as error:
+            answers.append(error)
+
+    async with hall() as one:
+        assert (await one.post()).status_code == 202
+        one.redis.suspend()
+        try:
+            async with trio.open_nursery() as outer:
+                outer.start_soon(post, one)
+                await trio.sleep(0.2)
+                one.stop()
+        finally:
+            one.redis.resume()
+    (answer,) = answers
+    assert isinstance(answer, httpx.TransportError) or answer.status_code == 503
+
+
+async def test_more_at_once_than_there_is_room_for_wait_their_turn(hall: Open) -> None:
+    body = b'{"kind":"message","id":"x"}'
+    async with hall() as one:
+        streams = [await one.connect() for _ in range(AT_ONCE + 30)]
+        for stream in streams:
+            await stream.send_all(sent(body[:-1], length=len(body)))
+        for stream in streams:
+            await stream.send_all(body[-1:])
+        for stream in streams:
+            with trio.fail_after(20):
+                assert (await stream.receive_some()).split()[1] == b"202"
+            await stream.aclose()
+        assert len(one.jobs()) == len(streams)

@@ -1,0 +1,276 @@
+"""A server posts an event over real HTTP: it becomes a job on a real Redis, or the server learns that it did not."""
+
+import base64
+import json
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from restbroker.config.events import Only
+from restbroker.config.secret import Secret
+from restbroker.events.webhook import BODY_LIMIT_BYTES
+from restbroker.store import queues
+from tests.events.conftest import MESSAGE, PATH, QUEUE, SOURCE, Open, sent
+from tests.support.wait import until_async
+
+SECRET = "a-secret-of-many-letters"
+LOCKED = attrs.evolve(SOURCE, secret=Secret(SECRET))
+
+
+async def test_an_event_is_a_job_before_it_is_answered(hall: Open) -> None:
+    async with hall() as one:
+        answer = await one.post()
+        (job,) = one.jobs()
+        assert queues.names(one.store) == {QUEUE}
+    assert (answer.status_code, answer.content) == (202, b"")
+    assert (job["class"], job["queue"], job["retry"], len(job["jid"])) == ("XmppEvent", QUEUE, True, 24)
+    (event,) = job["args"]
+    assert (event["type"], event["source"], event["body"]) == ("message", "prosody", MESSAGE["body"])
+    assert event["raw"] == MESSAGE
+    assert one.outcomes() == ["accepted"]
+    assert one.warnings() == []
+
+
+async def test_events_of_one_connection_stay_in_order(hall: Open) -> None:
+    async with hall() as one:
+        for number in range(20):
+            assert (await one.post(dict(MESSAGE, id=str(number)))).status_code == 202
+        assert [job["args"][0]["id"] for job in one.jobs()] == [str(number) for number in range(20)]
+
+
+async def test_each_source_has_its_path_queue_and_class(hall: Open) -> None:
+    other = attrs.evolve(SOURCE, name="other", path="/other", queue="others", job_class="Other")
+    async with hall(SOURCE, other) as one:
+        await one.post()
+        await one.post(path="/other")
+        assert [job["args"][0]["source"] for job in one.jobs()] == ["prosody"]
+        assert [(job["class"], job["args"][0]["source"]) for job in one.jobs("others")] == [("Other", "other")]
+
+
+async def test_the_probe_of_prosody_is_answered_with_what_it_is_to_send(hall: Open) -> None:
+    async with hall() as one:
+        answer = await one.client.options(f"{one.url}{PATH}")
+    assert (answer.status_code, answer.headers["accept"]) == (200, "application/json")
+    assert "access-control-allow-origin" not in answer.headers
+    assert one.events[-1:] != one.warnings()
+
+
+@pytest.mark.parametrize("kind", ["get", "set", None])
+async def test_an_iq_that_asks_is_refused_unless_it_is_wanted(hall: Open, kind: str | None) -> None:
+    iq = {"kind": "iq", "from": "a@b/c", "to": "bots.example.org", "id": "q1", **({"type": kind} if kind else {})}
+    wanted = attrs.evolve(SOURCE, name="wanted", path="/wanted", iq="accept")
+    async with hall(SOURCE, wanted) as one:
+        refused = await one.post(iq)
+        assert one.jobs() == []
+        taken = await one.post(iq, "/wanted")
+        assert [job["args"][0]["type"] for job in one.jobs()] == ["iq"]
+    assert refused.status_code == 200
+    assert refused.json()["error"]["condition"] == "service-unavailable"
+    assert taken.status_code == 202
+    assert one.outcomes() == ["refused", "accepted"]
+
+
+@pytest.mark.parametrize("kind", ["result", "error"])
+async def test_an_iq_that_answers_is_an_event(hall: Open, kind: str) -> None:
+    async with hall() as one:
+        assert (await one.post({"kind": "iq", "type": kind, "id": "q1"})).status_code == 202
+        assert len(one.jobs()) == 1
+
+
+async def test_what_nobody_wants_is_taken_and_dropped_but_a_question_is_refused(hall: Open) -> None:
+    picky = attrs.evolve(SOURCE, only=Only(("message",), (), ("bot@*",)), iq="accept")
+    async with hall(picky) as one:
+        dropped = await one.post({"kind": "presence", "to": "bot@bots.example.org"})
+        other = await one.post(dict(MESSAGE, to="robot@bots.example.org"))
+        asked = await one.post({"kind": "iq", "type": "get"})
+        await one.post()
+        assert [job["args"][0]["to"] for job in one.jobs()] == ["bot@bots.example.org"]
+    assert (dropped.status_code, other.status_code, asked.status_code) == (202, 202, 200)
+    assert one.outcomes() == ["ignored", "ignored", "refused", "accepted"]
+
+
+async def test_what_comes_again_is_dropped_where_that_is_configured(hall: Open) -> None:
+    async with hall(attrs.evolve(SOURCE, window_s=60.0)) as one:
+        answers = [await one.post(), await one.post(), await one.post(dict(MESSAGE, id="m2"))]
+        assert [job["args"][0]["id"] for job in one.jobs()] == ["m1", "m2"]
+    assert [answer.status_code for answer in answers] == [202] * 3
+    assert one.outcomes() == ["accepted", "duplicate", "accepted"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "outcome"),
+    [
+        (b"", 400, "malformed"),
+        (b"{", 400, "malformed"),
+        (b'{"kind": "stream", "body": "a text that nobody else may see"}', 400, "malformed"),
+        (b"\xff\xfe", 400, "malformed"),
+        (b'{"kind": "message", "x": ' + b"[" * 99 + b"]" * 99 + b"}", 400, "malformed"),
+        (b'"' + b"x" * BODY_LIMIT_BYTES + b'"', 413, "too_large"),
+    ],
+)
+async def test_what_is_no_event_is_refused_and_told_without_a_word_of_it(
+    hall: Open, body: bytes, status: int, outcome: str
+) -> None:
+    async with hall() as one:
+        answer = await one.post(body)
+        assert one.jobs() == []
+        assert (await one.post()).status_code == 202
+    assert answer.status_code == status
+    # Of no type that Prosody would send on as a message.
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    assert one.outcomes() == [outcome, "accepted"]
+    (warned,) = one.warnings()
+    assert warned.code == ("EventTooLarge" if status == 413 else "EventMalformed")
+    assert "nobody else" not in f"{warned} {answer.text}"
+
+
+async def test_another_type_than_json_is_refused_with_what_is_wanted(hall: Open) -> None:
+    async with hall() as one:
+        answer = await one.post(b"<message/>", **{"Content-Type": "application/xmpp+xml"})
+        fine = await one.post(**{"Content-Type": "application/json; charset=utf-8"})
+    assert (answer.status_code, answer.headers["accept"], fine.status_code) == (415, "application/json", 202)
+    assert "tell it to send that" in one.warnings()[0].message
+
+
+async def test_another_path_or_method_is_refused(hall: Open) -> None:
+    async with hall() as one:
+        answers = [
+            await one.post(path="/events"),
+            await one.post(path=f"{PATH}/"),
+            await one.client.get(f"{one.url}{PATH}"),
+            await one.client.delete(f"{one.url}{PATH}"),
+        ]
+    assert [answer.status_code for answer in answers] == [404, 404, 405, 405]
+    assert answers[2].headers["allow"] == "OPTIONS, POST"
+    assert {warned.code for warned in one.warnings()} == {"EventPathUnknown"}
+    assert PATH in str(one.warnings()[0].cure)
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "authorization"),
+    [
+        (f"?key={SECRET}", ""),
+        ("?x=1&key=a%2dsecret-of-many-letters", ""),
+        ("", f"Bearer {SECRET}"),
+        ("", f"bearer {SECRET}"),
+        ("", basic("restbroker", SECRET)),
+        ("", basic("", SECRET)),
+        ("", "Basic " + base64.b64encode(SECRET.encode()).decode()),
+        ("?key=wrong", f"Bearer {SECRET}"),
+    ],
+)
+async def test_the_secret_may_stand_where_a_server_can_put_it(hall: Open, query: str, authorization: str) -> None:
+    async with hall(LOCKED) as one:
+        answer = await one.post(path=PATH + query, Authorization=authorization, Host="events.example.org")
+    assert answer.status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("query", "authorization"),
+    [
+        ("", ""),
+        ("?key=", ""),
+        ("?key=wrong", ""),
+        (f"?Key={SECRET}", ""),
+        ("", "Bearer wrong"),
+        ("", f"Digest {SECRET}"),
+        ("", "Basic ?"),
+        ("", basic(SECRET, "")),
+        ("", basic("restbroker", SECRET + "x")),
+    ],
+)
+async def test_without_the_secret_nothing_is_taken_and_nothing_told(hall: Open, query: str, authorization: str) -> None:
+    async with hall(LOCKED) as one:
+        answer = await one.post(path=PATH + query, Authorization=authorization)
+        probe = await one.client.options(f"{one.url}{PATH}{query}", headers={"Authorization": authorization})
+        assert one.jobs() == []
+    assert (answer.status_code, probe.status_code) == (401, 401)
+    assert one.outcomes() == ["unauthorized"] * 2
+    assert {warned.code for warned in one.warnings()} == {"EventUnauthorized"}
+    assert SECRET not in f"{one.events} {answer.text} {answer.headers}"
+
+
+async def test_a_body_is_not_waited_for_where_it_would_be_refused(hall: Open) -> None:
+    async with hall(LOCKED) as one:
+        for request in (
+            sent(b"", length=5),
+            sent(b"", path=f"{PATH}?key={SECRET}", length=BODY_LIMIT_BYTES + 1),
+        ):
+            async with await one.connect() as stream:
+                await stream.send_all(request)
+                with trio.fail_after(5):
+                    assert (await stream.receive_some()).split()[1] in (b"401", b"413")
+
+
+async def test_a_secret_in_a_file_may_change_and_is_soon_the_only_one(hall: Open, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("the-first-of-these\n")
+    async with hall(attrs.evolve(SOURCE, secret=Secret(path=file))) as one:
+        assert (await one.post(path=f"{PATH}?key=the-first-of-these")).status_code == 202
+        file.write_text("the-second-of-these\n")
+
+        async def status(key: str) -> int:
+            return (await one.post(path=f"{PATH}?key={key}")).status_code
+
+        with trio.fail_after(15):
+            while await status("the-second-of-these") != 202:  # noqa: ASYNC110 - nothing tells of it
+                await trio.sleep(0.1)
+        assert await status("the-first-of-these") == 401
+        file.unlink()
+        assert await status("the-second-of-these") == 202
+        await until_async(one.warnings, "there are warnings")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:8081", "[::1]:8081", "127.0.0.2:1"])
+async def test_without_a_secret_programs_of_this_machine_post(hall: Open, host: str) -> None:
+    async with hall() as one:
+        assert (await one.post(Host=host)).status_code == 202
+
+
+@pytest.mark.parametrize("host", ["evil.example.org", "evil.example.org:8081", "127.0.0.1.example.org", "[::1", ""])
+async def test_without_a_secret_a_page_of_another_name_posts_nothing(hall: Open, host: str) -> None:
+    async with hall() as one:
+        assert (await one.post(Host=host)).status_code in (400, 401)
+        assert one.jobs() == []
+
+
+async def test_a_queue_that_is_no_list_is_told_to_the_server_and_here(hall: Open) -> None:
+    async with hall() as one:
+        one.store.command("SET", f"queue:{QUEUE}", "x")
+        answer = await one.post()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert answer.json()["error"]["type"] == "wait"
+    (warned,) = one.warnings()
+    assert warned.code == "EventNotTaken"
+    assert f"the queue {QUEUE}" in warned.message
+
+
+async def test_a_bug_answers_500_and_its_text_reaches_nobody(hall: Open) -> None:
+    async with hall() as one:
+        one.receiver.deliverer.new_jid = lambda: json.loads("{a secret text")
+        # A ValueError is taken for an event that no JSON can hold.
+        assert (await one.post()).status_code == 400
+        one.receiver.deliverer.new_jid = lambda: {}["a secret text"]
+        answer = await one.post()
+    assert answer.status_code == 500
+    assert one.outcomes() == ["malformed", "failed"]
+    assert "RequestFailed" in {warned.code for warned in one.warnings()}
+    assert "a secret text" not in f"{one.events}{answer.text}"
+
+
+async def test_a_websocket_is_refused(hall: Open) -> None:
+    async with hall() as one:
+        async with await one.connect() as stream:
+            await stream.send_all(
+                f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+            )
+            assert (await stream.receive_some()).split()[1] == b"403"
+        assert (await one.post()).status_code == 202
