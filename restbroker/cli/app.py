@@ -28,6 +28,7 @@ COMMANDS = {
     "scheduled": "Show the jobs that are to run later, or act on them.",
     "explain": "Tell where a job is, what became of it, and who did what with it.",
     "audit": "Show who did what with jobs, queues and targets.",
+    "events": "Show what servers tell of, as it becomes jobs.",
     "web": "Serve the web pages alone, where no broker runs.",
     "roster": "Serve rosters to Prosody.",
     "commands": "List the server's commands, or show one with its arguments.",

@@ -19,12 +19,12 @@ QueueName: TypeAlias = str | bytes
 _BY_NAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("queues", "processes", "paused"), "set"),
     **dict.fromkeys(("retry", "schedule", "dead", "goretry"), "zset"),
-    **dict.fromkeys(("restbroker:parked", "restbroker:history", "restbroker:audit"), "stream"),
+    **dict.fromkeys(("restbroker:parked", "restbroker:history", "restbroker:audit", "restbroker:events"), "stream"),
     **dict.fromkeys(("restbroker:recovered:version", "process_cleanup"), "string"),
 }
 # The first that fits counts.
 _BY_BEGINNING: Final = (
-    (("stat:", "restbroker:rate:", "restbroker:lease:", "h|"), "string"),
+    (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "h|"), "string"),
     (("queue:", "restbroker:reply:"), "list"),
     (("restbroker:", "j|"), "hash"),
 )

@@ -54,6 +54,7 @@ DONE_BY_A_PERSON: Final = (
     ["queues", "clear", OTHER, "--yes"],
     ["queues", "resume", OTHER],
     ["audit"],
+    ["events", "tail", "--once"],
 )
 
 

@@ -1,0 +1,70 @@
+"""What servers told of lately, for a person who looks. Called by `restbroker events tail`.
+
+Always holds: it changes nothing, and no text of a message is there to be shown; what somebody else wrote into the
+stream is shown as far as it can be read.
+"""
+
+from collections.abc import Iterator
+
+import attrs
+
+from restbroker.rules import rubyjson
+from restbroker.store import events
+from restbroker.store.client import Client
+
+_LONGEST = 500
+
+
+@attrs.frozen
+class Seen:
+    """One event. `at_s`: when its job was pushed, by Redis' clock (epoch seconds); a text is "" where there is none."""
+
+    at_s: float
+    source: str
+    type: str
+    sender: str
+    receiver: str
+    room: str
+    id: str
+    queue: str
+    jid: str
+
+
+@attrs.define(eq=False)
+class Tail:
+    """The stream, from the last event that was looked at. `source`: the only one that is wanted; None: all."""
+
+    client: Client
+    source: str | None = None
+    _last: str = ""
+
+    def look(self) -> Iterator[Seen]:
+        """Those that came since the last look; at the first, all that are remembered; the oldest first.
+
+        Raises `StoreUnavailable` or `StoreRefused`.
+        """
+        for noted in events.newest(self.client, self._last):
+            self._last = noted.name
+            seen = _seen(noted)
+            if self.source in (None, seen.source):
+                yield seen
+
+
+def _seen(noted: events.Noted) -> Seen:
+    fields = rubyjson.object_of(noted.event) or {}
+
+    def text(name: str) -> str:
+        value = fields.get(name)
+        return value[:_LONGEST] if isinstance(value, str) else ""
+
+    return Seen(
+        at_s=int(noted.name.partition("-")[0]) / 1000,
+        source=text("source"),
+        type=text("type"),
+        sender=text("from"),
+        receiver=text("to"),
+        room=text("room"),
+        id=text("id"),
+        queue=text("queue"),
+        jid=text("jid"),
+    )

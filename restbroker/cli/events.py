@@ -1,0 +1,87 @@
+"""`restbroker events`: watch what servers tell of. Always holds: it changes nothing, and shows no text of a message."""
+
+import select
+import sys
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final
+
+import typer
+
+from restbroker.admin.connect import open_store
+from restbroker.admin.events import Seen, Tail
+from restbroker.cli import output
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.times import local, utc
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Watch what servers tell of.")
+
+_LOOK_EVERY_S: Final = 0.25
+SourceOption = Annotated[str | None, typer.Option(help="Only those of this source.", show_default=False)]
+
+
+@app.callback()
+def events() -> None:
+    """Watch what servers tell of."""
+
+
+@app.command()
+def tail(
+    config: ConfigOption = None,
+    source: SourceOption = None,
+    last: Annotated[int, typer.Option(help="How many of those that came before to begin with.", min=0)] = 10,
+    once: Annotated[bool, typer.Option("--once", help="Show those, and do not wait for more.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Show events as they come, until Ctrl-C. Their jobs stay where they are.
+
+    What is shown is noted as a job is pushed, the latest 1,000 or so; texts are not among it. In a pipe each line is:
+    when (UTC), source, type, from, to, room, queue, jid.
+    """
+    with open_store(quietly(config)) as client:
+        stream = Tail(client, source)
+        before = list(stream.look())
+        _show(deque(before, maxlen=last), as_json=json)
+        try:
+            while not once:
+                _wait()
+                _show(stream.look(), as_json=json)
+        except KeyboardInterrupt:
+            return
+
+
+def _show(found: Iterable[Seen], *, as_json: bool) -> None:
+    is_person = sys.stdout.isatty()
+    for seen in found:
+        words = _words(seen)
+        if as_json:
+            output.json_line({"at": utc(seen.at_s), **words, "id": seen.id or None})
+        elif is_person:
+            output.data("  ".join([local(seen.at_s), *(word for word in words.values() if word is not None)]))
+        else:
+            output.row([utc(seen.at_s), *(word or "-" for word in words.values())])
+    # Whoever reads a pipe wants to see it now.
+    with output.whole():
+        pass
+
+
+def _words(seen: Seen) -> Mapping[str, str | None]:
+    words = {
+        "source": seen.source,
+        "type": seen.type,
+        "from": seen.sender,
+        "to": seen.receiver,
+        "room": seen.room,
+        "queue": seen.queue,
+        "jid": seen.jid,
+    }
+    return {name: word or None for name, word in words.items()}
+
+
+def _wait() -> None:
+    """Until the next look is due. Raises `OutputLost` when the reader of a pipe went away."""
+    reader = select.poll()
+    # Errors are always told of.
+    reader.register(sys.stdout.fileno(), 0)
+    if reader.poll(_LOOK_EVERY_S * 1000):
+        raise output.lost(BrokenPipeError())
