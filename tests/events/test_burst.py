@@ -1,0 +1,61 @@
+"""Five thousand events at once, each over a connection of its own, as Prosody does it: all are taken, and how soon."""
+
+import json
+import os
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from restbroker.store import queues
+from restbroker.store.client import StoreSettings, open_client
+from tests.events.conftest import sent
+from tests.events.test_process import MESSAGE, QUEUE, configure, url_of
+from tests.support.process import started
+from tests.support.redis_server import RedisServer
+
+EVENTS: Final = int(os.environ.get("BURST_EVENTS", "5000"))
+CONNECTIONS: Final = 100
+
+
+async def test_a_burst_of_events_is_taken_whole_and_soon(
+    redis_server: RedisServer, tmp_path: Path, tell: Callable[[str], None]
+) -> None:
+    configure(tmp_path, redis_server)
+    took_s: list[float] = []
+    with started(["run"], directory=tmp_path) as broker:
+        url = await trio.to_thread.run_sync(url_of, broker)
+        port = int(url.rpartition(":")[2])
+        alone_s = [await post(port, -number) for number in range(1, 21)]
+        began_s = trio.current_time()
+
+        async def several(first: int) -> None:
+            took_s.extend([await post(port, number) for number in range(first, EVENTS, CONNECTIONS)])
+
+        async with trio.open_nursery() as nursery:
+            for first in range(CONNECTIONS):
+                nursery.start_soon(several, first)
+        whole_s = trio.current_time() - began_s
+        assert await trio.to_thread.run_sync(broker.stop) == 0
+    store = open_client(StoreSettings(redis_server.url))
+    found = {json.loads(job)["args"][0]["id"] for job in queues.listed(store, QUEUE, 0, 2 * EVENTS)}
+    assert found >= {str(number) for number in range(EVENTS)}
+    store.close()
+    cuts = statistics.quantiles(took_s, n=100)
+    tell(
+        f"events: {EVENTS} over {CONNECTIONS} connections at once in {whole_s:.1f} s ({EVENTS / whole_s:.0f}/s); 202"
+        f" after {cuts[49] * 1000:.0f} ms (median), {cuts[98] * 1000:.0f} ms (99 %), {max(took_s) * 1000:.0f} ms (last);"
+        f" one alone after {statistics.median(alone_s) * 1000:.1f} ms"
+    )
+
+
+async def post(port: int, number: int) -> float:
+    """How long its 202 took, the connection included, in seconds."""
+    began_s = trio.current_time()
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(sent(json.dumps({**MESSAGE, "id": str(number)}).encode()))
+        answer = await stream.receive_some()
+    assert answer.split()[1] == b"202", answer
+    return trio.current_time() - began_s

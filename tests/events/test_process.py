@@ -1,0 +1,175 @@
+"""`restbroker run` takes events in as a process, alone and as a group, and dies without having claimed anything."""
+
+import json
+import re
+import signal
+import threading
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import pytest
+
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.answering import AnsweringServer, Arrival
+from tests.support.pages import page
+from tests.support.ports import free_port
+from tests.support.process import Running, run, started
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+PATH: Final = "/events/prosody"
+QUEUE: Final = "xmpp_events"
+TEXT: Final = "a text that nobody else may see"
+MESSAGE: Final = {"kind": "message", "from": "ann@example.org/phone", "to": "bot@bots.example.org", "body": TEXT}
+
+
+def configure(place: Path, redis: RedisServer, **more: Any) -> None:
+    document = {
+        "RedisURL": redis.url,
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestQueue": "rest",
+        "Token": "t",
+        "Events": {
+            "Listen": "127.0.0.1:0",
+            "Sources": {"prosody": {"Kind": "prosody-rest", "Path": PATH, "Queue": QUEUE, "Class": "XmppEvent"}},
+        },
+    }
+    (place / "env.json").write_text(json.dumps(document | more))
+
+
+def url_of(broker: Running) -> str:
+    return broker.wait_for(r"listening what=events addresses=(http://\S+)")[1]
+
+
+def posted(url: str, number: int, timeout_s: float = 30.0) -> int:
+    body = json.dumps({**MESSAGE, "id": str(number)})
+    headers = {"Content-Type": "application/json"}
+    return httpx.post(f"{url}{PATH}", content=body, headers=headers, timeout=timeout_s, trust_env=False).status_code
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Client:
+    return open_client(StoreSettings(redis_server.url))
+
+
+def ids(store: Client) -> list[str]:
+    return [json.loads(job)["args"][0]["id"] for job in queues.listed(store, QUEUE, 0, 100_000)]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_broker_takes_events_in_and_a_group_does_so_once(
+    redis_server: RedisServer, store: Client, tmp_path: Path, processes: int
+) -> None:
+    port = free_port()
+    configure(tmp_path, redis_server, Processes=processes, Stats=True, StatsPort=port, LogLevel="debug")
+    with started(["run"], directory=tmp_path) as broker:
+        url = url_of(broker)
+        assert [posted(url, number) for number in range(5)] == [202] * 5
+        assert ids(store) == [str(number) for number in range(5)]
+        figures = until(
+            lambda: re.search(r'events_total\{.*outcome="accepted".*\} (\d+)', page(port, "/metrics").text), "counted"
+        )
+        assert figures is not None
+        assert float(figures[1]) == 5
+        assert broker.stop() == 0
+        output = broker.output()
+    assert output.count("listening what=events") == 1
+    assert output.count("event source=prosody outcome=accepted") == 5
+    assert TEXT not in output
+
+
+def test_an_event_that_redis_does_not_have_when_the_process_is_killed_was_not_confirmed(
+    redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server)
+    with started(["run"], directory=tmp_path) as broker:
+        url = url_of(broker)
+        assert posted(url, 1) == 202
+        redis_server.suspend()
+        try:
+            with pytest.raises(httpx.TimeoutException):
+                # Received; Redis has not got it yet.
+                posted(url, 2, timeout_s=0.7)
+            broker.signal(signal.SIGKILL)
+            broker.wait()
+        finally:
+            redis_server.resume()
+    # What was on its way may have arrived; it was not confirmed.
+    assert ids(store)[:1] == ["1"]
+
+
+def test_whatever_is_confirmed_is_there_however_often_the_process_is_killed(
+    redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    confirmed: list[str] = []
+    number = 0
+    for _ in range(3):
+        configure(tmp_path, redis_server)
+        with started(["run"], directory=tmp_path) as broker:
+            url = url_of(broker)
+            until_s = time.monotonic() + 1.0
+            with suppress(httpx.TransportError):
+                while True:
+                    number += 1
+                    if posted(url, number) == 202:
+                        confirmed.append(str(number))
+                    if time.monotonic() > until_s:
+                        broker.signal(signal.SIGKILL)
+    assert confirmed
+    assert set(confirmed) <= set(ids(store))
+
+
+def test_events_are_taken_while_the_broker_waits_for_its_last_answers(
+    redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    released = threading.Event()
+
+    def hang(_arrival: Arrival) -> int:
+        released.wait(60)
+        return 200
+
+    with ExitStack() as stack:
+        server = stack.enter_context(AnsweringServer(hang))
+        configure(tmp_path, redis_server, RestURL=f"http://127.0.0.1:{server.port}/api", RequestTimeout="60s")
+        broker = stack.enter_context(started(["run"], directory=tmp_path))
+        url = url_of(broker)
+        queues.push(store, "rest", [b'{"class":"Add","args":["set_presence",{},"t"],"jid":"j","retry":true}'])
+        until(lambda: server.arrivals, "the job is sent")
+        broker.signal(signal.SIGTERM)
+        broker.wait_for(r"broker\.stopping")
+        assert posted(url, 1) == 202
+        released.set()
+        assert broker.wait() == 0
+    assert ids(store) == ["1"]
+
+
+def test_the_terminal_shows_what_came_and_what_comes_without_its_text(
+    redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server)
+    with started(["run"], directory=tmp_path) as broker:
+        url = url_of(broker)
+        for number in range(3):
+            assert posted(url, number) == 202
+        shown = run(["events", "tail", "--once", "--last", "2"], directory=tmp_path)
+        assert shown.returncode == 0, shown.stderr
+        lines = [line.split("\t") for line in shown.stdout.splitlines()]
+        jids = [json.loads(job)["jid"] for job in queues.listed(store, QUEUE, 0, 10)]
+        expected = ["prosody", "message", MESSAGE["from"], MESSAGE["to"], "-", QUEUE]
+        assert [line[1:] for line in lines] == [[*expected, jid] for jid in jids[1:]]
+        as_json = run(["events", "tail", "--once", "--json", "--source", "prosody"], directory=tmp_path)
+        found = [json.loads(line) for line in as_json.stdout.splitlines()]
+        assert [(one["id"], one["from"], one["room"]) for one in found] == [
+            (str(number), MESSAGE["from"], None) for number in range(3)
+        ]
+        assert run(["events", "tail", "--once", "--source", "other"], directory=tmp_path).stdout == ""
+        with started(["events", "tail", "--last", "0"], directory=tmp_path) as tail:
+            until(lambda: posted(url, 7) == 202 and "prosody" in tail.output(), "it is shown")
+            tail.signal(signal.SIGINT)
+            assert tail.wait() == 0
+    assert TEXT not in shown.stdout + as_json.stdout
+    assert broker.process.poll() is not None
