@@ -73,5 +73,5 @@ class Deliver(Protocol):
     """Has Redis take an event."""
 
     async def __call__(self, source: EventSource, event: ServerEvent) -> Verdict:
-        """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`, in two seconds at most."""
+        """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`, in some seconds at most."""
         ...

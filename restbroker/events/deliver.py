@@ -1,10 +1,12 @@
 """Has Redis take events: what comes together goes together, in one call. Every event source calls `Deliverer.deliver`.
 
 Assembly makes one for a process and runs it beside the sources. Always holds: who is told "accepted" has a job in
-Redis; nobody waits for longer than `PATIENCE_S`; what nobody waits for any more is not pushed, unless it is on its way.
-A push whose answer was lost is made again while somebody waits: an event may become two jobs then, of one jid.
+Redis; after `PATIENCE_S` no push is begun for him, and one that is on its way then is bounded by its connection; what
+nobody waits for any more is not pushed. A push whose answer was lost is made again while somebody waits: an event may
+become two jobs then, of one jid.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from secrets import token_hex
@@ -33,12 +35,14 @@ _PAUSE_S: Final = 0.1
 
 @attrs.define(eq=False)
 class _Waiting:
-    """An event whose sender waits. `left`: he does not any more."""
+    """An event whose sender waits, until then at least. `left`: he does not any more."""
 
     arrival: Arrival
+    until_s: float
     done: trio.Event = attrs.field(factory=trio.Event)
     heard: Heard | None = None
     error: RestbrokerError | None = None
+    is_on_its_way: bool = False
     left: bool = False
 
 
@@ -47,6 +51,7 @@ class Deliverer:
     """One for a process; `run` has to be running."""
 
     connection: Connection
+    patience_s: float = PATIENCE_S
     new_jid: Callable[[], str] = lambda: token_hex(12)
     _waiting: deque[_Waiting] = attrs.field(factory=deque)
     _came: trio.Event = attrs.field(factory=trio.Event)
@@ -56,11 +61,14 @@ class Deliverer:
         """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`: perhaps it has."""
         if not is_for(source, event):
             return "ignored"
-        one = _Waiting(arrival(source, event, self.new_jid()))
+        one = _Waiting(arrival(source, event, self.new_jid()), trio.current_time() + self.patience_s)
         self._waiting.append(one)
         self._came.set()
         try:
-            with trio.move_on_after(PATIENCE_S):
+            with trio.move_on_at(one.until_s):
+                await one.done.wait()
+            if one.is_on_its_way:
+                # "Not taken" would be wrong as soon as it arrives.
                 await one.done.wait()
         finally:
             one.left = True
@@ -73,7 +81,7 @@ class Deliverer:
                 message = f"Redis does not take jobs for the queue {source.queue}: its key is no list, or not writable."
                 raise StoreRefused(message, "`restbroker check` says what its key is.")
             case None:
-                raise one.error or StoreUnavailable(f"Redis did not take an event within {PATIENCE_S:g} s.")
+                raise one.error or StoreUnavailable(f"Redis did not take an event within {self.patience_s:g} s.")
 
     def hurry(self) -> None:
         """The process stops: Redis is not asked again after it failed."""
@@ -103,20 +111,21 @@ class Deliverer:
         return batch
 
     async def _push(self, batch: list[_Waiting]) -> bool:
-        """False: Redis could not be asked, and they wait again."""
-        arrivals = [one.arrival for one in batch]
+        """False: Redis could not be asked, and those with patience wait again."""
+        for one in batch:
+            one.is_on_its_way = True
         try:
-            heard = await self.connection.call(_push, arrivals)
+            heard = await self.connection.call(_push, [one.arrival for one in batch])
         except StoreRefused as error:
             _give_up(batch, error)
             return True
         except StoreUnavailable as error:
-            for one in batch:
-                one.error = error
-            if self._stopping.is_set():
-                _give_up(batch, error)
-            else:
-                self._waiting.extendleft(reversed(batch))
+            now_s = math.inf if self._stopping.is_set() else trio.current_time()
+            _give_up([one for one in batch if one.until_s <= now_s], error)
+            patient = [one for one in batch if one.until_s > now_s]
+            for one in patient:
+                one.is_on_its_way, one.error = False, error
+            self._waiting.extendleft(reversed(patient))
             return False
         for one, what in zip(batch, heard, strict=True):
             one.heard = what

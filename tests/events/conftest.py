@@ -76,22 +76,34 @@ Open = Callable[..., AbstractAsyncContextManager[Hall]]
 
 @pytest.fixture
 def hall(redis_server: RedisServer) -> Open:
-    """Opens one for these sources, on the run's Redis or another, and ends it at the end of the block."""
+    """Opens one for these sources on the run's Redis, and ends it at the end of the block.
+
+    `hurried`: it waits for Redis no longer than a process does. On a busy machine Redis may take its time.
+    """
 
     @asynccontextmanager
-    async def opened(*sources: EventSource, redis: RedisServer = redis_server) -> AsyncIterator[Hall]:
+    async def opened(*sources: EventSource, hurried: bool = False) -> AsyncIterator[Hall]:
         told: list[Event] = []
+        timeout_s = 1.0 if hurried else 10.0
 
         def connection() -> Connection:
-            return Connection(open_client(StoreSettings(redis.url), 1.0))
+            return Connection(open_client(StoreSettings(redis_server.url), timeout_s))
 
         (receiver,) = event_services(Events(("127.0.0.1", 0), sources or (SOURCE,)), connection, told.append)
         assert isinstance(receiver, Receiver)
-        store = open_client(StoreSettings(redis.url))
+        if not hurried:
+            receiver.deliverer.patience_s = 20.0
+        store = open_client(StoreSettings(redis_server.url))
+        scope = trio.CancelScope()
+
+        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+            with scope:
+                await receiver.run(task_status=task_status)
+
         async with httpx.AsyncClient(timeout=30, trust_env=False) as client, trio.open_nursery() as nursery:
-            await nursery.start(receiver.run)
-            yield Hall(redis, store, receiver, client, nursery.cancel_scope.cancel, told)
-            nursery.cancel_scope.cancel()
+            await nursery.start(serve)
+            yield Hall(redis_server, store, receiver, client, scope.cancel, told)
+            scope.cancel()
         store.close()
 
     return opened
