@@ -136,6 +136,12 @@ def summary(target: str, delivered: int, failed: int, elapsed_s: float, latency:
     return Line("info", "summary", {**counted, **latency.summary_ms()})
 
 
+def events_heard(source: str, outcomes: Mapping[str, int], elapsed_s: float) -> Line:
+    """The last ten seconds of a source of events, if there was anything: how many there were, by outcome."""
+    rate_per_s = round(sum(outcomes.values()) / max(elapsed_s, 0.001), 1)
+    return Line("info", "events", {"source": source, **dict(sorted(outcomes.items())), "rate_per_s": rate_per_s})
+
+
 def still(line: Line, for_s: float) -> Line:
     """A `redis.lost` or `gate.closed` (`what`) is not over, with the fields that it had: each minute."""
     return Line(line.level, "still", {"what": line.event, "for_s": round(for_s), **line.fields})

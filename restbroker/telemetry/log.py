@@ -13,7 +13,7 @@ import contextlib
 import re
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
@@ -25,6 +25,7 @@ from restbroker.telemetry import lines
 from restbroker.telemetry.events import (
     BrokerStarted,
     Event,
+    EventHandled,
     GateClosed,
     GateOpened,
     JobFinished,
@@ -87,6 +88,7 @@ class LogSink:
     _sums: dict[str, _Sums] = attrs.field(factory=lambda: defaultdict(_Sums), init=False)
     _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
     _warnings: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
+    _heard: dict[str, Counter[str]] = attrs.field(factory=lambda: defaultdict(Counter), init=False)
     _troubles: dict[str, _Trouble] = attrs.field(factory=dict, init=False)
     _began_s: float = attrs.field(init=False)
     _last_tick_s: float | None = attrs.field(default=None, init=False)
@@ -105,6 +107,9 @@ class LogSink:
                 self._job_finished(event)
             case Warned():
                 self._warned(event)
+            case EventHandled(source, outcome):
+                self._heard[source][outcome] += 1
+                self._write(line_of(event))
             case _:
                 self._write(line_of(event))
                 self._remember(event)
@@ -126,6 +131,9 @@ class LogSink:
             count = sum(max(0, times - _SAME_WORDS) for (one, _), times in warnings.items() if one == code)
             if count:
                 self._write(lines.warnings(code, count))
+        heard, self._heard = self._heard, defaultdict(Counter)
+        for source, outcomes in heard.items():
+            self._write(lines.events_heard(source, outcomes, elapsed_s))
         sums, self._sums = self._sums, defaultdict(_Sums)
         for target, sum_ in sums.items():
             self._write(lines.summary(target, sum_.delivered, sum_.failed, elapsed_s, sum_.latency))

@@ -110,6 +110,7 @@ def _of_the_log() -> Iterator[tuple[list[Line], str]]:
     yield [lines.jobs_failed("t", "C", 1)], _said(lines.jobs_failed)
     yield [lines.warnings("C", 1)], _said(lines.warnings)
     yield [lines.summary("t", 1, 0, 10.0, latency)], _said(lines.summary)
+    yield [lines.events_heard("s", {"accepted": 1, "duplicate": 1}, 10.0)], _said(lines.events_heard)
     yield still, _said(lines.still)
 
 

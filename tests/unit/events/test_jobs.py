@@ -6,6 +6,7 @@ import attrs
 
 from restbroker.config.events import EventSource, Only
 from restbroker.events.jobs import arrival, is_for
+from restbroker.rules import redact
 from restbroker.rules.event import ServerEvent
 
 SOURCE = EventSource("prosody", "prosody-rest", "/e", "events", "Chat::Event")
@@ -24,6 +25,14 @@ def test_the_job_is_a_complete_one() -> None:
     # A whole number of seconds would become an integer, and 1970 in Sidekiq 8.
     assert job["enqueued_at"] == job["created_at"] == argument["received_at"]
     assert b".0" in made.payload
+
+
+def test_where_jobs_are_shown_the_text_of_an_event_is_not() -> None:
+    event = attrs.evolve(EVENT, raw={"kind": "message", "body": "a secret text", "payload": {"data": "a secret text"}})
+    job = json.loads(arrival(SOURCE, event, "j1").payload)
+    shown = json.dumps(redact.job(job))
+    assert "a secret text" not in shown
+    assert "a@b/c" in shown
 
 
 def test_what_is_noted_has_neither_text_nor_stanza() -> None:

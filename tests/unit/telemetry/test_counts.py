@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from restbroker.telemetry.counts import MOST_CODES, MOST_COMMANDS, Counts
 from restbroker.telemetry.events import (
     BrokerQuiet,
+    EventHandled,
     GateClosed,
     IdentityFenced,
     JobFinished,
@@ -49,6 +50,17 @@ def test_what_was_not_done_is_counted_by_code_and_fate() -> None:
         ("e", "Timeout", "retry"): 1,
         ("e", "BadToken", "dead"): 1,
         ("e", "other", "dead"): 1,
+    }
+
+
+def test_events_of_servers_are_counted_by_source_and_outcome() -> None:
+    seen = counts()
+    for source, outcome in (("p", "accepted"), ("p", "accepted"), ("p", "malformed"), ("q", "accepted")):
+        seen(EventHandled(source, outcome))
+    assert seen.samples()["restbroker_events_total"] == {
+        ("p", "accepted"): 2,
+        ("p", "malformed"): 1,
+        ("q", "accepted"): 1,
     }
 
 

@@ -12,6 +12,7 @@ from restbroker.telemetry.events import (
     BrokerStopped,
     BrokerStopping,
     Event,
+    EventHandled,
     GateClosed,
     GateOpened,
     GroupFailed,
@@ -243,6 +244,23 @@ def test_the_summary_tells_the_last_ten_seconds_of_busy_targets_only() -> None:
     )
     log.tick(520.0)
     assert stream.getvalue() == written
+
+
+def test_events_of_servers_are_added_up_by_source_and_each_has_a_line_at_debug_only() -> None:
+    for level in ("info", "debug"):
+        log, stream = sink(level)
+        log.tick(100.0)
+        for source, outcome in (("p", "accepted"), ("q", "malformed"), ("p", "accepted"), ("p", "duplicate")):
+            log(EventHandled(source, outcome))
+        alone = stream.getvalue()
+        assert alone.count("event source=p outcome=accepted\n") == (2 if level == "debug" else 0)
+        log.tick(110.0)
+        assert stream.getvalue().removeprefix(alone) == (
+            f"{STAMP} INFO    events source=p accepted=2 duplicate=1 rate_per_s=0.3\n"
+            f"{STAMP} INFO    events source=q malformed=1 rate_per_s=0.1\n"
+        )
+        log.tick(120.0)
+        assert stream.getvalue().count("events source=p") == 1
 
 
 def test_the_first_summary_counts_from_the_start() -> None:
