@@ -72,17 +72,16 @@ class Webhooks:
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serves one connection's request, as ASGI says."""
-        match scope["type"]:
-            case "lifespan":
-                await receive()
-                await send({"type": "lifespan.startup.complete"})
-                await receive()
-                await send({"type": "lifespan.shutdown.complete"})
-            case "websocket":
-                await receive()
-                await send({"type": "websocket.close", "code": 1000, "reason": None})
-            case "http":
-                await _send(send, await self._answered(scope, receive))
+        if scope["type"] == "http":
+            await _send(send, await self._answered(scope, receive))
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000, "reason": None})
+        else:
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
 
     async def _answered(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
         place = self._places.get(scope["path"])
