@@ -100,7 +100,12 @@ def hall(redis_server: RedisServer) -> Open:
             with scope:
                 await receiver.run(task_status=task_status)
 
-        async with httpx.AsyncClient(timeout=30, trust_env=False) as client, trio.open_nursery() as nursery:
+        # A connection of its own for each request, as Prosody makes one.
+        once = httpx.Limits(max_keepalive_connections=0)
+        async with (
+            httpx.AsyncClient(timeout=60, trust_env=False, limits=once) as client,
+            trio.open_nursery() as nursery,
+        ):
             await nursery.start(serve)
             yield Hall(redis_server, store, receiver, client, scope.cancel, told)
             scope.cancel()

@@ -5,9 +5,12 @@ import httpx
 import trio
 import trio.testing
 
+from restbroker.config.events import EventSource
+from restbroker.events.contract import Verdict
 from restbroker.events.deliver import PATIENCE_S, Deliverer
-from restbroker.events.webhook import AT_ONCE
-from restbroker.serving.runner import GRACE_S
+from restbroker.events.webhook import AT_ONCE, Webhooks
+from restbroker.rules.event import ServerEvent
+from restbroker.serving.runner import GRACE_S, Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from tests.events.conftest import EVENT, MESSAGE, SOURCE, Hall, Open, sent
@@ -60,7 +63,7 @@ async def test_a_redis_that_is_back_within_two_seconds_is_not_noticed(hall: Open
 
 
 async def test_an_event_whose_sender_left_is_not_pushed_later(redis_server: RedisServer) -> None:
-    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=20)
+    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
     event = attrs.evolve(EVENT, id="left")
     with trio.move_on_after(0.05):
         await deliverer.deliver(SOURCE, event)
@@ -76,14 +79,14 @@ async def test_an_event_whose_sender_left_is_not_pushed_later(redis_server: Redi
 
 async def test_events_that_come_together_go_to_redis_together(redis_server: RedisServer) -> None:
     store = open_client(StoreSettings(redis_server.url))
-    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=20)
+    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
     async with trio.open_nursery() as nursery:
         for number in range(500):
             nursery.start_soon(deliverer.deliver, SOURCE, attrs.evolve(EVENT, id=str(number)))
         await trio.testing.wait_all_tasks_blocked()
         store.command("CONFIG", "RESETSTAT")
         await nursery.start(deliverer.run)
-        await until_async(lambda: store.command("LLEN", f"queue:{SOURCE.queue}") == 500, "all are pushed")
+        await until_async(lambda: store.command("LLEN", f"queue:{SOURCE.queue}") == 500, "all are pushed", 60)
         nursery.cancel_scope.cancel()
     told = store.command("INFO", "commandstats")
     assert isinstance(told, bytes)
@@ -127,16 +130,36 @@ async def test_what_waits_for_a_frozen_redis_when_the_process_stops_is_told_so(h
     assert isinstance(answer, httpx.TransportError) or answer.status_code == 503
 
 
-async def test_more_at_once_than_there_is_room_for_wait_their_turn(hall: Open) -> None:
-    body = b'{"kind":"message","id":"x"}'
-    async with hall() as one:
-        streams = [await one.connect() for _ in range(AT_ONCE + 30)]
-        for stream in streams:
-            await stream.send_all(sent(body[:-1], length=len(body)))
-        for stream in streams:
-            await stream.send_all(body[-1:])
-        for stream in streams:
-            with trio.fail_after(20):
-                assert (await stream.receive_some()).split()[1] == b"202"
-            await stream.aclose()
-        assert len(one.jobs()) == len(streams)
+async def test_more_at_once_than_there_is_room_for_wait_their_turn() -> None:
+    inside: list[int] = []
+    room, go = trio.Semaphore(AT_ONCE), trio.Event()
+
+    async def deliver(_source: EventSource, _event: ServerEvent) -> Verdict:
+        async with room:
+            inside.append(AT_ONCE - room.value)
+            await go.wait()
+        return "accepted"
+
+    server = Server("events", "Events.Listen", "127.0.0.1", 0, Webhooks([SOURCE], deliver, _unheard), _unheard)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        port = int(server.addresses[0].rpartition(":")[2])
+        async with trio.open_nursery() as senders:
+            for _ in range(AT_ONCE + 30):
+                senders.start_soon(taken, port)
+            await until_async(lambda: len(inside) >= AT_ONCE, "there is no more room")
+            await trio.sleep(0.1)
+            assert len(inside) == AT_ONCE
+            go.set()
+        nursery.cancel_scope.cancel()
+    assert len(inside) == AT_ONCE + 30
+
+
+async def taken(port: int) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(sent(b'{"kind":"message"}'))
+        assert (await stream.receive_some()).split()[1] == b"202"
+
+
+def _unheard(_event: object) -> None:
+    pass

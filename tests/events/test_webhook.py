@@ -33,7 +33,7 @@ async def test_an_event_is_a_job_before_it_is_answered(hall: Open) -> None:
     assert one.warnings() == []
 
 
-async def test_events_of_one_connection_stay_in_order(hall: Open) -> None:
+async def test_events_that_come_one_after_the_other_stay_in_order(hall: Open) -> None:
     async with hall() as one:
         for number in range(20):
             assert (await one.post(dict(MESSAGE, id=str(number)))).status_code == 202
