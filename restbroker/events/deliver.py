@@ -2,8 +2,8 @@
 
 Assembly makes one for a process and runs it beside the sources. Always holds: who is told "accepted" has a job in
 Redis; after `PATIENCE_S` no push is begun for him, and one that is on its way then is bounded by its connection; what
-nobody waits for any more is not pushed. A push whose answer was lost is made again while somebody waits: an event may
-become two jobs then, of one jid.
+nobody waits for any more is not pushed. A push whose answer was lost is made again while somebody waits; Redis knows by
+then what it has.
 """
 
 import math
@@ -73,10 +73,10 @@ class Deliverer:
         finally:
             one.left = True
         match one.heard:
-            case "pushed":
-                return "accepted"
-            case "duplicate":
+            case "duplicate" if source.window_s is not None:
                 return "duplicate"
+            case "pushed" | "duplicate":
+                return "accepted"
             case "refused":
                 message = f"Redis does not take jobs for the queue {source.queue}: its key is no list, or not writable."
                 raise StoreRefused(message, "`restbroker check` says what its key is.")

@@ -6,6 +6,7 @@ what is noted holds no text of a message.
 
 import hashlib
 import json
+from typing import Final
 
 from restbroker.config.events import EventSource
 from restbroker.rules import rubyjson
@@ -13,6 +14,9 @@ from restbroker.rules.event import ServerEvent, as_json, is_wanted
 from restbroker.rules.json_types import Json
 from restbroker.rules.repair import fractional
 from restbroker.store.events import Arrival
+
+_AGAIN_S: Final = 10.0
+"""For so long a job is known that is pushed again, since the answer to the first time was lost."""
 
 
 def is_for(source: EventSource, event: ServerEvent) -> bool:
@@ -23,13 +27,15 @@ def is_for(source: EventSource, event: ServerEvent) -> bool:
 
 def arrival(source: EventSource, event: ServerEvent, jid: str) -> Arrival:
     """What to push. Raises `ValueError` for what no JSON can hold."""
-    mark = None if source.window_s is None else _mark(event)
+    mark, window_s = _mark(event), source.window_s
+    if mark is None or window_s is None:
+        mark, window_s = jid, _AGAIN_S
     return Arrival(
         queue=source.queue,
         payload=_payload(source, event, jid),
         noted=rubyjson.dumps(_noted(source, event, jid)),
         mark=mark,
-        window_ms=0 if source.window_s is None or mark is None else max(1, round(source.window_s * 1000)),
+        window_ms=max(1, round(window_s * 1000)),
     )
 
 

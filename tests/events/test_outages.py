@@ -1,18 +1,26 @@
 """Redis fails, or the process stops, while events come: nobody is told "taken" of what is not, all within bounds."""
 
+from collections.abc import Sequence
+from types import SimpleNamespace
+
 import attrs
 import httpx
+import pytest
 import trio
 import trio.testing
 
 from restbroker.config.events import EventSource
+from restbroker.errors import StoreUnavailable
+from restbroker.events import deliver
 from restbroker.events.contract import Verdict
 from restbroker.events.deliver import PATIENCE_S, Deliverer
 from restbroker.events.webhook import AT_ONCE, Webhooks
 from restbroker.rules.event import ServerEvent
 from restbroker.serving.runner import GRACE_S, Server
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store import events
+from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
+from restbroker.store.events import Arrival, Heard
 from tests.events.conftest import EVENT, MESSAGE, SOURCE, Hall, Open, sent
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
@@ -77,6 +85,30 @@ async def test_an_event_whose_sender_left_is_not_pushed_later(redis_server: Redi
     await deliverer.connection.aclose()
 
 
+async def test_a_push_whose_answer_is_lost_is_repeated_and_makes_one_job(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def push(client: Client, arrivals: Sequence[Arrival]) -> list[Heard]:
+        calls.append(len(arrivals))
+        heard = events.push(client, arrivals)
+        if len(calls) == 1:
+            raise StoreUnavailable("The answer is lost.")
+        return heard
+
+    monkeypatch.setattr(deliver, "store", SimpleNamespace(push=push))
+    deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(deliverer.run)
+        assert await deliverer.deliver(SOURCE, EVENT) == "accepted"
+        nursery.cancel_scope.cancel()
+    store = open_client(StoreSettings(redis_server.url))
+    assert (calls, store.command("LLEN", f"queue:{SOURCE.queue}")) == ([1, 1], 1)
+    store.close()
+    await deliverer.connection.aclose()
+
+
 async def test_events_that_come_together_go_to_redis_together(redis_server: RedisServer) -> None:
     store = open_client(StoreSettings(redis_server.url))
     deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
@@ -134,13 +166,13 @@ async def test_more_at_once_than_there_is_room_for_wait_their_turn() -> None:
     inside: list[int] = []
     room, go = trio.Semaphore(AT_ONCE), trio.Event()
 
-    async def deliver(_source: EventSource, _event: ServerEvent) -> Verdict:
+    async def take(_source: EventSource, _event: ServerEvent) -> Verdict:
         async with room:
             inside.append(AT_ONCE - room.value)
             await go.wait()
         return "accepted"
 
-    server = Server("events", "Events.Listen", "127.0.0.1", 0, Webhooks([SOURCE], deliver, _unheard), _unheard)
+    server = Server("events", "Events.Listen", "127.0.0.1", 0, Webhooks([SOURCE], take, _unheard), _unheard)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         port = int(server.addresses[0].rpartition(":")[2])

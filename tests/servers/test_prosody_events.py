@@ -87,7 +87,6 @@ def test_a_burst_of_messages_loses_none(
         for number in range(200):
             john.say(f"bot@{prosody.hook_host}", str(number))
         assert {event["body"] for event in awaited(store, 200)} == {str(number) for number in range(200)}
-    assert john.messages.all == []
 
 
 def test_a_question_is_refused_so_that_nobody_takes_silence_for_an_answer(
@@ -119,10 +118,8 @@ def test_while_redis_is_away_the_sender_learns_of_it_and_may_try_again(
         finally:
             redis_server.resume()
         running.wait_for("code=EventNotTaken")
-        before = len(events(store))
         john.say(f"bot@{prosody.hook_host}", "kept")
-        assert awaited(store, before + 1)[-1]["body"] == "kept"
-    assert len(john.messages.all) == 1
+        until(lambda: "kept" in [event["body"] for event in events(store)], "the next one is taken", 60)
 
 
 def test_with_the_secret_in_its_url_prosody_is_let_in_and_with_another_the_sender_learns_of_it(

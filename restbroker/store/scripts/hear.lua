@@ -7,7 +7,7 @@
 -- ARGV: how many entries the stream keeps, then for each event: its list (a place in KEYS), the queue's name, its
 --       payload, its mark (a place in KEYS, 0 for none), how many ms that counts, what is noted
 -- Returns: for each event 1 (pushed), 0 (it came before), or why Redis refused
--- Sent twice: an event with a mark is pushed once, each other twice.
+-- Sent twice: an event with a mark is pushed once while that counts, each other twice.
 
 local queues, stream, kept = KEYS[1], KEYS[2], ARGV[1]
 local codes, known = {}, {}

@@ -51,8 +51,12 @@ def test_only_an_event_with_an_id_can_be_known_to_come_again() -> None:
     assert arrival(watched, EVENT, "j1").window_ms == 60_000
     others = ({"id": "m2"}, {"sender": "x"}, {"receiver": "x"}, {"source": "x"}, {"type": "presence"})
     assert mark not in {arrival(watched, attrs.evolve(EVENT, **other), "j").mark for other in others}
-    assert arrival(watched, attrs.evolve(EVENT, id=None), "j1").mark is None
-    assert arrival(SOURCE, EVENT, "j1").mark is None
+
+
+def test_each_other_event_is_known_again_by_its_job_while_its_push_may_be_repeated() -> None:
+    watched = attrs.evolve(SOURCE, window_s=60.0)
+    for one in (arrival(watched, attrs.evolve(EVENT, id=None), "j1"), arrival(SOURCE, EVENT, "j1")):
+        assert (one.mark, one.window_ms) == ("j1", 10_000)
 
 
 def test_a_source_takes_what_it_wants() -> None:
