@@ -7,7 +7,7 @@ there, so that what they were pushed for is in it; a job that is cancelled takes
 """
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -122,11 +122,10 @@ class Refresher:
             left = [job for job in jobs if not job.is_gone]
             if left and user in claimed.wait_s:
                 self._keep(user, left, claimed.wait_s[user])
-        for first in range(0, len(claimed.flying), self._batch_size):
-            batch = claimed.flying[first : first + self._batch_size]
+        for batch in self._batches({user: asked[user] for user in claimed.flying}):
             self._flying.update(batch)
             self._began_s.update(dict.fromkeys(batch, trio.current_time()))
-            flights.start_soon(self._flight, claimed.holder, {user: asked[user] for user in batch})
+            flights.start_soon(self._flight, claimed.holder, batch)
 
     async def _flight(self, holder: str, batch: Mapping[str, Sequence[_Job]]) -> None:
         users, results = tuple(batch), dict[str, Result]()
@@ -140,6 +139,14 @@ class Refresher:
             for user, jobs in batch.items():
                 _end({user: jobs}, results.get(user, _ENDED))
             self._changed.set()
+
+    def _batches(self, asked: Mapping[str, Sequence[_Job]]) -> Iterator[Mapping[str, Sequence[_Job]]]:
+        """Who failed before flies alone: he may hold up others again, each time for two time-outs."""
+        failed = {user: jobs for user, jobs in asked.items() if any(job.attempt > 1 for job in jobs)}
+        fresh = [user for user in asked if user not in failed]
+        for first in range(0, len(fresh), self._batch_size):
+            yield {user: asked[user] for user in fresh[first : first + self._batch_size]}
+        yield from ({user: jobs} for user, jobs in failed.items())
 
     @property
     def _spacing_s(self) -> float:

@@ -1,6 +1,7 @@
 """Jobs become flights: few requests, one flight of a user at a time, and an outcome for each user alone."""
 
 import json
+from functools import partial
 
 import pytest
 import trio
@@ -251,6 +252,16 @@ async def test_an_answer_of_something_else_is_told_as_that(side: Opened, autojum
         outcome = await at.refresh("john")
     assert isinstance(outcome, Deferred)
     assert (outcome.reason.code, outcome.pause_target) == ("NotTheModule", True)
+
+
+async def test_who_failed_before_flies_alone_and_holds_nobody_up(side: Opened, autojump_clock: object) -> None:
+    async with side(prosody=Prosody(poisoned={"john"})) as at, trio.open_nursery() as nursery:
+        nursery.start_soon(partial(at.refresh, "john", attempt=2))
+        began_s = trio.current_time()
+        found = await all_of(at, users(3))
+        assert trio.current_time() - began_s < 1.0
+    assert all(isinstance(outcome, Delivered) for outcome in found.values())
+    assert ("john",) in at.prosody.seen
 
 
 @pytest.mark.parametrize(("attempt", "again"), [(1, ["john"]), (3, ["john"]), (4, [])])
