@@ -104,7 +104,7 @@ def _arguments(given: Json) -> dict[str, Json] | list[Json] | Reason:
             return {}
         case dict():
             return value
-        case [str(), *rest] if all(isinstance(item, str) for item in rest):
+        case list() if value and all(isinstance(item, str) for item in value):
             return value
         case list():
             return _from_list(value)

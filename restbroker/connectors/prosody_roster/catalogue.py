@@ -11,20 +11,16 @@ from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec
 
 REFRESH: Final = "refresh"
 _USER: Final = ArgumentSpec("user", "string", place="name")
-_HOST: Final = ArgumentSpec("host", "string", place="host")
-_CONTACT: Final = (
-    _USER,
-    ArgumentSpec("jid", "string"),
-    ArgumentSpec("name", "string"),
-    ArgumentSpec("groups", "list", element="string"),
-    _HOST,
-)
+_HOST: Final = ArgumentSpec("host", "string", place="host", optional=True)
+_NAME: Final = ArgumentSpec("name", "string", optional=True)
+_GROUPS: Final = ArgumentSpec("groups", "list", element="string", optional=True)
+_CONTACT: Final = (_USER, ArgumentSpec("jid", "string"), _NAME, _GROUPS, _HOST)
 _SIDES: Final = (
     ArgumentSpec("a", "string", place="name"),
     ArgumentSpec("b", "string", place="name"),
-    ArgumentSpec("name_of_a", "string"),
-    ArgumentSpec("name_of_b", "string"),
-    ArgumentSpec("groups", "list", element="string"),
+    ArgumentSpec("name_of_a", "string", optional=True),
+    ArgumentSpec("name_of_b", "string", optional=True),
+    _GROUPS,
     _HOST,
 )
 _CHANGES: Final = frozenset({"roster"})
