@@ -109,10 +109,13 @@ def _both_sides(given: Mapping[str, Json], domain: str | None) -> tuple[Change, 
     if a == b:
         raise BadRoster(a, "is on both sides", "befriend needs two users.")
     groups = given.get("groups")
-    return (
-        Change(a, {jid_of_b: as_stored(read_contact({"name": name_of_b, "groups": groups}, jid_of_b))}),
-        Change(b, {jid_of_a: as_stored(read_contact({"name": name_of_a, "groups": groups}, jid_of_a))}),
-    )
+    return _side(a, jid_of_b, name_of_b, groups), _side(b, jid_of_a, name_of_a, groups)
+
+
+def _side(user: str, jid: str, name: Json, groups: Json) -> Change:
+    contact = read_contact({"name": name, "groups": groups}, jid)
+    # Who is a contact already stays as he is, where nothing is said of him.
+    return Change(user, {jid: as_stored(contact)}, needs="keep" if contact == Contact() else "")
 
 
 def _users(given: Mapping[str, Json], domain: str | None) -> tuple[str, ...]:

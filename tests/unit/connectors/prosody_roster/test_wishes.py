@@ -59,6 +59,15 @@ def test_befriending_changes_both_sides_at_once() -> None:
     assert found == Write((Change("john", {"ann@example.org": friend}), Change("ann", {"john@example.org": named})))
 
 
+def test_befriending_again_takes_no_name_and_no_group_away() -> None:
+    assert wish("befriend", a="john", b="ann") == Write(
+        (
+            Change("john", {"ann@example.org": b"{}"}, needs="keep"),
+            Change("ann", {"john@example.org": b"{}"}, needs="keep"),
+        )
+    )
+
+
 def test_befriending_needs_two_users_and_a_domain() -> None:
     assert "both sides" in refusal("befriend", a="john", b="john@example.org").message
     assert "argument b" in refusal("befriend", a="john").message
