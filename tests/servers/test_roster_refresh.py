@@ -1,6 +1,7 @@
 """Rosters that change in Redis reach real clients through a real Prosody, whatever fails on the way."""
 
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -274,3 +275,25 @@ def test_the_check_finds_the_module_or_says_what_to_configure(stage: Stage) -> N
     wrong = process.run(["check"], directory=stage.directory)
     assert wrong.returncode != 0
     assert "HostHeader" in wrong.stdout
+
+
+def test_many_users_are_refreshed_with_few_requests_and_no_flood_at_the_roster_service(
+    stage: Stage, broker: Running, tell: Callable[[str], None]
+) -> None:
+    users = names(int(os.environ.get("ROSTER_USERS", "1000")))
+    stage.prosody.appear(users)
+    for user in users:
+        stage.service.rosters[user] = {ANN: {}}
+    stage.service.gets.clear()
+    stage.service.peak = 0
+    began_s = time.monotonic()
+    for first in range(0, len(users), 1000):
+        stage.push("refresh", users[first : first + 1000])
+    until(lambda: len(stage.service.asked) == len(users), "all are refreshed", 300)
+    stage.wait_until_idle(60)
+    took_s = time.monotonic() - began_s
+    until(lambda: stage.prosody.sent().get("push") == len(users), "all are pushed")
+    assert stage.service.asked.most_common(1)[0][1] == 1, "nobody is refreshed twice"
+    assert stage.service.peak <= 200, "Concurrency bounds it"
+    tell(f"{len(users):,} users refreshed in {took_s:.1f} s; {stage.service.peak} GETs at once at most")
+    assert broker.stop() == 0

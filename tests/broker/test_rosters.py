@@ -1,0 +1,142 @@
+"""A connector's way to the rosters in Redis: changes with their jobs, marks of its own, outages that it waits for."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from restbroker.assembly.rosters import RostersInRedis, rosters_of
+from restbroker.config.core import Config
+from restbroker.config.load import load
+from restbroker.connectors import registry
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.store.replies import items, raw
+from restbroker.store.rosters import Change, Changed, Pace
+from tests.support.redis_server import RedisServer
+
+PACE = Pace(0, 0)
+URL = "http://127.0.0.1:5280/roster_admin"
+
+Of = Callable[..., RostersInRedis]
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[Client]:
+    made = open_client(StoreSettings(redis_server.url))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def of(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Of]:
+    """The rosters of a target, by its name."""
+    made: list[RostersInRedis] = []
+
+    def config() -> Config:
+        targets = {
+            name: {"Kind": "prosody-roster", "URL": URL, "Domain": "a.b", "Queues": [name], "Options": options}
+            for name, options in {"home": {}, "other": {}, "writes": {"WritesOnly": True}}.items()
+        }
+        keys = {"Token": "t", "Targets": targets, "Roster": {"Target": "home"}}
+        file = tmp_path / "env.json"
+        file.write_text(json.dumps(keys))
+        return load(file, {}, {}, registry.kinds()).config
+
+    def run(name: str, url: str = redis_server.url) -> RostersInRedis:
+        whole = config()
+        target = next(target for target in whole.targets if target.name == name)
+        found = rosters_of(whole, target, lambda: Connection(open_client(StoreSettings(url), 1.0)))
+        assert found is not None
+        made.append(found)
+        return found
+
+    yield run
+    for one in made:
+        await one.aclose()
+
+
+def jobs(client: Client, queue: str) -> list[Any]:
+    return [json.loads(raw(job))["args"] for job in items(client.command("LRANGE", f"queue:{queue}", 0, -1))]
+
+
+REFRESH = ["refresh", {"users": ["john"]}, "t"]
+CHANGE = Change("john", {"ann@a.b": b"{}"})
+
+
+@pytest.mark.parametrize("name", ["home", "other", "writes"])
+async def test_whoever_changes_a_roster_has_the_named_target_refresh_it(client: Client, of: Of, name: str) -> None:
+    rosters = of(name)
+    assert await rosters.change([CHANGE]) == Changed({"john": 1})
+    assert await rosters.change([CHANGE]) == Changed({"john": 1}), "nothing is altered"
+    assert jobs(client, "home") == [REFRESH]
+    assert await rosters.read(["john", "nobody"]) == [{b"ann@a.b": b"{}"}, {}]
+
+
+@pytest.mark.parametrize(("name", "queue"), [("home", "home"), ("other", "other"), ("writes", "home")])
+async def test_a_refresh_of_several_goes_to_the_target_that_was_asked_if_it_can(
+    client: Client, of: Of, name: str, queue: str
+) -> None:
+    assert await of(name).mark(["john"])
+    assert await of(name).mark(["john"])
+    assert jobs(client, queue) == [REFRESH]
+
+
+async def test_two_servers_may_have_users_of_the_same_name(client: Client, of: Of) -> None:
+    home, other = of("home"), of("other")
+    await home.mark(["john"])
+    await other.mark(["john"])
+    assert jobs(client, "home") == jobs(client, "other") == [REFRESH]
+    first, second = await home.claim(["john"], PACE), await other.claim(["john"], PACE)
+    assert first.flying == second.flying == ("john",)
+    await home.landed(first.holder, ["john"], [])
+    busy = await other.claim(["john"], PACE)
+    assert (busy.flying, busy.wait_s) == ((), {"john": 0.05})
+
+
+async def test_who_is_in_flight_is_asked_for_soon_and_who_failed_stays_marked(client: Client, of: Of) -> None:
+    rosters, elsewhere = of("home"), of("home")
+    await rosters.mark(["john", "aaron"])
+    claimed = await rosters.claim(["john", "aaron"], PACE)
+    assert set(claimed.flying) == {"john", "aaron"}
+    assert (await elsewhere.claim(["john"], PACE)).wait_s == {"john": 0.05}
+    await rosters.landed(claimed.holder, ["john"], ["aaron"])
+    await rosters.mark(["john", "aaron"])
+    assert len(jobs(client, "home")) == 3, "aaron's job comes again by itself"
+
+
+async def test_who_was_changed_a_moment_ago_is_due_when_the_changes_calm_down(of: Of) -> None:
+    rosters = of("home")
+    await rosters.change([CHANGE])
+    claimed = await rosters.claim(["john"], Pace(5000, 20_000))
+    assert claimed.flying == ()
+    assert 4.0 < claimed.wait_s["john"] <= 5.0
+
+
+async def test_a_call_waits_while_redis_is_away_and_landing_gives_up(
+    make_redis: Callable[..., RedisServer], of: Of
+) -> None:
+    redis = make_redis()
+    rosters = of("home", redis.url)
+    await rosters.change([CHANGE])
+    redis.kill()
+    began_s = trio.current_time()
+    await rosters.landed("x", ["john"], [])
+    assert trio.current_time() - began_s < 10.0
+    with trio.move_on_after(1.0) as scope:
+        await rosters.claim(["john"], PACE)
+    assert scope.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(rosters.claim, ["john"], PACE)
+        await trio.sleep(0.2)
+        redis.start()
+
+
+def test_other_kinds_have_no_rosters(tmp_path: Path) -> None:
+    file = tmp_path / "env.json"
+    file.write_text(json.dumps({"RestURL": "http://127.0.0.1:1", "RestQueue": "rest", "Token": "x"}))
+    config = load(file, {}, {}, registry.kinds()).config
+    assert rosters_of(config, config.targets[0], lambda: pytest.fail("connected")) is None
