@@ -91,7 +91,7 @@ class Stage:
 
     def wait_until_idle(self, timeout_s: float = 30.0) -> None:
         def left() -> int:
-            dirty = integer(self.client.command("ZCARD", "restbroker:roster:dirty"))
+            _, dirty = rosters.counts(self.client)
             return self.size("queue:rosters") + self.size("queue:writes") + self.size("retry") + dirty
 
         until(lambda: not left(), "nothing is left to be done", timeout_s)
@@ -281,7 +281,10 @@ def test_many_users_are_refreshed_with_few_requests_and_no_flood_at_the_roster_s
     stage: Stage, broker: Running, tell: Callable[[str], None]
 ) -> None:
     users = names(int(os.environ.get("ROSTER_USERS", "1000")))
-    stage.prosody.appear(users)
+    for first in range(0, len(users), 200):
+        stage.prosody.appear(users[first : first + 200])
+        until(lambda so_far=first: stage.prosody.sent().get("iq", 0) > so_far, "they ask", 60)
+    until(lambda: stage.prosody.sent().get("iq") == len(users), "all have their rosters", 60)
     for user in users:
         stage.service.rosters[user] = {ANN: {}}
     stage.service.gets.clear()
