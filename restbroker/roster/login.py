@@ -10,7 +10,6 @@ write every secret into an address without them: so both forms fit.
 
 import binascii
 import hmac
-import math
 from base64 import b64decode
 from urllib.parse import unquote_to_bytes
 
@@ -27,6 +26,8 @@ from restbroker.telemetry.events import Report, Warned
 READ_AGAIN_S = 10.0
 _IN_DOUBT_S = 1.0
 _READ_S = 0.5
+_FIRST_S = 5.0
+"""How long a file may take: where its last secret is known, and where none is."""
 
 
 @attrs.define(eq=False)
@@ -69,14 +70,19 @@ class Login:
         async with self._turn:
             if self._known and (secret.path is None or trio.current_time() - self._read_at_s < age_s):
                 return
+            if secret.path is None:
+                self._known = before + secret.reveal().encode()
+                return
             try:
-                with trio.move_on_after(_READ_S if self._known else math.inf):
+                with trio.move_on_after(_READ_S if self._known else _FIRST_S):
                     text = await trio.to_thread.run_sync(secret.reveal, abandon_on_cancel=True, limiter=self._thread)
                     self._known = before + text.encode()
             except ConfigError as error:
                 self.report(Warned("LoginUnreadable", error.message, error.cure))
                 if not self._known:
                     raise
+            if not self._known:
+                raise ConfigError("The file of the login for rosters does not answer.", "Check its file system.")
             self._read_at_s = trio.current_time()
 
 

@@ -1,31 +1,43 @@
 """Gathers what is asked for at the same time, and reads it from Redis in one go. A service; `roster.service` asks it.
 
 Always holds: a roster is read after it was asked for, never before, so that a change which was made earlier is in it;
-Redis is asked by one call at a time; an outage is told once.
+Redis is asked by one call at a time; who waits for Redis waits `BOUND_S` at most, and who waits for the processor gets
+his roster late rather than not at all, since Prosody ends his session without it; an outage is told once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Final
 
 import attrs
 import trio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.roster.reading import Found, read
+from restbroker.roster.reading import Found, Stored, read, written
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report, Warned
 
-MOST = 500
+BOUND_S: Final = 1.8
+MOST: Final = 500
 """So many users are read with one call."""
-_STOPPING = StoreUnavailable("Rosters are not served any more: the process stops.", "Ask again.")
+_CONTACTS: Final = 1000
+"""About so many are written at once, before their users are answered: some milliseconds."""
+_STOPPING: Final = StoreUnavailable("Rosters are not served any more: the process stops.", "Ask again.")
 
 
 @attrs.define(eq=False)
 class _Wanted:
     """One user's roster, for all who asked before it was read."""
 
+    read: trio.Event = attrs.field(factory=trio.Event)
     done: trio.Event = attrs.field(factory=trio.Event)
     answer: Found | RestbrokerError = _STOPPING
+
+    def end(self, answer: Found | RestbrokerError = _STOPPING) -> None:
+        """Answers all who wait."""
+        self.answer = answer
+        self.read.set()
+        self.done.set()
 
 
 @attrs.define(eq=False)
@@ -36,33 +48,37 @@ class Reader:
     report: Report
     calls: int = 0
     _wanted: dict[str, _Wanted] = attrs.field(factory=dict)
-    _reading: dict[str, _Wanted] = attrs.field(factory=dict)
+    _taken: set[_Wanted] = attrs.field(factory=set)
+    """Those that are being read or written."""
     _wake: trio.Event = attrs.field(factory=trio.Event)
+    _writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _is_stopping: bool = False
     _is_away: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Reads whenever something is wanted, until cancelled; then closes the connection."""
-        task_status.started()
         try:
-            while True:
-                await self._wake.wait()
-                self._wake = trio.Event()
-                while self._wanted:
-                    await self._read_some()
+            async with trio.open_nursery() as nursery:
+                task_status.started()
+                while True:
+                    await self._wake.wait()
+                    self._wake = trio.Event()
+                    while self._wanted:
+                        await self._read_some(nursery)
         finally:
             self.stop()
             await self.connection.aclose()
 
     async def roster(self, user: str) -> bytes:
-        """The user's roster as JSON. Raises `RestbrokerError` where it cannot be read. Who gives up only stops waiting.
-
-        It waits for as long as Redis takes: bound it.
-        """
+        """The user's roster as JSON. Raises `RestbrokerError` where it cannot be read. To cancel it ends the wait."""
         if self._is_stopping:
             raise _STOPPING
         wanted = self._wanted.setdefault(user, _Wanted())
         self._wake.set()
+        with trio.move_on_after(BOUND_S):
+            await wanted.read.wait()
+        if not wanted.read.is_set():
+            raise StoreUnavailable("Redis takes too long.")
         await wanted.done.wait()
         if isinstance(wanted.answer, RestbrokerError):
             # A new one for each who waits.
@@ -72,21 +88,25 @@ class Reader:
     def stop(self) -> None:
         """Nobody waits any longer; all who ask from now on are told so."""
         self._is_stopping = True
-        for wanted in (*self._wanted.values(), *self._reading.values()):
-            wanted.done.set()
-        self._wanted, self._reading = {}, {}
+        for wanted in (*self._wanted.values(), *self._taken):
+            wanted.end()
+        self._wanted, self._taken = {}, set()
 
-    async def _read_some(self) -> None:
-        users = list(islice(self._wanted, MOST))
-        self._reading = {user: self._wanted.pop(user) for user in users}
-        answers = await self._asked(users)
-        for user, wanted in self._reading.items():
-            wanted.answer = answers[user]
-            wanted.done.set()
-            self._tell(user, wanted.answer)
-        self._reading = {}
+    async def _read_some(self, nursery: trio.Nursery) -> None:
+        batch = {user: self._wanted.pop(user) for user in tuple(islice(self._wanted, MOST))}
+        self._taken.update(batch.values())
+        answers = await self._asked(tuple(batch))
+        stored: dict[str, Stored] = {}
+        for user, wanted in batch.items():
+            answer = answers[user]
+            if isinstance(answer, RestbrokerError):
+                self._end(user, wanted, answer)
+            else:
+                stored[user] = answer
+                wanted.read.set()
+        nursery.start_soon(self._write, batch, stored)
 
-    async def _asked(self, users: Sequence[str]) -> dict[str, Found | RestbrokerError]:
+    async def _asked(self, users: Sequence[str]) -> Mapping[str, Stored | RestbrokerError]:
         self.calls += 1
         try:
             try:
@@ -95,18 +115,33 @@ class Reader:
                 found = await self.connection.call(read, users)
         except RestbrokerError as error:
             return dict.fromkeys(users, self._away(error))
-        # Others write to Redis too. Whatever a look stumbles over, a broker must not end for it.
+        # Others write to Redis too. Whatever is stumbled over there, a broker must not end for it.
         except Exception as error:  # noqa: BLE001
             return dict.fromkeys(users, _broken(error))
         self._is_away = False
-        return {**found}
+        return found
+
+    async def _write(self, batch: Mapping[str, _Wanted], stored: Mapping[str, Stored]) -> None:
+        for users in _pieces(stored):
+            given, found = [stored[user] for user in users], list[Found | RestbrokerError]()
+            try:
+                found += await trio.to_thread.run_sync(written, given, limiter=self._writing)
+            except Exception as error:  # noqa: BLE001  as above
+                found = [_broken(error)] * len(users)
+            for user, one in zip(users, found, strict=True):
+                self._end(user, batch[user], one)
+
+    def _end(self, user: str, wanted: _Wanted, answer: Found | RestbrokerError) -> None:
+        self._taken.discard(wanted)
+        if not wanted.done.is_set():
+            wanted.end(answer)
+            self._tell(user, answer)
 
     def _away(self, error: RestbrokerError) -> RestbrokerError:
         if not self._is_away:
             self._is_away = True
-            self.report(
-                Warned("RostersUnread", f"Rosters are refused, as they cannot be read. {error.message}", error.cure)
-            )
+            what = f"Rosters are refused, as they cannot be read. {error.message}"
+            self.report(Warned("RostersUnread", what, error.cure))
         return error
 
     def _tell(self, user: str, answer: Found | RestbrokerError) -> None:
@@ -125,4 +160,18 @@ class Reader:
 
 
 def _broken(error: Exception) -> RestbrokerError:
-    return StoreRefused(f"Reading failed with {type(error).__name__}.", "Please report this.")
+    return StoreRefused(f"Reading it failed with {type(error).__name__}.", "Please report this.")
+
+
+def _pieces(stored: Mapping[str, Stored]) -> Iterator[list[str]]:
+    """Users whose rosters are written together."""
+    piece: list[str] = []
+    contacts = 0
+    for user, one in stored.items():
+        piece.append(user)
+        contacts += len(one)
+        if contacts >= _CONTACTS:
+            yield piece
+            piece, contacts = [], 0
+    if piece:
+        yield piece

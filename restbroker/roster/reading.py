@@ -1,10 +1,11 @@
-"""Reads rosters from Redis and writes them as Prosody takes them. `roster.reader` calls it, in a connection's thread.
+"""Reads rosters from Redis, and writes them as Prosody takes them. `roster.reader` calls it, in threads.
 
 Always holds: a user whose key or entries are not what we write spoils nobody else's roster. An entry that cannot be
 read is left out: with it Prosody would answer neither its user's login nor a refresh.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 import attrs
 
@@ -12,6 +13,9 @@ from restbroker.errors import StoreRefused
 from restbroker.rules.roster import BadRoster, as_prosody, roster_of
 from restbroker.store import rosters
 from restbroker.store.client import Client
+
+Stored: TypeAlias = Mapping[bytes, bytes]
+"""A roster as it lies in Redis."""
 
 
 @attrs.frozen
@@ -22,7 +26,7 @@ class Found:
     bad: tuple[BadRoster, ...] = ()
 
 
-def read(client: Client, users: Sequence[str]) -> dict[str, Found | StoreRefused]:
+def read(client: Client, users: Sequence[str]) -> dict[str, Stored | StoreRefused]:
     """The roster of each; one that nobody has is empty. Raises `StoreUnavailable`."""
     try:
         stored = rosters.read(client, users)
@@ -32,9 +36,13 @@ def read(client: Client, users: Sequence[str]) -> dict[str, Found | StoreRefused
         # Somebody's key is of another type, say, and it is not told whose.
         half = len(users) // 2
         return {**read(client, users[:half]), **read(client, users[half:])}
-    return {user: _found(one) for user, one in zip(users, stored, strict=True)}
+    return dict(zip(users, stored, strict=True))
 
 
-def _found(stored: Mapping[bytes, bytes]) -> Found:
-    roster, bad = roster_of(stored)
-    return Found(as_prosody(roster), bad)
+def written(stored: Sequence[Stored]) -> list[Found]:
+    """These rosters for Prosody."""
+    found: list[Found] = []
+    for one in stored:
+        roster, bad = roster_of(one)
+        found.append(Found(as_prosody(roster), bad))
+    return found

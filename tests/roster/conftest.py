@@ -15,6 +15,7 @@ from restbroker.rules.roster import Contact, as_stored
 from restbroker.serving.runner import Server
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
+from restbroker.store.keys import Keys
 from restbroker.telemetry.events import Event, Warned
 from tests.support.redis_server import RedisServer
 
@@ -83,7 +84,7 @@ def put(server: RedisServer, **rosters: dict[str, Contact]) -> None:
 
 def put_by(client: Client, rosters: dict[str, dict[str, Contact]]) -> None:
     commands = [
-        ("HSET", f"restbroker:roster:{user}", *(part for jid, one in roster.items() for part in (jid, as_stored(one))))
+        ("HSET", Keys().roster(user), *(part for jid, one in roster.items() for part in (jid, as_stored(one))))
         for user, roster in rosters.items()
     ]
     client.commands(commands)
