@@ -1,0 +1,102 @@
+"""A real Prosody gets rosters from restbroker's service, and its clients see them: any name, each login, Redis gone."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from restbroker.rules.roster import Contact
+from tests.roster.conftest import put
+from tests.support.process import Running, started
+from tests.support.prosody import Prosody
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+from tests.support.xmpp import Client, Clients
+
+ROSTERS_ONLY = ("http_roster_admin", "block_subscriptions")
+ANN, ZOE = {"ann@example.org": Contact("Ann", ("Work", "Zoo"))}, {"zoe@example.org": Contact()}
+NAMES = ("john", "jörg", "50%off", "adm%69n", "admin", "a?b", "jo+n%41", "ж=ж")
+MakeProsody = Callable[..., Prosody]
+Serve = Callable[..., AbstractContextManager[Running]]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """`restbroker roster serve` on this Redis, where that Prosody asks."""
+
+    @contextmanager
+    def run(prosody: Prosody, redis: RedisServer, **members: object) -> Iterator[Running]:
+        roster = {"Listen": f"127.0.0.1:{prosody.roster_port}", "Domain": prosody.host, **members}
+        document = {"RedisURL": redis.url, "RestURL": "http://127.0.0.1:1", "RestQueue": "rest", "Token": "t0ken"}
+        (tmp_path / "env.json").write_text(json.dumps({**document, "Roster": roster}))
+        with started(["roster", "serve"], directory=tmp_path) as alone:
+            alone.wait_for("listening what=rosters")
+            yield alone
+            assert alone.stop() == 0
+
+    return run
+
+
+def contacts(client: Client) -> set[str]:
+    return set(client.roster())
+
+
+def test_each_user_gets_his_own_roster_whatever_he_is_called(
+    make_prosody: MakeProsody, serve: Serve, redis_server: RedisServer
+) -> None:
+    own = make_prosody(roster_path="/roster/%s?key=a+b/c==", modules=ROSTERS_ONLY)
+    put(redis_server, **{user: {f"of{place}@example.org": Contact()} for place, user in enumerate(NAMES)})
+    own.register(*NAMES, "nobody")
+    with serve(own, redis_server, Auth={"Key": {"Value": "a+b/c=="}}), Clients(own.c2s_port) as clients:
+        seen = {user: contacts(clients.login(user, roster=False)) for user in (*NAMES, "nobody")}
+    assert seen == {user: {f"of{place}@example.org"} for place, user in enumerate(NAMES)} | {"nobody": set()}
+
+
+def test_names_with_a_semicolon_or_a_hash_are_cut_by_prosody_as_the_page_warns(
+    make_prosody: MakeProsody, serve: Serve, redis_server: RedisServer
+) -> None:
+    # In the pattern of the address a percent sign is written twice.
+    own = make_prosody(roster_login="prosody:s3c%%20ret@", modules=ROSTERS_ONLY)
+    put(redis_server, john=ANN)
+    own.register("john;x", "john#x")
+    auth = {"Basic": {"User": "prosody", "Pass": "s3c ret"}}
+    with serve(own, redis_server, Auth=auth), Clients(own.c2s_port) as clients:
+        assert contacts(clients.login("john;x", roster=False)) == set(ANN)
+        assert contacts(clients.login("john#x", roster=False)) == set(ANN)
+
+
+def test_while_redis_is_away_nobody_loses_his_contacts_and_a_login_works_when_it_is_back(
+    prosody: Prosody, clients: Clients, serve: Serve, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis = make_redis()
+    put(redis, john=ANN, mary=ZOE)
+    prosody.register("john", "mary")
+    with serve(prosody, redis) as alone:
+        john = clients.login("john")
+        redis.suspend()
+        status, answer = prosody.refresh("john")
+        assert (status, json.loads(answer)["errors"]) == (200, 1)
+        mary = clients.login("mary", roster=False)
+        assert mary.ask(mary.jid, "<query xmlns='jabber:iq:roster'/>") == ("error", "internal-server-error")
+        redis.resume()
+        until(lambda: "mary" not in prosody.online(), "Prosody has ended that session")
+        assert contacts(clients.login("mary", roster=False)) == set(ZOE)
+        put(redis, john=ZOE)
+        assert json.loads(prosody.refresh("john")[1])["errors"] == 0
+        assert [push.jid for push in john.pushes.wait_for_number(1)] == list(ZOE), "and nothing was taken away"
+        alone.wait_for("code=RostersUnread")
+
+
+def test_forty_who_are_online_are_all_answered_at_once(
+    prosody: Prosody, serve: Serve, redis_server: RedisServer
+) -> None:
+    users = [f"user{number}" for number in range(40)]
+    put(redis_server, **dict.fromkeys(users, ANN))
+    with serve(prosody, redis_server):
+        prosody.appear(users)
+        put(redis_server, **dict.fromkeys(users, ZOE))
+        status, answer = prosody.refresh(*users, timeout_s=120)
+        assert (status, json.loads(answer)["errors"]) == (200, 0)
+        until(lambda: prosody.sent().get("push", 0) == 40, "each is told of the new contact")
