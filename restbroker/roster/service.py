@@ -73,7 +73,7 @@ class Service:
     def _denied(self) -> Answer:
         self.report(
             Warned(
-                "RosterRefused",
+                "RosterDenied",
                 "Somebody asked for a roster without the right login.",
                 "If it was Prosody: its http_roster_url needs what Auth of Roster says: USER:PASS@ or ?key=KEY.",
             )
@@ -84,7 +84,7 @@ class Service:
     def _elsewhere(self) -> Answer:
         self.report(
             Warned(
-                "RosterRefused",
+                "RosterDenied",
                 "Somebody asked for a roster under another path than Path of Roster says.",
                 "If it was Prosody: make its http_roster_url fit, with %s in the place of the user.",
             )

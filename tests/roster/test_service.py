@@ -88,7 +88,7 @@ async def test_another_path_is_told_to_be_one_without_naming_it(
 ) -> None:
     async with serve(redis_server) as site:
         status, body = await site.ask(path)
-    assert (status, json.loads(body)["error"]["code"], site.told()) == (404, "NotFound", ["RosterRefused"])
+    assert (status, json.loads(body)["error"]["code"], site.told()) == (404, "NotFound", ["RosterDenied"])
     assert "john" not in str(site.events)
 
 

@@ -96,6 +96,7 @@ def test_forty_who_are_online_are_all_answered_at_once(
     put(redis_server, **dict.fromkeys(users, ANN))
     with serve(prosody, redis_server):
         prosody.appear(users)
+        until(lambda: prosody.sent().get("iq") == len(users), "all have their rosters")
         put(redis_server, **dict.fromkeys(users, ZOE))
         status, answer = prosody.refresh(*users, timeout_s=120)
         assert (status, json.loads(answer)["errors"]) == (200, 0)
