@@ -36,6 +36,16 @@ def _out_json(text: str) -> None:
     _out("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1].replace("\x7f", "\\u007f") for c in text))
 
 
+def pieces(texts: Iterable[str]) -> None:
+    """Prints the pieces of a file as they are, one behind the other; on a terminal as `data` does."""
+    on_terminal = sys.stdout.isatty()
+    for text in texts:
+        try:
+            _write(sys.stdout, printable(text) if on_terminal else text, end="")
+        except OSError as error:
+            raise lost(error) from None
+
+
 def say(text: str) -> None:
     """Tells the person at the terminal something; never part of the data."""
     _write(sys.stderr, printable(text))
@@ -114,10 +124,10 @@ def lost(error: OSError) -> OutputLost:
     return OutputLost(error)
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO, text: str, end: str = "\n") -> None:
     # A half surrogate pair, and in a POSIX locale any letter beyond ASCII, cannot be encoded; as an escape it can.
     encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + end)
 
 
 def printable(text: str) -> str:

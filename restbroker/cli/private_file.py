@@ -1,4 +1,4 @@
-"""Writes a new file that only its owner may read: a configuration, a secret. Used by `config init` and `token new`.
+"""Writes a new file that only its owner may read. Used by `config init`, `token new` and `roster export`.
 
 Always holds: a file that is there already is left alone, and nobody else can read the new one at any moment. It is
 there as a whole or not at all, also when the disk is full: half a secret would be taken for one.
@@ -6,6 +6,7 @@ there as a whole or not at all, also when the disk is full: half a secret would 
 
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from restbroker.errors import UsageError
@@ -13,12 +14,17 @@ from restbroker.errors import UsageError
 
 def write_new(path: Path, text: str) -> None:
     """Makes the file with mode 0600. Raises `UsageError` if it exists or cannot be made; then nothing is left."""
+    write_pieces(path, [text])
+
+
+def write_pieces(path: Path, texts: Iterable[str]) -> None:
+    """As `write_new`, of pieces; what ends them early leaves no file."""
     try:
         handle, name = tempfile.mkstemp(prefix=".restbroker-", dir=path.parent)
         beside = Path(name)
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+                file.writelines(texts)
                 file.flush()
                 os.fsync(handle)
             # Takes the name, or fails; a link would do both at once, but some file systems have none.

@@ -8,6 +8,7 @@ that are younger than these (Unicode 3.2) are made small here too, and may not m
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Callable
 from encodings import idna
 from typing import Final
 
@@ -26,12 +27,17 @@ _DOTS: Final = re.compile("[\u3002\uff0e\uff61]")
 
 
 class BadAddress(ValueError):
-    """No address in the form in which servers keep them. `why` completes "it …"; `cure` is a sentence, or empty."""
+    """No address in the form in which servers keep them. `why` completes "it …"; `instead`: what to write, or empty."""
 
-    def __init__(self, why: str, cure: str = "") -> None:
+    def __init__(self, why: str, instead: str = "") -> None:
         super().__init__(why)
         self.why = why
-        self.cure = cure
+        self.instead = instead
+
+    @property
+    def cure(self) -> str:
+        """A sentence; empty where nobody knows what was meant."""
+        return f"Write {shown(self.instead)}." if self.instead else ""
 
 
 @attrs.frozen
@@ -49,13 +55,18 @@ def read_bare(text: str) -> Bare:
     """The bare JID that this text is. Raises `BadAddress`."""
     bare, slash, _ = text.partition("/")
     if slash:
-        raise BadAddress("has a resource", f"Write it without what is behind the slash: {shown(bare)}.")
+        raise BadAddress("has a resource", bare)
     local, at, domain = text.partition("@")
     if "@" in domain:
         raise BadAddress("has more than one @")
     if not at:
         return Bare(None, read_domain(text))
-    return Bare(read_local(local), read_domain(domain))
+    parts = _tried(read_local, local), _tried(read_domain, domain)
+    for error in parts:
+        if isinstance(error, BadAddress):
+            better = [part.instead if isinstance(part, BadAddress) else part for part in parts]
+            raise BadAddress(error.why, "@".join(better) if all(better) else "")
+    return Bare(local, domain)
 
 
 def read_local(text: str) -> str:
@@ -109,6 +120,13 @@ def shown(text: str, longest: int = 80) -> str:
     return plain + ("…" if len(text) > longest else "")
 
 
+def _tried(read: Callable[[str], str], text: str) -> str | BadAddress:
+    try:
+        return read(text)
+    except BadAddress as error:
+        return error
+
+
 def _prepared(text: str) -> str:
     # Looked at before the tables: their time grows with the length.
     if len(text) > LONGEST_PART_BYTES:
@@ -137,7 +155,7 @@ def _mixes_directions(text: str) -> bool:
 def _require_same(text: str, prepared: str) -> None:
     if text != prepared:
         why = "is not in lower case" if text.lower() == prepared else "is not in the form in which servers keep it"
-        raise BadAddress(why, f"Write {shown(prepared)}.")
+        raise BadAddress(why, prepared)
 
 
 def _read_ipv6(text: str) -> str:

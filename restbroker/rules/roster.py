@@ -62,8 +62,7 @@ def read_roster(document: Json) -> Mapping[str, Contact]:
     found: dict[str, Contact] = {}
     for jid, contact in _entries(document):
         checked = read_jid(jid)
-        if checked in found:
-            raise BadRoster(shown(checked), "is there twice", "Each contact may be there once.")
+        require_new(checked, found)
         found[checked] = read_contact(contact, checked)
     require_fit(found)
     return found
@@ -127,6 +126,12 @@ def address(text: Json, domain: str | None) -> str:
     if domain is None:
         raise BadRoster(shown(user), "has no domain", f"Write {shown(user)}@ and the domain, or configure the domain.")
     return f"{user}@{domain}"
+
+
+def require_new(jid: str, roster: Mapping[str, Contact]) -> None:
+    """Raises `BadRoster` for a contact that is there already."""
+    if jid in roster:
+        raise BadRoster(shown(jid), "is there twice", "Each contact may be there once.")
 
 
 def require_fit(roster: Mapping[str, Contact]) -> None:

@@ -14,7 +14,7 @@ from restbroker.rules.roster import MOST_BYTES, MOST_CONTACTS
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, Reply, integer, items, mapping, raw, text
 
-Needs = Literal["", "present", "absent"]
+Needs = Literal["", "present", "absent", "keep"]
 Why = Literal["ABSENT", "PRESENT", "MANY", "LARGE"]
 _AT_ONCE: Final = 100
 """So many rosters are asked for in one go: each may be large."""
@@ -27,7 +27,7 @@ class Change:
     """What to do with one user's roster. `put`: JID → contact, as `rules.roster.as_stored` writes it.
 
     `whole`: what is put replaces all; `forget`: the roster goes, and its version. `needs`: what holds of each JID that
-    is put, or nothing is done.
+    is put, or nothing is done; or `keep`: what is there stays as it is.
     """
 
     user: str

@@ -90,6 +90,13 @@ def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
     assert rosters.users(client).users == ()
 
 
+def test_who_is_only_to_be_there_keeps_name_and_groups(client: Client) -> None:
+    change(client, Change("john", {ANN: b'{"name":"Ann"}'}))
+    assert change(client, Change("john", {ANN: b"{}"}, needs="keep")) == {"john": 1}
+    assert change(client, Change("john", {ANN: b"{}", BOB: b"{}"}, needs="keep")) == {"john": 2}
+    assert rosters.read(client, ["john"]) == [{b"ann@a.b": b'{"name":"Ann"}', b"bob@a.b": b"{}"}]
+
+
 def test_what_is_put_and_dropped_at_once_stays(client: Client) -> None:
     change(client, Change("john", {ANN: b"{}"}, drop=(ANN, ANN)))
     assert change(client, Change("john", {ANN: b"{}"}, drop=(ANN,))) == {"john": 1}

@@ -6,7 +6,8 @@
 -- ARGV: most contacts, most bytes, queue's name ('' = nobody refreshes: neither marks nor jobs), then per change:
 --       user, job ('' if nobody refreshes), what ('write' | 'whole': what is put replaces all | 'forget': all goes,
 --       also the version | 'mark': refreshed without a change), needs ('' | 'present' | 'absent': every JID that is
---       put), number of JIDs to drop, number of JIDs to put, then those to drop, then JID and contact of those to put
+--       put; 'keep': contacts that are there stay as they are), number of JIDs to drop, number of JIDs to put, then
+--       those to drop, then JID and contact of those to put
 -- Returns: {'OK', per change its version (0: forgotten, or marked only)} |
 --          {'PRESENT' | 'ABSENT' | 'MANY' | 'LARGE', change (from 1), JID ('' for the last two)}: nothing was written
 -- A mark: 'first last pushed pushes', ms of the first and the last change, of the last push, and how many there were.
@@ -53,7 +54,7 @@ local function planned(change)
       return nil, {'PRESENT', change.number, jid}
     end
     stays[jid] = true
-    if was ~= contact then
+    if was ~= contact and not (was and change.needs == 'keep') then
       plan.put[#plan.put + 1] = pair
       plan.bytes = plan.bytes + size_of(jid, contact) - (was and size_of(jid, was) or 0)
       count = count + (was and 0 or 1)

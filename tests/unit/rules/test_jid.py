@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.jid import BadAddress, Bare, read_bare, read_domain, read_local, shown, unprintable
+from restbroker.rules.jid import BadAddress, Bare, read_bare, shown, unprintable
 
 ANYTHING = st.text(max_size=12) | st.text("aA@/. -[]:\u00e9\u0130\u05d0\u00df\u212b\udc80\x00", max_size=12)
 
@@ -38,17 +38,18 @@ def test_an_address_in_a_servers_own_form_is_taken_apart(text: str, local: str |
 @pytest.mark.parametrize(
     ("text", "why", "cure"),
     [
-        ("Ann@example.org", "is not in lower case", "Write ann."),
-        ("ann@Example.org", "is not in lower case", "Write example.org."),
-        ("JÖRG@a.b", "is not in lower case", "Write jörg."),
-        ("ŞULE@a.b", "is not in lower case", "Write şule."),
-        ("straße@a.b", "is not in the form in which servers keep it", "Write strasse."),
-        ("ﬁn@a.b", "is not in the form in which servers keep it", "Write fin."),
-        ("a\u0308@a.b", "is not in the form in which servers keep it", "Write ä."),
-        ("a\u00ad@a.b", "is not in the form in which servers keep it", "Write a."),
-        ("a@ex。org", "is not in the form in which servers keep it", "Write ex.org."),
-        ("Ꙁ@a.b", "is not in lower case", "Write ꙁ."),
-        ("ann@a.b/phone", "has a resource", "Write it without what is behind the slash: ann@a.b."),
+        ("Ann@example.org", "is not in lower case", "Write ann@example.org."),
+        ("ann@Example.org", "is not in lower case", "Write ann@example.org."),
+        ("JÖRG@A.B", "is not in lower case", "Write jörg@a.b."),
+        ("Ann@a..b", "is not in lower case", ""),
+        ("ŞULE@a.b", "is not in lower case", "Write şule@a.b."),
+        ("straße@a.b", "is not in the form in which servers keep it", "Write strasse@a.b."),
+        ("ﬁn@a.b", "is not in the form in which servers keep it", "Write fin@a.b."),
+        ("a\u0308@a.b", "is not in the form in which servers keep it", "Write ä@a.b."),
+        ("a\u00ad@a.b", "is not in the form in which servers keep it", "Write a@a.b."),
+        ("a@ex。org", "is not in the form in which servers keep it", "Write a@ex.org."),
+        ("Ꙁ@a.b", "is not in lower case", "Write ꙁ@a.b."),
+        ("ann@a.b/phone", "has a resource", "Write ann@a.b."),
     ],
 )
 def test_what_a_server_would_rewrite_is_refused_with_what_to_write(text: str, why: str, cure: str) -> None:
@@ -108,13 +109,10 @@ def test_what_is_taken_is_small_whole_and_visible(text: str) -> None:
 
 @given(ANYTHING)
 def test_what_an_error_says_to_write_is_taken(text: str) -> None:
-    for read in (read_local, read_domain):
-        try:
-            read(text)
-        except BadAddress as error:
-            if error.cure.startswith("Write ") and "\\u" not in error.cure:
-                advised = error.cure.removeprefix("Write ").removesuffix(".")
-                assert read(advised) == advised
+    refused = tried(text)
+    if isinstance(refused, BadAddress) and refused.instead:
+        again = tried(refused.instead)
+        assert isinstance(again, Bare) or again.instead not in (text, refused.instead), "it comes nearer each time"
 
 
 def test_a_text_is_shown_in_one_line_without_what_a_terminal_obeys() -> None:

@@ -11,23 +11,24 @@ from restbroker.rules import roster
 from restbroker.rules.json_types import Json
 from restbroker.rules.roster import BadRoster, Contact, read_contact, read_jid, read_roster, read_user
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
+JSON = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.lists(st.text(max_size=3), max_size=2)
 )
 NO_MEMBER = (
     "a@b.c has the member {}, which Prosody does not take."
     " A contact has a name and groups, and its subscription is always both."
 )
-JIDS = st.sampled_from(
-    ["ann@example.org", "bob@example.org", "Ann@example.org", "gateway.example.org", "ann", "", "a@b/c"]
-)
-CONTACTS = JSON | st.fixed_dictionaries(
-    {},
-    optional={"name": st.text(max_size=5) | JSON, "groups": st.lists(st.text(max_size=5)) | JSON, "subscription": JSON},
-)
-ROSTERS = JSON | st.dictionaries(JIDS, CONTACTS) | st.lists(JIDS | st.fixed_dictionaries({"jid": JIDS, "name": JSON}))
+JIDS = st.sampled_from(["ann@a.b", "bob@a.b", "Ann@a.b", "gateway.a.b", "ann", "", "a@b/c", "a\x00@b.c"])
+GROUPS = st.dictionaries(st.text(max_size=3), JSON, max_size=2)
+MEMBERS = {"name": JSON, "groups": JSON | GROUPS, "subscription": JSON}
+CONTACTS = st.fixed_dictionaries({}, optional=MEMBERS)
+LISTED = st.fixed_dictionaries({"jid": JIDS}, optional=MEMBERS)
+ROSTERS = JSON | st.dictionaries(JIDS, JSON | CONTACTS, max_size=3) | st.lists(JSON | JIDS | LISTED, max_size=3)
 
 
 def tried(document: Json) -> Mapping[str, Contact] | BadRoster:
@@ -73,8 +74,8 @@ def test_what_says_nothing_of_a_contact_is_left_out() -> None:
         (["a@b.c", {}], 'Contact 2 of the list has no "jid".'),
         ([{"jid": 7}], "The JID of a contact is a number, not a text."),
         (["a@b.c", "a@b.c"], "a@b.c is there twice. Each contact may be there once."),
-        ({"A@b.c": {}}, "A@b.c is not in lower case. Write a."),
-        ({"a@b.c/d": {}}, "a@b.c/d has a resource. Write it without what is behind the slash: a@b.c."),
+        ({"A@b.c": {}}, "A@b.c is not in lower case. Write a@b.c."),
+        ({"a@b.c/d": {}}, "a@b.c/d has a resource. Write a@b.c."),
         ({"a@@b": {}}, "a@@b has more than one @."),
         ({"": {}}, "The empty JID has no domain."),
         ({"pending": {}}, "pending has no domain. Write pending@ and the domain."),
@@ -147,7 +148,7 @@ def test_of_what_somebody_else_wrote_to_redis_only_the_bad_entries_are_left_out(
     found, bad = roster.roster_of(stored)
     assert found == {"a@x.y": Contact("A"), "d@x.y": Contact(None, ("a",))}
     assert [str(one) for one in bad] == [
-        "B@x.y is not in lower case. Write b.",
+        "B@x.y is not in lower case. Write b@x.y.",
         "c@x.y is no contact as it lies in Redis.",
         "\\xff@x.y is no contact as it lies in Redis.",
     ]
