@@ -4,6 +4,7 @@ Always holds: nothing is changed when the command line has a mistake in it; wher
 whoever is changed gets a refresh job.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -244,7 +245,10 @@ def _stored(contacts: Mapping[str, Contact]) -> dict[str, bytes]:
 
 def _cells(one: Known) -> tuple[str, ...]:
     numbers = str(one.contacts), str(one.version), str(one.size_bytes)
-    return one.user, *numbers, _state(one), steering.number(one.dirty_s)
+    waiting = steering.number(one.dirty_s)
+    if sys.stdout.isatty() and one.dirty_s is not None:
+        waiting = steering.span(one.dirty_s)
+    return one.user, *numbers, _state(one), waiting
 
 
 def _state(one: Known) -> str:

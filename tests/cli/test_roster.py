@@ -1,0 +1,210 @@
+"""`restbroker roster` as a process against a real Redis."""
+
+import json
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from restbroker.admin import audit
+from restbroker.rules.json_types import Json
+from restbroker.store import queues, rosters
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.process import run
+
+Do = Callable[[str], subprocess.CompletedProcess[str]]
+TARGET: Json = {
+    "Kind": "prosody-roster",
+    "URL": "http://127.0.0.1:1/roster_admin",
+    "Domain": "example.org",
+    "Queues": ["rosters"],
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    document = {"RedisURL": redis_url, "RedisNamespace": "ns", "Token": "right-token", "Targets": {"rosters": TARGET}}
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.fixture
+def store(redis_url: str) -> Client:
+    return open_client(StoreSettings(redis_url, namespace="ns"))
+
+
+@pytest.fixture
+def do(place: Path) -> Do:
+    return lambda line: run(["roster", *shlex.split(line)], directory=place)
+
+
+def refreshed(store: Client) -> list[str]:
+    """Whose refresh jobs there are, the oldest first."""
+    jobs = [json.loads(job) for job in queues.listed(store, "rosters", 0, 100)]
+    assert all(job["args"][0] == "refresh" and job["args"][2] == "right-token" for job in jobs)
+    return [job["args"][1]["users"][0] for job in jobs]
+
+
+def noted(store: Client) -> list[tuple[str, str, str]]:
+    found = [one.note for one in audit.listed(store, 50)]
+    return [(note.action, note.place, note.state) for note in reversed(found)]
+
+
+def test_contacts_are_added_renamed_and_removed_and_each_change_has_a_refresh_follow(do: Do, store: Client) -> None:
+    done = do("add john ann@example.org --name Ann --group Work --group Friends")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "john: version 1.\n")
+    assert refreshed(store) == ["john"]
+    assert do("show john@example.org").stdout == "ann@example.org\tAnn\tFriends,Work\n"
+    assert do("rename john ann@example.org --name Annie").stderr == "john: version 2.\n"
+    assert json.loads(do("show john --json").stdout) == {"ann@example.org": {"name": "Annie"}}
+    assert do("remove john ann@example.org bob@example.org").stderr == "john: version 3.\n"
+    shown = do("show john")
+    assert (shown.returncode, shown.stdout) == (0, "")
+    assert shown.stderr == "0 contacts, version 3, to be refreshed.\n"
+    assert refreshed(store) == ["john"], "he was not refreshed yet"
+    verbs = ["add contact", "rename contact", "remove contact"]
+    assert noted(store) == [(verb, "roster:john", "done") for verb in verbs]
+
+
+def test_both_sides_become_friends_and_keep_what_they_say_of_each_other(do: Do, store: Client) -> None:
+    do("add john ann@example.org --name Ann")
+    done = do("befriend john ann")
+    assert (done.returncode, done.stderr) == (0, "john: version 1.\nann: version 1.\n")
+    assert refreshed(store) == ["john", "ann"]
+    assert do("show john").stdout == "ann@example.org\tAnn\t-\n"
+    assert do("befriend john ann --name-of-a Johnny --group Work").returncode == 0
+    assert do("show john").stdout == "ann@example.org\t-\tWork\n"
+    assert do("show ann").stdout == "john@example.org\tJohnny\tWork\n"
+
+
+def test_the_list_says_who_has_a_roster_and_who_is_to_be_refreshed(do: Do, store: Client) -> None:
+    do("add john ann@example.org")
+    do("add zoe ann@example.org")
+    rosters.claim(store, ["john"], "h", 60_000, rosters.Pace(0, 0))
+    listed = do("list")
+    john, zoe = (line.split("\t") for line in listed.stdout.splitlines())
+    assert john == ["john", "1", "1", "17", "refreshing", "-"]
+    assert zoe[:5] == ["zoe", "1", "1", "17", "to be refreshed"]
+    assert listed.stderr == "2 rosters; 1 user to be refreshed.\n"
+    assert do("list --limit 1").stderr == "1 of 2 rosters; 1 user to be refreshed.\n"
+    (first,) = json.loads(do("list --limit 1 --json").stdout)
+    assert (first["user"], first["version"], first["dirty_s"]) == ("john", 1, None)
+
+
+def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(do: Do, store: Client) -> None:
+    for line, why in {
+        "add john Ann@example.org": "Ann@example.org is not in lower case.\nWrite ann@example.org.",
+        "add john ann@example.org/phone": "ann@example.org/phone has a resource.\nWrite ann@example.org.",
+        "add John ann@example.org": "John is not in lower case.\nWrite john.",
+        "add john@other.org ann@example.org": "john@other.org is not a user of example.org.\nRosters are kept for"
+        " users of that domain only.",
+        "rename john ann@example.org": "john has no contact ann@example.org. Nothing was changed.\n"
+        "`restbroker roster show john` shows it.",
+        "befriend john john@example.org": "john is on both sides.\nName two users.",
+        "import nothing.csv": "nothing.csv cannot be read: No such file or directory.\nCheck the name and the rights.",
+    }.items():
+        done = do(line)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"restbroker: {why}\n")
+    assert rosters.counts(store) == (0, 0)
+    assert do("show john").returncode == 1
+
+
+def test_a_whole_roster_comes_from_a_file_or_from_stdin(do: Do, place: Path, store: Client) -> None:
+    do("add john bob@example.org")
+    (place / "john.json").write_text('{"ann@example.org": {"name": "Ann"}, "zoe@example.org": {}}')
+    dry = do("set john john.json --dry-run")
+    assert (dry.returncode, dry.stderr) == (0, "john would have 2 contacts: 2 new, 1 gone.\n")
+    assert do("set john john.json").stderr == "john: version 2.\n"
+    again = run(["roster", "set", "john", "-"], directory=place, stdin=do("show john --json").stdout)
+    assert (again.returncode, again.stderr) == (0, "john: version 2.\n")
+    wrong = run(["roster", "set", "john", "-"], directory=place, stdin="{")
+    assert wrong.returncode == 2
+    assert "- is not JSON" in wrong.stderr
+
+
+def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> None:
+    do("add john ann@example.org")
+    asked = do("delete john")
+    assert asked.returncode == 2
+    assert "Delete the roster of john with 1 contact? There is nobody to ask." in asked.stderr
+    assert do("delete john --dry-run").stderr == "The roster of john with 1 contact would be deleted.\n"
+    assert do("delete john --yes").stderr == "john has no roster.\n"
+    assert rosters.users(store).users == ()
+
+
+def test_refreshes_are_asked_for_by_name_or_for_all(do: Do, store: Client) -> None:
+    done = do("refresh zoe john zoe@example.org")
+    assert (done.returncode, done.stderr) == (0, "2 users will be refreshed.\n")
+    assert refreshed(store) == ["zoe", "john"]
+    do("add ann john@example.org")
+    assert do("refresh --all --dry-run").stderr == "1 user would be refreshed.\n"
+    assert do("refresh --all").returncode == 0
+    assert do("refresh").returncode == do("refresh zoe --all").returncode == 2
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson", "csv"])
+def test_all_rosters_are_exported_to_a_file_of_ones_own_and_imported_again(
+    do: Do, place: Path, store: Client, form: str
+) -> None:
+    do("add john ann@example.org --name Ann --group Work")
+    do("befriend zoe ann")
+    done = do(f"export all.{form}")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "3 rosters with 3 contacts written.\n")
+    assert (place / f"all.{form}").stat().st_mode & 0o777 == 0o600
+    assert do(f"export all.{form}").returncode == 2, "a file that is there is left alone"
+    assert do(f"export - --format {form}").stdout == (place / f"all.{form}").read_text("utf-8")
+    before = [rosters.known(store, ["ann", "john", "zoe"]), rosters.read(store, ["ann", "john", "zoe"])]
+    store.command("FLUSHALL")
+    done = do(f"import all.{form}")
+    assert (done.returncode, done.stderr) == (0, "3 rosters with 3 contacts written, 3 of them changed.\n")
+    assert rosters.read(store, ["ann", "john", "zoe"]) == before[1]
+    assert sorted(refreshed(store)) == ["ann", "john", "zoe"]
+    assert do(f"import all.{form}").returncode == 2, "replacing is asked for"
+    assert do(f"import all.{form} --yes").stderr == "3 rosters with 3 contacts written, 0 of them changed.\n"
+    assert noted(store)[:2] == [("import", "rosters", "begun"), ("import", "rosters", "ended")]
+
+
+def test_an_import_writes_all_but_the_users_of_whom_anything_is_wrong(do: Do, place: Path, store: Client) -> None:
+    lines = ["user,jid,name,groups", "john,ann@example.org,,", "zoe,ann@example.org,,", "john,Bob@example.org,,"]
+    (place / "some.csv").write_text("\n".join(lines))
+    assert do("import some.csv --dry-run").stderr == (
+        "line 4: john: Bob@example.org is not in lower case. Write bob@example.org.\n"
+        "1 roster with 1 contact would be written; 1 user refused.\n"
+    )
+    assert rosters.counts(store) == (0, 0)
+    done = do("import some.csv --json")
+    assert done.returncode == 7
+    told = json.loads(done.stdout)
+    assert (told["written"], told["changed"], told["refused"][0]["user"]) == (1, 1, "john")
+    assert rosters.users(store).users == ("zoe",)
+
+
+def test_an_import_may_leave_the_contacts_that_it_does_not_name(do: Do, place: Path, store: Client) -> None:
+    do("add john ann@example.org --name Ann")
+    (place / "some.json").write_text('{"john": ["bob@example.org"]}')
+    assert do("import some.json --add").returncode == 0
+    assert do("show john").stdout == "ann@example.org\tAnn\t-\nbob@example.org\t-\t-\n"
+    full = {"john": [f"u{n}@example.org" for n in range(9_999)], "zoe": ["bob@example.org"]}
+    (place / "full.json").write_text(json.dumps(full))
+    done = do("import full.json --add")
+    assert done.returncode == 7
+    assert "john: The roster of john would have more than 10000 contacts.\n" in done.stderr
+    assert rosters.users(store).users == ("john", "zoe") or rosters.users(store).users == ("zoe", "john")
+
+
+def test_where_no_target_refreshes_it_is_said_once_and_no_job_is_pushed(do: Do, place: Path, store: Client) -> None:
+    document = json.loads((place / "env.json").read_text())
+    document["RestQueue"] = "rest"
+    del document["Targets"]
+    (place / "env.json").write_text(json.dumps(document))
+    done = do("befriend john@a.b zoe@a.b")
+    assert (done.returncode, done.stderr.count("note: no target tells Prosody of it")) == (0, 1)
+    assert queues.names(store) == frozenset()
+    (place / "some.json").write_text('{"ann": [], "bob": ["ann@a.b"]}')
+    assert do("import some.json").stderr.count("note:") == 1
+    done = do("refresh john")
+    assert done.returncode == 2
+    assert "No target tells Prosody of rosters." in done.stderr
+    assert "john has no domain" in do("befriend john zoe").stderr

@@ -1,0 +1,33 @@
+"""What ejabberd's `get_roster` tells, as a roster. A real ejabberd is asked in tests/servers."""
+
+import pytest
+
+from restbroker.admin.roster_source import contacts_of
+from restbroker.rules.json_types import Json
+from restbroker.rules.roster import BadRoster, Contact
+
+
+def test_groups_are_a_list_or_each_in_an_entry_of_its_own() -> None:
+    one: Json = {"jid": "ann@a.b", "nick": "Ann", "subscription": "both", "pending": "none", "groups": ["W", "F"]}
+    assert contacts_of([one], one_sided=False) == ({"ann@a.b": Contact("Ann", ("F", "W"))}, 0)
+    older: Json = [
+        {"jid": "ann@a.b", "nick": "Ann", "subscription": "both", "ask": "none", "group": "W"},
+        {"jid": "ann@a.b", "nick": "Ann", "subscription": "both", "ask": "none", "group": "F"},
+        {"jid": "bob@a.b", "nick": "", "subscription": "both", "ask": "none", "group": ""},
+    ]
+    assert contacts_of(older, one_sided=False) == ({"ann@a.b": Contact("Ann", ("F", "W")), "bob@a.b": Contact()}, 0)
+
+
+def test_contacts_that_only_one_side_sees_are_left_out_unless_they_are_wanted() -> None:
+    entries: list[Json] = [
+        {"jid": f"{kind}@a.b", "nick": "", "subscription": kind} for kind in ("both", "from", "to", "none")
+    ]
+    assert contacts_of(entries, one_sided=False) == ({"both@a.b": Contact()}, 3)
+    assert contacts_of(entries, one_sided=True)[1] == 0
+    assert contacts_of([], one_sided=False) == ({}, 0)
+
+
+@pytest.mark.parametrize("entry", ["x", None, {"nick": "Ann"}, {"jid": "a@b/c", "subscription": "both"}])
+def test_an_entry_that_is_no_contact_is_refused(entry: Json) -> None:
+    with pytest.raises(BadRoster):
+        contacts_of([entry], one_sided=False)

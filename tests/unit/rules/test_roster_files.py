@@ -1,0 +1,123 @@
+"""Rosters of many users as files: what is written is read again, and what is wrong is told with its line."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.rules.jid import unprintable
+from restbroker.rules.roster import Contact
+from restbroker.rules.roster_files import BadFile, Format, Found, Refused, read, write
+
+FORMATS: tuple[Format, ...] = ("json", "ndjson", "csv")
+NAMES = st.text(min_size=1, max_size=6).filter(lambda text: not unprintable(text))
+GROUPS = st.lists(NAMES | st.sampled_from(["a;b", "[x", " a", ";", '"', "Work"]), max_size=3, unique=True)
+CONTACTS = st.builds(lambda name, groups: Contact(name, tuple(sorted(groups))), st.none() | NAMES, GROUPS)
+ROSTERS = st.dictionaries(
+    st.sampled_from(["ann", "bob", "jörg", "a,b"]),
+    st.dictionaries(st.sampled_from(["ann@a.b", "jörg@a.b", "a,b@a.b", "gateway.a.b"]), CONTACTS, max_size=3),
+    max_size=3,
+)
+HEADER = "user,jid,name,groups\n"
+
+
+def csv(text: str) -> Found:
+    return read(f"{HEADER}{text}".encode(), "csv", "a.b")
+
+
+@given(ROSTERS, st.sampled_from(FORMATS))
+def test_what_is_written_is_read_again(rosters: Mapping[str, Mapping[str, Contact]], form: Format) -> None:
+    raw = "".join(write(form, rosters.items())).encode()
+    assert read(raw, form, None) == Found(rosters)
+
+
+@given(st.binary(max_size=30) | st.text('user,jid\n"{}:[]@ab.;', max_size=30).map(str.encode), st.sampled_from(FORMATS))
+def test_of_any_bytes_nothing_else_comes_than_rosters_or_an_error(raw: bytes, form: Format) -> None:
+    try:
+        found = read(raw, form, None)
+    except BadFile:
+        return
+    assert all(isinstance(one, Refused) for one in found.refused)
+
+
+def test_a_spreadsheet_may_leave_columns_and_marks_of_its_own() -> None:
+    assert read(b"\xef\xbb\xbfjid,user\r\nann@a.b,john\r\n,\r\n,zoe\r\n", "csv", "a.b") == Found(
+        {"john": {"ann@a.b": Contact()}, "zoe": {}}
+    )
+
+
+def test_groups_have_semicolons_between_them_or_are_a_list_in_json() -> None:
+    found = csv('john,ann@a.b,Ann,Work; Friends;\njohn,bob@a.b,,"[""a;b""]"\n').rosters["john"]
+    assert found == {"ann@a.b": Contact("Ann", ("Friends", "Work")), "bob@a.b": Contact(None, ("a;b",))}
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("john,Ann@a.b,,", "Ann@a.b is not in lower case. Write ann@a.b."),
+        ("john,,Ann,", "The empty JID has no domain."),
+        ("john,bob@a.b,,", "bob@a.b is there twice. Each contact may be there once."),
+        ("john,ann@a.b,", "This line has 3 columns, and the first one 4."),
+        ("john,ann@a.b,,[x", "ann@a.b has groups that begin as a JSON list and are none. Write Work;Friends."),
+        ("john,ann@a.b,a\x01,", "ann@a.b has the character U+0001 in its name. Write it without."),
+    ],
+)
+def test_of_a_user_with_one_bad_line_nothing_is_taken(line: str, what: str) -> None:
+    found = csv(f"john,bob@a.b,,\nzoe,ann@a.b,,\n{line}\njohn,carl@a.b,,\n")
+    assert found == Found({"zoe": {"ann@a.b": Contact()}}, (Refused("john", what, 4),))
+
+
+def test_who_cannot_be_a_user_is_told_with_his_line() -> None:
+    what = "zoe@c.d is not a user of a.b. Rosters are kept for users of that domain only."
+    assert csv("zoe@c.d,ann@a.b,,\njohn@a.b,ann@a.b,,") == Found(
+        {"john": {"ann@a.b": Contact()}}, (Refused("zoe@c.d", what, 2),)
+    )
+
+
+def test_a_user_may_be_in_a_file_of_whole_rosters_once() -> None:
+    lines = (
+        b'{"user":"john","contacts":{}}\n\n{"user":"john@a.b","contacts":["ann@a.b"]}\n{"user":7,"contacts":{}}\n[]\n'
+    )
+    assert read(lines, "ndjson", "a.b") == Found(
+        {},
+        (
+            Refused("john", "john is there twice; the first is in line 1.", 3),
+            Refused("7", "The user is a number, not a text.", 4),
+            Refused(
+                "",
+                "This line is no object with user and contacts and nothing else."
+                ' For example {"user": "john", "contacts": {"ann@example.org": {"name": "Ann"}}}',
+                5,
+            ),
+        ),
+    )
+    found = read(b'{"john": {}, "john@a.b": {}, "zoe": {"x": {}}}', "json", "a.b")
+    assert found.rosters == {}
+    assert [one.what for one in found.refused] == ["john is there twice.", "x has no domain. Write x@ and the domain."]
+
+
+def test_a_roster_that_is_too_large_is_refused_alone() -> None:
+    many = "".join(f"john,u{n}@a.b,,\n" for n in range(10_001))
+    found = csv(f"{many}zoe,ann@a.b,,\n")
+    assert list(found.rosters) == ["zoe"]
+    assert found.refused == (Refused("john", "The roster has 10001 contacts; 10000 are the limit.", 2),)
+
+
+@pytest.mark.parametrize(
+    ("raw", "form", "why", "line"),
+    [
+        (b"\xff", "json", "is not UTF-8: byte 0xff at byte 0", None),
+        (b"[1", "json", "is not JSON: unexpected end of data: line 1 column 3 (char 2)", None),
+        (b"[]", "json", "is a list, not an object of users", None),
+        (b"a,b\n", "csv", "has no columns user and jid, or others than these, name and groups", 1),
+        (b"", "csv", "has no columns user and jid, or others than these, name and groups", 1),
+        (b'user,jid\n"a"b,c\n', "csv", "is not CSV: ',' expected after '\"'", 2),
+    ],
+)
+def test_a_file_that_cannot_be_read_at_all_is_refused_as_a_whole(
+    raw: bytes, form: Format, why: str, line: int | None
+) -> None:
+    with pytest.raises(BadFile) as refused:
+        read(raw, form, None)
+    assert (refused.value.why, refused.value.line) == (why, line)
