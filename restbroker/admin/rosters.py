@@ -96,7 +96,8 @@ def users(client: Client) -> Iterator[str]:
 
 def listed(client: Client) -> Iterator[Known]:
     """What is known of every user who has a roster, sorted."""
-    yield from store.known(client, sorted(users(client)))
+    for some in _in_batches(sorted(users(client)), lambda _: 1):
+        yield from store.known(client, some)
 
 
 def counts(client: Client) -> tuple[int, int]:
