@@ -113,11 +113,16 @@ def show(client: Client, user: str) -> Shown:
     return Shown(known, contacts, bad)
 
 
-def exported(client: Client, only: Sequence[str] = ()) -> Iterator[tuple[str, Mapping[str, Contact]]]:
-    """The rosters of these users, of all if none is named; sorted."""
+def exported(
+    client: Client, only: Sequence[str], tell: Callable[[str, BadRoster], None]
+) -> Iterator[tuple[str, Mapping[str, Contact]]]:
+    """The rosters of these users, of all if none is named; sorted. `tell` hears of entries that are left out."""
     for some in _in_batches(list(only) or sorted(users(client)), lambda _: 1):
         for user, stored in zip(some, store.read(client, some), strict=True):
-            yield user, roster_of(stored)[0]
+            contacts, left_out = roster_of(stored)
+            for bad in left_out:
+                tell(user, bad)
+            yield user, contacts
 
 
 def replaced(client: Client, names: Sequence[str]) -> int:

@@ -57,7 +57,7 @@ def list_rosters(config: ConfigOption = None, limit: LimitOption = 100, json: Js
 
     In a pipe each line is: user, contacts, version, bytes, state, for how long a change has been waiting (seconds).
     """
-    with opened(config) as desk:
+    with opened(config, only_looks=True) as desk:
         found = list(islice(admin.listed(desk.writer.client), limit))
         total, dirty = admin.counts(desk.writer.client)
     if json:
@@ -75,7 +75,7 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
 
     In a pipe each line is: JID, name, groups with commas between them.
     """
-    with opened(config) as desk, told():
+    with opened(config, only_looks=True) as desk, told():
         found = admin.show(desk.writer.client, read_user(user, desk.domain))
     if json:
         output.as_json(as_json(found.contacts))

@@ -13,6 +13,7 @@ from restbroker.cli import output
 from restbroker.cli.configured import quietly
 from restbroker.cli.who import who
 from restbroker.config.core import Config
+from restbroker.config.roster import KIND
 from restbroker.errors import UsageError
 from restbroker.rules.roster import BadRoster
 
@@ -27,13 +28,13 @@ class Desk:
 
 
 @contextmanager
-def opened(path: Path | None) -> Iterator[Desk]:
-    """The rosters of a configuration. Raises `ConfigError`."""
+def opened(path: Path | None, *, only_looks: bool = False) -> Iterator[Desk]:
+    """The rosters of a configuration. `only_looks`: nobody is refreshed. Raises `ConfigError`."""
     settings = quietly(path)
-    refreshing = Refreshing.of(settings)
+    refreshing = None if only_looks else Refreshing.of(settings)
     domain = None if settings.roster is None else settings.roster.domain
-    if domain is None and refreshing is not None:
-        domain = refreshing.target.default_host
+    if domain is None:
+        domain = next((target.default_host for target in settings.targets if target.kind == KIND), None)
     with open_store(settings) as client:
         yield Desk(settings, Writer(client, who(), refreshing), domain)
 

@@ -24,7 +24,7 @@ from restbroker.cli.roster_desk import Desk, counted, opened, tell_if_nobody_ref
 from restbroker.config.target import Target
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rules import roster_files
-from restbroker.rules.roster import Contact, read_user
+from restbroker.rules.roster import BadRoster, Contact, read_user
 from restbroker.rules.roster_files import BadFile, Format, Found, Refused
 
 _TELL_EVERY_S: Final = 2.0
@@ -83,10 +83,10 @@ def export(
 ) -> None:
     """Write all rosters to a file, which only you may read, or to stdout."""
     form = _format(file, format_)
-    with opened(config) as desk, told():
+    with opened(config, only_looks=True) as desk, told():
         only = list(dict.fromkeys(read_user(name, desk.domain) for name in user or ()))
         count = _Count()
-        pieces = roster_files.write(form, count.passing(admin.exported(desk.writer.client, only)))
+        pieces = roster_files.write(form, count.passing(admin.exported(desk.writer.client, only, _tell_left_out)))
         if str(file) == "-":
             output.pieces(pieces)
         else:
@@ -201,6 +201,10 @@ def _tell_refused(refused: Iterable[Refused]) -> None:
         output.say(f"{place}{user}{one.what}")
     if len(listed) > _MOST_TOLD:
         output.say(f"… and {len(listed) - _MOST_TOLD} more.")
+
+
+def _tell_left_out(user: str, bad: BadRoster) -> None:
+    output.say(f"Left out of {user}'s: {bad}")
 
 
 def _conclude(found: Found, done: Imported, *, dry_run: bool, as_json: bool) -> None:

@@ -1,0 +1,220 @@
+"""Random histories of rosters: the store does what a reference does, and whoever changed has a refresh ahead.
+
+Answers get lost and scripts are sent twice, flights fail, outlive their leases and land late, processes die with jobs
+in hand. A job here is just its user's name; what the core does with jobs (retries, giving back) is done by hand.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+
+import attrs
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from restbroker.store import rosters
+from restbroker.store.client import Client, open_client
+from restbroker.store.rosters import Change, Changed, Claims, NotChanged, Pace, Wanted
+from tests.store.lanes import Server
+
+HISTORIES = int(os.environ.get("MODEL_HISTORIES", "60"))
+STEPS = 30
+USERS, JIDS = ("a", "b"), ("x@y.z", "v@y.z")
+WANTED = Wanted("rosters", {user: user.encode() for user in USERS})
+QUEUE, DIRTY, FLIGHTS = "ns:queue:rosters", "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights"
+LEASE_MS = 600_000
+AT_ONCE = Pace(0, 0)
+CHANGES = st.builds(
+    Change,
+    st.sampled_from(USERS),
+    st.dictionaries(st.sampled_from(JIDS), st.sampled_from([b"{}", b'{"name":"N"}'])),
+    st.lists(st.sampled_from(JIDS), max_size=2).map(tuple),
+    whole=st.booleans(),
+    forget=st.sampled_from([False, False, False, True]),
+    needs=st.sampled_from(["", "", "present", "absent", "keep"]),
+)
+TWICE = st.booleans()
+
+
+@attrs.frozen
+class Roster:
+    """What there is of a user."""
+
+    contacts: Mapping[str, bytes] = attrs.Factory(dict)
+    version: int = 0
+
+    def after(self, change: Change) -> "Roster | NotChanged":
+        """What there is of him then."""
+        if change.forget:
+            return Roster()
+        for jid in change.put:
+            if change.needs == ("absent" if jid in self.contacts else "present"):
+                return NotChanged(change.user, "PRESENT" if jid in self.contacts else "ABSENT", jid)
+        put = {jid: one for jid, one in change.put.items() if change.needs != "keep" or jid not in self.contacts}
+        dropped = set(self.contacts if change.whole else change.drop) - set(change.put)
+        contacts = {jid: one for jid, one in self.contacts.items() if jid not in dropped} | put
+        is_new = contacts != self.contacts or (change.whole and not self.version)
+        return Roster(contacts, self.version + is_new)
+
+
+@attrs.frozen
+class Hand:
+    """A job in hand whose refresh has begun."""
+
+    user: str
+    holder: str
+
+
+class Histories(RuleBasedStateMachine):
+    """The store and what must be true of it."""
+
+    server: Server
+    client: Client
+
+    @initialize()
+    def begin(self) -> None:
+        self.server.raw.flushall()
+        self.client = open_client(self.server.settings)
+        self.rosters = dict.fromkeys(USERS, Roster())
+        self.queue: list[str] = []
+        self.marked, self.behind = set[str](), set[str]()
+        self.flights: dict[str, str] = {}
+        self.hands: list[Hand] = []
+        self.holders = 0
+
+    def teardown(self) -> None:
+        if hasattr(self, "client"):
+            self.client.close()
+
+    @rule(changes=st.lists(CHANGES, min_size=1, max_size=2, unique_by=lambda one: one.user), twice=TWICE)
+    def change(self, changes: Sequence[Change], twice: bool) -> None:
+        expected = self.changed(changes)
+        assert rosters.change(self.client, changes, WANTED) == expected
+        if twice:
+            # With `absent`, what was put is there.
+            again = self.changed(changes)
+            assert rosters.change(self.client, changes, WANTED) == again
+            assert again == expected or any(one.needs == "absent" for one in changes)
+
+    def changed(self, changes: Sequence[Change]) -> Changed | NotChanged:
+        """What comes of it here."""
+        after = dict(self.rosters)
+        for one in changes:
+            then = self.rosters[one.user].after(one)
+            if isinstance(then, NotChanged):
+                return then
+            after[one.user] = then
+        for one in changes:
+            before, then = self.rosters[one.user], after[one.user]
+            if before.contacts != then.contacts or (one.forget and before.version):
+                self.due(one.user)
+        self.rosters = after
+        return Changed({one.user: after[one.user].version for one in changes})
+
+    def due(self, user: str) -> None:
+        """He is to be refreshed."""
+        self.behind.add(user)
+        if user not in self.marked:
+            self.marked.add(user)
+            self.queue.append(user)
+
+    @rule(users=st.lists(st.sampled_from(USERS), unique=True), twice=TWICE)
+    def mark(self, users: Sequence[str], twice: bool) -> None:
+        for _ in range(1 + twice):
+            rosters.mark(self.client, users, WANTED)
+        for user in users:
+            self.due(user)
+
+    @precondition(lambda self: self.queue)
+    @rule(twice=TWICE)
+    def take(self, twice: bool) -> None:
+        user = self.server.raw.rpop(QUEUE).decode()
+        assert user == self.queue.pop(0)
+        self.holders += 1
+        holder = f"h {self.holders}"
+        for _ in range(1 + twice):
+            found = rosters.claim(self.client, [user], holder, LEASE_MS, AT_ONCE)
+            assert found == Claims((user,)) if user not in self.flights else found.busy_ms.keys() == {user}
+        if user in self.flights:
+            self.give_back(user)
+            return
+        self.flights[user] = holder
+        self.marked.discard(user)
+        self.behind.discard(user)
+        self.hands.append(Hand(user, holder))
+
+    def give_back(self, user: str) -> None:
+        """His job comes again."""
+        self.server.raw.lpush(QUEUE, user)
+        self.queue.append(user)
+
+    @precondition(lambda self: self.hands)
+    @rule(place=st.integers(0, 5), fails=st.booleans(), twice=TWICE)
+    def land(self, place: int, fails: bool, twice: bool) -> None:
+        hand = self.hands.pop(place % len(self.hands))
+        own = self.flights.get(hand.user) == hand.holder
+        done, again = ((), (hand.user,)) if fails else ((hand.user,), ())
+        assert rosters.landed(self.client, hand.holder, done, again) == own
+        if twice:
+            assert rosters.landed(self.client, hand.holder, done, again) == 0
+        if own:
+            del self.flights[hand.user]
+        if fails:
+            self.behind.add(hand.user)
+            self.give_back(hand.user)
+            if own:
+                self.marked.add(hand.user)
+
+    @precondition(lambda self: self.hands)
+    @rule(place=st.integers(0, 5), dies=st.booleans())
+    def outlive_the_lease(self, place: int, dies: bool) -> None:
+        hand = self.hands[place % len(self.hands)]
+        if self.flights.get(hand.user) == hand.holder:
+            self.server.raw.hset(FLIGHTS, hand.user, f"1 {hand.holder}")
+            del self.flights[hand.user]
+        if dies:
+            self.hands.remove(hand)
+            self.behind.add(hand.user)
+            self.give_back(hand.user)
+
+    @invariant()
+    def the_store_has_what_the_reference_has(self) -> None:
+        if not hasattr(self, "rosters"):
+            return
+        for user, stored, known in zip(
+            USERS, rosters.read(self.client, USERS), rosters.known(self.client, USERS), strict=True
+        ):
+            roster = self.rosters[user]
+            assert stored == {jid.encode(): contact for jid, contact in roster.contacts.items()}
+            size_bytes = sum(len(jid) + len(contact) for jid, contact in roster.contacts.items())
+            assert (known.version, known.contacts, known.size_bytes) == (
+                roster.version,
+                len(roster.contacts),
+                size_bytes,
+            )
+            assert (known.dirty_s is not None, known.flying_s is not None) == (
+                user in self.marked,
+                user in self.flights,
+            )
+        assert [job.decode() for job in self.server.raw.lrange(QUEUE, 0, -1)[::-1]] == self.queue
+
+    @invariant()
+    def whoever_prosody_has_yet_to_be_told_of_has_a_job_ahead(self) -> None:
+        if hasattr(self, "behind"):
+            assert self.behind <= set(self.queue)
+
+
+def test_in_every_history_of_rosters_whoever_changed_has_a_refresh_ahead(server: Server) -> None:
+    machine = type("Machine", (Histories,), {"server": server})
+    checks = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
+    run_machine(
+        machine,
+        settings=settings(
+            print_blob=True,
+            max_examples=HISTORIES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=checks,
+        ),
+    )
