@@ -86,7 +86,10 @@ class _Fetching:
     async def users(self) -> list[str]:
         """Every account of the host."""
         found = await self.ask("registered_users")
-        return [user for user in found if isinstance(user, str)] if isinstance(found, list) else []
+        if not isinstance(found, list):
+            message = "The server's list of accounts cannot be read; it may be longer than an answer may be."
+            raise RestbrokerError(message, "Name users with --user, some thousands at a time.")
+        return [user for user in found if isinstance(user, str)]
 
     async def take(self, name: str) -> None:
         """One user's roster."""
@@ -117,7 +120,9 @@ def contacts_of(answer: Json, *, one_sided: bool) -> tuple[Mapping[str, Contact]
     names: dict[str, Json] = {}
     groups: dict[str, list[Json]] = {}
     left_out = set[str]()
-    for entry in answer if isinstance(answer, list) else ():
+    if not isinstance(answer, list):
+        raise BadRoster("The server's answer", "is no list of contacts; it may be longer than an answer may be")
+    for entry in answer:
         if not isinstance(entry, Mapping):
             raise BadRoster("The server's answer", "has a contact that is no object")
         jid = read_jid(entry.get("jid"))
