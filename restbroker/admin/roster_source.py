@@ -94,6 +94,10 @@ class _Fetching:
     async def take(self, name: str) -> None:
         """One user's roster."""
         answer = await self.ask("get_roster", user=name)
+        # Who does not exist has no contacts either (measured on 23.01 and 24.12), and a typing error is no roster.
+        if answer == [] and await self.ask("check_account", user=name) != 0:
+            self.refused.append(Refused(shown(name), f"{shown(name)} has no account on {self.host}."))
+            return
         try:
             user = read_user(name, self.host)
             roster, left_out = contacts_of(answer, one_sided=self.one_sided)

@@ -1,8 +1,9 @@
 """Addresses of users and servers, in the one form in which servers keep them (RFC 6122: nodeprep, nameprep).
 
-Used by the rules about rosters. Always holds: what is accepted, a server leaves as it is. Nothing is rewritten silently: for
-what a server would rewrite, the error says what to write. Python's own tables are those that Prosody 0.12 uses; letters
-that are younger than these (Unicode 3.2) are made small here too, and may not mix directions, which is stricter.
+Used by the rules about rosters. Always holds: what is accepted, a server leaves as it is. Nothing is rewritten
+silently: for what a server would rewrite, the error says what to write. Python's own tables are those that Prosody 0.12
+uses; letters that are younger than these (Unicode 3.2) are made small here too, and may not mix directions, which is
+stricter.
 """
 
 import ipaddress

@@ -52,6 +52,9 @@ def test_rosters_of_an_ejabberd_are_imported_with_names_and_groups(
     done = run(words, directory=place())
     told = json.loads(done.stdout)
     assert (done.returncode, told["users"], told["contacts"], told["changed"]) == (0, 1, 2, 1)
+    done = run([*words[:5], "nobody", *words[6:]], directory=place())
+    assert done.returncode == 1
+    assert f"nobody has no account on {host}." in done.stderr
 
 
 def test_a_server_that_is_away_or_refuses_the_login_is_told_apart(place: Place) -> None:
