@@ -80,6 +80,7 @@ class Histories(RuleBasedStateMachine):
         self.queue: list[str] = []
         self.marked, self.behind = set[str](), set[str]()
         self.flights: dict[str, str] = {}
+        self.overdue = set[str]()
         self.hands: list[Hand] = []
         self.holders = 0
 
@@ -131,15 +132,17 @@ class Histories(RuleBasedStateMachine):
     def take(self, twice: bool) -> None:
         user = self.server.raw.rpop(QUEUE).decode()
         assert user == self.queue.pop(0)
+        is_busy = user in self.flights and user not in self.overdue
         self.holders += 1
         holder = f"h {self.holders}"
         for _ in range(1 + twice):
             found = rosters.claim(self.client, [user], holder, LEASE_MS, AT_ONCE)
-            assert found == Claims((user,)) if user not in self.flights else found.busy_ms.keys() == {user}
-        if user in self.flights:
+            assert found.busy_ms.keys() == {user} if is_busy else found == Claims((user,))
+        if is_busy:
             self.give_back(user)
             return
         self.flights[user] = holder
+        self.overdue.discard(user)
         self.marked.discard(user)
         self.behind.discard(user)
         self.hands.append(Hand(user, holder))
@@ -160,6 +163,7 @@ class Histories(RuleBasedStateMachine):
             assert rosters.landed(self.client, hand.holder, done, again) == 0
         if own:
             del self.flights[hand.user]
+            self.overdue.discard(hand.user)
         if fails:
             self.behind.add(hand.user)
             self.give_back(hand.user)
@@ -172,7 +176,7 @@ class Histories(RuleBasedStateMachine):
         hand = self.hands[place % len(self.hands)]
         if self.flights.get(hand.user) == hand.holder:
             self.server.raw.hset(FLIGHTS, hand.user, f"1 {hand.holder}")
-            del self.flights[hand.user]
+            self.overdue.add(hand.user)
         if dies:
             self.hands.remove(hand)
             self.behind.add(hand.user)
@@ -195,7 +199,7 @@ class Histories(RuleBasedStateMachine):
             )
             assert (known.dirty_s is not None, known.flying_s is not None) == (
                 user in self.marked,
-                user in self.flights,
+                user in self.flights and user not in self.overdue,
             )
         assert [job.decode() for job in self.server.raw.lrange(QUEUE, 0, -1)[::-1]] == self.queue
 
