@@ -207,4 +207,4 @@ def test_where_no_target_refreshes_it_is_said_once_and_no_job_is_pushed(do: Do, 
     done = do("refresh john")
     assert done.returncode == 2
     assert "No target tells Prosody of rosters." in done.stderr
-    assert "john has no domain" in do("befriend john zoe").stderr
+    assert "zoe has no domain" in do("befriend john zoe").stderr
