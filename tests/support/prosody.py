@@ -215,7 +215,7 @@ class Prosody:
         self.act("appear", {"users": list(users)})
 
     def sent(self) -> Mapping[str, int]:
-        """What was sent to those who appeared: numbers of `push`, `iq`, `presence`, `message`."""
+        """How many were sent to those who appeared of `push`, `iq` (their rosters), `presence`, `message`, `error`."""
         return dict(self.act("sent") or {})
 
     def online(self) -> Mapping[str, int]:

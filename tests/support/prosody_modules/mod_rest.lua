@@ -200,5 +200,5 @@ end
 
 -- Once at the start it looks whether the hook is there; nothing follows from the answer but a line in the log.
 http.request(hook_url, { method = "OPTIONS" }, function (_, code)
-	module:log(code == 0 and "warn" or "info", "The hook at %s answered OPTIONS with %d", hook_url, code);
+	module:log(code == 0 and "warn" or "info", "The hook answered OPTIONS with %d", code);
 end);

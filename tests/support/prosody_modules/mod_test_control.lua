@@ -97,6 +97,7 @@ end
 local function note(session, stanza)
 	stanza = type(stanza) == "string" and { name = "text", attr = {} } or stanza;
 	local kind = stanza.name;
+	if stanza.attr.type == "error" then kind = "error"; end
 	if kind == "iq" and stanza.attr.type == "set" then kind = "push"; end
 	sent[kind] = (sent[kind] or 0) + 1;
 	return session and true;
@@ -118,7 +119,7 @@ function acts.appear(wanted)
 	end
 end
 
--- What was sent to those who appeared, by kind: push, iq, presence, message.
+-- What was sent to those who appeared, by kind: push, iq (their rosters), presence, message, error.
 function acts.sent()
 	return sent;
 end
