@@ -13,7 +13,7 @@ BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets bench-pages bench-watched \
+.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-pages bench-watched \
 	count-calls mutants screenshots lint reference house format check servers locks clean
 
 help: ## List what can be made
@@ -93,6 +93,9 @@ bench-targets: $(VENV)/.dev servers ## Measure what a dead and a slow target cos
 
 bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.store_cost
+
+bench-rosters: $(VENV)/.dev servers ## Measure what a refresh of 10,000 users costs restbroker and Prosody
+	@PYTHONPATH=. $(BIN)/python -m tests.bench.rosters
 
 bench-pages: $(VENV)/.dev servers ## Measure what a page of a million jobs costs beside one of a thousand (ARGS="--many 100000")
 	@$(BIN)/python -m benchmarks.paging $(ARGS)

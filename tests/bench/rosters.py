@@ -1,0 +1,152 @@
+"""What it takes to refresh the rosters of 10,000 users who are online: `make bench-rosters`. Prints a table; no test.
+
+A real Prosody, in which users are online without clients (`Prosody.appear`), fetches rosters from a real restbroker,
+which refreshes them. They log in with 20 contacts each. Then one job refreshes all users, whose rosters are as they
+were; and then each user gets one contact more, by a job of his own. Times are from the first push into the queue until
+restbroker has settled the last job.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import redis
+
+from restbroker.rules.roster import Contact, as_stored
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.rosters import Change, change
+from tests.support.bench import cpu_s
+from tests.support.process import Running, started
+from tests.support.prosody import Prosody, Traffic
+from tests.support.redis_server import RedisServer, redis_binary
+from tests.support.shared import TOKEN
+
+USERS, CONTACTS = 10_000, 20
+AT_ONCE = 50
+PATIENCE_S = 900.0
+QUEUE = "queue:rosters"
+REFRESH = "POST /roster_admin/refresh"
+
+
+@attrs.frozen
+class Figures:
+    """Time from the first push on, CPU time of both sides, and what Prosody asked and was asked meanwhile."""
+
+    took_s: float
+    broker_s: float
+    prosody_s: float
+    traffic: Traffic
+
+
+@attrs.frozen
+class Bench:
+    """The servers, and who is online."""
+
+    prosody: Prosody
+    line: redis.Redis
+    broker: Running
+    users: tuple[str, ...]
+
+    def appear(self) -> None:
+        """All users log in, some at a time."""
+        for end in range(AT_ONCE, len(self.users) + 1, AT_ONCE):
+            self.prosody.appear(self.users[end - AT_ONCE : end])
+            while (sent := self.prosody.sent()).get("iq", 0) < end:
+                assert not sent.get("error"), "the roster service refused somebody, who is offline now"
+                time.sleep(0.05)
+
+    def refresh_all(self) -> int:
+        """One job for all of them; how many jobs are to be done."""
+        self._push(iter([["refresh", list(self.users), TOKEN]]))
+        return 1 + len(self.users)
+
+    def add_contacts(self) -> int:
+        """A job for each user; how many jobs are to be done, refreshes among them."""
+        jid = f"new@{self.prosody.host}"
+        self._push(["add_contact", {"user": user, "jid": jid}, TOKEN] for user in self.users)
+        return 2 * len(self.users)
+
+    def timed(self, start: Callable[[], int]) -> Figures:
+        """What it took until all that `start` begins is done."""
+        self.prosody.traffic()
+        before, cpu_before_s, begun_s = self._settled(), self._cpu_s(), time.monotonic()
+        wanted = before + start()
+        while self._settled() < wanted:
+            assert time.monotonic() < begun_s + PATIENCE_S, f"{self._settled() - before} jobs are done"
+            time.sleep(0.1)
+        cpu_s = [after - earlier for after, earlier in zip(self._cpu_s(), cpu_before_s, strict=True)]
+        return Figures(time.monotonic() - begun_s, cpu_s[0], cpu_s[1], self.prosody.traffic())
+
+    def _cpu_s(self) -> tuple[float, float]:
+        assert self.prosody.process is not None
+        return cpu_s(self.broker.process.pid), cpu_s(self.prosody.process.pid)
+
+    def _settled(self) -> int:
+        processed: Any = self.line.get("stat:processed")
+        return int(processed or 0)
+
+    def _push(self, every: Iterator[list[object]]) -> None:
+        jobs = [
+            json.dumps({"class": "Bench", "jid": f"{number:024x}", "queue": "rosters", "retry": True, "args": args})
+            for number, args in enumerate(every)
+        ]
+        for start in range(0, len(jobs), 1000):
+            self.line.lpush(QUEUE, *jobs[start : start + 1000])
+
+
+def main() -> None:
+    """Runs it and prints what came of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = RedisServer(redis_binary(), Path(folder, "redis")).start()
+        prosody = Prosody(Path(folder, "prosody"), modules=("http_roster_admin", "block_subscriptions"))
+        command = ["run", "--config", _configured(folder, server, prosody)]
+        try:
+            _write(server.url, users := tuple(f"user{number}" for number in range(USERS)))
+            prosody.start()
+            with started(command, directory=Path(folder, "run")) as broker, redis.Redis.from_url(server.url) as line:
+                broker.wait_for("broker.started", timeout_s=120)
+                _measure(Bench(prosody, line, broker, users))
+        finally:
+            prosody.kill()
+            server.close()
+
+
+def _configured(folder: str, server: RedisServer, prosody: Prosody) -> str:
+    target = {"Kind": "prosody-roster", "URL": prosody.roster_admin_url, "Domain": prosody.host, "Queues": ["rosters"]}
+    roster = {"Listen": f"127.0.0.1:{prosody.roster_port}", "Target": "rosters"}
+    config = {"RedisURL": server.url, "Token": TOKEN, "Targets": {"rosters": target}, "Roster": roster}
+    Path(folder, "env.json").write_text(json.dumps(config))
+    return f"{folder}/env.json"
+
+
+def _write(url: str, users: Sequence[str]) -> None:
+    """Rosters, of which Prosody knows nothing yet."""
+    client = open_client(StoreSettings(url))
+    contact = as_stored(Contact(None, ("friends",)))
+    put = {f"contact{number}@example.org": contact for number in range(CONTACTS)}
+    for start in range(0, len(users), AT_ONCE):
+        change(client, [Change(user, put, whole=True) for user in users[start : start + AT_ONCE]], None)
+    client.close()
+
+
+def _measure(bench: Bench) -> None:
+    bench.appear()
+    sys.stdout.write("                            time  CPU: broker  Prosody  refreshes   GETs  at once\n")
+    for name, start in (("one job for all users", bench.refresh_all), ("a new contact for each", bench.add_contacts)):
+        found = bench.timed(start)
+        refreshes = found.traffic.came.get(REFRESH, 0)
+        alone = sum(found.traffic.came.values()) - refreshes
+        sys.stdout.write(f"{name:24} {found.took_s:5.1f} s {found.broker_s:10.1f} s {found.prosody_s:6.1f} s ")
+        sys.stdout.write(f"{refreshes:9} {found.traffic.asked:6} {found.traffic.peak:8}")
+        sys.stdout.write(f"  and {alone} of single users\n" if alone else "\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"roster pushes: {bench.prosody.sent().get('push', 0)} of {len(bench.users)}\n")
+
+
+if __name__ == "__main__":
+    main()
