@@ -20,6 +20,7 @@ from tests.support.ports import free_port
 from tests.support.process import Running, run, started
 from tests.support.prosody import PASSWORD, Prosody
 from tests.support.redis_server import RedisServer
+from tests.support.wait import until
 from tests.support.xmpp import Client, Clients
 
 EXAMPLE: Final = ROOT / "examples" / "prosody"
@@ -131,9 +132,8 @@ def test_a_message_goes_out_and_one_comes_in(place: Place, clients: Clients, red
     assert [message.body for message in john.messages.wait_for_number(1)] == ["hello"]
     john.say("anybody@bots.example.org", "hello to you")
     with contextlib.closing(redis.Redis.from_url(redis_server.url)) as line:
-        taken: Any = line.blpop(["queue:xmpp_events"], timeout=20)
-    assert taken is not None
-    job = json.loads(taken[1])
+        taken: Any = until(lambda: line.rpop("queue:xmpp_events"), "the event is a job")
+    job = json.loads(taken)
     assert (job["class"], job["queue"]) == ("XmppEvent", "xmpp_events")
     assert "hello to you" in json.dumps(job["args"])
     assert len(john.messages.all) == 1  # no error came back
