@@ -30,54 +30,13 @@ import attrs
 
 from tests.support.ejabberd import say
 from tests.support.ports import accepts, free_port
+from tests.support.prosody_config import CONFIG, HOOK, HOST, INCLUDE
 from tests.support.wait import until
 
 PASSWORD: Final = "test password ☂"
 STAND_INS: Final = Path(__file__).with_name("prosody_modules")
 START_TIMEOUT_S: Final = 60.0
 LOG_TAIL_LINES: Final = 30
-
-CONFIG: Final = """\
-pidfile = "{directory}/prosody.pid"
-data_path = "{directory}/data"
-certificates = "{directory}"
-run_as_root = true
-log = {{ {{ levels = {{ min = "info" }}; to = "file"; filename = "{directory}/prosody.log"; timestamps = true }} }}
-plugin_paths = {{ {plugin_paths} }}
-interfaces = {{ "127.0.0.1" }}
-c2s_ports = {{ {c2s_port} }}
-http_interfaces = {{ "127.0.0.1" }}
-http_ports = {{ {port} }}
-https_ports = {{}}
-http_default_host = "{host}"
-modules_enabled = {{ "saslauth", "disco", "ping", "version", "tokenauth", "invites", "test_control" }}
-modules_disabled = {{ "s2s", "tls", "posix" }}
-c2s_require_encryption = false
-allow_unencrypted_plain_auth = true
--- A login by PLAIN costs nothing; SCRAM would cost each side 10 ms.
-disable_sasl_mechanisms = {{ "SCRAM-SHA-1", "SCRAM-SHA-256", "DIGEST-MD5" }}
-authentication = "internal_plain"
-admins = {{ "admin@{host}" }}
-"""
-
-HOST: Final = """
-VirtualHost "{host}"
-    modules_disabled = {{ "roster" }}
-    modules_enabled = {{ {modules} }}
-    storage = {{ roster = "memory" }}
-    http_roster_url = "{roster_url}"
-"""
-
-# Whatever is sent to this host, or to anybody at it, goes to the hook.
-HOOK: Final = """
-Component "hook.{host}" "rest"
-    rest_callback_url = "{hook_url}"
-    rest_callback_content_type = "application/json"
-"""
-
-INCLUDE: Final = """
-Include "{directory}/included.cfg.lua"
-"""
 
 
 def original_modules() -> Path | None:
