@@ -197,7 +197,9 @@ class _Run:
             for name in each[start : start + batch]:
                 found = find.locate(self.client, self.zset, name)
                 if found.member is not None:
-                    looks.append(Look(*found.member, self.known))
+                    looks.append(look := Look(*found.member, self.known))
+                    # A key tells people nothing, and is none any more afterwards.
+                    self.where = self.where.replace(look.key, hiding.without(look.jid or look.key, self.known.secrets))
                 elif found.complete:
                     missing.append(name)
                 else:

@@ -421,3 +421,18 @@ def test_what_no_job_can_hold_is_refused_before_anything_is_done(
         list(perform(client, "retry", action, ALL, configured))
     assert list(audit.listed(client, 10)) == []
     assert sets.size(client, "retry") == 1
+
+
+def test_a_job_that_is_named_by_its_key_is_written_down_with_its_id(
+    client: Client, configured: Known, put: Put
+) -> None:
+    for name in ("j1", "j2"):
+        put("dead", NOW_S, name)
+    key = find.page(client, "dead", (), configured).entries[0].key
+    nowhere = f"1.0-{'0' * 40}"
+    found = done(client, "dead", Action("delete", "ann"), Chosen((key, nowhere)), configured)
+    assert (found.done, found.missing) == (1, (nowhere,))
+    notes = [written.note for written in audit.listed(client, 10)]
+    (jid,) = {jid for note in notes for jid in note.jids}
+    assert jid in ("j1", "j2")
+    assert {note.where for note in notes} == {f"{jid} {nowhere}"}
