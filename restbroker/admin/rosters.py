@@ -15,7 +15,7 @@ from restbroker.admin import audit
 from restbroker.admin.audit import Note, State
 from restbroker.admin.refreshing import Refreshing
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
-from restbroker.rules.roster import BadRoster, Contact, as_stored, roster_of
+from restbroker.rules.roster import MOST_BYTES, MOST_CONTACTS, BadRoster, Contact, as_stored, roster_of
 from restbroker.store import rosters as store
 from restbroker.store.client import Client
 from restbroker.store.rosters import Change, Changed, Known, NotChanged, Wanted
@@ -199,9 +199,9 @@ def _why_not(refused: NotChanged) -> str:
         case "PRESENT":
             return f"{refused.user} has the contact {refused.jid} already."
         case "MANY":
-            return f"The roster of {refused.user} would have more than {store.MOST_CONTACTS} contacts."
+            return f"The roster of {refused.user} would have more than {MOST_CONTACTS} contacts."
         case "LARGE":
-            return f"The roster of {refused.user} would have more than {store.MOST_BYTES} bytes."
+            return f"The roster of {refused.user} would have more than {MOST_BYTES} bytes."
 
 
 def _cure(refused: NotChanged) -> str:

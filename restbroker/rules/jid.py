@@ -66,8 +66,8 @@ def read_bare(text: str) -> Bare:
     parts = _tried(read_local, local), _tried(read_domain, domain)
     for error in parts:
         if isinstance(error, BadAddress):
-            better = [part.instead if isinstance(part, BadAddress) else part for part in parts]
-            raise BadAddress(error.why, "@".join(better) if all(better) else "")
+            instead = [part.instead if isinstance(part, BadAddress) else part for part in parts]
+            raise BadAddress(error.why, "@".join(instead) if all(instead) else "")
     return Bare(local, domain)
 
 
