@@ -27,6 +27,12 @@ _LEFTWARD: Final = frozenset({"R", "AL"})
 _DOTS: Final = re.compile("[\u3002\uff0e\uff61]")
 
 
+_PLAIN: Final = re.compile(
+    r"[a-z0-9_.+-]+@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+)
+_LONGEST_PLAIN: Final = 255
+
+
 class BadAddress(ValueError):
     """No address in the form in which servers keep them. `why` completes "it …"; `instead`: what to write, or empty."""
 
@@ -50,6 +56,11 @@ class Bare:
 
     def __str__(self) -> str:
         return self.domain if self.local is None else f"{self.local}@{self.domain}"
+
+
+def is_plain(text: str) -> bool:
+    """Whether this is a user's bare JID as nearly all are, which needs no tables to be looked at."""
+    return len(text) <= _LONGEST_PLAIN and _PLAIN.fullmatch(text) is not None
 
 
 def read_bare(text: str) -> Bare:
@@ -120,6 +131,8 @@ def named(character: str) -> str:
 
 def shown(text: str, longest: int = 80) -> str:
     """A text as an error may show it: in one line, cut, without what terminals obey."""
+    if len(text) <= longest and text.isprintable():
+        return text
     plain = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text[:longest])
     return plain + ("…" if len(text) > longest else "")
 

@@ -13,7 +13,7 @@ import attrs
 import orjson
 
 from restbroker.rules.endpoint import kind_of
-from restbroker.rules.jid import BadAddress, named, read_bare, read_domain, read_local, shown, unprintable
+from restbroker.rules.jid import BadAddress, is_plain, named, read_bare, read_domain, read_local, shown, unprintable
 from restbroker.rules.json_types import Json
 
 MOST_CONTACTS: Final = 10_000
@@ -24,6 +24,8 @@ LONGEST_NAME_BYTES: Final = 1024
 """Of a contact's name, and of a group's."""
 MOST_GROUPS: Final = 100
 """Of one contact."""
+_SHORT: Final = LONGEST_NAME_BYTES // 4
+"""No text of so many characters has more bytes."""
 _FIELDS: Final = ("name", "groups")
 
 
@@ -87,6 +89,8 @@ def read_jid(text: Json) -> str:
     """The bare JID of a contact: `ann@example.org`, or a server's name. Raises `BadRoster`."""
     if not isinstance(text, str):
         raise BadRoster("The JID of a contact", f"is {kind_of(text)}, not a text")
+    if is_plain(text):
+        return text
     entry = shown(text) or "The empty JID"
     try:
         bare = read_bare(text)
@@ -255,6 +259,8 @@ def _refuse_groups(value: Json, entry: str) -> NoReturn:
 
 
 def _require_text(text: str, entry: str, what: str) -> None:
+    if len(text) <= _SHORT and text.isprintable():
+        return
     if bad := unprintable(text):
         raise BadRoster(entry, f"has the character {named(bad)} in its {what}", "Write it without.")
     if len(text.encode()) > LONGEST_NAME_BYTES:

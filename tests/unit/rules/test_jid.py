@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules.jid import BadAddress, Bare, read_bare, shown, unprintable
+from restbroker.rules.jid import BadAddress, Bare, is_plain, read_bare, shown, unprintable
 
 ANYTHING = st.text(max_size=12) | st.text("aA@/. -[]:\u00e9\u0130\u05d0\u00df\u212b\udc80\x00", max_size=12)
 
@@ -113,6 +113,12 @@ def test_what_an_error_says_to_write_is_taken(text: str) -> None:
     if isinstance(refused, BadAddress) and refused.instead:
         again = tried(refused.instead)
         assert isinstance(again, Bare) or again.instead not in (text, refused.instead), "it comes nearer each time"
+
+
+@given(st.from_regex(r"[a-z0-9_.+@/-]{1,40}", fullmatch=True) | ANYTHING)
+def test_what_looks_plain_is_taken_by_the_tables_too(text: str) -> None:
+    if is_plain(text):
+        assert str(read_bare(text)) == text
 
 
 def test_a_text_is_shown_in_one_line_without_what_a_terminal_obeys() -> None:
