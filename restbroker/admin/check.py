@@ -26,7 +26,7 @@ from restbroker.errors import ConfigError
 from restbroker.rules.findings import Finding, Level, ok
 
 AREA = "config"
-_WARNINGS = frozenset({"ShortShutdown", "PlainLogin", "PlainRosters"})
+_WARNINGS = frozenset({"ShortShutdown", "PlainLogin", "PlainRosters", "NoRosterTarget"})
 _MEMBERS: Mapping[str, str] = {
     "RestURL": "URL",
     "RestUser": "Auth.Basic.User",

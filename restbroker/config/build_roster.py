@@ -46,6 +46,13 @@ def build_roster(keys: RosterKeys | None, targets: Sequence[Target], review: Rev
 
 def _target(name: str | None, targets: Sequence[Target], review: Review) -> Target | None:
     if name is None:
+        able = [target.name for target in targets if target.kind == KIND and not target.is_local]
+        if able:
+            review.note(
+                "NoRosterTarget",
+                "Roster names no Target: nobody tells Prosody of changes, and users see them at their next login.",
+                f'Add "Target": "{able[0]}" to it.',
+            )
         return None
     found = next((target for target in targets if target.name == name), None)
     if found is None and not review.problems:

@@ -99,6 +99,7 @@ Prosody's `http_roster_url` is then the address of Listen with Path, `%s` in the
   "Roster": {
     "Listen": "127.0.0.1:8082",
     "Domain": "example.org",
+    "Target": "rosters",
     "Auth": { "Key": { "ValueFile": "/run/credentials/roster_key" } }
   }
 }

@@ -142,6 +142,13 @@ def test_a_target_that_cannot_refresh_is_refused(write: Write, target: str, prob
     assert f"Roster.Target: {problem}" in caught.value.message
 
 
+def test_a_target_that_is_not_named_is_noted(write: Write) -> None:
+    (note,) = [note for note in write({}).notes if note.code == "NoRosterTarget"]
+    assert note.cure == 'Add "Target": "rosters" to it.'
+    assert "NoRosterTarget" not in [note.code for note in write({"Target": "rosters"}).notes]
+    assert "NoRosterTarget" not in [note.code for note in write({}, Targets={}).notes]
+
+
 def test_a_target_that_could_not_be_made_is_the_one_problem(write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         write({"Target": "rosters"}, Targets={"rosters": {**REFRESH, "URL": "ftp://x"}})
