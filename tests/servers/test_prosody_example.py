@@ -108,7 +108,7 @@ def test_restbroker_loads_it_without_a_note_and_checks_it(place: Place, broker: 
 
 def test_two_users_become_contacts_and_see_each_other_without_a_new_login(place: Place, clients: Clients) -> None:
     john, aaron = clients.login("john"), clients.login("aaron")
-    done = run(["enqueue", "--config", str(place.env), "--wait", "befriend", "a=john", "b=aaron"])
+    done = run(["roster", "befriend", "--config", str(place.env), "john", "aaron"])
     assert done.returncode == 0, done.stdout + done.stderr
     for one, other in ((john, aaron), (aaron, john)):
         assert [contact.jid for contact in one.pushes.wait_for_number(1)] == [other.jid]
