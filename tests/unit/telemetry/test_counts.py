@@ -111,7 +111,7 @@ def test_labels_are_bounded() -> None:
 
 def test_what_is_counted_is_in_the_list_with_its_labels() -> None:
     seen = counts()
-    for event in (finished(), GateClosed("e", "C", "m"), Warned("W", "m")):
+    for event in (finished(), GateClosed("e", "C", "m"), Warned("W", "m"), EventHandled("s", "accepted")):
         seen(event)
     for name, values in seen.samples().items():
         assert METRICS[name] in PROCESS
