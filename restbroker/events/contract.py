@@ -72,6 +72,6 @@ class Hook(Protocol):
 class Deliver(Protocol):
     """Has Redis take an event."""
 
-    async def __call__(self, source: EventSource, event: ServerEvent) -> Verdict:
+    async def __call__(self, source: EventSource, event: ServerEvent, /) -> Verdict:
         """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`, in some seconds at most."""
         ...

@@ -252,12 +252,16 @@ async def test_a_queue_that_is_no_list_is_told_to_the_server_and_here(hall: Open
     assert f"the queue {QUEUE}" in warned.message
 
 
+def broken() -> str:
+    raise LookupError("a secret text")
+
+
 async def test_a_bug_answers_500_and_its_text_reaches_nobody(hall: Open) -> None:
     async with hall() as one:
         one.receiver.deliverer.new_jid = lambda: json.loads("{a secret text")
         # A ValueError is taken for an event that no JSON can hold.
         assert (await one.post()).status_code == 400
-        one.receiver.deliverer.new_jid = lambda: {}["a secret text"]
+        one.receiver.deliverer.new_jid = broken
         answer = await one.post()
     assert answer.status_code == 500
     assert one.outcomes() == ["malformed", "failed"]

@@ -1,6 +1,7 @@
 """The job of an event is one that Sidekiq takes, and what is noted of it has no text."""
 
 import json
+from typing import Any
 
 import attrs
 
@@ -49,7 +50,13 @@ def test_only_an_event_with_an_id_can_be_known_to_come_again() -> None:
     assert mark is not None
     assert arrival(watched, EVENT, "j2").mark == mark
     assert arrival(watched, EVENT, "j1").window_ms == 60_000
-    others = ({"id": "m2"}, {"sender": "x"}, {"receiver": "x"}, {"source": "x"}, {"type": "presence"})
+    others: tuple[dict[str, Any], ...] = (
+        {"id": "m2"},
+        {"sender": "x"},
+        {"receiver": "x"},
+        {"source": "x"},
+        {"type": "presence"},
+    )
     assert mark not in {arrival(watched, attrs.evolve(EVENT, **other), "j").mark for other in others}
 
 
