@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -300,13 +301,17 @@ def test_the_check_finds_the_module_or_says_what_to_configure(stage: Stage) -> N
     assert "HostHeader" in wrong.stdout
 
 
+def asked_for_more(stage: Stage, so_far: int) -> bool:
+    return stage.prosody.sent().get("iq", 0) > so_far
+
+
 def test_many_users_are_refreshed_with_few_requests_and_no_flood_at_the_roster_service(
     stage: Stage, broker: Running, tell: Callable[[str], None]
 ) -> None:
     users = names(int(os.environ.get("ROSTER_USERS", "1000")))
     for first in range(0, len(users), 200):
         stage.prosody.appear(users[first : first + 200])
-        until(lambda so_far=first: stage.prosody.sent().get("iq", 0) > so_far, "they ask", 60)
+        until(partial(asked_for_more, stage, first), "they ask", 60)
     until(lambda: stage.prosody.sent().get("iq") == len(users), "all have their rosters", 60)
     for user in users:
         stage.service.rosters[user] = {ANN: {}}
