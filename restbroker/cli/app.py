@@ -29,7 +29,7 @@ COMMANDS = {
     "explain": "Tell where a job is, what became of it, and who did what with it.",
     "audit": "Show who did what with jobs, queues and targets.",
     "events": "Show what servers tell of, as it becomes jobs.",
-    "roster": "Show and change the rosters that Prosody is served; import, export or serve them.",
+    "roster": "Show, change, import, export or serve rosters of Prosody.",
     "web": "Serve the web pages alone, where no broker runs.",
     "commands": "List the server's commands, or show one with its arguments.",
     "check": "Test the configuration, Redis and the targets.",
