@@ -1,4 +1,4 @@
-"""Looks at everything that must be right for jobs to arrive: the configuration, Redis, each target.
+"""Looks at everything that must be right for jobs to arrive: configuration, Redis, what is served, each target.
 
 Called by `restbroker check`. Always holds: each part is looked at whatever became of the others; nothing is changed
 anywhere; no finding holds a secret.
@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from restbroker.admin.check_limits import check_limits, check_tokens
+from restbroker.admin.check_services import check_services
 from restbroker.admin.check_store import check_store
 from restbroker.config.core import Config, Loaded, Note
 from restbroker.config.keys import all_keys
@@ -45,6 +46,7 @@ def check(loaded: Loaded) -> list[Finding]:
     return [
         *check_config(loaded),
         *check_store(loaded.config),
+        *check_services(loaded.config),
         *trio.run(_check_targets, loaded.config.targets),
     ]
 

@@ -1,6 +1,7 @@
 """A group of commands that lists when none is named: `restbroker queues --json` is `restbroker queues list --json`.
 
-Used by `queues`, `targets` and `processes`. Always holds: no option before a command's name is silently ignored.
+Used by `queues`, `targets`, `processes` and `roster`. Always holds: no option before a command's name is
+silently ignored.
 """
 
 from typer import _click  # see cli.app

@@ -19,6 +19,7 @@ from restbroker.cli.asking import YesOption, confirm
 from restbroker.cli.configured import ConfigOption, JsonOption
 from restbroker.cli.exits import Exit
 from restbroker.cli.jobs import LimitOption
+from restbroker.cli.lists import ListsFirst
 from restbroker.cli.roster_desk import Desk, counted, opened, tell_if_nobody_refreshes, told
 from restbroker.cli.roster_files import export, import_, read_file
 from restbroker.cli.roster_serve import serve
@@ -36,7 +37,9 @@ from restbroker.rules.roster import (
 )
 from restbroker.store.rosters import Change, Known
 
-app = typer.Typer(add_completion=False, help="Show and change the rosters that Prosody is served; import or export.")
+app = typer.Typer(
+    cls=ListsFirst, add_completion=False, help="Show and change the rosters that Prosody is served; import or export."
+)
 
 User = Annotated[str, typer.Argument(metavar="USER", help="Whose roster: john, or john@example.org.")]
 Jid = Annotated[str, typer.Argument(metavar="JID", help="The contact's address: ann@example.org.")]
@@ -44,11 +47,9 @@ NameOption = Annotated[str | None, typer.Option("--name", help="What the user se
 GroupOption = Annotated[list[str] | None, typer.Option("--group", help="A group of the contact; once for each.")]
 
 
-@app.callback(invoke_without_command=True)
-def roster(context: typer.Context) -> None:
+@app.callback()
+def roster() -> None:
     """Show and change the rosters that Prosody is served; import or export. Without a command: list."""
-    if context.invoked_subcommand is None:
-        list_rosters()
 
 
 @app.command("list")

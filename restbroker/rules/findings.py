@@ -21,9 +21,10 @@ CAUSES: tuple[Cause, ...] = ("config", "store", "refused", "target", "other")
 
 @attrs.frozen
 class Finding:
-    """One thing that was looked at. `area` is config, redis or a target's name; `code` is stable, for machines.
+    """One thing that was looked at. `area` is config, redis, Roster, Events or a target's name.
 
-    `cure` may have several lines: then they are lines for a configuration file. `cause` matters for problems only.
+    `code` is stable, for machines. `cure` may have several lines: then they are lines for a configuration file. `cause`
+    matters for problems only.
     """
 
     level: Level
