@@ -105,21 +105,24 @@ def counts(client: Client) -> tuple[int, int]:
     return store.counts(client)
 
 
-def show(client: Client, user: str) -> Shown:
-    """One user's roster; empty, with version 0, if he has none."""
+def show(client: Client, user: str, domain: str | None) -> Shown:
+    """The roster of one user of `domain`; empty, with version 0, if he has none."""
     (known,) = store.known(client, [user])
     (stored,) = store.read(client, [user])
-    contacts, bad = roster_of(stored)
+    contacts, bad = roster_of(stored, user, domain)
     return Shown(known, contacts, bad)
 
 
 def exported(
-    client: Client, only: Sequence[str], tell: Callable[[str, BadRoster], None]
+    client: Client, domain: str | None, only: Sequence[str], tell: Callable[[str, BadRoster], None]
 ) -> Iterator[tuple[str, Mapping[str, Contact]]]:
-    """The rosters of these users, of all if none is named; sorted. `tell` hears of entries that are left out."""
+    """The rosters of these users of `domain`, of all if none is named; sorted.
+
+    `tell` hears of entries that are left out.
+    """
     for some in _in_batches(list(only) or sorted(users(client)), lambda _: 1):
         for user, stored in zip(some, store.read(client, some), strict=True):
-            contacts, left_out = roster_of(stored)
+            contacts, left_out = roster_of(stored, user, domain)
             for bad in left_out:
                 tell(user, bad)
             yield user, contacts

@@ -37,7 +37,7 @@ def roster_service(config: Roster | None, open_connection: "Callable[[], Connect
     from restbroker.serving.runner import Server
 
     host, port = config.bind
-    reader = Reader(open_connection(), report)
+    reader = Reader(open_connection(), report, config.domain)
     made = service(config, reader, report)
     app = plain_app("rosters", made.answer, report)
     server = Server("rosters", "Listen of Roster", host, port, app, report, at_stop=reader.stop, reads_bodies=False)

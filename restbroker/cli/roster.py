@@ -34,6 +34,7 @@ from restbroker.rules.roster import (
     read_jid,
     read_roster,
     read_user,
+    require_others,
 )
 from restbroker.store.rosters import Change, Known
 
@@ -77,7 +78,7 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
     In a pipe each line is: JID, name, groups with commas between them.
     """
     with opened(config, only_looks=True) as desk, told():
-        found = admin.show(desk.writer.client, read_user(user, desk.domain))
+        found = admin.show(desk.writer.client, read_user(user, desk.domain), desk.domain)
     if json:
         output.as_json(as_json(found.contacts))
     else:
@@ -108,8 +109,9 @@ def set_roster(
         contacts = _read(file)
     with opened(config) as desk, told():
         change = Change(read_user(user, desk.domain), _stored(contacts), whole=True)
+        require_others(contacts, change.user, desk.domain)
         if dry_run:
-            before = set(admin.show(desk.writer.client, change.user).contacts)
+            before = set(admin.show(desk.writer.client, change.user, desk.domain).contacts)
             gone, new = len(before - set(contacts)), len(set(contacts) - before)
             output.say(f"{change.user} would have {counted(len(contacts), 'contact')}: {new} new, {gone} gone.")
             return
@@ -177,7 +179,7 @@ def delete(
     """Forget a user's roster, and that he had one."""
     with opened(config) as desk, told():
         user = read_user(user, desk.domain)
-        found = admin.show(desk.writer.client, user).known
+        found = admin.show(desk.writer.client, user, desk.domain).known
         if not found.version and not found.contacts:
             output.say(f"{user} has no roster.")
             return
@@ -212,6 +214,8 @@ app.command()(serve)
 
 
 def _change(desk: Desk, verb: str, *changes: Change) -> None:
+    for one in changes:
+        require_others(one.put, one.user, desk.domain)
     versions = desk.writer.change(verb, changes)
     for user, version in versions.items():
         output.say(f"{user}: version {version}." if version else f"{user} has no roster.")

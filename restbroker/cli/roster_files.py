@@ -86,7 +86,9 @@ def export(
     with opened(config, only_looks=True) as desk, told():
         only = list(dict.fromkeys(read_user(name, desk.domain) for name in user or ()))
         count = _Count()
-        pieces = roster_files.write(form, count.passing(admin.exported(desk.writer.client, only, _tell_left_out)))
+        pieces = roster_files.write(
+            form, count.passing(admin.exported(desk.writer.client, desk.domain, only, _tell_left_out))
+        )
         if str(file) == "-":
             output.pieces(pieces)
         else:

@@ -63,7 +63,8 @@ class RosterKeys:
     domain: str | None = key(
         "Domain",
         values.text(),
-        "Whose users these are: user@Domain means the same as user. Without it, the Domain of Target.",
+        "Whose users these are: user@Domain means the same as user, and is nobody's contact of himself. Without it, the"
+        " Domain of Target.",
     )
     target: str | None = key(
         "Target",

@@ -42,10 +42,11 @@ class _Wanted:
 
 @attrs.define(eq=False)
 class Reader:
-    """`calls` counts those of Redis."""
+    """`domain`: the users'; None: it is not known. `calls` counts those of Redis."""
 
     connection: Connection
     report: Report
+    domain: str | None = None
     calls: int = 0
     _wanted: dict[str, _Wanted] = attrs.field(factory=dict)
     _taken: set[_Wanted] = attrs.field(factory=set)
@@ -123,9 +124,9 @@ class Reader:
 
     async def _write(self, batch: Mapping[str, _Wanted], stored: Mapping[str, Stored]) -> None:
         for users in _pieces(stored):
-            given, found = [stored[user] for user in users], list[Found | RestbrokerError]()
+            given, found = {user: stored[user] for user in users}, list[Found | RestbrokerError]()
             try:
-                found += await trio.to_thread.run_sync(written, given, limiter=self._writing)
+                found += await trio.to_thread.run_sync(written, given, self.domain, limiter=self._writing)
             except Exception as error:  # noqa: BLE001  as above
                 found = [_broken(error)] * len(users)
             for user, one in zip(users, found, strict=True):

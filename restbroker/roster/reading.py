@@ -39,10 +39,10 @@ def read(client: Client, users: Sequence[str]) -> dict[str, Stored | StoreRefuse
     return dict(zip(users, stored, strict=True))
 
 
-def written(stored: Sequence[Stored]) -> list[Found]:
-    """These rosters for Prosody."""
+def written(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
+    """These users' rosters for Prosody. `domain`: theirs, where it is known."""
     found: list[Found] = []
-    for one in stored:
-        roster, bad = roster_of(one)
+    for user, one in stored.items():
+        roster, bad = roster_of(one, user, domain)
         found.append(Found(as_prosody(roster), bad))
     return found

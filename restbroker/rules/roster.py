@@ -3,10 +3,12 @@
 Used by the commands that write rosters, by the store's callers and the roster service. Always holds: what is read here
 without an error is a roster that Prosody takes. Prosody's roster module checks nothing, and one bad entry leaves the
 user's login and the refresh of all others in its batch without an answer (measured with 0.12.3 and 13.0.1): a null or
-a number as a name, groups that are no object, control characters. Hence each entry is looked at, and named if refused.
+a number as a name, groups that are no object, control characters. A user who is his own contact has Prosody itself run
+in circles for seconds, during which it answers nobody, each time that he comes, goes or is refreshed (measured with
+0.12.3). Hence each entry is looked at, and named if refused.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NoReturn
 
 import attrs
@@ -138,6 +140,13 @@ def require_new(jid: str, roster: Mapping[str, Contact]) -> None:
         raise BadRoster(shown(jid), "is there twice", "Each contact may be there once.")
 
 
+def require_others(jids: Iterable[str], user: str, domain: str | None) -> None:
+    """Raises `BadRoster` for contacts of `user` among whom he is himself. Without a `domain` his own is not known."""
+    for jid in jids:
+        if _is_own(jid, user, domain):
+            _refuse_own(jid, domain)
+
+
 def require_fit(roster: Mapping[str, Contact]) -> None:
     """Raises `BadRoster` for a roster that is too large for one user."""
     if len(roster) > MOST_CONTACTS:
@@ -166,13 +175,17 @@ def of_stored(jid: bytes, contact: bytes) -> tuple[str, Contact]:
     return checked, read_contact(document, checked)
 
 
-def roster_of(stored: Mapping[bytes, bytes]) -> tuple[Mapping[str, Contact], tuple[BadRoster, ...]]:
-    """A roster from Redis: the contacts that can be served, and what is wrong with the others."""
+def roster_of(
+    stored: Mapping[bytes, bytes], user: str, domain: str | None
+) -> tuple[Mapping[str, Contact], tuple[BadRoster, ...]]:
+    """A roster of this user from Redis: the contacts that can be served, and what is wrong with the others."""
     found: dict[str, Contact] = {}
     bad: list[BadRoster] = []
     for jid, contact in stored.items():
         try:
             name, one = of_stored(jid, contact)
+            if name.startswith(user):
+                require_others((name,), user, domain)
         except BadRoster as error:
             bad.append(error)
         else:
@@ -220,6 +233,18 @@ def _of_list(entry: Json, place: int) -> tuple[Json, Json]:
             return entry["jid"], {field: value for field, value in entry.items() if field != "jid"}
         case _:
             raise BadRoster(f"Contact {place} of the list", 'has no "jid"')
+
+
+def _is_own(jid: str, user: str, domain: str | None) -> bool:
+    local, at, own = jid.partition("@")
+    return bool(at) and local == user and domain in (None, own)
+
+
+def _refuse_own(jid: str, domain: str | None) -> NoReturn:
+    if domain is not None:
+        raise BadRoster(shown(jid), "is the user himself", "Leave it out: Prosody hangs over a user's own address.")
+    why = "may be the user himself, whose domain is not known, and Prosody hangs over a user's own address"
+    raise BadRoster(shown(jid), why, "Say Domain in Roster or in the target; or leave it out.")
 
 
 def _read_name(value: Json, entry: str) -> str | None:

@@ -26,6 +26,7 @@ from restbroker.rules.roster import (
     read_user,
     require_fit,
     require_new,
+    require_others,
 )
 
 Format = Literal["json", "ndjson", "csv"]
@@ -127,7 +128,9 @@ class _Gathered:
             return
         self.lines[user] = line
         try:
-            self.rosters[user] = dict(contacts())
+            roster = dict(contacts())
+            require_others(roster, user, self.domain)
+            self.rosters[user] = roster
         except BadRoster as error:
             self.refuse(user, str(error), line)
 
@@ -202,6 +205,7 @@ def _read_row(header: list[str], cells: list[str], line: int, gathered: _Gathere
     try:
         jid = read_jid(row["jid"])
         require_new(jid, roster)
+        require_others((jid,), user, gathered.domain)
         roster[jid] = read_contact({"name": row.get("name"), "groups": _groups(row.get("groups") or "", jid)}, jid)
     except BadRoster as error:
         gathered.refuse(user, str(error), line)

@@ -102,6 +102,8 @@ def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(d
         " users of that domain only.",
         "rename john ann@example.org": "john has no contact ann@example.org. Nothing was changed.\n"
         "`restbroker roster show john` shows it.",
+        "add john john@example.org": "john@example.org is the user himself.\nLeave it out: Prosody hangs over a user's"
+        " own address.",
         "befriend john john@example.org": "john is on both sides.\nName two users.",
         "import nothing.csv": "nothing.csv cannot be read: No such file or directory.\nCheck the name and the rights.",
     }.items():

@@ -5,7 +5,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -260,9 +260,9 @@ async def test_who_waits_for_the_processor_gets_his_roster_late_rather_than_not_
     put(redis_server, john=ANN, mary=ANN)
     goes_on = threading.Event()
 
-    def slowly(stored: Sequence[Stored]) -> list[Found]:
+    def slowly(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
         assert goes_on.wait(60)
-        return written(stored)
+        return written(stored, domain)
 
     monkeypatch.setattr("restbroker.roster.reader.written", slowly)
     monkeypatch.setattr("restbroker.roster.reader.BOUND_S", 0.1)
@@ -283,6 +283,15 @@ async def test_who_waits_for_the_processor_gets_his_roster_late_rather_than_not_
             goes_on.set()
         outer.cancel_scope.cancel()
     assert answers == [ANN_AS_JSON] * 2
+
+
+async def test_who_is_his_own_contact_in_redis_is_served_the_others_since_prosody_would_hang(
+    serve: Serve, redis_server: RedisServer
+) -> None:
+    put(redis_server, john={"ann@example.org": Contact("Ann"), "john@example.org": Contact()})
+    async with serve(redis_server) as site:
+        assert (await site.get("/roster/john")).json() == {"ann@example.org": {"name": "Ann"}}
+        assert site.told() == ["RosterUnreadable"]
 
 
 async def test_a_fault_of_ours_costs_one_answer_and_serving_goes_on(

@@ -41,7 +41,7 @@ class Served(dict[str, object]):
             return self[user]
         with closing(open_client(self._settings)) as client:
             (stored,) = rosters.read(client, [user])
-        return json.loads(as_prosody(roster_of(stored)[0]))
+        return json.loads(as_prosody(roster_of(stored, user, "example.org")[0]))
 
 
 @attrs.define(eq=False)

@@ -92,9 +92,9 @@ class RosterConnector:
                 return await self._refresher.wanted(user, attempt)
             case Refresh(users):
                 return _done({"users": len(users)}) if await self._rosters.mark(users) else Rejected(_NOBODY_REFRESHES)
-            case Show(user):
+            case Show(user, domain):
                 (stored,) = await self._rosters.read([user])
-                return _done(as_json(roster_of(stored)[0]))
+                return _done(as_json(roster_of(stored, user, domain)[0]))
             case Write(changes):
                 return await self._change(changes)
             case _:

@@ -22,6 +22,7 @@ from restbroker.rules.roster import (
     read_jid,
     read_roster,
     read_user,
+    require_others,
 )
 from restbroker.store.rosters import Change
 
@@ -38,9 +39,10 @@ class Refresh:
 
 @attrs.frozen
 class Show:
-    """This user's roster is wanted."""
+    """The roster of this user of `domain` is wanted."""
 
     user: str
+    domain: str | None
 
 
 @attrs.frozen
@@ -75,11 +77,13 @@ def _read(name: str, given: Mapping[str, Json], domain: str | None) -> Wish:
         case catalogue.REFRESH:
             return Refresh(_users(given, domain))
         case "get_roster":
-            return Show(_user(given, domain))
+            return Show(_user(given, domain), domain)
         case "befriend":
             return Write(_both_sides(given, domain))
         case _:
-            return Write((_change(name, _user(given, domain), given),))
+            change = _change(name, _user(given, domain), given)
+            require_others(change.put, change.user, domain)
+            return Write((change,))
 
 
 def _change(name: str, user: str, given: Mapping[str, Json]) -> Change:

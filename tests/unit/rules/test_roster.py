@@ -127,7 +127,7 @@ def test_whatever_comes_is_a_roster_that_prosody_takes_or_is_refused_in_one_line
         assert isinstance(contact.get("groups", {}), dict)
         assert all(contact.get("groups", {}).values())
     stored = {jid.encode(): roster.as_stored(contact) for jid, contact in found.items()}
-    assert roster.roster_of(stored) == (found, ())
+    assert roster.roster_of(stored, "nobody", None) == (found, ())
     assert read_roster(roster.as_json(found)) == found
 
 
@@ -145,13 +145,23 @@ def test_of_what_somebody_else_wrote_to_redis_only_the_bad_entries_are_left_out(
         b"\xff@x.y": b"{}",
         b"d@x.y": b'{"groups":["a"]}',
     }
-    found, bad = roster.roster_of(stored)
+    found, bad = roster.roster_of(stored, "nobody", None)
     assert found == {"a@x.y": Contact("A"), "d@x.y": Contact(None, ("a",))}
     assert [str(one) for one in bad] == [
         "B@x.y is not in lower case. Write b@x.y.",
         "c@x.y is no contact as it lies in Redis.",
         "\\xff@x.y is no contact as it lies in Redis.",
     ]
+
+
+def test_whoever_put_it_there_nobody_is_served_himself_as_a_contact() -> None:
+    stored = {b"john@x.y": b"{}", b"john@z.y": b"{}", b"johnny@x.y": b"{}", b"x.y": b"{}"}
+    found, bad = roster.roster_of(stored, "john", "x.y")
+    assert set(found) == {"john@z.y", "johnny@x.y", "x.y"}
+    assert [one.entry for one in bad] == ["john@x.y"]
+    found, bad = roster.roster_of(stored, "john", None)
+    assert set(found) == {"johnny@x.y", "x.y"}
+    assert [one.entry for one in bad] == ["john@x.y", "john@z.y"]
 
 
 @pytest.mark.parametrize(

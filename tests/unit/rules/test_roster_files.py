@@ -16,7 +16,7 @@ GROUPS = st.lists(NAMES | st.sampled_from(["a;b", "[x", " a", ";", '"', "Work"])
 CONTACTS = st.builds(lambda name, groups: Contact(name, tuple(sorted(groups))), st.none() | NAMES, GROUPS)
 ROSTERS = st.dictionaries(
     st.sampled_from(["ann", "bob", "jörg", "a,b"]),
-    st.dictionaries(st.sampled_from(["ann@a.b", "jörg@a.b", "a,b@a.b", "gateway.a.b"]), CONTACTS, max_size=3),
+    st.dictionaries(st.sampled_from(["carl@a.b", "jürg@a.b", "c,d@a.b", "gateway.a.b"]), CONTACTS, max_size=3),
     max_size=3,
 )
 HEADER = "user,jid,name,groups\n"
@@ -56,6 +56,10 @@ def test_groups_have_semicolons_between_them_or_are_a_list_in_json() -> None:
     ("line", "what"),
     [
         ("john,Ann@a.b,,", "Ann@a.b is not in lower case. Write ann@a.b."),
+        (
+            "john,john@a.b,,",
+            "john@a.b is the user himself. Leave it out: Prosody hangs over a user's own address.",
+        ),
         ("john,,Ann,", "The empty JID has no domain."),
         ("john,bob@a.b,,", "bob@a.b is there twice. Each contact may be there once."),
         ("john,ann@a.b,", "This line has 3 columns, and the first one 4."),
@@ -95,6 +99,14 @@ def test_a_user_may_be_in_a_file_of_whole_rosters_once() -> None:
     found = read(b'{"john": {}, "john@a.b": {}, "zoe": {"x": {}}}', "json", "a.b")
     assert found.rosters == {}
     assert [one.what for one in found.refused] == ["john is there twice.", "x has no domain. Write x@ and the domain."]
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+def test_in_a_file_of_whole_rosters_nobody_is_his_own_contact(form: Format) -> None:
+    raw = b'{"user":"john","contacts":["john@a.b"]}' if form == "ndjson" else b'{"john": ["john@a.b"], "zoe": []}'
+    found = read(raw, form, "a.b")
+    assert "john" not in found.rosters
+    assert [one.user for one in found.refused] == ["john"]
 
 
 def test_a_roster_that_is_too_large_is_refused_alone() -> None:

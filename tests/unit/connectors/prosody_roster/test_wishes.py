@@ -53,6 +53,24 @@ def test_a_command_for_one_user_is_one_change(command: str, arguments: dict[str,
     assert wish(command, user="john@example.org", host=DOMAIN, **arguments) == Write((change,))
 
 
+@pytest.mark.parametrize("command", ["add_contact", "rename_contact", "set_roster"])
+def test_nobody_becomes_his_own_contact(command: str) -> None:
+    def arguments(jid: str) -> dict[str, Json]:
+        return {"contacts": {"ann@example.org": {}, jid: {}}} if command == "set_roster" else {"jid": jid}
+
+    own = refusal(command, user="john", **arguments("john@example.org"))
+    assert (own.code, own.message) == ("BadRoster", "john@example.org is the user himself.")
+    assert wish(command, user="john", **arguments("john@elsewhere.net"))
+    # Whose domain nobody knows may be the same.
+    assert "may be the user himself" in refusal(command, None, user="john", **arguments("john@elsewhere.net")).message
+    assert wish(command, None, user="john", **arguments("john.doe@elsewhere.net"))
+
+
+def test_who_is_his_own_contact_may_be_removed() -> None:
+    change = Change("john", drop=("john@example.org",))
+    assert wish("remove_contact", user="john", jid="john@example.org") == Write((change,))
+
+
 def test_befriending_changes_both_sides_at_once() -> None:
     found = wish("befriend", a="john", b="ann@example.org", name_of_a="John", groups=["Friends"])
     friend, named = b'{"groups":["Friends"]}', b'{"name":"John","groups":["Friends"]}'
@@ -87,7 +105,7 @@ def test_a_refresh_of_nobody_is_refused(arguments: dict[str, Json]) -> None:
 
 
 def test_a_roster_is_asked_for_by_user() -> None:
-    assert wish("get_roster", user="john") == Show("john")
+    assert wish("get_roster", user="john") == Show("john", DOMAIN)
     assert "argument user" in refusal("get_roster").message
 
 
