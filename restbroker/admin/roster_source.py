@@ -18,7 +18,7 @@ from restbroker.rules.command import Call, Command
 from restbroker.rules.jid import shown
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Delivered, Denied
-from restbroker.rules.roster import BadRoster, Contact, read_contact, read_jid, read_user, require_fit, require_others
+from restbroker.rules.roster import BadRoster, Contact, read_contact, read_jid, read_user, require_fit, require_writable
 from restbroker.rules.roster_files import Found, Refused
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
@@ -101,7 +101,7 @@ class _Fetching:
         try:
             user = read_user(name, self.host)
             roster, left_out = contacts_of(answer, one_sided=self.one_sided)
-            require_others(roster, user, self.host)
+            require_writable(roster, user, self.host)
         except BadRoster as error:
             self.refused.append(Refused(shown(name), str(error)))
             return

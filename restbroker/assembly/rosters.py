@@ -80,8 +80,9 @@ class RostersInRedis:
 
     async def landed(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
         """As `Rosters`."""
-        with trio.move_on_after(_LANDING_S), contextlib.suppress(StoreUnavailable, StoreRefused):
-            await self._reached().call(rosters.landed, holder, self._named(done), self._named(again))
+        with trio.move_on_after(_LANDING_S), contextlib.suppress(StoreRefused):
+            # Sent twice it does no harm; not at all, these users wait until the lease ends.
+            await self._insist(rosters.landed, holder, self._named(done), self._named(again))
 
     async def aclose(self) -> None:
         """As `Rosters`."""

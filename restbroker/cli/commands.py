@@ -52,7 +52,7 @@ def commands(
         kind = kind or registry.KINDS[0]
         catalogue = registry.catalogue(kind, server_version)
     else:
-        kind, catalogue = _of_server(kind, target, config)
+        kind, catalogue = _of_server(kind, target, config, name)
     if not catalogue.commands:
         raise UsageError(
             f"The commands of a target of kind {kind} are what its configuration says.",
@@ -75,8 +75,10 @@ def commands(
     output.table(("COMMAND", "ARGUMENTS", "TAGS"), rows)
 
 
-def _of_server(kind: str | None, name: str | None, path: Path | None) -> tuple[str, Catalogue]:
-    """The first such target's kind and catalogue; the newest where there is no configuration that can be used."""
+def _of_server(kind: str | None, name: str | None, path: Path | None, command: str | None) -> tuple[str, Catalogue]:
+    """The kind and catalogue of the first such target, rather of one that has the command; the newest where there is
+    no configuration that can be used.
+    """
     newest = kind or registry.KINDS[0]
     try:
         settings = quietly(path)
@@ -84,9 +86,11 @@ def _of_server(kind: str | None, name: str | None, path: Path | None) -> tuple[s
         if path is not None or name is not None:
             raise
         return newest, registry.catalogue(newest)
-    for target in settings.targets:
-        if kind in (None, target.kind) and name in (None, target.name):
-            return target.kind, registry.catalogue_of(target, _running(settings, target))
+    fitting = [one for one in settings.targets if kind in (None, one.kind) and name in (None, one.name)]
+    able = (one for one in fitting if command is None or command in registry.catalogue_of(one, None).commands)
+    target = next(able, None) or next(iter(fitting), None)
+    if target is not None:
+        return target.kind, registry.catalogue_of(target, _running(settings, target))
     if name is not None:
         names = ", ".join(target.name for target in settings.targets)
         raise UsageError(f"There is no target {name!r} of that kind.", f"These are configured: {names}.")
@@ -113,7 +117,10 @@ def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> Com
         near = get_close_matches(name, catalogue.commands, n=3)
         listing = "restbroker commands" if target is None else f"restbroker commands --target {target}"
         cure = f"Did you mean {' or '.join(near)}?" if near else f"`{listing}` lists them all."
-        raise UsageError(f"{kind} {catalogue.version} has no command {name!r}.", cure)
+        others = [one for one in registry.KINDS if one != kind and name in registry.catalogue(one).commands]
+        if others and target is None:
+            cure = f"A target of the kind {' or '.join(others)} has it (--kind)."
+        raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", cure)
     return spec
 
 

@@ -34,8 +34,9 @@ from restbroker.rules.roster import (
     read_jid,
     read_roster,
     read_user,
-    require_others,
+    require_writable,
 )
+from restbroker.rules.roster_files import loads
 from restbroker.store.rosters import Change, Known
 
 app = typer.Typer(
@@ -109,7 +110,7 @@ def set_roster(
         contacts = _read(file)
     with opened(config) as desk, told():
         change = Change(read_user(user, desk.domain), _stored(contacts), whole=True)
-        require_others(contacts, change.user, desk.domain)
+        require_writable(contacts, change.user, desk.domain)
         if dry_run:
             before = set(admin.show(desk.writer.client, change.user, desk.domain).contacts)
             gone, new = len(before - set(contacts)), len(set(contacts) - before)
@@ -215,16 +216,16 @@ app.command()(serve)
 
 def _change(desk: Desk, verb: str, *changes: Change) -> None:
     for one in changes:
-        require_others(one.put, one.user, desk.domain)
+        require_writable(one.put, one.user, desk.domain)
     versions = desk.writer.change(verb, changes)
     for user, version in versions.items():
-        output.say(f"{user}: version {version}." if version else f"{user} has no roster.")
+        output.say(f"{user}: version {version}." if version else f"{user} has no roster any more.")
     tell_if_nobody_refreshes(desk)
 
 
 def _read(file: Path) -> Mapping[str, Contact]:
     try:
-        return read_roster(rubyjson.loads(read_file(file)))
+        return read_roster(loads(read_file(file)))
     except rubyjson.Unreadable as error:
         raise UsageError(f"{file} is not JSON: {error}.", "`restbroker roster show USER --json` shows one.") from None
 

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 from restbroker.config.logins import basic_login
 from restbroker.config.review import Review, at
-from restbroker.config.roster import KIND, USER, QueryKey, Roster
+from restbroker.config.roster import KIND, LONGEST_S, USER, QueryKey, Roster
 from restbroker.config.roster_keys import QueryKeyKeys, RosterAuthKeys, RosterKeys
 from restbroker.config.target import Basic, Target
 from restbroker.config.urls import is_loopback
 
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]+", re.ASCII)
+_SHARE = 0.8
+"""Of the time that a refresh may take: so much of it Prosody may wait for a roster."""
 _CURE = "give Auth, or use a loopback address"
 
 
@@ -41,6 +43,7 @@ def build_roster(keys: RosterKeys | None, targets: Sequence[Target], review: Rev
         domain=None if domain is None else domain.lower(),
         target=keys.target,
         auth=auth,
+        longest_s=min([LONGEST_S, *(one.timeout_s * _SHARE for one in targets if one.kind == KIND)]),
     )
 
 

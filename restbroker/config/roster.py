@@ -13,6 +13,8 @@ from restbroker.config.target import Basic
 
 KIND: Final = "prosody-roster"
 """The kind of target that refreshes rosters."""
+LONGEST_S: Final = 4.0
+"""Prosody's users wait for their rosters for so long at most."""
 USER: Final = "{user}"
 """What stands for the user in a path."""
 
@@ -28,7 +30,8 @@ class QueryKey:
 class Roster:
     """The section `Roster`. `path` has `USER` once. `served`: by a broker as well; else only by itself.
 
-    `domain`: whose users these are; None: of any. `target`: its name; None: nobody is told of a change.
+    `domain`: whose users these are; None: of any. `target`: its name; None: nobody is told of a change. `longest_s`: so
+    long an answer may take, less than whoever asks for a refresh waits for it.
     """
 
     bind: tuple[str, int]
@@ -37,3 +40,4 @@ class Roster:
     domain: str | None
     target: str | None
     auth: Basic | QueryKey | None
+    longest_s: float = LONGEST_S

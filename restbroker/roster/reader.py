@@ -1,25 +1,30 @@
 """Gathers what is asked for at the same time, and reads it from Redis in one go. A service; `roster.service` asks it.
 
 Always holds: a roster is read after it was asked for, never before, so that a change which was made earlier is in it;
-Redis is asked by one call at a time; who waits for Redis waits `BOUND_S` at most, and who waits for the processor gets
-his roster late rather than not at all, since Prosody ends his session without it; an outage is told once.
+who asked first is never answered after another who asked for the same user later, with what was read earlier: Prosody
+would keep what comes last. Redis is asked by one call at a time, for small rosters first; where it does not answer for
+`BOUND_S`, nobody waits for it any longer, and who waits for his turn gets his roster late rather than not at all, since
+Prosody ends his session without it; an outage is told once.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import attrs
 import trio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.roster.reading import Found, Stored, read, written
+from restbroker.roster.reading import Found, Stored, chosen, read, written
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report, Warned
 
 BOUND_S: Final = 1.8
 MOST: Final = 500
-"""So many users are read with one call."""
+"""So many users are read with one call, …"""
+_MOST_CONTACTS: Final = 10_000
+"""… or so many contacts: Redis and this process take some 10 ms for them."""
 _CONTACTS: Final = 1000
 """About so many are written at once, before their users are answered: some milliseconds."""
 _STOPPING: Final = StoreUnavailable("Rosters are not served any more: the process stops.", "Ask again.")
@@ -49,12 +54,13 @@ class Reader:
     domain: str | None = None
     calls: int = 0
     _wanted: dict[str, _Wanted] = attrs.field(factory=dict)
-    _taken: set[_Wanted] = attrs.field(factory=set)
-    """Those that are being read or written."""
+    _taken: dict[str, list[_Wanted]] = attrs.field(factory=dict)
+    """By user, those that are being read or written, the oldest first."""
     _wake: trio.Event = attrs.field(factory=trio.Event)
     _writing: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _is_stopping: bool = False
     _is_away: bool = False
+    _heard_s: float = -math.inf
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Reads whenever something is wanted, until cancelled; then closes the connection."""
@@ -76,10 +82,7 @@ class Reader:
             raise _STOPPING
         wanted = self._wanted.setdefault(user, _Wanted())
         self._wake.set()
-        with trio.move_on_after(BOUND_S):
-            await wanted.read.wait()
-        if not wanted.read.is_set():
-            raise StoreUnavailable("Redis takes too long.")
+        await self._read(wanted)
         await wanted.done.wait()
         if isinstance(wanted.answer, RestbrokerError):
             # A new one for each who waits.
@@ -89,13 +92,24 @@ class Reader:
     def stop(self) -> None:
         """Nobody waits any longer; all who ask from now on are told so."""
         self._is_stopping = True
-        for wanted in (*self._wanted.values(), *self._taken):
+        for wanted in (*self._wanted.values(), *chain.from_iterable(self._taken.values())):
             wanted.end()
-        self._wanted, self._taken = {}, set()
+        self._wanted, self._taken = {}, {}
+
+    async def _read(self, wanted: _Wanted) -> None:
+        """Waits until Redis told it. Raises `StoreUnavailable` where Redis tells nobody anything."""
+        asked_s = trio.current_time()
+        while not wanted.read.is_set():
+            until_s = max(asked_s, self._heard_s) + BOUND_S
+            if trio.current_time() >= until_s:
+                raise StoreUnavailable("Redis takes too long.")
+            with trio.move_on_at(until_s):
+                await wanted.read.wait()
 
     async def _read_some(self, nursery: trio.Nursery) -> None:
-        batch = {user: self._wanted.pop(user) for user in tuple(islice(self._wanted, MOST))}
-        self._taken.update(batch.values())
+        batch = {user: self._wanted.pop(user) for user in await self._chosen()}
+        for user, wanted in batch.items():
+            self._taken.setdefault(user, []).append(wanted)
         answers = await self._asked(tuple(batch))
         stored: dict[str, Stored] = {}
         for user, wanted in batch.items():
@@ -106,6 +120,18 @@ class Reader:
                 stored[user] = answer
                 wanted.read.set()
         nursery.start_soon(self._write, batch, stored)
+
+    async def _chosen(self) -> Sequence[str]:
+        """Whose rosters to read now, of those that are asked for."""
+        users = tuple(islice(self._wanted, MOST))
+        if len(users) == 1:
+            return users
+        try:
+            found = await self.connection.call(chosen, users, _MOST_CONTACTS)
+        except RestbrokerError:
+            return users  # `_asked` finds out, and tells
+        self._heard_s = trio.current_time()
+        return found
 
     async def _asked(self, users: Sequence[str]) -> Mapping[str, Stored | RestbrokerError]:
         self.calls += 1
@@ -120,10 +146,12 @@ class Reader:
         except Exception as error:  # noqa: BLE001
             return dict.fromkeys(users, _broken(error))
         self._is_away = False
+        self._heard_s = trio.current_time()
         return found
 
     async def _write(self, batch: Mapping[str, _Wanted], stored: Mapping[str, Stored]) -> None:
-        for users in _pieces(stored):
+        for piece in _pieces(stored):
+            users = [user for user in piece if not batch[user].done.is_set()]
             given, found = {user: stored[user] for user in users}, list[Found | RestbrokerError]()
             try:
                 found += await trio.to_thread.run_sync(written, given, self.domain, limiter=self._writing)
@@ -133,10 +161,17 @@ class Reader:
                 self._end(user, batch[user], one)
 
     def _end(self, user: str, wanted: _Wanted, answer: Found | RestbrokerError) -> None:
-        self._taken.discard(wanted)
-        if not wanted.done.is_set():
-            wanted.end(answer)
-            self._tell(user, answer)
+        if wanted.done.is_set():
+            return
+        waiting = self._taken.pop(user, [wanted])
+        place = waiting.index(wanted)
+        # What was read later holds for who asked earlier, too.
+        ended = [wanted] if isinstance(answer, RestbrokerError) else waiting[: place + 1]
+        if left := [one for one in waiting if one not in ended]:
+            self._taken[user] = left
+        for one in ended:
+            one.end(answer)
+        self._tell(user, answer)
 
     def _away(self, error: RestbrokerError) -> RestbrokerError:
         if not self._is_away:

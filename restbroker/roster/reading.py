@@ -5,6 +5,7 @@ read is left out: with it Prosody would answer neither its user's login nor a re
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TypeAlias
 
 import attrs
@@ -24,6 +25,20 @@ class Found:
 
     body: bytes
     bad: tuple[BadRoster, ...] = ()
+
+
+def chosen(client: Client, users: Sequence[str], most: int) -> list[str]:
+    """Those to be read first: who has few contacts, as many as have `most` of them together; at least one.
+
+    Raises `StoreUnavailable`.
+    """
+    try:
+        sizes = rosters.sizes(client, users)
+    except StoreRefused:
+        return list(users)  # `read` finds out whose key is of another type
+    ordered = sorted(zip(sizes, users, strict=True))
+    together = accumulate(size for size, _ in ordered)
+    return [user for (_, user), sum_ in zip(ordered, together, strict=True) if sum_ <= most] or [ordered[0][1]]
 
 
 def read(client: Client, users: Sequence[str]) -> dict[str, Stored | StoreRefused]:

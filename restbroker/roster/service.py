@@ -1,7 +1,7 @@
 """Answers `GET /roster/USER` for Prosody: the app that assembly serves.
 
 Always holds: each request is answered, or Prosody would wait for a quarter of an hour, and its user's client with it:
-within `BOUND_S` of `roster.reader` where Redis does not answer, and after `LONGEST_S` whatever it waits for. A user
+within `BOUND_S` of `roster.reader` where Redis does not answer, and after `longest_s` whatever it waits for. A user
 whom nobody knows has an empty roster, since Prosody ends a session for any status but 200; but whom Redis does not tell
 of has none, and gets 503: an empty one would take all contacts from a client. Nothing of an address is written
 anywhere: it may hold the key.
@@ -21,7 +21,6 @@ from restbroker.roster.traffic import Traffic
 from restbroker.serving.plain import Answer, Asked, failed
 from restbroker.telemetry.events import Report, Warned
 
-LONGEST_S: Final = 10.0
 _EMPTY: Final = Answer(200, b"{}")
 _LATER: Final = (b"retry-after", b"1")
 _BASIC: Final = (b"www-authenticate", b'Basic realm="restbroker", charset="UTF-8"')
@@ -29,19 +28,20 @@ _BASIC: Final = (b"www-authenticate", b'Basic realm="restbroker", charset="UTF-8
 
 @attrs.frozen(eq=False)
 class Service:
-    """What is asked, and by whom."""
+    """What is asked, and by whom. `longest_s`: an answer that comes later could undo that to a newer question."""
 
     addresses: Addresses
     login: Login
     reader: Reader
     traffic: Traffic
     report: Report
+    longest_s: float
 
     async def answer(self, asked: Asked) -> Answer:
         """The roster, or why not. Never raises."""
         began_s = trio.current_time()
         found: Answer | None = None
-        with trio.move_on_after(LONGEST_S):
+        with trio.move_on_after(self.longest_s):
             found = await self._answer(asked)
         if found is None:
             found = _unavailable("This machine has too much to do.")
@@ -95,7 +95,7 @@ class Service:
 def service(config: Roster, reader: Reader, report: Report) -> Service:
     """The one of this configuration, which `reader` reads for."""
     where = addresses(config.path, config.domain, with_key=isinstance(config.auth, QueryKey))
-    return Service(where, Login(config.auth, report), reader, Traffic(reader), report)
+    return Service(where, Login(config.auth, report), reader, Traffic(reader), report, config.longest_s)
 
 
 def _unavailable(why: str) -> Answer:

@@ -8,7 +8,8 @@ in circles for seconds, during which it answers nobody, each time that he comes,
 0.12.3). Hence each entry is looked at, and named if refused.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NoReturn
 
 import attrs
@@ -28,6 +29,8 @@ MOST_GROUPS: Final = 100
 """Of one contact."""
 _SHORT: Final = LONGEST_NAME_BYTES // 4
 """No text of so many characters has more bytes."""
+# Its library for addresses takes what follows for something else (measured with 0.12.3 and LuaSocket 3.1.0).
+_CUT_AT: Final = re.compile("[;#]")
 _FIELDS: Final = ("name", "groups")
 
 
@@ -145,6 +148,14 @@ def require_others(jids: Iterable[str], user: str, domain: str | None) -> None:
     for jid in jids:
         if _is_own(jid, user, domain):
             _refuse_own(jid, domain)
+
+
+def require_writable(jids: Collection[str], user: str, domain: str | None) -> None:
+    """Raises `BadRoster` for contacts of `user` that nobody could serve him, and for himself among them."""
+    if jids and (found := _CUT_AT.search(user)):
+        why = f"has {found[0]} in the name, and Prosody asks for the roster of {shown(user[: found.start()])} instead"
+        raise BadRoster(shown(user), why, "Have Prosody refuse such names.")
+    require_others(jids, user, domain)
 
 
 def require_fit(roster: Mapping[str, Contact]) -> None:

@@ -4,8 +4,10 @@ Always holds: what is written is read again as the same rosters; of a user of wh
 and what is wrong is told with its line, where the format has lines.
 """
 
+import codecs
 import csv
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, Literal, assert_never
 
@@ -26,7 +28,7 @@ from restbroker.rules.roster import (
     read_user,
     require_fit,
     require_new,
-    require_others,
+    require_writable,
 )
 
 Format = Literal["json", "ndjson", "csv"]
@@ -85,6 +87,16 @@ def read(raw: bytes, form: Format, domain: str | None) -> Found:
     return gathered.found()
 
 
+def loads(raw: bytes) -> Json:
+    """JSON in which no name stands twice in one object: of two the first would be lost without a word.
+
+    Raises `rubyjson.Unreadable`.
+    """
+    value = rubyjson.loads(raw)
+    json.loads(raw.removeprefix(codecs.BOM_UTF8), object_pairs_hook=_require_once)
+    return value
+
+
 def write(form: Format, rosters: Iterable[tuple[str, Mapping[str, Contact]]]) -> Iterator[str]:
     """The file's text, piece by piece."""
     match form:
@@ -129,7 +141,7 @@ class _Gathered:
         self.lines[user] = line
         try:
             roster = dict(contacts())
-            require_others(roster, user, self.domain)
+            require_writable(roster, user, self.domain)
             self.rosters[user] = roster
         except BadRoster as error:
             self.refuse(user, str(error), line)
@@ -151,9 +163,17 @@ class _Gathered:
         return Found(good, tuple(self.refused))
 
 
+def _require_once(pairs: list[tuple[str, Json]]) -> None:
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise rubyjson.Unreadable(f"{shown(name)} stands twice in one object")
+        seen.add(name)
+
+
 def _read_json(text: str, gathered: _Gathered) -> None:
     try:
-        document = rubyjson.loads(text.encode())
+        document = loads(text.encode())
     except rubyjson.Unreadable as error:
         raise BadFile(f"is not JSON: {error}", None, f"For example {_EXAMPLES['json']}") from None
     if not isinstance(document, dict):
@@ -166,13 +186,22 @@ def _read_ndjson(text: str, gathered: _Gathered) -> None:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        document = rubyjson.object_of(line.encode())
+        document, what = _object(line)
         if document is None or set(document) != {"user", "contacts"}:
-            what = "This line is no object with user and contacts and nothing else."
             gathered.refused.append(Refused("", f"{what} For example {_EXAMPLES['ndjson']}", number))
             continue
         contacts = document["contacts"]
         gathered.add(document["user"], lambda contacts=contacts: read_roster(contacts), number)  # type: ignore[misc]
+
+
+def _object(line: str) -> tuple[dict[str, Json] | None, str]:
+    """The object of a line; and what to say where it is none that is wanted."""
+    try:
+        document = loads(line.encode())
+    except rubyjson.Unreadable as error:
+        return None, f"This line is not JSON: {error}."
+    what = "This line is no object with user and contacts and nothing else."
+    return (document if isinstance(document, dict) else None), what
 
 
 def _read_csv(text: str, gathered: _Gathered) -> None:
@@ -180,6 +209,8 @@ def _read_csv(text: str, gathered: _Gathered) -> None:
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(rows, [])
+        if len(set(header)) < len(header):
+            raise BadFile("names a column twice", 1, f"The first line names the columns: {_EXAMPLES['csv']}")
         if "user" not in header or "jid" not in header or not set(header) <= set(COLUMNS):
             cure = f"The first line names the columns: {_EXAMPLES['csv']}"
             raise BadFile("has no columns user and jid, or others than these, name and groups", 1, cure)
@@ -205,7 +236,7 @@ def _read_row(header: list[str], cells: list[str], line: int, gathered: _Gathere
     try:
         jid = read_jid(row["jid"])
         require_new(jid, roster)
-        require_others((jid,), user, gathered.domain)
+        require_writable((jid,), user, gathered.domain)
         roster[jid] = read_contact({"name": row.get("name"), "groups": _groups(row.get("groups") or "", jid)}, jid)
     except BadRoster as error:
         gathered.refuse(user, str(error), line)

@@ -105,7 +105,7 @@ class Server:
             self._warn_once(
                 "PortTaken" if error.errno == errno.EADDRINUSE else "CannotListen",
                 f"Cannot serve {self.what} on {self.host}:{self.port}: {error.strerror or error}.",
-                f"Jobs are delivered all the same, and it is tried again every {self.bind_again_s:g} s. "
+                f"It is tried again every {self.bind_again_s:g} s, and nothing else waits for it. "
                 f"End what uses the port, or change {self.key}.",
             )
             return []

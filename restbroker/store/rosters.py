@@ -141,6 +141,11 @@ def read(client: Client, users: Sequence[str]) -> list[Mapping[bytes, bytes]]:
     return found
 
 
+def sizes(client: Client, users: Sequence[str]) -> list[int]:
+    """How many contacts each of these has."""
+    return [integer(reply) for reply in client.commands([("HLEN", client.keys.roster(user)) for user in users])]
+
+
 def claim(client: Client, users: Sequence[str], holder: str, lease_ms: int, pace: Pace) -> Claims:
     """Begins the refreshes of those of these users who are due and whom nobody else refreshes; their marks go.
 

@@ -311,6 +311,21 @@ def test_commands_suggests_for_a_mistyped_name_and_lists_the_tags_for_an_unknown
     assert (tag.returncode, "accounts" in tag.stderr) == (2, True)
 
 
+def test_a_command_is_found_whichever_target_has_it(tmp_path: Path) -> None:
+    targets = {
+        "rosters": {"Kind": "prosody-roster", "URL": "http://127.0.0.1:1/roster_admin", "Queues": ["rosters"]},
+        "prosody": {"Kind": "prosody-rest", "URL": "http://127.0.0.1:1/rest", "Queues": ["prosody"]},
+    }
+    path = str(tmp_path / "two.json")
+    Path(path).write_text(json.dumps({"Token": "t0ken", "Targets": targets}))
+    shown = run(["commands", "message", "--config", path])
+    assert (shown.returncode, shown.stdout.startswith("command\tmessage\n")) == (0, True)
+    elsewhere = run(["commands", "befriend"], directory=tmp_path)
+    assert (elsewhere.returncode, "the kind prosody-roster has it" in elsewhere.stderr) == (2, True)
+    unknown = run(["commands", "massage", "--config", path, "--target", "prosody"])
+    assert (unknown.returncode, "has no command 'massage'. " in unknown.stderr) == (2, True)
+
+
 def test_config_init_makes_a_private_file_with_a_token_of_its_own_and_never_overwrites(tmp_path: Path) -> None:
     made = run(["config", "init"], directory=tmp_path)
     assert made.returncode == 0

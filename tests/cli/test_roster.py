@@ -132,6 +132,7 @@ def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> Non
     assert asked.returncode == 2
     assert "Delete the roster of john with 1 contact? There is nobody to ask." in asked.stderr
     assert do("delete john --dry-run").stderr == "The roster of john with 1 contact would be deleted.\n"
+    assert do("delete john --yes").stderr == "john has no roster any more.\n"
     assert do("delete john --yes").stderr == "john has no roster.\n"
     assert rosters.users(store).users == ()
 

@@ -294,6 +294,57 @@ async def test_who_is_his_own_contact_in_redis_is_served_the_others_since_prosod
         assert site.told() == ["RosterUnreadable"]
 
 
+async def test_what_was_read_earlier_is_never_told_after_what_was_read_later(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(redis_server, john=ANN)
+    goes_on, calls = threading.Event(), iter(range(9))
+
+    def overtaken(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
+        if next(calls) == 0:
+            assert goes_on.wait(60)
+        return written(stored, domain)
+
+    monkeypatch.setattr("restbroker.roster.reader.written", overtaken)
+    reader = Reader(Connection(open_client(StoreSettings(redis_server.url))), lambda _: None)
+    reader._writing.total_tokens = 2
+    told: list[bytes] = []
+
+    async def ask() -> None:
+        told.append(await reader.roster("john"))
+
+    async with trio.open_nursery() as outer:
+        await outer.start(reader.run)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await until_async(lambda: reader.calls == 1, "the older roster is read, and is being written")
+            put(redis_server, john={"bob@example.org": Contact("Bob")})
+            newest = await reader.roster("john")
+            await until_async(lambda: bool(told), "who asked earlier is answered, too")
+            goes_on.set()
+        assert await reader.roster("john") == newest
+        outer.cancel_scope.cancel()
+    assert json.loads(newest).keys() == {"ann@example.org", "bob@example.org"}
+    assert told == [newest]
+
+
+async def test_nobody_waits_longer_than_a_refresh_would(
+    serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(redis_server, john=ANN)
+    goes_on = threading.Event()
+
+    def slowly(stored: Mapping[str, Stored], domain: str | None) -> list[Found]:
+        assert goes_on.wait(60)
+        return written(stored, domain)
+
+    monkeypatch.setattr("restbroker.roster.reader.written", slowly)
+    async with serve(redis_server, longest_s=0.2) as site:
+        assert (await site.get("/roster/john")).status_code == 503
+        goes_on.set()
+        await until_async(lambda: not site.made.services[0]._taken, "it is written")  # type: ignore[attr-defined]
+
+
 async def test_a_fault_of_ours_costs_one_answer_and_serving_goes_on(
     serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

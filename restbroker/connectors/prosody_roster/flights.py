@@ -67,7 +67,7 @@ class Flights:
 
     async def _alone(self, user: str, results: dict[str, Result]) -> None:
         try:
-            response = await self._http.send(request.alone(self._target, user))
+            response = await self._http.send(request.together(self._target, [user]))
         except NotSent as problem:
             results[user] = problem
         except MaybeSent:

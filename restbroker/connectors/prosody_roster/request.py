@@ -1,13 +1,13 @@
 """The requests to mod_http_roster_admin. Pure; the flights and the check make them.
 
-Always holds: a list of users is never empty, since Prosody never answers an empty one (measured on 0.12.3 and 13.0.1,
-as all that is said of its answers in this folder), and it is sent with its length, since a chunked one is not read.
+Always holds: one user is asked for as a list of one, whose errors are counted; `GET /refresh/USER` has a verdict and
+nothing else, which may contradict that count. A list of users is never empty, since Prosody never answers an empty one
+(measured on 0.12.3 and 13.0.1, as all that is said of its answers in this folder), and it is sent with its length,
+since a chunked one is not read.
 """
 
-import re
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote
 
 import orjson
 
@@ -18,7 +18,6 @@ from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request
 
 _ANSWER_LIMIT_BYTES: Final = 65_536
-_PLAIN: Final = re.compile(r"[a-z0-9_.~-]+", re.ASCII)
 
 
 def together(target: Target, users: Sequence[str]) -> Request:
@@ -27,14 +26,6 @@ def together(target: Target, users: Sequence[str]) -> Request:
         raise ValueError("Prosody never answers a refresh of nobody.")
     headers = (("content-type", "application/json"), *_login(target))
     return _request(target, "POST", "/refresh", headers, orjson.dumps(list(users)))
-
-
-def alone(target: Target, user: str) -> Request:
-    """The refresh of one user, whose answer is about him alone. Raises as `together`."""
-    # Whether the module decodes a path is not known.
-    if not _PLAIN.fullmatch(user) or not user.strip("."):
-        return together(target, [user])
-    return _request(target, "GET", f"/refresh/{quote(user)}", _login(target))
 
 
 def question(target: Target) -> Request:

@@ -22,7 +22,7 @@ from restbroker.rules.roster import (
     read_jid,
     read_roster,
     read_user,
-    require_others,
+    require_writable,
 )
 from restbroker.store.rosters import Change
 
@@ -82,7 +82,7 @@ def _read(name: str, given: Mapping[str, Json], domain: str | None) -> Wish:
             return Write(_both_sides(given, domain))
         case _:
             change = _change(name, _user(given, domain), given)
-            require_others(change.put, change.user, domain)
+            require_writable(change.put, change.user, domain)
             return Write((change,))
 
 

@@ -45,6 +45,12 @@ def test_an_empty_section_serves_on_loopback_and_none_serves_nothing(write: Writ
     assert write(None).config.roster is None
 
 
+def test_a_roster_is_answered_before_any_refresh_gives_up(write: Write) -> None:
+    assert section(write({})).longest_s == 4.0
+    targets: dict[str, Json] = {"rosters": {**REFRESH, "RequestTimeout": "2s"}}
+    assert section(write({}, Targets=targets)).longest_s == 1.6
+
+
 def test_every_member_counts(write: Write, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("a+b/c==\n")
     written: dict[str, Json] = {
