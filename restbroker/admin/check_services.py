@@ -48,7 +48,7 @@ def _roster(roster: Roster) -> Finding:
     except ConfigError:
         return _unreadable(area)
     except (OSError, HTTPException) as error:
-        why = "Prosody asks there at each login, and ends the session where nobody answers."
+        why = "Prosody asks there at each login, and its client waits in vain for contacts."
         who = "`restbroker run` serves them" if roster.served else "`restbroker roster serve` serves them"
         cure = f"{who}, with this configuration; start it, or see its log."
         return Finding("warning", area, "NotServing", f"Nobody serves rosters at {where}: {_why(error)}.", why, cure)

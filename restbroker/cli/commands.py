@@ -60,7 +60,7 @@ def commands(
         )
     if sys.stderr.isatty():
         another = "--target" if catalogue.is_whole else "--server-version (or --target)"
-        output.say(f"Commands of {kind} {catalogue.version}; {another} chooses others.")
+        output.say(f"Commands of {f'{kind} {catalogue.version}'.strip()}; {another} chooses others.")
     if name is not None:
         _show(_find(catalogue, name, kind, target), as_json=json)
         return

@@ -106,7 +106,9 @@ class Webhooks:
             raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Events are posted.", {"Allow": "OPTIONS, POST"})
         if not await place.door.lets_in(headers, scope["query_string"]):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
-            raise _Refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing.", scheme)
+            raise _Refusal(
+                HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme
+            )
         if method == "OPTIONS":
             return place.hook.probed()
         _judge_headers(headers, place.hook)
@@ -151,6 +153,9 @@ class Webhooks:
         match refusal.outcome:
             case "unauthorized":
                 self._report(Warned("EventUnauthorized", what, "Give the server the Secret of this source."))
+            case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+                cure = f"Have the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
+                self._report(Warned("EventMalformed", what, cure))
             case "malformed":
                 self._report(Warned("EventMalformed", what, "Let only the server post there."))
             case "too_large":

@@ -138,7 +138,7 @@ PROCESS: Final = (
     Metric(
         "restbroker_roster_requests_total",
         "counter",
-        "Requests for rosters that were answered, by the status: 200, or 503 while Redis does not tell.",
+        "Requests for rosters that were answered, by status: 200, 503 while Redis does not tell, 401 without login.",
         ("status",),
     ),
     Metric(

@@ -116,6 +116,14 @@ async def test_who_was_changed_a_moment_ago_is_due_when_the_changes_calm_down(of
     assert 4.0 < claimed.wait_s["john"] <= 5.0
 
 
+async def test_a_landing_is_told_though_the_connection_ended_meanwhile(client: Client, of: Of) -> None:
+    home = of("home")
+    mine = (await home.claim(["mary"], PACE)).holder
+    client.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await home.landed(mine, ["mary"], [])
+    assert (await home.claim(["mary"], PACE)).flying == ("mary",)
+
+
 async def test_a_call_waits_while_redis_is_away_and_landing_gives_up(
     make_redis: Callable[..., RedisServer], of: Of
 ) -> None:

@@ -20,7 +20,7 @@ EVENTS: Final = int(os.environ.get("BURST_EVENTS", "5000"))
 CONNECTIONS: Final = 100
 
 
-async def test_a_burst_of_events_is_taken_whole_and_soon(
+async def test_of_a_burst_of_events_each_becomes_a_job(
     redis_server: RedisServer, tmp_path: Path, tell: Callable[[str], None]
 ) -> None:
     configure(tmp_path, redis_server)

@@ -128,7 +128,7 @@ async def test_events_that_come_together_go_to_redis_together(redis_server: Redi
     await deliverer.connection.aclose()
 
 
-async def test_a_stop_ends_in_under_a_second_whoever_is_still_connected(hall: Open) -> None:
+async def test_whoever_is_still_connected_a_stop_is_over_soon_after_the_grace(hall: Open) -> None:
     async with hall() as one:
         assert (await one.post()).status_code == 202
         idle = await one.connect()

@@ -17,7 +17,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.roster.login import Login
 from restbroker.roster.reader import BOUND_S, MOST, Reader
-from restbroker.roster.reading import Found, Stored, written
+from restbroker.roster.reading import Found, Stored, chosen, written
 from restbroker.rules.roster import Contact
 from restbroker.serving.plain import Asked
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -328,6 +328,17 @@ async def test_what_was_read_earlier_is_never_told_after_what_was_read_later(
     assert told == [newest]
 
 
+def test_small_rosters_are_read_before_large_ones_and_a_large_one_alone(redis_server: RedisServer) -> None:
+    large = {f"friend{number}@example.org": Contact() for number in range(30)}
+    put(redis_server, big=large, small=ANN, bigger={**large, **ANN}, little=ANN)
+    client = open_client(StoreSettings(redis_server.url))
+    assert chosen(client, ["bigger", "big", "small", "nobody", "little"], 20) == ["nobody", "little", "small"]
+    assert chosen(client, ["bigger", "big"], 20) == ["big"]
+    client.command("SET", Keys().roster("bigger"), "no roster")
+    assert chosen(client, ["big", "bigger"], 20) == ["big", "bigger"]
+    client.close()
+
+
 async def test_nobody_waits_longer_than_a_refresh_would(
     serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,7 +415,7 @@ async def test_while_redis_hangs_or_is_gone_the_answer_is_503_in_time_and_never_
     assert site.told() == ["RostersUnread"]
 
 
-async def test_a_stop_takes_less_than_a_second_whoever_waits(
+async def test_a_stop_waits_for_nobody_who_is_connected_or_waits_for_a_frozen_redis(
     serve: Serve, make_redis: Callable[..., RedisServer]
 ) -> None:
     redis_server = make_redis()

@@ -191,7 +191,7 @@ def test_one_roster_that_stops_the_answer_costs_the_others_of_its_batch_nothing(
     assert broker.stop() == 0, broker.output()
 
 
-def test_a_thousand_changes_of_one_user_within_a_second_are_a_handful_of_refreshes(
+def test_a_thousand_changes_of_one_user_are_one_refresh_each_debounce_and_the_last_state_is_seen_last(
     stage: Stage, broker: Running, clients: Clients, tell: Callable[[str], None]
 ) -> None:
     stage.prosody.register("john")
@@ -255,7 +255,7 @@ def test_a_change_whose_broker_is_killed_before_its_refresh_is_refreshed_all_the
         assert broker.stop() == 0, broker.output()
 
 
-def test_rosters_change_while_prosody_is_down_and_are_refreshed_when_it_is_back(
+def test_rosters_change_while_prosody_is_down_and_their_refreshes_end_when_it_is_back(
     stage: Stage, make_prosody: Callable[..., Prosody]
 ) -> None:
     own = make_prosody(roster_port=stage.prosody.roster_port)

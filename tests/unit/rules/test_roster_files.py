@@ -109,6 +109,18 @@ def test_in_a_file_of_whole_rosters_nobody_is_his_own_contact(form: Format) -> N
     assert [one.user for one in found.refused] == ["john"]
 
 
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (b'{"user":"a","user":"b","contacts":{}}', "This line is not JSON: user stands twice in one object."),
+        (b'{"user":"a","contacts":{"\\ud800@b.c":{}}}', "This line is not JSON: "),
+    ],
+)
+def test_a_line_that_cannot_be_read_says_why(line: bytes, what: str) -> None:
+    (refused,) = read(line, "ndjson", None).refused
+    assert refused.what.startswith(what)
+
+
 def test_a_roster_that_is_too_large_is_refused_alone() -> None:
     many = "".join(f"john,u{n}@a.b,,\n" for n in range(10_001))
     found = csv(f"{many}zoe,ann@a.b,,\n")
@@ -122,6 +134,9 @@ def test_a_roster_that_is_too_large_is_refused_alone() -> None:
         (b"\xff", "json", "is not UTF-8: byte 0xff at byte 0", None),
         (b"[1", "json", "is not JSON: unexpected end of data: line 1 column 3 (char 2)", None),
         (b"[]", "json", "is a list, not an object of users", None),
+        (b'{"john": {}, "john": {}}', "json", "is not JSON: john stands twice in one object", None),
+        (b'{"a": {"b@c.d": {}, "b@c.d": {}}}', "json", "is not JSON: b@c.d stands twice in one object", None),
+        (b"user,jid,jid\n", "csv", "names a column twice", 1),
         (b"a,b\n", "csv", "has no columns user and jid, or others than these, name and groups", 1),
         (b"", "csv", "has no columns user and jid, or others than these, name and groups", 1),
         (b'user,jid\n"a"b,c\n', "csv", "is not CSV: ',' expected after '\"'", 2),

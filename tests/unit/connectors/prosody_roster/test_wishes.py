@@ -66,6 +66,13 @@ def test_nobody_becomes_his_own_contact(command: str) -> None:
     assert wish(command, None, user="john", **arguments("john.doe@elsewhere.net"))
 
 
+@pytest.mark.parametrize("user", ["john;x", "john#x"])
+def test_whom_prosody_asks_for_by_another_name_gets_no_contacts(user: str) -> None:
+    found = refusal("add_contact", user=user, jid="ann@example.org")
+    assert "Prosody asks for the roster of john instead" in found.message
+    assert wish("remove_contact", user=user, jid="ann@example.org")
+
+
 def test_who_is_his_own_contact_may_be_removed() -> None:
     change = Change("john", drop=("john@example.org",))
     assert wish("remove_contact", user="john", jid="john@example.org") == Write((change,))
