@@ -69,9 +69,11 @@ def awaited(store: Store, number: int) -> list[dict[str, Any]]:
 def test_a_message_to_a_bot_is_a_job_with_all_that_is_known_of_it(
     prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
 ) -> None:
-    with broker(tmp_path, redis_server, prosody):
+    with broker(tmp_path, redis_server, prosody) as running:
         john.say(f"bot@{prosody.hook_host}", "hi ☂")
         (event,) = awaited(store, 1)
+        # It is answered by then.
+        assert running.stop() == 0
     assert (event["type"], event["to"], event["body"]) == ("message", f"bot@{prosody.hook_host}", "hi ☂")
     assert (event["server"], event["source"], event["room"]) == (prosody.hook_host, "prosody", None)
     assert event["from"].startswith("john@example.org/")
