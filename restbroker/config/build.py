@@ -7,6 +7,7 @@ becomes a note.
 from collections.abc import Mapping
 
 from restbroker.config.build_events import build_events
+from restbroker.config.build_listens import judge_listens
 from restbroker.config.build_redis import build_redis
 from restbroker.config.build_roster import build_roster
 from restbroker.config.build_targets import build_targets
@@ -28,6 +29,7 @@ def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], r
     stats_login = build_login(keys, review)
     roster = build_roster(keys.roster, targets, review)
     events = build_events(keys, targets, review)
+    judge_listens(keys, review)
     _judge_together(keys, targets, review)
     if review.problems or redis is None:
         return None

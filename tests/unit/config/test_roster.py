@@ -173,3 +173,35 @@ def test_a_change_counts_after_a_restart_and_that_is_said(write: Write) -> None:
     before = write({}).config
     *_, warned = warnings_of(before, write({"Listen": "127.0.0.1:1"}))
     assert (warned.code, warned.message) == ("NeedsRestart", "Roster: the change does not count before a restart.")
+
+
+EVENTS: dict[str, Json] = {
+    "Listen": "127.0.0.1:8082",
+    "Sources": {"a": {"Kind": "prosody-rest", "Path": "/a", "Queue": "events", "Class": "Event"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("listen", "keys", "problem"),
+    [
+        ("127.0.0.1:8082", {"Events": EVENTS}, "Roster.Listen: 127.0.0.1:8082 is taken by Events.Listen;"),
+        ("localhost:8082", {"Events": EVENTS}, "Roster.Listen: localhost:8082 is taken by Events.Listen;"),
+        ("127.0.0.1:8080", {"Stats": True}, "Roster.Listen: 127.0.0.1:8080 is taken by StatsPort;"),
+        ("[::1]:90", {"HealthBind": "[::]:90"}, "Roster.Listen: [::1]:90 is taken by HealthBind;"),
+        ("127.0.0.1:1", {"Events": EVENTS, "HealthBind": "0.0.0.0:8082"}, "Events.Listen: 127.0.0.1:8082 is taken by"),
+    ],
+)
+def test_what_one_process_cannot_listen_on_twice_is_refused_with_both_keys(
+    write: Write, listen: str, keys: Mapping[str, Json], problem: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        write({"Listen": listen}, **keys)
+    assert caught.value.message.count(problem) == 1
+    assert caught.value.message.count("is taken by") == 1
+
+
+def test_ports_that_do_not_meet_are_left_alone(write: Write) -> None:
+    write({"Listen": "127.0.0.1:8080"})
+    write({"Listen": "127.0.0.2:8082"}, Events=EVENTS)
+    write({"Listen": "127.0.0.1:8082", "Serve": False}, Events=EVENTS)
+    write({"Listen": "127.0.0.1:0"}, Events={**EVENTS, "Listen": "127.0.0.1:0"}, Stats=True, StatsPort=0)
