@@ -128,6 +128,11 @@ def exported(
             yield user, contacts
 
 
+def absent(client: Client, names: Sequence[str]) -> list[str]:
+    """Which of these users have no roster."""
+    return [one.user for one in store.known(client, names) if not one.is_there]
+
+
 def replaced(client: Client, names: Sequence[str]) -> int:
     """How many of these users have contacts now."""
     return sum(one.contacts > 0 for one in store.known(client, names))

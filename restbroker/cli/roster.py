@@ -82,7 +82,7 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
         found = admin.show(desk.writer.client, read_user(user, desk.domain), desk.domain)
     if json:
         output.as_json(as_json(found.contacts))
-    else:
+    elif found.known.is_there:
         ordered = sorted(found.contacts.items())
         output.table(
             ("JID", "NAME", "GROUPS"), ((jid, one.name or "-", steering.listed(one.groups)) for jid, one in ordered)
@@ -91,7 +91,10 @@ def show(user: User, config: ConfigOption = None, json: JsonOption = False) -> N
         output.say(f"Not served: {bad}")
     state = _state(found.known)
     waits = "" if state == "-" else f", {state}"
-    output.say(f"{counted(len(found.contacts), 'contact')}, version {found.known.version}{waits}.")
+    if found.known.is_there:
+        output.say(f"{counted(len(found.contacts), 'contact')}, version {found.known.version}{waits}.")
+    else:
+        output.say(f"{found.known.user} has no roster{waits}.")
     if not found.known.version:
         raise typer.Exit(Exit.FAILED)
 
@@ -181,7 +184,7 @@ def delete(
     with opened(config) as desk, told():
         user = read_user(user, desk.domain)
         found = admin.show(desk.writer.client, user, desk.domain).known
-        if not found.version and not found.contacts:
+        if not found.is_there:
             output.say(f"{user} has no roster.")
             return
         if dry_run:

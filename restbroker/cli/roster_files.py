@@ -81,10 +81,19 @@ def export(
     user: Annotated[list[str] | None, typer.Option(help="Only this user; may be repeated.")] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write all rosters to a file, which only you may read, or to stdout."""
+    """Write all rosters to a file, which only you may read, or to stdout.
+
+    Where a named user has no roster this ends with 7, and with 1 where none of them has one.
+    """
     form = _format(file, format_)
     with opened(config, only_looks=True) as desk, told():
-        only = list(dict.fromkeys(read_user(name, desk.domain) for name in user or ()))
+        named = list(dict.fromkeys(read_user(name, desk.domain) for name in user or ()))
+        absent = admin.absent(desk.writer.client, named)
+        for name in absent:
+            output.say(f"{name} has no roster.")
+        only = [name for name in named if name not in absent]
+        if absent and not only:
+            raise typer.Exit(Exit.FAILED)
         count = _Count()
         pieces = roster_files.write(
             form, count.passing(admin.exported(desk.writer.client, desk.domain, only, _tell_left_out))
@@ -94,6 +103,8 @@ def export(
         else:
             write_pieces(file, pieces)
     output.say(f"{counted(count.users, 'roster')} with {counted(count.contacts, 'contact')} written.")
+    if absent:
+        raise typer.Exit(Exit.PARTLY)
 
 
 def read_file(file: Path) -> bytes:

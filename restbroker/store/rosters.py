@@ -92,6 +92,11 @@ class Known:
     dirty_s: float | None = None
     flying_s: float | None = None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether he has a roster. Who wrote contacts past the broker has left no version."""
+        return bool(self.version or self.contacts)
+
 
 @attrs.frozen
 class Page:

@@ -113,6 +113,22 @@ def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(d
     assert do("show john").returncode == 1
 
 
+def test_who_has_no_roster_is_said_to_have_none_and_is_left_out_of_an_export(
+    do: Do, place: Path, store: Client
+) -> None:
+    do("add john ann@example.org")
+    shown = do("show kim")
+    assert (shown.returncode, shown.stdout, shown.stderr) == (1, "", "kim has no roster.\n")
+    assert (do("show kim --json").returncode, do("show kim --json").stdout) == (1, "{}\n")
+    done = do("export --user typo --user john")
+    assert (done.returncode, list(json.loads(done.stdout))) == (7, ["john"])
+    assert done.stderr == "typo has no roster.\n1 roster with 1 contact written.\n"
+    done = do("export none.json --user typo")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "typo has no roster.\n")
+    assert not (place / "none.json").exists()
+    assert "typo" not in rosters.users(store).users
+
+
 def test_a_whole_roster_comes_from_a_file_or_from_stdin(do: Do, place: Path, store: Client) -> None:
     do("add john bob@example.org")
     (place / "john.json").write_text('{"ann@example.org": {"name": "Ann"}, "zoe@example.org": {}}')
