@@ -28,6 +28,9 @@ from restbroker.store.rosters import Change
 
 _COMMANDS: Final = catalogue.for_version(None).commands
 _CONTACT: Final = ("name", "groups")
+_NO_TEXT: Final = (
+    "Give the object itself: `restbroker enqueue` takes it as contacts:='{\"JID\": {…}}', with := for JSON."
+)
 
 
 @attrs.frozen
@@ -91,6 +94,8 @@ def _change(name: str, user: str, given: Mapping[str, Json]) -> Change:
         case "set_roster":
             if "contacts" not in given:
                 raise BadRoster("The argument contacts", "is missing", 'Give {"JID": {"name": "…", "groups": […]}}.')
+            if isinstance(given["contacts"], str):
+                raise BadRoster("The roster", "is a text, neither an object nor a list", _NO_TEXT)
             roster = read_roster(given["contacts"])
             return Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=True)
         case "delete_roster":
