@@ -24,8 +24,9 @@ from restbroker.cli.roster_desk import Desk, counted, opened, tell_if_nobody_ref
 from restbroker.cli.roster_files import export, import_, read_file
 from restbroker.cli.roster_serve import serve
 from restbroker.errors import UsageError
-from restbroker.rules import rubyjson
+from restbroker.rules import roster_files, rubyjson
 from restbroker.rules.roster import (
+    BadRoster,
     Contact,
     address,
     as_json,
@@ -36,7 +37,7 @@ from restbroker.rules.roster import (
     read_user,
     require_writable,
 )
-from restbroker.rules.roster_files import loads
+from restbroker.rules.roster_files import BadFile, loads
 from restbroker.store.rosters import Change, Known
 
 app = typer.Typer(
@@ -227,10 +228,24 @@ def _change(desk: Desk, verb: str, *changes: Change) -> None:
 
 
 def _read(file: Path) -> Mapping[str, Contact]:
+    raw = read_file(file)
     try:
-        return read_roster(loads(read_file(file)))
+        return read_roster(loads(raw))
     except rubyjson.Unreadable as error:
         raise UsageError(f"{file} is not JSON: {error}.", "`restbroker roster show USER --json` shows one.") from None
+    except BadRoster:
+        if _has_users(raw):
+            cure = f"`restbroker roster import {file}` takes it; `set` takes one roster."
+            raise UsageError(f"{file} has rosters of users, as `export` writes them.", cure) from None
+        raise
+
+
+def _has_users(raw: bytes) -> bool:
+    """Whether this is a whole file of rosters, with a contact in one of them."""
+    try:
+        return any(roster_files.read(raw, "json", None).rosters.values())
+    except BadFile:
+        return False
 
 
 def _contact(jid: str, name: str | None, groups: Sequence[str] | None) -> dict[str, bytes]:

@@ -224,7 +224,8 @@ def _conclude(found: Found, done: Imported, *, dry_run: bool, as_json: bool) -> 
     for user, why in done.refused:
         output.say(f"{user}: {why}")
     contacts = sum(map(len, found.rosters.values()))
-    users_refused = len({one.user for one in found.refused} | {user for user, _ in done.refused})
+    # A line that names nobody counts by itself.
+    users_refused = len({one.user or one.line for one in found.refused} | {user for user, _ in done.refused})
     if as_json:
         refused = [attrs.asdict(one) for one in found.refused]
         refused += [{"user": user, "what": why, "line": None} for user, why in done.refused]

@@ -137,6 +137,11 @@ def shown(text: str, longest: int = 80) -> str:
     return plain + ("…" if len(text) > longest else "")
 
 
+def visible(text: str) -> str:
+    """As `shown`, in quotes where it has blanks, which nobody would see as a part of it."""
+    return f'"{shown(text)}"' if " " in text else shown(text)
+
+
 def _tried(read: Callable[[str], str], text: str) -> str | BadAddress:
     try:
         return read(text)

@@ -16,7 +16,17 @@ import attrs
 import orjson
 
 from restbroker.rules.endpoint import kind_of
-from restbroker.rules.jid import BadAddress, is_plain, named, read_bare, read_domain, read_local, shown, unprintable
+from restbroker.rules.jid import (
+    BadAddress,
+    is_plain,
+    named,
+    read_bare,
+    read_domain,
+    read_local,
+    shown,
+    unprintable,
+    visible,
+)
 from restbroker.rules.json_types import Json
 
 MOST_CONTACTS: Final = 10_000
@@ -96,7 +106,7 @@ def read_jid(text: Json) -> str:
         raise BadRoster("The JID of a contact", f"is {kind_of(text)}, not a text")
     if is_plain(text):
         return text
-    entry = shown(text) or "The empty JID"
+    entry = visible(text) or "The empty JID"
     try:
         bare = read_bare(text)
     except BadAddress as error:
@@ -114,7 +124,7 @@ def read_user(text: Json, domain: str | None) -> str:
     """
     if not isinstance(text, str):
         raise BadRoster("The user", f"is {kind_of(text)}, not a text")
-    entry = shown(text) or "The empty user"
+    entry = visible(text) or "The empty user"
     local, at, own = text.partition("@")
     try:
         if at:

@@ -16,7 +16,7 @@ import orjson
 
 from restbroker.rules import rubyjson
 from restbroker.rules.endpoint import kind_of
-from restbroker.rules.jid import shown
+from restbroker.rules.jid import shown, visible
 from restbroker.rules.json_types import Json
 from restbroker.rules.roster import (
     BadRoster,
@@ -38,6 +38,9 @@ _EXAMPLES: Final[Mapping[Format, str]] = {
     "ndjson": '{"user": "john", "contacts": {"ann@example.org": {"name": "Ann"}}}',
     "csv": "user,jid,name,groups",
 }
+_SEPARATORS: Final[Mapping[str, str]] = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What spreadsheets write in place of commas."""
+_LONGEST_QUOTED: Final = 60
 _LONGEST_CELL: Final = 1024 * 1024
 
 
@@ -73,7 +76,8 @@ def read(raw: bytes, form: Format, domain: str | None) -> Found:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadFile(f"is not UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start}") from None
+        why = f"is not UTF-8: byte 0x{raw[error.start]:02x} at byte {error.start}"
+        raise BadFile(why, None, "Save it as UTF-8 (in a spreadsheet: CSV UTF-8).") from None
     gathered = _Gathered(domain)
     match form:
         case "json":
@@ -126,7 +130,7 @@ class _Gathered:
         try:
             return read_user(name, self.domain)
         except BadRoster as error:
-            self.refused.append(Refused(shown(str(name)), str(error), line))
+            self.refused.append(Refused(visible(str(name)), str(error), line))
             return None
 
     def add(self, name: Json, contacts: Callable[[], Mapping[str, Contact]], line: int | None) -> None:
@@ -150,6 +154,13 @@ class _Gathered:
         """Nothing of this user is taken."""
         self.bad.add(user)
         self.refused.append(Refused(user, what, line))
+
+    def refuse_line(self, document: Mapping[str, Json] | None, what: str, line: int) -> None:
+        """A line that is no roster; where it names a user, nothing of this user is taken."""
+        if document is None or "user" not in document:
+            self.refused.append(Refused("", what, line))
+        elif user := self.user(document["user"], line):
+            self.refuse(user, what, line)
 
     def found(self) -> Found:
         """All of it."""
@@ -188,7 +199,7 @@ def _read_ndjson(text: str, gathered: _Gathered) -> None:
             continue
         document, what = _object(line)
         if document is None or set(document) != {"user", "contacts"}:
-            gathered.refused.append(Refused("", f"{what} For example {_EXAMPLES['ndjson']}", number))
+            gathered.refuse_line(document, f"{what} For example {_EXAMPLES['ndjson']}", number)
             continue
         contacts = document["contacts"]
         gathered.add(document["user"], lambda contacts=contacts: read_roster(contacts), number)  # type: ignore[misc]
@@ -206,19 +217,39 @@ def _object(line: str) -> tuple[dict[str, Json] | None, str]:
 
 def _read_csv(text: str, gathered: _Gathered) -> None:
     csv.field_size_limit(_LONGEST_CELL)
+    if not text.strip():
+        raise BadFile("is empty", None, f"Its first line names the columns: {_EXAMPLES['csv']}")
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(rows, [])
-        if len(set(header)) < len(header):
-            raise BadFile("names a column twice", 1, f"The first line names the columns: {_EXAMPLES['csv']}")
-        if "user" not in header or "jid" not in header or not set(header) <= set(COLUMNS):
-            cure = f"The first line names the columns: {_EXAMPLES['csv']}"
-            raise BadFile("has no columns user and jid, or others than these, name and groups", 1, cure)
+        if wrong := _wrong_in(header):
+            first = shown(next(iter(text.splitlines()), ""), _LONGEST_QUOTED)
+            what, cure = wrong
+            raise BadFile(f'{what}: "{first}"', 1, f"{cure} The first line names the columns: {_EXAMPLES['csv']}")
         for cells in rows:
             if any(cells):
                 _read_row(header, cells, rows.line_num, gathered)
     except csv.Error as error:
         raise BadFile(f"is not CSV: {error}", rows.line_num) from None
+
+
+def _wrong_in(header: list[str]) -> tuple[str, str] | None:
+    """What is wrong with the line that names the columns, and what to do; None: nothing."""
+    mark = next((mark for mark in _SEPARATORS if len(header) == 1 and mark in header[0]), None)
+    if mark is not None:
+        return f"has {_SEPARATORS[mark]} between its columns", "Save it with commas between them."
+    if len(set(header)) < len(header):
+        return "names a column twice", "Name each once."
+    plain = {name.strip().lower() for name in header}
+    if plain.isdisjoint(COLUMNS):
+        return "has no line that names its columns", "Add one."
+    for name in header:
+        if name not in COLUMNS and name.strip().lower() in COLUMNS:
+            return "names its columns otherwise", "Write them in lower case and without blanks."
+    if others := [name for name in header if name not in COLUMNS]:
+        return f'has a column "{shown(others[0], _LONGEST_QUOTED)}"', "Take it out."
+    missing = [name for name in ("user", "jid") if name not in header]
+    return (f"has no column {' and no column '.join(missing)}", "Add it.") if missing else None
 
 
 def _read_row(header: list[str], cells: list[str], line: int, gathered: _Gathered) -> None:

@@ -137,6 +137,10 @@ def test_a_whole_roster_comes_from_a_file_or_from_stdin(do: Do, place: Path, sto
     assert do("set john john.json").stderr == "john: version 2.\n"
     again = run(["roster", "set", "john", "-"], directory=place, stdin=do("show john --json").stdout)
     assert (again.returncode, again.stderr) == (0, "john: version 2.\n")
+    (place / "team.json").write_text('{"john": {}, "zoe": {"ann@example.org": {"name": "Ann"}}}')
+    whole = do("set john team.json")
+    assert whole.returncode == 2
+    assert "`restbroker roster import team.json` takes it; `set` takes one roster." in whole.stderr
     wrong = run(["roster", "set", "john", "-"], directory=place, stdin="{")
     assert wrong.returncode == 2
     assert "- is not JSON" in wrong.stderr
@@ -198,6 +202,15 @@ def test_an_import_writes_all_but_the_users_of_whom_anything_is_wrong(do: Do, pl
     told = json.loads(done.stdout)
     assert (told["written"], told["changed"], told["refused"][0]["user"]) == (1, 1, "john")
     assert rosters.users(store).users == ("zoe",)
+
+
+def test_each_user_who_is_refused_counts_once_and_each_line_without_one(do: Do, place: Path) -> None:
+    lines = ['{"user": "kim"}', '{"user": "kim", "contacts": {"Ann@a.b": {}}}', "[]", "{", '{"user": " jon "}']
+    (place / "some.ndjson").write_text("\n".join(lines))
+    done = do("import some.ndjson --dry-run")
+    assert done.returncode == 1
+    assert "0 rosters with 0 contacts would be written; 4 users refused.\n" in done.stderr
+    assert 'line 5: " jon " has U+0020 in a user\'s name.\n' in done.stderr
 
 
 def test_an_import_may_leave_the_contacts_that_it_does_not_name(do: Do, place: Path, store: Client) -> None:

@@ -187,7 +187,7 @@ def test_a_user_may_be_named_with_the_domain_or_without(text: str, domain: str |
         ("John", "a.b", "John is not in lower case. Write john."),
         ("john@c.d", "a.b", "john@c.d is not a user of a.b. Rosters are kept for users of that domain only."),
         ("john@a.b/c", "a.b", "john@a.b/c has a domain that no server can have."),
-        ("a b", None, "a b has U+0020 in a user's name."),
+        ("a b", None, '"a b" has U+0020 in a user\'s name.'),
     ],
 )
 def test_who_cannot_be_a_user_is_refused(text: Json, domain: str | None, why: str) -> None:

@@ -136,9 +136,19 @@ def test_a_roster_that_is_too_large_is_refused_alone() -> None:
         (b"[]", "json", "is a list, not an object of users", None),
         (b'{"john": {}, "john": {}}', "json", "is not JSON: john stands twice in one object", None),
         (b'{"a": {"b@c.d": {}, "b@c.d": {}}}', "json", "is not JSON: b@c.d stands twice in one object", None),
-        (b"user,jid,jid\n", "csv", "names a column twice", 1),
-        (b"a,b\n", "csv", "has no columns user and jid, or others than these, name and groups", 1),
-        (b"", "csv", "has no columns user and jid, or others than these, name and groups", 1),
+        (b"", "csv", "is empty", None),
+        (b"\r\n", "csv", "is empty", None),
+        (b"a,b\n", "csv", 'has no line that names its columns: "a,b"', 1),
+        (b"\nuser,jid\n", "csv", 'has no line that names its columns: ""', 1),
+        (b"john,ann@a.b,Ann\n", "csv", 'has no line that names its columns: "john,ann@a.b,Ann"', 1),
+        (b"user;jid\njohn;ann@a.b\n", "csv", 'has semicolons between its columns: "user;jid"', 1),
+        (b"User\tJID\r\n", "csv", 'has tabs between its columns: "User\\u0009JID"', 1),
+        (b"User,JID\n", "csv", 'names its columns otherwise: "User,JID"', 1),
+        (b"user, jid\n", "csv", 'names its columns otherwise: "user, jid"', 1),
+        (b"user,jid,jid\n", "csv", 'names a column twice: "user,jid,jid"', 1),
+        (b"user,jid,nick\n", "csv", 'has a column "nick": "user,jid,nick"', 1),
+        (b"user,name\n", "csv", 'has no column jid: "user,name"', 1),
+        (b"name\n", "csv", 'has no column user and no column jid: "name"', 1),
         (b'user,jid\n"a"b,c\n', "csv", "is not CSV: ',' expected after '\"'", 2),
     ],
 )
@@ -148,3 +158,36 @@ def test_a_file_that_cannot_be_read_at_all_is_refused_as_a_whole(
     with pytest.raises(BadFile) as refused:
         read(raw, form, None)
     assert (refused.value.why, refused.value.line) == (why, line)
+
+
+@pytest.mark.parametrize(
+    ("raw", "cure"),
+    [
+        (b"user,jid\n\xe9,ann@a.b", "Save it as UTF-8 (in a spreadsheet: CSV UTF-8)."),
+        (b"user;jid", "Save it with commas between them. The first line names the columns: user,jid,name,groups"),
+        (
+            b"User,JID",
+            "Write them in lower case and without blanks. The first line names the columns: user,jid,name,groups",
+        ),
+        (b"", "Its first line names the columns: user,jid,name,groups"),
+    ],
+)
+def test_what_a_spreadsheet_did_is_said_with_its_cure(raw: bytes, cure: str) -> None:
+    with pytest.raises(BadFile) as refused:
+        read(raw, "csv", None)
+    assert refused.value.cure == cure
+
+
+def test_a_line_without_contacts_is_told_with_its_user_of_whom_nothing_is_taken() -> None:
+    what = "This line is no object with user and contacts and nothing else."
+    found = read(b'{"user":"kim","contacts":{}}\n{"user":"kim"}\n{"user":"Kim"}', "ndjson", "a.b")
+    assert found.rosters == {}
+    assert [(one.user, one.line) for one in found.refused] == [("kim", 2), ("Kim", 3)]
+    assert found.refused[0].what.startswith(what)
+
+
+def test_blanks_around_a_name_can_be_seen() -> None:
+    (refused,) = csv(" jon ,ann@a.b,,").refused
+    assert (refused.user, refused.what) == ('" jon "', '" jon " has U+0020 in a user\'s name.')
+    (refused,) = csv("jon, ann@a.b,,").refused
+    assert refused.what == '" ann@a.b" has U+0020 in a user\'s name.'
