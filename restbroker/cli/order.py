@@ -38,7 +38,7 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     flat = [target for target in targets if target.name == registry.KINDS[0]]
     chosen = knows if len(knows) == 1 else flat
     if not chosen:
-        raise UsageError(f"It is not clear which target {word} is for.", f"Name it with --target: {names}.")
+        raise _unclear(targets, word, command)
     return chosen[0]
 
 
@@ -69,6 +69,8 @@ def spec_of(target: Target, command: str, *, any_command: bool) -> CommandSpec |
     spec = catalogue.commands.get(name)
     if spec is not None or any_command:
         return spec
+    if option := catalogue.lacking.get(name):
+        raise UsageError(f"The target {target.name} has no command {name}.", f"It has it with {option} in its Options.")
     near = get_close_matches(name, catalogue.commands, n=3)
     if near or catalogue.is_whole:
         meant = f"; did you mean {' or '.join(near)}?" if near else "."
@@ -96,6 +98,25 @@ def typed_for(spec: CommandSpec | None, typed: arguments.Typed, default_host: st
     if missing:
         output.say(f"note: {spec.name} also takes {missing}: not given.")
     return coerce(spec, typed.values)
+
+
+def _unclear(targets: Sequence[Target], word: str, command: str) -> UsageError:
+    """Why none of several targets is chosen."""
+    names = ", ".join(target.name for target in targets)
+    catalogues = {target.name: registry.catalogue_of(target, None, command) for target in targets}
+    known = {name for catalogue in catalogues.values() for name in catalogue.commands}
+    if word in known:
+        return UsageError(f"It is not clear which target {word} is for.", f"Name it with --target: {names}.")
+    for name, catalogue in catalogues.items():
+        if option := catalogue.lacking.get(word):
+            return UsageError(f"No target has a command {word}.", f"{name} has it with {option} in its Options.")
+    near = get_close_matches(word, sorted(known), n=3)
+    meant = f"; did you mean {' or '.join(near)}?" if near else "."
+    if all(catalogue.is_whole for catalogue in catalogues.values()):
+        cure = f"`restbroker commands --target NAME` lists those of each: {names}."
+    else:
+        cure = f"If you mean exactly this name, say for which one with --target: {names}."
+    return UsageError(f"No target is known to have a command {word!r}{meant}", cure)
 
 
 def _missing(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ Always holds: a catalogue is facts about a server version; what to do with them 
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import attrs
@@ -102,6 +103,8 @@ class Catalogue:
     commands: Mapping[str, CommandSpec]
     dangers: tuple[Danger, ...] = ()
     is_whole: bool = False
+    lacking: Mapping[str, str] = MappingProxyType({})
+    """The commands that the server may have and this target has not, each with the option that would bring it."""
 
     def dangerous_in(self, endpoint: str) -> Mapping[str, frozenset[str]]:
         """Each segment that is a dangerous command's name, as it was written, with what that touches.

@@ -5,11 +5,12 @@ are the same for Prosody 0.12 and 13.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from restbroker.config.target import Target
 from restbroker.connectors.prosody_rest.settings import Settings, settings_of
-from restbroker.connectors.prosody_rest.ways import WAYS, Form, Way, more_fields
+from restbroker.connectors.prosody_rest.ways import WAYS, Api, Form, Way, more_fields
 from restbroker.rules.command import ArgumentSpec, Catalogue, CommandSpec, Place, ValueType
 
 _VERSIONS: Final = "0.12 to 13"
@@ -25,6 +26,8 @@ _TYPES: Final[dict[Form, ValueType]] = {
     "recipients": "any",
 }
 _PLACES: Final[dict[Form, Place]] = {"jid": "jid", "name": "name", "recipients": "jids"}
+_OPTIONS: Final[dict[Api, str]] = {"rest": "URL", "admin": "AdminURL", "msg": "MsgURL"}
+"""Where each API is; that of mod_rest every target has."""
 _BEYOND: Final = "iq"
 """It may be a command to the server, in an administrator's name."""
 
@@ -37,7 +40,8 @@ def for_version(_version: str | None) -> Catalogue:
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
     """Those that the target's modules have; its `version` is the target's name."""
     settings = settings_of(target)
-    return _catalogue(target.name, ways_of(settings).values(), settings.iq_timeout_s)
+    lacking = {name: _OPTIONS[way.api] for name, way in WAYS.items() if way.api not in settings.places}
+    return _catalogue(target.name, ways_of(settings).values(), settings.iq_timeout_s, lacking)
 
 
 def ways_of(settings: Settings) -> Mapping[str, Way]:
@@ -45,8 +49,10 @@ def ways_of(settings: Settings) -> Mapping[str, Way]:
     return {name: more_fields(way, settings.fields) for name, way in WAYS.items() if way.api in settings.places}
 
 
-def _catalogue(version: str, ways: Iterable[Way], iq_timeout_s: float | None) -> Catalogue:
-    return Catalogue(version, {way.name: _spec(way, iq_timeout_s) for way in ways}, is_whole=True)
+def _catalogue(
+    version: str, ways: Iterable[Way], iq_timeout_s: float | None, lacking: Mapping[str, str] = MappingProxyType({})
+) -> Catalogue:
+    return Catalogue(version, {way.name: _spec(way, iq_timeout_s) for way in ways}, is_whole=True, lacking=lacking)
 
 
 def _spec(way: Way, iq_timeout_s: float | None) -> CommandSpec:

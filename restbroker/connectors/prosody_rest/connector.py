@@ -46,12 +46,13 @@ class ProsodyConnector:
         endpoint = call.command.endpoint
         way, spec = self._ways.get(endpoint), self.spec(endpoint)
         if way is None or spec is None:
-            return _unknown(endpoint, self._target.name)
+            return _unknown(endpoint, self._target.name, self.catalogue.lacking.get(endpoint))
         try:
             request = build(call, way, self._settings)
         except Unfit as unfit:
             cure = f"`restbroker commands --target {self._target.name} {endpoint}` lists what the command takes."
-            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}.", cure))
+            end = "" if str(unfit).endswith("?") else "."
+            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
         except ConfigError as error:
             # As unsent, the job waits until the secret file is back.
             raise NotSent(str(error)) from error
@@ -108,10 +109,10 @@ def _denied(detail: str, cure: str) -> Probe:
     return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
 
 
-def _unknown(endpoint: str, target: str) -> Rejected:
-    if endpoint in catalogue.for_version(None).commands:
+def _unknown(endpoint: str, target: str, option: str | None) -> Rejected:
+    if option is not None:
         message = f"The target {target} has no command {endpoint}: the module that brings it is not configured."
-        cure = "Name that module's address in the target's Options: AdminURL or MsgURL."
+        cure = f"Name that module's address in the target's Options: {option}."
     else:
         message = f"The target {target} has no command {endpoint}."
         cure = f"`restbroker commands --target {target}` lists them."

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from restbroker.cli.arguments import Typed
-from restbroker.cli.order import target_of, typed_for
+from restbroker.cli.order import spec_of, target_of, typed_for
 from restbroker.config.target import Target, Url
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import UsageError
@@ -43,6 +43,49 @@ def test_the_target_is_the_named_one_or_the_queues_or_the_only_one_that_knows_it
 def test_where_it_is_not_clear_the_targets_are_named(command: str) -> None:
     with pytest.raises(UsageError, match="--target: old, new"):
         target_of([OLD, NEW], None, None, command)
+
+
+PROSODY = Target("chat", "prosody-rest", Url("http", "127.0.0.1", 1), ("q-chat",))
+ROSTERS = Target("rosters", "prosody-roster", Url("http", "127.0.0.1", 1), ("q-rosters",))
+
+
+@pytest.mark.parametrize(
+    ("targets", "command", "message", "cure"),
+    [
+        (
+            [PROSODY, ROSTERS],
+            "ad_contact",
+            (
+                "No target is known to have a command 'ad_contact'; did you mean add_contact or rename_contact or"
+                " remove_contact?"
+            ),
+            "`restbroker commands --target NAME` lists those of each: chat, rosters.",
+        ),
+        (
+            [NEW, ROSTERS],
+            "xyzzy",
+            "No target is known to have a command 'xyzzy'.",
+            "If you mean exactly this name, say for which one with --target: new, rosters.",
+        ),
+        ([PROSODY, ROSTERS], "users", "No target has a command users.", "chat has it with AdminURL in its Options."),
+    ],
+)
+def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near(
+    targets: Sequence[Target], command: str, message: str, cure: str
+) -> None:
+    with pytest.raises(UsageError) as refused:
+        target_of(targets, None, None, command)
+    assert (refused.value.message, refused.value.cure) == (message, cure)
+
+
+def test_a_command_that_only_an_option_brings_is_refused_with_the_option() -> None:
+    with pytest.raises(UsageError) as refused:
+        spec_of(PROSODY, "msg", any_command=False)
+    assert (refused.value.message, refused.value.cure) == (
+        "The target chat has no command msg.",
+        "It has it with MsgURL in its Options.",
+    )
+    assert spec_of(PROSODY, "msg", any_command=True) is None
 
 
 def test_a_target_that_does_not_exist_is_an_error() -> None:

@@ -155,14 +155,17 @@ async def test_what_prosody_would_drop_without_a_word_is_refused_before_anything
     assert isinstance(outcome, Rejected)
     assert outcome.reason.code == "BadArgument"
     assert why in outcome.reason.message
+    assert not outcome.reason.message.endswith("?.")
     assert bench.server.received == []
 
 
 async def test_a_command_of_a_module_that_is_not_configured_says_which_option_names_it(opened: Open) -> None:
     async with opened() as bench:
         known, unknown = await bench.deliver("announcement"), await bench.deliver("register")
-    assert [outcome.reason.code for outcome in (known, unknown)] == ["UnknownCommand", "UnknownCommand"]
-    assert "AdminURL" in known.reason.cure
+        other = await bench.deliver("msg")
+    assert [outcome.reason.code for outcome in (known, unknown, other)] == ["UnknownCommand"] * 3
+    assert known.reason.cure == "Name that module's address in the target's Options: AdminURL."
+    assert other.reason.cure == "Name that module's address in the target's Options: MsgURL."
     assert "AdminURL" not in unknown.reason.cure
 
 
