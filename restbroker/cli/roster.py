@@ -20,7 +20,7 @@ from restbroker.cli.configured import ConfigOption, JsonOption
 from restbroker.cli.exits import Exit
 from restbroker.cli.jobs import LimitOption
 from restbroker.cli.lists import ListsFirst
-from restbroker.cli.roster_desk import Desk, counted, opened, tell_if_nobody_refreshes, told
+from restbroker.cli.roster_desk import Desk, counted, opened, require_refreshing, tell_if_nobody_refreshes, told
 from restbroker.cli.roster_files import export, import_, read_file
 from restbroker.cli.roster_serve import serve
 from restbroker.errors import UsageError
@@ -209,6 +209,7 @@ def refresh(
         client = desk.writer.client
         named = list(dict.fromkeys(read_user(user, desk.domain) for user in users or ())) or sorted(admin.users(client))
         if not dry_run:
+            require_refreshing(desk)
             desk.writer.refresh(named)
     output.say(f"{counted(len(named), 'user')} {'would' if dry_run else 'will'} be refreshed.")
 

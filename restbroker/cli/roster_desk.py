@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import attrs
 
@@ -17,6 +18,8 @@ from restbroker.config.roster import KIND
 from restbroker.errors import UsageError
 from restbroker.rules.roster import BadRoster
 
+_UNNAMED: Final = "Roster names no Target, so that nobody tells Prosody of {}"
+
 
 @attrs.frozen
 class Desk:
@@ -25,6 +28,14 @@ class Desk:
     settings: Config
     writer: Writer
     domain: str | None
+
+    @property
+    def unnamed(self) -> str | None:
+        """A target that could tell Prosody of rosters and is not named as the one that does."""
+        if self.settings.roster is None or self.settings.roster.target is not None:
+            return None
+        able = (target for target in self.settings.targets if target.kind == KIND and not target.is_local)
+        return next((target.name for target in able), None)
 
 
 @contextmanager
@@ -50,8 +61,22 @@ def told() -> Iterator[None]:
 
 def tell_if_nobody_refreshes(desk: Desk) -> None:
     """Says it, once for a command that changed something."""
-    if desk.writer.refreshing is None:
-        output.say("note: no target tells Prosody of it (Kind prosody-roster): clients see it at their next login.")
+    if desk.writer.refreshing is not None:
+        return
+    if unnamed := desk.unnamed:
+        output.say(f"note: {_UNNAMED.format('it')}; clients see it at their next login. {_name_it(unnamed)}")
+        return
+    output.say("note: no target tells Prosody of it (Kind prosody-roster): clients see it at their next login.")
+
+
+def require_refreshing(desk: Desk) -> None:
+    """Raises `UsageError` where a target could tell Prosody of rosters, and only its name is missing in `Roster`."""
+    if desk.writer.refreshing is None and (unnamed := desk.unnamed):
+        raise UsageError(f"{_UNNAMED.format('rosters')}.", _name_it(unnamed))
+
+
+def _name_it(target: str) -> str:
+    return f'Add "Target": "{target}" to it.'
 
 
 def counted(count: int, what: str) -> str:

@@ -240,3 +240,15 @@ def test_where_no_target_refreshes_it_is_said_once_and_no_job_is_pushed(do: Do, 
     assert done.returncode == 2
     assert "No target tells Prosody of rosters." in done.stderr
     assert "zoe has no domain" in do("befriend john zoe").stderr
+
+
+def test_where_only_the_name_of_the_target_is_missing_that_is_said(do: Do, place: Path, store: Client) -> None:
+    document = json.loads((place / "env.json").read_text())
+    (place / "env.json").write_text(json.dumps({**document, "Roster": {"Domain": "example.org"}}))
+    done = do("add john ann@example.org")
+    note = 'next login. Add "Target": "rosters" to it.'
+    assert (done.returncode, done.stderr.count("Roster names no Target"), done.stderr.count(note)) == (0, 1, 1)
+    done = do("refresh john")
+    assert done.returncode == 2
+    assert 'nobody tells Prosody of rosters.\nAdd "Target": "rosters" to it.' in done.stderr
+    assert refreshed(store) == []
