@@ -138,6 +138,17 @@ def replaced(client: Client, names: Sequence[str]) -> int:
     return sum(one.contacts > 0 for one in store.known(client, names))
 
 
+def changing(client: Client, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool) -> int:
+    """How many of these rosters an import would make another one now; `add` as for it."""
+    count = 0
+    for some in _in_batches(list(rosters), lambda user: len(rosters[user])):
+        for known, stored in zip(store.known(client, some), store.read(client, some), strict=True):
+            wanted = {jid.encode(): as_stored(contact) for jid, contact in rosters[known.user].items()}
+            is_new = any(stored.get(jid) != contact for jid, contact in wanted.items())
+            count += is_new or (not add and (not known.version or not stored.keys() <= wanted.keys()))
+    return count
+
+
 def importing(
     writer: Writer, rosters: Mapping[str, Mapping[str, Contact]], *, add: bool, source: str
 ) -> Generator[Imported, None, None]:

@@ -66,7 +66,11 @@ def import_(
             found = _of_target(desk, _target(desk, from_target), user or [], one_sided=one_sided)
         _tell_refused(found.refused)
         source = from_target or str(file)
-        done = Imported(len(found.rosters)) if dry_run else _import(desk, found.rosters, source, add=add, yes=yes)
+        if dry_run:
+            changed = admin.changing(desk.writer.client, found.rosters, add=add)
+            done = Imported(len(found.rosters), changed=changed)
+        else:
+            done = _import(desk, found.rosters, source, add=add, yes=yes)
     _conclude(found, done, dry_run=dry_run, as_json=json)
     if not dry_run and done.changed:
         tell_if_nobody_refreshes(desk)
@@ -232,7 +236,7 @@ def _conclude(found: Found, done: Imported, *, dry_run: bool, as_json: bool) -> 
         output.as_json({"dry_run": dry_run, "users": len(found.rosters), "contacts": contacts, "written": done.done,
                         "changed": done.changed, "refused": refused})  # fmt: skip
     rosters = f"{counted(len(found.rosters) if dry_run else done.done, 'roster')}"
-    changed = "" if dry_run else f", {done.changed} of them changed"
+    changed = f", {done.changed} of them {'would change' if dry_run else 'changed'}"
     verb = "would be written" if dry_run else "written"
     refused_too = f"; {counted(users_refused, 'user')} refused" if users_refused else ""
     output.say(f"{rosters} with {counted(contacts, 'contact')} {verb}{changed}{refused_too}.")

@@ -194,7 +194,7 @@ def test_an_import_writes_all_but_the_users_of_whom_anything_is_wrong(do: Do, pl
     (place / "some.csv").write_text("\n".join(lines))
     assert do("import some.csv --dry-run").stderr == (
         "line 4: john: Bob@example.org is not in lower case. Write bob@example.org.\n"
-        "1 roster with 1 contact would be written; 1 user refused.\n"
+        "1 roster with 1 contact would be written, 1 of them would change; 1 user refused.\n"
     )
     assert rosters.counts(store) == (0, 0)
     done = do("import some.csv --json")
@@ -204,12 +204,24 @@ def test_an_import_writes_all_but_the_users_of_whom_anything_is_wrong(do: Do, pl
     assert rosters.users(store).users == ("zoe",)
 
 
+def test_a_dry_run_tells_how_many_rosters_an_import_changes_then(do: Do, place: Path, store: Client) -> None:
+    do("add john ann@example.org --name Ann")
+    do("befriend zoe bob")
+    new: Json = {"john": {"ann@example.org": {"name": "Annie"}}, "zoe": {"bob@example.org": {}}, "bob": {}, "kim": {}}
+    (place / "some.json").write_text(json.dumps(new))
+    for option, changed in {"--add": 1, "--yes": 2}.items():
+        dry = do(f"import some.json --dry-run {option}")
+        assert dry.stderr == f"4 rosters with 2 contacts would be written, {changed} of them would change.\n"
+        done = do(f"import some.json {option}")
+        assert done.stderr == f"4 rosters with 2 contacts written, {changed} of them changed.\n"
+
+
 def test_each_user_who_is_refused_counts_once_and_each_line_without_one(do: Do, place: Path) -> None:
     lines = ['{"user": "kim"}', '{"user": "kim", "contacts": {"Ann@a.b": {}}}', "[]", "{", '{"user": " jon "}']
     (place / "some.ndjson").write_text("\n".join(lines))
     done = do("import some.ndjson --dry-run")
     assert done.returncode == 1
-    assert "0 rosters with 0 contacts would be written; 4 users refused.\n" in done.stderr
+    assert "0 rosters with 0 contacts would be written, 0 of them would change; 4 users refused.\n" in done.stderr
     assert 'line 5: " jon " has U+0020 in a user\'s name.\n' in done.stderr
 
 
