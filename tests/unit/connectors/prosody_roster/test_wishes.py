@@ -144,7 +144,7 @@ def test_what_prosody_would_choke_on_is_refused_by_name(command: str, arguments:
 def test_contacts_that_came_as_their_text_are_refused_with_how_to_enqueue_them() -> None:
     reason = refusal("set_roster", user="john", contacts='{"ann@example.org": {}}')
     assert reason.message == "The roster is a text, neither an object nor a list."
-    assert "contacts:='{" in (reason.cure or "")
+    assert "contacts:='{" in str(reason.cure)
 
 
 def test_an_unknown_command_or_argument_is_refused_with_what_exists() -> None:
