@@ -64,7 +64,7 @@ def test_a_service_with_another_secret_is_a_problem(tmp_path: Path, config: dict
 
 
 def test_what_is_not_restbroker_is_a_problem(tmp_path: Path, config: dict[str, Any]) -> None:
-    with AnsweringServer() as other:
-        config["Roster"]["Listen"] = config["Events"]["Listen"] = f"127.0.0.1:{other.port}"
+    with AnsweringServer() as one, AnsweringServer() as other:
+        config["Roster"]["Listen"], config["Events"]["Listen"] = f"127.0.0.1:{one.port}", f"127.0.0.1:{other.port}"
         found = findings(written(tmp_path, config))
     assert found == {"Roster": ("problem", "NotOurs"), "Events": ("problem", "NotOurs")}

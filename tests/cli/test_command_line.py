@@ -323,7 +323,7 @@ def test_a_command_is_found_whichever_target_has_it(tmp_path: Path) -> None:
     elsewhere = run(["commands", "befriend"], directory=tmp_path)
     assert (elsewhere.returncode, "the kind prosody-roster has it" in elsewhere.stderr) == (2, True)
     unknown = run(["commands", "massage", "--config", path, "--target", "prosody"])
-    assert (unknown.returncode, "has no command 'massage'. " in unknown.stderr) == (2, True)
+    assert (unknown.returncode, "has no command 'massage'." in unknown.stderr) == (2, True)
 
 
 def test_config_init_makes_a_private_file_with_a_token_of_its_own_and_never_overwrites(tmp_path: Path) -> None:
