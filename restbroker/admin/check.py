@@ -24,6 +24,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Issued, Target
 from restbroker.connectors import registry
 from restbroker.errors import ConfigError
+from restbroker.events import registry as sources
 from restbroker.rules.findings import Finding, Level, ok
 
 AREA = "config"
@@ -131,12 +132,14 @@ def _secret_files(config: Config) -> set[Path]:
             case None:
                 pass
     secrets += [secret for target in config.targets for secret in target.secrets]
+    if config.events is not None:
+        secrets += [secret for source in config.events.sources for secret in (source.secret, *source.secrets)]
     keys = {target.tls.key or target.tls.cert for target in config.targets}
     return {path for path in (*keys, *(secret.path for secret in secrets if secret is not None)) if path is not None}
 
 
 def _holds_secrets(path: Path) -> bool:
     """Whether the file itself has one, and not only the environment."""
-    given, kinds = collect(path, {}, {}).given, registry.kinds()
+    given, kinds, of_sources = collect(path, {}, {}).given, registry.kinds(), sources.kinds()
     keys = [key for key in all_keys().values() if key.name in given]
-    return any(masked(key, given[key.name], kinds) != given[key.name] for key in keys)
+    return any(masked(key, given[key.name], kinds, of_sources) != given[key.name] for key in keys)

@@ -22,16 +22,23 @@ def event_services(
     """Nothing without the section. `open_connection` makes one with a short time-out."""
     if events is None:
         return ()
+    from restbroker.events import registry
     from restbroker.events.deliver import Deliverer
     from restbroker.events.receiver import Receiver
     from restbroker.events.webhook import Webhooks
     from restbroker.serving.runner import Server
 
     deliverer = Deliverer(open_connection())
-    app = Webhooks(events.sources, deliverer.deliver, report)
-    host, port = events.listen
-    server = Server("events", "Listen of Events", host, port, app, report, at_stop=deliverer.hurry)
-    return (Receiver(deliverer, server),)
+    posted = [source for source in events.sources if source.path is not None]
+    readers = [
+        registry.open_reader(source, deliverer.deliver, report) for source in events.sources if source.path is None
+    ]
+    server: Server | None = None
+    if posted:
+        app = Webhooks(posted, deliverer.deliver, report)
+        host, port = events.listen
+        server = Server("events", "Listen of Events", host, port, app, report, at_stop=deliverer.hurry)
+    return (Receiver(deliverer, server, readers),)
 
 
 def events_here(config: Config, report: Report) -> tuple[Service, ...]:

@@ -17,6 +17,7 @@ from restbroker.config.load import collect
 from restbroker.config.mask import masked
 from restbroker.config.schema import schema as described
 from restbroker.connectors import registry
+from restbroker.events import registry as sources
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, show or describe the configuration file.")
@@ -36,12 +37,13 @@ def show(config: ConfigOption = None, json: JsonOption = False) -> None:
     """Show every key's value and where it comes from. Secrets stay hidden."""
     tell_notes(loaded(config))
     collected = collect(config, os.environ, {})
-    kinds = registry.kinds()
+    kinds, of_sources = registry.kinds(), sources.kinds()
     rows: list[tuple[str, Json, str]] = []
     for key in all_keys().values():
         if key.ignored is not None:
             continue
-        value = masked(key, collected.given[key.name], kinds) if key.name in collected.given else key.default
+        is_given = key.name in collected.given
+        value = masked(key, collected.given[key.name], kinds, of_sources) if is_given else key.default
         rows.append((key.name, value, collected.origin(key.name)))
     if json:
         output.as_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
@@ -59,4 +61,4 @@ def _written(value: Json) -> str:
 @app.command()
 def schema() -> None:
     """Print the JSON schema of the file, for editors and checks."""
-    output.as_json(described(registry.kinds()))
+    output.as_json(described(registry.kinds(), sources.kinds()))

@@ -14,6 +14,7 @@ from restbroker.cli.output import say
 from restbroker.config.core import Config, Loaded
 from restbroker.config.load import load
 from restbroker.connectors import registry
+from restbroker.events import registry as sources
 from restbroker.rules.json_types import Json
 
 ConfigOption = Annotated[
@@ -30,7 +31,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def loaded(path: Path | None, overrides: Mapping[str, Json] | None = None) -> Loaded:
     """The configuration with its notes, which the caller tells or keeps. Raises `ConfigError`."""
-    return load(path, os.environ, overrides or {}, registry.kinds())
+    return load(path, os.environ, overrides or {}, registry.kinds(), sources.kinds())
 
 
 def quietly(path: Path | None) -> Config:

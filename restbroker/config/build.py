@@ -21,14 +21,20 @@ from restbroker.config.target import Target
 from restbroker.rules.json_types import Json
 
 
-def build(keys: Keys, given: Mapping[str, Json], kinds: Mapping[str, Members], review: Review) -> Config | None:
+def build(
+    keys: Keys,
+    given: Mapping[str, Json],
+    kinds: Mapping[str, Members],
+    sources: Mapping[str, Members],
+    review: Review,
+) -> Config | None:
     """The configuration; None when there is a problem in `review`. `given` are the keys that somebody wrote."""
     redis = build_redis(keys, review)
     targets = build_targets(keys, given, kinds, review)
     tokens = build_tokens(keys, review)
     stats_login = build_login(keys, review)
     roster = build_roster(keys.roster, targets, review)
-    events = build_events(keys, targets, review)
+    events = build_events(keys, targets, sources, review)
     judge_listens(keys, review)
     _judge_together(keys, targets, review)
     if review.problems or redis is None:

@@ -12,10 +12,11 @@ from typing import get_args
 import attrs
 
 from restbroker.config import forms, values
-from restbroker.config.events import IqRule, SourceKind
+from restbroker.config.events import IqRule
 from restbroker.config.key import key
-from restbroker.config.kinds import ObjectOf
+from restbroker.config.kinds import ObjectOf, OptionsOf
 from restbroker.rules.event import EVENT_TYPES
+from restbroker.rules.json_types import Json
 
 DEFAULT_LISTEN = ("127.0.0.1", 8081)
 
@@ -43,11 +44,17 @@ class OnlyKeys:
 class SourceKeys:
     """One entry of `Sources`."""
 
-    kind: SourceKind | None = key(
-        "Kind", values.choice(*get_args(SourceKind)), "What sends them: Prosody's mod_rest.", mandatory="always"
+    kind: str | None = key(
+        "Kind",
+        values.text(),
+        "What sends them: `prosody-rest`, Prosody's mod_rest.",
+        mandatory="always",
     )
     path: str | None = key(
-        "Path", forms.path(), "The path that the server posts to, for example /events/prosody.", mandatory="always"
+        "Path",
+        forms.path(),
+        "The path that the server posts to, for example /events/prosody.",
+        mandatory="for a kind that servers post to",
     )
     secret: str | None = key(
         "Secret",
@@ -78,6 +85,9 @@ class SourceKeys:
         "What becomes of an iq of type get or set. refuse: its sender gets service-unavailable. accept: it becomes a"
         " job, and Prosody answers with an empty result.",
         "refuse",
+    )
+    options: Json = key(
+        "Options", OptionsOf("object", "sources"), "What this kind takes beyond these: see Options of the source below."
     )
 
 

@@ -1,7 +1,7 @@
 """Where events of servers are taken in, and what becomes of them.
 
 Made by `config.load`; used by `events` and assembly. Always holds: no two sources have one path, none pushes into a
-queue that a target serves, and whoever others can reach has a secret.
+queue that a target serves, and whoever others can reach has a secret, or requests that are signed.
 """
 
 from typing import Literal
@@ -10,7 +10,6 @@ import attrs
 
 from restbroker.config.secret import Secret
 
-SourceKind = Literal["prosody-rest"]
 IqRule = Literal["refuse", "accept"]
 """What becomes of a question of a client (an iq of type get or set), to which the server has to give an answer."""
 
@@ -26,17 +25,23 @@ class Only:
 
 @attrs.frozen
 class EventSource:
-    """One source. `window_s`: an event that comes again within it is dropped; None: none is."""
+    """One source. `window_s`: an event that comes again within it is dropped; None: none is.
+
+    `path`: where servers post; None: nobody posts, the kind fetches by itself. `options`: what only its kind knows,
+    and `secrets` those in there.
+    """
 
     name: str
-    kind: SourceKind
-    path: str
+    kind: str
+    path: str | None
     queue: str
     job_class: str
     secret: Secret | None = None
     window_s: float | None = None
     only: Only = Only()
     iq: IqRule = "refuse"
+    options: object = None
+    secrets: tuple[Secret, ...] = ()
 
 
 @attrs.frozen

@@ -1,7 +1,7 @@
-"""What a kind of target has to say of one that is configured. `config.build_targets` asks the kind's options.
+"""What a kind of target, or of source, has to say of one that is configured.
 
-Always holds: options without such a say take the target as it is. A kind whose servers need other defaults than most
-gives its options a `DEFAULTS`.
+`config.build_targets` and `config.build_events` ask the kind's options. Always holds: options without such a say take
+the target or source as it is. A kind that needs other defaults than most gives its options a `DEFAULTS`.
 """
 
 from collections.abc import Callable
@@ -9,12 +9,13 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
+from restbroker.config.events import EventSource
 from restbroker.config.key import Members
 from restbroker.config.review import Review
 from restbroker.config.target import Target
 
 At: TypeAlias = Callable[[str], str]
-"""Names the place of a target's member, such as `URL`, as the operator wrote it."""
+"""Names the place of a member, such as `URL`, as the operator wrote it."""
 
 
 @attrs.frozen
@@ -37,4 +38,32 @@ class Judging(Protocol):
 
     def judged(self, target: Target, at: At, review: Review) -> Target:
         """The target as it is to be used. What is wrong or odd about it becomes a problem or a note in `review`."""
+        ...
+
+
+@attrs.frozen
+class SourceDefaults:
+    """What is so of each source of a kind.
+
+    `path`: where its servers post if the source does not say; None: it has to. `is_reader`: nobody posts, it fetches by
+    itself. `is_signed`: its requests show by themselves who made them, so that it takes no `Secret`.
+    """
+
+    path: str | None = None
+    is_reader: bool = False
+    is_signed: bool = False
+
+
+def source_defaults_of(options: Members) -> SourceDefaults:
+    """Those of the kind with these options."""
+    found: SourceDefaults = getattr(options, "DEFAULTS", SourceDefaults())
+    return found
+
+
+@runtime_checkable
+class JudgingSource(Protocol):
+    """Options that judge their source."""
+
+    def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
+        """The source as it is to be used, as `Judging` has it for a target."""
         ...

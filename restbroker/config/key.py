@@ -4,8 +4,9 @@ Used by every class of keys: those of the file (`config.keys`), of what is insid
 options of each kind of target. Always holds: reading, schema and reference page come from this one description.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import attrs
 
@@ -35,6 +36,7 @@ class Key:
 
 
 Members = type[attrs.AttrsInstance]
+NO_KINDS: Final[Mapping[str, Members]] = MappingProxyType({})
 
 
 def key(name: str, kind: Kind, meaning: str, default: object = None, **more: Any) -> Any:  # noqa: ANN401  as attrs.field

@@ -6,6 +6,7 @@ values. Always holds: these say what a value is, and read nothing themselves but
 
 import re
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import attrs
 
@@ -58,9 +59,13 @@ class ObjectOf:
 
 @attrs.frozen
 class OptionsOf:
-    """An object whose members are the keys of the target's kind, which its neighbour `Kind` names; read with that."""
+    """An object whose members are the keys of a kind, which its neighbour `Kind` names; read with that.
+
+    `of`: whose kinds these are.
+    """
 
     name: str
+    of: Literal["targets", "sources"] = "targets"
 
 
 Kind = Scalar | ListOf | MapOf | ObjectOf | OptionsOf

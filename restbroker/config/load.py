@@ -12,7 +12,7 @@ import attrs
 from restbroker.config import document, reader
 from restbroker.config.build import build
 from restbroker.config.core import Loaded
-from restbroker.config.key import Members, rivals
+from restbroker.config.key import NO_KINDS, Members, rivals
 from restbroker.config.keys import Keys
 from restbroker.config.names import fold
 from restbroker.config.review import Review
@@ -40,18 +40,23 @@ class Collected:
 
 
 def load(
-    path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Json], kinds: Mapping[str, Members]
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Json],
+    kinds: Mapping[str, Members],
+    sources: Mapping[str, Members] = NO_KINDS,
 ) -> Loaded:
     """The configuration from flag > environment > file > default. Raises `ConfigError`.
 
     `path` is what `--config` named. `overrides` are flags under their keys' names. `kinds` gives for each kind of
     target the class of its options, whose fields are made with `config.key.key`; the flat keys mean the first.
+    `sources`: the same for each kind of source of events.
     """
     collected = collect(path, environ, overrides)
     review = collected.review
     keys = reader.instance(Keys, collected.given, "", review)
     # What could not be read would be judged as missing.
-    config = None if review.problems else build(keys, collected.given, kinds, review)
+    config = None if review.problems else build(keys, collected.given, kinds, sources, review)
     if config is None:
         raise _unusable(review.problems, collected.path)
     return Loaded(config, tuple(review.notes), collected.path)

@@ -5,33 +5,36 @@ login; whoever wants to know whether a value holds a secret compares it with wha
 """
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
-from restbroker.config.key import Key, Members
+from restbroker.config.key import NO_KINDS, Key, Members
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf
 from restbroker.config.names import spellings
 from restbroker.config.urls import without_login
 from restbroker.rules.json_types import Json
 
 MASK = "…"
+_Options: TypeAlias = Mapping[str, Mapping[str, Members]]
+"""The classes of options by kind, of targets and of sources."""
 
 
-def masked(key: Key, value: Json, kinds: Mapping[str, Members]) -> Json:
-    """The value as it may be shown; `kinds` as for `config.load`."""
-    return _shown(key, key.kind, value, kinds)
+def masked(key: Key, value: Json, kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> Json:
+    """The value as it may be shown; `kinds` and `sources` as for `config.load`."""
+    return _shown(key, key.kind, value, {"targets": kinds, "sources": sources})
 
 
-def _shown(key: Key, kind: Kind, value: Json, kinds: Mapping[str, Members]) -> Json:
+def _shown(key: Key, kind: Kind, value: Json, options: _Options) -> Json:
     match kind, value:
         case ObjectOf(_, members), Mapping():
-            return _members(spellings(members), value, kinds)
-        case OptionsOf(), Mapping():
+            return _members(spellings(members), value, options)
+        case OptionsOf(_, of), Mapping():
             # Which kind it is does not matter: what is secret for one is shown for none.
-            known = [(name, of) for members in kinds.values() for name, of in spellings(members).items()]
-            return _members(dict(sorted(known, key=lambda pair: pair[1].secret)), value, kinds)
+            known = [(name, of) for members in options[of].values() for name, of in spellings(members).items()]
+            return _members(dict(sorted(known, key=lambda pair: pair[1].secret)), value, options)
         case MapOf(_, entry), Mapping():
-            return {name: _shown(key, entry, inner, kinds) for name, inner in value.items()}
+            return {name: _shown(key, entry, inner, options) for name, inner in value.items()}
         case ListOf(_, item), list():
-            return [_shown(key, item, inner, kinds) for inner in value]
+            return [_shown(key, item, inner, options) for inner in value]
         case _:
             pass
     if not key.secret or _says_where(value):
@@ -45,8 +48,8 @@ def _says_where(value: Json) -> bool:
     return isinstance(named, str)
 
 
-def _members(known: Mapping[str, Key], value: Mapping[str, Json], kinds: Mapping[str, Members]) -> dict[str, Json]:
+def _members(known: Mapping[str, Key], value: Mapping[str, Json], options: _Options) -> dict[str, Json]:
     return {
-        name: masked(known[name.lower()], inner, kinds) if name.lower() in known else MASK
+        name: _shown(known[name.lower()], known[name.lower()].kind, inner, options) if name.lower() in known else MASK
         for name, inner in value.items()
     }

@@ -11,7 +11,7 @@ from typing import assert_never
 
 from restbroker.config.event_keys import EventsKeys, OnlyKeys, SourceKeys
 from restbroker.config.judged import Defaults, defaults_of
-from restbroker.config.key import Key, Members, keys_of, rivals
+from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.objects import AuthKeys, BasicKeys, BearerKeys, TargetKeys, TlsKeys, TokenKeys
@@ -186,9 +186,16 @@ def sample_text(token: str = SAMPLE_SECRET) -> str:
     return json.dumps(sample(token), indent=2) + "\n"
 
 
-def markdown(kinds: Mapping[str, Members]) -> str:
-    """The reference page; `kinds` as for `config.load`."""
+def markdown(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> str:
+    """The reference page; `kinds` and `sources` as for `config.load`."""
     options = [part for kind, members in kinds.items() for part in _with_parts(f"Options of {kind}", members)]
+    # A kind of source without options has no table.
+    options += [
+        part
+        for kind, members in sources.items()
+        if keys_of(members)
+        for part in _with_parts(f"Options of the source {kind}", members)
+    ]
     inside = [f"\n## {name}\n{introduction}{_table(members)}" for name, introduction, members in (*_PARTS, *options)]
     return "".join([_INTRODUCTION, _table(Keys), *inside, _TRAPS])
 
@@ -248,7 +255,7 @@ def _form(kind: Kind) -> str:
             assert_never(kind)
 
 
-def write(kinds: Mapping[str, Members], root: Path = Path()) -> None:
+def write(kinds: Mapping[str, Members], sources: Mapping[str, Members], root: Path = Path()) -> None:
     """Writes both files anew under `root`."""
-    (root / "docs" / "configuration.md").write_text(markdown(kinds), encoding="utf-8")
+    (root / "docs" / "configuration.md").write_text(markdown(kinds, sources), encoding="utf-8")
     (root / "env.json.sample").write_text(sample_text(), encoding="utf-8")

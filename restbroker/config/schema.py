@@ -6,22 +6,26 @@
 from collections.abc import Mapping
 from typing import assert_never
 
-from restbroker.config.key import Key, Members, keys_of
+from restbroker.config.key import NO_KINDS, Key, Members, keys_of
 from restbroker.config.keys import Keys
 from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Scalar
 from restbroker.config.reference import meaning
 from restbroker.rules.json_types import Json
 
 
-def schema(kinds: Mapping[str, Members]) -> dict[str, Json]:
-    """The JSON schema of the file; `kinds` as for `config.load`."""
+def schema(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> dict[str, Json]:
+    """The JSON schema of the file; `kinds` and `sources` as for `config.load`."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "restbroker's env.json",
         **_object(Keys),
         "anyOf": [{"required": ["RestQueue"]}, {"required": ["Targets"]}],
-        "$defs": {"Options": {"anyOf": [_object(options) for options in kinds.values()]}},
+        "$defs": {"targets": _one_of(kinds), "sources": _one_of(sources)},
     }
+
+
+def _one_of(kinds: Mapping[str, Members]) -> dict[str, Json]:
+    return {"anyOf": [_object(options) for options in kinds.values()]} if kinds else {}
 
 
 def _object(members: Members) -> dict[str, Json]:
@@ -62,7 +66,7 @@ def _form(kind: Kind) -> dict[str, Json]:
             }
         case ObjectOf():
             return _object(kind.members)
-        case OptionsOf():
-            return {"$ref": "#/$defs/Options"}
+        case OptionsOf(_, of):
+            return {"$ref": f"#/$defs/{of}"}
         case _:
             assert_never(kind)

@@ -1,18 +1,20 @@
-"""What one kind of event source has to offer. `registry` has the kinds, `webhook` uses them.
+"""What one kind of event source has to offer. `registry` has the kinds, `webhook` and assembly use them.
 
-A kind that servers post to is a `Hook`: pure functions, in a module of this folder. A kind that fetches by itself (a
-broker's queue, a stream of a server) is a service with the method `run`, which calls a `Deliver` for what it got and
-tells the server only then that it has it. Always holds: no kind knows Redis; an event that no `Deliver` took is not
-confirmed.
+A kind that servers post to is a `Hook`. A kind that fetches by itself (a broker's queue, a stream of a server) is a
+`Reader`, which calls a `Deliver` for what it got and tells the server only then that it has it. Always holds: no kind
+knows Redis; an event that no `Deliver` took is not confirmed.
 """
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
 
 from restbroker.config.events import EventSource
 from restbroker.rules.event import ServerEvent
+
+if TYPE_CHECKING:  # the command line gets the kinds without it
+    import trio
 
 Verdict = Literal["accepted", "duplicate", "ignored"]
 """Redis has its job; it had one already (`DropDuplicates`); nobody wants it (`Only`)."""
@@ -20,6 +22,18 @@ Verdict = Literal["accepted", "duplicate", "ignored"]
 
 class Malformed(ValueError):
     """What was posted is none of the server's events. The text says why, and repeats nothing of it."""
+
+
+@attrs.frozen
+class Posted:
+    """One request. `headers`: by their names in lower case. `path` is decoded, `raw_path` and `query` as they came."""
+
+    method: str
+    path: str
+    raw_path: bytes
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    body: bytes
 
 
 @attrs.frozen
@@ -32,24 +46,36 @@ class Answer:
     headers: Mapping[str, str] = attrs.field(factory=dict)
 
 
+@attrs.define(eq=False)
+class Forbidden(Exception):
+    """What was posted is of nobody who may. `why` repeats nothing of it."""
+
+    why: str
+    answer: Answer
+
+
 @attrs.frozen
 class Told:
-    """What was posted. `asks`: its sender waits for an answer, which a queue cannot give."""
+    """What was posted. `asks`: its sender waits for an answer, which a queue cannot give.
+
+    `same`: what is the same in an event that comes again, where it has no id.
+    """
 
     event: ServerEvent
-    asks: bool
+    asks: bool = False
+    same: str | None = None
 
 
 class Hook(Protocol):
-    """One kind of webhook."""
+    """One kind of webhook: pure functions."""
 
     @property
     def CONTENT_TYPE(self) -> str:  # noqa: N802  a module's constant
         """What a body must be."""
         ...
 
-    def read(self, body: bytes, source: str, now_s: float) -> Told:
-        """The event. Raises `Malformed`."""
+    def read(self, posted: Posted, source: str, now_s: float) -> Told:
+        """The event. Raises `Malformed`, and `Forbidden` where the requests of this kind are signed."""
         ...
 
     def probed(self) -> Answer:
@@ -72,6 +98,20 @@ class Hook(Protocol):
 class Deliver(Protocol):
     """Has Redis take an event."""
 
-    async def __call__(self, source: EventSource, event: ServerEvent, /) -> Verdict:
-        """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`, in some seconds at most."""
+    async def __call__(self, source: EventSource, event: ServerEvent, same: str | None = None, /) -> Verdict:
+        """Returns when Redis has its job; `same` as in `Told`.
+
+        Raises `StoreUnavailable` or `StoreRefused`, in some seconds at most.
+        """
+        ...
+
+
+class Reader(Protocol):
+    """One source of a kind that fetches by itself."""
+
+    async def run(self, *, task_status: "trio.TaskStatus[None]") -> None:
+        """Fetches until cancelled; `task_status.started()` when it is up, whether or not the server is there.
+
+        What was delivered when the process stops is still to be confirmed, within a second or so.
+        """
         ...

@@ -25,9 +25,9 @@ def is_for(source: EventSource, event: ServerEvent) -> bool:
     return is_wanted(event, only.types, only.sender, only.receiver)
 
 
-def arrival(source: EventSource, event: ServerEvent, jid: str) -> Arrival:
-    """What to push. Raises `ValueError` for what no JSON can hold."""
-    mark, window_s = _mark(event), source.window_s
+def arrival(source: EventSource, event: ServerEvent, jid: str, same: str | None = None) -> Arrival:
+    """What to push; `same` as in `contract.Told`. Raises `ValueError` for what no JSON can hold."""
+    mark, window_s = _mark(event, same), source.window_s
     if mark is None or window_s is None:
         mark, window_s = jid, _AGAIN_S
     return Arrival(
@@ -59,9 +59,9 @@ def _noted(source: EventSource, event: ServerEvent, jid: str) -> dict[str, Json]
     return {**fields, "queue": source.queue, "jid": jid}
 
 
-def _mark(event: ServerEvent) -> str | None:
-    """What is the same in an event that comes again. Without an id nobody can tell it from a new one."""
-    if event.id is None:
+def _mark(event: ServerEvent, same: str | None) -> str | None:
+    """What names an event that comes again. With neither an id nor `same` nobody can tell it from a new one."""
+    if event.id is None and same is None:
         return None
-    same = json.dumps([event.source, event.type, event.sender, event.receiver, event.id])
-    return hashlib.sha1(same.encode(), usedforsecurity=False).hexdigest()
+    what = [event.source, event.type, event.sender, event.receiver, event.id, *([] if same is None else [same])]
+    return hashlib.sha1(json.dumps(what).encode(), usedforsecurity=False).hexdigest()

@@ -1,30 +1,39 @@
-"""Runs the app that servers post to, with what pushes for it. Assembly makes it.
+"""Runs what takes events in (the app that servers post to, the readers), with what pushes for it. Assembly makes it.
 
-Always holds: while the process stops, what was posted by then is still pushed and answered, within the time that a web
-app has for its end.
+Always holds: while the process stops, what came by then is still pushed and confirmed, within the time that a web app
+has for its end.
 """
+
+from collections.abc import Sequence
 
 import attrs
 import trio
 
+from restbroker.events.contract import Reader
 from restbroker.events.deliver import Deliverer
 from restbroker.serving.runner import Server
 
 
 @attrs.define(eq=False)
 class Receiver:
-    """The app, and what pushes, which ends after it."""
+    """The sources, and what pushes, which ends after them. `server`: None where nobody posts."""
 
     deliverer: Deliverer
-    server: Server
+    server: Server | None
+    readers: Sequence[Reader] = ()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Serves until cancelled."""
+        """Takes events in until cancelled."""
         async with trio.open_nursery() as nursery:
             pushing = trio.CancelScope(shield=True)
             nursery.start_soon(self._push, pushing)
             try:
-                await self.server.run(task_status=task_status)
+                async with trio.open_nursery() as sources:
+                    if self.server is not None:
+                        await sources.start(self.server.run)
+                    for reader in self.readers:
+                        await sources.start(reader.run)
+                    task_status.started()
             finally:
                 pushing.cancel()
 

@@ -1,10 +1,50 @@
-"""The kinds of event sources, by the name that the configuration uses. Always holds: it has every `SourceKind`."""
+"""The kinds of event sources: one folder and one line here for each. Everybody else reaches a kind through this.
+
+Called by the command line, the check, `webhook` and assembly. Always holds: a folder's module is imported only when
+what it brings is asked for, and neither this file nor `options` loads Trio. A folder has
+
+- `options`: the attrs class `Options`, what a source of this kind takes beyond the common keys, each field a key; it
+  may judge the whole source, and its `DEFAULTS` say what is so of all of them (`config.judged`);
+- `hook`, if servers post: the function `open_hook`, as below;
+- `reader`, if it fetches by itself: the function `open_reader`, as below.
+"""
 
 from collections.abc import Mapping
-from typing import Final
+from importlib import import_module
+from types import MappingProxyType, ModuleType
+from typing import Final, Literal
 
-from restbroker.config.events import SourceKind
-from restbroker.events import prosody_rest
-from restbroker.events.contract import Hook
+from restbroker.config.events import EventSource
+from restbroker.config.key import Members
+from restbroker.events.contract import Deliver, Hook, Reader
+from restbroker.telemetry.events import Report
 
-HOOKS: Final[Mapping[SourceKind, Hook]] = {"prosody-rest": prosody_rest}
+_FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "prosody-rest": "restbroker.events.prosody_rest",
+    }
+)
+
+KINDS: Final = tuple(_FOLDERS)
+"""The kinds of sources."""
+
+
+def kinds() -> Mapping[str, Members]:
+    """The class of options of each kind, whose fields are made with `config.key.key`; for `config.load`."""
+    return {kind: _part(kind, "options").Options for kind in _FOLDERS}
+
+
+def open_hook(source: EventSource) -> Hook:
+    """What reads and answers what is posted to this source."""
+    hook: Hook = _part(source.kind, "hook").open_hook(source)
+    return hook
+
+
+def open_reader(source: EventSource, deliver: Deliver, report: Report) -> Reader:
+    """What fetches for this source; nothing is asked yet. Raises `ConfigError`."""
+    reader: Reader = _part(source.kind, "reader").open_reader(source, deliver, report)
+    return reader
+
+
+def _part(kind: str, name: Literal["options", "hook", "reader"]) -> ModuleType:
+    return import_module(f"{_FOLDERS[kind]}.{name}")

@@ -17,9 +17,10 @@ import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
 from restbroker.config.events import EventSource
+from restbroker.config.judged import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.events.contract import Answer, Deliver, Hook, Malformed
-from restbroker.events.registry import HOOKS
+from restbroker.events import registry
+from restbroker.events.contract import Answer, Deliver, Forbidden, Hook, Malformed, Posted
 from restbroker.events.secrets import Door
 from restbroker.telemetry.events import EventHandled, Report, Warned
 
@@ -51,7 +52,14 @@ class _Place:
 
     source: EventSource
     hook: Hook
-    door: Door
+    door: Door | None
+    """None: its requests are signed."""
+
+    @classmethod
+    def of(cls, source: EventSource, report: Report) -> "_Place":
+        """Where this source's events come in."""
+        is_signed = source_defaults_of(registry.kinds()[source.kind]).is_signed
+        return cls(source, registry.open_hook(source), None if is_signed else Door(source, report))
 
 
 class Webhooks:
@@ -64,7 +72,7 @@ class Webhooks:
         report: Report,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._places = {one.path: _Place(one, HOOKS[one.kind], Door(one, report)) for one in sources}
+        self._places = {one.path: _Place.of(one, report) for one in sources if one.path is not None}
         self._deliver = deliver
         self._report = report
         self._now_s = now_s
@@ -104,7 +112,7 @@ class Webhooks:
         method, headers = scope["method"], dict(scope["headers"])
         if method not in ("POST", "OPTIONS"):
             raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Events are posted.", {"Allow": "OPTIONS, POST"})
-        if not await place.door.lets_in(headers, scope["query_string"]):
+        if place.door is not None and not await place.door.lets_in(headers, scope["query_string"]):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
             raise _Refusal(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme
@@ -117,19 +125,24 @@ class Webhooks:
         if waiting.cancelled_caught:
             raise _not_now("busy", "Too many events come at once.")
         try:
-            return await self._taken(place, await _body(receive))
+            body = await _body(receive)
+            raw_path, query = scope["raw_path"], scope["query_string"]
+            return await self._taken(place, Posted(method, scope["path"], raw_path, query, headers, body))
         finally:
             self._turns.release()
 
-    async def _taken(self, place: _Place, body: bytes) -> Answer:
+    async def _taken(self, place: _Place, posted: Posted) -> Answer:
         try:
-            told = place.hook.read(body, place.source.name, self._now_s())
+            told = place.hook.read(posted, place.source.name, self._now_s())
         except Malformed as error:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is no event: {error}.") from None
+        except Forbidden as error:
+            self._tell(place, _Refusal(HTTPStatus(error.answer.status), "unauthorized", error.why))
+            return error.answer
         if told.asks and place.source.iq == "refuse":
             return self._counted(place, "refused", place.hook.refused(told))
         try:
-            verdict = await self._deliver(place.source, told.event)
+            verdict = await self._deliver(place.source, told.event, told.same)
         except (StoreUnavailable, StoreRefused) as error:
             self._tell(place, _not_now("unavailable", error.message))
             return place.hook.not_now(told, RETRY_AFTER_S)

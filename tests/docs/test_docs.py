@@ -14,6 +14,7 @@ from restbroker.cli.app import load as load_command
 from restbroker.cli.lists import ListsFirst
 from restbroker.config.load import load
 from restbroker.connectors import registry
+from restbroker.events import registry as sources
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of
 
 README = ROOT / "README.md"
@@ -39,7 +40,7 @@ def test_each_json_block_parses_and_a_configuration_loads(text: str, tmp_path: P
         file.write_text(
             json.dumps({k: str(secret) if k.endswith("File") else v for k, v in value.items()}), encoding="utf-8"
         )
-        assert load(file, {}, {}, registry.kinds()).config.targets[0].queues == (value["RestQueue"],)
+        assert load(file, {}, {}, registry.kinds(), sources.kinds()).config.targets[0].queues == (value["RestQueue"],)
 
 
 def test_each_command_line_of_a_page_exists_with_its_options() -> None:

@@ -45,6 +45,7 @@ class Hall:
     @property
     def url(self) -> str:
         """The URL of the app."""
+        assert self.receiver.server is not None
         return self.receiver.server.addresses[0]
 
     async def post(self, body: object = MESSAGE, path: str = PATH, **headers: str) -> httpx.Response:

@@ -1,12 +1,17 @@
-"""Two kinds of targets for what is tested of the configuration without any server."""
+"""Two kinds of targets, and of sources, for what is tested of the configuration without any server."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import attrs
 
 from restbroker.config import values
+from restbroker.config.events import EventSource
+from restbroker.config.judged import At, SourceDefaults
 from restbroker.config.key import Members, key
+from restbroker.config.review import Review
 from restbroker.connectors.ejabberd.options import Options
+from restbroker.events import registry
 
 
 @attrs.frozen
@@ -14,4 +19,20 @@ class Other:
     deep: bool = key("Deep", values.switch(), "Anything.", False)
 
 
+@attrs.frozen
+class Fetched:
+    """Options of a kind that nobody posts to."""
+
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True)
+    depth: int | None = key("Depth", values.whole(1, 9), "Anything.")
+    token: str | None = key("Token", values.text(), "A secret.", secret=True)
+
+    def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
+        """Depth is mandatory here."""
+        if self.depth is None:
+            review.refuse(at("Options.Depth"), "is missing.")
+        return source
+
+
 KINDS: Mapping[str, Members] = {"ejabberd": Options, "other": Other}
+SOURCES: Mapping[str, Members] = {**registry.kinds(), "fetched": Fetched}

@@ -10,7 +10,7 @@ from restbroker.config.core import Loaded
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
-from tests.support.kinds import KINDS
+from tests.support.kinds import KINDS, SOURCES
 
 Write = Callable[..., Loaded]
 Refused = Callable[..., list[str]]
@@ -23,7 +23,7 @@ def write(tmp_path: Path) -> Write:
     def run(document: Mapping[str, Json], environ: Mapping[str, str] | None = None) -> Loaded:
         path = tmp_path / "env.json"
         path.write_text(json.dumps(document))
-        return load(path, environ or {}, {}, KINDS)
+        return load(path, environ or {}, {}, KINDS, SOURCES)
 
     return run
 

@@ -17,7 +17,7 @@ from restbroker.config.kinds import Kind, ListOf, MapOf, ObjectOf, OptionsOf, Sc
 from restbroker.config.load import load
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
-from tests.support.kinds import KINDS
+from tests.support.kinds import KINDS, SOURCES
 
 SECRET = "hunter2"
 SECRETS = {
@@ -59,7 +59,7 @@ def values_of(kind: Kind, key: Key) -> st.SearchStrategy[Any]:
         case ObjectOf():
             return members_of(kind.members) | wrong
         case OptionsOf():
-            return st.one_of([members_of(members) for members in KINDS.values()]) | wrong
+            return st.one_of([members_of(members) for members in (*KINDS.values(), *SOURCES.values())]) | wrong
 
 
 def members_of(members: Members) -> st.SearchStrategy[dict[str, Any]]:
@@ -76,7 +76,7 @@ def outcome(document: dict[str, Json], folder: Path) -> Loaded | str:
     path = folder / "env.json"
     path.write_text(json.dumps({**MINIMAL, **document}))
     try:
-        return load(path, {}, {}, KINDS)
+        return load(path, {}, {}, KINDS, SOURCES)
     except ConfigError as error:
         return str(error)
 
@@ -92,7 +92,9 @@ def places(kind: Kind, key: Key, path: tuple[str, ...]) -> Iterator[tuple[str, .
         case MapOf():
             yield from places(kind.entry, key, (*path, "one"))
         case OptionsOf():
-            for inner in (inner for members in KINDS.values() for inner in keys_of(members).values()):
+            for inner in (
+                inner for members in (*KINDS.values(), *SOURCES.values()) for inner in keys_of(members).values()
+            ):
                 yield from places(inner.kind, inner, (*path, inner.name))
         case Scalar() | ListOf():
             pass
@@ -112,7 +114,7 @@ def test_a_secret_is_not_shown_wherever_it_is_written(tmp_path: Path, path: tupl
     told = outcome({path[0]: wrapped}, tmp_path)
     assert SECRET not in (told if isinstance(told, str) else repr(told))
     (key,) = (key for key in all_keys().values() if key.name == path[0])
-    assert SECRET not in json.dumps(mask.masked(key, wrapped, KINDS))
+    assert SECRET not in json.dumps(mask.masked(key, wrapped, KINDS, SOURCES))
 
 
 @given(documents)
@@ -133,6 +135,8 @@ def test_any_document_gives_a_configuration_or_an_error_without_its_secrets(
 @settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=200)
 def test_what_is_shown_of_any_document_holds_no_secret(document: dict[str, Json]) -> None:
     shown = {
-        key.name: mask.masked(key, document[key.name], KINDS) for key in all_keys().values() if key.name in document
+        key.name: mask.masked(key, document[key.name], KINDS, SOURCES)
+        for key in all_keys().values()
+        if key.name in document
     }
     assert SECRET not in json.dumps(shown)

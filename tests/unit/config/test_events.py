@@ -1,12 +1,19 @@
 """`Events`: where servers' events are taken in, and what is refused before anything is started."""
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from restbroker.config.events import EventSource, Only, SourceKind
-from restbroker.events.registry import HOOKS
+from restbroker.config.events import EventSource, Only
+from restbroker.config.judged import source_defaults_of
+from restbroker.config.key import Members
+from restbroker.config.keys import all_keys
+from restbroker.config.mask import masked
+from restbroker.events import registry
+from restbroker.events.prosody_rest.options import Options
+from tests.support.kinds import KINDS, SOURCES, Fetched
 from tests.unit.config.conftest import Refused, Write
 
 BASE: dict[str, Any] = {"RestQueue": "rest", "Token": "t"}
@@ -23,7 +30,9 @@ def test_a_source_needs_four_keys_and_listens_on_loopback(write: Write) -> None:
     found = write(events(prosody=SOURCE)).config.events
     assert found is not None
     assert found.listen == ("127.0.0.1", 8081)
-    assert found.sources == (EventSource("prosody", "prosody-rest", "/events/prosody", "events", "Event"),)
+    assert found.sources == (
+        EventSource("prosody", "prosody-rest", "/events/prosody", "events", "Event", options=Options()),
+    )
 
 
 def test_without_the_section_no_events_are_taken(write: Write) -> None:
@@ -125,5 +134,44 @@ def test_variables_reach_into_a_source(write: Write) -> None:
     assert (found.sources[0].queue, found.listen) == ("other", ("127.0.0.1", 9))
 
 
-def test_each_kind_that_the_configuration_takes_is_there() -> None:
-    assert set(HOOKS) == set(get_args(SourceKind))
+FETCHED: dict[str, Any] = {"Kind": "fetched", "Queue": "events", "Class": "Event", "Options": {"Depth": 3}}
+
+
+def test_a_kind_that_fetches_by_itself_has_options_and_no_path(write: Write) -> None:
+    found = write(events("0.0.0.0:1", one=FETCHED)).config.events
+    assert found is not None
+    assert found.sources == (EventSource("one", "fetched", None, "events", "Event", options=Fetched(3)),)
+
+
+def test_options_of_a_source_judge_the_whole_of_it_and_are_read_first(refused: Refused) -> None:
+    assert refused(events(one=FETCHED | {"Options": {}})) == ["Events.Sources.one.Options.Depth: is missing."]
+    (unread,) = refused(events(one=FETCHED | {"Options": {"Depth": "x"}}))
+    assert unread.startswith("Events.Sources.one.Options.Depth: expected a whole number")
+    (unknown,) = refused(events(one=FETCHED | {"Options": {"Depht": 3}}))
+    assert unknown == "Events.Sources.one.Options.Depht: is no key of Events.Sources.one.Options; did you mean Depth?"
+
+
+def test_what_has_no_use_for_a_kind_is_refused(refused: Refused) -> None:
+    problems = refused(events(one=FETCHED | {"Path": "/x", "Secret": "s3cret"}))
+    assert problems == [
+        "Events.Sources.one.Path: has no use: a source of the kind fetched fetches by itself.",
+        "Events.Sources.one.Secret: has no use for the kind fetched; see its Options.",
+    ]
+
+
+def test_a_secret_in_the_options_of_a_source_is_not_shown() -> None:
+    written = {"Sources": {"one": FETCHED | {"Options": {"Depth": 3, "Token": LONG}}}}
+    shown = masked(all_keys()["events"], written, KINDS, SOURCES)
+    assert LONG not in repr(shown)
+    assert "'Depth': 3" in repr(shown)
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_each_kind_has_options_and_a_hook_or_a_reader(kind: str) -> None:
+    options = registry.kinds()[kind]
+    has_part = find_spec(f"{options.__module__.rpartition('.')[0]}.{'reader' if _is_reader(options) else 'hook'}")
+    assert has_part is not None
+
+
+def _is_reader(options: Members) -> bool:
+    return source_defaults_of(options).is_reader

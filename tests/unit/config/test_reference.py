@@ -14,6 +14,7 @@ from restbroker.config.reader import instance
 from restbroker.config.review import Review
 from restbroker.config.schema import schema as described
 from restbroker.connectors import registry
+from restbroker.events import registry as sources
 
 INSIDE: tuple[Members, ...] = (TargetKeys, AuthKeys, BasicKeys, BearerKeys, TlsKeys, TokenKeys)
 REPOSITORY = Path(__file__).parents[3]
@@ -21,7 +22,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 def test_the_reference_page_is_current() -> None:
     written = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert written == reference.markdown(registry.kinds()), "run `make reference`"
+    assert written == reference.markdown(registry.kinds(), sources.kinds()), "run `make reference`"
 
 
 def test_the_sample_is_current_and_loads_without_a_note() -> None:
@@ -33,7 +34,7 @@ def test_the_sample_is_current_and_loads_without_a_note() -> None:
 
 
 def test_the_schema_names_exactly_the_keys_and_holds_the_sample() -> None:
-    schema = described(registry.kinds())
+    schema = described(registry.kinds(), sources.kinds())
     properties = schema["properties"]
     assert isinstance(properties, dict)
     assert set(properties) == {key.name for key in all_keys().values()}
@@ -46,7 +47,7 @@ def test_every_key_has_a_meaning_that_ends_like_a_sentence() -> None:
 
 
 def test_every_key_inside_of_an_object_has_a_meaning_and_a_row_on_the_page() -> None:
-    page = reference.markdown(registry.kinds())
+    page = reference.markdown(registry.kinds(), sources.kinds())
     for members in INSIDE:
         for inner in keys_of(members).values():
             assert inner.meaning.endswith("."), inner.name
@@ -66,7 +67,9 @@ def test_the_shown_default_of_every_key_is_what_its_reader_makes_the_real_defaul
 
 
 def test_the_pages_example_of_targets_and_tokens_loads(tmp_path: Path) -> None:
-    example = json.loads(reference.markdown(registry.kinds()).partition("```json\n")[2].partition("```")[0])
+    example = json.loads(
+        reference.markdown(registry.kinds(), sources.kinds()).partition("```json\n")[2].partition("```")[0]
+    )
     for name in ("app_token", "admin_token", "main_pass", "second_token"):
         (tmp_path / name).write_text(f"{name}\n")
     # The example's files are another machine's.
@@ -82,7 +85,10 @@ def test_the_pages_example_of_targets_and_tokens_loads(tmp_path: Path) -> None:
 
 
 def test_the_schema_describes_what_is_inside_of_targets_and_tokens() -> None:
-    text = json.dumps(described(registry.kinds()))
+    text = json.dumps(described(registry.kinds(), sources.kinds()))
     for name in ("Kind", "Queues", "Slots", "PassFile", "CAFile", "Burst", "PreviousSecretFile", "Window"):
         assert f'"{name}": ' in text
-    assert described(registry.kinds())["anyOf"] == [{"required": ["RestQueue"]}, {"required": ["Targets"]}]
+    assert described(registry.kinds(), sources.kinds())["anyOf"] == [
+        {"required": ["RestQueue"]},
+        {"required": ["Targets"]},
+    ]

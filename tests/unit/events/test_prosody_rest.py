@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.events import prosody_rest
-from restbroker.events.contract import Malformed
+from restbroker.events.contract import Malformed, Posted, Told
+from restbroker.events.prosody_rest import stanzas
 from restbroker.rules.event import EVENT_TYPES
 
 MESSAGE = {
@@ -18,7 +18,11 @@ MESSAGE = {
 
 
 def told(**stanza: Any) -> Any:
-    return prosody_rest.read(json.dumps(stanza).encode(), "prosody", 1.5)
+    return read(json.dumps(stanza).encode(), 1.5)
+
+
+def read(body: bytes, now_s: float = 1.0) -> Told:
+    return stanzas.read(Posted("POST", "/", b"/", b"", {}, body), "prosody", now_s)
 
 
 def test_a_message_has_each_member_and_the_whole_stanza() -> None:
@@ -60,7 +64,7 @@ def test_the_type_of_an_event_and_whether_it_asks(kind: str, word: str | None, t
 )
 def test_what_is_no_stanza_is_refused_without_repeating_it(body: bytes) -> None:
     with pytest.raises(Malformed):
-        prosody_rest.read(body, "prosody", 1.0)
+        read(body)
 
 
 def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
@@ -74,25 +78,25 @@ def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
 ))  # fmt: skip
 def test_any_bytes_are_an_event_or_malformed(body: bytes) -> None:
     try:
-        found = prosody_rest.read(body, "prosody", 1.0)
+        found = read(body)
     except Malformed:
         return
     assert found.event.type in EVENT_TYPES
 
 
 def test_the_probe_asks_for_json() -> None:
-    answer = prosody_rest.probed()
+    answer = stanzas.probed()
     assert (answer.status, answer.headers["Accept"]) == (200, "application/json")
 
 
 def test_what_is_taken_is_answered_202_without_a_body() -> None:
-    answer = prosody_rest.taken(told(**MESSAGE))
+    answer = stanzas.taken(told(**MESSAGE))
     assert (answer.status, answer.body, answer.content_type) == (202, b"", "")
 
 
 def test_a_question_that_nobody_answers_gets_an_error_in_a_200() -> None:
     # A 202 would become an empty result, which says that all went well.
-    answer = prosody_rest.refused(told(kind="iq", type="get"))
+    answer = stanzas.refused(told(kind="iq", type="get"))
     stanza = json.loads(answer.body)
     assert (answer.status, answer.content_type, stanza["kind"]) == (200, "application/json", "iq")
     assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("cancel", "service-unavailable")
@@ -100,7 +104,7 @@ def test_a_question_that_nobody_answers_gets_an_error_in_a_200() -> None:
 
 @pytest.mark.parametrize("kind", ["message", "presence", "iq"])
 def test_what_could_not_be_taken_comes_back_as_an_error_to_wait_for(kind: str) -> None:
-    answer = prosody_rest.not_now(told(kind=kind), 2)
+    answer = stanzas.not_now(told(kind=kind), 2)
     stanza = json.loads(answer.body)
     assert (answer.status, answer.headers["Retry-After"], stanza["kind"]) == (503, "2", kind)
     assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("wait", "recipient-unavailable")

@@ -1,4 +1,4 @@
-"""Prosody's mod_rest: the stanzas that it posts (`rest_callback_url`), and what it makes of answers. A `Hook`.
+"""The stanzas that mod_rest posts (`rest_callback_url`), and what it makes of answers. A `Hook`, which `hook` opens.
 
 Always holds: pure; an answer that is no success has a type that mod_rest does not read as a stanza, or is one. What is
 said of mod_rest was read in its source (Debian 13's prosody-modules, of April 2025, and a copy of January 2024), and of
@@ -19,7 +19,7 @@ from typing import Final
 
 import orjson
 
-from restbroker.events.contract import Answer, Malformed, Told
+from restbroker.events.contract import Answer, Malformed, Posted, Told
 from restbroker.rules import rubyjson
 from restbroker.rules.event import EventType, ServerEvent, bare, domain
 from restbroker.rules.json_types import Json
@@ -30,10 +30,10 @@ _TAKEN: Final = Answer(202)
 _PROBED: Final = Answer(200, headers={"Accept": CONTENT_TYPE, "Allow": "OPTIONS, POST"})
 
 
-def read(body: bytes, source: str, now_s: float) -> Told:
+def read(posted: Posted, source: str, now_s: float) -> Told:
     """The stanza as an event. Raises `Malformed`."""
     try:
-        stanza = rubyjson.loads(body)
+        stanza = rubyjson.loads(posted.body)
     except rubyjson.Unreadable as error:
         # Its text quotes nothing but single characters and numbers.
         raise Malformed(f"it is no JSON that Ruby can read ({error})") from None
