@@ -60,6 +60,8 @@ def _roster(roster: Roster) -> Finding:
 def _events(events: Events) -> Iterator[Finding]:
     area, where = "Events", _named(events.listen)
     for source in events.sources:
+        if source.path is None:
+            continue
         try:
             status = _status(events.listen, "OPTIONS", source.path, _shown(source))
         except ConfigError:

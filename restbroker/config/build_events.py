@@ -79,6 +79,7 @@ def _source(
         window_s=written.drop_duplicates,
         only=_only(written.only),
         iq=written.iq,
+        has_ids=defaults.has_ids,
         options=own,
     )
     # What could not be read would be judged as missing.

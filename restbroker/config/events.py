@@ -40,6 +40,8 @@ class EventSource:
     window_s: float | None = None
     only: Only = Only()
     iq: IqRule = "refuse"
+    has_ids: bool = True
+    """Whether its events have an id, by which one is known that comes again; if not, by what is in it."""
     options: object = None
     secrets: tuple[Secret, ...] = ()
 

@@ -46,12 +46,14 @@ class SourceDefaults:
     """What is so of each source of a kind.
 
     `path`: where its servers post if the source does not say; None: it has to. `is_reader`: nobody posts, it fetches by
-    itself. `is_signed`: its requests show by themselves who made them, so that it takes no `Secret`.
+    itself. `is_signed`: its requests show by themselves who made them, so that it takes no `Secret`. `has_ids`: see
+    `EventSource`.
     """
 
     path: str | None = None
     is_reader: bool = False
     is_signed: bool = False
+    has_ids: bool = True
 
 
 def source_defaults_of(options: Members) -> SourceDefaults:

@@ -6,6 +6,7 @@ knows Redis; an event that no `Deliver` took is not confirmed.
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
@@ -58,12 +59,12 @@ class Forbidden(Exception):
 class Told:
     """What was posted. `asks`: its sender waits for an answer, which a queue cannot give.
 
-    `same`: what is the same in an event that comes again, where it has no id.
+    `source`: whose queue and class count, where the event itself says so; None: those of the one that was posted to.
     """
 
     event: ServerEvent
     asks: bool = False
-    same: str | None = None
+    source: EventSource | None = None
 
 
 class Hook(Protocol):
@@ -94,15 +95,16 @@ class Hook(Protocol):
         """To one that could not be taken: its sender should know."""
         ...
 
+    def problem(self, status: HTTPStatus, detail: str) -> Answer | None:
+        """To a request that is none of an event; None: a problem as RFC 9457 has it."""
+        ...
+
 
 class Deliver(Protocol):
     """Has Redis take an event."""
 
-    async def __call__(self, source: EventSource, event: ServerEvent, same: str | None = None, /) -> Verdict:
-        """Returns when Redis has its job; `same` as in `Told`.
-
-        Raises `StoreUnavailable` or `StoreRefused`, in some seconds at most.
-        """
+    async def __call__(self, source: EventSource, event: ServerEvent, /) -> Verdict:
+        """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`, in some seconds at most."""
         ...
 
 

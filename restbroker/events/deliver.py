@@ -57,14 +57,11 @@ class Deliverer:
     _came: trio.Event = attrs.field(factory=trio.Event)
     _stopping: trio.Event = attrs.field(factory=trio.Event)
 
-    async def deliver(self, source: EventSource, event: ServerEvent, same: str | None = None, /) -> Verdict:
-        """Returns when Redis has its job; `same` as in `contract.Told`.
-
-        Raises `StoreUnavailable` or `StoreRefused`: perhaps it has.
-        """
+    async def deliver(self, source: EventSource, event: ServerEvent, /) -> Verdict:
+        """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`: perhaps it has."""
         if not is_for(source, event):
             return "ignored"
-        one = _Waiting(arrival(source, event, self.new_jid(), same), trio.current_time() + self.patience_s)
+        one = _Waiting(arrival(source, event, self.new_jid()), trio.current_time() + self.patience_s)
         self._waiting.append(one)
         self._came.set()
         try:

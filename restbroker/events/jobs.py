@@ -6,6 +6,7 @@ what is noted holds no text of a message.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Final
 
 from restbroker.config.events import EventSource
@@ -25,9 +26,9 @@ def is_for(source: EventSource, event: ServerEvent) -> bool:
     return is_wanted(event, only.types, only.sender, only.receiver)
 
 
-def arrival(source: EventSource, event: ServerEvent, jid: str, same: str | None = None) -> Arrival:
-    """What to push; `same` as in `contract.Told`. Raises `ValueError` for what no JSON can hold."""
-    mark, window_s = _mark(event, same), source.window_s
+def arrival(source: EventSource, event: ServerEvent, jid: str) -> Arrival:
+    """What to push. Raises `ValueError` for what no JSON can hold."""
+    mark, window_s = _mark(source, event), source.window_s
     if mark is None or window_s is None:
         mark, window_s = jid, _AGAIN_S
     return Arrival(
@@ -59,9 +60,25 @@ def _noted(source: EventSource, event: ServerEvent, jid: str) -> dict[str, Json]
     return {**fields, "queue": source.queue, "jid": jid}
 
 
-def _mark(event: ServerEvent, same: str | None) -> str | None:
-    """What names an event that comes again. With neither an id nor `same` nobody can tell it from a new one."""
-    if event.id is None and same is None:
+def _mark(source: EventSource, event: ServerEvent) -> str | None:
+    """What names an event that comes again; None: nobody can tell it from a new one.
+
+    Where a kind's events have no ids, those of the same content are one. Not so a presence: who goes and comes says the
+    same twice, and means it.
+    """
+    what = [event.source, event.type, event.sender, event.receiver]
+    if event.id is not None:
+        what.append(event.id)
+    elif source.has_ids or event.type == "presence":
         return None
-    what = [event.source, event.type, event.sender, event.receiver, event.id, *([] if same is None else [same])]
+    else:
+        what += [event.body, *_way(event.raw)]
     return hashlib.sha1(json.dumps(what).encode(), usedforsecurity=False).hexdigest()
+
+
+def _way(raw: Json) -> list[str]:
+    """By which way a broker's message came: what was sent and what was received are two events."""
+    if not isinstance(raw, Mapping):
+        return []
+    exchange, key = raw.get("exchange"), raw.get("routing_key")
+    return [exchange, key.rpartition(".")[2]] if isinstance(exchange, str) and isinstance(key, str) else []

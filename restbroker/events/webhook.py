@@ -106,7 +106,8 @@ class Webhooks:
             self._report(Warned("RequestFailed", what, "Please report this."))
             refusal = _Refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "failed", "This request failed.")
         self._tell(place, refusal)
-        return _problem(refusal)
+        answer = place.hook.problem(refusal.status, refusal.detail)
+        return _problem(refusal) if answer is None else answer
 
     async def _handled(self, place: _Place, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
         method, headers = scope["method"], dict(scope["headers"])
@@ -142,7 +143,7 @@ class Webhooks:
         if told.asks and place.source.iq == "refuse":
             return self._counted(place, "refused", place.hook.refused(told))
         try:
-            verdict = await self._deliver(place.source, told.event, told.same)
+            verdict = await self._deliver(told.source or place.source, told.event)
         except (StoreUnavailable, StoreRefused) as error:
             self._tell(place, _not_now("unavailable", error.message))
             return place.hook.not_now(told, RETRY_AFTER_S)

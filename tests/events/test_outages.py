@@ -166,7 +166,7 @@ async def test_more_at_once_than_there_is_room_for_wait_their_turn() -> None:
     inside: list[int] = []
     room, go = trio.Semaphore(AT_ONCE), trio.Event()
 
-    async def take(_source: EventSource, _event: ServerEvent, _same: str | None = None, /) -> Verdict:
+    async def take(_source: EventSource, _event: ServerEvent, /) -> Verdict:
         async with room:
             inside.append(AT_ONCE - room.value)
             await go.wait()

@@ -15,6 +15,7 @@ messages and iqs measured with the former under Prosody 0.12.3 (tests/servers/te
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Final
 
 import orjson
@@ -78,6 +79,11 @@ def not_now(told: Told, retry_after_s: int) -> Answer:
     """The sender gets the error that Prosody also sends when nobody listens here; it is of the type wait."""
     answer = _error(503, told, "wait", "recipient-unavailable", "This could not be taken. Try again later.")
     return Answer(answer.status, answer.body, answer.content_type, {"Retry-After": str(retry_after_s)})
+
+
+def problem(status: HTTPStatus, detail: str) -> Answer | None:  # noqa: ARG001  as `Hook` has it
+    """In a type that mod_rest does not read as a stanza: by the status it knows."""
+    return None
 
 
 def _error(status: int, told: Told, kind: str, condition: str, text: str) -> Answer:

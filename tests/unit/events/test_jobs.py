@@ -9,6 +9,7 @@ from restbroker.config.events import EventSource, Only
 from restbroker.events.jobs import arrival, is_for
 from restbroker.rules import redact
 from restbroker.rules.event import ServerEvent
+from restbroker.rules.json_types import Json
 
 SOURCE = EventSource("prosody", "prosody-rest", "/e", "events", "Chat::Event")
 EVENT = ServerEvent("message", "a@b/c", "bot@d", "m1", "a secret text", None, "d", "prosody", 1000.0, {"body": "…"})
@@ -58,6 +59,21 @@ def test_only_an_event_with_an_id_can_be_known_to_come_again() -> None:
         {"type": "presence"},
     )
     assert mark not in {arrival(watched, attrs.evolve(EVENT, **other), "j").mark for other in others}
+
+
+def test_where_a_kind_has_no_ids_the_same_content_is_the_same_event() -> None:
+    source = attrs.evolve(SOURCE, window_s=60.0, has_ids=False)
+    event = attrs.evolve(EVENT, id=None, raw={"exchange": "chat_msg", "routing_key": "a.b@c.chat_msg_sent"})
+    mark = arrival(source, event, "j1").mark
+    assert arrival(source, attrs.evolve(event, received_at_s=2000.0), "j2").mark == mark
+    received: Json = {"exchange": "chat_msg", "routing_key": "a.b@c.chat_msg_recv"}
+    for other in ({"body": "x"}, {"sender": "x"}, {"receiver": "x"}, {"raw": received}):
+        assert arrival(source, attrs.evolve(event, **other), "j3").mark not in (mark, "j3")
+
+
+def test_of_presences_without_an_id_none_is_a_repetition() -> None:
+    source = attrs.evolve(SOURCE, window_s=60.0, has_ids=False)
+    assert arrival(source, attrs.evolve(EVENT, id=None, type="presence"), "j1").mark == "j1"
 
 
 def test_each_other_event_is_known_again_by_its_job_while_its_push_may_be_repeated() -> None:
