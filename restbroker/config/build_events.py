@@ -7,8 +7,8 @@ to a target of this broker.
 from collections.abc import Mapping
 
 from restbroker.config import reader
-from restbroker.config.event_keys import OnlyKeys, SourceKeys
-from restbroker.config.events import Events, EventSource, Only
+from restbroker.config.event_keys import FilterKeys, RouteKeys, SourceKeys
+from restbroker.config.events import Events, EventSource, Route, Shape
 from restbroker.config.judged import JudgingSource, SourceDefaults, source_defaults_of
 from restbroker.config.key import Members
 from restbroker.config.keys import Keys
@@ -16,7 +16,9 @@ from restbroker.config.review import Review, at
 from restbroker.config.target import Target
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import describe
+from restbroker.rules.event import EVENT_MEMBERS, Filter
 from restbroker.rules.json_types import Json
+from restbroker.rules.redact import BODY_NAMES
 
 LEAST_SECRET = 16
 _MUST = "each source needs Kind, Queue and Class"
@@ -77,7 +79,10 @@ def _source(
         job_class=written.job_class or "",
         secret=review.secret(at(where, "Secret"), written.secret, written.secret_file),
         window_s=written.drop_duplicates,
-        only=_only(written.only),
+        only=_filter(written.only),
+        excluded=_filter(written.excluded),
+        shape=_shape(written, Shape(), where, review),
+        routes=_routes(written, where, review),
         iq=written.iq,
         has_ids=defaults.has_ids,
         options=own,
@@ -90,7 +95,10 @@ def _source(
 
 def _is_complete(written: SourceKeys, path: str | None, defaults: SourceDefaults, where: str, review: Review) -> bool:
     """Whether nothing is missing. What has no use for this kind is a problem too."""
-    members = {"Kind": written.kind, "Path": path, "Queue": written.queue, "Class": written.job_class}
+    # Where each route has one of its own, that of the source would never count.
+    queue = written.queue or all(route.queue for route in written.routes or (RouteKeys(),))
+    job_class = written.job_class or all(route.job_class for route in written.routes or (RouteKeys(),))
+    members: dict[str, object] = {"Kind": written.kind, "Path": path, "Queue": queue, "Class": job_class}
     must = _MUST_POSTED
     if defaults.is_reader:
         del members["Path"]
@@ -101,14 +109,44 @@ def _is_complete(written: SourceKeys, path: str | None, defaults: SourceDefaults
         for member, value in {"Secret": written.secret, "SecretFile": written.secret_file}.items():
             if value:
                 review.refuse(at(where, member), f"has no use for the kind {written.kind}; see its Options.")
-    for member, value in members.items():
-        if not value:
-            review.refuse(at(where, member), f"is missing or empty; {must}.")
+    for member in [member for member, value in members.items() if not value]:
+        review.refuse(at(where, member), f"is missing or empty; {must}.")
     return all(members.values())
 
 
-def _only(written: OnlyKeys | None) -> Only:
-    return Only() if written is None else Only(written.types, written.sender, written.receiver)
+def _filter(written: FilterKeys | None) -> Filter:
+    return Filter() if written is None else Filter(written.types, written.sender, written.receiver, written.body)
+
+
+def _routes(written: SourceKeys, where: str, review: Review) -> tuple[Route, ...]:
+    shape = Shape(written.fields, written.names, written.omit)
+    return tuple(
+        Route(
+            queue=route.queue or written.queue or "",
+            job_class=route.job_class or written.job_class or "",
+            only=_filter(route.only),
+            excluded=_filter(route.excluded),
+            shape=_shape(route, shape, at(where, f"Routes[{number}]"), review),
+        )
+        for number, route in enumerate(written.routes)
+    )
+
+
+def _shape(written: SourceKeys | RouteKeys, under: Shape, where: str, review: Review) -> Shape:
+    """What is written together with what is said for all of the source's."""
+    shape = Shape({**under.fields, **written.fields}, {**under.names, **written.names}, (*under.omit, *written.omit))
+    taken = {member: shape.names.get(member, member) for member in EVENT_MEMBERS if member not in shape.omit}
+    for member, name in written.names.items():
+        if list(taken.values()).count(name) > 1:
+            review.refuse(at(at(where, "Names"), member), f"{name!r} is another member's name.")
+        if member in BODY_NAMES and name not in BODY_NAMES:
+            known = ", ".join(sorted(BODY_NAMES))
+            why = "restbroker would not know it for a text that it may not show"
+            review.refuse(at(at(where, "Names"), member), f"expected one of {known}, found {name!r}; {why}.")
+    for name in written.fields:
+        if name in taken.values():
+            review.refuse(at(at(where, "Fields"), name), "is a member of events; choose another name.")
+    return shape
 
 
 def _judge(source: EventSource, where: str, owners: dict[str, str], paths: dict[str, str], review: Review) -> None:
@@ -116,9 +154,12 @@ def _judge(source: EventSource, where: str, owners: dict[str, str], paths: dict[
         first = paths.setdefault(source.path, where)
         if first != where:
             review.refuse(at(where, "Path"), f"is also {review.named(at(first, 'Path'))}; each source needs its own.")
-    if source.queue in owners:
-        why = f"the target {owners[source.queue]} serves the queue {source.queue!r}, so that every event would be"
-        review.refuse(at(where, "Queue"), f"{why} taken for a command; name a queue of your application.")
+    routes = [(at(where, f"Routes[{number}]"), route.queue) for number, route in enumerate(source.routes)]
+    named = [(where, source.queue), *((place, queue) for place, queue in routes if queue != source.queue)]
+    for place, queue in named:
+        if queue in owners:
+            why = f"the target {owners[queue]} serves the queue {queue!r}, so that every event would be"
+            review.refuse(at(place, "Queue"), f"{why} taken for a command; name a queue of your application.")
 
 
 def _judge_secret(

@@ -7,7 +7,7 @@ effect on how jobs are delivered.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import get_args
+from typing import Any, get_args
 
 import attrs
 
@@ -21,23 +21,36 @@ from restbroker.rules.json_types import Json
 DEFAULT_LISTEN = ("127.0.0.1", 8081)
 
 
-@attrs.frozen(kw_only=True)
-class OnlyKeys:
-    """Which events are wanted."""
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-    types: tuple[str, ...] = key(
-        "Types", forms.event_types(), f"Only events of these types: {', '.join(EVENT_TYPES)}.", (), shown=None
-    )
+
+@attrs.frozen(kw_only=True)
+class FilterKeys:
+    """Which events are meant."""
+
+    types: tuple[str, ...] = key("Types", forms.event_types(), f"Of {', '.join(EVENT_TYPES)}.", (), shown=None)
     sender: tuple[str, ...] = key(
-        "Sender",
-        forms.addresses(),
-        "Only events from these JIDs, without resource, with * and ?.",
-        (),
-        shown=None,
+        "Sender", forms.addresses(), "JIDs of who sends, without resource, with `*` and `?`.", (), shown=None
     )
     receiver: tuple[str, ...] = key(
-        "Receiver", forms.addresses(), "Only events to these, for example bot-*.", (), shown=None
+        "Receiver", forms.addresses(), "The same of who receives, for example `bot-*`.", (), shown=None
     )
+    body: tuple[str, ...] = key(
+        "Body", forms.texts(), "Texts with * and ?, for example `*urgent*`; in any case.", (), shown=None
+    )
+
+
+@attrs.frozen(kw_only=True)
+class RouteKeys:
+    """One entry of `Routes`."""
+
+    only: FilterKeys | None = key("Only", ObjectOf("object", FilterKeys), "Which events it takes; without it, all.")
+    excluded: FilterKeys | None = key("Except", ObjectOf("object", FilterKeys), "Which of these it does not.")
+    queue: str | None = key("Queue", forms.queue(), "The queue; without it, the source's.")
+    job_class: str | None = key("Class", forms.job_class(), "The class of its jobs; without it, the source's.")
+    fields: Mapping[str, Json] = key("Fields", forms.fields(), "Beside those of the source.", _NOTHING, shown=None)
+    names: Mapping[str, str] = key("Names", forms.names(), "Beside those of the source.", _NOTHING, shown=None)
+    omit: tuple[str, ...] = key("Omit", forms.members(), "Beside those of the source.", (), shown=None)
 
 
 @attrs.frozen(kw_only=True)
@@ -68,16 +81,45 @@ class SourceKeys:
         "Queue",
         forms.queue(),
         "The queue that each event becomes a job of, without `queue:`. No target may serve it.",
-        mandatory="always",
+        mandatory="unless each of Routes has one",
     )
-    job_class: str | None = key("Class", forms.job_class(), "The class of these jobs.", mandatory="always")
+    job_class: str | None = key(
+        "Class", forms.job_class(), "The class of these jobs.", mandatory="unless each of Routes has one"
+    )
     drop_duplicates: float | None = key(
         "DropDuplicates",
         values.duration(),
         "An event with the sender, receiver and id of one that came within this time is dropped; without it, none is.",
     )
-    only: OnlyKeys | None = key(
-        "Only", ObjectOf("object", OnlyKeys), "Which events are wanted; all others are taken and dropped."
+    only: FilterKeys | None = key(
+        "Only", ObjectOf("object", FilterKeys), "Which events are wanted; all others are taken and dropped."
+    )
+    excluded: FilterKeys | None = key(
+        "Except", ObjectOf("object", FilterKeys), "Which events are not wanted, though Only takes them."
+    )
+    routes: tuple[RouteKeys, ...] = key(
+        "Routes",
+        forms.routes(RouteKeys),
+        "Queues and classes for some events; see below. Queue and Class are needed where a route has none.",
+        (),
+        shown=None,
+    )
+    fields: Mapping[str, Json] = key(
+        "Fields",
+        forms.fields(),
+        'Members that each event has besides, such as {"tenant": "a"}.',
+        _NOTHING,
+        shown=None,
+    )
+    names: Mapping[str, str] = key(
+        "Names",
+        forms.names(),
+        'Other names for members of events, such as {"from": "author", "body": "message"}.',
+        _NOTHING,
+        shown=None,
+    )
+    omit: tuple[str, ...] = key(
+        "Omit", forms.members(), 'Members that its events are to do without, such as ["raw"].', (), shown=None
     )
     iq: IqRule = key(
         "IQ",

@@ -4,23 +4,39 @@ Made by `config.load`; used by `events` and assembly. Always holds: no two sourc
 queue that a target serves, and whoever others can reach has a secret, or requests that are signed.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import attrs
 
 from restbroker.config.secret import Secret
+from restbroker.rules.event import Filter
+from restbroker.rules.json_types import Json
 
+_NO_FILTER = Filter()
 IqRule = Literal["refuse", "accept"]
 """What becomes of a question of a client (an iq of type get or set), to which the server has to give an answer."""
 
 
 @attrs.frozen
-class Only:
-    """Which events are wanted; an empty member wants all. JIDs are patterns with `*` and `?`, without the resource."""
+class Shape:
+    """What an event looks like in its job: `fields` beside its members, other `names` for them, and what to `omit`."""
 
-    types: tuple[str, ...] = ()
-    sender: tuple[str, ...] = ()
-    receiver: tuple[str, ...] = ()
+    fields: Mapping[str, Json] = MappingProxyType({})
+    names: Mapping[str, str] = MappingProxyType({})
+    omit: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Route:
+    """Where an event goes that fits `only`, and of which nothing is `excluded`."""
+
+    queue: str
+    job_class: str
+    only: Filter = _NO_FILTER
+    excluded: Filter = _NO_FILTER
+    shape: Shape = Shape()
 
 
 @attrs.frozen
@@ -38,7 +54,11 @@ class EventSource:
     job_class: str
     secret: Secret | None = None
     window_s: float | None = None
-    only: Only = Only()
+    only: Filter = _NO_FILTER
+    excluded: Filter = _NO_FILTER
+    shape: Shape = Shape()
+    routes: tuple[Route, ...] = ()
+    """The first that an event fits takes it; empty: `queue` and `job_class` count."""
     iq: IqRule = "refuse"
     has_ids: bool = True
     """Whether its events have an id, by which one is known that comes again; if not, by what is in it."""

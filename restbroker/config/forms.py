@@ -11,8 +11,8 @@ import attrs
 
 from restbroker.config.kinds import ListOf, MapOf, ObjectOf, Scalar
 from restbroker.config.target import Rate
-from restbroker.config.values import PATTERN, BadValue, choice, json_or_text, whole, word
-from restbroker.rules.event import EVENT_TYPES
+from restbroker.config.values import PATTERN, BadValue, choice, json_or_text, text, whole, word
+from restbroker.rules.event import EVENT_MEMBERS, EVENT_TYPES
 from restbroker.rules.json_types import Json
 
 SENTINEL_PORT = 26379
@@ -29,6 +29,11 @@ _USER_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*(?:/\{user\}(?:[./][A-Za-z0-9._~
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", re.ASCII)
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+", re.ASCII)
 _CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_:.\\]{0,199}", re.ASCII)
+_MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_MEMBER_EXPECTED = "a name of letters, digits and _, such as tenant"
+_EVENT_MEMBER = re.compile("|".join(EVENT_MEMBERS))
+_EVENT_MEMBER_EXPECTED = f"a member of events: {', '.join(EVENT_MEMBERS)}"
+_PLAIN_VALUE: Mapping[str, Json] = {"type": ["string", "number", "boolean"]}
 _ADDRESS = re.compile(r"[^\s/]{1,1000}")
 _ALLOWED = re.compile(rf"{PATTERN.pattern}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)", re.ASCII)
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
@@ -87,6 +92,37 @@ def addresses() -> ListOf:
     return ListOf("list of JIDs", item, 'a list of JIDs such as ["bot-*", "support@example.org"]')
 
 
+def texts() -> ListOf:
+    """Texts, with wildcards."""
+    return ListOf("list of texts", text("a text, perhaps with * and ?"), 'a list of texts such as ["*urgent*"]')
+
+
+def routes(members: type[attrs.AttrsInstance]) -> ListOf:
+    """Where events go, each with the keys of this class."""
+    return ListOf("list of objects", ObjectOf("object", members), "a list of routes, each an object")
+
+
+def fields() -> MapOf:
+    """Values that events have besides."""
+    return MapOf("values by name", Scalar("value", _PLAIN_VALUE, _read_plain, json_or_text), _MEMBER, _MEMBER_EXPECTED)
+
+
+def names() -> MapOf:
+    """Other names for the members of events."""
+    return MapOf("names by member", word("name", _MEMBER, _MEMBER_EXPECTED), _EVENT_MEMBER, _EVENT_MEMBER_EXPECTED)
+
+
+def members() -> ListOf:
+    """Some of the members of events."""
+    return ListOf("list of members", choice(*EVENT_MEMBERS), f"a list of members: {', '.join(EVENT_MEMBERS)}")
+
+
+def _read_plain(value: Json) -> Json:
+    if not isinstance(value, str | int | float | bool):
+        raise BadValue("a text, a number, true or false", value)
+    return value
+
+
 def hosts() -> ListOf:
     """Virtual hosts, with wildcards."""
     item = word("host", _HOST, 'a virtual host such as "example.org" or "*.example.org"')
@@ -132,14 +168,14 @@ def _read_sentinel(value: Json) -> tuple[str, int]:
 
 def rate() -> Scalar:
     """How many jobs a second may start: `"200/s"`, or an object of `Rate` and `Burst`."""
-    text: dict[str, Json] = {"type": "string", "pattern": f"^{_RATE.pattern}$"}
+    short: dict[str, Json] = {"type": "string", "pattern": f"^{_RATE.pattern}$"}
     whole_form: dict[str, Json] = {
         "type": "object",
-        "properties": {"Rate": text, "Burst": {"type": "integer", "minimum": 1, "maximum": _MOST_PER_S}},
+        "properties": {"Rate": short, "Burst": {"type": "integer", "minimum": 1, "maximum": _MOST_PER_S}},
         "required": ["Rate"],
         "additionalProperties": False,
     }
-    return Scalar("rate", {"anyOf": [text, whole_form]}, _read_rate, json_or_text)
+    return Scalar("rate", {"anyOf": [short, whole_form]}, _read_rate, json_or_text)
 
 
 def _read_rate(value: Json) -> Rate:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import assert_never
 
-from restbroker.config.event_keys import EventsKeys, OnlyKeys, SourceKeys
+from restbroker.config.event_keys import EventsKeys, FilterKeys, RouteKeys, SourceKeys
 from restbroker.config.judged import Defaults, defaults_of
 from restbroker.config.key import NO_KINDS, Key, Members, keys_of, rivals
 from restbroker.config.keys import Keys
@@ -130,6 +130,16 @@ restart.
 ```
 """
 
+_ONLY = """
+`Only` takes what is all that its members say, `Except` drops what is anything that its members say; both have these.
+JIDs are compared as servers fold their case.
+"""
+
+_ROUTES = """
+The first route that an event fits takes it; one that fits none is dropped. What the source itself says of `Only` and
+`Except` counts before.
+"""
+
 _PARTS: tuple[tuple[str, str, Members], ...] = (
     ("Targets", _TARGETS, TargetKeys),
     ("Auth", _AUTH, AuthKeys),
@@ -144,7 +154,8 @@ _PARTS: tuple[tuple[str, str, Members], ...] = (
     ("Roster.Auth.Key", "", QueryKeyKeys),
     ("Events", _EVENTS, EventsKeys),
     ("Events.Sources", "", SourceKeys),
-    ("Events.Sources.Only", "", OnlyKeys),
+    ("Events.Sources.Only", _ONLY, FilterKeys),
+    ("Events.Sources.Routes", _ROUTES, RouteKeys),
 )
 """The heading, the introduction and the keys of each object inside."""
 

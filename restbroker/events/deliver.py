@@ -18,7 +18,7 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.events.contract import Verdict
-from restbroker.events.jobs import arrival, is_for
+from restbroker.events.jobs import arrival, route_of
 from restbroker.rules.event import ServerEvent
 from restbroker.store import events as store
 from restbroker.store.client import Client
@@ -59,9 +59,10 @@ class Deliverer:
 
     async def deliver(self, source: EventSource, event: ServerEvent, /) -> Verdict:
         """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`: perhaps it has."""
-        if not is_for(source, event):
+        route = route_of(source, event)
+        if route is None:
             return "ignored"
-        one = _Waiting(arrival(source, event, self.new_jid()), trio.current_time() + self.patience_s)
+        one = _Waiting(arrival(source, route, event, self.new_jid()), trio.current_time() + self.patience_s)
         self._waiting.append(one)
         self._came.set()
         try:
@@ -78,7 +79,7 @@ class Deliverer:
             case "pushed" | "duplicate":
                 return "accepted"
             case "refused":
-                message = f"Redis does not take jobs for the queue {source.queue}: its key is no list, or not writable."
+                message = f"Redis does not take jobs for the queue {route.queue}: its key is no list, or not writable."
                 raise StoreRefused(message, "`restbroker check` says what its key is.")
             case None:
                 raise one.error or StoreUnavailable(f"Redis did not take an event within {self.patience_s:g} s.")

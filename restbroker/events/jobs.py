@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
-from restbroker.config.events import EventSource
+from restbroker.config.events import EventSource, Route, Shape
 from restbroker.rules import rubyjson
-from restbroker.rules.event import ServerEvent, as_json, is_wanted
+from restbroker.rules.event import ServerEvent, as_json
 from restbroker.rules.json_types import Json
 from restbroker.rules.repair import fractional
 from restbroker.store.events import Arrival
@@ -20,33 +20,37 @@ _AGAIN_S: Final = 10.0
 """For so long a job is known that is pushed again, since the answer to the first time was lost."""
 
 
-def is_for(source: EventSource, event: ServerEvent) -> bool:
-    """Whether the source is to take it (`Only`)."""
-    only = source.only
-    return is_wanted(event, only.types, only.sender, only.receiver)
+def route_of(source: EventSource, event: ServerEvent) -> Route | None:
+    """Where the event goes; None: nobody wants it."""
+    if not source.only.fits(event) or source.excluded.touches(event):
+        return None
+    if not source.routes:
+        return Route(source.queue, source.job_class, shape=source.shape)
+    fits = (route for route in source.routes if route.only.fits(event) and not route.excluded.touches(event))
+    return next(fits, None)
 
 
-def arrival(source: EventSource, event: ServerEvent, jid: str) -> Arrival:
+def arrival(source: EventSource, route: Route, event: ServerEvent, jid: str) -> Arrival:
     """What to push. Raises `ValueError` for what no JSON can hold."""
     mark, window_s = _mark(source, event), source.window_s
     if mark is None or window_s is None:
         mark, window_s = jid, _AGAIN_S
     return Arrival(
-        queue=source.queue,
-        payload=_payload(source, event, jid),
-        noted=rubyjson.dumps(_noted(source, event, jid)),
+        queue=route.queue,
+        payload=_payload(route, event, jid),
+        noted=rubyjson.dumps(_noted(route, event, jid)),
         mark=mark,
         window_ms=max(1, round(window_s * 1000)),
     )
 
 
-def _payload(source: EventSource, event: ServerEvent, jid: str) -> bytes:
+def _payload(route: Route, event: ServerEvent, jid: str) -> bytes:
     moment_s = fractional(event.received_at_s)
     fields: dict[str, Json] = {
-        "class": source.job_class,
-        "args": [{**as_json(event), "received_at": moment_s}],
+        "class": route.job_class,
+        "args": [_shaped({**as_json(event), "received_at": moment_s}, route.shape)],
         "jid": jid,
-        "queue": source.queue,
+        "queue": route.queue,
         "retry": True,
         "created_at": moment_s,
         "enqueued_at": moment_s,
@@ -54,10 +58,17 @@ def _payload(source: EventSource, event: ServerEvent, jid: str) -> bytes:
     return rubyjson.dumps(fields)
 
 
-def _noted(source: EventSource, event: ServerEvent, jid: str) -> dict[str, Json]:
+def _shaped(members: dict[str, Json], shape: Shape) -> dict[str, Json]:
+    if not (shape.fields or shape.names or shape.omit):
+        return members
+    kept = {shape.names.get(name, name): value for name, value in members.items() if name not in shape.omit}
+    return {**kept, **shape.fields}
+
+
+def _noted(route: Route, event: ServerEvent, jid: str) -> dict[str, Json]:
     fields = as_json(event)
     del fields["raw"], fields["body"]
-    return {**fields, "queue": source.queue, "jid": jid}
+    return {**fields, "queue": route.queue, "jid": jid}
 
 
 def _mark(source: EventSource, event: ServerEvent) -> str | None:

@@ -4,17 +4,26 @@
 of its members, whatever the server left out.
 """
 
-from collections.abc import Sequence
-from fnmatch import fnmatchcase
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import translate
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 import attrs
 
+from restbroker.rules.jid import folded
 from restbroker.rules.json_types import Json
 
 EventType = Literal["message", "groupchat", "presence", "iq", "error"]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 """`groupchat`: a message of a room. `error`: a stanza that came back, of whatever kind."""
+
+
+EVENT_MEMBERS: Final = ("type", "from", "to", "id", "body", "room", "server", "source", "received_at", "raw")
+"""What each has in its job."""
 
 
 @attrs.frozen
@@ -52,11 +61,6 @@ def as_json(event: ServerEvent) -> dict[str, Json]:
     }
 
 
-def is_wanted(event: ServerEvent, types: Sequence[str], sender: Sequence[str], receiver: Sequence[str]) -> bool:
-    """Whether it has one of these types, and JIDs that fit the patterns; an empty sequence wants all."""
-    return (not types or event.type in types) and _fits(event.sender, sender) and _fits(event.receiver, receiver)
-
-
 def bare(jid: str) -> str:
     """The JID without its resource."""
     return jid.partition("/")[0]
@@ -67,7 +71,57 @@ def domain(jid: str) -> str:
     return bare(jid).rpartition("@")[2]
 
 
-def _fits(jid: str | None, patterns: Sequence[str]) -> bool:
-    if not patterns:
-        return True
-    return jid is not None and any(fnmatchcase(bare(jid).lower(), pattern.lower()) for pattern in patterns)
+@attrs.frozen
+class Filter:
+    """Which events are meant; a member that is empty says nothing of them.
+
+    JIDs (without their resource) and bodies are compared with patterns of `*` and `?`, JIDs as servers fold their case,
+    bodies whatever the case. An event that has none fits no pattern.
+    """
+
+    types: tuple[str, ...] = ()
+    sender: tuple[str, ...] = ()
+    receiver: tuple[str, ...] = ()
+    body: tuple[str, ...] = ()
+
+    def fits(self, event: ServerEvent) -> bool:
+        """Whether the event is what each member says."""
+        return all(self._answers(event))
+
+    def touches(self, event: ServerEvent) -> bool:
+        """Whether it is what any member says."""
+        return any(self._answers(event))
+
+    def _answers(self, event: ServerEvent) -> Iterator[bool]:
+        if self.types:
+            yield event.type in self.types
+        if self.sender:
+            yield _fits(_address(event.sender), _patterns(self.sender, folded))
+        if self.receiver:
+            yield _fits(_address(event.receiver), _patterns(self.receiver, folded))
+        if self.body:
+            text = None if event.body is None else event.body.casefold()
+            yield _fits(text, _patterns(self.body, str.casefold))
+
+
+def own_mark(sender: str, receiver: str, body: str) -> str:
+    """What a message is known by that this broker sends itself, when a server tells of it.
+
+    Of the receiver only the name before the @ counts: MongooseIM's HTTP pusher tells no more of him.
+    """
+    what = ["own", _address(sender), folded(bare(receiver).partition("@")[0]), body]
+    return hashlib.sha1(json.dumps(what).encode(), usedforsecurity=False).hexdigest()
+
+
+def _address(jid: str | None) -> str | None:
+    return None if jid is None else folded(bare(jid))
+
+
+def _fits(text: str | None, patterns: Sequence[re.Pattern[str]]) -> bool:
+    return text is not None and any(pattern.match(text) for pattern in patterns)
+
+
+@lru_cache(maxsize=1024)
+def _patterns(written: tuple[str, ...], fold: Callable[[str], str]) -> list[re.Pattern[str]]:
+    # Brackets are no wildcards here.
+    return [re.compile(translate(fold(one).replace("[", "[[]"))) for one in written]

@@ -1,9 +1,9 @@
 """Addresses of users and servers, in the one form in which servers keep them (RFC 6122: nodeprep, nameprep).
 
-Used by the rules about rosters. Always holds: what is accepted, a server leaves as it is. Nothing is rewritten
-silently: for what a server would rewrite, the error says what to write. Python's own tables are those that Prosody 0.12
-uses; letters that are younger than these (Unicode 3.2) are made small here too, and may not mix directions, which is
-stricter.
+Used by the rules about rosters and events. Always holds: what is accepted, a server leaves as it is. Nothing is
+rewritten silently: for what a server would rewrite, the error says what to write. Python's own tables are those that
+Prosody 0.12 uses; letters that are younger than these (Unicode 3.2) are made small here too, and may not mix
+directions, which is stricter.
 """
 
 import ipaddress
@@ -109,6 +109,17 @@ def read_domain(text: str) -> str:
             raise BadAddress("has a domain that no server can have")
     _require_same(text, prepared)
     return text
+
+
+def folded(text: str) -> str:
+    """A JID, or a part or pattern of one, as servers fold its case, for comparing. Never raises."""
+    # Looked at before the tables, as in `_prepared`.
+    if text.isascii() or len(text) > 3 * LONGEST_PART_BYTES:
+        return text.lower()
+    try:
+        return idna.nameprep(text)
+    except UnicodeError:
+        return text.lower()
 
 
 def unprintable(text: str) -> str | None:

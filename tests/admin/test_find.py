@@ -135,7 +135,7 @@ def test_message_texts_are_shown_and_found_only_with_show_bodies(client: Client,
     assert entry.arguments == {"body": "***", "to": "x"}
     assert jids(page(client, "dead", where("body ~ love"), configured)) == []
     assert jids(page(client, "dead", where("body != love"), configured)) == []
-    assert configured.hidden == ("body", "html", "raw", "stanza", "subject")
+    assert configured.hidden == ("body", "html", "message", "raw", "stanza", "subject", "text")
     shows = Known(configured.targets, configured.secrets, show_bodies=True)
     assert jids(page(client, "dead", where("body ~ love"), shows)) == ["j1"]
     assert shows.hidden == ()

@@ -8,9 +8,9 @@ import attrs
 import pytest
 import trio
 
-from restbroker.config.events import Only
 from restbroker.config.secret import Secret
 from restbroker.events.webhook import BODY_LIMIT_BYTES
+from restbroker.rules.event import Filter
 from restbroker.store import queues
 from tests.events.conftest import MESSAGE, PATH, QUEUE, SOURCE, Open, sent
 from tests.support.wait import until_async
@@ -80,7 +80,7 @@ async def test_an_iq_that_answers_is_an_event(hall: Open, kind: str) -> None:
 
 
 async def test_what_nobody_wants_is_taken_and_dropped_but_a_question_is_refused(hall: Open) -> None:
-    picky = attrs.evolve(SOURCE, only=Only(("message",), (), ("bot@*",)), iq="accept")
+    picky = attrs.evolve(SOURCE, only=Filter(("message",), (), ("bot@*",)), iq="accept")
     async with hall(picky) as one:
         dropped = await one.post({"kind": "presence", "to": "bot@bots.example.org"})
         other = await one.post(dict(MESSAGE, to="robot@bots.example.org"))

@@ -64,6 +64,8 @@ def values_of(kind: Kind, key: Key) -> st.SearchStrategy[Any]:
 
 def members_of(members: Members) -> st.SearchStrategy[dict[str, Any]]:
     known = {key.name: values_of(key.kind, key) for key in keys_of(members).values()}
+    if not known:
+        return st.just({})
     few = st.lists(st.sampled_from(sorted(known)), max_size=6, unique=True)
     return few.flatmap(lambda names: st.fixed_dictionaries({name: known[name] for name in names}))
 

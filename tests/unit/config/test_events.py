@@ -6,18 +6,21 @@ from typing import Any
 
 import pytest
 
-from restbroker.config.events import EventSource, Only
+from restbroker.config.events import EventSource, Route, Shape
 from restbroker.config.judged import source_defaults_of
 from restbroker.config.key import Members
 from restbroker.config.keys import all_keys
 from restbroker.config.mask import masked
 from restbroker.events import registry
 from restbroker.events.prosody_rest.options import Options
+from restbroker.rules.event import Filter
 from tests.support.kinds import KINDS, SOURCES, Fetched
 from tests.unit.config.conftest import Refused, Write
 
 BASE: dict[str, Any] = {"RestQueue": "rest", "Token": "t"}
 SOURCE: dict[str, Any] = {"Kind": "prosody-rest", "Path": "/events/prosody", "Queue": "events", "Class": "Event"}
+KNOWN = "body, html, message, raw, stanza, subject, text"
+WHY = "restbroker would not know it for a text that it may not show"
 LONG = "a-secret-of-many-letters"
 
 
@@ -54,7 +57,7 @@ def test_every_key_of_a_source_counts(write: Write, tmp_path: Path) -> None:
     assert source.secret is not None
     assert source.secret.reveal() == "s3cret"
     assert (source.window_s, source.iq) == (60.0, "accept")
-    assert source.only == Only(("message", "groupchat"), ("*@example.org",), ("bot-*",))
+    assert source.only == Filter(("message", "groupchat"), ("*@example.org",), ("bot-*",))
 
 
 @pytest.mark.parametrize("key", ["Kind", "Path", "Queue", "Class"])
@@ -113,6 +116,13 @@ def test_where_others_may_reach_it_each_source_needs_a_secret_of_some_length(
         ("Only", {"Types": ["chat"]}),
         ("Only", {"Receiver": ["bot@example.org/phone"]}),
         ("Only", {"Room": ["x"]}),
+        ("Except", {"Body": ["a\nb"]}),
+        ("Routes", {"Queue": "q"}),
+        ("Routes", [{"Only": {"Types": ["chat"]}}]),
+        ("Fields", {"a b": 1}),
+        ("Fields", {"a": [1]}),
+        ("Names", {"author": "from"}),
+        ("Omit", ["author"]),
         ("Colour", "red"),
     ],
 )
@@ -132,6 +142,59 @@ def test_variables_reach_into_a_source(write: Write) -> None:
     found = write(events(prosody=SOURCE), variables).config.events
     assert found is not None
     assert (found.sources[0].queue, found.listen) == ("other", ("127.0.0.1", 9))
+
+
+def test_a_source_has_routes_that_keep_what_they_do_not_say(write: Write) -> None:
+    route = {"Except": {"Body": ["*spam*"]}, "Class": "Bot", "Fields": {"level": 1}, "Omit": ["raw"]}
+    more = {
+        "Fields": {"tenant": "a"},
+        "Names": {"from": "author", "body": "message"},
+        "Routes": [route, {"Queue": "q"}],
+    }
+    found = write(events(prosody=SOURCE | more | {"Except": {"Sender": ["bot-*"]}})).config.events
+    assert found is not None
+    (source,) = found.sources
+    assert source.excluded == Filter(sender=("bot-*",))
+    shape = Shape({"tenant": "a"}, {"from": "author", "body": "message"})
+    assert source.shape == shape
+    own = Shape({"tenant": "a", "level": 1}, shape.names, ("raw",))
+    assert source.routes == (
+        Route("events", "Bot", excluded=Filter(body=("*spam*",)), shape=own),
+        Route("q", "Event", shape=shape),
+    )
+
+
+def test_queue_and_class_are_needed_where_a_route_has_none(write: Write, refused: Refused) -> None:
+    left = {name: value for name, value in SOURCE.items() if name not in ("Queue", "Class")}
+    whole = {"Queue": "q", "Class": "C"}
+    found = write(events(prosody=left | {"Routes": [whole]})).config.events
+    assert found is not None
+    assert found.sources[0].routes == (Route("q", "C"),)
+    problems = refused(events(prosody=left | {"Routes": [whole, {"Queue": "q"}]}))
+    assert problems == [
+        "Events.Sources.prosody.Class: is missing or empty; each source needs Kind, Path, Queue and Class."
+    ]
+
+
+def test_a_route_to_a_queue_that_a_target_serves_would_be_a_loop(refused: Refused) -> None:
+    (problem,) = refused(events(prosody=SOURCE | {"Routes": [{}, {"Queue": "rest"}]}))
+    assert problem.startswith("Events.Sources.prosody.Routes[1].Queue: the target ejabberd serves the queue 'rest'")
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ({"Fields": {"from": "x"}}, "Fields.from: is a member of events; choose another name."),
+        ({"Names": {"id": "to"}}, "Names.id: 'to' is another member's name."),
+        (
+            {"Names": {"body": "comment"}},
+            f"Names.body: expected one of {KNOWN}, found 'comment'; {WHY}.",
+        ),
+    ],
+)
+def test_names_that_clash_or_hide_a_text_are_refused(refused: Refused, written: dict[str, Any], problem: str) -> None:
+    assert refused(events(prosody=SOURCE | written)) == [f"Events.Sources.prosody.{problem}"]
+    assert refused(events(prosody=SOURCE | {"Routes": [written]})) == [f"Events.Sources.prosody.Routes[0].{problem}"]
 
 
 FETCHED: dict[str, Any] = {"Kind": "fetched", "Queue": "events", "Class": "Event", "Options": {"Depth": 3}}

@@ -5,18 +5,25 @@ from typing import Any
 
 import attrs
 
-from restbroker.config.events import EventSource, Only
-from restbroker.events.jobs import arrival, is_for
+from restbroker.config.events import EventSource, Route, Shape
+from restbroker.events.jobs import arrival, route_of
 from restbroker.rules import redact
-from restbroker.rules.event import ServerEvent
+from restbroker.rules.event import Filter, ServerEvent
 from restbroker.rules.json_types import Json
+from restbroker.store.events import Arrival
 
 SOURCE = EventSource("prosody", "prosody-rest", "/e", "events", "Chat::Event")
 EVENT = ServerEvent("message", "a@b/c", "bot@d", "m1", "a secret text", None, "d", "prosody", 1000.0, {"body": "…"})
 
 
+def arrived(source: EventSource, event: ServerEvent, jid: str) -> Arrival:
+    route = route_of(source, event)
+    assert route is not None
+    return arrival(source, route, event, jid)
+
+
 def test_the_job_is_a_complete_one() -> None:
-    made = arrival(SOURCE, EVENT, "j1")
+    made = arrived(SOURCE, EVENT, "j1")
     job = json.loads(made.payload)
     assert {name: job[name] for name in ("class", "jid", "queue", "retry")} == {
         "class": "Chat::Event", "jid": "j1", "queue": "events", "retry": True,
@@ -31,14 +38,14 @@ def test_the_job_is_a_complete_one() -> None:
 
 def test_where_jobs_are_shown_the_text_of_an_event_is_not() -> None:
     event = attrs.evolve(EVENT, raw={"kind": "message", "body": "a secret text", "payload": {"data": "a secret text"}})
-    job = json.loads(arrival(SOURCE, event, "j1").payload)
+    job = json.loads(arrived(SOURCE, event, "j1").payload)
     shown = json.dumps(redact.job(job))
     assert "a secret text" not in shown
     assert "a@b/c" in shown
 
 
 def test_what_is_noted_has_neither_text_nor_stanza() -> None:
-    noted = json.loads(arrival(SOURCE, EVENT, "j1").noted)
+    noted = json.loads(arrived(SOURCE, EVENT, "j1").noted)
     assert noted == {
         "type": "message", "from": "a@b/c", "to": "bot@d", "id": "m1", "room": None, "server": "d",
         "source": "prosody", "received_at": 1000.0, "queue": "events", "jid": "j1",
@@ -47,10 +54,10 @@ def test_what_is_noted_has_neither_text_nor_stanza() -> None:
 
 def test_only_an_event_with_an_id_can_be_known_to_come_again() -> None:
     watched = attrs.evolve(SOURCE, window_s=60.0)
-    mark = arrival(watched, EVENT, "j1").mark
+    mark = arrived(watched, EVENT, "j1").mark
     assert mark is not None
-    assert arrival(watched, EVENT, "j2").mark == mark
-    assert arrival(watched, EVENT, "j1").window_ms == 60_000
+    assert arrived(watched, EVENT, "j2").mark == mark
+    assert arrived(watched, EVENT, "j1").window_ms == 60_000
     others: tuple[dict[str, Any], ...] = (
         {"id": "m2"},
         {"sender": "x"},
@@ -58,31 +65,53 @@ def test_only_an_event_with_an_id_can_be_known_to_come_again() -> None:
         {"source": "x"},
         {"type": "presence"},
     )
-    assert mark not in {arrival(watched, attrs.evolve(EVENT, **other), "j").mark for other in others}
+    assert mark not in {arrived(watched, attrs.evolve(EVENT, **other), "j").mark for other in others}
 
 
 def test_where_a_kind_has_no_ids_the_same_content_is_the_same_event() -> None:
     source = attrs.evolve(SOURCE, window_s=60.0, has_ids=False)
     event = attrs.evolve(EVENT, id=None, raw={"exchange": "chat_msg", "routing_key": "a.b@c.chat_msg_sent"})
-    mark = arrival(source, event, "j1").mark
-    assert arrival(source, attrs.evolve(event, received_at_s=2000.0), "j2").mark == mark
+    mark = arrived(source, event, "j1").mark
+    assert arrived(source, attrs.evolve(event, received_at_s=2000.0), "j2").mark == mark
     received: Json = {"exchange": "chat_msg", "routing_key": "a.b@c.chat_msg_recv"}
     for other in ({"body": "x"}, {"sender": "x"}, {"receiver": "x"}, {"raw": received}):
-        assert arrival(source, attrs.evolve(event, **other), "j3").mark not in (mark, "j3")
+        assert arrived(source, attrs.evolve(event, **other), "j3").mark not in (mark, "j3")
 
 
 def test_of_presences_without_an_id_none_is_a_repetition() -> None:
     source = attrs.evolve(SOURCE, window_s=60.0, has_ids=False)
-    assert arrival(source, attrs.evolve(EVENT, id=None, type="presence"), "j1").mark == "j1"
+    assert arrived(source, attrs.evolve(EVENT, id=None, type="presence"), "j1").mark == "j1"
 
 
 def test_each_other_event_is_known_again_by_its_job_while_its_push_may_be_repeated() -> None:
     watched = attrs.evolve(SOURCE, window_s=60.0)
-    for one in (arrival(watched, attrs.evolve(EVENT, id=None), "j1"), arrival(SOURCE, EVENT, "j1")):
+    for one in (arrived(watched, attrs.evolve(EVENT, id=None), "j1"), arrived(SOURCE, EVENT, "j1")):
         assert (one.mark, one.window_ms) == ("j1", 10_000)
 
 
 def test_a_source_takes_what_it_wants() -> None:
-    assert is_for(SOURCE, EVENT)
-    assert is_for(attrs.evolve(SOURCE, only=Only(("message",), ("a@*",), ("bot@*",))), EVENT)
-    assert not is_for(attrs.evolve(SOURCE, only=Only(("presence",))), EVENT)
+    wanted = attrs.evolve(SOURCE, only=Filter(("message",), ("a@*",), ("bot@*",)))
+    for source in (SOURCE, wanted):
+        assert route_of(source, EVENT) == Route("events", "Chat::Event")
+    assert route_of(attrs.evolve(SOURCE, only=Filter(("presence",))), EVENT) is None
+    assert route_of(attrs.evolve(wanted, excluded=Filter(receiver=("nobody",), sender=("a@b",))), EVENT) is None
+
+
+def test_the_first_route_that_fits_takes_an_event_and_what_fits_none_is_dropped() -> None:
+    bots = Route("bots", "Bot", only=Filter(receiver=("bot*",)), excluded=Filter(body=("*SPAM*",)))
+    urgent = Route("urgent", "Urgent", only=Filter(body=("*urgent*",)))
+    source = attrs.evolve(SOURCE, routes=(bots, urgent))
+    bodies = ("hello", "spam, and urgent", "spam")
+    found = [route_of(source, attrs.evolve(EVENT, body=body)) for body in bodies]
+    assert found == [bots, urgent, None]
+
+
+def test_a_route_says_what_an_event_looks_like() -> None:
+    shape = Shape({"tenant": "a", "level": 3}, {"from": "author", "body": "message"}, ("raw", "id"))
+    job = json.loads(arrived(attrs.evolve(SOURCE, shape=shape), EVENT, "j1").payload)
+    (event,) = job["args"]
+    assert event == {
+        "type": "message", "author": "a@b/c", "to": "bot@d", "message": "a secret text", "room": None, "server": "d",
+        "source": "prosody", "received_at": event["received_at"], "tenant": "a", "level": 3,
+    }  # fmt: skip
+    assert "a secret text" not in json.dumps(redact.job(job))
