@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from restbroker.admin.connect import store_settings
-from restbroker.assembly.events import event_services
+from restbroker.assembly.events import event_services, sent_by
 from restbroker.assembly.measures import Measures, commands
 from restbroker.assembly.reload import Reloader
 from restbroker.assembly.roster_service import RosterService, beside, roster_service, with_brokers
@@ -49,6 +49,7 @@ from restbroker.telemetry.figures import Figures
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.series import nothing
 from restbroker.transport.client import open_transport
+from restbroker.transport.message import Transport
 
 _CONTROL_TIMEOUT_S = 1.0
 _COLLECTED_AFTER = (10_000, 20, 20)
@@ -93,7 +94,7 @@ async def _main(config: Config, load: Callable[[], Loaded], logged: LogSettings,
     supervisors = systemd if line is None else [Leash(line, plan.status.view, control, report, samples)]
 
     def plan_anew(new: Config) -> BrokerPlan:
-        lanes = _lanes(new, report, plan.open_connection)
+        lanes = _lanes(new, report, plan.open_connection, plan.open_control)
         return attrs.evolve(plan, lanes=lanes, shutdown_timeout_s=new.shutdown_timeout_s)
 
     def apply(new: Config) -> None:
@@ -135,11 +136,14 @@ def plan_of(
     def open_connection() -> Connection:
         return Connection(open_client(settings, sentinels=sentinels), took)
 
+    def open_control() -> Connection:
+        return Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels))
+
     return BrokerPlan(
-        lanes=_lanes(config, report, open_connection),
+        lanes=_lanes(config, report, open_connection, open_control),
         services=watch,
         open_connection=open_connection,
-        open_control=lambda: Connection(open_client(settings, _CONTROL_TIMEOUT_S, sentinels)),
+        open_control=open_control,
         open_waiter=lambda: Waiter(lambda: open_client(settings, sentinels=sentinels)),
         report=report,
         snapshot=lambda lane: snapshot(lane, figures),
@@ -147,17 +151,21 @@ def plan_of(
     )
 
 
-def _lanes(config: Config, report: Report, open_connection: Callable[[], Connection]) -> list[LanePlan]:
+def _lanes(
+    config: Config, report: Report, open_connection: Callable[[], Connection], open_control: Callable[[], Connection]
+) -> list[LanePlan]:
     tokens = Tokens(config.tokens, report)
-    return [_lane(config, target, tokens, report, open_connection) for target in config.targets]
+
+    def ports(target: Target, transport: Transport) -> Ports:
+        rosters, sent = rosters_of(config, target, open_connection), sent_by(config.events, open_control, report)
+        return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent=sent)
+
+    return [_lane(config, target, tokens, ports) for target in config.targets]
 
 
-def _lane(
-    config: Config, target: Target, tokens: Tokens, report: Report, open_connection: Callable[[], Connection]
-) -> LanePlan:
+def _lane(config: Config, target: Target, tokens: Tokens, ports_of: Callable[[Target, Transport], Ports]) -> LanePlan:
     transport = open_transport(target)
-    rosters = rosters_of(config, target, open_connection)
-    ports = Ports(report=report, now_s=time.time, http=transport, rosters=rosters)
+    ports = ports_of(target, transport)
     connector = registry.open_connector(target, ports)
     policy = Policy(
         backoff=config.backoff,

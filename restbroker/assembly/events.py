@@ -13,6 +13,7 @@ from restbroker.config.events import Events
 from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
+    from restbroker.events.own import Own
     from restbroker.store.connection import Connection
 
 
@@ -39,6 +40,15 @@ def event_services(
         host, port = events.listen
         server = Server("events", "Listen of Events", host, port, app, report, at_stop=deliverer.hurry)
     return (Receiver(deliverer, server, readers),)
+
+
+def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", report: Report) -> "Own | None":
+    """What keeps a target's messages from coming back (`DropOwn`); None where no source wants that."""
+    if events is None:
+        return None
+    from restbroker.events.own import own_of
+
+    return own_of(events, open_connection, report)
 
 
 def events_here(config: Config, report: Report) -> tuple[Service, ...]:

@@ -79,6 +79,7 @@ def _source(
         job_class=written.job_class or "",
         secret=review.secret(at(where, "Secret"), written.secret, written.secret_file),
         window_s=written.drop_duplicates,
+        own_s=written.drop_own,
         only=_filter(written.only),
         excluded=_filter(written.excluded),
         shape=_shape(written, Shape(), where, review),

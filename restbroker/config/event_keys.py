@@ -89,7 +89,13 @@ class SourceKeys:
     drop_duplicates: float | None = key(
         "DropDuplicates",
         values.duration(),
-        "An event with the sender, receiver and id of one that came within this time is dropped; without it, none is.",
+        "An event with the sender, receiver and id of one that came within this time is dropped; without it, none is."
+        " Of kinds whose events have no id, one with the same text.",
+    )
+    drop_own: float | None = key(
+        "DropOwn",
+        values.duration(),
+        "An event that tells of a message which a target of the kind mongooseim sent within this time is dropped.",
     )
     only: FilterKeys | None = key(
         "Only", ObjectOf("object", FilterKeys), "Which events are wanted; all others are taken and dropped."

@@ -41,7 +41,8 @@ class Route:
 
 @attrs.frozen
 class EventSource:
-    """One source. `window_s`: an event that comes again within it is dropped; None: none is.
+    """One source. `window_s`: an event that comes again within it is dropped; None: none is. `own_s`: so is one that
+    tells of a message that this broker sent within that time.
 
     `path`: where servers post; None: nobody posts, the kind fetches by itself. `options`: what only its kind knows,
     and `secrets` those in there.
@@ -54,6 +55,7 @@ class EventSource:
     job_class: str
     secret: Secret | None = None
     window_s: float | None = None
+    own_s: float | None = None
     only: Filter = _NO_FILTER
     excluded: Filter = _NO_FILTER
     shape: Shape = Shape()

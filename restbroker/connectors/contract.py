@@ -100,14 +100,27 @@ class Rosters(Protocol):
         ...
 
 
+class Sent(Protocol):
+    """Keeps what is sent from coming back as an event (`DropOwn`)."""
+
+    async def remember(self, sender: str, receiver: str, body: str) -> None:
+        """To be called before the message is sent: some servers tell of it before they answer. Never raises."""
+        ...
+
+    async def aclose(self) -> None:
+        """As `Rosters`."""
+        ...
+
+
 @attrs.frozen
 class Ports:
     """What a connector may use of the outside. `http`: the lane's way to the target, for what no single job sends.
 
-    `rosters` is None for a kind that has none.
+    `rosters` is None for a kind that has none. `sent`: None where no source of events wants to know.
     """
 
     report: Report
     now_s: Callable[[], float]
     http: Transport | None = None
     rosters: Rosters | None = None
+    sent: Sent | None = None

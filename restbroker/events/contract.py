@@ -17,8 +17,9 @@ from restbroker.rules.event import ServerEvent
 if TYPE_CHECKING:  # the command line gets the kinds without it
     import trio
 
-Verdict = Literal["accepted", "duplicate", "ignored"]
-"""Redis has its job; it had one already (`DropDuplicates`); nobody wants it (`Only`)."""
+Verdict = Literal["accepted", "duplicate", "own", "ignored"]
+"""Redis has its job; it had one already (`DropDuplicates`); it tells of what this broker sent (`DropOwn`); nobody wants
+it (`Only`, `Except`, `Routes`)."""
 
 
 class Malformed(ValueError):

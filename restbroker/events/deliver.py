@@ -74,10 +74,10 @@ class Deliverer:
         finally:
             one.left = True
         match one.heard:
-            case "duplicate" if source.window_s is not None:
-                return "duplicate"
-            case "pushed" | "duplicate":
+            case "pushed":
                 return "accepted"
+            case "duplicate" | "own":
+                return one.heard
             case "refused":
                 message = f"Redis does not take jobs for the queue {route.queue}: its key is no list, or not writable."
                 raise StoreRefused(message, "`restbroker check` says what its key is.")

@@ -7,17 +7,13 @@ what is noted holds no text of a message.
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Final
 
 from restbroker.config.events import EventSource, Route, Shape
 from restbroker.rules import rubyjson
-from restbroker.rules.event import ServerEvent, as_json
+from restbroker.rules.event import ServerEvent, as_json, own_mark
 from restbroker.rules.json_types import Json
 from restbroker.rules.repair import fractional
 from restbroker.store.events import Arrival
-
-_AGAIN_S: Final = 10.0
-"""For so long a job is known that is pushed again, since the answer to the first time was lost."""
 
 
 def route_of(source: EventSource, event: ServerEvent) -> Route | None:
@@ -32,16 +28,23 @@ def route_of(source: EventSource, event: ServerEvent) -> Route | None:
 
 def arrival(source: EventSource, route: Route, event: ServerEvent, jid: str) -> Arrival:
     """What to push. Raises `ValueError` for what no JSON can hold."""
-    mark, window_s = _mark(source, event), source.window_s
-    if mark is None or window_s is None:
-        mark, window_s = jid, _AGAIN_S
+    # Without a window each is new, and known only while its push may be repeated.
+    mark = None if source.window_s is None else _mark(source, event)
+    own = source.own_s is not None and None not in (event.sender, event.receiver, event.body)
     return Arrival(
         queue=route.queue,
         payload=_payload(route, event, jid),
         noted=rubyjson.dumps(_noted(route, event, jid)),
-        mark=mark,
-        window_ms=max(1, round(window_s * 1000)),
+        jid=jid,
+        mark=mark or jid,
+        window_ms=_ms(source.window_s),
+        own_mark=own_mark(event.sender or "", event.receiver or "", event.body or "") if own else None,
+        own_ms=_ms(source.own_s),
     )
+
+
+def _ms(duration_s: float | None) -> int:
+    return 0 if duration_s is None else max(1, round(duration_s * 1000))
 
 
 def _payload(route: Route, event: ServerEvent, jid: str) -> bytes:

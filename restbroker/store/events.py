@@ -12,26 +12,32 @@ import attrs
 from restbroker.store.client import Client
 from restbroker.store.replies import Argument, items, mapping, text
 
-Heard: TypeAlias = Literal["pushed", "duplicate", "refused"]
-"""`refused`: the queue's key is no list, or may not be written."""
+Heard: TypeAlias = Literal["pushed", "duplicate", "own", "refused"]
+"""`own`: it tells of what this broker sent. `refused`: the queue's key is no list, or may not be written."""
 
 KEPT: Final = 1000
+AGAIN_MS: Final = 10_000
+"""For so long a push is known that is repeated, since the answer to the first time was lost."""
 _READ: Final = 10 * KEPT
 """More than Redis keeps, which trims whole nodes of the stream."""
 
 
 @attrs.frozen
 class Arrival:
-    """An event on its way: the complete job for its queue, and what is noted of it (JSON).
+    """An event on its way: the complete job for its queue, with its id, and what is noted of it (JSON).
 
-    `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case.
+    `mark` names it among those that may come again within `window_ms`; None: it is pushed in any case. `own_mark`: what
+    is remembered of a message that this broker sent, if that is not to come back within `own_ms`.
     """
 
     queue: str
     payload: bytes
     noted: bytes
+    jid: str
     mark: str | None = None
     window_ms: int = 0
+    own_mark: str | None = None
+    own_ms: int = 0
 
 
 @attrs.frozen
@@ -49,12 +55,18 @@ def push(client: Client, arrivals: Sequence[Arrival]) -> list[Heard]:
     """
     keys = client.keys
     places: dict[str, int] = {keys.queues: 1, keys.heard: 2}
-    arguments: list[Argument] = [KEPT]
+    arguments: list[Argument] = [KEPT, AGAIN_MS]
     for one in arrivals:
         at = places.setdefault(keys.queue(one.queue), len(places) + 1)
         mark = 0 if one.mark is None else places.setdefault(keys.event(one.mark), len(places) + 1)
-        arguments += [at, one.queue, one.payload, mark, one.window_ms, one.noted]
+        own = 0 if one.own_mark is None else places.setdefault(keys.event(one.own_mark), len(places) + 1)
+        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, own, one.own_ms, one.noted]
     return [_heard(code) for code in items(client.run("hear", list(places), arguments))]
+
+
+def remember(client: Client, own_mark: str, window_ms: int) -> None:
+    """For so long an event of this mark tells of what this broker sends."""
+    client.command("SET", client.keys.event(own_mark), window_ms, "PX", window_ms)
 
 
 def newest(client: Client, after: str = "") -> list[Noted]:
@@ -72,5 +84,7 @@ def _heard(code: object) -> Heard:
             return "pushed"
         case 0:
             return "duplicate"
+        case 2:
+            return "own"
         case _:
             return "refused"

@@ -1,7 +1,9 @@
 """Events in Redis: one job for each, what comes again is dropped, what cannot be pushed is refused for itself."""
 
 import json
+import time
 
+import attrs
 import pytest
 
 from restbroker.errors import StoreNotNow
@@ -12,7 +14,8 @@ from tests.store.lanes import Server
 
 
 def arrival(name: str, queue: str = "events", mark: str | None = None, window_ms: int = 60_000) -> Arrival:
-    return Arrival(queue, f"job {name}".encode(), json.dumps({"jid": name}).encode(), mark, window_ms if mark else 0)
+    noted = json.dumps({"jid": name}).encode()
+    return Arrival(queue, f"job {name}".encode(), noted, name, mark, window_ms if mark else 0)
 
 
 def test_jobs_lie_in_their_queues_in_their_order_and_the_queues_are_known(client: Client) -> None:
@@ -24,15 +27,56 @@ def test_jobs_lie_in_their_queues_in_their_order_and_the_queues_are_known(client
 
 
 def test_what_comes_again_is_dropped_within_its_time_and_not_after(client: Client, server: Server) -> None:
-    first = [arrival("1", mark="m"), arrival("2", mark="n"), arrival("1", mark="m")]
+    first = [arrival("1", mark="m"), arrival("2", mark="n"), arrival("3", mark="m")]
     assert events.push(client, first) == ["pushed", "pushed", "duplicate"]
-    assert events.push(client, [arrival("1", mark="m")]) == ["duplicate"]
+    assert events.push(client, [arrival("4", mark="m")]) == ["duplicate"]
     left_ms = server.raw.pttl("ns:restbroker:event:m")
     assert isinstance(left_ms, int)
     assert 50_000 < left_ms <= 60_000
     server.raw.pexpire("ns:restbroker:event:m", 0)
-    assert events.push(client, [arrival("1", mark="m")]) == ["pushed"]
-    assert queues.listed(client, "events", 0, 10) == [b"job 1", b"job 2", b"job 1"]
+    assert events.push(client, [arrival("4", mark="m")]) == ["pushed"]
+    assert queues.listed(client, "events", 0, 10) == [b"job 1", b"job 2", b"job 4"]
+
+
+def test_a_push_that_is_repeated_is_known_by_its_job_though_the_time_of_its_mark_is_over(
+    client: Client, server: Server
+) -> None:
+    for one in (arrival("1", mark="m", window_ms=1), arrival("2", mark="2", window_ms=0)):
+        assert events.push(client, [one]) == ["pushed"]
+        came = server.raw.get(f"ns:restbroker:event:{one.mark}")
+        assert isinstance(came, bytes)
+        assert came.split()[0] == one.jid.encode()
+        assert events.push(client, [one]) == ["pushed"]
+    assert queues.listed(client, "events", 0, 10) == [b"job 1", b"job 2"]
+    left_ms = server.raw.pttl("ns:restbroker:event:m")
+    assert isinstance(left_ms, int)
+    assert 5_000 < left_ms <= events.AGAIN_MS
+
+
+def test_another_event_of_the_same_mark_is_new_as_soon_as_its_time_is_over(client: Client, server: Server) -> None:
+    assert events.push(client, [arrival("1", mark="m", window_ms=1_000)]) == ["pushed"]
+    assert events.push(client, [arrival("2", mark="m", window_ms=1_000)]) == ["duplicate"]
+    # A minute ago, and the mark is still there.
+    server.raw.set("ns:restbroker:event:m", f"1 {int(time.time() * 1000) - 60_000}", px=5_000)
+    assert events.push(client, [arrival("2", mark="m", window_ms=1_000)]) == ["pushed"]
+
+
+def test_a_mark_of_an_older_version_counts_while_it_is_there(client: Client, server: Server) -> None:
+    server.raw.set("ns:restbroker:event:m", "", px=5_000)
+    assert events.push(client, [arrival("1", mark="m")]) == ["duplicate"]
+
+
+def test_what_this_broker_sent_is_dropped_for_as_long_as_a_source_wants(client: Client, server: Server) -> None:
+    events.remember(client, "sent", 60_000)
+    long, short = (attrs.evolve(arrival(name, mark=name), own_mark="sent") for name in ("1", "2"))
+    assert events.push(client, [attrs.evolve(long, own_ms=60_000)]) == ["own"]
+    assert events.push(client, [attrs.evolve(long, own_ms=60_000)]) == ["own"]
+    # Twenty seconds later.
+    server.raw.pexpire("ns:restbroker:event:sent", 40_000)
+    both = [attrs.evolve(long, own_ms=60_000), attrs.evolve(short, own_ms=10_000)]
+    assert events.push(client, both) == ["own", "pushed"]
+    assert events.push(client, [attrs.evolve(arrival("3"), own_mark="other", own_ms=60_000)]) == ["pushed"]
+    assert queues.listed(client, "events", 0, 10) == [b"job 2", b"job 3"]
 
 
 def test_without_a_mark_nothing_is_dropped(client: Client) -> None:

@@ -1,36 +1,65 @@
 #!lua
--- Pushes a job for each event that servers told of, in their order, unless the same event came a short time ago; and
--- notes each, without its text, in a stream that `restbroker events tail` reads. A full Redis refuses all of it: the
--- sender is to be told, before anything is done.
+-- Pushes a job for each event that servers told of, in their order, unless the same event came a short time ago, or tells
+-- of what this broker sent itself; and notes each, without its text, in a stream that `restbroker events tail` reads. A
+-- full Redis refuses all of it: the sender is to be told, before anything is done.
 --
 -- KEYS: queues, the stream, then lists and marks as the arguments number them
--- ARGV: how many entries the stream keeps, then for each event: its list (a place in KEYS), the queue's name, its
---       payload, its mark (a place in KEYS, 0 for none), how many ms that counts, what is noted
--- Returns: for each event 1 (pushed), 0 (it came before), or why Redis refused
--- Sent twice: an event with a mark is pushed once while that counts, each other twice.
+-- ARGV: how many entries the stream keeps, and how many ms a push may be repeated; then for each event: its list (a
+--       place in KEYS), the queue's name, its payload, its job's id, its mark (a place in KEYS, 0 for none), how many ms
+--       an event of that mark is the same, the mark of what was sent (a place in KEYS, 0 for none), how many ms that
+--       counts, what is noted
+-- Returns: for each event 1 (pushed, now or before), 0 (the same came before), 2 (it was sent here), or why Redis refused
+-- Sent twice: an event with a mark is pushed once while its push may be repeated, each other twice. A mark holds the id
+--             of the job and when it came.
 
-local queues, stream, kept = KEYS[1], KEYS[2], ARGV[1]
+local queues, stream, kept, again = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local codes, known = {}, {}
-for n = 2, #ARGV, 6 do
-  local list, queue, payload, mark, window, noted = unpack(ARGV, n, n + 5)
-  list, mark = KEYS[tonumber(list)], KEYS[tonumber(mark)]
+
+-- Whether an event of this mark came before, and if so, what to answer.
+local function heard(mark, window, jid)
+  local found = redis.call('GET', mark)
+  if not found then
+    return nil
+  end
+  local by, came = string.match(found, '^(%S+) (%d+)$')
+  if by == jid then
+    return 1
+  end
+  -- What an older version wrote counts for as long as it is there.
+  if not came or now - tonumber(came) < window then
+    return 0
+  end
+  return nil
+end
+
+-- The mark of what was sent holds for how long it was written, which some sources may want to be shorter.
+local function is_own(mark, window)
+  local whole = tonumber(redis.call('GET', mark) or '')
+  return whole ~= nil and whole - redis.call('PTTL', mark) < window
+end
+
+for n = 3, #ARGV, 9 do
+  local list, queue, payload, jid, mark, window, own, own_window, noted = unpack(ARGV, n, n + 8)
+  list, mark, own, window = KEYS[tonumber(list)], KEYS[tonumber(mark)], KEYS[tonumber(own)], tonumber(window)
   if not known[queue] then
     redis.call('SADD', queues, queue)
     known[queue] = true
   end
-  if mark and not redis.call('SET', mark, '', 'NX', 'PX', window) then
-    codes[#codes + 1] = 0
-  else
+  local code = own and is_own(own, tonumber(own_window)) and 2 or mark and heard(mark, window, jid)
+  if not code then
     local pushed = redis.pcall('LPUSH', list, payload)
     if type(pushed) == 'table' and pushed.err then
-      if mark then
-        redis.call('DEL', mark)
-      end
-      codes[#codes + 1] = pushed.err
+      code = pushed.err
     else
+      if mark then
+        redis.call('SET', mark, jid .. ' ' .. now, 'PX', math.max(window, again))
+      end
       redis.pcall('XADD', stream, 'MAXLEN', '~', kept, '*', 'event', noted)
-      codes[#codes + 1] = 1
+      code = 1
     end
   end
+  codes[#codes + 1] = code
 end
 return codes

@@ -47,6 +47,7 @@ def test_every_key_of_a_source_counts(write: Write, tmp_path: Path) -> None:
     more = {
         "SecretFile": "secret",
         "DropDuplicates": "60s",
+        "DropOwn": "30s",
         "IQ": "accept",
         "Only": {"Types": ["message", "groupchat"], "Sender": ["*@example.org"], "Receiver": ["bot-*"]},
     }
@@ -56,7 +57,7 @@ def test_every_key_of_a_source_counts(write: Write, tmp_path: Path) -> None:
     (source,) = found.sources
     assert source.secret is not None
     assert source.secret.reveal() == "s3cret"
-    assert (source.window_s, source.iq) == (60.0, "accept")
+    assert (source.window_s, source.own_s, source.iq) == (60.0, 30.0, "accept")
     assert source.only == Filter(("message", "groupchat"), ("*@example.org",), ("bot-*",))
 
 

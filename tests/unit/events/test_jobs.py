@@ -8,7 +8,7 @@ import attrs
 from restbroker.config.events import EventSource, Route, Shape
 from restbroker.events.jobs import arrival, route_of
 from restbroker.rules import redact
-from restbroker.rules.event import Filter, ServerEvent
+from restbroker.rules.event import Filter, ServerEvent, own_mark
 from restbroker.rules.json_types import Json
 from restbroker.store.events import Arrival
 
@@ -86,7 +86,15 @@ def test_of_presences_without_an_id_none_is_a_repetition() -> None:
 def test_each_other_event_is_known_again_by_its_job_while_its_push_may_be_repeated() -> None:
     watched = attrs.evolve(SOURCE, window_s=60.0)
     for one in (arrived(watched, attrs.evolve(EVENT, id=None), "j1"), arrived(SOURCE, EVENT, "j1")):
-        assert (one.mark, one.window_ms) == ("j1", 10_000)
+        assert one.mark == "j1"
+
+
+def test_what_was_sent_is_looked_for_only_where_that_is_asked_for_and_all_is_known() -> None:
+    guarded = attrs.evolve(SOURCE, own_s=30.0)
+    one = arrived(guarded, EVENT, "j1")
+    assert (one.own_mark, one.own_ms) == (own_mark("a@b", "bot@d", "a secret text"), 30_000)
+    for other in (arrived(SOURCE, EVENT, "j1"), arrived(guarded, attrs.evolve(EVENT, body=None), "j1")):
+        assert other.own_mark is None
 
 
 def test_a_source_takes_what_it_wants() -> None:

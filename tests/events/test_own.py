@@ -1,0 +1,62 @@
+"""What this broker sends does not come back as an event, and what cannot be remembered is sent all the same."""
+
+import attrs
+import trio
+
+from restbroker.config.events import Events
+from restbroker.events.deliver import Deliverer
+from restbroker.events.own import Own, own_of
+from restbroker.rules.event import ServerEvent
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Event, Warned
+from tests.events.conftest import EVENT, SOURCE
+from tests.support.redis_server import RedisServer
+
+GUARDED = attrs.evolve(SOURCE, own_s=60.0)
+ECHO = attrs.evolve(EVENT, sender="Bot@a.example/x", receiver="bob", body="hello")
+
+
+async def test_a_message_that_was_sent_is_dropped_as_an_event_and_others_are_not(redis_server: RedisServer) -> None:
+    def opened() -> Connection:
+        return Connection(open_client(StoreSettings(redis_server.url)))
+
+    own = own_of(Events(("127.0.0.1", 0), (SOURCE, GUARDED)), opened, _unheard)
+    assert own is not None
+    await own.remember("bot@a.example", "bob@b.example", "hello")
+    deliverer = Deliverer(opened(), patience_s=20)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(deliverer.run)
+
+        async def heard(source: object, event: ServerEvent) -> str:
+            return await deliverer.deliver(GUARDED if source is GUARDED else SOURCE, event)
+
+        assert await heard(GUARDED, ECHO) == "own"
+        assert await heard(GUARDED, ECHO) == "own"
+        assert await heard(GUARDED, attrs.evolve(ECHO, body="Hello")) == "accepted"
+        assert await heard(GUARDED, attrs.evolve(ECHO, sender="ann@a.example")) == "accepted"
+        assert await heard(SOURCE, ECHO) == "accepted"
+        nursery.cancel_scope.cancel()
+    await deliverer.connection.aclose()
+    await own.aclose()
+
+
+def test_without_a_source_that_asks_for_it_nothing_is_remembered() -> None:
+    for events in (None, Events(("127.0.0.1", 0), (SOURCE,))):
+        assert own_of(events, lambda: Connection(open_client(StoreSettings("redis://127.0.0.1:1"))), _unheard) is None
+
+
+async def test_without_redis_a_message_is_sent_all_the_same_with_a_warning() -> None:
+    told: list[Event] = []
+    own = Own(60.0, lambda: Connection(open_client(StoreSettings("redis://127.0.0.1:1"), 0.5)), told.append)
+    with trio.fail_after(20):
+        await own.remember("bot@a.example", "bob@b.example", "a text that nobody else may see")
+    await own.aclose()
+    (warned,) = told
+    assert isinstance(warned, Warned)
+    assert warned.code == "OwnNotRemembered"
+    assert "a text" not in repr(warned)
+
+
+def _unheard(_event: Event) -> None:
+    pass
