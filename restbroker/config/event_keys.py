@@ -60,7 +60,8 @@ class SourceKeys:
     kind: str | None = key(
         "Kind",
         values.text(),
-        "What sends them: `prosody-rest`, Prosody's mod_rest.",
+        "What sends them: `prosody-rest`, Prosody's mod_rest; `mongooseim-webhook`, MongooseIM's"
+        " mod_event_pusher_http.",
         mandatory="always",
     )
     path: str | None = key(
@@ -72,7 +73,8 @@ class SourceKeys:
     secret: str | None = key(
         "Secret",
         values.text(),
-        "What the server has to show: as the password of HTTP Basic, as a bearer token, or as ?key=.",
+        "What the server has to show: as the password of HTTP Basic, as a bearer token, as ?key=, or as what follows"
+        " Path: /events/prosody/SECRET.",
         secret=True,
         mandatory="or SecretFile, for a Listen that others reach",
     )

@@ -62,6 +62,8 @@ class EventSource:
     routes: tuple[Route, ...] = ()
     """The first that an event fits takes it; empty: `queue` and `job_class` count."""
     iq: IqRule = "refuse"
+    patience_s: float | None = None
+    """How long Redis may take until the server is told that nothing was taken; None: two seconds."""
     has_ids: bool = True
     """Whether its events have an id, by which one is known that comes again; if not, by what is in it."""
     options: object = None

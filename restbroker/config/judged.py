@@ -28,8 +28,8 @@ class Defaults:
 
 def defaults_of(options: Members) -> Defaults:
     """Those of the kind with these options."""
-    found: Defaults = getattr(options, "DEFAULTS", Defaults())
-    return found
+    found = getattr(options, "DEFAULTS", None)
+    return found if isinstance(found, Defaults) else Defaults()
 
 
 @runtime_checkable
@@ -58,8 +58,8 @@ class SourceDefaults:
 
 def source_defaults_of(options: Members) -> SourceDefaults:
     """Those of the kind with these options."""
-    found: SourceDefaults = getattr(options, "DEFAULTS", SourceDefaults())
-    return found
+    found = getattr(options, "DEFAULTS", None)
+    return found if isinstance(found, SourceDefaults) else SourceDefaults()
 
 
 @runtime_checkable

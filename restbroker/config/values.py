@@ -16,6 +16,7 @@ from restbroker.rules.retry import Backoff, ExponentialBackoff, SidekiqBackoff
 
 DAY_S = 86_400.0
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h|d)", re.ASCII)
+_NO_TIME = re.compile(r"0+(?:\.0+)?(?:ms|s|m|h|d)?", re.ASCII)
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _BIND = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+)):(\d{1,5})", re.ASCII)
 PATTERN = re.compile(r"[A-Za-z0-9_./?*-]{1,100}", re.ASCII)
@@ -122,6 +123,17 @@ def duration(most_days: int = 1) -> Scalar:
         ]
     }
     return Scalar("duration", schema, lambda value: seconds(value, most_days), json_or_text)
+
+
+def duration_or_none() -> Scalar:
+    """As `duration`, or 0 for none."""
+    whole = duration()
+
+    def read(value: Json) -> float:
+        is_none = not isinstance(value, bool) and (value == 0 or (isinstance(value, str) and _NO_TIME.fullmatch(value)))
+        return 0.0 if is_none else seconds(value)
+
+    return Scalar("duration, or 0", {"anyOf": [whole.schema, {"const": 0}]}, read, json_or_text)
 
 
 def seconds(value: Json, most_days: int = 1) -> float:

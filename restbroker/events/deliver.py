@@ -1,9 +1,9 @@
 """Has Redis take events: what comes together goes together, in one call. Every event source calls `Deliverer.deliver`.
 
 Assembly makes one for a process and runs it beside the sources. Always holds: who is told "accepted" has a job in
-Redis; after `PATIENCE_S` no push is begun for him, and one that is on its way then is bounded by its connection; what
-nobody waits for any more is not pushed. A push whose answer was lost is made again while somebody waits; Redis knows by
-then what it has.
+Redis; after `PATIENCE_S`, or the source's own time, no push is begun for him, and one that is on its way then is
+bounded by its connection; what nobody waits for any more is not pushed. A push whose answer was lost is made again
+while somebody waits; Redis knows by then what it has.
 """
 
 import math
@@ -59,10 +59,11 @@ class Deliverer:
 
     async def deliver(self, source: EventSource, event: ServerEvent, /) -> Verdict:
         """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`: perhaps it has."""
+        patience_s = self.patience_s if source.patience_s is None else source.patience_s
         route = route_of(source, event)
         if route is None:
             return "ignored"
-        one = _Waiting(arrival(source, route, event, self.new_jid()), trio.current_time() + self.patience_s)
+        one = _Waiting(arrival(source, route, event, self.new_jid()), trio.current_time() + patience_s)
         self._waiting.append(one)
         self._came.set()
         try:
@@ -82,7 +83,7 @@ class Deliverer:
                 message = f"Redis does not take jobs for the queue {route.queue}: its key is no list, or not writable."
                 raise StoreRefused(message, "`restbroker check` says what its key is.")
             case None:
-                raise one.error or StoreUnavailable(f"Redis did not take an event within {self.patience_s:g} s.")
+                raise one.error or StoreUnavailable(f"Redis did not take an event within {patience_s:g} s.")
 
     def hurry(self) -> None:
         """The process stops: Redis is not asked again after it failed."""

@@ -22,6 +22,7 @@ from restbroker.telemetry.events import Report
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "prosody-rest": "restbroker.events.prosody_rest",
+        "mongooseim-webhook": "restbroker.events.mongooseim_webhook",
     }
 )
 

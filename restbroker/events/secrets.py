@@ -37,14 +37,16 @@ class Door:
     _read_at_s: float = -_READ_AGAIN_S
     _is_told: bool = False
 
-    async def lets_in(self, headers: Mapping[bytes, bytes], query: bytes) -> bool:
+    async def lets_in(self, headers: Mapping[bytes, bytes], query: bytes, rest: str = "") -> bool:
         """Whether a request shows the secret; without one, whether it names this machine, as its own programs do.
+
+        `rest`: what its path says behind the source's.
 
         A web page that somebody looks at here could ask as well, under a name of its own.
         """
         if self.source.secret is None:
-            return _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
-        given = list(_given(headers, query))
+            return not rest and _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
+        given = [*_given(headers, query), *([rest] if rest else [])]
         await self._read(_READ_AGAIN_S)
         if self._fits(given):
             return True

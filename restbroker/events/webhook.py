@@ -92,12 +92,12 @@ class Webhooks:
             await send({"type": "lifespan.shutdown.complete"})
 
     async def _answered(self, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
-        place = self._places.get(scope["path"])
+        place, rest = self._found(scope["path"])
         if place is None:
             self._warn_of_path()
             return _problem(_Refusal(HTTPStatus.NOT_FOUND, None, "No source of events has this path."))
         try:
-            return await self._handled(place, scope, receive)
+            return await self._handled(place, rest, scope, receive)
         except _Refusal as error:
             refusal = error
         # Whatever it is: a stranger must not end a broker.
@@ -109,11 +109,19 @@ class Webhooks:
         answer = place.hook.problem(refusal.status, refusal.detail)
         return _problem(refusal) if answer is None else answer
 
-    async def _handled(self, place: _Place, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
+    def _found(self, path: str) -> tuple[_Place | None, str]:
+        """The source with this path; and what follows there, which may be its secret."""
+        if path in self._places:
+            return self._places[path], ""
+        above = [own for own, place in self._places.items() if place.source.secret and path.startswith(f"{own}/")]
+        found = max(above, key=len, default=None)
+        return (None, "") if found is None else (self._places[found], path[len(found) + 1 :])
+
+    async def _handled(self, place: _Place, rest: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
         method, headers = scope["method"], dict(scope["headers"])
         if method not in ("POST", "OPTIONS"):
             raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Events are posted.", {"Allow": "OPTIONS, POST"})
-        if place.door is not None and not await place.door.lets_in(headers, scope["query_string"]):
+        if place.door is not None and not await place.door.lets_in(headers, scope["query_string"], rest):
             scheme = {"WWW-Authenticate": 'Basic realm="restbroker events"'}
             raise _Refusal(
                 HTTPStatus.UNAUTHORIZED, "unauthorized", "The secret of this source is missing or wrong.", scheme

@@ -1,0 +1,41 @@
+"""The options that a source of kind `mongooseim-webhook` takes beyond those of every source. Loads no Trio."""
+
+from typing import ClassVar
+
+import attrs
+
+from restbroker.config import values
+from restbroker.config.events import EventSource
+from restbroker.config.judged import At, SourceDefaults
+from restbroker.config.key import key
+from restbroker.config.review import Review
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What is written under `Options`. Durations are seconds."""
+
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(has_ids=False)
+
+    resend_s: float = key(
+        "Resend",
+        values.duration_or_none(),
+        "The same message of the same sender to the same receiver within this time is one: MongooseIM posts it three"
+        " times where it gets no answer. 0: none is.",
+        1.0,
+        shown="1s",
+    )
+    patience_s: float = key(
+        "Patience",
+        values.duration(),
+        "How long Redis may take until 503 is answered: whoever sends a message in MongooseIM waits as long.",
+        0.5,
+        shown="500ms",
+    )
+
+    def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
+        """See `config.judged`."""
+        if source.iq != "refuse":
+            review.refuse(at("IQ"), "has no use: this kind tells of messages alone.")
+        window_s = max(source.window_s or 0.0, self.resend_s)
+        return attrs.evolve(source, window_s=window_s or None, patience_s=self.patience_s)

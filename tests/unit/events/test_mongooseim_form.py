@@ -1,0 +1,116 @@
+"""The form of MongooseIM's event pusher is read whichever way it was written."""
+
+from collections.abc import Callable
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.events.contract import Malformed, Posted
+from restbroker.events.mongooseim_webhook.form import read
+from restbroker.events.mongooseim_webhook.hook import Pushed
+
+CAPTURED = b"author=alice&server=localhost&receiver=bob&message="
+
+
+def message(written: bytes) -> str:
+    return read(CAPTURED + written)["message"]
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        (b"hello", "hello"),
+        (b"a+b", "a b"),
+        (b"a%20b+c", "a b c"),
+        # Both in one value, as MongooseIM 6.8 writes it.
+        (b"Hi%2C+Bob%21%20%26%20Zo%C3%AB+%3C3", "Hi, Bob! & Zo\xeb <3"),
+        (b"two%0Alines", "two\nlines"),
+        (b"50%25+off", "50% off"),
+        (b"", ""),
+        # Nobody writes this.
+        (b"%zz%C3", "%zz\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_an_escaped_message_is_read_with_both_ways_of_writing_a_space(written: bytes, text: str) -> None:
+    assert message(written) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hi, Bob!",
+        "1 + 1 = 2",
+        "100% of it, %20 too",
+        "Tom & Jerry",
+        "a=b & receiver=mallory",
+        "x&message=y z",
+        "Zo\xeb",
+        "\u4f60\u597d",
+        "a\nb",
+    ],
+)
+def test_a_message_that_nobody_escaped_is_taken_as_it_is(text: str) -> None:
+    fields = read(CAPTURED + text.encode())
+    assert fields == {"author": "alice", "server": "localhost", "receiver": "bob", "message": text}
+
+
+@given(st.text(), st.sampled_from([quote, quote_plus]), st.text())
+def test_every_message_and_address_survives_being_escaped(text: str, escape: Callable[..., str], name: str) -> None:
+    written = f"author={escape(name, safe='')}&server=s&receiver=r&message={escape(text, safe='')}&extra=1"
+    assert read(written.encode()) == {"author": name, "server": "s", "receiver": "r", "message": text, "extra": "1"}
+
+
+@given(st.binary(max_size=200))
+def test_whatever_is_posted_is_a_form_or_malformed(body: bytes) -> None:
+    for one in (body, CAPTURED + body):
+        try:
+            read(one)
+        except Malformed:
+            assert one.count(b"&") > 60
+
+
+def test_a_form_of_many_fields_is_malformed() -> None:
+    with pytest.raises(Malformed, match="more than 64 fields"):
+        read(b"&" * 1_000_000)
+
+
+def posted(body: bytes) -> Posted:
+    return Posted("POST", "/e", b"/e", b"", {}, body)
+
+
+def test_a_message_is_an_event_whose_receiver_has_no_domain() -> None:
+    event = Pushed().read(posted(CAPTURED + b"Hi%2C+Bob%21"), "mim", 1.5).event
+    assert (event.type, event.sender, event.receiver, event.body) == ("message", "alice@localhost", "bob", "Hi, Bob!")
+    assert (event.id, event.room, event.server, event.source, event.received_at_s) == (
+        None,
+        None,
+        "localhost",
+        "mim",
+        1.5,
+    )
+    assert event.raw == {"author": "alice", "server": "localhost", "receiver": "bob", "message": "Hi, Bob!"}
+
+
+@pytest.mark.parametrize(
+    ("author", "server", "sender"),
+    [
+        ("alice", "", "alice"),
+        ("alice@b.example", "a.example", "alice@b.example"),
+        ("", "a.example", "a.example"),
+        ("", "", None),
+    ],
+)
+def test_of_the_sender_only_what_was_told_is_said(author: str, server: str, sender: str | None) -> None:
+    body = f"author={author}&server={server}&receiver=&message=x".encode()
+    event = Pushed().read(posted(body), "mim", 1.0).event
+    assert (event.sender, event.receiver, event.server) == (sender, None, server or None)
+
+
+@pytest.mark.parametrize("name", ["author", "receiver", "message"])
+def test_a_form_without_one_of_its_fields_is_malformed(name: str) -> None:
+    left = b"&".join(part for part in (CAPTURED + b"secret").split(b"&") if not part.startswith(name.encode()))
+    with pytest.raises(Malformed, match=f"its form has no field {name}") as caught:
+        Pushed().read(posted(left), "mim", 1.0)
+    assert "secret" not in str(caught.value)

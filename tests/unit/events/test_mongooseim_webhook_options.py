@@ -1,0 +1,60 @@
+"""A source of kind `mongooseim-webhook` knows what is posted again, and holds nobody up for long."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.config.events import EventSource
+from restbroker.config.load import load
+from restbroker.connectors import registry
+from restbroker.errors import ConfigError
+from restbroker.events import registry as sources
+
+Configured = Callable[..., EventSource]
+WRITTEN = {"Kind": "mongooseim-webhook", "Path": "/mim", "Queue": "events", "Class": "Event"}
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Configured:
+    """The source with these keys besides."""
+
+    def run(**more: Any) -> EventSource:
+        file = tmp_path / "env.json"
+        file.write_text(json.dumps({"RestQueue": "r", "Token": "t", "Events": {"Sources": {"mim": WRITTEN | more}}}))
+        events = load(file, {}, {}, registry.kinds(), sources.kinds()).config.events
+        assert events is not None
+        return events.sources[0]
+
+    return run
+
+
+def test_the_longer_of_both_windows_counts(configured: Configured) -> None:
+    assert configured().window_s == 1.0
+    assert configured(DropDuplicates="60s").window_s == 60.0
+    assert configured(DropDuplicates="500ms").window_s == 1.0
+    assert configured(DropDuplicates="60s", Options={"Resend": "0s"}).window_s == 60.0
+
+
+@pytest.mark.parametrize("none", [0, 0.0, "0", "0s", "0ms", "0.0s"])
+def test_resend_can_be_turned_off(configured: Configured, none: object) -> None:
+    assert configured(Options={"Resend": none}).window_s is None
+
+
+@pytest.mark.parametrize("wrong", [-1, "-1s", "soon", True, False, [], "25h"])
+def test_resend_is_a_duration_or_nothing(configured: Configured, wrong: object) -> None:
+    with pytest.raises(ConfigError, match=r"Events\.Sources\.mim\.Options\.Resend: expected a duration"):
+        configured(Options={"Resend": wrong})
+
+
+def test_its_events_have_no_ids_and_redis_gets_half_a_second(configured: Configured) -> None:
+    source = configured()
+    assert (source.has_ids, source.patience_s) == (False, 0.5)
+    assert configured(Options={"Patience": "100ms"}).patience_s == 0.1
+
+
+def test_iqs_never_come(configured: Configured) -> None:
+    with pytest.raises(ConfigError, match="IQ: has no use"):
+        configured(IQ="accept")
