@@ -1,0 +1,79 @@
+"""What goes wrong at the stand-in when a test says so: crashes, silence, lost answers, a race, a database that is away.
+
+A test puts a `Fault` into the server's list; each request of its operation uses one up. Always holds: whether the
+operation was executed is what the fault's kind says.
+"""
+
+import enum
+import threading
+
+import attrs
+
+
+class Kind(enum.Enum):
+    """`CRASH`, `HANG`, `CUT`, `EMPTY` and `INTERNAL` are not executed, `LOST`, `SLOW` and `RACE` are.
+
+    `CRASH`: 200 with `resolver_crash`. `HANG`: no answer; the connection is closed when it is released. `CUT`: closed
+    at once. `EMPTY`: 500 without a body. `INTERNAL`: 500, `internal_server_error`. `LOST`: closed without an answer.
+    `SLOW`: answered after `delay_s`. `RACE`: an `exists` is told as `cannot_register`, as it was to 22 of 95 who lost a
+    race.
+    """
+
+    CRASH = enum.auto()
+    HANG = enum.auto()
+    CUT = enum.auto()
+    EMPTY = enum.auto()
+    INTERNAL = enum.auto()
+    LOST = enum.auto()
+    SLOW = enum.auto()
+    RACE = enum.auto()
+
+
+@attrs.define(eq=False)
+class Fault:
+    """For the next `times` requests of an operation (`category.operation`, or `*` for any; None: for all of them)."""
+
+    kind: Kind
+    operation: str = "*"
+    times: int | None = 1
+    delay_s: float = 0.0
+    reached: threading.Event = attrs.field(factory=threading.Event)
+    release: threading.Event = attrs.field(factory=threading.Event)
+
+
+@attrs.define(eq=False)
+class Faults:
+    """All faults of a server. `database_away`: see `crash_after_s`, which took 20 to 27 s there."""
+
+    listed: list[Fault] = attrs.field(factory=list)
+    database_away: bool = False
+    crash_after_s: float = 0.0
+    _once_more: bool = False
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def add(self, kind: Kind, operation: str = "*", *, times: int | None = 1, delay_s: float = 0.0) -> Fault:
+        """The next requests of this operation go wrong like this."""
+        fault = Fault(kind, operation, times, delay_s)
+        self.listed.append(fault)
+        return fault
+
+    def of(self, operation: str) -> Fault | None:
+        """The fault that this request meets, used up by that."""
+        with self._lock:
+            for fault in self.listed:
+                if fault.operation in ("*", operation) and fault.times != 0:
+                    fault.times = None if fault.times is None else fault.times - 1
+                    return fault
+        return None
+
+    def meets_no_database(self) -> bool:
+        """Whether an operation that needs the database crashes now: it does once more when that is back."""
+        with self._lock:
+            crashes = self.database_away or self._once_more
+            self._once_more = self.database_away
+            return crashes
+
+    def release(self) -> None:
+        """Nobody hangs any longer."""
+        for fault in self.listed:
+            fault.release.set()

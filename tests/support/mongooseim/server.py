@@ -1,0 +1,275 @@
+"""A stand-in for MongooseIM's GraphQL endpoints, in threads of the test: no package of a distribution has the server.
+
+It checks types against the schema, holds accounts, rosters, rooms and messages, and errs as MongooseIM 6.8 was measured
+to err; what was not measured is said in its schema files. `with MongooseIM() as server:` serves; `stop`, `kill` and
+`start` play a restart; `server.faults` is what goes wrong, `server.world` what it knows, `server.asked` what came.
+
+Always holds: nothing of restbroker is imported; a request is in `asked` before it is answered; the port stays the same.
+"""
+
+import base64
+import binascii
+import contextlib
+import json
+import socket
+import struct
+import threading
+from typing import Any, Final, Self
+
+import attrs
+from graphql import GraphQLSchema
+
+from tests.support.mongooseim import execution
+from tests.support.mongooseim.checking import Refused, Request
+from tests.support.mongooseim.execution import Caller, Endpoint, Run
+from tests.support.mongooseim.faults import Fault, Faults, Kind
+from tests.support.mongooseim.http import LARGEST, Asked, Incomplete, Reader, Said
+from tests.support.mongooseim.scalars import Jid
+from tests.support.mongooseim.world import World
+from tests.support.ports import free_port
+
+PATH: Final = "/api/graphql"
+_ACCEPTED: Final = frozenset({"*/*", "application/*", "text/*", "application/json", "text/html"})
+_REQUESTS_OF_A_CONNECTION: Final = 1000
+_STOPS_AFTER_S: Final = 0.6
+
+
+class _NoAnswer(Exception):
+    """The connection is closed without a word."""
+
+
+@attrs.define(eq=False)
+class MongooseIM:
+    """One listener. `user` with an empty `password`: everybody is an administrator; `host` may be `_`, for any."""
+
+    endpoint: Endpoint = "admin"
+    user: str = "admin"
+    password: str = "secret"
+    host: str = "localhost"
+    port: int = attrs.field(factory=free_port)
+    world: World = attrs.field(factory=World)
+    faults: Faults = attrs.field(factory=Faults)
+    unloaded: set[str] = attrs.field(factory=set)
+    """Modules and services that are not there."""
+    idle_s: float = 5.0
+    body_timeout_s: float = 15.0
+    asked: list[Asked] = attrs.field(factory=list)
+    operations: list[str] = attrs.field(factory=list)
+    """What was asked for and understood, as `category.operation`, in order."""
+    connections: int = 0
+    _schema: GraphQLSchema = attrs.field(init=False)
+    _door: socket.socket | None = None
+    _lines: set[socket.socket] = attrs.field(factory=set)
+    _gone: threading.Event = attrs.field(factory=threading.Event)
+    _threads: list[threading.Thread] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self._schema = execution.schema_of(self.endpoint)
+
+    @property
+    def url(self) -> str:
+        """The endpoint, under the name that the server as shipped listens to."""
+        return f"http://localhost:{self.port}{PATH}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        for thread in self._threads:
+            thread.join(5)
+
+    def start(self) -> None:
+        """Listens; the first request is answered at once, as there."""
+        self._gone = threading.Event()
+        self._door = socket.create_server(("127.0.0.1", self.port), backlog=256)
+        self._run(self._serve, self._door, self._gone)
+
+    def stop(self) -> None:
+        """As after SIGTERM: refuses at once, and no connection lives on."""
+        self._end(abruptly=False)
+
+    def kill(self, *, lost_s: float | None = None) -> int:
+        """As after SIGKILL: connections are reset, and Mnesia loses what was just written; returns how much."""
+        self._end(abruptly=True)
+        return self.world.lose() if lost_s is None else self.world.lose(lost_s)
+
+    def _end(self, *, abruptly: bool) -> None:
+        self._gone.set()
+        self.faults.release()
+        if self._door is not None:
+            with contextlib.suppress(OSError):
+                self._door.shutdown(socket.SHUT_RDWR)
+            self._door.close()
+            self._door = None
+        for line in list(self._lines):
+            with contextlib.suppress(OSError):
+                if abruptly:
+                    # Closed by its thread, which this wakes: with nothing to linger for it sends a reset.
+                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                line.shutdown(socket.SHUT_RD)
+
+    def _run(self, target: Any, *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self, door: socket.socket, gone: threading.Event) -> None:
+        while not gone.is_set():
+            try:
+                line, _ = door.accept()
+            except OSError:
+                return
+            self.connections += 1
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._lines.add(line)
+            self._run(self._talk, line, self.connections, gone)
+
+    def _talk(self, line: socket.socket, number: int, gone: threading.Event) -> None:
+        reader = Reader(line, number, self.body_timeout_s, self.idle_s)
+        try:
+            for count in range(1, _REQUESTS_OF_A_CONNECTION + 1):
+                is_last = count == _REQUESTS_OF_A_CONNECTION
+                try:
+                    asked = reader.next()
+                    if asked is None or gone.is_set():
+                        return
+                    said = self._said(asked, gone)
+                except Incomplete:
+                    said, is_last = Said(500), True
+                if gone.is_set():
+                    return
+                line.sendall(said.bytes(is_last=is_last))
+                if is_last:
+                    return
+        except (OSError, _NoAnswer):
+            return
+        finally:
+            self._lines.discard(line)
+            line.close()
+
+    def _said(self, asked: Asked, gone: threading.Event) -> Said:
+        self.asked.append(asked)
+        if asked.path != PATH or self.host not in ("_", asked.host):
+            return Said(404)
+        try:
+            return self._answer(asked, gone)
+        except Refused as refused:
+            if refused.code is None:
+                return Said(refused.status)
+            error = {
+                "errors": [
+                    {"extensions": {"code": refused.code}, "message": refused.message, "path": list(refused.path)}
+                ]
+            }
+            return Said(refused.status, _json(error), typed=refused.status != 401)
+
+    def _answer(self, asked: Asked, gone: threading.Event) -> Said:
+        if asked.method not in ("GET", "POST"):
+            return Said(405)
+        caller = self._caller(asked.headers.get("authorization"))
+        wanted = {part.partition(";")[0].strip() for part in asked.headers.get("accept", "*/*").split(",")}
+        if not wanted & _ACCEPTED:
+            return Said(406)
+        if asked.method == "POST" and asked.headers.get("content-type") != "application/json":
+            return Said(415)
+        request = execution.read(self._schema, _document(asked))
+        execution.permitted(self._schema, request, caller)
+        return self._executed(request, caller, gone)
+
+    def _caller(self, authorization: str | None) -> Caller:
+        if self.endpoint == "admin" and not self.password:
+            return Caller("admin")
+        scheme, _, given = (authorization or "bearer").partition(" ")
+        match scheme.lower():
+            case "bearer":
+                return Caller(None)
+            case "basic":
+                return self._logged_in(*_pair(given))
+        raise Refused(401, "request_error", "Malformed authorization header")
+
+    def _logged_in(self, user: str, password: str) -> Caller:
+        match self.endpoint:
+            case "admin":
+                if (user, password) == (self.user, self.password):
+                    return Caller("admin")
+            case "domain_admin":
+                if "service_domain_db" in self.unloaded:
+                    raise Refused(500)
+                name, _, domain = user.partition("@")
+                found = self.world.domains.get(domain)
+                if name == "admin" and found is not None and found.password == password:
+                    return Caller("domain_admin", domain)
+            case "user":
+                if self.world.accounts.get(user) == password:
+                    return Caller("user", user.partition("@")[2], Jid.read(user))
+        raise Refused(401, "wrong_credentials", "The provided credentials are wrong")
+
+    def _executed(self, request: Request, caller: Caller, gone: threading.Event) -> Said:
+        operations = execution.names(request)
+        self.operations += operations
+        fault = next(filter(None, map(self.faults.of, operations)), None)
+        self._before(fault)
+        needs_database = not all(name == "checkAuth" or name.startswith("server.") for name in operations)
+        crashes = (needs_database and self.faults.meets_no_database()) or _is(fault, Kind.CRASH)
+        if crashes:
+            gone.wait(self.faults.crash_after_s)
+        run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=_is(fault, Kind.RACE))
+        body = execution.run(self._schema, request, run)
+        if fault is not None and fault.kind is Kind.SLOW:
+            fault.release.wait(fault.delay_s)
+        if _is(fault, Kind.LOST):
+            raise _NoAnswer
+        if "server.stop" in operations:
+            timer = threading.Timer(_STOPS_AFTER_S, self.stop)
+            timer.daemon = True
+            timer.start()
+        return Said(200, _json(body))
+
+    def _before(self, fault: Fault | None) -> None:
+        """What goes wrong before anything is executed. Raises Refused, or _NoAnswer."""
+        if fault is None:
+            return
+        fault.reached.set()
+        match fault.kind:
+            case Kind.HANG:
+                fault.release.wait()
+                raise _NoAnswer
+            case Kind.CUT:
+                raise _NoAnswer
+            case Kind.EMPTY:
+                raise Refused(500)
+            case Kind.INTERNAL:
+                raise Refused(500, "internal_server_error", "Unexpected internal server error")
+
+
+def _is(fault: Fault | None, kind: Kind) -> bool:
+    return fault is not None and fault.kind is kind
+
+
+def _pair(given: str) -> tuple[str, str]:
+    try:
+        user, colon, password = base64.b64decode(given, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        colon = ""
+    if not colon:
+        raise Refused(401, "request_error", "Malformed authorization header")
+    return user, password
+
+
+def _json(body: Any) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _document(asked: Asked) -> Any:
+    """The request in a body, or in a URL: the server runs mutations from there too."""
+    if len(asked.body) > LARGEST:
+        raise Refused(500)
+    try:
+        given: Any = dict(asked.query) if asked.method == "GET" else json.loads(asked.body)
+        if isinstance(given, dict) and isinstance(given.get("variables"), str):
+            given["variables"] = json.loads(given["variables"] or "{}")
+    except ValueError:
+        raise Refused(400, "invalid_json_body", "The request JSON body is invalid") from None
+    return given
