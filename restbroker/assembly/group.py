@@ -51,7 +51,7 @@ async def _main(config: Config, load: Callable[[], Loaded], command: Sequence[st
         own: Samples = {
             "restbroker_ready": {(): ready},
             "restbroker_build_info": {(__version__,): 1},
-            "restbroker_events_total": counts.samples()["restbroker_events_total"],
+            **{name: found for name, found in counts.samples().items() if name.startswith("restbroker_event")},
         }
         return lambda: {**sums, **own}
 

@@ -118,6 +118,7 @@ class Webhooks:
         return (None, "") if found is None else (self._places[found], path[len(found) + 1 :])
 
     async def _handled(self, place: _Place, rest: str, scope: HTTPScope, receive: ASGIReceiveCallable) -> Answer:
+        began_s = trio.current_time()
         method, headers = scope["method"], dict(scope["headers"])
         if method not in ("POST", "OPTIONS"):
             raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Events are posted.", {"Allow": "OPTIONS, POST"})
@@ -136,11 +137,12 @@ class Webhooks:
         try:
             body = await _body(receive)
             raw_path, query = scope["raw_path"], scope["query_string"]
-            return await self._taken(place, Posted(method, scope["path"], raw_path, query, headers, body))
+            posted = Posted(method, scope["path"], raw_path, query, headers, body)
+            return await self._taken(place, posted, began_s)
         finally:
             self._turns.release()
 
-    async def _taken(self, place: _Place, posted: Posted) -> Answer:
+    async def _taken(self, place: _Place, posted: Posted, began_s: float) -> Answer:
         try:
             told = place.hook.read(posted, place.source.name, self._now_s())
         except Malformed as error:
@@ -159,10 +161,10 @@ class Webhooks:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "This is no event: it nests too deep.") from None
         if told.asks and verdict == "ignored":
             return self._counted(place, "refused", place.hook.refused(told))
-        return self._counted(place, verdict, place.hook.taken(told))
+        return self._counted(place, verdict, place.hook.taken(told), trio.current_time() - began_s)
 
-    def _counted(self, place: _Place, outcome: str, answer: Answer) -> Answer:
-        self._report(EventHandled(place.source.name, outcome))
+    def _counted(self, place: _Place, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
+        self._report(EventHandled(place.source.name, outcome, took_s))
         return answer
 
     def _tell(self, place: _Place, refusal: _Refusal) -> None:

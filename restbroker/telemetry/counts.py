@@ -14,7 +14,8 @@ import attrs
 
 from restbroker.telemetry import events
 from restbroker.telemetry.events import Event, JobFinished, JobsDelivered
-from restbroker.telemetry.series import Labels, Samples
+from restbroker.telemetry.latency import Histogram
+from restbroker.telemetry.series import SHORT_LIMITS_S, Distribution, Labels, Samples
 
 OTHER: Final = "other"
 MOST_COMMANDS: Final = 200
@@ -32,6 +33,7 @@ class Counts:
     _closings: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _warnings: Counter[Labels] = attrs.field(factory=Counter, init=False)
     _heard: Counter[Labels] = attrs.field(factory=Counter, init=False)
+    _took: dict[str, Histogram] = attrs.field(factory=dict, init=False)
     _events: Counter[str] = attrs.field(factory=Counter, init=False)
     _commands: set[Labels] = attrs.field(factory=set, init=False)
     _codes: set[str] = attrs.field(factory=set, init=False)
@@ -54,8 +56,10 @@ class Counts:
                 self._events["restbroker_fenced_total"] += 1
             case events.JobsRecovered(jobs=jobs):
                 self._events["restbroker_jobs_recovered_total"] += jobs
-            case events.EventHandled(source, outcome):
+            case events.EventHandled(source, outcome, took_s):
                 self._heard[source, outcome] += 1
+                if took_s is not None:
+                    self._took.setdefault(source, Histogram()).add((took_s,))
             case events.Warned(code):
                 self._warnings[self._code(code),] += 1
             case _:
@@ -70,6 +74,10 @@ class Counts:
             "restbroker_gate_closings_total": {**self._closings},
             "restbroker_warnings_total": {**self._warnings},
             "restbroker_events_total": {**self._heard},
+            "restbroker_event_seconds": {
+                (source,): Distribution(took.between(SHORT_LIMITS_S), took.total_s)
+                for source, took in self._took.items()
+            },
             **{name: {(): self._events[name]} for name in totals},
         }
 

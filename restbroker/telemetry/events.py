@@ -243,13 +243,15 @@ class Listening:
 
 @attrs.frozen
 class EventHandled:
-    """A server told of something: `accepted` (Redis has its job), `duplicate` or `ignored` (dropped, as configured),
-    `refused` (a question that nobody answers), `malformed`, `too_large`, `unauthorized`, `busy` (too many at once),
-    `unavailable` (Redis did not take it) or `failed` (a bug). All but the first three are told to the server.
+    """A server told of something: `accepted` (Redis has its job), `duplicate`, `own` (this broker
+    sent it) or `ignored` (dropped, as configured), `refused` (a question that nobody answers), `malformed`,
+    `too_large`, `unauthorized`, `busy` (too many at once), `unavailable` (Redis did not take it) or `failed` (a bug).
+    All but the first four are told to the server. `took_s`: until it was answered, of these four.
     """
 
     source: str
     outcome: str
+    took_s: float | None = None
 
 
 @attrs.frozen

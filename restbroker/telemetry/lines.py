@@ -104,8 +104,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("error", "config.refused", fields)
         case events.Listening():
             return Line("info", "listening", fields)
-        case events.EventHandled():
-            return Line("debug", "event", fields)
+        case events.EventHandled(source, outcome, took_s):
+            return Line("debug", "event", {"source": source, "outcome": outcome, "duration_ms": _ms(took_s)})
         case events.Warned():
             return Line("warning", "warning", fields)
         case _:
@@ -147,6 +147,10 @@ def still(line: Line, for_s: float) -> Line:
     return Line(line.level, "still", {"what": line.event, "for_s": round(for_s), **line.fields})
 
 
+def _ms(duration_s: float | None) -> float | None:
+    return None if duration_s is None else round(duration_s * 1000, 2)
+
+
 def _of_job(event: JobFinished) -> Fields:
     return {
         "target": event.target,
@@ -158,7 +162,7 @@ def _of_job(event: JobFinished) -> Fields:
         "fate": event.fate,
         "attempt": event.attempt,
         "status": event.status,
-        "duration_ms": round(event.duration_s * 1000, 2),
+        "duration_ms": _ms(event.duration_s),
         "message": event.message,
         "cure": event.cure,
         "note": event.note,

@@ -125,9 +125,16 @@ PROCESS: Final = (
         "restbroker_events_total",
         "counter",
         "Events that servers told of, by their source (docs/events.md). `outcome` is `accepted` (Redis has its job), "
-        "`duplicate`, `ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or "
+        "`duplicate`, `own`, `ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or "
         "`failed`.",
         ("source", "outcome"),
+    ),
+    Metric(
+        "restbroker_event_seconds",
+        "histogram",
+        "How long a server waited for the answer to an event that was `accepted`, `duplicate`, `own` or `ignored`.",
+        ("source",),
+        limits_s=SHORT_LIMITS_S,
     ),
     Metric(
         "restbroker_event_loop_lag_seconds",

@@ -1,5 +1,6 @@
 """What happened is counted for /metrics, under labels that nobody from outside chooses."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from restbroker.telemetry.events import (
     StoreLost,
     Warned,
 )
-from restbroker.telemetry.series import METRICS, PROCESS
+from restbroker.telemetry.series import METRICS, PROCESS, Distribution
 
 KNOWN = {"register", "status"}
 
@@ -62,6 +63,22 @@ def test_events_of_servers_are_counted_by_source_and_outcome() -> None:
         ("p", "malformed"): 1,
         ("q", "accepted"): 1,
     }
+
+
+def test_how_long_a_server_waited_is_counted_for_what_was_taken() -> None:
+    seen = counts()
+    for event in (
+        EventHandled("p", "accepted", 0.003),
+        EventHandled("p", "own", 0.2),
+        EventHandled("p", "unavailable"),
+    ):
+        seen(event)
+    found = seen.samples()["restbroker_event_seconds"]
+    assert list(found) == [("p",)]
+    distribution = found["p",]
+    assert isinstance(distribution, Distribution)
+    assert sum(distribution.counts) == 2
+    assert distribution.total_s == pytest.approx(0.203)
 
 
 def test_events_of_the_process_are_counted() -> None:
@@ -111,7 +128,7 @@ def test_labels_are_bounded() -> None:
 
 def test_what_is_counted_is_in_the_list_with_its_labels() -> None:
     seen = counts()
-    for event in (finished(), GateClosed("e", "C", "m"), Warned("W", "m"), EventHandled("s", "accepted")):
+    for event in (finished(), GateClosed("e", "C", "m"), Warned("W", "m"), EventHandled("s", "accepted", 0.1)):
         seen(event)
     for name, values in seen.samples().items():
         assert METRICS[name] in PROCESS
