@@ -1,0 +1,199 @@
+"""MongooseIM's event pusher posts to a process: each message is a job once, filtered and routed, or counted as lost."""
+
+import json
+import re
+import time
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from restbroker.rules.event import own_mark
+from restbroker.store import events, queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.events.test_process import url_of
+from tests.support.mongooseim.push_http import HttpPusher
+from tests.support.pages import page
+from tests.support.ports import free_port
+from tests.support.process import Running, run, started
+from tests.support.redis_server import RedisServer
+from tests.support.tcp_proxy import Loss, TcpProxy
+from tests.support.wait import until
+
+PATH: Final = "/events/mim"
+QUEUE: Final = "chat"
+SECRET: Final = "a-secret-of-many-letters"
+TEXT: Final = "Hi, Bob! & Zo\xeb <3 100%\n \U0001f600"
+# On a busy machine Redis may take its time.
+PATIENT: Final = {"Patience": "20s"}
+
+
+def configure(place: Path, redis_url: str, **more: Any) -> None:
+    source = {"Kind": "mongooseim-webhook", "Path": PATH, "Queue": QUEUE, "Class": "ChatEvent", "Options": PATIENT}
+    document = {
+        "RedisURL": redis_url,
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestQueue": "rest",
+        "Token": "t",
+        "Events": {"Listen": "127.0.0.1:0", "Sources": {"mim": source | more}},
+    }
+    (place / "env.json").write_text(json.dumps(document))
+
+
+def pusher(broker: Running, path: str = PATH, **more: Any) -> HttpPusher:
+    return HttpPusher(int(url_of(broker).rpartition(":")[2]), path, request_timeout_s=30.0, **more)
+
+
+def told(store: Client, queue: str = QUEUE) -> list[dict[str, Any]]:
+    """The events in the queue, the first that came first."""
+    return [json.loads(job)["args"][0] for job in queues.listed(store, queue, 0, 100_000)]
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Any:
+    with closing(open_client(StoreSettings(redis_server.url))) as client:
+        yield client
+
+
+@pytest.mark.parametrize("literal", [False, True])
+def test_what_the_pusher_posts_is_a_job(
+    redis_server: RedisServer, store: Client, tmp_path: Path, literal: bool
+) -> None:
+    configure(tmp_path, redis_server.url)
+    with started(["run"], directory=tmp_path) as broker, pusher(broker, literal=literal) as mim:
+        assert mim.push("alice", "localhost", "bob", TEXT)
+        (event,) = told(store)
+        assert (event["type"], event["from"], event["to"]) == ("message", "alice@localhost", "bob")
+        assert (event["body"], event["server"], event["source"], event["id"]) == (TEXT, "localhost", "mim", None)
+        assert event["raw"] == {"author": "alice", "server": "localhost", "receiver": "bob", "message": TEXT}
+        shown = run(["events", "tail", "--once", "--last", "5"], directory=tmp_path).stdout
+        assert re.search(r"\tmim\tmessage\talice@localhost\tbob\t", shown)
+        peeked = run(["queues", "peek", QUEUE], directory=tmp_path).stdout
+        assert broker.stop() == 0
+    assert "Zo\xeb" not in shown + peeked + broker.output()
+
+
+def test_the_secret_may_follow_the_path_which_is_all_that_the_pusher_can_send(
+    redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server.url, Secret=SECRET)
+    with started(["run"], directory=tmp_path) as broker:
+        for path in (PATH, f"{PATH}/", f"{PATH}/{SECRET}x", f"{PATH}/{SECRET}/x", f"{PATH}x/{SECRET}"):
+            with pusher(broker, path) as stranger:
+                # It takes any status for a success.
+                assert stranger.push("mallory", "localhost", "bob", "x")
+        assert told(store) == []
+        with pusher(broker, f"{PATH}/{SECRET}") as mim:
+            mim.push("alice", "localhost", "bob", "hello")
+        assert [event["from"] for event in told(store)] == ["alice@localhost"]
+        broker.wait_for("EventUnauthorized")
+        assert broker.stop() == 0
+    assert SECRET not in broker.output()
+
+
+def test_filters_routes_and_fields_do_on_this_side_what_else_is_erlang_on_the_server(
+    redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    configure(
+        tmp_path,
+        redis_server.url,
+        Except={"Sender": ["Bot-*@localhost"], "Body": ["*[spam]*"]},
+        Fields={"tenant": "a"},
+        Routes=[
+            {"Only": {"Receiver": ["Support"]}, "Queue": "support", "Fields": {"desk": 1}, "Names": {"body": "text"}},
+            {"Except": {"Receiver": ["nobody"]}, "Omit": ["raw"]},
+        ],
+    )
+    with started(["run"], directory=tmp_path) as broker, pusher(broker) as mim:
+        for author, receiver, text in (
+            ("bot-1", "bob", "from a bot"),
+            ("alice", "bob", "buy [SPAM] now"),
+            ("alice", "support", "help"),
+            ("alice", "nobody", "x"),
+            ("alice", "bob", "hello"),
+        ):
+            assert mim.push(author, "localhost", receiver, text)
+        (plain,) = told(store)
+        (helped,) = told(store, "support")
+        assert broker.stop() == 0
+    assert (plain["body"], plain["tenant"], "raw" in plain) == ("hello", "a", False)
+    assert (helped["text"], helped["tenant"], helped["desk"], "body" in helped) == ("help", "a", 1, False)
+
+
+def test_the_same_bytes_within_a_second_are_one_event_and_later_another(
+    redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server.url)
+    with started(["run"], directory=tmp_path) as broker, pusher(broker) as mim:
+        for _ in range(3):
+            mim.push("alice", "localhost", "bob", "hello")
+        mim.push("alice", "localhost", "bob", "Hello")
+        assert [event["body"] for event in told(store)] == ["hello", "Hello"]
+
+        def came_again() -> bool:
+            mim.push("alice", "localhost", "bob", "hello")
+            return len(told(store)) == 3
+
+        until(came_again, "it is another message after a second")
+        assert broker.stop() == 0
+
+
+def test_what_the_pusher_posts_three_times_since_the_answer_was_lost_is_one_job(
+    redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server.url, Options={**PATIENT, "Resend": "20s"})
+    with started(["run"], directory=tmp_path) as broker:
+        port = int(url_of(broker).rpartition(":")[2])
+        with TcpProxy(port) as proxy, HttpPusher(proxy.port, PATH, request_timeout_s=30.0) as mim:
+            proxy.losses.extend([Loss(b"author=alice")] * 3)
+            assert not mim.push("alice", "localhost", "bob", "hello")
+            assert proxy.losses == []
+            assert mim.push("alice", "localhost", "bob", "hello")
+        assert broker.stop() == 0
+    assert len(told(store)) == 1
+
+
+def test_while_redis_is_away_messages_are_answered_503_and_counted(
+    redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server.url, Options={"Patience": "200ms"})
+    port = free_port()
+    variables = {"RESTBROKER_STATS": "true", "RESTBROKER_STATS_PORT": str(port)}
+    with started(["run"], environ=variables, directory=tmp_path) as broker, pusher(broker) as mim:
+        until(lambda: mim.push("alice", "localhost", "bob", "x") and told(store), "one is taken")
+        redis_server.suspend()
+        try:
+            began_s = time.monotonic()
+            assert mim.push("alice", "localhost", "bob", "lost?")
+            took_s = time.monotonic() - began_s
+        finally:
+            redis_server.resume()
+        # The call that is on its way is bounded by its connection.
+        assert took_s < 5
+        until(lambda: mim.push("alice", "localhost", "bob", "new") and told(store)[-1]["body"] == "new", "it goes on")
+        figures = page(port, "/metrics").text
+        assert broker.stop() == 0
+    assert re.search(r'^restbroker_events_total{.*outcome="unavailable".*} [1-9]', figures, re.MULTILINE)
+    assert re.search(r'^restbroker_event_seconds_count{source="mim"} [1-9]', figures, re.MULTILINE)
+
+
+def test_what_a_target_sent_does_not_come_back(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
+    configure(tmp_path, redis_server.url, DropOwn="60s")
+    with started(["run"], directory=tmp_path) as broker, pusher(broker) as mim:
+        events.remember(store, own_mark("bot@localhost", "bob@other.example", "hello"), 60_000)
+        mim.push("bot", "localhost", "bob", "hello")
+        mim.push("bot", "localhost", "bob", "hello, again")
+        assert [event["body"] for event in told(store)] == ["hello, again"]
+        assert broker.stop() == 0
+
+
+def test_a_source_of_another_type_of_content_is_refused(redis_server: RedisServer, tmp_path: Path) -> None:
+    configure(tmp_path, redis_server.url)
+    with started(["run"], directory=tmp_path) as broker:
+        with closing(HTTPConnection(url_of(broker).removeprefix("http://"), timeout=30)) as connection:
+            connection.request("POST", PATH, b"{}", {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            assert (answer.status, answer.headers["accept"]) == (415, "application/x-www-form-urlencoded")
+        assert broker.stop() == 0
