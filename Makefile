@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody faketime \
+PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody faketime ruby-sqlite3 \
 	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
 	nginx-light libnginx-mod-http-echo tmux chromium chromium-driver fonts-dejavu-core
 # What only `make bench` runs, Node.js with npm beside it.

@@ -56,6 +56,13 @@ def how_many(witness: Path) -> int:
     return witness.read_bytes().count(b"\n") if witness.exists() else 0
 
 
+def sidekiq_command() -> str:
+    """Debian's `sidekiq`; fails with the way to install it."""
+    command = shutil.which("sidekiq", path="/usr/bin")
+    assert command, "sidekiq is not installed; `make test` installs it, or: sudo apt-get install ruby-sidekiq"
+    return command
+
+
 @contextmanager
 def sidekiq_process(
     client: Client,
@@ -70,8 +77,7 @@ def sidekiq_process(
 
     Its first look at the due jobs comes up to 5 s later, the next ones each 0.5 to 1.5 times `poll_s` seconds.
     """
-    command = shutil.which("sidekiq", path="/usr/bin")
-    assert command, "sidekiq is not installed; `make test` installs it, or: sudo apt-get install ruby-sidekiq"
+    command = sidekiq_command()
     directory.mkdir(parents=True, exist_ok=True)
     witness = directory / "witness"
     extra = {"POLL_S": str(poll_s), "WITNESS": str(witness)}

@@ -1,0 +1,102 @@
+"""The workers of examples/mongooseim take events in a real Sidekiq, and understand what restbroker pushes."""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from restbroker.config.events import EventSource
+from restbroker.events import jobs
+from restbroker.rules.event import EventType, ServerEvent
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import integer
+from tests.docs.pages import ROOT
+from tests.support import process
+from tests.support.process import Running
+from tests.support.ruby import environment
+from tests.support.sidekiq_process import sidekiq_command
+from tests.support.wait import until
+
+EXAMPLE: Final = ROOT / "examples" / "mongooseim"
+QUEUE: Final = "xmpp_events"
+CODE_LINES: Final = 5
+EVENTS: Final = 300
+EVENT: Final = ServerEvent(
+    type="message",
+    sender="alice@localhost/PC",
+    receiver="bob@localhost",
+    id=None,
+    body='Grüße "☂" | \n',
+    room=None,
+    server="localhost",
+    source="rabbit",
+    received_at_s=1_795_165_609.25,
+    raw={"exchange": "chat_msg", "routing_key": "bob@localhost.chat_msg_recv", "payload": {"message": "…"}},
+)
+
+
+def payload(event: ServerEvent, number: int) -> bytes:
+    return jobs.arrival(source(event.source), event, f"{number:024x}").payload
+
+
+def source(name: str) -> EventSource:
+    return EventSource(name=name, kind="prosody-rest", path="/", queue=QUEUE, job_class="XmppEvent")
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    with closing(open_client(StoreSettings(redis_url))) as client:
+        yield client
+
+
+@contextmanager
+def working(script: str, directory: Path, redis_url: str, extra: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """A sidekiq process that runs one of the examples."""
+    environ = environment(redis_url, extra=extra)
+    arguments = ["-r", str(EXAMPLE / script), "-q", QUEUE, "-c", "5"]
+    with process.started(arguments, directory=directory, environ=environ, command=[sidekiq_command()]) as running:
+        yield running
+
+
+def code_of(script: str) -> Sequence[str]:
+    lines = (EXAMPLE / script).read_text("utf-8").splitlines()
+    return [line for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_five_lines_are_enough_to_take_an_event(client: Client, redis_url: str, tmp_path: Path) -> None:
+    assert len(code_of("event_worker.rb")) == CODE_LINES
+    queues.push(client, QUEUE, [payload(EVENT, 1), payload(attrs.evolve(EVENT, type="presence", body=None), 2)])
+    with working("event_worker.rb", tmp_path, redis_url) as running:
+        running.wait_for(r"^message \| alice@localhost/PC \| bob@localhost \| Grüße \"☂\" \| $")
+        running.wait_for(r"^presence \| alice@localhost/PC \| bob@localhost \| $")
+        running.stop()
+
+
+def rows(database: Path) -> list[Any]:
+    with closing(sqlite3.connect(database)) as line:
+        return line.execute("SELECT * FROM events ORDER BY jid").fetchall()
+
+
+def test_each_event_is_a_row_of_the_table_once(client: Client, redis_url: str, tmp_path: Path) -> None:
+    kinds: tuple[EventType, ...] = ("message", "groupchat", "presence")
+    made = [attrs.evolve(EVENT, type=kinds[number % 3], body=f"text {number}") for number in range(EVENTS)]
+    pushed = [payload(event, number) for number, event in enumerate(made)]
+    # As if Sidekiq had repeated every tenth.
+    queues.push(client, QUEUE, [*pushed, *pushed[::10]])
+    database = tmp_path / "events.sqlite3"
+    with working("sql_worker.rb", tmp_path, redis_url, {"EVENTS_DB": str(database)}) as running:
+        until(lambda: integer(client.command("LLEN", f"queue:{QUEUE}")) == 0, "all jobs are taken")
+        assert running.stop() == 0
+    found = rows(database)
+    assert [row[0] for row in found] == [f"{number:024x}" for number in range(EVENTS)]
+    for number, row in enumerate(found):
+        event = made[number]
+        assert row[1:8] == (event.received_at_s, "rabbit", event.type, event.sender, event.receiver, None, event.body)
+        assert json.loads(row[8]) == EVENT.raw
+    assert integer(client.command("ZCARD", "retry")) == 0
