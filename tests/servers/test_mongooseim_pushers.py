@@ -161,6 +161,18 @@ def test_what_waits_too_long_for_a_worker_counts_as_failed_and_is_posted_neverth
     assert len(door.came) == 1
 
 
+def test_a_pool_with_https_verifies_the_certificate(tmp_path: Path) -> None:
+    ours = authority(tmp_path)
+    topics = Topics(0, *ours.pair("server"))
+    with topics as server:
+        port = server.server_address[1]
+        with HttpPusher(port, host="localhost", trust=str(ours.ca)) as pusher:
+            assert pusher.push("alice", "localhost", "bob", "hi")
+        with HttpPusher(port, host="localhost", trust=str(ours.folder / "stranger.pem")) as stranger:
+            assert not stranger.push("alice", "localhost", "bob", "hi")
+    assert topics.came == [{"author": "alice", "server": "localhost", "receiver": "bob", "message": "hi"}]
+
+
 def test_only_chat_with_a_text_is_posted_and_the_domain_of_the_receiver_is_lost(open_door: Callable[..., Door]) -> None:
     door = open_door(said("200 OK"))
     alice, bob = Jid.read("alice@localhost/PC"), Jid.read("bob@second.localhost")

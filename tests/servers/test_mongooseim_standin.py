@@ -9,6 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import attrs
@@ -550,6 +551,14 @@ def test_what_is_older_outlives_a_kill(asker: Asker) -> None:
     asker.ask(REGISTER, domain="localhost", username="old", password="x")
     assert asker.server.kill(lost_s=0.0) == 0
     assert "old@localhost" in asker.server.world.accounts
+
+
+def test_what_costs_time_waits_for_a_core() -> None:
+    with MongooseIM(cores=1, costs_s={"account.registerUser": 0.1}) as server, ThreadPoolExecutor() as pool:
+        started_s = time.monotonic()
+        asked = [pool.submit(Asker(server).ask, REGISTER, domain="localhost", password="x") for _ in range(3)]
+        assert [one.result().code for one in asked] == [None, None, None]
+        assert time.monotonic() - started_s >= 0.3
 
 
 def test_whoever_listens_is_told_of_messages(asker: Asker) -> None:

@@ -7,6 +7,7 @@ otherwise; whoever pushes waits, as the sender of the message does there.
 
 import concurrent.futures
 import socket
+import ssl
 import threading
 import time
 from typing import Final, Self
@@ -60,6 +61,7 @@ class _HungUp(Exception):
 class HttpPusher:
     """`path` is appended to `prefix` without anything between them; a leading `/` of it is left out.
 
+    `trust`: the file of an authority's certificate, where the pool's host begins with https.
     `sent`, `failed`: its two counters. `response_times_s`: of those that were sent.
     """
 
@@ -67,6 +69,7 @@ class HttpPusher:
     path: str = "/notifications"
     prefix: str = "/"
     host: str = "127.0.0.1"
+    trust: str | None = None
     workers: int = 10
     request_timeout_s: float = 2.0
     call_timeout_s: float = 5.0
@@ -152,7 +155,9 @@ class HttpPusher:
     def _connected(self) -> socket.socket:
         line = socket.create_connection((self.host, self.port), self.request_timeout_s)
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return line
+        if self.trust is None:
+            return line
+        return ssl.create_default_context(cafile=self.trust).wrap_socket(line, server_hostname=self.host)
 
 
 def _is_kept_open(line: socket.socket) -> bool:

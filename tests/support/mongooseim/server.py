@@ -14,6 +14,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from typing import Any, Final, Self
 
 import attrs
@@ -51,6 +52,9 @@ class MongooseIM:
     faults: Faults = attrs.field(factory=Faults)
     unloaded: set[str] = attrs.field(factory=set)
     """Modules and services that are not there."""
+    costs_s: dict[str, float] = attrs.field(factory=dict)
+    """How long an operation holds one of `cores`; there registerUser costs 0.012."""
+    cores: int = 2
     idle_s: float = 5.0
     body_timeout_s: float = 15.0
     asked: list[Asked] = attrs.field(factory=list)
@@ -58,6 +62,7 @@ class MongooseIM:
     """What was asked for and understood, as `category.operation`, in order."""
     connections: int = 0
     _schema: GraphQLSchema = attrs.field(init=False)
+    _free: threading.Semaphore = attrs.field(init=False)
     _door: socket.socket | None = None
     _lines: set[socket.socket] = attrs.field(factory=set)
     _gone: threading.Event = attrs.field(factory=threading.Event)
@@ -65,6 +70,7 @@ class MongooseIM:
 
     def __attrs_post_init__(self) -> None:
         self._schema = execution.schema_of(self.endpoint)
+        self._free = threading.Semaphore(self.cores)
 
     @property
     def url(self) -> str:
@@ -215,6 +221,7 @@ class MongooseIM:
         crashes = (needs_database and self.faults.meets_no_database()) or _is(fault, Kind.CRASH)
         if crashes:
             gone.wait(self.faults.crash_after_s)
+        self._work(sum(self.costs_s.get(name, 0.0) for name in operations))
         run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=_is(fault, Kind.RACE))
         body = execution.run(self._schema, request, run)
         if fault is not None and fault.kind is Kind.SLOW:
@@ -226,6 +233,11 @@ class MongooseIM:
             timer.daemon = True
             timer.start()
         return Said(200, _json(body))
+
+    def _work(self, cost_s: float) -> None:
+        if cost_s:
+            with self._free:
+                time.sleep(cost_s)
 
     def _before(self, fault: Fault | None) -> None:
         """What goes wrong before anything is executed. Raises Refused, or _NoAnswer."""
