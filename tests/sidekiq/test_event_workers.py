@@ -10,9 +10,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from restbroker.config.events import EventSource
-from restbroker.events import jobs
-from restbroker.rules.event import EventType, ServerEvent
+from restbroker.rules.event import EventType, ServerEvent, as_json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.replies import integer
@@ -42,11 +40,18 @@ EVENT: Final = ServerEvent(
 
 
 def payload(event: ServerEvent, number: int) -> bytes:
-    return jobs.arrival(source(event.source), event, f"{number:024x}").payload
-
-
-def source(name: str) -> EventSource:
-    return EventSource(name=name, kind="prosody-rest", path="/", queue=QUEUE, job_class="XmppEvent")
+    """The job that docs/events.md shows."""
+    moment_s = event.received_at_s
+    job = {
+        "class": "XmppEvent",
+        "args": [as_json(event)],
+        "jid": f"{number:024x}",
+        "queue": QUEUE,
+        "retry": True,
+        "created_at": moment_s,
+        "enqueued_at": moment_s,
+    }
+    return json.dumps(job, ensure_ascii=False).encode()
 
 
 @pytest.fixture
