@@ -18,7 +18,7 @@ import pytest
 from tests.support.mongooseim.execution import schema_of
 from tests.support.mongooseim.faults import Kind
 from tests.support.mongooseim.server import PATH, MongooseIM
-from tests.support.mongooseim.world import Domain
+from tests.support.mongooseim.world import Contact, Domain
 from tests.support.ports import accepts
 from tests.support.wait import until
 
@@ -400,13 +400,73 @@ def test_a_text_arrives_as_it_is_by_a_variable_and_with_its_backslashes_by_a_lit
     assert [one.body for one in asker.server.world.messages] == [text, r"a \"q\" \n", 'a "q" é']
 
 
-def test_a_part_that_fails_is_a_null_in_the_list_and_an_error_with_its_index(asker: Asker) -> None:
-    query = 'mutation($c: [ContactInput!]!) { roster { addContacts(user: "alice@localhost", contacts: $c) } }'
-    contacts = [{"jid": "bob@localhost", "name": "B", "groups": ["g"]}, {"jid": "x@localhost", "name": "X"}]
-    done = asker.ask(query, c=contacts)
+CONTACTS: Final = [{"jid": "bob@localhost", "name": "B", "groups": ["g"]}, {"jid": "x@localhost", "name": "X"}]
+LISTS: Final[Mapping[str, tuple[str, Any, int]]] = {
+    "addContacts": (
+        '$c: [ContactInput!]!) { roster { addContacts(user: "alice@localhost", contacts: $c) } }',
+        CONTACTS,
+        1,
+    ),
+    "subscribeToAll": (
+        '$c: [ContactInput!]!) { roster { subscribeToAll(user: {jid: "alice@localhost", name: "A"}, contacts: $c) } }',
+        CONTACTS,
+        1,
+    ),
+    "subscribeAllToAll": (
+        "$c: [ContactInput!]!) { roster { subscribeAllToAll(contacts: $c) } }",
+        [{"jid": "alice@localhost", "name": "A"}, *CONTACTS],
+        2,
+    ),
+    "deleteContacts": (
+        '$c: [JID!]!) { roster { deleteContacts(user: "alice@localhost", contacts: $c) } }',
+        ["carol@localhost", "x@localhost"],
+        1,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_part_that_fails_is_a_null_in_the_list_and_an_error_with_its_index(asker: Asker, name: str) -> None:
+    asker.server.world.rosters["alice@localhost"] = {"carol@localhost": Contact("carol@localhost")}
+    query, contacts, failures = LISTS[name]
+    done = asker.ask(f"mutation({query}", c=contacts)
     assert done.status == 200
-    assert done.json["data"]["roster"]["addContacts"] == ["Contact added successfully", None]
-    assert [one["path"] for one in done.errors] == [["roster", "addContacts", 1]]
+    told = done.json["data"]["roster"][name]
+    assert told[0] is not None
+    assert told[1:] == [None] * failures
+    assert [one["path"] for one in done.errors] == [["roster", name, at] for at in range(1, failures + 1)]
+
+
+def test_a_subscription_of_two_is_in_both_rosters(asker: Asker) -> None:
+    query = """mutation { roster { setMutualSubscription(
+      userA: "alice@localhost", userB: "bob@localhost", action: CONNECT) } }"""
+    assert asker.ask(query).code is None
+    assert asker.server.world.rosters["bob@localhost"]["alice@localhost"].subscription == "BOTH"
+    listed = asker.ask('{ roster { listContacts(user: "alice@localhost") { jid subscription groups } } }')
+    assert listed.json["data"]["roster"]["listContacts"] == [
+        {"jid": "bob@localhost", "subscription": "BOTH", "groups": []}
+    ]
+
+
+def test_a_room_that_is_not_there_takes_messages_too(asker: Asker) -> None:
+    query = """mutation { muc { sendMessageToRoom(
+      room: "no@muc.localhost", from: "alice@localhost/PC", body: "hi") } }"""
+    assert asker.ask(query).json["data"]["muc"]["sendMessageToRoom"] == "Message sent successfully"
+
+
+def test_a_room_of_muc_light_is_made_and_found(asker: Asker) -> None:
+    made = """mutation { muc_light { createRoom(
+      mucDomain: "muclight.localhost", id: "r", owner: "alice@localhost") { jid participants { jid } } } }"""
+    room = asker.ask(made).json["data"]["muc_light"]["createRoom"]
+    assert room == {"jid": "r@muclight.localhost", "participants": [{"jid": "alice@localhost"}]}
+    assert asker.ask(made).code == "already_exist"
+
+
+def test_who_is_online_is_kicked(asker: Asker) -> None:
+    asker.server.world.sessions.update({"bob@localhost/PC", "bob@localhost/phone"})
+    kicked = asker.ask('mutation { session { kickUser(user: "bob@localhost") { jid kicked } } }')
+    assert len(kicked.json["data"]["session"]["kickUser"]) == 2
+    assert asker.ask("{ session { countSessions } }").json["data"]["session"]["countSessions"] == 0
 
 
 def test_a_contact_that_is_added_again_loses_its_groups(asker: Asker) -> None:

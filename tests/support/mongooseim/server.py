@@ -102,18 +102,20 @@ class MongooseIM:
         return self.world.lose() if lost_s is None else self.world.lose(lost_s)
 
     def _end(self, *, abruptly: bool) -> None:
-        self._gone.set()
-        self.faults.release()
         if self._door is not None:
             with contextlib.suppress(OSError):
                 self._door.shutdown(socket.SHUT_RDWR)
             self._door.close()
             self._door = None
-        for line in list(self._lines):
+        lines = list(self._lines)
+        for line in lines if abruptly else ():
+            # Before anybody wakes: whoever closes it then, with nothing to linger for, sends a reset.
             with contextlib.suppress(OSError):
-                if abruptly:
-                    # Closed by its thread, which this wakes: with nothing to linger for it sends a reset.
-                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._gone.set()
+        self.faults.release()
+        for line in lines:
+            with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RD)
 
     def _run(self, target: Any, *arguments: Any) -> None:
