@@ -18,7 +18,7 @@ from restbroker.config.load import load
 from restbroker.config.target import Target
 from restbroker.connectors import registry
 from restbroker.connectors.contract import Connector, Ports
-from restbroker.connectors.prosody_rest.jid import is_jid
+from restbroker.connectors.jid import is_jid
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain

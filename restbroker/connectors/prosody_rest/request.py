@@ -16,8 +16,8 @@ from urllib.parse import quote
 import orjson
 
 from restbroker.config.target import Target
+from restbroker.connectors.jid import is_jid
 from restbroker.connectors.login import Headers, authorization
-from restbroker.connectors.prosody_rest.jid import is_jid
 from restbroker.connectors.prosody_rest.settings import Settings
 from restbroker.connectors.prosody_rest.ways import Form, Way
 from restbroker.rules.command import Call

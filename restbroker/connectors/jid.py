@@ -1,8 +1,9 @@
-"""Whether a text is a JID that Prosody takes. Pure; `request` asks before anything is sent.
+"""Whether a text is a JID, or a part of one, that a server takes. Pure; connectors ask before anything is sent.
 
-Always holds: what Prosody's own preparation refuses is refused here (RFC 6122 with the tables of RFC 3454, as in its
-`util.jid`). mod_rest takes such an address for none at all, answers 202, and nobody is sent anything (measured
-on 0.12.3). A domain with blanks or signs is refused as well, though Prosody tries to reach it.
+Always holds: what a server's own preparation refuses is refused here (RFC 6122 with the tables of RFC 3454, as in
+Prosody's `util.jid`). mod_rest takes such an address for none at all, answers 202, and nobody is sent anything
+(measured on 0.12.3); MongooseIM refuses it. A domain with blanks or signs is refused as well, though Prosody tries to
+reach it.
 """
 
 import re
@@ -37,11 +38,17 @@ def is_jid(text: str) -> bool:
     """Whether it is one: bare, full, or a domain alone."""
     bare, slash, resource = text.partition("/")
     local, at, domain = bare.rpartition("@")
-    return (
-        (not at or _is_part(local, _LOCAL, stringprep.map_table_b2))
-        and _is_domain(domain)
-        and (not slash or _is_part(resource, _RESOURCE, _kept))
-    )
+    return (not at or is_local(local)) and is_domain(domain) and (not slash or is_resource(resource))
+
+
+def is_local(text: str) -> bool:
+    """Whether it is what may stand before the @."""
+    return _is_part(text, _LOCAL, stringprep.map_table_b2)
+
+
+def is_resource(text: str) -> bool:
+    """Whether it is what may stand behind the slash."""
+    return _is_part(text, _RESOURCE, _kept)
 
 
 def _kept(character: str) -> str:
@@ -65,7 +72,8 @@ def _is_one_way(text: str) -> bool:
     return ends and not any(stringprep.in_table_d2(one) or stringprep.in_table_a1(one) for one in text)
 
 
-def _is_domain(text: str) -> bool:
+def is_domain(text: str) -> bool:
+    """Whether it is a server's name."""
     if not text.isascii():
         try:
             # The whole name: Prosody looks at its direction of writing at once, not label by label.

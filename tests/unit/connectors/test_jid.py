@@ -1,8 +1,8 @@
-"""Which texts are JIDs for Prosody."""
+"""Which texts are JIDs for servers."""
 
 import pytest
 
-from restbroker.connectors.prosody_rest.jid import is_jid
+from restbroker.connectors.jid import is_jid
 
 
 @pytest.mark.parametrize(
