@@ -59,7 +59,7 @@ class Known:
         target = self.targets.get(queue or "")
         if target is None or endpoint is None:
             return False
-        name = endpoint.partition("/")[0]
+        name = registry.catalogue_of(target, None, endpoint).name_in(endpoint)
         at_most_once = any(fnmatchcase(name, glob) for glob in target.at_most_once)
         return not at_most_once and repeat_safe(self.spec(queue, endpoint))
 
@@ -74,5 +74,5 @@ def known(config: Config) -> Known:
 def _spec(target: Target, endpoint: str) -> CommandSpec | None:
     catalogue = registry.catalogue_of(target, None, endpoint)
     # Behind a command's name ejabberd's endpoints may have a version; where all commands are known, names are whole.
-    name = endpoint if catalogue.is_whole else endpoint.partition("/")[0]
+    name = endpoint if catalogue.is_whole and not catalogue.is_dotted else catalogue.name_in(endpoint)
     return catalogue.commands.get(name)

@@ -20,7 +20,7 @@ from restbroker.cli import arguments, output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
-from restbroker.cli.order import spec_of, target_of, token_of, typed_for
+from restbroker.cli.order import joined, spec_of, target_of, token_of, typed_for
 from restbroker.cli.times import at_s, duration_s
 from restbroker.config.core import Config
 from restbroker.config.target import Target
@@ -78,8 +78,9 @@ def enqueue(
     queued.
     """
     settings = quietly(config)
+    command, given = joined(settings.targets, command, words or [])
     place = target_of(settings.targets, target, queue, command)
-    typed = arguments.read(words or [])
+    typed = arguments.read(given)
     spec = spec_of(place, command, any_command=any_command)
     values = typed_for(spec, typed, place.default_host)
     order = Order(
@@ -172,7 +173,7 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool)
 def _as_server_wants(order: Order, typed: arguments.Typed, target: Target, found: Serving) -> Order:
     """The order with the arguments as the version that a running process found takes them."""
     catalogue = registry.catalogue_of(target, found.server_version, order.command)
-    spec = catalogue.commands.get(order.command.partition("/")[0])
+    spec = catalogue.commands.get(catalogue.name_in(order.command))
     return order if spec is None else attrs.evolve(order, arguments=coerce(spec, typed.values))
 
 

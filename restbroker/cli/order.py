@@ -34,12 +34,25 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     if len(serves) == 1 or len(targets) == 1:
         return [*serves, *targets][0]
     word = command.partition("/")[0]
-    knows = [target for target in targets if word in registry.catalogue_of(target, None, command).commands]
+    knows = [target for target in targets if _knows(target, command)]
     flat = [target for target in targets if target.name == registry.KINDS[0]]
     chosen = knows if len(knows) == 1 else flat
     if not chosen:
         raise _unclear(targets, word, command)
     return chosen[0]
+
+
+def joined(targets: Sequence[Target], command: str, words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The command and its arguments, where its name was written in two words, as `mongooseimctl` takes it."""
+    first = words[0] if words else ""
+    written, left = (command.replace(" ", "."), words) if " " in command else (f"{command}.{first}", words[1:])
+    dotted = [target for target in targets if registry.catalogue_of(target, None).is_dotted]
+    return (written, left) if any(_knows(target, written) for target in dotted) else (command, words)
+
+
+def _knows(target: Target, command: str) -> bool:
+    catalogue = registry.catalogue_of(target, None, command)
+    return catalogue.name_in(command) in catalogue.commands
 
 
 def token_of(tokens: Sequence[Token], target: Target, spec: CommandSpec | None, command: Command) -> Token:
@@ -64,8 +77,8 @@ def spec_of(target: Target, command: str, *, any_command: bool) -> CommandSpec |
     refused = endpoint.check(command)
     if not isinstance(refused, str):
         raise UsageError(refused.message, refused.cure)
-    name = command.partition("/")[0]
     catalogue = registry.catalogue_of(target, None, command)
+    name = catalogue.name_in(command)
     spec = catalogue.commands.get(name)
     if spec is not None or any_command:
         return spec

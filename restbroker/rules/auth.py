@@ -60,21 +60,22 @@ def which(given: Json, secrets: Sequence[bytes]) -> int | None:
 def refusal(grant: Grant, wish: Wish) -> Reason | None:
     """Why the token does not allow this; None if it does."""
     command = wish.command
-    refused = refused_command(grant, command.endpoint, wish.dangers)
+    refused = refused_command(grant, command.endpoint, wish.spec, wish.dangers)
     return refused or refused_hosts(grant, command, wish.spec, wish.default_host)
 
 
-def refused_command(grant: Grant, endpoint: str, dangers: Mapping[str, frozenset[str]]) -> Reason | None:
+def refused_command(
+    grant: Grant, endpoint: str, spec: CommandSpec | None, dangers: Mapping[str, frozenset[str]]
+) -> Reason | None:
     """The part of `refusal` that is the same for all jobs of an endpoint."""
-    name = endpoint.partition("/")[0]
-    return _refuse_dangers(grant, endpoint, dangers) or _refuse_name(grant, name, dangers)
+    return _refuse_dangers(grant, endpoint, dangers) or _refuse_name(grant, _name(endpoint, spec), dangers)
 
 
 def refused_hosts(grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None) -> Reason | None:
     """The part of `refusal` that depends on a job's arguments."""
     if not grant.hosts:
         return None
-    name = command.endpoint.partition("/")[0]
+    name = _name(command.endpoint, spec)
     if spec is None:
         named: frozenset[str] | hosts.Unclear = hosts.Unclear("the catalogue does not have it")
     else:
@@ -96,6 +97,10 @@ def refused_hosts(grant: Grant, command: Command, spec: CommandSpec | None, defa
         f'The token "{grant.name}" does not allow {name} on the host {quoted(foreign[0])}.',
         "Add the host to the token's Hosts in Tokens, or push with a token that allows it.",
     )
+
+
+def _name(endpoint: str, spec: CommandSpec | None) -> str:
+    return endpoint.partition("/")[0] if spec is None else spec.name
 
 
 def _refuse_dangers(grant: Grant, endpoint: str, dangers: Mapping[str, frozenset[str]]) -> Reason | None:

@@ -96,7 +96,8 @@ class Catalogue:
     """The commands of one server version. `version` is the server's own text, e.g. "24.12".
 
     `dangers` holds for every version: a server may have commands that are newer than what is known of it. But not one
-    whose catalogue `is_whole`: there is no command beside these.
+    whose catalogue `is_whole`: there is no command beside these. `is_dotted`: its names have a dot (MongooseIM's
+    `account.registerUser`), for which a slash may stand.
     """
 
     version: str
@@ -105,13 +106,19 @@ class Catalogue:
     is_whole: bool = False
     lacking: Mapping[str, str] = MappingProxyType({})
     """The commands that the server may have and this target has not, each with the option that would bring it."""
+    is_dotted: bool = False
+
+    def name_in(self, endpoint: str) -> str:
+        """The command's name in an endpoint, which may say more behind it (ejabberd's `register/v1`)."""
+        return endpoint.replace("/", ".") if self.is_dotted else endpoint.partition("/")[0]
 
     def dangerous_in(self, endpoint: str) -> Mapping[str, frozenset[str]]:
         """Each segment that is a dangerous command's name, as it was written, with what that touches.
 
         Each segment counts: which one is the command is the server's choice (`register/v1`, but also `v1/register`).
         """
-        found = {segment: self._dangers(segment.lower().replace("-", "_")) for segment in endpoint.split("/")}
+        segments = [self.name_in(endpoint)] if self.is_dotted else endpoint.split("/")
+        found = {segment: self._dangers(segment.lower().replace("-", "_")) for segment in segments}
         return {segment: words for segment, words in found.items() if words}
 
     def _dangers(self, name: str) -> frozenset[str]:

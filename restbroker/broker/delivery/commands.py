@@ -36,7 +36,7 @@ class Known:
     def refusal(self, token: Token, command: Command) -> Reason | None:
         """Why the token does not allow this command, which is one of this endpoint; None if it does."""
         if token.name not in self._refusals:
-            self._refusals[token.name] = auth.refused_command(token, self.endpoint, self._dangers)
+            self._refusals[token.name] = auth.refused_command(token, self.endpoint, self.spec, self._dangers)
         return self._refusals[token.name] or auth.refused_hosts(token, command, self.spec, self._default_host)
 
 
@@ -61,8 +61,8 @@ class Commands:
 
     def _find_out(self, endpoint: str, spec: CommandSpec | None) -> Known:
         # Without what an endpoint says beside the command (ejabberd's `register/v1`).
-        name = endpoint.partition("/")[0]
-        target = self._target
+        catalogue, target = self._connector.catalogue, self._target
+        name = catalogue.name_in(endpoint)
         longer_s = spec.timeout_s if spec is not None and spec.timeout_s is not None else 0.0
         return Known(
             endpoint,
@@ -71,5 +71,5 @@ class Commands:
             slot=self._slots.of(name),
             timeout_s=max(longer_s, target.timeout_s),
             default_host=target.default_host,
-            dangers=self._connector.catalogue.dangerous_in(endpoint),
+            dangers=catalogue.dangerous_in(endpoint),
         )
