@@ -20,10 +20,14 @@ At: TypeAlias = Callable[[str], str]
 
 @attrs.frozen
 class Defaults:
-    """What counts where the target does not say: `Concurrency` and `RequestTimeout`."""
+    """What counts where the target does not say: `Concurrency`, `RequestTimeout`, `IdleExpiry`; and whether its
+    `Domain` is what the header `Host` says, where no `HostHeader` is given.
+    """
 
     concurrency: int = 20
     timeout_s: float = 10.0
+    idle_expiry_s: float = 240.0
+    domain_is_host: bool = True
 
 
 def defaults_of(options: Members) -> Defaults:

@@ -182,7 +182,7 @@ class Keys:
     concurrency: int = same(TargetKeys, "Concurrency", aliases=("Concurreny",))
     request_timeout: float = same(TargetKeys, "RequestTimeout")
     connect_timeout: float = same(TargetKeys, "ConnectTimeout")
-    idle_expiry: float = same(TargetKeys, "IdleExpiry")
+    idle_expiry: float | None = same(TargetKeys, "IdleExpiry")
     max_connection_age: float = same(TargetKeys, "MaxConnectionAge")
     engine: Engine = same(TargetKeys, "Engine")
     rate_limit: Rate | None = same(TargetKeys, "RateLimit")

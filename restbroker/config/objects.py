@@ -105,8 +105,11 @@ class TargetKeys:
         "RequestTimeout", values.duration(), "For one request; of some kinds another default.", shown="10s"
     )
     connect_timeout: float = key("ConnectTimeout", values.duration(), "For connecting.", 3.0, shown="3s")
-    idle_expiry: float = key(
-        "IdleExpiry", values.duration(), "How long an unused connection is kept.", 240.0, shown="240s"
+    idle_expiry: float | None = key(
+        "IdleExpiry",
+        values.duration(),
+        "How long an unused connection is kept; of some kinds another default.",
+        shown="240s",
     )
     max_connection_age: float = key(
         "MaxConnectionAge",
