@@ -1,0 +1,1 @@
+"""MongooseIM: the operations of its GraphQL API as commands."""

@@ -1,0 +1,127 @@
+"""Reads what MongooseIM answers: data and errors as GraphQL has them, nothing at all, or a proxy's page.
+
+Used by the judge, the connector and the check. Always holds: no body makes it raise; codes are for the judge, words for
+people, and these hold neither a secret of the call nor the login that the request carried.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from html import unescape
+from typing import Final
+
+import attrs
+import orjson
+
+from restbroker.rules import hiding
+from restbroker.rules.json_types import Json
+from restbroker.transport.message import Response
+
+WORDS_LIMIT: Final = 300
+_TEXT_LIMIT: Final = 16_384
+"""Of what is read for people: more of a hostile answer would hold up all targets."""
+_HEAD_LIMIT: Final = 1024
+_MOST_PROBLEMS: Final = 10_000
+_CODE: Final = re.compile(r"[A-Za-z0-9_]{1,60}", re.ASCII)
+_TAG: Final = re.compile(r"<[^>]*>")
+
+
+@attrs.frozen
+class Problem:
+    """One error. `code` is stable, "" where there is none; `message` is for a judge and for `Shown.hide` alone.
+
+    `missing`: the modules and services that are not loaded.
+    """
+
+    code: str
+    path: tuple[str | int, ...]
+    message: str = attrs.field(repr=False)
+    missing: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Answer:
+    """`is_answer`: it is one of a GraphQL endpoint. `data` is an object, empty where there is none."""
+
+    is_answer: bool
+    data: Mapping[str, Json]
+    problems: tuple[Problem, ...]
+
+    def at(self, path: Sequence[str]) -> Json:
+        """What the data has there; None where it has nothing."""
+        found: Json = dict(self.data)
+        for name in path:
+            found = found.get(name) if isinstance(found, dict) else None
+        return found
+
+
+@attrs.frozen
+class Shown:
+    """An answer for people: `text` is the body, masked and cut."""
+
+    text: str
+    _hide: hiding.Hide = attrs.field(repr=False)
+
+    def hide(self, text: str) -> str:
+        """A part of the answer as people may see it."""
+        return self._hide(text, WORDS_LIMIT)
+
+    def says(self, status: int, problem: Problem | None) -> str:
+        """A sentence: what the server says of this problem, or with its body."""
+        if problem is not None:
+            words = self.hide(problem.message)
+            told = f"{problem.code}: {words}" if problem.code and words else problem.code or words
+            return f"The server says: {told}" if told else "The server tells of an error without words."
+        page = self.text[:_HEAD_LIMIT]
+        words = self.hide(unescape(_TAG.sub(" ", page)) if page.lstrip().startswith("<") else page)
+        return f"Status {status}: {words}" if words else f"The server answered with status {status} and no words."
+
+
+def read(body: bytes) -> Answer:
+    """The answer that this body is."""
+    try:
+        found: Json = orjson.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not ("data" in found or "errors" in found):
+        return Answer(is_answer=False, data={}, problems=())
+    data, errors = found.get("data"), found.get("errors")
+    problems = tuple(_problems(errors)) if isinstance(errors, list) else ()
+    return Answer(is_answer=True, data=data if isinstance(data, dict) else {}, problems=problems)
+
+
+def show(response: Response, secrets: Iterable[str] = ()) -> Shown:
+    """The answer without these secrets and the login, wherever the server echoes them."""
+    known = hiding.said(response.said) | hiding.spelled(secrets)
+    text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
+    if len(response.body) > _TEXT_LIMIT:
+        # Where it was cut, the beginning of a secret may be left.
+        text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
+    return Shown(text, hiding.hiding((), known))
+
+
+def version_in(answer: Answer) -> str | None:
+    """The version that the server's status tells, as "6.8.0" or "6.8.0-12-gabc123"."""
+    match answer.at(("server", "status")):
+        case {"version": str(version)} if version.strip():
+            return version.strip()[:40]
+        case _:
+            return None
+
+
+def _problems(errors: list[Json]) -> Iterator[Problem]:
+    for error in errors[:_MOST_PROBLEMS]:
+        told: Mapping[str, Json] = error if isinstance(error, dict) else {}
+        extensions, path, message = told.get("extensions"), told.get("path"), told.get("message")
+        more: Mapping[str, Json] = extensions if isinstance(extensions, dict) else {}
+        code = more.get("code")
+        yield Problem(
+            code if isinstance(code, str) and _CODE.fullmatch(code) else "",
+            tuple(part for part in path if isinstance(part, str | int)) if isinstance(path, list) else (),
+            message if isinstance(message, str) else "",
+            tuple(_texts(more.get("not_loaded_modules"))) + tuple(_texts(more.get("not_loaded_services"))),
+        )
+
+
+def _texts(value: Json) -> Iterator[str]:
+    if isinstance(value, list):
+        yield from (text for text in value if isinstance(text, str) and _CODE.fullmatch(text))

@@ -1,0 +1,164 @@
+"""What MongooseIM's schema does not tell of its operations: what is repeatable, slow, secret, dangerous, and where.
+
+Used by the catalogue and by the judge. Always holds: an operation that is named nowhere here counts as unsafe to
+repeat, but for queries, which ask. What the codes are was measured on 6.8, where "read" does not say that it was read
+in the source; what is the same when it is repeated was read.
+"""
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Final
+
+from restbroker.rules.command import Danger, Place, Repeat
+
+OWN: Final = "graphql"
+"""The command that sends a document of the job's own."""
+REGISTER: Final = "account.registerUser"
+REMOVE: Final = "account.removeUser"
+BROADCAST: Final = "broadcast.startBroadcast"
+
+# The first line that matches counts. Of mutations alone: queries are safe.
+_REPEAT: Final[tuple[tuple[Repeat, tuple[str, ...]], ...]] = (
+    # The server tells that it was done before: see ALREADY.
+    ("already_done", ("account.registerUser", "account.removeUser", "domain.addDomain", "domain.r*emoveDomain")),
+    ("already_done", ("roster.deleteContact", "session.kickUserSession", "muc*.deleteRoom")),
+    # Setters that lead to the same state however often they run.
+    ("safe", ("account.changeUserPassword", "account.changePassword", "account.banUser", "blocklist.*User")),
+    ("safe", ("domain.enableDomain", "domain.disableDomain", "domain.setDomainPassword")),
+    ("safe", ("roster.addContact*", "roster.deleteContacts", "roster.subscribe*ToAll", "roster.setMutualSubscription")),
+    ("safe", ("muc*.changeRoomConfiguration", "muc.setUser*", "muc_light.setBlockingList", "private.setPrivate")),
+    ("safe", ("vcard.setVcard", "last.*", "inbox.flush*", "offline.delete*", "session.setPresence")),
+    ("safe", ("token.revokeToken", "httpUpload.getUrl", "externalServices.getServices", "server.setLoglevel")),
+)
+
+ALREADY: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "account.registerUser": "exists",
+        "account.removeUser": "not_allowed",
+        "domain.addDomain": "duplicate",
+        "domain.removeDomain": "not_found",
+        "domain.requestRemoveDomain": "not_found",
+        "roster.deleteContact": "contact_not_found",
+        "roster.deleteContacts": "contact_not_found",
+        "session.kickUserSession": "no_session",
+        # Read.
+        "muc.deleteRoom": "room_not_found",
+        "muc_light.deleteRoom": "room_not_found",
+        "muc_light.createRoom": "already_exists",
+    }
+)
+"""By operation, the code with which it says that it was done before."""
+
+CREATES: Final = frozenset({"account.registerUser", "domain.addDomain", "muc_light.createRoom"})
+"""Operations whose object may be there already; a job may ask that this counts as done."""
+
+QUESTIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {"account.checkUser": "exist", "account.checkPassword": "correct", "account.checkPasswordHash": "correct"}
+)
+"""Operations for which false in this member is the answer "no"."""
+
+ECHOING: Final = frozenset({"account.checkPassword", "account.checkPasswordHash"})
+"""Operations that say the password in their answer, to a right one and to a wrong one."""
+
+MESSAGES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "stanza.sendMessage": "to",
+        "muc.sendMessageToRoom": "room",
+        "muc.sendPrivateMessage": "room",
+        "muc_light.sendMessageToRoom": "room",
+    }
+)
+"""Operations whose message comes back as an event of the server, and the argument that says to whom it goes."""
+
+_TIMEOUT_S: Final[tuple[tuple[float, tuple[str, ...]], ...]] = (
+    (300.0, ("mnesia.*", "gdpr.*", "domain.removeDomain", "last.removeOldUsers", "offline.delete*")),
+    # More than one write for each account or contact.
+    (60.0, ("roster.subscribe*ToAll", "roster.addContacts", "roster.deleteContacts", "inbox.flush*", "last.listOld*")),
+    (60.0, ("server.*Cluster", "account.listUsers", "session.listSessions", "metric.*", BROADCAST)),
+)
+
+_SECRET_ARGUMENT: Final = re.compile(r"pass|secret|token", re.IGNORECASE)
+
+_SECRET_RESULT: Final = frozenset(
+    {"token.requestToken", "server.getCookie", "externalServices.getServices", "httpUpload.getUrl"}
+)
+
+_DANGERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        # Reads or writes a file on the server that the job names.
+        "files": ("account.importUsers", "gdpr.*", "mnesia.*", OWN),
+        # Which machines serve together; also what only reads it, since it names them.
+        "cluster": ("server.*Cluster", "server.removeNode", "mnesia.setMaster", "mnesia.changeNodename", "cets.*", OWN),
+        # Whole tables, past all operations that know what is in them.
+        "database": ("mnesia.*", OWN),
+        # The cookie with which anything can be run on the server.
+        "code": ("server.getCookie", OWN),
+        # The server as a whole: ends or restarts it, which domains it serves and who may rule them, its logs, and the
+        # passwords of its neighbours.
+        "server": (
+            *("server.stop", "server.restart", "server.setLoglevel", "externalServices.*", OWN),
+            *("domain.addDomain", "domain.enableDomain", "domain.disableDomain", "domain.*emoveDomain"),
+            "domain.*Password",
+        ),
+    }
+)
+
+_HOSTS: Final = frozenset({"domain", "mucDomain"})
+_JIDS: Final = frozenset({"contacts", "items"})
+_NAMES: Final = frozenset({"username", "id"})
+_JID_TYPES: Final = frozenset({"JID", "BareJID", "FullJID"})
+
+_BEYOND: Final = frozenset({"stanza.sendStanza", OWN})
+"""A stanza may be a command to the server; a document may be anything."""
+
+
+def dangers() -> tuple[Danger, ...]:
+    """What touches the server itself rather than its users. The catalogue looks names up in small letters."""
+    return tuple(
+        Danger(word, re.compile("|".join(re.escape(name.lower()).replace(r"\*", ".*") for name in names)))
+        for word, names in _DANGERS.items()
+    )
+
+
+def place_of(argument: str, kind: str) -> Place | None:
+    """How this argument, of this type, says which virtual host the operation is about; None if it does not."""
+    if argument in _HOSTS:
+        return "host"
+    if argument in _JIDS or kind == "ContactInput":
+        return "jids"
+    if kind in _JID_TYPES:
+        return "jid"
+    return "name" if argument in _NAMES else None
+
+
+def reaches_beyond(operation: str) -> bool:
+    """Whether it may reach other hosts than its arguments name."""
+    return operation in _BEYOND
+
+
+def repeat_of(operation: str, *, is_query: bool) -> Repeat:
+    """May the operation be sent again? Unsafe if nothing is known."""
+    if is_query:
+        return "safe"
+    return next((repeat for repeat, names in _REPEAT if _matches(operation, names)), "unsafe")
+
+
+def timeout_of(operation: str) -> float | None:
+    """The operation's own limit in seconds; None if the target's limit fits."""
+    return next((seconds for seconds, names in _TIMEOUT_S if _matches(operation, names)), None)
+
+
+def is_secret_argument(name: str) -> bool:
+    """Whether values under this name are kept out of logs and messages."""
+    return _SECRET_ARGUMENT.search(name) is not None
+
+
+def has_secret_result(operation: str) -> bool:
+    """Whether the answer is a credential."""
+    return operation in _SECRET_RESULT
+
+
+def _matches(operation: str, names: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(operation, name) for name in names)
