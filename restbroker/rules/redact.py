@@ -14,8 +14,12 @@ from restbroker.rules.hiding import EXCERPT_LIMIT, MASK, SECRET_NAME, Hide, hidi
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
-BODY_NAMES = frozenset({"body", "html", "message", "raw", "stanza", "subject", "text"})
-"""Arguments that are message texts; of an event, `raw` is what its server sent, texts under any name among it."""
+BODY_NAMES = frozenset(
+    {"body", "elementstring", "html", "message", "messagebody", "messagesubject", "raw", "stanza", "subject", "text"}
+)
+"""Arguments that are message texts, in small letters; of an event, `raw` is what its server sent, texts under any name
+among it.
+"""
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
 
 

@@ -42,7 +42,7 @@ def test_arguments_that_the_catalogue_calls_secret_are_masked_under_each_name() 
     assert shown == {"pin": MASK, "code": MASK, "host": "h"}
 
 
-@pytest.mark.parametrize("name", ["body", "html", "subject", "stanza", "Body"])
+@pytest.mark.parametrize("name", ["body", "html", "subject", "stanza", "Body", "messageBody", "elementString"])
 def test_message_texts_are_shown_only_on_demand(name: str) -> None:
     message: dict[str, Json] = {name: "hello", "messages": [{name: "hello"}]}
     assert redact.arguments(None, message, show_bodies=False) == {name: MASK, "messages": [{name: MASK}]}
