@@ -26,6 +26,7 @@ from restbroker.rules.outcome import Outcome, Probe, Reason, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
+_WHO: Final = {"admin": "an admin", "domain_admin": "a domain admin", "user": "a user"}
 _NO_OTHER: Final = "`restbroker commands --target {target}` lists them; see the target's Schema and ServerVersion."
 
 
@@ -95,7 +96,8 @@ class MongooseimConnector:
             message = f"The target {self._target.name} has no command {name}."
         else:
             kind, version = options_of(self._target).schema, self.catalogue.version
-            message = f"A {kind} of MongooseIM {version} has no {name}, which admins have since {spec.since}."
+            who = _WHO[kind]
+            message = f"MongooseIM {version} has no {name} for {who}; admins have it since {spec.since}."
         return Rejected(Reason("UnknownCommand", message, _NO_OTHER.format(target=self._target.name)))
 
     async def _found(

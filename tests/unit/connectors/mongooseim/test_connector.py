@@ -1,0 +1,245 @@
+"""What is sent for a job, what is asked besides, and what the probe makes of the answers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.connectors.mongooseim.asking import HEALTH_S, user_of
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Deferred, Delivered, Probe, Rejected
+from restbroker.transport.errors import NotSent
+from tests.support.receiver import Answer
+from tests.unit.connectors.mongooseim.conftest import Opened, refusal, says
+
+DONE = {"data": {"account": {"registerUser": {"jid": "alice@localhost", "message": "done"}}}}
+WHO = {"authStatus": "AUTHORIZED", "authType": "ADMIN", "domain": None}
+RUNS = {"status": {"statusCode": "RUNNING", "version": "6.8.0-12-gabc"}}
+WELL = {"data": {"checkAuth": WHO, "server": RUNS, "account": {"countUsers": 3}}}
+CRASHED = {"data": {"account": {"registerUser": None}}, "errors": [refusal("resolver_crash")]}
+NO_DATABASE = {"data": {"checkAuth": WHO, "server": RUNS, "account": {"countUsers": None}},
+               "errors": [refusal("resolver_crash", "No", "account", "countUsers")]}  # fmt: skip
+
+
+async def test_a_job_becomes_one_post_with_variables(opened: Opened) -> None:
+    async with opened(says(DONE)) as bench:
+        outcome = await bench.deliver("account.registerUser", username='a"b', domain="localhost", password="$x }")
+        assert isinstance(outcome, Rejected)  # a quote is in no user's name
+        outcome = await bench.deliver("account.registerUser", username="alice", domain="localhost", password='"} $x')
+        assert isinstance(outcome, Delivered)
+        (got,) = bench.server.received
+    assert (got.method, got.target) == ("POST", "/api/graphql")
+    assert got.headers["content-type"] == "application/json"
+    assert json.loads(got.body) == {
+        "query": "mutation($domain:DomainName!,$username:UserName,$password:String!)"
+        "{account{registerUser(domain:$domain,username:$username,password:$password){jid message}}}",
+        "variables": {"username": "alice", "domain": "localhost", "password": '"} $x'},
+    }
+
+
+async def test_a_slash_stands_for_the_dot(opened: Opened) -> None:
+    async with opened(says(DONE)) as bench:
+        outcome = await bench.deliver("account/registerUser", username="alice", password="p")
+        assert isinstance(outcome, Delivered)
+        assert bench.connector.spec("account/registerUser") is bench.connector.spec("account.registerUser")
+
+
+@pytest.mark.parametrize("given", [{}, {"host": "localhost"}, {"domain": "localhost"}, {"domain": None}])
+async def test_a_domain_that_is_missing_is_filled_in(opened: Opened, given: dict[str, Any]) -> None:
+    async with opened(says(DONE)) as bench:
+        await bench.deliver("account.registerUser", username="alice", password="p", **given)
+        (got,) = bench.server.received
+    assert json.loads(got.body)["variables"]["domain"] == "localhost"
+
+
+async def test_an_optional_domain_is_not_filled_in(opened: Opened) -> None:
+    async with opened(says({"data": {"session": {"countSessions": 1}}})) as bench:
+        await bench.deliver("session.countSessions")
+        (got,) = bench.server.received
+    assert json.loads(got.body) == {"query": "query{session{countSessions}}", "variables": {}}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "told"),
+    [
+        ("account.registerUser", {"username": "a@b", "password": "p"}, 'the argument "username" is another text'),
+        ("account.registerUser", {"username": "a"}, 'the argument "password" is missing'),
+        ("account.registerUser", {"domain": "b", "host": "b", "password": "p"}, "there is an argument 'host'"),
+        ("server.setLoglevel", {"level": "LOUD"}, 'the argument "level" is another text, where one of NONE'),
+        ("graphql", {"query": "subscription { a }"}, "is a subscription"),
+        ("graphql", {"query": "{ a }", "variables": []}, 'the argument "variables" is not an object'),
+        ("graphql", {"variables": {}}, 'the argument "query" is missing'),
+        ("graphql", {"query": "{ a }", "operationName": "x"}, 'takes "query" and "variables" alone'),
+    ],
+)
+async def test_what_the_types_do_not_allow_is_refused_unsent(
+    opened: Opened, command: str, arguments: dict[str, Any], told: str
+) -> None:
+    async with opened(says(DONE)) as bench:
+        outcome = await bench.deliver(command, **arguments)
+        assert bench.server.received == []
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "BadArgument"
+    assert told in outcome.reason.message
+
+
+@pytest.mark.parametrize(
+    ("options", "command", "told"),
+    [
+        (None, "account.fly", "The target chat has no command account.fly."),
+        (
+            {"ServerVersion": "6.2.0"},
+            "blocklist.addUser",
+            "MongooseIM 6.2.0 has no blocklist.addUser for an admin; admins have it since 6.6.0.",
+        ),
+        (
+            {"Schema": "user"},
+            "account.registerUser",
+            "MongooseIM 6.8.0 has no account.registerUser for a user; admins have it since 6.0.0.",
+        ),
+    ],
+)
+async def test_what_the_server_does_not_have_is_refused_unsent(
+    opened: Opened, options: dict[str, str] | None, command: str, told: str
+) -> None:
+    login = {"Basic": {"User": "bot@localhost", "Pass": "p"}}
+    async with opened(says(DONE), options, Auth=login) as bench:
+        outcome = await bench.deliver(command)
+        assert bench.server.received == []
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "UnknownCommand"
+    assert outcome.reason.message.startswith(told)
+
+
+async def test_a_document_of_the_jobs_own_is_sent_as_it_is(opened: Opened) -> None:
+    document = "query($d: DomainName!) { account { countUsers(domain: $d) } }"
+    async with opened(says({"data": {"account": {"countUsers": 1}}})) as bench:
+        outcome = await bench.deliver("graphql", query=document, variables={"d": "localhost"})
+        (got,) = bench.server.received
+    assert isinstance(outcome, Delivered)
+    assert json.loads(got.body) == {"query": document, "variables": {"d": "localhost"}}
+
+
+async def test_a_registration_without_a_name_is_not_sent_twice(opened: Opened) -> None:
+    async with opened(says(DONE)) as bench:
+        outcome = await bench.deliver("account.registerUser", maybe_run=True, password="p")
+        assert bench.server.received == []
+        assert isinstance(await bench.deliver("account.registerUser", password="p"), Delivered)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "Uncertain"
+
+
+@pytest.mark.parametrize(("exists", "code"), [(True, "AlreadyExists"), (False, "Refused")])
+async def test_after_cannot_register_the_account_is_asked_for(opened: Opened, exists: bool, code: str) -> None:
+    refused = {"data": {"account": {"registerUser": None}}, "errors": [refusal("cannot_register", "not_allowed")]}
+    found = {"data": {"account": {"checkUser": {"exist": exists}}}}
+    async with opened(says(refused, found)) as bench:
+        outcome = await bench.deliver("account.registerUser", username="alice", password="p")
+        asked = json.loads(bench.server.received[1].body)
+    assert asked["variables"] == {"user": "alice@localhost"}
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == code
+
+
+@pytest.mark.parametrize(
+    ("health", "code"),
+    [(NO_DATABASE, "DatabaseAway"), (WELL, "ServerError"), (Answer(500, b""), "DatabaseAway")],
+)
+async def test_after_a_crash_the_server_is_asked_how_it_is(opened: Opened, health: Any, code: str) -> None:
+    async with opened(says(CRASHED, health)) as bench:
+        outcome = await bench.deliver("account.registerUser", username="alice", password="p")
+        assert "countUsers" in bench.asked[1]
+    assert isinstance(outcome, Deferred)
+    assert outcome.reason.code == code
+
+
+async def test_a_domain_that_a_crash_was_about_is_asked_about_from_then_on(opened: Opened) -> None:
+    async with opened(says(CRASHED, CRASHED, WELL), Domain=None) as bench:
+        assert (await bench.connector.probe(bench.link)).ok is False
+        await bench.deliver("account.registerUser", username="alice", domain="b.example", password="p")
+        await bench.connector.probe(bench.link)
+        first, _, _, last = (json.loads(one.body) for one in bench.server.received)
+    assert "countUsers" not in first["query"]
+    assert last["variables"] == {"domain": "b.example"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "ok", "denied", "told"),
+    [
+        (WELL, True, False, "MongooseIM 6.8.0-12-gabc answers"),
+        (NO_DATABASE, False, False, "cannot reach its database"),
+        ({"data": {"checkAuth": {"authStatus": "UNAUTHORIZED"}}}, False, True, "not that of an admin"),
+        ({"data": {"checkAuth": WHO, "server": {"status": {"statusCode": "NOT_RUNNING"}}}}, False, False, "does not"),
+        ({"data": {"checkAuth": WHO}, "errors": [refusal("category_disabled")]}, True, False, "takes the login"),
+        ({"data": {"checkAuth": WHO}, "errors": [refusal("domain_not_found")]}, True, False, "takes the login"),
+        (Answer(401, json.dumps({"errors": [refusal("wrong_credentials")]}).encode()), False, True, "refused"),
+        (Answer(404, b""), False, True, "this Host"),
+        (Answer(415, b""), False, True, "not MongooseIM's API"),
+        (Answer(200, b"<html>"), False, True, "not MongooseIM's API"),
+        (Answer(400, json.dumps({"errors": [refusal("unknown_field")]}).encode()), False, True, "its kind"),
+        (Answer(302, b"", {"location": "https://example.org"}), False, True, "redirects"),
+        (Answer(500, b""), False, False, "does not work now"),
+        (Answer(503, b"busy"), False, False, "busy"),
+    ],
+)
+async def test_the_probe_tells_a_server_that_is_well_from_others(
+    opened: Opened, answer: Any, ok: bool, denied: bool, told: str
+) -> None:
+    async with opened(says(answer)) as bench:
+        probe: Probe = await bench.connector.probe(bench.link)
+    assert (probe.ok, probe.denied) == (ok, denied)
+    assert told in probe.detail
+    assert (probe.cure is None) == ok
+
+
+async def test_the_version_that_the_probe_finds_chooses_the_operations(opened: Opened) -> None:
+    old = {"status": {"statusCode": "RUNNING", "version": "6.2.1"}}
+    async with opened(says({"data": {"checkAuth": WHO, "server": old, "account": {"countUsers": 1}}})) as bench:
+        assert bench.connector.spec("blocklist.addUser") is not None
+        assert (await bench.connector.probe(bench.link)).version == "6.2.1"
+        assert bench.connector.spec("blocklist.addUser") is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "user", "absent"),
+    [("domain_admin", "admin@localhost", "status"), ("user", "bot@localhost", "countUsers")],
+)
+async def test_who_is_no_admin_asks_for_what_he_may(opened: Opened, schema: str, user: str, absent: str) -> None:
+    login = {"Basic": {"User": user, "Pass": "p"}}
+    async with opened(says(WELL), {"Schema": schema}, Auth=login) as bench:
+        assert (await bench.connector.probe(bench.link)).ok
+        (text,) = bench.asked
+    assert absent not in text
+
+
+async def test_a_password_file_that_is_gone_leaves_the_job_unsent(opened: Opened, tmp_path: Path) -> None:
+    secret = tmp_path / "pass"
+    secret.write_text("p")
+    async with opened(says(DONE), Auth={"Basic": {"User": "admin", "PassFile": str(secret)}}) as bench:
+        secret.unlink()
+        with pytest.raises(NotSent):
+            await bench.deliver("account.registerUser", username="alice", password="p")
+        with pytest.raises(NotSent):
+            await bench.connector.probe(bench.link)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "user"),
+    [
+        ("account.removeUser", {"user": "a@b"}, "a@b"),
+        ("account.registerUser", {"username": "a", "domain": "b"}, "a@b"),
+        ("account.registerUser", {"username": "a", "host": "b"}, "a@b"),
+        ("account.registerUser", {"username": "a"}, "a@localhost"),
+        ("account.registerUser", {"domain": "b"}, None),
+    ],
+)
+def test_the_account_of_a_call(name: str, arguments: dict[str, str], user: str | None) -> None:
+    assert user_of(Call(Command(name, arguments), host="localhost"), name) == user
+
+
+async def test_a_job_waits_no_longer_for_the_health_than_for_its_own_answer(opened: Opened) -> None:
+    assert HEALTH_S <= 10.0
+    async with opened(says(CRASHED, WELL), RequestTimeout="2s") as bench:
+        outcome = await bench.deliver("account.registerUser", username="alice", password="p")
+    assert isinstance(outcome, Deferred)

@@ -1,0 +1,393 @@
+"""What each answer of MongooseIM means for the job."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.connectors.mongooseim.answer import read
+from restbroker.connectors.mongooseim.catalogue import for_version
+from restbroker.connectors.mongooseim.outcomes import CRASH_ATTEMPTS, NOTHING, Found, judge, question_after
+from restbroker.connectors.mongooseim.schema import operations
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.transport.message import Response
+from tests.unit.connectors.mongooseim.conftest import refusal
+
+OPERATIONS = operations("admin", "6.8.0")
+SPECS = for_version(None).commands
+PASSWORD = "s3cr3t-p4ssw0rd"
+REGISTER = "account.registerUser"
+REMOVE = "account.removeUser"
+
+
+def answer(
+    command: str,
+    body: Json | bytes = b"",
+    status: int = 200,
+    *,
+    found: Found = NOTHING,
+    arguments: Mapping[str, Json] | None = None,
+    headers: Mapping[str, str] | None = None,
+    **call: Any,
+) -> Outcome:
+    """What this answer to a command means."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = Response(status, headers or {}, raw, 0.01, said=(("Authorization", "Basic YWRtaW46aHVzaC1odXNo"),))
+    made = Call(Command(command, arguments or {"password": PASSWORD}), **call)
+    return judge(made, OPERATIONS.get(command), SPECS[command], read(raw), response, found, 1000.0)
+
+
+def failed(command: str, *errors: Json, data: Json = None) -> Json:
+    category, _, name = command.partition(".")
+    return {"data": data or {category: {name: None}}, "errors": list(errors)}
+
+
+def test_an_answer_without_errors_is_delivered_as_it_came() -> None:
+    body = {"data": {"account": {"registerUser": {"jid": "alice@localhost", "message": "User alice registered"}}}}
+    outcome = answer(REGISTER, body)
+    assert outcome == Delivered(json.dumps(body), body, 200)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "ours"),
+    [
+        (REGISTER, "exists", "AlreadyExists"),
+        (REGISTER, "cannot_register", "Refused"),
+        ("account.changeUserPassword", "not_allowed", "Refused"),
+        ("account.banUser", "user_does_not_exist", "NotFound"),
+        ("account.checkPassword", "user_does_not_exist", "NotFound"),
+        ("account.listUsers", "domain_not_found", "UnknownHost"),
+        ("account.countUsers", "domain_not_found", "UnknownHost"),
+        ("stanza.sendMessage", "unknown_user", "NotFound"),
+        ("stanza.sendMessage", "invalid_sender", "BadArgument"),
+        ("stanza.sendStanza", "no_sender", "BadArgument"),
+        ("roster.addContact", "user_not_exist", "NotFound"),
+        ("roster.deleteContact", "contact_not_found", "NotFound"),
+        ("session.kickUserSession", "no_session", "NotFound"),
+        ("domain.addDomain", "duplicate", "AlreadyExists"),
+        ("domain.addDomain", "unknown_host_type", "BadArgument"),
+        ("domain.removeDomain", "not_found", "NotFound"),
+        ("muc.deleteRoom", "room_not_found", "NotFound"),
+        ("muc.deleteRoom", "never_heard_of", "Refused"),
+        ("muc.deleteRoom", "category_disabled", "CommandForbidden"),
+    ],
+)
+def test_a_refusal_within_a_200_is_known_by_its_code(command: str, code: str, ours: str) -> None:
+    found = Found(user_exists=False) if code == "cannot_register" else NOTHING
+    outcome = answer(command, failed(command, refusal(code, "Because")), found=found)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == ours
+    assert outcome.reason.message == f"The server says: {code}: Because"
+    assert outcome.reason.cure
+
+
+@pytest.mark.parametrize(
+    ("code", "ours"),
+    [
+        ("input_coercion", "BadArgument"),
+        ("missing_non_null_param", "BadArgument"),
+        ("unknown_enum", "BadArgument"),
+        ("excess_args", "BadArgument"),
+        ("unknown_field", "UnknownCommand"),
+        ("invalid_json_body", "Refused"),
+    ],
+)
+def test_a_400_is_about_the_job(code: str, ours: str) -> None:
+    outcome = answer(REGISTER, {"errors": [refusal(code)]}, 400)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == ours
+
+
+@pytest.mark.parametrize("code", ["parser_error", "scanner_error", "unknown_field", "unsupported_operation"])
+def test_a_400_to_a_document_of_the_jobs_own_is_about_that(code: str) -> None:
+    outcome = answer("graphql", {"errors": [refusal(code)]}, 400)
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.reason.cure) == ("BadArgument", "Correct the document.")
+
+
+def test_a_module_that_is_not_loaded_is_named() -> None:
+    error = refusal("deps_not_loaded", "Some of required modules or services are not loaded", "muc", "deleteRoom")
+    error["extensions"] |= {"not_loaded_modules": ["mod_muc"], "not_loaded_services": []}
+    outcome = answer("muc.deleteRoom", failed("muc.deleteRoom", error))
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.reason.cure) == (
+        "UnknownCommand",
+        "Load mod_muc in MongooseIM for that domain.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (REGISTER, "exists"),
+        ("domain.addDomain", "duplicate"),
+        ("domain.removeDomain", "not_found"),
+        ("roster.deleteContact", "contact_not_found"),
+        ("session.kickUserSession", "no_session"),
+        ("muc.deleteRoom", "room_not_found"),
+    ],
+)
+def test_what_says_that_it_is_so_already_is_done_by_a_job_that_may_have_run(command: str, code: str) -> None:
+    body = failed(command, refusal(code))
+    outcome = answer(command, body, maybe_run=True)
+    assert isinstance(outcome, Delivered)
+    assert outcome.note == "already done"
+    assert isinstance(answer(command, body), Rejected)
+
+
+def test_a_create_that_finds_its_object_is_done_for_a_job_that_says_so() -> None:
+    assert isinstance(answer(REGISTER, failed(REGISTER, refusal("exists")), ok_if_exists=True), Delivered)
+    other = "roster.deleteContact"
+    assert isinstance(answer(other, failed(other, refusal("contact_not_found")), ok_if_exists=True), Rejected)
+
+
+@pytest.mark.parametrize(
+    ("exists", "maybe_run", "code"),
+    [(True, True, None), (True, False, "AlreadyExists"), (False, True, "Refused"), (False, False, "Refused")],
+)
+def test_who_lost_a_race_for_a_name_is_told_so(exists: bool, maybe_run: bool, code: str | None) -> None:
+    body = failed(REGISTER, refusal("cannot_register", "Can't register user: not_allowed"))
+    outcome = answer(REGISTER, body, found=Found(user_exists=exists), maybe_run=maybe_run)
+    assert (outcome.reason.code if isinstance(outcome, Rejected) else None) == code
+
+
+@pytest.mark.parametrize(
+    ("exists", "maybe_run", "code"),
+    [(True, True, "Refused"), (True, False, "Refused"), (False, True, None), (False, False, "NotFound")],
+)
+def test_an_account_that_is_gone_was_removed(exists: bool, maybe_run: bool, code: str | None) -> None:
+    body = failed(REMOVE, refusal("not_allowed"))
+    outcome = answer(REMOVE, body, found=Found(user_exists=exists), maybe_run=maybe_run)
+    assert (outcome.reason.code if isinstance(outcome, Rejected) else None) == code
+
+
+@pytest.mark.parametrize(("command", "code"), [(REGISTER, "cannot_register"), (REMOVE, "not_allowed")])
+def test_where_nobody_can_say_whether_an_account_exists_the_job_comes_again(command: str, code: str) -> None:
+    outcome = answer(command, failed(command, refusal(code)), maybe_run=True)
+    assert isinstance(outcome, Deferred)
+    assert outcome.max_attempts == CRASH_ATTEMPTS
+
+
+def test_an_empty_password_is_told_as_such() -> None:
+    outcome = answer(REGISTER, failed(REGISTER, refusal("cannot_register", "Can't register user: null_password")))
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.reason.cure) == ("BadArgument", "Give a password that is not empty.")
+
+
+def test_a_list_that_was_done_in_part_is_delivered_with_a_note() -> None:
+    command = "roster.addContacts"
+    data = {"roster": {"addContacts": ["Contact added", None, None]}}
+    errors = [
+        refusal("user_not_exist", "No", "roster", "addContacts", 1),
+        refusal("x", "No", "roster", "addContacts", 2),
+    ]
+    outcome = answer(command, failed(command, *errors, data=data))
+    assert isinstance(outcome, Delivered)
+    assert outcome.note == "partly done: 2 of 3 failed (user_not_exist, x)"
+    assert isinstance(outcome.body, dict)
+    assert outcome.body["errors"] == errors
+
+
+def test_a_list_of_which_nothing_was_done_is_rejected() -> None:
+    command = "roster.addContacts"
+    errors = [refusal("user_not_exist", "No", "roster", "addContacts", 0)]
+    outcome = answer(command, failed(command, *errors, data={"roster": {"addContacts": [None]}}))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "NotFound"
+
+
+def test_contacts_that_are_gone_were_deleted_by_a_job_that_may_have_run() -> None:
+    command = "roster.deleteContacts"
+    body = failed(command, refusal("contact_not_found"), data={"roster": {"deleteContacts": ["Deleted", None]}})
+    outcome = answer(command, body, maybe_run=True)
+    assert isinstance(outcome, Delivered)
+    assert outcome.note == "already done"
+
+
+def test_a_document_of_two_operations_is_judged_by_whether_any_was_done() -> None:
+    error = refusal("exists", "No", "b", "account")
+    half = {"data": {"account": {"a": {"jid": "a@b"}, "b": None}}, "errors": [error]}
+    outcome = answer("graphql", half, arguments={"query": "…"})
+    assert isinstance(outcome, Delivered)
+    assert outcome.note == "partly done: 1 failed (exists)"
+    none = {"data": {"account": {"a": None, "b": None}}, "errors": [error]}
+    assert isinstance(answer("graphql", none, arguments={"query": "…"}), Rejected)
+
+
+@pytest.mark.parametrize(
+    ("command", "data", "negative"),
+    [
+        ("account.checkUser", {"exist": False, "message": "no"}, True),
+        ("account.checkUser", {"exist": True, "message": "yes"}, False),
+        ("account.checkPassword", {"correct": False, "message": "no"}, True),
+    ],
+)
+def test_no_is_an_answer(command: str, data: Json, negative: bool) -> None:
+    name = command.partition(".")[2]
+    outcome = answer(command, {"data": {"account": {name: data}}})
+    assert isinstance(outcome, Delivered)
+    assert outcome.negative == negative
+
+
+def test_a_password_that_the_server_says_is_masked_in_the_reply_too() -> None:
+    said = {"correct": True, "message": f"Password '{PASSWORD}' for user alice@localhost is correct"}
+    outcome = answer("account.checkPassword", {"data": {"account": {"checkPassword": said}}})
+    assert isinstance(outcome, Delivered)
+    assert PASSWORD not in outcome.text + json.dumps(outcome.body)
+    assert isinstance(outcome.body, dict)
+    assert "alice@localhost" in outcome.text
+
+
+@pytest.mark.parametrize(("well", "code", "counts"), [(False, "DatabaseAway", False), (True, "ServerError", True)])
+def test_a_crash_waits_for_the_database_or_is_tried_a_few_times(well: bool, code: str, counts: bool) -> None:
+    outcome = answer(REGISTER, failed(REGISTER, refusal("resolver_crash")), found=Found(is_well=well))
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason.code, outcome.counts, outcome.pause_target) == (code, counts, not well)
+    assert outcome.max_attempts == (CRASH_ATTEMPTS if well else None)
+
+
+def test_a_message_whose_sending_crashed_may_have_been_sent() -> None:
+    command = "stanza.sendMessage"
+    body = failed(command, refusal("resolver_crash"))
+    assert isinstance(answer(command, body, found=Found(is_well=True)), Uncertain)
+    assert isinstance(answer(command, body, found=Found(is_well=False)), Deferred)
+
+
+def test_a_crash_in_a_part_of_a_list_is_a_crash() -> None:
+    command = "roster.addContacts"
+    body = failed(command, refusal("resolver_crash"), data={"roster": {"addContacts": ["done", None]}})
+    assert isinstance(answer(command, body, found=Found(is_well=True)), Deferred)
+
+
+@pytest.mark.parametrize("body", [b"", {"errors": [refusal("internal_server_error")]}])
+def test_a_500_is_tried_a_few_times_while_the_server_is_well_and_waits_while_not(body: Json | bytes) -> None:
+    outcome = answer(REGISTER, body, 500, found=Found(is_well=True))
+    assert isinstance(outcome, Deferred)
+    assert (outcome.max_attempts, outcome.pause_target) == (CRASH_ATTEMPTS, False)
+    outcome = answer(REGISTER, body, 500, found=Found(is_well=False))
+    assert isinstance(outcome, Deferred)
+    assert (outcome.max_attempts, outcome.pause_target, outcome.counts) == (None, True, False)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (refusal("wrong_credentials"), Denied, "LoginRefused"),
+        (refusal("request_error"), Denied, "LoginRefused"),
+        (refusal("no_permissions", "No", "ROOT"), Denied, "LoginRefused"),
+        (refusal("no_permissions", "No"), Denied, "LoginRefused"),
+        (refusal("no_permissions", "No", "ROOT", "account", "registerUser"), Rejected, "CommandForbidden"),
+    ],
+)
+def test_a_401_is_about_the_login_or_about_this_operation(error: Json, kind: type[Any], code: str) -> None:
+    outcome = answer(REGISTER, {"errors": [error]}, 401)
+    assert isinstance(outcome, kind)
+    assert outcome.reason.code == code
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code", "cure"),
+    [
+        (301, Denied, "Redirected", "URL"),
+        (403, Denied, "LoginRefused", "login"),
+        (404, Denied, "WrongUrl", "HostHeader"),
+        (405, Denied, "NotTheApi", "mongoose_graphql_handler"),
+        (406, Denied, "NotTheApi", "mongoose_graphql_handler"),
+        (408, Deferred, "ServerBusy", "by itself"),
+        (413, Rejected, "Refused", "large"),
+        (415, Denied, "NotTheApi", "mongoose_graphql_handler"),
+        (418, Rejected, "Refused", "arguments"),
+        (429, Deferred, "ServerBusy", "by itself"),
+        (502, Deferred, "ServerError", "log"),
+        (503, Deferred, "ServerBusy", "by itself"),
+        (504, Uncertain, "GatewayTimeout", "proxy"),
+        (600, Rejected, "OddAnswer", "URL"),
+    ],
+)
+def test_other_statuses(status: int, kind: type[Any], code: str, cure: str) -> None:
+    outcome = answer(REGISTER, b"", status)
+    assert isinstance(outcome, kind)
+    assert outcome.reason.code == code
+    assert outcome.reason.cure is not None
+    assert cure in outcome.reason.cure
+
+
+def test_a_busy_proxy_says_when() -> None:
+    outcome = answer(REGISTER, b"", 503, headers={"retry-after": "7"})
+    assert isinstance(outcome, Deferred)
+    assert (outcome.retry_after_s, outcome.counts, outcome.pause_target) == (7.0, False, True)
+
+
+@pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"", b"[]", b'{"message":"hello"}', b"1"])
+def test_a_200_that_is_no_answer_of_graphql_is_not_the_api(body: bytes) -> None:
+    outcome = answer(REGISTER, body)
+    assert isinstance(outcome, Denied)
+    assert outcome.reason.code == "NotTheApi"
+
+
+def test_an_answer_that_was_cut_is_delivered_so() -> None:
+    raw = b'{"data":{"account":{"listUsers":["a@b'
+    call = Call(Command("account.listUsers", {"domain": "b"}))
+    command = "account.listUsers"
+    response = Response(200, {}, raw, 0.01, truncated=True)
+    outcome = judge(call, OPERATIONS[command], SPECS[command], read(raw), response)
+    assert isinstance(outcome, Delivered)
+    assert outcome.note == "answer truncated"
+
+
+def test_no_message_shows_a_secret_that_the_server_says() -> None:
+    error = refusal("user_does_not_exist", f"User a@b or {PASSWORD} or hush-hush does not exist")
+    outcome = answer("account.checkPassword", failed("account.checkPassword", error))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.message == "The server says: user_does_not_exist: User a@b or *** or *** does not exist"
+    assert outcome.text is not None
+    assert PASSWORD not in outcome.text
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message", "asked"),
+    [
+        (REGISTER, "cannot_register", "not_allowed", "user"),
+        (REGISTER, "cannot_register", "null_password", None),
+        (REGISTER, "exists", "", None),
+        (REMOVE, "not_allowed", "", "user"),
+        ("account.changeUserPassword", "not_allowed", "", None),
+        ("stanza.sendMessage", "resolver_crash", "", "health"),
+    ],
+)
+def test_only_what_leaves_something_open_is_asked_about(
+    command: str, code: str, message: str, asked: str | None
+) -> None:
+    raw = json.dumps(failed(command, refusal(code, message))).encode()
+    assert question_after(OPERATIONS[command], read(raw), Response(200, {}, raw, 0.01)) == asked
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["data", "errors", "extensions", "code", "path", "message", "account"]), inner
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.sampled_from(sorted(SPECS)),
+    st.sampled_from([200, 202, 302, 400, 401, 403, 404, 415, 429, 500, 502, 504, 700]) | st.integers(100, 999),
+    st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()),
+    st.booleans(),
+)
+def test_every_answer_has_an_outcome(command: str, status: int, raw: bytes, maybe_run: bool) -> None:
+    response = Response(status, {}, raw, 0.01)
+    call = Call(Command(command, {"password": PASSWORD}), maybe_run=maybe_run)
+    found = read(raw)
+    question_after(OPERATIONS.get(command), found, response)
+    assert isinstance(judge(call, OPERATIONS.get(command), SPECS[command], found, response), get_args(Outcome))

@@ -1,0 +1,148 @@
+"""Which values an operation's types take: what MongooseIM would refuse is refused before anything is sent."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.connectors.mongooseim.schema import operations, type_of
+from restbroker.connectors.mongooseim.values import Unfit, check
+
+ADMIN = operations("admin", "6.8.0")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["jid", "name", "x"]), inner),
+    max_leaves=6,
+)
+VCARD: dict[str, Any] = {"formattedName": "A", "nameComponents": {}}
+
+
+def why(kind: str, value: Any) -> str:
+    """What is wrong with it; empty: nothing."""
+    try:
+        check({"it": value}, {"it": type_of(kind)}, "op")
+    except Unfit as unfit:
+        return str(unfit).removeprefix('the argument "it" is ')
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("String!", ""),
+        ("String", None),
+        ("Int", -(2**31)),
+        ("PosInt", 1),
+        ("PosInt", 2**40),
+        ("NonNegInt!", 0),
+        ("Boolean!", False),
+        ("JID!", "alice@localhost"),
+        ("JID!", "Alice.B@Example.org/res with blanks"),
+        ("BareJID!", "room@muc.example.org"),
+        ("FullJID!", "alice@localhost/res"),
+        ("UserName", "alice"),
+        ("RoomName", "room.1"),
+        ("DomainName!", "localhost"),
+        ("ResourceName!", "a@b/c"),
+        ("NodeName!", "mongooseim@localhost"),
+        ("NodeName!", "self"),
+        ("DateTime!", "2030-01-31T08:00:00Z"),
+        ("DateTime!", "2030-01-31T08:00:00.123456+01:00"),
+        ("XmlElement!", "<message to='a@b'><body>&lt;</body></message>"),
+        ("[JID!]!", ["a@b", "c@d"]),
+        ("[String!]", []),
+        ("[String]", [None, "a"]),
+        ("ContactInput!", {"jid": "a@b", "name": ""}),
+        ("ContactInput!", {"jid": "a@b", "name": "", "groups": None}),
+        ("[ContactInput!]!", [{"jid": "a@b", "name": "", "groups": ["x"]}]),
+        ("BlockingInput!", {"entityType": "USER", "entity": "a@b"}),
+        ("VcardInput!", VCARD),
+        ("VcardInput!", {**VCARD, "agent": [{"vcard": VCARD}], "telephone": [{"number": "1", "tags": ["HOME"]}]}),
+        ("MUCAffiliation!", "OWNER"),
+    ],
+)
+def test_these_are_taken(kind: str, value: Any) -> None:
+    assert why(kind, value) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        ("String!", None, "missing"),
+        ("String!", 1, "a number, where a text is needed"),
+        ("String", "\ud800", "another text, where a text is needed"),
+        ("Int!", 2**31, "another number, where a whole number of 32 bits is needed"),
+        ("Int!", True, "a boolean, where a whole number of 32 bits is needed"),
+        ("Int!", "1", "another text, where a whole number of 32 bits is needed"),
+        ("PosInt!", 0, "another number, where a whole number above 0 is needed"),
+        ("NonNegInt!", -1, "another number, where a whole number, 0 or more, is needed"),
+        ("PosInt!", 1.0, "a number, where a whole number above 0 is needed"),
+        ("Boolean!", "true", "another text, where true or false is needed"),
+        ("NonEmptyString!", "", "another text, where a text that is not empty is needed"),
+        ("JID!", "localhost", "another text, where a JID such as alice@example.org is needed"),
+        ("JID!", "@localhost", "another text, where a JID such as alice@example.org is needed"),
+        ("JID!", "a b@localhost", "another text, where a JID such as alice@example.org is needed"),
+        ("BareJID!", "a@b/c", "another text, where a JID without a resource is needed"),
+        ("FullJID!", "a@b", "another text, where a JID with a resource is needed"),
+        ("UserName!", "a@b", "another text, where a user's name, without a domain, is needed"),
+        ("UserName!", "", "another text, where a user's name, without a domain, is needed"),
+        ("DomainName!", "", "another text, where a domain's name is needed"),
+        ("NodeName!", "host", "another text, where a node's name such as mongooseim@host is needed"),
+        ("DateTime!", "yesterday", "another text, where a time such as 2030-01-31T08:00:00Z is needed"),
+        ("XmlElement!", "<message", "another text, where an XML element is needed"),
+        ("XmlElement!", "<a/><b/>", "another text, where an XML element is needed"),
+        ("XmlElement!", "<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "another text, where an XML element is needed"),
+        ("MUCAffiliation!", "owner", "another text, where one of OWNER, ADMIN, MEMBER, OUTCAST, NONE is needed"),
+        ("MUCAffiliation!", ["OWNER"], "a list, where one of OWNER, ADMIN, MEMBER, OUTCAST, NONE is needed"),
+        ("[JID!]!", "a@b", "a text, where a list is needed"),
+        ("ContactInput!", "a@b", "another text, where an object is needed"),
+    ],
+)
+def test_these_are_not(kind: str, value: Any, told: str) -> None:
+    assert why(kind, value) == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        ("[JID!]!", ["a@b", None], 'the argument "it[2]" is missing'),
+        ("[ContactInput!]!", [{"jid": "a@b"}], 'the argument "it[1].name" is missing'),
+        (
+            "ContactInput!",
+            {"jid": "a@b", "name": "", "group": []},
+            "the argument \"it\" has a member 'group', which ContactInput does not have; did you mean groups?",
+        ),
+        ("VcardInput!", {**VCARD, "email": [{"userId": 1}]}, None),
+    ],
+)
+def test_the_place_inside_is_named(kind: str, value: Any, told: str | None) -> None:
+    with pytest.raises(Unfit) as caught:
+        check({"it": value}, {"it": type_of(kind)}, "op")
+    assert str(caught.value) == (told or 'the argument "it.email[1].userId" is a number, where a text is needed')
+
+
+def test_an_argument_that_there_is_not_is_named_with_what_was_meant() -> None:
+    given_ = {"usernam": "a", "domain": "localhost", "password": "hush"}
+    with pytest.raises(Unfit, match=r"'usernam', which account\.registerUser does not have; did you mean user"):
+        check(given_, ADMIN["account.registerUser"].arguments, "account.registerUser")
+
+
+def test_a_vcard_in_a_vcard_in_a_vcard_has_an_end() -> None:
+    card = VCARD
+    for _ in range(200):
+        card = {**VCARD, "agent": [{"vcard": card}]}
+    assert why("VcardInput!", card) == "it is nested too deeply"
+
+
+@given(st.sampled_from(list(ADMIN.values())), st.data())
+def test_any_json_is_taken_or_refused_and_never_shown(operation: Any, data: st.DataObject) -> None:
+    names = st.sampled_from([*operation.arguments, "other"])
+    arguments = data.draw(st.dictionaries(names, JSON | st.just("h4sh-h4sh-h4sh")))
+    try:
+        check(arguments, operation.arguments, operation.name)
+    except Unfit as unfit:
+        told = str(unfit)
+    else:
+        told = ""
+    assert "h4sh" not in told
