@@ -211,11 +211,11 @@ def test_contacts_that_are_gone_were_deleted_by_a_job_that_may_have_run() -> Non
 
 def test_a_document_of_two_operations_is_judged_by_whether_any_was_done() -> None:
     error = refusal("exists", "No", "b", "account")
-    half = {"data": {"account": {"a": {"jid": "a@b"}, "b": None}}, "errors": [error]}
+    half: Json = {"data": {"account": {"a": {"jid": "a@b"}, "b": None}}, "errors": [error]}
     outcome = answer("graphql", half, arguments={"query": "…"})
     assert isinstance(outcome, Delivered)
     assert outcome.note == "partly done: 1 failed (exists)"
-    none = {"data": {"account": {"a": None, "b": None}}, "errors": [error]}
+    none: Json = {"data": {"account": {"a": None, "b": None}}, "errors": [error]}
     assert isinstance(answer("graphql", none, arguments={"query": "…"}), Rejected)
 
 
@@ -235,7 +235,7 @@ def test_no_is_an_answer(command: str, data: Json, negative: bool) -> None:
 
 
 def test_a_password_that_the_server_says_is_masked_in_the_reply_too() -> None:
-    said = {"correct": True, "message": f"Password '{PASSWORD}' for user alice@localhost is correct"}
+    said: Json = {"correct": True, "message": f"Password '{PASSWORD}' for user alice@localhost is correct"}
     outcome = answer("account.checkPassword", {"data": {"account": {"checkPassword": said}}})
     assert isinstance(outcome, Delivered)
     assert PASSWORD not in outcome.text + json.dumps(outcome.body)

@@ -1,0 +1,455 @@
+"""The kind mongooseim against the stand-in for its GraphQL endpoints, which errs as a real one was measured to."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.config.load import load
+from restbroker.connectors import registry
+from restbroker.connectors.contract import Connector, Ports
+from restbroker.connectors.mongooseim import schema
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.store import queues
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.replies import integer
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent
+from restbroker.transport.message import Request, Response, Transport
+from tests.support import census, process
+from tests.support.mongooseim.faults import Kind
+from tests.support.mongooseim.server import MongooseIM
+from tests.support.mongooseim.world import Domain
+from tests.support.shared import FAST_RETRIES
+from tests.support.wait import until
+
+ALICE, BOB = "alice@localhost", "bob@localhost"
+JOBS = 200
+
+
+@attrs.frozen
+class Direct:
+    """A link that sends at once."""
+
+    http: Transport
+
+    async def ask(self, request: Request) -> Response:
+        return await self.http.send(request)
+
+    send = ask
+
+
+@attrs.frozen
+class Side:
+    """Our side: a connector and its link."""
+
+    connector: Connector
+    link: Direct
+
+    async def do(self, command: str, /, **given: Json) -> Outcome:
+        """Delivers a command. An underscore behind a name is not part of it: `from` is a word of Python's."""
+        return await self.call(command, {name.rstrip("_"): value for name, value in given.items()})
+
+    async def call(
+        self, command: str, given: Mapping[str, Json], *, maybe_run: bool = False, ok_if_exists: bool = False
+    ) -> Outcome:
+        """Delivers a command."""
+        call = Call(Command(command, given), maybe_run=maybe_run, host="localhost", ok_if_exists=ok_if_exists)
+        return await self.connector.deliver(call, self.link)
+
+
+Open = Callable[..., AbstractAsyncContextManager[Side]]
+
+
+def entry(server: MongooseIM, **members: Any) -> dict[str, Any]:
+    """The target of this server in env.json."""
+    return {
+        "Kind": "mongooseim",
+        "URL": server.url,
+        "Domain": "localhost",
+        "Auth": {"Basic": {"User": server.user, "Pass": server.password}},
+        "Queues": ["mim"],
+        **members,
+    }
+
+
+@pytest.fixture
+def mim() -> Iterator[MongooseIM]:
+    with MongooseIM() as server:
+        server.world.register(ALICE, BOB)
+        yield server
+
+
+@pytest.fixture
+def side(tmp_path: Path) -> Open:
+    """Our side of a server."""
+
+    @asynccontextmanager
+    async def opened(server: MongooseIM, **members: Any) -> AsyncIterator[Side]:
+        file = tmp_path / "target.json"
+        file.write_text(json.dumps({"Token": "t", "Targets": {"chat": entry(server, **members)}}))
+        target = load(file, {}, {}, registry.kinds()).config.targets[0]
+        http = open_transport(target)
+        try:
+            yield Side(registry.open_connector(target, Ports(lambda _: None, lambda: 0.0)), Direct(http))
+        finally:
+            await http.aclose()
+
+    return opened
+
+
+def code_of(outcome: Outcome) -> str:
+    """Why, or the note of what was done."""
+    return (outcome.note or "") if isinstance(outcome, Delivered) else outcome.reason.code
+
+
+async def test_an_account_is_made_and_a_message_sent(side: Open, mim: MongooseIM) -> None:
+    async with side(mim) as ours:
+        made = await ours.do("account.registerUser", username="carol", password='p4ss "word"\n☂')
+        sent = await ours.do("stanza.sendMessage", from_=ALICE, to=BOB, body='a "q" \\n \n é {$x}')
+    assert isinstance(made, Delivered)
+    assert json.loads(made.text)["data"]["account"]["registerUser"]["jid"] == "carol@localhost"
+    assert mim.world.accounts["carol@localhost"] == 'p4ss "word"\n☂'
+    assert isinstance(sent, Delivered)
+    (message,) = mim.world.messages
+    assert (str(message.sender), message.body) == (ALICE, 'a "q" \\n \n é {$x}')
+
+
+@pytest.mark.parametrize("optional", [False, True])
+async def test_every_operation_of_the_catalogue_is_understood(side: Open, mim: MongooseIM, *, optional: bool) -> None:
+    """What the schema refuses has a 400; whatever else is said, the operation was found with its arguments."""
+    ends = {"server.stop", "server.restart"}
+    operations = {name: found for name, found in schema.operations("admin", "6.8.0").items() if name not in ends}
+    async with side(mim) as ours:
+        for name, operation in operations.items():
+            given = {
+                argument: example(kind) for argument, kind in operation.arguments.items() if kind.required or optional
+            }
+            call = Call(Command(name, given), host="localhost")
+            outcome = await ours.connector.deliver(call, ours.link)
+            status = outcome.status if isinstance(outcome, Delivered) else outcome.reason.status
+            assert (name, status) == (name, 200), outcome
+    assert set(mim.operations) - {"checkAuth.checkAuth"} >= set(operations) - {"checkAuth"}
+
+
+def example(kind: schema.Type) -> Json:
+    """A value of this type."""
+    if kind.item is not None:
+        return [example(kind.item)]
+    if (fields := schema.fields_of_input(kind.name)) is not None:
+        return {name: example(field) for name, field in fields.items() if field.required or name == "action"}
+    if names := schema.names_of_enum(kind.name):
+        return names[0]
+    return EXAMPLES.get(kind.name, "text")
+
+
+EXAMPLES: dict[str, Json] = {
+    "JID": ALICE,
+    "BareJID": "room@muc.localhost",
+    "FullJID": f"{ALICE}/x",
+    "DomainName": "localhost",
+    "Int": 1,
+    "PosInt": 1,
+    "NonNegInt": 0,
+    "Boolean": True,
+    "NodeName": "a@b",
+    "DateTime": "2026-01-01T00:00:00Z",
+    "XmlElement": f"<message from='{ALICE}' to='{BOB}'><body>x</body></message>",
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "code"),
+    [
+        ("account.registerUser", {"username": "alice", "password": "p"}, "AlreadyExists"),
+        ("account.registerUser", {"username": "x", "domain": "other.example", "password": "p"}, "Refused"),
+        ("account.registerUser", {"username": "x", "password": ""}, "BadArgument"),
+        ("account.removeUser", {"user": "nobody@localhost"}, "NotFound"),
+        ("account.changeUserPassword", {"user": "nobody@localhost", "newPassword": "x"}, "Refused"),
+        ("account.banUser", {"user": "nobody@localhost", "reason": "x"}, "NotFound"),
+        ("account.checkPassword", {"user": "nobody@localhost", "password": "x"}, "NotFound"),
+        ("account.countUsers", {"domain": "other.example"}, "UnknownHost"),
+        ("stanza.sendMessage", {"from": "nobody@localhost", "to": BOB, "body": "x"}, "NotFound"),
+        ("stanza.sendStanza", {"stanza": f"<message to='{BOB}'/>"}, "BadArgument"),
+        ("roster.addContact", {"user": ALICE, "contact": "nobody@localhost"}, "NotFound"),
+        ("roster.deleteContact", {"user": ALICE, "contact": BOB}, "NotFound"),
+        ("session.kickUserSession", {"user": f"{ALICE}/x"}, "NotFound"),
+        ("domain.addDomain", {"domain": "localhost", "hostType": "localhost"}, "AlreadyExists"),
+        ("domain.addDomain", {"domain": "b.example", "hostType": "none"}, "BadArgument"),
+        ("domain.removeDomain", {"domain": "b.example", "hostType": "localhost"}, "NotFound"),
+    ],
+)
+async def test_refusals(side: Open, mim: MongooseIM, command: str, arguments: Mapping[str, Json], code: str) -> None:
+    async with side(mim) as ours:
+        outcome = await ours.call(command, arguments)
+    assert (type(outcome), code_of(outcome)) == (Rejected, code)
+
+
+async def test_what_may_have_run_is_done_where_the_server_says_that_it_is_so(side: Open, mim: MongooseIM) -> None:
+    async with side(mim) as ours:
+        for command, given in (
+            ("account.registerUser", {"username": "alice", "password": "p"}),
+            ("account.removeUser", {"user": "nobody@localhost"}),
+            ("roster.deleteContact", {"user": ALICE, "contact": BOB}),
+            ("session.kickUserSession", {"user": f"{ALICE}/x"}),
+        ):
+            outcome = await ours.call(command, given, maybe_run=True)
+            assert (type(outcome), code_of(outcome)) == (Delivered, "already done")
+        once = await ours.call("account.registerUser", {"username": "alice", "password": "p"}, ok_if_exists=True)
+        assert code_of(once) == "already done"
+
+
+async def test_who_loses_a_race_for_a_name_is_told_that_it_exists(side: Open, mim: MongooseIM) -> None:
+    mim.faults.add(Kind.RACE, "account.registerUser", times=2)
+    async with side(mim) as ours:
+        assert code_of(await ours.do("account.registerUser", username="alice", password="p")) == "AlreadyExists"
+        again = await ours.call("account.registerUser", {"username": "alice", "password": "p"}, maybe_run=True)
+    assert (type(again), code_of(again)) == (Delivered, "already done")
+
+
+async def test_contacts_are_added_as_far_as_they_exist(side: Open, mim: MongooseIM) -> None:
+    contacts: list[Json] = [{"jid": BOB, "name": "Bob"}, {"jid": "nobody@localhost", "name": "No", "groups": ["x"]}]
+    async with side(mim) as ours:
+        outcome = await ours.do("roster.addContacts", user=ALICE, contacts=contacts)
+        none = await ours.do("roster.addContacts", user=ALICE, contacts=contacts[1:])
+    assert code_of(outcome) == "partly done: 1 of 2 failed (user_not_exist)"
+    assert (type(none), code_of(none)) == (Rejected, "NotFound")
+    assert list(mim.world.rosters[ALICE]) == [BOB]
+
+
+async def test_a_password_that_the_server_echoes_is_shown_nowhere(side: Open, mim: MongooseIM) -> None:
+    async with side(mim) as ours:
+        for password in ("secret", "wr0ng-one"):
+            outcome = await ours.do("account.checkPassword", user=ALICE, password=password)
+            assert isinstance(outcome, Delivered)
+            assert outcome.negative == (password != "secret")
+            assert password not in outcome.text + json.dumps(outcome.body)
+
+
+async def test_a_module_that_is_missing_is_named(side: Open, mim: MongooseIM) -> None:
+    mim.unloaded.add("mod_muc_light")
+    async with side(mim) as ours:
+        outcome = await ours.do("muc_light.deleteRoom", room="r@muclight.localhost")
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.reason.cure) == (
+        "UnknownCommand",
+        "Load mod_muc_light in MongooseIM for that domain.",
+    )
+
+
+async def test_a_domain_admin_rules_his_own_domain_alone(side: Open) -> None:
+    with MongooseIM(endpoint="domain_admin") as server:
+        server.world.domains["localhost"].password = "d0main"
+        server.world.domains["b.example"] = Domain()
+        login = {"Basic": {"User": "admin@localhost", "Pass": "d0main"}}
+        async with side(server, Auth=login, Domain=None, Options={"Schema": "domain_admin"}) as ours:
+            assert (await ours.connector.probe(ours.link)).ok
+            assert isinstance(await ours.do("account.registerUser", username="x", password="p"), Delivered)
+            foreign = await ours.do("account.registerUser", username="x", domain="b.example", password="p")
+            assert (type(foreign), code_of(foreign)) == (Rejected, "CommandForbidden")
+            assert code_of(await ours.do("server.status")) == "UnknownCommand"
+
+
+async def test_domain_admins_without_a_database_of_domains_wait(side: Open) -> None:
+    with MongooseIM(endpoint="domain_admin", unloaded={"service_domain_db"}) as server:
+        login = {"Basic": {"User": "admin@localhost", "Pass": "d0main"}}
+        async with side(server, Auth=login, Options={"Schema": "domain_admin"}) as ours:
+            outcome = await ours.do("account.registerUser", username="x", password="p")
+            assert isinstance(outcome, Deferred)
+            assert (outcome.pause_target, outcome.counts) == (True, False)
+            assert "service_domain_db" in ((await ours.connector.probe(ours.link)).cure or "")
+
+
+async def test_a_user_sends_in_his_own_name(side: Open) -> None:
+    with MongooseIM(endpoint="user") as server:
+        server.world.register(ALICE, BOB)
+        login = {"Basic": {"User": ALICE, "Pass": "secret"}}
+        async with side(server, Auth=login, Options={"Schema": "user"}) as ours:
+            assert (await ours.connector.probe(ours.link)).ok
+            assert isinstance(await ours.do("stanza.sendMessage", to=BOB, body="hi"), Delivered)
+            foreign = await ours.do("stanza.sendMessage", from_=BOB, to=ALICE, body="hi")
+            assert (type(foreign), code_of(foreign)) == (Rejected, "BadArgument")
+        assert [str(message.sender).partition("/")[0] for message in server.world.messages] == [ALICE]
+
+
+@pytest.mark.parametrize("login", [{"Basic": {"User": "admin", "Pass": "wrong"}}, None])
+async def test_a_wrong_login_is_about_all_jobs(side: Open, mim: MongooseIM, login: Json) -> None:
+    async with side(mim, Auth=login) as ours:
+        outcome = await ours.do("account.registerUser", username="x", password="p")
+        probe = await ours.connector.probe(ours.link)
+    assert (type(outcome), code_of(outcome)) == (Denied, "LoginRefused")
+    assert (probe.ok, probe.denied) == (False, True)
+
+
+async def test_an_address_that_the_listener_does_not_know_is_about_the_host(side: Open, mim: MongooseIM) -> None:
+    url = mim.url.replace("localhost", "127.0.0.1")
+    async with side(mim, URL=url) as ours:
+        outcome = await ours.do("account.checkUser", user=ALICE)
+        assert (type(outcome), code_of(outcome)) == (Denied, "WrongUrl")
+    async with side(mim, URL=url, HostHeader="localhost") as ours:
+        assert isinstance(await ours.do("account.checkUser", user=ALICE), Delivered)
+
+
+async def test_a_database_that_is_away_holds_jobs_back_until_it_is_there(side: Open, mim: MongooseIM) -> None:
+    mim.faults.database_away = True
+    async with side(mim) as ours:
+        outcome = await ours.do("account.registerUser", username="x", password="p")
+        assert isinstance(outcome, Deferred)
+        assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("DatabaseAway", False, True)
+        assert (await ours.connector.probe(ours.link)).ok is False
+        mim.faults.database_away = False
+        # It crashes once more.
+        assert (await ours.connector.probe(ours.link)).ok is False
+        assert (await ours.connector.probe(ours.link)).ok
+        assert isinstance(await ours.do("account.registerUser", username="x", password="p"), Delivered)
+
+
+async def test_a_crash_of_one_operation_is_tried_a_few_times_and_a_message_is_uncertain(
+    side: Open, mim: MongooseIM
+) -> None:
+    mim.faults.add(Kind.CRASH, "roster.addContact")
+    mim.faults.add(Kind.CRASH, "stanza.sendMessage")
+    async with side(mim) as ours:
+        crashed = await ours.do("roster.addContact", user=ALICE, contact=BOB)
+        message = await ours.do("stanza.sendMessage", from_=ALICE, to=BOB, body="x")
+    assert isinstance(crashed, Deferred)
+    assert crashed.max_attempts == 3
+    assert isinstance(message, Uncertain)
+
+
+@pytest.mark.parametrize("kind", [Kind.EMPTY, Kind.INTERNAL])
+async def test_a_request_that_crashes_is_tried_a_few_times(side: Open, mim: MongooseIM, kind: Kind) -> None:
+    mim.faults.add(kind, "account.registerUser")
+    async with side(mim) as ours:
+        outcome = await ours.do("account.registerUser", username="x", password="p")
+    assert isinstance(outcome, Deferred)
+    assert (outcome.max_attempts, outcome.pause_target) == (3, False)
+
+
+async def test_a_lost_answer_is_no_answer(side: Open, mim: MongooseIM) -> None:
+    mim.faults.add(Kind.LOST, "account.registerUser")
+    async with side(mim) as ours:
+        with pytest.raises(MaybeSent):
+            await ours.do("account.registerUser", username="x", password="p")
+        again = await ours.call("account.registerUser", {"username": "x", "password": "p"}, maybe_run=True)
+    assert (type(again), code_of(again)) == (Delivered, "already done")
+
+
+async def test_a_connection_ends_after_a_thousand_requests_and_nobody_notices(side: Open, mim: MongooseIM) -> None:
+    async with side(mim) as ours:
+        for _ in range(2001):
+            assert isinstance(await ours.do("account.checkUser", user=ALICE), Delivered)
+    assert mim.connections == 3
+
+
+async def test_a_document_of_the_jobs_own_is_run(side: Open, mim: MongooseIM) -> None:
+    document = 'mutation($u: JID!) { roster { a: addContact(user: $u, contact: "bob@localhost") } }'
+    async with side(mim) as ours:
+        assert isinstance(await ours.do("graphql", query=document, variables={"u": ALICE}), Delivered)
+        wrong = await ours.do("graphql", query="query { nothing }")
+    assert list(mim.world.rosters[ALICE]) == [BOB]
+    assert (type(wrong), code_of(wrong)) == (Rejected, "BadArgument")
+
+
+Shell = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str, mim: MongooseIM) -> Path:
+    """A folder with an env.json for the server and the run's Redis."""
+    document = {
+        "RedisURL": redis_url,
+        "Token": "t",
+        "Backoff": FAST_RETRIES,
+        "Targets": {"chat": entry(mim, Concurrency=10)},
+    }
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+def test_the_shell_makes_an_account_and_sends_a_message(place: Path, mim: MongooseIM) -> None:
+    (place / "pw").write_text("p4ssw0rd!\n")
+    with process.started(["run"], directory=place) as broker:
+        broker.wait_for("MongooseIM|started|running")
+        made = process.run(
+            ["enqueue", "--wait", "account.registerUser", "username=carol", "domain=localhost", "password=@pw"],
+            directory=place,
+        )
+        assert made.returncode == 0, made.stderr
+        sent = process.run(
+            ["enqueue", "--wait", "stanza", "sendMessage", "from=carol@localhost", f"to={BOB}", "body=hello"],
+            directory=place,
+        )
+        assert sent.returncode == 0, sent.stderr
+        words = ["account registerUser", "username=carol", "password=@pw"]
+        twice = process.run(["enqueue", "--wait", *words], directory=place)
+        assert (twice.returncode, twice.stderr.splitlines()[-2].partition(":")[0]) == (1, "AlreadyExists")
+        assert "p4ssw0rd" not in broker.output()
+    assert mim.world.accounts["carol@localhost"] == "p4ssw0rd!"
+    assert [(str(one.sender), one.body) for one in mim.world.messages] == [("carol@localhost", "hello")]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        (["server.stop"], 4, 'add "dangerous:server.stop" to the token\'s Allow'),
+        (["server/stop"], 4, 'add "dangerous:server.stop" to the token\'s Allow'),
+        (["graphql", "query={checkAuth{authStatus}}"], 4, 'add "dangerous:graphql" to the token\'s Allow'),
+        (["account.registerUsr"], 2, "did you mean account.registerUser"),
+        (["account", "registerUsr"], 2, "has no name"),
+    ],
+)
+def test_the_shell_refuses(place: Path, words: list[str], status: int, told: str) -> None:
+    done = process.run(["enqueue", *words], directory=place)
+    assert done.returncode == status
+    assert told in done.stderr
+
+
+def test_the_check_says_who_we_are(place: Path, mim: MongooseIM) -> None:
+    done = process.run(["check"], directory=place)
+    assert "answers, and takes the login. (admin is ADMIN)" in done.stdout + done.stderr
+
+
+def registration(number: int) -> bytes:
+    """A job that makes an account."""
+    args = ["account.registerUser", {"username": f"u{number}", "domain": "localhost", "password": "p"}, "t"]
+    return json.dumps({"class": "Add", "args": args, "jid": f"{number:024}", "retry": True}).encode()
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_every_account_is_made_though_the_server_ends_in_the_middle(
+    place: Path, redis_url: str, mim: MongooseIM, end: str
+) -> None:
+    jobs = [registration(number) for number in range(JOBS)]
+    with closing(open_client(StoreSettings(redis_url))) as client:
+        queues.push(client, "mim", jobs)
+
+        def done() -> int:
+            return JOBS - census.unfinished(client, ["mim"]).total()
+
+        with process.started(["run"], directory=place) as broker:
+            until(lambda: done() > JOBS // 10, "some are done", 60.0)
+            # With nothing lost by Mnesia, which a broker could not help.
+            mim.kill(lost_s=0.0) if end == "kill" else mim.stop()
+            mim.start()
+            until(lambda: done() == JOBS, "all are done", 120.0)
+            assert integer(client.command("ZCARD", "dead")) == 0, broker.output()
+    assert {f"u{number}@localhost" for number in range(JOBS)} <= set(mim.world.accounts)
+
+
+def test_jobs_wait_while_the_database_is_away(place: Path, redis_url: str, mim: MongooseIM) -> None:
+    mim.faults.database_away = True
+    with closing(open_client(StoreSettings(redis_url))) as client, process.started(["run"], directory=place) as broker:
+        queues.push(client, "mim", [registration(number) for number in range(5)])
+        broker.wait_for("cannot reach its database|DatabaseAway")
+        mim.faults.database_away = False
+        until(lambda: census.unfinished(client, ["mim"]).total() == 0, "all are done", 60.0)
+        assert integer(client.command("ZCARD", "dead")) == 0, broker.output()
+    assert {f"u{number}@localhost" for number in range(5)} <= set(mim.world.accounts)
