@@ -12,9 +12,10 @@ import attrs
 import trio
 
 from restbroker.config.target import Target
-from restbroker.connectors.contract import Connector, Link, Ports
+from restbroker.connectors.contract import Connector, Link, Ports, Sent
 from restbroker.connectors.mongooseim import asking, catalogue, knowledge, schema
 from restbroker.connectors.mongooseim.answer import Answer, read
+from restbroker.connectors.mongooseim.echo import message_of
 from restbroker.connectors.mongooseim.options import options_of
 from restbroker.connectors.mongooseim.outcomes import NOTHING, Found, judge, question_after
 from restbroker.connectors.mongooseim.request import build
@@ -36,6 +37,7 @@ class MongooseimConnector:
 
     _target: Target
     _now_s: Callable[[], float]
+    _sent: Sent | None
     _version: str | None = None
     _domain: str | None = None
 
@@ -65,6 +67,8 @@ class MongooseimConnector:
         except ConfigError as error:
             # As unsent, the job waits until the secret file is back.
             raise NotSent(str(error)) from error
+        if self._sent is not None and (message := message_of(spec.name, call.command.arguments, self._target)):
+            await self._sent.remember(*message)
         response = await link.send(request)
         answer = read(response.body)
         found = NOTHING
@@ -84,7 +88,12 @@ class MongooseimConnector:
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Has no background work; sleeps until cancelled."""
         task_status.started()
-        await trio.sleep_forever()
+        try:
+            await trio.sleep_forever()
+        finally:
+            if self._sent is not None:
+                with trio.CancelScope(shield=True):
+                    await self._sent.aclose()
 
     def _operation(self, name: str) -> Operation | None:
         return schema.operations(options_of(self._target).schema, self.catalogue.version).get(name)
@@ -142,7 +151,7 @@ def ready(make: Callable[[], Request]) -> Request:
 def open_connector(target: Target, ports: Ports) -> Connector:
     """The connector of this target; nothing is sent yet. The catalogue is read now, as the store's scripts are."""
     catalogue.for_target(target, None)
-    return MongooseimConnector(target, ports.now_s)
+    return MongooseimConnector(target, ports.now_s, ports.sent)
 
 
 _NO_SECOND: Final = Rejected(

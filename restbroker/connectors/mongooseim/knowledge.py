@@ -18,6 +18,7 @@ OWN: Final = "graphql"
 REGISTER: Final = "account.registerUser"
 REMOVE: Final = "account.removeUser"
 BROADCAST: Final = "broadcast.startBroadcast"
+STANZA: Final = "stanza.sendStanza"
 
 # The first line that matches counts. Of mutations alone: queries are safe.
 _REPEAT: Final[tuple[tuple[Repeat, tuple[str, ...]], ...]] = (
@@ -110,7 +111,7 @@ _JIDS: Final = frozenset({"contacts", "items"})
 _NAMES: Final = frozenset({"username", "id"})
 _JID_TYPES: Final = frozenset({"JID", "BareJID", "FullJID"})
 
-_BEYOND: Final = frozenset({"stanza.sendStanza", OWN})
+_BEYOND: Final = frozenset({STANZA, OWN})
 """A stanza may be a command to the server; a document may be anything."""
 
 
