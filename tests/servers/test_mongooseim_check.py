@@ -1,0 +1,138 @@
+"""What the check finds out about a MongooseIM, beside the stand-in for it."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.config.load import load
+from restbroker.config.target import Target, Url
+from restbroker.connectors import registry
+from restbroker.connectors.mongooseim import check
+from restbroker.rules.findings import Finding
+from tests.support.mongooseim.faults import Kind
+from tests.support.mongooseim.server import MongooseIM
+from tests.support.ports import free_port
+from tests.support.receiver import Answer, Receiver
+
+Look = Callable[..., Any]
+
+
+@pytest.fixture
+def mim() -> Iterator[MongooseIM]:
+    with MongooseIM() as server:
+        yield server
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Look:
+    """What is found about a target of these members, by code."""
+
+    async def run(**members: Any) -> dict[str, Finding]:
+        login = {"Basic": {"User": "admin", "Pass": "secret"}}
+        entry = {"Kind": "mongooseim", "Domain": "localhost", "Auth": login, "Queues": ["mim"], **members}
+        file = tmp_path / "target.json"
+        file.write_text(json.dumps({"Token": "t", "Targets": {"mim": entry}}))
+        target = load(file, {}, {}, registry.kinds()).config.targets[0]
+        return {found.code: found for found in await registry.check(target)}
+
+    return run
+
+
+async def test_a_server_that_is_well_is_told_with_who_we_are(look: Look, mim: MongooseIM) -> None:
+    found = await look(URL=mim.url)
+    assert {code: finding.level for code, finding in found.items()} == {
+        "Reachable": "ok",
+        "Version": "ok",
+        "Domain": "ok",
+    }
+    assert found["Reachable"].message.endswith("answers, and takes the login. (admin is ADMIN)")
+    assert "operations as of 6.8.0" in found["Version"].message
+    assert not mim.world.accounts
+
+
+@pytest.mark.parametrize(
+    ("members", "code", "level", "cure"),
+    [
+        ({"Auth": {"Basic": {"User": "admin", "Pass": "wr0ng-secret"}}}, "LoginRefused", "problem", "login"),
+        ({"Domain": None}, "NoDomain", "note", '"Domain": "example.org"'),
+        ({"Domain": "other.example"}, "UnknownHost", "warning", "Correct Domain"),
+        ({"Options": {"ServerVersion": "6.0.0"}}, "OtherVersion", "warning", '"ServerVersion": "auto"'),
+        (
+            {"Options": {"Schema": "user"}, "Auth": {"Basic": {"User": "a@b", "Pass": "p"}}},
+            "LoginRefused",
+            "problem",
+            "",
+        ),
+    ],
+)
+async def test_what_is_wrong_with_a_target_is_told_with_its_cure(
+    look: Look, mim: MongooseIM, members: dict[str, Any], code: str, level: str, cure: str
+) -> None:
+    found = (await look(URL=mim.url, **members))[code]
+    assert found.level == level
+    assert cure in (found.cure or "")
+    assert "wr0ng" not in repr(found)
+
+
+async def test_a_listener_for_another_host_is_told_with_the_host(look: Look, mim: MongooseIM) -> None:
+    url = mim.url.replace("localhost", "127.0.0.1")
+    (found,) = (await look(URL=url)).values()
+    assert (found.code, found.cure) == ("OtherHost", '"HostHeader": "localhost"')
+    assert "Reachable" in await look(URL=url, HostHeader="localhost")
+
+
+async def test_a_path_that_is_not_the_apis_is_told(look: Look, mim: MongooseIM) -> None:
+    (found,) = (await look(URL=mim.url.replace("/api/", "/rest/"))).values()
+    assert found.code == "NotTheApi"
+
+
+async def test_the_endpoint_of_another_schema_is_told(look: Look) -> None:
+    with MongooseIM(endpoint="user") as server:
+        server.world.register("admin@localhost")
+        login = {"Basic": {"User": "admin@localhost", "Pass": "secret"}}
+        (found,) = (await look(URL=server.url, Auth=login)).values()
+    assert found.code == "OtherSchema"
+
+
+async def test_a_database_that_is_away_is_told(look: Look, mim: MongooseIM) -> None:
+    mim.faults.database_away = True
+    (found,) = (await look(URL=mim.url)).values()
+    assert (found.code, found.level, found.cause) == ("DatabaseAway", "problem", "target")
+
+
+async def test_a_server_that_says_nothing_is_told(look: Look, mim: MongooseIM) -> None:
+    mim.faults.add(Kind.HANG)
+    (found,) = (await look(URL=mim.url, RequestTimeout="300ms")).values()
+    assert found.code == "Silent"
+
+
+async def test_no_server_is_told(look: Look) -> None:
+    (found,) = (await look(URL=f"http://localhost:{free_port()}/api/graphql")).values()
+    assert (found.code, found.cause) == ("Unreachable", "target")
+
+
+async def test_another_server_is_told(look: Look) -> None:
+    with Receiver(lambda _: Answer(200, b"<html>Welcome</html>")) as other:
+        (found,) = (await look(URL=other.url + "/api/graphql")).values()
+    assert found.code == "NotTheApi"
+
+
+async def test_a_password_that_cannot_be_read_is_told(look: Look, mim: MongooseIM, tmp_path: Path) -> None:
+    secret = tmp_path / "pass"
+    secret.write_bytes(b"secret")
+    await look(URL=mim.url, Auth={"Basic": {"User": "admin", "PassFile": str(secret)}})
+    target = load(tmp_path / "target.json", {}, {}, registry.kinds()).config.targets[0]
+    secret.unlink()
+    (found,) = await check.check(target)
+    assert (found.code, found.cause) == ("BadLogin", "config")
+
+
+async def test_an_admins_endpoint_for_everybody_is_told_where_others_reach_it(look: Look) -> None:
+    with MongooseIM(password="", host="_") as server:
+        assert "OpenAdmin" not in await look(URL=server.url, Auth=None)
+    target = Target("mim", "mongooseim", Url("http", "chat.example.org", 5551, "/api/graphql"), ("q",))
+    (found,) = check._open_to_all(target)
+    assert (found.code, found.level) == ("OpenAdmin", "warning")
