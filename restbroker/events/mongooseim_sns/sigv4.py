@@ -1,0 +1,168 @@
+"""Looks whether a request is signed with a key that both sides know: AWS Signature Version 4, in its headers. Pure.
+
+Called by `hook` for each request, before its body is taken apart. Always holds: what is signed is the method, path,
+query, host, time and every byte of the body that came; the signature is compared in constant time; a refusal repeats
+nothing of the request. The form is that of Amazon's documentation, "Create a signed AWS API request"; the tests compare
+with botocore's signatures.
+
+erlcloud, which MongooseIM signs with, takes the second label of a host of four or more for the region, else us-east-1
+(read in its source). So any region counts: it is signed along with the rest.
+"""
+
+import hashlib
+import hmac
+import re
+import time
+from calendar import timegm
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal
+from urllib.parse import quote
+
+import attrs
+
+ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_END: Final = "aws4_request"
+_MOMENT: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_SIGNATURE: Final = re.compile(r"[0-9a-f]{64}")
+_MUST_BE_SIGNED: Final = frozenset({"host", "x-amz-date"})
+
+Fault = Literal["MissingAuthenticationToken", "IncompleteSignature", "InvalidClientTokenId", "SignatureDoesNotMatch"]
+"""As Amazon calls them: no signature; one that cannot be read; of another key; a wrong one, or one of another time."""
+
+
+@attrs.define(eq=False)
+class Unsigned(Exception):
+    """The request is not signed with the key. `why` is for the log and for the one who sent it."""
+
+    fault: Fault
+    why: str
+
+
+@attrs.frozen
+class Request:
+    """What came. `path` and `query` as they were sent, names of headers in any case."""
+
+    method: str
+    path: bytes
+    query: bytes
+    headers: Iterable[tuple[bytes, bytes]]
+    body: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class SharedKey:
+    """What both sides know: the name of the key, and the key."""
+
+    name: str
+    secret: bytes = attrs.field(repr=False)
+
+
+@attrs.frozen
+class _Claim:
+    """What the request says of its signature."""
+
+    key_name: str
+    scope: tuple[str, str, str]
+    """Day, region and service."""
+    signed: tuple[str, ...]
+    signature: str
+
+
+def verify(request: Request, key: SharedKey, service: str, now_s: float, skew_s: float) -> None:
+    """Raises `Unsigned`. `skew_s`: how far the time of the signature may be from `now_s`."""
+    headers = _joined(request.headers)
+    claim = _claim(headers)
+    moment = headers.get("x-amz-date", "")
+    if not hmac.compare_digest(claim.key_name.encode(), key.name.encode()):
+        raise Unsigned("InvalidClientTokenId", "it is signed with a key of another name")
+    _judge_scope(claim, moment, service, now_s, skew_s)
+    if any(name not in headers for name in claim.signed):
+        raise Unsigned("SignatureDoesNotMatch", "a header that was signed did not come")
+    digest = hashlib.sha256(request.body).hexdigest()
+    if headers.get("x-amz-content-sha256", digest) != digest:
+        raise Unsigned("SignatureDoesNotMatch", "the body is not the one that was signed")
+    expected = _signature(key.secret, claim, moment, _canonical(request, headers, claim.signed, digest))
+    if not hmac.compare_digest(claim.signature.encode(), expected.encode()):
+        why = "the signature is wrong: of another key, or something on the way changed the path, the host or the body"
+        raise Unsigned("SignatureDoesNotMatch", why)
+
+
+def _claim(headers: dict[str, str]) -> _Claim:
+    """Raises `Unsigned`."""
+    algorithm, _, rest = headers.get("authorization", "").partition(" ")
+    if algorithm != ALGORITHM:
+        raise Unsigned("MissingAuthenticationToken", f"it has no signature ({ALGORITHM})")
+    parts = dict(_pair(part) for part in rest.split(","))
+    match parts.get("Credential", "").rsplit("/", 4):
+        case [name, day, region, service, end] if end == _END:
+            signed = tuple(parts.get("SignedHeaders", "").split(";"))
+            signature = parts.get("Signature", "")
+            if _SIGNATURE.fullmatch(signature) and _MUST_BE_SIGNED.issubset(signed):
+                return _Claim(name, (day, region, service), signed, signature)
+        case _:
+            pass
+    raise Unsigned("IncompleteSignature", "its signature lacks a part, or does not cover the host and the time")
+
+
+def _pair(part: str) -> tuple[str, str]:
+    name, _, value = part.strip().partition("=")
+    return name, value
+
+
+def _judge_scope(claim: _Claim, moment: str, service: str, now_s: float, skew_s: float) -> None:
+    """Raises `Unsigned` for what was signed at another time, or for something else."""
+    day, _, claimed = claim.scope
+    at_s = _epoch_s(moment)
+    if at_s is None:
+        raise Unsigned("IncompleteSignature", "it does not say when it was signed")
+    if claimed != service or day != moment[:8]:
+        raise Unsigned("SignatureDoesNotMatch", "it was signed for another service or day")
+    if abs(now_s - at_s) > skew_s:
+        why = f"it was signed more than {skew_s:g} s ago or ahead: see whether both clocks are right"
+        raise Unsigned("SignatureDoesNotMatch", why)
+
+
+def _epoch_s(moment: str) -> int | None:
+    if not _MOMENT.fullmatch(moment):
+        return None
+    try:
+        return timegm(time.strptime(moment, "%Y%m%dT%H%M%SZ"))
+    except ValueError:
+        return None
+
+
+def _canonical(request: Request, headers: dict[str, str], signed: tuple[str, ...], digest: str) -> str:
+    """What both sides make of the request, to sign it."""
+    lines = [
+        request.method,
+        quote(request.path, safe="/~"),
+        "&".join("=".join(pair) for pair in sorted(_queried(request.query))),
+        *(f"{name}:{headers[name]}" for name in signed),
+        "",
+        ";".join(signed),
+        digest,
+    ]
+    return "\n".join(lines)
+
+
+def _queried(query: bytes) -> Iterator[tuple[str, str]]:
+    for part in query.decode("latin-1").split("&") if query else ():
+        name, _, value = part.partition("=")
+        yield name, value
+
+
+def _signature(secret: bytes, claim: _Claim, moment: str, canonical: str) -> str:
+    key = b"AWS4" + secret
+    for part in (*claim.scope, _END):
+        key = hmac.digest(key, part.encode(), "sha256")
+    hashed = hashlib.sha256(canonical.encode("latin-1")).hexdigest()
+    to_sign = "\n".join([ALGORITHM, moment, "/".join((*claim.scope, _END)), hashed])
+    return hmac.digest(key, to_sign.encode(), "sha256").hex()
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """By names in lower case, several of one name as one; blanks at the ends and repeated ones count for nothing."""
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault(name.decode("latin-1").lower(), []).append(" ".join(value.decode("latin-1").split()))
+    return {name: ",".join(values) for name, values in found.items()}
