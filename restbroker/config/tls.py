@@ -1,11 +1,13 @@
-"""The files of a target's `TLS`: judged when the configuration is loaded, and read for its connections.
+"""The files of a target's `TLS`, and of what others reach by TLS: judged when the configuration is loaded, then read.
 
-Called by `config.build_targets` and the transport. Always holds: what was judged is what is used; nobody is asked for a
-passphrase.
+Called by `config.build_targets`, `config.build_events`, the transport and `serving`. Always holds: what was judged is
+what is used; nobody is asked for a passphrase.
 """
 
 import ssl
 from pathlib import Path
+
+import attrs
 
 from restbroker.config.files import text_of
 from restbroker.config.objects import TlsKeys
@@ -20,6 +22,35 @@ def context_of(files: TlsFiles) -> ssl.SSLContext:
         # Without a password here, OpenSSL asks for it at the terminal.
         context.load_cert_chain(files.cert, files.key, password="")
     return context
+
+
+@attrs.frozen
+class CertFiles:
+    """What a server of ours shows who it is with. `key`: None if it is in the certificate's file."""
+
+    cert: Path
+    key: Path | None = None
+
+
+def served_context(files: CertFiles) -> ssl.SSLContext:
+    """For a server of ours, which speaks HTTP/1.1. Raises OSError."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.cert, files.key, password="")
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def cert_files(cert: str | None, key: str | None, place: str, review: Review) -> CertFiles | None:
+    """The files, each tried once; None where there are none, or there is a problem in `review`."""
+    if cert is None:
+        if key is not None:
+            review.refuse(at(place, "KeyFile"), "is the key of a certificate; give that too, as CertFile.")
+        return None
+    found, its_key = _readable(cert, at(place, "CertFile"), review), _readable(key, at(place, "KeyFile"), review)
+    if found is None or (its_key is None and key is not None):
+        return None
+    _try_certificate(TlsFiles(None, found, its_key), place, review)
+    return CertFiles(found, its_key)
 
 
 def tls_files(keys: TlsKeys | None, place: str, url_place: str, review: Review, *, is_used: bool) -> TlsFiles:

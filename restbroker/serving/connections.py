@@ -20,8 +20,10 @@ STALLED_S = 5.0
 """How long a reader may take nothing of what it was sent before it is dropped."""
 LONGEST_S = 60.0
 """How long a reader of HTTP/2 may take for one part of an answer."""
+HANDSHAKE_S = 5.0
+"""How long a client may take to begin with TLS."""
 HURRIED_S = 0.3
-"""Both while the process stops."""
+"""All of them while the process stops."""
 _AT_ONCE = struct.pack("ii", 1, 0)
 """For SO_LINGER: a close ends the connection, and the kernel keeps nothing of what was not read."""
 
@@ -47,6 +49,12 @@ class Connections:
         with self._bounded(self._patience_s) as scope:
             sent = await stream.socket.send(data)
         return 0 if scope.cancelled_caught else sent
+
+    async def handshake(self, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
+        """Whether both ends agreed in time. Raises `trio.BrokenResourceError` where they do not."""
+        with self._bounded(HANDSHAKE_S) as scope:
+            await stream.do_handshake()
+        return not scope.cancelled_caught
 
     async def send_by_http2(self, send: ASGISendCallable, event: ASGISendEvent) -> None:
         """A part of an answer, on its whole way through Hypercorn: there the reader says how much may be sent at all.
@@ -102,7 +110,7 @@ class BoundedStream:
             self.scope.cancel()
             raise trio.BrokenResourceError("The connection has ended.") from error
 
-    async def receive_some(self, most: int) -> bytes:
+    async def receive_some(self, most: int | None = None) -> bytes:
         """What came; empty at the end."""
         data = await self.stream.receive_some(most)
         return data if self.lines is None else self.lines.ascii(bytes(data))

@@ -33,6 +33,7 @@ from hypercorn.typing import (
 
 from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
 from restbroker.serving.lines import RequestLines
+from restbroker.serving.tls import Certificate, failure
 from restbroker.telemetry.events import Listening, Report, Warned
 
 GRACE_S = 1.5
@@ -52,7 +53,7 @@ class Server:
     A connection that sends no whole request for `keep_alive_s` is closed, a taken port tried again after
     `bind_again_s`. `addresses` are the app's URLs, known once `run` has started; none while the port is taken.
     `at_stop` is called when a stop begins: answers that would last are to end then. `reads_bodies`: where it is not so,
-    addresses may hold any bytes.
+    addresses may hold any bytes. With a `certificate` it speaks TLS, and no HTTP/2.
     """
 
     what: str
@@ -65,6 +66,7 @@ class Server:
     keep_alive_s: float = 5.0
     at_stop: Callable[[], None] = _nothing
     reads_bodies: bool = True
+    certificate: Certificate | None = None
     addresses: tuple[str, ...] = ()
     _told: set[str] = attrs.field(factory=set)
     _connections: Connections = attrs.field(factory=Connections)
@@ -75,7 +77,7 @@ class Server:
             task_status.started()
             task_status = trio.TASK_STATUS_IGNORED
             await trio.sleep(self.bind_again_s)
-        self.addresses = tuple(_url(listener) for listener in listeners)
+        self.addresses = tuple(_url(listener, is_secured=self.certificate is not None) for listener in listeners)
         # Trio goes on, and writes a traceback ten times a second.
         logging.getLogger("trio.serve_listeners").addFilter(self._tell_of_flood)
         stopping = trio.Event()
@@ -136,13 +138,14 @@ class Server:
         config, context = _config(self.keep_alive_s), WorkerContext(None)
         state: LifespanState = {}
         lifespan = Lifespan(app, config, state)
+        if self.certificate is not None:
+            # Before anybody comes: who comes while it is read takes what there is by then.
+            await self.certificate.context()
 
         async def connection(stream: trio.SocketStream) -> None:
             with trio.CancelScope() as scope:
-                lines = None if self.reads_bodies else RequestLines()
-                bounded = BoundedStream(stream, self._connections, scope, lines)
-                typed = cast("trio.SSLStream[trio.SocketStream]", bounded)
-                await TCPServer(app, config, context, ConnectionState(state.copy()), typed)
+                if (wrapped := await self._wrapped(stream, scope)) is not None:
+                    await TCPServer(app, config, context, ConnectionState(state.copy()), wrapped)
 
         async with trio.open_nursery() as living:
             await living.start(lifespan.handle_lifespan)
@@ -161,6 +164,27 @@ class Server:
             await lifespan.wait_for_shutdown()
             living.cancel_scope.cancel()
 
+    async def _wrapped(
+        self, stream: trio.SocketStream, scope: trio.CancelScope
+    ) -> "trio.SSLStream[trio.SocketStream] | None":
+        """The connection as Hypercorn is to use it; None where no TLS comes about."""
+        # What the bytes are that TLS makes, nobody may look at.
+        lines = None if self.reads_bodies or self.certificate is not None else RequestLines()
+        # Neither is one for mypy; Hypercorn uses it as such where it has the method `do_handshake`.
+        bounded = cast("trio.SocketStream", BoundedStream(stream, self._connections, scope, lines))
+        if self.certificate is None:
+            return cast("trio.SSLStream[trio.SocketStream]", bounded)
+        tls = await self.certificate.context()
+        if tls is None:
+            return None
+        secured = trio.SSLStream(bounded, tls, server_side=True, https_compatible=True)
+        try:
+            return secured if await self._connections.handshake(secured) else None
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            if (warned := failure(error, self.what)) is not None:
+                self._warn_once(warned.code, warned.message, warned.cure or "")
+            return None
+
     def _tell_of_flood(self, _record: logging.LogRecord) -> bool:
         self._warn_once(
             "TooManyConnections",
@@ -171,8 +195,8 @@ class Server:
         return False
 
     def _warn_once(self, code: str, message: str, cure: str) -> None:
-        if code not in self._told:
-            self._told.add(code)
+        if message not in self._told:
+            self._told.add(message)
             self.report(Warned(code, message, cure))
 
 
@@ -217,9 +241,10 @@ def _config(keep_alive_s: float) -> Config:
     return config
 
 
-def _url(listener: trio.SocketListener) -> str:
+def _url(listener: trio.SocketListener, *, is_secured: bool) -> str:
     host, port = listener.socket.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if is_secured else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _names(group: BaseExceptionGroup[BaseException]) -> str:

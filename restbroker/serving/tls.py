@@ -1,0 +1,75 @@
+"""The certificate that a server of ours shows, and the beginning of a connection with TLS. `serving.runner` uses it.
+
+Always holds: a renewed certificate counts for new connections within seconds; one that cannot be used leaves the last
+in force, with one warning; a client that fails costs its own connection, and is told of once for each reason.
+"""
+
+import ssl
+
+import attrs
+import trio
+
+from restbroker.config.tls import CertFiles, served_context
+from restbroker.telemetry.events import Report, Warned
+
+_LOOK_AGAIN_S = 5.0
+_Stamp = tuple[tuple[int, int, int], ...]
+"""Of each file what changes when it is written anew or replaced."""
+
+
+@attrs.define(eq=False)
+class Certificate:
+    """That of one server. `key`: what names it in the configuration. The files were judged by then."""
+
+    files: CertFiles
+    key: str
+    report: Report
+    _context: ssl.SSLContext | None = None
+    _stamp: _Stamp | None = None
+    _looked_at_s: float = float("-inf")
+    _is_told: bool = False
+
+    async def context(self) -> ssl.SSLContext | None:
+        """What a new connection is to use; None: there is nothing that can be used yet."""
+        if trio.current_time() - self._looked_at_s >= _LOOK_AGAIN_S:
+            self._looked_at_s = trio.current_time()
+            try:
+                # A slow disk must not hold up deliveries.
+                stamp = await trio.to_thread.run_sync(_stamp_of, self.files)
+                if stamp != self._stamp:
+                    self._context = await trio.to_thread.run_sync(served_context, self.files)
+                    self._stamp, self._is_told = stamp, False
+            except OSError as error:
+                self._tell(error)
+        return self._context
+
+    def _tell(self, error: OSError) -> None:
+        if self._is_told:
+            return
+        self._is_told = True
+        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        left = "No connection can be taken" if self._context is None else "The last one stays in use"
+        what = f"The certificate {self.files.cert} ({self.key}) cannot be used: {why}. {left}."
+        cure = "Put a certificate and its own key there, in PEM form, for restbroker to read."
+        self.report(Warned("CertificateUnusable", what, cure))
+
+
+def failure(error: BaseException, what: str) -> Warned | None:
+    """Why a client of `what` could not begin with TLS; None for one that only looked whether somebody listens."""
+    cause = error.__cause__
+    if not isinstance(cause, ssl.SSLError) or isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return None
+    reason = cause.reason or type(cause).__name__
+    match reason:
+        case "HTTP_REQUEST" | "WRONG_VERSION_NUMBER":
+            cure = "It does not speak TLS: give it an https:// address."
+        case _ if "UNKNOWN_CA" in reason or "BAD_CERTIFICATE" in reason or "CERTIFICATE_UNKNOWN" in reason:
+            cure = "It does not trust the certificate: give it the authority's, and a name that the certificate has."
+        case _:
+            cure = "The log of that client may say more."
+    return Warned("TLSFailed", f"A client could not begin TLS with {what}: {reason}.", cure)
+
+
+def _stamp_of(files: CertFiles) -> _Stamp:
+    found = [path.stat() for path in (files.cert, files.key) if path is not None]
+    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)

@@ -1,0 +1,250 @@
+"""A server of ours speaks TLS: real handshakes, clients that fail, certificates that are renewed, a stop."""
+
+import shutil
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+
+from restbroker.config.tls import CertFiles
+from restbroker.serving import connections, tls
+from restbroker.serving.runner import GRACE_S, Server
+from restbroker.serving.tls import Certificate
+from restbroker.telemetry.events import Event, Listening, Warned
+from tests.support.wait import until_async
+from tests.transport.authority import Authority, authority
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def files(ours: Authority, tmp_path: Path) -> CertFiles:
+    """A certificate that a test may change."""
+    found = CertFiles(tmp_path / "cert.pem", tmp_path / "key.pem")
+    put(ours, "server", found)
+    return found
+
+
+def put(ours: Authority, name: str, files: CertFiles) -> None:
+    assert files.key is not None
+    for source, target in zip(ours.pair(name), (files.cert, files.key), strict=True):
+        shutil.copyfile(source, target)
+
+
+async def echo(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    """Answers with the body that came and the version of HTTP; at /large with more than a socket holds."""
+    if scope["type"] != "http":
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    body = b""
+    while True:
+        event = await receive()
+        if event["type"] != "http.request":
+            return
+        body += event["body"]
+        if not event["more_body"]:
+            break
+    if scope["path"] == "/large":
+        body = bytes(32 * 1024 * 1024)
+    version = ("version", scope["http_version"])
+    headers = [(name.encode(), value.encode()) for name, value in (version, ("content-length", str(len(body))))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": False})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+@asynccontextmanager
+async def served(files: CertFiles) -> AsyncIterator[tuple[Server, list[Event]]]:
+    told: list[Event] = []
+    certificate = Certificate(files, "CertFile of Events", told.append)
+    server = Server("events", "Listen of Events", "127.0.0.1", 0, echo, told.append, certificate=certificate)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        yield server, told
+        nursery.cancel_scope.cancel()
+
+
+def trusting(authority_file: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=authority_file)
+
+
+async def posted(server: Server, context: ssl.SSLContext, body: bytes = b"hello") -> httpx.Response:
+    async with httpx.AsyncClient(verify=context, trust_env=False, timeout=30) as client:
+        return await client.post(server.addresses[0], content=body)
+
+
+def port_of(server: Server) -> int:
+    return int(server.addresses[0].rpartition(":")[2])
+
+
+def connected(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """By OpenSSL alone, which says why it hangs up."""
+    plain = socket.create_connection(("127.0.0.1", port))
+    try:
+        return context.wrap_socket(plain, server_hostname="localhost")
+    finally:
+        # Closed where it failed; else it belongs to what was made of it by now.
+        plain.close()
+
+
+def warnings(told: list[Event]) -> list[Warned]:
+    return [event for event in told if isinstance(event, Warned)]
+
+
+async def shown(server: Server, context: ssl.SSLContext) -> bytes:
+    """The certificate that a new connection is shown."""
+    stream = await trio.open_ssl_over_tcp_stream("localhost", port_of(server), ssl_context=context)
+    async with stream:
+        await stream.do_handshake()
+        found = stream.getpeercert(binary_form=True)
+    assert isinstance(found, bytes)
+    return found
+
+
+async def test_a_client_that_trusts_the_authority_is_served_with_tls(ours: Authority, files: CertFiles) -> None:
+    async with served(files) as (server, told):
+        large = bytes(range(256)) * 4000
+        answer = await posted(server, trusting(ours.ca), large)
+        assert (answer.status_code, answer.content) == (200, large)
+        assert server.addresses[0].startswith("https://127.0.0.1:")
+    assert told == [Listening("events", server.addresses)]
+
+
+async def test_with_tls_nobody_gets_http2_whatever_he_offers(ours: Authority, files: CertFiles) -> None:
+    context = trusting(ours.ca)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    async with served(files) as (server, _):
+        stream = await trio.open_ssl_over_tcp_stream("localhost", port_of(server), ssl_context=context)
+        async with stream:
+            await stream.do_handshake()
+            assert stream.selected_alpn_protocol() == "http/1.1"
+        assert (await posted(server, context)).headers["version"] == "1.1"
+
+
+async def test_nothing_older_than_tls_1_2_is_spoken(ours: Authority, files: CertFiles) -> None:
+    context = trusting(ours.ca)
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    async with served(files) as (server, _):
+        with pytest.raises(httpx.ConnectError):
+            await posted(server, context)
+
+
+async def test_a_client_that_does_not_trust_us_is_told_of_once_and_harms_nobody(
+    ours: Authority, files: CertFiles
+) -> None:
+    async with served(files) as (server, told):
+        for _ in range(3):
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await trio.to_thread.run_sync(connected, port_of(server), trusting(ours.pair("stranger")[0]))
+        await until_async(lambda: warnings(told), "it is told")
+        assert (await posted(server, trusting(ours.ca))).status_code == 200
+    (warned,) = warnings(told)
+    assert (warned.code, "UNKNOWN_CA" in warned.message) == ("TLSFailed", True)
+    assert warned.cure is not None
+    assert "authority" in warned.cure
+
+
+async def test_a_client_without_tls_is_told_of_and_one_that_only_looks_is_not(
+    ours: Authority, files: CertFiles
+) -> None:
+    async with served(files) as (server, told):
+        async with await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
+            pass
+        async with await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
+            await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await stream.receive_some() == b""
+        assert (await posted(server, trusting(ours.ca))).status_code == 200
+    (warned,) = warnings(told)
+    assert "https://" in (warned.cure or "")
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
+async def test_who_does_not_begin_with_tls_is_dropped(
+    files: CertFiles, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HANDSHAKE_S", 0.2)
+    async with served(files) as (server, told), await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
+        await stream.send_all(sent)
+        with trio.fail_after(10):
+            assert await stream.receive_some() == b""
+    assert warnings(told) == []
+
+
+async def test_a_stop_waits_neither_for_who_is_idle_nor_for_who_has_not_begun(
+    ours: Authority, files: CertFiles
+) -> None:
+    async with served(files) as (server, _):
+        silent = await trio.open_tcp_stream("127.0.0.1", port_of(server))
+        idle = await trio.open_ssl_over_tcp_stream("localhost", port_of(server), ssl_context=trusting(ours.ca))
+        await idle.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        assert (await idle.receive_some()).startswith(b"HTTP/1.1 200")
+        began_s = trio.current_time()
+    assert trio.current_time() - began_s < 0.3 + GRACE_S / 2
+    for stream in (silent, idle):
+        await trio.aclose_forcefully(stream)
+
+
+async def test_a_reader_that_takes_nothing_is_dropped_with_tls_too(
+    ours: Authority, files: CertFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with served(files) as (server, _):
+        monkeypatch.setattr(server._connections, "_patience_s", 0.2)
+        with await trio.to_thread.run_sync(connected, port_of(server), trusting(ours.ca)) as stream:
+            await trio.to_thread.run_sync(stream.sendall, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+            await until_async(lambda: server._connections.dropped == 1, "it is dropped", 30)
+        assert (await posted(server, trusting(ours.ca))).status_code == 200
+
+
+async def test_a_renewed_certificate_counts_for_new_connections(
+    ours: Authority, files: CertFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.0)
+    context = trusting(ours.ca)
+    async with served(files) as (server, told):
+        first = await shown(server, context)
+        put(ours, "client", files)
+        second = await shown(server, context)
+    assert first != second
+    assert [warned.code for warned in warnings(told)] == []
+
+
+async def test_a_certificate_that_cannot_be_used_leaves_the_last_in_force(
+    ours: Authority, files: CertFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.0)
+    context = trusting(ours.ca)
+    assert files.key is not None
+    async with served(files) as (server, told):
+        first = await shown(server, context)
+        # The certificate is replaced first, its key later, as some tools do it.
+        shutil.copyfile(ours.pair("client")[0], files.cert)
+        assert await shown(server, context) == first
+        assert await shown(server, context) == first
+        shutil.copyfile(ours.pair("client")[1], files.key)
+        assert await shown(server, context) != first
+        files.key.unlink()
+        assert await shown(server, context) != first
+    assert [warned.code for warned in warnings(told)] == ["CertificateUnusable", "CertificateUnusable"]
+    assert "KEY_VALUES_MISMATCH" in warnings(told)[0].message
+    assert "No such file" in warnings(told)[1].message
+
+
+async def test_without_a_certificate_that_can_be_used_nobody_is_served(files: CertFiles) -> None:
+    files.cert.unlink()
+    async with served(files) as (server, told), await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
+        assert await stream.receive_some() == b""
+    assert [warned.code for warned in warnings(told)] == ["CertificateUnusable"]
+    assert "No connection" in warnings(told)[0].message
