@@ -100,3 +100,18 @@ def test_endpoints_that_producers_invent_do_not_fill_the_memory(monkeypatch: pyt
     for number in range(10):
         known.of(f"invented{number}")
         assert len(known._known) <= 3
+
+
+def test_a_slash_for_the_dot_changes_nothing_of_what_holds_for_a_command() -> None:
+    url = Url("http", "localhost", 5551, "/api/graphql")
+    target = Target("mim", "mongooseim", url, ("q",), at_most_once=("broadcast.*",), slots={"account.registerUser": 2})
+    connector = open_connector(target, Ports(lambda _: None, lambda: 0.0))
+    known = Commands(target, connector, Slots(target.slots))
+    assert known.of("broadcast/startBroadcast").at_most_once
+    assert known.of("account/registerUser").slot is known.of("account.registerUser").slot is not None
+    token = Token("some", (Secret("b"),), allow=("account.check*", "account", "*/*"))
+    for endpoint, code in (("account/removeUser", "CommandNotAllowed"), ("server/stop", "DangerousCommand")):
+        refused = known.of(endpoint).refusal(token, Command(endpoint, {}))
+        assert refused is not None
+        assert refused.code == code
+    assert known.of("account/checkUser").refusal(token, Command("account/checkUser", {})) is None
