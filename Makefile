@@ -13,7 +13,7 @@ BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-pages bench-watched \
+.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-pages bench-watched bench-webhook \
 	count-calls mutants screenshots lint reference house format check servers locks clean
 
 help: ## List what can be made
@@ -102,6 +102,9 @@ bench-pages: $(VENV)/.dev servers ## Measure what a page of a million jobs costs
 
 bench-watched: $(VENV)/.dev servers ## Measure what an open page costs each job (ARGS="--rounds 2 --scale 0.2")
 	@$(BIN)/python -m benchmarks.watched $(ARGS)
+
+bench-webhook: $(VENV)/.dev servers ## Measure how many messages of MongooseIM one process takes in, and how soon (ARGS="--rounds 1")
+	@$(BIN)/python -m benchmarks.webhook $(ARGS)
 
 screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of Sidekiq Web in docs/images anew
 	@.ci/servers pngquant

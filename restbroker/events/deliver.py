@@ -20,8 +20,6 @@ from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, St
 from restbroker.events.contract import Verdict
 from restbroker.events.jobs import arrival, route_of
 from restbroker.rules.event import ServerEvent
-from restbroker.store import events as store
-from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.events import Arrival, Heard
 
@@ -117,7 +115,7 @@ class Deliverer:
         for one in batch:
             one.is_on_its_way = True
         try:
-            heard = await self.connection.call(_push, [one.arrival for one in batch])
+            heard = await self._heard([one.arrival for one in batch])
         except StoreRefused as error:
             _give_up(batch, error)
             return True
@@ -134,13 +132,12 @@ class Deliverer:
             one.done.set()
         return True
 
-
-def _push(client: Client, arrivals: list[Arrival]) -> list[Heard]:
-    try:
-        return store.push(client, arrivals)
-    except ConnectionEnded:
-        # It ended while it was idle; nothing was sent.
-        return store.push(client, arrivals)
+    async def _heard(self, arrivals: list[Arrival]) -> list[Heard]:
+        try:
+            return await self.connection.hear(arrivals)
+        except ConnectionEnded:
+            # It ended while it was idle; nothing was sent.
+            return await self.connection.hear(arrivals)
 
 
 def _give_up(batch: list[_Waiting], error: RestbrokerError) -> None:

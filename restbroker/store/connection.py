@@ -2,9 +2,9 @@
 
 The only file here that knows Trio. Used by lanes, the beat, the scheduler, the reaper and assembly. Always holds: no
 thread that sends commands outlives its call, since it might still take jobs; so a call cannot be cancelled, only
-bounded by the socket's time-out. What takes and settles jobs is such a call too, without the thread: its way there and
-back is half of what an idle broker needs for a job, and a tenth of what a busy one does. A wait takes nothing: it can
-be cancelled at once.
+bounded by the socket's time-out. What takes and settles jobs, or takes events in, is such a call too, without the
+thread: its way there and back is half of what an idle broker needs for a job, and a tenth of what a busy one does. A
+wait takes nothing: it can be cancelled at once.
 """
 
 import contextlib
@@ -19,8 +19,10 @@ import trio
 from redis.exceptions import ResponseError
 
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.store import events
 from restbroker.store.client import Client, ScriptCall, needs_scripts
 from restbroker.store.codes import Code
+from restbroker.store.events import Arrival, Heard
 from restbroker.store.exchange import Exchange
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, fetched
 from restbroker.store.replies import Reply
@@ -75,6 +77,10 @@ class Connection:
         """As `call(exchange, finished, now_s, wanted)`, without the thread."""
         both = Exchange(self._client.keys, finished, now_s, wanted)
         return both.answers(await self._each(both.calls))
+
+    async def hear(self, arrivals: Sequence[Arrival]) -> list[Heard]:
+        """As `call(events.push, arrivals)`, without the thread, which would wait for the interpreter of busy lanes."""
+        return events.heard((await self._each([events.push_call(self._client.keys, arrivals)]))[0])
 
     async def _each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """As `call(Client.run_each, calls)`; on Trio's own loop, unless it has to connect or to load a script first."""

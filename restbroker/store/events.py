@@ -9,8 +9,10 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.store.client import Client
-from restbroker.store.replies import Argument, items, mapping, text
+from restbroker.errors import StoreRefused
+from restbroker.store.client import Client, ScriptCall
+from restbroker.store.keys import Keys
+from restbroker.store.replies import Argument, Reply, items, mapping, text
 
 Heard: TypeAlias = Literal["pushed", "duplicate", "own", "refused"]
 """`own`: it tells of what this broker sent. `refused`: the queue's key is no list, or may not be written."""
@@ -53,7 +55,11 @@ def push(client: Client, arrivals: Sequence[Arrival]) -> list[Heard]:
 
     Raises `StoreNotNow` or `StoreRefused`: nothing was done; and `StoreUnavailable`: any of it may have been done.
     """
-    keys = client.keys
+    return heard(client.run_each([push_call(client.keys, arrivals)])[0])
+
+
+def push_call(keys: Keys, arrivals: Sequence[Arrival]) -> ScriptCall:
+    """What `push` asks Redis."""
     places: dict[str, int] = {keys.queues: 1, keys.heard: 2}
     arguments: list[Argument] = [KEPT, AGAIN_MS]
     for one in arrivals:
@@ -61,7 +67,14 @@ def push(client: Client, arrivals: Sequence[Arrival]) -> list[Heard]:
         mark = 0 if one.mark is None else places.setdefault(keys.event(one.mark), len(places) + 1)
         own = 0 if one.own_mark is None else places.setdefault(keys.event(one.own_mark), len(places) + 1)
         arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, own, one.own_ms, one.noted]
-    return [_heard(code) for code in items(client.run("hear", list(places), arguments))]
+    return "hear", list(places), arguments
+
+
+def heard(reply: Reply | StoreRefused) -> list[Heard]:
+    """What Redis answered to it. Raises `StoreRefused`."""
+    if isinstance(reply, StoreRefused):
+        raise reply
+    return [_heard(code) for code in items(reply)]
 
 
 def remember(client: Client, own_mark: str, window_ms: int) -> None:

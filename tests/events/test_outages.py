@@ -1,7 +1,6 @@
 """Redis fails, or the process stops, while events come: nobody is told "taken" of what is not, all within bounds."""
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import attrs
 import httpx
@@ -11,14 +10,12 @@ import trio.testing
 
 from restbroker.config.events import EventSource
 from restbroker.errors import StoreUnavailable
-from restbroker.events import deliver
 from restbroker.events.contract import Verdict
 from restbroker.events.deliver import PATIENCE_S, Deliverer
 from restbroker.events.webhook import AT_ONCE, Webhooks
 from restbroker.rules.event import ServerEvent
 from restbroker.serving.runner import GRACE_S, Server
-from restbroker.store import events
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.events import Arrival, Heard
 from tests.events.conftest import EVENT, MESSAGE, SOURCE, Hall, Open, sent
@@ -90,14 +87,16 @@ async def test_a_push_whose_answer_is_lost_is_repeated_and_makes_one_job(
 ) -> None:
     calls: list[int] = []
 
-    def push(client: Client, arrivals: Sequence[Arrival]) -> list[Heard]:
+    hear = Connection.hear
+
+    async def lossy(connection: Connection, arrivals: Sequence[Arrival]) -> list[Heard]:
         calls.append(len(arrivals))
-        heard = events.push(client, arrivals)
+        heard = await hear(connection, arrivals)
         if len(calls) == 1:
             raise StoreUnavailable("The answer is lost.")
         return heard
 
-    monkeypatch.setattr(deliver, "store", SimpleNamespace(push=push))
+    monkeypatch.setattr(Connection, "hear", lossy)
     deliverer = Deliverer(Connection(open_client(StoreSettings(redis_server.url))), patience_s=60)
     async with trio.open_nursery() as nursery:
         await nursery.start(deliverer.run)
