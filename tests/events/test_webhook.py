@@ -2,13 +2,19 @@
 
 import base64
 import json
+from http import HTTPStatus
 from pathlib import Path
+from types import SimpleNamespace
 
 import attrs
 import pytest
 import trio
 
+from restbroker.config.judged import SourceDefaults
 from restbroker.config.secret import Secret
+from restbroker.events import registry
+from restbroker.events.contract import Answer, Forbidden, Posted, Told
+from restbroker.events.prosody_rest import stanzas
 from restbroker.events.webhook import BODY_LIMIT_BYTES
 from restbroker.rules.event import Filter
 from restbroker.store import queues
@@ -279,3 +285,49 @@ async def test_a_websocket_is_refused(hall: Open) -> None:
             )
             assert (await stream.receive_some()).split()[1] == b"403"
         assert (await one.post()).status_code == 202
+
+
+async def test_the_secret_may_follow_the_path_and_the_longest_path_that_fits_counts(hall: Open) -> None:
+    above = attrs.evolve(LOCKED, name="above", path="/events", secret=Secret("another-secret-of-letters"))
+    open_ = attrs.evolve(SOURCE, name="open", path="/open")
+    async with hall(above, LOCKED, open_) as one:
+        paths = (f"{PATH}/{SECRET}", "/events/another-secret-of-letters", f"/events/prosody?key={SECRET}")
+        assert [(await one.post(path=path)).status_code for path in paths] == [202] * 3
+        assert [job["args"][0]["source"] for job in one.jobs()] == ["prosody", "above", "prosody"]
+        wrong = (PATH, f"{PATH}/x", f"{PATH}/{SECRET}/", f"/events/{SECRET}", f"{PATH}//{SECRET}")
+        assert [(await one.post(path=path)).status_code for path in wrong] == [401] * 5
+        # One that needs no secret has nothing behind its path.
+        assert [(await one.post(path=path)).status_code for path in ("/open/x", "/else")] == [404] * 2
+        assert len(one.jobs()) == 3
+    assert SECRET not in repr(one.events)
+
+
+async def test_a_kind_that_signs_its_requests_is_asked_for_no_secret_and_refuses_by_itself(
+    hall: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(posted: Posted, source: str, now_s: float) -> Told:
+        if posted.headers.get(b"authorization") != b"signed":
+            raise Forbidden("the signature does not fit", Answer(403, b"<Error/>", "text/xml"))
+        return stanzas.read(posted, source, now_s)
+
+    def problem(status: HTTPStatus, detail: str) -> Answer:
+        return Answer(status.value, f"<{detail}/>".encode(), "text/xml")
+
+    signing = SimpleNamespace(**{**vars(stanzas), "read": read, "problem": problem})
+    monkeypatch.setattr(registry, "open_hook", lambda _source: signing)
+    monkeypatch.setattr(registry, "kinds", lambda: {"prosody-rest": Signed})
+    async with hall() as one:
+        assert (await one.post(Authorization="signed", Host="gw.example.org")).status_code == 202
+        denied = await one.post()
+        assert (denied.status_code, denied.text) == (403, "<Error/>")
+        malformed = await one.post(b"no JSON", Authorization="signed")
+        assert (malformed.status_code, malformed.headers["content-type"]) == (400, "text/xml")
+        assert len(one.jobs()) == 1
+    assert one.outcomes() == ["accepted", "unauthorized", "malformed"]
+    assert [warned.code for warned in one.warnings()] == ["EventUnauthorized", "EventMalformed"]
+
+
+class Signed:
+    """Options of such a kind."""
+
+    DEFAULTS = SourceDefaults(is_signed=True)
