@@ -5,8 +5,9 @@ to the configured address only, and into no finding.
 """
 
 import base64
+import ssl
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import quote
 
@@ -63,7 +64,7 @@ def _events(events: Events) -> Iterator[Finding]:
         if source.path is None:
             continue
         try:
-            status = _status(events.listen, "OPTIONS", source.path, _shown(source))
+            status = _status(events.listen, "OPTIONS", source.path, _shown(source), is_secured=events.tls is not None)
         except ConfigError:
             yield _unreadable(area)
             continue
@@ -87,15 +88,28 @@ def _ascii(secret: Secret) -> str:
     return secret.reveal().encode().decode("latin-1")
 
 
-def _status(bind: tuple[str, int], method: str, path: str, headers: Mapping[str, str]) -> int:
+def _status(
+    bind: tuple[str, int], method: str, path: str, headers: Mapping[str, str], *, is_secured: bool = False
+) -> int:
     """Raises `OSError` or `HTTPException` when nobody answers."""
     host, port = bind
-    connection = HTTPConnection(_ANYWHERE.get(host, host), port, timeout=_WAIT_S)
+    where = _ANYWHERE.get(host, host)
+    if is_secured:
+        connection: HTTPConnection = HTTPSConnection(where, port, timeout=_WAIT_S, context=_unverified())
+    else:
+        connection = HTTPConnection(where, port, timeout=_WAIT_S)
     try:
         connection.request(method, path, headers={"Connection": "close", **headers})
         return connection.getresponse().status
     finally:
         connection.close()
+
+
+def _unverified() -> ssl.SSLContext:
+    """The address is our own, and the certificate has the name that others know it by."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _other(area: str, where: str, status: int, what: str = "") -> Finding:

@@ -28,6 +28,7 @@ def event_services(
     from restbroker.events.receiver import Receiver
     from restbroker.events.webhook import Webhooks
     from restbroker.serving.runner import Server
+    from restbroker.serving.tls import Certificate
 
     deliverer = Deliverer(open_connection())
     posted = [source for source in events.sources if source.path is not None]
@@ -38,7 +39,10 @@ def event_services(
     if posted:
         app = Webhooks(posted, deliverer.deliver, report)
         host, port = events.listen
-        server = Server("events", "Listen of Events", host, port, app, report, at_stop=deliverer.hurry)
+        certificate = None if events.tls is None else Certificate(events.tls, "CertFile of Events", report)
+        server = Server(
+            "events", "Listen of Events", host, port, app, report, at_stop=deliverer.hurry, certificate=certificate
+        )
     return (Receiver(deliverer, server, readers),)
 
 

@@ -14,6 +14,7 @@ from restbroker.config.key import Members
 from restbroker.config.keys import Keys
 from restbroker.config.review import Review, at
 from restbroker.config.target import Target
+from restbroker.config.tls import cert_files
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import describe
 from restbroker.rules.event import EVENT_MEMBERS, Filter
@@ -44,16 +45,28 @@ def build_events(
         if source is None:
             continue
         _judge(source, where, owners, paths, review)
+        _judge_more(source, where, owners, review)
         if is_open and source.path is not None:
             _judge_secret(source, written, where, kinds, review)
         found.append(source)
-    if is_open and any(source.secret is not None for source in found):
+    tls = cert_files(keys.events.cert_file, keys.events.key_file, "Events", review)
+    if is_open and keys.events.cert_file is None:
+        _note_plain(keys.events.listen[0], found, kinds, review)
+    return Events(keys.events.listen, tuple(found), tls)
+
+
+def _note_plain(host: str, sources: list[EventSource], kinds: Mapping[str, Members], review: Review) -> None:
+    """Others reach these sources without TLS."""
+    if any(source.secret is not None for source in sources):
         review.note(
             "PlainEvents",
-            f"The secrets of events on {keys.events.listen[0]} go unencrypted.",
-            "Listen on a loopback address, with a reverse proxy with TLS in front of it.",
+            f"The secrets of events on {host} go unencrypted.",
+            "Give Events a CertFile and a KeyFile; or listen on a loopback address, behind a reverse proxy with TLS.",
         )
-    return Events(keys.events.listen, tuple(found))
+    for source in sources:
+        if source_defaults_of(kinds[source.kind]).is_signed:
+            message = f"Servers post to sources such as {source.name} over TLS alone, and Listen of Events has none."
+            review.note("SignedWithoutTLS", message, "Give Events a CertFile and a KeyFile.")
 
 
 def _source(
@@ -161,6 +174,14 @@ def _judge(source: EventSource, where: str, owners: dict[str, str], paths: dict[
         if queue in owners:
             why = f"the target {owners[queue]} serves the queue {queue!r}, so that every event would be"
             review.refuse(at(place, "Queue"), f"{why} taken for a command; name a queue of your application.")
+
+
+def _judge_more(source: EventSource, where: str, owners: dict[str, str], review: Review) -> None:
+    """Looks at the queues that only its kind knows."""
+    for member, queue in source.more_queues:
+        if queue in owners:
+            why = f"the target {owners[queue]} serves the queue {queue!r}"
+            review.refuse(at(at(where, member), "Queue"), f"{why}; name a queue of your application.")
 
 
 def _judge_secret(

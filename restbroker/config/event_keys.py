@@ -155,6 +155,15 @@ class EventsKeys:
         DEFAULT_LISTEN,
         shown=f"{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}",
     )
+    cert_file: str | None = key(
+        "CertFile",
+        values.text(),
+        "The certificate (PEM) that is shown there, with those between it and its authority; then Listen speaks TLS"
+        " alone. A renewed one counts within seconds.",
+    )
+    key_file: str | None = key(
+        "KeyFile", values.text(), "Its key (PEM, without a passphrase), if that is not in CertFile."
+    )
     sources: Mapping[str, SourceKeys] = key(
         "Sources",
         forms.named(SourceKeys, "sources"),

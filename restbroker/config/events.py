@@ -11,6 +11,7 @@ from typing import Literal
 import attrs
 
 from restbroker.config.secret import Secret
+from restbroker.config.target import CertFiles
 from restbroker.rules.event import Filter
 from restbroker.rules.json_types import Json
 
@@ -68,11 +69,14 @@ class EventSource:
     """Whether its events have an id, by which one is known that comes again; if not, by what is in it."""
     options: object = None
     secrets: tuple[Secret, ...] = ()
+    more_queues: tuple[tuple[str, str], ...] = ()
+    """The queues that its options name, each behind the place where."""
 
 
 @attrs.frozen
 class Events:
-    """The address to listen on, as host and port, and the sources that are taken there."""
+    """The address to listen on, as host and port, the sources that are taken there, and what it shows with TLS."""
 
     listen: tuple[str, int]
     sources: tuple[EventSource, ...]
+    tls: CertFiles | None = None

@@ -88,6 +88,14 @@ class TlsFiles:
 
 
 @attrs.frozen
+class CertFiles:
+    """What a server of ours shows who it is with. `key`: None if it is in the certificate's file."""
+
+    cert: Path
+    key: Path | None = None
+
+
+@attrs.frozen
 class Target:
     """One configured server. Durations are seconds. `host_header` is what `Host` says; None: the URL's host."""
 

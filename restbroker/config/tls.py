@@ -7,12 +7,10 @@ what is used; nobody is asked for a passphrase.
 import ssl
 from pathlib import Path
 
-import attrs
-
 from restbroker.config.files import text_of
 from restbroker.config.objects import TlsKeys
 from restbroker.config.review import Review, at
-from restbroker.config.target import TlsFiles
+from restbroker.config.target import CertFiles, TlsFiles
 
 
 def context_of(files: TlsFiles) -> ssl.SSLContext:
@@ -22,14 +20,6 @@ def context_of(files: TlsFiles) -> ssl.SSLContext:
         # Without a password here, OpenSSL asks for it at the terminal.
         context.load_cert_chain(files.cert, files.key, password="")
     return context
-
-
-@attrs.frozen
-class CertFiles:
-    """What a server of ours shows who it is with. `key`: None if it is in the certificate's file."""
-
-    cert: Path
-    key: Path | None = None
 
 
 def served_context(files: CertFiles) -> ssl.SSLContext:

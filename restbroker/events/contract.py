@@ -7,7 +7,7 @@ knows Redis; an event that no `Deliver` took is not confirmed.
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import attrs
 
@@ -28,7 +28,10 @@ class Malformed(ValueError):
 
 @attrs.frozen
 class Posted:
-    """One request. `headers`: by their names in lower case. `path` is decoded, `raw_path` and `query` as they came."""
+    """One request. `headers`: by their names in lower case. `path` is decoded, `raw_path` and `query` as they came.
+
+    `secrets`: what the source's `secrets` are now, where its requests are signed.
+    """
 
     method: str
     path: str
@@ -36,6 +39,7 @@ class Posted:
     query: bytes
     headers: Mapping[bytes, bytes]
     body: bytes
+    secrets: tuple[bytes, ...] = attrs.field(default=(), repr=False)
 
 
 @attrs.frozen
@@ -98,6 +102,15 @@ class Hook(Protocol):
 
     def problem(self, status: HTTPStatus, detail: str) -> Answer | None:
         """To a request that is none of an event; None: a problem as RFC 9457 has it."""
+        ...
+
+
+@runtime_checkable
+class SignedHook(Hook, Protocol):
+    """One whose requests are signed, so that nobody is asked for a secret before they are read."""
+
+    def judge_head(self, headers: Mapping[bytes, bytes], now_s: float) -> None:
+        """Raises `Forbidden` for a request that nobody made who may, as its head shows: its body need not be read."""
         ...
 
 

@@ -23,6 +23,7 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "prosody-rest": "restbroker.events.prosody_rest",
         "mongooseim-webhook": "restbroker.events.mongooseim_webhook",
+        "mongooseim-sns": "restbroker.events.mongooseim_sns",
     }
 )
 

@@ -1,4 +1,4 @@
-"""Who may tell of events: the secret of a source, in whichever place its server can put it.
+"""Who may tell of events: the secret of a source, in whichever place its server can put it, or what it signs with.
 
 Called by `webhook` for each request. Always holds: secrets are compared in constant time; one in a file is read anew
 within seconds, never on the event loop; a file that cannot be read leaves its last value in force, with one warning.
@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from restbroker.config.events import EventSource
+from restbroker.config.secret import Secret
 from restbroker.config.urls import is_loopback
 from restbroker.errors import ConfigError
 from restbroker.rules import auth
@@ -28,14 +29,48 @@ _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]*))(?::\d{1,5})?")
 
 
 @attrs.define(eq=False)
+class Fresh:
+    """A secret as it is now. Where it stands in no file, it is read once."""
+
+    secret: Secret
+    report: Report
+    value: bytes = attrs.field(default=b"", repr=False)
+    """As it was read last, in UTF-8; empty while it could not be read yet."""
+    _read_at_s: float = -_READ_AGAIN_S
+    _is_told: bool = False
+
+    async def now(self) -> bytes:
+        """As it was some seconds ago at most, if it can be read."""
+        await self.read(_READ_AGAIN_S)
+        return self.value
+
+    async def read(self, after_s: float) -> bool:
+        """Whether it was read, the last time being so long ago."""
+        now_s = trio.current_time()
+        if self.value and (self.secret.path is None or now_s - self._read_at_s < after_s):
+            return False
+        self._read_at_s = now_s
+        try:
+            # A slow disk must not hold up deliveries.
+            self.value = (await trio.to_thread.run_sync(self.secret.reveal)).encode()
+            self._is_told = False
+        except ConfigError as error:
+            if not self._is_told:
+                self._is_told = True
+                self.report(Warned("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure))
+        return True
+
+
+@attrs.define(eq=False)
 class Door:
     """That of one source, which has a secret or is for this machine only."""
 
     source: EventSource
     report: Report
-    _secret: bytes = attrs.field(default=b"", repr=False)
-    _read_at_s: float = -_READ_AGAIN_S
-    _is_told: bool = False
+    _fresh: Fresh | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._fresh = None if self.source.secret is None else Fresh(self.source.secret, self.report)
 
     async def lets_in(self, headers: Mapping[bytes, bytes], query: bytes, rest: str = "") -> bool:
         """Whether a request shows the secret; without one, whether it names this machine, as its own programs do.
@@ -44,34 +79,18 @@ class Door:
 
         A web page that somebody looks at here could ask as well, under a name of its own.
         """
-        if self.source.secret is None:
+        fresh = self._fresh
+        if fresh is None:
             return not rest and _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
         given = [*_given(headers, query), *([rest] if rest else [])]
-        await self._read(_READ_AGAIN_S)
-        if self._fits(given):
+        if _fits(given, await fresh.now()):
             return True
-        return bool(given) and await self._read(_READ_SOON_S) and self._fits(given)
+        return bool(given) and await fresh.read(_READ_SOON_S) and _fits(given, fresh.value)
 
-    def _fits(self, given: list[str]) -> bool:
-        fits = [auth.which(one, [self._secret]) is not None for one in given]
-        return bool(self._secret) and any(fits)
 
-    async def _read(self, after_s: float) -> bool:
-        """Whether it was read, the last time being so long ago. Where it stands in no file, once is enough."""
-        secret, now_s = self.source.secret, trio.current_time()
-        is_known = bool(self._secret)
-        if secret is None or (is_known and (secret.path is None or now_s - self._read_at_s < after_s)):
-            return False
-        self._read_at_s = now_s
-        try:
-            # A slow disk must not hold up deliveries.
-            self._secret = (await trio.to_thread.run_sync(secret.reveal)).encode()
-            self._is_told = False
-        except ConfigError as error:
-            if not self._is_told:
-                self._is_told = True
-                self.report(Warned("SecretFileUnusable", f"{error.message} Its last value stays valid.", error.cure))
-        return True
+def _fits(given: list[str], secret: bytes) -> bool:
+    fits = [auth.which(one, [secret]) is not None for one in given]
+    return bool(secret) and any(fits)
 
 
 def _given(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:

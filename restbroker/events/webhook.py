@@ -20,8 +20,8 @@ from restbroker.config.events import EventSource
 from restbroker.config.judged import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.events import registry
-from restbroker.events.contract import Answer, Deliver, Forbidden, Hook, Malformed, Posted
-from restbroker.events.secrets import Door
+from restbroker.events.contract import Answer, Deliver, Forbidden, Hook, Malformed, Posted, SignedHook
+from restbroker.events.secrets import Door, Fresh
 from restbroker.telemetry.events import EventHandled, Report, Warned
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
@@ -53,13 +53,21 @@ class _Place:
     source: EventSource
     hook: Hook
     door: Door | None
-    """None: its requests are signed."""
+    """None: its requests are signed, …"""
+    keys: Sequence[Fresh] = ()
+    """… with these."""
 
     @classmethod
     def of(cls, source: EventSource, report: Report) -> "_Place":
         """Where this source's events come in."""
-        is_signed = source_defaults_of(registry.kinds()[source.kind]).is_signed
-        return cls(source, registry.open_hook(source), None if is_signed else Door(source, report))
+        hook = registry.open_hook(source)
+        if source_defaults_of(registry.kinds()[source.kind]).is_signed:
+            return cls(source, hook, None, [Fresh(secret, report) for secret in source.secrets])
+        return cls(source, hook, Door(source, report))
+
+    async def secrets(self) -> tuple[bytes, ...]:
+        """What its keys are now."""
+        return tuple([await key.now() for key in self.keys])
 
 
 class Webhooks:
@@ -98,6 +106,9 @@ class Webhooks:
             return _problem(_Refusal(HTTPStatus.NOT_FOUND, None, "No source of events has this path."))
         try:
             return await self._handled(place, rest, scope, receive)
+        except Forbidden as error:
+            self._tell(place, _Refusal(HTTPStatus(error.answer.status), "unauthorized", error.why))
+            return error.answer
         except _Refusal as error:
             refusal = error
         # Whatever it is: a stranger must not end a broker.
@@ -129,6 +140,8 @@ class Webhooks:
             )
         if method == "OPTIONS":
             return place.hook.probed()
+        if isinstance(place.hook, SignedHook):
+            place.hook.judge_head(headers, self._now_s())
         _judge_headers(headers, place.hook)
         with trio.move_on_after(_TURN_S) as waiting:
             await self._turns.acquire()
@@ -136,8 +149,8 @@ class Webhooks:
             raise _not_now("busy", "Too many events come at once.")
         try:
             body = await _body(receive)
-            raw_path, query = scope["raw_path"], scope["query_string"]
-            posted = Posted(method, scope["path"], raw_path, query, headers, body)
+            raw_path, query, secrets = scope["raw_path"], scope["query_string"], await place.secrets()
+            posted = Posted(method, scope["path"], raw_path, query, headers, body, secrets)
             return await self._taken(place, posted, began_s)
         finally:
             self._turns.release()
@@ -147,9 +160,6 @@ class Webhooks:
             told = place.hook.read(posted, place.source.name, self._now_s())
         except Malformed as error:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is no event: {error}.") from None
-        except Forbidden as error:
-            self._tell(place, _Refusal(HTTPStatus(error.answer.status), "unauthorized", error.why))
-            return error.answer
         if told.asks and place.source.iq == "refuse":
             return self._counted(place, "refused", place.hook.refused(told))
         try:

@@ -9,7 +9,8 @@ import ssl
 import attrs
 import trio
 
-from restbroker.config.tls import CertFiles, served_context
+from restbroker.config.target import CertFiles
+from restbroker.config.tls import served_context
 from restbroker.telemetry.events import Report, Warned
 
 _LOOK_AGAIN_S = 5.0

@@ -12,6 +12,7 @@ import trio
 
 from restbroker.assembly.events import event_services
 from restbroker.config.events import Events, EventSource
+from restbroker.config.target import CertFiles
 from restbroker.events.receiver import Receiver
 from restbroker.rules.event import ServerEvent
 from restbroker.store import queues
@@ -83,14 +84,14 @@ def hall(redis_server: RedisServer) -> Open:
     """
 
     @asynccontextmanager
-    async def opened(*sources: EventSource, hurried: bool = False) -> AsyncIterator[Hall]:
+    async def opened(*sources: EventSource, hurried: bool = False, tls: CertFiles | None = None) -> AsyncIterator[Hall]:
         told: list[Event] = []
         timeout_s = 1.0 if hurried else 10.0
 
         def connection() -> Connection:
             return Connection(open_client(StoreSettings(redis_server.url), timeout_s))
 
-        (receiver,) = event_services(Events(("127.0.0.1", 0), sources or (SOURCE,)), connection, told.append)
+        (receiver,) = event_services(Events(("127.0.0.1", 0), sources or (SOURCE,), tls), connection, told.append)
         assert isinstance(receiver, Receiver)
         if not hurried:
             receiver.deliverer.patience_s = 20.0

@@ -12,7 +12,7 @@ import pytest
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from restbroker.config.tls import CertFiles
+from restbroker.config.target import CertFiles
 from restbroker.serving import connections, tls
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.serving.tls import Certificate

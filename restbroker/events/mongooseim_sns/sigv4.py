@@ -1,9 +1,9 @@
 """Looks whether a request is signed with a key that both sides know: AWS Signature Version 4, in its headers. Pure.
 
-Called by `hook` for each request, before its body is taken apart. Always holds: what is signed is the method, path,
-query, host, time and every byte of the body that came; the signature is compared in constant time; a refusal repeats
-nothing of the request. The form is that of Amazon's documentation, "Create a signed AWS API request"; the tests compare
-with botocore's signatures.
+Called by `hook` for each request, before its body is taken apart, and for its head before the body is read. Always
+holds: what is signed is the method, path, query, host, time and every byte of the body that came; the signature is
+compared in constant time; a refusal repeats nothing of the request. The form is that of Amazon's documentation, "Create
+a signed AWS API request"; the tests compare with botocore's signatures.
 
 erlcloud, which MongooseIM signs with, takes the second label of a host of four or more for the region, else us-east-1
 (read in its source). So any region counts: it is signed along with the rest.
@@ -50,14 +50,6 @@ class Request:
 
 
 @attrs.frozen
-class SharedKey:
-    """What both sides know: the name of the key, and the key."""
-
-    name: str
-    secret: bytes = attrs.field(repr=False)
-
-
-@attrs.frozen
 class _Claim:
     """What the request says of its signature."""
 
@@ -68,23 +60,42 @@ class _Claim:
     signature: str
 
 
-def verify(request: Request, key: SharedKey, service: str, now_s: float, skew_s: float) -> None:
-    """Raises `Unsigned`. `skew_s`: how far the time of the signature may be from `now_s`."""
+@attrs.frozen
+class Expected:
+    """What must be signed: a request to this service, with a key of this name, now or `skew_s` before or after."""
+
+    key_name: str
+    service: str
+    skew_s: float
+
+
+def judge_head(headers: Iterable[tuple[bytes, bytes]], expected: Expected, now_s: float) -> None:
+    """Raises `Unsigned` for a request whose head alone shows that it cannot be signed as expected."""
+    _judged(_joined(headers), expected, now_s)
+
+
+def verify(request: Request, secret: bytes, expected: Expected, now_s: float) -> None:
+    """Raises `Unsigned`. `secret`: the key."""
     headers = _joined(request.headers)
-    claim = _claim(headers)
-    moment = headers.get("x-amz-date", "")
-    if not hmac.compare_digest(claim.key_name.encode(), key.name.encode()):
-        raise Unsigned("InvalidClientTokenId", "it is signed with a key of another name")
-    _judge_scope(claim, moment, service, now_s, skew_s)
+    claim, moment = _judged(headers, expected, now_s), headers["x-amz-date"]
     if any(name not in headers for name in claim.signed):
         raise Unsigned("SignatureDoesNotMatch", "a header that was signed did not come")
     digest = hashlib.sha256(request.body).hexdigest()
     if headers.get("x-amz-content-sha256", digest) != digest:
         raise Unsigned("SignatureDoesNotMatch", "the body is not the one that was signed")
-    expected = _signature(key.secret, claim, moment, _canonical(request, headers, claim.signed, digest))
-    if not hmac.compare_digest(claim.signature.encode(), expected.encode()):
+    signature = _signature(secret, claim, moment, _canonical(request, headers, claim.signed, digest))
+    if not hmac.compare_digest(claim.signature.encode(), signature.encode()):
         why = "the signature is wrong: of another key, or something on the way changed the path, the host or the body"
         raise Unsigned("SignatureDoesNotMatch", why)
+
+
+def _judged(headers: dict[str, str], expected: Expected, now_s: float) -> _Claim:
+    """Raises `Unsigned`."""
+    claim = _claim(headers)
+    if not hmac.compare_digest(claim.key_name.encode(), expected.key_name.encode()):
+        raise Unsigned("InvalidClientTokenId", "it is signed with a key of another name")
+    _judge_scope(claim, headers.get("x-amz-date", ""), expected, now_s)
+    return claim
 
 
 def _claim(headers: dict[str, str]) -> _Claim:
@@ -109,16 +120,16 @@ def _pair(part: str) -> tuple[str, str]:
     return name, value
 
 
-def _judge_scope(claim: _Claim, moment: str, service: str, now_s: float, skew_s: float) -> None:
+def _judge_scope(claim: _Claim, moment: str, expected: Expected, now_s: float) -> None:
     """Raises `Unsigned` for what was signed at another time, or for something else."""
     day, _, claimed = claim.scope
     at_s = _epoch_s(moment)
     if at_s is None:
         raise Unsigned("IncompleteSignature", "it does not say when it was signed")
-    if claimed != service or day != moment[:8]:
+    if claimed != expected.service or day != moment[:8]:
         raise Unsigned("SignatureDoesNotMatch", "it was signed for another service or day")
-    if abs(now_s - at_s) > skew_s:
-        why = f"it was signed more than {skew_s:g} s ago or ahead: see whether both clocks are right"
+    if abs(now_s - at_s) > expected.skew_s:
+        why = f"it was signed more than {expected.skew_s:g} s ago or ahead: see whether both clocks are right"
         raise Unsigned("SignatureDoesNotMatch", why)
 
 

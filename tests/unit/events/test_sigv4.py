@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.events.mongooseim_sns.sigv4 import ALGORITHM, Request, SharedKey, Unsigned, verify
+from restbroker.events.mongooseim_sns.sigv4 import ALGORITHM, Expected, Request, Unsigned, judge_head, verify
 from tests.support.aws_signing import NAME, SECRET, signed_headers
 
 NOW_S: Final = 1_795_165_609.25
-SKEW_S: Final = 900.0
-KEY: Final = SharedKey(NAME, SECRET.encode())
+EXPECTED: Final = Expected(NAME, "sns", 900.0)
+KEY: Final = SECRET.encode()
 BODY: Final = b"Action=Publish&Message=%7B%7D"
 HOST: Final = "gw.example:8443"
 
@@ -53,10 +53,10 @@ def without(request: Request, name: str) -> Request:
     return attrs.evolve(request, headers=[pair for pair in request.headers if pair[0].decode().lower() != name])
 
 
-def refusal(request: Request, key: SharedKey = KEY, now_s: float = NOW_S) -> str:
+def refusal(request: Request, key: bytes = KEY, expected: Expected = EXPECTED) -> str:
     """What it is refused for."""
     with pytest.raises(Unsigned) as caught:
-        verify(request, key, "sns", now_s, SKEW_S)
+        verify(request, key, expected, NOW_S)
     return caught.value.fault
 
 
@@ -75,7 +75,7 @@ def test_whatever_aws_own_library_signs_is_taken(
     segments = [one for one in path if one not in {".", ".."}]
     url = f"https://{HOST}/{'/'.join(segments)}" + (f"?{query}" if query else "")
     request = made(url, body, method, headers=headers, region=region, secret=secret)
-    verify(request, SharedKey(NAME, secret.encode()), "sns", NOW_S, SKEW_S)
+    verify(request, secret.encode(), EXPECTED, NOW_S)
 
 
 def test_what_mongooseim_signs_is_taken() -> None:
@@ -83,7 +83,7 @@ def test_what_mongooseim_signs_is_taken() -> None:
     headers = signed_headers(f"https://{HOST}/", BODY, at_s=NOW_S, erlcloud=True)
     assert "SignedHeaders=host;x-amz-content-sha256;x-amz-date," in headers["Authorization"]
     request = Request("POST", b"/", b"", encoded(headers), BODY)
-    verify(request, KEY, "sns", NOW_S, SKEW_S)
+    verify(request, KEY, EXPECTED, NOW_S)
 
 
 @given(at=st.integers(0, len(BODY) - 1), bit=st.integers(0, 7))
@@ -127,14 +127,14 @@ def test_what_was_changed_on_the_way_is_not_taken(change: Any) -> None:
     ],
 )
 def test_a_request_that_is_signed_with_another_key_is_not_taken(secret: str, name: str, fault: str) -> None:
-    assert refusal(made(), SharedKey(name, secret.encode())) == fault
+    assert refusal(made(), secret.encode(), attrs.evolve(EXPECTED, key_name=name)) == fault
 
 
 @pytest.mark.parametrize(("ago_s", "is_taken"), [(-901, False), (-899, True), (0, True), (899, True), (901, False)])
 def test_an_old_signature_does_not_count_nor_one_of_the_future(ago_s: float, is_taken: bool) -> None:
     request = made(at_s=NOW_S - ago_s)
     if is_taken:
-        verify(request, KEY, "sns", NOW_S, SKEW_S)
+        verify(request, KEY, EXPECTED, NOW_S)
     else:
         assert refusal(request) == "SignatureDoesNotMatch"
 
@@ -193,6 +193,25 @@ def test_nothing_that_is_sent_is_taken_by_chance_or_breaks_anything(
     assert refusal(Request("POST", path, query, headers, BODY))
 
 
-def test_no_secret_is_in_what_is_printed() -> None:
-    assert SECRET not in repr(KEY)
+def test_no_text_of_a_user_is_in_what_is_printed() -> None:
     assert "Message" not in repr(made())
+
+
+@pytest.mark.parametrize(
+    ("name", "ago_s", "fault"),
+    [
+        (NAME, 0, None),
+        (NAME, 901, "SignatureDoesNotMatch"),
+        ("AKIAOTHER", 0, "InvalidClientTokenId"),
+        (None, 0, "MissingAuthenticationToken"),
+    ],
+)
+def test_the_head_alone_shows_most_of_what_is_wrong(name: str | None, ago_s: float, fault: str | None) -> None:
+    request = made(at_s=NOW_S - ago_s, name=name or NAME)
+    headers = request.headers if name else without(request, "authorization").headers
+    if fault is None:
+        judge_head(headers, EXPECTED, NOW_S)
+        return
+    with pytest.raises(Unsigned) as caught:
+        judge_head(headers, EXPECTED, NOW_S)
+    assert caught.value.fault == fault

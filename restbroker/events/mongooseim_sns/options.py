@@ -1,0 +1,111 @@
+"""The options that a source of kind `mongooseim-sns` takes beyond those of every source. Loads no Trio.
+
+Always holds: a finished source has a key of some length, and topics, none of whose queues a target serves.
+"""
+# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import ClassVar, Final
+
+import attrs
+
+from restbroker.config import forms, values
+from restbroker.config.build_events import LEAST_SECRET
+from restbroker.config.events import EventSource
+from restbroker.config.judged import At, SourceDefaults
+from restbroker.config.key import key
+from restbroker.config.kinds import MapOf, ObjectOf
+from restbroker.config.review import Review
+from restbroker.config.review import at as place_of
+from restbroker.rules.event import EventType
+
+_TOPIC: Final = re.compile(r"[A-Za-z0-9_-]{1,256}(?:\.fifo)?", re.ASCII)
+_ACCESS_KEY: Final = re.compile(r"[A-Za-z0-9_-]{1,128}", re.ASCII)
+
+
+@attrs.frozen(kw_only=True)
+class TopicKeys:
+    """One entry of `Topics`."""
+
+    type: EventType | None = key(
+        "Type",
+        values.choice("message", "groupchat", "presence"),
+        "What MongooseIM publishes there: message for its pm_messages_topic, groupchat for muc_messages_topic, presence"
+        " for presence_updates_topic.",
+        mandatory="always",
+    )
+    queue: str | None = key("Queue", forms.queue(), "The queue of its events; without it, the source's.")
+    job_class: str | None = key("Class", forms.job_class(), "The class of their jobs; without it, the source's.")
+
+
+_NO_TOPICS: Mapping[str, TopicKeys] = MappingProxyType({})
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What is written under `Options`. `skew_s`: seconds."""
+
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(path="/", is_signed=True, has_ids=False)
+    """MongooseIM posts to / alone."""
+
+    access_key: str | None = key(
+        "AccessKey",
+        values.word("name of a key", _ACCESS_KEY, "a name of 1 to 128 of A-Z, a-z, 0-9, - and _"),
+        "The access_key_id of MongooseIM: any name.",
+        mandatory="always",
+    )
+    secret_key: str | None = key(
+        "SecretKey",
+        values.text(),
+        f"Its secret_access_key, of {LEAST_SECRET} characters or more.",
+        secret=True,
+        mandatory="or SecretKeyFile",
+    )
+    secret_key_file: str | None = key(
+        "SecretKeyFile", values.text(), "A file that holds it.", instead_of=("SecretKey",)
+    )
+    topics: Mapping[str, TopicKeys] = key(
+        "Topics",
+        MapOf("topics by name", ObjectOf("object", TopicKeys), _TOPIC, "the name of a topic, not its whole ARN", str),
+        "What is published on which topic, by the names that MongooseIM knows them by.",
+        _NO_TOPICS,
+        shown=None,
+        mandatory="always",
+    )
+    skew_s: float = key(
+        "ClockSkew",
+        values.duration(),
+        "How far MongooseIM's clock may be from this one. For so long a request that somebody has got hold of can be"
+        " sent again.",
+        900.0,
+        shown="15m",
+    )
+
+    def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
+        """See `config.judged`."""
+        place = at("Options")
+        if not self.access_key:
+            review.refuse(place_of(place, "AccessKey"), "is missing or empty; give MongooseIM's access_key_id.")
+        if not self.topics:
+            example = 'give for example {"user_message_sent": {"Type": "message"}}'
+            review.refuse(place_of(place, "Topics"), f"is missing or empty; {example}.")
+        for name, topic in self.topics.items():
+            if topic.type is None:
+                where = place_of(place_of(place_of(place, "Topics"), name), "Type")
+                review.refuse(where, "is missing or empty; it is one of message, groupchat and presence.")
+        where = place_of(place, "SecretKey")
+        secret = review.secret(where, self.secret_key, self.secret_key_file)
+        if secret is None and self.secret_key_file is None:
+            review.refuse(where, "is missing or empty; give MongooseIM's secret_access_key, or use SecretKeyFile.")
+        if secret is not None and len(secret.reveal()) < LEAST_SECRET:
+            shown = where if self.secret_key_file is None else f"{where}File"
+            review.refuse(shown, f"expected at least {LEAST_SECRET} characters, found fewer.")
+        queues = [(f"Options.Topics.{name}", topic.queue) for name, topic in self.topics.items() if topic.queue]
+        return attrs.evolve(source, secrets=() if secret is None else (secret,), more_queues=tuple(queues))
+
+
+def options_of(source: EventSource) -> Options:
+    """The source's options; without any nothing is taken."""
+    return source.options if isinstance(source.options, Options) else Options()

@@ -1,0 +1,128 @@
+"""What `Events` shows with TLS, and the kind of source whose requests are signed: what counts, and what is refused."""
+
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from restbroker.config.target import CertFiles
+from restbroker.events.mongooseim_sns.options import Options, TopicKeys
+from tests.transport.authority import Authority, authority
+from tests.unit.config.conftest import Refused, Write
+
+LONG: Final = "a-secret-of-many-letters"
+BASE: Final[dict[str, Any]] = {"RestQueue": "rest", "Token": "t"}
+TOPICS: Final = {"user_message_sent": {"Type": "message"}}
+OPTIONS: Final[dict[str, Any]] = {"AccessKey": "MIM", "SecretKey": LONG, "Topics": TOPICS}
+SOURCE: Final[dict[str, Any]] = {
+    "Kind": "mongooseim-sns",
+    "Queue": "events",
+    "Class": "Event",
+    "Options": OPTIONS,
+}
+POSTED: Final[dict[str, Any]] = {"Kind": "prosody-rest", "Path": "/p", "Secret": LONG, "Queue": "e", "Class": "E"}
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("authority"))
+
+
+def events(listen: str = "0.0.0.0:8081", source: Any = POSTED, **more: str) -> dict[str, Any]:
+    return {**BASE, "Events": {"Listen": listen, "Sources": {"one": source}, **more}}
+
+
+def test_a_certificate_beside_the_configuration_is_found(write: Write, tmp_path: Path, ours: Authority) -> None:
+    shutil.copyfile(ours.pair("server")[0], tmp_path / "cert.pem")
+    shutil.copyfile(ours.pair("server")[1], tmp_path / "key.pem")
+    loaded = write(events(CertFile="cert.pem", KeyFile="key.pem"))
+    assert loaded.config.events is not None
+    assert loaded.config.events.tls == CertFiles(tmp_path / "cert.pem", tmp_path / "key.pem")
+    assert "PlainEvents" not in {note.code for note in loaded.notes}
+
+
+def test_certificate_and_key_may_be_in_one_file(write: Write, tmp_path: Path, ours: Authority) -> None:
+    (tmp_path / "both.pem").write_text("".join(path.read_text() for path in ours.pair("server")))
+    found = write(events(CertFile="both.pem")).config.events
+    assert found is not None
+    assert found.tls == CertFiles(tmp_path / "both.pem")
+
+
+def test_without_a_certificate_an_open_address_is_noted(write: Write) -> None:
+    assert "PlainEvents" in {note.code for note in write(events()).notes}
+    signed = {note.code for note in write(events(source=SOURCE)).notes}
+    assert "SignedWithoutTLS" in signed
+    assert "PlainEvents" not in signed
+    assert "SignedWithoutTLS" not in {note.code for note in write(events("127.0.0.1:0", source=SOURCE)).notes}
+
+
+@pytest.mark.parametrize(
+    ("names", "place", "why"),
+    [
+        ({"CertFile": "none.pem"}, "CertFile", "cannot be read: No such file"),
+        ({"CertFile": "server.pem", "KeyFile": "none.key"}, "KeyFile", "cannot be read: No such file"),
+        ({"KeyFile": "server.key"}, "KeyFile", "is the key of a certificate; give that too"),
+        ({"CertFile": "server.pem", "KeyFile": "client.key"}, "KeyFile", "is not the key of the certificate"),
+        ({"CertFile": "server.pem"}, "CertFile", "no certificate and key that can be read"),
+        ({"CertFile": "server.key", "KeyFile": "server.pem"}, "CertFile", "no certificate and key that can be read"),
+    ],
+)
+def test_a_pair_that_is_missing_or_wrong_is_named(
+    refused: Refused, ours: Authority, names: dict[str, str], place: str, why: str
+) -> None:
+    (problem,) = refused(events(**{key: str(ours.folder / name) for key, name in names.items()}))
+    assert problem.startswith(f"Events.{place}: ")
+    assert why in problem
+
+
+def test_a_signed_source_needs_a_key_and_topics_and_nothing_else(write: Write) -> None:
+    found = write(events(source=SOURCE)).config.events
+    assert found is not None
+    (source,) = found.sources
+    assert (source.path, source.has_ids, source.secret) == ("/", False, None)
+    assert [secret.reveal() for secret in source.secrets] == [LONG]
+    assert source.options == Options(
+        access_key="MIM", secret_key=LONG, topics={"user_message_sent": TopicKeys(type="message")}
+    )
+
+
+def test_the_key_may_be_in_a_file_and_topics_have_queues(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{LONG}\n")
+    topics = {"Presence-1": {"Type": "presence", "Queue": "seen", "Class": "Seen"}}
+    options = {"AccessKey": "MIM", "SecretKeyFile": "key", "Topics": topics, "ClockSkew": "60s"}
+    found = write(events(source={**SOURCE, "Options": options})).config.events
+    assert found is not None
+    (source,) = found.sources
+    assert [secret.reveal() for secret in source.secrets] == [LONG]
+    assert isinstance(source.options, Options)
+    assert source.options.skew_s == 60.0
+    assert source.options.topics == {"Presence-1": TopicKeys(type="presence", queue="seen", job_class="Seen")}
+    assert source.more_queues == (("Options.Topics.Presence-1", "seen"),)
+
+
+@pytest.mark.parametrize(
+    ("changed", "place", "why"),
+    [
+        ({"AccessKey": None}, "AccessKey", "is missing or empty"),
+        ({"AccessKey": "a/b"}, "AccessKey", "expected a name"),
+        ({"SecretKey": None}, "SecretKey", "is missing or empty"),
+        ({"SecretKey": "short"}, "SecretKey", "expected at least 16 characters"),
+        ({"Topics": {}}, "Topics", "is missing or empty"),
+        ({"Topics": {"a": {}}}, "Topics.a.Type", "is missing or empty"),
+        ({"Topics": {"a": {"Type": "iq"}}}, "Topics.a.Type", 'expected one of "message", "groupchat", "presence"'),
+        ({"Topics": {"a": {"Type": "message", "Queue": "rest"}}}, "Topics.a.Queue", "serves the queue"),
+        ({"Topics": {"arn:aws:sns:x:1:a": {"Type": "message"}}}, "Topics", "not its whole ARN"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named(refused: Refused, changed: dict[str, Any], place: str, why: str) -> None:
+    problems = refused(events(source={**SOURCE, "Options": OPTIONS | changed}))
+    assert len(problems) == 1
+    assert problems[0].startswith(f"Events.Sources.one.Options.{place}")
+    assert why in problems[0]
+    assert LONG not in problems[0]
+
+
+def test_a_secret_beside_the_options_has_no_use(refused: Refused) -> None:
+    (problem,) = refused(events(source={**SOURCE, "Secret": LONG}))
+    assert "has no use for the kind mongooseim-sns; see its Options" in problem
