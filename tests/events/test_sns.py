@@ -15,7 +15,7 @@ import orjson
 import pytest
 import trio
 
-from restbroker.config.events import EventSource
+from restbroker.config.events import EventSource, Route, Shape
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles
 from restbroker.events import secrets
@@ -225,6 +225,16 @@ async def test_the_same_message_twice_is_two_jobs_unless_duplicates_are_dropped(
             assert (await one.publish(body)).status_code == 200
         shown = [job["args"][0]["raw"]["payload"]["present"] for job in one.hall.jobs("presences")]
     assert shown == [True, False, True], "who goes and comes means it"
+
+
+async def test_a_topic_with_a_queue_goes_there_and_the_others_by_the_routes(publishing: Any) -> None:
+    routed = attrs.evolve(SOURCE, routes=(Route("routed", "Routed"),), shape=Shape({"tenant": "a"}))
+    async with publishing(routed) as one:
+        assert (await one.publish(form())).status_code == 200
+        assert (await one.publish(form(PRESENCE, "user_presence_updated"))).status_code == 200
+        assert [job["class"] for job in one.hall.jobs("routed")] == ["Routed"]
+        (seen,) = one.hall.jobs("presences")
+    assert (seen["class"], seen["args"][0]["tenant"]) == ("XmppEvent", "a")
 
 
 async def test_while_redis_is_frozen_it_is_told_to_publish_again(publishing: Any) -> None:

@@ -69,7 +69,8 @@ class SnsHook:
         if topic.queue is None and topic.job_class is None:
             return Told(event)
         queue, job_class = topic.queue or self.source.queue, topic.job_class or self.source.job_class
-        return Told(event, source=attrs.evolve(self.source, queue=queue, job_class=job_class))
+        # The source's filters and what its jobs look like still count; its Routes do not.
+        return Told(event, source=attrs.evolve(self.source, queue=queue, job_class=job_class, routes=()))
 
     def probed(self) -> Answer:
         """Somebody is there."""

@@ -36,7 +36,9 @@ class TopicKeys:
         " for presence_updates_topic.",
         mandatory="always",
     )
-    queue: str | None = key("Queue", forms.queue(), "The queue of its events; without it, the source's.")
+    queue: str | None = key(
+        "Queue", forms.queue(), "The queue of its events, whatever Routes say; without it, the source's."
+    )
     job_class: str | None = key("Class", forms.job_class(), "The class of their jobs; without it, the source's.")
 
 
@@ -92,9 +94,17 @@ class Options:
             example = 'give for example {"user_message_sent": {"Type": "message"}}'
             review.refuse(place_of(place, "Topics"), f"is missing or empty; {example}.")
         for name, topic in self.topics.items():
+            where = place_of(place_of(place, "Topics"), name)
             if topic.type is None:
-                where = place_of(place_of(place_of(place, "Topics"), name), "Type")
-                review.refuse(where, "is missing or empty; it is one of message, groupchat and presence.")
+                review.refuse(
+                    place_of(where, "Type"), "is missing or empty; it is one of message, groupchat and presence."
+                )
+            if topic.job_class is not None and not (topic.queue or source.queue):
+                why = "the source has none, and its Routes do not count for a topic with a Class"
+                review.refuse(place_of(where, "Queue"), f"is missing or empty; {why}.")
+            if topic.queue is not None and not (topic.job_class or source.job_class):
+                why = "the source has none, and its Routes do not count for a topic with a Queue"
+                review.refuse(place_of(where, "Class"), f"is missing or empty; {why}.")
         where = place_of(place, "SecretKey")
         secret = review.secret(where, self.secret_key, self.secret_key_file)
         if secret is None and self.secret_key_file is None:

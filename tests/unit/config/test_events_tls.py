@@ -123,6 +123,15 @@ def test_what_is_missing_or_wrong_is_named(refused: Refused, changed: dict[str, 
     assert LONG not in problems[0]
 
 
+@pytest.mark.parametrize(("given", "missing"), [("Queue", "Class"), ("Class", "Queue")])
+def test_a_topic_that_routes_do_not_count_for_needs_both(refused: Refused, given: str, missing: str) -> None:
+    routed = {key: value for key, value in SOURCE.items() if key not in ("Queue", "Class")}
+    topics = {"a": {"Type": "message", given: "Things"}, "b": {"Type": "presence"}}
+    routed |= {"Routes": [{"Queue": "q", "Class": "Q"}], "Options": {**OPTIONS, "Topics": topics}}
+    (problem,) = refused(events(source=routed))
+    assert problem.startswith(f"Events.Sources.one.Options.Topics.a.{missing}: is missing or empty")
+
+
 def test_a_secret_beside_the_options_has_no_use(refused: Refused) -> None:
     (problem,) = refused(events(source={**SOURCE, "Secret": LONG}))
     assert "has no use for the kind mongooseim-sns; see its Options" in problem
