@@ -135,6 +135,8 @@ def _secret_files(config: Config) -> set[Path]:
     if config.events is not None:
         secrets += [secret for source in config.events.sources for secret in (source.secret, *source.secrets)]
     keys = {target.tls.key or target.tls.cert for target in config.targets}
+    if config.events is not None and config.events.tls is not None:
+        keys.add(config.events.tls.key or config.events.tls.cert)
     return {path for path in (*keys, *(secret.path for secret in secrets if secret is not None)) if path is not None}
 
 

@@ -3,8 +3,9 @@
 import ast
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.core import TyperGroup
@@ -16,6 +17,7 @@ from restbroker.config.load import load
 from restbroker.connectors import registry
 from restbroker.events import registry as sources
 from tests.docs.pages import PAGES, ROOT, anchors, blocks, name_of
+from tests.transport.authority import authority
 
 README = ROOT / "README.md"
 PRODUCERS = ROOT / "docs" / "producers.md"
@@ -35,12 +37,27 @@ def test_each_json_block_parses_and_a_configuration_loads(text: str, tmp_path: P
     assert value
     if isinstance(value, dict) and "RestQueue" in value:
         secret = tmp_path / "secret"
-        secret.write_text("s3cret\n", encoding="utf-8")
+        secret.write_text("a-secret-of-many-letters\n", encoding="utf-8")
+        files = {}
+        if "CertFile" in text:
+            files["CertFile"], files["KeyFile"] = authority(tmp_path).pair("server")
         file = tmp_path / "env.json"
-        file.write_text(
-            json.dumps({k: str(secret) if k.endswith("File") else v for k, v in value.items()}), encoding="utf-8"
-        )
+        file.write_text(json.dumps(_placed(value, files, secret)), encoding="utf-8")
         assert load(file, {}, {}, registry.kinds(), sources.kinds()).config.targets[0].queues == (value["RestQueue"],)
+
+
+def _placed(value: Any, files: Mapping[str, Path], otherwise: Path) -> Any:
+    """The value with files that are there."""
+    match value:
+        case dict():
+            return {
+                key: str(files.get(key, otherwise)) if key.endswith("File") else _placed(item, files, otherwise)
+                for key, item in value.items()
+            }
+        case list():
+            return [_placed(item, files, otherwise) for item in value]
+        case _:
+            return value
 
 
 def test_each_command_line_of_a_page_exists_with_its_options() -> None:
