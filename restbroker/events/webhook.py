@@ -186,7 +186,8 @@ class Webhooks:
         what = f"An event of the source {name} was not taken ({refusal.status.value}): {refusal.detail}"
         match refusal.outcome:
             case "unauthorized":
-                self._report(Warned("EventUnauthorized", what, "Give the server the Secret of this source."))
+                shown = "the Secret of this source" if place.door is not None else "the key in this source's Options"
+                self._report(Warned("EventUnauthorized", what, f"Give the server {shown}."))
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
                 cure = f"Have the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
                 self._report(Warned("EventMalformed", what, cure))

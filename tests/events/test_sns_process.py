@@ -94,6 +94,10 @@ def test_what_mongooseim_publishes_arrives_as_jobs_with_whole_addresses(
             pusher.wait()
         found = [job["args"][0] for job in jobs(store) + jobs(store, "rooms")]
         shown = run(["events", "tail", "--once", "--json"], directory=tmp_path)
+        peeked = run(["queues", "peek", QUEUE], directory=tmp_path)
+        explained = run(["explain", jobs(store)[0]["jid"], "--json"], directory=tmp_path)
+        configured = run(["config", "show", "--json"], directory=tmp_path)
+        assert explained.returncode == 0, explained.stderr
         assert broker.stop() == 0
         output = broker.output()
     assert pusher.dropped == []
@@ -103,7 +107,7 @@ def test_what_mongooseim_publishes_arrives_as_jobs_with_whole_addresses(
         ("presence", "ann@one.example", None, None),
     }
     assert {json.loads(line)["source"] for line in shown.stdout.splitlines()} == {"mim"}
-    for text in (output, shown.stdout):
+    for text in (output, shown.stdout, peeked.stdout, explained.stdout, configured.stdout):
         assert SECRET not in text
         assert "He said" not in text
 
