@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody faketime ruby-sqlite3 \
 	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
-	nginx-light libnginx-mod-http-echo tmux chromium chromium-driver fonts-dejavu-core
+	nginx-light libnginx-mod-http-echo rabbitmq-server tmux chromium chromium-driver fonts-dejavu-core
 # What only `make bench` runs, Node.js with npm beside it.
 BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
@@ -156,7 +156,7 @@ locks: ## Pin the newest versions anew (needs uv); UPGRADE=1 raises all of them
 	$(RESOLVE) requirements/build.in $(if $(UPGRADE),--upgrade) -o requirements/build.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo -c requirements/run.lock -c requirements/build.lock \
 		-o requirements/demo.lock
-	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo requirements/dev.in -c requirements/demo.lock \
+	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo --extra amqp requirements/dev.in -c requirements/demo.lock \
 		-o requirements/dev.lock
 	$(RESOLVE) requirements/bench.in $(if $(UPGRADE),--upgrade) -o requirements/bench.lock
 	$(RESOLVE) requirements/mutants.in $(if $(UPGRADE),--upgrade) -c requirements/dev.lock -o requirements/mutants.lock

@@ -1,0 +1,323 @@
+"""A real RabbitMQ in a folder of its own, on loopback ports: started, stopped, killed, restarted, published to.
+
+For tests; and `python -m tests.support.rabbitmq --port 5672` keeps one running until Ctrl-C. Always holds: no
+rabbitmqctl, no service manager and no other user are involved, so it works in any container; its epmd is its own and
+ends with it; a missing RabbitMQ is a failure that says how to install it, never a skip; nothing listens beyond
+loopback.
+
+Works with Debian's rabbitmq-server 3.10.8 (tried). Users and what they may do stand in a file of definitions, which is
+loaded at each start: `USER` may do everything in the virtual host `/`, `LIMITED` may read only.
+"""
+
+import argparse
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Self
+
+import attrs
+import pika
+import pika.exceptions
+from pika.adapters.blocking_connection import BlockingChannel
+
+from tests.support.ejabberd import say
+from tests.support.ports import accepts, free_port
+from tests.support.wait import until
+
+USER: Final = "restbroker"
+LIMITED: Final = "reader"
+PASSWORD: Final = "a password of RabbitMQ's"
+START_TIMEOUT_S: Final = 90.0
+LOG_TAIL_LINES: Final = 30
+_SCRIPT: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+"""Not Debian's wrapper in /usr/sbin, which becomes the user rabbitmq."""
+_CONFIG: Final = """\
+listeners.tcp.1 = 127.0.0.1:{port}
+load_definitions = {directory}/definitions.json
+loopback_users = none
+cluster_formation.peer_discovery_backend = rabbit_peer_discovery_classic_config
+vm_memory_high_watermark.absolute = 512MB
+disk_free_limit.absolute = 1MB
+raft.wal_max_size_bytes = 16000000
+log.console = true
+log.console.level = info
+log.file = false
+"""
+_TLS: Final = """\
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {ca}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false
+"""
+
+
+@attrs.frozen
+class Certificate:
+    """What a server with TLS shows, and who signed it."""
+
+    ca: Path
+    certificate: Path
+    key: Path
+
+
+@attrs.define
+class RabbitMQ:
+    """One server. `certificate`: it also speaks TLS, at `tls_port`."""
+
+    directory: Path
+    certificate: Certificate | None = None
+    port: int = attrs.Factory(free_port)
+    tls_port: int = attrs.Factory(free_port)
+    _dist_port: int = attrs.Factory(free_port)
+    _epmd_port: int = attrs.Factory(free_port)
+    _epmd: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    def url(self, user: str = USER, password: str = PASSWORD) -> str:
+        """The URL of the virtual host `/`."""
+        return f"amqp://{user}:{password.replace(' ', '%20')}@127.0.0.1:{self.port}/%2F"
+
+    def start(self) -> Self:
+        """Starts it on the data that is there, and returns when it takes connections; 4 to 8 s."""
+        assert self.process is None, "this RabbitMQ runs already"
+        self._write_config()
+        process = self.process = self._spawn()
+        try:
+            until(lambda: process.poll() is not None or self._ready(), "RabbitMQ answers", START_TIMEOUT_S)
+            assert process.poll() is None, f"RabbitMQ did not start:\n{self.log_tail()}"
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Stops it gracefully (SIGTERM) and waits."""
+        if self.process is not None:
+            self.process.terminate()
+            self._wait()
+
+    def kill(self) -> None:
+        """Ends it at once (SIGKILL)."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self._wait()
+
+    def restart(self) -> None:
+        """Stops it gracefully and starts it again on the same ports and data."""
+        self.stop()
+        self.start()
+
+    def freeze(self) -> None:
+        """Suspends it (SIGSTOP): connections stay open and nothing answers."""
+        assert self.process is not None, "this RabbitMQ does not run"
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on after `freeze`."""
+        assert self.process is not None, "this RabbitMQ does not run"
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    @contextmanager
+    def channel(self) -> Iterator[BlockingChannel]:
+        """A channel on a connection of its own."""
+        connection = pika.BlockingConnection(pika.URLParameters(self.url()))
+        try:
+            yield connection.channel()
+        finally:
+            with contextlib.suppress(pika.exceptions.AMQPError):
+                connection.close()
+
+    def declare(self, *exchanges: str, kind: str = "topic", durable: bool = False) -> None:
+        """Makes exchanges as MongooseIM makes them when it starts."""
+        with self.channel() as channel:
+            for exchange in exchanges:
+                channel.exchange_declare(exchange, kind, durable=durable)
+
+    def publish(self, exchange: str, key: str, body: object) -> None:
+        """One event, confirmed by the server. `body`: what JSON is made of, or bytes as they are."""
+        self.fill(exchange, [(key, body)])
+
+    def fill(self, exchange: str, events: Iterable[tuple[str, object]], *, confirm: bool = True) -> int:
+        """Publishes these pairs of routing key and body, and returns how many the server confirmed.
+
+        Raises what pika raises where the connection ends; without properties, as MongooseIM does.
+        """
+        sent = 0
+        with self.channel() as channel:
+            if confirm:
+                channel.confirm_delivery()
+            for key, body in events:
+                channel.basic_publish(exchange, key, as_bytes(body))
+                sent += 1
+        return sent
+
+    def depth(self, queue: str) -> int:
+        """How many messages are ready in a queue."""
+        with self.channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+    def exists(self, exchange: str) -> bool:
+        """Whether there is such an exchange."""
+        with self.channel() as channel:
+            try:
+                channel.exchange_declare(exchange, passive=True)
+            except pika.exceptions.ChannelClosedByBroker:
+                return False
+            return True
+
+    def log_tail(self) -> str:
+        """The last lines of what it printed and logged."""
+        path = self.directory / "output.log"
+        lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
+        return "\n".join(lines[-LOG_TAIL_LINES:])
+
+    def _ready(self) -> bool:
+        if not accepts(self.port):
+            return False
+        with contextlib.suppress(pika.exceptions.AMQPError, OSError), self.channel():
+            return True
+        return False
+
+    def _write_config(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        text = _CONFIG.format(port=self.port, directory=self.directory)
+        if self.certificate is not None:
+            text += _TLS.format(port=self.tls_port, **attrs.asdict(self.certificate))
+        (self.directory / "rabbitmq.conf").write_text(text, encoding="utf-8")
+        (self.directory / "enabled_plugins").write_text("[].\n", encoding="ascii")
+        (self.directory / "definitions.json").write_text(json.dumps(_DEFINITIONS), encoding="utf-8")
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        assert _SCRIPT.exists(), (
+            "RabbitMQ is not installed; `make test` installs it, or: sudo apt-get install rabbitmq-server"
+        )
+        environment = self._environment()
+        # One of its own in the foreground: the one that `erl` would start outlives it.
+        self._epmd = subprocess.Popen(
+            [_epmd(), "-port", str(self._epmd_port), "-address", "127.0.0.1"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        until(lambda: accepts(self._epmd_port), "epmd answers")
+        with (self.directory / "output.log").open("ab") as output:
+            return subprocess.Popen(
+                [str(_SCRIPT)],
+                cwd=self.directory,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # The script becomes the emulator; its helpers share the group. Ctrl-C is ours.
+                start_new_session=True,
+            )
+
+    def _environment(self) -> dict[str, str]:
+        kept = {key: os.environ[key] for key in ("PATH", "LANG", "TZ") if key in os.environ}
+        folder = str(self.directory)
+        return {
+            **kept,
+            "HOME": folder,
+            # So that the script becomes the server, as under systemd, and a signal reaches it.
+            "RUNNING_UNDER_SYSTEMD": "true",
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODENAME": "rabbit@localhost",
+            "RABBITMQ_DIST_PORT": str(self._dist_port),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": f"{folder}/rabbitmq.conf",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
+            "RABBITMQ_MNESIA_BASE": f"{folder}/mnesia",
+            "RABBITMQ_LOG_BASE": f"{folder}/log",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +SDio 2 +A 4 -kernel inet_dist_use_interface {127,0,0,1}",
+        }
+
+    def _wait(self) -> None:
+        assert self.process is not None, "this RabbitMQ was never started"
+        try:
+            self.process.wait(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(timeout=10)
+            self.process = None
+            if self._epmd is not None:
+                self._epmd.kill()
+                self._epmd.wait(timeout=10)
+                self._epmd = None
+
+
+def as_bytes(body: object) -> bytes:
+    """An event's body as MongooseIM writes it: JSON in UTF-8, unescaped; bytes stay."""
+    return body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _epmd() -> str:
+    found = shutil.which("epmd")
+    assert found, "epmd is not installed; it comes with rabbitmq-server (erlang-base)"
+    return found
+
+
+def _hash(password: str) -> str:
+    """As RabbitMQ keeps a password: base64 of four bytes of salt and SHA-256 of both."""
+    salt = b"\x01\x02\x03\x04"
+    return base64.b64encode(salt + hashlib.sha256(salt + password.encode()).digest()).decode()
+
+
+def _rights(user: str, configure: str, write: str) -> dict[str, str]:
+    return {"user": user, "vhost": "/", "configure": configure, "write": write, "read": ".*"}
+
+
+_DEFINITIONS: Final = {
+    "vhosts": [{"name": "/"}],
+    "users": [
+        {
+            "name": name,
+            "password_hash": _hash(PASSWORD),
+            "hashing_algorithm": "rabbit_password_hashing_sha256",
+            "tags": [],
+        }
+        for name in (USER, LIMITED)
+    ],
+    "permissions": [_rights(USER, ".*", ".*"), _rights(LIMITED, "", "")],
+}
+
+
+def main() -> None:
+    """Runs one until Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(description="Runs a RabbitMQ of its own until Ctrl-C.")
+    parser.add_argument("--port", type=int, default=5672)
+    given = parser.parse_args()
+    # Set anew: a shell has what a script starts in the background ignore Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="rabbitmq-") as directory:
+        server = RabbitMQ(Path(directory), port=given.port)
+        try:
+            server.start()
+            say(f"RabbitMQ answers at {server.url()}. Ctrl-C ends it.")
+            while server.process is not None and server.process.poll() is None:
+                time.sleep(1)
+            say(f"RabbitMQ ended by itself:\n{server.log_tail()}")
+        except KeyboardInterrupt:
+            server.stop()
+        finally:
+            server.kill()
+
+
+if __name__ == "__main__":
+    main()
