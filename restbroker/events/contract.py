@@ -1,8 +1,8 @@
 """What one kind of event source has to offer. `registry` has the kinds, `webhook` and assembly use them.
 
 A kind that servers post to is a `Hook`. A kind that fetches by itself (a broker's queue, a stream of a server) is a
-`Reader`, which calls a `Deliver` for what it got and tells the server only then that it has it. Always holds: no kind
-knows Redis; an event that no `Deliver` took is not confirmed.
+`Reader`, which offers what it got to an `inlet.Inlet` and tells the server only then that it has it. Always holds: no
+kind knows Redis; an event that nobody took is not confirmed.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ while somebody waits; Redis knows by then what it has.
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from secrets import token_hex
 from typing import Final
 
@@ -20,6 +20,7 @@ from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, St
 from restbroker.events.contract import Verdict
 from restbroker.events.jobs import arrival, route_of
 from restbroker.rules.event import ServerEvent
+from restbroker.store import events as store
 from restbroker.store.connection import Connection
 from restbroker.store.events import Arrival, Heard
 
@@ -28,7 +29,9 @@ _AT_ONCE: Final = 200
 """Events that go to Redis in one call."""
 _AT_ONCE_BYTES: Final = 4 * 1024 * 1024
 _PAUSE_S: Final = 0.1
-"""Before Redis is asked again."""
+"""Before Redis is asked again, …"""
+_PATIENT_PAUSE_S: Final = 1.0
+"""… and by whom nobody waits for."""
 
 
 @attrs.define(eq=False)
@@ -72,16 +75,35 @@ class Deliverer:
                 await one.done.wait()
         finally:
             one.left = True
-        match one.heard:
-            case "pushed":
-                return "accepted"
-            case "duplicate" | "own":
-                return one.heard
-            case "refused":
-                message = f"Redis does not take jobs for the queue {route.queue}: its key is no list, or not writable."
-                raise StoreRefused(message, "`restbroker check` says what its key is.")
+        match _verdict(one):
+            case str(verdict):
+                return verdict
             case None:
-                raise one.error or StoreUnavailable(f"Redis did not take an event within {patience_s:g} s.")
+                raise StoreUnavailable(f"Redis did not take an event within {patience_s:g} s.")
+            case error:
+                raise error
+
+    def offer(self, source: EventSource, events: Sequence[ServerEvent]) -> "Offered":
+        """As `inlet.Inlet` has it."""
+        # All are made before one waits: of events that no JSON can hold, none is pushed.
+        waiting = [self._made(source, event) for event in events]
+        self._waiting.extend(one for one in waiting if one is not None)
+        self._came.set()
+        return Offered(waiting)
+
+    def _made(self, source: EventSource, event: ServerEvent) -> _Waiting | None:
+        route = route_of(source, event)
+        return None if route is None else _Waiting(arrival(source, route, event, self.new_jid()), math.inf)
+
+    async def park(self, jobs: Sequence[bytes]) -> None:
+        """As `inlet.Inlet` has it."""
+        while True:
+            try:
+                await self.connection.call(store.park, jobs)
+            except (StoreUnavailable, StoreRefused):
+                await trio.sleep(_PATIENT_PAUSE_S)
+            else:
+                return
 
     def hurry(self) -> None:
         """The process stops: Redis is not asked again after it failed."""
@@ -121,8 +143,8 @@ class Deliverer:
             return True
         except StoreUnavailable as error:
             now_s = math.inf if self._stopping.is_set() else trio.current_time()
-            _give_up([one for one in batch if one.until_s <= now_s], error)
-            patient = [one for one in batch if one.until_s > now_s]
+            _give_up([one for one in batch if one.left or one.until_s <= now_s], error)
+            patient = [one for one in batch if not one.left and one.until_s > now_s]
             for one in patient:
                 one.is_on_its_way, one.error = False, error
             self._waiting.extendleft(reversed(patient))
@@ -138,6 +160,46 @@ class Deliverer:
         except ConnectionEnded:
             # It ended while it was idle; nothing was sent.
             return await self.connection.hear(arrivals)
+
+@attrs.define(eq=False)
+class Offered:
+    """See `inlet.Offer`."""
+
+    _waiting: Sequence[_Waiting | None]
+    """None: an event that is not wanted."""
+
+    async def done(self) -> None:
+        """See `inlet.Offer`."""
+        for one in self._waiting:
+            if one is not None:
+                await one.done.wait()
+
+    async def leave(self) -> None:
+        """See `inlet.Offer`."""
+        for one in self._waiting:
+            if one is not None:
+                one.left = True
+        for one in self._waiting:
+            if one is not None and one.is_on_its_way:
+                await one.done.wait()
+
+    def verdicts(self) -> list[Verdict | RestbrokerError | None]:
+        """See `inlet.Offer`."""
+        return ["ignored" if one is None else _verdict(one) for one in self._waiting]
+
+
+def _verdict(one: _Waiting) -> Verdict | RestbrokerError | None:
+    match one.heard:
+        case "pushed":
+            return "accepted"
+        case "duplicate" | "own":
+            return one.heard
+        case "refused":
+            queue = one.arrival.queue
+            message = f"Redis does not take jobs for the queue {queue}: its key is no list, or not writable."
+            return StoreRefused(message, "`restbroker check` says what its key is.")
+        case None:
+            return one.error
 
 
 def _give_up(batch: list[_Waiting], error: RestbrokerError) -> None:

@@ -1,7 +1,8 @@
 """Events of servers: a job in Redis for each, and a short memory of what came. Used by `events` and `admin.events`.
 
-Always holds: a queue's name is in the set of queues before its first job; an event is pushed, or known to have been
-pushed, or refused, each for itself; the memory holds the newest 1,000 or so, and no text of a message.
+What is no event is parked. Always holds: a queue's name is in the set of queues before its first job; an event is
+pushed, or known to have been pushed, or refused, each for itself; the memory holds the newest 1,000 or so, and no text
+of a message.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from restbroker.errors import StoreRefused
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, items, mapping, text
+from restbroker.store.server import time_s
+from restbroker.store.settling import as_score
 
 Heard: TypeAlias = Literal["pushed", "duplicate", "own", "refused"]
 """`own`: it tells of what this broker sent. `refused`: the queue's key is no list, or may not be written."""
@@ -22,6 +25,8 @@ AGAIN_MS: Final = 10_000
 """For so long a push is known that is repeated, since the answer to the first time was lost."""
 _READ: Final = 10 * KEPT
 """More than Redis keeps, which trims whole nodes of the stream."""
+_COPIES: Final = 100_000
+"""As many as finish.lua keeps."""
 
 
 @attrs.frozen
@@ -80,6 +85,17 @@ def heard(reply: Reply | StoreRefused) -> list[Heard]:
 def remember(client: Client, own_mark: str, window_ms: int) -> None:
     """For so long an event of this mark tells of what this broker sends."""
     client.command("SET", client.keys.event(own_mark), window_ms, "PX", window_ms)
+
+
+def park(client: Client, jobs: Sequence[bytes]) -> None:
+    """Puts jobs into the dead set, with copies as those of `finish` have. Raises `StoreUnavailable` or `StoreRefused`.
+
+    Sent twice: equal jobs are in the set once.
+    """
+    keys, score = client.keys, as_score(time_s(client))
+    parked = [("ZADD", keys.sorted_set("dead"), score, job) for job in jobs]
+    copies = [("XADD", keys.parked, "MAXLEN", "~", _COPIES, "*", "ticket", "", "payload", job) for job in jobs]
+    client.commands([*parked, *copies])
 
 
 def newest(client: Client, after: str = "") -> list[Noted]:
