@@ -13,7 +13,8 @@ BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-pages bench-watched bench-webhook \
+.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
+	bench-webhook \
 	count-calls mutants screenshots lint reference house format check servers locks clean
 
 help: ## List what can be made
@@ -96,6 +97,9 @@ bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
 
 bench-rosters: $(VENV)/.dev servers ## Measure what a refresh of 10,000 users costs restbroker and Prosody
 	@PYTHONPATH=. $(BIN)/python -m tests.bench.rosters
+
+bench-amqp: $(VENV)/.dev servers ## Measure how many events a second come from RabbitMQ into Redis (ARGS="--events 5000")
+	@PYTHONPATH=. $(BIN)/python -m tests.bench.amqp $(ARGS)
 
 bench-pages: $(VENV)/.dev servers ## Measure what a page of a million jobs costs beside one of a thousand (ARGS="--many 100000")
 	@$(BIN)/python -m benchmarks.paging $(ARGS)

@@ -32,9 +32,7 @@ def event_services(
 
     deliverer = Deliverer(open_connection())
     posted = [source for source in events.sources if source.path is not None]
-    readers = [
-        registry.open_reader(source, deliverer.deliver, report) for source in events.sources if source.path is None
-    ]
+    readers = [registry.open_reader(source, deliverer, report) for source in events.sources if source.path is None]
     server: Server | None = None
     if posted:
         app = Webhooks(posted, deliverer.deliver, report)

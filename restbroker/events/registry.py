@@ -16,11 +16,13 @@ from typing import Final, Literal
 
 from restbroker.config.events import EventSource
 from restbroker.config.key import Members
-from restbroker.events.contract import Deliver, Hook, Reader
+from restbroker.events.contract import Hook, Reader
+from restbroker.events.inlet import Inlet
 from restbroker.telemetry.events import Report
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "mongooseim-amqp": "restbroker.events.amqp",
         "prosody-rest": "restbroker.events.prosody_rest",
         "mongooseim-webhook": "restbroker.events.mongooseim_webhook",
         "mongooseim-sns": "restbroker.events.mongooseim_sns",
@@ -42,9 +44,9 @@ def open_hook(source: EventSource) -> Hook:
     return hook
 
 
-def open_reader(source: EventSource, deliver: Deliver, report: Report) -> Reader:
+def open_reader(source: EventSource, inlet: Inlet, report: Report) -> Reader:
     """What fetches for this source; nothing is asked yet. Raises `ConfigError`."""
-    reader: Reader = _part(source.kind, "reader").open_reader(source, deliver, report)
+    reader: Reader = _part(source.kind, "reader").open_reader(source, inlet, report)
     return reader
 
 

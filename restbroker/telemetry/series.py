@@ -125,6 +125,7 @@ PROCESS: Final = (
         "restbroker_events_total",
         "counter",
         "Events that servers told of, by their source (docs/events.md). `outcome` is `accepted` (Redis has its job), "
+        "`redelivered` (the same, where RabbitMQ had given it to somebody before), "
         "`duplicate`, `own`, `ignored`, `refused`, `malformed`, `too_large`, `unauthorized`, `busy`, `unavailable` or "
         "`failed`.",
         ("source", "outcome"),

@@ -8,7 +8,7 @@ from tests.docs.pages import ROOT
 
 CODE = re.compile(r"`([A-Z]\w+)`")
 EVENT = re.compile(r"^\| `([a-z.]+)` \|")
-TELLERS = {"Warned", "complain", "_complain", "_warn_once"}
+TELLERS = {"Warned", "Trouble", "complain", "_complain", "_warn_once"}
 """Those get a code as their first argument; what is no text there is passed on by one that got it so."""
 
 

@@ -165,7 +165,7 @@ class RabbitMQ:
         return sent
 
     def depth(self, queue: str) -> int:
-        """How many messages are ready in a queue."""
+        """How many messages are ready in a queue; RabbitMQ counts those of a quorum queue now and then."""
         with self.channel() as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
@@ -178,11 +178,14 @@ class RabbitMQ:
                 return False
             return True
 
-    def log_tail(self) -> str:
-        """The last lines of what it printed and logged."""
+    def log(self) -> str:
+        """What it printed and logged."""
         path = self.directory / "output.log"
-        lines = path.read_text("utf-8", "replace").splitlines() if path.exists() else []
-        return "\n".join(lines[-LOG_TAIL_LINES:])
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def log_tail(self) -> str:
+        """The last lines of that."""
+        return "\n".join(self.log().splitlines()[-LOG_TAIL_LINES:])
 
     def _ready(self) -> bool:
         if not accepts(self.port):

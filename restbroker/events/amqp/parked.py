@@ -1,0 +1,46 @@
+"""The job that stands for a message which is no event, for the dead set: an operator sees it, with the reason.
+
+Called by `reader`. Always holds: pure; the message is in it byte for byte, as text or in base64, unless it is of more
+than 1 MiB: then its beginning; whoever may not see message texts does not see it (`raw`, see `rules.redact`).
+"""
+
+import base64
+from typing import Final
+
+from restbroker.config.events import EventSource
+from restbroker.events.amqp.read import LIMIT_BYTES, Message
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.rules.repair import fractional
+
+ERROR_CLASS: Final = "MalformedEvent"
+
+
+def parked(message: Message, source: EventSource, jid: str, why: str, now_s: float) -> bytes:
+    """A job of the source's class and queue, whose one argument has the members of an event."""
+    moment_s = fractional(now_s)
+    raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, **_body(message.body)}
+    members: tuple[str, ...] = ("type", "from", "to", "id", "body", "room", "server")
+    event: dict[str, Json] = dict.fromkeys(members)
+    fields: dict[str, Json] = {
+        "class": source.job_class,
+        "args": [{**event, "source": source.name, "received_at": moment_s, "raw": raw}],
+        "jid": jid,
+        "queue": source.queue,
+        "retry": True,
+        "created_at": moment_s,
+        "error_message": f"What RabbitMQ delivered is no event: {why}.",
+        "error_class": ERROR_CLASS,
+        "failed_at": moment_s,
+        "retry_count": 0,
+    }
+    return rubyjson.dumps(fields)
+
+
+def _body(body: bytes) -> dict[str, Json]:
+    cut = body[:LIMIT_BYTES]
+    size: dict[str, Json] = {} if len(cut) == len(body) else {"size": len(body)}
+    try:
+        return {"text": cut.decode(), **size}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(cut).decode(), **size}

@@ -1,0 +1,131 @@
+"""Makes an event of a message that MongooseIM published. Called by `reader`.
+
+Always holds: pure; whatever a message holds, it becomes an event or is `Malformed`. MongooseIM publishes JSON without
+any AMQP properties, so that there is no id and no time in it:
+
+| exchange | routing key | JSON |
+|---|---|---|
+| presence | bare JID | `{"user_id": full JID, "present": true or false}` |
+| chat_msg | sender's, `.chat_msg_sent`; recipient's, `.chat_msg_recv` | `from_user_id`, `to_user_id`, `message` |
+| groupchat_msg | sender's, `.groupchat_msg_sent`; an occupant's or the room's, `.groupchat_msg_recv` | the same |
+"""
+
+from collections.abc import Mapping
+from typing import Final, assert_never
+
+from restbroker.events.amqp.settings import Carries
+from restbroker.events.contract import Malformed
+from restbroker.light import light
+from restbroker.rules import rubyjson
+from restbroker.rules.event import ServerEvent, bare, domain
+from restbroker.rules.json_types import Json
+
+LIMIT_BYTES: Final = 1024 * 1024
+"""More than any stanza that MongooseIM takes (64 KiB unless it is configured otherwise)."""
+
+
+@light
+class Message:
+    """What RabbitMQ delivered. `tag`: its number on the channel. `again`: not for the first time, perhaps to others."""
+
+    tag: int
+    exchange: str
+    key: str
+    body: bytes
+    again: bool
+
+
+def read(message: Message, carries: Mapping[str, Carries], source: str, now_s: float) -> ServerEvent:
+    """The event. `carries`: what is in which exchange. Raises `Malformed`."""
+    if len(message.body) > LIMIT_BYTES:
+        raise Malformed(f"it has more than {LIMIT_BYTES} bytes")
+    try:
+        payload = rubyjson.loads(message.body)
+    except rubyjson.Unreadable as error:
+        # Its text quotes nothing but single characters and numbers.
+        raise Malformed(f"it is no JSON that Ruby can read ({error})") from None
+    if not isinstance(payload, dict):
+        raise Malformed("it is no JSON object")
+    _judge_depth(payload)
+    what = carries.get(message.exchange) or _guessed(message, payload)
+    raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, "payload": payload}
+    match what:
+        case "presence":
+            return _presence(payload, raw, source, now_s)
+        case "chat" | "groupchat":
+            return _message(payload, raw, message.key, source, now_s, is_room=what == "groupchat")
+        case _:
+            assert_never(what)
+
+
+def _judge_depth(payload: Mapping[str, Json]) -> None:
+    """MongooseIM's own are flat; a job nests what it holds deeper than it came, and Ruby reads only so deep."""
+    if any(isinstance(value, dict | list) for value in payload.values()):
+        try:
+            rubyjson.dumps({"args": [{"raw": {"payload": payload}}]})
+        except ValueError:
+            raise Malformed("it nests too deep") from None
+
+
+def _guessed(message: Message, payload: Mapping[str, Json]) -> Carries:
+    """Of an exchange that somebody else bound the queue to."""
+    if "user_id" in payload:
+        return "presence"
+    return "groupchat" if _suffix(message.key).startswith("groupchat") else "chat"
+
+
+def _presence(payload: Mapping[str, Json], raw: Json, source: str, now_s: float) -> ServerEvent:
+    user = _text(payload, "user_id")
+    if not isinstance(payload.get("present"), bool):
+        raise Malformed("its present is neither true nor false")
+    return ServerEvent(
+        type="presence",
+        sender=user,
+        receiver=None,
+        id=None,
+        body=None,
+        room=None,
+        server=domain(user),
+        source=source,
+        received_at_s=now_s,
+        raw=raw,
+    )
+
+
+def _message(
+    payload: Mapping[str, Json], raw: Json, key: str, source: str, now_s: float, *, is_room: bool
+) -> ServerEvent:
+    sender, receiver = _text(payload, "from_user_id"), _text(payload, "to_user_id")
+    room = None
+    if is_room:
+        # To the room itself, from its user; or from the room with the occupant's nickname, to the user.
+        room = receiver if "/" not in receiver else bare(sender)
+    return ServerEvent(
+        type="groupchat" if is_room else "message",
+        sender=sender,
+        receiver=receiver,
+        id=None,
+        body=_text(payload, "message"),
+        room=room,
+        server=_host(key, sender, receiver),
+        source=source,
+        received_at_s=now_s,
+        raw=raw,
+    )
+
+
+def _host(key: str, sender: str, receiver: str) -> str | None:
+    """The key begins with the JID of the user on whose side it was seen: sent by, or received by."""
+    whose = key.rpartition(".")[0].lower()
+    return next((domain(jid) for jid in (sender, receiver) if bare(jid).lower() == whose), None)
+
+
+def _suffix(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _text(payload: Mapping[str, Json], member: str) -> str:
+    value = payload.get(member)
+    if not isinstance(value, str):
+        raise Malformed(f"its {member} is {'missing' if value is None else 'no text'}")
+    return value

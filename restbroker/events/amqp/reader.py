@@ -1,0 +1,181 @@
+"""Has each event that RabbitMQ delivers become a job, and acknowledges it then. Assembly runs one for each source.
+
+The connection is in a thread (`link`); here is what it brings, batch after batch. Always holds: what is acknowledged
+has its job in Redis, is not wanted, or is in the dead set since it is no event; while Redis takes nothing, nothing is
+acknowledged and nothing more than the prefetch is held; what was not acknowledged when a connection ends comes again.
+Ends within two seconds of its cancel, whatever RabbitMQ does.
+"""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from secrets import token_hex
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import trio
+
+from restbroker.config.events import EventSource
+from restbroker.errors import ConfigError
+from restbroker.events.amqp.inbox import Inbox
+from restbroker.events.amqp.parked import parked
+from restbroker.events.amqp.read import Message, read
+from restbroker.events.amqp.settings import Settings
+from restbroker.events.amqp.topology import Trouble
+from restbroker.events.contract import Malformed
+from restbroker.events.inlet import Inlet, Offer
+from restbroker.rules.event import ServerEvent
+from restbroker.telemetry.events import EventHandled, Report, Warned
+
+if TYPE_CHECKING:  # without pika there is none
+    from restbroker.events.amqp.link import Link
+
+AT_ONCE: Final = 200
+"""Events that are offered to Redis together: as many as go to it in one call."""
+_LEAST_PAUSE_S: Final = 0.5
+_LONGEST_PAUSE_S: Final = 30.0
+"""Between two connections: doubled each time, until one is open again."""
+_PATIENCE_S: Final = 2.0
+"""So long Redis may take before an operator is told."""
+_GRACE_S: Final = 1.0
+"""For RabbitMQ to hear what is acknowledged at the end."""
+
+
+def open_reader(source: EventSource, inlet: Inlet, report: Report) -> "RabbitReader":
+    """Of one source. Raises `ConfigError` where pika is not installed."""
+    assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
+    if find_spec("pika") is None:
+        message = f"The source {source.name} reads from RabbitMQ, and what that needs is not installed."
+        raise ConfigError(message, "Install it: pip install 'restbroker[amqp]'.")
+    return RabbitReader(source, source.options, inlet, report)
+
+
+@attrs.define(eq=False)
+class RabbitReader:
+    """Reads from one queue, over one connection after the other."""
+
+    source: EventSource
+    settings: Settings
+    inlet: Inlet
+    report: Report
+    now_s: Callable[[], float] = time.time
+    _pause_s: float = _LEAST_PAUSE_S
+    _told: str = ""
+    _is_open: bool = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Until cancelled."""
+        task_status.started()
+        while True:
+            trouble = await self._connected()
+            self._is_open = False
+            if trouble.message != self._told:
+                self._told = trouble.message
+                self.report(Warned(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.cure))
+            await trio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
+            self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+
+    async def _connected(self) -> Trouble:
+        """Reads over one connection until it ends, and says why."""
+        from restbroker.events.amqp.link import Link
+
+        inbox, token = Inbox(), trio.lowlevel.current_trio_token()
+        link = Link(
+            self.settings,
+            f"restbroker, source {self.source.name}",
+            inbox.put,
+            opened=lambda: token.run_sync_soon(self._opened),
+        )
+        why: list[Trouble] = []
+        grace, taking = trio.CancelScope(shield=True), trio.CancelScope()
+
+        async def consume() -> None:
+            with grace:
+                try:
+                    # Left alone where RabbitMQ is silent: its waits are bounded, and it holds nothing.
+                    await trio.to_thread.run_sync(link.run, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
+                except Trouble as trouble:
+                    why.append(trouble)
+                # Whatever it is: what a stranger's server sends must not end a broker.
+                except Exception as error:  # noqa: BLE001
+                    what = f"What RabbitMQ sends cannot be read: {type(error).__name__}."
+                    why.append(Trouble("RabbitMQAway", what, "Please report this."))
+            taking.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(consume)
+            try:
+                with taking:
+                    while True:
+                        await self._taken(link, await inbox.take(AT_ONCE))
+            finally:
+                link.stop()
+                grace.deadline = trio.current_time() + _GRACE_S
+        return why[0]
+
+    def _opened(self) -> None:
+        self._pause_s = _LEAST_PAUSE_S
+        if self._told:
+            self._told = ""
+            self.report(Warned("RabbitMQBack", f"Source {self.source.name}: RabbitMQ is read from again."))
+
+    async def _taken(self, link: "Link", messages: Sequence[Message]) -> None:
+        """Until each has its job; as many as have one are acknowledged, also when this is cancelled."""
+        carries = {one.name: one.carries for one in self.settings.exchanges}
+        now_s = self.now_s()
+        told: dict[int, ServerEvent] = {}
+        broken: dict[int, bytes] = {}
+        for number, message in enumerate(messages):
+            try:
+                told[number] = read(message, carries, self.source.name, now_s)
+            except Malformed as error:
+                broken[number] = parked(message, self.source, token_hex(12), str(error), now_s)
+        done: set[int] = set()
+        try:
+            await self._offered(told, messages, done)
+            if broken:
+                await self.inlet.park(list(broken.values()))
+                done.update(broken)
+        finally:
+            count = next((number for number in range(len(messages)) if number not in done), len(messages))
+            if count:
+                link.acknowledge(messages[count - 1].tag)
+        for _ in broken:
+            self.report(EventHandled(self.source.name, "malformed"))
+        if broken:
+            what = f"Source {self.source.name}: {len(broken)} of what RabbitMQ delivered is no event of MongooseIM's."
+            cure = "It is parked: `restbroker dead list` shows it. Let only MongooseIM publish to these exchanges."
+            self.report(Warned("EventParked", what, cure))
+
+    async def _offered(self, told: dict[int, ServerEvent], messages: Sequence[Message], done: set[int]) -> None:
+        """Until Redis has all of them; `done` gets the number of each as soon as that is known."""
+        pause_s = _LEAST_PAUSE_S
+        while missing := [number for number in told if number not in done]:
+            offer = self.inlet.offer(self.source, [told[number] for number in missing])
+            try:
+                await self._waited(offer)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await offer.leave()
+                for number, verdict in zip(missing, offer.verdicts(), strict=True):
+                    if isinstance(verdict, str):
+                        done.add(number)
+                        again = verdict == "accepted" and messages[number].again
+                        self.report(EventHandled(self.source.name, "redelivered" if again else verdict))
+            if len(done) < len(told):
+                self._tell_of_redis(offer)
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _waited(self, offer: Offer) -> None:
+        with trio.move_on_after(_PATIENCE_S) as patience:
+            await offer.done()
+        if patience.cancelled_caught:
+            self._tell_of_redis(offer)
+            await offer.done()
+
+    def _tell_of_redis(self, offer: Offer) -> None:
+        why = next((one.message for one in offer.verdicts() if isinstance(one, Exception)), "Redis does not answer.")
+        what = f"Events of the source {self.source.name} wait in RabbitMQ: {why}"
+        self.report(Warned("EventsWait", what, "Nothing is lost: they are taken when Redis takes them."))

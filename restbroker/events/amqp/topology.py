@@ -1,0 +1,142 @@
+"""What is wanted in RabbitMQ, and what is said where RabbitMQ refuses it. Used by `link` and `check`.
+
+Always holds: pure; nothing is said of a password or of an event; what is said names what to change.
+
+RabbitMQ closes the channel with 404 where something is missing, 405 where it is somebody else's alone, 406 where it has
+another type or durability, 403 where the user may not; and the connection with 403 for a wrong login, 530 for a virtual
+host that is not there or not for this user.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias, assert_never
+
+import attrs
+
+from restbroker.events.amqp.settings import Exchange, Settings
+
+Code: TypeAlias = Literal["RabbitMQAway", "RabbitMQDenied", "RabbitMQDiffers"]
+
+
+@attrs.frozen
+class Login:
+    """The connection itself. `server` has no login in it; `user` and `vhost` are who asks for what."""
+
+    server: str
+    user: str
+    vhost: str
+
+
+@attrs.frozen
+class Making:
+    """An exchange that is looked for, made or compared; or bound to the queue."""
+
+    exchange: Exchange
+
+
+@attrs.frozen
+class Queueing:
+    """The queue that is made or compared, bound and consumed."""
+
+    settings: Settings
+
+
+Step: TypeAlias = Login | Making | Queueing
+
+
+@attrs.define(eq=False)
+class Trouble(Exception):
+    """Why nothing comes from RabbitMQ, and what to do. `code`: of the warning."""
+
+    code: Code
+    message: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.cure}"
+
+
+_MISSING: Final = 404
+_DIFFERS: Final = (405, 406)
+_DENIED: Final = (403, 530)
+
+
+def away(server: str, why: str) -> Trouble:
+    """It cannot be reached, or the connection ended."""
+    return Trouble("RabbitMQAway", f"RabbitMQ at {server} cannot be read from: {why}.", "It is tried again.")
+
+
+def refused(step: Step, code: int, said: str) -> Trouble:
+    """`code` and `said` are RabbitMQ's, of this step; 320, say, where it stops."""
+    if code in _DENIED:
+        return _denied(step, said)
+    match step:
+        case Login(server):
+            return away(server, f"it closed the connection ({code} {said})")
+        case Making(exchange):
+            return _exchange_refused(exchange, code, said)
+        case Queueing(settings) if code in _DIFFERS:
+            what = f"The queue {settings.queue} in RabbitMQ is another one than is configured ({code} {said})."
+            wanted = f"Its type has to be {settings.queue_type}, and it has to last (durable)."
+            cure = f"{wanted} Delete it, or change QueueType or RabbitQueue."
+            return Trouble("RabbitMQDiffers", what, cure)
+        case Queueing(settings):
+            what = f"The queue {settings.queue} in RabbitMQ cannot be used ({code} {said})."
+            return Trouble("RabbitMQDiffers", what, "It is made and bound again at the next try.")
+        case _:
+            assert_never(step)
+
+
+def ended(settings: Settings) -> Trouble:
+    """RabbitMQ took the queue away from under its consumer."""
+    what = f"RabbitMQ ended the reading of the queue {settings.queue}: it was deleted, or its node left."
+    return Trouble("RabbitMQDiffers", what, "It is made and bound again at the next try.")
+
+
+def arguments(settings: Settings) -> Mapping[str, str]:
+    """Of the queue's declaration."""
+    return {"x-queue-type": settings.queue_type}
+
+
+def missing(exchange: Exchange) -> Trouble:
+    """One that is not to be made."""
+    what = f"The exchange {exchange.name} is missing in RabbitMQ."
+    cure = "Start MongooseIM, which makes it; or let restbroker make it after a restart of RabbitMQ (Create)."
+    return Trouble("RabbitMQDiffers", what, cure)
+
+
+def is_missing(code: int) -> bool:
+    """Whether this is RabbitMQ's word for it."""
+    return code == _MISSING
+
+
+def described(exchange: Exchange) -> str:
+    """In RabbitMQ's words."""
+    return f"{exchange.type}, {'durable' if exchange.is_durable else 'not durable'}"
+
+
+def _exchange_refused(exchange: Exchange, code: int, said: str) -> Trouble:
+    if is_missing(code):
+        return missing(exchange)
+    what = f"The exchange {exchange.name} in RabbitMQ is not as configured ({described(exchange)}): {code} {said}."
+    cure = (
+        "Set Type and Durable of this exchange to what MongooseIM's configuration says: should restbroker make it with"
+        " others, MongooseIM would not start."
+    )
+    return Trouble("RabbitMQDiffers", what, cure)
+
+
+def _denied(step: Step, said: str) -> Trouble:
+    match step:
+        case Login(server, user, vhost):
+            what = f"RabbitMQ at {server} does not let the user {user} into the virtual host {vhost} ({said})."
+            cure = "Check the user, the password and the virtual host in URL or URLFile, and the user's permissions."
+        case Making(exchange):
+            what = f"RabbitMQ does not allow this user to use the exchange {exchange.name} ({said})."
+            cure = f"The user needs the permission configure for {exchange.name}; or set Create to false."
+        case Queueing(settings):
+            what = f"RabbitMQ does not allow this user to use the queue {settings.queue} ({said})."
+            queue = settings.queue
+            cure = f"The user needs configure, write and read for {queue}, and read for the exchanges."
+        case _:
+            assert_never(step)
+    return Trouble("RabbitMQDenied", what, cure)

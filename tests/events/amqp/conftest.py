@@ -1,0 +1,151 @@
+"""What reads from a real RabbitMQ, inside the test: the way into a real Redis, with a server of the run's own."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Final
+
+import attrs
+import pika.exceptions
+import pytest
+import trio
+
+from restbroker.assembly.events import event_services
+from restbroker.config.events import Events, EventSource
+from restbroker.config.secret import Secret
+from restbroker.events.amqp.settings import Exchange, Server, Settings
+from restbroker.events.receiver import Receiver
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Event, EventHandled, Warned
+from tests.support.rabbitmq import Certificate, RabbitMQ
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+from tests.transport.authority import Authority, authority
+
+QUEUE: Final = "xmpp_events"
+RABBIT_QUEUE: Final = "restbroker.rabbit"
+CHAT: Final = Exchange("chat_msg", "chat", ("#.chat_msg_recv",))
+PRESENCE: Final = Exchange("presence", "presence", ("#",))
+ROOMS: Final = Exchange("groupchat_msg", "groupchat", ("#.groupchat_msg_sent",))
+RECEIVED: Final = "bob@localhost.chat_msg_recv"
+
+
+def chat(message: str, sender: str = "alice@localhost", receiver: str = "bob@localhost") -> dict[str, str]:
+    """The JSON of a message, as MongooseIM publishes it."""
+    return {"to_user_id": receiver, "from_user_id": sender, "message": message}
+
+
+@pytest.fixture(scope="session")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("rabbit-authority"))
+
+
+@pytest.fixture(scope="session")
+def shared_rabbit(tmp_path_factory: pytest.TempPathFactory, ours: Authority) -> Iterator[RabbitMQ]:
+    certificate, key = ours.pair("server")
+    server = RabbitMQ(tmp_path_factory.mktemp("rabbit"), Certificate(ours.ca, certificate, key)).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def rabbit(shared_rabbit: RabbitMQ) -> RabbitMQ:
+    """The run's RabbitMQ, without exchanges and queues of tests."""
+    with suppress(pika.exceptions.AMQPError), shared_rabbit.channel() as channel:
+        channel.queue_delete(RABBIT_QUEUE)
+        for exchange in (CHAT, PRESENCE, ROOMS):
+            channel.exchange_delete(exchange.name)
+    return shared_rabbit
+
+
+@attrs.define(eq=False)
+class Reading:
+    """A source that is read, with a client that looks into Redis."""
+
+    store: Client
+    events: list[Event]
+    stop: Callable[[], None]
+
+    def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
+        """The jobs in the queue, the first that came first."""
+        return [json.loads(job) for job in queues.listed(self.store, queue, 0, 100_000)]
+
+    def texts(self) -> list[str]:
+        """The texts of the messages that are jobs, the first that came first."""
+        return [job["args"][0]["body"] for job in self.jobs()]
+
+    def outcomes(self) -> list[str]:
+        """What was told of events, in its order."""
+        return [event.outcome for event in self.events if isinstance(event, EventHandled)]
+
+    def warnings(self, code: str = "") -> list[Warned]:
+        """What was warned of."""
+        return [event for event in self.events if isinstance(event, Warned) and event.code.startswith(code)]
+
+    async def has(self, count: int) -> None:
+        """Returns when there are so many jobs."""
+        await until_async(lambda: len(self.jobs()) >= count, f"{count} jobs are there", 60)
+
+    async def tells(self, code: str) -> Warned:
+        """The first warning of this code, when it comes."""
+        return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
+
+
+Read = Callable[..., AbstractAsyncContextManager[Reading]]
+
+
+@pytest.fixture
+def reading(redis_server: RedisServer, rabbit: RabbitMQ) -> Read:
+    """Reads from the run's RabbitMQ with these settings into the run's Redis; `ready`: returns when it is open."""
+
+    @asynccontextmanager
+    async def opened(
+        *exchanges: Exchange,
+        ready: bool = True,
+        source: dict[str, Any] | None = None,
+        timeout_s: float = 10.0,
+        server: Server | None = None,
+        **more: Any,
+    ) -> AsyncIterator[Reading]:
+        told: list[Event] = []
+        where = server or Server(Secret(rabbit.url()))
+        settings = Settings(where, exchanges or (CHAT,), RABBIT_QUEUE, **more)
+        made = EventSource("rabbit", "mongooseim-amqp", None, QUEUE, "XmppEvent", options=settings, **(source or {}))
+
+        def connection() -> Connection:
+            return Connection(open_client(StoreSettings(redis_server.url), timeout_s))
+
+        (receiver,) = event_services(Events(("127.0.0.1", 0), (made,)), connection, told.append)
+        assert isinstance(receiver, Receiver)
+        store = open_client(StoreSettings(redis_server.url))
+        scope = trio.CancelScope()
+
+        async def serve(*, task_status: trio.TaskStatus[None]) -> None:
+            with scope:
+                await receiver.run(task_status=task_status)
+
+        async with trio.open_nursery() as nursery:
+            await nursery.start(serve)
+            if ready:
+                await is_read(rabbit)
+            yield Reading(store, told, scope.cancel)
+            scope.cancel()
+        store.close()
+
+    return opened
+
+
+def consumers(rabbit: RabbitMQ) -> int:
+    """How many read from the queue."""
+    with rabbit.channel() as channel:
+        try:
+            return int(channel.queue_declare(RABBIT_QUEUE, passive=True).method.consumer_count)
+        except pika.exceptions.ChannelClosedByBroker:
+            return 0
+
+
+async def is_read(rabbit: RabbitMQ, by: int = 1) -> None:
+    """Returns when so many read from the queue."""
+    await until_async(lambda: consumers(rabbit) == by, f"{by} read from the queue", 60)

@@ -1,0 +1,260 @@
+"""What MongooseIM publishes to a real RabbitMQ becomes a job, and is acknowledged only then."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import TlsFiles
+from restbroker.events.amqp.settings import Exchange, Server
+from restbroker.rules.event import Filter
+from restbroker.store import sets
+from tests.events.amqp.conftest import CHAT, PRESENCE, QUEUE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
+from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+from tests.transport.authority import Authority
+
+
+async def test_a_message_that_is_published_is_a_job(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT) as found:
+        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
+        await found.has(1)
+    (job,) = found.jobs()
+    assert (job["class"], job["queue"], job["retry"]) == ("XmppEvent", QUEUE, True)
+    (event,) = job["args"]
+    assert (event["type"], event["from"], event["to"]) == ("message", "alice@localhost", "bob@localhost")
+    assert (event["body"], event["source"], event["server"]) == ("hello", "rabbit", "localhost")
+    assert event["raw"]["payload"] == chat("hello")
+    assert found.outcomes() == ["accepted"]
+
+
+async def test_names_with_dots_are_not_missed_and_what_is_not_bound_does_not_come(
+    reading: Read, rabbit: RabbitMQ
+) -> None:
+    async with reading(CHAT) as found:
+        rabbit.publish("chat_msg", "first.last@xmpp.example.org.chat_msg_recv", chat("dots"))
+        rabbit.publish("chat_msg", "alice@localhost.chat_msg_sent", chat("sent"))
+        rabbit.publish("chat_msg", RECEIVED, chat("last"))
+        await found.has(2)
+        assert found.texts() == ["dots", "last"]
+
+
+async def test_presences_and_rooms_come_from_their_exchanges(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT, PRESENCE, ROOMS) as found:
+        rabbit.publish("presence", "bob@localhost", {"user_id": "bob@localhost/PC", "present": True})
+        rabbit.publish("groupchat_msg", "al@localhost.groupchat_msg_sent", chat("x", "al@localhost/P", "room@muc.l"))
+        await found.has(2)
+        events = [job["args"][0] for job in found.jobs()]
+    assert sorted((one["type"], one["from"], str(one["room"])) for one in events) == [
+        ("groupchat", "al@localhost/P", "room@muc.l"),
+        ("presence", "bob@localhost/PC", "None"),
+    ]
+
+
+async def test_events_keep_their_order(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT, prefetch=50) as found:
+        rabbit.fill("chat_msg", ((RECEIVED, chat(str(number))) for number in range(1000)), confirm=False)
+        await found.has(1000)
+        assert found.texts() == [str(number) for number in range(1000)]
+
+
+async def test_what_only_does_not_want_is_acknowledged_and_no_job(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT, source={"only": Filter(receiver=("bot-*",))}) as found:
+        rabbit.publish("chat_msg", RECEIVED, chat("for a person"))
+        rabbit.publish("chat_msg", "bot-1@localhost.chat_msg_recv", chat("for a bot", receiver="bot-1@localhost"))
+        await found.has(1)
+        assert found.texts() == ["for a bot"]
+        await until_async(lambda: found.outcomes() == ["ignored", "accepted"], "both are decided")
+    # Nothing was given back when it ended.
+    await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 0, "the queue is empty")
+
+
+async def test_with_drop_duplicates_a_message_that_is_published_again_is_dropped_and_a_presence_is_not(
+    reading: Read, rabbit: RabbitMQ
+) -> None:
+    async with reading(CHAT, PRESENCE, source={"window_s": 60.0, "has_ids": False}) as found:
+        for _ in range(3):
+            rabbit.publish("chat_msg", RECEIVED, chat("stored, and delivered at login"))
+        for there in (True, False, True):
+            rabbit.publish("presence", "bob@localhost", {"user_id": "bob@localhost/PC", "present": there})
+        await until_async(lambda: len(found.outcomes()) == 6, "all are decided", 60)
+        assert sorted(found.outcomes()) == ["accepted"] * 4 + ["duplicate"] * 2
+        assert len(found.jobs()) == 4
+
+
+async def test_exchanges_that_are_missing_are_made_as_configured(reading: Read, rabbit: RabbitMQ) -> None:
+    lasting = Exchange("presence", "presence", ("#",), is_durable=True)
+    async with reading(CHAT, lasting):
+        # Declared once more with the same type and durability: RabbitMQ refuses all others.
+        rabbit.declare("chat_msg", kind="topic", durable=False)
+        rabbit.declare("presence", kind="topic", durable=True)
+
+
+@pytest.mark.parametrize(("kind", "durable"), [("topic", True), ("fanout", False)])
+async def test_an_exchange_that_differs_is_told_with_the_cure_and_left_as_it_is(
+    reading: Read, rabbit: RabbitMQ, kind: str, durable: bool
+) -> None:
+    rabbit.declare("chat_msg", kind=kind, durable=durable)
+    async with reading(CHAT, ready=False) as found:
+        told = await found.tells("RabbitMQDiffers")
+        assert "The exchange chat_msg in RabbitMQ is not as configured (topic, not durable): 406" in told.message
+        assert told.cure is not None
+        assert "Type and Durable" in told.cure
+    rabbit.declare("chat_msg", kind=kind, durable=durable)
+
+
+async def test_an_exchange_that_is_not_to_be_made_is_waited_for(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(Exchange("chat_msg", "chat", ("#",), create=False), ready=False) as found:
+        await found.tells("RabbitMQDiffers")
+        assert not rabbit.exists("chat_msg")
+        rabbit.declare("chat_msg")
+        await is_read(rabbit)
+        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
+        await found.has(1)
+        assert [one.code for one in found.warnings()] == ["RabbitMQDiffers", "RabbitMQBack"]
+
+
+async def test_a_queue_of_another_type_is_told(reading: Read, rabbit: RabbitMQ) -> None:
+    with rabbit.channel() as channel:
+        channel.queue_declare(RABBIT_QUEUE, durable=True)
+    async with reading(CHAT, ready=False) as found:
+        assert "Its type has to be quorum" in str((await found.tells("RabbitMQDiffers")).cure)
+
+
+async def test_a_queue_that_is_deleted_is_made_again(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT) as found:
+        with rabbit.channel() as channel:
+            channel.queue_delete(RABBIT_QUEUE)
+        await found.tells("RabbitMQDiffers")
+        await is_read(rabbit)
+        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
+        await found.has(1)
+
+
+async def test_what_is_no_event_is_parked_with_the_reason_and_does_not_hold_up_what_comes_with_it(
+    reading: Read, rabbit: RabbitMQ
+) -> None:
+    async with reading(CHAT) as found:
+        events: list[tuple[str, object]] = [(RECEIVED, chat("1")), (RECEIVED, b"\xff{"), (RECEIVED, chat("2"))]
+        rabbit.fill("chat_msg", events)
+        await found.has(2)
+        await found.tells("EventParked")
+        assert found.texts() == ["1", "2"]
+        ((raw, _),) = sets.listed(found.store, "dead", 0, 10, newest_first=True)
+        assert sorted(found.outcomes()) == ["accepted", "accepted", "malformed"]
+    parked: dict[str, Any] = json.loads(raw)
+    assert (parked["class"], parked["queue"], parked["error_class"]) == ("XmppEvent", QUEUE, "MalformedEvent")
+    assert parked["args"][0]["raw"] == {"exchange": "chat_msg", "routing_key": RECEIVED, "base64": "/3s="}
+    await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 0, "all are acknowledged")
+
+
+async def test_a_wrong_password_is_told_once_with_the_cure_and_counts_without_a_restart_when_it_is_mended(
+    reading: Read, rabbit: RabbitMQ, tmp_path: Path
+) -> None:
+    file = tmp_path / "url"
+    file.write_text(rabbit.url(password="wrong-password"))
+    denied = rabbit.log().count("invalid credentials")
+    async with reading(CHAT, server=Server(Secret(path=file)), ready=False) as found:
+        await until_async(lambda: rabbit.log().count("invalid credentials") >= denied + 3, "three tries are made", 60)
+        (told,) = found.warnings()
+        assert told.code == "RabbitMQDenied"
+        assert "Check the user, the password and the virtual host in URL or URLFile" in str(told.cure)
+        assert "wrong-password" not in f"{told.message} {told.cure}"
+        file.write_text(rabbit.url())
+        await is_read(rabbit)
+        await found.tells("RabbitMQBack")
+
+
+async def test_over_tls_a_certificate_of_the_configured_authority_is_trusted_and_no_other(
+    reading: Read, rabbit: RabbitMQ, ours: Authority
+) -> None:
+    url = Secret(f"amqps://{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{rabbit.tls_port}")
+    async with reading(CHAT, server=Server(url), ready=False) as found:
+        assert "its certificate is not trusted" in (await found.tells("RabbitMQAway")).message
+    async with reading(CHAT, server=Server(url, TlsFiles(ours.ca))) as found:
+        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
+        await found.has(1)
+
+
+async def test_two_that_share_a_queue_get_each_event_once(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT, prefetch=10) as one, reading(CHAT, prefetch=10) as other:
+        await is_read(rabbit, by=2)
+        rabbit.fill("chat_msg", ((RECEIVED, chat(str(number))) for number in range(500)), confirm=False)
+        await one.has(500)
+        await until_async(lambda: len(one.outcomes()) + len(other.outcomes()) == 500, "all are decided")
+        assert len(one.outcomes()) > 0
+        assert len(other.outcomes()) > 0
+        assert sorted(map(int, one.texts())) == list(range(500))
+
+
+async def test_while_redis_is_silent_no_more_than_the_prefetch_is_held_and_nothing_is_acknowledged(
+    reading: Read, rabbit: RabbitMQ, redis_server: RedisServer
+) -> None:
+    async with reading(CHAT, prefetch=20, timeout_s=1.0) as found:
+        redis_server.suspend()
+        try:
+            rabbit.fill("chat_msg", ((RECEIVED, chat(str(number))) for number in range(100)))
+            await found.tells("EventsWait")
+            # What a queue has ready is what nobody holds.
+            await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 80, "20 are in hand", 60)
+            assert found.outcomes() == []
+        finally:
+            redis_server.resume()
+        await found.has(100)
+        await until_async(lambda: len(found.outcomes()) == 100, "all are decided")
+        assert list(dict.fromkeys(found.texts())) == [str(number) for number in range(100)]
+
+
+async def test_what_a_queue_refuses_waits_until_it_is_mended(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT) as found:
+        found.store.command("SET", f"queue:{QUEUE}", "no list")
+        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
+        told = await found.tells("EventsWait")
+        assert f"Redis does not take jobs for the queue {QUEUE}" in told.message
+        found.store.command("DEL", f"queue:{QUEUE}")
+        await found.has(1)
+        assert found.texts() == ["hello"]
+
+
+async def test_an_end_is_soon_and_rabbitmq_is_told(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT) as found:
+        began_s = trio.current_time()
+        found.stop()
+    assert trio.current_time() - began_s < 2
+    # What was in hand is given to others at once.
+    await is_read(rabbit, by=0)
+
+
+async def test_an_end_is_soon_while_rabbitmq_is_frozen(reading: Read, rabbit: RabbitMQ) -> None:
+    try:
+        async with reading(CHAT) as found:
+            rabbit.freeze()
+            began_s = trio.current_time()
+            found.stop()
+        assert trio.current_time() - began_s < 3
+    finally:
+        rabbit.thaw()
+
+
+async def test_an_end_is_soon_while_redis_is_silent_and_what_was_in_hand_comes_again(
+    reading: Read, rabbit: RabbitMQ, redis_server: RedisServer
+) -> None:
+    async with reading(CHAT, timeout_s=1.0) as found:
+        redis_server.suspend()
+        try:
+            rabbit.fill("chat_msg", ((RECEIVED, chat(str(number))) for number in range(10)))
+            await found.tells("EventsWait")
+            began_s = trio.current_time()
+            found.stop()
+            await until_async(lambda: trio.current_time() - began_s > 3, "its time is over")
+            await is_read(rabbit, by=0)
+        finally:
+            redis_server.resume()
+    async with reading(CHAT) as found:
+        await found.has(10)
+        assert set(found.texts()) == {str(number) for number in range(10)}
+        assert "redelivered" in found.outcomes()
