@@ -89,15 +89,17 @@ class Link:
         self._wake(lambda: None)
 
     def _ready(self, connection: pika.BlockingConnection, server: str) -> BlockingChannel:
-        for exchange in self.settings.exchanges:
-            make(connection, exchange, server)
         queue = self.settings.queue
         with _told(Queueing(self.settings), server):
             channel = connection.channel()
             channel.queue_declare(queue, durable=True, arguments=dict(arguments(self.settings)))
-            for exchange in self.settings.exchanges:
+        for exchange in self.settings.exchanges:
+            make(connection, exchange, server)
+            # At once: what comes to an exchange without a queue is lost, and its publisher is not told.
+            with _told(Queueing(self.settings), server):
                 for key in exchange.keys:
                     channel.queue_bind(queue, exchange.name, key)
+        with _told(Queueing(self.settings), server):
             channel.basic_qos(prefetch_count=self.settings.prefetch)
             channel.add_on_cancel_callback(self._on_cancel)
         return channel

@@ -14,9 +14,9 @@ URL = "amqp://user:secret-word@127.0.0.1:5672/%2F"
 
 
 def document(**options: Any) -> dict[str, Any]:
-    source = {"Kind": "mongooseim-amqp", "Queue": "events", "Class": "Event", "Options": {"URL": URL, **options}}
-    given = {name: value for name, value in source["Options"].items() if value is not None}
-    return {"RestQueue": "rest", "Token": "t", "Events": {"Sources": {"rabbit": {**source, "Options": given}}}}
+    given = {name: value for name, value in {"URL": URL, **options}.items() if value is not None}
+    source = {"Kind": "mongooseim-amqp", "Queue": "events", "Class": "Event", "Options": given}
+    return {"RestQueue": "rest", "Token": "t", "Events": {"Sources": {"rabbit": source}}}
 
 
 def source(write: Write, **options: Any) -> EventSource:

@@ -1,0 +1,163 @@
+"""Whatever dies, each event that RabbitMQ confirmed becomes a job; what comes twice is bounded by the prefetch.
+
+A real broker as a process, a real RabbitMQ and a real Redis; those that publish ask RabbitMQ to confirm each event, and
+to refuse what no queue gets.
+"""
+
+import contextlib
+import json
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pika.exceptions
+import pytest
+
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.events.amqp.conftest import QUEUE, RABBIT_QUEUE, RECEIVED, chat
+from tests.support.process import started
+from tests.support.rabbitmq import RabbitMQ, as_bytes
+from tests.support.redis_server import RedisServer
+from tests.support.tcp_proxy import TcpProxy
+from tests.support.wait import until
+
+PREFETCH = 200
+PUBLISHERS = 12
+
+Tell = Callable[[str], None]
+
+
+@attrs.define(eq=False)
+class Publishers:
+    """Publish until so many events are confirmed; what was not confirmed is not published again under its name."""
+
+    rabbit: RabbitMQ
+    wanted: int
+    confirmed: list[str] = attrs.field(factory=list)
+    failures: Counter[str] = attrs.field(factory=Counter)
+    _ends: threading.Event = attrs.field(factory=threading.Event)
+    _threads: list[threading.Thread] = attrs.field(factory=list)
+
+    def __enter__(self) -> "Publishers":
+        for number in range(PUBLISHERS):
+            self._threads.append(threading.Thread(target=self._publish, args=(f"p{number}",), daemon=True))
+            self._threads[-1].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def reach(self, count: int) -> None:
+        """Returns when so many are confirmed."""
+        until(lambda: len(self.confirmed) >= count, f"{count} are confirmed", 240)
+
+    def _publish(self, name: str) -> None:
+        number = 0
+        while not self._ends.is_set() and len(self.confirmed) < self.wanted:
+            try:
+                with self.rabbit.channel() as channel:
+                    channel.confirm_delivery()
+                    while not self._ends.is_set() and len(self.confirmed) < self.wanted:
+                        number += 1
+                        text = f"{name}-{number}"
+                        channel.basic_publish("chat_msg", RECEIVED, as_bytes(chat(text)), mandatory=True)
+                        self.confirmed.append(text)
+            except (pika.exceptions.AMQPError, OSError) as error:
+                self.failures[type(error).__name__] += 1
+                time.sleep(0.05)
+
+
+@pytest.fixture
+def own_rabbit(tmp_path: Path) -> Iterator[RabbitMQ]:
+    server = RabbitMQ(tmp_path / "rabbit").start()
+    yield server
+    server.kill()
+
+
+def configure(place: Path, redis_port: int, url: str) -> None:
+    options = {"URL": url, "RabbitQueue": RABBIT_QUEUE, "Prefetch": PREFETCH, "Exchanges": {"chat_msg": {}}}
+    source = {"Kind": "mongooseim-amqp", "Queue": QUEUE, "Class": "XmppEvent", "Options": options}
+    document = {
+        "RedisURL": f"redis://127.0.0.1:{redis_port}/0",
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestQueue": "rest",
+        "Token": "t",
+        "Events": {"Sources": {"rabbit": source}},
+    }
+    (place / "env.json").write_text(json.dumps(document))
+
+
+def is_bound(rabbit: RabbitMQ) -> bool:
+    with contextlib.suppress(pika.exceptions.AMQPError), rabbit.channel() as channel:
+        return int(channel.queue_declare(RABBIT_QUEUE, passive=True).method.consumer_count) > 0
+    return False
+
+
+def texts(store: Client) -> Counter[str]:
+    return Counter(json.loads(job)["args"][0]["body"] for job in queues.listed(store, QUEUE, 0, 1_000_000))
+
+
+def all_of(confirmed: list[str], store: Client, tell: Tell, what: str) -> int:
+    """Waits until each has its job; how many jobs are there beyond one for each."""
+    wanted = set(confirmed)
+    until(lambda: wanted <= texts(store).keys(), "each confirmed event is a job", 120)
+    found = texts(store)
+    twice = sum(found.values()) - len(found)
+    tell(f"{what}: {len(wanted)} events confirmed, none lost, {twice} twice")
+    return twice
+
+
+def test_rabbitmq_is_killed_and_restarted_and_redis_cut_under_ten_thousand_events_and_none_is_lost(
+    own_rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path, tell: Tell
+) -> None:
+    store = open_client(StoreSettings(redis_server.url))
+    with TcpProxy(redis_server.port) as proxy:
+        configure(tmp_path, proxy.port, own_rabbit.url())
+        with started(["run"], directory=tmp_path) as broker:
+            until(lambda: is_bound(own_rabbit), "the queue is read", 60)
+            with Publishers(own_rabbit, 10_000) as publishers:
+                publishers.reach(2_000)
+                own_rabbit.kill()
+                own_rabbit.start()
+                publishers.reach(4_000)
+                proxy.cut()
+                time.sleep(5)
+                proxy.mend()
+                publishers.reach(6_000)
+                own_rabbit.restart()
+                publishers.reach(8_000)
+                own_rabbit.kill()
+                own_rabbit.start()
+                publishers.reach(10_000)
+            twice = all_of(publishers.confirmed, store, tell, "RabbitMQ killed twice, restarted, Redis cut for 5 s")
+            assert broker.stop() == 0
+            output = broker.output()
+    # Three connections ended; what was in hand then came again.
+    assert twice <= 3 * PREFETCH
+    assert output.count("RabbitMQAway") >= 3
+    assert output.count("RabbitMQBack") >= 3
+
+
+def test_a_broker_is_killed_and_what_it_had_in_hand_comes_to_the_next_one(
+    own_rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path, tell: Tell
+) -> None:
+    store = open_client(StoreSettings(redis_server.url))
+    configure(tmp_path, redis_server.port, own_rabbit.url())
+    kills = 3
+    with Publishers(own_rabbit, 4_000) as publishers:
+        for number in range(kills):
+            with started(["run"], directory=tmp_path) as broker:
+                publishers.reach(1_000 * (number + 1))
+                broker.signal(signal.SIGKILL)
+        with started(["run"], directory=tmp_path) as broker:
+            publishers.reach(4_000)
+            twice = all_of(publishers.confirmed, store, tell, f"restbroker killed {kills} times")
+            assert broker.stop() == 0
+    assert twice <= kills * PREFETCH
