@@ -112,7 +112,8 @@ def reading(redis_server: RedisServer, rabbit: RabbitMQ) -> Read:
         told: list[Event] = []
         where = server or Server(Secret(rabbit.url()))
         settings = Settings(where, exchanges or (CHAT,), RABBIT_QUEUE, **more)
-        made = EventSource("rabbit", "mongooseim-amqp", None, QUEUE, "XmppEvent", options=settings, **(source or {}))
+        fixed: dict[str, Any] = {"options": settings, "has_ids": False}
+        made = EventSource("rabbit", "mongooseim-amqp", None, QUEUE, "XmppEvent", **fixed, **(source or {}))
 
         def connection() -> Connection:
             return Connection(open_client(StoreSettings(redis_server.url), timeout_s))

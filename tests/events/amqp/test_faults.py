@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Self
 
 import attrs
 import pika.exceptions
@@ -43,7 +44,7 @@ class Publishers:
     _ends: threading.Event = attrs.field(factory=threading.Event)
     _threads: list[threading.Thread] = attrs.field(factory=list)
 
-    def __enter__(self) -> "Publishers":
+    def __enter__(self) -> Self:
         for number in range(PUBLISHERS):
             self._threads.append(threading.Thread(target=self._publish, args=(f"p{number}",), daemon=True))
             self._threads[-1].start()

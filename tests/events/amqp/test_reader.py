@@ -10,8 +10,8 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
 from restbroker.events.amqp.settings import Exchange, Server
-from restbroker.rules.event import Filter
-from restbroker.store import sets
+from restbroker.rules.event import Filter, own_mark
+from restbroker.store import events, sets
 from tests.events.amqp.conftest import CHAT, PRESENCE, QUEUE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
 from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
 from tests.support.redis_server import RedisServer
@@ -48,8 +48,8 @@ async def test_presences_and_rooms_come_from_their_exchanges(reading: Read, rabb
         rabbit.publish("presence", "bob@localhost", {"user_id": "bob@localhost/PC", "present": True})
         rabbit.publish("groupchat_msg", "al@localhost.groupchat_msg_sent", chat("x", "al@localhost/P", "room@muc.l"))
         await found.has(2)
-        events = [job["args"][0] for job in found.jobs()]
-    assert sorted((one["type"], one["from"], str(one["room"])) for one in events) == [
+        told = [job["args"][0] for job in found.jobs()]
+    assert sorted((one["type"], one["from"], str(one["room"])) for one in told) == [
         ("groupchat", "al@localhost/P", "room@muc.l"),
         ("presence", "bob@localhost/PC", "None"),
     ]
@@ -76,7 +76,7 @@ async def test_what_only_does_not_want_is_acknowledged_and_no_job(reading: Read,
 async def test_with_drop_duplicates_a_message_that_is_published_again_is_dropped_and_a_presence_is_not(
     reading: Read, rabbit: RabbitMQ
 ) -> None:
-    async with reading(CHAT, PRESENCE, source={"window_s": 60.0, "has_ids": False}) as found:
+    async with reading(CHAT, PRESENCE, source={"window_s": 60.0}) as found:
         for _ in range(3):
             rabbit.publish("chat_msg", RECEIVED, chat("stored, and delivered at login"))
         for there in (True, False, True):
@@ -84,6 +84,16 @@ async def test_with_drop_duplicates_a_message_that_is_published_again_is_dropped
         await until_async(lambda: len(found.outcomes()) == 6, "all are decided", 60)
         assert sorted(found.outcomes()) == ["accepted"] * 4 + ["duplicate"] * 2
         assert len(found.jobs()) == 4
+
+
+async def test_what_this_broker_sent_itself_does_not_come_back(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT, source={"own_s": 60.0}) as found:
+        events.remember(found.store, own_mark("alice@localhost", "bob@localhost", "from a job"), 60_000)
+        rabbit.publish("chat_msg", RECEIVED, chat("from a job"))
+        rabbit.publish("chat_msg", RECEIVED, chat("from a person"))
+        await found.has(1)
+        assert found.texts() == ["from a person"]
+        assert found.outcomes() == ["own", "accepted"]
 
 
 async def test_exchanges_that_are_missing_are_made_as_configured(reading: Read, rabbit: RabbitMQ) -> None:
@@ -139,8 +149,7 @@ async def test_what_is_no_event_is_parked_with_the_reason_and_does_not_hold_up_w
     reading: Read, rabbit: RabbitMQ
 ) -> None:
     async with reading(CHAT) as found:
-        events: list[tuple[str, object]] = [(RECEIVED, chat("1")), (RECEIVED, b"\xff{"), (RECEIVED, chat("2"))]
-        rabbit.fill("chat_msg", events)
+        rabbit.fill("chat_msg", [(RECEIVED, chat("1")), (RECEIVED, b"\xff{"), (RECEIVED, chat("2"))])
         await found.has(2)
         await found.tells("EventParked")
         assert found.texts() == ["1", "2"]

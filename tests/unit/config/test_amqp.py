@@ -15,7 +15,7 @@ URL = "amqp://user:secret-word@127.0.0.1:5672/%2F"
 
 def document(**options: Any) -> dict[str, Any]:
     given = {name: value for name, value in {"URL": URL, **options}.items() if value is not None}
-    source = {"Kind": "mongooseim-amqp", "Queue": "events", "Class": "Event", "Options": given}
+    source: dict[str, Any] = {"Kind": "mongooseim-amqp", "Queue": "events", "Class": "Event", "Options": given}
     return {"RestQueue": "rest", "Token": "t", "Events": {"Sources": {"rabbit": source}}}
 
 
