@@ -1,4 +1,5 @@
-"""Looks whether what others reach restbroker by is there: rosters for Prosody, and the paths for events.
+"""Looks whether what others reach restbroker by is there: rosters for Prosody, the paths for events, and whence others
+are fetched.
 
 Called by `admin.check`. Always holds: no event is posted, and what is read of a roster is thrown away; the secrets go
 to the configured address only, and into no finding.
@@ -17,6 +18,7 @@ from restbroker.config.roster import USER, QueryKey, Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
+from restbroker.events import registry as sources
 from restbroker.rules.findings import Finding, ok
 
 _WAIT_S: Final = 5.0
@@ -62,6 +64,7 @@ def _events(events: Events) -> Iterator[Finding]:
     area, where = "Events", _named(events.listen)
     for source in events.sources:
         if source.path is None:
+            yield from sources.check(source)
             continue
         try:
             status = _status(events.listen, "OPTIONS", source.path, _shown(source), is_secured=events.tls is not None)

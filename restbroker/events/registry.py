@@ -6,10 +6,10 @@ what it brings is asked for, and neither this file nor `options` loads Trio. A f
 - `options`: the attrs class `Options`, what a source of this kind takes beyond the common keys, each field a key; it
   may judge the whole source, and its `DEFAULTS` say what is so of all of them (`config.judged`);
 - `hook`, if servers post: the function `open_hook`, as below;
-- `reader`, if it fetches by itself: the function `open_reader`, as below.
+- `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 from typing import Final, Literal
@@ -18,6 +18,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.key import Members
 from restbroker.events.contract import Hook, Reader
 from restbroker.events.inlet import Inlet
+from restbroker.rules.findings import Finding
 from restbroker.telemetry.events import Report
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
@@ -50,5 +51,11 @@ def open_reader(source: EventSource, inlet: Inlet, report: Report) -> Reader:
     return reader
 
 
-def _part(kind: str, name: Literal["options", "hook", "reader"]) -> ModuleType:
+def check(source: EventSource) -> Iterator[Finding]:
+    """Looks at the server that this source fetches from, and changes nothing there."""
+    findings: Iterator[Finding] = _part(source.kind, "check").check(source)
+    return findings
+
+
+def _part(kind: str, name: Literal["options", "hook", "reader", "check"]) -> ModuleType:
     return import_module(f"{_FOLDERS[kind]}.{name}")

@@ -1,4 +1,4 @@
-"""What is wanted in RabbitMQ, and what is said where RabbitMQ refuses it. Used by `link` and `check`.
+"""What is wanted in RabbitMQ, and what is said where RabbitMQ refuses it. Used by `connected`, `link` and `check`.
 
 Always holds: pure; nothing is said of a password or of an event; what is said names what to change.
 
@@ -7,7 +7,6 @@ another type or durability, 403 where the user may not; and the connection with 
 host that is not there or not for this user.
 """
 
-from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, assert_never
 
 import attrs
@@ -90,11 +89,6 @@ def ended(settings: Settings) -> Trouble:
     """RabbitMQ took the queue away from under its consumer."""
     what = f"RabbitMQ ended the reading of the queue {settings.queue}: it was deleted, or its node left."
     return Trouble("RabbitMQDiffers", what, "It is made and bound again at the next try.")
-
-
-def arguments(settings: Settings) -> Mapping[str, str]:
-    """Of the queue's declaration."""
-    return {"x-queue-type": settings.queue_type}
 
 
 def missing(exchange: Exchange) -> Trouble:

@@ -1,0 +1,72 @@
+"""Looks at what a source of the kind `mongooseim-amqp` needs in RabbitMQ. Called by `admin.check_services`.
+
+Always holds: nothing is made, changed or consumed; no finding holds a login. What is there is declared once more with
+what is configured, since a passive look does not compare; what differs is refused, and the rest left as it is.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from restbroker.config.events import EventSource
+from restbroker.events.amqp.settings import Exchange, Settings
+from restbroker.events.amqp.topology import Trouble, described
+from restbroker.rules.findings import Cause, Finding, ok
+
+if TYPE_CHECKING:  # without pika there is none
+    from restbroker.events.amqp.connected import Connected
+
+AREA: Final = "Events"
+_WHY: Final = "Nothing that MongooseIM publishes becomes a job."
+
+
+def check(source: EventSource) -> Iterator[Finding]:
+    """What is found, some seconds after RabbitMQ did not answer at the latest."""
+    assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
+    try:
+        from restbroker.events.amqp.connected import connected
+    except ModuleNotFoundError:
+        message = f"The source {source.name} needs what is not installed."
+        yield Finding("problem", AREA, "NotInstalled", message, _WHY, "pip install 'restbroker[amqp]'", "config")
+        return
+    try:
+        with connected(source.options.server, f"restbroker check, source {source.name}") as found:
+            yield ok(AREA, "RabbitMQ", f"The source {source.name} can log in to RabbitMQ at {found.where}.")
+            yield from _looked(source, source.options, found)
+    except Trouble as trouble:
+        yield _of(source, trouble)
+
+
+def _looked(source: EventSource, settings: Settings, found: "Connected") -> Iterator[Finding]:
+    for exchange in settings.exchanges:
+        try:
+            is_there = found.look(exchange)
+        except Trouble as trouble:
+            yield _of(source, trouble)
+            continue
+        yield _there(exchange) if is_there else _missing(exchange)
+    if found.look_for_queue(settings):
+        yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is there ({settings.queue_type}).")
+    else:
+        yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is made when restbroker runs.")
+
+
+def _there(exchange: Exchange) -> Finding:
+    how = f" as configured ({described(exchange)})" if exchange.create else ""
+    return ok(AREA, "RabbitMQ", f"The exchange {exchange.name} is there{how}.")
+
+
+def _missing(exchange: Exchange) -> Finding:
+    message = f"The exchange {exchange.name} is missing in RabbitMQ."
+    if not exchange.create:
+        return Finding("problem", AREA, "RabbitMQMissing", message, _WHY, "Start MongooseIM, which makes it.", "target")
+    why = f"It is made when restbroker runs, {described(exchange)}. With another type MongooseIM does not start then."
+    cure = "Compare that with MongooseIM's configuration, or start MongooseIM first."
+    return Finding("note", AREA, "RabbitMQMissing", message, why, cure)
+
+
+def _of(source: EventSource, trouble: Trouble) -> Finding:
+    message = f"Source {source.name}: {trouble.message}"
+    return Finding("problem", AREA, trouble.code, message, _WHY, trouble.cure, _CAUSES[trouble.code])
+
+
+_CAUSES: Final[dict[str, Cause]] = {"RabbitMQAway": "target", "RabbitMQDenied": "refused", "RabbitMQDiffers": "config"}

@@ -1,0 +1,190 @@
+"""A connection to RabbitMQ that is open: what is wanted there is looked for and made. pika blocks: it is for a thread.
+
+Used by `link` and `check`. Always holds: an exchange is never made but with exactly the type and durability that are
+configured, after a look found none; what pika raises leaves here as `Trouble`, without a password.
+
+Each wait is bounded, so that a thread which nobody waits for any more ends too: 3 s for the network, 5 s for the
+handshake, some 30 s until a server that is silent counts as lost (measured; three times the heartbeat).
+"""
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import attrs
+import pika
+from pika import exceptions
+from pika.adapters.blocking_connection import BlockingChannel
+
+from restbroker.config.tls import context_of
+from restbroker.config.urls import BadUrl
+from restbroker.errors import ConfigError
+from restbroker.events.amqp.address import Address, address
+from restbroker.events.amqp.settings import Exchange, Server, Settings
+from restbroker.events.amqp.topology import Login, Making, Queueing, Step, Trouble, away, is_missing, missing, refused
+
+_HEARTBEAT_S: Final = 10
+_CONNECT_S: Final = 3.0
+_HANDSHAKE_S: Final = 5.0
+
+
+@attrs.frozen
+class Connected:
+    """`where` it goes, without the login."""
+
+    connection: pika.BlockingConnection
+    where: str
+
+    def look(self, exchange: Exchange) -> bool:
+        """Whether it is there. Raises `Trouble` where it is another one than is configured.
+
+        One that is there is declared once more, since a passive look does not compare: RabbitMQ then changes nothing.
+        That asks for the permission to make it, so it is left where it is not to be made.
+        """
+        with told(Making(exchange), self.where):
+            if not self._is_there(exchange):
+                return False
+            if exchange.create:
+                self._declare(exchange)
+            return True
+
+    def make(self, exchange: Exchange) -> None:
+        """Has it be there as configured, or raises `Trouble`."""
+        if self.look(exchange):
+            return
+        if not exchange.create:
+            raise missing(exchange)
+        with told(Making(exchange), self.where):
+            self._declare(exchange)
+
+    def look_for_queue(self, settings: Settings) -> bool:
+        """Whether it is there. Raises `Trouble` where it is another one."""
+        with told(Queueing(settings), self.where):
+            try:
+                self.connection.channel().queue_declare(settings.queue, passive=True)
+            except exceptions.ChannelClosedByBroker as error:
+                if is_missing(error.reply_code):
+                    return False
+                raise
+        self.queue(settings)
+        return True
+
+    def queue(self, settings: Settings) -> BlockingChannel:
+        """Has the queue be there as configured; a channel for it. Raises `Trouble`."""
+        with told(Queueing(settings), self.where):
+            channel = self.connection.channel()
+            channel.queue_declare(settings.queue, durable=True, arguments=_arguments(settings))
+        return channel
+
+    def _is_there(self, exchange: Exchange) -> bool:
+        try:
+            self.connection.channel().exchange_declare(exchange.name, passive=True)
+        except exceptions.ChannelClosedByBroker as error:
+            if is_missing(error.reply_code):
+                return False
+            raise
+        return True
+
+    def _declare(self, exchange: Exchange) -> None:
+        channel = self.connection.channel()
+        channel.exchange_declare(exchange.name, exchange.type, durable=exchange.is_durable)
+        channel.close()
+
+
+def _arguments(settings: Settings) -> dict[str, str]:
+    return {"x-queue-type": settings.queue_type}
+
+
+@contextmanager
+def connected(server: Server, name: str) -> Iterator[Connected]:
+    """Closed at the end as far as RabbitMQ listens. `name`: how RabbitMQ shows it. Raises `Trouble`."""
+    found = _address(server)
+    where = str(found)
+    try:
+        parameters = _parameters(found, server, name)
+    except OSError as error:
+        why = f"its TLS files cannot be read: {error.strerror or type(error).__name__}"
+        raise Trouble("RabbitMQDenied", f"RabbitMQ at {where} cannot be read from: {why}.", "Check TLS.") from None
+    with told(Login(where, found.user, found.vhost), where):
+        connection = pika.BlockingConnection(parameters)
+    try:
+        yield Connected(connection, where)
+    finally:
+        with contextlib.suppress(exceptions.AMQPError, OSError):
+            connection.close()
+
+
+def _address(server: Server) -> Address:
+    """Read anew each time: a file may hold it."""
+    try:
+        return address(server.url.reveal())
+    except (ConfigError, BadUrl) as error:
+        raise Trouble("RabbitMQDenied", f"The URL of RabbitMQ cannot be used: {error}", "Check URLFile.") from None
+
+
+@contextmanager
+def told(step: Step, where: str) -> Iterator[None]:
+    """What pika raises, as `Trouble`."""
+    try:
+        yield
+    except (exceptions.ChannelClosedByBroker, exceptions.ConnectionClosedByBroker) as error:
+        raise refused(step, error.reply_code, error.reply_text) from None
+    except exceptions.ProbableAuthenticationError:
+        raise refused(step, 403, "ACCESS_REFUSED") from None
+    except exceptions.ProbableAccessDeniedError:
+        raise refused(step, 530, "NOT_ALLOWED") from None
+    except (exceptions.AMQPError, OSError) as error:
+        raise away(where, _why(error)) from None
+
+
+def _why(error: BaseException) -> str:
+    """Without a password, and short: pika's own texts repeat addresses and whole frames."""
+    found = error
+    while True:
+        match found:
+            case ssl.SSLCertVerificationError():
+                return f"its certificate is not trusted ({found.verify_message})"
+            case ssl.SSLError():
+                return f"TLS fails there ({found.reason or 'no reason given'})"
+            case socket.gaierror():
+                return "its name is not known"
+            case exceptions.AMQPHeartbeatTimeout():
+                return "it is silent"
+            case exceptions.IncompatibleProtocolError():
+                return "what is there does not speak AMQP 0.9.1, or wants TLS"
+            case _ if "Timeout" in type(found).__name__:
+                return "it does not answer in time"
+            case OSError(strerror=str(said)):
+                return said.lower()
+            case _:
+                pass
+        inner = next((one for one in _inner(found) if isinstance(one, BaseException)), None)
+        if inner is None:
+            return "the connection ended" if isinstance(error, exceptions.AMQPError) else type(error).__name__
+        found = inner
+
+
+def _inner(error: BaseException) -> list[object]:
+    """Where pika keeps the cause."""
+    return [getattr(error, "exception", None), error.__cause__, *error.args]
+
+
+def _parameters(found: Address, server: Server, name: str) -> pika.ConnectionParameters:
+    options = None
+    if found.is_tls:
+        options = pika.SSLOptions(context_of(server.tls), found.host)
+    return pika.ConnectionParameters(
+        found.host,
+        found.port,
+        found.vhost,
+        pika.PlainCredentials(found.user, found.password, erase_on_connect=True),
+        heartbeat=_HEARTBEAT_S,
+        socket_timeout=_CONNECT_S,
+        stack_timeout=_HANDSHAKE_S,
+        connection_attempts=1,
+        ssl_options=options,
+        client_properties={"product": "restbroker", "connection_name": name},
+    )

@@ -1,0 +1,81 @@
+"""What `restbroker check` finds in a real RabbitMQ, and that it leaves it as it is."""
+
+import sys
+
+import pytest
+
+from restbroker.config.events import EventSource
+from restbroker.config.secret import Secret
+from restbroker.errors import ConfigError
+from restbroker.events import registry
+from restbroker.events.amqp.reader import open_reader
+from restbroker.events.amqp.settings import Exchange, Server, Settings
+from restbroker.rules.findings import Finding, worst_cause
+from tests.events.amqp.conftest import CHAT, RABBIT_QUEUE
+from tests.support.rabbitmq import LIMITED, RabbitMQ
+
+
+def source(url: str, *exchanges: Exchange) -> EventSource:
+    settings = Settings(Server(Secret(url)), exchanges or (CHAT,), RABBIT_QUEUE)
+    return EventSource("rabbit", "mongooseim-amqp", None, "events", "XmppEvent", options=settings)
+
+
+def found(url: str, *exchanges: Exchange) -> list[Finding]:
+    return list(registry.check(source(url, *exchanges)))
+
+
+def test_all_that_is_there_is_well(rabbit: RabbitMQ) -> None:
+    rabbit.declare("chat_msg")
+    with rabbit.channel() as channel:
+        channel.queue_declare(RABBIT_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+    findings = found(rabbit.url())
+    assert [one.level for one in findings] == ["ok"] * 3
+    assert findings[1].message == "The exchange chat_msg is there as configured (topic, not durable)."
+    assert findings[2].message == "The queue restbroker.rabbit is there (quorum)."
+
+
+def test_what_is_missing_is_told_and_not_made(rabbit: RabbitMQ) -> None:
+    waits = Exchange("presence", "presence", ("#",), create=False)
+    login, made, waited, queue = found(rabbit.url(), CHAT, waits)
+    assert [one.level for one in (login, made, waited, queue)] == ["ok", "note", "problem", "ok"]
+    assert "topic, not durable. With another type MongooseIM does not start" in str(made.why)
+    assert (made.code, waited.code) == ("RabbitMQMissing", "RabbitMQMissing")
+    assert not rabbit.exists("chat_msg")
+    assert (
+        found(rabbit.url())[2].message == queue.message == "The queue restbroker.rabbit is made when restbroker runs."
+    )
+
+
+def test_an_exchange_and_a_queue_that_differ_are_problems_of_the_configuration(rabbit: RabbitMQ) -> None:
+    rabbit.declare("chat_msg", durable=True)
+    with rabbit.channel() as channel:
+        channel.queue_declare(RABBIT_QUEUE, durable=True)
+    findings = found(rabbit.url())
+    assert [one.code for one in findings] == ["RabbitMQ", "RabbitMQDiffers", "RabbitMQDiffers"]
+    assert worst_cause(findings) == "config"
+
+
+def test_a_login_that_is_refused_is_told_without_its_password(rabbit: RabbitMQ) -> None:
+    (one,) = found(rabbit.url(password="wrong-password"))
+    assert (one.level, one.code, one.cause) == ("problem", "RabbitMQDenied", "refused")
+    assert "wrong-password" not in f"{one}"
+    rabbit.declare("chat_msg")
+    denied = found(rabbit.url(user=LIMITED))
+    assert "permission configure for chat_msg" in str(denied[1].cure)
+
+
+def test_a_server_that_does_not_answer_is_told() -> None:
+    (one,) = found("amqp://u:p@127.0.0.1:1")
+    assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
+    assert one.message == "Source rabbit: RabbitMQ at amqp://127.0.0.1:1 cannot be read from: connection refused."
+
+
+def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pika", None)
+    monkeypatch.delitem(sys.modules, "restbroker.events.amqp.connected", raising=False)
+    (one,) = found("amqp://u:p@127.0.0.1:1")
+    assert (one.code, one.cure) == ("NotInstalled", "pip install 'restbroker[amqp]'")
+    monkeypatch.setattr("restbroker.events.amqp.reader.find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match="reads from RabbitMQ, and what that needs is not installed") as caught:
+        open_reader(source("amqp://h"), object(), print)  # type: ignore[arg-type]
+    assert "restbroker[amqp]" in str(caught.value.cure)
