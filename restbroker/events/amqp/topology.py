@@ -55,7 +55,10 @@ class Trouble(Exception):
 
 
 _MISSING: Final = 404
-_DIFFERS: Final = (405, 406)
+_LOCKED: Final = 405
+_INEQUIVALENT: Final = "inequivalent"
+"""RabbitMQ's word where 406 is about type or durability; a channel that acknowledged nothing for half an hour is closed
+with 406 as well."""
 _DENIED: Final = (403, 530)
 
 
@@ -73,7 +76,7 @@ def refused(step: Step, code: int, said: str) -> Trouble:
             return away(server, f"it closed the connection ({code} {said})")
         case Making(exchange):
             return _exchange_refused(exchange, code, said)
-        case Queueing(settings) if code in _DIFFERS:
+        case Queueing(settings) if code == _LOCKED or _INEQUIVALENT in said:
             what = f"The queue {settings.queue} in RabbitMQ is another one than is configured ({code} {said})."
             wanted = f"Its type has to be {settings.queue_type}, and it has to last (durable)."
             cure = f"{wanted} Delete it, or change QueueType or RabbitQueue."

@@ -67,7 +67,7 @@ def test_no_form_of_an_address_shows_its_password(password: str) -> None:
         (Making(CHAT), 404, "RabbitMQDiffers", "The exchange chat_msg is missing"),
         (Making(CHAT), 406, "RabbitMQDiffers", "MongooseIM would not start"),
         (Making(CHAT), 403, "RabbitMQDenied", "permission configure for chat_msg"),
-        (Queueing(SETTINGS), 406, "RabbitMQDiffers", "Its type has to be quorum"),
+        (Queueing(SETTINGS), 406, "RabbitMQDiffers", "made and bound again"),
         (Queueing(SETTINGS), 405, "RabbitMQDiffers", "restbroker.rabbit"),
         (Queueing(SETTINGS), 404, "RabbitMQDiffers", "made and bound again"),
         (Queueing(SETTINGS), 403, "RabbitMQDenied", "configure, write and read for restbroker.rabbit"),
@@ -77,6 +77,13 @@ def test_each_refusal_says_what_to_change(step: Step, code: int, found: str, say
     trouble = refused(step, code, "said")
     assert trouble.code == found
     assert says in str(trouble)
+
+
+def test_a_queue_of_another_type_is_told_apart_from_a_channel_that_was_silent_for_too_long() -> None:
+    differs = refused(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue")
+    assert "Its type has to be quorum" in differs.cure
+    silent = refused(Queueing(SETTINGS), 406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out")
+    assert "It is made and bound again" in silent.cure
 
 
 def job(body: bytes) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+"""`restbroker run` reads from RabbitMQ, alone and as a group, ends soon, and shows no password and no text."""
+
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.events.amqp.conftest import QUEUE, RABBIT_QUEUE, RECEIVED, chat, consumers
+from tests.support.process import run, started
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+TEXT = "a text that nobody else may see"
+
+
+def configure(place: Path, redis: RedisServer, url: str, **more: Any) -> None:
+    (place / "url").write_text(url)
+    (place / "url").chmod(0o600)
+    options = {"URLFile": "url", "RabbitQueue": RABBIT_QUEUE, "Exchanges": {"chat_msg": {}}}
+    source = {"Kind": "mongooseim-amqp", "Queue": QUEUE, "Class": "XmppEvent", "Options": options}
+    document = {
+        "RedisURL": redis.url,
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestQueue": "rest",
+        "Token": "t",
+        "Events": {"Sources": {"rabbit": source}},
+    }
+    (place / "env.json").write_text(json.dumps(document | more))
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Client:
+    return open_client(StoreSettings(redis_server.url))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_broker_reads_and_a_group_does_so_once(
+    rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, processes: int
+) -> None:
+    configure(tmp_path, redis_server, rabbit.url(), Processes=processes, LogLevel="debug")
+    with started(["run"], directory=tmp_path) as broker:
+        until(lambda: consumers(rabbit) > 0, "the queue is read", 60)
+        assert consumers(rabbit) == 1
+        rabbit.publish("chat_msg", RECEIVED, chat(TEXT))
+        until(lambda: queues.listed(store, QUEUE, 0, 10), "it is a job", 60)
+        shown = run(["events", "tail", "--once", "--json"], directory=tmp_path)
+        (noted,) = [json.loads(line) for line in shown.stdout.splitlines()]
+        assert (noted["source"], noted["from"], noted["to"]) == ("rabbit", "alice@localhost", "bob@localhost")
+        assert broker.stop() == 0
+        assert "event source=rabbit outcome=accepted" in broker.output()
+        assert TEXT not in broker.output() + shown.stdout
+    until(lambda: consumers(rabbit) == 0, "nobody reads any more")
+
+
+def test_what_is_no_event_is_in_the_dead_set_that_is_shown_without_its_text(
+    rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server, rabbit.url())
+    with started(["run"], directory=tmp_path) as broker:
+        until(lambda: consumers(rabbit) > 0, "the queue is read", 60)
+        rabbit.publish("chat_msg", RECEIVED, {"message": TEXT})
+        broker.wait_for("EventParked")
+        listed = run(["dead", "list"], directory=tmp_path)
+        assert "MalformedEvent" in listed.stdout
+        assert "its from_user_id is missing" in listed.stdout
+        whole = run(["dead", "list", "--json"], directory=tmp_path).stdout
+        assert broker.stop() == 0
+        assert TEXT not in listed.stdout + whole + broker.output()
+
+
+def test_a_password_is_in_no_output(rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path) -> None:
+    configure(tmp_path, redis_server, rabbit.url(password="wrong-password"))
+    with started(["run"], directory=tmp_path) as broker:
+        broker.wait_for("RabbitMQDenied")
+        assert broker.stop() == 0
+        output = broker.output()
+    checked = run(["check"], directory=tmp_path)
+    assert checked.returncode != 0
+    assert "does not let the user restbroker into the virtual host /" in checked.stdout
+    document = json.loads((tmp_path / "env.json").read_text())
+    del document["Events"]["Sources"]["rabbit"]["Options"]["URLFile"]
+    document["Events"]["Sources"]["rabbit"]["Options"]["URL"] = rabbit.url(password="wrong-password")
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    shown = run(["config", "show"], directory=tmp_path)
+    assert shown.returncode == 0
+    assert "wrong-password" not in output + checked.stdout + checked.stderr + shown.stdout
+
+
+def test_a_stop_is_soon_while_rabbitmq_accepts_and_says_nothing(redis_server: RedisServer, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        configure(tmp_path, redis_server, f"amqp://u:p@127.0.0.1:{silent.getsockname()[1]}")
+        with started(["run"], directory=tmp_path) as broker:
+            connection, _ = silent.accept()
+            with connection:
+                began_s = time.monotonic()
+                broker.signal(signal.SIGTERM)
+                assert broker.wait() == 0
+                # The handshake alone would take five.
+                assert time.monotonic() - began_s < 4
