@@ -37,7 +37,7 @@ from tests.support.wait import until
 USER: Final = "restbroker"
 LIMITED: Final = "reader"
 PASSWORD: Final = "a password of RabbitMQ's"
-START_TIMEOUT_S: Final = 90.0
+START_TIMEOUT_S: Final = 300.0
 LOG_TAIL_LINES: Final = 30
 _SCRIPT: Final = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """Not Debian's wrapper in /usr/sbin, which becomes the user rabbitmq."""

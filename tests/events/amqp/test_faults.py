@@ -57,7 +57,7 @@ class Publishers:
 
     def reach(self, count: int) -> None:
         """Returns when so many are confirmed."""
-        until(lambda: len(self.confirmed) >= count, f"{count} are confirmed", 240)
+        until(lambda: len(self.confirmed) >= count, f"{count} are confirmed", 600)
 
     def _publish(self, name: str) -> None:
         number = 0
@@ -108,7 +108,7 @@ def texts(store: Client) -> Counter[str]:
 def all_of(confirmed: list[str], store: Client, tell: Tell, what: str) -> int:
     """Waits until each has its job; how many jobs are there beyond one for each."""
     wanted = set(confirmed)
-    until(lambda: wanted <= texts(store).keys(), "each confirmed event is a job", 120)
+    until(lambda: wanted <= texts(store).keys(), "each confirmed event is a job", 300)
     found = texts(store)
     twice = sum(found.values()) - len(found)
     tell(f"{what}: {len(wanted)} events confirmed, none lost, {twice} twice")
