@@ -1,0 +1,303 @@
+"""examples/mongooseim as it stands there, step by step: MongooseIM is a stand-in, RabbitMQ, Redis and Sidekiq are real.
+
+Only ports, folders and the address of Redis are others than in the example; secrets are filled in as its README says.
+"""
+
+import contextlib
+import json
+import secrets
+import sqlite3
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+import redis
+from pika.exceptions import ChannelClosedByBroker
+
+from tests.docs.pages import ROOT
+from tests.support.mongooseim import push_rabbit
+from tests.support.mongooseim.push_http import HttpPusher
+from tests.support.mongooseim.push_rabbit import Published
+from tests.support.mongooseim.push_sns import SnsPusher
+from tests.support.mongooseim.scalars import Jid
+from tests.support.mongooseim.server import PATH, MongooseIM
+from tests.support.mongooseim.world import Sent
+from tests.support.ports import free_port
+from tests.support.process import Running, run, started
+from tests.support.rabbitmq import RabbitMQ
+from tests.support.redis_server import RedisServer
+from tests.support.ruby import environment
+from tests.support.sidekiq_process import sidekiq_command
+from tests.support.wait import until
+from tests.transport.authority import authority
+
+EXAMPLE: Final = ROOT / "examples" / "mongooseim"
+ENV: Final[dict[str, Any]] = json.loads((EXAMPLE / "env.json").read_text("utf-8"))
+SECRETS: Final = ("token", "graphql_password", "sns_secret", "hook_secret")
+SOURCES: Final[dict[str, Any]] = ENV["Events"]["Sources"]
+TOPICS: Final = {"presence": "presence_updates", "chat": "pm_messages", "groupchat": "muc_messages"}
+IN_THE_BACKGROUND_S: Final = 60.0
+
+
+def fragment(name: str) -> dict[str, Any]:
+    return tomllib.loads((EXAMPLE / name).read_text("utf-8"))
+
+
+def sns_fragment() -> dict[str, Any]:
+    found = fragment("events-sns.toml")["modules"]["mod_event_pusher"]["sns"]
+    assert isinstance(found, dict)
+    return found
+
+
+def http_fragment() -> tuple[dict[str, Any], str]:
+    """How the pool is connected, and the handler's path."""
+    found = fragment("events-http.toml")
+    [handler] = found["modules"]["mod_event_pusher"]["http"]["handlers"]
+    return found["outgoing_pools"]["http"][handler["pool_name"]]["connection"], handler["path"]
+
+
+@attrs.frozen
+class Place:
+    """A machine on which the README was followed, but for starting anything."""
+
+    env: Path
+    ports: dict[str, int]
+    secrets: dict[str, str]
+    ca: Path
+
+
+@pytest.fixture(scope="module")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMQ]:
+    """A real one, with the exchanges that events-rabbit.toml has MongooseIM make."""
+    said = fragment("events-rabbit.toml")["modules"]["mod_event_pusher"]["rabbit"]
+    server = RabbitMQ(tmp_path_factory.mktemp("rabbit")).start()
+    server.declare(*(exchange["name"] for exchange in said.values()))
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_server: RedisServer, rabbit: RabbitMQ) -> Place:
+    made = {name: secrets.token_hex(16) for name in SECRETS}
+    for name, secret in made.items():
+        (tmp_path / name).write_text(secret)
+    env = (EXAMPLE / "env.json").read_text("utf-8").replace("/etc/restbroker/", f"{tmp_path}/")
+    env = env.replace("redis://127.0.0.1:6379/0", redis_server.url)
+    ports = {name: free_port() for name in ("5551", "8443")}
+    for name, port in ports.items():
+        env = env.replace(f":{name}", f":{port}")
+    ours = authority(tmp_path)
+    for made_file, name in zip(ours.pair("server"), ("cert.pem", "key.pem"), strict=True):
+        made_file.rename(tmp_path / name)
+    (tmp_path / "rabbitmq_url").write_text(rabbit.url())
+    (tmp_path / "env.json").write_text(env)
+    return Place(tmp_path / "env.json", ports, made, ours.ca)
+
+
+@pytest.fixture
+def server(place: Place) -> Iterator[MongooseIM]:
+    """As graphql.toml has it."""
+    handler = fragment("graphql.toml")["listen"]["http"][0]["handlers"]["mongoose_graphql_handler"][0]
+    assert (handler["path"], handler["schema_endpoint"]) == (PATH, "admin")
+    password = place.secrets["graphql_password"]
+    with MongooseIM("admin", handler["username"], password, handler["host"], place.ports["5551"]) as server:
+        server.world.register("bob@localhost")
+        yield server
+
+
+@pytest.fixture
+def broker(place: Place, server: MongooseIM, rabbit: RabbitMQ, tmp_path: Path) -> Iterator[Running]:
+    with started(["run", "--config", str(place.env)], directory=tmp_path / "broker") as running:
+        running.wait_for("broker.started", timeout_s=IN_THE_BACKGROUND_S)
+        running.wait_for("target.found target=mongooseim", timeout_s=IN_THE_BACKGROUND_S)
+        until(lambda: readers(rabbit) == 1, "RabbitMQ is read from", IN_THE_BACKGROUND_S)
+        yield running
+        running.stop()
+
+
+def readers(rabbit: RabbitMQ) -> int:
+    """How many read from the queue of the source."""
+    with rabbit.channel() as channel:
+        try:
+            return int(channel.queue_declare("restbroker.rabbitmq", passive=True).method.consumer_count)
+        except ChannelClosedByBroker:
+            return 0
+
+
+@pytest.fixture
+def sns(place: Place) -> Iterator[SnsPusher]:
+    """As events-sns.toml has it."""
+    said = sns_fragment()
+    host, _, port = said["sns_host"].partition(":")
+    topics = {kind: said[f"{name}_topic"] for kind, name in TOPICS.items()}
+    with SnsPusher(
+        f"{host}:{place.ports[port]}",
+        said["access_key_id"],
+        said["secret_access_key"].replace("SNS-SECRET", place.secrets["sns_secret"]),
+        str(place.ca),
+        topics,
+        said["region"],
+        said["account_id"],
+        said["publish_retry_count"],
+        said["publish_retry_time_ms"],
+    ) as pusher:
+        yield pusher
+
+
+@pytest.fixture
+def hook(place: Place) -> Iterator[HttpPusher]:
+    """As events-http.toml has it."""
+    connection, path = http_fragment()
+    scheme, _, address = connection["host"].partition("://")
+    host, _, port = address.partition(":")
+    assert (scheme, connection["tls"]["verify_peer"]) == ("https", True)
+    secret = path.replace("HOOK-SECRET", place.secrets["hook_secret"])
+    with HttpPusher(place.ports[port], secret, connection["path_prefix"], host, trust=str(place.ca)) as pusher:
+        yield pusher
+
+
+def enqueue(place: Place, *words: str) -> str:
+    done = run(["enqueue", "--config", str(place.env), "--wait", *words], directory=place.env.parent)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_restbroker_loads_it_without_a_note_and_checks_it(place: Place, broker: Running) -> None:
+    shown = run(["config", "show", "--config", str(place.env)])
+    assert (shown.returncode, shown.stderr) == (0, "")
+    checked = run(["check", "--config", str(place.env)])
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_user_is_registered_and_a_message_sent(place: Place, server: MongooseIM, broker: Running) -> None:
+    (place.env.parent / "password_file").write_text('alice "s" password')
+    enqueue(place, "account.registerUser", "username=alice", "domain=localhost", "password=@password_file")
+    assert server.world.accounts["alice@localhost"] == 'alice "s" password'
+    enqueue(place, "stanza.sendMessage", "from=alice@localhost", "to=bob@localhost", "body=hello")
+    assert [(str(one.sender), str(one.receiver), one.body) for one in server.world.messages] == [
+        ("alice@localhost", "bob@localhost", "hello")
+    ]
+
+
+@pytest.fixture
+def line(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    with contextlib.closing(redis.Redis.from_url(redis_server.url)) as line:
+        yield line
+
+
+def taken(line: redis.Redis, count: int) -> list[dict[str, Any]]:
+    """The next events that became jobs, in the order in which they came."""
+    until(lambda: line.llen("queue:xmpp_events") >= count, f"{count} events are jobs")
+    found: Any = line.rpop("queue:xmpp_events", count)
+    every = [json.loads(one) for one in found]
+    assert {(one["class"], one["queue"]) for one in every} == {("XmppEvent", "xmpp_events")}
+    return [one["args"][0] for one in every]
+
+
+def test_both_sides_name_the_same_paths_topics_and_keys() -> None:
+    connection, path = http_fragment()
+    assert connection["path_prefix"] + path == SOURCES["http"]["Path"] + "/HOOK-SECRET"
+    options = SOURCES["sns"]["Options"]
+    assert sns_fragment()["access_key_id"] == options["AccessKey"]
+    assert {sns_fragment()[f"{name}_topic"] for name in TOPICS.values()} == set(options["Topics"])
+    assert {one["Queue"] for one in SOURCES.values()} == {"xmpp_events"}
+
+
+def test_what_is_published_to_sns_becomes_a_job(broker: Running, sns: SnsPusher, line: redis.Redis) -> None:
+    alice, room = Jid.read("alice@localhost/PC"), Jid.read("room@muc.localhost")
+    sns.told(Sent(alice, Jid.read("bob@localhost"), "hello"))
+    sns.wait()
+    sns.told(Sent(alice, room, "hello all", "groupchat"))
+    sns.wait()
+    sns.presence("alice@localhost/PC", present=False)
+    found = taken(line, 3)
+    assert [(one["type"], one["from"], one["to"], one["body"]) for one in found] == [
+        ("message", "alice@localhost", "bob@localhost", "hello"),
+        ("groupchat", "alice@localhost", "room@muc.localhost", "hello all"),
+        ("presence", "alice@localhost", None, None),
+    ]
+    assert [one.status for one in sns.tries] == [200] * 3
+
+
+def test_what_is_posted_becomes_a_job(broker: Running, hook: HttpPusher, line: redis.Redis) -> None:
+    assert hook.push("alice", "localhost", "bob", "Hi, Bob!  Grüße")
+    [event] = taken(line, 1)
+    assert (event["type"], event["from"], event["to"], event["body"]) == (
+        "message",
+        "alice@localhost",
+        "bob",
+        "Hi, Bob!  Grüße",
+    )
+
+
+def publish(rabbit: RabbitMQ, published: Sequence[Published]) -> None:
+    for one in published:
+        rabbit.publish(one.exchange, one.routing_key, one.body)
+
+
+def test_what_is_published_to_rabbitmq_becomes_a_job(broker: Running, rabbit: RabbitMQ, line: redis.Redis) -> None:
+    publish(rabbit, push_rabbit.chat("first.last@localhost/PC", "b.o.b@localhost", "hello"))
+    rabbit.publish(
+        "chat_msg",
+        "bob@localhost.chat_msg_recv",
+        {"to_user_id": "bob@localhost", "from_user_id": "alice@localhost", "message": "hello"},
+    )
+    occupants = {"alice": "alice@localhost/PC", "bob": "bob@localhost/PC"}
+    publish(rabbit, push_rabbit.groupchat("alice@localhost/PC", "room@muc.localhost", "alice", occupants, "hello all"))
+    publish(rabbit, [push_rabbit.presence("alice@localhost/PC", present=True)])
+    assert [(one["type"], one["from"], one["to"], one["body"]) for one in taken(line, 4)] == [
+        ("message", "first.last@localhost/PC", "b.o.b@localhost", "hello"),
+        ("message", "alice@localhost", "bob@localhost", "hello"),
+        ("groupchat", "alice@localhost/PC", "room@muc.localhost", "hello all"),
+        ("presence", "alice@localhost/PC", None, None),
+    ]
+    assert line.llen("queue:xmpp_events") == 0
+
+
+def test_what_restbroker_itself_sends_does_not_come_back(
+    place: Place,
+    server: MongooseIM,
+    rabbit: RabbitMQ,
+    broker: Running,
+    sns: SnsPusher,
+    hook: HttpPusher,
+    line: redis.Redis,
+) -> None:
+    server.world.register("alice@localhost")
+    server.world.told += [sns.told, hook.told, lambda sent: publish(rabbit, push_rabbit.of(sent))]
+    enqueue(place, "stanza.sendMessage", "from=alice@localhost", "to=bob@localhost", "body=of a job")
+    server.world.route(Sent(Jid.read("alice@localhost/PC"), Jid.read("bob@localhost"), "of a client"))
+    found = taken(line, 3)
+    sns.wait()
+    assert [one["body"] for one in found] == ["of a client"] * 3
+    assert {one["source"] for one in found} == set(SOURCES)
+    assert line.llen("queue:xmpp_events") == 0
+    assert (len(sns.tries), hook.sent) == (2, 2)
+
+
+def test_events_end_in_the_table_of_the_sql_worker(
+    place: Place, broker: Running, sns: SnsPusher, hook: HttpPusher, rabbit: RabbitMQ, redis_server: RedisServer
+) -> None:
+    database = place.env.parent / "events.sqlite3"
+    environ = environment(redis_server.url, extra={"EVENTS_DB": str(database)})
+    arguments = ["-r", str(EXAMPLE / "sql_worker.rb"), "-q", "xmpp_events"]
+    with started(arguments, directory=place.env.parent, environ=environ, command=[sidekiq_command()]) as worker:
+        hook.push("alice", "localhost", "bob", "posted")
+        sns.publish("chat", {"from_user_id": "a@b", "to_user_id": "c@d", "message": "published"})
+        publish(rabbit, push_rabbit.chat("a@b", "c@d", "carried"))
+        until(lambda: len(rows(database)) == 3, "a row of each is there", 60)
+        worker.stop()
+    assert sorted(rows(database)) == [("http", "posted"), ("rabbitmq", "carried"), ("sns", "published")]
+
+
+def rows(database: Path) -> list[Any]:
+    if not database.exists():
+        return []
+    with contextlib.closing(sqlite3.connect(database)) as table:
+        try:
+            return table.execute("SELECT source, body FROM events").fetchall()
+        except sqlite3.OperationalError:
+            return []  # no table yet
