@@ -225,7 +225,9 @@ def _other_defaults(options: Members) -> str:
     own = defaults_of(options)
     if own == Defaults():
         return ""
-    return f"\nWithout them, `Concurrency` is {own.concurrency} and `RequestTimeout` {own.timeout_s:g}s.\n"
+    keeps = f", `IdleExpiry` {own.idle_expiry_s:g}s" if own.idle_expiry_s != Defaults().idle_expiry_s else ""
+    host = "" if own.domain_is_host else " `Domain` is not the Host header."
+    return f"\nWithout them, `Concurrency` is {own.concurrency}{keeps} and `RequestTimeout` {own.timeout_s:g}s.{host}\n"
 
 
 def meaning(members: Members, key: Key) -> str:

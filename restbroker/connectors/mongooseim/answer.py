@@ -40,11 +40,12 @@ class Problem:
 
 @attrs.frozen
 class Answer:
-    """`is_answer`: it is one of a GraphQL endpoint. `data` is an object, empty where there is none."""
+    """`is_answer`: it is one of a GraphQL endpoint. `data`: an object, empty where there is none. `body`: all of it."""
 
     is_answer: bool
     data: Mapping[str, Json]
     problems: tuple[Problem, ...]
+    body: Json = None
 
     def at(self, path: Sequence[str]) -> Json:
         """What the data has there; None where it has nothing."""
@@ -86,7 +87,7 @@ def read(body: bytes) -> Answer:
         return Answer(is_answer=False, data={}, problems=())
     data, errors = found.get("data"), found.get("errors")
     problems = tuple(_problems(errors)) if isinstance(errors, list) else ()
-    return Answer(is_answer=True, data=data if isinstance(data, dict) else {}, problems=problems)
+    return Answer(is_answer=True, data=data if isinstance(data, dict) else {}, problems=problems, body=found)
 
 
 def show(response: Response, secrets: Iterable[str] = ()) -> Shown:

@@ -133,13 +133,14 @@ def _success(case: _Case) -> Outcome:
 
 
 def _done(case: _Case, note: str | None = None) -> Delivered:
-    text = case.response.body.decode("utf-8", "replace")
+    text, body = case.response.body.decode("utf-8", "replace"), case.answer.body
     if case.name in knowledge.ECHOING:
         secrets = redact.secret_values(case.spec, case.call.command.arguments)
         text = hiding.without(text, hiding.spelled(secrets))
+        body = _parsed(text)
     member = knowledge.QUESTIONS.get(case.name)
     is_no = member is not None and case.answer.at((*_path(case), member)) is False
-    return Delivered(text, _parsed(text), case.response.status, negative=is_no, note=note)
+    return Delivered(text, body, case.response.status, negative=is_no, note=note)
 
 
 def _problems(case: _Case) -> Outcome:
