@@ -161,6 +161,7 @@ class Deliverer:
             # It ended while it was idle; nothing was sent.
             return await self.connection.hear(arrivals)
 
+
 @attrs.define(eq=False)
 class Offered:
     """See `inlet.Offer`."""
