@@ -61,7 +61,7 @@ class SourceKeys:
         "Kind",
         values.text(),
         "What sends them: `prosody-rest`, Prosody's mod_rest; `mongooseim-webhook`, MongooseIM's"
-        " mod_event_pusher_http.",
+        " mod_event_pusher_http; `mongooseim-amqp`, its backend rabbit, which is read from RabbitMQ.",
         mandatory="always",
     )
     path: str | None = key(

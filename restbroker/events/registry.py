@@ -24,9 +24,9 @@ from restbroker.telemetry.events import Report
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "mongooseim-amqp": "restbroker.events.amqp",
-        "prosody-rest": "restbroker.events.prosody_rest",
-        "mongooseim-webhook": "restbroker.events.mongooseim_webhook",
         "mongooseim-sns": "restbroker.events.mongooseim_sns",
+        "mongooseim-webhook": "restbroker.events.mongooseim_webhook",
+        "prosody-rest": "restbroker.events.prosody_rest",
     }
 )
 

@@ -246,8 +246,8 @@ class EventHandled:
     """A server told of something: `accepted` (Redis has its job), `redelivered` (the same, where RabbitMQ had given it
     to somebody before, who perhaps made a job of it too), `duplicate`, `own` (this broker sent it) or `ignored`
     (dropped, as configured), `refused` (a question that nobody answers), `malformed`, `too_large`, `unauthorized`,
-    `busy` (too many at once), `unavailable` (Redis did not take it) or `failed` (a bug). All but the first five
-    are told to the server. `took_s`: until a server that waits was answered, of these five.
+    `busy` (too many at once), `unavailable` (Redis did not take it) or `failed` (a bug). All but the first five are
+    told to the server. `took_s`: until a server that waits was answered, of these five.
     """
 
     source: str
