@@ -60,8 +60,8 @@ class SourceKeys:
     kind: str | None = key(
         "Kind",
         values.text(),
-        "What sends them: `prosody-rest`, Prosody's mod_rest; `mongooseim-webhook`, MongooseIM's"
-        " mod_event_pusher_http; `mongooseim-amqp`, its backend rabbit, which is read from RabbitMQ.",
+        "What sends them: `prosody-rest`, Prosody's mod_rest; `mongooseim-sns`, `mongooseim-amqp` and"
+        " `mongooseim-webhook`, the backends sns, rabbit and http of MongooseIM's event pusher.",
         mandatory="always",
     )
     path: str | None = key(
