@@ -14,12 +14,13 @@ from restbroker.config.mask import masked
 from restbroker.events import registry
 from restbroker.events.prosody_rest.options import Options
 from restbroker.rules.event import Filter
+from restbroker.rules.redact import BODY_NAMES
 from tests.support.kinds import KINDS, SOURCES, Fetched
 from tests.unit.config.conftest import Refused, Write
 
 BASE: dict[str, Any] = {"RestQueue": "rest", "Token": "t"}
 SOURCE: dict[str, Any] = {"Kind": "prosody-rest", "Path": "/events/prosody", "Queue": "events", "Class": "Event"}
-KNOWN = "body, html, message, raw, stanza, subject, text"
+KNOWN = ", ".join(sorted(BODY_NAMES))
 WHY = "restbroker would not know it for a text that it may not show"
 LONG = "a-secret-of-many-letters"
 
