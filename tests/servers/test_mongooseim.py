@@ -344,9 +344,9 @@ async def test_a_lost_answer_is_no_answer(side: Open, mim: MongooseIM) -> None:
 
 async def test_a_connection_ends_after_a_thousand_requests_and_nobody_notices(side: Open, mim: MongooseIM) -> None:
     async with side(mim) as ours:
-        for _ in range(2001):
+        for _ in range(1001):
             assert isinstance(await ours.do("account.checkUser", user=ALICE), Delivered)
-    assert mim.connections == 3
+    assert mim.connections == 2
 
 
 async def test_a_document_of_the_jobs_own_is_run(side: Open, mim: MongooseIM) -> None:
@@ -399,11 +399,8 @@ def test_the_shell_makes_an_account_and_sends_a_message(place: Path, mim: Mongoo
 @pytest.mark.parametrize(
     ("words", "status", "told"),
     [
-        (["server.stop"], 4, 'add "dangerous:server.stop" to the token\'s Allow'),
         (["server/stop"], 4, 'add "dangerous:server.stop" to the token\'s Allow'),
-        (["graphql", "query={checkAuth{authStatus}}"], 4, 'add "dangerous:graphql" to the token\'s Allow'),
         (["account.registerUsr"], 2, "did you mean account.registerUser"),
-        (["account", "registerUsr"], 2, "has no name"),
     ],
 )
 def test_the_shell_refuses(place: Path, words: list[str], status: int, told: str) -> None:
