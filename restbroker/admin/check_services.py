@@ -62,6 +62,7 @@ def _roster(roster: Roster) -> Finding:
 
 def _events(events: Events) -> Iterator[Finding]:
     area, where = "Events", _named(events.listen)
+    is_told = False
     for source in events.sources:
         if source.path is None:
             yield from sources.check(source)
@@ -72,11 +73,14 @@ def _events(events: Events) -> Iterator[Finding]:
             yield _unreadable(area)
             continue
         except (OSError, HTTPException) as error:
-            why = "What servers tell of is refused, and they do not tell of it again."
+            if is_told:
+                continue
+            is_told = True
+            why = "What servers post meanwhile is refused, and most post nothing a second time."
             cure = "`restbroker run` takes them, with this configuration; start it, or see its log."
             message = f"Nobody takes events at {where}: {_why(error)}."
             yield Finding("warning", area, "NotServing", message, why, cure)
-            return
+            continue
         if status == 200:
             yield ok(area, "Serving", f"Events of the source {source.name} are taken at {where}.")
         else:

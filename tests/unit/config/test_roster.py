@@ -15,7 +15,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.rules.json_types import Json
-from tests.support.kinds import KINDS, Other
+from tests.support.kinds import KINDS, SOURCES, Other
 
 SERVED: dict[str, Json] = {"RestURL": "http://127.0.0.1/api", "RestQueue": "rest", "Token": "t0ken"}
 REFRESH: dict[str, Json] = {"Kind": "prosody-roster", "URL": "http://127.0.0.1:5280/roster_admin", "Queues": ["r"]}
@@ -30,7 +30,7 @@ def write(tmp_path: Path) -> Write:
         path = tmp_path / "env.json"
         targets: dict[str, Json] = {"rosters": {**REFRESH, "Domain": "Example.org"}}
         path.write_text(json.dumps({**SERVED, "JabberDomain": "a.org", "Targets": targets, "Roster": roster, **keys}))
-        return load(path, environ or {}, {}, {**KINDS, "prosody-roster": Other})
+        return load(path, environ or {}, {}, {**KINDS, "prosody-roster": Other}, SOURCES)
 
     return run
 
