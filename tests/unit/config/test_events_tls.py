@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pytest
 
+from restbroker.admin.check import check_config
 from restbroker.config.target import CertFiles
 from restbroker.events.mongooseim_sns.options import Options, TopicKeys
 from tests.transport.authority import Authority, authority
@@ -130,6 +131,21 @@ def test_a_topic_that_routes_do_not_count_for_needs_both(refused: Refused, given
     routed |= {"Routes": [{"Queue": "q", "Class": "Q"}], "Options": {**OPTIONS, "Topics": topics}}
     (problem,) = refused(events(source=routed))
     assert problem.startswith(f"Events.Sources.one.Options.Topics.a.{missing}: is missing or empty")
+
+
+def test_others_may_not_read_the_keys_unnoticed(write: Write, tmp_path: Path, ours: Authority) -> None:
+    shutil.copyfile(ours.pair("server")[0], tmp_path / "cert.pem")
+    shutil.copyfile(ours.pair("server")[1], tmp_path / "tls.key")
+    (tmp_path / "key").write_text(f"{LONG}\n")
+    for name in ("cert.pem", "tls.key", "key"):
+        (tmp_path / name).chmod(0o644)
+    options = {"AccessKey": "MIM", "SecretKeyFile": "key", "Topics": TOPICS}
+    section = events(source={**SOURCE, "Options": options}, CertFile="cert.pem", KeyFile="tls.key")
+    found = check_config(write(section))
+    readable = "\n".join(finding.message for finding in found if finding.code == "WorldReadable")
+    assert str(tmp_path / "key") in readable
+    assert str(tmp_path / "tls.key") in readable
+    assert str(tmp_path / "cert.pem") not in readable
 
 
 def test_a_secret_beside_the_options_has_no_use(refused: Refused) -> None:
