@@ -39,7 +39,7 @@ ENV: Final[dict[str, Any]] = json.loads((EXAMPLE / "env.json").read_text("utf-8"
 SECRETS: Final = ("token", "graphql_password", "sns_secret", "hook_secret")
 SOURCES: Final[dict[str, Any]] = ENV["Events"]["Sources"]
 TOPICS: Final = {"presence": "presence_updates", "chat": "pm_messages", "groupchat": "muc_messages"}
-IN_THE_BACKGROUND_S: Final = 60.0
+IN_THE_BACKGROUND_S: Final = 180.0
 
 
 def fragment(name: str) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def line(redis_server: RedisServer) -> Iterator[redis.Redis]:
 
 def taken(line: redis.Redis, count: int) -> list[dict[str, Any]]:
     """The next events that became jobs, in the order in which they came."""
-    until(lambda: line.llen("queue:xmpp_events") >= count, f"{count} events are jobs")
+    until(lambda: line.llen("queue:xmpp_events") >= count, f"{count} events are jobs", IN_THE_BACKGROUND_S)
     found: Any = line.rpop("queue:xmpp_events", count)
     every = [json.loads(one) for one in found]
     assert {(one["class"], one["queue"]) for one in every} == {("XmppEvent", "xmpp_events")}
@@ -219,6 +219,7 @@ def test_what_is_published_to_sns_becomes_a_job(broker: Running, sns: SnsPusher,
         ("groupchat", "alice@localhost", "room@muc.localhost", "hello all"),
         ("presence", "alice@localhost", None, None),
     ]
+    sns.wait()
     assert [one.status for one in sns.tries] == [200] * 3
 
 
@@ -288,7 +289,7 @@ def test_events_end_in_the_table_of_the_sql_worker(
         hook.push("alice", "localhost", "bob", "posted")
         sns.publish("chat", {"from_user_id": "a@b", "to_user_id": "c@d", "message": "published"})
         publish(rabbit, push_rabbit.chat("a@b", "c@d", "carried"))
-        until(lambda: len(rows(database)) == 3, "a row of each is there", 60)
+        until(lambda: len(rows(database)) == 3, "a row of each is there", IN_THE_BACKGROUND_S)
         worker.stop()
     assert sorted(rows(database)) == [("http", "posted"), ("rabbitmq", "carried"), ("sns", "published")]
 
