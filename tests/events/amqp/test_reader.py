@@ -93,7 +93,7 @@ async def test_what_this_broker_sent_itself_does_not_come_back(reading: Read, ra
         rabbit.publish("chat_msg", RECEIVED, chat("from a person"))
         await found.has(1)
         assert found.texts() == ["from a person"]
-        assert found.outcomes() == ["own", "accepted"]
+        await until_async(lambda: found.outcomes() == ["own", "accepted"], "both are decided")
 
 
 async def test_exchanges_that_are_missing_are_made_as_configured(reading: Read, rabbit: RabbitMQ) -> None:
