@@ -59,9 +59,10 @@ class Known:
         target = self.targets.get(queue or "")
         if target is None or endpoint is None:
             return False
-        name = registry.catalogue_of(target, None, endpoint).name_in(endpoint)
+        spec = self.spec(queue, endpoint)
+        name = endpoint.partition("/")[0] if spec is None else spec.name
         at_most_once = any(fnmatchcase(name, glob) for glob in target.at_most_once)
-        return not at_most_once and repeat_safe(self.spec(queue, endpoint))
+        return not at_most_once and repeat_safe(spec)
 
 
 def known(config: Config) -> Known:
