@@ -61,7 +61,7 @@ class Asker:
         self, body: bytes | None, method: str = "POST", path: str = PATH, host: str = "localhost", **headers: str
     ) -> Answer:
         """One request; headers are named with `_` for `-`, and one that is empty is left out."""
-        line = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=10)
+        line = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         given = {
             "Host": f"{host}:{self.server.port}",
             "Content-Type": "application/json",

@@ -74,7 +74,7 @@ class Reader:
     number: int
     body_timeout_s: float
     idle_s: float
-    _came: bytes = b""
+    _came: bytearray = attrs.field(factory=bytearray)
 
     def next(self) -> Asked | None:
         """The next request; None when the client is gone or was idle for too long. Raises Incomplete."""
@@ -93,7 +93,7 @@ class Reader:
         while len(self._came) < length:
             if not self._more():
                 raise Incomplete
-        body, self._came = self._came[:length], self._came[length:]
+        body, self._came = bytes(self._came[:length]), self._came[length:]
         return body
 
     def _more(self) -> bool:
