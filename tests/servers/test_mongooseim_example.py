@@ -155,7 +155,16 @@ def hook(place: Place) -> Iterator[HttpPusher]:
     host, _, port = address.partition(":")
     assert (scheme, connection["tls"]["verify_peer"]) == ("https", True)
     secret = path.replace("HOOK-SECRET", place.secrets["hook_secret"])
-    with HttpPusher(place.ports[port], secret, connection["path_prefix"], host, trust=str(place.ca)) as pusher:
+    # Not its request_timeout: a machine that has no time would lose what it should show.
+    with HttpPusher(
+        place.ports[port],
+        secret,
+        connection["path_prefix"],
+        host,
+        str(place.ca),
+        request_timeout_s=IN_THE_BACKGROUND_S,
+        call_timeout_s=IN_THE_BACKGROUND_S,
+    ) as pusher:
         yield pusher
 
 
