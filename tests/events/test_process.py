@@ -42,7 +42,8 @@ def configure(place: Path, redis: RedisServer, **more: Any) -> None:
 
 
 def url_of(broker: Running) -> str:
-    return broker.wait_for(r"listening what=events addresses=(http://\S+)")[1]
+    # A starved machine takes its time to start a process.
+    return broker.wait_for(r"listening what=events addresses=(http://\S+)", timeout_s=180.0)[1]
 
 
 def posted(url: str, number: int, timeout_s: float = 30.0) -> int:
