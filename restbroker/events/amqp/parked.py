@@ -17,16 +17,22 @@ ERROR_CLASS: Final = "MalformedEvent"
 
 
 def parked(message: Message, source: EventSource, jid: str, why: str, now_s: float) -> bytes:
-    """A job of the source's class and queue, whose one argument has the members of an event."""
+    """A job of the source's class and queue, whose one argument has the members of an event.
+
+    Of a source that has only routes, those of the first.
+    """
     moment_s = fractional(now_s)
+    queue, job_class = source.queue, source.job_class
+    if not (queue and job_class):
+        queue, job_class = source.routes[0].queue, source.routes[0].job_class
     raw: dict[str, Json] = {"exchange": message.exchange, "routing_key": message.key, **_body(message.body)}
     members: tuple[str, ...] = ("type", "from", "to", "id", "body", "room", "server")
     event: dict[str, Json] = dict.fromkeys(members)
     fields: dict[str, Json] = {
-        "class": source.job_class,
+        "class": job_class,
         "args": [{**event, "source": source.name, "received_at": moment_s, "raw": raw}],
         "jid": jid,
-        "queue": source.queue,
+        "queue": queue,
         "retry": True,
         "created_at": moment_s,
         "error_message": f"What RabbitMQ delivered is no event: {why}.",

@@ -4,11 +4,12 @@ import base64
 import json
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.config.events import EventSource
+from restbroker.config.events import EventSource, Route
 from restbroker.config.secret import Secret
 from restbroker.config.urls import BadUrl
 from restbroker.events.amqp.address import Address, address
@@ -100,6 +101,12 @@ def test_what_is_no_event_is_a_job_of_the_source_that_failed() -> None:
     (argument,) = found["args"]
     assert argument["raw"] == {"exchange": "chat_msg", "routing_key": "k", "text": "[]"}
     assert (argument["type"], argument["source"]) == (None, "rabbit")
+
+
+def test_what_is_no_event_goes_to_the_first_route_where_a_source_has_only_routes() -> None:
+    routed = attrs.evolve(SOURCE, queue="", job_class="", routes=(Route("chats", "Chat"), Route("others", "Other")))
+    found = json.loads(parked(Message(1, "e", "k", b"[]", again=False), routed, "j", "x", 1.0))
+    assert (found["class"], found["queue"]) == ("Chat", "chats")
 
 
 @given(st.binary(max_size=100))
