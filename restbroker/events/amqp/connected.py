@@ -79,6 +79,14 @@ class Connected:
             channel.queue_declare(settings.queue, durable=True, arguments=_arguments(settings))
         return channel
 
+    def bind(self, exchange: Exchange, settings: Settings) -> None:
+        """Has the queue get what is published there with its keys; done twice it does no more. Raises `Trouble`."""
+        with told(Queueing(settings), self.where):
+            channel = self.connection.channel()
+            for key in exchange.keys:
+                channel.queue_bind(settings.queue, exchange.name, key)
+            channel.close()
+
     def _is_there(self, exchange: Exchange) -> bool:
         try:
             self.connection.channel().exchange_declare(exchange.name, passive=True)

@@ -1,12 +1,14 @@
 """One connection that consumes: `Link.run` is for a thread of its own, since pika blocks.
 
 Used by `reader`. Always holds: nothing is consumed before the queue, each exchange and the bindings are there as
-configured; `acknowledge` and `stop` may be called by any thread, and a connection that is gone ignores them, since
-RabbitMQ then gives what was not acknowledged to the next one.
+configured; an exchange that was deleted and made again by somebody is bound again within seconds, and one that is gone
+is told of and not made while this connection lasts; `acknowledge` and `stop` may be called by any thread, and a
+connection that is gone ignores them, since RabbitMQ then gives what was not acknowledged to the next one.
 """
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -19,24 +21,30 @@ from pika.adapters.blocking_connection import BlockingChannel
 from restbroker.events.amqp.connected import Connected, connected, told
 from restbroker.events.amqp.read import Message
 from restbroker.events.amqp.settings import Settings
-from restbroker.events.amqp.topology import Queueing, ended
+from restbroker.events.amqp.topology import Queueing, Trouble, ended, gone_while_open
 
 _LOOK_S: Final = 1.0
 """How long the thread waits for RabbitMQ at once; who calls `stop` or `acknowledge` wakes it."""
+_LOOK_AGAIN_S: Final = 10.0
+"""So often the exchanges are looked at: one that is made again has no binding, and nobody is told of that."""
 
 
 @attrs.define(eq=False)
 class Link:
-    """One connection. `put` gets what comes, and `opened` is called before the first of it, both in the thread."""
+    """One connection. All of these are called in its thread: `put` gets what comes, `opened` is called before the first
+    of it, and again when an exchange is back; `tell` is told of one that is gone.
+    """
 
     settings: Settings
     name: str
     put: Callable[[Message], None]
     opened: Callable[[], None]
+    tell: Callable[[Trouble], None]
     _connection: pika.BlockingConnection | None = None
     _channel: BlockingChannel | None = None
     _stopping: threading.Event = attrs.field(factory=threading.Event)
     _ended: threading.Event = attrs.field(factory=threading.Event)
+    _gone: frozenset[str] = frozenset()
 
     def run(self) -> None:
         """Consumes until `stop`. Raises `Trouble`, and nothing else that is not a bug."""
@@ -49,10 +57,14 @@ class Link:
             self.opened()
             with told(Queueing(self.settings), open_one.where):
                 channel.basic_consume(self.settings.queue, self._came)
+                look_at_s = time.monotonic() + _LOOK_AGAIN_S
                 while not self._stopping.is_set():
                     connection.process_data_events(time_limit=_LOOK_S)
                     if self._ended.is_set():
                         raise ended(self.settings)
+                    if time.monotonic() > look_at_s:
+                        self._look_again(open_one)
+                        look_at_s = time.monotonic() + _LOOK_AGAIN_S
                 # What was acknowledged just now is still to be sent.
                 connection.process_data_events(time_limit=0)
 
@@ -66,18 +78,30 @@ class Link:
         self._wake(lambda: None)
 
     def _ready(self, open_one: Connected) -> BlockingChannel:
-        step = Queueing(self.settings)
         channel = open_one.queue(self.settings)
         for exchange in self.settings.exchanges:
             open_one.make(exchange)
             # At once: what comes to an exchange without a queue is lost, and its publisher is not told.
-            with told(step, open_one.where):
-                for key in exchange.keys:
-                    channel.queue_bind(self.settings.queue, exchange.name, key)
-        with told(step, open_one.where):
+            open_one.bind(exchange, self.settings)
+        with told(Queueing(self.settings), open_one.where):
             channel.basic_qos(prefetch_count=self.settings.prefetch)
             channel.add_on_cancel_callback(self._on_cancel)
         return channel
+
+    def _look_again(self, open_one: Connected) -> None:
+        """Binds what is there. Raises `Trouble` where one is another one now."""
+        gone = [one for one in self.settings.exchanges if not open_one.look(one)]
+        names = frozenset(one.name for one in gone)
+        for exchange in self.settings.exchanges:
+            if exchange.name not in names:
+                open_one.bind(exchange, self.settings)
+        for exchange in gone:
+            if exchange.name not in self._gone:
+                # Not made: whoever deleted it may want MongooseIM to make another one.
+                self.tell(gone_while_open(exchange))
+        if self._gone and not names:
+            self.opened()
+        self._gone = names
 
     def _came(self, _channel: object, method: pika.spec.Basic.Deliver, _properties: object, body: bytes) -> None:
         self.put(Message(method.delivery_tag, method.exchange, method.routing_key, body, method.redelivered))

@@ -62,17 +62,12 @@ class RabbitReader:
     now_s: Callable[[], float] = time.time
     _pause_s: float = _LEAST_PAUSE_S
     _told: str = ""
-    _is_open: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Until cancelled."""
         task_status.started()
         while True:
-            trouble = await self._connected()
-            self._is_open = False
-            if trouble.message != self._told:
-                self._told = trouble.message
-                self.report(Warned(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.cure))
+            self._tell(await self._connected())
             await trio.sleep(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
             self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
 
@@ -86,6 +81,7 @@ class RabbitReader:
             f"restbroker, source {self.source.name}",
             inbox.put,
             opened=lambda: token.run_sync_soon(self._opened),
+            tell=lambda trouble: token.run_sync_soon(self._tell, trouble),
         )
         why: list[Trouble] = []
         grace, taking = trio.CancelScope(shield=True), trio.CancelScope()
@@ -113,6 +109,12 @@ class RabbitReader:
                 link.stop()
                 grace.deadline = trio.current_time() + _GRACE_S
         return why[0]
+
+    def _tell(self, trouble: Trouble) -> None:
+        """Once, until it is over."""
+        if trouble.message != self._told:
+            self._told = trouble.message
+            self.report(Warned(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.cure))
 
     def _opened(self) -> None:
         self._pause_s = _LEAST_PAUSE_S

@@ -101,6 +101,15 @@ def missing(exchange: Exchange) -> Trouble:
     return Trouble("RabbitMQDiffers", what, cure)
 
 
+def gone_while_open(exchange: Exchange) -> Trouble:
+    """One that was there when the connection was opened."""
+    what = f"The exchange {exchange.name} is gone from RabbitMQ: nothing that is published there comes."
+    cure = (
+        "Start MongooseIM, which makes it: it is read again within seconds. restbroker makes it when it connects only."
+    )
+    return Trouble("RabbitMQDiffers", what, cure)
+
+
 def is_missing(code: int) -> bool:
     """Whether this is RabbitMQ's word for it."""
     return code == _MISSING

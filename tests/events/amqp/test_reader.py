@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pika.exceptions
 import pytest
 import trio
 
@@ -13,7 +14,7 @@ from restbroker.events.amqp.settings import Exchange, Server
 from restbroker.rules.event import Filter, own_mark
 from restbroker.store import events, sets
 from tests.events.amqp.conftest import CHAT, PRESENCE, QUEUE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
-from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ
+from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ, as_bytes
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 from tests.transport.authority import Authority
@@ -143,6 +144,47 @@ async def test_a_queue_that_is_deleted_is_made_again(reading: Read, rabbit: Rabb
         await is_read(rabbit)
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))
         await found.has(1)
+
+
+async def test_an_exchange_that_is_made_again_is_bound_again_and_one_that_is_gone_is_told_and_not_made(
+    reading: Read, rabbit: RabbitMQ
+) -> None:
+    async with reading(CHAT) as found:
+        with rabbit.channel() as channel:
+            channel.exchange_delete("chat_msg")
+        told = await found.tells("RabbitMQDiffers")
+        assert "The exchange chat_msg is gone from RabbitMQ" in told.message
+        assert not rabbit.exists("chat_msg")
+        rabbit.declare("chat_msg")
+        await found.tells("RabbitMQBack")
+        rabbit.publish("chat_msg", RECEIVED, chat("hello"))
+        await found.has(1)
+        # And one that was away too shortly to be missed.
+        with rabbit.channel() as channel:
+            channel.exchange_delete("chat_msg")
+        rabbit.declare("chat_msg")
+
+        def published() -> bool:
+            with rabbit.channel() as channel:
+                channel.confirm_delivery()
+                try:
+                    channel.basic_publish("chat_msg", RECEIVED, as_bytes(chat("again")), mandatory=True)
+                except pika.exceptions.UnroutableError:
+                    return False
+            return True
+
+        await until_async(published, "it is bound", 60)
+        await found.has(2)
+        assert found.texts() == ["hello", "again"]
+
+
+async def test_an_exchange_that_is_made_again_otherwise_is_told(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT) as found:
+        with rabbit.channel() as channel:
+            channel.exchange_delete("chat_msg")
+        rabbit.declare("chat_msg", durable=True)
+        told = await found.tells("RabbitMQDiffers")
+        assert "is not as configured (topic, not durable)" in told.message
 
 
 async def test_what_is_no_event_is_parked_with_the_reason_and_does_not_hold_up_what_comes_with_it(
