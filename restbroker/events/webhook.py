@@ -32,6 +32,10 @@ _TURN_S: Final = 10.0
 _BODY_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
 _HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+_SEE_TO_SECRET: Final = "Give the server the Secret of this source."
+_SEE_TO_KEY: Final = "See whether the server has the keys of this source's Options, both clocks are right, and no proxy changes requests."
+_ONLY_THE_SERVER: Final = "Let only the server post there."
+_SEE_TO_SOURCE: Final = "It was signed with the key: make the Options of this source fit what the server publishes."
 _PROBLEM: Final = "application/problem+json"
 """No type that a server takes for an event's: Prosody would send a text to the user."""
 
@@ -186,13 +190,14 @@ class Webhooks:
         what = f"An event of the source {name} was not taken ({refusal.status.value}): {refusal.detail}"
         match refusal.outcome:
             case "unauthorized":
-                shown = "the Secret of this source" if place.door is not None else "the key in this source's Options"
-                self._report(Warned("EventUnauthorized", what, f"Give the server {shown}."))
+                cure = _SEE_TO_SECRET if place.door is not None else _SEE_TO_KEY
+                self._report(Warned("EventUnauthorized", what, cure))
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
                 cure = f"Have the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
                 self._report(Warned("EventMalformed", what, cure))
             case "malformed":
-                self._report(Warned("EventMalformed", what, "Let only the server post there."))
+                cure = _ONLY_THE_SERVER if place.door is not None else _SEE_TO_SOURCE
+                self._report(Warned("EventMalformed", what, cure))
             case "too_large":
                 self._report(Warned("EventTooLarge", what, "Let the server send less in one event."))
             case "busy" | "unavailable":

@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # without pika there is none
 AT_ONCE: Final = 200
 """Events that are offered to Redis together: as many as go to it in one call."""
 _LEAST_PAUSE_S: Final = 0.5
-_LONGEST_PAUSE_S: Final = 30.0
+_LONGEST_PAUSE_S: Final = 5.0
 """Between two connections: doubled each time, until one is open again."""
 _PATIENCE_S: Final = 2.0
 """So long Redis may take before an operator is told."""
