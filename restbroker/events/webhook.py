@@ -32,8 +32,11 @@ _TURN_S: Final = 10.0
 _BODY_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
 _HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
-_SEE_TO_SECRET: Final = "Give the server the Secret of this source."
-_SEE_TO_KEY: Final = "See whether the server has the keys of this source's Options, both clocks are right, and no proxy changes requests."
+_GIVE_IT: Final = "Give the server the Secret of this source."
+_SEE_TO_KEY: Final = (
+    "See whether the server has the keys of this source's Options, both clocks are right, and no proxy changes what it"
+    " sends."
+)
 _ONLY_THE_SERVER: Final = "Let only the server post there."
 _SEE_TO_SOURCE: Final = "It was signed with the key: make the Options of this source fit what the server publishes."
 _PROBLEM: Final = "application/problem+json"
@@ -190,7 +193,7 @@ class Webhooks:
         what = f"An event of the source {name} was not taken ({refusal.status.value}): {refusal.detail}"
         match refusal.outcome:
             case "unauthorized":
-                cure = _SEE_TO_SECRET if place.door is not None else _SEE_TO_KEY
+                cure = _GIVE_IT if place.door is not None else _SEE_TO_KEY
                 self._report(Warned("EventUnauthorized", what, cure))
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
                 cure = f"Have the server post {place.hook.CONTENT_TYPE} (Prosody: rest_callback_content_type)."
@@ -201,7 +204,7 @@ class Webhooks:
             case "too_large":
                 self._report(Warned("EventTooLarge", what, "Let the server send less in one event."))
             case "busy" | "unavailable":
-                cure = "Nothing of it is kept here. The server was told, and tells whoever sent it."
+                cure = "Nothing of it is kept here. The server was told: some publish again, some tell whoever sent it."
                 self._report(Warned("EventNotTaken", what, cure))
             case _:
                 pass

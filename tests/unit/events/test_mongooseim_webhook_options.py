@@ -12,6 +12,8 @@ from restbroker.config.load import load
 from restbroker.connectors import registry
 from restbroker.errors import ConfigError
 from restbroker.events import registry as sources
+from restbroker.events.contract import Posted
+from restbroker.events.mongooseim_webhook.hook import open_hook
 
 Configured = Callable[..., EventSource]
 WRITTEN = {"Kind": "mongooseim-webhook", "Path": "/mim", "Queue": "events", "Class": "Event"}
@@ -58,3 +60,12 @@ def test_its_events_have_no_ids_and_redis_gets_half_a_second(configured: Configu
 def test_iqs_never_come(configured: Configured) -> None:
     with pytest.raises(ConfigError, match="IQ: has no use"):
         configured(IQ="accept")
+
+
+def test_what_redis_did_not_take_is_answered_with_503_and_what_it_took_with_success(configured: Configured) -> None:
+    hook = open_hook(configured())
+    body = b"author=alice&server=localhost&receiver=bob&message=hi"
+    told = hook.read(Posted("POST", "/mim", b"/mim", b"", {}, body), "mim", 1.0)
+    later = hook.not_now(told, 7)
+    assert (later.status, later.headers["Retry-After"]) == (503, "7")
+    assert 200 <= hook.taken(told).status < 300
