@@ -138,8 +138,13 @@ def told(step: Step, where: str) -> Iterator[None]:
     """What pika raises, as `Trouble`."""
     try:
         yield
-    except (exceptions.ChannelClosedByBroker, exceptions.ConnectionClosedByBroker) as error:
+    except exceptions.ChannelClosedByBroker as error:
         raise refused(step, error.reply_code, error.reply_text) from None
+    except exceptions.ConnectionClosedByBroker as error:
+        if isinstance(step, Login):
+            raise refused(step, error.reply_code, error.reply_text) from None
+        # It stops (320), say; that has nothing to do with what was asked for.
+        raise away(where, f"it closed the connection ({error.reply_code} {error.reply_text})") from None
     except exceptions.ProbableAuthenticationError:
         raise refused(step, 403, "ACCESS_REFUSED") from None
     except exceptions.ProbableAccessDeniedError:
