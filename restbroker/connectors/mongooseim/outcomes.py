@@ -134,7 +134,7 @@ def _success(case: _Case) -> Outcome:
 
 def _done(case: _Case, note: str | None = None) -> Delivered:
     text, body = case.response.body.decode("utf-8", "replace"), case.answer.body
-    if case.name in knowledge.ECHOING:
+    if case.name in knowledge.ECHOING or case.operation is None:
         secrets = redact.secret_values(case.spec, case.call.command.arguments)
         text = hiding.without(text, hiding.spelled(secrets))
         body = _parsed(text)
@@ -147,12 +147,13 @@ def _problems(case: _Case) -> Outcome:
     """Of a 200 with errors: nothing was done, or all of it but some parts, or it had been done before."""
     problems = case.answer.problems
     crashed = next((problem for problem in problems if problem.code == CRASH), None)
-    if crashed is not None:
+    done, parts = _parts(case)
+    # Of a job's own document nobody knows whether what it did may be done again.
+    if crashed is not None and not (done and case.operation is None):
         return _crash(case, crashed)
     already = knowledge.ALREADY.get(case.name)
     if already is not None and all(_code(case, problem) == already for problem in problems) and _may_count(case):
         return _done(case, note="already done")
-    done, parts = _parts(case)
     if done:
         codes = ", ".join(sorted({problem.code or "no code" for problem in problems}))
         of = f" of {parts}" if parts else ""

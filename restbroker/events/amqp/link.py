@@ -104,7 +104,8 @@ class Link:
         self._gone = names
 
     def _came(self, _channel: object, method: pika.spec.Basic.Deliver, _properties: object, body: bytes) -> None:
-        self.put(Message(method.delivery_tag, method.exchange, method.routing_key, body, method.redelivered))
+        exchange, key = _text(method.exchange), _text(method.routing_key)
+        self.put(Message(method.delivery_tag, exchange, key, body, method.redelivered))
 
     def _on_cancel(self, _frame: object) -> None:
         self._ended.set()
@@ -117,3 +118,8 @@ class Link:
         if self._connection is not None:
             with contextlib.suppress(exceptions.ConnectionWrongStateError):
                 self._connection.add_callback_threadsafe(act)
+
+
+def _text(name: object) -> str:
+    """Pika gives bytes for what is not UTF-8, which anybody may publish with."""
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)

@@ -133,6 +133,10 @@ class RabbitReader:
                 told[number] = read(message, carries, self.source.name, now_s)
             except Malformed as error:
                 broken[number] = parked(message, self.source, token_hex(12), str(error), now_s)
+            # Whatever it holds: one message must not end a broker, which would meet it again after each restart.
+            except Exception as error:  # noqa: BLE001
+                why = f"reading it fails with {type(error).__name__}"
+                broken[number] = parked(message, self.source, token_hex(12), why, now_s)
         done: set[int] = set()
         try:
             await self._offered(told, messages, done)

@@ -54,6 +54,8 @@ class Trouble(Exception):
         return f"{self.message} {self.cure}"
 
 
+NO_LIMIT: Final = 2**31 - 1
+"""How often RabbitMQ may give out a message of a quorum queue; its word for ever, -1, is not known to RabbitMQ 3."""
 _MISSING: Final = 404
 _LOCKED: Final = 405
 _INEQUIVALENT: Final = "inequivalent"
@@ -78,7 +80,8 @@ def refused(step: Step, code: int, said: str) -> Trouble:
             return _exchange_refused(exchange, code, said)
         case Queueing(settings) if code == _LOCKED or _INEQUIVALENT in said:
             what = f"The queue {settings.queue} in RabbitMQ is another one than is configured ({code} {said})."
-            wanted = f"Its type has to be {settings.queue_type}, and it has to last (durable)."
+            limit = f", with x-delivery-limit {NO_LIMIT}" if settings.queue_type == "quorum" else ""
+            wanted = f"Its type has to be {settings.queue_type}{limit}, and it has to last (durable)."
             cure = f"{wanted} Delete it, or change QueueType or RabbitQueue."
             return Trouble("RabbitMQDiffers", what, cure)
         case Queueing(settings):

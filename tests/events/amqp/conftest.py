@@ -29,6 +29,8 @@ RABBIT_QUEUE: Final = "restbroker.rabbit"
 CHAT: Final = Exchange("chat_msg", "chat", ("#.chat_msg_recv",))
 PRESENCE: Final = Exchange("presence", "presence", ("#",))
 ROOMS: Final = Exchange("groupchat_msg", "groupchat", ("#.groupchat_msg_sent",))
+KEPT: Final[dict[str, Any]] = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
+"""How the queue is made."""
 RECEIVED: Final = "bob@localhost.chat_msg_recv"
 
 

@@ -11,7 +11,7 @@ from restbroker.events import registry
 from restbroker.events.amqp.reader import open_reader
 from restbroker.events.amqp.settings import Exchange, Server, Settings
 from restbroker.rules.findings import Finding, worst_cause
-from tests.events.amqp.conftest import CHAT, RABBIT_QUEUE
+from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE
 from tests.support.rabbitmq import LIMITED, RabbitMQ
 
 
@@ -27,7 +27,7 @@ def found(url: str, *exchanges: Exchange) -> list[Finding]:
 def test_all_that_is_there_is_well(rabbit: RabbitMQ) -> None:
     rabbit.declare("chat_msg")
     with rabbit.channel() as channel:
-        channel.queue_declare(RABBIT_QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
     findings = found(rabbit.url())
     assert [one.level for one in findings] == ["ok"] * 3
     assert findings[1].message == "The exchange chat_msg is there as configured (topic, not durable)."

@@ -10,10 +10,11 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
+from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import Exchange, Server
-from restbroker.rules.event import Filter, own_mark
+from restbroker.rules.event import Filter, ServerEvent, own_mark
 from restbroker.store import events, sets
-from tests.events.amqp.conftest import CHAT, PRESENCE, QUEUE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
+from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, QUEUE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
 from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ, as_bytes
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
@@ -201,6 +202,41 @@ async def test_what_is_no_event_is_parked_with_the_reason_and_does_not_hold_up_w
     assert (parked["class"], parked["queue"], parked["error_class"]) == ("XmppEvent", QUEUE, "MalformedEvent")
     assert parked["args"][0]["raw"] == {"exchange": "chat_msg", "routing_key": RECEIVED, "base64": "/3s="}
     await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 0, "all are acknowledged")
+
+
+async def test_a_routing_key_that_is_no_text_ends_nothing(reading: Read, rabbit: RabbitMQ) -> None:
+    key: Any = b"\xff@localhost.chat_msg_recv"
+    async with reading(CHAT) as found:
+        with rabbit.channel() as channel:
+            channel.basic_publish("chat_msg", key, json.dumps(chat("odd")).encode())
+        rabbit.publish("chat_msg", RECEIVED, chat("next"))
+        await found.has(2)
+        assert found.texts() == ["odd", "next"]
+
+
+async def test_what_is_stumbled_over_is_parked_and_ends_nothing(
+    reading: Read, rabbit: RabbitMQ, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumbling(message: Message, *rest: Any) -> ServerEvent:
+        if b"stumble" in message.body:
+            raise TypeError("a text that nobody else may see")
+        return read(message, *rest)
+
+    monkeypatch.setattr("restbroker.events.amqp.reader.read", stumbling)
+    async with reading(CHAT) as found:
+        rabbit.fill("chat_msg", [(RECEIVED, chat("stumble")), (RECEIVED, chat("next"))])
+        await found.has(1)
+        await found.tells("EventParked")
+        ((raw, _),) = sets.listed(found.store, "dead", 0, 10, newest_first=True)
+    assert "reading it fails with TypeError" in json.loads(raw)["error_message"]
+
+
+async def test_the_queue_gives_what_was_in_hand_again_as_often_as_needed(reading: Read, rabbit: RabbitMQ) -> None:
+    async with reading(CHAT):
+        with rabbit.channel() as channel:
+            channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
+            with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="x-delivery-limit"):
+                channel.queue_declare(RABBIT_QUEUE, durable=True, arguments={**KEPT, "x-delivery-limit": 20})
 
 
 async def test_a_wrong_password_is_told_once_with_the_cure_and_counts_without_a_restart_when_it_is_mended(

@@ -264,6 +264,22 @@ def test_a_crash_in_a_part_of_a_list_is_a_crash() -> None:
     assert isinstance(answer(command, body, found=Found(is_well=True)), Deferred)
 
 
+def test_a_crash_beside_what_a_document_of_ones_own_did_is_no_reason_to_send_it_again() -> None:
+    data: Json = {"stanza": {"sendMessage": {"id": "1"}}, "account": {"registerUser": None}}
+    body: Json = {"data": data, "errors": [refusal("resolver_crash")]}
+    for is_well in (True, False):
+        outcome = answer("graphql", body, arguments={"query": "…"}, found=Found(is_well=is_well))
+        assert isinstance(outcome, Delivered)
+        assert outcome.note == "partly done: 1 failed (resolver_crash)"
+
+
+def test_a_password_that_the_server_says_is_masked_for_a_document_of_ones_own_too() -> None:
+    body = {"data": {"account": {"checkPassword": {"message": f"Password '{PASSWORD}' is right"}}}}
+    outcome = answer("graphql", body, arguments={"query": "…", "variables": {"password": PASSWORD}})
+    assert isinstance(outcome, Delivered)
+    assert PASSWORD not in outcome.text + json.dumps(outcome.body)
+
+
 @pytest.mark.parametrize("body", [b"", {"errors": [refusal("internal_server_error")]}])
 def test_a_500_is_tried_a_few_times_while_the_server_is_well_and_waits_while_not(body: Json | bytes) -> None:
     outcome = answer(REGISTER, body, 500, found=Found(is_well=True))
