@@ -63,6 +63,11 @@ class _Place:
     """None: its requests are signed, …"""
     keys: Sequence[Fresh] = ()
     """… with these."""
+    signed: SignedHook | None = attrs.field(init=False)
+    """The hook, if it is one: asked once, since a Protocol's members are gathered each time."""
+
+    def __attrs_post_init__(self) -> None:
+        self.signed = self.hook if isinstance(self.hook, SignedHook) else None
 
     @classmethod
     def of(cls, source: EventSource, report: Report) -> "_Place":
@@ -147,8 +152,8 @@ class Webhooks:
             )
         if method == "OPTIONS":
             return place.hook.probed()
-        if isinstance(place.hook, SignedHook):
-            place.hook.judge_head(headers, self._now_s())
+        if place.signed is not None:
+            place.signed.judge_head(headers, self._now_s())
         _judge_headers(headers, place.hook)
         with trio.move_on_after(_TURN_S) as waiting:
             await self._turns.acquire()
