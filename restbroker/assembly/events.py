@@ -39,7 +39,15 @@ def event_services(
         host, port = events.listen
         certificate = None if events.tls is None else Certificate(events.tls, "CertFile of Events", report)
         server = Server(
-            "events", "Listen of Events", host, port, app, report, at_stop=deliverer.hurry, certificate=certificate
+            "events",
+            "Listen of Events",
+            host,
+            port,
+            app,
+            report,
+            at_stop=deliverer.hurry,
+            is_plain=True,
+            certificate=certificate,
         )
     return (Receiver(deliverer, server, readers),)
 

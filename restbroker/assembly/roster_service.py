@@ -40,7 +40,9 @@ def roster_service(config: Roster | None, open_connection: "Callable[[], Connect
     reader = Reader(open_connection(), report, config.domain)
     made = service(config, reader, report)
     app = plain_app("rosters", made.answer, report)
-    server = Server("rosters", "Listen of Roster", host, port, app, report, at_stop=reader.stop, reads_bodies=False)
+    server = Server(
+        "rosters", "Listen of Roster", host, port, app, report, at_stop=reader.stop, reads_bodies=False, is_plain=True
+    )
     return RosterService((reader, server), made.traffic.samples)
 
 

@@ -8,7 +8,7 @@ left open on a frozen machine would hold up each stop.
 import contextlib
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 import trio
@@ -36,6 +36,7 @@ class Connections:
     _patience_s: float = STALLED_S
     _is_hurried: bool = False
     _waiting: set[trio.CancelScope] = attrs.field(factory=set)
+    _idle: set[trio.CancelScope] = attrs.field(factory=set)
 
     def hurry(self) -> None:
         """The process stops: who does not read now is not waited for."""
@@ -43,6 +44,23 @@ class Connections:
         until_s = trio.current_time() + HURRIED_S
         for scope in self._waiting:
             scope.deadline = min(scope.deadline, until_s)
+        for scope in self._idle:
+            scope.cancel()
+
+    @property
+    def is_hurried(self) -> bool:
+        """The process stops: nothing new is to begin."""
+        return self._is_hurried
+
+    @contextlib.contextmanager
+    def idling(self, longest_s: float) -> Iterator[Callable[[], bool]]:
+        """While nothing is asked: over after `longest_s`, and at once when the process stops. Tells whether it is."""
+        with trio.CancelScope(deadline=trio.current_time() + longest_s) as scope:
+            self._idle.add(scope)
+            try:
+                yield lambda: self._is_hurried
+            finally:
+                self._idle.discard(scope)
 
     async def send(self, stream: trio.SocketStream, data: memoryview) -> int:
         """Sends a part of it as soon as the reader makes room: its length, 0 where the reader took nothing."""

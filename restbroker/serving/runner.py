@@ -33,6 +33,7 @@ from hypercorn.typing import (
 
 from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
 from restbroker.serving.lines import RequestLines
+from restbroker.serving.plain_http import PlainHttp
 from restbroker.serving.tls import Certificate, failure
 from restbroker.telemetry.events import Listening, Report, Warned
 
@@ -66,6 +67,7 @@ class Server:
     keep_alive_s: float = 5.0
     at_stop: Callable[[], None] = _nothing
     reads_bodies: bool = True
+    is_plain: bool = False
     certificate: Certificate | None = None
     addresses: tuple[str, ...] = ()
     _told: set[str] = attrs.field(factory=set)
@@ -144,7 +146,12 @@ class Server:
 
         async def connection(stream: trio.SocketStream) -> None:
             with trio.CancelScope() as scope:
-                if (wrapped := await self._wrapped(stream, scope)) is not None:
+                if (wrapped := await self._wrapped(stream, scope)) is None:
+                    return
+                if self.is_plain:
+                    is_secured = self.certificate is not None
+                    await PlainHttp(self.app, wrapped, self._connections, self.keep_alive_s, is_secured).serve()
+                else:
                     await TCPServer(app, config, context, ConnectionState(state.copy()), wrapped)
 
         async with trio.open_nursery() as living:

@@ -276,14 +276,14 @@ async def test_a_bug_answers_500_and_its_text_reaches_nobody(hall: Open) -> None
     assert "a secret text" not in f"{one.events}{answer.text}"
 
 
-async def test_a_websocket_is_refused(hall: Open) -> None:
+async def test_who_asks_for_a_websocket_is_told_that_events_are_posted(hall: Open) -> None:
     async with hall() as one:
         async with await one.connect() as stream:
             await stream.send_all(
                 f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
             )
-            assert (await stream.receive_some()).split()[1] == b"403"
+            assert (await stream.receive_some()).split()[1] == b"405"
         assert (await one.post()).status_code == 202
 
 
