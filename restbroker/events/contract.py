@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 import attrs
 
 from restbroker.config.events import EventSource
+from restbroker.light import light
 from restbroker.rules.event import ServerEvent
 
 if TYPE_CHECKING:  # the command line gets the kinds without it
@@ -26,7 +27,7 @@ class Malformed(ValueError):
     """What was posted is none of the server's events. The text says why, and repeats nothing of it."""
 
 
-@attrs.frozen
+@light
 class Posted:
     """One request. `headers`: by their names in lower case. `path` is decoded, `raw_path` and `query` as they came.
 
@@ -60,7 +61,7 @@ class Forbidden(Exception):
     answer: Answer
 
 
-@attrs.frozen
+@light
 class Told:
     """What was posted. `asks`: its sender waits for an answer, which a queue cannot give.
 

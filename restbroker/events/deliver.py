@@ -28,6 +28,8 @@ PATIENCE_S: Final = 2.0
 _AT_ONCE: Final = 200
 """Events that go to Redis in one call."""
 _AT_ONCE_BYTES: Final = 4 * 1024 * 1024
+_GAP_S: Final = 0.003
+"""Between the beginnings of two calls: what comes meanwhile shares the next. A call costs as much as many events do."""
 _PAUSE_S: Final = 0.1
 """Before Redis is asked again, …"""
 _PATIENT_PAUSE_S: Final = 1.0
@@ -117,9 +119,12 @@ class Deliverer:
             batch = self._next()
             if not batch:
                 self._came = trio.Event()
-            elif not await self._push(batch):
+                continue
+            next_s = trio.current_time() + _GAP_S
+            if not await self._push(batch):
                 with trio.move_on_after(_PAUSE_S):
                     await self._stopping.wait()
+            await trio.sleep_until(next_s)
 
     def _next(self) -> list[_Waiting]:
         """Those that came first, of whom somebody waits."""

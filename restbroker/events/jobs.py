@@ -5,7 +5,6 @@ what is noted holds no text of a message.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 
 from restbroker.config.events import EventSource, Route, Shape
@@ -80,14 +79,14 @@ def _mark(source: EventSource, event: ServerEvent) -> str | None:
     Where a kind's events have no ids, those of the same content are one. Not so a presence: who goes and comes says the
     same twice, and means it.
     """
-    what = [event.source, event.type, event.sender, event.receiver]
+    what: list[Json] = [event.source, event.type, event.sender, event.receiver]
     if event.id is not None:
         what.append(event.id)
     elif source.has_ids or event.type == "presence":
         return None
     else:
         what += [event.body, *_way(event.raw)]
-    return hashlib.sha1(json.dumps(what).encode(), usedforsecurity=False).hexdigest()
+    return hashlib.sha1(rubyjson.dumps(what), usedforsecurity=False).hexdigest()
 
 
 def _way(raw: Json) -> list[str]:

@@ -8,6 +8,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote
 
@@ -114,6 +115,7 @@ def _given(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
             yield unquote(part.removeprefix(b"key=").decode("latin-1"))
 
 
+@lru_cache(maxsize=64)
 def _names_this_machine(host: str) -> bool:
     parts = _HOST.fullmatch(host)
     return parts is not None and is_loopback(parts[1] or parts[2])

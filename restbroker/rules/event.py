@@ -14,6 +14,7 @@ from typing import Final, Literal, get_args
 
 import attrs
 
+from restbroker.light import light
 from restbroker.rules.jid import folded
 from restbroker.rules.json_types import Json
 
@@ -26,7 +27,7 @@ EVENT_MEMBERS: Final = ("type", "from", "to", "id", "body", "room", "server", "s
 """What each has in its job."""
 
 
-@attrs.frozen
+@light
 class ServerEvent:
     """One event. `sender` and `receiver` are JIDs, `room` is the bare JID of a room; None: the server named none.
 

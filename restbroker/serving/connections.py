@@ -1,4 +1,4 @@
-"""The connections that Hypercorn serves: what it sends over them ends in a bounded time. `serving.runner` makes them.
+"""The connections that are served: what it sends over them ends in a bounded time. `serving.runner` makes them.
 
 Always holds: a reader that takes nothing for `STALLED_S` is gone, with all that was kept for it; while the process
 stops, after `HURRIED_S`. Hypercorn 0.18 shields its sends, so that nothing outside of them ends one: a page that was
@@ -6,9 +6,10 @@ left open on a frozen machine would hold up each stop.
 """
 
 import contextlib
+import math
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import attrs
 import trio
@@ -53,20 +54,28 @@ class Connections:
         return self._is_hurried
 
     @contextlib.contextmanager
-    def idling(self, longest_s: float) -> Iterator[Callable[[], bool]]:
-        """While nothing is asked: over after `longest_s`, and at once when the process stops. Tells whether it is."""
-        with trio.CancelScope(deadline=trio.current_time() + longest_s) as scope:
-            self._idle.add(scope)
+    def lasting(self, longest_s: float) -> "Iterator[Life]":
+        """All of a connection that rests between what is asked, `longest_s` at most, and not once the process stops."""
+        with trio.CancelScope() as scope:
+            life = Life(scope, self._idle, longest_s)
+            life.rests()
+            if self._is_hurried:
+                scope.cancel()
             try:
-                yield lambda: self._is_hurried
+                yield life
             finally:
-                self._idle.discard(scope)
+                life.works()
 
     async def send(self, stream: trio.SocketStream, data: memoryview) -> int:
         """Sends a part of it as soon as the reader makes room: its length, 0 where the reader took nothing."""
-        with self._bounded(self._patience_s) as scope:
-            sent = await stream.socket.send(data)
-        return 0 if scope.cancelled_caught else sent
+        scope = trio.CancelScope(deadline=self._until_s(self._patience_s))
+        self._waiting.add(scope)
+        try:
+            with scope:
+                return await stream.socket.send(data)
+        finally:
+            self._waiting.discard(scope)
+        return 0
 
     async def handshake(self, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
         """Whether both ends agreed in time. Raises `trio.BrokenResourceError` where they do not."""
@@ -84,15 +93,36 @@ class Connections:
         if scope.cancelled_caught:
             raise trio.BrokenResourceError("The reader takes nothing.")
 
+    def _until_s(self, patience_s: float) -> float:
+        return trio.current_time() + (HURRIED_S if self._is_hurried else patience_s)
+
     @contextlib.contextmanager
     def _bounded(self, patience_s: float, *, shield: bool = False) -> Iterator[trio.CancelScope]:
-        until_s = trio.current_time() + (HURRIED_S if self._is_hurried else patience_s)
-        with trio.CancelScope(deadline=until_s, shield=shield) as scope:
+        with trio.CancelScope(deadline=self._until_s(patience_s), shield=shield) as scope:
             self._waiting.add(scope)
             try:
                 yield scope
             finally:
                 self._waiting.discard(scope)
+
+
+@attrs.frozen(eq=False)
+class Life:
+    """What bounds one connection while nothing is asked over it."""
+
+    _scope: trio.CancelScope
+    _idle: set[trio.CancelScope]
+    _longest_s: float
+
+    def rests(self) -> None:
+        """From now on something is to come."""
+        self._idle.add(self._scope)
+        self._scope.deadline = trio.current_time() + self._longest_s
+
+    def works(self) -> None:
+        """Something came: who does it bounds it himself."""
+        self._idle.discard(self._scope)
+        self._scope.deadline = math.inf
 
 
 @attrs.frozen(eq=False)

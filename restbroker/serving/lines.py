@@ -1,7 +1,7 @@
-"""Has Hypercorn take addresses with any bytes in them. `serving.connections` and `serving.plain` use it.
+"""Has a reader of HTTP take addresses with any bytes in them. `serving.connections` and `serving.plain` use it.
 
-Prosody 0.12 puts a user's name into an address as it is, in UTF-8 (measured; 13 read); h11 0.16, which Hypercorn reads
-requests with, answers 400 to any byte beyond ASCII there. Always holds: such a byte travels through both as its number
+Prosody 0.12 puts a user's name into an address as it is, in UTF-8 (measured; 13 read); llhttp, which reads requests
+in `serving.requests`, refuses any byte beyond ASCII there, as h11 does. Always holds: such a byte travels as its number
 in `<` and `>`, which no address holds, and is itself again for the app; whatever is not the first line of a GET or HEAD
 stays as it is. A body that looks like one is not told from it: this is for apps that read none.
 """

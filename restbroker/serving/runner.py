@@ -1,4 +1,4 @@
-"""Runs one web app on Hypercorn for as long as the process lives. Assembly makes a `Server` for each app.
+"""Runs one web app for as long as the process lives, on Hypercorn or plainly. Assembly makes a `Server` for each app.
 
 Always holds: nothing that happens here stops the delivery of jobs, but for a flood of connections: while it uses up the
 process' file descriptors, jobs wait. A taken port is told once and tried again until it is free; and what breaks
@@ -54,7 +54,8 @@ class Server:
     A connection that sends no whole request for `keep_alive_s` is closed, a taken port tried again after
     `bind_again_s`. `addresses` are the app's URLs, known once `run` has started; none while the port is taken.
     `at_stop` is called when a stop begins: answers that would last are to end then. `reads_bodies`: where it is not so,
-    addresses may hold any bytes. With a `certificate` it speaks TLS, and no HTTP/2.
+    addresses may hold any bytes. `is_plain`: of HTTP only what machines need (see `plain_http`). With a `certificate`
+    it speaks TLS, and no HTTP/2.
     """
 
     what: str
@@ -149,8 +150,7 @@ class Server:
                 if (wrapped := await self._wrapped(stream, scope)) is None:
                     return
                 if self.is_plain:
-                    is_secured = self.certificate is not None
-                    await PlainHttp(self.app, wrapped, self._connections, self.keep_alive_s, is_secured).serve()
+                    await self._serve_plainly(wrapped)
                 else:
                     await TCPServer(app, config, context, ConnectionState(state.copy()), wrapped)
 
@@ -170,6 +170,18 @@ class Server:
                     serving.cancel_scope.deadline = trio.current_time() + GRACE_S
             await lifespan.wait_for_shutdown()
             living.cancel_scope.cancel()
+
+    async def _serve_plainly(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+        is_secured = self.certificate is not None
+        try:
+            await PlainHttp(self.app, stream, self._connections, self.keep_alive_s, is_secured).serve()
+        # Whatever it is: the others' connections go on.
+        except Exception as error:  # noqa: BLE001
+            self._warn_once(
+                "ServerFault",
+                f"A connection to the server of {self.what} failed ({type(error).__name__}); it was ended.",
+                "Jobs are not concerned. Please report this.",
+            )
 
     async def _wrapped(
         self, stream: trio.SocketStream, scope: trio.CancelScope

@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.light import light
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.keys import Keys
 from restbroker.store.replies import Argument, Reply, items, mapping, text
@@ -29,7 +30,7 @@ _COPIES: Final = 100_000
 """As many as finish.lua keeps."""
 
 
-@attrs.frozen
+@light
 class Arrival:
     """An event on its way: the complete job for its queue, with its id, and what is noted of it (JSON).
 

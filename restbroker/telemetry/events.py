@@ -241,7 +241,7 @@ class Listening:
     addresses: tuple[str, ...]
 
 
-@attrs.frozen
+@light
 class EventHandled:
     """A server told of something: `accepted` (Redis has its job), `redelivered` (the same, where RabbitMQ had given it
     to somebody before, who perhaps made a job of it too), `duplicate`, `own` (this broker sent it) or `ignored`

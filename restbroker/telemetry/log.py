@@ -109,7 +109,8 @@ class LogSink:
                 self._warned(event)
             case EventHandled(source, outcome):
                 self._heard[source][outcome] += 1
-                self._write(line_of(event))
+                if self._is_written("debug"):
+                    self._write(line_of(event))
             case _:
                 self._write(line_of(event))
                 self._remember(event)

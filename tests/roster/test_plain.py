@@ -32,7 +32,7 @@ async def echo(asked: Asked) -> Answer:
 async def served(events: list[Event]) -> AsyncIterator[int]:
     """The port."""
     app = plain_app("the test", echo, events.append)
-    server = Server("the test", "TestPort", "127.0.0.1", 0, app, events.append, reads_bodies=False)
+    server = Server("the test", "TestPort", "127.0.0.1", 0, app, events.append, reads_bodies=False, is_plain=True)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         yield int(server.addresses[0].rpartition(":")[2])
@@ -83,8 +83,8 @@ async def test_a_failure_answers_500_and_tells_its_kind_and_nothing_of_the_reque
     ("sent", "expected"),
     [
         (b"POST /closing HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nj\xc3\xb6rg\nGET", b"HTTP/1.1 405"),
-        (WEBSOCKET, b"HTTP/1.1 403"),
-        (HTTP2 + b"\0\0\0\x07\0\0\0\0\0", b"\0\0"),
+        (WEBSOCKET, b"HTTP/1.1 200"),
+        (HTTP2 + b"\0\0\0\x07\0\0\0\0\0", b"HTTP/1.1 400"),
         (b"GET /\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"HTTP/1.1 200"),
         (b"GET / HTTP/1.1\r\n\xff: x\r\n\r\n", b"HTTP/1.1 400"),
     ],

@@ -1,0 +1,157 @@
+"""What one connection of HTTP/1.1 sends, as requests: heads, and bodies in parts. `serving.plain_http` reads them.
+
+llhttp reads the bytes, as it reads answers in `transport.answer`. Always holds: what is not unmistakably one request
+after the other is refused (two lengths, a length beside chunks, no `Host`, folded headers); a head has a size that it
+cannot pass; nothing is kept beyond what was fed since the last request was taken.
+"""
+
+from collections import deque
+from http import HTTPStatus
+from typing import Final
+
+import attrs
+import httptools
+
+HEAD_LIMIT_BYTES: Final = 16 * 1024
+PART_BYTES: Final = 64 * 1024
+"""As much is fed at once at most."""
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
+
+
+class Unreadable(ValueError):
+    """What came is no request that may be answered in another way than with `status`."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.status = status
+
+
+@attrs.define(eq=False)
+class Incoming:
+    """A request. Names of headers are in lower case. `parts`: of its body, those that nobody took yet."""
+
+    method: str = ""
+    target: bytes = b""
+    version: str = ""
+    headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
+    parts: deque[bytes] = attrs.field(factory=deque)
+    is_whole: bool = False
+    keeps_alive: bool = False
+
+    def size_bytes(self) -> int:
+        """That of its head."""
+        return len(self.target) + sum(len(name) + len(value) for name, value in self.headers)
+
+    @property
+    def waits_for_continue(self) -> bool:
+        """Its sender waits to be told that the body is wanted."""
+        if self.version == "1.0" or self.parts or self.is_whole:
+            return False
+        return any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
+
+
+@attrs.define(eq=False)
+class Requests:
+    """All of one connection: what is fed, and the requests whose head is there, in their order."""
+
+    _parser: httptools.HttpRequestParser = attrs.field(init=False)
+    _ready: deque[Incoming] = attrs.field(factory=deque)
+    _now: Incoming = attrs.field(factory=Incoming)
+    _has_head: bool = False
+    _is_resumed: bool = False
+    _begun_bytes: int = 0
+    """How much came of a head that is not whole."""
+    _refused: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self._parser = httptools.HttpRequestParser(self)
+
+    def feed(self, data: bytes) -> None:
+        """Reads on. What cannot be read is told by `take`, after what came before it."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            self._go_on(data[error.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refused = self._refused or _status_of(error)
+        # May count the end of the request before, too: a head that ends is measured as it ends.
+        self._begun_bytes = 0 if self._has_head else self._begun_bytes + len(data)
+        if self._begun_bytes > HEAD_LIMIT_BYTES + PART_BYTES:
+            self._refused = self._refused or HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+
+    def take(self) -> Incoming | None:
+        """The next request whose head is there. Raises `Unreadable` where none can follow."""
+        if self._ready:
+            return self._ready.popleft()
+        if self._refused:
+            raise Unreadable(self._refused)
+        return None
+
+    @property
+    def is_broken(self) -> bool:
+        """What was fed last is no part of a request: no more of it can be read."""
+        return self._refused > 0
+
+    def on_message_begin(self) -> None:
+        """As llhttp calls it."""
+        if not self._is_resumed:
+            self._now, self._has_head, self._begun_bytes = Incoming(), False, 0
+
+    def on_url(self, url: bytes) -> None:
+        """As llhttp calls it: a part of it."""
+        if not self._is_resumed:
+            self._now.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """As llhttp calls it; also for what follows the last chunk, which nobody reads."""
+        if not self._is_resumed and not self._has_head:
+            self._now.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """As llhttp calls it."""
+        if self._is_resumed:
+            return
+        now = self._now
+        now.method, now.version = self._parser.get_method().decode(), self._parser.get_http_version()
+        now.keeps_alive = self._parser.should_keep_alive()
+        self._has_head = True
+        if now.version not in ("1.0", "1.1"):
+            self._refused = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
+        elif now.size_bytes() > HEAD_LIMIT_BYTES:
+            self._refused = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        elif now.version == "1.1" and sum(name == b"host" for name, _ in now.headers) != 1:
+            self._refused = HTTPStatus.BAD_REQUEST
+        else:
+            self._ready.append(now)
+
+    def on_body(self, body: bytes) -> None:
+        """As llhttp calls it: a part of it."""
+        self._now.parts.append(body)
+
+    def on_message_complete(self) -> None:
+        """As llhttp calls it; where HTTP/2 is offered, before the body."""
+        self._now.is_whole = self._is_resumed or not self._parser.should_upgrade() or not self._framing()
+        self._is_resumed = False
+        self._has_head = not self._now.is_whole
+
+    def _framing(self) -> bytes:
+        """The headers that say how long the body is."""
+        return b"".join(name + b": " + value + b"\r\n" for name, value in self._now.headers if name in _FRAMING)
+
+    def _go_on(self, rest: bytes) -> None:
+        """Reads on where HTTP/2 or a WebSocket was offered, which is declined: Java's client offers it each time.
+
+        llhttp ends there, and would leave out the body.
+        """
+        self._parser = httptools.HttpRequestParser(self)
+        if self._now.is_whole:
+            if rest:
+                self.feed(rest)
+            return
+        self._is_resumed = True
+        self.feed(b"POST / HTTP/1.1\r\n" + self._framing() + b"\r\n" + rest)
+
+
+def _status_of(error: httptools.HttpParserError) -> int:
+    unknown = isinstance(error, httptools.HttpParserInvalidMethodError)
+    return HTTPStatus.NOT_IMPLEMENTED if unknown else HTTPStatus.BAD_REQUEST
