@@ -158,6 +158,7 @@ COMPILE := $(RESOLVE) pyproject.toml requirements/build.in
 locks: ## Pin the newest versions anew (needs uv); UPGRADE=1 raises all of them
 	$(RESOLVE) pyproject.toml $(if $(UPGRADE),--upgrade) -o requirements/run.lock
 	$(RESOLVE) requirements/build.in $(if $(UPGRADE),--upgrade) -o requirements/build.lock
+	$(RESOLVE) pyproject.toml --extra amqp $(if $(UPGRADE),--upgrade) -c requirements/run.lock -o requirements/amqp.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo -c requirements/run.lock -c requirements/build.lock \
 		-o requirements/demo.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo --extra amqp requirements/dev.in -c requirements/demo.lock \

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from restbroker.config.events import EventSource
-from restbroker.events.amqp.settings import Exchange, Settings
+from restbroker.events.amqp.settings import INSTALL, Exchange, Settings
 from restbroker.events.amqp.topology import Trouble, described
 from restbroker.rules.findings import Cause, Finding, ok
 
@@ -26,7 +26,7 @@ def check(source: EventSource) -> Iterator[Finding]:
         from restbroker.events.amqp.connected import connected
     except ModuleNotFoundError:
         message = f"The source {source.name} needs what is not installed."
-        yield Finding("problem", AREA, "NotInstalled", message, _WHY, "pip install 'restbroker[amqp]'", "config")
+        yield Finding("problem", AREA, "NotInstalled", message, _WHY, INSTALL, "config")
         return
     try:
         with connected(source.options.server, f"restbroker check, source {source.name}") as found:

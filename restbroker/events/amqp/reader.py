@@ -21,7 +21,7 @@ from restbroker.errors import ConfigError
 from restbroker.events.amqp.inbox import Inbox
 from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import Message, read
-from restbroker.events.amqp.settings import Settings
+from restbroker.events.amqp.settings import INSTALL, Settings
 from restbroker.events.amqp.topology import Trouble
 from restbroker.events.contract import Malformed
 from restbroker.events.inlet import Inlet, Offer
@@ -47,7 +47,7 @@ def open_reader(source: EventSource, inlet: Inlet, report: Report) -> "RabbitRea
     assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
     if find_spec("pika") is None:
         message = f"The source {source.name} reads from RabbitMQ, and what that needs is not installed."
-        raise ConfigError(message, "Install it: pip install 'restbroker[amqp]'.")
+        raise ConfigError(message, f"Install it: {INSTALL}.")
     return RabbitReader(source, source.options, inlet, report)
 
 

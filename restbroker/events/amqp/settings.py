@@ -4,12 +4,15 @@ Made by `options`; used by the other files of this folder. Always holds: the pas
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
+
+INSTALL: Final = "pip install --require-hashes -r requirements/amqp.lock"
+"""What gets the extra `amqp`, in the environment and the clone that restbroker is from."""
 
 Carries = Literal["presence", "chat", "groupchat"]
 """What MongooseIM publishes to an exchange."""

@@ -9,7 +9,7 @@ from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.events import registry
 from restbroker.events.amqp.reader import open_reader
-from restbroker.events.amqp.settings import Exchange, Server, Settings
+from restbroker.events.amqp.settings import INSTALL, Exchange, Server, Settings
 from restbroker.rules.findings import Finding, worst_cause
 from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE
 from tests.support.rabbitmq import LIMITED, RabbitMQ
@@ -74,8 +74,8 @@ def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "pika", None)
     monkeypatch.delitem(sys.modules, "restbroker.events.amqp.connected", raising=False)
     (one,) = found("amqp://u:p@127.0.0.1:1")
-    assert (one.code, one.cure) == ("NotInstalled", "pip install 'restbroker[amqp]'")
+    assert (one.code, one.cure) == ("NotInstalled", INSTALL)
     monkeypatch.setattr("restbroker.events.amqp.reader.find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match="reads from RabbitMQ, and what that needs is not installed") as caught:
         open_reader(source("amqp://h"), object(), print)  # type: ignore[arg-type]
-    assert "restbroker[amqp]" in str(caught.value.cure)
+    assert INSTALL in str(caught.value.cure)
