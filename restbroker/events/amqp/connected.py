@@ -23,6 +23,7 @@ from restbroker.config.tls import context_of
 from restbroker.config.urls import BadUrl
 from restbroker.errors import ConfigError
 from restbroker.events.amqp.address import Address, address
+from restbroker.events.amqp.frames import UnreadHeaders
 from restbroker.events.amqp.settings import Exchange, Server, Settings
 from restbroker.events.amqp.topology import (
     NO_LIMIT,
@@ -131,7 +132,7 @@ def connected(server: Server, name: str) -> Iterator[Connected]:
         why = f"its TLS files cannot be read: {error.strerror or type(error).__name__}"
         raise Trouble("RabbitMQDenied", f"RabbitMQ at {where} cannot be read from: {why}.", "Check TLS.") from None
     with told(Login(where, found.user, found.vhost), where):
-        connection = pika.BlockingConnection(parameters)
+        connection = pika.BlockingConnection(parameters, UnreadHeaders)  # type: ignore[arg-type]  # its class
     try:
         yield Connected(connection, where)
     finally:

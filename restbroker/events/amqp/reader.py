@@ -96,7 +96,7 @@ class RabbitReader:
                 # Whatever it is: what a stranger's server sends must not end a broker.
                 except Exception as error:  # noqa: BLE001
                     what = f"What RabbitMQ sends cannot be read: {type(error).__name__}."
-                    why.append(Trouble("RabbitMQAway", what, "Please report this."))
+                    why.append(Trouble("RabbitMQAway", what, self._way_out()))
             taking.cancel()
 
         async with trio.open_nursery() as nursery:
@@ -109,6 +109,11 @@ class RabbitReader:
                 link.stop()
                 grace.deadline = trio.current_time() + _GRACE_S
         return why[0]
+
+    def _way_out(self) -> str:
+        """RabbitMQ gives the same message again, and nothing behind it comes."""
+        take = f"rabbitmqadmin get queue={self.settings.queue} count=1 ackmode=ack_requeue_false"
+        return f"Please report this. If it is told again and again, take the first message out of its queue: {take}"
 
     def _tell(self, trouble: Trouble) -> None:
         """Once, until it is over."""
