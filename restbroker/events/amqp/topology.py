@@ -61,7 +61,9 @@ _LOCKED: Final = 405
 _INEQUIVALENT: Final = "inequivalent"
 """RabbitMQ's word where 406 is about type or durability; a channel that acknowledged nothing for half an hour is closed
 with 406 as well."""
-_DENIED: Final = (403, 530)
+_REFUSED: Final = 403
+_NOT_ALLOWED: Final = 530
+"""Of a virtual host: it is not there, not for this user, or has as many connections as it may."""
 
 
 def away(server: str, why: str) -> Trouble:
@@ -71,8 +73,8 @@ def away(server: str, why: str) -> Trouble:
 
 def refused(step: Step, code: int, said: str) -> Trouble:
     """`code` and `said` are RabbitMQ's, of this step; 320, say, where it stops."""
-    if code in _DENIED:
-        return _denied(step, said)
+    if code in (_REFUSED, _NOT_ALLOWED):
+        return _denied(step, code, said)
     match step:
         case Login(server):
             return away(server, f"it closed the connection ({code} {said})")
@@ -134,11 +136,15 @@ def _exchange_refused(exchange: Exchange, code: int, said: str) -> Trouble:
     return Trouble("RabbitMQDiffers", what, cure)
 
 
-def _denied(step: Step, said: str) -> Trouble:
+def _denied(step: Step, code: int, said: str) -> Trouble:
     match step:
-        case Login(server, user, vhost):
+        case Login(server, user, vhost) if code == _NOT_ALLOWED:
             what = f"RabbitMQ at {server} does not let the user {user} into the virtual host {vhost} ({said})."
-            cure = "Check the user, the password and the virtual host in URL or URLFile, and the user's permissions."
+            named = "Check the virtual host in URL or URLFile (/ is written %2F), or make it (rabbitmqctl add_vhost)"
+            cure = f"{named}; the user needs permissions in it (rabbitmqctl set_permissions -p)."
+        case Login(server, user):
+            what = f"RabbitMQ at {server} refuses the login of the user {user} ({said})."
+            cure = "Check the user and the password in URL or URLFile. guest is let in from the same machine only."
         case Making(exchange):
             what = f"RabbitMQ does not allow this user to use the exchange {exchange.name} ({said})."
             cure = f"The user needs the permission configure for {exchange.name}; or set Create to false."

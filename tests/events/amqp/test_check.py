@@ -64,6 +64,17 @@ def test_a_login_that_is_refused_is_told_without_its_password(rabbit: RabbitMQ) 
     assert "permission configure for chat_msg" in str(denied[1].cure)
 
 
+def test_a_wrong_password_is_told_from_a_virtual_host_that_is_missing(rabbit: RabbitMQ) -> None:
+    (login,) = found(rabbit.url(password="wrong-password"))
+    assert "refuses the login of the user restbroker (ACCESS_REFUSED" in login.message
+    assert "the password" in str(login.cure)
+    (place,) = found(rabbit.url().replace("%2F", "nowhere"))
+    assert (place.code, place.cause) == ("RabbitMQDenied", "refused")
+    assert "does not let the user restbroker into the virtual host nowhere (NOT_ALLOWED" in place.message
+    assert "the password" not in str(place.cure)
+    assert "rabbitmqctl add_vhost" in str(place.cure)
+
+
 def test_a_server_that_does_not_answer_is_told() -> None:
     (one,) = found("amqp://u:p@127.0.0.1:1")
     assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")

@@ -249,7 +249,7 @@ async def test_a_wrong_password_is_told_once_with_the_cure_and_counts_without_a_
         await until_async(lambda: rabbit.log().count("invalid credentials") >= denied + 3, "three tries are made", 60)
         (told,) = found.warnings()
         assert told.code == "RabbitMQDenied"
-        assert "Check the user, the password and the virtual host in URL or URLFile" in str(told.cure)
+        assert "Check the user and the password in URL or URLFile" in str(told.cure)
         assert "wrong-password" not in f"{told.message} {told.cure}"
         file.write_text(rabbit.url())
         await is_read(rabbit)
