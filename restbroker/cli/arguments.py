@@ -54,6 +54,11 @@ def read(words: Sequence[str]) -> Typed:
     return Typed(values, frozenset(in_the_open))
 
 
+def is_named(word: str) -> bool:
+    """Whether this word of a command line is an argument."""
+    return _PAIR.fullmatch(word) is not None
+
+
 def _json(name: str, text: str) -> Json:
     try:
         return rubyjson.loads(text.encode("utf-8", "surrogateescape"))

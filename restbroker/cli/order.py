@@ -43,11 +43,20 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
 
 
 def joined(targets: Sequence[Target], command: str, words: Sequence[str]) -> tuple[str, Sequence[str]]:
-    """The command and its arguments, where its name was written in two words, as `mongooseimctl` takes it."""
+    """The command and its arguments, where its name was written in two words, as `mongooseimctl` takes it.
+
+    Raises `UsageError` where two words are nearly such a name.
+    """
     first = words[0] if words else ""
     written, left = (command.replace(" ", "."), words) if " " in command else (f"{command}.{first}", words[1:])
     dotted = [target for target in targets if registry.catalogue_of(target, None).is_dotted]
-    return (written, left) if any(_knows(target, written) for target in dotted) else (command, words)
+    if any(_knows(target, written) for target in dotted):
+        return written, left
+    if " " in command or (first and not arguments.is_named(first)):
+        known = {name for target in dotted for name in registry.catalogue_of(target, None).commands}
+        if near := get_close_matches(written, sorted(known), n=3, cutoff=0.8):
+            raise UsageError(f"There is no command {written!r}; did you mean {' or '.join(near)}?", arguments.HOW)
+    return command, words
 
 
 def _knows(target: Target, command: str) -> bool:

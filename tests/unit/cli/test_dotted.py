@@ -17,7 +17,8 @@ BOTH = (EJABBERD, MIM)
         ("account", ["registerUser", "username=a"], ("account.registerUser", ["username=a"])),
         ("account registerUser", ["username=a"], ("account.registerUser", ["username=a"])),
         ("account.registerUser", ["username=a"], ("account.registerUser", ["username=a"])),
-        ("account", ["registerUsr"], ("account", ["registerUsr"])),
+        ("account", ["richard"], ("account", ["richard"])),
+        ("account", ["registerUsr=a"], ("account", ["registerUsr=a"])),
         ("register", ["user=a"], ("register", ["user=a"])),
         ("register", [], ("register", [])),
         ("checkAuth", [], ("checkAuth", [])),
@@ -25,6 +26,16 @@ BOTH = (EJABBERD, MIM)
 )
 def test_two_words_are_one_name_where_a_target_has_it(command: str, words: list[str], found: object) -> None:
     assert joined(BOTH, command, words) == found
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("account", ["registerUsr", "username=a"]), ("acount", ["registerUser"]), ("account registerUsr", [])],
+)
+def test_two_words_that_are_nearly_a_name_are_told_which(command: str, words: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        joined(BOTH, command, words)
+    assert "did you mean account.registerUser" in str(caught.value)
 
 
 def test_two_words_stay_two_where_no_target_has_such_names() -> None:
