@@ -32,10 +32,14 @@ class Seen:
 
 @attrs.define(eq=False)
 class Tail:
-    """The stream, from the last event that was looked at. `source`: the only one that is wanted; None: all."""
+    """The stream, from the last event that was looked at. `source`: the only one that is wanted; None: all.
+
+    `sources`: those that were met, wanted or not.
+    """
 
     client: Client
     source: str | None = None
+    sources: set[str] = attrs.field(factory=set)
     _last: str = ""
 
     def look(self) -> Iterator[Seen]:
@@ -46,6 +50,7 @@ class Tail:
         for noted in events.newest(self.client, self._last):
             self._last = noted.name
             seen = _seen(noted)
+            self.sources.add(seen.source)
             if self.source in (None, seen.source):
                 yield seen
 

@@ -1,4 +1,4 @@
-"""Whether a queue, target or process of this name is known; where it is not, which one is nearest.
+"""Whether a queue, target, source of events or process of this name is known; where it is not, which one is nearest.
 
 Called before something is done with it, by the commands and by `queues` and `find`. Always holds: nothing is done here.
 """

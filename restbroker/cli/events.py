@@ -10,6 +10,7 @@ import typer
 
 from restbroker.admin.connect import open_store
 from restbroker.admin.events import Seen, Tail
+from restbroker.admin.names import require
 from restbroker.cli import output
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.times import local, utc
@@ -35,12 +36,17 @@ def tail(
 ) -> None:
     """Show events as they come, until Ctrl-C. Their jobs stay where they are.
 
-    What is shown is noted as a job is pushed, the latest 1,000 or so; texts are not among it. In a pipe each line is:
-    when (UTC), source, type, from, to, room, queue, jid.
+    A source is one that is configured here, or that events came from. What is shown is noted as a job is pushed, the
+    latest 1,000 or so; texts are not among it. In a pipe each line is: when (UTC), source, type, from, to, room, queue,
+    jid.
     """
-    with open_store(quietly(config)) as client:
+    settings = quietly(config)
+    with open_store(settings) as client:
         stream = Tail(client, source)
         before = list(stream.look())
+        if source is not None:
+            configured = {one.name for one in settings.events.sources} if settings.events else set[str]()
+            require("source of events", source, configured | stream.sources)
         _show(deque(before, maxlen=last), as_json=json)
         try:
             while not once:

@@ -175,7 +175,11 @@ def test_the_terminal_shows_what_came_and_what_comes_without_its_text(
         assert [(one["id"], one["from"], one["room"]) for one in found] == [
             (str(number), MESSAGE["from"], None) for number in range(3)
         ]
-        assert run(["events", "tail", "--once", "--source", "other"], directory=tmp_path).stdout == ""
+        misspelt = run(["events", "tail", "--once", "--source", "prosodi"], directory=tmp_path)
+        assert (misspelt.returncode, misspelt.stdout) == (2, "")
+        assert "There is no source of events 'prosodi'.\nDid you mean prosody?" in misspelt.stderr
+        unknown = run(["events", "tail", "--source", "other"], directory=tmp_path)
+        assert (unknown.returncode, "Known are prosody." in unknown.stderr) == (2, True)
         with started(["events", "tail", "--last", "0"], directory=tmp_path) as tail:
             until(lambda: confirmed(url, 7) and "prosody" in tail.output(), "it is shown")
             tail.signal(signal.SIGINT)
