@@ -1,0 +1,43 @@
+"""Who may ask the stand-in: the REST plugin takes Basic of an administrator or its secret, the Chat API takes both.
+
+Used by the stand-in's server. Always holds: nobody is told why not.
+"""
+
+import base64
+import binascii
+
+from tests.support.openfire.calls import Caller
+from tests.support.openfire.world import World
+
+
+def of_rest(world: World, given: str, secret: str | None) -> Caller | None:
+    """The two ways exclude each other: with a `secret` it is the only one."""
+    if secret is not None:
+        return Caller(None, is_admin=True) if given == secret else None
+    caller = of_basic(world, given)
+    return caller if caller is not None and caller.is_admin else None
+
+
+def of_chat(world: World, given: str, secret: str) -> Caller | None:
+    """The secret, or Basic of any user; only Basic says who it is."""
+    return Caller(None, is_admin=True) if given == secret else of_basic(world, given)
+
+
+def of_basic(world: World, given: str) -> Caller | None:
+    """Somebody with his password."""
+    name, password = _pair(given)
+    account = world.account(name)
+    if account is None or account.is_locked or account.password != password:
+        return None
+    return Caller(account.username, account.username == "admin")
+
+
+def _pair(given: str) -> tuple[str, str]:
+    scheme, _, coded = given.partition(" ")
+    if scheme.lower() != "basic":
+        return "", ""
+    try:
+        name, _, password = base64.b64decode(coded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return "", ""
+    return name, password

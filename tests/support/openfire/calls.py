@@ -1,0 +1,200 @@
+"""What the handlers of both APIs are given and may raise, and how a path finds its handler.
+
+Used by the stand-in's modules. Always holds: the path with more literal text wins, as in JAX-RS.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol, TypeAlias
+from urllib.parse import unquote
+
+import attrs
+
+from tests.support.openfire.forms import Dialect, Entity, Listed, as_json, as_xml
+from tests.support.openfire.http import Asked, Said
+from tests.support.openfire.reading import Malformed, Misfit, Shape, read
+from tests.support.openfire.world import World
+
+JSON: Final = "application/json"
+XML: Final = "application/xml"
+_ALLOW: Final = ("HEAD", "DELETE", "PUT", "POST", "GET", "OPTIONS")
+
+
+class Failed(Exception):
+    """An answer with an error entity."""
+
+    def __init__(self, status: int, exception: str, message: str, resource: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.exception = exception
+        self.message = message
+        self.resource = resource
+
+
+class Bare(Exception):
+    """An answer without a body."""
+
+    def __init__(self, status: int, reason: str = "", *, allow: str = "") -> None:
+        super().__init__(status)
+        self.said = Said(status, reason=reason, headers=(("Allow", allow),) if allow else ())
+
+
+def broken() -> Bare:
+    """The servlet's 500."""
+    return Bare(500, "Server Error")
+
+
+@attrs.frozen
+class Caller:
+    """Who asks: by Basic, or by the secret."""
+
+    username: str | None
+    is_admin: bool
+
+
+@attrs.frozen
+class Call:
+    """One request to a handler."""
+
+    asked: Asked
+    world: World
+    dialect: Dialect
+    caller: Caller
+    segments: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.segments[name]
+
+    def asks(self, name: str, default: str = "") -> str:
+        """A value of the query."""
+        return self.asked.query.get(name, default)
+
+    def read(self, shape: Shape) -> dict[str, Any]:
+        """The body's fields. Raises Bare, as the framework answers what it cannot read."""
+        if self.asked.content_type not in (JSON, XML) and self.asked.body:
+            raise Bare(415)
+        try:
+            return read(self.dialect, shape, self.asked.content_type, self.asked.body)
+        except Malformed:
+            is_bad = self.dialect == "1.2" or self.asked.content_type == XML
+            raise (Bare(400) if is_bad else broken()) from None
+        except Misfit:
+            raise broken() from None
+
+    @property
+    def text(self) -> str:
+        """The body as it is."""
+        return self.asked.body.decode()
+
+
+Answer: TypeAlias = Said | Entity | Listed
+
+
+class Handler(Protocol):
+    """Answers a call. Raises Failed or Bare."""
+
+    def __call__(self, call: Call, /) -> Answer: ...
+
+
+@attrs.frozen
+class Route:
+    """A method of a path; `dialects` that have it, `is_open` without a login."""
+
+    method: str
+    pattern: re.Pattern[str]
+    literal: int
+    handler: Handler
+    dialects: tuple[Dialect, ...] = ("1.2", "1.5", "1.12")
+    is_open: bool = False
+
+
+class Routes:
+    """The paths of an API."""
+
+    def __init__(self) -> None:
+        self._listed: list[Route] = []
+
+    def add(
+        self, method: str, template: str, *dialects: Dialect, is_open: bool = False
+    ) -> Callable[[Handler], Handler]:
+        """Makes a handler the one for this path; without dialects it is in each."""
+
+        def added(handler: Handler) -> Handler:
+            self.put(Route(method, _pattern(template), _literal(template), handler, dialects or _ALL, is_open))
+            return handler
+
+        return added
+
+    def put(self, route: Route) -> None:
+        """Adds one."""
+        self._listed.append(route)
+        self._listed.sort(key=lambda one: -one.literal)
+
+    def find(self, method: str, path: str, dialect: Dialect) -> tuple[Route, dict[str, str]]:
+        """The handler and the path's values. Raises Bare where there is none."""
+        matching = [
+            (one, found) for one in self._listed if dialect in one.dialects and (found := one.pattern.fullmatch(path))
+        ]
+        best = [(one, found) for one, found in matching if one.literal == matching[0][0].literal]
+        if not best:
+            raise Bare(404)
+        for route, found in best:
+            if route.method == ("GET" if method == "HEAD" else method):
+                if "%2f" in path.lower():
+                    raise broken()
+                return route, {name: unquote(value) for name, value in found.groupdict().items()}
+        methods = {route.method for route, _ in best} | {"OPTIONS"}
+        methods |= {"HEAD"} if "GET" in methods else set()
+        if method == "OPTIONS":
+            raise Bare(
+                204, allow=",".join(sorted(methods, key=("OPTIONS", "HEAD", "POST", "GET", "PUT", "DELETE").index))
+            )
+        raise Bare(405, allow=",".join(sorted(methods, key=_ALLOW.index)))
+
+
+_ALL: Final[tuple[Dialect, ...]] = ("1.2", "1.5", "1.12")
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+)", re.escape(template)) + "/?")
+
+
+def _literal(template: str) -> int:
+    return len(re.sub(r"\{\w+\}", "", template))
+
+
+def written(asked: Asked, dialect: Dialect, answer: Entity | Listed) -> Said:
+    """An entity as the client wants it. Raises Bare where it wants something else."""
+    kind = _wanted(asked.accept)
+    if kind is None:
+        raise Bare(406)
+    return Said(200, as_json(dialect, answer) if kind == JSON else as_xml(answer), kind)
+
+
+def _wanted(accept: str) -> str | None:
+    for part in accept.split(","):
+        match part.partition(";")[0].strip().lower():
+            case "application/json":
+                return JSON
+            case "application/xml" | "*/*" | "application/*":
+                return XML
+    return None
+
+
+def error(asked: Asked, dialect: Dialect, failed: Failed) -> Said:
+    """An error entity as each dialect writes it: the oldest cannot write it as `*/*`."""
+    accept = asked.accept.partition(";")[0].strip().lower()
+    if dialect == "1.2":
+        if accept == "*/*":
+            return Said(500, reason="Internal Server Error")
+        kind = _wanted(asked.accept) or JSON
+        names = {"exception": failed.exception, "message": failed.message, "ressource": failed.resource}
+    else:
+        fallback = asked.content_type if asked.content_type in (JSON, XML) else XML
+        kind = accept if accept in (JSON, XML) else fallback
+        names = {"resource": failed.resource, "message": failed.message, "exception": failed.exception}
+    if kind == XML:
+        last = "ressource" if dialect == "1.2" else "resource"
+        names = {"exception": failed.exception, "message": failed.message, last: failed.resource}
+    entity = Entity("error", names)
+    return Said(failed.status, as_json(dialect, entity) if kind == JSON else as_xml(entity), kind)

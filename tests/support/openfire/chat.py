@@ -1,0 +1,208 @@
+"""The Chat API: logging in and off, presence, messages, contacts, rooms and raw stanzas, from the plugin's sources.
+
+Used by the stand-in's server. Always holds: whatever goes wrong in a handler is a 400 whose text says nothing; a send
+that fails is a 200.
+"""
+
+import base64
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+from tests.support.openfire import rest, talk
+from tests.support.openfire.calls import Answer, Bare, Call, Failed, Routes
+from tests.support.openfire.forms import listed
+from tests.support.openfire.http import Said
+from tests.support.openfire.reading import ROSTER_ITEM
+from tests.support.openfire.world import Stream
+
+ROUTES: Final = Routes()
+_CREATED: Final = Said(201)
+_DONE: Final = Said(200)
+_OF: Final = "/chat/{stream}"
+
+
+def refused(resource: str = "Exception") -> Failed:
+    """What a handler that failed says: its own text is lost on the way."""
+    return Failed(400, "IllegalArgumentException", "Exception", resource)
+
+
+def stream_of(call: Call) -> Stream:
+    """The stream that the path names. Raises Failed."""
+    stream = call.world.streams.get(call["stream"])
+    if stream is None:
+        raise refused()
+    return stream
+
+
+@ROUTES.add("POST", "/chat/{username}/login")
+def _login(call: Call) -> Answer:
+    world, name, password = call.world, call["username"], call.text.strip()
+    password = "" if password == "{}" else password
+    if password:
+        account = world.account(name)
+        if account is None or account.is_locked or account.password != password or call.asks("totp"):
+            raise refused()
+    # Only Basic says who the caller is: with the secret nobody is an administrator here.
+    is_trusted = call.caller.username is not None and call.caller.is_admin
+    stream = world.opened(name, anonymous=not password and not is_trusted)
+    return Said(200, stream.id.encode(), "text/plain")
+
+
+@ROUTES.add("POST", _OF + "/logoff")
+def _logoff(call: Call) -> Answer:
+    talk.end(call.world, stream_of(call))
+    return _DONE
+
+
+@ROUTES.add("POST", _OF + "/presence")
+def _presence(call: Call) -> Answer:
+    query = call.asked.query
+    talk.presence(call.world, stream_of(call), query.get("show"), query.get("status"))
+    return _DONE
+
+
+@ROUTES.add("POST", _OF + "/messages/{to}")
+def _message(call: Call) -> Answer:
+    talk.message(call.world, stream_of(call), call["to"], call.text)
+    return _DONE
+
+
+@ROUTES.add("POST", _OF + "/chatstate/{state}/{to}")
+def _chat_state(call: Call) -> Answer:
+    talk.chat_state(call.world, stream_of(call), call["to"], call["state"])
+    return _DONE
+
+
+@ROUTES.add("POST", _OF + "/xmpp")
+def _xmpp(call: Call) -> Answer:
+    stream = stream_of(call)
+    try:
+        element = ET.fromstring(call.text)  # noqa: S314  what a test sends
+    except ET.ParseError:
+        return _DONE
+    match element.tag.rpartition("}")[2]:
+        case "message":
+            talk.message(call.world, stream, element.get("to", ""), element.findtext("{*}body") or "")
+        case "presence":
+            show = "offline" if element.get("type") == "unavailable" else element.findtext("{*}show")
+            talk.presence(call.world, stream, show, element.findtext("{*}status"))
+    return _DONE
+
+
+@ROUTES.add("GET", _OF + "/contacts")
+def _contacts(call: Call) -> Answer:
+    stream = call.world.streams.get(call["stream"])
+    if stream is None:
+        return listed("roster", [])
+    return listed(
+        "roster", [_contact(call, one.fields()) for one in call.world.rosters.get(stream.username, {}).values()]
+    )
+
+
+def _contact(call: Call, fields: dict[str, Any]) -> dict[str, Any]:
+    other = call.world.of_user.get(fields["jid"].partition("@")[0])
+    show = "unavailable" if other is None or other.show is None else other.show
+    return {**fields, "show": show, "status": None if other is None else other.status}
+
+
+@ROUTES.add("POST", _OF + "/contacts")
+def _add_contact(call: Call) -> Answer:
+    given = call.read(ROSTER_ITEM)
+    roster = call.world.rosters.setdefault(stream_of(call).username, {})
+    try:
+        rest.add_contact(roster, given)
+    except (Failed, Bare):
+        raise refused() from None
+    return _CREATED
+
+
+@ROUTES.add("PUT", _OF + "/contacts/{jid}")
+def _update_contact(call: Call) -> Answer:
+    given = call.read(ROSTER_ITEM)
+    try:
+        rest.update_contact(call.world.rosters.get(stream_of(call).username, {}), call["jid"], given)
+    except Failed:
+        raise refused() from None
+    return _CREATED
+
+
+@ROUTES.add("DELETE", _OF + "/contacts/{jid}")
+def _delete_contact(call: Call) -> Answer:
+    if call.world.rosters.get(stream_of(call).username, {}).pop(call["jid"], None) is None:
+        raise refused()
+    return _CREATED
+
+
+@ROUTES.add("POST", _OF + "/users/{property}")
+def _set_property(call: Call) -> Answer:
+    account = call.world.account(stream_of(call).username)
+    if account is None:
+        raise refused()
+    account.properties[call["property"]] = call.text
+    return _DONE
+
+
+@ROUTES.add("DELETE", _OF + "/users/{property}")
+def _delete_property(call: Call) -> Answer:
+    account = call.world.account(stream_of(call).username)
+    if account is None:
+        raise refused()
+    account.properties.pop(call["property"], None)
+    return _DONE
+
+
+def _where(call: Call) -> str:
+    return f"{call['room']}@{call.asks('service', 'conference')}.{call.world.domain}"
+
+
+def _joined(call: Call) -> Stream:
+    """The stream, which must have been in the room once. Raises Failed."""
+    stream = stream_of(call)
+    if _where(call) not in stream.joined:
+        raise refused()
+    return stream
+
+
+@ROUTES.add("PUT", _OF + "/rooms/{room}")
+def _join(call: Call) -> Answer:
+    talk.join(call.world, stream_of(call), call.asks("service", "conference"), call["room"])
+    return _DONE
+
+
+@ROUTES.add("DELETE", _OF + "/rooms/{room}")
+def _leave(call: Call) -> Answer:
+    stream, room = _joined(call), call.world.room(_where(call))
+    if room is not None:
+        talk.leave(call.world, room, stream.username)
+    return _DONE
+
+
+@ROUTES.add("POST", _OF + "/rooms/{room}")
+def _say(call: Call) -> Answer:
+    stream, room = _joined(call), call.world.room(_where(call))
+    # Who has left is answered by the room with an error, and by the API with a 200.
+    if room is not None and stream.username in room.occupants:
+        talk.say(call.world, room, stream.username, call.text)
+    return _DONE
+
+
+@ROUTES.add("POST", _OF + "/rooms/{room}/{jid}")
+def _invite(call: Call) -> Answer:
+    stream, room = _joined(call), call.world.room(_where(call))
+    if "@" not in call["jid"]:
+        raise refused()
+    if room is not None:
+        talk.invite(call.world, room, call["jid"], call.text, stream.jid)
+    return _DONE
+
+
+@ROUTES.add("GET", "/chat/certificate")
+@ROUTES.add("DELETE", "/chat/enroll")
+@ROUTES.add("GET", "/chat/enroll")
+def _own(call: Call) -> Answer:
+    """What needs a caller of one's own: Basic."""
+    if call.caller.username is None:
+        raise refused()
+    if call.asked.path.endswith("certificate"):
+        return Said(200, base64.b64encode(call.caller.username.encode()), "application/x-pkcs12")
+    return Said(200, b"https://chart.example/qr" if call.asked.method == "GET" else b"", "text/plain")

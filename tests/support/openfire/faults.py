@@ -1,0 +1,80 @@
+"""What goes wrong at the stand-in when a test says so: delays, resets, lost answers, bursts of 401, 302 and 503.
+
+A test adds a fault for a pattern of `METHOD /path`; each request that fits uses one up. Always holds: whether a request
+was carried out is what the fault's kind says.
+"""
+
+import enum
+import fnmatch
+import threading
+
+import attrs
+
+
+class Kind(enum.Enum):
+    """`DELAY`, `LATE`, `LOST`, `BROKEN` and `TRUNCATED` are carried out, the others not.
+
+    `DELAY`: carried out after `delay_s`. `LATE`: answered `delay_s` after it was. `LOST`: carried out, then a reset.
+    `BROKEN`: carried out, then a 500 without a body. `TRUNCATED`: half of the body, then closed. `RESET`: a reset at
+    once. `HANG`: no answer; closed when the fault is released. `EMPTY`: 500 without a body. `DENIED`: 401. `REDIRECT`:
+    302 to the login page. `UNAVAILABLE`: 503.
+    """
+
+    DELAY = enum.auto()
+    LATE = enum.auto()
+    LOST = enum.auto()
+    BROKEN = enum.auto()
+    TRUNCATED = enum.auto()
+    RESET = enum.auto()
+    HANG = enum.auto()
+    EMPTY = enum.auto()
+    DENIED = enum.auto()
+    REDIRECT = enum.auto()
+    UNAVAILABLE = enum.auto()
+
+
+@attrs.define(eq=False)
+class Fault:
+    """For the next `times` requests that fit `pattern` (as file names are matched; None: for all of them)."""
+
+    kind: Kind
+    pattern: str = "*"
+    times: int | None = 1
+    delay_s: float = 0.0
+    reached: threading.Event = attrs.field(factory=threading.Event)
+    release: threading.Event = attrs.field(factory=threading.Event)
+
+
+@attrs.define(eq=False)
+class Faults:
+    """All faults of a server."""
+
+    listed: list[Fault] = attrs.field(factory=list)
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+
+    def add(self, kind: Kind, pattern: str = "*", *, times: int | None = 1, delay_s: float = 0.0) -> Fault:
+        """The next requests that fit go wrong like this."""
+        fault = Fault(kind, pattern, times, delay_s)
+        with self._lock:
+            self.listed.append(fault)
+        return fault
+
+    def of(self, line: str) -> Fault | None:
+        """The fault that this request meets, used up by that."""
+        with self._lock:
+            for fault in self.listed:
+                if fault.times != 0 and fnmatch.fnmatchcase(line, fault.pattern):
+                    fault.times = None if fault.times is None else fault.times - 1
+                    return fault
+        return None
+
+    def clear(self) -> None:
+        """Nothing goes wrong any more, and nobody hangs."""
+        self.release()
+        with self._lock:
+            self.listed.clear()
+
+    def release(self) -> None:
+        """Nobody hangs any longer."""
+        for fault in self.listed:
+            fault.release.set()

@@ -1,0 +1,158 @@
+"""The answers of Openfire's REST API plugin in its three JSON dialects, and in XML, which is one for all.
+
+"1.2" is what plugin 1.2.5 was measured to write, "1.5" what 1.3.10 was; "1.12" is from the plugin's sources.
+Used by the stand-in's handlers, which know entities only; reading.py is the other direction. Always holds: an entity
+is written in the order of its fields.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias
+from xml.sax.saxutils import escape, quoteattr
+
+import attrs
+
+Dialect: TypeAlias = Literal["1.2", "1.5", "1.12"]
+
+_DECLARED: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
+ITEMS: Final = {
+    "properties": "property",
+    "groups": "group",
+    "broadcastPresenceRoles": "broadcastPresenceRole",
+    "jidsToInvite": "jid",
+    "success": "result",
+    "failure": "result",
+    "other": "result",
+    "users": "user",
+    **{f"{kind}s": kind for kind in ("owner", "admin", "member", "outcast")},
+    **{f"{kind}Groups": f"{kind}Group" for kind in ("owner", "admin", "member", "outcast")},
+}
+"""How an item of a list is called in XML, and in JSON of the oldest dialect."""
+
+
+class Null:
+    """A field that the middle dialect writes as null, and the others leave out."""
+
+
+@attrs.frozen
+class Pair:
+    """A property. The key is None where the client's shape was not the dialect's."""
+
+    key: str | None
+    value: str | None
+
+
+@attrs.frozen
+class Entity:
+    """One thing that is written: `root` is its element in XML; a list has the items' element and its two newer keys."""
+
+    root: str
+    fields: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Listed:
+    """A list that is written: its root, the items' element, its key in "1.5" and in "1.12"."""
+
+    root: str
+    item: str
+    key: str
+    newest: str
+    items: tuple[Any, ...]
+
+
+def listed(root: str, items: list[Any]) -> Listed:
+    """A list of the plugin, by its root in XML; the roster and others keep the items' name as their key."""
+    item, key, newest = {
+        "roster": ("rosterItem", "rosterItem", "rosterItem"),
+        "properties": ("property", "property", "property"),
+        "messages": ("message", "message", "message"),
+        "chatServices": ("chatService", "chatService", "chatService"),
+        "groupnames": ("groupname", "groupname", "groupnames"),
+    }.get(root, (root.removesuffix("s"), root, root))
+    return Listed("groups" if root == "groupnames" else root, item, key, newest, tuple(items))
+
+
+def as_json(dialect: Dialect, given: Entity | Listed) -> bytes:
+    """The body of an answer."""
+    match given, dialect:
+        case Listed(), "1.2":
+            shown: Any = _many_of_oldest(given.item, list(given.items), {})
+        case Listed(), _:
+            key = given.key if dialect == "1.5" else given.newest
+            shown = {key: [_value(dialect, "", one) for one in given.items]}
+        case Entity(), _:
+            shown = _value(dialect, "", given.fields)
+    return json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _many_of_oldest(item: str, items: list[Any], none: Any) -> Any:
+    """One as itself, several as a list, under the items' name."""
+    shown = [_value("1.2", "", one) for one in items]
+    return {item: shown[0] if len(shown) == 1 else shown} if shown else none
+
+
+def _value(dialect: Dialect, name: str, given: Any) -> Any:
+    oldest = dialect == "1.2"
+    match given:
+        case Pair():
+            return {"@key": given.key, "@value": given.value} if oldest else {"key": given.key, "value": given.value}
+        case Mapping():
+            pairs = ((key, value) for key, value in given.items() if value is not None)
+            return {
+                key: None if value is Null else _value(dialect, key, value)
+                for key, value in pairs
+                if value is not Null or dialect == "1.5"
+            }
+        case list():
+            if oldest:
+                return _many_of_oldest(ITEMS[name], given, None)
+            return [_value(dialect, "", one) for one in given]
+        case datetime():
+            return _iso(given) if oldest else int(given.timestamp() * 1000)
+        case bool() | int():
+            return as_text(given) if oldest else given
+        case _:
+            return given
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_text(value: Any) -> str:
+    """A scalar as text."""
+    match value:
+        case datetime():
+            return _iso(value)
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return str(value)
+
+
+def as_xml(given: Entity | Listed) -> bytes:
+    """The same as XML."""
+    match given:
+        case Listed():
+            inner = "".join(_element(given.item, one) for one in given.items)
+            text = f"<{given.root}>{inner}</{given.root}>" if inner else f"<{given.root}/>"
+        case Entity():
+            text = _element(given.root, given.fields)
+    return (_DECLARED + text).encode()
+
+
+def _element(name: str, value: Any) -> str:
+    match value:
+        case Pair():
+            return f"<{name} key={quoteattr(value.key or '')} value={quoteattr(value.value or '')}/>"
+        case Mapping():
+            shown = {key: one for key, one in value.items() if one is not None and one is not Null}
+            inner = "".join(_element(key, one) for key, one in shown.items())
+        case list():
+            inner = "".join(_element(ITEMS[name], one) for one in value)
+            return f"<{name}>{inner}</{name}>" if inner else f"<{name}/>"
+        case _:
+            inner = escape(as_text(value))
+    return f"<{name}>{inner}</{name}>"

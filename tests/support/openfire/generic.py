@@ -1,0 +1,93 @@
+"""Answers for what the stand-in does not play: well-formed, and the same each time.
+
+Used by the stand-in's server. Always holds: nothing here changes the world.
+"""
+
+from typing import Any, Final
+
+from tests.support.openfire.calls import Answer, Call, Routes
+from tests.support.openfire.forms import Entity, listed
+from tests.support.openfire.http import Said
+
+REST: Final = Routes()
+CHAT: Final = Routes()
+
+
+def _says(said: Any) -> Any:
+    def handler(call: Call) -> Answer:
+        del call
+        answer: Answer = said
+        return answer
+
+    return handler
+
+
+def _text(body: str, content_type: str = "application/json") -> Said:
+    return Said(200, body.encode(), content_type)
+
+
+_DONE: Final = Said(200)
+_CLUSTER: Final = Entity("clustering", {"status": "Disabled"})
+for _path, _said in (
+    ("/clustering/status", _CLUSTER),
+    ("/clustering/nodes", listed("clusterNodes", [])),
+    ("/clustering/nodes/{node}", Entity("clusterNode", {"hostName": "localhost", "nodeID": "1", "seniorMember": True})),
+    ("/openapi.json", _text('{"openapi":"3.0.1","info":{"title":"Openfire REST API","version":"1.12.0"}}')),
+):
+    REST.add("GET", _path, "1.12")(_says(_said))
+REST.add("GET", "/openapi.yaml", "1.12", is_open=True)(
+    _says(_text('openapi: 3.0.1\ninfo:\n  title: Openfire REST API\n  version: "1.12.0"\n', "application/yaml"))
+)
+REST.add("GET", "/logs/security", "1.5", "1.12")(_says(listed("logs", [])))
+
+_BOOKMARK: Final = Entity("bookmark", {"id": 1, "type": "url", "name": "Docs", "value": "https://docs.example"})
+_QUEUE_LESS: Final = {"conversations": listed("conversations", [])}
+for _method, _path, _said in (
+    ("GET", "/chat/{username}/messages", _QUEUE_LESS["conversations"]),
+    ("GET", "/chat/{username}/pdf", Said(200, b"%PDF-1.4", "application/octet-stream")),
+    ("GET", "/meet/webpush", listed("users", [])),
+    ("GET", "/meet/webpush/{username}", Entity("publicKey", {"publicKey": "BPub"})),
+    ("PUT", "/meet/webpush/{username}/{resource}", _DONE),
+    ("POST", "/meet/webpush/{username}", _DONE),
+    ("POST", "/meet/flash/{bridge}/{destination}", _DONE),
+    ("POST", "/meet/phone/{username}/{destination}", _text('{"id": "call1"}', "text/plain")),
+    ("POST", "/meet/action/{action}/{call}", _DONE),
+    ("POST", "/meet/add/{username}/{bridge}", _DONE),
+    ("POST", "/meet/remove/{username}/{bridge}", _DONE),
+    ("POST", "/meet/invite/{username}/{jid}", _DONE),
+    ("GET", "/meet/profile/{criteria}", _text("[]", "text/plain")),
+    ("POST", "/meet/profile", _DONE),
+    ("DELETE", "/meet/profile/{name}", _DONE),
+    ("POST", "/meet/friend", _DONE),
+    ("POST", "/meet/sms/{source}/{destination}", _DONE),
+    ("POST", "/meet/email", _DONE),
+    ("GET", "/ask/upload/{user}/{file}/{size}", _text('{"get":"https://f.example/g","put":"https://f.example/p"}')),
+    ("GET", "/ask/previewlink/{quality}/{url}", _text('{"title":"A page"}')),
+    ("GET", "/ask/uport/{app}/{client}", _text("signer", "text/plain")),
+    ("POST", "/ask/uport/register", _text('{"username":"new","password":"given"}')),
+    ("POST", "/ask/irma/reveal/{jid}", _text("{}")),
+    ("POST", "/bookmarks", _BOOKMARK),
+    ("GET", "/bookmarks", listed("bookmarks", [_BOOKMARK.fields])),
+    ("GET", "/bookmarks/{id}", _BOOKMARK),
+    ("PUT", "/bookmarks/{id}", _BOOKMARK),
+    ("DELETE", "/bookmarks/{id}", _DONE),
+    ("PUT", "/bookmarks/{id}/property", _BOOKMARK),
+    ("DELETE", "/bookmarks/{id}/property", _BOOKMARK),
+    ("GET", "/sipaccounts", listed("sipAccounts", [])),
+    ("GET", "/sipaccounts/username/{username}", Entity("sipAccount", {"username": "alice", "enabled": True})),
+    ("GET", "/sipaccounts/extension/{extension}", Entity("sipAccount", {"username": "alice", "enabled": True})),
+    ("POST", "/sipaccounts", Said(201)),
+    ("DELETE", "/sipaccounts/{username}", _DONE),
+    ("POST", "/sessions", _DONE),
+    ("POST", "/sessions/{username}", _DONE),
+    ("GET", "/messageblast/recievers/{from}", Entity("groups", {})),
+    ("POST", "/messageblast/sendblast", _DONE),
+    ("GET", "/messageblast/senders", _text("[]")),
+    ("POST", "/messageblast/senders", _DONE),
+    ("GET", "/messageblast/sentblasts", Entity("blasts", {})),
+    ("GET", "/messageblast/sentblasts/{from}/{job}", Entity("groups", {})),
+    ("DELETE", "/messageblast/sentblasts/{from}/{job}", _DONE),
+    ("GET", "/messageblast/blasts", Entity("blasts", {})),
+    ("DELETE", "/messageblast/blasts/{job}", _DONE),
+):
+    CHAT.add(_method, _path)(_says(_said))

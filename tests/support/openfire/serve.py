@@ -1,0 +1,41 @@
+"""Keeps a stand-in for Openfire running until Ctrl-C: `python -m tests.support.openfire.serve`."""
+
+import argparse
+import signal
+import threading
+from typing import get_args
+
+from tests.support.ejabberd import say
+from tests.support.openfire.forms import Dialect
+from tests.support.openfire.server import Openfire
+
+
+def main() -> None:
+    """Serves as the arguments say, and prints each request as it comes."""
+    parser = argparse.ArgumentParser(description="A stand-in for Openfire's REST API plugin and Chat API, on loopback.")
+    parser.add_argument("--rest-port", type=int, default=9090)
+    parser.add_argument("--chat-port", type=int, default=7070)
+    parser.add_argument("--dialect", choices=get_args(Dialect), default="1.12")
+    parser.add_argument("--auth", choices=("basic", "secret"), default="basic")
+    parser.add_argument("--heartbeat", type=float, default=10.0, help="seconds between two of an event stream")
+    parser.add_argument("accounts", nargs="*", metavar="NAME", help="users, each with the password `secret`")
+    given = parser.parse_args()
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    server = Openfire(given.dialect, given.auth, rest_port=given.rest_port, chat_port=given.chat_port)
+    server.heartbeat_s = given.heartbeat
+    server.world.register(*given.accounts)
+    shown = 0
+    with server:
+        say(
+            f"Openfire's stand-in answers at {server.rest_url} and {server.chat_url}, as admin with the password secret"
+        )
+        while not ended.wait(0.2):
+            for asked in server.asked[shown:]:
+                say(asked.line)
+                shown += 1
+
+
+if __name__ == "__main__":
+    main()

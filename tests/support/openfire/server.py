@@ -1,0 +1,325 @@
+"""A stand-in for Openfire with the REST API plugin and the Chat API, in threads of the test: no distribution has it.
+
+Two ports as there: the admin console's with `/plugins/restapi/v1`, and http-bind's with `/rest/api/restapi/v1` and
+`/sse/USER`. `with Openfire() as server:` serves; `stop`, `start` and `restart` play a restart; `server.faults` is what
+goes wrong, `server.world` what it knows, `server.asked` what came.
+
+Always holds: nothing of restbroker is imported; a request is in `asked` before it is answered; the ports stay the same.
+"""
+
+import contextlib
+import secrets
+import socket
+import struct
+import threading
+from typing import Any, Final, Literal, Self
+
+import attrs
+
+from tests.support.openfire import access, chat, generic, rest, rooms, system
+from tests.support.openfire.calls import Bare, Call, Caller, Failed, Routes, error, written
+from tests.support.openfire.faults import Fault, Faults, Kind
+from tests.support.openfire.forms import Dialect
+from tests.support.openfire.http import Asked, Reader, Said
+from tests.support.openfire.sse import Emitter
+from tests.support.openfire.world import World
+from tests.support.ports import free_port
+
+REST: Final = "/plugins/restapi/v1"
+CHAT: Final = "/rest/api/restapi/v1"
+SSE: Final = "/sse/"
+_RESET: Final = struct.pack("ii", 1, 0)
+_PAGE: Final = b"<html><body><h2>HTTP ERROR</h2></body></html>"
+_LOGIN_PAGE: Final = Said(302, headers=(("Location", "/login.jsp?url=%2Fplugins%2Frestapi"),))
+
+_REST_ROUTES: Final = (rest.ROUTES, rooms.ROUTES, system.ROUTES, generic.REST)
+_CHAT_ROUTES: Final = (chat.ROUTES, generic.CHAT, rest.ROUTES, rooms.ROUTES, system.ROUTES)
+
+
+class _Gone(Exception):
+    """The connection ends without an answer; `reset` when it is torn down."""
+
+    def __init__(self, *, reset: bool = False) -> None:
+        self.reset = reset
+
+
+@attrs.define(eq=False)
+class Openfire:
+    """Both ports. The REST plugin takes Basic or the secret, as `auth` says; the Chat API takes both."""
+
+    dialect: Dialect = "1.5"
+    auth: Literal["basic", "secret"] = "basic"
+    rest_secret: str = "rest-secret"
+    chat_secret: str = "chat-secret"
+    rest_port: int = attrs.field(factory=free_port)
+    chat_port: int = attrs.field(factory=free_port)
+    world: World = attrs.field(factory=World)
+    faults: Faults = attrs.field(factory=Faults)
+    is_enabled: bool = True
+    is_allowed: bool = True
+    """Whether the client's address is one of the allowed ones."""
+    starting_s: float = 0.0
+    """How long every answer is a 302 after the start: 0.9 s there."""
+    redirects: bool = False
+    """A 302 for good, as since Openfire 4.7.5 without its property."""
+    heartbeat_s: float = 10.0
+    idle_s: float = 30.0
+    send_timeout_s: float = 5.0
+    ask_timeout_s: float = 180.0
+    offer_timeout_s: float = 30.0
+    asked: list[Asked] = attrs.field(factory=list)
+    connections: int = 0
+    http_sessions: int = 0
+    """How often a client came without a cookie."""
+    _doors: list[socket.socket] = attrs.field(factory=list)
+    _lines: set[socket.socket] = attrs.field(factory=set)
+    _gone: threading.Event = attrs.field(factory=threading.Event)
+    _is_up: threading.Event = attrs.field(factory=threading.Event)
+    _threads: list[threading.Thread] = attrs.field(factory=list)
+
+    @property
+    def rest_url(self) -> str:
+        """The REST API plugin."""
+        return f"http://127.0.0.1:{self.rest_port}{REST}"
+
+    @property
+    def chat_url(self) -> str:
+        """The Chat API, as its documentation's paths go on from it."""
+        return f"http://127.0.0.1:{self.chat_port}/rest/api"
+
+    @property
+    def sse_root(self) -> str:
+        """What `/sse/USER` is put behind."""
+        return f"http://127.0.0.1:{self.chat_port}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        for thread in self._threads:
+            thread.join(5)
+
+    def start(self) -> None:
+        """Listens. For `starting_s` there is the web console only, and then the plugins."""
+        self._gone = gone = threading.Event()
+        self._is_up = up = threading.Event()
+        self._listen("rest", self.rest_port, gone)
+        if self.starting_s:
+            self._run(self._come_up, gone, up)
+        else:
+            self._listen("chat", self.chat_port, gone)
+            up.set()
+
+    def _come_up(self, gone: threading.Event, up: threading.Event) -> None:
+        if not gone.wait(self.starting_s):
+            self._listen("chat", self.chat_port, gone)
+            up.set()
+
+    def stop(self) -> None:
+        """Refuses at once; event streams end, sessions and queues are lost."""
+        self._gone.set()
+        for door in self._doors:
+            with contextlib.suppress(OSError):
+                door.shutdown(socket.SHUT_RDWR)
+            door.close()
+        self._doors.clear()
+        self.faults.release()
+        with self.world.lock:
+            self.world.forget()
+        for line in list(self._lines):
+            with contextlib.suppress(OSError):
+                line.shutdown(socket.SHUT_RD)
+
+    def restart(self, down_s: float = 0.0) -> None:
+        """Stops and starts again."""
+        self.stop()
+        if down_s:
+            threading.Event().wait(down_s)
+        self.start()
+
+    def _listen(self, port: str, number: int, gone: threading.Event) -> None:
+        door = socket.create_server(("127.0.0.1", number), backlog=256)
+        self._doors.append(door)
+        self._run(self._serve, door, port, gone)
+
+    def _run(self, target: Any, *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _serve(self, door: socket.socket, port: str, gone: threading.Event) -> None:
+        while not gone.is_set():
+            try:
+                line, _ = door.accept()
+            except OSError:
+                return
+            self.connections += 1
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._lines.add(line)
+            self._run(self._talk, line, port, self.connections, gone)
+
+    def _talk(self, line: socket.socket, port: str, number: int, gone: threading.Event) -> None:
+        reader = Reader(line, port, number, self.idle_s)
+        try:
+            while (asked := reader.next()) is not None and not gone.is_set():
+                if not self._answered(line, asked, gone):
+                    return
+        except OSError:
+            return
+        except _Gone as ended:
+            if ended.reset:
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        finally:
+            self._lines.discard(line)
+            line.close()
+
+    def _answered(self, line: socket.socket, asked: Asked, gone: threading.Event) -> bool:
+        """Answers; whether the connection goes on."""
+        self.asked.append(asked)
+        fault = self.faults.of(asked.line)
+        said = self._before(fault, gone)
+        if said is None:
+            said = self._said(asked, line)
+            if said is None:
+                return False
+            self._after(fault, gone)
+            said = Said(500, reason="Server Error") if _is(fault, Kind.BROKEN) else said
+        if gone.is_set():
+            return False
+        is_cut = _is(fault, Kind.TRUNCATED)
+        is_head = asked.method == "HEAD"
+        line.sendall(said.bytes(without_body=is_head, cut_at=len(said.body) // 2 if is_cut else None))
+        return not is_cut and asked.headers.get("connection", "").lower() != "close"
+
+    def _before(self, fault: Fault | None, gone: threading.Event) -> Said | None:
+        """What goes wrong before anything is carried out. Raises _Gone."""
+        if fault is None:
+            return None
+        fault.reached.set()
+        match fault.kind:
+            case Kind.RESET:
+                raise _Gone(reset=True)
+            case Kind.HANG:
+                fault.release.wait()
+                raise _Gone
+            case Kind.EMPTY:
+                return Said(500, reason="Server Error")
+            case Kind.DENIED:
+                return Said(401)
+            case Kind.REDIRECT:
+                return _LOGIN_PAGE
+            case Kind.UNAVAILABLE:
+                return Said(503, _PAGE, "text/html")
+            case Kind.DELAY:
+                gone.wait(fault.delay_s)
+        return None
+
+    def _after(self, fault: Fault | None, gone: threading.Event) -> None:
+        """What goes wrong once it is carried out. Raises _Gone."""
+        if _is(fault, Kind.LOST):
+            raise _Gone(reset=True)
+        if fault is not None and fault.kind is Kind.LATE:
+            gone.wait(fault.delay_s)
+
+    def _said(self, asked: Asked, line: socket.socket) -> Said | None:
+        """The answer; None after an event stream, which was served here."""
+        try:
+            if asked.port == "rest":
+                return self._rest(asked)
+            if asked.path.startswith(SSE):
+                return self._events(asked, line)
+            return self._chat(asked)
+        except Bare as bare:
+            return self._marked(asked, bare.said)
+
+    def _rest(self, asked: Asked) -> Said:
+        if self.redirects or not self._is_up.is_set():
+            return _LOGIN_PAGE
+        if not asked.path.startswith(f"{REST}/"):
+            return Said(404, _PAGE, "text/html")
+        if not self.is_enabled:
+            return self._marked(asked, Said(403))
+        path = asked.path.removeprefix(REST)
+        return self._marked(asked, self._handled(asked, path, self.dialect, _REST_ROUTES))
+
+    def _chat(self, asked: Asked) -> Said:
+        if not asked.path.startswith(f"{CHAT}/"):
+            return Said(404, _PAGE, "text/html")
+        path = asked.path.removeprefix(CHAT)
+        return self._handled(asked, path, "1.2", _CHAT_ROUTES)
+
+    def _handled(self, asked: Asked, path: str, dialect: Dialect, every: tuple[Routes, ...]) -> Said:
+        caller = self._caller(asked)
+        found = None
+        missing = Bare(404)
+        for routes in every:
+            try:
+                found = routes.find(asked.method, path, dialect)
+                break
+            except Bare as bare:
+                # A path that is there with other methods says more than one that is not.
+                missing = bare if bare.said.status != 404 else missing
+        if asked.method == "OPTIONS" and missing.said.status == 204:
+            raise missing
+        if caller is None and not (found is not None and found[0].is_open):
+            raise Bare(401)
+        if found is None:
+            raise missing
+        route, segments = found
+        call = Call(asked, self.world, dialect, caller or Caller(None, is_admin=False), segments)
+        try:
+            with self.world.lock:
+                answer = route.handler(call)
+        except Failed as failed:
+            return error(asked, dialect, failed)
+        return answer if isinstance(answer, Said) else written(asked, dialect, answer)
+
+    def _caller(self, asked: Asked) -> Caller | None:
+        """Who asks; None for nobody who may."""
+        if not self.is_allowed:
+            return None
+        given = asked.headers.get("authorization", "")
+        if asked.port == "chat":
+            return access.of_chat(self.world, given, self.chat_secret)
+        return access.of_rest(self.world, given, self.rest_secret if self.auth == "secret" else None)
+
+    def _marked(self, asked: Asked, said: Said) -> Said:
+        """What the plugin adds to each answer: who may ask from a browser, and a cookie for a client without one."""
+        headers = (*said.headers, ("Access-Control-Allow-Origin", "*"))
+        if "JSESSIONID=" not in asked.headers.get("cookie", ""):
+            self.http_sessions += 1
+            headers = (*headers, ("Set-Cookie", f"JSESSIONID={secrets.token_hex(16)};Path=/plugins/restapi"))
+        return attrs.evolve(said, headers=headers)
+
+    def _events(self, asked: Asked, line: socket.socket) -> Said | None:
+        username = asked.path.removeprefix(SSE).strip("/")
+        if not self.is_enabled:
+            return Said(403)
+        caller = self._caller(asked)
+        if caller is None or caller.username is None:
+            return Said(401)
+        with self.world.lock:
+            if not self.world.is_served(username):
+                return Said(404, _PAGE, "text/html")
+            if asked.headers.get("accept") != "text/event-stream" or asked.method != "GET":
+                return Said(405, _PAGE, "text/html")
+            if caller.username != username:
+                return Said(503, _PAGE, "text/html")
+            line.settimeout(self.send_timeout_s)
+            emitter = Emitter(username, line, self.heartbeat_s)
+            emitter.begin()
+            self.world.readers[username] = emitter
+            self.world.open_readers.append(emitter)
+        emitter.run()
+        with self.world.lock:
+            if self.world.readers.get(username) is emitter:
+                del self.world.readers[username]
+            if emitter in self.world.open_readers:
+                self.world.open_readers.remove(emitter)
+        return None
+
+
+def _is(fault: Fault | None, kind: Kind) -> bool:
+    return fault is not None and fault.kind is kind

@@ -1,0 +1,73 @@
+"""One open event stream of the stand-in, as Jetty's EventSourceServlet writes it.
+
+Used by the stand-in's server and world. Always holds: frames end with CRLF, data is written as it was put together
+(unescaped), and what is written after the other side left is lost.
+"""
+
+import socket
+import threading
+from typing import Final
+
+import attrs
+
+_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\nConnection: close\r\n"
+    b"Server: Jetty(9.2.z-SNAPSHOT)\r\n\r\n"
+)
+
+
+def frame(name: str, data: str) -> bytes:
+    """An event: a line of data for each line, and none for no data."""
+    lines = [f"event: {name}", *(f"data: {line}" for line in data.splitlines()), "", ""]
+    return "\r\n".join(lines).encode()
+
+
+@attrs.define(eq=False)
+class Emitter:
+    """An event stream. `heartbeat_s` was 10 s there."""
+
+    username: str
+    line: socket.socket
+    heartbeat_s: float = 10.0
+    is_mute: bool = False
+    """Heartbeats only, as the stream of somebody whose other reader came later."""
+    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _ended: threading.Event = attrs.field(factory=threading.Event)
+
+    def begin(self) -> None:
+        """The answer's head."""
+        self._write(_HEAD)
+
+    def run(self) -> None:
+        """Heartbeats until it ends or the other side is gone."""
+        while not self._ended.wait(self.heartbeat_s):
+            if not self._write(b"\r\n"):
+                return
+
+    def event(self, name: str, data: str) -> bool:
+        """Writes an event; whether that was possible."""
+        return self.is_mute or self._write(frame(name, data))
+
+    def raw(self, written: bytes) -> bool:
+        """Writes bytes as they are."""
+        return self._write(written)
+
+    def end(self) -> None:
+        """The end of the stream, which looks the same whatever its reason."""
+        self._ended.set()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether anything can still come."""
+        return self._ended.is_set()
+
+    def _write(self, written: bytes) -> bool:
+        with self._lock:
+            if self._ended.is_set():
+                return False
+            try:
+                self.line.sendall(written)
+            except OSError:
+                self._ended.set()
+                return False
+        return True

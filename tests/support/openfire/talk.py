@@ -1,0 +1,267 @@
+"""What goes from user to user at the stand-in: messages, presence and rooms, as events of the Chat API.
+
+Used by the handlers. Each thing is told twice, as the raw stanza (`chatapi.xmpp`) and then as its typed event, whose
+JSON is put together from strings without escaping, as in the sources. Always holds: only the last-opened event stream
+of a user is told anything.
+"""
+
+import base64
+import json
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from tests.support.openfire.world import Account, Occupant, Room, Stream, World
+
+_HISTORY = 25
+
+
+def address(world: World, room: Room) -> str:
+    """The room's JID."""
+    return f"{room.name}@{room.service}.{world.domain}"
+
+
+def joined(**fields: Any) -> str:
+    """JSON as the Chat API puts it together: texts as they are, `data` without quotes; the spaces are its own."""
+    first, *rest = [(name.removesuffix("_"), value) for name, value in fields.items()]
+    parts = [f'"{first[0]}": "{first[1]}"']
+    parts += [f'"{name}":{value}' if name in ("data", "metaData") else f'"{name}":"{value}"' for name, value in rest]
+    return "{" + ", ".join(parts) + "}"
+
+
+def stanza(world: World, username: str, raw: str) -> None:
+    """The event of a raw stanza."""
+    coded = base64.b64encode(raw.replace("<message ", '<message xmlns="jabber:client" ', 1).encode()).decode()
+    world.tell(username, "chatapi.xmpp", f'{{"xmpp": "{coded}"}}')
+
+
+def _message(kind: str, to: str, sender: str, inner: str) -> str:
+    return f'<message type="{kind}" to={quoteattr(to)} from={quoteattr(sender)}>{inner}</message>'
+
+
+def _properties(data: str) -> str:
+    if data == "null":
+        return ""
+    return (
+        '<properties xmlns="http://www.jivesoftware.com/xmlns/xmpp/properties"><property><name>data</name>'
+        f'<value type="string">{escape(data)}</value></property></properties>'
+    )
+
+
+def _body(body: str | None) -> str:
+    return "" if body is None else f"<body>{escape(body)}</body>"
+
+
+def understood(text: str) -> tuple[str | None, str]:
+    """A posted message as its body and its data: a JSON object travels as data, its `body` is the text."""
+    try:
+        given = json.loads(text)
+    except ValueError:
+        return text, "null"
+    if not isinstance(given, dict):
+        return text, "null"
+    return (str(given["body"]) if "body" in given else None), text
+
+
+def message(world: World, sender: Stream, to: str, text: str) -> None:
+    """A chat message to a bare address; to something else it is swallowed, and the sender is not told."""
+    node, at, host = to.partition("/")[0].partition("@")
+    if not at or host != world.domain:
+        return
+    body, data = understood(text)
+    account = world.account(node)
+    if account is None:
+        raw = _message("error", sender.jid, to, _body(body) + '<error type="cancel"/>')
+        stanza(world, sender.username, raw)
+        _typed(world, sender.username, ("error", sender.jid, to), body, data)
+        return
+
+    def told(stream: Stream) -> None:
+        stanza(world, stream.username, _message("chat", to, sender.jid, _body(body) + _properties(data)))
+        _typed(world, stream.username, ("chat", to, sender.jid), body, data)
+
+    _given(world, account, told)
+
+
+def _typed(world: World, username: str, said: tuple[str, str, str], body: str | None, data: str) -> None:
+    kind, to, sender = said
+    if body is not None:
+        world.tell(username, "chatapi.chat", joined(type=kind, to=to, from_=sender, data=data, body=body))
+    elif data != "null":
+        world.tell(username, "chatapi.notify", joined(type="notify", to=to, from_=sender, data=data))
+
+
+def _given(world: World, account: Account, told: Any) -> None:
+    stream = world.of_user.get(account.username)
+    if stream is None or stream.is_anonymous:
+        account.offline.append(told)
+    else:
+        told(stream)
+
+
+def chat_state(world: World, sender: Stream, to: str, state: str) -> None:
+    """What somebody is doing at his keyboard; nobody keeps it for later."""
+    account = world.account(to)
+    stream = None if account is None else world.of_user.get(account.username)
+    if stream is None or state not in ("composing", "paused", "active", "inactive", "gone"):
+        return
+    inner = f'<{state} xmlns="http://jabber.org/protocol/chatstates"/>'
+    stanza(world, stream.username, _message("chat", to, sender.jid, inner))
+    world.tell(stream.username, "chatapi.chat", joined(type="chat", to=to, from_=sender.jid, state=state))
+
+
+def presence(world: World, stream: Stream, show: str | None, status: str | None) -> None:
+    """Tells the contacts that may know; who was away hears who is there, and what was kept for him."""
+    was_away = stream.show is None
+    stream.show, stream.status = None if show == "offline" else show or "available", status
+    for contact in _contacts(world, stream.username, (2, 3)):
+        other = world.of_user.get(contact)
+        if other is not None:
+            _seen(world, other.username, f"{contact}@{world.domain}", stream.jid, stream)
+    if stream.show is None or not was_away:
+        return
+    for contact in _contacts(world, stream.username, (1, 3)):
+        other = world.of_user.get(contact)
+        if other is not None and other.show is not None:
+            _seen(world, stream.username, stream.jid, other.jid, other)
+    account = world.account(stream.username)
+    if account is not None and not stream.is_anonymous:
+        kept, account.offline = account.offline, []
+        for told in kept:
+            told(stream)
+
+
+def _contacts(world: World, username: str, subscriptions: tuple[int, ...]) -> list[str]:
+    roster = world.rosters.get(username, {})
+    ours = [one.jid for one in roster.values() if one.subscription in subscriptions]
+    return [jid.partition("@")[0] for jid in ours if jid.endswith(f"@{world.domain}")]
+
+
+def _seen(world: World, username: str, to: str, sender: str, of: Stream | None) -> None:
+    """Somebody's presence; `of` is None (or away) when he left. Only the raw stanza tells that."""
+    show = None if of is None else of.show
+    status = None if of is None else of.status
+    mode = f"<show>{show}</show>" if show not in (None, "available") else ""
+    text = f"<status>{escape(status)}</status>" if status is not None else ""
+    kind = ' type="unavailable"' if show is None else ""
+    stanza(world, username, f"<presence to={quoteattr(to)} from={quoteattr(sender)}{kind}>{mode}{text}</presence>")
+    fields = {"type": "presence", "to": to, "from_": sender, "status": status or "null", "show": show or "null"}
+    world.tell(username, "chatapi.presence", joined(**fields))
+
+
+def join(world: World, stream: Stream, service: str, name: str) -> None:
+    """A user comes into a room, which is made when it is not there. Everybody in it is told, and he hears the last."""
+    rooms = world.services.setdefault(service, {})
+    room = rooms.get(name)
+    if room is None:
+        owner = stream.jid.partition("/")[0]
+        people: dict[str, list[str]] = {"owners": [owner], "admins": [], "members": [], "outcasts": []}
+        room = rooms[name] = Room(service, name, {"publicRoom": True}, people)
+    where = address(world, room)
+    if where in stream.joined and stream.username in room.occupants:
+        return
+    stream.joined.add(where)
+    enter(world, room, stream.username, occupant(world, stream))
+    for speaker, body, data in room.told[-_HISTORY:]:
+        _heard(world, stream, speaker, body, data)
+
+
+def occupant(world: World, stream: Stream) -> Occupant:
+    """A stream in a room."""
+
+    def hears(speaker: str, body: str, data: str) -> None:
+        _heard(world, stream, speaker, body, data)
+
+    def sees(who: str, is_there: bool) -> None:
+        there = Stream("", "", who, is_anonymous=False, show="available") if is_there else None
+        _seen(world, stream.username, stream.jid, who, there)
+
+    return Occupant(stream.jid, hears, sees)
+
+
+def _heard(world: World, stream: Stream, speaker: str, body: str, data: str) -> None:
+    stanza(world, stream.username, _message("groupchat", stream.jid, speaker, _body(body) + _properties(data)))
+    fields = {"type": "groupchat", "to": stream.jid, "from_": speaker, "data": data, "body": body}
+    world.tell(stream.username, "chatapi.muc", joined(**fields))
+
+
+def enter(world: World, room: Room, nick: str, who: Occupant) -> None:
+    """Somebody is in the room from now on: he is told who is there, and everybody that he came."""
+    where = address(world, room)
+    for other in room.occupants:
+        who.sees(f"{where}/{other}", True)
+    room.occupants[nick] = who
+    for one in list(room.occupants.values()):
+        one.sees(f"{where}/{nick}", True)
+
+
+def leave(world: World, room: Room, nick: str) -> None:
+    """Somebody is no longer in the room; everybody is told, he too. An empty room that is not kept is gone."""
+    who = room.occupants.pop(nick, None)
+    if who is None:
+        return
+    for one in (*room.occupants.values(), who):
+        one.sees(f"{address(world, room)}/{nick}", False)
+    if not room.occupants and not room.is_persistent:
+        world.services[room.service].pop(room.name, None)
+
+
+def say(world: World, room: Room, nick: str, text: str) -> None:
+    """A message to everybody in the room, its speaker too."""
+    body, data = understood(text) if text.startswith("{") and text.endswith("}") else (text, "null")
+    if body is None:
+        return
+    speaker = f"{address(world, room)}/{nick}"
+    room.told.append((speaker, body, data))
+    for one in list(room.occupants.values()):
+        one.hears(speaker, body, data)
+
+
+def invite(world: World, room: Room, to: str, reason: str, inviter: str | None = None) -> None:
+    """An invitation, which waits for somebody who is not there."""
+    where = address(world, room)
+    by = inviter or where
+    account = world.account(to.partition("/")[0])
+    if account is None:
+        return
+
+    def told(stream: Stream) -> None:
+        inner = (
+            f'<x xmlns="http://jabber.org/protocol/muc#user"><invite from={quoteattr(by)}>'
+            f"<reason>{escape(reason)}</reason></invite></x>"
+        )
+        stanza(world, stream.username, f"<message to={quoteattr(to)} from={quoteattr(where)}>{inner}</message>")
+        url = f"https://{world.domain}:7443/meet/{room.name}"
+        fields = {"password": "null", "room": where, "inviter": by, "to": to, "from_": where, "url": url}
+        world.tell(stream.username, "chatapi.muc", joined(type="invitationReceived", **fields, reason=reason))
+
+    _given(world, account, told)
+
+
+def broadcast(world: World, body: str) -> None:
+    """A message of the server to everybody who is there."""
+    for stream in list(world.of_user.values()):
+        raw = _message("normal", stream.jid, world.domain, _body(body)).replace(' type="normal"', "")
+        stanza(world, stream.username, raw)
+        _typed(world, stream.username, ("normal", stream.jid, world.domain), body, "null")
+
+
+def end(world: World, stream: Stream) -> None:
+    """A stream is over: its user leaves his rooms, his contacts see that he is away, his event stream ends."""
+    for where in list(stream.joined):
+        room = world.room(where)
+        if room is not None:
+            leave(world, room, stream.username)
+    stream.joined.clear()
+    presence(world, stream, "offline", None)
+    world.streams.pop(stream.id, None)
+    if world.of_user.get(stream.username) is stream:
+        del world.of_user[stream.username]
+    if not world.is_served(stream.username):
+        world.end_readers(stream.username)
+
+
+def kick(world: World, username: str) -> None:
+    """Ends what a user has open."""
+    stream = world.of_user.get(username)
+    if stream is not None:
+        end(world, stream)

@@ -1,0 +1,244 @@
+"""What the stand-in for Openfire knows: users, groups, rosters, rooms and properties, and who is logged in.
+
+Used by the handlers of both APIs, under `lock`. Always holds: `forget` keeps what a real Openfire keeps over a restart
+(users, groups, rosters, persistent rooms, offline messages, properties), and nothing else.
+"""
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import attrs
+
+from tests.support.openfire.forms import Entity, Null, Pair
+from tests.support.openfire.reading import ROOM_FLAGS
+from tests.support.openfire.sse import Emitter
+
+AFFILIATIONS: Final = ("owners", "admins", "members", "outcasts")
+_NOT_IN_NAMES: Final = frozenset(" @\"&'/:<>")
+
+
+@attrs.define(eq=False)
+class Account:
+    """A user. `offline` are the messages that wait for him, as what would be told to his stream."""
+
+    username: str
+    password: str
+    name: str = ""
+    email: str | None = None
+    properties: dict[str, str] = attrs.field(factory=dict)
+    is_locked: bool = False
+    vcard: str | None = None
+    offline: list[Callable[["Stream"], None]] = attrs.field(factory=list)
+
+    def entity(self) -> Entity:
+        """As the plugin writes it; it never tells a password."""
+        return Entity(
+            "user",
+            {
+                "username": self.username,
+                "name": self.name,
+                "email": self.email,
+                "password": Null,
+                "properties": [Pair(key, value) for key, value in self.properties.items()],
+            },
+        )
+
+
+@attrs.define(eq=False)
+class Group:
+    """A group of users."""
+
+    name: str
+    description: str = ""
+    admins: list[str] = attrs.field(factory=list)
+    members: list[str] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
+class Contact:
+    """An item of a roster. `subscription` from -1 to 3: remove, none, to, from, both."""
+
+    jid: str
+    nickname: str | None = None
+    subscription: int = 0
+    groups: list[str] = attrs.field(factory=list)
+
+    def fields(self) -> dict[str, Any]:
+        """As both APIs write it."""
+        return {
+            "jid": self.jid,
+            "nickname": self.nickname,
+            "subscriptionType": self.subscription,
+            "groups": self.groups,
+        }
+
+
+@attrs.define(eq=False)
+class Occupant:
+    """Somebody in a room: a stream, or somebody who asked for help (`tells` is given what is said there)."""
+
+    jid: str
+    hears: Callable[[str, str, str], None]
+    """Called with the speaker's address in the room, the body and the data as JSON."""
+    sees: Callable[[str, bool], None]
+    """Called with the address of who came (or left)."""
+
+
+@attrs.define(eq=False)
+class Room:
+    """A chat room. `told` are the last messages, as (address in the room, body, data)."""
+
+    service: str
+    name: str
+    settings: dict[str, Any]
+    affiliated: dict[str, list[str]]
+    occupants: dict[str, Occupant] = attrs.field(factory=dict)
+    told: list[tuple[str, str, str]] = attrs.field(factory=list)
+    created: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+
+    @property
+    def is_persistent(self) -> bool:
+        """Whether it outlives its last occupant and the server."""
+        return bool(self.settings.get("persistent"))
+
+    def entity(self) -> Entity:
+        """As the plugin writes it."""
+        given = self.settings
+        fields: dict[str, Any] = {
+            "roomName": self.name,
+            "naturalName": given.get("naturalName", self.name),
+            "description": given.get("description", ""),
+            "password": given.get("password"),
+            "subject": given.get("subject"),
+            "creationDate": self.created,
+            "modificationDate": self.created,
+            "maxUsers": given.get("maxUsers", 0),
+            **{name: bool(given.get(name)) for name in ROOM_FLAGS},
+            "broadcastPresenceRoles": given.get("broadcastPresenceRoles", []),
+            **{name: list(self.affiliated[name]) for name in AFFILIATIONS},
+            **{f"{name[:-1]}Groups": list(given.get(f"{name[:-1]}Groups", [])) for name in AFFILIATIONS},
+        }
+        return Entity("chatRoom", fields)
+
+
+@attrs.define(eq=False)
+class Stream:
+    """A session that the Chat API opened. `joined` are addresses of rooms; `offers` those that were made to it."""
+
+    id: str
+    username: str
+    jid: str
+    is_anonymous: bool
+    show: str | None = None
+    status: str | None = None
+    joined: set[str] = attrs.field(factory=set)
+    offers: set[str] = attrs.field(factory=set)
+    workgroups: set[str] = attrs.field(factory=set)
+    since: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+
+
+@attrs.define(eq=False)
+class World:
+    """Everything. Names of users are lower-case."""
+
+    domain: str = "example.org"
+    accounts: dict[str, Account] = attrs.field(factory=dict)
+    groups: dict[str, Group] = attrs.field(factory=dict)
+    rosters: dict[str, dict[str, Contact]] = attrs.field(factory=dict)
+    services: dict[str, dict[str, Room]] = attrs.field(factory=lambda: {"conference": {}})
+    properties: dict[str, str] = attrs.field(factory=lambda: {"xmpp.domain": "example.org"})
+    streams: dict[str, Stream] = attrs.field(factory=dict)
+    of_user: dict[str, Stream] = attrs.field(factory=dict)
+    readers: dict[str, Emitter] = attrs.field(factory=dict)
+    """The last-opened event stream of a user: nobody else is told anything."""
+    open_readers: list[Emitter] = attrs.field(factory=list)
+    asking: set[str] = attrs.field(factory=set)
+    """Who asked for help, which opens an event stream's path as a login does."""
+    logins: list[str] = attrs.field(factory=list)
+    """Each login that made a new stream, by user, in order."""
+    lost: list[tuple[str, str]] = attrs.field(factory=list)
+    """Events that nobody read, as (user, data)."""
+    lock: threading.RLock = attrs.field(factory=threading.RLock)
+
+    def __attrs_post_init__(self) -> None:
+        self.accounts.setdefault("admin", Account("admin", "secret", "Administrator", "admin@example.com"))
+
+    def register(self, *names: str, password: str = "secret") -> None:
+        """Accounts, all with one password."""
+        for name in names:
+            self.accounts[name] = Account(name, password)
+
+    def befriend(self, one: str, other: str) -> None:
+        """Each is in the other's roster, and sees his presence."""
+        for owner, contact in ((one, other), (other, one)):
+            jid = f"{contact}@{self.domain}"
+            self.rosters.setdefault(owner, {})[jid] = Contact(jid, None, 3)
+
+    def account(self, name: str) -> Account | None:
+        """A user by name or by bare JID of this domain."""
+        return self.accounts.get(name.removesuffix(f"@{self.domain}").casefold())
+
+    def opened(self, username: str, *, anonymous: bool = False) -> Stream:
+        """The user's stream: the one that he has, or a new one."""
+        stream = self.of_user.get(username)
+        if stream is None:
+            number = random.randint(-(2**31), 2**31 - 1)
+            node = f"anonymous{abs(number)}" if anonymous else username
+            jid = f"{node}@{self.domain}/{username}{random.randint(-(2**31), 2**31 - 1)}"
+            stream = Stream(f"ofchat{number}", username, jid, anonymous)
+            self.streams[stream.id] = self.of_user[username] = stream
+            self.logins.append(username)
+        return stream
+
+    def tell(self, username: str, name: str, data: str) -> None:
+        """An event to the reader of this user that was opened last."""
+        reader = self.readers.get(username)
+        if reader is None or not reader.event(name, data):
+            self.lost.append((username, data))
+
+    def is_served(self, username: str) -> bool:
+        """Whether an event stream of this user can be opened."""
+        return username in self.of_user or username in self.asking
+
+    def end_readers(self, username: str | None = None) -> None:
+        """The event streams of a user (of everybody) end."""
+        for reader in [one for one in self.open_readers if username in (None, one.username)]:
+            reader.end()
+            self.open_readers.remove(reader)
+            if self.readers.get(reader.username) is reader:
+                del self.readers[reader.username]
+
+    def room(self, address: str) -> Room | None:
+        """A room by its address."""
+        name, _, host = address.partition("@")
+        return self.services.get(host.removesuffix(f".{self.domain}"), {}).get(name)
+
+    def rooms(self) -> Iterator[Room]:
+        """All of them."""
+        for rooms in self.services.values():
+            yield from list(rooms.values())
+
+    def forget(self) -> None:
+        """What a restart takes away."""
+        self.end_readers()
+        for kept in (self.streams, self.of_user, self.asking):
+            kept.clear()
+        for rooms in self.services.values():
+            for name, room in list(rooms.items()):
+                room.occupants.clear()
+                if not room.is_persistent:
+                    del rooms[name]
+
+
+def is_name(name: str) -> bool:
+    """Whether Openfire takes this as a user's name."""
+    return 0 < len(name) <= 64 and not _NOT_IN_NAMES & set(name)
+
+
+def is_jid(jid: str) -> bool:
+    """Whether Openfire takes this as an address."""
+    node, at, host = jid.partition("/")[0].rpartition("@")
+    return bool(host) and " " not in host and (not at or (bool(node) and not set(" \"&'/:<>@") & set(node)))
