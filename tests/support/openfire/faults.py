@@ -7,8 +7,20 @@ was carried out is what the fault's kind says.
 import enum
 import fnmatch
 import threading
+from typing import Final
 
 import attrs
+
+from tests.support.openfire.http import Said
+
+LOGIN_PAGE: Final = Said(302, headers=(("Location", "/login.jsp?url=%2Fplugins%2Frestapi"),))
+
+
+class Gone(Exception):
+    """The connection ends without an answer; `reset` when it is torn down."""
+
+    def __init__(self, *, reset: bool = False) -> None:
+        self.reset = reset
 
 
 class Kind(enum.Enum):
@@ -78,3 +90,40 @@ class Faults:
         """Nobody hangs any longer."""
         for fault in self.listed:
             fault.release.set()
+
+
+def is_kind(fault: Fault | None, kind: Kind) -> bool:
+    """Whether the request meets this."""
+    return fault is not None and fault.kind is kind
+
+
+def before(fault: Fault | None, gone: threading.Event) -> Said | None:
+    """What goes wrong before anything is carried out. Raises Gone."""
+    if fault is None:
+        return None
+    fault.reached.set()
+    match fault.kind:
+        case Kind.RESET:
+            raise Gone(reset=True)
+        case Kind.HANG:
+            fault.release.wait()
+            raise Gone
+        case Kind.EMPTY:
+            return Said(500, reason="Server Error")
+        case Kind.DENIED:
+            return Said(401)
+        case Kind.REDIRECT:
+            return LOGIN_PAGE
+        case Kind.UNAVAILABLE:
+            return Said(503, b"", "text/html")
+        case Kind.DELAY:
+            gone.wait(fault.delay_s)
+    return None
+
+
+def after(fault: Fault | None, gone: threading.Event) -> None:
+    """What goes wrong once it is carried out. Raises Gone."""
+    if is_kind(fault, Kind.LOST):
+        raise Gone(reset=True)
+    if fault is not None and fault.kind is Kind.LATE:
+        gone.wait(fault.delay_s)

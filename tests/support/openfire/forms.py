@@ -25,6 +25,7 @@ ITEMS: Final = {
     "failure": "result",
     "other": "result",
     "users": "user",
+    "queues": "queue",
     **{f"{kind}s": kind for kind in ("owner", "admin", "member", "outcast")},
     **{f"{kind}Groups": f"{kind}Group" for kind in ("owner", "admin", "member", "outcast")},
 }

@@ -183,6 +183,17 @@ ROOM: Final = Shape(
         **{f"{kind}{end}": "list" for kind in ("owner", "admin", "member", "outcast") for end in ("s", "Groups")},
     },
 )
+ASSIST: Final = Shape(
+    "assist",
+    dict.fromkeys(
+        (
+            *("userID", "emailAddress", "question", "workgroup", "nickname", "agent", "product", "company", "state"),
+            *("country", "groupchat", "url", "message", "sender"),
+        ),
+        "text",
+    ),
+)
+WORKGROUP: Final = Shape("workgroup", {"name": "text", "description": "text", "members": "text"})
 ROOMS: Final = Shape("chatRooms", {"chatRooms": "rooms"})
 SERVICE: Final = Shape("chatService", {"serviceName": "text", "description": "text", "hidden": "flag"})
 INVITATION: Final = Shape("mucInvitation", {"reason": "text"})

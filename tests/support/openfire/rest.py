@@ -14,6 +14,8 @@ from tests.support.openfire.reading import GROUP, GROUPNAMES, ROSTER_ITEM, USER
 from tests.support.openfire.world import Account, Contact, Group, is_jid, is_name
 
 ROUTES: Final = Routes()
+CHAT: Final = Routes()
+"""What the Chat API has beside them."""
 _CREATED: Final = Said(201)
 _DONE: Final = Said(200)
 
@@ -26,6 +28,7 @@ def user_of(call: Call) -> Account:
     return account
 
 
+@CHAT.add("GET", "/chat/users")
 @ROUTES.add("GET", "/users")
 def _list_users(call: Call) -> Answer:
     wanted, key, value = call.asks("search"), call.asks("propertyKey"), call.asks("propertyValue")

@@ -13,6 +13,8 @@ from tests.support.openfire.reading import INVITATION, INVITATIONS, ROOM, ROOMS,
 from tests.support.openfire.world import AFFILIATIONS, Room, World
 
 ROUTES: Final = Routes()
+CHAT: Final = Routes()
+"""What the Chat API has beside them, which may be asked without a stream."""
 _CREATED: Final = Said(201)
 _DONE: Final = Said(200)
 _ROOM: Final = "/chatrooms/{room}"
@@ -61,6 +63,7 @@ def _address(world: World, name: str) -> str:
     return name if "@" in name else f"{name}@{world.domain}"
 
 
+@CHAT.add("GET", "/chat/rooms")
 @ROUTES.add("GET", "/chatrooms")
 def _list_rooms(call: Call) -> Answer:
     is_all, wanted = call.asks("type") == "all", call.asks("search")
@@ -106,6 +109,7 @@ def _create_rooms(call: Call) -> Answer:
     return Entity("results", results)
 
 
+@CHAT.add("GET", "/chat/rooms/{room}")
 @ROUTES.add("GET", _ROOM)
 def _get_room(call: Call) -> Answer:
     return _room(call).entity()
@@ -129,11 +133,13 @@ def _delete_room(call: Call) -> Answer:
     return _DONE
 
 
+@CHAT.add("GET", "/chat/rooms/{room}/participants")
 @ROUTES.add("GET", _ROOM + "/participants")
 def _participants(call: Call) -> Answer:
     return listed("participants", _people(call, _within(call), with_addresses=False))
 
 
+@CHAT.add("GET", "/chat/rooms/{room}/occupants")
 @ROUTES.add("GET", _ROOM + "/occupants")
 def _occupants(call: Call) -> Answer:
     return listed("occupants", _people(call, _within(call), with_addresses=True))
@@ -152,6 +158,8 @@ def _people(call: Call, room: Room, *, with_addresses: bool) -> list[Any]:
     ]
 
 
+@CHAT.add("GET", "/chat/rooms/{room}/chathistory")
+@CHAT.add("GET", "/chatrooms/{room}/chathistory")
 @ROUTES.add("GET", _ROOM + "/chathistory", "1.5", "1.12")
 def _history(call: Call) -> Answer:
     told = _within(call).told

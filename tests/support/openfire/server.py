@@ -8,6 +8,7 @@ Always holds: nothing of restbroker is imported; a request is in `asked` before 
 """
 
 import contextlib
+import functools
 import secrets
 import socket
 import struct
@@ -16,9 +17,9 @@ from typing import Any, Final, Literal, Self
 
 import attrs
 
-from tests.support.openfire import access, chat, generic, rest, rooms, system
+from tests.support.openfire import access, chat, fastpath, generic, queueing, rest, rooms, system
 from tests.support.openfire.calls import Bare, Call, Caller, Failed, Routes, error, written
-from tests.support.openfire.faults import Fault, Faults, Kind
+from tests.support.openfire.faults import LOGIN_PAGE, Faults, Gone, Kind, after, before, is_kind
 from tests.support.openfire.forms import Dialect
 from tests.support.openfire.http import Asked, Reader, Said
 from tests.support.openfire.sse import Emitter
@@ -28,19 +29,13 @@ from tests.support.ports import free_port
 REST: Final = "/plugins/restapi/v1"
 CHAT: Final = "/rest/api/restapi/v1"
 SSE: Final = "/sse/"
-_RESET: Final = struct.pack("ii", 1, 0)
 _PAGE: Final = b"<html><body><h2>HTTP ERROR</h2></body></html>"
-_LOGIN_PAGE: Final = Said(302, headers=(("Location", "/login.jsp?url=%2Fplugins%2Frestapi"),))
 
 _REST_ROUTES: Final = (rest.ROUTES, rooms.ROUTES, system.ROUTES, generic.REST)
-_CHAT_ROUTES: Final = (chat.ROUTES, generic.CHAT, rest.ROUTES, rooms.ROUTES, system.ROUTES)
-
-
-class _Gone(Exception):
-    """The connection ends without an answer; `reset` when it is torn down."""
-
-    def __init__(self, *, reset: bool = False) -> None:
-        self.reset = reset
+_CHAT_ROUTES: Final = (
+    *(chat.ROUTES, fastpath.ROUTES, generic.CHAT, rest.CHAT, rooms.CHAT),
+    *(rest.ROUTES, rooms.ROUTES, system.ROUTES),
+)
 
 
 @attrs.define(eq=False)
@@ -101,8 +96,12 @@ class Openfire:
         for thread in self._threads:
             thread.join(5)
 
+    def __attrs_post_init__(self) -> None:
+        self.world.at_end.append(functools.partial(queueing.left, self.world))
+
     def start(self) -> None:
         """Listens. For `starting_s` there is the web console only, and then the plugins."""
+        self.world.ask_timeout_s, self.world.offer_timeout_s = self.ask_timeout_s, self.offer_timeout_s
         self._gone = gone = threading.Event()
         self._is_up = up = threading.Event()
         self._listen("rest", self.rest_port, gone)
@@ -168,9 +167,9 @@ class Openfire:
                     return
         except OSError:
             return
-        except _Gone as ended:
+        except Gone as ended:
             if ended.reset:
-                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         finally:
             self._lines.discard(line)
             line.close()
@@ -179,49 +178,19 @@ class Openfire:
         """Answers; whether the connection goes on."""
         self.asked.append(asked)
         fault = self.faults.of(asked.line)
-        said = self._before(fault, gone)
+        said = before(fault, gone)
         if said is None:
             said = self._said(asked, line)
             if said is None:
                 return False
-            self._after(fault, gone)
-            said = Said(500, reason="Server Error") if _is(fault, Kind.BROKEN) else said
+            after(fault, gone)
+            said = Said(500, reason="Server Error") if is_kind(fault, Kind.BROKEN) else said
         if gone.is_set():
             return False
-        is_cut = _is(fault, Kind.TRUNCATED)
+        is_cut = is_kind(fault, Kind.TRUNCATED)
         is_head = asked.method == "HEAD"
         line.sendall(said.bytes(without_body=is_head, cut_at=len(said.body) // 2 if is_cut else None))
         return not is_cut and asked.headers.get("connection", "").lower() != "close"
-
-    def _before(self, fault: Fault | None, gone: threading.Event) -> Said | None:
-        """What goes wrong before anything is carried out. Raises _Gone."""
-        if fault is None:
-            return None
-        fault.reached.set()
-        match fault.kind:
-            case Kind.RESET:
-                raise _Gone(reset=True)
-            case Kind.HANG:
-                fault.release.wait()
-                raise _Gone
-            case Kind.EMPTY:
-                return Said(500, reason="Server Error")
-            case Kind.DENIED:
-                return Said(401)
-            case Kind.REDIRECT:
-                return _LOGIN_PAGE
-            case Kind.UNAVAILABLE:
-                return Said(503, _PAGE, "text/html")
-            case Kind.DELAY:
-                gone.wait(fault.delay_s)
-        return None
-
-    def _after(self, fault: Fault | None, gone: threading.Event) -> None:
-        """What goes wrong once it is carried out. Raises _Gone."""
-        if _is(fault, Kind.LOST):
-            raise _Gone(reset=True)
-        if fault is not None and fault.kind is Kind.LATE:
-            gone.wait(fault.delay_s)
 
     def _said(self, asked: Asked, line: socket.socket) -> Said | None:
         """The answer; None after an event stream, which was served here."""
@@ -236,7 +205,7 @@ class Openfire:
 
     def _rest(self, asked: Asked) -> Said:
         if self.redirects or not self._is_up.is_set():
-            return _LOGIN_PAGE
+            return LOGIN_PAGE
         if not asked.path.startswith(f"{REST}/"):
             return Said(404, _PAGE, "text/html")
         if not self.is_enabled:
@@ -319,7 +288,3 @@ class Openfire:
             if emitter in self.world.open_readers:
                 self.world.open_readers.remove(emitter)
         return None
-
-
-def _is(fault: Fault | None, kind: Kind) -> bool:
-    return fault is not None and fault.kind is kind

@@ -252,6 +252,8 @@ def end(world: World, stream: Stream) -> None:
         if room is not None:
             leave(world, room, stream.username)
     stream.joined.clear()
+    for told in world.at_end:
+        told(stream)
     presence(world, stream, "offline", None)
     world.streams.pop(stream.id, None)
     if world.of_user.get(stream.username) is stream:

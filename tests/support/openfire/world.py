@@ -141,6 +141,34 @@ class Stream:
 
 
 @attrs.define(eq=False)
+class Assist:
+    """A question in a workgroup. Its offers have its `id`; `offered_to` is the expert who has it now."""
+
+    id: str
+    user: str
+    workgroup: str
+    given: dict[str, str]
+    room: str | None = None
+    sender: str | None = None
+    is_revoked: bool = False
+    offered_to: str | None = None
+    rejected_by: set[str] = attrs.field(factory=set)
+    offers: int = 0
+    since: datetime = attrs.field(factory=lambda: datetime.now(UTC))
+
+
+@attrs.define(eq=False)
+class Workgroup:
+    """Experts for one kind of question; `agents` are those who are there, the next one to be asked first."""
+
+    name: str
+    description: str = ""
+    members: list[str] = attrs.field(factory=list)
+    agents: list[str] = attrs.field(factory=list)
+    queue: list[Assist] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
 class World:
     """Everything. Names of users are lower-case."""
 
@@ -161,9 +189,19 @@ class World:
     """Each login that made a new stream, by user, in order."""
     lost: list[tuple[str, str]] = attrs.field(factory=list)
     """Events that nobody read, as (user, data)."""
+    workgroups: dict[str, Workgroup] = attrs.field(factory=dict)
+    assists: dict[str, Assist] = attrs.field(factory=dict)
+    """Questions by who asked them."""
+    ask_timeout_s: float = 180.0
+    offer_timeout_s: float = 30.0
+    starts: int = 0
+    at_end: list[Callable[[Stream], None]] = attrs.field(factory=list)
+    """Called with each stream that ends."""
     lock: threading.RLock = attrs.field(factory=threading.RLock)
+    changed: threading.Condition = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.changed = threading.Condition(self.lock)
         self.accounts.setdefault("admin", Account("admin", "secret", "Administrator", "admin@example.com"))
 
     def register(self, *names: str, password: str = "secret") -> None:
@@ -180,6 +218,10 @@ class World:
     def account(self, name: str) -> Account | None:
         """A user by name or by bare JID of this domain."""
         return self.accounts.get(name.removesuffix(f"@{self.domain}").casefold())
+
+    def consult(self, name: str, *members: str) -> None:
+        """A workgroup with its experts, none of whom is there yet."""
+        self.workgroups[name] = Workgroup(name, "", list(members))
 
     def opened(self, username: str, *, anonymous: bool = False) -> Stream:
         """The user's stream: the one that he has, or a new one."""
@@ -224,8 +266,13 @@ class World:
     def forget(self) -> None:
         """What a restart takes away."""
         self.end_readers()
-        for kept in (self.streams, self.of_user, self.asking):
+        for kept in (self.streams, self.of_user, self.asking, self.assists):
             kept.clear()
+        for workgroup in self.workgroups.values():
+            workgroup.agents.clear()
+            workgroup.queue.clear()
+        self.starts += 1
+        self.changed.notify_all()
         for rooms in self.services.values():
             for name, room in list(rooms.items()):
                 room.occupants.clear()

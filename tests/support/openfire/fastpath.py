@@ -1,0 +1,267 @@
+"""Questions and experts: Fastpath as the Chat API shows it, from the plugin's sources.
+
+Used by the stand-in's server. A question waits in its workgroup's queue and is offered to one expert after the other;
+who accepts it and who asked it meet in a room. Always holds: an offer that an expert does not know is a 400, as all
+that goes wrong here.
+"""
+
+import time
+from typing import Any, Final
+
+from tests.support.openfire import queueing, talk
+from tests.support.openfire.calls import Answer, Bare, Call, Routes
+from tests.support.openfire.chat import refused, stream_of
+from tests.support.openfire.forms import Entity, listed
+from tests.support.openfire.http import Said
+from tests.support.openfire.reading import ASSIST, WORKGROUP
+from tests.support.openfire.world import Assist, Occupant, Room, Stream, Workgroup, World
+
+ROUTES: Final = Routes()
+_DONE: Final = Said(200)
+
+
+@ROUTES.add("POST", "/ask")
+def _ask(call: Call) -> Answer:
+    given, world = call.read(ASSIST), call.world
+    if any(not given.get(name) for name in ("workgroup", "userID", "emailAddress", "question")):
+        raise refused("workgroup, username, email and question must be provided")
+    workgroup = world.workgroups.get(given["workgroup"])
+    if workgroup is None:
+        raise refused("Workgroup is not configured")
+    if not workgroup.agents:
+        raise refused("Workgroup is offline")
+    if any(one.user == given["userID"] for one in workgroup.queue):
+        raise refused("Unable to join chat queue - already there")
+    assist = Assist(queueing.new_id(), given["userID"], workgroup.name, given)
+    world.assists[assist.user] = assist
+    world.asking.add(assist.user)
+    workgroup.queue.append(assist)
+    queueing.tell_queue(world, workgroup)
+    queueing.offer(world, workgroup)
+    _wait(world, assist)
+    return Entity("assist", {**given, **_met(world, assist)})
+
+
+def _wait(world: World, assist: Assist) -> None:
+    """Until an expert accepts, the question is revoked, or it was too long: then it stays in the queue."""
+    starts, until_s = world.starts, time.monotonic() + world.ask_timeout_s
+    while assist.room is None and not assist.is_revoked:
+        world.changed.wait(max(until_s - time.monotonic(), 0.0))
+        if world.starts != starts:
+            raise Bare(503)
+        if time.monotonic() >= until_s and assist.room is None and not assist.is_revoked:
+            raise refused("Timeout error, no agent available")
+
+
+def _met(world: World, assist: Assist) -> dict[str, Any]:
+    if assist.room is None:
+        return {"groupchat": "revoked"}
+    return {"groupchat": assist.room, "url": queueing.url(world, assist), "message": "", "sender": assist.sender}
+
+
+def _of(call: Call) -> Assist:
+    assist = call.world.assists.get(call["user"])
+    if assist is None:
+        raise refused("Error")
+    return assist
+
+
+@ROUTES.add("GET", "/ask/{user}")
+def _status(call: Call) -> Answer:
+    assist = _of(call)
+    queue = call.world.workgroups[assist.workgroup].queue
+    fields = {
+        "workgroup": queueing.jid(call.world, assist.workgroup),
+        "inQueue": assist in queue,
+        "available": bool(call.world.workgroups[assist.workgroup].agents),
+        "position": queue.index(assist) if assist in queue else -1,
+        "remainingTime": 0 if assist in queue else -1,
+    }
+    return Entity("askQueue", fields)
+
+
+def _room_of(call: Call) -> tuple[Assist, Room]:
+    assist = _of(call)
+    room = None if assist.room is None else call.world.room(assist.room)
+    if room is None:
+        raise refused("Error")
+    return assist, room
+
+
+@ROUTES.add("POST", "/ask/{user}")
+def _join(call: Call) -> Answer:
+    assist, room = _room_of(call)
+    world, to = call.world, queueing.asker(call.world, assist)
+
+    def hears(speaker: str, body: str, data: str) -> None:
+        del data
+        talk.stanza(world, assist.user, f'<message type="groupchat" to="{to}" from="{speaker}"/>')
+        fields = {"to": to, "from_": speaker, "body": body}
+        world.tell(assist.user, "chatapi.ask", talk.joined(type="groupchat", **fields))
+
+    def sees(who: str, is_there: bool) -> None:
+        del who, is_there
+
+    if assist.user not in room.occupants:
+        talk.enter(world, room, assist.user, Occupant(to, hears, sees))
+    return _DONE
+
+
+@ROUTES.add("PUT", "/ask/{user}")
+def _send(call: Call) -> Answer:
+    assist, room = _room_of(call)
+    if assist.user in room.occupants:
+        talk.say(call.world, room, assist.user, call.text)
+    return _DONE
+
+
+@ROUTES.add("DELETE", "/ask/{user}")
+def _take_back(call: Call) -> Answer:
+    world = call.world
+    assist = world.assists.pop(call["user"], None)
+    if assist is None:
+        raise refused(f"Assistance not found for {call['user']}")
+    workgroup = world.workgroups[assist.workgroup]
+    room = None if assist.room is None else world.room(assist.room)
+    if room is not None:
+        talk.leave(world, room, assist.user)
+    if assist in workgroup.queue:
+        queueing.revoke(world, workgroup, assist, "canceled")
+        queueing.departed(world, workgroup, assist)
+    assist.is_revoked = True
+    world.asking.discard(assist.user)
+    if not world.is_served(assist.user):
+        world.end_readers(assist.user)
+    world.changed.notify_all()
+    return _DONE
+
+
+@ROUTES.add("GET", "/chat/{stream}/assists")
+def _workgroups(call: Call) -> Answer:
+    name = stream_of(call).username
+    found = [queueing.jid(call.world, one) for one in call.world.workgroups.values() if name in one.members]
+    return listed("workgroups", found)
+
+
+@ROUTES.add("GET", "/chat/{stream}/assists/queues")
+def _queues(call: Call) -> Answer:
+    stream = stream_of(call)
+    found = [
+        {
+            "name": queueing.jid(call.world, one),
+            "status": "open",
+            "averageWaitTime": 0,
+            "oldestEntry": one.queue[0].since if one.queue else None,
+            "maxChats": 4,
+            "currentChats": 0,
+            "users": [{"userid": queueing.asker(call.world, assist)} for assist in one.queue],
+        }
+        for one in call.world.workgroups.values()
+        if stream.username in one.agents
+    ]
+    return listed("queues", found)
+
+
+def _workgroup(call: Call) -> Workgroup:
+    name = call["workgroup"].partition("@")[0]
+    found = call.world.workgroups.get(name)
+    if found is None:
+        raise refused()
+    return found
+
+
+@ROUTES.add("POST", "/chat/{stream}/assists/{workgroup}")
+def _come(call: Call) -> Answer:
+    stream, workgroup = stream_of(call), _workgroup(call)
+    if stream.username not in workgroup.members:
+        raise refused()
+    stream.workgroups.add(workgroup.name)
+    if stream.username not in workgroup.agents:
+        workgroup.agents.append(stream.username)
+    queueing.tell_queue(call.world, workgroup)
+    queueing.offer(call.world, workgroup)
+    return _DONE
+
+
+@ROUTES.add("DELETE", "/chat/{stream}/assists/{workgroup}")
+def _go(call: Call) -> Answer:
+    stream, workgroup = stream_of(call), _workgroup(call)
+    if workgroup.name not in stream.workgroups:
+        raise refused()
+    queueing.leave(call.world, stream, workgroup)
+    return _DONE
+
+
+def _offered(call: Call) -> tuple[Stream, Assist | None]:
+    """The expert, and the question if it is his to answer. Raises Failed for an offer that he does not know."""
+    stream = stream_of(call)
+    if call["offer"] not in stream.offers or not stream.workgroups:
+        raise refused()
+    found = [one for one in call.world.assists.values() if one.id == call["offer"]]
+    is_his = bool(found) and found[0].offered_to == stream.username and found[0].room is None
+    return stream, found[0] if is_his else None
+
+
+@ROUTES.add("POST", "/chat/{stream}/offer/{offer}")
+def _accept(call: Call) -> Answer:
+    stream, assist = _offered(call)
+    if assist is None:
+        return _DONE
+    world, workgroup = call.world, call.world.workgroups[assist.workgroup]
+    people: dict[str, list[str]] = {
+        "owners": [queueing.jid(world, workgroup)],
+        "admins": [],
+        "members": [],
+        "outcasts": [],
+    }
+    room = world.services["conference"][assist.id] = Room("conference", assist.id, {}, people)
+    assist.room, assist.sender, assist.offered_to = talk.address(world, room), stream.jid, None
+    queueing.departed(world, workgroup, assist)
+    fields = {
+        "to": queueing.asker(world, assist),
+        "from_": stream.jid,
+        "url": queueing.url(world, assist),
+        "mucRoom": assist.room,
+    }
+    talk.stanza(world, assist.user, f'<message to="{fields["to"]}" from="{assist.room}"/>')
+    world.tell(assist.user, "chatapi.ask", talk.joined(type="offer", **fields))
+    talk.invite(world, room, stream.jid.partition("/")[0], assist.given["question"], queueing.jid(world, workgroup))
+    world.changed.notify_all()
+    return _DONE
+
+
+@ROUTES.add("DELETE", "/chat/{stream}/offer/{offer}")
+def _reject(call: Call) -> Answer:
+    stream, assist = _offered(call)
+    if assist is not None:
+        assist.rejected_by.add(stream.username)
+        assist.offered_to = None
+        queueing.offer(call.world, call.world.workgroups[assist.workgroup])
+    return _DONE
+
+
+@ROUTES.add("POST", "/ask/admin")
+def _create(call: Call) -> Answer:
+    given = call.read(WORKGROUP)
+    name = given.get("name", "")
+    if not name or "members" not in given or name in call.world.workgroups:
+        raise refused("Error")
+    members = _names(given["members"])
+    call.world.workgroups[name] = Workgroup(name, given.get("description", ""), members)
+    return _DONE
+
+
+def _names(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+@ROUTES.add("POST", "/ask/admin/{workgroup}")
+def _update(call: Call) -> Answer:
+    _workgroup(call).members = _names(call.text)
+    return _DONE
+
+
+@ROUTES.add("DELETE", "/ask/admin/{workgroup}")
+def _delete(call: Call) -> Answer:
+    del call.world.workgroups[_workgroup(call).name]
+    return _DONE
