@@ -33,6 +33,7 @@ def _ask(call: Call) -> Answer:
     if any(one.user == given["userID"] for one in workgroup.queue):
         raise refused("Unable to join chat queue - already there")
     assist = Assist(queueing.new_id(), given["userID"], workgroup.name, given)
+    assist.is_heard = assist.user not in world.of_user
     world.assists[assist.user] = assist
     world.asking.add(assist.user)
     workgroup.queue.append(assist)
@@ -95,9 +96,8 @@ def _join(call: Call) -> Answer:
 
     def hears(speaker: str, body: str, data: str) -> None:
         del data
-        talk.stanza(world, assist.user, f'<message type="groupchat" to="{to}" from="{speaker}"/>')
-        fields = {"to": to, "from_": speaker, "body": body}
-        world.tell(assist.user, "chatapi.ask", talk.joined(type="groupchat", **fields))
+        raw = f'<message type="groupchat" to="{to}" from="{speaker}"/>'
+        queueing.tell_asker(world, assist, raw, talk.joined(type="groupchat", to=to, from_=speaker, body=body))
 
     def sees(who: str, is_there: bool) -> None:
         del who, is_there
@@ -223,8 +223,8 @@ def _accept(call: Call) -> Answer:
         "url": queueing.url(world, assist),
         "mucRoom": assist.room,
     }
-    talk.stanza(world, assist.user, f'<message to="{fields["to"]}" from="{assist.room}"/>')
-    world.tell(assist.user, "chatapi.ask", talk.joined(type="offer", **fields))
+    raw = f'<message to="{fields["to"]}" from="{assist.room}"/>'
+    queueing.tell_asker(world, assist, raw, talk.joined(type="offer", **fields))
     talk.invite(world, room, stream.jid.partition("/")[0], assist.given["question"], queueing.jid(world, workgroup))
     world.changed.notify_all()
     return _DONE
@@ -232,10 +232,9 @@ def _accept(call: Call) -> Answer:
 
 @ROUTES.add("DELETE", "/chat/{stream}/offer/{offer}")
 def _reject(call: Call) -> Answer:
-    stream, assist = _offered(call)
+    _, assist = _offered(call)
     if assist is not None:
-        assist.rejected_by.add(stream.username)
-        assist.offered_to = None
+        queueing.refuse(call.world, assist)
         queueing.offer(call.world, call.world.workgroups[assist.workgroup])
     return _DONE
 

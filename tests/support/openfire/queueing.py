@@ -1,20 +1,23 @@
 """The queue of a workgroup: whom a question is offered to, and who is told.
 
-Used by fastpath.py. Always holds: a question is offered to one expert at a time, and never again to one who rejected
-it.
+Used by fastpath.py. Always holds: a question is offered to one expert at a time, and to one who rejected it, or let it
+lapse, not before `offers_again_s` have passed.
 """
 
 import json
 import secrets
 import string
 import threading
-from typing import Final
+import time
+from collections.abc import Callable
+from typing import Any, Final
 
 from tests.support.openfire import talk
 from tests.support.openfire.world import Assist, Stream, Workgroup, World
 
 _MOMENT: Final = "%Y%m%dT%H:%M:%S"
 _SPACE: Final = 'xmlns="http://jabber.org/protocol/workgroup"'
+_METADATA: Final = {"username": "userID", "email": "emailAddress", "question": "question"}
 
 
 def jid(world: World, workgroup: Workgroup | str) -> str:
@@ -39,34 +42,70 @@ def asker(world: World, assist: Assist) -> str:
 
 
 def offer(world: World, workgroup: Workgroup) -> None:
-    """Gives each question that nobody has to the next expert who did not reject it."""
+    """Gives each question that nobody has to the next expert who may be asked."""
     for assist in workgroup.queue:
-        able = [one for one in workgroup.agents if one not in assist.rejected_by]
-        if assist.offered_to is not None or not able:
-            continue
-        expert = able[0]
-        workgroup.agents.remove(expert)
-        workgroup.agents.append(expert)
-        assist.offered_to = expert
-        assist.offers += 1
-        world.of_user[expert].offers.add(assist.id)
-        asked = {key: assist.given[name] for key, name in _METADATA.items()}
-        iq = f'<iq type="set" from="{jid(world, workgroup)}"><offer {_SPACE} id="{assist.id}"/></iq>'
-        talk.stanza(world, expert, iq)
-        fields = {"workgroup": jid(world, workgroup), "id": assist.id, "from_": asker(world, assist)}
-        world.tell(expert, "chatapi.assist", talk.joined(type="offerReceived", **fields, metaData=json.dumps(asked)))
-        timer = threading.Timer(world.offer_timeout_s, _too_late, (world, workgroup, assist, assist.offers))
-        timer.daemon = True
-        timer.start()
+        able = [one for one in workgroup.agents if _may_be_asked(world, assist, one)]
+        if assist.offered_to is None and able:
+            _offered(world, workgroup, assist, able[0])
 
 
-_METADATA: Final = {"username": "userID", "email": "emailAddress", "question": "question"}
+def _may_be_asked(world: World, assist: Assist, expert: str) -> bool:
+    is_late = assist.not_before_s.get(expert, 0.0) <= time.monotonic()
+    return is_late and world.of_user[expert].show != "dnd"
+
+
+def _offered(world: World, workgroup: Workgroup, assist: Assist, expert: str) -> None:
+    workgroup.agents.remove(expert)
+    workgroup.agents.append(expert)
+    assist.offered_to = expert
+    assist.offers += 1
+    world.of_user[expert].offers.add(assist.id)
+    asked = {key: assist.given[name] for key, name in _METADATA.items()}
+    iq = f'<iq type="set" from="{jid(world, workgroup)}"><offer {_SPACE} id="{assist.id}"/></iq>'
+    talk.stanza(world, expert, iq)
+    fields = {"workgroup": jid(world, workgroup), "id": assist.id, "from_": asker(world, assist)}
+    world.tell(expert, "chatapi.assist", talk.joined(type="offerReceived", **fields, metaData=json.dumps(asked)))
+    _later(world, world.offer_timeout_s, _too_late, workgroup, assist, assist.offers)
+
+
+def refuse(world: World, assist: Assist) -> None:
+    """The expert who has it is not asked again for a while."""
+    if assist.offered_to is not None:
+        assist.not_before_s[assist.offered_to] = time.monotonic() + world.offers_again_s
+        _later(world, world.offers_again_s, _again, assist)
+    assist.offered_to = None
+
+
+def _again(world: World, assist: Assist) -> None:
+    with world.lock:
+        workgroup = world.workgroups.get(assist.workgroup)
+        if workgroup is not None and assist in workgroup.queue:
+            offer(world, workgroup)
+
+
+def _later(world: World, delay_s: float, told: Callable[..., None], *arguments: Any) -> None:
+    timer = threading.Timer(delay_s, told, (world, *arguments))
+    timer.daemon = True
+    world.timers.append(timer)
+    timer.start()
+
+
+def tell_asker(world: World, assist: Assist, raw: str, data: str) -> None:
+    """An event to who asked, by the stream of the question's own connection."""
+    if assist.is_heard:
+        talk.stanza(world, assist.user, raw)
+        world.tell(assist.user, "chatapi.ask", data)
+    else:
+        world.lost.append((assist.user, data))
 
 
 def _too_late(world: World, workgroup: Workgroup, assist: Assist, number: int) -> None:
     with world.lock:
         if assist in workgroup.queue and assist.offers == number and assist.offered_to is not None:
+            expert = assist.offered_to
             revoke(world, workgroup, assist, "timeout")
+            assist.offered_to = expert
+            refuse(world, assist)
             offer(world, workgroup)
 
 
@@ -100,16 +139,16 @@ def tell_queue(world: World, workgroup: Workgroup) -> None:
     for position, assist in enumerate(workgroup.queue):
         to = asker(world, assist)
         fields = {"to": to, "from_": where, "remaingTime": 0, "position": position}
-        talk.stanza(world, assist.user, f'<message to="{to}" from="{where}"><queue-status {_SPACE}/></message>')
-        world.tell(assist.user, "chatapi.ask", talk.joined(type="update-queue", **fields))
+        raw = f'<message to="{to}" from="{where}"><queue-status {_SPACE}/></message>'
+        tell_asker(world, assist, raw, talk.joined(type="update-queue", **fields))
 
 
 def departed(world: World, workgroup: Workgroup, assist: Assist) -> None:
     """A question is no longer in the queue."""
     workgroup.queue.remove(assist)
     to, where = asker(world, assist), jid(world, workgroup)
-    talk.stanza(world, assist.user, f'<message to="{to}" from="{where}"><depart-queue {_SPACE}/></message>')
-    world.tell(assist.user, "chatapi.ask", talk.joined(type="depart-queue", to=to, from_=where))
+    raw = f'<message to="{to}" from="{where}"><depart-queue {_SPACE}/></message>'
+    tell_asker(world, assist, raw, talk.joined(type="depart-queue", to=to, from_=where))
     tell_queue(world, workgroup)
 
 

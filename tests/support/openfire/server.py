@@ -62,6 +62,8 @@ class Openfire:
     send_timeout_s: float = 5.0
     ask_timeout_s: float = 180.0
     offer_timeout_s: float = 30.0
+    offers_again_s: float = 20.0
+    """When somebody who rejected a question is asked again."""
     asked: list[Asked] = attrs.field(factory=list)
     connections: int = 0
     http_sessions: int = 0
@@ -102,6 +104,7 @@ class Openfire:
     def start(self) -> None:
         """Listens. For `starting_s` there is the web console only, and then the plugins."""
         self.world.ask_timeout_s, self.world.offer_timeout_s = self.ask_timeout_s, self.offer_timeout_s
+        self.world.offers_again_s = self.offers_again_s
         self._gone = gone = threading.Event()
         self._is_up = up = threading.Event()
         self._listen("rest", self.rest_port, gone)

@@ -152,7 +152,10 @@ class Assist:
     sender: str | None = None
     is_revoked: bool = False
     offered_to: str | None = None
-    rejected_by: set[str] = attrs.field(factory=set)
+    is_heard: bool = True
+    """Whether its asker is told anything: not one who had a stream when he asked, whose path is taken."""
+    not_before_s: dict[str, float] = attrs.field(factory=dict)
+    """When those who rejected it, or let it lapse, may be asked again."""
     offers: int = 0
     since: datetime = attrs.field(factory=lambda: datetime.now(UTC))
 
@@ -194,7 +197,9 @@ class World:
     """Questions by who asked them."""
     ask_timeout_s: float = 180.0
     offer_timeout_s: float = 30.0
+    offers_again_s: float = 20.0
     starts: int = 0
+    timers: list[threading.Timer] = attrs.field(factory=list)
     at_end: list[Callable[[Stream], None]] = attrs.field(factory=list)
     """Called with each stream that ends."""
     lock: threading.RLock = attrs.field(factory=threading.RLock)
@@ -271,6 +276,9 @@ class World:
         for workgroup in self.workgroups.values():
             workgroup.agents.clear()
             workgroup.queue.clear()
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
         self.starts += 1
         self.changed.notify_all()
         for rooms in self.services.values():
