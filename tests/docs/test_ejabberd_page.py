@@ -1,4 +1,4 @@
-"""The extracts of ejabberd.yml in docs/ejabberd.md, run by a real ejabberd."""
+"""The extracts of ejabberd.yml in docs/servers/ejabberd.md, run by a real ejabberd."""
 
 import base64
 import http.client
@@ -14,7 +14,7 @@ from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, Ejabberd
 
 Serve = Callable[[str], AbstractContextManager[Ejabberd]]
-LISTEN, BY_ACCOUNT, BY_ADDRESS, TOKENS = blocks(ROOT / "docs" / "ejabberd.md", "yaml")
+LISTEN, BY_ACCOUNT, BY_ADDRESS, TOKENS = blocks(ROOT / "docs" / "servers" / "ejabberd.md", "yaml")
 HOST = "example.org"
 # The fixture makes its accounts from another loopback address; a later permission does not take from an earlier one.
 REST = """\

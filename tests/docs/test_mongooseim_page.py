@@ -1,4 +1,4 @@
-"""What docs/mongooseim.md shows is what is sent, and what it says of commands is what the catalogue says."""
+"""What docs/servers/mongooseim.md shows is what is sent, and what it says of commands is what the catalogue says."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from restbroker.transport.message import Request, Response, Transport
 from tests.docs.pages import ROOT, blocks
 from tests.support.receiver import Answer, Receiver
 
-PAGE = ROOT / "docs" / "mongooseim.md"
+PAGE = ROOT / "docs" / "servers" / "mongooseim.md"
 TEXT = PAGE.read_text("utf-8")
 KNOWN = registry.catalogue("mongooseim")
 

@@ -13,6 +13,16 @@ DECISIONS: Final = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 FILE: Final = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lua|rb|lock))(?:::\w+)?`")
 MAKE: Final = re.compile(r"(?:`|^ {4}|\$ )make ([a-z][a-z-]*)", re.MULTILINE)
 LINK: Final = re.compile(r"\]\(([^)#\s]+\.md)")
+SERVERS: Final = ("ejabberd", "mongooseim", "prosody")
+HEADINGS: Final = (
+    "Set-up there",
+    "Set-up here",
+    "Commands",
+    "Outcomes",
+    "Limits",
+    "Events",
+    "What is not known",
+)
 # The text as it stands in the table, and what it stands for.
 STANDS_FOR: Final = {
     "stat:*": r"stat:.+",
@@ -58,6 +68,12 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     assert [file for file in FILE.findall(text) if not any((room / file).exists() for room in rooms)] == []
     makefile = (ROOT / "Makefile").read_text("utf-8")
     assert [word for word in MAKE.findall(text) if not re.search(rf"^{word}:", makefile, re.MULTILINE)] == []
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_the_page_of_each_server_has_the_same_headings(server: str) -> None:
+    page = ROOT / "docs" / "servers" / f"{server}.md"
+    assert tuple(re.findall(r"^## (.*)$", page.read_text("utf-8"), re.MULTILINE)) == HEADINGS
 
 
 def test_the_readme_gives_the_figures_of_the_page_about_performance() -> None:

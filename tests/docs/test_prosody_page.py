@@ -1,4 +1,4 @@
-"""What docs/prosody.md shows is what is sent, and its tables leave nothing out."""
+"""What docs/servers/prosody.md shows is what is sent, and its tables leave nothing out."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from restbroker.transport.message import Request, Response, Transport
 from tests.docs.pages import ROOT, blocks
 from tests.support.receiver import Answer, Receiver
 
-PAGE = ROOT / "docs" / "prosody.md"
+PAGE = ROOT / "docs" / "servers" / "prosody.md"
 TEXT = PAGE.read_text("utf-8")
 
 

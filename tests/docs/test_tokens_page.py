@@ -1,4 +1,4 @@
-"""The examples of docs/tokens.md, run as they stand there, and the list of dangerous commands in docs/ejabberd.md."""
+"""The examples of docs/tokens.md, run as they stand, and the list of dangerous commands in docs/servers/ejabberd.md."""
 
 import json
 import re
@@ -42,8 +42,8 @@ def test_the_job_that_an_example_makes_is_signed_as_a_broker_wants_it(
 
 
 def test_the_page_lists_the_dangerous_commands_as_they_are() -> None:
-    page = (ROOT / "docs" / "ejabberd.md").read_text("utf-8")
-    section = page.partition("## Dangerous commands")[2].partition("\n## ")[0]
+    page = (ROOT / "docs" / "servers" / "ejabberd.md").read_text("utf-8")
+    section = page.partition("### Dangerous commands")[2].partition("\n### ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.MULTILINE)
     dangers = {danger.word: danger.names for danger in knowledge.dangers()}
     assert [word for word, _ in rows] == list(dangers)
