@@ -1,1 +1,1 @@
-"""Shows restbroker at work with nothing installed: an embedded Redis, a stand-in ejabberd, a real broker."""
+"""Shows restbroker at work with nothing installed: an embedded Redis, a stand-in for a server, a real broker."""

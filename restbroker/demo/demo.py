@@ -17,21 +17,24 @@ from pathlib import Path
 
 import trio
 
-from restbroker.demo.stage import QUEUE, TOKEN, Stage, described, open_stage
+from restbroker.demo.scene import QUEUE, SCENES, Scene
+from restbroker.demo.stage import TOKEN, Stage, described, open_stage
 from restbroker.demo.steps import STORY, stopped
 from restbroker.demo.voice import Voice, voice
 from restbroker.errors import RestbrokerError
 
 
-def run(environ: Mapping[str, str], *, stay: bool) -> int:
+def run(environ: Mapping[str, str], server: str = "ejabberd", *, stay: bool) -> int:
     """Plays the demo and returns the exit code; `stay` keeps everything up until SIGINT or SIGTERM.
+
+    `server` is one of `SCENES`.
 
     Raises a group of `RestbrokerError` when a part does not start or a promise is not kept.
     """
-    return trio.run(partial(_main, voice(environ), environ, stay=stay))
+    return trio.run(partial(_main, SCENES[server], voice(environ), environ, stay=stay))
 
 
-async def _main(speaker: Voice, environ: Mapping[str, str], *, stay: bool) -> int:
+async def _main(scene: Scene, speaker: Voice, environ: Mapping[str, str], *, stay: bool) -> int:
     finished = False
     with (
         tempfile.TemporaryDirectory(prefix="restbroker-demo-") as folder,
@@ -40,7 +43,7 @@ async def _main(speaker: Voice, environ: Mapping[str, str], *, stay: bool) -> in
         async with trio.open_nursery() as nursery:
             story = trio.CancelScope()
             nursery.start_soon(_cancel_at_signals, signals, (story, nursery.cancel_scope), speaker)
-            async with open_stage(speaker, environ, Path(folder)) as stage:
+            async with open_stage(scene, speaker, environ, Path(folder)) as stage:
                 # Only what is in here ends at the first signal: the stage then ends the broker before its Redis.
                 with story:
                     await _tell(stage, stay=stay)
@@ -64,23 +67,23 @@ async def _tell(stage: Stage, *, stay: bool) -> None:
 
 async def _stay(stage: Stage) -> None:
     """Says what can be tried, and shows what arrives at the server, until cancelled."""
-    program = shlex.quote(_program())
+    program, scene = shlex.quote(_program()), stage.scene
     lines = [
         f"export RESTBROKER_CONFIG={shlex.quote(str(stage.config))}",
-        f"printf s3cret | {program} enqueue register user=mary password=-",
-        f"{program} enqueue --wait check_account user=mary",
+        f"printf s3cret | {program} enqueue {scene.create} {scene.user}=mary password=-",
+        f"{program} enqueue --wait {scene.look} {scene.user}=mary",
         f"{program} stats",
         f"{program} dead",
     ]
     client = shutil.which("redis-cli") or shutil.which("valkey-cli")
     if client is not None:
-        job = json.dumps({"args": ["status", {}, TOKEN], "retry": True})
+        job = json.dumps({"args": [scene.ping, {}, TOKEN], "retry": True})
         lines.append(f"{Path(client).name} -p {stage.redis_port} lpush queue:{QUEUE} {shlex.quote(job)}")
     shown = "\n".join(f"  {line}" for line in lines)
     stage.voice.write(f"\nEverything stays up until Ctrl-C. In another terminal:\n\n{shown}\n\nWhat the server gets:")
-    seen = len(stage.ejabberd.arrivals)
+    seen = len(stage.stand_in.arrivals)
     while True:
-        for arrival in stage.ejabberd.arrivals[seen:]:
+        for arrival in stage.stand_in.arrivals[seen:]:
             stage.voice.show(described(arrival))
             seen += 1
         if stage.broker.poll() is not None:

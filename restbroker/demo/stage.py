@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from restbroker.demo import redis
+from restbroker.demo.scene import QUEUE, Scene, StandIn
 from restbroker.demo.voice import Voice
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
@@ -23,11 +24,8 @@ from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.replies import Reply
 from restbroker.trial.broker import COMMAND, end, last_words, spawn, without_settings
-from restbroker.trial.ejabberd import Arrival, Ejabberd
-from restbroker.trial.server import Server
+from restbroker.trial.server import Arrival, Server
 
-DOMAIN = "example.org"
-QUEUE = "rest"
 REPLIES = "rest_replies"
 TOKEN = "demo-token"  # noqa: S105 - it opens a Redis that lives for the length of the demo
 _STOP_TIMEOUT_S = 30.0
@@ -37,12 +35,13 @@ _STOP_TIMEOUT_S = 30.0
 class Stage:
     """The parts of a running demo. `broker` is the child process, `log` what it prints."""
 
+    scene: Scene
     voice: Voice
     environ: Mapping[str, str]
     config: Path
     redis_port: int
     store: Connection
-    ejabberd: Ejabberd
+    stand_in: StandIn
     server: Server
     broker: trio.Process
     log: Path
@@ -101,7 +100,7 @@ class Stage:
         """The first request for this command after the first `since` ones; shows it."""
 
         def found() -> list[Arrival]:
-            return [arrival for arrival in self.ejabberd.arrivals[since:] if arrival.command == command]
+            return [arrival for arrival in self.stand_in.arrivals[since:] if arrival.command == command]
 
         await self.until(lambda: bool(found()), f"the server is asked to {command}")
         self.voice.show(f"→ the server got  {described(found()[0])}")
@@ -117,28 +116,31 @@ class Stage:
 def described(arrival: Arrival) -> str:
     """One request in a line, its password masked."""
     shown = {name: "…" if name == "password" else value for name, value in arrival.arguments.items()}
-    return f"POST /api/{arrival.command} {json.dumps(shown, ensure_ascii=False)}  and answered {arrival.status}"
+    return f"{arrival.request} {json.dumps(shown, ensure_ascii=False)}  and answered {arrival.status}"
 
 
 @asynccontextmanager
-async def open_stage(voice: Voice, environ: Mapping[str, str], folder: Path) -> AsyncIterator[Stage]:
+async def open_stage(scene: Scene, voice: Voice, environ: Mapping[str, str], folder: Path) -> AsyncIterator[Stage]:
     """Starts every part in `folder` and ends it again. Raises `RestbrokerError` when one does not start."""
-    ejabberd = Ejabberd(f"admin@{DOMAIN}", secrets.token_hex(8), frozenset({DOMAIN}))
-    server = Server(ejabberd.handle)
+    password = secrets.token_hex(8)
+    stand_in = scene.stand_in(scene.login, password)
+    server = Server(stand_in.handle)
     binary = redis.find_server(environ)
     async with trio.open_nursery() as nursery:
         redis_port = await nursery.start(redis.serve, binary, folder)
         await nursery.start(server.run)
         config = folder / "env.json"
-        config.write_text(json.dumps(_config(redis_port, server.port, ejabberd), indent=2) + "\n")
+        config.write_text(
+            json.dumps(_config(redis_port, scene.settings(server.port, scene.login, password)), indent=2) + "\n"
+        )
         config.chmod(0o600)
         own = {**without_settings(environ), "RESTBROKER_CONFIG": str(config)}
         log = folder / "broker.log"
         async with aclosing(redis.connection(redis_port)) as store, _running(config, log, own) as broker:
             voice.write(f"Redis     {binary} on port {redis_port}")
-            voice.write(f"ejabberd  a stand-in on port {server.port}")
+            voice.write(f"{scene.name:<10}a stand-in on port {server.port}")
             voice.write(f"broker    restbroker run --config {config}")
-            yield Stage(voice, own, config, redis_port, store, ejabberd, server, broker, log)
+            yield Stage(scene, voice, own, config, redis_port, store, stand_in, server, broker, log)
         nursery.cancel_scope.cancel()
 
 
@@ -151,14 +153,10 @@ async def _running(config: Path, log: Path, environ: Mapping[str, str]) -> Async
         await end(broker, _STOP_TIMEOUT_S)
 
 
-def _config(redis_port: int, rest_port: int, ejabberd: Ejabberd) -> dict[str, Json]:
+def _config(redis_port: int, server: Mapping[str, Json]) -> dict[str, Json]:
     return {
         "RedisURL": f"redis://127.0.0.1:{redis_port}/0",
-        "RestURL": f"http://127.0.0.1:{rest_port}/api",
-        "RestUser": ejabberd.user,
-        "RestPass": ejabberd.password,
-        "JabberDomain": DOMAIN,
-        "RestQueue": QUEUE,
+        **server,
         "ResponseQueue": REPLIES,
         "Token": TOKEN,
         "Stats": False,

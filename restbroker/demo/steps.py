@@ -10,10 +10,12 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from restbroker.demo.stage import DOMAIN, QUEUE, REPLIES, TOKEN, Stage
+from restbroker.demo.scene import PASSWORD, QUEUE
+from restbroker.demo.stage import REPLIES, TOKEN, Stage
+from restbroker.rules.json_types import Json
 from restbroker.store.replies import integer, items, raw
 from restbroker.trial.broker import end
-from restbroker.trial.ejabberd import Arrival
+from restbroker.trial.server import Arrival
 
 _REPLY_ID = "message-7"
 _WAITING = 5
@@ -22,50 +24,62 @@ _WAITING = 5
 async def from_php(stage: Stage) -> None:
     """A job as a PHP application pushes it."""
     stage.voice.step("An application pushes a job into the queue, as any Sidekiq client does")
-    job = await stage.push(["register", {"user": "john", "password": "s3cret"}, TOKEN])
+    scene = stage.scene
+    job = await stage.push([*scene.creation("john"), TOKEN])
     stage.voice.show(f"LPUSH queue:{QUEUE} {json.dumps(job)}")
-    arrival = await stage.arrival("register", 0)
-    stage.promise(arrival.status == 200, "john is registered")
-    stage.promise(arrival.arguments.get("host") == DOMAIN, f"the broker filled in the host, {DOMAIN}")
+    arrival = await stage.arrival(scene.create, 0)
+    stage.promise(arrival.status == scene.created, "john is registered")
+    if scene.filled:
+        filled = ", ".join(f"the {name}, {value}" for name, value in scene.filled.items())
+        kept = {name: arrival.arguments.get(name) for name in scene.filled} == scene.filled
+        stage.promise(kept, f"the broker filled in {filled}")
+    else:
+        sent = {scene.user: "john", "password": PASSWORD}
+        stage.promise(arrival.arguments == sent, "the server understood each argument as it was meant")
 
 
 async def from_ruby(stage: Stage) -> None:
     """A job with arguments as pairs and a reply id, and the reply to it."""
     stage.voice.step("Ruby sends a message and wants to know what became of it")
-    pairs = [["type", "chat"], ["from", f"admin@{DOMAIN}"], ["to", f"john@{DOMAIN}"], ["subject", ""], ["body", "Hi"]]
+    message = stage.scene.message
+    pairs: list[Json] = [[name, value] for name, value in message.pairs]
     stage.voice.show(f"Sidekiq::Client.push('class' => 'Restbroker', 'queue' => '{QUEUE}',")
-    stage.voice.show(f"  'args' => ['send_message', {json.dumps(pairs)}, TOKEN, '{_REPLY_ID}'])")
-    await stage.push(["send_message", pairs, TOKEN, _REPLY_ID])
-    await stage.arrival("send_message", 0)
+    stage.voice.show(f"  'args' => ['{message.command}', {json.dumps(pairs)}, TOKEN, '{_REPLY_ID}'])")
+    await stage.push([message.command, pairs, TOKEN, _REPLY_ID])
+    await stage.arrival(message.command, 0)
     found = await stage.ask("BRPOP", f"queue:{REPLIES}", "5")
     payload = raw(items(found)[1]) if found else b"{}"
     stage.voice.show(f"BRPOP queue:{REPLIES}  {payload.decode()}")
     reply = json.loads(payload)
     told = (reply.get("class"), reply.get("args"))
-    stage.promise(told == ("Add", ["0", _REPLY_ID]), f"the server's answer, 0, came back as a job for {REPLIES}")
+    stage.promise(
+        told == ("Add", [message.told, _REPLY_ID]),
+        f"the server's answer, {message.told or 'nothing'}, came back as a job for {REPLIES}",
+    )
 
 
 async def from_shell(stage: Stage) -> None:
     """The same from a shell, without and with waiting for the answer."""
     stage.voice.step("The same from a shell; with --wait the server's answer is printed")
-    before = len(stage.ejabberd.arrivals)
-    code, _ = await stage.restbroker("enqueue", "check_account", "user=john")
+    before = len(stage.stand_in.arrivals)
+    scene, online = stage.scene, stage.stand_in.online
+    code, _ = await stage.restbroker("enqueue", scene.look, f"{scene.user}=john")
     stage.promise(code == 0, "the job is queued")
-    arrival = await stage.arrival("check_account", before)
-    stage.promise(arrival.arguments == {"user": "john", "host": DOMAIN}, "the server was asked about john")
-    code, answer = await stage.restbroker("enqueue", "--wait", "connected_users_number")
-    right = code == 0 and str(stage.ejabberd.online) in answer
-    stage.promise(right, f"the server's own number was printed: {stage.ejabberd.online} users are online")
+    arrival = await stage.arrival(scene.look, before)
+    stage.promise(arrival.arguments == {scene.user: "john", **scene.filled}, "the server was asked about john")
+    code, answer = await stage.restbroker("enqueue", "--wait", scene.count)
+    right = code == 0 and str(online) in answer
+    stage.promise(right, f"the server's own number was printed: {online} users are online")
 
 
 async def server_down(stage: Stage) -> None:
     """The server goes away with jobs to do, and comes back."""
     stage.voice.step("The server goes down, and jobs keep coming")
     await stage.server.go_down()
-    before, processed = len(stage.ejabberd.arrivals), await _number(stage, "GET", "stat:processed")
+    before, processed = len(stage.stand_in.arrivals), await _number(stage, "GET", "stat:processed")
     users = [f"user{number}" for number in range(1, _WAITING + 1)]
     for user in users:
-        await stage.push(["register", {"user": user, "password": "s3cret"}, TOKEN])
+        await stage.push([*stage.scene.creation(user), TOKEN])
     # Long enough for every job to have been tried against a closed port, had the broker been careless.
     await trio.sleep(1)
     unfinished = await _number(stage, "GET", "stat:processed") == processed
@@ -73,17 +87,17 @@ async def server_down(stage: Stage) -> None:
     stage.promise(unfinished and not given_up, f"all {_WAITING} jobs wait; none is lost, failed or has used up a try")
     await stage.server.come_up()
     stage.voice.show("The server is back.")
-    await stage.until(lambda: len(stage.ejabberd.arrivals) >= before + _WAITING, "the waiting jobs are executed")
+    await stage.until(lambda: len(stage.stand_in.arrivals) >= before + _WAITING, "the waiting jobs are executed")
     await _reaches(stage, processed + _WAITING, "GET", "stat:processed")
-    registered = sorted(str(arrival.arguments["user"]) for arrival in _registers(stage, before))
+    registered = sorted(str(arrival.arguments[stage.scene.user]) for arrival in _registers(stage, before))
     stage.promise(registered == users, f"all {_WAITING} were then executed, each once: {', '.join(registered)}")
 
 
 async def wrong_token(stage: Stage) -> None:
     """A job that must not be executed."""
     stage.voice.step("Somebody pushes a job with a wrong token")
-    before = len(stage.ejabberd.arrivals)
-    job = await stage.push(["register", {"user": "mallory", "password": "x"}, "guessed"])
+    before = len(stage.stand_in.arrivals)
+    job = await stage.push([*stage.scene.creation("mallory", "x"), "guessed"])
     await _reaches(stage, 1, "ZCARD", "dead")
     parked = [json.loads(raw(member)) for member in items(await stage.ask("ZRANGE", "dead", "0", "-1"))]
     stage.promise([entry["jid"] for entry in parked] == [job["jid"]], "the job is parked in Sidekiq's dead set")
@@ -120,7 +134,7 @@ STORY: tuple[Step, ...] = (from_php, from_ruby, from_shell, server_down, wrong_t
 
 
 def _registers(stage: Stage, since: int) -> list[Arrival]:
-    return [arrival for arrival in stage.ejabberd.arrivals[since:] if arrival.command == "register"]
+    return [arrival for arrival in stage.stand_in.arrivals[since:] if arrival.command == stage.scene.create]
 
 
 async def _reaches(stage: Stage, wanted: int, *words: str) -> None:

@@ -1,1 +1,1 @@
-"""What the demo and the crash test both need: a stand-in for ejabberd, and brokers as child processes."""
+"""What the demo and the crash test both need: stand-ins for servers, and brokers as child processes."""

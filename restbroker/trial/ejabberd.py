@@ -16,21 +16,12 @@ from typing import Any, TypeAlias
 import attrs
 
 from restbroker.rules.json_types import Json
-from restbroker.trial.server import Exchange
+from restbroker.trial.server import Arrival, Exchange
 
 Arguments: TypeAlias = Mapping[str, str]
 Answer: TypeAlias = tuple[int, Json]
 
 _STATUS = "The node nonode@nohost is started. Status: startedejabberd 23.01-1 is running in that node"
-
-
-@attrs.frozen
-class Arrival:
-    """One request as it came in: the command, its arguments, and what was answered."""
-
-    command: str
-    arguments: Mapping[str, Json]
-    status: int
 
 
 @attrs.define(eq=False)
@@ -53,7 +44,7 @@ class Ejabberd:
         """Does what is asked; status and value of the answer."""
         arguments = json.loads(exchange.body)
         status, value = self._execute(exchange.command, exchange.headers.get("authorization", ""), arguments)
-        self.arrivals.append(Arrival(exchange.command, arguments, status))
+        self.arrivals.append(Arrival(exchange.command, arguments, status, f"{exchange.method} {exchange.path}"))
         return status, value
 
     def _execute(self, command: str, authorization: str, arguments: Mapping[str, Any]) -> Answer:

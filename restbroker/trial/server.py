@@ -20,21 +20,46 @@ from restbroker.rules.json_types import Json
 _MOST_BYTES: Final = 65536
 
 
-@attrs.define(eq=False)
-class Exchange:
-    """One request, and the way to answer it. `command`: the last part of its path; `headers` have lower-case names."""
+@attrs.frozen
+class Arrival:
+    """One request as a stand-in understood it: the command, its arguments, and what was answered.
+
+    `request`: its method and path, as they are shown to people.
+    """
 
     command: str
+    arguments: Mapping[str, Json]
+    status: int
+    request: str = attrs.field(default="", eq=False)
+
+
+@attrs.define(eq=False)
+class Exchange:
+    """One request, and the way to answer it. `path` is as it was sent; `headers` have lower-case names."""
+
+    method: str
+    path: str
     headers: Mapping[str, str]
     body: bytes
     _stream: trio.SocketStream
     is_answered: bool = False
 
+    @property
+    def command(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
     async def answer(self, status: int, value: Json) -> None:
         """Sends the answer, as ejabberd writes JSON."""
         body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: application/json\r\n"
-        await self._stream.send_all(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await self.send(status, body, {"Content-Type": "application/json"})
+
+    async def send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        """Sends an answer as it is; its length is added."""
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        lines.append(f"Content-Length: {len(body)}")
+        await self._stream.send_all("\r\n".join([*lines, "", ""]).encode() + body)
         self.is_answered = True
 
 
@@ -105,4 +130,5 @@ async def _received(stream: trio.SocketStream) -> Exchange | None:
         if not (more := await stream.receive_some(_MOST_BYTES)):
             return None
         body += more
-    return Exchange(request.split(" ")[1].rpartition("/")[2], headers, body, stream)
+    method, path, _ = request.split(" ")
+    return Exchange(method, path, headers, body, stream)

@@ -10,8 +10,8 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.connectors.ejabberd.check.server import check
 from restbroker.connectors.ejabberd.options import Options
-from restbroker.trial.ejabberd import Arrival, Ejabberd
-from restbroker.trial.server import Exchange, Server
+from restbroker.trial.ejabberd import Ejabberd
+from restbroker.trial.server import Arrival, Exchange, Server
 
 ADMIN = ("admin@example.org", "secret")
 JOHN = {"user": "john", "host": "example.org"}
