@@ -29,6 +29,7 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
         "ejabberd": "restbroker.connectors.ejabberd",
         "http": "restbroker.connectors.http",
         "mongooseim": "restbroker.connectors.mongooseim",
+        "openfire-rest": "restbroker.connectors.openfire_rest",
         "prosody-rest": "restbroker.connectors.prosody_rest",
         "prosody-roster": "restbroker.connectors.prosody_roster",
     }

@@ -1,0 +1,1 @@
+"""Openfire through its REST API plugin."""
