@@ -54,7 +54,7 @@ async def from_ruby(stage: Stage) -> None:
     told = (reply.get("class"), reply.get("args"))
     stage.promise(
         told == ("Add", [message.told, _REPLY_ID]),
-        f"the server's answer, {message.told or 'nothing'}, came back as a job for {REPLIES}",
+        f"the server's answer, {message.told or 'which is empty'}, came back as a job for {REPLIES}",
     )
 
 

@@ -54,15 +54,39 @@ def test_settings_of_the_user_do_not_reach_the_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_with_stay_everything_is_up_until_ctrl_c(tmp_path: Path) -> None:
-    with process.started(["demo", "--stay"], directory=tmp_path / "out", environ=environment(tmp_path)) as running:
+def test_on_openfire_the_demo_keeps_its_promises_and_leaves_nothing(tmp_path: Path) -> None:
+    done = process.run(["demo", "--server", "openfire"], environ=environment(tmp_path), timeout_s=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    printed = without_time(done.stdout)
+    assert 'the server got POST /plugins/restapi/v1/users {"username": "john", "password": "…"}' in printed
+    assert '$ restbroker enqueue --wait session_statistics {"localSessions":3,"clusterSessions":3}' in printed
+    assert "All as promised: 15 checks" in printed
+    assert nothing_is_left(tmp_path, done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("server", "question", "request_line"),
+    [
+        (
+            "ejabberd",
+            ("check_account", "user=john"),
+            r'POST /api/check_account \{"user": "john", "host": "example.org"\}',
+        ),
+        ("openfire", ("get_user", "username=john"), r'GET /plugins/restapi/v1/users/john \{"username": "john"\}'),
+    ],
+)
+def test_with_stay_everything_is_up_until_ctrl_c(
+    tmp_path: Path, server: str, question: tuple[str, ...], request_line: str
+) -> None:
+    words = ["demo", "--stay", "--server", server]
+    with process.started(words, directory=tmp_path / "out", environ=environment(tmp_path)) as running:
         shown = running.wait_for(r"export RESTBROKER_CONFIG=(\S+)", timeout_s=60)
         running.wait_for("What the server gets:")
         assert "password=s3cret" not in running.output()
         environ = {"RESTBROKER_CONFIG": shown[1]}
-        answered = process.run(["enqueue", "--wait", "check_account", "user=john"], environ=environ)
+        answered = process.run(["enqueue", "--wait", *question], environ=environ)
         assert answered.returncode == 0, answered.stderr
-        running.wait_for(r'^   POST /api/check_account \{"user": "john", "host": "example.org"\}  and answered 200')
+        running.wait_for(f"^   {request_line}  and answered 200")
         running.signal(signal.SIGINT)
         assert running.wait() == 0
         assert nothing_is_left(tmp_path, running.output())
