@@ -71,6 +71,9 @@ def empty(status: int, **headers: str) -> Callable[[Received], Answer]:
     return lambda _: Answer(status, b"", headers)
 
 
+_CREATED = empty(201)
+
+
 @pytest.fixture
 def configured(tmp_path: Path) -> Configured:
     """Loads a target; `members` are those of its entry."""
@@ -117,7 +120,7 @@ def opened(made: Made) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def run(
-        act: Callable[[Received], Answer] = empty(201), /, options: Mapping[str, Any] | None = None, **members: Any
+        act: Callable[[Received], Answer] = _CREATED, /, options: Mapping[str, Any] | None = None, **members: Any
     ) -> AsyncIterator[Bench]:
         with Receiver(act) as server:
             target = made(options, URL=server.url + BASE, **members)

@@ -1,0 +1,258 @@
+"""What each answer of Openfire means: those that 1.2.5 and 1.3.10 were seen to give, and those that were read."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.connectors.openfire_rest.catalogue import for_version
+from restbroker.connectors.openfire_rest.outcomes import BROKEN_ATTEMPTS, REDIRECTED_ATTEMPTS, judge
+from restbroker.connectors.openfire_rest.ways import ways
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
+from restbroker.transport.message import Response
+
+SPECS = for_version(None).commands
+PASSWORD = "s3cr3t-p4ssw0rd"
+LOGIN = "Basic YWRtaW46YjRzaWM="
+
+
+def answer(
+    command: str,
+    status: int,
+    body: Json | bytes = b"",
+    headers: Mapping[str, str] | None = None,
+    arguments: Mapping[str, Json] | None = None,
+    **call: Any,
+) -> Outcome:
+    """What this answer to a command means."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    response = Response(status, headers or {}, raw, 0.01, said=(("Authorization", LOGIN),))
+    return judge(Call(Command(command, arguments or {}), **call), ways()[command], SPECS[command], response, 1000.0)
+
+
+def error(exception: str, message: str = "Could not", resource: str = "zz", *, old: bool = False) -> Json:
+    """As the plugin writes it; up to 1.2 with the other spelling."""
+    return {"exception": exception, "message": message, "ressource" if old else "resource": resource}
+
+
+def code(outcome: Outcome) -> str:
+    """The outcome in a word."""
+    match outcome:
+        case Delivered():
+            return outcome.note or ("no" if outcome.negative else "done")
+        case _:
+            return f"{type(outcome).__name__} {outcome.reason.code}"
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("create_user", 201),
+        ("update_user", 200),
+        ("delete_user", 200),
+        ("lock_user", 201),
+        ("unlock_user", 200),
+        ("kick_user_sessions", 200),
+        ("add_roster_item", 201),
+        ("add_room_affiliation", 201),
+        ("delete_room_affiliation", 200),
+        ("broadcast_message", 201),
+        ("liveness", 200),
+    ],
+)
+def test_success_is_an_empty_body(command: str, status: int) -> None:
+    assert answer(command, status) == Delivered("", None, status)
+
+
+@pytest.mark.parametrize("old", [True, False])
+@pytest.mark.parametrize(
+    ("command", "status", "exception", "meaning"),
+    [
+        ("create_user", 409, "UserAlreadyExistsException", "Rejected AlreadyExists"),
+        ("create_user", 400, "PasswordIsNull", "Rejected BadArgument"),
+        ("get_user", 404, "UserNotFoundException", "Rejected NotFound"),
+        ("update_user", 404, "UserNotFoundException", "Rejected NotFound"),
+        ("lock_user", 404, "UserNotFoundException", "Rejected NotFound"),
+        ("add_roster_item", 400, "IllegalArgumentException", "Rejected BadArgument"),
+        ("delete_roster_item", 404, "RosterItemNotFound", "Rejected NotFound"),
+        ("create_group", 409, "GroupAlreadyExistsException", "Rejected AlreadyExists"),
+        ("update_group", 400, "IllegalArgumentException", "Rejected BadArgument"),
+        ("delete_room_affiliation", 409, "NotAllowedException", "Rejected Refused"),
+        ("add_room_affiliation", 403, "NotAllowedException", "Rejected CommandForbidden"),
+        ("get_security_audit_log", 403, "AuditWriteOnlyException", "Rejected CommandForbidden"),
+        ("broadcast_message", 400, "IllegalArgumentException", "Rejected BadArgument"),
+        ("get_room_history", 404, "RoomNotFoundException", "Rejected NotFound"),
+    ],
+)
+def test_a_refusal_says_what_the_plugin_says_in_either_spelling(
+    command: str, status: int, exception: str, meaning: str, *, old: bool
+) -> None:
+    outcome = answer(command, status, error(exception, "Could not do it", old=old))
+    assert isinstance(outcome, Rejected)
+    assert code(outcome) == meaning
+    assert outcome.reason.message == f"Status {status}: {exception}, Could not do it, zz"
+
+
+def test_an_error_in_xml_is_read_as_one_in_json() -> None:
+    body = (
+        b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?><error><exception>UserNotFoundException</exception>'
+        b"<message>Could not get user</message><ressource>a&amp;b</ressource></error>"
+    )
+    outcome = answer("get_user", 404, body, {"content-type": "application/xml"})
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.message == "Status 404: UserNotFoundException, Could not get user, a&b"
+
+
+@pytest.mark.parametrize(
+    ("command", "exception"),
+    [
+        ("create_user", "UserAlreadyExistsException"),
+        ("create_group", "GroupAlreadyExistsException"),
+        ("create_room", "AlreadyExistsException"),
+        ("create_chat_service", "AlreadyExistsException"),
+        ("add_roster_item", "UserAlreadyExistsException"),
+    ],
+)
+def test_what_exists_counts_as_done_after_a_try_that_was_answered_or_not_and_where_the_job_says_so(
+    command: str, exception: str
+) -> None:
+    assert code(answer(command, 409, error(exception))) == "Rejected AlreadyExists"
+    assert code(answer(command, 409, error(exception), attempt=2)) == "already exists after a retry"
+    assert code(answer(command, 409, error(exception), maybe_run=True)) == "already exists after a retry"
+    assert code(answer(command, 409, error(exception), ok_if_exists=True)) == "already done"
+
+
+def test_a_conflict_that_is_about_something_else_is_never_done() -> None:
+    assert code(answer("create_room", 409, error("NotAllowedException"), attempt=3)) == "Rejected Refused"
+    assert code(answer("update_room", 409, error("AlreadyExistsException"), attempt=3)) == "Rejected Refused"
+
+
+@pytest.mark.parametrize(
+    ("command", "exception"),
+    [
+        ("delete_user", "UserNotFoundException"),
+        ("delete_group", "GroupNotFoundException"),
+        ("delete_room", "RoomNotFoundException"),
+        ("delete_roster_item", "RosterItemNotFound"),
+        ("delete_system_property", "PropertyNotFoundException"),
+    ],
+)
+def test_what_is_gone_counts_as_done_by_a_repeated_removal_alone(command: str, exception: str) -> None:
+    assert code(answer(command, 404, error(exception))) == "Rejected NotFound"
+    assert code(answer(command, 404, error(exception), attempt=2)) == "already done"
+    assert code(answer("unlock_user", 404, error(exception), attempt=2)) == "Rejected NotFound"
+
+
+def test_a_repeated_rename_that_finds_nobody_is_for_a_person_to_look_at() -> None:
+    arguments = {"username": "a", "newUsername": "b"}
+    outcome = answer("update_user", 404, error("UserNotFoundException"), arguments=arguments, maybe_run=True)
+    assert code(outcome) == "Rejected Uncertain"
+    assert code(answer("update_user", 404, error("UserNotFoundException"), arguments=arguments)) == "Rejected NotFound"
+
+
+def test_500_is_tried_a_few_times_with_the_hint_that_it_may_be_bad_input() -> None:
+    outcome = answer("create_user", 500)
+    assert isinstance(outcome, Deferred)
+    assert (outcome.max_attempts, outcome.pause_target) == (BROKEN_ATTEMPTS, False)
+    assert "bad input" in outcome.reason.text
+
+
+@pytest.mark.parametrize("command", ["broadcast_message", "invite_to_room", "legacy_userservice"])
+def test_500_to_what_must_not_be_done_twice_is_uncertain(command: str) -> None:
+    assert code(answer(command, 500)) == "Uncertain ServerError"
+
+
+def test_a_redirect_to_the_login_page_is_tried_a_few_times_and_names_the_property() -> None:
+    outcome = answer("create_user", 302, b"", {"location": "http://u:p@127.0.0.1:9090/login.jsp?url=%2Fusers"})
+    assert isinstance(outcome, Deferred)
+    assert (outcome.reason.code, outcome.max_attempts, outcome.counts) == ("Redirected", REDIRECTED_ATTEMPTS, True)
+    assert "http://127.0.0.1:9090/login.jsp:" in outcome.reason.message
+    assert "adminConsole.access.allow-wildcards-in-excludes" in outcome.reason.text
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (401, "Denied LoginRefused"),
+        (403, "Denied PluginDisabled"),
+        (404, "Denied WrongUrl"),
+        (405, "Denied NotTheApi"),
+        (406, "Denied NotTheApi"),
+        (400, "Rejected BadArgument"),
+        (413, "Rejected Refused"),
+        (415, "Rejected Refused"),
+        (429, "Deferred ServerBusy"),
+        (502, "Deferred ServerError"),
+        (503, "Deferred ServerBusy"),
+        (504, "Uncertain GatewayTimeout"),
+        (999, "Rejected OddAnswer"),
+    ],
+)
+def test_an_empty_answer_is_judged_by_its_status(status: int, meaning: str) -> None:
+    assert code(answer("create_user", status)) == meaning
+
+
+def test_a_resource_that_an_old_plugin_lacks_is_named_with_the_version_that_brought_it() -> None:
+    outcome = answer("invite_to_room", 404)
+    assert code(outcome) == "Denied UnknownCommand"
+    assert isinstance(outcome, Denied)
+    assert "came with 1.9.0" in outcome.reason.message
+    assert code(answer("add_room_affiliations", 405)) == "Denied UnknownCommand"
+
+
+def test_a_page_in_place_of_an_answer_is_no_success() -> None:
+    page = b"<html><head><title>Openfire Admin Console</title></head></html>"
+    assert code(answer("create_user", 200, page, {"content-type": "text/html;charset=UTF-8"})) == "Denied NotTheApi"
+    assert code(answer("list_users", 200, page)) == "Denied NotTheApi"
+
+
+def test_a_server_that_is_not_ready_answers_no_to_the_question_whether_it_is() -> None:
+    assert code(answer("readiness", 503)) == "no"
+    assert code(answer("liveness_deadlock", 503)) == "no"
+
+
+def test_of_a_bulk_what_failed_is_counted() -> None:
+    good, bad = ({"roomName": name, "resultType": name, "message": f"m-{name}"} for name in ("Success", "Failure"))
+    assert code(answer("create_rooms_bulk", 200, {"success": [good], "failure": [], "other": []})) == "done"
+    partly = {"success": [good], "failure": [bad], "other": []}
+    assert code(answer("create_rooms_bulk", 200, partly)) == "partly done: 1 of 2 failed"
+    none = answer("create_rooms_bulk", 200, {"success": {}, "failure": {"result": [bad]}})
+    assert isinstance(none, Rejected)
+    assert none.reason.message == "1 of 1 failed: Failure: m-Failure"
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "attempt", "meaning"),
+    [
+        ("<result>ok</result>", "add", 1, "done"),
+        ("<result><groupname>a</groupname></result>", "grouplist", 1, "done"),
+        ("<error>UserAlreadyExistsException</error>", "add", 1, "Rejected AlreadyExists"),
+        ("<error>UserAlreadyExistsException</error>", "add", 2, "already done"),
+        ("<error>UserNotFoundException</error>", "delete", 2, "already done"),
+        ("<error>UserNotFoundException</error>", "update", 2, "Rejected NotFound"),
+        ("<error>RequestNotAuthorised</error>", "add", 1, "Rejected CommandFailed"),
+        ("<error>UserServiceDisabled</error>", "add", 1, "Rejected CommandFailed"),
+        ("", "dance", 1, "Rejected CommandFailed"),
+    ],
+)
+def test_the_old_user_service_is_judged_by_its_text(text: str, kind: str, attempt: int, meaning: str) -> None:
+    outcome = answer("legacy_userservice", 200, text.encode(), arguments={"type": kind}, attempt=attempt)
+    assert code(outcome) == meaning
+
+
+@given(st.sampled_from(sorted(ways())), st.integers(100, 999), st.binary(max_size=200), st.booleans())
+def test_every_answer_has_an_outcome(command: str, status: int, body: bytes, again: bool) -> None:
+    assert isinstance(answer(command, status, body, maybe_run=again), get_args(Outcome))
+
+
+@given(st.sampled_from(["create_user", "update_user"]), st.sampled_from([400, 401, 403, 404, 409, 418, 500]))
+def test_no_password_that_a_server_repeats_reaches_a_message(command: str, status: int) -> None:
+    body = error("IllegalArgumentException", f"what is {PASSWORD}? {LOGIN}")
+    outcome = answer(command, status, body, arguments={"username": "a", "password": PASSWORD})
+    assert PASSWORD not in repr(outcome)
+    assert LOGIN.split()[1] not in repr(outcome)
