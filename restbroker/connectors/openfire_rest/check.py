@@ -14,7 +14,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.connectors.openfire_rest import asking
 from restbroker.connectors.openfire_rest.asking import Health
-from restbroker.connectors.openfire_rest.request import READY, STATISTICS, question
+from restbroker.connectors.openfire_rest.request import READY, STATISTICS, YAML, question
 from restbroker.connectors.openfire_rest.settings import BASE, settings_of
 from restbroker.errors import ConfigError
 from restbroker.rules.findings import Cause, Finding, ok
@@ -37,7 +37,7 @@ async def check(target: Target) -> list[Finding]:
             found = asking.judge_health(await http.send(question(target, STATISTICS)))
             if found.probe.ok:
                 ready = await http.send(question(target, READY))
-                described = await http.send(question(target, _DESCRIPTION))
+                described = await http.send(question(target, _DESCRIPTION, accept=YAML))
                 return [_well(target, found), *_unready(target, ready), _version(target, found, described)]
             if found.code == "NotTheApi" and target.url.port in _CHAT_PORTS:
                 return [_chat_port(target)]

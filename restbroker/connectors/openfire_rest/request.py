@@ -25,7 +25,8 @@ JSON: Final = "application/json"
 XML: Final = "application/xml"
 STATISTICS: Final = "/system/statistics/sessions"
 READY: Final = "/system/readiness/server"
-_ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": "application/yaml"}
+YAML: Final = "application/yaml"
+_ACCEPTS: Final[Mapping[str, str]] = {"xml": XML, "yaml": YAML}
 _LIMIT_BYTES: Final = 65_536
 _DOTS: Final = frozenset({".", ".."})
 
@@ -63,9 +64,11 @@ def writes_json(way: Way, target: Target) -> bool:
     return entity is not None and not entity.xml_only and settings_of(target).write == "json"
 
 
-def question(target: Target, path: str, cookie: str | None = None, timeout_s: float | None = None) -> Request:
+def question(
+    target: Target, path: str, cookie: str | None = None, timeout_s: float | None = None, accept: str = JSON
+) -> Request:
     """A harmless GET below the target's path. Raises `ConfigError`."""
-    headers: Headers = (("Accept", JSON), *login_of(target), *_cookie(cookie))
+    headers: Headers = (("Accept", accept), *login_of(target), *_cookie(cookie))
     return Request(
         "GET",
         target.url.path + path,
