@@ -128,6 +128,10 @@ class Keys:
         """STRING with an expiry: who does what `name` stands for."""
         return self._key(f"restbroker:lease:{name}")
 
+    def sse(self, source: str) -> str:
+        """HASH user → until when somebody reads his stream (epoch ms), whether he was disturbed, and who it is."""
+        return self._key(f"restbroker:sse:{source}")
+
     def told(self, name: str) -> str:
         """HASH with an expiry: what came of it the last time."""
         return self._key(f"restbroker:told:{name}")

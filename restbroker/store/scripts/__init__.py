@@ -39,6 +39,8 @@ ScriptName = Literal[
     "roster_claim",
     "roster_land",
     "hear",
+    "lease",
+    "unlease",
 ]
 
 

@@ -1,0 +1,29 @@
+#!lua flags=allow-oom
+-- Takes and renews leases: for each name one holder does something, until his lease runs out.
+-- A full Redis grants them too: what they are for takes little room, and losing them would lose events.
+--
+-- KEYS: leases
+-- ARGV: holder, lease (ms), names
+-- Returns: per name n > 0: the holder's for the lease, and n - 1 times somebody who had lost it may have acted since the
+-- first lease | n < 0: another's, for -n ms more at most
+-- Sent twice: the second says the same, and the leases begin anew.
+
+local leases, holder, lease_ms = KEYS[1], ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+
+local reply = {}
+for n = 3, #ARGV do
+  local name = ARGV[n]
+  local until_ms, late, by = string.match(redis.call('HGET', leases, name) or '', '^(%d+) (%d+) (.*)$')
+  -- No lease ends later than one that began now: a clock that was set back would let it last until it is there.
+  local left_ms = math.min(tonumber(until_ms or 0) - now_ms, lease_ms)
+  if left_ms > 0 and by ~= holder then
+    reply[#reply + 1] = -left_ms
+  else
+    late = tonumber(late or 0)
+    redis.call('HSET', leases, name, string.format('%.0f %.0f ', now_ms + lease_ms, late) .. holder)
+    reply[#reply + 1] = late + 1
+  end
+end
+return reply

@@ -1,0 +1,91 @@
+"""Of one name one holder; what ends does so by itself, or at once; who was disturbed learns of it."""
+
+from collections.abc import Callable
+
+import pytest
+
+from restbroker.errors import StoreUnavailable
+from restbroker.store import leases
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.leases import Mine, Others
+from tests.store.lanes import Server
+from tests.store.proxy import LossyProxy
+from tests.support.wait import until
+
+LONG_MS = 60_000
+
+
+def test_of_one_name_there_is_one_holder_who_may_renew_it(client: Client) -> None:
+    assert leases.hold(client, "of", "a", LONG_MS, ["ann", "bob"]) == {"ann": Mine(), "bob": Mine()}
+    other = leases.hold(client, "of", "b", LONG_MS, ["ann", "eve"])
+    assert isinstance(left := other["ann"], Others)
+    assert 0 < left.left_ms <= LONG_MS
+    assert other["eve"] == Mine()
+    assert leases.hold(client, "of", "a", LONG_MS, ["ann"]) == {"ann": Mine()}
+
+
+def test_sources_have_leases_of_their_own(client: Client) -> None:
+    assert leases.hold(client, "one", "a", LONG_MS, ["ann"]) == {"ann": Mine()}
+    assert leases.hold(client, "two", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
+
+
+def test_a_lease_that_nobody_renews_is_another_ones(client: Client) -> None:
+    leases.hold(client, "of", "a", 50, ["ann"])
+    until(lambda: leases.hold(client, "of", "b", LONG_MS, ["ann"])["ann"] == Mine(), "the lease runs out")
+    assert isinstance(leases.hold(client, "of", "a", LONG_MS, ["ann"])["ann"], Others)
+
+
+def test_what_its_holder_ends_is_free_at_once(client: Client) -> None:
+    leases.hold(client, "of", "a", LONG_MS, ["ann", "bob"])
+    assert leases.end(client, "of", "a", ["ann", "bob", "nobody"]) == 2
+    assert leases.hold(client, "of", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
+
+
+def test_who_ends_what_is_another_ones_disturbs_him_and_he_learns_it(client: Client) -> None:
+    leases.hold(client, "of", "a", LONG_MS, ["ann"])
+    assert leases.end(client, "of", "late", ["ann"]) == 0
+    assert isinstance(leases.hold(client, "of", "b", LONG_MS, ["ann"])["ann"], Others)
+    for _ in range(2):
+        assert leases.hold(client, "of", "a", LONG_MS, ["ann"]) == {"ann": Mine(late=1)}
+
+
+def test_a_clock_that_was_set_back_lets_no_lease_last_longer(client: Client, server: Server) -> None:
+    server.raw.hset("ns:restbroker:sse:of", "ann", "99999999999999 0 a")
+    left = leases.hold(client, "of", "b", LONG_MS, ["ann"])["ann"]
+    assert isinstance(left, Others)
+    assert left.left_ms <= LONG_MS
+
+
+def test_what_somebody_else_wrote_there_counts_as_no_lease(client: Client, server: Server) -> None:
+    server.raw.hset("ns:restbroker:sse:of", "ann", "odd")
+    assert leases.hold(client, "of", "b", LONG_MS, ["ann"]) == {"ann": Mine()}
+
+
+def test_a_full_redis_grants_leases(client: Client, server: Server) -> None:
+    server.raw.config_set("maxmemory", 1)
+    assert leases.hold(client, "of", "a", LONG_MS, ["ann"]) == {"ann": Mine()}
+    assert leases.end(client, "of", "a", ["ann"]) == 1
+
+
+CALLS: list[tuple[Callable[[Client], object], object]] = [
+    (lambda client: leases.hold(client, "of", "a", LONG_MS, ["ann"]), {"ann": Mine()}),
+    (lambda client: leases.end(client, "of", "late", ["ann"]), 0),
+    (lambda client: leases.hold(client, "of", "a", LONG_MS, ["ann"]), {"ann": Mine(late=2)}),
+    (lambda client: leases.end(client, "of", "a", ["ann"]), 0),
+]
+
+
+def test_each_call_whose_answer_is_lost_may_be_made_again(client: Client, server: Server) -> None:
+    with LossyProxy(server.process.port) as proxy:
+        lossy = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace="ns"))
+        for call, _ in CALLS:
+            call(client)
+        server.raw.flushdb()
+        for call, answer in CALLS:
+            lossy.command("PING")
+            proxy.lose_next = True
+            with pytest.raises(StoreUnavailable):
+                call(lossy)
+            assert call(lossy) == answer
+        lossy.close()
+    assert not server.raw.exists("ns:restbroker:sse:of")
