@@ -14,6 +14,7 @@ import trio
 
 from restbroker.admin.connect import store_settings
 from restbroker.assembly.events import event_services, sent_by
+from restbroker.assembly.logins import logins_of
 from restbroker.assembly.measures import Measures, commands
 from restbroker.assembly.reload import Reloader
 from restbroker.assembly.roster_service import RosterService, beside, roster_service, with_brokers
@@ -158,7 +159,8 @@ def _lanes(
 
     def ports(target: Target, transport: Transport) -> Ports:
         rosters, sent = rosters_of(config, target, open_connection), sent_by(config.events, open_control, report)
-        return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent=sent)
+        logins = logins_of(target, open_connection)
+        return Ports(report=report, now_s=time.time, http=transport, rosters=rosters, sent=sent, logins=logins)
 
     return [_lane(config, target, tokens, ports) for target in config.targets]
 

@@ -1,7 +1,7 @@
 """What the broker asks of a server's connector, and what a connector may ask of the broker.
 
 `broker/delivery` calls `deliver` for a job, and `probe` as the target's prober does; assembly opens connectors through
-the registry. Always holds: a connector touches Redis through `Ports.rosters` only, tells people something only by
+the registry. Always holds: a connector touches Redis through its `Ports` only, tells people something only by
 `Ports.report`, and lets `NotSent` and `MaybeSent` pass unless it knows better.
 """
 
@@ -13,6 +13,7 @@ import trio
 
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe
+from restbroker.store.logins import Off, On, Taken, Turn
 from restbroker.store.rosters import Change, Changed, NotChanged, Pace
 from restbroker.telemetry.events import Report
 from restbroker.transport.message import Request, Response, Transport
@@ -112,11 +113,78 @@ class Sent(Protocol):
         ...
 
 
+class LoginBook(Protocol):
+    """What Redis knows of a target's logins, as `store.logins`. Waits while Redis is away; raises `StoreRefused`."""
+
+    async def take(self, user: str, turn: Turn, *, stale: str = "", stays_off: bool = False) -> Taken:
+        """See `store.logins`."""
+        ...
+
+    async def put(self, user: str, holder: str, stream: str) -> bool:
+        """See `store.logins`."""
+        ...
+
+    async def off(self, user: str, stream: str) -> bool:
+        """See `store.logins`."""
+        ...
+
+    async def known(self, user: str) -> On | Off | None:
+        """See `store.logins`."""
+        ...
+
+    async def aclose(self) -> None:
+        """As `Rosters`."""
+        ...
+
+
+class NoLogin(Exception):
+    """A user could not be logged in: the server said no, or not now. `outcome` is that of a job that needs him."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__("The user could not be logged in.")
+        self.outcome = outcome
+
+
+class Logins(Protocol):
+    """One login of each of a target's users, shared by all processes. Users are bare names or JIDs.
+
+    All raise `NoLogin`, `NotSent`, `MaybeSent` and `StoreRefused`, and wait while Redis is away. What they give is as
+    good as the user's password: it is shown nowhere.
+    """
+
+    async def stream(self, user: str) -> str:
+        """The id of his stream as far as is known; he is logged in where there is none, also after a logoff."""
+        ...
+
+    async def renew(self, user: str, stale: str) -> str:
+        """The same, where `stale` was refused: what others know by now, or he is logged in again.
+
+        The same id again: the server knows it, so that it was refused for another reason.
+        """
+        ...
+
+    async def watched(self, user: str, stale: str = "") -> str | None:
+        """As `stream`, or as `renew` with a stale one; but None, and no login, for who was logged off by a job."""
+        ...
+
+    async def off(self, user: str, stream: str) -> None:
+        """Notes that he is being logged off, unless he has another stream by now: `watched` does not log him in."""
+        ...
+
+    async def present(self, user: str) -> None:
+        """Makes him available: the server knows nothing of that after a login."""
+        ...
+
+    async def aclose(self) -> None:
+        """As `Rosters`."""
+        ...
+
+
 @attrs.frozen
 class Ports:
     """What a connector may use of the outside. `http`: the lane's way to the target, for what no single job sends.
 
-    `rosters` is None for a kind that has none. `sent`: None where no source of events wants to know.
+    `rosters` and `logins` are None for a kind that has none. `sent`: None where no source of events wants to know.
     """
 
     report: Report
@@ -124,3 +192,4 @@ class Ports:
     http: Transport | None = None
     rosters: Rosters | None = None
     sent: Sent | None = None
+    logins: LoginBook | None = None

@@ -7,7 +7,8 @@ brings is asked for, and neither this file nor `options` and `catalogue` load Tr
   may judge the whole target (`config.judged`);
 - `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below;
 - `connector`: the function `open_connector`, as below;
-- `check`: the function `check`, as below.
+- `check`: the function `check`, as below;
+- `logins`: the function `open_logins`, as below, where acting as a user needs a login.
 """
 
 from collections.abc import Mapping
@@ -22,18 +23,21 @@ from restbroker.rules.command import Catalogue
 from restbroker.rules.findings import Finding
 
 if TYPE_CHECKING:  # it imports Trio, which pushing a job does without
-    from restbroker.connectors.contract import Connector, Ports
+    from restbroker.connectors.contract import Connector, Logins, Ports
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "ejabberd": "restbroker.connectors.ejabberd",
         "http": "restbroker.connectors.http",
         "mongooseim": "restbroker.connectors.mongooseim",
+        "openfire-chat": "restbroker.connectors.openfire_chat",
         "openfire-rest": "restbroker.connectors.openfire_rest",
         "prosody-rest": "restbroker.connectors.prosody_rest",
         "prosody-roster": "restbroker.connectors.prosody_roster",
     }
 )
+
+_WITH_LOGINS: Final = frozenset({"openfire-chat"})
 
 KINDS: Final = tuple(_FOLDERS)
 """The kinds of servers; the flat keys of `env.json` mean the first."""
@@ -65,13 +69,22 @@ def open_connector(target: Target, ports: "Ports") -> "Connector":
     return connector
 
 
+def open_logins(target: Target, ports: "Ports") -> "Logins":
+    """The logins of this target's users; nothing is sent yet. Raises `ConfigError` for a kind that has none."""
+    if target.kind not in _WITH_LOGINS:
+        kinds = ", ".join(sorted(_WITH_LOGINS))
+        raise ConfigError(f"The target {target.name} has no logins of users.", f"Only those of kind {kinds} have.")
+    logins: Logins = _part(target.kind, "logins").open_logins(target, ports)
+    return logins
+
+
 async def check(target: Target) -> list[Finding]:
     """Looks at this target and changes nothing there. What a person can act on is a finding. Safe to cancel."""
     findings: list[Finding] = await _part(target.kind, "check").check(target)
     return findings
 
 
-def _part(kind: str, name: Literal["options", "catalogue", "connector", "check"]) -> ModuleType:
+def _part(kind: str, name: Literal["options", "catalogue", "connector", "check", "logins"]) -> ModuleType:
     if kind not in _FOLDERS:
         known = ", ".join(_FOLDERS)
         raise ConfigError(f'There is no kind of target called "{kind}".', f"These exist: {known}.")

@@ -160,6 +160,10 @@ class Keys:
         """HASH user → until when his refresh counts as under way (epoch ms), and whose it is."""
         return self._key("restbroker:roster:flights")
 
+    def logins(self, target: str) -> str:
+        """HASH user → `on` or `off`, since when (epoch seconds), and his stream, which is a secret."""
+        return self._key(f"restbroker:logins:{target}")
+
     def reply(self, name: str) -> str:
         """The list of one detailed answer. `name` is the whole `restbroker:reply:…`. Raises ValueError otherwise."""
         if not is_reply_key(name):

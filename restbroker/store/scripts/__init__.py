@@ -41,6 +41,9 @@ ScriptName = Literal[
     "hear",
     "lease",
     "unlease",
+    "login_take",
+    "login_put",
+    "login_off",
 ]
 
 

@@ -1,0 +1,74 @@
+"""The logins in Redis as a connector or a reader of events uses them: one book for each target that has users.
+
+Made by `build` and `events`. Always holds: nothing is connected before the first call; a call waits while Redis is
+away, which the lane tells of; another kind of target has none.
+"""
+
+from collections.abc import Callable
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.errors import StoreUnavailable
+from restbroker.store import logins
+from restbroker.store.client import Client
+from restbroker.store.connection import Connection
+from restbroker.store.logins import Off, On, Taken, Turn
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_KIND: Final = "openfire-chat"
+_FIRST_WAIT_S: Final = 0.05
+_LONGEST_WAIT_S: Final = 1.0
+
+
+@attrs.define(eq=False)
+class LoginsInRedis:
+    """`connectors.contract.LoginBook` of the target of this name."""
+
+    _target: str
+    _open: Callable[[], Connection]
+    _connection: Connection | None = None
+
+    async def take(self, user: str, turn: Turn, *, stale: str = "", stays_off: bool = False) -> Taken:
+        """As `LoginBook`."""
+        return await self._insist(logins.take, self._target, user, turn, stale=stale, stays_off=stays_off)
+
+    async def put(self, user: str, holder: str, stream: str) -> bool:
+        """As `LoginBook`."""
+        return await self._insist(logins.put, self._target, user, holder, stream)
+
+    async def off(self, user: str, stream: str) -> bool:
+        """As `LoginBook`."""
+        return await self._insist(logins.off, self._target, user, stream)
+
+    async def known(self, user: str) -> On | Off | None:
+        """As `LoginBook`."""
+        return await self._insist(logins.known, self._target, user)
+
+    async def aclose(self) -> None:
+        """As `LoginBook`."""
+        if self._connection is not None:
+            await self._connection.aclose()
+
+    def _reached(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._open()
+        return self._connection
+
+    async def _insist(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        wait_s = _FIRST_WAIT_S
+        while True:
+            try:
+                return await self._reached().call(do, *args, **kwargs)
+            except StoreUnavailable:
+                await trio.sleep(wait_s)
+                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+
+
+def logins_of(target: Target, open_connection: Callable[[], Connection]) -> LoginsInRedis | None:
+    """What the target's connector gets; None for kinds whose commands need no login of a user."""
+    return LoginsInRedis(target.name, open_connection) if target.kind == _KIND else None

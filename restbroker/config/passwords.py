@@ -1,0 +1,32 @@
+"""A private file of passwords, a line `user:password` for each user.
+
+Used by kinds of targets and of sources that log users in with their own passwords. Always holds: it is read anew each
+time, and no error shows a line of it.
+"""
+
+from collections.abc import Mapping
+
+from restbroker.config.secret import Secret
+from restbroker.errors import ConfigError
+from restbroker.rules.jid import folded
+
+
+def passwords_in(secret: Secret) -> Mapping[str, str]:
+    """Name (the local part, folded) → password. Raises `ConfigError`, also for a line that is not of this form.
+
+    Empty lines, and those that begin with `#`, say nothing.
+    """
+    found: dict[str, str] = {}
+    for number, line in enumerate(secret.reveal().splitlines(), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        user, colon, password = line.partition(":")
+        name = folded(user.partition("@")[0].strip())
+        if not colon or not name or not password:
+            message = f"Line {number} of the file of passwords {secret.path} is not of the form user:password."
+            raise ConfigError(message, "Write each user's name, a colon, and his password on a line.")
+        if name in found:
+            message = f"Line {number} of the file of passwords {secret.path} names a user for the second time."
+            raise ConfigError(message, "Leave one line for each user.")
+        found[name] = password
+    return found

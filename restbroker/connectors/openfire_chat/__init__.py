@@ -1,0 +1,1 @@
+"""Openfire's Chat API (the plugin ofchat): users who chat, workgroups, bookmarks, and what else it offers."""

@@ -1,0 +1,200 @@
+"""Logs users in, once for all processes: acting as a user needs the id of his stream, which the server gives at login.
+
+The connector uses it, and the reader of events through the registry. Always holds: one process at a time logs a user
+in; who waits gets what came of it, and in one process nobody asks Redis for what is known here; an id is in no text.
+"""
+
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, assert_never
+from urllib.parse import quote
+
+import attrs
+import trio
+
+from restbroker.config.passwords import passwords_in
+from restbroker.config.target import Target
+from restbroker.connectors.contract import LoginBook, Logins, NoLogin, Ports
+from restbroker.connectors.openfire_chat.headers import authorized
+from restbroker.connectors.openfire_chat.options import settings_of
+from restbroker.connectors.openfire_chat.refusals import judge_login
+from restbroker.errors import ConfigError
+from restbroker.rules.jid import folded
+from restbroker.store.logins import Busy, Off, On, Turn, Yours
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response
+
+_LATER_S: Final = 5.0
+"""So much longer than the login's own time-out others wait for whoever is at it, before they take him for dead."""
+_LOOK_S: Final = 0.05
+_LONGEST_LOOK_S: Final = 0.5
+_RELEASE_S: Final = 1.0
+_MOST_KNOWN: Final = 50_000
+_STREAM: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
+"""`ofchat` and a number, which may have a minus (read)."""
+
+
+@attrs.define(eq=False)
+class SharedLogins:
+    """See `connectors.contract.Logins`."""
+
+    _target: Target
+    _book: LoginBook
+    _send: Callable[[Request], Awaitable[Response]]
+    _now_s: Callable[[], float]
+    _known: dict[str, str] = attrs.field(factory=dict, repr=False)
+    _asking: dict[str, trio.Lock] = attrs.field(factory=dict, repr=False)
+
+    async def stream(self, user: str) -> str:
+        """As `Logins`."""
+        name = user_name(user)
+        return self._known.get(name) or await self._found(name, "")
+
+    async def renew(self, user: str, stale: str) -> str:
+        """As `Logins`."""
+        return await self._found(user_name(user), stale)
+
+    async def watched(self, user: str, stale: str = "") -> str | None:
+        """As `Logins`."""
+        return await self._found(user_name(user), stale, stays_off=True) or None
+
+    async def login(self, user: str, password: str | None = None, totp: str | None = None) -> str:
+        """Has the server log him in, whatever is known, with this password if one is given."""
+        name = user_name(user)
+        async with self._turn_here(name):
+            turn = self._turn()
+            while True:
+                known = await self._book.known(name)
+                stale = known.stream if isinstance(known, On) else ""
+                match await self._book.take(name, turn, stale=stale):
+                    case Yours():
+                        return await self._logged_in(name, turn, password, totp)
+                    case Busy(left_ms):
+                        await trio.sleep(min(left_ms / 1000, _LOOK_S))
+                    case On() | Off():
+                        pass  # somebody logged him in just now
+
+    async def known(self, user: str) -> On | Off | None:
+        """What Redis knows of him."""
+        return await self._book.known(user_name(user))
+
+    async def off(self, user: str, stream: str) -> None:
+        """As `Logins`."""
+        name = user_name(user)
+        self._known.pop(name, None)
+        await self._book.off(name, stream)
+
+    async def present(self, user: str) -> None:
+        """As `Logins`."""
+        stream = await self.stream(user)
+        path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/presence"
+        headers = (("Accept", "application/json"), *authorized(self._target))
+        response = await self._send(Request("POST", path, self._target.timeout_s, (), headers, repeatable=True))
+        if not 200 <= response.status < 300:
+            raise NoLogin(judge_login(response, self._now_s()))
+
+    async def aclose(self) -> None:
+        """As `Logins`."""
+        await self._book.aclose()
+
+    async def _found(self, name: str, stale: str, *, stays_off: bool = False) -> str:
+        """His stream; empty for who was logged off, and stays so."""
+        async with self._turn_here(name):
+            known = self._known.get(name)
+            # Whether he was logged off, by whichever process, only Redis knows.
+            if known is not None and known != stale and not stays_off:
+                return known
+            return await self._taken(name, stale, stays_off=stays_off)
+
+    async def _taken(self, name: str, stale: str, *, stays_off: bool) -> str:
+        turn, wait_s = self._turn(), _LOOK_S
+        while True:
+            match await self._book.take(name, turn, stale=stale, stays_off=stays_off):
+                case On(stream):
+                    self._keep(name, stream)
+                    return stream
+                case Off():
+                    self._known.pop(name, None)
+                    return ""
+                case Yours():
+                    return await self._logged_in(name, turn, None, None)
+                case Busy(left_ms):
+                    await trio.sleep(min(left_ms / 1000, wait_s))
+                    wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
+                case other:
+                    assert_never(other)
+
+    async def _logged_in(self, name: str, turn: Turn, password: str | None, totp: str | None) -> str:
+        stream = ""
+        try:
+            stream = await self._ask(name, password, totp)
+        finally:
+            if not stream:  # the next one need not wait until the lease ends
+                with trio.move_on_after(_RELEASE_S, shield=True):
+                    await self._book.put(name, turn.holder, "")
+        await self._book.put(name, turn.holder, stream)
+        self._keep(name, stream)
+        return stream
+
+    async def _ask(self, name: str, password: str | None, totp: str | None) -> str:
+        try:
+            request = self._request(name, password, totp)
+        except ConfigError as error:
+            # As unsent, the job waits until the secret file is back.
+            raise NotSent(str(error)) from error
+        response = await self._send(request)
+        stream = response.body.decode("ascii", "replace").strip()
+        if response.status == 200 and _STREAM.fullmatch(stream):
+            return stream
+        raise NoLogin(judge_login(response, self._now_s()))
+
+    def _request(self, name: str, password: str | None, totp: str | None) -> Request:
+        target = self._target
+        passwords = settings_of(target).passwords
+        if password is None and passwords is not None:
+            password = passwords_in(passwords).get(name)
+        # One type alone, or an answer that is an error cannot be written (measured).
+        headers = (("Accept", "text/plain"), ("Content-Type", "text/plain"), *authorized(target))
+        query = () if totp is None else (("totp", totp),)
+        path = f"{target.url.path}/restapi/v1/chat/{quote(name, safe='')}/login"
+        body = (password or "").encode()
+        return Request("POST", path, target.timeout_s, query, headers, body, 65_536, repeatable=True)
+
+    def _turn(self) -> Turn:
+        return Turn(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
+
+    @asynccontextmanager
+    async def _turn_here(self, name: str) -> AsyncIterator[None]:
+        """One job of this process asks, and the others get what came of it."""
+        lock = self._asking.setdefault(name, trio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.statistics().tasks_waiting and self._asking.get(name) is lock and not lock.locked():
+                del self._asking[name]
+
+    def _keep(self, name: str, stream: str) -> None:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[name] = stream
+
+
+def user_name(user: str) -> str:
+    """The name that a user is logged in by: the local part, folded as the server folds it."""
+    bare = user.partition("/")[0]
+    return folded(bare.rpartition("@")[0] or bare)
+
+
+def open_logins(target: Target, ports: Ports) -> Logins:
+    """The logins of this target's users. Raises `ConfigError` where it is not given what it needs."""
+    return shared_logins(target, ports)
+
+
+def shared_logins(target: Target, ports: Ports) -> SharedLogins:
+    """The same, with what the connector alone does."""
+    if ports.logins is None or ports.http is None:
+        raise ConfigError(f"The target {target.name} needs logins in Redis.", "Please report this.")
+    return SharedLogins(target, ports.logins, ports.http.send, ports.now_s)

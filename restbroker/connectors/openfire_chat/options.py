@@ -1,0 +1,150 @@
+"""The options that a target of kind `openfire-chat` takes beyond those of every target. No Trio is loaded here.
+
+The loader makes an instance, which makes `Settings` of itself: those are the finished target's options.
+"""
+# ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import ClassVar, Final, Literal
+
+import attrs
+
+from restbroker.config import values
+from restbroker.config.judged import At, Defaults
+from restbroker.config.key import key
+from restbroker.config.logins import tell_plain
+from restbroker.config.passwords import passwords_in
+from restbroker.config.review import Review
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Target
+from restbroker.errors import ConfigError
+
+Paths = Literal["source", "documented"]
+
+BASE: Final = "/rest/api"
+"""Where the Chat API is on the port of http-bind (read)."""
+_PLUGIN: Final = "/restapi/v1"
+_SLOTS: Final[Mapping[str, int]] = MappingProxyType({"ask": 4, "irma_reveal": 2})
+"""They wait for people: an agent who accepts, a phone that answers. Other jobs go on beside them."""
+_ONCE: Final = ("broadcast_message", "send_blast", "notify_sessions")
+_BROADCASTS: Final = "announce_*"
+
+
+@attrs.frozen
+class Settings:
+    """What the connector goes by. `passwords`: the file of users' own; None: the target's login logs everybody in."""
+
+    secret: Secret | None = None
+    passwords: Secret | None = None
+    paths: Paths = "source"
+    joins: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """What is written under `Options`."""
+
+    DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=6, idle_expiry_s=25.0, domain_is_host=False)
+    """Openfire's threads are few, and it closes a connection that was idle for 30 s (measured)."""
+
+    secret: str | None = key(
+        "Secret", values.text(), "The shared secret (plugin.ofchat.secret), where Auth is not given.", secret=True
+    )
+    secret_file: str | None = key("SecretFile", values.text(), "A file that holds that secret.", instead_of=("Secret",))
+    passwords_file: str | None = key(
+        "PasswordsFile",
+        values.text(),
+        "A private file with a line user:password for each user who is logged in with his own password; the others are"
+        " logged in by the target's login, which must be an administrator's.",
+    )
+    paths: Paths = key(
+        "Paths",
+        values.choice("source", "documented"),
+        "Which form a path has where the plugin's documentation and its source differ.",
+        "source",
+    )
+    joins: bool = key(
+        "JoinRooms",
+        values.switch(),
+        "Join a room first where a post or an invitation to it is refused: after a restart of the server nobody is in"
+        " any room.",
+        True,
+    )
+
+    def judged(self, target: Target, at: At, review: Review) -> Target:
+        """See `config.judged`."""
+        place = at("Options")
+        secret = review.secret(f"{place}.Secret", self.secret, self.secret_file)
+        self._judge_login(target, secret, at, review)
+        passwords = self._passwords(f"{place}.PasswordsFile", review)
+        settings = Settings(secret, passwords, self.paths, self.joins)
+        return attrs.evolve(
+            target,
+            url=attrs.evolve(target.url, path=_base(target.url.path)),
+            options=settings,
+            secrets=() if secret is None else (secret,),
+            slots=_with_slots(target.slots),
+            at_most_once=_with_broadcasts(target.at_most_once),
+        )
+
+    def _judge_login(self, target: Target, secret: Secret | None, at: At, review: Review) -> None:
+        place = at("Options")
+        match target.credentials:
+            case None if secret is None:
+                cure = f"Give {at('Auth')} with Basic (an administrator's), or {place}.Secret."
+                review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
+            case None:
+                tell_plain(target.url, review)
+            case Basic() if secret is None:
+                pass
+            case Basic():
+                review.refuse(f"{place}.Secret", f"is given beside {at('Auth')}; give one of them.")
+            case _:
+                review.refuse(at("Auth"), "must be Basic: the Chat API takes that, or the Secret of its Options.")
+        if secret is not None and not _is_header(secret):
+            review.refuse(f"{place}.Secret", "must be printable ASCII without blanks, as a header is.")
+
+    def _passwords(self, place: str, review: Review) -> Secret | None:
+        if self.passwords_file is None:
+            return None
+        passwords = Secret(path=review.base / self.passwords_file)
+        try:
+            passwords_in(passwords)
+        except ConfigError as error:
+            review.refuse(place, error.message)
+            return None
+        return passwords
+
+
+def settings_of(target: Target) -> Settings:
+    """The target's; those of one with nothing but a URL and a login if it was not configured."""
+    return target.options if isinstance(target.options, Settings) else Settings()
+
+
+def _base(path: str) -> str:
+    """The path before that of each command: people give it with the plugin's part, or leave it out."""
+    return path.removesuffix(_PLUGIN) or BASE
+
+
+def _is_header(secret: Secret) -> bool:
+    try:
+        text = secret.reveal()
+    except ConfigError:
+        return True  # told where it is read
+    return bool(text) and all("!" <= one <= "~" for one in text)
+
+
+def _with_slots(slots: Mapping[str, int]) -> Mapping[str, int]:
+    """What the operator says counts first."""
+    missing = {
+        name: places for name, places in _SLOTS.items() if not any(fnmatchcase(name, pattern) for pattern in slots)
+    }
+    return {**slots, **missing}
+
+
+def _with_broadcasts(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    """Who holds broadcasts, as the default does, holds those of this API, which are called otherwise."""
+    missing = tuple(name for name in _ONCE if name not in patterns)
+    return (*patterns, *missing) if _BROADCASTS in patterns else patterns

@@ -1,0 +1,132 @@
+"""What refusals of the Chat API mean that are not about one command: of logins, of the whole API. Pure.
+
+The judge, the logins and the check use it. Always holds: every refusal has an outcome; no words of an answer are shown
+before its secrets are taken out.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import attrs
+import orjson
+
+from restbroker.rules import hiding
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Deferred, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.transport.message import Response
+from restbroker.transport.retry_after import retry_after_s
+
+WORDS_LIMIT: Final = 300
+_TEXT_LIMIT: Final = 16_384
+"""Of what is read for people: more of a hostile answer would hold up all targets."""
+BROKEN_ATTEMPTS: Final = 3
+"""So often at most a job is sent to which the server says 500: mostly it means bad input, which lasts."""
+
+CHECK_URL: Final = (
+    "Check the target's URL: the Chat API is on the port of http-bind, http://HOST:7070/rest/api, not on that of the"
+    " admin console (9090); and that the plugin ofchat is there and enabled."
+)
+CHECK_LOGIN: Final = (
+    "Check the target's Auth (an administrator's name and password) or Secret (plugin.ofchat.secret), and the plugin's"
+    " allowedIPs. Where Openfire's users are in a directory that is away just now, it goes on by itself."
+)
+_CHECK_USER: Final = (
+    "Openfire does not say which: check that the user exists, his password (PasswordsFile, or the job's own), and his"
+    " one-time password, if he has one."
+)
+_GOES_ON: Final = "It goes on by itself."
+_SEE_LOG: Final = "See Openfire's log (error.log). A 500 often means bad input: check the job's arguments, too."
+
+
+@attrs.frozen
+class Said:
+    """`text`: the body, masked and cut. `words`: what it says to people; empty where it says nothing."""
+
+    text: str
+    words: str
+
+    def says(self, status: int) -> str:
+        """A sentence."""
+        if self.words:
+            return f"Status {status}: {self.words}"
+        return f"Openfire answered with status {status} and no words."
+
+
+def parsed(body: bytes) -> Json:
+    """The body as JSON, None if it is none."""
+    if not body:  # as most are
+        return None
+    try:
+        found: Json = orjson.loads(body)
+    except ValueError:
+        return None
+    return found
+
+
+def said(response: Response, secrets: Iterable[str] = ()) -> Said:
+    """The answer as people may see it, with these secrets and the login masked wherever the server echoes them."""
+    known = hiding.said(response.said) | hiding.spelled(secrets)
+    text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
+    if len(response.body) > _TEXT_LIMIT:
+        # Where it was cut, the beginning of a secret may be left.
+        text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
+    return Said(text, hiding.hiding((), known)(_words(response), WORDS_LIMIT))
+
+
+def refused_by_all(response: Response, now_s: float, shown: Said, *, may_run_twice: bool) -> Outcome | None:
+    """The outcome of what concerns every command; None of an answer that is about this one (400, 404, 409, …)."""
+    status = response.status
+    if 300 <= status < 400:
+        return Denied(Reason("Redirected", f"The server redirects (status {status}).", CHECK_URL, status), shown.text)
+    match status:
+        case 401:
+            return Denied(Reason("LoginRefused", shown.says(status), CHECK_LOGIN, status), shown.text)
+        case 403:
+            cure = f"The plugin may be disabled (plugin.ofchat.enabled). {CHECK_LOGIN}"
+            return Denied(Reason("Forbidden", shown.says(status), cure, status), shown.text)
+        case 408 | 425 | 429 | 502 | 503:
+            reason = Reason("ServerBusy", shown.says(status), _GOES_ON, status)
+            wait_s = retry_after_s(response, now_s)
+            return Deferred(reason, wait_s, counts=False, pause_target=True, text=shown.text)
+        case 504:
+            cure = "Give the proxy in front of Openfire a longer time-out than restbroker's."
+            return Uncertain(Reason("GatewayTimeout", f"{shown.says(status)} It may have run.", cure, status))
+        case _ if status >= 500 and not may_run_twice:
+            return Uncertain(Reason("ServerError", f"{shown.says(status)} It may have run.", _SEE_LOG, status))
+        case _ if status >= 500:
+            reason = Reason("ServerError", shown.says(status), _SEE_LOG, status)
+            return Deferred(reason, max_attempts=BROKEN_ATTEMPTS, text=shown.text)
+        case _:
+            return None
+
+
+def judge_login(response: Response, now_s: float) -> Outcome:
+    """The outcome of a job whose user could not be logged in. The answer is not shown: it may be a stream's id."""
+    status, silent = response.status, Said("", "")
+    if (of_all := refused_by_all(response, now_s, silent, may_run_twice=True)) is not None:
+        return of_all
+    match status:
+        case 400:
+            message = "The user could not be logged in (status 400)."
+            return Rejected(Reason("UserLoginRefused", message, _CHECK_USER, status))
+        case 200:
+            message = "Openfire answered a login with something that is no stream's id: this is not the Chat API."
+            return Denied(Reason("NotTheApi", message, CHECK_URL, status))
+        case _:
+            message = f"Openfire answered a login with status {status}."
+            return Denied(Reason("NotTheApi", message, CHECK_URL, status))
+
+
+def _words(response: Response) -> str:
+    """What it says: in ofchat `message` says no more than "Exception", and the text may be in `ressource` (read)."""
+    match parsed(response.body):
+        case {"message": str(message), "exception": str(kind), **rest}:
+            about = rest.get("ressource", rest.get("resource"))
+            parts = [part for part in (message, about) if isinstance(part, str) and part not in ("", "Exception")]
+            return f"{kind}: {', '.join(parts)}" if parts else kind
+        case str(text):
+            return text
+        case None if response.body and not response.body.lstrip().startswith(b"<"):
+            return " ".join(response.body[:WORDS_LIMIT].decode("utf-8", "replace").split())
+        case _:
+            return ""

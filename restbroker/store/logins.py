@@ -1,0 +1,98 @@
+"""Which stream a user of a server has, where acting as a user needs one: one login for all processes.
+
+Used by assembly for connectors and readers of events. Always holds: one at a time logs a user in, and the others get
+what came of it; who dies at it is followed by another when its lease ends, by Redis' clock; each call may be repeated
+after a lost answer. A stream is as good as a password: it is in no repr, no text of an error, and no log.
+"""
+
+from typing import TypeAlias
+
+import attrs
+
+from restbroker.store.client import Client
+from restbroker.store.replies import integer, items, text
+
+
+@attrs.frozen
+class On:
+    """He is logged in, as far as is known."""
+
+    stream: str = attrs.field(repr=False)
+
+
+@attrs.frozen
+class Off:
+    """A job logged him off, and nobody has logged him in since. `stream`: what he had then."""
+
+    stream: str = attrs.field(default="", repr=False)
+
+
+@attrs.frozen
+class Yours:
+    """It is the caller's turn: log him in, then `put`."""
+
+
+@attrs.frozen
+class Busy:
+    """Somebody logs him in, for `left_ms` at most."""
+
+    left_ms: int
+
+
+Taken: TypeAlias = On | Off | Yours | Busy
+
+
+@attrs.frozen
+class Turn:
+    """Whose turn at a login it is. `holder` is new for each; `lease_ms`: how long the login may take."""
+
+    holder: str
+    lease_ms: int
+
+
+def take(client: Client, target: str, user: str, turn: Turn, *, stale: str = "", stays_off: bool = False) -> Taken:
+    """His stream, if there is one that is not the stale one; else the turn at logging him in.
+
+    `stays_off`: who was logged off by a job is not logged in. Raises `StoreUnavailable`: the turn may be the caller's.
+    """
+    keys = [client.keys.logins(target), _lease(client, target, user)]
+    flag = "1" if stays_off else "0"
+    answer = items(client.run("login_take", keys, [user, stale, flag, turn.holder, max(1, turn.lease_ms)]))
+    match answer:
+        case [b"ON", stream]:
+            return On(text(stream))
+        case [b"OFF"]:
+            return Off()
+        case [b"YOURS"]:
+            return Yours()
+        case [b"BUSY", left_ms]:
+            return Busy(integer(left_ms))
+        case _:
+            raise ValueError("the script login_take answered something else")
+
+
+def put(client: Client, target: str, user: str, holder: str, stream: str) -> bool:
+    """Ends the holder's turn; an empty stream: he could not be logged in. False: nothing changed by it."""
+    keys = [client.keys.logins(target), _lease(client, target, user)]
+    return client.run("login_put", keys, [user, holder, stream]) == 1
+
+
+def off(client: Client, target: str, user: str, stream: str) -> bool:
+    """Notes that a job logs him off. False: he has another stream by now, which stays."""
+    return client.run("login_off", [client.keys.logins(target)], [user, stream]) == 1
+
+
+def known(client: Client, target: str, user: str) -> On | Off | None:
+    """What is known of him; None: nothing."""
+    entry = client.command("HGET", client.keys.logins(target), user)
+    match ("" if entry is None else text(entry)).split(" ", 2):
+        case ["on", _, stream]:
+            return On(stream)
+        case ["off", _, stream]:
+            return Off(stream)
+        case _:
+            return None
+
+
+def _lease(client: Client, target: str, user: str) -> str:
+    return client.keys.lease(f"login:{target}:{user}")

@@ -1,0 +1,19 @@
+#!lua flags=allow-oom
+-- Ends a turn at logging a user in, with his stream, if it is still the holder's.
+--
+-- KEYS: logins, lease
+-- ARGV: user, holder, stream ('': he was not logged in)
+-- Returns: 1 it is his stream now | 0 nothing changed
+-- Sent twice: the second changes nothing.
+
+local state, known = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) %d+ (.*)$')
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then
+  return state == 'on' and known == ARGV[3] and 1 or 0
+end
+redis.call('DEL', KEYS[2])
+if ARGV[3] == '' then
+  return 0
+end
+local now = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], string.format('on %s ', now[1]) .. ARGV[3])
+return 1

@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- One logs a user in for all: gives the stream that is known, unless the caller knows that one to be gone, or the turn.
+-- A full Redis grants it too: the jobs that drain it may need a login.
+--
+-- KEYS: logins, lease
+-- ARGV: user, stream that is gone (or ''), '1' if who was logged off stays so | '0', holder, lease (ms)
+-- Returns: {'ON', stream} | {'OFF'}, where he stays so | {'YOURS'}: log him in, then put | {'BUSY', ms}: somebody does
+-- Sent twice: the second says the same, and the lease begins anew.
+
+local state, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) %d+ (.*)$')
+if state == 'on' and stream ~= ARGV[2] then
+  return {'ON', stream}
+end
+if state == 'off' and ARGV[3] == '1' then
+  return {'OFF'}
+end
+local holder = redis.call('GET', KEYS[2])
+if holder and holder ~= ARGV[4] then
+  return {'BUSY', math.max(1, redis.call('PTTL', KEYS[2]))}
+end
+redis.call('SET', KEYS[2], ARGV[4], 'PX', ARGV[5])
+return {'YOURS'}

@@ -1,0 +1,229 @@
+"""Logins of users, shared by several processes over one Redis: how often the server is asked, and for what."""
+
+import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from restbroker.assembly.logins import LoginsInRedis
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Target, Url
+from restbroker.connectors.contract import NoLogin, Ports
+from restbroker.connectors.openfire_chat.logins import SharedLogins, shared_logins
+from restbroker.connectors.openfire_chat.options import Settings
+from restbroker.rules.outcome import Denied, Rejected
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response, Sender
+from tests.support.redis_server import RedisServer
+
+ADMIN = Basic("admin", Secret("s3cret"))
+TARGET = Target(
+    "chat", "openfire-chat", Url("http", "127.0.0.1", 7070, "/rest/api"), ("chat",), ADMIN, options=Settings()
+)
+
+
+@attrs.define(eq=False)
+class Openfire:
+    """Logs in as the Chat API does: the same stream for the same user, until it is restarted."""
+
+    streams: dict[str, str] = attrs.field(factory=dict)
+    asked: list[Request] = attrs.field(factory=list)
+    number: int = 100
+    status: int = 200
+    fault: Exception | None = None
+    takes_s: float = 0.0
+
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
+        assert sender is None, "a login is no single job's"
+        self.asked.append(request)
+        await trio.sleep(self.takes_s)
+        if self.fault is not None:
+            raise self.fault
+        if self.status != 200:
+            return Response(self.status, {}, b"", 0.0)
+        user = request.path.removeprefix("/rest/api/restapi/v1/chat/").removesuffix("/login")
+        if user not in self.streams:
+            self.number += 1
+            self.streams[user] = f"ofchat-{self.number}"
+        return Response(200, {"content-type": "text/plain"}, self.streams[user].encode(), 0.0)
+
+    def restart(self) -> None:
+        self.streams.clear()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+
+    async def keep_none(self) -> None:
+        """Keeps none."""
+
+    async def aclose(self) -> None:
+        """Has nothing open."""
+
+
+Open = Callable[..., SharedLogins]
+
+
+@asynccontextmanager
+async def processes(redis: RedisServer, server: Openfire) -> AsyncIterator[Open]:
+    """Each is another process, with its own connection and memory."""
+    opened: list[SharedLogins] = []
+    settings = StoreSettings(f"redis://127.0.0.1:{redis.port}")
+
+    def open_one(target: Target = TARGET) -> SharedLogins:
+        book = LoginsInRedis(target.name, lambda: Connection(open_client(settings)))
+        opened.append(shared_logins(target, Ports(lambda _: None, lambda: 0.0, server, logins=book)))
+        return opened[-1]
+
+    with trio.fail_after(20):
+        yield open_one
+        for one in opened:
+            await one.aclose()
+
+
+async def test_many_jobs_of_many_processes_share_one_login(redis_server: RedisServer) -> None:
+    server = Openfire(takes_s=0.1)
+    async with processes(redis_server, server) as open_one, trio.open_nursery() as nursery:
+        found: list[str] = []
+
+        async def ask(logins: SharedLogins, user: str) -> None:
+            found.append(await logins.stream(user))
+
+        for logins in (open_one(), open_one(), open_one()):
+            for user in ("juliet", "Juliet", "juliet@example.org/balcony"):
+                nursery.start_soon(ask, logins, user)
+    assert found == ["ofchat-101"] * 9
+    assert len(server.asked) == 1
+
+
+async def test_after_a_restart_of_the_server_each_user_is_logged_in_once(redis_server: RedisServer) -> None:
+    server = Openfire(takes_s=0.05)
+    async with processes(redis_server, server) as open_one:
+        all_of_them = [open_one(), open_one(), open_one()]
+        stale = [await logins.stream("juliet") for logins in all_of_them]
+        server.restart()
+        found: list[str] = []
+
+        async def renew(logins: SharedLogins, old: str) -> None:
+            found.append(await logins.renew("juliet", old))
+
+        async with trio.open_nursery() as nursery:
+            for logins, old in zip(all_of_them * 3, stale * 3, strict=True):
+                nursery.start_soon(renew, logins, old)
+        assert found == ["ofchat-102"] * 9
+        assert len(server.asked) == 2
+        assert [await logins.stream("juliet") for logins in all_of_them] == ["ofchat-102"] * 3
+
+
+async def test_a_stream_that_lives_is_the_same_after_renewing(redis_server: RedisServer) -> None:
+    async with processes(redis_server, Openfire()) as open_one:
+        logins = open_one()
+        stream = await logins.stream("juliet")
+        assert await logins.renew("juliet", stream) == stream
+
+
+async def test_an_administrator_logs_users_in_with_nothing_or_with_their_own_passwords(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    server, file = Openfire(), tmp_path / "passwords"
+    file.write_text("# private\n\nJuliet@example.org:r0meo:\n")
+    target = attrs.evolve(TARGET, options=Settings(passwords=Secret(path=file)))
+    async with processes(redis_server, server) as open_one:
+        logins = open_one(target)
+        for user in ("juliet", "bob smith"):
+            await logins.stream(user)
+        await logins.login("juliet", "other", "123456")
+        file.write_text("juliet:new\n")
+        await logins.renew("juliet", await logins.stream("juliet"))
+    assert [request.body for request in server.asked] == [b"r0meo:", b"", b"other", b"new"]
+    assert server.asked[1].path == "/rest/api/restapi/v1/chat/bob%20smith/login"
+    assert server.asked[2].query == (("totp", "123456"),)
+    basic = base64.b64encode(b"admin:s3cret").decode()
+    assert all(("Authorization", f"Basic {basic}") in request.headers for request in server.asked)
+
+
+async def test_the_shared_secret_goes_as_it_is(redis_server: RedisServer) -> None:
+    server = Openfire()
+    target = attrs.evolve(TARGET, credentials=None, options=Settings(Secret("sh4red")))
+    async with processes(redis_server, server) as open_one:
+        await open_one(target).stream("juliet")
+    assert ("Authorization", "sh4red") in server.asked[0].headers
+
+
+async def test_who_cannot_log_a_user_in_lets_the_next_try_at_once(redis_server: RedisServer, tmp_path: Path) -> None:
+    server = Openfire(status=400)
+    gone = attrs.evolve(TARGET, options=Settings(passwords=Secret(path=tmp_path / "none")))
+    async with processes(redis_server, server) as open_one:
+        with pytest.raises(NoLogin) as refused:
+            await open_one().stream("juliet")
+        assert isinstance(refused.value.outcome, Rejected)
+        server.status = 401
+        with pytest.raises(NoLogin) as refused:
+            await open_one().stream("juliet")
+        assert isinstance(refused.value.outcome, Denied)
+        server.status = 200
+        for fault in (NotSent("refused"), MaybeSent("gone")):
+            server.fault = fault
+            with pytest.raises(type(fault)):
+                await open_one().stream("juliet")
+        server.fault = None
+        with pytest.raises(NotSent, match="cannot be read"):
+            await open_one(gone).stream("juliet")
+        assert await open_one().stream("juliet") == "ofchat-101"
+
+
+async def test_who_is_cancelled_at_a_login_lets_the_next_try_at_once(redis_server: RedisServer) -> None:
+    server = Openfire(takes_s=60)
+    async with processes(redis_server, server) as open_one:
+        with trio.move_on_after(0.2):
+            await open_one().stream("juliet")
+        server.takes_s = 0
+        assert await open_one().stream("juliet") == "ofchat-101"
+    assert len(server.asked) == 2
+
+
+async def test_what_is_no_stream_is_no_login(redis_server: RedisServer) -> None:
+    for body in ("", "<html>Login</html> you", "ofchat\n1", "x" * 300):
+        server = Openfire({"juliet": body})
+        async with processes(redis_server, server) as open_one:
+            with pytest.raises(NoLogin) as refused:
+                await open_one().stream("juliet")
+        assert isinstance(refused.value.outcome, Denied)
+        assert body == "" or body not in repr(refused.value.outcome)
+
+
+async def test_who_watches_logs_nobody_in_whom_a_job_logged_off(redis_server: RedisServer) -> None:
+    server = Openfire()
+    async with processes(redis_server, server) as open_one:
+        watcher, worker = open_one(), open_one()
+        first = await watcher.watched("juliet")
+        assert first == "ofchat-101", "nobody logged her off"
+        await worker.off("juliet", first)
+        assert await watcher.watched("juliet") is None
+        server.restart()
+        assert await watcher.watched("juliet", first) is None
+        assert len(server.asked) == 1
+        assert await worker.stream("juliet") == "ofchat-102"
+        assert await watcher.watched("juliet") == "ofchat-102"
+        await worker.off("juliet", first)
+        assert await watcher.watched("juliet") == "ofchat-102", "that was another stream"
+        server.restart()
+        assert await watcher.watched("juliet", "ofchat-102") == "ofchat-103"
+
+
+async def test_a_login_asked_for_is_done_and_takes_the_place_of_what_was_known(redis_server: RedisServer) -> None:
+    server = Openfire()
+    async with processes(redis_server, server) as open_one:
+        one, other = open_one(), open_one()
+        await one.stream("juliet")
+        server.restart()
+        assert await other.login("juliet") == "ofchat-102"
+        assert await one.renew("juliet", "ofchat-101") == "ofchat-102"
+        assert len(server.asked) == 2
+        await one.present("juliet")
+    assert server.asked[-1].path == "/rest/api/restapi/v1/chat/ofchat-102/presence"

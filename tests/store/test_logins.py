@@ -1,0 +1,118 @@
+"""One login of a user for all: who is at it, what the others get, what a logoff leaves; on Redis and Valkey."""
+
+from collections.abc import Callable
+
+import pytest
+
+from restbroker.errors import StoreUnavailable
+from restbroker.store import logins
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.logins import Busy, Off, On, Turn, Yours
+from tests.store.lanes import Server
+from tests.store.proxy import LossyProxy
+from tests.support.wait import until
+
+LONG_MS = 60_000
+A, B = Turn("a", LONG_MS), Turn("b", LONG_MS)
+LOGINS = "ns:restbroker:logins:of"
+LEASE = "ns:restbroker:lease:login:of:juliet"
+
+
+def log_in(client: Client, stream: str, stale: str = "") -> None:
+    assert logins.take(client, "of", "juliet", A, stale=stale) == Yours()
+    assert logins.put(client, "of", "juliet", "a", stream)
+
+
+def test_one_logs_a_user_in_and_all_get_his_stream(client: Client, server: Server) -> None:
+    assert logins.take(client, "of", "juliet", A) == Yours()
+    busy = logins.take(client, "of", "juliet", B)
+    assert isinstance(busy, Busy)
+    assert 0 < busy.left_ms <= LONG_MS
+    assert logins.take(client, "of", "romeo", B) == Yours(), "each user for himself"
+    assert logins.take(client, "other", "juliet", B) == Yours(), "each target for itself"
+    assert logins.put(client, "of", "juliet", "a", "ofchat-17")
+    for turn in (A, B):
+        assert logins.take(client, "of", "juliet", turn) == On("ofchat-17")
+    assert logins.known(client, "of", "juliet") == On("ofchat-17")
+    assert not server.raw.exists(LEASE)
+
+
+def test_who_knows_a_stream_to_be_gone_gets_the_new_one_or_the_turn(client: Client) -> None:
+    log_in(client, "old")
+    assert logins.take(client, "of", "juliet", B, stale="older") == On("old")
+    assert logins.take(client, "of", "juliet", B, stale="old") == Yours()
+    assert isinstance(logins.take(client, "of", "juliet", A, stale="old"), Busy)
+    assert logins.put(client, "of", "juliet", "b", "new")
+    assert logins.take(client, "of", "juliet", A, stale="old") == On("new")
+
+
+def test_when_who_logs_in_dies_another_does_and_the_late_answer_changes_nothing(client: Client) -> None:
+    assert logins.take(client, "of", "juliet", Turn("dead", 50)) == Yours()
+    until(lambda: logins.take(client, "of", "juliet", B) == Yours(), "the lease ends")
+    assert not logins.put(client, "of", "juliet", "dead", "late")
+    assert logins.put(client, "of", "juliet", "b", "new")
+    assert not logins.put(client, "of", "juliet", "dead", "late")
+    assert logins.known(client, "of", "juliet") == On("new")
+
+
+def test_who_was_refused_leaves_the_turn_to_the_next(client: Client) -> None:
+    log_in(client, "old")
+    assert logins.take(client, "of", "juliet", A, stale="old") == Yours()
+    assert not logins.put(client, "of", "juliet", "a", "")
+    assert logins.known(client, "of", "juliet") == On("old")
+    assert logins.take(client, "of", "juliet", B, stale="old") == Yours()
+
+
+def test_a_logoff_is_seen_by_who_watches_and_undone_by_who_needs_a_login(client: Client) -> None:
+    assert logins.known(client, "of", "juliet") is None
+    log_in(client, "old")
+    assert not logins.off(client, "of", "juliet", "another"), "he was logged in anew"
+    assert logins.off(client, "of", "juliet", "old")
+    assert logins.known(client, "of", "juliet") == Off("old")
+    assert logins.take(client, "of", "juliet", A, stays_off=True) == Off()
+    assert logins.take(client, "of", "juliet", A) == Yours()
+    assert logins.put(client, "of", "juliet", "a", "new")
+    assert logins.take(client, "of", "juliet", B, stays_off=True) == On("new")
+    assert logins.off(client, "of", "romeo", ""), "nobody knew a stream of him"
+    assert logins.take(client, "of", "romeo", B, stays_off=True) == Off()
+
+
+def test_what_somebody_else_wrote_there_is_no_login(client: Client, server: Server) -> None:
+    for entry in (b"", b"on", b"on now ofchat", b'{"stream": "x"}', b"\xff"):
+        server.raw.hset(LOGINS, "juliet", entry)
+        assert logins.take(client, "of", "juliet", A, stays_off=True) == Yours()
+        assert not logins.put(client, "of", "juliet", "a", "")
+
+
+CALLS: list[tuple[Callable[[Client], object], object]] = [
+    (lambda client: logins.take(client, "of", "juliet", A), Yours()),
+    (lambda client: logins.put(client, "of", "juliet", "a", "new"), True),
+    (lambda client: logins.off(client, "of", "juliet", "new"), True),
+]
+
+
+def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(client: Client, server: Server) -> None:
+    with LossyProxy(server.process.port) as proxy:
+        lossy = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace="ns"))
+        for call, _ in CALLS:
+            call(client)
+        server.raw.flushdb()
+        for call, answer in CALLS:
+            # The connection is open: what gets lost is the answer to the call.
+            lossy.command("PING")
+            proxy.lose_next = True
+            with pytest.raises(StoreUnavailable):
+                call(lossy)
+            assert call(lossy) == answer
+        lossy.close()
+    assert not server.raw.exists(LEASE)
+
+
+def test_a_full_redis_still_lets_users_be_logged_in_and_off(client: Client, server: Server) -> None:
+    server.raw.config_set("maxmemory", 1)
+    log_in(client, "new")
+    assert logins.off(client, "of", "juliet", "new")
+
+
+def test_no_repr_shows_a_stream() -> None:
+    assert "ofchat" not in repr((On("ofchat1"), Off("ofchat1")))
