@@ -18,9 +18,25 @@ from restbroker.light import light
 from restbroker.rules.jid import folded
 from restbroker.rules.json_types import Json
 
-EventType = Literal["message", "groupchat", "presence", "iq", "error"]
+EventType = Literal[
+    "message",
+    "groupchat",
+    "presence",
+    "iq",
+    "error",
+    "chatstate",
+    "invitation",
+    "offer",
+    "offer-revoked",
+    "queue",
+    "notify",
+    "stanza",
+]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
-"""`groupchat`: a message of a room. `error`: a stanza that came back, of whatever kind."""
+"""`groupchat`: a message of a room. `error`: a stanza that came back, of whatever kind. `chatstate`: somebody writes or
+stops. `invitation`: into a room. `offer`: a question for an expert, and `offer-revoked` its end; `queue`:
+where one's own question stands. `notify`: what else a server tells. `stanza`: any one, as it came.
+"""
 
 
 EVENT_MEMBERS: Final = ("type", "from", "to", "id", "body", "room", "server", "source", "received_at", "raw")

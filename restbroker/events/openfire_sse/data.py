@@ -1,0 +1,101 @@
+"""Reads the JSON of Openfire's events, which the plugin puts together as text, without escaping what is in it.
+
+Called by `form`. Always holds: pure; whatever comes, it is read, or told to be unreadable. Where a member stands there
+twice, the first counts: the server writes whom it is from before what he wrote, and a text can hold another `from`.
+"""
+
+import json
+import re
+from typing import Final, NoReturn
+
+import attrs
+
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
+
+_NAMES: Final = (
+    *("type", "to", "from", "body", "data", "state", "status", "show", "room", "inviter", "url", "reason", "password"),
+    *("mucRoom", "averageWaitTime", "userCount", "oldestEntry", "userid", "postion", "timeRemaining", "timestamp"),
+    *("remaingTime", "position", "workgroup", "id", "metaData", "xmpp"),
+)
+"""The members of all events, as the plugin spells them (read)."""
+_BEGINNING: Final = re.compile(rf'(?:\A\s*\{{|,)\s*"({"|".join(_NAMES)})"\s*:\s*')
+_END: Final = re.compile(r"\s*\}\s*\Z")
+
+
+@attrs.frozen
+class Data:
+    """What an event says. `members`: None where it cannot be read; `fault`: what is wrong with it, in words."""
+
+    members: dict[str, Json] | None
+    fault: str | None = None
+
+
+@attrs.define
+class _Pairs:
+    """Makes objects of which the first of two equal members counts. `is_twice`: of the last, the outermost."""
+
+    is_twice: bool = False
+
+    def __call__(self, pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        found: dict[str, Json] = {}
+        for name, value in pairs:
+            found.setdefault(name, value)
+        self.is_twice = len(found) < len(pairs)
+        return found
+
+
+def read_data(text: str) -> Data:
+    """The members of an event's data. Line breaks and quotes within a text are taken as what they are."""
+    pairs = _Pairs()
+    try:
+        # Line breaks and other control characters within strings are no fault of who sent them.
+        members = json.loads(text, strict=False, object_pairs_hook=pairs, parse_constant=_refused)
+    except (ValueError, RecursionError):
+        repaired = _repaired(text)
+        return Data(None, "it is no JSON") if repaired is None else _writable(repaired)
+    if not isinstance(members, dict):
+        return Data(None, "it is no JSON object")
+    found = _writable(members)
+    if pairs.is_twice and found.fault is None:
+        return Data(members, "a member stands there twice, and the first counts")
+    return found
+
+
+def _writable(members: dict[str, Json]) -> Data:
+    """What a job can hold."""
+    try:
+        rubyjson.dumps({"args": [{"raw": members}]})
+    except (ValueError, RecursionError):
+        return Data(None, "it is JSON that no job can hold")
+    return Data(members)
+
+
+def _repaired(text: str) -> dict[str, Json] | None:
+    """The members where the texts between them are no JSON: each value goes to where the next known name begins."""
+    begun = list(_BEGINNING.finditer(text))
+    end = _END.search(text)
+    if not begun or begun[0].start() > 0 or end is None:
+        return None
+    ends = [*(one.start() for one in begun[1:]), end.start()]
+    members: dict[str, Json] = {}
+    for one, until in zip(begun, ends, strict=True):
+        try:
+            members.setdefault(one[1], _value(text[one.end() : until].strip()))
+        except (ValueError, RecursionError):
+            return None
+    return members
+
+
+def _value(written: str) -> Json:
+    try:
+        value: Json = json.loads(written, strict=False, object_pairs_hook=_Pairs(), parse_constant=_refused)
+    except ValueError:
+        if len(written) > 1 and written[0] == written[-1] == '"':
+            return written[1:-1]
+        raise
+    return value
+
+
+def _refused(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,192 @@
+"""Makes events of what comes over a user's stream. Called by `listener`, for one frame after the other.
+
+Always holds: whatever comes, it becomes an event, or is one that is not wanted; `raw` has all that came. The names of
+frames and the members of their data, as the plugin's source has them:
+
+| frame | type in its data | event |
+|---|---|---|
+| chatapi.xmpp | none; the stanza in base64 | `stanza`, or the truth about the message that follows |
+| chatapi.chat | chat, normal, headline; error | `message`, or `chatstate` with a `state`; `error` |
+| chatapi.presence | presence | `presence` |
+| chatapi.muc | groupchat; invitationReceived | `groupchat`; `invitation` |
+| chatapi.ask | offer; groupchat; all else | `invitation`: the room is there; `groupchat`; `queue` |
+| chatapi.assist | offerReceived; offerRevoked | `offer`; `offer-revoked` |
+| chatapi.notify, any other | | `notify` |
+"""
+
+from collections.abc import Mapping
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from restbroker.events.openfire_sse.data import read_data
+from restbroker.events.openfire_sse.stanza import Stanza, read_stanza
+from restbroker.rules.event import EventType, ServerEvent, bare, domain
+from restbroker.rules.json_types import Json
+from restbroker.transport.stream import Frame
+
+RawMode: TypeAlias = Literal["typed", "stanzas", "both"]
+
+_STANZAS: Final = "chatapi.xmpp"
+_UNREAD: Final[Mapping[str, EventType]] = {
+    "chatapi.chat": "message",
+    "chatapi.presence": "presence",
+    "chatapi.muc": "groupchat",
+    "chatapi.ask": "queue",
+    "chatapi.assist": "offer",
+}
+"""What an event counts as that cannot be read."""
+_WORKGROUPS: Final = "workgroup."
+_NULL: Final = "null"
+"""What the plugin writes for a text that is not there (read)."""
+
+
+@attrs.define(eq=False)
+class Form:
+    """Of one stream. `host`: the domain of its user, if that is configured."""
+
+    source: str
+    user: str
+    host: str | None
+    mode: RawMode
+    _stanza: Stanza | None = None
+    """What came right before."""
+
+    def read(self, frame: Frame, now_s: float) -> ServerEvent | None:
+        """The event; None: it is not wanted in this mode."""
+        if frame.name == _STANZAS:
+            return self._of_stanza(frame, now_s)
+        stanza, self._stanza = self._stanza, None
+        return None if self.mode == "stanzas" else self._typed(frame, stanza, now_s)
+
+    def _of_stanza(self, frame: Frame, now_s: float) -> ServerEvent | None:
+        data = read_data(frame.data)
+        coded = (data.members or {}).get("xmpp")
+        stanza = read_stanza(coded) if isinstance(coded, str) else None
+        self._stanza = stanza
+        if self.mode == "typed":
+            return None
+        raw = self._raw(frame, data.members, data.fault)
+        if stanza is None:
+            return self._event("stanza", raw, now_s)
+        is_room = stanza.word == "groupchat" and stanza.sender is not None
+        return self._event(
+            "stanza",
+            {**raw, "stanza": stanza.xml},
+            now_s,
+            sender=stanza.sender,
+            receiver=stanza.receiver,
+            id=stanza.id,
+            body=stanza.body,
+            room=bare(stanza.sender or "") if is_room else None,
+        )
+
+    def _typed(self, frame: Frame, stanza: Stanza | None, now_s: float) -> ServerEvent:
+        data = read_data(frame.data)
+        members = data.members or {}
+        kind = _type(frame.name, members) if data.members is not None else _UNREAD.get(frame.name, "notify")
+        sender, receiver, body = _text(members, "from"), _text(members, "to"), _body(kind, members)
+        named = _text(members, "id") if kind in ("offer", "offer-revoked") else None
+        if stanza is not None and kind in ("message", "groupchat", "error") and _is_of(stanza, frame.data):
+            if data.members is None:
+                kind = _message_type(stanza.word)
+            sender, receiver, body, named = stanza.sender, stanza.receiver, stanza.body, stanza.id
+        return self._event(
+            kind,
+            self._raw(frame, data.members, data.fault),
+            now_s,
+            sender=sender or _text(members, "inviter"),
+            receiver=receiver or self._whose(_text(members, "workgroup")),
+            id=named,
+            body=body,
+            room=_room(kind, members, sender),
+        )
+
+    def _event(self, kind: EventType, raw: Json, now_s: float, **said: str | None) -> ServerEvent:
+        receiver = said.get("receiver") or self._whose(None)
+        return ServerEvent(
+            type=kind,
+            sender=said.get("sender"),
+            receiver=receiver,
+            id=said.get("id"),
+            body=said.get("body"),
+            room=said.get("room"),
+            server=None if receiver is None else domain(receiver),
+            source=self.source,
+            received_at_s=now_s,
+            raw=raw,
+        )
+
+    def _raw(self, frame: Frame, members: Mapping[str, Json] | None, fault: str | None) -> dict[str, Json]:
+        raw: dict[str, Json] = {"event": frame.name, "user": self.user}
+        if members is None:
+            return {**raw, "text": frame.data, "parse_error": fault}
+        return {**members, **raw} if fault is None else {**members, **raw, "parse_error": fault}
+
+    def _whose(self, workgroup: str | None) -> str | None:
+        """The user's JID where the server does not say it: an offer tells of its workgroup only."""
+        host = self.host
+        if host is None and workgroup is not None and domain(workgroup).startswith(_WORKGROUPS):
+            host = domain(workgroup).removeprefix(_WORKGROUPS)
+        return None if host is None else f"{self.user}@{host}"
+
+
+def _type(name: str, members: Mapping[str, Json]) -> EventType:
+    match name, members.get("type"):
+        case "chatapi.chat", "error":
+            return "error"
+        case "chatapi.chat", _:
+            return "chatstate" if "state" in members and "body" not in members else "message"
+        case "chatapi.presence", _:
+            return "presence"
+        case "chatapi.muc", "invitationReceived":
+            return "invitation"
+        case ("chatapi.muc", _) | ("chatapi.ask", "groupchat"):
+            return "groupchat"
+        case "chatapi.ask", "offer":
+            return "invitation"
+        case "chatapi.ask", _:
+            return "queue"
+        case "chatapi.assist", "offerRevoked":
+            return "offer-revoked"
+        case "chatapi.assist", _:
+            return "offer"
+        case _:
+            return "notify"
+
+
+def _message_type(word: str | None) -> EventType:
+    match word:
+        case "groupchat" | "error":
+            return word
+        case _:
+            return "message"
+
+
+def _body(kind: EventType, members: Mapping[str, Json]) -> str | None:
+    if kind in ("invitation", "offer-revoked"):
+        return _text(members, "reason")
+    body = members.get("body")
+    return body if isinstance(body, str) else None
+
+
+def _room(kind: EventType, members: Mapping[str, Json], sender: str | None) -> str | None:
+    match kind:
+        case "groupchat":
+            return None if sender is None else bare(sender)
+        case "invitation":
+            room = _text(members, "room") or _text(members, "mucRoom")
+            return None if room is None else bare(room)
+        case _:
+            return None
+
+
+def _is_of(stanza: Stanza, text: str) -> bool:
+    """Whether this stanza is the one of the event with this text, which holds its words between quotes, unescaped."""
+    words = (stanza.body, stanza.sender)
+    return stanza.kind == "message" and all(word and f'"{word}"' in text for word in words)
+
+
+def _text(members: Mapping[str, Json], name: str) -> str | None:
+    value = members.get(name)
+    return value if isinstance(value, str) and value != _NULL else None
