@@ -3,16 +3,19 @@
 Always holds: nothing of it is imported without `Events`.
 """
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from restbroker.assembly.own_redis import own_redis
 from restbroker.broker.service import Service
 from restbroker.config.core import Config
-from restbroker.config.events import Events
+from restbroker.config.events import Events, EventSource
 from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
+    from restbroker.events.contract import Ways
+    from restbroker.events.inlet import Inlet
     from restbroker.events.own import Own
     from restbroker.store.connection import Connection
 
@@ -32,7 +35,11 @@ def event_services(
 
     deliverer = Deliverer(open_connection())
     posted = [source for source in events.sources if source.path is not None]
-    readers = [registry.open_reader(source, deliverer, report) for source in events.sources if source.path is None]
+    readers = [
+        registry.open_reader(source, _ways(source, deliverer, open_connection, report))
+        for source in events.sources
+        if source.path is None
+    ]
     server: Server | None = None
     if posted:
         app = Webhooks(posted, deliverer.deliver, report)
@@ -50,6 +57,23 @@ def event_services(
             certificate=certificate,
         )
     return (Receiver(deliverer, server, readers),)
+
+
+def _ways(source: EventSource, inlet: "Inlet", open_connection: "Callable[[], Connection]", report: Report) -> "Ways":
+    """What the source's reader may use: of a source that names a target also its users' logins."""
+    from restbroker.events.contract import Ways
+
+    if source.target is None:
+        return Ways(inlet, report)
+    from restbroker.assembly.logins import logins_of
+    from restbroker.connectors import registry
+    from restbroker.connectors.contract import Ports
+    from restbroker.events.leases import LeasesInRedis
+    from restbroker.transport.client import open_transport
+
+    http, book = open_transport(source.target), logins_of(source.target, open_connection)
+    logins = registry.open_logins(source.target, Ports(report, time.time, http, logins=book))
+    return Ways(inlet, report, LeasesInRedis(source.name, open_connection), logins, http)
 
 
 def sent_by(events: Events | None, open_connection: "Callable[[], Connection]", report: Report) -> "Own | None":

@@ -6,6 +6,8 @@ to a target of this broker.
 
 from collections.abc import Mapping
 
+import attrs
+
 from restbroker.config import reader
 from restbroker.config.event_keys import FilterKeys, RouteKeys, SourceKeys
 from restbroker.config.events import Events, EventSource, Route, Shape
@@ -44,6 +46,7 @@ def build_events(
         source = _source(name, written, where, kinds, review)
         if source is None:
             continue
+        source = _with_target(source, where, targets, kinds, review)
         _judge(source, where, owners, paths, review)
         _judge_more(source, where, owners, review)
         if is_open and source.path is not None:
@@ -105,6 +108,22 @@ def _source(
     if len(review.problems) > problems or not isinstance(own, JudgingSource):
         return source
     return own.judged(source, lambda member: at(where, member), review)
+
+
+def _with_target(
+    source: EventSource, where: str, targets: tuple[Target, ...], kinds: Mapping[str, Members], review: Review
+) -> EventSource:
+    """With the target that its options name, which has to be one of its server's."""
+    if source.target_name is None:
+        return source
+    wanted = source_defaults_of(kinds[source.kind]).target_kind
+    found = next((target for target in targets if target.name == source.target_name), None)
+    if found is None or found.kind != wanted:
+        what = "there is none of that name" if found is None else f"that one is of the kind {found.kind}"
+        place = at(at(where, "Options"), "Target")
+        review.refuse(place, f"expected a target of the kind {wanted}, found {describe(source.target_name)}; {what}.")
+        return source
+    return attrs.evolve(source, target=found)
 
 
 def _is_complete(written: SourceKeys, path: str | None, defaults: SourceDefaults, where: str, review: Review) -> bool:

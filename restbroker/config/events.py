@@ -11,7 +11,7 @@ from typing import Literal
 import attrs
 
 from restbroker.config.secret import Secret
-from restbroker.config.target import CertFiles
+from restbroker.config.target import CertFiles, Target
 from restbroker.rules.event import Filter
 from restbroker.rules.json_types import Json
 
@@ -71,6 +71,10 @@ class EventSource:
     secrets: tuple[Secret, ...] = ()
     more_queues: tuple[tuple[str, str], ...] = ()
     """The queues that its options name, each behind the place where."""
+    target_name: str | None = None
+    """The target that its options name, which …"""
+    target: Target | None = None
+    """… is this one."""
 
 
 @attrs.frozen

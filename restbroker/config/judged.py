@@ -51,13 +51,14 @@ class SourceDefaults:
 
     `path`: where its servers post if the source does not say; None: it has to. `is_reader`: nobody posts, it fetches by
     itself. `is_signed`: its requests show by themselves who made them, so that it takes no `Secret`. `has_ids`: see
-    `EventSource`.
+    `EventSource`. `target_kind`: of which kind the target is that it names; None: it names none.
     """
 
     path: str | None = None
     is_reader: bool = False
     is_signed: bool = False
     has_ids: bool = True
+    target_kind: str | None = None
 
 
 def source_defaults_of(options: Members) -> SourceDefaults:

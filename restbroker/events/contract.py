@@ -5,7 +5,7 @@ A kind that servers post to is a `Hook`. A kind that fetches by itself (a broker
 kind knows Redis; an event that nobody took is not confirmed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -14,9 +14,15 @@ import attrs
 from restbroker.config.events import EventSource
 from restbroker.light import light
 from restbroker.rules.event import ServerEvent
+from restbroker.telemetry.events import Report
 
-if TYPE_CHECKING:  # the command line gets the kinds without it
+if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTTP
     import trio
+
+    from restbroker.connectors.contract import Logins
+    from restbroker.events.inlet import Inlet
+    from restbroker.store.leases import Lease
+    from restbroker.transport.message import Transport
 
 Verdict = Literal["accepted", "duplicate", "own", "ignored"]
 """Redis has its job; it had one already (`DropDuplicates`); it tells of what this broker sent (`DropOwn`); nobody wants
@@ -121,6 +127,41 @@ class Deliver(Protocol):
     async def __call__(self, source: EventSource, event: ServerEvent, /) -> Verdict:
         """Returns when Redis has its job. Raises `StoreUnavailable` or `StoreRefused`, in some seconds at most."""
         ...
+
+
+class Leases(Protocol):
+    """Which of the processes does what: `store.leases`, for one reader in one process."""
+
+    @property
+    def lease_s(self) -> float:
+        """How long a lease lasts."""
+        ...
+
+    async def hold(self, names: Sequence[str]) -> "Mapping[str, Lease]":
+        """Takes or renews these. Raises `StoreUnavailable` or `StoreRefused`."""
+        ...
+
+    async def end(self, names: Sequence[str]) -> None:
+        """Ends these, and has whoever holds one know that somebody was late. Never raises, and gives up soon."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes the connection; a later call opens a new one."""
+        ...
+
+
+@attrs.frozen
+class Ways:
+    """What a reader may use. Those after `report` are there where its options name a target.
+
+    `http`: what the logins use. The reader closes all but the inlet.
+    """
+
+    inlet: "Inlet"
+    report: Report
+    leases: Leases | None = None
+    logins: "Logins | None" = None
+    http: "Transport | None" = None
 
 
 class Reader(Protocol):

@@ -16,16 +16,15 @@ from typing import Final, Literal
 
 from restbroker.config.events import EventSource
 from restbroker.config.key import Members
-from restbroker.events.contract import Hook, Reader
-from restbroker.events.inlet import Inlet
+from restbroker.events.contract import Hook, Reader, Ways
 from restbroker.rules.findings import Finding
-from restbroker.telemetry.events import Report
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "mongooseim-amqp": "restbroker.events.amqp",
         "mongooseim-sns": "restbroker.events.mongooseim_sns",
         "mongooseim-webhook": "restbroker.events.mongooseim_webhook",
+        "openfire-sse": "restbroker.events.openfire_sse",
         "prosody-rest": "restbroker.events.prosody_rest",
     }
 )
@@ -45,9 +44,9 @@ def open_hook(source: EventSource) -> Hook:
     return hook
 
 
-def open_reader(source: EventSource, inlet: Inlet, report: Report) -> Reader:
+def open_reader(source: EventSource, ways: Ways) -> Reader:
     """What fetches for this source; nothing is asked yet. Raises `ConfigError`."""
-    reader: Reader = _part(source.kind, "reader").open_reader(source, inlet, report)
+    reader: Reader = _part(source.kind, "reader").open_reader(source, ways)
     return reader
 
 

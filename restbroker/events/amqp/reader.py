@@ -23,7 +23,7 @@ from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import INSTALL, Settings
 from restbroker.events.amqp.topology import Trouble
-from restbroker.events.contract import Malformed
+from restbroker.events.contract import Malformed, Ways
 from restbroker.events.inlet import Inlet, Offer
 from restbroker.rules.event import ServerEvent
 from restbroker.telemetry.events import EventHandled, Report, Warned
@@ -42,13 +42,13 @@ _GRACE_S: Final = 1.0
 """For RabbitMQ to hear what is acknowledged at the end."""
 
 
-def open_reader(source: EventSource, inlet: Inlet, report: Report) -> "RabbitReader":
+def open_reader(source: EventSource, ways: Ways) -> "RabbitReader":
     """Of one source. Raises `ConfigError` where pika is not installed."""
     assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
     if find_spec("pika") is None:
         message = f"The source {source.name} reads from RabbitMQ, and what that needs is not installed."
         raise ConfigError(message, f"Install it: {INSTALL}.")
-    return RabbitReader(source, source.options, inlet, report)
+    return RabbitReader(source, source.options, ways.inlet, ways.report)
 
 
 @attrs.define(eq=False)

@@ -15,17 +15,16 @@ frames and the members of their data, as the plugin's source has them:
 """
 
 from collections.abc import Mapping
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import attrs
 
 from restbroker.events.openfire_sse.data import read_data
+from restbroker.events.openfire_sse.settings import RawMode
 from restbroker.events.openfire_sse.stanza import Stanza, read_stanza
 from restbroker.rules.event import EventType, ServerEvent, bare, domain
 from restbroker.rules.json_types import Json
 from restbroker.transport.stream import Frame
-
-RawMode: TypeAlias = Literal["typed", "stanzas", "both"]
 
 _STANZAS: Final = "chatapi.xmpp"
 _UNREAD: Final[Mapping[str, EventType]] = {

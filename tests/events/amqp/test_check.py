@@ -9,6 +9,7 @@ from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.events import registry
 from restbroker.events.amqp.reader import open_reader
+from restbroker.events.contract import Ways
 from restbroker.events.amqp.settings import INSTALL, Exchange, Server, Settings
 from restbroker.rules.findings import Finding, worst_cause
 from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE
@@ -88,5 +89,5 @@ def test_without_what_reads_from_rabbitmq_the_extra_is_named(monkeypatch: pytest
     assert (one.code, one.cure) == ("NotInstalled", INSTALL)
     monkeypatch.setattr("restbroker.events.amqp.reader.find_spec", lambda _name: None)
     with pytest.raises(ConfigError, match="reads from RabbitMQ, and what that needs is not installed") as caught:
-        open_reader(source("amqp://h"), object(), print)  # type: ignore[arg-type]
+        open_reader(source("amqp://h"), Ways(object(), print))  # type: ignore[arg-type]
     assert INSTALL in str(caught.value.cure)

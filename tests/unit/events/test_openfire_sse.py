@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.events.openfire_sse.data import read_data
-from restbroker.events.openfire_sse.form import Form, RawMode
+from restbroker.events.openfire_sse.form import Form
+from restbroker.events.openfire_sse.settings import RawMode
 from restbroker.rules import rubyjson
 from restbroker.rules.event import EVENT_TYPES, EventType, ServerEvent, as_json
 from restbroker.transport.stream import Frame

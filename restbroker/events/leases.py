@@ -1,0 +1,53 @@
+"""The leases in Redis as a reader uses them: `contract.Leases`, for one source, over a connection of its own.
+
+Assembly makes one where a source reads streams. Always holds: nothing is connected before the first call; nobody waits
+for Redis for longer than the connection's time-out.
+"""
+
+import contextlib
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.store import leases
+from restbroker.store.connection import Connection
+from restbroker.store.leases import Lease
+
+LEASE_S: Final = 15.0
+_ENDING_S: Final = 1.0
+
+
+@attrs.define(eq=False)
+class LeasesInRedis:
+    """`contract.Leases` of the source of this name. `open_connection` makes one with a short time-out."""
+
+    source: str
+    open_connection: Callable[[], Connection]
+    lease_s: float = LEASE_S
+    _holder: str = attrs.field(factory=lambda: secrets.token_hex(8))
+    _connection: Connection | None = None
+
+    async def hold(self, names: Sequence[str]) -> Mapping[str, Lease]:
+        """As `Leases`."""
+        lease_ms = round(self.lease_s * 1000)
+        return await self._reached().call(leases.hold, self.source, self._holder, lease_ms, names)
+
+    async def end(self, names: Sequence[str]) -> None:
+        """As `Leases`."""
+        with trio.move_on_after(_ENDING_S), contextlib.suppress(StoreUnavailable, StoreRefused):
+            await self._reached().call(leases.end, self.source, self._holder, names)
+
+    async def aclose(self) -> None:
+        """As `Leases`."""
+        if self._connection is not None:
+            await self._connection.aclose()
+            self._connection = None
+
+    def _reached(self) -> Connection:
+        if self._connection is None:
+            self._connection = self.open_connection()
+        return self._connection

@@ -1,0 +1,261 @@
+"""Reads the stream of one user, one connection after the other, for as long as the lease is this process'. `reader`
+makes one for each.
+
+Always holds: a stream is asked for under a lease that is valid by our own clock, and what is asked for when it ran out
+meanwhile is read only once Redis says that the lease is still ours: the server gives events to whoever opened last. A
+new stream is open before the old one is left, so that nothing falls in between; what an old one still holds is read.
+"""
+
+import base64
+import math
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import quote
+
+import attrs
+import trio
+
+from restbroker.config.passwords import passwords_in
+from restbroker.config.target import Target
+from restbroker.connectors.contract import Logins, NoLogin
+from restbroker.errors import ConfigError, StoreRefused
+from restbroker.events.openfire_sse.basket import Basket
+from restbroker.events.openfire_sse.form import Form
+from restbroker.events.openfire_sse.settings import Settings
+from restbroker.events.openfire_sse.troubles import (
+    NOT_LOGGED_IN,
+    Teller,
+    Trouble,
+    no_password,
+    not_logged_in,
+    refused,
+    too_large,
+    unanswered,
+)
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request
+from restbroker.transport.stream import EventStream, StreamEnded, open_stream
+
+_OK: Final = 200
+_LEAST_PAUSE_S: Final = 0.2
+_LONGEST_PAUSE_S: Final = 5.0
+"""Between two tries: doubled each time, until a stream is open."""
+_LOOK_S: Final = 1.0
+"""So often it is looked whether somebody who is logged off, or asks nothing, has a stream by now."""
+_GRACE_S: Final = 1.0
+"""For what lies in an old connection: the server sends it nothing any more."""
+QUIET_S: Final = 600.0
+"""After so long without an event the stream is opened anew: another reader may have taken it, which nobody tells."""
+
+
+@attrs.define(eq=False)
+class Shared:
+    """What the listeners of a source share."""
+
+    source: str
+    settings: Settings
+    target: Target
+    logins: Logins
+    basket: Basket
+    teller: Teller
+    now_s: Callable[[], float] = time.time
+    quiet_s: float = QUIET_S
+
+
+@attrs.define(eq=False)
+class Listener:
+    """That of one user. The reader calls `renewed`, `disturbed` and `lost`."""
+
+    shared: Shared
+    user: str
+    is_asking: bool = False
+    """Whether a stream may have been asked for that is not known yet to be ours."""
+    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _until_s: float = 0.0
+    _is_lost: bool = False
+    _renewal: trio.Event = attrs.field(factory=trio.Event)
+    _wake: trio.Event = attrs.field(factory=trio.Event)
+    _heard_at_s: float = 0.0
+    _is_held_up: bool = False
+    """Whether the basket is full: then what comes waits in the connection, which must not be left."""
+    _announced: str = attrs.field(default="", repr=False)
+
+    def renewed(self, until_s: float) -> None:
+        """The lease is ours until then, on Trio's clock."""
+        self._until_s = until_s
+        renewal, self._renewal = self._renewal, trio.Event()
+        renewal.set()
+
+    def disturbed(self) -> None:
+        """Another process may have opened a stream of this user late: ours may get nothing any more."""
+        self._heard_at_s = -math.inf
+        self._wake.set()
+
+    def lost(self) -> None:
+        """The lease is another's: nothing is opened any more, and what has come already is read."""
+        self._is_lost = True
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + _GRACE_S)
+
+    async def run(self) -> None:
+        """Until the lease is lost, or cancelled."""
+        with self._scope:
+            async with trio.open_nursery() as nursery:
+                old: trio.CancelScope | None = None
+                while True:
+                    stream = await self._opened()
+                    if old is not None:
+                        old.deadline = trio.current_time() + _GRACE_S
+                    old, over = trio.CancelScope(), trio.Event()
+                    self._heard_at_s = trio.current_time()
+                    nursery.start_soon(self._read, stream, old, over)
+                    await self._watched(over)
+                    if over.is_set():
+                        old = None
+
+    async def _watched(self, over: trio.Event) -> None:
+        """Returns when the stream ended, or is quiet for so long that another is to be opened."""
+        while not over.is_set():
+            left_s = self._heard_at_s + self.shared.quiet_s - trio.current_time()
+            if left_s <= 0 and not self._is_held_up:
+                return
+            self._wake = trio.Event()
+            with trio.move_on_after(max(left_s, _LOOK_S)):
+                await self._wake.wait()
+
+    async def _read(self, stream: EventStream, scope: trio.CancelScope, over: trio.Event) -> None:
+        shared = self.shared
+        form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode)
+        try:
+            with scope:
+                while True:
+                    frame = await stream.next()
+                    event = form.read(frame, shared.now_s())
+                    if event is not None:
+                        self._is_held_up = True
+                        await shared.basket.put(event, len(frame.data))
+                        self._is_held_up = False
+                    self._heard_at_s = trio.current_time()
+        except StreamEnded as ended:
+            if ended.reason == "large":
+                shared.teller.tell(self.user, too_large(self.user, shared.settings.limit_bytes))
+            elif ended.reason == "silent":
+                why = f"{shared.target.url} sends nothing to {self.user}, not even a heartbeat."
+                shared.teller.tell(self.user, unanswered(why))
+        finally:
+            await stream.aclose()
+            over.set()
+            self._wake.set()
+
+    async def _opened(self) -> EventStream:
+        """A stream that is ours, however long that takes."""
+        pause_s, stale = _LEAST_PAUSE_S, ""
+        while True:
+            await self._valid()
+            try:
+                known = await self._login(stale)
+                stream = None if known is None else await self._ask(known)
+                if stream is not None:
+                    return await self._ours(stream)
+                if not known:
+                    await trio.sleep(_LOOK_S)
+                    continue
+                # What is known of his login may be older than the server's last start.
+                is_first, stale = not stale, known
+                if is_first:
+                    continue
+                raise refused(self.shared.target, self.user, NOT_LOGGED_IN)
+            except Trouble as trouble:
+                self.shared.teller.tell(self.user, trouble)
+            await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _valid(self) -> None:
+        """Returns when the lease is ours by our own clock."""
+        while self._is_lost or trio.current_time() >= self._until_s:
+            await self._renewal.wait()
+
+    async def _ours(self, stream: EventStream) -> EventStream:
+        """The stream, which took its time to open, once it is sure that the lease is ours still."""
+        try:
+            await self._valid()
+        except BaseException:
+            await stream.aclose()
+            raise
+        self.is_asking = False
+        self.shared.teller.well(self.user)
+        return stream
+
+    async def _login(self, stale: str) -> str | None:
+        """His stream's id, another than the stale one if the server gives one; "": he needs none. None: he is off.
+
+        Raises `Trouble`.
+        """
+        shared = self.shared
+        if self.user in shared.settings.askers:
+            return ""
+        try:
+            return await shared.logins.watched(self.user, stale)
+        except NoLogin as error:
+            raise not_logged_in(self.user, _words(error)) from None
+        except (NotSent, MaybeSent, StoreRefused) as error:
+            raise unanswered(error.message) from None
+
+    async def _ask(self, known: str) -> EventStream | None:
+        """His stream; None where the server knows none of this login. Raises `Trouble`."""
+        shared, settings = self.shared, self.shared.settings
+        path, headers = f"/sse/{quote(self.user, safe='')}", await self._headers()
+        request = Request("GET", path, shared.target.timeout_s, headers=headers)
+        await self._valid()
+        self.is_asking = True
+        try:
+            stream = await open_stream(
+                shared.target, request, silence_s=settings.silence_s, limit_bytes=settings.limit_bytes
+            )
+        except NotSent as error:
+            raise unanswered(error.message) from None
+        try:
+            if stream.status == _OK and await self._is_announced(known):
+                return stream
+        except BaseException:
+            await stream.aclose()
+            raise
+        await stream.aclose()
+        self.is_asking = False
+        if stream.status in (_OK, NOT_LOGGED_IN):
+            return None
+        raise refused(shared.target, self.user, stream.status)
+
+    async def _is_announced(self, known: str) -> bool:
+        """Makes him available, once for each login: now that he has a stream nothing is missed.
+
+        False: the server does not know the login. Raises `Trouble`.
+        """
+        if known and known != self._announced and self.shared.settings.announces:
+            try:
+                await self.shared.logins.present(self.user)
+            except NoLogin:
+                return False
+            except (NotSent, MaybeSent, StoreRefused) as error:
+                raise unanswered(error.message) from None
+            self._announced = known
+        return True
+
+    async def _headers(self) -> tuple[tuple[str, str], ...]:
+        """Exactly what the server wants (measured): any other type, or a second one, is refused. Raises `Trouble`."""
+        try:
+            # A slow disk must not hold up others.
+            known = await trio.to_thread.run_sync(passwords_in, self.shared.settings.passwords)
+        except ConfigError as error:
+            raise no_password(self.user, error.message) from None
+        if self.user not in known:
+            raise no_password(self.user, "no line names him.")
+        login = base64.b64encode(f"{self.user}:{known[self.user]}".encode()).decode()
+        return (("Accept", "text/event-stream"), ("Authorization", f"Basic {login}"))
+
+
+def _words(error: NoLogin) -> str:
+    reason = getattr(error.outcome, "reason", None)
+    message = getattr(reason, "message", None)
+    return message if isinstance(message, str) else "the server refuses it."

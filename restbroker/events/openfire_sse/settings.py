@@ -1,0 +1,36 @@
+"""What a source of the kind `openfire-sse` is configured to: whose streams are read, and how.
+
+Made by `options`; used by the other files of this folder. Always holds: no password is in it, but where they stand.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from restbroker.config.secret import Secret
+
+RawMode: TypeAlias = Literal["typed", "stanzas", "both"]
+"""Which events there are: the server's own forms, the stanzas, or both."""
+SILENCE_S: Final = 25.0
+"""Two and a half heartbeats."""
+
+
+@attrs.frozen
+class Settings:
+    """Those of one source. `users` are logged in, `askers` are not: who asks an expert has a stream without a login.
+
+    `passwords`: a file of lines user:password. `announces`: users are made available after each login.
+    """
+
+    users: tuple[str, ...]
+    askers: tuple[str, ...]
+    passwords: Secret
+    mode: RawMode = "typed"
+    announces: bool = True
+    silence_s: float = SILENCE_S
+    limit_bytes: int = 1024 * 1024
+
+    @property
+    def everybody(self) -> tuple[str, ...]:
+        """All whose streams are read."""
+        return (*self.users, *self.askers)

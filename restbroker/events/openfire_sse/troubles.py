@@ -1,0 +1,105 @@
+"""Why a stream is not read, in words, and who has been told. Used by `listener`, `reader` and `check`.
+
+Always holds: what is told of a source is told once until it is over, whatever the number of its users; no password, no
+stream's id and nothing of what came is in a text.
+"""
+
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from restbroker.config.target import Target
+from restbroker.telemetry.events import Report, Warned
+
+Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireLarge"]
+
+NOT_LOGGED_IN: Final = 404
+_DENIED: Final = (401, 403)
+_OTHERS: Final = 503
+_UNWANTED: Final = 405
+
+
+@attrs.define(eq=False)
+class Trouble(Exception):
+    """Why nothing comes for a user, and what to do. `code`: of the warning."""
+
+    code: Code
+    message: str
+    cure: str
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.cure}"
+
+
+def refused(target: Target, user: str, status: int) -> Trouble:
+    """The server answered so when it was asked for the user's stream (measured, but for 403)."""
+    if status in _DENIED:
+        what = f"{target.url} does not let {user} read his events ({status})."
+        return Trouble("OpenfireDenied", what, "Check his line in PasswordsFile, and that plugin.ofchat.enabled is on.")
+    if status == _OTHERS:
+        what = f"{target.url} gives the stream of {user} to another user only ({status})."
+        return Trouble("OpenfireDenied", what, "Check the spelling of his name in Users and in PasswordsFile.")
+    if status == NOT_LOGGED_IN:
+        what = f"{target.url} knows no stream of {user}, although he is logged in (404)."
+        return Trouble("OpenfireAway", what, "It is tried again. Streams are at the port of http-bind (7070).")
+    if status == _UNWANTED:
+        what = f"{target.url} gives {user} no stream for the header Accept (405)."
+        return Trouble("OpenfireAway", what, "It is tried again. A proxy in between may have changed the header.")
+    what = f"{target.url} answers {status}, not with the events of {user}."
+    return Trouble("OpenfireAway", what, "It is tried again: a server that starts answers so for a while.")
+
+
+def unanswered(why: str) -> Trouble:
+    """`why` is a sentence."""
+    return Trouble("OpenfireAway", why, "It is tried again.")
+
+
+def not_logged_in(user: str, why: str) -> Trouble:
+    """The server did not let the target's login log him in."""
+    return Trouble("OpenfireDenied", f"{user} cannot be logged in: {why}", "It is tried again.")
+
+
+def no_password(user: str, why: str) -> Trouble:
+    """The file says nothing of him, or cannot be read."""
+    return Trouble("OpenfireDenied", f"There is no password of {user}: {why}", "Write it into PasswordsFile.")
+
+
+def too_large(user: str, limit_bytes: int) -> Trouble:
+    """It is lost: the stream cannot be read on behind it."""
+    what = f"An event for {user} had more than {limit_bytes} bytes: it is lost, and what came right behind it."
+    return Trouble("OpenfireLarge", what, "Raise LargestEvent, or find out who sends such.")
+
+
+@attrs.define(eq=False)
+class Teller:
+    """Tells what is wrong with a source, each once until it is over."""
+
+    source: str
+    report: Report
+    _away: bool = False
+    _denied: dict[str, str] = attrs.field(factory=dict)
+
+    def tell(self, user: str, trouble: Trouble) -> None:
+        """It happened to this user."""
+        match trouble.code:
+            case "OpenfireAway":
+                # A server that stops ends the streams of all.
+                if self._away:
+                    return
+                self._away = True
+            case "OpenfireDenied":
+                if self._denied.get(user) == trouble.message:
+                    return
+                self._denied[user] = trouble.message
+            case _:
+                pass
+        self.report(Warned(trouble.code, f"Source {self.source}: {trouble.message}", trouble.cure))
+
+    def well(self, user: str) -> None:
+        """His stream is open."""
+        denied = self._denied.pop(user, None) is not None
+        if self._away or denied:
+            self._away = False
+            self.report(
+                Warned("OpenfireBack", f"Source {self.source}: events are read again, those of {user} at least.")
+            )
