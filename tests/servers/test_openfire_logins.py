@@ -147,12 +147,20 @@ async def test_an_administrator_logs_users_in_with_nothing_or_with_their_own_pas
     assert all(("Authorization", f"Basic {basic}") in request.headers for request in server.asked)
 
 
-async def test_the_shared_secret_goes_as_it_is(redis_server: RedisServer) -> None:
+async def test_the_shared_secret_goes_as_it_is_and_users_need_their_passwords(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
     server = Openfire()
-    target = attrs.evolve(TARGET, credentials=None, options=Settings(Secret("sh4red")))
+    file = tmp_path / "passwords"
+    file.write_text("juliet:r0meo\n")
+    target = attrs.evolve(TARGET, credentials=None, options=Settings(Secret("sh4red"), Secret(path=file)))
     async with processes(redis_server, server) as open_one:
         await open_one(target).stream("juliet")
-    assert ("Authorization", "sh4red") in server.asked[0].headers
+        with pytest.raises(NoLogin) as refused:
+            await open_one(target).stream("romeo")
+    assert isinstance(refused.value.outcome, Rejected), "he would be logged in without a name"
+    (asked,) = server.asked
+    assert ("Authorization", "sh4red") in asked.headers
 
 
 async def test_who_cannot_log_a_user_in_lets_the_next_try_at_once(redis_server: RedisServer, tmp_path: Path) -> None:

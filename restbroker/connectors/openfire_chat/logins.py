@@ -15,11 +15,11 @@ import attrs
 import trio
 
 from restbroker.config.passwords import passwords_in
-from restbroker.config.target import Target
+from restbroker.config.target import Basic, Target
 from restbroker.connectors.contract import LoginBook, Logins, NoLogin, Ports
-from restbroker.connectors.openfire_chat.headers import authorized
+from restbroker.connectors.openfire_chat.headers import accepting, authorized
 from restbroker.connectors.openfire_chat.options import settings_of
-from restbroker.connectors.openfire_chat.refusals import judge_login
+from restbroker.connectors.openfire_chat.refusals import NO_PASSWORD, judge_login
 from restbroker.errors import ConfigError
 from restbroker.rules.jid import folded
 from restbroker.store.logins import Busy, Off, On, Turn, Yours
@@ -155,8 +155,10 @@ class SharedLogins:
         passwords = settings_of(target).passwords
         if password is None and passwords is not None:
             password = passwords_in(passwords).get(name)
-        # One type alone, or an answer that is an error cannot be written (measured).
-        headers = (("Accept", "text/plain"), ("Content-Type", "text/plain"), *authorized(target))
+        if password is None and not isinstance(target.credentials, Basic):
+            # The secret is nobody's, and with it he would be somebody without a name (read).
+            raise NoLogin(NO_PASSWORD)
+        headers = (accepting("text/plain"), ("Content-Type", "text/plain; charset=UTF-8"), *authorized(target))
         query = () if totp is None else (("totp", totp),)
         path = f"{target.url.path}/restapi/v1/chat/{quote(name, safe='')}/login"
         body = (password or "").encode()

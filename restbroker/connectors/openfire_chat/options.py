@@ -28,6 +28,7 @@ BASE: Final = "/rest/api"
 _PLUGIN: Final = "/restapi/v1"
 _SLOTS: Final[Mapping[str, int]] = MappingProxyType({"ask": 4, "irma_reveal": 2})
 """They wait for people: an agent who accepts, a phone that answers. Other jobs go on beside them."""
+_ASK: Final = "ask"
 _ONCE: Final = ("broadcast_message", "send_blast", "notify_sessions")
 _BROADCASTS: Final = "announce_*"
 
@@ -97,6 +98,10 @@ class Options:
                 review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
             case None:
                 tell_plain(target.url, review)
+                if self.passwords_file is None:
+                    cure = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
+                    message = f"{place}.Secret logs no users in: commands that act as one need his password."
+                    review.note("NoPasswords", message, cure)
             case Basic() if secret is None:
                 pass
             case Basic():
@@ -145,6 +150,8 @@ def _with_slots(slots: Mapping[str, int]) -> Mapping[str, int]:
 
 
 def _with_broadcasts(patterns: tuple[str, ...]) -> tuple[str, ...]:
-    """Who holds broadcasts, as the default does, holds those of this API, which are called otherwise."""
-    missing = tuple(name for name in _ONCE if name not in patterns)
-    return (*patterns, *missing) if _BROADCASTS in patterns else patterns
+    """A question is asked once whatever is configured: one of which nobody knows may wait for an agent still. Who holds
+    broadcasts, as the default does, holds those of this API, which are called otherwise.
+    """
+    own = (_ASK, *(_ONCE if _BROADCASTS in patterns else ()))
+    return (*patterns, *(name for name in own if name not in patterns))

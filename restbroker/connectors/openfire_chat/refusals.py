@@ -34,6 +34,15 @@ _CHECK_USER: Final = (
     "Openfire does not say which: check that the user exists, his password (PasswordsFile, or the job's own), and his"
     " one-time password, if he has one."
 )
+NO_PASSWORD: Final = Rejected(
+    Reason(
+        "UserLoginRefused",
+        "The user cannot be logged in: the target has a Secret in the place of an administrator's login, and no"
+        " password of this user.",
+        "Put his password into Options.PasswordsFile or the job, or give Auth with an administrator's name and"
+        " password.",
+    )
+)
 _GOES_ON: Final = "It goes on by itself."
 _SEE_LOG: Final = "See Openfire's log (error.log). A 500 often means bad input: check the job's arguments, too."
 

@@ -1,0 +1,201 @@
+"""The connector for Openfire's Chat API: a command is one request, mostly as a user on the stream of his login.
+
+Assembly opens it through the registry. Always holds: a command is sent again within a delivery only after a 400, which
+means that it was not done, and only once; the id of a stream leaves this folder in no answer, note or message.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.target import Target
+from restbroker.connectors.contract import Connector, Link, NoLogin, Ports
+from restbroker.connectors.openfire_chat import catalogue, ways
+from restbroker.connectors.openfire_chat.logins import SharedLogins, shared_logins
+from restbroker.connectors.openfire_chat.options import settings_of
+from restbroker.connectors.openfire_chat.outcomes import ended, is_empty, judge, offer_gone, unanswered_ask
+from restbroker.connectors.openfire_chat.refusals import CHECK_LOGIN, CHECK_URL, parsed
+from restbroker.connectors.openfire_chat.request import Asked, build, joining, question
+from restbroker.connectors.openfire_chat.values import Unfit
+from restbroker.connectors.openfire_chat.ways import FROM, Way
+from restbroker.errors import ConfigError, StoreRefused
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
+from restbroker.store.logins import Off, On
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+
+_CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see Openfire's log."
+
+
+@attrs.frozen
+class ChatConnector:
+    """See `connectors.contract.Connector`. `_logins` is None where no job is delivered."""
+
+    _target: Target
+    _now_s: Callable[[], float]
+    _logins: SharedLogins | None
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The commands of ofchat."""
+        return catalogue.for_target(self._target, None)
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        """The command of this name; None if there is none: it is refused."""
+        return self.catalogue.commands.get(endpoint)
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        """Sends the command. Raises `NotSent` or `MaybeSent`; when cancelled, only the link knows if it was sent."""
+        name = call.command.endpoint
+        way, spec = ways.ways(settings_of(self._target).paths).get(name), self.spec(name)
+        if way is None or spec is None:
+            message = f"The target {self._target.name} has no command {name}."
+            cure = f"`restbroker commands --target {self._target.name}` lists them."
+            return Rejected(Reason("UnknownCommand", message, cure))
+        try:
+            asked = build(call, way, self._target)
+            return await self._do(call, way, spec, asked, link)
+        except Unfit as unfit:
+            cure = f"`restbroker commands --target {self._target.name} {name}` lists what the command takes."
+            end = "" if str(unfit).endswith("?") else "."
+            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
+        except ConfigError as error:
+            # As unsent, the job waits until the secret file is back.
+            raise NotSent(str(error)) from error
+        except NoLogin as refused:
+            return refused.outcome
+        except StoreRefused as error:
+            return Deferred(Reason("LoginNotShared", error.message, error.cure), of_job=True)
+
+    async def probe(self, link: Link) -> Probe:
+        """Asks how many sessions there are. Changes nothing."""
+        return judge_probe(await link.ask(ready(self._target)))
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Has no background work; sleeps until cancelled."""
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            if self._logins is not None:
+                with trio.CancelScope(shield=True):
+                    await self._logins.aclose()
+
+    async def _do(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        if way.name == ways.LOGIN:
+            return await self._log_in(asked)
+        if way.name == ways.LOGOFF:
+            return await self._log_off(call, way, spec, asked, link)
+        if not asked.user:
+            try:
+                response = await link.send(asked.of(""))
+            except MaybeSent as problem:
+                if way.name == ways.ASK:
+                    return unanswered_ask(problem)
+                raise
+            return judge(call, way, spec, response, self._now_s(), "")
+        stream = await _as_unsent(self._own().stream, asked.user)
+        response = await link.send(asked.of(stream))
+        if response.status == 400:
+            return await self._again(call, way, spec, asked, link, stream, response)
+        if way.name == ways.CONTACTS and response.status == 200 and is_empty(parsed(response.body)):
+            # As for an unknown stream, which is no error there (read).
+            fresh = await _as_unsent(self._own().renew, asked.user, stream)
+            if fresh != stream:
+                stream, response = fresh, await link.send(asked.of(fresh))
+        return judge(call, way, spec, response, self._now_s(), stream)
+
+    async def _again(
+        self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link, stale: str, response: Response
+    ) -> Outcome:
+        """After a 400, which an unknown stream gets too: logs the user in anew, and sends once more if that is it."""
+        fresh = await _as_unsent(self._own().renew, asked.user, stale)
+        is_new = fresh != stale
+        if is_new and way.name == ways.LEAVE:
+            return ended(response.status)
+        if way.name in ways.OFFERS:
+            return offer_gone(judge(call, way, spec, response, self._now_s(), stale))
+        if way.name in ways.IN_ROOM and settings_of(self._target).joins:
+            joined = await link.ask(joining(call, asked, self._target).of(fresh))
+            if not 200 <= joined.status < 300:
+                return judge(call, way, spec, joined, self._now_s(), fresh)
+        elif not is_new:
+            return judge(call, way, spec, response, self._now_s(), stale)
+        return judge(call, way, spec, await link.send(asked.of(fresh)), self._now_s(), fresh)
+
+    async def _log_in(self, asked: Asked) -> Outcome:
+        password, totp = (asked.given.get(name) for name in ("password", "totp"))
+        # An empty one is none: the target's login logs him in.
+        given = (str(password) if password else None, None if totp is None else str(totp))
+        await _as_unsent(self._own().login, str(asked.given[FROM]), *given)
+        return Delivered("", None, 200)
+
+    async def _log_off(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        logins = self._own()
+        match await logins.known(asked.user):
+            case On(stream):
+                pass
+            case Off(stream) if stream:
+                pass  # noted, and perhaps not sent
+            case Off():
+                return Delivered("", None, 200, note="already done", by_us=True)
+            case None:
+                # He may have a stream that was forgotten here: a login gives its id.
+                stream = await _as_unsent(logins.stream, asked.user)
+        # First, so that who reads his events does not take the end of his stream for a fault, and logs him in.
+        await logins.off(asked.user, stream)
+        return judge(call, way, spec, await link.send(asked.of(stream)), self._now_s(), stream)
+
+    def _own(self) -> SharedLogins:
+        if self._logins is None:
+            raise ConfigError(f"The target {self._target.name} needs logins in Redis.", "Please report this.")
+        return self._logins
+
+
+def ready(target: Target) -> Request:
+    """The probe's request. Raises `NotSent` in place of `ConfigError`."""
+    try:
+        return question(target)
+    except ConfigError as error:
+        raise NotSent(str(error)) from error
+
+
+def judge_probe(response: Response) -> Probe:
+    """What the answer to the probe means."""
+    status = response.status
+    match status:
+        case 200 if isinstance(parsed(response.body), dict):
+            return Probe(ok=True, denied=False, version=None, detail="The Chat API answers, and takes the login.")
+        case 401 | 403:
+            return _denied(f"The login is refused (status {status}).", CHECK_LOGIN)
+        case _ if status in (200, 404, 405) or 300 <= status < 400:
+            # While Openfire starts, its plugins are not there yet: it may be that.
+            detail = f"The Chat API is not there (status {status}): Openfire starts, or the URL leads elsewhere."
+            return Probe(ok=False, denied=False, version=None, detail=detail, cure=CHECK_URL)
+        case _:
+            detail = f"The server does not work now (status {status})."
+            return Probe(ok=False, denied=False, version=None, detail=detail, cure=_CHECK_LOG)
+
+
+def _denied(detail: str, cure: str) -> Probe:
+    # Only secret files are read again while it runs.
+    wait = "Jobs wait in Redis. It goes on by itself after a change on the server or in a secret's own file;"
+    wait += " a change in env.json needs a reload (SIGHUP) or a restart."
+    return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
+
+
+async def _as_unsent(ask: Callable[..., Awaitable[str]], *arguments: str | None) -> str:
+    """A login that was not answered leaves the command unsent, also after a 400, which did nothing."""
+    try:
+        return await ask(*arguments)
+    except MaybeSent as error:
+        raise NotSent(error.message, timed_out=error.timed_out) from error
+
+
+def open_connector(target: Target, ports: Ports) -> Connector:
+    """The connector of this target; nothing is sent yet."""
+    has_all = ports.logins is not None and ports.http is not None
+    return ChatConnector(target, ports.now_s, shared_logins(target, ports) if has_all else None)

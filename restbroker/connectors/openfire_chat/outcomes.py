@@ -1,0 +1,134 @@
+"""Judges answers of the Chat API. Pure; the connector calls `judge`.
+
+Always holds: every answer has an outcome, nothing here raises, and no message or text holds a stream's id, a secret
+argument's value or the login.
+
+Each failure in the plugin is 400, and its text is mostly lost (read): of an unknown stream, a room that the user is not
+in, a wrong JID. What is 400 was not done; but many a 200 was not sent either: the plugin logs such errors and goes on.
+"""
+
+from typing import Final
+
+import attrs
+
+from restbroker.connectors.openfire_chat import ways
+from restbroker.connectors.openfire_chat.refusals import CHECK_URL, Said, parsed, refused_by_all, said
+from restbroker.connectors.openfire_chat.ways import Way
+from restbroker.rules import hiding, redact
+from restbroker.rules.command import Call, CommandSpec
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Delivered, Denied, Outcome, Reason, Rejected, Uncertain
+from restbroker.transport.errors import MaybeSent
+from restbroker.transport.message import Response
+
+DONE_BEFORE: Final = "already done"
+_CHECK_ARGUMENTS: Final = (
+    "Openfire does not say why: check names and JIDs, that the user is in the room or the workgroup, and that what is"
+    " named exists."
+)
+_OFFER_GONE: Final = "The offer was revoked or taken, or the user was logged in anew since: it is made again, or not."
+_OF_ASK: Final = (
+    ("offline", "WorkgroupOffline", "Nobody of the workgroup is available. Ask again when somebody is."),
+    ("not configured", "NoSuchWorkgroup", "Create the workgroup (create_workgroup), or correct its name."),
+    ("Timeout", "NobodyAccepted", "No agent accepted in time. Ask again, or another workgroup."),
+)
+_PARTLY: Final = "Some of the user's devices may have got it: one dead subscription of many is enough for that answer."
+
+
+def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: float, stream: str) -> Outcome:
+    """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
+    status = response.status
+    if 200 <= status < 300:
+        return _success(way, response, stream)
+    secrets = redact.secret_values(spec, call.command.arguments) | ({stream} if stream else frozenset())
+    shown = said(response, secrets)
+    may_run_twice = spec.repeat != "unsafe"
+    return refused_by_all(response, now_s, shown, may_run_twice=may_run_twice) or _refused(call, way, response, shown)
+
+
+def offer_gone(outcome: Outcome) -> Outcome:
+    """The same, with what an offer's end may come from."""
+    if not isinstance(outcome, Rejected):
+        return outcome
+    return attrs.evolve(outcome, reason=attrs.evolve(outcome.reason, code="OfferGone", cure=_OFFER_GONE))
+
+
+def ended(status: int) -> Delivered:
+    """What a user's stream was needed for ended with it."""
+    return Delivered("", None, status, note=DONE_BEFORE)
+
+
+def unanswered_ask(problem: MaybeSent) -> Uncertain:
+    """The question may wait for an agent still, and nobody would take a second one for the same."""
+    cure = "ask_status tells how it stands, ask_revoke takes the question back; a retry asks once more."
+    return Uncertain(Reason("AskUnanswered", problem.message, cure))
+
+
+def is_empty(body: Json) -> bool:
+    """Whether a list has nothing in it, in any dialect."""
+    return isinstance(body, dict) and not any(body.values())
+
+
+def _success(way: Way, response: Response, stream: str) -> Outcome:
+    status = response.status
+    if "text/html" in response.headers.get("content-type", ""):
+        message = f"Status {status} with a page: this is not the Chat API."
+        return Denied(Reason("NotTheApi", message, CHECK_URL, status))
+    # Nothing is masked here but the stream's id: the text is what the producer asked for.
+    text = response.body.decode("utf-8", "replace")
+    if stream and stream in text:
+        text = text.replace(stream, hiding.MASK)
+    body = parsed(text.encode()) if stream else parsed(response.body)
+    match body:
+        case {"id": ""} if way.name == ways.CALL:
+            cure = "Check the user's telephone, and the destination."
+            return Rejected(Reason("CallFailed", "The call was not made: its id is empty.", cure, status), text)
+        case _ if way.name.startswith(ways.LEGACY) and "<error>" in text:
+            cure = "The answer says why."
+            return Rejected(Reason("Refused", "The user service answered with an error.", cure, status), text)
+        case _:
+            return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
+
+
+def _refused(call: Call, way: Way, response: Response, shown: Said) -> Outcome:
+    status, says = response.status, shown.says(response.status)
+    may_be_done = way.repeat == "already_done"
+    match status:
+        case 400 if may_be_done and (way.name == ways.LOGOFF or call.maybe_run):
+            return Delivered(shown.text, None, status, note=DONE_BEFORE)
+        case 400:
+            return Rejected(_reason_of_400(way, shown), shown.text)
+        case 404 if _is_of_command(way, response):
+            if may_be_done and call.maybe_run:
+                return Delivered(shown.text, None, status, note=DONE_BEFORE)
+            return Rejected(Reason("NotFound", says, "Check the names, or create what they name.", status), shown.text)
+        case 409 if may_be_done and (call.maybe_run or call.ok_if_exists):
+            return Delivered(shown.text, None, status, note=DONE_BEFORE)
+        case 409:
+            return Rejected(Reason("AlreadyExists", says, "Choose another name, or update it.", status), shown.text)
+        case 404 | 405 | 406 | 415:
+            return Denied(Reason("NotTheApi", says, CHECK_URL, status), shown.text)
+        case 413:
+            cure = "The job is too large for the server, or for a proxy before it: send less, or raise their limit."
+            return Rejected(Reason("Refused", says, cure, status), shown.text)
+        case _:
+            return Rejected(Reason("Refused", says, _CHECK_ARGUMENTS, status), shown.text)
+
+
+def _is_of_command(way: Way, response: Response) -> bool:
+    """Whether a 404 is about what the command names, and not about the whole API, which may not be up yet."""
+    match parsed(response.body):
+        case {"exception": str()}:
+            return True
+        case _:
+            return 404 in way.errors and "text/html" not in response.headers.get("content-type", "")
+
+
+def _reason_of_400(way: Way, shown: Said) -> Reason:
+    if way.name == ways.ASK:
+        for words, code, cure in _OF_ASK:
+            if words in shown.text:
+                return Reason(code, shown.says(400), cure, 400)
+    if way.name == "send_push":
+        return Reason("Refused", shown.says(400), _PARTLY, 400)
+    return Reason("Refused", shown.says(400), _CHECK_ARGUMENTS, 400)

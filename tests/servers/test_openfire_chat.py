@@ -1,0 +1,401 @@
+"""Openfire's Chat API as its connector uses it, against a stand-in: streams of users, rooms, restarts, and refusals."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+from restbroker.assembly.logins import LoginsInRedis
+from restbroker.config.load import load
+from restbroker.connectors import registry
+from restbroker.connectors.contract import Connector, Ports
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Delivered, Denied, Outcome, Rejected, Uncertain
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response, Transport
+from tests.support.openfire.faults import Kind
+from tests.support.openfire.server import Openfire
+from tests.support.redis_server import RedisServer
+
+ROMEO, JULIET = "romeo@example.org", "juliet@example.org"
+ROOM = "/restapi/v1/chat/{}/rooms/balcony"
+
+
+class Direct:
+    """A link that sends at once; `sent` has what was to be an effect."""
+
+    def __init__(self, http: Transport) -> None:
+        self.http = http
+        self.sent: list[Request] = []
+
+    async def ask(self, request: Request) -> Response:
+        return await self.http.send(request)
+
+    async def send(self, request: Request) -> Response:
+        self.sent.append(request)
+        return await self.http.send(request)
+
+
+@attrs.define(eq=False)
+class Side:
+    """A broker's part, for one target."""
+
+    connector: Connector
+    link: Direct
+
+    async def call(self, command: str, given: Mapping[str, Json] | None = None, **how: Any) -> Outcome:
+        """Delivers a command."""
+        return await self.connector.deliver(Call(Command(command, given or {}), **how), self.link)
+
+    async def done(self, command: str, given: Mapping[str, Json] | None = None, **how: Any) -> Delivered:
+        """Delivers a command that is done."""
+        outcome = await self.call(command, given, **how)
+        assert isinstance(outcome, Delivered), outcome
+        return outcome
+
+
+Open = Callable[..., AbstractAsyncContextManager[Sequence[Side]]]
+
+
+async def restart(chat: Openfire, *sides: Side) -> None:
+    """Restarts the server; no connection of before is used for a command, as brokers would try anew."""
+    chat.restart()
+    for side in sides:
+        assert (await side.connector.probe(side.link)).ok
+
+
+@pytest.fixture
+def chat() -> Iterator[Openfire]:
+    with Openfire() as server:
+        server.world.register("romeo", "juliet", "nurse")
+        server.world.befriend("romeo", "juliet")
+        yield server
+
+
+@pytest.fixture
+def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
+    """As many brokers as a test wants, over one Redis."""
+    settings = StoreSettings(f"redis://127.0.0.1:{redis_server.port}")
+
+    @asynccontextmanager
+    async def opened(count: int = 1, **members: Any) -> AsyncIterator[Sequence[Side]]:
+        entry = {
+            "Kind": "openfire-chat",
+            "URL": chat.chat_url,
+            "Domain": "example.org",
+            "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
+            "Queues": ["chat"],
+            **members,
+        }
+        file = tmp_path / "target.json"
+        file.write_text(json.dumps({"Token": "t", "Targets": {"chat": entry}}))
+        target = load(file, {}, {}, registry.kinds()).config.targets[0]
+        ways: list[Transport] = []
+        books: list[LoginsInRedis] = []
+        found: list[Side] = []
+        for _ in range(count):
+            ways.append(http := open_transport(target))
+            books.append(book := LoginsInRedis("chat", lambda: Connection(open_client(settings))))
+            ports = Ports(lambda _: None, lambda: 0.0, http, logins=book)
+            found.append(Side(registry.open_connector(target, ports), Direct(http)))
+        try:
+            with trio.fail_after(60):
+                yield found
+        finally:
+            with trio.CancelScope(shield=True):
+                for way, book in zip(ways, books, strict=True):
+                    await way.aclose()
+                    await book.aclose()
+
+    return opened
+
+
+def lines(chat: Openfire, *, logins: bool = False) -> list[str]:
+    """What was asked, without ids of streams; logins on request."""
+    known = {asked.path.split("/")[6] for asked in chat.asked if len(asked.path.split("/")) > 6}
+    found = [asked.line.removeprefix(" ").replace("/rest/api/restapi/v1", "") for asked in chat.asked]
+    for stream in (one for one in known if one.startswith("ofchat")):
+        found = [line.replace(stream, "STREAM") for line in found]
+    return [line for line in found if logins or not line.endswith("/login")]
+
+
+async def test_two_users_chat_and_each_is_logged_in_once(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("set_presence", {"from": "romeo", "show": "available", "status": "here"})
+        await side.done("set_presence", {"from": JULIET, "show": "chat"})
+        await side.done("post_message", {"from": "romeo", "to": JULIET, "body": "Shall I hear more?"})
+        await side.done("post_message", {"from": "juliet", "to": "romeo", "body": {"body": "Ay me", "mood": "sad"}})
+        await side.done("join_room", {"from": "romeo", "roomName": "balcony", "service": '"conference"'})
+        await side.done("post_to_room", {"from": "romeo", "roomName": "balcony@conference.example.org", "body": "Hm"})
+        invited = {"from": "romeo", "roomName": "balcony", "invitedJid": "juliet", "reason": "Come"}
+        await side.done("invite_contact_to_room", invited)
+        await side.done("leave_room", {"from": "romeo", "roomName": "balcony"})
+        await side.done("chat_logoff", {"from": "romeo"})
+    assert chat.world.logins == ["romeo", "juliet"]
+    assert lines(chat) == [
+        "POST /chat/STREAM/presence",
+        "POST /chat/STREAM/presence",
+        "POST /chat/STREAM/messages/juliet%40example.org",
+        "POST /chat/STREAM/messages/romeo%40example.org",
+        "PUT /chat/STREAM/rooms/balcony",
+        "POST /chat/STREAM/rooms/balcony",
+        "POST /chat/STREAM/rooms/balcony/juliet%40example.org",
+        "DELETE /chat/STREAM/rooms/balcony",
+        "POST /chat/STREAM/logoff",
+    ]
+    said = [(one.query, one.body) for one in chat.asked if not one.path.endswith("/login")]
+    assert said[0] == ({"show": "available", "status": "here"}, b"")
+    assert [body for _, body in said[2:4]] == [b"Shall I hear more?", b'{"body":"Ay me","mood":"sad"}']
+    assert [query for query, _ in said[4:6]] == [{"service": "conference"}] * 2
+    assert [one.accept for one in chat.asked if one.path.endswith("/login")] == [
+        "application/json, text/plain;q=0.9"
+    ] * 2
+
+
+async def test_after_a_restart_each_user_is_logged_in_once_more_over_three_brokers(chat: Openfire, sides: Open) -> None:
+    chat.world.services["conference"].clear()
+    users = ("romeo", "juliet", "nurse")
+    room: Mapping[str, Json] = {"roomName": "balcony", "naturalName": "Balcony", "description": "b", "persistent": True}
+
+    async with sides(3) as brokers:
+        await brokers[0].done("create_room", room)
+        for side in brokers:
+            for user in users:
+                await side.done("join_room", {"from": user, "roomName": "balcony"})
+        await restart(chat, *brokers)
+        done: list[Delivered] = []
+
+        async def deliver(side: Side, command: str, given: Mapping[str, Json]) -> None:
+            done.append(await side.done(command, given))
+
+        async with trio.open_nursery() as nursery:
+            for side in brokers:
+                for user in users:
+                    message: Mapping[str, Json] = {"from": user, "to": "romeo", "body": "still here"}
+                    nursery.start_soon(deliver, side, "post_message", message)
+                    said: Mapping[str, Json] = {"from": user, "roomName": "balcony", "body": "back"}
+                    nursery.start_soon(deliver, side, "post_to_room", said)
+    assert len(done) == 18
+    assert sorted(chat.world.logins) == sorted(users * 2)
+    told = chat.world.services["conference"]["balcony"].told
+    assert [body for _, body, _ in told] == ["back"] * 9
+
+
+async def test_a_post_is_not_sent_twice_by_the_login_anew(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("join_room", {"from": "romeo", "roomName": "balcony"})
+        await restart(chat, side)
+        await side.done("post_to_room", {"from": "romeo", "roomName": "balcony", "body": "once"})
+        (room,) = chat.world.rooms()
+        assert [body for _, body, _ in room.told] == ["once"]
+        assert len(side.link.sent) == 3, "the join, the post that was refused, and the post"
+
+
+async def test_rooms_are_not_joined_for_a_post_where_that_is_switched_off(chat: Openfire, sides: Open) -> None:
+    async with sides(Options={"JoinRooms": False}) as (side,):
+        refused = await side.call("post_to_room", {"from": "romeo", "roomName": "balcony", "body": "Hm"})
+        assert isinstance(refused, Rejected)
+        assert not list(chat.world.rooms())
+
+
+async def test_leaving_a_room_of_a_stream_that_is_gone_is_done(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("join_room", {"from": "romeo", "roomName": "balcony"})
+        await restart(chat, side)
+        assert (await side.done("leave_room", {"from": "romeo", "roomName": "balcony"})).note == "already done"
+        never = {"from": "romeo", "roomName": "cellar"}
+        assert isinstance(await side.call("leave_room", never), Rejected)
+        assert (await side.done("leave_room", never, maybe_run=True)).note == "already done"
+
+
+async def test_an_empty_list_of_contacts_is_believed_of_a_stream_that_lives(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        full = await side.done("list_contacts", {"from": "romeo"})
+        assert JULIET in full.text
+        await restart(chat, side)
+        assert JULIET in (await side.done("list_contacts", {"from": "romeo"})).text
+        assert "jid" not in (await side.done("list_contacts", {"from": "nurse"})).text
+
+
+async def test_contacts_are_added_renamed_and_removed(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        new = {"from": "nurse", "jid": "peter", "nickname": "Peter & <co>", "groups": ["Servants", "Friends"]}
+        await side.done("add_contact", new)
+        added = chat.world.rosters["nurse"]["peter@example.org"]
+        assert (added.nickname, added.groups) == ("Peter & <co>", ["Servants", "Friends"])
+        assert isinstance(await side.call("add_contact", new), Rejected)
+        assert (await side.done("add_contact", new, maybe_run=True)).note == "already done"
+        await side.done("update_contact", {"from": "nurse", "rosterJid": "peter@example.org", "nickname": "P"})
+        assert chat.world.rosters["nurse"]["peter@example.org"].nickname == "P"
+        gone = {"from": "nurse", "rosterJid": "peter@example.org"}
+        await side.done("delete_contact", gone)
+        assert isinstance(await side.call("delete_contact", gone), Rejected)
+        assert (await side.done("delete_contact", gone, maybe_run=True)).note == "already done"
+
+
+async def test_a_logoff_is_done_once_and_a_command_logs_in_again(chat: Openfire, sides: Open) -> None:
+    async with sides(2) as (one, other):
+        await one.done("set_presence", {"from": "romeo"})
+        await other.done("chat_logoff", {"from": "Romeo"})
+        assert not chat.world.streams
+        assert (await one.done("chat_logoff", {"from": "romeo"})).note == "already done"
+        await one.done("set_presence", {"from": "romeo"})
+        await restart(chat, one, other)
+        assert (await other.done("chat_logoff", {"from": "romeo"})).note == "already done"
+        assert chat.world.logins == ["romeo", "romeo"]
+        await one.done("chat_logoff", {"from": "juliet"})
+        assert not chat.world.streams, "nobody knew whether she had one"
+
+
+async def test_a_logoff_that_was_not_sent_is_sent_later(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("set_presence", {"from": "romeo"})
+        chat.faults.add(Kind.RESET, "*/logoff")
+        with pytest.raises((NotSent, MaybeSent)):
+            await side.call("chat_logoff", {"from": "romeo"})
+        assert chat.world.streams
+        await side.done("chat_logoff", {"from": "romeo"})
+        assert not chat.world.streams
+
+
+async def test_a_login_is_a_command_and_tells_no_stream(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        done = await side.done("chat_login", {"from": "romeo", "password": "secret"})
+        assert (done.text, done.body) == ("", None)
+        assert chat.world.logins == ["romeo"]
+        refused = await side.call("chat_login", {"from": "juliet", "password": "wr0ng-one"})
+        assert isinstance(refused, Rejected)
+        assert refused.reason.code == "UserLoginRefused"
+        await side.done("chat_login", {"from": "romeo", "password": ""})
+        assert chat.world.logins == ["romeo"]
+
+
+async def test_no_outcome_of_a_command_holds_the_stream(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("chat_login", {"from": "romeo"})
+        stream = chat.world.of_user["romeo"].id
+        await side.done("set_own_property", {"from": "romeo", "propertyName": "mood", "value": "in love"})
+        assert chat.world.accounts["romeo"].properties == {"mood": "in love"}
+        outcomes = [
+            await side.call(name, {"from": "romeo", **given})
+            for name, given in (
+                ("list_contacts", {}),
+                ("list_workgroups", {}),
+                ("leave_room", {"roomName": "nowhere"}),
+                ("accept_offer", {"offerId": "none"}),
+                ("delete_own_property", {"propertyName": "mood"}),
+                ("send_xmpp", {"stanza": "<presence/>"}),
+                ("post_chat_state", {"state": "composing", "to": JULIET}),
+            )
+        ]
+    assert stream not in repr(outcomes)
+
+
+async def test_an_offer_is_gone_with_its_stream_and_is_not_answered_on_another(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("set_presence", {"from": "nurse"})
+        await restart(chat, side)
+        before = len(chat.asked)
+        refused = await side.call("accept_offer", {"from": "nurse", "offerId": "o1"})
+        assert isinstance(refused, Rejected)
+        assert refused.reason.code == "OfferGone"
+        assert [asked.path.rpartition("/")[2] for asked in chat.asked[before:]] == ["o1", "login"]
+
+
+async def test_a_login_that_is_not_answered_leaves_the_command_unsent(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        message = {"from": "romeo", "to": JULIET, "body": "x"}
+        chat.faults.add(Kind.RESET, "*/login")
+        with pytest.raises(NotSent):
+            await side.call("post_message", message)
+        await side.done("post_message", message)
+        await restart(chat, side)
+        chat.faults.add(Kind.LOST, "*/login", times=2)
+        with pytest.raises(NotSent):
+            await side.call("post_message", message)
+        await side.done("post_message", message)
+        assert chat.world.logins == ["romeo", "romeo"]
+
+
+async def test_a_question_that_nobody_answers_in_time_is_not_asked_again_by_itself(chat: Openfire, sides: Open) -> None:
+    chat.faults.add(Kind.HANG, "POST */ask")
+    asked = {"userID": "romeo", "emailAddress": "r@example.org", "question": "Wherefore?", "workgroup": "love"}
+    async with sides() as (side,):
+        spec = side.connector.spec("ask")
+        assert spec is not None
+        assert spec.timeout_s is not None
+        assert spec.timeout_s >= 200
+        assert spec.repeat == "unsafe"
+        outcome = await side.call("ask", asked, timeout_s=0.5)
+        assert isinstance(outcome, Uncertain)
+        assert outcome.reason.code == "AskUnanswered"
+        assert "ask_status" in outcome.reason.text
+
+
+async def test_a_refused_login_concerns_all_jobs_and_the_probe_says_so(chat: Openfire, sides: Open) -> None:
+    async with sides(Auth={"Basic": {"User": "admin", "Pass": "wr0ng-one"}}) as (side,):
+        for command, given in (("set_presence", {"from": "romeo"}), ("list_users", {})):
+            refused = await side.call(command, given)
+            assert isinstance(refused, Denied)
+            assert refused.reason.code == "LoginRefused"
+        assert (await side.connector.probe(side.link)).denied
+
+
+async def test_a_server_that_starts_is_not_well_and_what_it_says_concerns_all_jobs(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        assert (await side.connector.probe(side.link)).ok
+        for kind, code in ((Kind.REDIRECT, "Redirected"), (Kind.DENIED, "LoginRefused")):
+            chat.faults.add(kind, times=2)
+            refused = await side.call("list_bookmarks")
+            assert isinstance(refused, Denied)
+            assert refused.reason.code == code
+            assert not (await side.connector.probe(side.link)).ok
+
+
+async def test_the_login_of_a_user_with_his_own_password_is_anothers_for_who_has_none(
+    chat: Openfire, sides: Open, tmp_path: Path
+) -> None:
+    (tmp_path / "passwords").write_text("romeo:secret\n")
+    options = {"Secret": chat.chat_secret, "PasswordsFile": "passwords"}
+    async with sides(Auth=None, Options=options) as (side,):
+        await side.done("post_message", {"from": "romeo", "to": JULIET, "body": "x"})
+        refused = await side.call("post_message", {"from": "juliet", "to": ROMEO, "body": "x"})
+        assert isinstance(refused, Rejected)
+        assert not any(stream.is_anonymous for stream in chat.world.streams.values())
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "why"),
+    [
+        ("post_message", {"to": JULIET, "body": "x"}, '"from" is missing'),
+        ("post_message", {"from": "romeo", "to": "a b@c", "body": "x"}, '"to" is another text, where a JID'),
+        ("post_message", {"from": "romeo", "to": JULIET, "text": "x"}, "'text', which post_message does not have"),
+        ("post_message", {"from": "romeo", "to": JULIET, "body": "a\x00b"}, "control character"),
+        ("set_presence", {"from": "romeo", "show": "busy"}, "one of available"),
+        ("post_chat_state", {"from": "romeo", "to": JULIET, "state": "typing"}, "one of composing"),
+        ("join_room", {"from": "romeo", "roomName": "a/b"}, "slash"),
+        ("join_room", {"from": "romeo", "roomName": ".."}, "only dots"),
+        ("join_room", {"from": "romeo", "roomName": "a@muc.example.org", "service": "conference"}, "another service"),
+        ("chat_login", {"from": "romeo", "username": "juliet"}, "given twice"),
+        ("update_contact", {"from": "romeo", "rosterJid": "a@b.c", "jid": "d@b.c"}, "must be the same"),
+        ("add_contact", {"from": "romeo", "jid": "a@b.c", "subscriptionType": 7}, "from -1 to 3"),
+    ],
+)
+async def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent(
+    chat: Openfire, sides: Open, command: str, given: Mapping[str, Json], why: str
+) -> None:
+    async with sides() as (side,):
+        refused = await side.call(command, given)
+        assert isinstance(refused, Rejected)
+        assert why in refused.reason.message
+        assert refused.reason.code == "BadArgument"
+    assert not chat.asked
