@@ -5,7 +5,8 @@ brings is asked for, and neither this file nor `options` and `catalogue` load Tr
 
 - `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it
   may judge the whole target (`config.judged`);
-- `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below;
+- `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below; of a kind that
+  `reference` lists, also `requests`;
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below;
 - `logins`: the function `open_logins`, as below, where acting as a user needs a login.
@@ -61,6 +62,12 @@ def catalogue_of(target: Target, found: str | None, endpoint: str = "") -> Catal
     """
     commands: Catalogue = _part(target.kind, "catalogue").for_target(target, found, endpoint)
     return commands
+
+
+def requests(kind: str) -> Mapping[str, str]:
+    """Of a kind whose commands are one request each, what they send: `POST /users`. For the page that lists them."""
+    found: Mapping[str, str] = _part(kind, "catalogue").requests()
+    return found
 
 
 def open_connector(target: Target, ports: "Ports") -> "Connector":

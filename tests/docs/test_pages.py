@@ -13,7 +13,7 @@ DECISIONS: Final = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 FILE: Final = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lua|rb|lock))(?:::\w+)?`")
 MAKE: Final = re.compile(r"(?:`|^ {4}|\$ )make ([a-z][a-z-]*)", re.MULTILINE)
 LINK: Final = re.compile(r"\]\(([^)#\s]+\.md)")
-SERVERS: Final = ("ejabberd", "mongooseim", "prosody")
+SERVERS: Final = ("ejabberd", "mongooseim", "openfire", "prosody")
 HEADINGS: Final = (
     "Set-up there",
     "Set-up here",

@@ -5,7 +5,7 @@ server's version, a command that it lacks is refused by it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -54,6 +54,11 @@ def for_version(_version: str | None) -> Catalogue:
 def for_target(_target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
     """As `for_version`."""
     return _known()
+
+
+def requests() -> Mapping[str, str]:
+    """Method and path of each."""
+    return {way.name: f"{way.method} {way.path}" for way in ways().values()}
 
 
 def _spec(way: Way) -> CommandSpec:
