@@ -9,8 +9,8 @@ from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.events import registry
 from restbroker.events.amqp.reader import open_reader
-from restbroker.events.contract import Ways
 from restbroker.events.amqp.settings import INSTALL, Exchange, Server, Settings
+from restbroker.events.contract import Ways
 from restbroker.rules.findings import Finding, worst_cause
 from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE
 from tests.support.rabbitmq import LIMITED, RabbitMQ
