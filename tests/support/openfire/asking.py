@@ -50,9 +50,17 @@ def basic(user: str, password: str) -> str:
 
 @attrs.frozen
 class Asker:
-    """Sends requests, as the administrator who wants JSON unless a header says otherwise."""
+    """Sends requests, as the administrator who wants JSON unless a header says otherwise; `with` closes listeners."""
 
     server: Openfire
+    listeners: list["Listener"] = attrs.field(factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for listener in self.listeners:
+            listener.close()
 
     def rest(self, method: str, path: str, body: bytes | str | dict[str, Any] | None = None, **headers: str) -> Answer:
         """One request to the REST plugin; a header that is empty is left out."""
@@ -70,9 +78,10 @@ class Asker:
         """The streams of users."""
         return [self.chat("POST", f"/chat/{user}/login").text for user in users]
 
-    def listen(self, user: str) -> "Listener":
-        """The user's event stream."""
-        return Listener.opened(self.server, user)
+    def listen(self, user: str, accept: str = "text/event-stream", by: str = "") -> "Listener":
+        """The user's event stream, open until this ends; `by` is another user than the path's."""
+        self.listeners.append(Listener.opened(self.server, user, accept, by))
+        return self.listeners[-1]
 
     def _send(
         self, port: int, method: str, path: str, body: bytes | str | dict[str, Any] | None, headers: Mapping[str, str]
@@ -108,8 +117,8 @@ class Listener:
     _came: bytes = b""
 
     @classmethod
-    def opened(cls, server: Openfire, user: str, accept: str = "text/event-stream", by: str = "") -> Self:
-        """Opens it; `by` is another user than the path's."""
+    def opened(cls, server: Openfire, user: str, accept: str, by: str) -> Self:
+        """Opens it, and reads the answer's head."""
         line = socket.create_connection(("127.0.0.1", server.chat_port), timeout=10)
         lines = [f"GET {SSE}{user} HTTP/1.1", "Host: localhost", f"Authorization: {basic(by or user, 'secret')}"]
         lines += [f"Accept: {accept}"] if accept else []

@@ -103,8 +103,13 @@ def _create_rooms(call: Call) -> Answer:
         }
         try:
             _made(call, given)
-        except (Failed, Bare) as failed:
-            result |= {"resultType": "Failure", "message": f"Room creation failed because: {failed}"}
+        except Failed as failed:
+            # One that is there counts as made.
+            is_there = failed.exception == "AlreadyExistsException"
+            said = "Room already existed and therefore not created again" if is_there else failed.message
+            result |= {"resultType": "Success" if is_there else "Failure", "message": said}
+        except Bare:
+            result |= {"resultType": "Failure", "message": "Room creation failed"}
         results[str(result["resultType"]).lower()].append(result)
     return Entity("results", results)
 

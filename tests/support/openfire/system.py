@@ -127,7 +127,7 @@ def _delete_property(call: Call) -> Answer:
 def _get_vcard(call: Call) -> Answer:
     vcard = user_of(call).vcard
     if vcard is None:
-        raise Bare(404)
+        return Said(204)
     return Said(200, vcard.encode(), "application/xml")
 
 

@@ -1,0 +1,277 @@
+"""The stand-in's Chat API and its event streams do what the plugin's sources and a measured Jetty do."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.openfire.asking import Asker, basic
+from tests.support.openfire.server import Openfire
+from tests.support.wait import until
+
+BOB = "bob@example.org"
+REFUSED = {"exception": "IllegalArgumentException", "message": "Exception", "ressource": "Exception"}
+
+
+@pytest.fixture
+def server() -> Iterator[Openfire]:
+    with Openfire(heartbeat_s=0.05) as server:
+        server.world.register("alice", "bob", "carol")
+        server.world.befriend("alice", "bob")
+        yield server
+
+
+@pytest.fixture
+def asker(server: Openfire) -> Iterator[Asker]:
+    with Asker(server) as asker:
+        yield asker
+
+
+def test_a_login_gives_the_same_stream_until_the_logoff(server: Openfire, asker: Asker) -> None:
+    got = asker.chat("POST", "/chat/alice/login", Accept="text/plain")
+    assert (got.status, got.kind, got.text[:6], got.text[6:].lstrip("-").isdigit()) == (
+        200,
+        "text/plain",
+        "ofchat",
+        True,
+    )
+    assert asker.login("alice") == [got.text]
+    assert server.world.logins == ["alice"]
+    assert asker.chat("POST", f"/chat/{got.text}/logoff").status == 200
+    again = asker.chat("POST", f"/chat/{got.text}/logoff")
+    assert (again.status, again.json) == (400, REFUSED)
+    assert asker.login("alice") != [got.text]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "password", "is_own"),
+    [
+        (basic("admin", "secret"), "", True),
+        (basic("admin", "secret"), "secret", True),
+        (basic("bob", "secret"), "secret", True),
+        ("chat-secret", "secret", True),
+        ("chat-secret", "", False),
+        (basic("bob", "secret"), "", False),
+        (basic("bob", "secret"), "{}", False),
+    ],
+)
+def test_who_gives_no_password_must_be_an_administrator_by_basic(
+    server: Openfire, asker: Asker, authorization: str, password: str, is_own: bool
+) -> None:
+    assert asker.chat("POST", "/chat/alice/login", password, Authorization=authorization).status == 200
+    assert server.world.of_user["alice"].is_anonymous != is_own
+
+
+def test_a_wrong_password_is_a_400(server: Openfire, asker: Asker) -> None:
+    got = asker.chat("POST", "/chat/alice/login", "wrong")
+    assert (got.status, got.json) == (400, REFUSED)
+    server.world.accounts["alice"].is_locked = True
+    assert asker.chat("POST", "/chat/alice/login", "secret").status == 400
+    assert asker.chat("POST", "/chat/nobody/login", "secret").status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("POST", "presence", 400),
+        ("POST", f"messages/{BOB}", 400),
+        ("POST", "xmpp", 400),
+        ("POST", "users/colour", 400),
+        ("PUT", "rooms/tea", 400),
+        ("POST", "rooms/tea", 400),
+        ("POST", f"rooms/tea/{BOB}", 400),
+        ("DELETE", "rooms/tea", 400),
+        ("POST", "offer/abc", 400),
+        ("DELETE", "offer/abc", 400),
+        ("GET", "assists", 400),
+        ("GET", "contacts", 200),
+    ],
+)
+def test_a_stream_that_is_not_there_is_a_400_but_for_the_contacts(
+    asker: Asker, method: str, path: str, status: int
+) -> None:
+    got = asker.chat(method, f"/chat/ofchat-1/{path}", "x" if method == "POST" else None)
+    assert got.status == status
+    assert got.json == (REFUSED if status == 400 else {})
+
+
+def test_a_message_is_told_as_a_stanza_and_as_joined_text(asker: Asker) -> None:
+    alice, _ = asker.login("alice", "bob")
+    listener = asker.listen("bob")
+    assert asker.chat("POST", f"/chat/{alice}/messages/{BOB}", 'he said "hi"\nnow').status == 200
+    assert '<body>he said "hi"\nnow</body>' in listener.stanza()
+    name, data = listener.next()
+    assert name == "chatapi.chat"
+    assert data.startswith('{"type": "chat", "to":"bob@example.org", "from":"alice@example.org/alice')
+    assert data.endswith('"data":null, "body":"he said "hi"\nnow"}')
+
+
+def test_an_object_travels_as_data(asker: Asker) -> None:
+    alice, _ = asker.login("alice", "bob")
+    listener = asker.listen("bob")
+    asker.chat("POST", f"/chat/{alice}/messages/{BOB}", '{"body": "hi", "n": 1}')
+    asker.chat("POST", f"/chat/{alice}/messages/{BOB}", '{"n": 2}')
+    asker.chat("POST", f"/chat/{alice}/chatstate/composing/{BOB}")
+    chat, notify, state = [json.loads(listener.next()[1]) for _ in "123"]
+    assert (chat["body"], chat["data"]) == ("hi", {"body": "hi", "n": 1})
+    assert (notify["type"], notify["data"]) == ("notify", {"n": 2})
+    assert state["state"] == "composing"
+
+
+def test_a_message_that_cannot_be_sent_is_a_200(server: Openfire, asker: Asker) -> None:
+    [alice] = asker.login("alice")
+    listener = asker.listen("alice")
+    for to in ("bob", "bob@elsewhere.example", "nobody@example.org"):
+        assert asker.chat("POST", f"/chat/{alice}/messages/{to}", "hi").status == 200
+    assert listener.typed("error")["from"] == "nobody@example.org"
+    assert asker.chat("POST", f"/chat/{alice}/xmpp", "<not xml").status == 200
+
+
+def test_what_came_while_somebody_was_away_is_told_at_his_presence(server: Openfire, asker: Asker) -> None:
+    [alice] = asker.login("alice")
+    asker.chat("POST", f"/chat/{alice}/messages/{BOB}", "kept")
+    assert len(server.world.accounts["bob"].offline) == 1
+    [bob] = asker.login("bob")
+    listener = asker.listen("bob")
+    asker.chat("POST", f"/chat/{bob}/presence?show=away&status=tea")
+    assert listener.typed("chat")["body"] == "kept"
+    assert server.world.accounts["bob"].offline == []
+
+
+def test_presence_is_seen_by_contacts_and_by_nobody_else(server: Openfire, asker: Asker) -> None:
+    alice, bob, _ = asker.login("alice", "bob", "carol")
+    asker.chat("POST", f"/chat/{bob}/presence")
+    listeners = [asker.listen(name) for name in ("alice", "bob")]
+    asker.chat("POST", f"/chat/{alice}/presence?show=dnd&status=writing%20now")
+    seen = listeners[1].typed("presence")
+    assert (seen["show"], seen["status"]) == ("dnd", "writing now")
+    assert listeners[0].typed("presence")["from"].startswith("bob@example.org/")
+    asker.chat("POST", f"/chat/{alice}/logoff")
+    assert listeners[1].typed("presence")["show"] == "null"
+    assert not [user for user, _ in server.world.lost if user == "carol"]
+
+
+def test_that_somebody_left_is_told_by_the_stanza_only(asker: Asker) -> None:
+    alice, _ = asker.login("alice", "bob")
+    listener = asker.listen("bob")
+    asker.chat("POST", f"/chat/{alice}/presence?show=offline")
+    assert 'type="unavailable"' in listener.stanza()
+
+
+def test_contacts_are_kept(asker: Asker) -> None:
+    [alice] = asker.login("alice")
+    path = f"/chat/{alice}/contacts"
+    item = {"jid": "carol@example.org", "nickname": "C", "subscriptionType": 3}
+    assert [asker.chat("POST", path, item).status for _ in "12"] == [201, 400]
+    assert asker.chat("PUT", f"{path}/carol@example.org", {**item, "nickname": "Carol"}).status == 201
+    shown = asker.chat("GET", path).json["rosterItem"]
+    carol = {one["jid"]: one for one in shown}["carol@example.org"]
+    assert (carol["nickname"], carol["show"]) == ("Carol", "unavailable")
+    assert [asker.chat("DELETE", f"{path}/carol@example.org").status for _ in "12"] == [201, 400]
+
+
+def test_own_properties_are_set_and_deleted(server: Openfire, asker: Asker) -> None:
+    [alice] = asker.login("alice")
+    path = f"/chat/{alice}/users/colour"
+    assert asker.chat("POST", path, "blue").status == 200
+    assert server.world.accounts["alice"].properties == {"colour": "blue"}
+    assert [asker.chat("DELETE", path).status for _ in "12"] == [200, 200]
+    assert server.world.accounts["alice"].properties == {}
+
+
+def test_a_room_is_joined_spoken_in_and_left(server: Openfire, asker: Asker) -> None:
+    alice, bob = asker.login("alice", "bob")
+    listener = asker.listen("bob")
+    assert asker.chat("POST", f"/chat/{alice}/rooms/tea", "too early").status == 400
+    assert [asker.chat("PUT", f"/chat/{one}/rooms/tea").status for one in (alice, bob, bob)] == [200] * 3
+    assert asker.chat("POST", f"/chat/{alice}/rooms/tea", "hello").status == 200
+    said = listener.typed("groupchat")
+    assert (said["from"], said["body"]) == ("tea@conference.example.org/alice", "hello")
+    assert asker.chat("DELETE", f"/chat/{alice}/rooms/tea").status == 200
+    left = listener.typed("presence")
+    assert (left["from"], left["show"]) == ("tea@conference.example.org/alice", "null")
+    # Somebody who left is answered by the room, not by the API.
+    assert asker.chat("POST", f"/chat/{alice}/rooms/tea", "too late").status == 200
+    assert list(server.world.services["conference"]["tea"].occupants) == ["bob"]
+
+
+def test_who_comes_hears_what_was_said_last(asker: Asker) -> None:
+    alice, bob = asker.login("alice", "bob")
+    asker.chat("PUT", f"/chat/{alice}/rooms/tea")
+    asker.chat("POST", f"/chat/{alice}/rooms/tea", "before")
+    listener = asker.listen("bob")
+    asker.chat("PUT", f"/chat/{bob}/rooms/tea")
+    assert listener.typed("groupchat")["body"] == "before"
+
+
+def test_an_invitation_is_told_to_who_is_invited(asker: Asker) -> None:
+    alice, _ = asker.login("alice", "bob")
+    listener = asker.listen("bob")
+    assert asker.chat("POST", f"/chat/{alice}/rooms/tea/{BOB}", "come").status == 400
+    asker.chat("PUT", f"/chat/{alice}/rooms/tea?service=other")
+    assert asker.chat("POST", f"/chat/{alice}/rooms/tea/{BOB}?service=other", "come").status == 200
+    told = listener.typed("invitationReceived")
+    assert (told["room"], told["reason"], told["password"]) == ("tea@other.example.org", "come", "null")
+    assert told["inviter"].startswith("alice@example.org/")
+
+
+@pytest.mark.parametrize(
+    ("user", "by", "accept", "status"),
+    [
+        ("bob", "bob", "text/event-stream", 200),
+        ("bob", "bob", "", 405),
+        ("bob", "bob", "text/event-stream, */*", 405),
+        ("bob", "carol", "text/event-stream", 503),
+        ("carol", "carol", "text/event-stream", 404),
+        ("bob", "nobody", "text/event-stream", 401),
+    ],
+)
+def test_an_event_stream_is_as_strict_as_there(asker: Asker, user: str, by: str, accept: str, status: int) -> None:
+    asker.login("bob")
+    listener = asker.listen(user, accept, by)
+    assert listener.status == status
+    if status == 200:
+        assert "Content-Type: text/event-stream; charset=UTF-8\r\nConnection: close" in listener.head
+
+
+def test_the_last_opened_stream_is_the_only_one_that_is_told(asker: Asker) -> None:
+    alice, _ = asker.login("alice", "bob")
+    first, second = asker.listen("bob"), asker.listen("bob")
+    asker.chat("POST", f"/chat/{alice}/messages/{BOB}", "hi")
+    assert second.typed("chat")["body"] == "hi"
+    asker.chat("POST", "/chat/" + asker.login("bob")[0] + "/logoff")
+    assert set(first.rest().split(b"\r\n")) == {b""}
+
+
+def test_a_stream_beats_and_ends_with_the_logoff_and_the_server(server: Openfire, asker: Asker) -> None:
+    for ends in (lambda: asker.chat("POST", f"/chat/{asker.login('bob')[0]}/logoff"), server.stop):
+        asker.login("bob")
+        listener = asker.listen("bob")
+        assert listener.line.recv(2) == b"\r\n"
+        ends()
+        assert set(listener.rest()) <= set(b"\r\n")
+
+
+def test_a_reader_that_leaves_is_forgotten(server: Openfire, asker: Asker) -> None:
+    asker.login("bob")
+    asker.listen("bob").close()
+    until(lambda: not server.world.open_readers, "nobody reads")
+    assert server.world.readers == {}
+
+
+def test_who_is_kicked_or_locked_out_loses_his_stream(server: Openfire, asker: Asker) -> None:
+    for method, path in (("DELETE", "/sessions/bob"), ("POST", "/lockouts/bob")):
+        [bob] = asker.login("bob")
+        listener = asker.listen("bob")
+        asker.rest(method, path)
+        listener.rest()
+        assert asker.chat("POST", f"/chat/{bob}/presence").status == 400
+
+
+def test_a_broadcast_reaches_who_is_there(asker: Asker) -> None:
+    asker.login("bob")
+    listener = asker.listen("bob")
+    asker.rest("POST", "/messages/users", {"body": "hear <this>"})
+    assert "<body>hear &lt;this&gt;</body>" in listener.stanza()
+    told = listener.typed("normal")
+    assert (told["from"], told["body"]) == ("example.org", "hear <this>")
