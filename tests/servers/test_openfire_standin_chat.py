@@ -252,6 +252,15 @@ def test_a_stream_beats_and_ends_with_the_logoff_and_the_server(server: Openfire
         assert set(listener.rest()) <= set(b"\r\n")
 
 
+def test_a_stream_may_end_within_an_event_or_fall_silent(server: Openfire, asker: Asker) -> None:
+    alice, _ = asker.login("alice", "bob")
+    listener = asker.listen("bob")
+    server.mute("bob")
+    asker.chat("POST", f"/chat/{alice}/messages/{BOB}", "unheard")
+    server.cut("bob")
+    assert listener.rest().strip(b"\r\n") == b'event: chatapi.chat\r\ndata: {"type": "chat", "bo'
+
+
 def test_a_reader_that_leaves_is_forgotten(server: Openfire, asker: Asker) -> None:
     asker.login("bob")
     asker.listen("bob").close()

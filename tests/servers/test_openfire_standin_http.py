@@ -101,6 +101,9 @@ def test_a_start_refuses_then_redirects_then_answers() -> None:
 def test_a_redirect_may_be_there_for_good(server: Openfire, asker: Asker) -> None:
     server.redirects = True
     assert [asker.rest("GET", "/users").status for _ in "123"] == [302] * 3
+    # Who follows it would take a page for a success.
+    followed = asker.raw(server.rest_port, "GET", "/login.jsp")
+    assert (followed.status, followed.kind) == (200, "text/html")
     assert asker.chat("GET", "/users").status == 200
 
 
@@ -117,6 +120,16 @@ def test_a_restart_keeps_what_is_stored(server: Openfire, asker: Asker) -> None:
     [again] = asker.login("alice")
     assert again != alice
     assert server.world.logins == ["alice", "alice"]
+
+
+def test_a_kill_resets_who_waits(server: Openfire, asker: Asker) -> None:
+    fault = server.faults.add(Kind.DELAY, "GET */users", delay_s=5)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(asker.rest, "GET", "/users")
+        assert fault.reached.wait(5)
+        server.kill()
+        assert isinstance(waiting.exception(5), ConnectionResetError)
+    assert not accepts(server.rest_port)
 
 
 @pytest.mark.parametrize(

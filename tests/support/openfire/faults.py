@@ -6,6 +6,7 @@ was carried out is what the fault's kind says.
 
 import enum
 import fnmatch
+import struct
 import threading
 from typing import Final
 
@@ -13,6 +14,8 @@ import attrs
 
 from tests.support.openfire.http import Said
 
+RESET: Final = struct.pack("ii", 1, 0)
+"""What a socket lingers with so that it sends a reset."""
 LOGIN_PAGE: Final = Said(302, headers=(("Location", "/login.jsp?url=%2Fplugins%2Frestapi"),))
 
 

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import secrets
 import socket
-import struct
 import threading
 from typing import Any, Final, Literal, Self
 
@@ -19,7 +18,7 @@ import attrs
 
 from tests.support.openfire import access, chat, fastpath, generic, queueing, rest, rooms, system
 from tests.support.openfire.calls import Bare, Call, Caller, Failed, Routes, error, written
-from tests.support.openfire.faults import LOGIN_PAGE, Faults, Gone, Kind, after, before, is_kind
+from tests.support.openfire.faults import LOGIN_PAGE, RESET, Faults, Gone, Kind, after, before, is_kind
 from tests.support.openfire.forms import Dialect
 from tests.support.openfire.http import Asked, Reader, Said
 from tests.support.openfire.sse import Emitter
@@ -121,18 +120,41 @@ class Openfire:
 
     def stop(self) -> None:
         """Refuses at once; event streams end, sessions and queues are lost."""
+        self._end(abruptly=False)
+
+    def kill(self) -> None:
+        """The same, and connections are reset."""
+        self._end(abruptly=True)
+
+    def _end(self, *, abruptly: bool) -> None:
         self._gone.set()
         for door in self._doors:
             with contextlib.suppress(OSError):
                 door.shutdown(socket.SHUT_RDWR)
             door.close()
         self._doors.clear()
+        lines = list(self._lines)
+        for line in lines if abruptly else ():
+            # Before anybody wakes: whoever closes it then, with nothing to linger for, sends a reset.
+            with contextlib.suppress(OSError):
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.faults.release()
         with self.world.lock:
             self.world.forget()
-        for line in list(self._lines):
+        for line in lines:
             with contextlib.suppress(OSError):
                 line.shutdown(socket.SHUT_RD)
+
+    def cut(self, username: str) -> None:
+        """The user's event stream ends in the middle of an event."""
+        with self.world.lock:
+            reader = self.world.readers[username]
+            reader.raw(b'event: chatapi.chat\r\ndata: {"type": "chat", "bo')
+            self.world.end_readers(username)
+
+    def mute(self, username: str) -> None:
+        """The user's reader is told nothing from now on, but beats: as after somebody else opened a stream of his."""
+        self.world.readers[username].is_mute = True
 
     def restart(self, down_s: float = 0.0) -> None:
         """Stops and starts again."""
@@ -172,7 +194,7 @@ class Openfire:
             return
         except Gone as ended:
             if ended.reset:
-                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         finally:
             self._lines.discard(line)
             line.close()
@@ -207,6 +229,8 @@ class Openfire:
             return self._marked(asked, bare.said)
 
     def _rest(self, asked: Asked) -> Said:
+        if asked.path == "/login.jsp":
+            return Said(200, _PAGE, "text/html")
         if self.redirects or not self._is_up.is_set():
             return LOGIN_PAGE
         if not asked.path.startswith(f"{REST}/"):
