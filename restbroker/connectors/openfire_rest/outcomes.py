@@ -219,7 +219,7 @@ def _not_found(case: _Case, answer: Answer) -> Outcome:
     if case.is_again and NEW_NAME in case.call.command.arguments:
         message = f"{answer.says(404)}; an earlier try may have renamed the account, or half of it."
         cure = "Look whether the new name is there, and the old one gone."
-        return Rejected(Reason("Uncertain", message, cure, 404), answer.text)
+        return Rejected(Reason("NotFound", message, cure, 404), answer.text)
     cure = "Check the name, or create what it names first."
     return Rejected(Reason("NotFound", answer.says(404), cure, 404), answer.text)
 

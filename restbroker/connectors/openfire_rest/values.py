@@ -120,8 +120,8 @@ def _value(name: str, value: Json, form: Form) -> Json:
             value = _rooms(name, value)
         case "date":
             value = _date(name, value)
-        case "subscription" if value in SUBSCRIPTIONS:
-            value = SUBSCRIPTIONS.index(str(value)) - 1
+        case "subscription":
+            value = _subscription(name, value)
         case _ if not _is_one(value, form):
             raise _other(name, value, form)
         case _:
@@ -144,8 +144,6 @@ def _is_one(value: Json, form: Form) -> bool:
             return isinstance(value, str) and is_jid(value)
         case "affiliation":
             return isinstance(value, str) and value in AFFILIATIONS
-        case "subscription":
-            return isinstance(value, int) and not isinstance(value, bool) and -1 <= value <= 3
         case "room_type":
             return value in ("public", "all")
         case "vcard":
@@ -210,6 +208,14 @@ def _room(value: Json, fields: Mapping[str, Field], place: str) -> Json:
         if field.needed and value.get(field.name) is None:
             raise Unfit(f'in {place} "{field.name}" is missing')
     return {name: _value(f"{place}.{name}", one, fields[name].form) for name, one in value.items() if one is not None}
+
+
+def _subscription(name: str, value: Json) -> Json:
+    """As a number. A shell gives it as a text."""
+    for number, word in enumerate(SUBSCRIPTIONS, start=-1):
+        if value in (word, str(number)) or (value == number and not isinstance(value, bool)):
+            return number
+    raise _other(name, value, "subscription")
 
 
 def _date(name: str, value: Json) -> Json:

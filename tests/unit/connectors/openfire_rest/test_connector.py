@@ -177,6 +177,16 @@ async def test_what_openfire_answers_500_to_is_refused_with_what_to_write_instea
     assert looked.target == f"{BASE}/lockouts/b%C3%B6b%5C40"
 
 
+async def test_a_subscription_is_a_number_or_a_word(opened: Open) -> None:
+    contact = {"username": "alice", "jid": "bob@example.org"}
+    async with opened() as bench:
+        for given_, sent in ((3, 3), ("3", 3), ("both", 3), (-1, -1), ("remove", -1), ("none", 0)):
+            got = await bench.sent("add_roster_item", **contact, subscriptionType=given_)
+            assert f"<subscriptionType>{sent}</subscriptionType>".encode() in got.body
+        for odd in (4, -2, True, "all", 1.5):
+            assert "from -1 to 3" in await bench.refused("add_roster_item", **contact, subscriptionType=odd)
+
+
 async def test_the_old_user_service_gets_the_shared_secret_in_its_query_alone(opened: Open) -> None:
     def act(_: Received) -> Answer:
         return Answer(200, b"<result>ok</result>", {"Content-Type": "text/xml"})
