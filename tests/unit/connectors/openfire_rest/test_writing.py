@@ -1,0 +1,75 @@
+"""What is written is what a reader of XML or JSON gets back, whatever stands in it."""
+
+import json
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.connectors.openfire_rest import writing
+from restbroker.connectors.openfire_rest.entities import ENTITIES, Field
+from restbroker.connectors.openfire_rest.values import Unfit, fit
+from restbroker.connectors.openfire_rest.ways import ways
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=20)
+LINES = st.text(st.sampled_from("a<>&\"'\r\n\t ]"), max_size=12)
+ANY = TEXT | LINES
+
+
+def parsed(body: bytes) -> ET.Element:
+    return ET.fromstring(body.decode())  # noqa: S314  our own
+
+
+@given(ANY, ANY, st.dictionaries(ANY.filter(bool), ANY, max_size=3))
+def test_texts_and_properties_come_back_from_xml(name: str, email: str, properties: dict[str, str]) -> None:
+    arguments: Any = {"username": "a", "password": "p", "name": name, "email": email, "properties": properties}
+    given_ = fit(ways()["create_user"], arguments, None)
+    root = parsed(writing.xml(ENTITIES["UserEntity"], given_))
+    assert (root.findtext("name"), root.findtext("email")) == (name, email)
+    assert {one.get("key"): one.get("value") for one in root.iter("property")} == properties
+
+
+@given(st.lists(ANY, max_size=4), st.booleans(), st.integers(0, 2**31))
+def test_lists_flags_and_numbers_come_back_from_xml(owners: list[str], flag: bool, most: int) -> None:
+    room: Any = {"roomName": "r", "naturalName": "", "description": "", "owners": owners}
+    given_ = fit(ways()["create_room"], {**room, "persistent": flag, "maxUsers": most}, None)
+    root = parsed(writing.xml(ENTITIES["MUCRoomEntity"], given_))
+    assert [one.text or "" for one in root.findall("owners/owner")] == owners
+    assert (root.findtext("persistent"), root.findtext("maxUsers")) == (str(flag).lower(), str(most))
+
+
+@given(ANY, st.dictionaries(ANY.filter(bool), ANY, max_size=3))
+def test_json_of_the_two_dialects_holds_the_same(name: str, properties: dict[str, str]) -> None:
+    arguments: Any = {"username": "a", "password": "p", "name": name, "properties": properties}
+    given_ = fit(ways()["create_user"], arguments, None)
+    old, new = (json.loads(writing.json(ENTITIES["UserEntity"], given_, dialect)) for dialect in ("1.2", "1.3"))
+    assert old["name"] == new["name"] == name
+    assert [(one["@key"], one["@value"]) for one in old["properties"]["property"]] == list(properties.items())
+    assert [(one["key"], one["value"]) for one in new["properties"]] == list(properties.items())
+
+
+def test_each_list_has_the_element_that_stands_around_an_entry() -> None:
+    fields: list[Field] = [field for entity in ENTITIES.values() for field in entity.fields]
+    assert [field.name for field in fields if (field.form in ("texts", "rooms")) != bool(field.element)] == []
+
+
+@pytest.mark.parametrize("date", ["2026-01-31T12:00:00Z", "2026-01-31", 0, 1795156933140])
+def test_a_date_is_a_text_or_the_milliseconds_that_openfire_answers(date: str | int) -> None:
+    room: Any = {"roomName": "r", "naturalName": "", "description": "", "creationDate": date}
+    found = fit(ways()["create_room"], room, None)["creationDate"]
+    assert found == date if isinstance(date, str) else str(found).endswith("+00:00")
+
+
+@pytest.mark.parametrize("date", ["yesterday", "", True, 10**30, [], 1.5])
+def test_what_is_no_date_is_refused(date: Any) -> None:
+    room: Any = {"roomName": "r", "naturalName": "", "description": "", "creationDate": date}
+    with pytest.raises(Unfit, match="2026-01-31T12:00:00Z"):
+        fit(ways()["create_room"], room, None)
+
+
+@pytest.mark.parametrize("vcard", ["", "<iq/>", 1, '<!DOCTYPE x [<!ENTITY a "b">]><vCard/>'])
+def test_what_is_no_vcard_is_refused(vcard: Any) -> None:
+    with pytest.raises(Unfit, match="vCard"):
+        fit(ways()["set_vcard"], {"username": "a", "vcard": vcard}, None)
