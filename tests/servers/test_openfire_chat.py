@@ -25,6 +25,7 @@ from restbroker.transport.message import Request, Response, Transport
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
 
 ROMEO, JULIET = "romeo@example.org", "juliet@example.org"
 ROOM = "/restapi/v1/chat/{}/rooms/balcony"
@@ -300,7 +301,7 @@ async def test_no_outcome_of_a_command_holds_the_stream(chat: Openfire, sides: O
     assert stream not in repr(outcomes)
 
 
-async def test_an_offer_is_gone_with_its_stream_and_is_not_answered_on_another(chat: Openfire, sides: Open) -> None:
+async def test_an_offer_is_gone_with_its_stream(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("set_presence", {"from": "nurse"})
         await restart(chat, side)
@@ -308,7 +309,33 @@ async def test_an_offer_is_gone_with_its_stream_and_is_not_answered_on_another(c
         refused = await side.call("accept_offer", {"from": "nurse", "offerId": "o1"})
         assert isinstance(refused, Rejected)
         assert refused.reason.code == "OfferGone"
-        assert [asked.path.rpartition("/")[2] for asked in chat.asked[before:]] == ["o1", "login"]
+        assert [asked.path.rpartition("/")[2] for asked in chat.asked[before:]] == ["o1", "login", "o1"]
+
+
+async def test_an_offer_to_the_stream_that_another_process_knows_is_answered_on_that(
+    chat: Openfire, sides: Open
+) -> None:
+    chat.world.consult("love", "nurse")
+    question = {"userID": "romeo", "emailAddress": "r@example.org", "question": "Wherefore?", "workgroup": "love"}
+    async with sides(2) as (one, other), trio.open_nursery() as nursery:
+        await one.done("set_presence", {"from": "nurse"})
+        await restart(chat, one, other)
+        await other.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
+        nursery.start_soon(other.done, "ask", question)
+        (offer,) = await until_async(lambda: chat.world.of_user["nurse"].offers, "the question is offered")
+        await one.done("accept_offer", {"from": "nurse", "offerId": offer})
+    assert chat.world.logins == ["nurse", "nurse"]
+
+
+async def test_a_room_is_left_on_the_stream_that_another_process_knows(chat: Openfire, sides: Open) -> None:
+    async with sides(2) as (one, other):
+        for user in ("nurse", "romeo"):
+            await one.done("set_presence", {"from": user})
+        await restart(chat, one, other)
+        for user in ("nurse", "romeo"):
+            await other.done("join_room", {"from": user, "roomName": "balcony"})
+        assert (await one.done("leave_room", {"from": "nurse", "roomName": "balcony"})).note is None
+        assert list(chat.world.services["conference"]["balcony"].occupants) == ["romeo"]
 
 
 async def test_a_login_that_is_not_answered_leaves_the_command_unsent(chat: Openfire, sides: Open) -> None:

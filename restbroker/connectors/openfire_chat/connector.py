@@ -114,17 +114,22 @@ class ChatConnector:
         """After a 400, which an unknown stream gets too: logs the user in anew, and sends once more if that is it."""
         fresh = await _as_unsent(self._own().renew, asked.user, stale)
         is_new = fresh != stale
-        if is_new and way.name == ways.LEAVE:
-            return ended(response.status)
-        if way.name in ways.OFFERS:
-            return offer_gone(judge(call, way, spec, response, self._now_s(), stale))
         if way.name in ways.IN_ROOM and settings_of(self._target).joins:
             joined = await link.ask(joining(call, asked, self._target).of(fresh))
             if not 200 <= joined.status < 300:
                 return judge(call, way, spec, joined, self._now_s(), fresh)
         elif not is_new:
-            return judge(call, way, spec, response, self._now_s(), stale)
-        return judge(call, way, spec, await link.send(asked.of(fresh)), self._now_s(), fresh)
+            return self._refused(call, way, spec, response, stale)
+        # Also of an offer, or of leaving: the other stream may be known to the server for long, and to us not yet.
+        response = await link.send(asked.of(fresh))
+        if is_new and way.name == ways.LEAVE and response.status == 400:
+            return ended(response.status)
+        return self._refused(call, way, spec, response, fresh)
+
+    def _refused(self, call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:
+        """The outcome of the last answer, with what an offer's end may come from."""
+        outcome = judge(call, way, spec, response, self._now_s(), stream)
+        return offer_gone(outcome) if way.name in ways.OFFERS else outcome
 
     async def _log_in(self, asked: Asked) -> Outcome:
         password, totp = (asked.given.get(name) for name in ("password", "totp"))
