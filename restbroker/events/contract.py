@@ -132,13 +132,8 @@ class Deliver(Protocol):
 class Leases(Protocol):
     """Which of the processes does what: `store.leases`, for one reader in one process."""
 
-    @property
-    def lease_s(self) -> float:
-        """How long a lease lasts."""
-        ...
-
-    async def hold(self, names: Sequence[str]) -> "Mapping[str, Lease]":
-        """Takes or renews these. Raises `StoreUnavailable` or `StoreRefused`."""
+    async def hold(self, names: Sequence[str], lease_s: float) -> "Mapping[str, Lease]":
+        """Takes or renews these, for so long. Raises `StoreUnavailable` or `StoreRefused`."""
         ...
 
     async def end(self, names: Sequence[str]) -> None:

@@ -17,7 +17,6 @@ from restbroker.store import leases
 from restbroker.store.connection import Connection
 from restbroker.store.leases import Lease
 
-LEASE_S: Final = 15.0
 _ENDING_S: Final = 1.0
 
 
@@ -27,14 +26,12 @@ class LeasesInRedis:
 
     source: str
     open_connection: Callable[[], Connection]
-    lease_s: float = LEASE_S
     _holder: str = attrs.field(factory=lambda: secrets.token_hex(8))
     _connection: Connection | None = None
 
-    async def hold(self, names: Sequence[str]) -> Mapping[str, Lease]:
+    async def hold(self, names: Sequence[str], lease_s: float) -> Mapping[str, Lease]:
         """As `Leases`."""
-        lease_ms = round(self.lease_s * 1000)
-        return await self._reached().call(leases.hold, self.source, self._holder, lease_ms, names)
+        return await self._reached().call(leases.hold, self.source, self._holder, round(lease_s * 1000), names)
 
     async def end(self, names: Sequence[str]) -> None:
         """As `Leases`."""

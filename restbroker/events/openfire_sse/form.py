@@ -84,15 +84,19 @@ class Form:
         data = read_data(frame.data)
         members = data.members or {}
         kind = _type(frame.name, members) if data.members is not None else _UNREAD.get(frame.name, "notify")
+        raw = self._raw(frame, data.members, data.fault)
         sender, receiver, body = _text(members, "from"), _text(members, "to"), _body(kind, members)
         named = _text(members, "id") if kind in ("offer", "offer-revoked") else None
         if stanza is not None and kind in ("message", "groupchat", "error") and _is_of(stanza, frame.data):
             if data.members is None:
                 kind = _message_type(stanza.word)
             sender, receiver, body, named = stanza.sender, stanza.receiver, stanza.body, stanza.id
+        if stanza is not None and kind == "presence" and stanza.kind == kind and stanza.sender == sender:
+            # The plugin does not say whether somebody comes or goes (read).
+            raw["presence"] = stanza.word or "available"
         return self._event(
             kind,
-            self._raw(frame, data.members, data.fault),
+            raw,
             now_s,
             sender=sender or _text(members, "inviter"),
             receiver=receiver or self._whose(_text(members, "workgroup")),

@@ -21,11 +21,13 @@ from restbroker.config.passwords import passwords_in
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
-from restbroker.events.openfire_sse.settings import SILENCE_S, RawMode, Settings
+from restbroker.events.openfire_sse.settings import LEASE_S, SILENCE_S, RawMode, Settings
 from restbroker.rules.jid import folded
 
 _USER: Final = re.compile(r"[^\s/@:]{1,64}")
 _LEAST_LIMIT: Final = 1024
+_LEAST_LEASE_S: Final = 1.0
+_LEAST_SILENCE_S: Final = 0.5
 _MOST_LIMIT: Final = 8 * 1024 * 1024
 
 
@@ -87,6 +89,12 @@ class Options:
         "So long may nothing come, not even a heartbeat (10 s), until the stream is opened anew.",
         SILENCE_S,
     )
+    lease: float = key(
+        "Lease",
+        values.duration(),
+        "So long after a process died without a word another one reads its users' streams.",
+        LEASE_S,
+    )
     limit: int = key(
         "LargestEvent",
         values.whole(_LEAST_LIMIT, _MOST_LIMIT),
@@ -104,6 +112,9 @@ class Options:
             review.refuse(f"{place}.Users", "is missing or empty; say whose events are wanted.")
         if len(set(everybody)) < len(everybody):
             review.refuse(f"{place}.Users", "names a user for the second time; a user has one stream.")
+        for name, value, least in (("Lease", self.lease, _LEAST_LEASE_S), ("Silence", self.silence, _LEAST_SILENCE_S)):
+            if value < least:
+                review.refuse(f"{place}.{name}", f"expected at least {least:g} s, found {value:g} s.")
         if self.passwords_file is None:
             what = "is missing or empty; a stream is given to its user alone, with his password."
             review.refuse(f"{place}.PasswordsFile", what)
@@ -118,6 +129,7 @@ class Options:
             mode=self.raw,
             announces=self.announces,
             silence_s=self.silence,
+            lease_s=self.lease,
             limit_bytes=self.limit,
         )
         return attrs.evolve(source, options=settings, target_name=self.target)

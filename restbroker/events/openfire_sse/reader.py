@@ -76,19 +76,20 @@ class StreamReader:
                     await self.ways.http.aclose()
 
     async def _keep_leases(self, nursery: trio.Nursery) -> None:
+        settings = self.shared.settings
         while True:
             asked_s = trio.current_time()
             try:
-                found = await self.leases.hold(self.shared.settings.everybody)
+                found = await self.leases.hold(settings.everybody, settings.lease_s)
             except (StoreUnavailable, StoreRefused) as error:
                 self._tell_of_redis(error.message)
                 await trio.sleep(_AGAIN_S)
                 continue
-            late = self._noted(found, asked_s + self.leases.lease_s, nursery)
+            late = self._noted(found, asked_s + settings.lease_s, nursery)
             if late:
                 await self.leases.end(late)
             left_s = [lease.left_ms / 1000 + _SOON_S for lease in found.values() if isinstance(lease, Others)]
-            await trio.sleep(min(self.leases.lease_s / _RENEWALS, *left_s, self.leases.lease_s))
+            await trio.sleep(min(settings.lease_s / _RENEWALS, *left_s, settings.lease_s))
 
     def _noted(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
         """Starts and ends listeners; of which users a stream may have been opened too late."""

@@ -13,6 +13,7 @@ RawMode: TypeAlias = Literal["typed", "stanzas", "both"]
 """Which events there are: the server's own forms, the stanzas, or both."""
 SILENCE_S: Final = 25.0
 """Two and a half heartbeats."""
+LEASE_S: Final = 15.0
 
 
 @attrs.frozen
@@ -28,6 +29,7 @@ class Settings:
     mode: RawMode = "typed"
     announces: bool = True
     silence_s: float = SILENCE_S
+    lease_s: float = LEASE_S
     limit_bytes: int = 1024 * 1024
 
     @property

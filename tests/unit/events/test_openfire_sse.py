@@ -156,6 +156,22 @@ def test_a_stanza_counts_for_the_message_that_follows_it_at_once_and_for_no_othe
     assert late.id is None
 
 
+@pytest.mark.parametrize(("word", "wanted"), [(None, "available"), ("unavailable", "unavailable")])
+def test_a_presence_says_whether_somebody_comes_or_goes_as_its_stanza_does(word: str | None, wanted: str) -> None:
+    form = Form("chat", "ann", None, "typed")
+    kind = "" if word is None else f' type="{word}"'
+    coded = base64.b64encode(f'<presence from="{FULL}" to="{ANN}"{kind}/>'.encode()).decode()
+    data = json.dumps({"type": "presence", "to": ANN, "from": FULL, "show": "available"})
+    form.read(Frame("chatapi.xmpp", json.dumps({"xmpp": coded})), 1.0)
+    event = form.read(Frame("chatapi.presence", data), 1.0)
+    assert event is not None
+    assert isinstance(event.raw, dict)
+    assert event.raw["presence"] == wanted
+    alone = form.read(Frame("chatapi.presence", data), 1.0)
+    assert alone is not None
+    assert "presence" not in (alone.raw if isinstance(alone.raw, dict) else {})
+
+
 def test_stanzas_are_events_where_they_are_wanted() -> None:
     frame = stanza("hi", f"{ROOM}/bob", word="groupchat")
     modes: tuple[RawMode, ...] = ("stanzas", "both")

@@ -1,0 +1,169 @@
+"""Real processes that share the streams of one Openfire: one reads each user, and another when that one dies, freezes or
+stops; a frozen one that wakes does not read on, and what Redis does not take at once is not lost.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.events.openfire_sse.conftest import QUEUE, say
+from tests.support.openfire.server import Openfire
+from tests.support.process import Running, run, started
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+TEXT: Final = "a text that nobody else may see"
+LEASE_S: Final = 3.0
+
+
+def configure(place: Path, redis: RedisServer, server: Openfire, passwords: Path, **more: Any) -> None:
+    """One broker with the stand-in as its target and its source."""
+    source = {
+        "Kind": "openfire-sse",
+        "Queue": QUEUE,
+        "Class": "XmppEvent",
+        "Options": {"Target": "chat", "Users": ["ann", "bob"], "PasswordsFile": str(passwords), "Lease": LEASE_S},
+    }
+    target = {
+        "Kind": "openfire-chat",
+        "URL": server.chat_url,
+        "Queues": ["chat"],
+        "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
+    }
+    document = {
+        "RedisURL": redis.url,
+        "Token": "t",
+        "LogLevel": "debug",
+        "Targets": {"chat": target},
+        "Events": {"Sources": {"openfire": source}},
+    }
+    (place / "env.json").write_text(json.dumps(document | more))
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Iterator[Client]:
+    opened = open_client(StoreSettings(redis_server.url))
+    yield opened
+    opened.close()
+
+
+def texts(store: Client) -> list[str]:
+    """Of the messages that are jobs."""
+    events = [json.loads(job)["args"][0] for job in queues.listed(store, QUEUE, 0, 1000)]
+    return [event["body"] for event in events if event["type"] == "message"]
+
+
+def holder(store: Client, user: str) -> bytes | None:
+    """Who has the lease of this user."""
+    entry = store.command("HGET", store.keys.sse("openfire"), user)
+    return entry.split(b" ")[2] if isinstance(entry, bytes) else None
+
+
+def read(server: Openfire, *users: str, count: int = 1) -> bool:
+    """Whether each of these has so many streams open."""
+    found = [one.username for one in list(server.world.open_readers)]
+    return all(found.count(user) == count for user in users)
+
+
+@contextmanager
+def two(place: Path, server: Openfire, store: Client) -> Iterator[tuple[Running, Running]]:
+    """A process that reads, and one that waits for its leases."""
+    with started(["run"], directory=place) as first:
+        until(lambda: read(server, "ann", "bob"), "the streams are open", 60)
+        mine = holder(store, "ann")
+        with started(["run"], directory=place) as second:
+            second.wait_for("ready|broker.*started|started", timeout_s=60)
+            # It has asked for the leases by now, or will be the first to get them.
+            assert holder(store, "ann") == mine
+            yield first, second
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_broker_reads_and_a_group_does_so_once(
+    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path, processes: int
+) -> None:
+    configure(tmp_path, redis_server, openfire, passwords, Processes=processes)
+    with started(["run"], directory=tmp_path) as broker:
+        until(lambda: read(openfire, "ann", "bob"), "the streams are open", 60)
+        say(openfire, "ann", "bob", TEXT)
+        until(lambda: texts(store) == [TEXT], "it is a job", 60)
+        shown = run(["events", "tail", "--once", "--json"], directory=tmp_path)
+        noted = [json.loads(line) for line in shown.stdout.splitlines()]
+        assert ("openfire", "message", "bob@example.org") in [(one["source"], one["type"], one["to"]) for one in noted]
+        checked = run(["check"], directory=tmp_path)
+        assert "Streams" in checked.stdout or "streams" in checked.stdout, checked.stdout
+        assert read(openfire, "ann", "bob")
+        assert broker.stop() == 0
+        output = broker.output() + shown.stdout + checked.stdout
+    assert TEXT not in output
+    assert "ofchat" not in output.replace("plugin.ofchat", "")
+    assert sorted(openfire.world.logins) == ["ann", "bob"]
+    until(lambda: not openfire.world.open_readers, "nobody reads any more", 60)
+    assert store.command("EXISTS", store.keys.sse("openfire")) == 0
+
+
+def test_when_the_process_that_reads_is_killed_another_reads_within_the_time_of_the_lease(
+    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server, openfire, passwords)
+    with two(tmp_path, openfire, store) as (first, _):
+        before = holder(store, "ann")
+        first.signal(signal.SIGKILL)
+        killed_s = time.monotonic()
+        until(lambda: holder(store, "ann") not in (before, None), "another has the lease", 60)
+        took_s = time.monotonic() - killed_s
+        until(lambda: any(not one.is_ended for one in openfire.world.open_readers), "another reads", 60)
+        newest = openfire.world.readers
+        until(lambda: {"ann", "bob"} <= set(newest) and read(openfire, "ann", "bob"), "both are read", 60)
+        say(openfire, "ann", "bob", "after the death")
+        until(lambda: texts(store) == ["after the death"], "it is a job", 60)
+        first.wait()
+    # A lease, and what a busy machine takes.
+    assert took_s < LEASE_S + 2.0
+    assert sorted(openfire.world.logins) == ["ann", "bob"]
+
+
+def test_one_that_was_frozen_does_not_read_on_when_it_wakes_and_what_it_had_got_is_not_lost(
+    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server, openfire, passwords)
+    with two(tmp_path, openfire, store) as (first, _):
+        before, old = holder(store, "bob"), openfire.world.readers["bob"]
+        os.kill(first.process.pid, signal.SIGSTOP)
+        try:
+            say(openfire, "ann", "bob", "to the frozen one")
+            until(lambda: holder(store, "bob") not in (before, None), "another has the lease", 60)
+            until(lambda: openfire.world.readers.get("bob") not in (None, old), "another reads", 60)
+            after = holder(store, "bob")
+            say(openfire, "ann", "bob", "to the other")
+            until(lambda: texts(store) == ["to the other"], "it is a job", 60)
+        finally:
+            os.kill(first.process.pid, signal.SIGCONT)
+        until(lambda: texts(store) == ["to the other", "to the frozen one"], "what it had got is a job", 60)
+        until(lambda: read(openfire, "ann", "bob"), "it has left", 60)
+        assert holder(store, "bob") == after
+        say(openfire, "ann", "bob", "last")
+        until(lambda: texts(store)[2:] == ["last"], "it comes once", 60)
+        assert first.stop() == 0
+        assert holder(store, "bob") == after
+
+
+def test_one_that_stops_leaves_its_users_to_another_at_once(
+    openfire: Openfire, redis_server: RedisServer, store: Client, passwords: Path, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server, openfire, passwords)
+    with two(tmp_path, openfire, store) as (first, _):
+        old = dict(openfire.world.readers)
+        assert first.stop() == 0
+        stopped_s = time.monotonic()
+        until(lambda: openfire.world.readers.get("ann") not in (None, old["ann"]), "another reads", 60)
+        assert time.monotonic() - stopped_s < LEASE_S

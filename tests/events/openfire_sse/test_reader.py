@@ -1,0 +1,148 @@
+"""Streams of Openfire become jobs: each user's once, whatever the server, Redis or a process does meanwhile."""
+
+import trio
+
+from restbroker.store import logins
+from restbroker.store.logins import On, Turn, Yours
+from restbroker.telemetry.events import Warned
+from tests.events.openfire_sse.conftest import Read, chat, say
+from tests.support.openfire.faults import Kind
+from tests.support.openfire.server import Openfire
+from tests.support.wait import until_async
+
+
+async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, openfire: Openfire) -> None:
+    async with reading("ann", "bob") as reader:
+        for text in ("one", 'he said "two"', "three\nlines"):
+            say(openfire, "ann", "bob", text)
+        say(openfire, "bob", "ann", "back")
+        await until_async(lambda: len(reader.texts()) == 4, "all are jobs", 60)
+        messages = [job for job in reader.jobs() if job["type"] == "message"]
+        to_bob = [job for job in messages if job["to"] == "bob@example.org"]
+        assert [job["body"] for job in to_bob] == ["one", 'he said "two"', "three\nlines"]
+        assert {job["from"].partition("/")[0] for job in to_bob} == {"ann@example.org"}
+        assert to_bob[0]["raw"]["event"] == "chatapi.chat"
+        assert set(reader.outcomes()) == {"accepted"}
+    assert sorted(openfire.world.logins) == ["ann", "bob"]
+    assert not reader.warnings()
+    await until_async(lambda: not openfire.world.open_readers, "nobody reads any more", 60)
+
+
+async def test_who_is_read_is_available_from_then_on(reading: Read, openfire: Openfire) -> None:
+    async with reading("ann") as reader:
+        await until_async(lambda: openfire.world.of_user["ann"].show == "available", "ann is there", 60)
+        async with reading("bob", announces=False):
+            say(openfire, "bob", "ann", "hi")
+            await reader.has("hi")
+            assert openfire.world.of_user["bob"].show is None
+
+
+async def test_after_a_restart_of_the_server_each_is_logged_in_once_and_read_on(
+    reading: Read, openfire: Openfire
+) -> None:
+    async with reading("ann", "bob", "eve") as reader:
+        await trio.to_thread.run_sync(openfire.restart, 0.5)
+        await reader.reads("ann", "bob", "eve")
+        await reader.tells("OpenfireBack")
+        # Before the streams are open nobody is told anything, and the message waits for who is available.
+        say(openfire, "eve", "bob", "after")
+        await reader.has("after")
+    assert sorted(openfire.world.logins) == ["ann", "ann", "bob", "bob", "eve", "eve"]
+    # However many users it has, a server that is away is told of once.
+    assert [warning.code for warning in reader.warnings()] == ["OpenfireAway", "OpenfireBack"]
+
+
+async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
+    reading: Read, openfire: Openfire
+) -> None:
+    async with reading("ann", "bob") as reader:
+        login = logins.known(reader.store, "chat", "bob")
+        assert isinstance(login, On)
+        assert logins.off(reader.store, "chat", "bob", login.stream)
+        chat(openfire, "POST", f"/chat/{login.stream}/logoff")
+        await reader.reads("bob", count=0)
+        # So often it was looked, and he was not logged in.
+        await trio.sleep(1.5)
+        await reader.reads("bob", count=0)
+        again = chat(openfire, "POST", "/chat/bob/login")
+        assert logins.take(reader.store, "chat", "bob", Turn("job", 60_000)) == Yours()
+        assert logins.put(reader.store, "chat", "bob", "job", again)
+        await reader.reads("ann", "bob")
+    assert not reader.warnings("OpenfireAway")
+
+
+async def test_an_asker_is_not_logged_in_and_is_read_while_he_asks(reading: Read, openfire: Openfire) -> None:
+    async with reading(askers=("eve",), ready=False) as reader:
+        await until_async(lambda: any(one.path == "/sse/eve" for one in openfire.asked), "it was looked", 60)
+        with openfire.world.lock:
+            openfire.world.asking.add("eve")
+        await reader.reads("eve")
+        openfire.world.tell("eve", "chatapi.ask", '{"type":"update-queue", "to":"eve@example.org", "position":1}')
+        await until_async(lambda: [job["type"] for job in reader.jobs()] == ["queue"], "it is a job", 60)
+    assert not openfire.world.logins
+    assert not reader.warnings()
+
+
+async def test_silence_has_the_stream_opened_anew(reading: Read, openfire: Openfire) -> None:
+    openfire.heartbeat_s = 600.0
+    async with reading("ann", silence_s=0.3) as reader:
+        warning = await reader.tells("OpenfireAway")
+        assert "not even a heartbeat" in warning.message
+        await until_async(lambda: [one.path for one in openfire.asked].count("/sse/ann") > 1, "it is opened anew", 60)
+
+
+async def test_an_event_that_is_too_large_is_told_and_those_after_it_come(reading: Read, openfire: Openfire) -> None:
+    async with reading("ann", limit_bytes=200_000) as reader:
+        first = openfire.world.readers["ann"]
+        await trio.to_thread.run_sync(openfire.world.tell, "ann", "chatapi.chat", "x" * 3_000_000)
+        await reader.tells("OpenfireLarge")
+        await until_async(lambda: openfire.world.readers.get("ann") not in (None, first), "it is opened anew", 60)
+        say(openfire, "bob", "ann", "small")
+        await reader.has("small")
+
+
+async def test_a_wrong_password_and_another_ones_stream_are_told_once(reading: Read, openfire: Openfire) -> None:
+    openfire.world.register("ann", password="another")
+    async with reading("ann", "bob", ready=False) as reader:
+        await reader.reads("bob")
+        warning = await reader.tells("OpenfireDenied")
+        assert "does not let ann read his events (401)" in warning.message
+        asked = [one.path for one in openfire.asked].count("/sse/ann")
+        await until_async(lambda: [one.path for one in openfire.asked].count("/sse/ann") > asked + 2, "again", 60)
+        assert len(reader.warnings("OpenfireDenied")) == 1
+        openfire.world.register("ann")
+        await reader.reads("ann")
+        await reader.tells("OpenfireBack")
+    assert _secret_free(reader.warnings())
+
+
+async def test_answers_of_a_server_that_starts_are_waited_out(reading: Read, openfire: Openfire) -> None:
+    openfire.faults.add(Kind.REDIRECT, "GET */sse/ann", times=2)
+    openfire.faults.add(Kind.UNAVAILABLE, "POST */chat/ann/login", times=1)
+    async with reading("ann") as reader:
+        say(openfire, "bob", "ann", "hi")
+        await reader.has("hi")
+    assert _secret_free(reader.warnings())
+
+
+async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(
+    reading: Read, openfire: Openfire
+) -> None:
+    async with reading("ann") as reader:
+        openfire.world.readers["ann"].is_mute = True
+        # As when a process that had lost the lease opened it late, and says so.
+        reader.store.command("HSET", reader.store.keys.sse("openfire"), "ann", _late(reader, b"ann"))
+        await until_async(lambda: not openfire.world.readers["ann"].is_mute, "it was opened anew", 60)
+        say(openfire, "bob", "ann", "hi")
+        await reader.has("hi")
+        await reader.reads("ann")
+
+
+def _late(reader: object, user: bytes) -> bytes:
+    store = reader.store  # type: ignore[attr-defined]
+    until, late, holder = store.command("HGET", store.keys.sse("openfire"), user).split(b" ", 2)
+    return b"%b %d %b" % (until, int(late) + 1, holder)
+
+
+def _secret_free(warnings: list[Warned]) -> bool:
+    return not any(word in str(warning) for warning in warnings for word in ("secret", "ofchat-", "another"))
