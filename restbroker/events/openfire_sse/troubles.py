@@ -16,7 +16,7 @@ Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireLarge"]
 NOT_LOGGED_IN: Final = 404
 _DENIED: Final = (401, 403)
 _OTHERS: Final = 503
-_UNWANTED: Final = 405
+UNWANTED: Final = 405
 
 
 @attrs.define(eq=False)
@@ -42,7 +42,7 @@ def refused(target: Target, user: str, status: int) -> Trouble:
     if status == NOT_LOGGED_IN:
         what = f"{target.url} knows no stream of {user}, although he is logged in (404)."
         return Trouble("OpenfireAway", what, "It is tried again. Streams are at the port of http-bind (7070).")
-    if status == _UNWANTED:
+    if status == UNWANTED:
         what = f"{target.url} gives {user} no stream for the header Accept (405)."
         return Trouble("OpenfireAway", what, "It is tried again. A proxy in between may have changed the header.")
     what = f"{target.url} answers {status}, not with the events of {user}."

@@ -1,4 +1,4 @@
-"""Real processes that share the streams of one Openfire: one reads each user, and another when that one dies, freezes or
+"""Real processes that share the streams of one Openfire: one reads each user, another when that one dies, freezes or
 stops; a frozen one that wakes does not read on, and what Redis does not take at once is not lost.
 """
 

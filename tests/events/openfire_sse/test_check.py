@@ -1,0 +1,61 @@
+"""`check` looks whether the streams of a source can be asked for, and takes none away."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from restbroker.config.events import EventSource
+from restbroker.config.secret import Secret
+from restbroker.config.target import Url
+from restbroker.errors import ConfigError
+from restbroker.events.contract import Ways
+from restbroker.events.openfire_sse.check import check
+from restbroker.events.openfire_sse.reader import open_reader
+from restbroker.events.openfire_sse.settings import Settings
+from tests.events.openfire_sse.conftest import Read, target
+from tests.support.openfire.server import Openfire
+from tests.support.ports import free_port
+
+
+def source(server: Openfire, passwords: Path, *users: str) -> EventSource:
+    """A source of these users."""
+    settings = Settings(users, (), Secret(path=passwords))
+    return EventSource("o", "openfire-sse", None, "q", "C", options=settings, target=target(server), has_ids=False)
+
+
+async def test_a_stream_that_is_read_stays_with_its_reader(reading: Read, openfire: Openfire, passwords: Path) -> None:
+    async with reading("ann"):
+        before = openfire.world.readers["ann"]
+        (finding,) = check(source(openfire, passwords, "ann", "bob"))
+        assert (finding.level, finding.code) == ("ok", "Streams")
+        assert "ann, bob" in finding.message
+        assert openfire.world.readers["ann"] is before
+
+
+def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
+    openfire: Openfire, passwords: Path
+) -> None:
+    passwords.write_text("ann:wrong-password\nbob:secret\n")
+    found = list(check(source(openfire, passwords, "ann", "bob", "eve")))
+    assert [(one.level, one.code) for one in found] == [
+        ("problem", "OpenfireDenied"), ("problem", "OpenfireDenied"), ("ok", "Streams"),
+    ]  # fmt: skip
+    assert "does not let ann read his events (401)" in found[0].message
+    assert "no password of eve" in found[1].message
+    assert "wrong-password" not in str(found)
+    passwords.unlink()
+    (gone,) = check(source(openfire, passwords, "ann"))
+    assert "cannot be read" in gone.message
+
+
+def test_a_server_that_does_not_answer_is_told_once(openfire: Openfire, passwords: Path) -> None:
+    made = source(openfire, passwords, "ann", "bob")
+    away = attrs.evolve(target(openfire), url=Url("http", "127.0.0.1", free_port(), "/rest/api"))
+    (finding,) = check(attrs.evolve(made, target=away))
+    assert (finding.level, finding.code) == ("problem", "OpenfireAway")
+
+
+def test_a_reader_is_not_opened_without_what_it_needs(openfire: Openfire, passwords: Path) -> None:
+    with pytest.raises(ConfigError, match="needs its target"):
+        open_reader(source(openfire, passwords, "ann"), Ways(object(), print))  # type: ignore[arg-type]
