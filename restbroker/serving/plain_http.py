@@ -46,13 +46,17 @@ class Stream(Protocol):
 
 @attrs.define(eq=False)
 class PlainHttp:
-    """One connection. `keep_alive_s`: so long it may take until a whole head is there."""
+    """One connection. `keep_alive_s`: so long it may take until a whole head is there.
+
+    `reads_bodies`: where it is not so, a body is not what its sender wrote (`lines`), so that nothing behind it counts.
+    """
 
     app: ASGIFramework
     stream: Stream
     connections: Connections
     keep_alive_s: float
     is_secured: bool = False
+    reads_bodies: bool = True
     _requests: Requests = attrs.field(factory=Requests)
     _request: Incoming = attrs.field(factory=Incoming)
     _head: bytes = b""
@@ -114,6 +118,7 @@ class PlainHttp:
         """What came of the body."""
         request = self._request
         if request.waits_for_continue and not self._is_answered:
+            request.is_wanted = True
             await self.stream.send_all(_CONTINUE)
         while not request.parts and not request.is_whole:
             if self._requests.is_broken or not await self._read():
@@ -127,7 +132,7 @@ class PlainHttp:
         if event["type"] == "http.response.start":
             headers = tuple(event["headers"])
             is_closing = _CLOSE in headers
-            self._goes_on = self._request.keeps_alive and not is_closing and not self.connections.is_hurried
+            self._goes_on = self._may_go_on() and not is_closing
             if not self._goes_on and not is_closing:
                 headers += (_CLOSE,)
             self._head = _head(event["status"], headers) + _date(int(time.time()))
@@ -137,9 +142,14 @@ class PlainHttp:
             if data:
                 await self.stream.send_all(data)
 
+    def _may_go_on(self) -> bool:
+        if self.connections.is_hurried or (self._request.has_body and not self.reads_bodies):
+            return False
+        return self._request.keeps_alive
+
     async def _drop_rest(self) -> None:
         """What was refused may still be on its way: without reading on, its answer is lost with the connection."""
-        if self._request.is_whole:
+        if self._request.is_whole or not self.reads_bodies:
             return
         with trio.move_on_after(_REST_S):
             for _ in range(_REST_PARTS):

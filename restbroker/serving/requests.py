@@ -36,6 +36,8 @@ class Incoming:
     headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
     parts: deque[bytes] = attrs.field(factory=deque)
     is_whole: bool = False
+    is_wanted: bool = False
+    """Its sender was told so."""
     keeps_alive: bool = False
 
     def size_bytes(self) -> int:
@@ -43,9 +45,17 @@ class Incoming:
         return len(self.target) + sum(len(name) + len(value) for name, value in self.headers)
 
     @property
+    def has_body(self) -> bool:
+        """One may follow its head."""
+        return any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        )
+
+    @property
     def waits_for_continue(self) -> bool:
-        """Its sender waits to be told that the body is wanted."""
-        if self.version == "1.0" or self.parts or self.is_whole:
+        """Its sender waits to be told that the body is wanted, as far as its head says, and nothing of one came."""
+        if self.version == "1.0" or self.parts or self.is_whole or self.is_wanted:
             return False
         return any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
 
@@ -58,6 +68,8 @@ class Requests:
     _ready: deque[Incoming] = attrs.field(factory=deque)
     _now: Incoming = attrs.field(factory=Incoming)
     _has_head: bool = False
+    """Of the request that is read now."""
+    _is_in_head: bool = False
     _is_resumed: bool = False
     _begun_bytes: int = 0
     """How much came of a head that is not whole."""
@@ -68,14 +80,11 @@ class Requests:
 
     def feed(self, data: bytes) -> None:
         """Reads on. What cannot be read is told by `take`, after what came before it."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as error:
-            self._go_on(data[error.args[0] :])
-        except httptools.HttpParserError as error:
-            self._refused = self._refused or _status_of(error)
+        rest: bytes | None = data
+        while rest is not None and not self._refused:
+            rest = self._read(rest)
         # May count the end of the request before, too: a head that ends is measured as it ends.
-        self._begun_bytes = 0 if self._has_head else self._begun_bytes + len(data)
+        self._begun_bytes = self._begun_bytes + len(data) if self._is_in_head else 0
         if self._begun_bytes > HEAD_LIMIT_BYTES + PART_BYTES:
             self._refused = self._refused or HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
@@ -95,7 +104,7 @@ class Requests:
     def on_message_begin(self) -> None:
         """As llhttp calls it."""
         if not self._is_resumed:
-            self._now, self._has_head, self._begun_bytes = Incoming(), False, 0
+            self._now, self._has_head, self._is_in_head, self._begun_bytes = Incoming(), False, True, 0
 
     def on_url(self, url: bytes) -> None:
         """As llhttp calls it: a part of it."""
@@ -109,12 +118,13 @@ class Requests:
 
     def on_headers_complete(self) -> None:
         """As llhttp calls it."""
-        if self._is_resumed:
+        # Of what follows a request that is refused, nothing may be answered in its place.
+        if self._is_resumed or self._refused:
             return
         now = self._now
         now.method, now.version = self._parser.get_method().decode(), self._parser.get_http_version()
-        now.keeps_alive = self._parser.should_keep_alive()
-        self._has_head = True
+        now.keeps_alive = now.version == "1.1" and self._parser.should_keep_alive()
+        self._has_head, self._is_in_head = True, False
         if now.version not in ("1.0", "1.1"):
             self._refused = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
         elif now.size_bytes() > HEAD_LIMIT_BYTES:
@@ -134,22 +144,30 @@ class Requests:
         self._is_resumed = False
         self._has_head = not self._now.is_whole
 
+    def _read(self, data: bytes) -> bytes | None:
+        """Reads this, up to an offer that is declined: what is to be read then."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            return self._after_offer(data[error.args[0] :])
+        except httptools.HttpParserError as error:
+            self._refused = self._refused or _status_of(error)
+        return None
+
     def _framing(self) -> bytes:
         """The headers that say how long the body is."""
         return b"".join(name + b": " + value + b"\r\n" for name, value in self._now.headers if name in _FRAMING)
 
-    def _go_on(self, rest: bytes) -> None:
-        """Reads on where HTTP/2 or a WebSocket was offered, which is declined: Java's client offers it each time.
+    def _after_offer(self, rest: bytes) -> bytes | None:
+        """HTTP/2 or a WebSocket was offered, which is declined: Java's client offers it each time.
 
         llhttp ends there, and would leave out the body.
         """
         self._parser = httptools.HttpRequestParser(self)
         if self._now.is_whole:
-            if rest:
-                self.feed(rest)
-            return
+            return rest or None
         self._is_resumed = True
-        self.feed(b"POST / HTTP/1.1\r\n" + self._framing() + b"\r\n" + rest)
+        return b"POST / HTTP/1.1\r\n" + self._framing() + b"\r\n" + rest
 
 
 def _status_of(error: httptools.HttpParserError) -> int:

@@ -174,7 +174,9 @@ class Server:
     async def _serve_plainly(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
         is_secured = self.certificate is not None
         try:
-            await PlainHttp(self.app, stream, self._connections, self.keep_alive_s, is_secured).serve()
+            await PlainHttp(
+                self.app, stream, self._connections, self.keep_alive_s, is_secured, self.reads_bodies
+            ).serve()
         # Whatever it is: the others' connections go on.
         except Exception as error:  # noqa: BLE001
             self._warn_once(

@@ -95,3 +95,12 @@ async def test_whatever_a_client_sends_is_answered_and_serving_goes_on(sent: byt
         assert (await exchanged(port, sent)).startswith(expected)
         async with httpx.AsyncClient(trust_env=False) as client:
             assert (await client.get(f"http://127.0.0.1:{port}/x")).content == b"2f78"
+
+
+async def test_nothing_behind_a_body_is_a_request_since_its_bytes_were_changed() -> None:
+    forged = b"GET \xff\xff\xff\xff" + b"GET /forged HTTP/1.1\r\nHost: x\r\n\r\n"
+    async with served([]) as port:
+        head = b"GET /own HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(forged)
+        received = await exchanged(port, head + forged)
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in received

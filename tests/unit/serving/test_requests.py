@@ -123,6 +123,23 @@ def test_what_came_before_nonsense_is_a_request_all_the_same() -> None:
         requests.take()
 
 
+@pytest.mark.parametrize(
+    "refused", [b"POST /1 HTTP/1.1\r\n", b"POST /1 HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 20_000 + b"\r\n"]
+)
+def test_nothing_that_follows_a_refused_request_is_one(refused: bytes) -> None:
+    requests = Requests()
+    head = b"Content-Length: 1\r\n\r\n"
+    requests.feed(refused + head + b"1POST /2 HTTP/1.1\r\nHost: x\r\n" + head + b"2")
+    requests.feed(b"POST /3 HTTP/1.1\r\nHost: x\r\n" + head + b"3")
+    with pytest.raises(Unreadable):
+        requests.take()
+
+
+def test_any_number_of_offers_of_http_2_may_come_at_once() -> None:
+    one = b"GET /a HTTP/1.1\r\nHost: x\r\n" + JAVA + b"\r\n"
+    assert len(read([one * 1000, one])) == 1001
+
+
 def test_a_body_that_breaks_off_into_nonsense_is_never_whole() -> None:
     requests = Requests()
     requests.feed(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n")
@@ -151,6 +168,7 @@ def test_who_waits_to_be_told_that_a_body_is_wanted_is_known(head: bytes, *, wai
         (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
         (b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", False),
         (b"GET / HTTP/1.0\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", False),
     ],
 )
 def test_whether_a_connection_may_be_used_again_is_known(head: bytes, *, keeps: bool) -> None:
