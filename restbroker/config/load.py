@@ -55,8 +55,8 @@ def load(
     collected = collect(path, environ, overrides)
     review = collected.review
     keys = reader.instance(Keys, collected.given, "", review)
-    # What could not be read would be judged as missing.
-    config = None if review.problems else build(keys, collected.given, kinds, sources, review)
+    # What cannot be read would be judged as missing; a name that is no key hides nothing else.
+    config = build(keys, collected.given, kinds, sources, review) if review.is_readable else None
     if config is None:
         raise _unusable(review.problems, collected.path)
     return Loaded(config, tuple(review.notes), collected.path)

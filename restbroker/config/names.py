@@ -29,7 +29,7 @@ def fold(members: Members, document: Mapping[str, Json], place: str, review: Rev
         key = known.get(name.lower())
         if key is None:
             whose = place or "restbroker"
-            review.refuse(at(place, shown(name)), f"is no key of {whose}{nearest(members, name) or '.'}")
+            review.refuse_unknown(at(place, shown(name)), f"is no key of {whose}{nearest(members, name) or '.'}")
             continue
         if value is None or value == "":
             continue

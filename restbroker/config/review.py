@@ -32,10 +32,21 @@ class Review:
     _origins: dict[str, _Origin] = attrs.field(factory=dict)
     problems: list[str] = attrs.field(factory=list)
     notes: list[Note] = attrs.field(factory=list)
+    _unknown: int = 0
 
     def refuse(self, place: str, text: str) -> None:
         """Adds a problem: what is wrong at `place`, e.g. `Targets.a.Queues[1]`, and what is wanted."""
         self.problems.append(f"{self.named(place)}: {text}")
+
+    def refuse_unknown(self, place: str, text: str) -> None:
+        """Adds a problem with a name that is no key: all others can be read and judged without it."""
+        self._unknown += 1
+        self.refuse(place, text)
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether each key that was found has its value, so that what is missing is missing."""
+        return len(self.problems) == self._unknown
 
     def note(self, code: str, message: str, cure: str | None = None) -> None:
         """Adds something that the operator should know and that stops nothing."""

@@ -89,6 +89,10 @@ def _try_certificate(files: TlsFiles, place: str, review: Review) -> None:
         if error.reason == "KEY_VALUES_MISMATCH":
             review.refuse(at(place, "KeyFile"), f"{files.key} is not the key of the certificate in {files.cert}.")
             return
-        holding = f"{files.cert} and {files.key} hold" if files.key is not None else f"{files.cert} holds"
-        why = f"{holding} no certificate and key that can be read; both must be in PEM form, without a passphrase."
+        unread = "no certificate and key that can be read"
+        form = "in PEM form, without a passphrase"
+        if files.key is None:
+            why = f"{files.cert} holds {unread}; give the file of its key as {at(place, 'KeyFile')}, {form}."
+        else:
+            why = f"{files.cert} and {files.key} hold {unread}; both must be {form}."
         review.refuse(at(place, "CertFile"), why)

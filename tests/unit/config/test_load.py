@@ -84,6 +84,13 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest_known_one(load_keys: 
     assert "RestQueu: is no key of restbroker; did you mean RestQueue?" in problem(load_keys, RestQueu="x")
 
 
+def test_an_unknown_key_hides_no_other_mistake(load_keys: Load) -> None:
+    text = problem(load_keys, RestQueu="x", Stat=True, Token="", Events={"Lisen": "x", "Sources": {"a": {"Kind": "b"}}})
+    for place in ("RestQueu: is no key", "Stat: is no key", "Token: is missing", "Events.Lisen: is no key"):
+        assert place in text
+    assert "Events.Sources.a.Kind" in text
+
+
 def test_keys_match_in_any_case_and_null_and_empty_text_mean_the_default(load_keys: Load) -> None:
     loaded = load_keys(JabberDomain=None, jabberdomain="example.net", CONCURRENCY=None, RedisNamespace="")
     assert loaded.config.targets[0].default_host == "example.net"

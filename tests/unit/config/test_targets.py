@@ -174,7 +174,7 @@ def test_a_rate_is_a_number_a_time_with_the_burst_of_a_tenth_of_a_second(
         ({"Auth": {"Bearer": {"User": "u", "Token": "t"}}}, "Auth.Bearer.User: say the same thing in two ways"),
         ({"Auth": {"Auto": {"Pass": "p"}}}, "Auth.Auto.User: is missing or empty"),
         ({"Auth": {"Auto": {}, "Bearer": {}}}, "Auth.Auto: say the same thing in two ways"),
-        ({"Auth": {"Secret": "x"}}, "Auth.Secret: is no key of Targets.one.Auth"),
+        ({"Auth": {"Secret": "x", "Bearer": {"Token": "t"}}}, "Auth.Secret: is no key of Targets.one.Auth"),
         ({"TLS": {"CAFile": "none.pem"}}, "none.pem cannot be read: No such file"),
         ({"TLS": {"CertFile": "."}}, "cannot be read: Is a directory"),
         ({"TLS": {"CertFile": "/dev/null"}}, "TLS.CertFile: /dev/null cannot be read: it is a FIFO, socket or device"),
@@ -330,7 +330,7 @@ def test_a_clients_certificate_is_tried_with_its_key(write: Write, refused: Refu
     for tls, problem in (
         ({"CertFile": "ours.pem", "KeyFile": "theirs.key"}, "KeyFile: * is not the key of the certificate in *"),
         ({"CertFile": "ours.pem", "KeyFile": "locked.key"}, "CertFile: * no certificate and key that can be read; *"),
-        ({"CertFile": "ours.pem"}, "CertFile: * no certificate and key that can be read; *"),
+        ({"CertFile": "ours.pem"}, "CertFile: * no certificate and key that can be read; * its key as *TLS.KeyFile, *"),
         ({"CertFile": "ours.key", "KeyFile": "ours.key"}, "CertFile: * no certificate and key that can be read; *"),
         ({"CertFile": "ours.pem", "KeyFile": "none.key"}, "KeyFile: * cannot be read: No such file*"),
         ({"KeyFile": "ours.key"}, "KeyFile: is the key of a certificate; give that too, as CertFile."),
