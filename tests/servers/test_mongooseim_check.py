@@ -57,7 +57,7 @@ async def test_a_server_that_is_well_is_told_with_who_we_are(look: Look, mim: Mo
     ("members", "code", "level", "cure"),
     [
         ({"Auth": {"Basic": {"User": "admin", "Pass": "wr0ng-secret"}}}, "LoginRefused", "problem", "login"),
-        ({"Domain": None}, "NoDomain", "note", '"Domain": "example.org"'),
+        ({"Domain": None}, "NoDomain", "note", '"Domain": "example.org" in Targets.'),
         ({"Domain": "other.example"}, "UnknownHost", "warning", "Correct Domain"),
         ({"Options": {"ServerVersion": "6.0.0"}}, "OtherVersion", "warning", '"ServerVersion": "auto"'),
         (

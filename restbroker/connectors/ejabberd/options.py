@@ -29,7 +29,7 @@ class Options:
         """See `config.judged`."""
         if target.default_host is None:
             message = f"{at('Domain')} is not given: each job must name the host that its command is about."
-            review.note("NoDomain", message, 'Give it, e.g. "example.org".')
+            review.note("NoDomain", message, f'Give {at("Domain")} the name of a virtual host, e.g. "example.org".')
         if target.credentials is None:
             cure = f"Give {at('Auth')}, unless the server allows this machine by its address."
             review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)

@@ -103,7 +103,9 @@ def _domain(target: Target, response: Response) -> Iterator[Finding]:
     if domain is None:
         message = "No Domain is given: each job must name the domain that it is about."
         why = "And the probe cannot see whether the server reaches its database, until a job met that it does not."
-        yield Finding("note", target.name, "NoDomain", message, why, '"Domain": "example.org"')
+        yield Finding(
+            "note", target.name, "NoDomain", message, why, f'"Domain": "example.org" in Targets.{target.name}'
+        )
     elif any(problem.code == "domain_not_found" for problem in read(response.body).problems):
         message = f"The server does not serve {domain}, which Domain says."
         why = "Jobs that name no domain of their own would be refused."

@@ -63,7 +63,8 @@ class MongooseimConnector:
             request = build(call, operation, self._target)
         except Unfit as unfit:
             cure = f"`restbroker commands --target {self._target.name} {spec.name}` lists what the command takes."
-            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}.", cure))
+            end = "" if str(unfit).endswith("?") else "."
+            return Rejected(Reason("BadArgument", f"The request cannot be made: {unfit}{end}", cure))
         except ConfigError as error:
             # As unsent, the job waits until the secret file is back.
             raise NotSent(str(error)) from error

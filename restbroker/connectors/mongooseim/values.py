@@ -21,6 +21,8 @@ from restbroker.rules.json_types import Json
 _LARGEST_INT: Final = 2**31 - 1
 _DATE_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _DEEPEST: Final = 100
+_SWITCH: Final = "true or false"
+_TEXT: Final = "a text"
 """As deep as a payload may be nested."""
 
 
@@ -74,8 +76,12 @@ def _check_object(place: str, value: Json, name: str, fields: Mapping[str, Type]
 
 
 def _wrong(place: str, value: Json, wanted: str) -> str:
-    found = "another text" if isinstance(value, str) and wanted != "a list" else kind_of(value)
-    found = "another number" if isinstance(value, int) and "number" in wanted and found == "a number" else found
+    found = kind_of(value)
+    is_number = wanted.startswith("a whole number")
+    others = is_number or wanted in ("a list", "an object", _SWITCH)
+    if (isinstance(value, str) and not others) or (isinstance(value, int) and found == "a number" and is_number):
+        lacking = "whole characters only" if wanted == _TEXT else wanted.rstrip(",")
+        return f'the argument "{place}" is {found}, but not {lacking}'
     return f'the argument "{place}" is {found}, where {wanted} is needed'
 
 
@@ -123,10 +129,10 @@ def _is_element(text: str) -> bool:
 
 _SCALARS: Final[Mapping[str, tuple[Callable[[Json], bool], str]]] = MappingProxyType(
     {
-        "String": (_text(lambda _: True), "a text"),
-        "ID": (_text(lambda _: True), "a text"),
+        "String": (_text(lambda _: True), _TEXT),
+        "ID": (_text(lambda _: True), _TEXT),
         "Int": (_whole(-_LARGEST_INT - 1, _LARGEST_INT), "a whole number of 32 bits"),
-        "Boolean": (lambda value: isinstance(value, bool), "true or false"),
+        "Boolean": (lambda value: isinstance(value, bool), _SWITCH),
         "PosInt": (_whole(1, None), "a whole number above 0"),
         "NonNegInt": (_whole(0, None), "a whole number, 0 or more,"),
         "NonEmptyString": (_text(bool), "a text that is not empty"),

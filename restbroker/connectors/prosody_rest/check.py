@@ -82,7 +82,7 @@ def _login_cure(target: Target) -> str:
 def _no_host(target: Target) -> Finding:
     message = "The account's domain is not known, so that its host could not be asked for a version."
     why = "The probe sees whether the login is taken, and not whether stanzas are."
-    return Finding("note", target.name, "NoDomain", message, why, '"Domain": "example.org"')
+    return Finding("note", target.name, "NoDomain", message, why, f'"Domain": "example.org" in Targets.{target.name}')
 
 
 def _asking_admin(target: Target, place: Place) -> Request:

@@ -154,8 +154,9 @@ def _check(name: str, value: Json, form: Form) -> None:
         case _:
             _check_characters(name, value)
     if wanted is not None:
-        found = kind_of(value) if form not in ("jid", "recipients") or not isinstance(value, str) else "another text"
-        raise Unfit(f'the argument "{name}" is {found}, where {wanted} is needed')
+        if isinstance(value, str) and form in ("jid", "recipients"):
+            raise Unfit(f'the argument "{name}" is a text, but not {wanted}')
+        raise Unfit(f'the argument "{name}" is {kind_of(value)}, where {wanted} is needed')
 
 
 def _are_recipients(value: Json) -> bool:

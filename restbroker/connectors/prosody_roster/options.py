@@ -40,7 +40,9 @@ class Options:
             review.refuse(f"{place}.MaxWait", "is shorter than Debounce; make it at least as long.")
         if target.default_host is None:
             message = f"{at('Domain')} is not given: users and contacts can be named without their domain only with it."
-            review.note("NoDomain", message, 'Give the name of Prosody\'s VirtualHost, e.g. "example.org".')
+            review.note(
+                "NoDomain", message, f'Give {at("Domain")} the name of Prosody\'s VirtualHost, e.g. "example.org".'
+            )
         return attrs.evolve(target, is_local=self.writes_only)
 
 

@@ -63,10 +63,10 @@ async def test_an_optional_domain_is_not_filled_in(opened: Opened) -> None:
 @pytest.mark.parametrize(
     ("command", "arguments", "told"),
     [
-        ("account.registerUser", {"username": "a@b", "password": "p"}, 'the argument "username" is another text'),
+        ("account.registerUser", {"username": "a@b", "password": "p"}, 'the argument "username" is a text, but not'),
         ("account.registerUser", {"username": "a"}, 'the argument "password" is missing'),
         ("account.registerUser", {"domain": "b", "host": "b", "password": "p"}, "there is an argument 'host'"),
-        ("server.setLoglevel", {"level": "LOUD"}, 'the argument "level" is another text, where one of NONE'),
+        ("server.setLoglevel", {"level": "LOUD"}, 'the argument "level" is a text, but not one of NONE'),
         ("graphql", {"query": "subscription { a }"}, "is a subscription"),
         ("graphql", {"query": "{ a }", "variables": []}, 'the argument "variables" is not an object'),
         ("graphql", {"variables": {}}, 'the argument "query" is missing'),
@@ -82,6 +82,13 @@ async def test_what_the_types_do_not_allow_is_refused_unsent(
     assert isinstance(outcome, Rejected)
     assert outcome.reason.code == "BadArgument"
     assert told in outcome.reason.message
+
+
+async def test_a_question_of_what_was_meant_ends_with_its_own_mark(opened: Opened) -> None:
+    async with opened(says(DONE)) as bench:
+        outcome = await bench.deliver("account.registerUser", username="a", domain="localhost", pasword="p")
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.message.endswith("does not have; did you mean password?")
 
 
 @pytest.mark.parametrize(
