@@ -181,8 +181,10 @@ class _Run:
     def __attrs_post_init__(self) -> None:
         """Looks how large the set is now: what comes later is not meant."""
         total = sets.size(self.client, self.zset)
+        # Before Redis is asked: an answer that comes late would make what fails meanwhile look as if it were to come.
+        asked_s = time.monotonic()
         now_s = time_s(self.client)
-        self._began = (now_s, time.monotonic())
+        self._began = (now_s, asked_s)
         if self.rest is None:
             self._started_s = now_s
         else:

@@ -259,6 +259,24 @@ def test_what_fails_meanwhile_by_a_right_clock_is_no_reason_to_tell(
     assert (last.done, last.refused) == (2 * BATCH, {})
 
 
+def test_what_fails_meanwhile_is_told_from_the_future_though_redis_answers_late(
+    client: Client, configured: Known, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(asked: Client) -> float:
+        now_s = time_s(asked)
+        time.sleep(0.3)
+        return now_s
+
+    for n in range(2 * BATCH):
+        put("retry", NOW_S + n, f"j{n}")
+    monkeypatch.setattr("restbroker.admin.act.time_s", late)
+    going = perform(client, "retry", Action("reschedule", "ann", at_s=NOW_S + 1e6), ALL, configured, dry_run=True)
+    next(going)
+    put("retry", NOW_S + 150.5, "j0", retried_at=time_s(client))
+    *_, last = going
+    assert last.refused == {}
+
+
 def test_what_was_stopped_goes_on_behind_what_was_looked_at(client: Client, configured: Known, put: Put) -> None:
     for n in range(3 * BATCH):
         put("dead", NOW_S + n, f"j{n}")

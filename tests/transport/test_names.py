@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+from trio.testing import MockClock
 
 from restbroker.config.target import Engine, TlsFiles, Url
 from restbroker.transport import dial, stock
@@ -149,7 +150,7 @@ async def test_all_public_addresses_together_have_the_connect_time_out_and_one_t
             silenced(stack, address, port)
         trio.socket.set_custom_hostname_resolver(names)
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
-        made = target(port, url=Url("http", NAME, port), engine=engine, public_only=True, connect_timeout_s=2.0)
+        made = target(port, url=Url("http", NAME, port), engine=engine, public_only=True, connect_timeout_s=4.0)
         transport = open_transport(made)
         assert isinstance(transport, LeanClient | StockClient)
         began_s = trio.current_time()
@@ -157,13 +158,13 @@ async def test_all_public_addresses_together_have_the_connect_time_out_and_one_t
             nursery.start_soon(_expect_none_accepted, transport)
             await trio.sleep(0.6)  # the second address has had its time
             assert len(transport._ramp._begun) == 1
-        # Half a second for each of the others, and two for the last, would be six.
-        assert trio.current_time() - began_s < 5
+        # Half a second for each of the others, and four for the last, would be eight.
+        assert trio.current_time() - began_s < 7.5
         assert not transport._ramp._begun
 
 
 async def _expect_none_accepted(transport: Transport) -> None:
-    with pytest.raises(NotSent, match="did not accept a connection within 2 s") as caught:
+    with pytest.raises(NotSent, match="did not accept a connection within 4 s") as caught:
         await transport.send(post(timeout_s=20.0))
     assert caught.value.timed_out
 
@@ -177,6 +178,9 @@ async def test_what_was_sent_to_one_of_several_addresses_is_not_sent_to_the_next
         second = await serving(nursery, "127.0.0.3", first.port)
         trio.socket.set_custom_hostname_resolver(names)
         monkeypatch.setattr(dial, "is_public", lambda _address: True)
+        # On a busy machine even the first may need longer to accept.
+        for engine_of in (dial, stock):
+            monkeypatch.setattr(engine_of, "NEXT_S", 1.5)
         names.addresses = ["127.0.0.2", "127.0.0.3"]
         url = Url("http", NAME, first.port)
         transport = open_transport(target(first.port, url=url, engine=engine, public_only=True))
@@ -184,8 +188,10 @@ async def test_what_was_sent_to_one_of_several_addresses_is_not_sent_to_the_next
         with pytest.raises(MaybeSent):
             await transport.send(post())
         assert (len(first.requests), second.connections) == (1, 0)
-        first.script.append(recorder.answer(after_s=1.0))
-        assert (await transport.send(post())).status == 200, "the time for an address is not for its answer"
+        first.script.append(recorder.answer(after_s=2.0))
+        assert (await transport.send(post(timeout_s=20.0))).status == 200, (
+            "the time for an address is not for its answer"
+        )
         assert (len(first.requests), second.connections) == (2, 0)
         await transport.aclose()
         nursery.cancel_scope.cancel()
@@ -221,7 +227,7 @@ async def test_a_name_that_cannot_be_one_was_not_sent() -> None:
 
 @on_both
 async def test_a_name_that_comes_to_mean_another_server_is_followed_after_the_connections_age(
-    names: Names, engine: Engine
+    names: Names, engine: Engine, mock_clock: MockClock
 ) -> None:
     async with trio.open_nursery() as nursery:
         first = await serving(nursery, "127.0.0.2")
@@ -229,12 +235,12 @@ async def test_a_name_that_comes_to_mean_another_server_is_followed_after_the_co
         trio.socket.set_custom_hostname_resolver(names)
         names.addresses = ["127.0.0.2"]
         url = Url("http", NAME, first.port)
-        transport = open_transport(target(first.port, url=url, engine=engine, max_connection_age_s=1.0))
+        transport = open_transport(target(first.port, url=url, engine=engine, max_connection_age_s=10.0))
         await transport.send(post())
         names.addresses = ["127.0.0.3"]
         await transport.send(post())
         assert (len(first.requests), len(second.requests)) == (2, 0)
-        await trio.sleep(1.05)  # the passing of time is what is tested
+        mock_clock.jump(10.05)
         await transport.send(post())
         assert (len(first.requests), len(second.requests), names.asked) == (2, 1, 2)
         await transport.aclose()
