@@ -241,6 +241,14 @@ class Listening:
     addresses: tuple[str, ...]
 
 
+@attrs.frozen
+class SourceOpened:
+    """Events of a source are read from there, for the first time; later times are the warning `RabbitMQBack`."""
+
+    source: str
+    server: str
+
+
 @light
 class EventHandled:
     """A server told of something: `accepted` (Redis has its job), `redelivered` (the same, where RabbitMQ had given it
@@ -288,6 +296,7 @@ OneEvent: TypeAlias = (
     | ConfigUnchanged
     | ConfigRefused
     | Listening
+    | SourceOpened
     | EventHandled
     | Warned
 )

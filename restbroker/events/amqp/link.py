@@ -32,13 +32,13 @@ _LOOK_AGAIN_S: Final = 10.0
 @attrs.define(eq=False)
 class Link:
     """One connection. All of these are called in its thread: `put` gets what comes, `opened` is called before the first
-    of it, and again when an exchange is back; `tell` is told of one that is gone.
+    of it, with where it comes from, and again when an exchange is back; `tell` is told of one that is gone.
     """
 
     settings: Settings
     name: str
     put: Callable[[Message], None]
-    opened: Callable[[], None]
+    opened: Callable[[str], None]
     tell: Callable[[Trouble], None]
     _connection: pika.BlockingConnection | None = None
     _channel: BlockingChannel | None = None
@@ -54,7 +54,7 @@ class Link:
             self._connection, self._channel = connection, channel
             if self._stopping.is_set():
                 return
-            self.opened()
+            self.opened(open_one.where)
             with told(Queueing(self.settings), open_one.where):
                 channel.basic_consume(self.settings.queue, self._came)
                 look_at_s = time.monotonic() + _LOOK_AGAIN_S
@@ -100,7 +100,7 @@ class Link:
                 # Not made: whoever deleted it may want MongooseIM to make another one.
                 self.tell(gone_while_open(exchange))
         if self._gone and not names:
-            self.opened()
+            self.opened(open_one.where)
         self._gone = names
 
     def _came(self, _channel: object, method: pika.spec.Basic.Deliver, _properties: object, body: bytes) -> None:

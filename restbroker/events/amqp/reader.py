@@ -26,7 +26,7 @@ from restbroker.events.amqp.topology import Trouble
 from restbroker.events.contract import Malformed, Ways
 from restbroker.events.inlet import Inlet, Offer
 from restbroker.rules.event import ServerEvent
-from restbroker.telemetry.events import EventHandled, Report, Warned
+from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 
 if TYPE_CHECKING:  # without pika there is none
     from restbroker.events.amqp.link import Link
@@ -62,6 +62,7 @@ class RabbitReader:
     now_s: Callable[[], float] = time.time
     _pause_s: float = _LEAST_PAUSE_S
     _told: str = ""
+    _was_open: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Until cancelled."""
@@ -80,7 +81,7 @@ class RabbitReader:
             self.settings,
             f"restbroker, source {self.source.name}",
             inbox.put,
-            opened=lambda: token.run_sync_soon(self._opened),
+            opened=lambda where: token.run_sync_soon(self._opened, where),
             tell=lambda trouble: token.run_sync_soon(self._tell, trouble),
         )
         why: list[Trouble] = []
@@ -121,8 +122,11 @@ class RabbitReader:
             self._told = trouble.message
             self.report(Warned(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.cure))
 
-    def _opened(self) -> None:
+    def _opened(self, where: str) -> None:
         self._pause_s = _LEAST_PAUSE_S
+        if not self._was_open:
+            self._was_open = True
+            self.report(SourceOpened(self.source.name, where))
         if self._told:
             self._told = ""
             self.report(Warned("RabbitMQBack", f"Source {self.source.name}: RabbitMQ is read from again."))

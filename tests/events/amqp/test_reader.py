@@ -14,6 +14,7 @@ from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import Exchange, Server
 from restbroker.rules.event import Filter, ServerEvent, own_mark
 from restbroker.store import events, sets
+from restbroker.telemetry.events import SourceOpened
 from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, QUEUE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
 from tests.support.rabbitmq import PASSWORD, USER, RabbitMQ, as_bytes
 from tests.support.redis_server import RedisServer
@@ -32,6 +33,9 @@ async def test_a_message_that_is_published_is_a_job(reading: Read, rabbit: Rabbi
     assert (event["body"], event["source"], event["server"]) == ("hello", "rabbit", "localhost")
     assert event["raw"]["payload"] == chat("hello")
     assert found.outcomes() == ["accepted"]
+    # Once, and without the login.
+    opened = [one for one in found.events if isinstance(one, SourceOpened)]
+    assert opened == [SourceOpened("rabbit", f"amqp://127.0.0.1:{rabbit.port}")]
 
 
 async def test_names_with_dots_are_not_missed_and_what_is_not_bound_does_not_come(

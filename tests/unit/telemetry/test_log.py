@@ -26,6 +26,7 @@ from restbroker.telemetry.events import (
     JobsRecovered,
     Listening,
     PauseEnded,
+    SourceOpened,
     StoreBack,
     StoreLost,
     StoreLostOtherwise,
@@ -99,6 +100,10 @@ LINES: list[tuple[Event, str]] = [
     (GroupFailed(2, "It ended.", "Look."), 'ERROR   group.failed code=2 message="It ended." cure=Look.'),
     (GroupStopped(0), "INFO    group.stopped code=0"),
     (GroupStopped(137), "WARNING group.stopped code=137"),
+    (
+        SourceOpened("rabbit", "amqp://127.0.0.1:5672"),
+        "INFO    source.opened source=rabbit server=amqp://127.0.0.1:5672",
+    ),
     (Listening("stats", ("http://127.0.0.1:8080",)), "INFO    listening what=stats addresses=http://127.0.0.1:8080"),
     (
         Warned("Http", "Basic over http", "Use https."),
