@@ -102,10 +102,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("info", "config.unchanged", {"message": "The configuration is as it was; nothing is changed."})
         case events.ConfigRefused():
             return Line("error", "config.refused", fields)
-        case events.Listening():
-            return Line("info", "listening", fields)
-        case events.SourceOpened():
-            return Line("info", "source.opened", fields)
+        case events.Listening() | events.SourceOpened():
+            return Line("info", "listening" if isinstance(event, events.Listening) else "source.opened", fields)
         case events.EventHandled(source, outcome, took_s):
             return Line("debug", "event", {"source": source, "outcome": outcome, "duration_ms": _ms(took_s)})
         case events.Warned():
