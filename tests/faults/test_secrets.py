@@ -131,7 +131,7 @@ def hunt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hunt]:
             until(lambda: asked <= server.asked, "each was asked", 60.0)
             until(lambda: integer(client.command("ZCARD", "dead")) >= PARKED, "jobs are parked", 60.0)
             broker.signal(signal.SIGTTIN)
-            broker.wait_for("broker.quiet|Task|task", timeout_s=20.0)
+            broker.wait_for("broker.quiet|Task|task", timeout_s=60.0)
             stats = broker.wait_for(r"listening what=/stats addresses=(\S+)")[1]
             places = {"stats": f"{stats}/stats", "metrics": f"{stats}/metrics"}
             places |= {"readyz": f"http://127.0.0.1:{health}/readyz"}

@@ -102,7 +102,7 @@ def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> N
     first.signal(signal.SIGKILL)
     first.wait()
     second = citizen.start()
-    second.wait_for(r"jobs\.recovered", timeout_s=40)
+    second.wait_for(r"jobs\.recovered", timeout_s=120)
     citizen.script.released.set()
     citizen.script.mended.set()
     citizen.wait_until_idle()

@@ -41,7 +41,7 @@ def push(one: Beside, args: list[Json], *, retry: Json = False, in_s: float | No
         input=json.dumps(request),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr + done.stdout

@@ -59,7 +59,7 @@ def run_into(
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=30.0,
+        timeout=90.0,
         check=False,
     )
 
@@ -147,4 +147,4 @@ def started(
         yield Running(process, stdout, stderr)
     finally:
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=30)

@@ -257,11 +257,11 @@ class RabbitMQ:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=30)
             self.process = None
             if self._epmd is not None:
                 self._epmd.kill()
-                self._epmd.wait(timeout=10)
+                self._epmd.wait(timeout=30)
                 self._epmd = None
 
 

@@ -166,5 +166,5 @@ class RedisServer:
 
     def _wait(self) -> None:
         assert self.process is not None, "this server was never started"
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=30)
         self.process = None

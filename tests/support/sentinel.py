@@ -51,7 +51,7 @@ class Sentinel:
     def ask(self, *command: str) -> str:
         """What it answers to `SENTINEL …`, as redis-cli prints it."""
         asked = ["redis-cli", "-p", str(self.port), "-a", PASSWORD, "--no-auth-warning", "SENTINEL", *command]
-        return subprocess.run(asked, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+        return subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
     def log(self) -> str:
         """What it has logged so far."""
@@ -62,7 +62,7 @@ class Sentinel:
         """Ends the process, in whatever state it is."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=30)
 
 
 @attrs.define

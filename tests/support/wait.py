@@ -12,7 +12,7 @@ import trio
 
 T = TypeVar("T")
 _PAUSE_S = 0.01
-_NEVER_S = 20.0
+_NEVER_S = 60.0
 
 
 def until(question: Callable[[], T], what: str, timeout_s: float = _NEVER_S) -> T:
