@@ -14,7 +14,7 @@ SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
-	bench-webhook \
+	bench-webhook bench-four \
 	count-calls mutants screenshots lint reference house format check servers locks clean
 
 help: ## List what can be made
@@ -109,6 +109,9 @@ bench-watched: $(VENV)/.dev servers ## Measure what an open page costs each job 
 
 bench-webhook: $(VENV)/.dev servers ## Measure how many messages of MongooseIM one process takes in, and how soon (ARGS="--rounds 1")
 	@$(BIN)/python -m benchmarks.webhook $(ARGS)
+
+bench-four: $(VENV)/.dev servers ## Measure what a server that is down and a slow one cost two others in one process (ARGS="--rounds 1")
+	@$(BIN)/python -m benchmarks.four $(ARGS)
 
 screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of Sidekiq Web in docs/images anew
 	@.ci/servers pngquant

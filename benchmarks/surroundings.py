@@ -89,7 +89,7 @@ class Surroundings:
 @contextmanager
 def surroundings(directory: Path) -> Iterator[Surroundings]:
     """Starts both servers; returns when they answer."""
-    redis_port, stub_port = _free_port(), _free_port()
+    redis_port, stub_port = free_port(), free_port()
     (directory / "nginx.conf").write_text(_NGINX.format(directory=directory, port=stub_port, slow_s=SLOW_MS / 1000))
     # Without this, nginx as root would drop its rights and could not write to the directory.
     directory.chmod(0o755)
@@ -98,8 +98,8 @@ def surroundings(directory: Path) -> Iterator[Surroundings]:
     with ExitStack() as stack:
         stack.enter_context(started(store, {}, directory / "redis.out"))
         stack.enter_context(started(stub, {}, directory / "nginx.out"))
-        _wait_for(redis_port)
-        _wait_for(stub_port)
+        wait_for(redis_port)
+        wait_for(stub_port)
         client = redis.Redis(port=redis_port)
         stack.callback(client.close)
         yield Surroundings(directory, client, redis_port, f"redis://127.0.0.1:{redis_port}/0", stub_port)
@@ -131,12 +131,14 @@ def ceiling(posted: Posted, connections: int, directory: Path, duration_s: int =
     return next(float(line.split()[1]) for line in printed.splitlines() if line.startswith("Requests/sec"))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One of 127.0.0.1 on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for(port: int) -> None:
+    """Returns when somebody listens on it; raises `ConnectionRefusedError` after 10 s."""
     deadline_s = time.monotonic() + 10
     while True:
         try:
