@@ -104,6 +104,10 @@ class Openfire:
         """Listens. For `starting_s` there is the web console only, and then the plugins."""
         self.world.ask_timeout_s, self.world.offer_timeout_s = self.ask_timeout_s, self.offer_timeout_s
         self.world.offers_again_s = self.offers_again_s
+        with self.world.lock:
+            # Once more: a request that was under way when it stopped may have logged somebody in since.
+            if self.world.starts:
+                self.world.forget()
         self._gone = gone = threading.Event()
         self._is_up = up = threading.Event()
         self._listen("rest", self.rest_port, gone)
