@@ -1,0 +1,155 @@
+"""Fastpath as a state machine: a user asks, experts are offered the question, and a room brings the two together.
+
+The pure half of the tests of Openfire's workgroups: it walks as a server does and says which events are due. The tables
+of docs/openfire-fastpath.md are these. Always holds: no question is with two experts at once, and a room needs both.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+
+@attrs.frozen
+class Arrow:
+    """Who is `here` gets `there`, by a command or by an event."""
+
+    here: str
+    by: str
+    there: str
+
+
+ASKER: Final = (
+    Arrow("out", "ask", "queued"),
+    Arrow("queued", "notify-queue", "queued"),
+    Arrow("queued", "offer", "called"),
+    Arrow("queued", "ask_revoke", "leaving"),
+    Arrow("queued", "depart-queue", "out"),
+    Arrow("leaving", "depart-queue", "out"),
+    Arrow("called", "ask_join", "talking"),
+    Arrow("talking", "ask_send", "talking"),
+)
+EXPERT: Final = (
+    Arrow("away", "join_workgroup", "ready"),
+    Arrow("ready", "offerReceived", "offered"),
+    Arrow("ready", "leave_workgroup", "away"),
+    Arrow("offered", "accept_offer", "accepted"),
+    Arrow("offered", "reject_offer", "ready"),
+    Arrow("offered", "offerRevoked", "ready"),
+    Arrow("accepted", "offerRevoked", "ready"),
+    Arrow("accepted", "invitationReceived", "invited"),
+    Arrow("invited", "join_room", "talking"),
+    Arrow("talking", "post_to_room", "talking"),
+    Arrow("talking", "leave_room", "ready"),
+)
+EVENTS: Final = frozenset(
+    {"notify-queue", "offer", "depart-queue", "offerReceived", "offerRevoked", "invitationReceived"}
+)
+"""By the word in the server's data; what else moves somebody is a command."""
+
+
+class NoSuchArrow(Exception):
+    """Nobody can do that there: the server says 400."""
+
+
+@attrs.frozen
+class Step:
+    """One job: who does what."""
+
+    who: str
+    command: str
+
+
+@attrs.frozen
+class Due:
+    """One event that somebody must be told."""
+
+    who: str
+    event: str
+
+
+@attrs.frozen
+class Desk:
+    """One workgroup, who asks and who answers: a word of the tables for each. `turn` is whom it asked last."""
+
+    asker: str
+    experts: tuple[str, ...]
+    states: Mapping[str, str]
+    turn: str | None = None
+    rejected: frozenset[str] = frozenset()
+    """Who does not want the question that is waiting."""
+
+    def permitted(self) -> Iterator[Step]:
+        """All that somebody can do now."""
+        for who, here in self.states.items():
+            yield from (Step(who, arrow.by) for arrow in self._table(who) if arrow.here == here and _is_job(arrow))
+
+    def after(self, step: Step) -> tuple["Desk", tuple[Due, ...]]:
+        """What is so then, and what was told on the way. Raises NoSuchArrow."""
+        moved = self._moved(step.who, step.command)
+        return moved._told(moved._due(step))
+
+    def lapsed(self) -> tuple["Desk", tuple[Due, ...]]:
+        """As `after`: the expert who has the offer lets its time pass."""
+        return self._told(Due(who, "offerRevoked") for who in self._offered())
+
+    def restarted(self) -> "Desk":
+        """The server has forgotten streams, workgroups' members, the question and the room; nobody is told."""
+        return opened(self.asker, self.experts)
+
+    def _due(self, step: Step) -> Iterator[Due]:
+        match step.command:
+            case "ask":
+                yield Due(self.asker, "notify-queue")
+            case "ask_revoke":
+                yield Due(self.asker, "depart-queue")
+                yield from (Due(who, "offerRevoked") for who in self._offered())
+            case "accept_offer":
+                yield Due(self.asker, "offer")
+                yield Due(step.who, "invitationReceived")
+
+    def _told(self, dues: Iterable[Due]) -> tuple["Desk", tuple[Due, ...]]:
+        desk, told = self, []
+        for due in dues:
+            desk = desk._moved(due.who, due.event)
+            told.append(due)
+        if (offer := desk._offer()) is not None:
+            desk = attrs.evolve(desk._moved(offer.who, offer.event), turn=offer.who)
+            told.append(offer)
+        return desk, tuple(told)
+
+    def _offered(self) -> list[str]:
+        return [who for who in self.experts if self.states[who] == "offered"]
+
+    def _offer(self) -> Due | None:
+        """To whom the waiting question goes, if it is with nobody: the next in the round."""
+        if self.states[self.asker] != "queued" or self._offered():
+            return None
+        first = 0 if self.turn is None else self.experts.index(self.turn) + 1
+        for who in (*self.experts[first:], *self.experts[:first]):
+            if self.states[who] == "ready" and who not in self.rejected:
+                return Due(who, "offerReceived")
+        return None
+
+    def _moved(self, who: str, by: str) -> "Desk":
+        for arrow in self._table(who):
+            if (arrow.here, arrow.by) == (self.states[who], by):
+                rejected = self.rejected
+                if by in ("reject_offer", "offerRevoked"):
+                    rejected |= {who}
+                elif by == "ask":
+                    rejected = frozenset()
+                return attrs.evolve(self, states={**self.states, who: arrow.there}, rejected=rejected)
+        raise NoSuchArrow(f"{who} is {self.states[who]}: no {by}")
+
+    def _table(self, who: str) -> Sequence[Arrow]:
+        return ASKER if who == self.asker else EXPERT
+
+
+def opened(asker: str, experts: Sequence[str]) -> Desk:
+    """Nobody has come yet."""
+    return Desk(asker, tuple(experts), {asker: "out", **dict.fromkeys(experts, "away")})
+
+
+def _is_job(arrow: Arrow) -> bool:
+    return arrow.by not in EVENTS
