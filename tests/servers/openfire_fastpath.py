@@ -1,7 +1,7 @@
 """Fastpath as a state machine: a user asks, experts are offered the question, and a room brings the two together.
 
 The pure half of the tests of Openfire's workgroups: it walks as a server does and says which events are due. The tables
-of docs/openfire-fastpath.md are these. Always holds: no question is with two experts at once, and a room needs both.
+of docs/servers/openfire-fastpath.md are these. Always holds: no question is with two experts at once, and a room needs both.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,6 +144,43 @@ class Desk:
 
     def _table(self, who: str) -> Sequence[Arrow]:
         return ASKER if who == self.asker else EXPERT
+
+
+WALKS: Final[Mapping[str, Sequence[Step]]] = {
+    "the next expert takes what the first rejects": (
+        Step("bob", "join_workgroup"),
+        Step("cid", "join_workgroup"),
+        Step("ann", "ask"),
+        Step("bob", "reject_offer"),
+        Step("cid", "accept_offer"),
+        Step("cid", "join_room"),
+        Step("ann", "ask_join"),
+        Step("ann", "ask_send"),
+        Step("cid", "post_to_room"),
+        Step("cid", "leave_room"),
+        Step("cid", "leave_workgroup"),
+        Step("bob", "leave_workgroup"),
+    ),
+    "who asks takes it back and asks again": (
+        Step("bob", "join_workgroup"),
+        Step("ann", "ask"),
+        Step("ann", "ask_revoke"),
+        Step("ann", "ask"),
+        Step("bob", "accept_offer"),
+        Step("ann", "ask_join"),
+        Step("bob", "join_room"),
+        Step("bob", "post_to_room"),
+    ),
+    "the expert comes after the question": (
+        Step("ann", "ask"),
+        Step("bob", "join_workgroup"),
+        Step("bob", "reject_offer"),
+        Step("cid", "join_workgroup"),
+        Step("cid", "accept_offer"),
+    ),
+}
+"""Between them they go along every arrow but those that only the server's own time decides."""
+TIMED: Final = frozenset({Arrow("queued", "depart-queue", "out"), Arrow("accepted", "offerRevoked", "ready")})
 
 
 def opened(asker: str, experts: Sequence[str]) -> Desk:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.servers.openfire_fastpath import ASKER, EXPERT, Arrow, Desk, Due, NoSuchArrow, Step, opened
+from tests.servers.openfire_fastpath import ASKER, EXPERT, TIMED, WALKS, Arrow, Desk, Due, NoSuchArrow, Step, opened
 
-_PAGE: Final = Path(__file__).parents[2] / "docs" / "openfire-fastpath.md"
+_PAGE: Final = Path(__file__).parents[2] / "docs" / "servers" / "openfire-fastpath.md"
 _ROW: Final = re.compile(r"^\| `([\w-]+)` \| `([\w-]+)` \| `([\w-]+)` \|$", re.MULTILINE)
 
 
@@ -38,6 +38,22 @@ def _is_sound(desk: Desk, called: set[str]) -> None:
     assert {who for who, state in desk.states.items() if state in ("called", "invited", "talking")} <= called
     waits = desk.states[desk.asker] == "queued" and not offered
     assert not (waits and any(desk.states[who] == "ready" and who not in desk.rejected for who in desk.experts))
+
+
+def test_the_walks_go_along_every_arrow_that_a_job_can_bring_about() -> None:
+    gone: set[Arrow] = set()
+    for steps in WALKS.values():
+        desk = opened("ann", ["bob", "cid"])
+        for step in steps:
+            here = dict(desk.states)
+            desk, due = desk.after(step)
+            for who, by in ((step.who, step.command), *((one.who, one.event) for one in due)):
+                table = ASKER if who == desk.asker else EXPERT
+                (arrow,) = (one for one in table if (one.here, one.by) == (here[who], by))
+                gone.add(arrow)
+                here[who] = arrow.there
+            assert here == desk.states
+    assert gone == {*ASKER, *EXPERT} - TIMED
 
 
 def test_what_one_expert_rejects_the_next_is_offered_and_both_sides_are_called_to_the_room() -> None:
