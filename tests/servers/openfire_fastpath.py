@@ -1,7 +1,8 @@
 """Fastpath as a state machine: a user asks, experts are offered the question, and a room brings the two together.
 
 The pure half of the tests of Openfire's workgroups: it walks as a server does and says which events are due. The tables
-of docs/servers/openfire-fastpath.md are these. Always holds: no question is with two experts at once, and a room needs both.
+of docs/servers/openfire-fastpath.md are these. Always holds: no question is with two experts at once, and a room needs
+both.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,16 +22,18 @@ class Arrow:
 
 ASKER: Final = (
     Arrow("out", "ask", "queued"),
-    Arrow("queued", "notify-queue", "queued"),
+    Arrow("queued", "update-queue", "queued"),
     Arrow("queued", "offer", "called"),
-    Arrow("queued", "ask_revoke", "leaving"),
+    Arrow("queued", "ask_revoke", "out"),
     Arrow("queued", "depart-queue", "out"),
-    Arrow("leaving", "depart-queue", "out"),
     Arrow("called", "ask_join", "talking"),
+    Arrow("called", "ask_revoke", "out"),
     Arrow("talking", "ask_send", "talking"),
+    Arrow("talking", "ask_revoke", "out"),
 )
 EXPERT: Final = (
     Arrow("away", "join_workgroup", "ready"),
+    Arrow("ready", "notify-queue", "ready"),
     Arrow("ready", "offerReceived", "offered"),
     Arrow("ready", "leave_workgroup", "away"),
     Arrow("offered", "accept_offer", "accepted"),
@@ -43,7 +46,7 @@ EXPERT: Final = (
     Arrow("talking", "leave_room", "ready"),
 )
 EVENTS: Final = frozenset(
-    {"notify-queue", "offer", "depart-queue", "offerReceived", "offerRevoked", "invitationReceived"}
+    {"update-queue", "notify-queue", "depart-queue", "offer", "offerReceived", "offerRevoked", "invitationReceived"}
 )
 """By the word in the server's data; what else moves somebody is a command."""
 
@@ -99,10 +102,7 @@ class Desk:
 
     def _due(self, step: Step) -> Iterator[Due]:
         match step.command:
-            case "ask":
-                yield Due(self.asker, "notify-queue")
             case "ask_revoke":
-                yield Due(self.asker, "depart-queue")
                 yield from (Due(who, "offerRevoked") for who in self._offered())
             case "accept_offer":
                 yield Due(self.asker, "offer")
@@ -160,6 +160,7 @@ WALKS: Final[Mapping[str, Sequence[Step]]] = {
         Step("cid", "leave_room"),
         Step("cid", "leave_workgroup"),
         Step("bob", "leave_workgroup"),
+        Step("ann", "ask_revoke"),
     ),
     "who asks takes it back and asks again": (
         Step("bob", "join_workgroup"),
@@ -177,10 +178,18 @@ WALKS: Final[Mapping[str, Sequence[Step]]] = {
         Step("bob", "reject_offer"),
         Step("cid", "join_workgroup"),
         Step("cid", "accept_offer"),
+        Step("ann", "ask_revoke"),
     ),
 }
 """Between them they go along every arrow but those that only the server's own time decides."""
-TIMED: Final = frozenset({Arrow("queued", "depart-queue", "out"), Arrow("accepted", "offerRevoked", "ready")})
+TIMED: Final = frozenset(
+    {
+        Arrow("queued", "update-queue", "queued"),
+        Arrow("queued", "depart-queue", "out"),
+        Arrow("ready", "notify-queue", "ready"),
+        Arrow("accepted", "offerRevoked", "ready"),
+    }
+)
 
 
 def opened(asker: str, experts: Sequence[str]) -> Desk:
