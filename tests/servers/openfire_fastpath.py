@@ -172,9 +172,9 @@ WALKS: Final[Mapping[str, Sequence[Step]]] = {
         Step("bob", "join_room"),
         Step("bob", "post_to_room"),
     ),
-    "the expert comes after the question": (
-        Step("ann", "ask"),
+    "an expert comes after the question": (
         Step("bob", "join_workgroup"),
+        Step("ann", "ask"),
         Step("bob", "reject_offer"),
         Step("cid", "join_workgroup"),
         Step("cid", "accept_offer"),
