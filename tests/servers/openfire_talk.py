@@ -1,0 +1,193 @@
+"""Brokers between a stand-in for Openfire and an application that has nothing but jobs and events. For tests.
+
+What a user does is a job for the target `chat`; what he is told is a job on the queue `heard`. Always holds: an answer
+is that of the job that asked, and each event that a test waited for is taken once.
+"""
+
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from restbroker.store import queues, sets
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.openfire.server import Openfire
+from tests.support.process import Running, started
+from tests.support.redis_server import RedisServer
+from tests.support.shared import FAST_RETRIES, TOKEN
+from tests.support.wait import until
+
+HEARD: Final = "heard"
+PASSWORD: Final = "secret"
+_PATIENCE_S: Final = 120.0
+"""A starved machine is slow, and no claim is wrong by that."""
+
+Event = Mapping[str, Any]
+Answer = Mapping[str, Any]
+
+
+@attrs.define(eq=False)
+class Talk:
+    """The application. `users` are logged in, and their events are read; those of `askers` while they ask."""
+
+    server: Openfire
+    store: Client
+    brokers: Sequence[Running]
+    users: Sequence[str]
+    askers: Sequence[str] = ()
+    _taken: set[str] = attrs.field(factory=set)
+    _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1))
+
+    def jid(self, user: str) -> str:
+        """The user's address."""
+        return f"{user}@{self.server.world.domain}"
+
+    def push(self, command: str, **arguments: object) -> str:
+        """A job; its id. `from_` is the argument `from`."""
+        jid = f"{next(self._numbers):024}"
+        named = {name.removesuffix("_"): value for name, value in arguments.items()}
+        payload = {
+            "class": "Add",
+            "args": [command, named, TOKEN],
+            "jid": jid,
+            "retry": 5,
+            "queue": "talk",
+            "reply_to": f"restbroker:reply:{jid}",
+            "created_at": time.time(),
+            "enqueued_at": time.time(),
+        }
+        queues.push(self.store, "talk", [json.dumps(payload).encode()])
+        return jid
+
+    def answer(self, jid: str) -> Answer:
+        """What became of it, as soon as it has come to its end."""
+        raw = queues.wait_reply(self.store, jid, _PATIENCE_S)
+        assert raw is not None, f"job {jid} has not come to its end:\n{self.output()}"
+        answer: Answer = json.loads(raw)
+        return answer
+
+    def do(self, command: str, **arguments: object) -> Answer:
+        """A job that has to be delivered."""
+        answer = self.answer(self.push(command, **arguments))
+        assert answer["outcome"] == "delivered", f"{command} {arguments}: {answer}"
+        return answer
+
+    def heard(self) -> list[Event]:
+        """All events that have come, the oldest first."""
+        jobs = queues.listed(self.store, HEARD, 0, 100_000)
+        return [{**json.loads(job)["args"][0], "jid": json.loads(job)["jid"]} for job in jobs]
+
+    def told(self, user: str, kind: str, word: str | None = None, **members: object) -> Event:
+        """The oldest event of this kind to this user with these members that nobody waited for before.
+
+        `word`: its type in the server's words.
+        """
+
+        def found() -> Event | None:
+            for event in self.heard():
+                if event["jid"] not in self._taken and self._is(event, user, (kind, word), members):
+                    return event
+            return None
+
+        wanted = f"{user} is told of {kind} {word} {members}"
+        try:
+            event = until(found, wanted, _PATIENCE_S)
+        except AssertionError as error:
+            known = "\n".join(map(str, self.heard()))
+            raise AssertionError(f"{error}\nheard:\n{known}\nlost: {self.server.world.lost}\n{self.output()}") from None
+        assert event is not None
+        self._taken.add(event["jid"])
+        return event
+
+    def untold(self) -> list[Event]:
+        """The events that nobody has waited for."""
+        return [event for event in self.heard() if event["jid"] not in self._taken]
+
+    def is_heard(self, user: str) -> bool:
+        """Whether his events are read now."""
+        with self.server.world.lock:
+            reader = self.server.world.readers.get(user)
+            return reader is not None and not reader.is_ended
+
+    def listening(self, *users: str) -> None:
+        """Waits until the events of these (all) users are read."""
+        wanted = users or self.users
+        try:
+            until(lambda: all(map(self.is_heard, wanted)), f"all of {wanted} are listened to", _PATIENCE_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from None
+
+    def parked(self) -> list[str]:
+        """The ids of the jobs in the dead set."""
+        return [json.loads(raw)["jid"] for raw, _ in sets.listed(self.store, "dead", 0, 1000, newest_first=False)]
+
+    def output(self) -> str:
+        """Of all brokers."""
+        return "\n".join(broker.output()[-6000:] for broker in self.brokers)
+
+    def _is(self, event: Event, user: str, kind: tuple[str, str | None], members: Mapping[str, object]) -> bool:
+        raw = event["raw"]
+        named = {**raw, **event}
+        is_his = (event["to"] or "").partition("/")[0] == self.jid(user)
+        is_so = event["type"] == kind[0] and kind[1] in (None, raw.get("type"))
+        return is_his and is_so and all(named.get(name) == value for name, value in members.items())
+
+
+@contextmanager
+def talking(
+    place: Path,
+    redis: RedisServer,
+    server: Openfire,
+    users: Sequence[str],
+    *,
+    askers: Sequence[str] = (),
+    brokers: int = 1,
+    lease: str = "15s",
+) -> Iterator[Talk]:
+    """Brokers that run. `lease`: how long a stream stays with a broker that is dead."""
+    server.world.register(*users, *askers, password=PASSWORD)
+    _configure(place, redis, server, (users, askers), lease)
+    with ExitStack() as stack:
+        store = stack.enter_context(closing(open_client(StoreSettings(redis.url))))
+        running = [stack.enter_context(started(["run"], directory=place)) for _ in range(brokers)]
+        talk = Talk(server, store, running, users, askers)
+        for broker in running:
+            broker.wait_for(r"started|running|ready", timeout_s=_PATIENCE_S)
+        yield talk
+        for broker in running:
+            if broker.process.poll() is None:
+                assert broker.stop() == 0, broker.output()
+
+
+def _configure(
+    place: Path, redis: RedisServer, server: Openfire, names: tuple[Sequence[str], Sequence[str]], lease: str
+) -> None:
+    users, askers = names
+    passwords = place / "passwords"
+    passwords.write_text("".join(f"{user}:{PASSWORD}\n" for user in (*users, *askers)))
+    passwords.chmod(0o600)
+    target = {
+        "Kind": "openfire-chat",
+        "URL": server.chat_url,
+        "Domain": server.world.domain,
+        "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
+        "Queues": ["talk"],
+    }
+    options = {"Target": "chat", "Users": list(users), "PasswordsFile": str(passwords), "Lease": lease}
+    if askers:
+        options["Askers"] = list(askers)
+    source = {"Kind": "openfire-sse", "Queue": HEARD, "Class": "Heard", "Options": options}
+    document = {
+        "RedisURL": redis.url,
+        "Token": TOKEN,
+        "Backoff": FAST_RETRIES,
+        "Targets": {"chat": target},
+        "Events": {"Sources": {"openfire": source}},
+        "LogLevel": "debug",
+    }
+    (place / "env.json").write_text(json.dumps(document))

@@ -1,0 +1,270 @@
+"""Openfire by jobs and events alone: two people talk, and a question finds its expert, whatever restarts meanwhile."""
+
+import itertools
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import pytest
+
+from tests.servers.openfire_fastpath import WALKS, Desk, Due, Step, opened
+from tests.servers.openfire_talk import Talk, talking
+from tests.support.openfire.faults import Kind
+from tests.support.openfire.server import Openfire
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+ROOM: Final = "den"
+WORKGROUP: Final = "help"
+EXPERTS: Final = ("bob", "cid")
+_REQUESTS: Final[Mapping[str, str]] = {
+    "set_presence": "POST */presence*",
+    "post_message": "POST */messages/*",
+    "join_room": "PUT */rooms/*",
+    "post_to_room": "POST */rooms/*",
+    "invite_contact_to_room": "POST */rooms/*/*",
+    "leave_room": "DELETE */rooms/*",
+    "chat_logoff": "POST */logoff",
+    "join_workgroup": "POST */assists/*",
+    "leave_workgroup": "DELETE */assists/*",
+    "ask": "POST */ask",
+    "ask_join": "POST */ask/*",
+    "ask_send": "PUT */ask/*",
+    "ask_revoke": "DELETE */ask/*",
+    "accept_offer": "POST */offer/*",
+    "reject_offer": "DELETE */offer/*",
+}
+_ENDS_WITH_THE_SERVER: Final = {"ask", "ask_join", "ask_send", "accept_offer", "reject_offer"}
+"""What they are about is gone after a restart; the other steps are taken on the new stream."""
+
+
+@pytest.fixture
+def server() -> Iterator[Openfire]:
+    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0, offer_timeout_s=100.0) as server:
+        yield server
+
+
+def in_room(talk: Talk) -> str:
+    return f"{ROOM}@conference.{talk.server.world.domain}"
+
+
+@pytest.mark.parametrize("brokers", [1, 2])
+def test_two_users_chat_by_jobs_and_events_alone(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path, brokers: int
+) -> None:
+    server.world.befriend("ann", "bob")
+    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=brokers) as talk:
+        room = in_room(talk)
+        for user in ("ann", "bob"):
+            talk.do("chat_login", username=user)
+        talk.listening()
+        talk.do("set_presence", from_="bob", show="available")
+        talk.do("set_presence", from_="ann", show="chat", status="here")
+        assert talk.told("bob", "presence", show="chat")["from"].startswith(talk.jid("ann"))
+        talk.do("post_message", from_="ann", to=talk.jid("bob"), body='Hi "Bob"!')
+        assert talk.told("bob", "message", body='Hi "Bob"!')["from"].startswith(talk.jid("ann"))
+        talk.do("join_room", from_="ann", roomName=ROOM)
+        talk.do("invite_contact_to_room", from_="ann", roomName=ROOM, invitedJid=talk.jid("bob"), reason="come")
+        talk.told("bob", "invitation", room=room, body="come")
+        talk.do("join_room", from_="bob", roomName=ROOM)
+        talk.do("post_to_room", from_="bob", roomName=ROOM, body="I am here.")
+        talk.told("ann", "groupchat", body="I am here.", room=room)
+        talk.do("leave_room", from_="bob", roomName=ROOM)
+        talk.do("post_to_room", from_="ann", roomName=ROOM, body="Gone?")
+        talk.told("ann", "groupchat", body="Gone?")
+        talk.do("chat_logoff", from_="ann")
+        talk.told("bob", "presence", presence="unavailable")
+        assert [event for event in talk.heard() if event["to"] == talk.jid("bob") and event["body"] == "Gone?"] == []
+        assert Counter(server.world.logins) == {"ann": 1, "bob": 1}
+        assert [data for _, data in server.world.lost if '"body"' in data] == []
+        assert talk.parked() == []
+        assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None
+
+
+def test_a_restart_in_the_middle_of_any_step_of_a_chat_loses_nothing_and_costs_one_login_of_each_user(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path
+) -> None:
+    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
+        room = {"from_": "ann", "roomName": ROOM}
+        for command, arguments, told in (
+            ("set_presence", {"from_": "ann", "show": "available"}, None),
+            ("post_message", {"from_": "ann", "to": talk.jid("bob"), "body": "Hi!"}, ("bob", "message")),
+            ("join_room", room, None),
+            ("post_to_room", {**room, "body": "Is anybody here?"}, ("ann", "groupchat")),
+            (
+                "invite_contact_to_room",
+                {**room, "invitedJid": talk.jid("bob"), "reason": "come"},
+                ("bob", "invitation"),
+            ),
+            ("leave_room", room, None),
+        ):
+            talk.listening()
+            talk.do("join_room", **room)
+            before = interrupted(talk, command, arguments)
+            talk.listening()
+            assert Counter(server.world.logins[before:]) == {"ann": 1, "bob": 1}
+            if told is not None:
+                talk.told(*told)
+        assert [event["type"] for event in talk.untold() if event["body"]] == []
+        assert talk.parked() == []
+        before = interrupted(talk, "chat_logoff", {"from_": "ann"})
+        talk.listening("bob")
+        assert set(server.world.of_user) == {"bob"}
+        assert Counter(server.world.logins[before:])["bob"] == 1
+
+
+def interrupted(talk: Talk, command: str, arguments: Mapping[str, Any]) -> int:
+    """Restarts the server while it works on this job, which is delivered all the same. How many logins were before."""
+    fault = talk.server.faults.add(Kind.HANG, _REQUESTS[command])
+    jid = talk.push(command, **arguments)
+    assert fault.reached.wait(60), talk.output()
+    before = len(talk.server.world.logins)
+    talk.server.restart()
+    answer = talk.answer(jid)
+    assert answer["outcome"] == "delivered", f"{command}: {answer}\n{talk.output()}"
+    return before
+
+
+def test_a_broker_that_is_killed_costs_no_login_and_the_other_one_goes_on(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path
+) -> None:
+    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2, lease="5s") as talk:
+        talk.listening()
+        talk.brokers[0].signal(signal.SIGKILL)
+        talk.brokers[0].wait()
+        sent: list[str] = []
+
+        def is_heard() -> bool:
+            sent.append(f"Do you hear me? {len(sent)}")
+            talk.do("post_message", from_="ann", to=talk.jid("bob"), body=sent[-1])
+            with suppress(AssertionError):
+                return until(lambda: any(event["body"] == sent[-1] for event in talk.heard()), "heard", 1.0)
+            return False
+
+        until(is_heard, "the other one listens", 60)
+        talk.do("post_message", from_="bob", to=talk.jid("ann"), body="Yes!")
+        until(lambda: talk.is_heard("ann"), "the other one listens to both", 60)
+        talk.do("post_message", from_="bob", to=talk.jid("ann"), body="Again!")
+        talk.told("ann", "message", body="Again!")
+        assert Counter(server.world.logins) == {"ann": 1, "bob": 1}
+
+
+@attrs.define
+class Walker:
+    """Goes by the state machine: each step is a job, and each event that is due has to come. `asked`: jobs of `ask`."""
+
+    talk: Talk
+    desk: Desk = attrs.field(factory=lambda: opened("ann", ["bob", "cid"]))
+    offers: dict[str, str] = attrs.field(factory=dict)
+    room: str = ""
+    asked: list[str] = attrs.field(factory=list)
+
+    def go(self, step: Step) -> None:
+        """One step, until all have been told."""
+        self.desk, due = self.desk.after(step)
+        jid = self.push(step)
+        if step.command == "ask":
+            self.talk.listening(step.who)
+        else:
+            answer = self.talk.answer(jid)
+            assert answer["outcome"] == "delivered", f"{step}: {answer}\n{self.talk.output()}"
+        for one in due:
+            self._told(one)
+        if step.command in ("accept_offer", "ask_revoke") and self.asked:
+            assert self.talk.answer(self.asked.pop())["outcome"] == "delivered"
+        if step.command in ("ask_send", "post_to_room"):
+            for who, state in self.desk.states.items():
+                if who != step.who and state == "talking":
+                    self.talk.told(who, "groupchat", body=f"{step.who} speaks")
+
+    def push(self, step: Step) -> str:
+        """Its job."""
+        jid = self.talk.push(step.command, **self._arguments(step))
+        if step.command == "ask":
+            self.asked.append(jid)
+        return jid
+
+    def _told(self, due: Due) -> None:
+        kind = {
+            "offerReceived": "offer",
+            "offerRevoked": "offer-revoked",
+            "offer": "invitation",
+            "invitationReceived": "invitation",
+        }.get(due.event, "queue")
+        event = self.talk.told(due.who, kind, due.event)
+        match due.event:
+            case "offerReceived":
+                assert "How?" in str(event["raw"]["metaData"])
+                self.offers[due.who] = event["id"]
+            case "offerRevoked":
+                assert event["id"] == self.offers.pop(due.who)
+            case "offer" | "invitationReceived":
+                assert self.room in ("", event["room"])
+                self.room = event["room"]
+
+    def _arguments(self, step: Step) -> dict[str, object]:
+        name, _, service = self.room.partition("@")
+        room: dict[str, object] = {"from_": step.who, "roomName": name, "service": service.partition(".")[0]}
+        match step.command:
+            case "ask":
+                address = f"{step.who}@mail.example"
+                return {"userID": step.who, "emailAddress": address, "question": "How?", "workgroup": WORKGROUP}
+            case "ask_revoke" | "ask_join":
+                return {"userId": step.who}
+            case "ask_send":
+                return {"userId": step.who, "body": f"{step.who} speaks"}
+            case "join_workgroup" | "leave_workgroup":
+                return {"from_": step.who, "workgroup": WORKGROUP}
+            case "accept_offer" | "reject_offer":
+                return {"from_": step.who, "offerId": self.offers.pop(step.who, "gone")}
+            case "post_to_room":
+                return {**room, "body": f"{step.who} speaks"}
+            case _:
+                return room
+
+
+@pytest.mark.parametrize(("walk", "brokers"), [*((walk, 2) for walk in WALKS), (next(iter(WALKS)), 1)])
+def test_a_question_finds_its_expert_by_jobs_and_events_alone(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path, brokers: int, walk: str
+) -> None:
+    with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=brokers) as talk:
+        talk.listening()
+        talk.do("create_workgroup", name=WORKGROUP, members=["bob", "cid"])
+        for user in EXPERTS:
+            talk.do("set_presence", from_=user, show="available")
+        walker = Walker(talk)
+        for step in WALKS[walk]:
+            walker.go(step)
+        assert Counter(server.world.logins) == dict.fromkeys(EXPERTS, 1)
+        assert [data for _, data in server.world.lost if '"body"' in data or "ffer" in data] == []
+
+
+def test_a_restart_in_the_middle_of_any_step_of_a_question_loses_no_job_and_costs_one_login_of_each_expert(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path
+) -> None:
+    (walk, *_) = WALKS.values()
+    with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=2) as talk:
+        talk.do("create_workgroup", name=WORKGROUP, members=["bob", "cid"])
+        for cut in walk:
+            talk.listening()
+            walker = Walker(talk)
+            for user in EXPERTS:
+                talk.do("set_presence", from_=user, show="available")
+            for step in itertools.takewhile(lambda step: step != cut, walk):  # noqa: B023  used at once
+                walker.go(step)
+            fault = server.faults.add(Kind.HANG, _REQUESTS[cut.command])
+            jid = walker.push(cut)
+            assert fault.reached.wait(60)
+            before = len(server.world.logins)
+            server.restart()
+            ended = {*walker.asked, *([jid] if cut.command in _ENDS_WITH_THE_SERVER else [])}
+            outcomes = {asked: talk.answer(asked)["outcome"] for asked in {*ended, jid}}
+            assert {asked for asked, outcome in outcomes.items() if outcome != "delivered"} == ended, talk.output()
+            assert ended <= set(talk.parked())
+            talk.listening()
+            assert Counter(server.world.logins[before:]) == dict.fromkeys(EXPERTS, 1)
