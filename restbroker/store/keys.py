@@ -129,7 +129,7 @@ class Keys:
         return self._key(f"restbroker:lease:{name}")
 
     def sse(self, source: str) -> str:
-        """HASH user → until when somebody reads his stream (epoch ms), whether he was disturbed, and who it is."""
+        """HASH user → until when his stream counts as read (epoch ms), how often others came late, and who reads."""
         return self._key(f"restbroker:sse:{source}")
 
     def told(self, name: str) -> str:
