@@ -8,6 +8,7 @@ from restbroker.telemetry.events import Warned
 from tests.events.openfire_sse.conftest import Read, chat, say
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
+from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 
@@ -136,6 +137,38 @@ async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(
         say(openfire, "bob", "ann", "hi")
         await reader.has("hi")
         await reader.reads("ann")
+
+
+async def test_while_redis_is_away_events_wait_and_streams_stay_open(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with reading("ann", url=redis_server.url, lease_s=1.0) as reader:
+        stream = openfire.world.readers["ann"]
+        redis_server.suspend()
+        try:
+            for number in range(300):
+                await trio.to_thread.run_sync(say, openfire, "bob", "ann", str(number))
+            await reader.tells("EventsWait")
+            # Longer than the lease: nobody could have taken it.
+            await trio.sleep(1.5)
+        finally:
+            redis_server.resume()
+        await reader.has(*map(str, range(300)))
+        assert openfire.world.readers["ann"] is stream
+
+
+async def test_what_has_come_when_it_stops_is_made_into_jobs(reading: Read, openfire: Openfire) -> None:
+    async with reading("ann") as reader:
+        for number in range(50):
+            say(openfire, "bob", "ann", str(number))
+        await until_async(lambda: bool(reader.texts()), "the first is a job", 60)
+        reader.stop()
+        await until_async(lambda: not openfire.world.open_readers, "nobody reads any more", 60)
+        found = len(reader.texts())
+        assert reader.texts() == [str(number) for number in range(found)]
+        lost = [name for name, _ in openfire.world.lost]
+        assert not reader.warnings("EventsLost")
+        assert found + len(lost) >= 50 or found == 50
 
 
 def _late(reader: object, user: bytes) -> bytes:

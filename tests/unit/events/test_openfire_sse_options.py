@@ -1,0 +1,76 @@
+"""What a source of Openfire's streams needs is judged before anything is asked: a target of that server, passwords."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.config.core import Loaded
+from restbroker.config.load import load
+from restbroker.connectors import registry as targets
+from restbroker.errors import ConfigError
+from restbroker.events import registry as sources
+from restbroker.events.openfire_sse.settings import Settings
+
+OPTIONS = {"Target": "chat", "Users": ["Ann", "bob"], "PasswordsFile": "passwords"}
+CHAT = {
+    "Kind": "openfire-chat",
+    "URL": "http://127.0.0.1:7070",
+    "Queues": ["chat"],
+    "Auth": {"Basic": {"User": "admin", "Pass": "x"}},
+}
+
+
+def loaded(place: Path, options: dict[str, Any], mode: int = 0o600, **more: Any) -> Loaded:
+    """The configuration with such a source."""
+    (place / "passwords").write_text("ann:p\nbob:q:r\n# nobody\n\n")
+    (place / "passwords").chmod(mode)
+    source = {"Kind": "openfire-sse", "Queue": "q", "Class": "C", "Options": options}
+    other = {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api", "Queues": ["web"]}
+    document = {"Token": "t", "Targets": {"chat": CHAT, "web": other}, "Events": {"Sources": {"o": {**source, **more}}}}
+    (place / "env.json").write_text(json.dumps(document))
+    return load(place / "env.json", {}, {}, targets.kinds(), sources.kinds())
+
+
+def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Path) -> None:
+    found = loaded(tmp_path, OPTIONS | {"Users": ["Ann"], "Askers": ["BOB"]}).config
+    assert found.events is not None
+    (source,) = found.events.sources
+    assert source.target is found.targets[0]
+    assert isinstance(source.options, Settings)
+    assert (source.options.users, source.options.askers) == (("ann",), ("bob",))
+    assert (source.options.silence_s, source.options.lease_s, source.options.mode) == (25.0, 15.0, "typed")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"Target": None}, "Options.Target: is missing or empty"),
+        ({"Target": "nobody"}, "Options.Target: expected a target of the kind openfire-chat, found .*; there is none"),
+        ({"Target": "web"}, "Options.Target: expected .* openfire-chat, found .*; that one is of the kind ejabberd"),
+        ({"Users": []}, "Options.Users: is missing or empty"),
+        ({"Askers": ["ANN"]}, "Options.Users: names a user for the second time"),
+        ({"Users": ["ann@example.org"]}, "Options.Users"),
+        ({"Users": ["eve"]}, "Options.PasswordsFile: has no line for eve"),
+        ({"PasswordsFile": None}, "Options.PasswordsFile: is missing or empty"),
+        ({"PasswordsFile": "gone"}, "Options.PasswordsFile: The secret file .*gone cannot be read"),
+        ({"Lease": "100ms"}, "Options.Lease: expected at least 1 s"),
+        ({"Silence": "100ms"}, "Options.Silence: expected at least 0.5 s"),
+        ({"Raw": "xml"}, "Options.Raw"),
+    ],
+)
+def test_what_is_wrong_is_named_where_it_stands(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
+    options = {name: value for name, value in (OPTIONS | change).items() if value is not None}
+    with pytest.raises(ConfigError, match=problem):
+        loaded(tmp_path, options)
+
+
+def test_a_path_or_a_secret_is_of_no_use(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="fetches by itself"):
+        loaded(tmp_path, OPTIONS, Path="/events/o")
+
+
+def test_a_file_of_passwords_that_everybody_can_read_is_noted(tmp_path: Path) -> None:
+    assert "SharedPasswords" in [note.code for note in loaded(tmp_path, OPTIONS, mode=0o644).notes]
+    assert "SharedPasswords" not in [note.code for note in loaded(tmp_path, OPTIONS).notes]
