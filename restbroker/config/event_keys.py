@@ -61,7 +61,8 @@ class SourceKeys:
         "Kind",
         values.text(),
         "What sends them: `prosody-rest`, Prosody's mod_rest; `mongooseim-sns`, `mongooseim-amqp` and"
-        " `mongooseim-webhook`, the backends sns, rabbit and http of MongooseIM's event pusher.",
+        " `mongooseim-webhook`, the backends sns, rabbit and http of MongooseIM's event pusher; `openfire-sse`, the"
+        " streams of users of Openfire's Chat API.",
         mandatory="always",
     )
     path: str | None = key(

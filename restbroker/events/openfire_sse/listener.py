@@ -34,9 +34,10 @@ from restbroker.events.openfire_sse.troubles import (
     too_large,
     unanswered,
 )
+from restbroker.rules.event import ServerEvent
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request
-from restbroker.transport.stream import EventStream, StreamEnded, open_stream
+from restbroker.transport.stream import EventStream, Frame, StreamEnded, open_stream
 
 _OK: Final = 200
 _LEAST_PAUSE_S: Final = 0.2
@@ -131,7 +132,7 @@ class Listener:
             with scope:
                 while True:
                     frame = await stream.next()
-                    event = form.read(frame, shared.now_s())
+                    event = self._event(form, frame)
                     if event is not None:
                         self._is_held_up = True
                         await shared.basket.put(event, len(frame.data))
@@ -147,6 +148,14 @@ class Listener:
             await stream.aclose()
             over.set()
             self._wake.set()
+
+    def _event(self, form: Form, frame: Frame) -> ServerEvent | None:
+        try:
+            return form.read(frame, self.shared.now_s())
+        # Whatever it holds: what somebody sends a user must not end a broker.
+        except Exception as error:  # noqa: BLE001
+            self.shared.teller.unreadable(self.user, frame.name, type(error).__name__)
+            return None
 
     async def _opened(self) -> EventStream:
         """A stream that is ours, however long that takes."""

@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.telemetry.events import Report, Warned
+from restbroker.telemetry.events import EventHandled, Report, Warned
 
 Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireLarge"]
 
@@ -94,6 +94,12 @@ class Teller:
             case _:
                 pass
         self.report(Warned(trouble.code, f"Source {self.source}: {trouble.message}", trouble.cure))
+
+    def unreadable(self, user: str, name: str, error: str) -> None:
+        """An event of this name is lost, since reading it fails."""
+        what = f"Source {self.source}: an event for {user} ({name!r:.40}) is lost: reading it fails with {error}."
+        self.report(EventHandled(self.source, "malformed"))
+        self.report(Warned("EventMalformed", what, "Please report this."))
 
     def well(self, user: str) -> None:
         """His stream is open."""

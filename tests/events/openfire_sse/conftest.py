@@ -129,9 +129,8 @@ def reading(redis_server: RedisServer, openfire: Openfire, passwords: Path) -> R
         *users: str, ready: bool = True, url: str | None = None, source: dict[str, Any] | None = None, **more: Any
     ) -> AsyncIterator[Reading]:
         told: list[Event] = []
-        given: dict[str, Any] = {"users": users, "askers": (), "passwords": Secret(path=passwords)} | more
-        settings = Settings(**given)
-        fixed: dict[str, Any] = {"options": settings, "has_ids": False, "target": target(openfire)}
+        written: dict[str, Any] = {"users": users, "askers": (), "passwords": Secret(path=passwords), **more}
+        fixed: dict[str, Any] = {"options": Settings(**written), "has_ids": False, "target": target(openfire)}
         made = EventSource("openfire", "openfire-sse", None, QUEUE, "XmppEvent", **(fixed | (source or {})))
 
         def connection() -> Connection:

@@ -1,10 +1,13 @@
 """Streams of Openfire become jobs: each user's once, whatever the server, Redis or a process does meanwhile."""
 
+import pytest
 import trio
 
+from restbroker.events.openfire_sse.form import Form
 from restbroker.store import logins
 from restbroker.store.logins import On, Turn, Yours
 from restbroker.telemetry.events import Warned
+from restbroker.transport.stream import Frame
 from tests.events.openfire_sse.conftest import Read, chat, say
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
@@ -179,3 +182,20 @@ def _late(reader: object, user: bytes) -> bytes:
 
 def _secret_free(warnings: list[Warned]) -> bool:
     return not any(word in str(warning) for warning in warnings for word in ("secret", "ofchat-", "another"))
+
+
+async def test_an_event_that_cannot_be_read_at_all_is_told_and_ends_nothing(
+    reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Form, frame: Frame, now_s: float) -> None:
+        raise IndexError(frame.data, now_s)
+
+    async with reading("ann") as reader:
+        with monkeypatch.context() as patched:
+            patched.setattr(Form, "read", fails)
+            say(openfire, "bob", "ann", "hunter2")
+            warning = await reader.tells("EventMalformed")
+            await until_async(lambda: reader.outcomes().count("malformed") > 1, "stanza and message were read", 60)
+        assert "hunter2" not in str(warning)
+        say(openfire, "bob", "ann", "next")
+        await reader.has("next")
