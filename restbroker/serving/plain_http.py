@@ -69,6 +69,9 @@ class PlainHttp:
         try:
             with self.connections.lasting(self.keep_alive_s) as life:
                 while self._goes_on and (request := await self._next()) is not None:
+                    if self.connections.is_hurried:
+                        # It is not begun: what would be done of it could not be confirmed.
+                        break
                     life.works()
                     self._request, self._is_answered = request, False
                     await self.app(self._scope(request), self._receive, self._send)

@@ -69,10 +69,10 @@ class Requests:
     _now: Incoming = attrs.field(factory=Incoming)
     _has_head: bool = False
     """Of the request that is read now."""
-    _is_in_head: bool = False
+    _has_moved: bool = False
     _is_resumed: bool = False
-    _begun_bytes: int = 0
-    """How much came of a head that is not whole."""
+    _stuck_bytes: int = 0
+    """How much came since a head or a part of a body ended."""
     _refused: int = 0
 
     def __attrs_post_init__(self) -> None:
@@ -81,11 +81,13 @@ class Requests:
     def feed(self, data: bytes) -> None:
         """Reads on. What cannot be read is told by `take`, after what came before it."""
         rest: bytes | None = data
+        self._has_moved = False
         while rest is not None and not self._refused:
             rest = self._read(rest)
-        # May count the end of the request before, too: a head that ends is measured as it ends.
-        self._begun_bytes = self._begun_bytes + len(data) if self._is_in_head else 0
-        if self._begun_bytes > HEAD_LIMIT_BYTES + PART_BYTES:
+        # May count what ended just now, too: a head that ends is measured as it ends. What follows the last chunk has no
+        # other bound.
+        self._stuck_bytes = len(data) if self._has_moved else self._stuck_bytes + len(data)
+        if self._stuck_bytes > HEAD_LIMIT_BYTES + 2 * PART_BYTES:
             self._refused = self._refused or HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
     def take(self) -> Incoming | None:
@@ -104,7 +106,7 @@ class Requests:
     def on_message_begin(self) -> None:
         """As llhttp calls it."""
         if not self._is_resumed:
-            self._now, self._has_head, self._is_in_head, self._begun_bytes = Incoming(), False, True, 0
+            self._now, self._has_head, self._has_moved = Incoming(), False, True
 
     def on_url(self, url: bytes) -> None:
         """As llhttp calls it: a part of it."""
@@ -124,7 +126,7 @@ class Requests:
         now = self._now
         now.method, now.version = self._parser.get_method().decode(), self._parser.get_http_version()
         now.keeps_alive = now.version == "1.1" and self._parser.should_keep_alive()
-        self._has_head, self._is_in_head = True, False
+        self._has_head = self._has_moved = True
         if now.version not in ("1.0", "1.1"):
             self._refused = HTTPStatus.HTTP_VERSION_NOT_SUPPORTED
         elif now.size_bytes() > HEAD_LIMIT_BYTES:
@@ -137,12 +139,13 @@ class Requests:
     def on_body(self, body: bytes) -> None:
         """As llhttp calls it: a part of it."""
         self._now.parts.append(body)
+        self._has_moved = True
 
     def on_message_complete(self) -> None:
         """As llhttp calls it; where HTTP/2 is offered, before the body."""
         self._now.is_whole = self._is_resumed or not self._parser.should_upgrade() or not self._framing()
         self._is_resumed = False
-        self._has_head = not self._now.is_whole
+        self._has_head, self._has_moved = not self._now.is_whole, True
 
     def _read(self, data: bytes) -> bytes | None:
         """Reads this, up to an offer that is declined: what is to be read then."""

@@ -62,7 +62,7 @@ def test_no_form_of_an_address_shows_its_password(password: str) -> None:
 @pytest.mark.parametrize(
     ("step", "code", "found", "says"),
     [
-        (Login("amqp://h:1", "u", "/"), 403, "RabbitMQDenied", "does not let the user u into the virtual host /"),
+        (Login("amqp://h:1", "u", "/"), 403, "RabbitMQDenied", "refuses the login of the user u"),
         (Login("amqp://h:1", "u", "v"), 530, "RabbitMQDenied", "virtual host v"),
         (Login("amqp://h:1", "u", "v"), 320, "RabbitMQAway", "320 said"),
         (Making(CHAT), 404, "RabbitMQDiffers", "The exchange chat_msg is missing"),

@@ -106,11 +106,34 @@ def test_what_is_not_unmistakably_one_request_is_refused(sent: bytes, status: in
 def test_a_head_that_never_ends_is_refused_and_not_kept(begin: bytes) -> None:
     requests = Requests()
     requests.feed(begin)
-    for _ in range((HEAD_LIMIT_BYTES + PART_BYTES) // 4096):
+    for _ in range((HEAD_LIMIT_BYTES + 2 * PART_BYTES) // 4096):
         assert requests.take() is None
         requests.feed(b"y" * 4096)
     with pytest.raises(Unreadable):
         requests.take()
+
+
+@pytest.mark.parametrize("end", [b"0\r\nX: ", b"0\r\n" + b"X: y\r\n" * 4, b"3;", b"0"])
+def test_what_follows_the_last_chunk_without_end_is_refused(end: bytes) -> None:
+    requests = Requests()
+    requests.feed(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + end)
+    assert requests.take() is not None
+    for _ in range((HEAD_LIMIT_BYTES + 2 * PART_BYTES) // 4096 + 1):
+        requests.feed(b"0" * 4094 if end == b"0" else b"y" * 4096)
+    assert requests.is_broken
+    with pytest.raises(Unreadable):
+        requests.take()
+
+
+def test_a_body_of_any_length_in_the_smallest_chunks_is_read() -> None:
+    requests = Requests()
+    requests.feed(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(100):
+        requests.feed(b"1\r\na\r\n" * 1000)
+    requests.feed(b"0\r\n\r\n")
+    request = requests.take()
+    assert request is not None
+    assert (sum(map(len, request.parts)), request.is_whole) == (100_000, True)
 
 
 def test_what_came_before_nonsense_is_a_request_all_the_same() -> None:
