@@ -6,8 +6,6 @@ holds: neither Trio nor an HTTP client is loaded here.
 # ruff: noqa: RUF009  `key` is attrs.field with a key's facts, not a shared default
 
 import re
-import stat
-from pathlib import Path
 from typing import ClassVar, Final, get_args
 
 import attrs
@@ -132,17 +130,14 @@ class Options:
             lease_s=self.lease,
             limit_bytes=self.limit,
         )
-        return attrs.evolve(source, options=settings, target_name=self.target)
+        return attrs.evolve(source, options=settings, target_name=self.target, secrets=(secret,))
 
 
 def _judge_file(secret: Secret, users: list[str], place: str, review: Review) -> None:
     try:
         known = passwords_in(secret)
-        shared = bool(stat.S_IMODE((secret.path or Path()).stat().st_mode) & stat.S_IRWXO)
-    except (ConfigError, OSError) as error:
-        review.refuse(place, error.message if isinstance(error, ConfigError) else "cannot be read.")
+    except ConfigError as error:
+        review.refuse(place, error.message)
         return
     if missing := [user for user in users if user not in known]:
         review.refuse(place, f"has no line for {', '.join(missing)}.")
-    if shared:
-        review.note("SharedPasswords", f"Everybody on this machine can read {secret.path}.", "chmod o= the file.")

@@ -22,10 +22,10 @@ CHAT = {
 }
 
 
-def loaded(place: Path, options: dict[str, Any], mode: int = 0o600, **more: Any) -> Loaded:
+def loaded(place: Path, options: dict[str, Any], **more: Any) -> Loaded:
     """The configuration with such a source."""
     (place / "passwords").write_text("ann:p\nbob:q:r\n# nobody\n\n")
-    (place / "passwords").chmod(mode)
+    (place / "passwords").chmod(0o600)
     source = {"Kind": "openfire-sse", "Queue": "q", "Class": "C", "Options": options}
     other = {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api", "Queues": ["web"]}
     document = {"Token": "t", "Targets": {"chat": CHAT, "web": other}, "Events": {"Sources": {"o": {**source, **more}}}}
@@ -39,6 +39,8 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
     (source,) = found.events.sources
     assert source.target is found.targets[0]
     assert isinstance(source.options, Settings)
+    # `check` looks whether others can read it.
+    assert source.secrets == (source.options.passwords,)
     assert (source.options.users, source.options.askers) == (("ann",), ("bob",))
     assert (source.options.silence_s, source.options.lease_s, source.options.mode) == (25.0, 15.0, "typed")
 
@@ -69,8 +71,3 @@ def test_what_is_wrong_is_named_where_it_stands(tmp_path: Path, change: dict[str
 def test_a_path_or_a_secret_is_of_no_use(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fetches by itself"):
         loaded(tmp_path, OPTIONS, Path="/events/o")
-
-
-def test_a_file_of_passwords_that_everybody_can_read_is_noted(tmp_path: Path) -> None:
-    assert "SharedPasswords" in [note.code for note in loaded(tmp_path, OPTIONS, mode=0o644).notes]
-    assert "SharedPasswords" not in [note.code for note in loaded(tmp_path, OPTIONS).notes]
