@@ -33,6 +33,10 @@ _TITLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
             "The REST API plugin: kind `openfire-rest`",
             "Below `/plugins/restapi/v1`; `tests/servers/test_openfire_rest_commands.py`.",
         ),
+        "openfire-chat": (
+            "The Chat API: kind `openfire-chat`",
+            "Below `/rest/api/restapi/v1`; `tests/servers/test_openfire_chat_commands.py`. *Untested*: not played.",
+        ),
     }
 )
 _AGAIN: Final[Mapping[Repeat, str]] = MappingProxyType({"safe": "yes", "already_done": "done", "unsafe": "no"})
@@ -58,6 +62,7 @@ def _section(kind: str) -> Iterator[str]:
 def _row(spec: CommandSpec, request: str) -> str:
     dangers = [tag.removeprefix(DANGEROUS) for tag in sorted(spec.tags) if tag.startswith(DANGEROUS)]
     name = f"`{spec.name}`" + (f" [{', '.join(dangers)}]" if dangers else "")
+    name += " *untested*" if "untested" in spec.tags else ""
     given = [f"`{one.name}`" if one.optional else f"**`{one.name}`**" for one in spec.arguments]
     cells = (name, f"`{request}`", " ".join(given), _AGAIN[spec.repeat], spec.since or "", f"`{spec.name}`")
     return f"| {' | '.join(cells)} |\n"

@@ -5,7 +5,7 @@ named by `from` wherever a command acts as one.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final, Literal
 
@@ -53,6 +53,12 @@ def for_version(_version: str | None) -> Catalogue:
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
     """All of them, with what the target's `Paths` have each take."""
     return _known(settings_of(target).paths)
+
+
+def requests() -> Mapping[str, str]:
+    """What each command sends, below `/rest/api/restapi/v1`."""
+    prefix = "/restapi/v1"
+    return {way.name: f"{way.method} {way.path.removeprefix(prefix)}" for way in known.ways("source").values()}
 
 
 @lru_cache(maxsize=2)

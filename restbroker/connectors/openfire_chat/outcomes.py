@@ -9,8 +9,6 @@ in, a wrong JID. What is 400 was not done; but many a 200 was not sent either: t
 
 from typing import Final
 
-import attrs
-
 from restbroker.connectors.openfire_chat import ways
 from restbroker.connectors.openfire_chat.refusals import CHECK_URL, Said, parsed, refused_by_all, said
 from restbroker.connectors.openfire_chat.ways import Way
@@ -27,7 +25,7 @@ _CHECK_ARGUMENTS: Final = (
     " named exists."
 )
 _OFFER_GONE: Final = "The offer was revoked or taken, or the user was logged in anew since: it is made again, or not."
-_OF_ASK: Final = (
+_REFUSALS: Final = (
     ("offline", "WorkgroupOffline", "Nobody of the workgroup is available. Ask again when somebody is."),
     ("not configured", "NoSuchWorkgroup", "Create the workgroup (create_workgroup), or correct its name."),
     ("Timeout", "NobodyAccepted", "No agent accepted in time. Ask again, or another workgroup."),
@@ -50,7 +48,7 @@ def offer_gone(outcome: Outcome) -> Outcome:
     """The same, with what an offer's end may come from."""
     if not isinstance(outcome, Rejected):
         return outcome
-    return attrs.evolve(outcome, reason=attrs.evolve(outcome.reason, code="OfferGone", cure=_OFFER_GONE))
+    return Rejected(Reason("OfferGone", outcome.reason.message, _OFFER_GONE, outcome.reason.status), outcome.text)
 
 
 def ended(status: int) -> Delivered:
@@ -126,7 +124,7 @@ def _is_of_command(way: Way, response: Response) -> bool:
 
 def _reason_of_400(way: Way, shown: Said) -> Reason:
     if way.name == ways.ASK:
-        for words, code, cure in _OF_ASK:
+        for words, code, cure in _REFUSALS:
             if words in shown.text:
                 return Reason(code, shown.says(400), cure, 400)
     if way.name == "send_push":

@@ -91,8 +91,8 @@ def refused_by_all(response: Response, now_s: float, shown: Said, *, may_run_twi
         case 401:
             return Denied(Reason("LoginRefused", shown.says(status), CHECK_LOGIN, status), shown.text)
         case 403:
-            cure = f"The plugin may be disabled (plugin.ofchat.enabled). {CHECK_LOGIN}"
-            return Denied(Reason("Forbidden", shown.says(status), cure, status), shown.text)
+            cure = "Switch the plugin on (plugin.ofchat.enabled)."
+            return Denied(Reason("PluginDisabled", shown.says(status), cure, status), shown.text)
         case 408 | 425 | 429 | 502 | 503:
             reason = Reason("ServerBusy", shown.says(status), _GOES_ON, status)
             wait_s = retry_after_s(response, now_s)
