@@ -1,0 +1,90 @@
+"""What is written under the options of a target of kind `openfire-chat`, and what is odd or wrong about it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.config.load import load
+from restbroker.config.passwords import passwords_in
+from restbroker.config.secret import Secret
+from restbroker.config.target import Target
+from restbroker.connectors import registry
+from restbroker.connectors.openfire_chat.options import settings_of
+from restbroker.errors import ConfigError
+
+ADMIN = {"Basic": {"User": "admin", "Pass": "p"}}
+
+
+def loaded(base: Path, **members: Any) -> tuple[Target, set[str]]:
+    entry = {"Kind": "openfire-chat", "URL": "http://127.0.0.1:7070", "Queues": ["chat"], **members}
+    file = base / "env.json"
+    file.write_text(json.dumps({"Token": "t", "Targets": {"chat": entry}}))
+    found = load(file, {}, {}, registry.kinds())
+    return found.config.targets[0], {note.code for note in found.notes}
+
+
+def test_the_defaults_suit_the_server(tmp_path: Path) -> None:
+    target, notes = loaded(tmp_path, Auth=ADMIN)
+    assert (target.concurrency, target.idle_expiry_s, target.url.path) == (6, 25.0, "/rest/api")
+    assert target.slots == {"ask": 4, "irma_reveal": 2}
+    assert "ask" in target.at_most_once
+    assert "send_blast" in target.at_most_once
+    assert settings_of(target).joins
+    assert not notes & {"NoCredentials", "NoPasswords"}
+
+
+def test_what_the_operator_says_counts_first(tmp_path: Path) -> None:
+    target, _ = loaded(tmp_path, Auth=ADMIN, Slots={"a*": 9}, AtMostOnce=[], Concurrency=2)
+    assert target.slots == {"a*": 9, "irma_reveal": 2}
+    assert target.at_most_once == ("ask",), "nobody would take a second question for the same"
+    assert target.concurrency == 2
+
+
+@pytest.mark.parametrize("path", ["", "/", "/rest/api", "/rest/api/", "/rest/api/restapi/v1"])
+def test_the_path_is_found_in_what_people_write(tmp_path: Path, path: str) -> None:
+    assert loaded(tmp_path, Auth=ADMIN, URL=f"http://127.0.0.1:7070{path}")[0].url.path == "/rest/api"
+
+
+def test_another_path_is_left_as_it_is(tmp_path: Path) -> None:
+    assert loaded(tmp_path, Auth=ADMIN, URL="http://127.0.0.1:80/openfire/api")[0].url.path == "/openfire/api"
+
+
+def test_a_secret_takes_the_place_of_the_login_and_users_need_their_passwords(tmp_path: Path) -> None:
+    (tmp_path / "passwords").write_text("romeo:p\n")
+    target, notes = loaded(tmp_path, Options={"Secret": "s3cret"})
+    assert settings_of(target).secret == Secret("s3cret")
+    assert "NoPasswords" in notes
+    _, notes = loaded(tmp_path, Options={"Secret": "s3cret", "PasswordsFile": "passwords"})
+    assert "NoPasswords" not in notes
+    assert "NoCredentials" in loaded(tmp_path)[1]
+    assert "PlainLogin" in loaded(tmp_path, URL="http://chat.example.org:7070", Options={"Secret": "s3cret"})[1]
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ({"Auth": ADMIN, "Options": {"Secret": "s"}}, "give one of them"),
+        ({"Auth": {"Bearer": {"Token": "t"}}}, "must be Basic"),
+        ({"Options": {"Secret": "with blank"}}, "printable ASCII"),
+        ({"Auth": ADMIN, "Options": {"PasswordsFile": "none"}}, "cannot be read"),
+        ({"Auth": ADMIN, "Options": {"PasswordsFile": "odd"}}, "Line 2 of the file"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_where_it_stands(tmp_path: Path, members: dict[str, Any], why: str) -> None:
+    (tmp_path / "odd").write_text("# ours\nromeo\n")
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, **members)
+    assert why in str(refused.value)
+
+
+def test_a_file_of_passwords_is_read_by_name_and_shows_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "passwords"
+    file.write_text("Romeo:a:b\n\njuliet@example.org: c \n")
+    assert passwords_in(Secret(path=file)) == {"romeo": "a:b", "juliet": " c "}
+    for text in ("romeo:s3cret\nROMEO:s3cret\n", "s3cret", ":s3cret", "romeo:"):
+        file.write_text(text)
+        with pytest.raises(ConfigError) as refused:
+            passwords_in(Secret(path=file))
+        assert "s3cret" not in str(refused.value)

@@ -1,0 +1,137 @@
+"""What jobs give becomes what the Chat API reads: paths, quotes, bodies, the two forms of paths; or is refused."""
+
+import json
+from urllib.parse import unquote
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Target, Url
+from restbroker.connectors.openfire_chat.options import Paths, Settings
+from restbroker.connectors.openfire_chat.request import build
+from restbroker.connectors.openfire_chat.values import Unfit
+from restbroker.connectors.openfire_chat.ways import ways
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.transport.message import Request
+
+PRINTED = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="\ufffe\uffff"))
+
+
+def request(name: str, paths: Paths = "source", /, stream: str = "ofchat-1", **given_: Json) -> Request:
+    arguments = {key.rstrip("_"): value for key, value in given_.items()}
+    settings = Settings(Secret("sh4red"), paths=paths)
+    url, login = Url("http", "h", 7070, "/rest/api"), Basic("admin", Secret("secret"))
+    target = Target("c", "openfire-chat", url, ("q",), login, default_host="example.org", options=settings)
+    return build(Call(Command(name, arguments)), ways(paths)[name], target).of(stream)
+
+
+def body_type(made: Request) -> str:
+    return dict(made.headers).get("Content-Type", "")
+
+
+@given(PRINTED)
+def test_any_name_in_the_path_is_one_segment_that_reads_the_same(name: str) -> None:
+    try:
+        made = request("get_group", groupName=name)
+    except Unfit:
+        assert "/" in name or name.strip() in ("", ".", "..")
+        return
+    segments = made.path.split("/")
+    assert len(segments) == 7
+    is_quoted = len(name) > 2 and name[0] == name[-1] and name[0] in "\"'"
+    assert unquote(segments[-1]) == (name[1:-1] if is_quoted else name)
+    assert made.path.isascii()
+
+
+@given(PRINTED)
+def test_any_text_is_sent_as_the_body_of_a_message(text: str) -> None:
+    sent = request("post_message", from_="romeo", to="juliet@example.org", body=text).body.decode()
+    if text.lstrip().startswith("{"):
+        assert json.loads(sent) == {"body": text}
+    else:
+        assert sent == text
+
+
+def test_the_json_text_of_an_object_with_a_body_goes_as_it_is() -> None:
+    text = '{"body": "Hi", "mood": 1}'
+    assert request("ask_send", userId="romeo", body=text).body.decode() == text
+    assert request("ask_send", userId="romeo", body={"body": "Hi"}).body == b'{"body":"Hi"}'
+
+
+@given(PRINTED, st.lists(PRINTED))
+def test_a_contact_is_xml_that_reads_the_same(nickname: str, groups: list[str]) -> None:
+    made = request("add_contact", from_="romeo", jid="nurse", nickname=nickname, groups=list(groups))
+    root = ET.fromstring(made.body)  # noqa: S314  our own
+    assert body_type(made) == "application/xml"
+    assert (root.findtext("jid"), root.findtext("nickname")) == ("nurse@example.org", nickname)
+    assert [one.text or "" for one in root.findall("groups/group")] == groups
+
+
+def test_quotes_copied_from_the_page_are_left_out_of_paths_and_not_of_texts() -> None:
+    made = request("join_room", from_='"romeo"', roomName='"balcony"', service='"conference"')
+    assert (made.path, made.query) == (
+        "/rest/api/restapi/v1/chat/ofchat-1/rooms/balcony",
+        (("service", "conference"),),
+    )
+    assert request("set_presence", from_="romeo", show='"dnd"', status='"busy"').query == (
+        ("show", "dnd"),
+        ("status", '"busy"'),
+    )
+
+
+def test_the_documented_paths_name_no_stream() -> None:
+    made = request("accept_offer", "documented", from_="nurse", workgroup="love", offerId="o1")
+    assert (made.method, made.path) == ("PUT", "/rest/api/restapi/v1/chat/assists/love/o1")
+    made = request("reject_offer", "documented", workgroup="love", offerId="o1")
+    assert (made.method, made.path) == ("DELETE", "/rest/api/restapi/v1/chat/assists/love/o1")
+    made = request("add_contact", "documented", jid="nurse@example.org", nickname="N")
+    assert (made.method, made.path) == ("POST", "/rest/api/restapi/v1/chat/contacts/nurse%40example.org")
+    assert b"<nickname>N</nickname>" in made.body
+    made = request("accept_offer", from_="nurse", workgroup="love", offerId="o1")
+    assert made.path == "/rest/api/restapi/v1/chat/ofchat-1/offer/o1"
+
+
+def test_lists_may_be_texts_with_commas_and_are_written_as_each_entity_wants_them() -> None:
+    assert request("create_workgroup", name="love", members=["nurse", "friar"]).body == (
+        b'{"name":"love","members":"nurse,friar"}'
+    )
+    assert request("update_workgroup", workgroup="love", members="nurse, friar").body == b"nurse,friar"
+    made = request("add_user_to_groups", username="romeo", groupnames="a, b")
+    assert made.body == b"<groups><groupname>a</groupname><groupname>b</groupname></groups>"
+
+
+def test_a_raw_body_may_be_json_or_its_text() -> None:
+    assert request("uport_register", body={"name": "n"}).body == b'{"name":"n"}'
+    assert request("uport_register", body='{"name": "n"}').body == b'{"name": "n"}'
+    assert request("put_push_subscription", username="romeo", resource="r", body={"a": 1}).body == b'{"a":1}'
+
+
+def test_the_old_user_service_gets_the_secret() -> None:
+    assert request("legacy_userservice", type="add", username="romeo").query == (
+        ("type", "add"),
+        ("username", "romeo"),
+        ("secret", "sh4red"),
+    )
+
+
+@pytest.mark.parametrize("stream", ["ofchat-1", "ofchat/1", "a b"])
+def test_a_stream_is_one_segment_and_in_no_repr(stream: str) -> None:
+    made = request("chat_logoff", stream=stream, from_="romeo")
+    assert len(made.path.split("/")) == 8
+    assert unquote(made.path.split("/")[6]) == stream
+
+
+def test_users_properties_and_numbers_are_taken_in_the_forms_that_people_write() -> None:
+    made = request("create_user", username="peter", password="pw", properties=[{"key": "a", "value": "b"}])
+    assert b'<properties><property key="a" value="b"/></properties>' in made.body
+    assert request("get_bookmark", bookmarkID=7).path.endswith("/bookmarks/7")
+    with pytest.raises(Unfit, match="an object such as"):
+        request("create_user", username="peter", password="pw", properties={"a": 1})
+    with pytest.raises(Unfit, match="a whole number"):
+        request("create_room", roomName="a", naturalName="a", description="a", maxUsers=True)
+    with pytest.raises(Unfit, match="did you mean roomName"):
+        request("delete_room", roomname="a")
