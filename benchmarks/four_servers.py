@@ -91,11 +91,11 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "openfire": Kind(
             "openfire-rest",
             "/plugins/restapi/v1",
-            "/plugins/restapi/v1/messages/users",
+            "/plugins/restapi/v1/users",
             201,
             "",
-            "broadcast_message",
-            {"body": _TEXT},
+            "create_user",
+            {"username": "john", "password": "s3cret", "name": _TEXT},
             "location /plugins/restapi/v1/system/statistics/ "
             """{ return 200 '{"localSessions":3,"clusterSessions":3}'; }""",
             {},
