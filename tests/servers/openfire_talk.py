@@ -24,7 +24,7 @@ from tests.support.wait import until
 
 HEARD: Final = "heard"
 PASSWORD: Final = "secret"
-_PATIENCE_S: Final = 120.0
+_PATIENCE_S: Final = 180.0
 """A starved machine is slow, and no claim is wrong by that."""
 
 Event = Mapping[str, Any]

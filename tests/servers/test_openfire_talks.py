@@ -118,6 +118,28 @@ def test_a_restart_in_the_middle_of_any_step_of_a_chat_loses_nothing_and_costs_o
         assert Counter(server.world.logins[before:])["bob"] == 1
 
 
+def test_what_is_said_while_the_server_is_down_is_sent_once_and_heard_as_far_as_the_server_has_whom_to_tell(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path
+) -> None:
+    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
+        talk.listening()
+        talk.do("post_message", from_="ann", to=talk.jid("bob"), body="Before")
+        before = len(server.world.logins)
+        server.stop()
+        words = [f"Meanwhile {number}" for number in range(20)]
+        jobs = [talk.push("post_message", from_="ann", to=talk.jid("bob"), body=word) for word in words]
+        until(lambda: "gate.closed" in talk.output(), "a broker finds nobody", 60)
+        server.start()
+        assert {talk.answer(job)["outcome"] for job in jobs} == {"delivered"}
+        talk.listening()
+        assert Counter(server.world.logins[before:]) == {"ann": 1, "bob": 1}
+        # Between his login and the opening of his stream the server tells nobody.
+        untold = [word for word in words if any(f'"{word}"' in data for _, data in server.world.lost)]
+        for word in ("Before", *(word for word in words if word not in untold)):
+            talk.told("bob", "message", body=word)
+        assert [event for event in talk.untold() if event["type"] == "message"] == []
+
+
 def interrupted(talk: Talk, command: str, arguments: Mapping[str, Any]) -> int:
     """Restarts the server while it works on this job, which is delivered all the same. How many logins were before."""
     fault = talk.server.faults.add(Kind.HANG, _REQUESTS[command])
