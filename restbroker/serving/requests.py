@@ -84,8 +84,8 @@ class Requests:
         self._has_moved = False
         while rest is not None and not self._refused:
             rest = self._read(rest)
-        # May count what ended just now, too: a head that ends is measured as it ends. What follows the last chunk has no
-        # other bound.
+        # May count what ended just now, too: a head that ends is measured as it ends. What follows the last chunk has
+        # no other bound.
         self._stuck_bytes = len(data) if self._has_moved else self._stuck_bytes + len(data)
         if self._stuck_bytes > HEAD_LIMIT_BYTES + 2 * PART_BYTES:
             self._refused = self._refused or HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
