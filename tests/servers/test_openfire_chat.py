@@ -404,7 +404,7 @@ async def test_the_login_of_a_user_with_his_own_password_is_anothers_for_who_has
     ("command", "given", "why"),
     [
         ("post_message", {"to": JULIET, "body": "x"}, '"from" is missing'),
-        ("post_message", {"from": "romeo", "to": "a b@c", "body": "x"}, '"to" is another text, where a JID'),
+        ("post_message", {"from": "romeo", "to": "a b@c", "body": "x"}, '"to" is a text, but not a JID'),
         ("post_message", {"from": "romeo", "to": JULIET, "text": "x"}, "'text', which post_message does not have"),
         ("post_message", {"from": "romeo", "to": JULIET, "body": "a\x00b"}, "control character"),
         ("set_presence", {"from": "romeo", "show": "busy"}, "one of available"),

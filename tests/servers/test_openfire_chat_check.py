@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -26,7 +27,7 @@ def chat(monkeypatch: pytest.MonkeyPatch) -> Iterator[Openfire]:
         yield server
 
 
-def target(chat: Openfire, path: str = "/rest/api", port: int | None = None, **changed: object) -> Target:
+def target(chat: Openfire, path: str = "/rest/api", port: int | None = None, **changed: Any) -> Target:
     url = Url("http", "127.0.0.1", port or chat.chat_port, path)
     made = Target(
         "chat", "openfire-chat", url, ("chat",), Basic("admin", Secret("secret")), options=Settings(), timeout_s=30.0
@@ -78,9 +79,7 @@ async def test_where_nothing_answers_the_usual_ports_are_tried_without_the_login
         ({"credentials": None}, "Give Auth"),
     ],
 )
-async def test_a_login_that_is_refused_says_what_to_correct(
-    chat: Openfire, changed: dict[str, object], cure: str
-) -> None:
+async def test_a_login_that_is_refused_says_what_to_correct(chat: Openfire, changed: dict[str, Any], cure: str) -> None:
     found = await only(target(chat, **changed))
     assert (found.code, found.cause) == ("LoginRefused", "refused")
     assert found.cure is not None

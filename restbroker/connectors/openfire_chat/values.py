@@ -156,8 +156,9 @@ _OTHERS: Final[Mapping[Form, Callable[[Json], bool]]] = {
 
 def _other(name: str, value: Json, form: Form) -> Unfit:
     wanted = _WANTED.get(form, "a text")
-    found = "another text" if isinstance(value, str) else kind_of(value)
-    return Unfit(f'the argument "{name}" is {found}, where {wanted} is needed')
+    if isinstance(value, str):
+        return Unfit(f'the argument "{name}" is a text, but not {wanted}')
+    return Unfit(f'the argument "{name}" is {kind_of(value)}, where {wanted} is needed')
 
 
 def _check_segment(name: str, text: str) -> None:
