@@ -15,7 +15,10 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
 BODY_NAMES = frozenset(
-    {"body", "elementstring", "html", "message", "messagebody", "messagesubject", "raw", "stanza", "subject", "text"}
+    {
+        *("body", "elementstring", "html", "htmlbody", "message", "messagebody", "messagehtml", "messagesubject"),
+        *("question", "raw", "stanza", "subject", "text", "textbody"),
+    }
 )
 """Arguments that are message texts, in small letters; of an event, `raw` is what its server sent, texts under any name
 among it.

@@ -15,7 +15,9 @@ from restbroker.connectors.openfire_chat.request import build
 from restbroker.connectors.openfire_chat.values import Unfit
 from restbroker.connectors.openfire_chat.ways import ways
 from restbroker.rules.command import Call, Command
+from restbroker.rules.hiding import MASK
 from restbroker.rules.json_types import Json
+from restbroker.rules.redact import arguments
 from restbroker.transport.message import Request
 
 PRINTED = st.text(st.characters(exclude_categories=("Cs", "Cc", "Cn"), exclude_characters="\ufffe\uffff"))
@@ -135,3 +137,8 @@ def test_users_properties_and_numbers_are_taken_in_the_forms_that_people_write()
         request("create_room", roomName="a", naturalName="a", description="a", maxUsers=True)
     with pytest.raises(Unfit, match="did you mean roomName"):
         request("delete_room", roomname="a")
+
+
+def test_what_people_say_to_each_other_is_shown_of_no_command() -> None:
+    said = {"question": "Wherefore?", "textBody": "a", "htmlBody": "b", "messagehtml": "c", "stanza": "d", "body": "e"}
+    assert set(arguments(None, said, show_bodies=False).values()) == {MASK}
