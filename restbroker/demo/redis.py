@@ -22,7 +22,7 @@ from restbroker.store.connection import Connection
 from restbroker.trial.broker import end, last_words
 
 VARIABLE = "RESTBROKER_REDIS_SERVER"
-_START_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 10.0
 """Longer than the story waits for a reply."""
 

@@ -85,7 +85,7 @@ class Stage:
         self.voice.show(stdout + done.stderr.decode())
         return done.returncode, stdout
 
-    async def until(self, question: Callable[[], bool], promise: str, timeout_s: float = 10.0) -> None:
+    async def until(self, question: Callable[[], bool], promise: str, timeout_s: float = 30.0) -> None:
         """Waits until it is so; raises `RestbrokerError` after `timeout_s` seconds or when the broker ends."""
         with trio.move_on_after(timeout_s):
             while self.broker.poll() is None:

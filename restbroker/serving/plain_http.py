@@ -99,7 +99,7 @@ class PlainHttp:
         return bool(data)
 
     def _scope(self, request: Incoming) -> HTTPScope:
-        raw_path, _, query = request.target.partition(b"?")
+        raw_path, _, query = _origin(request.target).partition(b"?")
         return {
             "type": "http",
             "asgi": {"spec_version": "2.3", "version": "3.0"},
@@ -165,6 +165,14 @@ class PlainHttp:
         if self._is_answered:
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.stream.send_all(_head(status, ((b"content-length", b"0"), _CLOSE)) + _date(int(time.time())))
+
+
+def _origin(target: bytes) -> bytes:
+    """The address without the server's name, which a client may put before it (RFC 9112, 3.2.2)."""
+    scheme, _, rest = target.partition(b"://")
+    if target.startswith(b"/") or scheme.lower() not in (b"http", b"https"):
+        return target
+    return rest[rest.find(b"/") :] if b"/" in rest else b"/"
 
 
 @lru_cache(maxsize=256)

@@ -129,6 +129,13 @@ async def test_a_question_for_the_head_alone_gets_no_body() -> None:
     assert b"content-length: 8" in answer
 
 
+async def test_an_address_may_begin_with_the_servers_name() -> None:
+    async with served() as (stream, _):
+        for address, path in ((b"http://x:80/a", b"/a"), (b"HTTP://x", b"/"), (b"/http://x/b", b"/http://x/b")):
+            await stream.send_all(b"GET %s HTTP/1.1\r\nHost: x\r\n\r\n" % address)
+            await until(stream, b"GET %s " % path)
+
+
 async def test_an_offer_of_http_2_is_declined_and_the_request_answered_with_its_body() -> None:
     async with served() as (stream, _):
         offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"

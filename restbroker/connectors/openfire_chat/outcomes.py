@@ -28,7 +28,11 @@ _OFFER_GONE: Final = "The offer was revoked or taken, or the user was logged in 
 _REFUSALS: Final = (
     ("offline", "WorkgroupOffline", "Nobody of the workgroup is available. Ask again when somebody is."),
     ("not configured", "NoSuchWorkgroup", "Create the workgroup (create_workgroup), or correct its name."),
-    ("Timeout", "NobodyAccepted", "No agent accepted in time. Ask again, or another workgroup."),
+    (
+        "Timeout",
+        "NobodyAccepted",
+        "No agent accepted in time. Ask again, or take it back (`ask_revoke`): it may still wait.",
+    ),
 )
 _PARTLY: Final = "Some of the user's devices may have got it: one dead subscription of many is enough for that answer."
 
