@@ -40,6 +40,12 @@ def cpu_s(pid: int) -> float:
     return sum(sum(int(text) for text in found[11:15]) for found in fields) / _TICKS_PER_S
 
 
+def stolen_cpu_s() -> float:
+    """The CPU time of all cores that the host of this virtual machine has given to others so far."""
+    line = Path("/proc/stat").read_text("ascii").splitlines()[0]
+    return int(line.split()[8]) / _TICKS_PER_S
+
+
 def memory_mib(pid: int) -> float:
     """The resident memory of a process and all its descendants; pages that they share count for each."""
     fields = [found for one in _family(pid) if (found := _stat(one)) is not None]

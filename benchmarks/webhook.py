@@ -2,11 +2,13 @@
 
 Each round runs a broker whose queue is long, and lets `benchmarks.poster` post: nothing else to do, then with its lanes
 at half of what they do at most (`RateLimit`), 500 messages a second and as many as it can. How much the lanes did
-meanwhile is counted by the server that they deliver to.
+meanwhile is counted by the server that they deliver to. Of a virtual machine, the share is printed that its host gave
+to others (/proc/stat): a round in which the lanes did not even do their half says nothing of restbroker.
 """
 
 import argparse
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -24,13 +26,15 @@ from benchmarks.drain import Gauge, between, log_of, worker
 from benchmarks.filling import Filler
 from benchmarks.peers import PEERS, Bench, restbroker
 from benchmarks.poster import CONNECTIONS, PATH
-from benchmarks.processes import cpu_s, memory_mib
+from benchmarks.processes import cpu_s, memory_mib, stolen_cpu_s
 from benchmarks.run import Run, say
 from benchmarks.surroundings import surroundings
 
 RATE_PER_S: Final = 500
 MOST_P99_MS: Final = 25.0
 _JOBS: Final = 60_000
+_ENOUGH: Final = 0.95
+"""Of half of what the lanes do at most: as much they have to do for a round to count."""
 
 
 @attrs.frozen
@@ -52,6 +56,7 @@ class Figures:
     most_ms: float
     jobs_per_s: float
     cpu_share: float
+    stolen_share: float
 
 
 CASES: Final = (
@@ -78,26 +83,35 @@ def main() -> None:
                 figures = _measure(bench, case, most_per_s / 2, wanted.seconds)
                 found[case.name].append(figures)
                 say(f"round {number}, {case.name}: {_row(figures)}")
-    say("\n" + _table(found))
+    say("\n" + _table(found, most_per_s / 2))
 
 
-def _table(found: dict[str, list[Figures]]) -> str:
+def _table(found: dict[str, list[Figures]], half_per_s: float) -> str:
     """The median of each figure over the rounds."""
     head = (
-        "| one process | messages/s | answered after, ms: median | 99 % | last | jobs/s beside | CPU of the process |"
+        "| one process | messages/s | answered after, ms: median | 99 % | last | jobs/s beside | CPU of the process"
+        " | taken by the host |"
     )
-    lines = [head, "|---" * 7 + "|"]
+    lines = [head, "|---" * 8 + "|"]
     for name, rounds in found.items():
         median = Figures(*(statistics.median(values) for values in zip(*map(attrs.astuple, rounds), strict=True)))
         lines.append(f"| {name} | {_row(median)} |")
-    p99_ms = statistics.median(one.p99_ms for one in found[CASES[1].name])
+    return "\n".join([*lines, "", _verdict(found[CASES[1].name], half_per_s)])
+
+
+def _verdict(rounds: Sequence[Figures], half_per_s: float) -> str:
+    counted = [one.p99_ms for one in rounds if one.jobs_per_s >= _ENOUGH * half_per_s]
+    which = f"{CASES[1].name}, in {len(counted)} of {len(rounds)} rounds in which they did it"
+    if not counted:
+        return f"{which}: this machine is too busy to tell."
+    p99_ms = statistics.median(counted)
     verdict = "below" if p99_ms < MOST_P99_MS else "**not below**"
-    return "\n".join([*lines, "", f"{CASES[1].name}: 99 % after {p99_ms:.1f} ms, {verdict} {MOST_P99_MS:g} ms."])
+    return f"{which}: 99 % after {p99_ms:.1f} ms, {verdict} {MOST_P99_MS:g} ms."
 
 
 def _row(one: Figures) -> str:
     times = f"{one.p50_ms:.1f} | {one.p99_ms:.1f} | {one.most_ms:.1f}"
-    return f"{one.per_s:,.0f} | {times} | {one.jobs_per_s:,.0f} | {one.cpu_share:.0%}"
+    return f"{one.per_s:,.0f} | {times} | {one.jobs_per_s:,.0f} | {one.cpu_share:.0%} | {one.stolen_share:.0%}"
 
 
 def _most(bench: Bench) -> float:
@@ -120,14 +134,19 @@ def _measure(bench: Bench, case: Case, jobs_per_s: float, lasts_s: float) -> Fig
             Filler(around.redis).fill(round(jobs_per_s * (lasts_s + 10)))
             time.sleep(1.0)  # what a rate limit lets start at once is over then
         answered, used_s, began_s = around.answered(), cpu_s(pid), time.monotonic()
+        stolen_s = stolen_cpu_s()
         took_ms = _posted(port, case.rate_per_s, lasts_s)
         whole_s = time.monotonic() - began_s
         jobs, used_s = around.answered() - answered, cpu_s(pid) - used_s
+        stolen_s = stolen_cpu_s() - stolen_s
         taken = around.redis.llen("queue:chat")
     if taken != len(took_ms):
         raise SystemExit(f"{len(took_ms)} messages were taken, and {taken} are jobs")
     cuts = statistics.quantiles(took_ms, n=100)
-    return Figures(len(took_ms) / lasts_s, cuts[49], cuts[98], max(took_ms), jobs / whole_s, used_s / whole_s)
+    stolen_share = stolen_s / whole_s / (os.cpu_count() or 1)
+    return Figures(
+        len(took_ms) / lasts_s, cuts[49], cuts[98], max(took_ms), jobs / whole_s, used_s / whole_s, stolen_share
+    )
 
 
 @contextmanager

@@ -29,7 +29,16 @@ _PLUGIN: Final = "/restapi/v1"
 _SLOTS: Final[Mapping[str, int]] = MappingProxyType({"ask": 4, "irma_reveal": 2})
 """They wait for people: an agent who accepts, a phone that answers. Other jobs go on beside them."""
 _ASK: Final = "ask"
-_ONCE: Final = ("broadcast_message", "send_blast", "notify_sessions")
+_ONCE: Final = (
+    "broadcast_message",
+    "send_blast",
+    "notify_sessions",
+    # What rings or costs money at somebody's elsewhere.
+    "send_sms",
+    "send_email",
+    "make_call",
+    "flash_phone",
+)
 _BROADCASTS: Final = "announce_*"
 
 

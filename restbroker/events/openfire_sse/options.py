@@ -96,8 +96,8 @@ class Options:
     limit: int = key(
         "LargestEvent",
         values.whole(_LEAST_LIMIT, _MOST_LIMIT),
-        "How many bytes an event may have; a larger one is lost.",
-        1024 * 1024,
+        "How many bytes an event may have; a larger one is lost. There a message is at least a third larger than it is.",
+        4 * 1024 * 1024,
     )
 
     def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
