@@ -96,7 +96,7 @@ class Options:
     limit: int = key(
         "LargestEvent",
         values.whole(_LEAST_LIMIT, _MOST_LIMIT),
-        "How many bytes an event may have; a larger one is lost. There a message is at least a third larger than it is.",
+        "How many bytes an event may have; a larger one is lost. A message is at least a third larger there.",
         4 * 1024 * 1024,
     )
 
