@@ -3,7 +3,6 @@
 Always holds: nothing changes on the server, nobody is logged in, and the login is sent to no address but the target's.
 """
 
-import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -29,7 +28,6 @@ _PORTS: Final = (("http", 7070), ("https", 7443))
 _CONSOLE: Final = (9090, 9091)
 _LOOK_S: Final = 1.5
 _CONNECT_S: Final = 0.7
-_OTHERS: Final = 0o077
 
 
 async def check(target: Target) -> list[Finding]:
@@ -130,16 +128,8 @@ def _passwords(target: Target) -> list[Finding]:
         return []
     try:
         count = len(passwords_in(passwords))
-        mode = stat.S_IMODE(passwords.path.stat().st_mode)
     except ConfigError as error:
         return [_bad_login(target, error)]
-    except OSError as error:
-        message = f"The file of passwords {passwords.path} cannot be read: {error.strerror}."
-        return [Finding("problem", target.name, "BadLogin", message, _WAIT, "Make it readable.", "config")]
-    if mode & _OTHERS:
-        message = f"The file of passwords {passwords.path} can be read by others (mode {mode:04o})."
-        why = "Who reads it can log in as each of these users."
-        return [Finding("warning", target.name, "OpenPasswords", message, why, f"chmod 600 {passwords.path}")]
     return [ok(target.name, "Passwords", f"{count} users are logged in with their own passwords.")]
 
 

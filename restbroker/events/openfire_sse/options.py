@@ -25,7 +25,7 @@ from restbroker.rules.jid import folded
 _USER: Final = re.compile(r"[^\s/@:]{1,64}")
 _LEAST_LIMIT: Final = 1024
 _LEAST_LEASE_S: Final = 1.0
-_LEAST_SILENCE_S: Final = 0.5
+_LEAST_SILENCE_S: Final = 12.0
 _MOST_LIMIT: Final = 8 * 1024 * 1024
 
 
@@ -86,12 +86,14 @@ class Options:
         values.duration(),
         "So long may nothing come, not even a heartbeat (10 s), until the stream is opened anew.",
         SILENCE_S,
+        shown=f"{SILENCE_S:g}s",
     )
     lease: float = key(
         "Lease",
         values.duration(),
         "So long after a process died without a word another one reads its users' streams.",
         LEASE_S,
+        shown=f"{LEASE_S:g}s",
     )
     limit: int = key(
         "LargestEvent",

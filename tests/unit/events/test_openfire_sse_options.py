@@ -58,7 +58,7 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
         ({"PasswordsFile": None}, "Options.PasswordsFile: is missing or empty"),
         ({"PasswordsFile": "gone"}, "Options.PasswordsFile: The secret file .*gone cannot be read"),
         ({"Lease": "100ms"}, "Options.Lease: expected at least 1 s"),
-        ({"Silence": "100ms"}, "Options.Silence: expected at least 0.5 s"),
+        ({"Silence": "10s"}, "Options.Silence: expected at least 12 s"),
         ({"Raw": "xml"}, "Options.Raw"),
     ],
 )
