@@ -40,6 +40,7 @@ def build_events(
     owners = {queue: target.name for target in targets for queue in target.queues}
     is_open = not is_loopback(keys.events.listen[0])
     paths: dict[str, str] = {}
+    readers: dict[tuple[str | None, str], str] = {}
     found: list[EventSource] = []
     for name, written in keys.events.sources.items():
         where = at(place, name)
@@ -48,6 +49,7 @@ def build_events(
             continue
         source = _with_target(source, where, targets, kinds, review)
         _judge(source, where, owners, paths, review)
+        _judge_alone(source, where, readers, review)
         _judge_more(source, where, owners, review)
         if is_open and source.path is not None:
             _judge_secret(source, written, where, kinds, review)
@@ -193,6 +195,15 @@ def _judge(source: EventSource, where: str, owners: dict[str, str], paths: dict[
         if queue in owners:
             why = f"the target {owners[queue]} serves the queue {queue!r}, so that every event would be"
             review.refuse(at(place, "Queue"), f"{why} taken for a command; name a queue of your application.")
+
+
+def _judge_alone(source: EventSource, where: str, readers: dict[tuple[str | None, str], str], review: Review) -> None:
+    """Two sources would take each other's events."""
+    for user in source.alone:
+        first = readers.setdefault((source.target_name, user), where)
+        if first != where:
+            place = at(at(where, "Options"), "Users")
+            review.refuse(place, f"{user!r} is also one of {review.named(first)}; of a user one source is told.")
 
 
 def _judge_more(source: EventSource, where: str, owners: dict[str, str], review: Review) -> None:

@@ -71,6 +71,8 @@ class EventSource:
     secrets: tuple[Secret, ...] = ()
     more_queues: tuple[tuple[str, str], ...] = ()
     """The queues that its options name, each behind the place where."""
+    alone: tuple[str, ...] = ()
+    """Users of the target whose events go to one source alone."""
     target_name: str | None = None
     """The target that its options name, which …"""
     target: Target | None = None

@@ -20,8 +20,8 @@ from restbroker.connectors.contract import LoginBook, Logins, NoLogin, Ports
 from restbroker.connectors.openfire_chat.headers import accepting, authorized
 from restbroker.connectors.openfire_chat.options import settings_of
 from restbroker.connectors.openfire_chat.refusals import NO_PASSWORD, judge_login
+from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.errors import ConfigError
-from restbroker.rules.jid import folded
 from restbroker.store.logins import Busy, Off, On, Turn, Yours
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
@@ -182,12 +182,6 @@ class SharedLogins:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[name] = stream
-
-
-def user_name(user: str) -> str:
-    """The name that a user is logged in by: the local part, folded as the server folds it."""
-    bare = user.partition("/")[0]
-    return folded(bare.rpartition("@")[0] or bare)
 
 
 def open_logins(target: Target, ports: Ports) -> Logins:

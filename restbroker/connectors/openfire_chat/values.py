@@ -14,6 +14,7 @@ from restbroker.connectors.jid import is_jid, is_local
 from restbroker.connectors.openfire_chat.bodies import SUBSCRIPTIONS, Form
 from restbroker.connectors.openfire_chat.ways import Way
 from restbroker.rules.endpoint import kind_of, quoted
+from restbroker.rules.jid import folded
 from restbroker.rules.json_types import Json
 
 _NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -161,11 +162,19 @@ def _other(name: str, value: Json, form: Form) -> Unfit:
     return Unfit(f'the argument "{name}" is {kind_of(value)}, where {wanted} is needed')
 
 
+def user_name(user: str) -> str:
+    """The name that a user is logged in by: the local part, folded as the server folds it."""
+    bare = user.partition("/")[0]
+    return folded(bare.rpartition("@")[0] or bare)
+
+
 def _check_segment(name: str, text: str) -> None:
     """What Openfire answers 500 to (measured on the REST API plugin), or what would lead elsewhere."""
+    if name == "from":
+        text = user_name(text)
     if text.strip() in ("", ".", ".."):
         raise Unfit(f'the argument "{name}" is empty, or only dots')
-    if "/" in text and name != "from":
+    if "/" in text:
         raise Unfit(f'the argument "{name}" has a slash, which cannot stand in the path')
 
 

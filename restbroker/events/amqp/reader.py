@@ -62,6 +62,7 @@ class RabbitReader:
     now_s: Callable[[], float] = time.time
     _pause_s: float = _LEAST_PAUSE_S
     _told: str = ""
+    _waits: bool = False
     _was_open: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -182,6 +183,7 @@ class RabbitReader:
                 self._tell_of_redis(offer)
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        self._waits = False
 
     async def _waited(self, offer: Offer) -> None:
         with trio.move_on_after(_PATIENCE_S) as patience:
@@ -191,6 +193,10 @@ class RabbitReader:
             await offer.done()
 
     def _tell_of_redis(self, offer: Offer) -> None:
+        """Once, until it is over."""
+        if self._waits:
+            return
+        self._waits = True
         why = next((one.message for one in offer.verdicts() if isinstance(one, Exception)), "Redis does not answer.")
         what = f"Events of the source {self.source.name} wait in RabbitMQ: {why}"
         self.report(Warned("EventsWait", what, "Nothing is lost: they are taken when Redis takes them."))

@@ -132,7 +132,9 @@ class Options:
             lease_s=self.lease,
             limit_bytes=self.limit,
         )
-        return attrs.evolve(source, options=settings, target_name=self.target, secrets=(secret,))
+        return attrs.evolve(
+            source, options=settings, alone=settings.everybody, target_name=self.target, secrets=(secret,)
+        )
 
 
 def _judge_file(secret: Secret, users: list[str], place: str, review: Review) -> None:

@@ -56,6 +56,7 @@ class StreamReader:
     leases: Leases
     _listeners: dict[str, Listener] = attrs.field(factory=dict)
     _late: dict[str, int] = attrs.field(factory=dict)
+    _waits: bool = False
     _in_hand: list[ServerEvent] = attrs.field(factory=list)
     """What was taken out of the basket and is not known to be in Redis."""
 
@@ -147,6 +148,7 @@ class StreamReader:
             if self._in_hand:
                 self._tell_of_redis(_why(offer))
                 await trio.sleep(_PAUSE_S)
+        self._waits = False
 
     def _undecided(self, offer: Offer) -> list[ServerEvent]:
         left: list[ServerEvent] = []
@@ -165,6 +167,10 @@ class StreamReader:
             await offer.done()
 
     def _tell_of_redis(self, why: str) -> None:
+        """Once, until it is over."""
+        if self._waits:
+            return
+        self._waits = True
         what = f"Events of the source {self.source.name} wait: {why}"
         cure = "Openfire keeps none: those that do not fit into memory and connections are lost when it stops."
         self.ways.report(Warned("EventsWait", what, cure))

@@ -22,13 +22,14 @@ CHAT = {
 }
 
 
-def loaded(place: Path, options: dict[str, Any], **more: Any) -> Loaded:
-    """The configuration with such a source."""
+def loaded(place: Path, options: dict[str, Any], beside: dict[str, Any] | None = None, **more: Any) -> Loaded:
+    """The configuration with such a source, and another one with these options."""
     (place / "passwords").write_text("ann:p\nbob:q:r\n# nobody\n\n")
     (place / "passwords").chmod(0o600)
     source = {"Kind": "openfire-sse", "Queue": "q", "Class": "C", "Options": options}
     other = {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api", "Queues": ["web"]}
-    document = {"Token": "t", "Targets": {"chat": CHAT, "web": other}, "Events": {"Sources": {"o": {**source, **more}}}}
+    both = {"o": {**source, **more}} | ({} if beside is None else {"p": {**source, "Options": beside}})
+    document = {"Token": "t", "Targets": {"chat": CHAT, "web": other}, "Events": {"Sources": both}}
     (place / "env.json").write_text(json.dumps(document))
     return load(place / "env.json", {}, {}, targets.kinds(), sources.kinds())
 
@@ -71,3 +72,11 @@ def test_what_is_wrong_is_named_where_it_stands(tmp_path: Path, change: dict[str
 def test_a_path_or_a_secret_is_of_no_use(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="fetches by itself"):
         loaded(tmp_path, OPTIONS, Path="/events/o")
+
+
+def test_of_a_user_one_source_is_told(tmp_path: Path) -> None:
+    apart = loaded(tmp_path, OPTIONS | {"Users": ["ann"]}, OPTIONS | {"Users": ["bob"]}).config
+    assert apart.events is not None
+    assert [source.alone for source in apart.events.sources] == [("ann",), ("bob",)]
+    with pytest.raises(ConfigError, match=r"p.Options.Users: 'ann' is also one of .*Sources.o"):
+        loaded(tmp_path, OPTIONS | {"Users": ["ann"]}, OPTIONS | {"Users": ["bob", "Ann"]})

@@ -12,7 +12,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.connectors.openfire_chat.options import Paths, Settings
 from restbroker.connectors.openfire_chat.request import build
-from restbroker.connectors.openfire_chat.values import Unfit
+from restbroker.connectors.openfire_chat.values import Unfit, user_name
 from restbroker.connectors.openfire_chat.ways import ways
 from restbroker.rules.command import Call, Command
 from restbroker.rules.hiding import MASK
@@ -142,3 +142,13 @@ def test_users_properties_and_numbers_are_taken_in_the_forms_that_people_write()
 def test_what_people_say_to_each_other_is_shown_of_no_command() -> None:
     said = {"question": "Wherefore?", "textBody": "a", "htmlBody": "b", "messagehtml": "c", "stanza": "d", "body": "e"}
     assert set(arguments(None, said, show_bodies=False).values()) == {MASK}
+
+
+def test_who_acts_is_the_name_before_the_at_and_the_slash() -> None:
+    assert [user_name(who) for who in ("Romeo", "romeo@example.org/a@b", "romeo/a")] == ["romeo"] * 3
+
+
+@pytest.mark.parametrize("who", ["../admin", "..@example.org", "./x", "/x", ".", "", " "])
+def test_who_acts_leads_nowhere_else(who: str) -> None:
+    with pytest.raises(Unfit, match='"from" is empty, or only dots'):
+        request("chat_login", from_=who)
