@@ -29,6 +29,7 @@ from restbroker.events.openfire_sse.troubles import (
     Teller,
     Trouble,
     no_password,
+    no_stream,
     not_logged_in,
     refused,
     too_large,
@@ -43,8 +44,12 @@ _OK: Final = 200
 _LEAST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
 """Between two tries: doubled each time, until a stream is open."""
+_PROVEN_S: Final = 2.0
+"""A stream that lasted so long, or brought anything, is one: what answers and ends at once is none."""
 _LOOK_S: Final = 1.0
 """So often it is looked whether somebody who is logged off, or asks nothing, has a stream by now."""
+_ENDS: Final = 2
+"""So many streams may end at once before an operator is told: a login or a restart may end one."""
 _GRACE_S: Final = 1.0
 """For what lies in an old connection: the server sends it nothing any more."""
 QUIET_S: Final = 600.0
@@ -81,6 +86,9 @@ class Listener:
     _heard_at_s: float = 0.0
     _is_held_up: bool = False
     """Whether the basket is full: then what comes waits in the connection, which must not be left."""
+    _is_proven: bool = False
+    _ends: int = 0
+    """So many streams ended one after the other before they were proven."""
     _announced: str = attrs.field(default="", repr=False)
 
     def renewed(self, until_s: float) -> None:
@@ -110,19 +118,38 @@ class Listener:
                         old.deadline = trio.current_time() + _GRACE_S
                     old, over = trio.CancelScope(), trio.Event()
                     self._heard_at_s = trio.current_time()
+                    self._is_proven = False
                     nursery.start_soon(self._read, stream, old, over)
                     await self._watched(over)
                     if over.is_set():
                         old = None
+                        if not self._is_proven:
+                            await self._ended_at_once()
+
+    async def _ended_at_once(self) -> None:
+        """Waits longer each time; the server is not to be asked without end."""
+        self._ends += 1
+        if self._ends > _ENDS:
+            shared = self.shared
+            shared.teller.tell(self.user, unanswered(f"{shared.target.url} ends each stream of {self.user} at once."))
+        pause_s = min(_LEAST_PAUSE_S * 2**self._ends, _LONGEST_PAUSE_S)
+        await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
+
+    def _prove(self) -> None:
+        self._is_proven, self._ends = True, 0
+        self.shared.teller.well(self.user)
 
     async def _watched(self, over: trio.Event) -> None:
         """Returns when the stream ended, or is quiet for so long that another is to be opened."""
+        opened_at_s = trio.current_time()
         while not over.is_set():
+            if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
+                self._prove()
             left_s = self._heard_at_s + self.shared.quiet_s - trio.current_time()
             if left_s <= 0 and not self._is_held_up:
                 return
             self._wake = trio.Event()
-            with trio.move_on_after(max(left_s, _LOOK_S)):
+            with trio.move_on_after(max(left_s, _LOOK_S) if self._is_proven else _LOOK_S):
                 await self._wake.wait()
 
     async def _read(self, stream: EventStream, scope: trio.CancelScope, over: trio.Event) -> None:
@@ -132,6 +159,8 @@ class Listener:
             with scope:
                 while True:
                     frame = await stream.next()
+                    if not self._is_proven:
+                        self._prove()
                     event = self._event(form, frame)
                     if event is not None:
                         self._is_held_up = True
@@ -141,6 +170,8 @@ class Listener:
         except StreamEnded as ended:
             if ended.reason == "large":
                 shared.teller.tell(self.user, too_large(self.user, shared.settings.limit_bytes))
+            elif ended.reason == "other":
+                shared.teller.tell(self.user, no_stream(shared.target, self.user))
             elif ended.reason == "silent":
                 why = f"{shared.target.url} sends nothing to {self.user}, not even a heartbeat."
                 shared.teller.tell(self.user, unanswered(why))
@@ -193,7 +224,6 @@ class Listener:
             await stream.aclose()
             raise
         self.is_asking = False
-        self.shared.teller.well(self.user)
         return stream
 
     async def _login(self, stale: str) -> str | None:

@@ -54,6 +54,12 @@ def unanswered(why: str) -> Trouble:
     return Trouble("OpenfireAway", why, "It is tried again.")
 
 
+def no_stream(target: Target, user: str) -> Trouble:
+    """It answered 200, with something else: a page of a proxy, or a login page."""
+    what = f"{target.url} answers with something else than a stream of events for {user}."
+    return Trouble("OpenfireAway", what, "Look at what answers there: streams are at the port of http-bind (7070).")
+
+
 def not_logged_in(user: str, why: str) -> Trouble:
     """The server did not let the target's login log him in."""
     return Trouble("OpenfireDenied", f"{user} cannot be logged in: {why}", "It is tried again.")

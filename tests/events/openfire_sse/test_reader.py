@@ -1,14 +1,21 @@
 """Streams of Openfire become jobs: each user's once, whatever the server, Redis or a process does meanwhile."""
 
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import attrs
 import pytest
 import trio
 
+from restbroker.config.target import Target
 from restbroker.events.openfire_sse.form import Form
 from restbroker.store import logins
 from restbroker.store.logins import On, Turn, Yours
 from restbroker.telemetry.events import Warned
 from restbroker.transport.stream import Frame
-from tests.events.openfire_sse.conftest import Read, chat, say
+from tests.events.openfire_sse.conftest import Read, chat, say, target
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
@@ -127,6 +134,62 @@ async def test_answers_of_a_server_that_starts_are_waited_out(reading: Read, ope
         say(openfire, "bob", "ann", "hi")
         await reader.has("hi")
     assert _secret_free(reader.warnings())
+
+
+@asynccontextmanager
+async def instead_of_streams(openfire: Openfire, head: bytes) -> AsyncIterator[tuple[Target, list[float]]]:
+    """The server behind one that answers so, and closes, whenever it is asked for a stream; and when it was."""
+    asked: list[float] = []
+
+    async def serve(stream: trio.SocketStream) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):
+            begin = await stream.receive_some()
+            if begin.startswith(b"GET /sse/"):
+                asked.append(trio.current_time())
+                await stream.send_all(b"HTTP/1.1 200 OK\r\n" + head + b"Connection: close\r\n\r\n")
+                await stream.aclose()
+                return
+            async with (
+                await trio.open_tcp_stream("127.0.0.1", openfire.chat_port) as there,
+                trio.open_nursery() as both,
+            ):
+                await there.send_all(begin)
+                both.start_soon(pass_on, stream, there, both)
+                both.start_soon(pass_on, there, stream, both)
+
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        own = target(openfire)
+        port = listeners[0].socket.getsockname()[1]
+        yield attrs.evolve(own, url=attrs.evolve(own.url, host="127.0.0.1", port=port)), asked
+        nursery.cancel_scope.cancel()
+
+
+async def pass_on(one: trio.SocketStream, other: trio.SocketStream, both: trio.Nursery) -> None:
+    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        async for part in one:
+            await other.send_all(part)
+    both.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        (b"Content-Type: text/event-stream\r\n", "ends each stream of ann at once"),
+        (b"Content-Type: text/html\r\n", "something else than a stream"),
+    ],
+)
+async def test_a_server_that_ends_each_stream_at_once_is_told_of_once_and_asked_less_and_less(
+    reading: Read, openfire: Openfire, head: bytes, says: str
+) -> None:
+    async with (
+        instead_of_streams(openfire, head) as (behind, asked),
+        reading("ann", ready=False, source={"target": behind}) as reader,
+    ):
+        assert says in (await reader.tells("OpenfireAway")).message
+        await until_async(lambda: len(asked) >= 6, "it is asked again", 60)
+        assert [one.code for one in reader.warnings()] == ["OpenfireAway"]
+    assert asked[5] - asked[4] > 1.5
 
 
 async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(

@@ -28,8 +28,11 @@ def main() -> None:
     server.world.register(*given.accounts)
     shown = 0
     with server:
+        login = "as admin with the password secret"
+        other = "" if given.auth == "basic" else f", there with the secret {server.rest_secret} alone"
         say(
-            f"Openfire's stand-in answers at {server.rest_url} and {server.chat_url}, as admin with the password secret"
+            f"Openfire's stand-in answers at {server.rest_url}{other}, and at {server.chat_url}, {login} or with the"
+            f" secret {server.chat_secret}"
         )
         while not ended.wait(0.2):
             for asked in server.asked[shown:]:
