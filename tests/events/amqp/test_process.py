@@ -83,7 +83,7 @@ def test_a_password_is_in_no_output(rabbit: RabbitMQ, redis_server: RedisServer,
         output = broker.output()
     checked = run(["check"], directory=tmp_path)
     assert checked.returncode != 0
-    assert "does not let the user restbroker into the virtual host /" in checked.stdout
+    assert "refuses the login of the user restbroker" in checked.stdout
     document = json.loads((tmp_path / "env.json").read_text())
     del document["Events"]["Sources"]["rabbit"]["Options"]["URLFile"]
     document["Events"]["Sources"]["rabbit"]["Options"]["URL"] = rabbit.url(password="wrong-password")

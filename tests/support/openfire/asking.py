@@ -81,6 +81,8 @@ class Asker:
     def listen(self, user: str, accept: str = "text/event-stream", by: str = "") -> "Listener":
         """The user's event stream, open until this ends; `by` is another user than the path's."""
         self.listeners.append(Listener.opened(self.server, user, accept, by))
+        with self.server.world.lock:
+            pass  # it is held from the head of the answer until the reader is one
         return self.listeners[-1]
 
     def _send(

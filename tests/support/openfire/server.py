@@ -158,7 +158,8 @@ class Openfire:
 
     def mute(self, username: str) -> None:
         """The user's reader is told nothing from now on, but beats: as after somebody else opened a stream of his."""
-        self.world.readers[username].is_mute = True
+        with self.world.lock:
+            self.world.readers[username].is_mute = True
 
     def restart(self, down_s: float = 0.0) -> None:
         """Stops and starts again."""
