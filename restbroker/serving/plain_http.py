@@ -68,14 +68,14 @@ class PlainHttp:
         """Until either end has enough. Raises nothing of the network."""
         try:
             with self.connections.lasting(self.keep_alive_s) as life:
-                while self._goes_on and (request := await self._next()) is not None:
-                    if self.connections.is_hurried:
-                        # It is not begun: what would be done of it could not be confirmed.
-                        break
+                # As the process stops none is begun: what would be done of it could not be confirmed.
+                while (request := await self._next()) is not None and not self.connections.is_hurried:
                     life.works()
                     self._request, self._is_answered = request, False
                     await self.app(self._scope(request), self._receive, self._send)
                     await self._drop_rest()
+                    if self.connections.is_hurried or not self._goes_on:
+                        break
                     life.rests()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
