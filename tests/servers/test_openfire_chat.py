@@ -191,6 +191,26 @@ async def test_after_a_restart_each_user_is_logged_in_once_more_over_three_broke
     assert [body for _, body, _ in told] == ["back"] * 9
 
 
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("set_presence", {"show": "available"}),
+        ("post_to_room", {"roomName": "balcony", "body": "back"}),
+        ("join_room", {"roomName": "balcony"}),
+    ],
+)
+async def test_who_slept_through_two_restarts_acts_on_the_newest_stream(
+    chat: Openfire, sides: Open, command: str, more: Mapping[str, Json]
+) -> None:
+    async with sides(2) as (sleeper, other):
+        await sleeper.done("set_presence", {"from": "romeo", "show": "available"})
+        await restart(chat, sleeper, other)
+        await other.done("set_presence", {"from": "romeo", "show": "away"})
+        await restart(chat, sleeper, other)
+        await sleeper.done(command, {"from": "romeo", **more})
+    assert chat.world.logins == ["romeo"] * 3
+
+
 async def test_a_post_is_not_sent_twice_by_the_login_anew(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("join_room", {"from": "romeo", "roomName": "balcony"})
@@ -309,7 +329,7 @@ async def test_an_offer_is_gone_with_its_stream(chat: Openfire, sides: Open) -> 
         refused = await side.call("accept_offer", {"from": "nurse", "offerId": "o1"})
         assert isinstance(refused, Rejected)
         assert refused.reason.code == "OfferGone"
-        assert [asked.path.rpartition("/")[2] for asked in chat.asked[before:]] == ["o1", "login", "o1"]
+        assert [asked.path.rpartition("/")[2] for asked in chat.asked[before:]] == ["o1", "login", "o1", "login"]
 
 
 async def test_an_offer_to_the_stream_that_another_process_knows_is_answered_on_that(

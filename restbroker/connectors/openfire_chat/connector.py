@@ -111,20 +111,31 @@ class ChatConnector:
     async def _again(
         self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link, stale: str, response: Response
     ) -> Outcome:
-        """After a 400, which an unknown stream gets too: logs the user in anew, and sends once more if that is it."""
-        fresh = await _as_unsent(self._own().renew, asked.user, stale)
-        is_new = fresh != stale
-        if way.name in ways.IN_ROOM and settings_of(self._target).joins:
-            joined = await link.ask(joining(call, asked, self._target).of(fresh))
-            if not 200 <= joined.status < 300:
-                return judge(call, way, spec, joined, self._now_s(), fresh)
-        elif not is_new:
-            return self._refused(call, way, spec, response, stale)
-        # Also of an offer, or of leaving: the other stream may be known to the server for long, and to us not yet.
-        response = await link.send(asked.of(fresh))
-        if is_new and way.name == ways.LEAVE and response.status == 400:
+        """After a 400, which an unknown stream gets too: sends once more by what is the user's stream now.
+
+        Twice at most: what another process left in Redis may be older than the server's last start as well.
+        """
+        joins, is_renewed = way.name in ways.IN_ROOM and settings_of(self._target).joins, False
+        for _ in range(2):
+            fresh = await _as_unsent(self._own().renew, asked.user, stale)
+            is_new = fresh != stale
+            if not is_new and (is_renewed or not joins):
+                break
+            stale, is_renewed = fresh, is_renewed or is_new
+            if joins:
+                joined = await link.ask(joining(call, asked, self._target).of(fresh))
+                if joined.status == 400 and is_new:
+                    response = joined
+                    continue
+                if not 200 <= joined.status < 300:
+                    return judge(call, way, spec, joined, self._now_s(), fresh)
+            # Also of an offer, or of leaving: the other stream may be known to the server for long, and to us not yet.
+            response = await link.send(asked.of(fresh))
+            if response.status != 400 or not is_new:
+                break
+        if is_renewed and way.name == ways.LEAVE and response.status == 400:
             return ended(response.status)
-        return self._refused(call, way, spec, response, fresh)
+        return self._refused(call, way, spec, response, stale)
 
     def _refused(self, call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:
         """The outcome of the last answer, with what an offer's end may come from."""
