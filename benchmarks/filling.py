@@ -13,14 +13,14 @@ _STEP: Final = 50_000
 _FILL: Final = """
 local head, tail, first, count = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 for number = first, first + count - 1 do
-  redis.call('LPUSH', KEYS[1], head .. string.format('%024x', number) .. tail)
+  redis.call('LPUSH', KEYS[1], head .. redis.sha1hex(number):sub(1, 24) .. tail)
 end
 """
 
 
 @attrs.define
 class Filler:
-    """No two of its jobs have the same jid."""
+    """No two of its jobs have the same jid; all are random, as clients make them: long numbers are read otherwise."""
 
     store: "redis.Redis"
     made: int = 0

@@ -8,6 +8,7 @@ in the source; what is the same when it is repeated was read.
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -139,6 +140,7 @@ def reaches_beyond(operation: str) -> bool:
     return operation in _BEYOND
 
 
+@cache
 def repeat_of(operation: str, *, is_query: bool) -> Repeat:
     """May the operation be sent again? Unsafe if nothing is known."""
     if is_query:
