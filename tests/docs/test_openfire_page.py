@@ -67,7 +67,7 @@ async def test_the_job_of_the_chat_api_becomes_the_request_that_the_page_shows(
         await http.aclose()
         assert book is not None
         await book.aclose()
-        _, got = receiver.received
+        *_, got = receiver.received
     assert isinstance(outcome, Delivered)
     assert f"`{got.method} {got.target}`" in TEXT
     assert got.body == b"Good night"

@@ -121,12 +121,12 @@ def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
 
 
 def lines(chat: Openfire, *, logins: bool = False) -> list[str]:
-    """What was asked, without ids of streams; logins on request."""
+    """What was asked, without ids of streams; logins, and what is asked before them, on request."""
     known = {asked.path.split("/")[6] for asked in chat.asked if len(asked.path.split("/")) > 6}
     found = [asked.line.removeprefix(" ").replace("/rest/api/restapi/v1", "") for asked in chat.asked]
     for stream in (one for one in known if one.startswith("ofchat")):
         found = [line.replace(stream, "STREAM") for line in found]
-    return [line for line in found if logins or not line.endswith("/login")]
+    return [line for line in found if logins or not line.endswith(("/login", "/admin/restbroker"))]
 
 
 async def test_two_users_chat_and_each_is_logged_in_once(chat: Openfire, sides: Open) -> None:
@@ -153,7 +153,7 @@ async def test_two_users_chat_and_each_is_logged_in_once(chat: Openfire, sides: 
         "DELETE /chat/STREAM/rooms/balcony",
         "POST /chat/STREAM/logoff",
     ]
-    said = [(one.query, one.body) for one in chat.asked if not one.path.endswith("/login")]
+    said = [(one.query, one.body) for one in chat.asked if not one.path.endswith(("/login", "/admin/restbroker"))]
     assert said[0] == ({"show": "available", "status": "here"}, b"")
     assert [body for _, body in said[2:4]] == [b"Shall I hear more?", b'{"body":"Ay me","mood":"sad"}']
     assert [query for query, _ in said[4:6]] == [{"service": "conference"}] * 2
@@ -361,7 +361,7 @@ async def test_a_room_is_left_on_the_stream_that_another_process_knows(chat: Ope
 async def test_a_login_that_is_not_answered_leaves_the_command_unsent(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         message = {"from": "romeo", "to": JULIET, "body": "x"}
-        chat.faults.add(Kind.RESET, "*/login")
+        chat.faults.add(Kind.RESET, "*/login", times=2)
         with pytest.raises(NotSent):
             await side.call("post_message", message)
         await side.done("post_message", message)
@@ -418,6 +418,15 @@ async def test_the_login_of_a_user_with_his_own_password_is_anothers_for_who_has
         refused = await side.call("post_message", {"from": "juliet", "to": ROMEO, "body": "x"})
         assert isinstance(refused, Rejected)
         assert not any(stream.is_anonymous for stream in chat.world.streams.values())
+
+
+async def test_nothing_is_said_without_a_name_where_the_login_is_no_administrators(chat: Openfire, sides: Open) -> None:
+    async with sides(Auth={"Basic": {"User": "nurse", "Pass": "secret"}}) as (side,):
+        refused = await side.call("post_message", {"from": "romeo", "to": JULIET, "body": "x"})
+        assert isinstance(refused, Denied)
+        assert refused.reason.code == "NotAdministrator"
+        assert not chat.world.streams
+        assert (await side.connector.probe(side.link)).ok, "so that the job is parked"
 
 
 @pytest.mark.parametrize(

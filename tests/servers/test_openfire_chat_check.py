@@ -99,6 +99,20 @@ async def test_a_file_of_passwords_is_looked_at(chat: Openfire, tmp_path: Path) 
     assert (await registry.check(asked))[-1].code == "BadLogin"
 
 
+async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_path: Path) -> None:
+    chat.world.register("romeo", password="secret")
+    file = tmp_path / "passwords"
+    file.write_text("juliet:secret\n")
+    asked = target(chat, credentials=Basic("romeo", Secret("secret")))
+    assert [(one.level, one.code) for one in await registry.check(asked)][1:] == [("problem", "NotAdministrator")]
+    asked = attrs.evolve(asked, options=Settings(passwords=Secret(path=file)))
+    assert [(one.level, one.code) for one in await registry.check(asked)][1:] == [
+        ("warning", "NotAdministrator"),
+        ("ok", "Passwords"),
+    ]
+    assert not chat.world.logins
+
+
 async def test_a_server_that_stopped_is_not_reached(chat: Openfire) -> None:
     chat.stop()
     found = await only(target(chat))

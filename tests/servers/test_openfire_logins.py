@@ -30,17 +30,24 @@ TARGET = Target(
 
 @attrs.define(eq=False)
 class Openfire:
-    """Logs in as the Chat API does: the same stream for the same user, until it is restarted."""
+    """Logs in as the Chat API does: the same stream for the same user, until it is restarted. `asked`: of logins."""
 
     streams: dict[str, str] = attrs.field(factory=dict)
     asked: list[Request] = attrs.field(factory=list)
     number: int = 100
     status: int = 200
+    admin_status: int = 404
+    asked_of_admin: int = 0
     fault: Exception | None = None
     takes_s: float = 0.0
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         assert sender is None, "a login is no single job's"
+        if request.path == "/rest/api/restapi/v1/admin/restbroker":
+            self.asked_of_admin += 1
+            return Response(self.admin_status, {}, b"", 0.0)
+        if request.path == "/rest/api/restapi/v1/system/statistics/sessions":
+            return Response(200, {}, b"{}", 0.0)
         self.asked.append(request)
         await trio.sleep(self.takes_s)
         if self.fault is not None:
@@ -161,6 +168,36 @@ async def test_the_shared_secret_goes_as_it_is_and_users_need_their_passwords(
     assert isinstance(refused.value.outcome, Rejected), "he would be logged in without a name"
     (asked,) = server.asked
     assert ("Authorization", "sh4red") in asked.headers
+
+
+async def test_nobody_is_logged_in_without_a_password_by_who_is_no_administrator(
+    redis_server: RedisServer, tmp_path: Path
+) -> None:
+    server, file = Openfire(admin_status=401), tmp_path / "passwords"
+    file.write_text("juliet:r0meo\n")
+    async with processes(redis_server, server) as open_one:
+        logins = open_one(attrs.evolve(TARGET, options=Settings(passwords=Secret(path=file))))
+        await logins.stream("juliet")
+        await logins.login("nurse", "her own")
+        assert server.asked_of_admin == 0, "they have passwords"
+        for _ in range(2):
+            with pytest.raises(NoLogin) as refused:
+                await logins.stream("romeo")
+            assert isinstance(refused.value.outcome, Denied)
+            assert refused.value.outcome.reason.code == "NotAdministrator"
+        assert len(server.asked) == 2
+        server.admin_status = 404
+        await logins.stream("romeo")
+
+
+async def test_whether_the_login_is_an_administrators_is_asked_until_it_is_known(redis_server: RedisServer) -> None:
+    server = Openfire(admin_status=503)
+    async with processes(redis_server, server) as open_one:
+        logins = open_one()
+        for status, asked in ((503, 1), (404, 2), (401, 2)):
+            server.admin_status = status
+            await logins.login("juliet")
+            assert server.asked_of_admin == asked
 
 
 async def test_who_cannot_log_a_user_in_lets_the_next_try_at_once(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from restbroker.connectors.openfire_chat.connector import judge_probe, ready
 from restbroker.connectors.openfire_chat.headers import accepting
 from restbroker.connectors.openfire_chat.options import BASE, settings_of
 from restbroker.connectors.openfire_chat.refusals import parsed
+from restbroker.connectors.openfire_chat.trust import CURE, MESSAGE, is_administrator, trust_question
 from restbroker.errors import ConfigError
 from restbroker.rules.findings import Finding, ok
 from restbroker.transport.client import open_transport
@@ -35,14 +36,15 @@ async def check(target: Target) -> list[Finding]:
     try:
         async with _open(target) as http:
             response = await http.send(ready(target))
+            found = _judged(target, response)
+            trust = await _trust(target, http) if found.level == "ok" else []
     except (NotSent, MaybeSent) as error:
         if isinstance(error.__cause__, ConfigError):
             return [_bad_login(target, error.__cause__)]
         return [await _elsewhere(target, _unreachable(target, error))]
-    found = _judged(target, response)
     if found.code == "NotTheApi":
         return [await _elsewhere(target, found)]
-    return [found, *_passwords(target)] if found.level == "ok" else [found]
+    return [found, *trust, *_passwords(target)] if found.level == "ok" else [found]
 
 
 @asynccontextmanager
@@ -67,6 +69,17 @@ def _judged(target: Target, response: Response) -> Finding:
             "problem", name, "NotTheApi", f"{message}{_console(target, response)}", _WAIT, probe.cure, "target"
         )
     return Finding("problem", name, "Unwell", message, _WAIT, probe.cure, "target")
+
+
+async def _trust(target: Target, http: Transport) -> list[Finding]:
+    """Whether users can be logged in without their passwords."""
+    if target.credentials is None or is_administrator(await http.send(trust_question(target))) is not False:
+        return []
+    if settings_of(target).passwords is None:
+        why = "Jobs that act as a user are denied: he would have no name."
+        return [Finding("problem", target.name, "NotAdministrator", MESSAGE, why, CURE, "refused")]
+    why = "Jobs that act as a user who is not in the file of passwords are denied: he would have no name."
+    return [Finding("warning", target.name, "NotAdministrator", MESSAGE, why, CURE)]
 
 
 def _console(target: Target, response: Response) -> str:

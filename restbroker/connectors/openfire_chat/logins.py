@@ -20,6 +20,8 @@ from restbroker.connectors.contract import LoginBook, Logins, NoLogin, Ports
 from restbroker.connectors.openfire_chat.headers import accepting, authorized
 from restbroker.connectors.openfire_chat.options import settings_of
 from restbroker.connectors.openfire_chat.refusals import NO_PASSWORD, judge_login
+from restbroker.connectors.openfire_chat.request import question
+from restbroker.connectors.openfire_chat.trust import is_administrator, no_administrator, trust_question
 from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.errors import ConfigError
 from restbroker.store.logins import Busy, Off, On, Turn, Yours
@@ -46,6 +48,8 @@ class SharedLogins:
     _now_s: Callable[[], float]
     _known: dict[str, str] = attrs.field(factory=dict, repr=False)
     _asking: dict[str, trio.Lock] = attrs.field(factory=dict, repr=False)
+    _is_trusted: bool = False
+    """Whether the target's login was found to be an administrator's."""
 
     async def stream(self, user: str) -> str:
         """As `Logins`."""
@@ -144,11 +148,23 @@ class SharedLogins:
         except ConfigError as error:
             # As unsent, the job waits until the secret file is back.
             raise NotSent(str(error)) from error
+        if not request.body:
+            await self._make_sure()
         response = await self._send(request)
         stream = response.body.decode("ascii", "replace").strip()
         if response.status == 200 and _STREAM.fullmatch(stream):
             return stream
         raise NoLogin(judge_login(response, self._now_s()))
+
+    async def _make_sure(self) -> None:
+        """That a login without a password gives the user's own stream. Asked until it was found so, then no more."""
+        if self._is_trusted:
+            return
+        found = is_administrator(await self._send(trust_question(self._target)))
+        if found is False:
+            known = await self._send(question(self._target))
+            raise NoLogin(judge_login(known, self._now_s()) if known.status == 401 else no_administrator())
+        self._is_trusted = found is True
 
     def _request(self, name: str, password: str | None, totp: str | None) -> Request:
         target = self._target

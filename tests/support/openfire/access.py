@@ -18,9 +18,10 @@ def of_rest(world: World, given: str, secret: str | None) -> Caller | None:
     return caller if caller is not None and caller.is_admin else None
 
 
-def of_chat(world: World, given: str, secret: str) -> Caller | None:
-    """The secret, or Basic of any user; only Basic says who it is."""
-    return Caller(None, is_admin=True) if given == secret else of_basic(world, given)
+def of_chat(world: World, given: str, secret: str, *, is_for_admins: bool) -> Caller | None:
+    """The secret, or Basic of any user; only Basic says who it is. Some paths are for administrators alone."""
+    caller = Caller(None, is_admin=True) if given == secret else of_basic(world, given)
+    return caller if caller is not None and (caller.is_admin or not is_for_admins) else None
 
 
 def of_basic(world: World, given: str) -> Caller | None:

@@ -283,7 +283,8 @@ class Openfire:
             return None
         given = asked.headers.get("authorization", "")
         if asked.port == "chat":
-            return access.of_chat(self.world, given, self.chat_secret)
+            is_for_admins = asked.path.startswith(f"{CHAT}/admin")
+            return access.of_chat(self.world, given, self.chat_secret, is_for_admins=is_for_admins)
         return access.of_rest(self.world, given, self.rest_secret if self.auth == "secret" else None)
 
     def _marked(self, asked: Asked, said: Said) -> Said:
