@@ -148,10 +148,11 @@ def talking(
     askers: Sequence[str] = (),
     brokers: int = 1,
     lease: str = "15s",
+    once: Sequence[str] = (),
 ) -> Iterator[Talk]:
-    """Brokers that run. `lease`: how long a stream stays with a broker that is dead."""
+    """Brokers that run. `lease`: how long a stream stays with a broker that is dead. `once`: `AtMostOnce`."""
     server.world.register(*users, *askers, password=PASSWORD)
-    _configure(place, redis, server, (users, askers), lease)
+    _configure(place, redis, server, (users, askers), lease, once)
     with ExitStack() as stack:
         store = stack.enter_context(closing(open_client(StoreSettings(redis.url))))
         running = [stack.enter_context(started(["run"], directory=place)) for _ in range(brokers)]
@@ -165,7 +166,12 @@ def talking(
 
 
 def _configure(
-    place: Path, redis: RedisServer, server: Openfire, names: tuple[Sequence[str], Sequence[str]], lease: str
+    place: Path,
+    redis: RedisServer,
+    server: Openfire,
+    names: tuple[Sequence[str], Sequence[str]],
+    lease: str,
+    once: Sequence[str],
 ) -> None:
     users, askers = names
     passwords = place / "passwords"
@@ -177,6 +183,7 @@ def _configure(
         "Domain": server.world.domain,
         "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
         "Queues": ["talk"],
+        "AtMostOnce": ["announce_*", *once],
     }
     options = {"Target": "chat", "Users": list(users), "PasswordsFile": str(passwords), "Lease": lease}
     if askers:

@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import attrs
 import pytest
 
 from tests.servers.openfire_fastpath import WALKS, Desk, Due, Step, opened
-from tests.servers.openfire_talk import Talk, talking
+from tests.servers.openfire_talk import Answer, Talk, talking
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
@@ -23,6 +24,7 @@ ROOM: Final = "den"
 WORKGROUP: Final = "help"
 EXPERTS: Final = ("bob", "cid")
 _REQUESTS: Final[Mapping[str, str]] = {
+    "broadcast_message": "POST */messages/users",
     "set_presence": "POST */presence*",
     "post_message": "POST */messages/*",
     "join_room": "PUT */rooms/*",
@@ -51,6 +53,21 @@ def server() -> Iterator[Openfire]:
 
 def in_room(talk: Talk) -> str:
     return f"{ROOM}@conference.{talk.server.world.domain}"
+
+
+def room_of(user: str) -> dict[str, str]:
+    return {"from_": user, "roomName": ROOM}
+
+
+def chat_steps(talk: Talk) -> Iterator[tuple[str, dict[str, str], tuple[str, str] | None]]:
+    """What ann does who is in the room, and who is told of it."""
+    bob, room = talk.jid("bob"), room_of("ann")
+    yield "set_presence", {"from_": "ann", "show": "available"}, None
+    yield "post_message", {"from_": "ann", "to": bob, "body": "Hi!"}, ("bob", "message")
+    yield "join_room", room, None
+    yield "post_to_room", {**room, "body": "Is anybody here?"}, ("ann", "groupchat")
+    yield "invite_contact_to_room", {**room, "invitedJid": bob, "reason": "come"}, ("bob", "invitation")
+    yield "leave_room", room, None
 
 
 @pytest.mark.parametrize("brokers", [1, 2])
@@ -90,19 +107,8 @@ def test_a_restart_in_the_middle_of_any_step_of_a_chat_loses_nothing_and_costs_o
     redis_server: RedisServer, server: Openfire, tmp_path: Path
 ) -> None:
     with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
-        room = {"from_": "ann", "roomName": ROOM}
-        for command, arguments, told in (
-            ("set_presence", {"from_": "ann", "show": "available"}, None),
-            ("post_message", {"from_": "ann", "to": talk.jid("bob"), "body": "Hi!"}, ("bob", "message")),
-            ("join_room", room, None),
-            ("post_to_room", {**room, "body": "Is anybody here?"}, ("ann", "groupchat")),
-            (
-                "invite_contact_to_room",
-                {**room, "invitedJid": talk.jid("bob"), "reason": "come"},
-                ("bob", "invitation"),
-            ),
-            ("leave_room", room, None),
-        ):
+        room = room_of("ann")
+        for command, arguments, told in chat_steps(talk):
             talk.listening()
             talk.do("join_room", **room)
             before = interrupted(talk, command, arguments)
@@ -140,16 +146,66 @@ def test_what_is_said_while_the_server_is_down_is_sent_once_and_heard_as_far_as_
         assert [event for event in talk.untold() if event["type"] == "message"] == []
 
 
-def interrupted(talk: Talk, command: str, arguments: Mapping[str, Any]) -> int:
-    """Restarts the server while it works on this job, which is delivered all the same. How many logins were before."""
-    fault = talk.server.faults.add(Kind.HANG, _REQUESTS[command])
-    jid = talk.push(command, **arguments)
-    assert fault.reached.wait(60), talk.output()
-    before = len(talk.server.world.logins)
-    talk.server.restart()
-    answer = talk.answer(jid)
+def interrupted(talk: Talk, command: str, arguments: Mapping[str, Any], kind: Kind = Kind.HANG) -> int:
+    """Restarts the server while it works on this job, which is delivered all the same. How many logins were before.
+
+    `HANG`: before it is carried out; `LATE`: after that, and before it is answered.
+    """
+    answer, before = cut_off(talk, command, arguments, kind)
     assert answer["outcome"] == "delivered", f"{command}: {answer}\n{talk.output()}"
     return before
+
+
+def cut_off(talk: Talk, command: str, arguments: Mapping[str, Any], kind: Kind) -> tuple[Answer, int]:
+    """As `interrupted`, whatever becomes of the job. With `LOST`, the answer is lost and the server goes on."""
+    fault = talk.server.faults.add(kind, _REQUESTS[command], delay_s=600)
+    jid = talk.push(command, **arguments)
+    reached = fault.reached if kind is Kind.HANG else fault.carried_out
+    assert reached.wait(60), talk.output()
+    before = len(talk.server.world.logins)
+    if kind is not Kind.LOST:
+        talk.server.restart()
+    return talk.answer(jid), before
+
+
+def test_a_restart_or_a_reset_behind_any_step_of_a_chat_that_was_carried_out_loses_nothing(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path
+) -> None:
+    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
+        for kind in (Kind.LOST, Kind.LATE):
+            for command, arguments, told in chat_steps(talk):
+                talk.listening()
+                talk.do("join_room", **room_of("ann"))
+                before = interrupted(talk, command, arguments, kind)
+                talk.listening()
+                anew = {"ann": 1, "bob": 1} if kind is Kind.LATE else {}
+                assert Counter(server.world.logins[before:]) == anew, command
+                if told is not None:
+                    talk.told(*told)
+        assert talk.parked() == []
+        interrupted(talk, "chat_logoff", {"from_": "ann"}, Kind.LOST)
+        talk.listening("bob")
+        assert set(server.world.of_user) == {"bob"}
+
+
+@pytest.mark.parametrize("kind", [Kind.LOST, Kind.LATE])
+def test_what_must_happen_once_at_most_happens_once_whatever_becomes_of_its_answer(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path, kind: Kind
+) -> None:
+    once = ["post_message", "post_to_room", "invite_contact_to_room"]
+    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2, once=once) as talk:
+        talk.listening()
+        broadcast = ("broadcast_message", {"body": "To all"}, ("bob", "message"))
+        for command, arguments, told in (*(step for step in chat_steps(talk) if step[0] in once), broadcast):
+            talk.listening()
+            talk.do("join_room", **room_of("ann"))
+            answer, _ = cut_off(talk, command, arguments, kind)
+            assert answer["outcome"] == "uncertain", f"{command}: {answer}\n{talk.output()}"
+            assert told is not None
+            talk.told(*told)
+            pattern = _REQUESTS[command].replace("*/", "*/restapi/v1/*", 1)
+            assert sum(fnmatchcase(asked.line, pattern) for asked in server.asked) == 1, command
+        assert len(talk.parked()) == len(once) + 1
 
 
 def test_a_broker_that_is_killed_costs_no_login_and_the_other_one_goes_on(

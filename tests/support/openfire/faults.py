@@ -57,6 +57,8 @@ class Fault:
     times: int | None = 1
     delay_s: float = 0.0
     reached: threading.Event = attrs.field(factory=threading.Event)
+    carried_out: threading.Event = attrs.field(factory=threading.Event)
+    """Of those that are carried out before they go wrong."""
     release: threading.Event = attrs.field(factory=threading.Event)
 
 
@@ -126,6 +128,8 @@ def before(fault: Fault | None, gone: threading.Event) -> Said | None:
 
 def after(fault: Fault | None, gone: threading.Event) -> None:
     """What goes wrong once it is carried out. Raises Gone."""
+    if fault is not None:
+        fault.carried_out.set()
     if is_kind(fault, Kind.LOST):
         raise Gone(reset=True)
     if fault is not None and fault.kind is Kind.LATE:
