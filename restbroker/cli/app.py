@@ -32,6 +32,7 @@ COMMANDS = {
     "roster": "Show, change, import, export or serve rosters of Prosody.",
     "web": "Serve the web pages alone, where no broker runs.",
     "commands": "List the server's commands, or show one with its arguments.",
+    "health": "Ask the broker that runs here how it is, for supervisors.",
     "check": "Test the configuration, Redis and the targets.",
     "config": "Make, show or describe the configuration file.",
     "token": "Make a token, or list those of the configuration and their use.",

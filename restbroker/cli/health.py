@@ -1,0 +1,66 @@
+"""`restbroker health`: asks the broker that runs beside it how it is, for what supervises containers.
+
+Always holds: nothing but the configured HealthBind is asked, for a few seconds at most; no proxy is used.
+"""
+
+import ipaddress
+from http.client import HTTPConnection, HTTPException
+from typing import Annotated, Final
+
+import typer
+
+from restbroker.cli.configured import ConfigOption, quietly
+from restbroker.cli.exits import Exit
+from restbroker.cli.output import data
+from restbroker.errors import ConfigError
+
+app = typer.Typer(add_completion=False)
+
+_TIMEOUT_S: Final = 3.0
+_MOST_BYTES: Final = 65_536
+
+
+@app.command()
+def health(
+    config: ConfigOption = None,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether it takes jobs, not only whether it lives (/readyz).")
+    ] = False,
+) -> None:
+    """Ask the broker of this machine or container how it is, where HealthBind says, and print its answer.
+
+    Ends with 0 if it is well, with 1 if it is not or does not answer.
+    """
+    bind = quietly(config).health_bind
+    if bind is None or bind[1] == 0:
+        raise ConfigError(
+            "HealthBind is not set to an address with a port, so nothing can be asked.",
+            'Set it, e.g. "HealthBind": "127.0.0.1:8090", and start the broker anew.',
+        )
+    status, said = _asked(_reached(bind[0]), bind[1], "/readyz" if ready else "/healthz")
+    data(said)
+    raise typer.Exit(Exit.OK if status == 200 else Exit.FAILED)
+
+
+def _asked(host: str, port: int, path: str) -> tuple[int, str]:
+    """The status and the body; 0 and why, where there is no answer."""
+    connection = HTTPConnection(host, port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read(_MOST_BYTES).decode("utf-8", "replace").strip()
+    except (OSError, HTTPException) as error:
+        return 0, f"No answer from {host} port {port}: {error}"
+    finally:
+        connection.close()
+
+
+def _reached(host: str) -> str:
+    """Where a server is reached that listens on this address: one for all addresses on the loopback one."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
