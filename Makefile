@@ -13,7 +13,7 @@ BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel venv demo test soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
+.PHONY: help wheel tested venv demo test image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
 	bench-webhook bench-four \
 	count-calls mutants screenshots lint reference house format check servers locks clean
 
@@ -55,11 +55,27 @@ demo: $(VENV)/.demo ## Show the main job end to end, nothing to install (STAY=1 
 servers: ## Install the servers that the tests run, where missing
 	@.ci/servers $(PACKAGES)
 
+# Every package of demo.lock as a file, for installing where nothing can be fetched.
+WHEELHOUSE := build/wheelhouse
+$(WHEELHOUSE)/.done: $(BIN)/python requirements/demo.lock
+	@rm -rf $(WHEELHOUSE)
+	@$(PIP) download --quiet --only-binary :all: --require-hashes --dest $(WHEELHOUSE) -r requirements/demo.lock
+	@touch $@
+
+# The wheel, unpacked: what the tests run instead of the tree's own folder.
+TESTED := $(abspath build/tested)
+tested: $(VENV)/.dev
+	@rm -rf $(TESTED)
+	@$(BIN)/python -m hatchling build --target wheel --directory $(TESTED)/dist 2>/dev/null
+	@$(PIP) install --quiet --no-index --no-deps --target $(TESTED)/lib $(TESTED)/dist/*.whl
+
 # Most tests wait for servers most of the time: one worker more than there are cores keeps those busy. Where Python is
 # told to keep no compiled code, as in some containers, each of a thousand processes would compile all of it.
+# The wheel comes first in every path, and the working directory in none (tests/install/test_tested.py looks).
 # PROSODY_MODULES=/path has original modules of Prosody in it, which take the places of our stand-ins.
-test: $(VENV)/.dev servers ## Run every test, in random order (ARGS="-k word" picks some)
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
+test: $(VENV)/.dev servers tested $(WHEELHOUSE)/.done ## Build the wheel and run every test on it, in random order (ARGS="-k word" picks some)
+	@PYTHONDONTWRITEBYTECODE= PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib \
+		$(BIN)/python -m pytest -o pythonpath= --numprocesses $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
 
 soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS, VERIFY_JOBS, …)
 	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \

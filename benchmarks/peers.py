@@ -5,6 +5,7 @@ request with the same login, and keeps its connections where its users would.
 """
 
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -44,7 +45,8 @@ class Bench:
             "BENCH_TARGET": self.target_url,
             "BENCH_CONCURRENCY": str(self.concurrency),
             "NODE_ENV": "production",
-            "PYTHONPATH": str(WORKERS),
+            # After them, as this process has it: a restbroker that is not the tree's own.
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(WORKERS), os.environ.get("PYTHONPATH")))),
         }
 
 

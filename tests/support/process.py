@@ -14,16 +14,20 @@ from pathlib import Path
 
 import attrs
 
+import restbroker
 from tests.support.wait import until
 
 _CHECKOUT = Path(__file__).parents[2]
+_PATH = dict.fromkeys((str(Path(restbroker.__file__).parents[1]), str(_CHECKOUT)))
+"""Where a child looks first: the same restbroker as ours, of the checkout or of a wheel, then `tests`."""
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process' environment without RESTBROKER_* and terminal settings, plus `extra`; runs this checkout's code."""
+    """This process' environment without RESTBROKER_* and terminal settings, plus `extra`; runs the same restbroker."""
     dropped = ("RESTBROKER_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-    return {**kept, "PYTHONPATH": str(_CHECKOUT), **(extra or {})}
+    # Safe: the working directory, which may be the checkout, is not looked into.
+    return {**kept, "PYTHONPATH": os.pathsep.join(_PATH), "PYTHONSAFEPATH": "1", **(extra or {})}
 
 
 def run(

@@ -1,0 +1,65 @@
+"""The wheel and the source archive: all that is needed, nothing else, and the same from either."""
+
+import tarfile
+import zipfile
+from email.message import Message
+from email.parser import Parser
+from pathlib import Path
+from typing import Final
+
+from restbroker import __version__
+from tests.docs.pages import ROOT
+from tests.install.conftest import Built, build
+
+INFO: Final = f"restbroker-{__version__}.dist-info"
+
+
+def metadata(wheel: Path) -> Message:
+    with zipfile.ZipFile(wheel) as archive:
+        return Parser().parsestr(archive.read(f"{INFO}/METADATA").decode())
+
+
+def test_the_wheel_has_every_file_of_the_package_and_nothing_else(built: Built) -> None:
+    with zipfile.ZipFile(built.wheel) as archive:
+        names = set(archive.namelist())
+    own = {name for name in names if not name.startswith(f"{INFO}/")}
+    assert own == {name for name in built.tree if name.startswith("restbroker/")}
+    # Not only Python: what is read at run time, and what tells type checkers that there are types.
+    assert {Path(name).suffix for name in own} >= {".py", ".lua", ".gz", ".html", ".css", ".js"}
+    assert "restbroker/py.typed" in own
+    assert f"{INFO}/licenses/LICENSE" in names
+
+
+def test_the_wheel_is_for_every_machine_and_gives_one_program(built: Built) -> None:
+    assert built.wheel.name == f"restbroker-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(built.wheel) as archive:
+        entries = archive.read(f"{INFO}/entry_points.txt").decode()
+    assert entries.split() == ["[console_scripts]", "restbroker", "=", "restbroker.__main__:main"]
+
+
+def test_the_wheel_says_what_it_is_and_what_it_needs(built: Built) -> None:
+    told = metadata(built.wheel)
+    assert told["Version"] == __version__
+    assert told["License-Expression"] == "MIT"
+    assert told["Requires-Python"] == ">=3.11"
+    assert set(told.get_all("Provides-Extra", [])) == {"amqp", "demo"}
+    assert {"xmpp", "sidekiq"} <= set(told["Keywords"].split(","))
+    assert "Typing :: Typed" in told.get_all("Classifier", [])
+
+
+def test_the_source_archive_is_the_tree(built: Built) -> None:
+    with tarfile.open(built.sdist) as archive:
+        names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    assert names == {*built.tree, "PKG-INFO"}
+
+
+def test_the_source_archive_makes_the_same_wheel(built: Built, tmp_path: Path) -> None:
+    with tarfile.open(built.sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (again,) = build(tmp_path / f"restbroker-{__version__}", tmp_path / "dist", "wheel")
+    assert again.read_bytes() == built.wheel.read_bytes()
+
+
+def test_the_version_stands_in_one_place() -> None:
+    pages = [ROOT / "pyproject.toml", ROOT / "Makefile", *(ROOT / "contrib").rglob("*")]
+    assert [page for page in pages if page.is_file() and __version__ in page.read_text("utf-8")] == []

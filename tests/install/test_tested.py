@@ -1,0 +1,31 @@
+"""Which restbroker the tests run: the wheel under `make test`, which names its folder; the tree's own otherwise."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import restbroker
+from tests.docs.pages import ROOT
+from tests.support.process import clean_environment
+
+WANTED: Final = Path(os.environ.get("TESTED_FROM", ROOT))
+WHERE: Final = "import pathlib, restbroker.cli; print(pathlib.Path(restbroker.__file__).parents[1])"
+
+
+def test_this_process_runs_what_was_built() -> None:
+    assert Path(restbroker.__file__).parents[1] == WANTED
+
+
+@pytest.mark.parametrize("environment", [clean_environment(), os.environ], ids=["a clean environment", "ours"])
+def test_each_child_runs_the_same_even_in_the_checkout(environment: Mapping[str, str]) -> None:
+    said = subprocess.run([sys.executable, "-c", WHERE], cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert Path(said.stdout.decode().strip()) == WANTED
+
+
+def test_what_continuous_integration_runs_is_the_wheel() -> None:
+    assert "TESTED_FROM" in os.environ or "CI" not in os.environ
