@@ -155,12 +155,13 @@ lint: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md and env.json.sample anew
+reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the codes of explain-error anew
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.connectors import registry; \
 		from restbroker.connectors import reference as commands; \
 		from restbroker.events import registry as sources; \
 		from restbroker.telemetry import reference as telemetry; \
 		reference.write(registry.kinds(), sources.kinds()); telemetry.write(); commands.write()'
+	@PYTHONPATH=. $(BIN)/python -m tests.docs.code_tables
 
 house: $(VENV)/.dev ## Measure how long, documented and tested the code is (docs/house.md)
 	@PYTHONPATH=. $(BIN)/python -m tests.house

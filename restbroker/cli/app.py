@@ -12,6 +12,8 @@ from typer import _click  # Typer 0.29 carries its own click; the public package
 from typer.core import TyperCommand, TyperGroup
 
 from restbroker import __version__
+from restbroker.cli import examples
+from restbroker.cli.exits import MEANINGS
 from restbroker.cli.values import read_plainly
 
 Arguments = list[str]
@@ -27,6 +29,7 @@ COMMANDS = {
     "retries": "Show the jobs that wait for their next try, or act on them.",
     "scheduled": "Show the jobs that are to run later, or act on them.",
     "explain": "Tell where a job is, what became of it, and who did what with it.",
+    "explain-error": "Tell what a code means that a job, the log or a check names.",
     "audit": "Show who did what with jobs, queues and targets.",
     "events": "Show what servers tell of, as it becomes jobs.",
     "roster": "Show, change, import, export or serve rosters of Prosody.",
@@ -40,7 +43,7 @@ COMMANDS = {
     "demo": "Run the whole thing on a Redis of its own and a stand-in server.",
     "verify": "Crash-test restbroker on your Redis, in a namespace of its own.",
 }
-"""Each command, which is a module of this folder, with the line that `restbroker --help` shows for it."""
+"""Each command with its line in `restbroker --help`; it is a module of this folder, with `_` in place of `-`."""
 
 
 class LazyGroup(TyperGroup):
@@ -69,10 +72,11 @@ class LazyGroup(TyperGroup):
 
 def load(name: str) -> _click.Command:
     """Imports the command of this name, which must be in the table."""
-    app: typer.Typer = import_module(f"restbroker.cli.{name}").app
+    app: typer.Typer = import_module(f"restbroker.cli.{name.replace('-', '_')}").app
     app.rich_markup_mode = None
     command = typer.main.get_command(app)
     command.name = name
+    examples.add(command, name)
     read_plainly(command)
     return command
 
@@ -91,11 +95,20 @@ def _root(
     """The durable bridge between Sidekiq-format queues in Redis and the HTTP APIs of XMPP servers or others."""
 
 
+def _examples() -> str:
+    return examples.epilog("Examples:", examples.examples()["restbroker"])
+
+
+def _exit_codes() -> str:
+    return examples.epilog("Exit codes:", tuple(f"{code:<4d} {meaning}" for code, meaning in MEANINGS.items()))
+
+
 def command_line() -> _click.Command:
     """The whole command line, ready for `.main(args)`."""
     # Rich help costs 100 ms, and draws boxes into pipes; the commands' help is kept plain by `load`.
     app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
     app.callback()(_root)
     root = typer.main.get_command(app)
+    root.epilog = f"{_examples()}\n\n{_exit_codes()}"
     read_plainly(root)
     return root

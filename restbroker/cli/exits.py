@@ -4,7 +4,9 @@ Always holds: scripts may rely on these numbers; they never change their meaning
 """
 
 import signal
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import Final
 
 from restbroker.errors import ConfigError, OutputLost, RestbrokerError, StoreUnavailable, UsageError
 
@@ -31,6 +33,23 @@ class Exit(IntEnum):
     """stdout cannot be written; what was asked may have been done."""
     UNREAD = 128 + signal.SIGPIPE
     """Whoever read stdout has seen enough (`| head`)."""
+
+
+MEANINGS: Final[Mapping[int, str]] = {
+    Exit.OK: "Done.",
+    Exit.FAILED: 'It failed; also a server\'s "no".',
+    Exit.USAGE: "The command line or the configuration cannot be used; nothing was done.",
+    Exit.STORE: "Redis cannot be reached.",
+    Exit.REFUSED: "The token, or the login at the server, was not accepted.",
+    Exit.TARGET: "The server cannot be reached.",
+    Exit.WAITING: "Timed out waiting; the job is still queued, or in hand.",
+    Exit.PARTLY: "Some of several things failed.",
+    Exit.OUTPUT: "stdout cannot be written; what was asked may have been done.",
+    128 + signal.SIGINT: "Ended by Ctrl-C; what was queued stays queued.",
+    Exit.UNREAD: "Whoever read stdout has seen enough (`| head`).",
+    128 + signal.SIGTERM: "Ended by SIGTERM; what was queued stays queued.",
+}
+"""Each code as `--help`, `explain-error` and the man pages tell of it."""
 
 
 def code_of(error: RestbrokerError) -> Exit:

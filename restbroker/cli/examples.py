@@ -1,0 +1,52 @@
+"""The examples in every `--help` and on the man pages, read from `examples.txt` beside this file.
+
+Called by `cli.app` when a command is loaded. Always holds: a command's help has them as its epilog, which is made when
+it is asked for; a test has each line read by its own command.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from typer import _click  # see cli.app
+from typer.core import TyperGroup
+
+_FILE: Final = Path(__file__).with_name("examples.txt")
+_AS_IT_IS: Final = "\b\n"
+"""What has click keep the line breaks of a paragraph."""
+
+
+def add(command: _click.Command, path: str) -> None:
+    """Gives the command of this path (`dead retry`), and those below it, their examples."""
+    found = examples()
+    for name, one in walk(command, path):
+        lines = found.get(name)
+        if lines:
+            one.epilog = epilog("Examples:", lines)
+
+
+def walk(command: _click.Command, path: str) -> Iterator[tuple[str, _click.Command]]:
+    """The command and all below it, each with its path."""
+    yield path, command
+    if isinstance(command, TyperGroup):
+        for name, part in command.commands.items():
+            yield from walk(part, f"{path} {name}")
+
+
+@cache
+def examples() -> dict[str, tuple[str, ...]]:
+    """The lines of each command, by its path; a line that begins with `#` is a remark on the next one."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] | None = None
+    for line in _FILE.read_text("utf-8").splitlines():
+        if line.startswith("["):
+            lines = found.setdefault(line.strip("[]"), [])
+        elif line and lines is not None:
+            lines.append(line)
+    return {path: tuple(lines) for path, lines in found.items()}
+
+
+def epilog(heading: str, lines: tuple[str, ...]) -> str:
+    """Lines below a heading, which click leaves as they are."""
+    return _AS_IT_IS + "\n".join([heading, *(f"  {line}" for line in lines)])

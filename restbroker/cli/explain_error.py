@@ -1,0 +1,51 @@
+"""`restbroker explain-error`: what a code means, and what to do. Always holds: it works offline, without a file."""
+
+from difflib import get_close_matches
+from typing import Annotated
+
+import typer
+
+from restbroker.cli import codes, output
+from restbroker.cli.completion import code_names
+from restbroker.errors import UsageError
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def explain_error(
+    code: Annotated[
+        str | None,
+        typer.Argument(metavar="[CODE]", help="As it is written, e.g. TargetUnreachable.", autocompletion=code_names),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Tell what a code means and what to do; without one, list all.
+
+    Known are the codes of jobs that fail, of targets that get no jobs, of warnings and other lines of the log, of what
+    `restbroker check` finds, and exit codes. In a pipe each line of the list is: code, of what, meaning.
+    """
+    if code is None:
+        shown = list(codes.every())
+    elif not (shown := codes.found(code)):
+        raise _unknown(code)
+    if json:
+        output.as_json(shown)
+    elif code is None:
+        output.table(("CODE", "OF", "MEANING"), [(row["code"], row["what"], row["meaning"]) for row in shown])
+    else:
+        output.data("\n\n".join(map(_text, shown)))
+
+
+def _text(row: codes.Explained) -> str:
+    lines = (f"{row['code']}: {row['what']}", row["meaning"], f"What to do: {row['cure']}", f"More: {row['page']}")
+    return "\n  ".join(lines)
+
+
+def _unknown(code: str) -> UsageError:
+    by_word = {name.casefold(): name for name in codes.names()}
+    near = get_close_matches(code.casefold(), by_word, n=3)
+    cure = "`restbroker explain-error` lists them all."
+    if near:
+        cure = f"Did you mean {' or '.join(by_word[name] for name in near)}? {cure}"
+    return UsageError(f"There is no code {code[:60]!r}.", cure)

@@ -1,0 +1,57 @@
+"""`restbroker explain-error`: every code that a person can meet is explained, offline."""
+
+import json
+from pathlib import Path
+
+from restbroker.cli import codes
+from restbroker.cli.exits import Exit
+from tests.docs import code_tables
+from tests.support.process import run
+
+
+def test_the_codes_are_those_of_the_pages() -> None:
+    assert codes.FILE.read_text("utf-8") == code_tables.written(), "make reference"
+
+
+def test_each_code_says_what_it_means_and_what_to_do() -> None:
+    for row in codes.every():
+        assert all(row[name] for name in ("code", "what", "meaning", "cure", "page")), row
+        assert "](" not in row["meaning"] + row["cure"], row
+        assert "ikewise" not in row["meaning"] + row["cure"], row
+
+
+def test_every_exit_code_is_explained() -> None:
+    for code in Exit:
+        assert [row["what"] for row in codes.found(str(int(code)))] == ["an exit code"]
+
+
+def test_a_code_is_explained_in_each_place_where_it_has_a_meaning(tmp_path: Path) -> None:
+    done = run(["explain-error", "notoken"], directory=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    firsts = [part.splitlines()[0] for part in done.stdout.split("\n\n")]
+    assert firsts == [
+        "NoToken: a target that gets no jobs",
+        "NoToken: a warning in the log",
+        "NoToken: `check`, of a target",
+    ]
+    assert done.stdout.count("What to do: ") == 3
+
+
+def test_a_line_of_the_log_is_explained_by_its_name() -> None:
+    assert "gate.closed: a line of the log (warning, error)\n" in run(["explain-error", "gate.closed"]).stdout
+
+
+def test_an_unknown_code_ends_with_2_and_names_those_that_are_near() -> None:
+    done = run(["explain-error", "TargetUnreachabel"])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Did you mean TargetUnreachable" in done.stderr
+    assert "lists them all" in run(["explain-error", "xyzzy"]).stderr
+
+
+def test_without_a_code_all_are_listed_and_json_has_all_there_is() -> None:
+    listed = [line.split("\t") for line in run(["explain-error"]).stdout.splitlines()]
+    assert len(listed) == len(codes.every())
+    assert ["PortTaken", "a warning in the log"] in [row[:2] for row in listed]
+    assert json.loads(run(["explain-error", "--json"]).stdout) == [dict(row) for row in codes.every()]
+    (one,) = json.loads(run(["explain-error", "Poison", "--json"]).stdout)
+    assert one["cure"].startswith("Look at the logs")
