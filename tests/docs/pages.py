@@ -23,6 +23,10 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link may name after `#`, made of the headings as GitHub does it."""
-    headings = _HEADING.findall(page.read_text("utf-8"))
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    """What a link to the page may name after `#`."""
+    return {anchor(heading) for heading in _HEADING.findall(page.read_text("utf-8"))}
+
+
+def anchor(heading: str) -> str:
+    """What a link names after `#`, made of a heading as GitHub does it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -1,0 +1,109 @@
+"""What MkDocs does with the pages of the repository: a hook, named by mkdocs.yml, for `make site` and tests/docs.
+
+The site has the repository's own folders, so that a link between two pages leads to the same place on a forge, in a
+clone and on the site, and no page is copied. Always holds: a file that a page links to or shows is on the site; a link
+to a folder leads to the list of its pages, or is plain text where the folder has none; nothing outside of the
+repository is read.
+"""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from markdown_it import MarkdownIt
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from tests.docs.pages import PAGES, ROOT, anchor
+
+LIST: Final = "docs/decisions/README.md"
+"""The list of the decisions; a forge lists that folder by itself."""
+
+_LINK: Final = re.compile(r"(?<!`)\[((?:[^\]\[]|!?\[[^\]]*\](?:\([^)]*\))?)*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
+_IMAGE: Final = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+_ITEM: Final = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
+_PARSER: Final = MarkdownIt("commonmark").enable("table")
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Has headings get the anchors that forges give them."""
+    config.mdx_configs["toc"]["slugify"] = lambda heading, _separator: anchor(heading)
+    return config
+
+
+def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
+    """The repository's pages and what they link to, in the place of what MkDocs found, and the theme's own files."""
+    own = [file for file in files if Path(file.src_dir or "") != ROOT / "docs"]
+    beside = sorted({file for page in PAGES for file in _named(page)} - set(PAGES))
+    found = [_file(path, config) for path in [*PAGES, *beside]]
+    return Files([*own, *found, File.generated(config, LIST, content=_decisions())])
+
+
+def _named(page: Path) -> set[Path]:
+    """The files of the repository that a page shows or links to."""
+    text = page.read_text("utf-8")
+    names = [name for _, name, _ in _LINK.findall(text)] + _IMAGE.findall(text)
+    found = {(page.parent / name).resolve() for name in names}
+    return {path for path in found if path.is_file() and path.is_relative_to(ROOT)}
+
+
+def _file(path: Path, config: MkDocsConfig) -> File:
+    return File(str(path.relative_to(ROOT)), str(ROOT), config.site_dir, config.use_directory_urls)
+
+
+def _decisions() -> str:
+    pages = sorted((ROOT / LIST).parent.glob("0*.md"))
+    titles = [page.read_text("utf-8").partition("\n")[0].removeprefix("# ") for page in pages]
+    return "# Why it is so\n\n" + "\n".join(
+        f"- [{title}]({page.name})" for title, page in zip(titles, pages, strict=True)
+    )
+
+
+def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """The page as Python-Markdown reads it: links to folders, and lists."""
+    del config, files
+    return reindented(folders(markdown, ROOT / Path(page.file.src_uri).parent))
+
+
+def folders(markdown: str, place: Path) -> str:
+    """The text of a page in `place` whose links to folders lead to their list, or are no links."""
+
+    def led(link: re.Match[str]) -> str:
+        target = (place / link[2]).resolve()
+        if not target.is_dir():
+            return link[0]
+        return f"[{link[1]}]({link[2].rstrip('/')}/README.md)" if target == (ROOT / LIST).parent else link[1]
+
+    return _LINK.sub(led, markdown)
+
+
+def reindented(markdown: str) -> str:
+    """The text with what belongs to an item of a list indented by four.
+
+    Forges follow CommonMark, where as many blanks do as the item's mark is wide, and a list may follow its sentence
+    without an empty line.
+    """
+    lines = markdown.split("\n")
+    written = list(lines)
+    before = set[int]()
+    columns = list[int]()
+    for token in _PARSER.parse(markdown):
+        if token.type in {"bullet_list_open", "ordered_list_open"} and token.map:
+            before.add(token.map[0])
+        elif token.type == "list_item_open" and token.map:
+            first, end = token.map
+            outer = columns[-1] if columns else 0
+            mark = _ITEM.match(lines[first], outer)
+            columns.append(mark.end() if mark else outer)
+            written[first] = "    " * (len(columns) - 1) + lines[first][outer:].lstrip()
+            for number in range(first + 1, end):
+                written[number] = ("    " * len(columns) + _without(lines[number], columns[-1])).rstrip()
+        elif token.type == "list_item_close":
+            columns.pop()
+    return "\n".join(f"\n{line}" if number in before else line for number, line in enumerate(written))
+
+
+def _without(line: str, columns: int) -> str:
+    """The line without the blanks that its item of a list asks for; one that was lazily begun further left has less."""
+    return line[columns:] if not line[:columns].strip() else line.lstrip()
