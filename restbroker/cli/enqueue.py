@@ -20,7 +20,7 @@ from restbroker.cli import arguments, output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
-from restbroker.cli.order import joined, spec_of, target_of, token_of, typed_for
+from restbroker.cli.order import joined, needs_all, spec_of, target_of, token_of, typed_for
 from restbroker.cli.times import at_s, duration_s
 from restbroker.config.core import Config
 from restbroker.config.target import Target
@@ -67,7 +67,9 @@ def enqueue(
     wait_for_answer: Annotated[bool, typer.Option("--wait", help="Wait, and print the server's answer.")] = False,
     timeout: Annotated[str, typer.Option(help="How long --wait waits.")] = "30s",
     ok_if_exists: OkIfExists = False,
-    any_command: Annotated[bool, typer.Option("--any", help="Take the name as it is, known or not.")] = False,
+    any_command: Annotated[
+        bool, typer.Option("--any", help="Take the name and the arguments as they are, known or not.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Queue one command for the server and print the job's id; with --wait, print the answer.
@@ -82,7 +84,8 @@ def enqueue(
     place = target_of(settings.targets, target, queue, command)
     typed = arguments.read(given)
     spec = spec_of(place, command, any_command=any_command)
-    values = typed_for(spec, typed, place.default_host)
+    is_sure = needs_all(place, command, any_command=any_command)
+    values = typed_for(spec, typed, place.default_host, needs_all=is_sure)
     order = Order(
         command=command,
         arguments=values,

@@ -103,8 +103,18 @@ def spec_of(target: Target, command: str, *, any_command: bool) -> CommandSpec |
     return None
 
 
-def typed_for(spec: CommandSpec | None, typed: arguments.Typed, default_host: str | None) -> Mapping[str, Json]:
-    """The arguments as the command takes them; notes what looks wrong. Raises `UsageError`."""
+def needs_all(target: Target, command: str, *, any_command: bool) -> bool:
+    """Whether a job without one of the command's arguments is sure to fail: where the catalogue is the server's whole.
+
+    ejabberd's commands have other arguments in other versions, and take what is missing for empty in some.
+    """
+    return not any_command and registry.catalogue_of(target, None, command).is_whole
+
+
+def typed_for(
+    spec: CommandSpec | None, typed: arguments.Typed, default_host: str | None, *, needs_all: bool = False
+) -> Mapping[str, Json]:
+    """The arguments as the command takes them; notes what looks wrong, or raises `UsageError`."""
     if spec is None:
         return typed.values
     for name in sorted(typed.values):
@@ -116,7 +126,10 @@ def typed_for(spec: CommandSpec | None, typed: arguments.Typed, default_host: st
         if argument is None and not is_filled and not spec.takes_more:
             known = ", ".join(argument.name for argument in spec.arguments) or "none"
             output.say(f"note: {spec.name} has no argument {name}; it takes: {known}.")
-    missing = ", ".join(_missing(spec, typed.values, default_host))
+    missing = ", ".join(missing_in(spec, typed.values, default_host))
+    if missing and needs_all:
+        cure = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
+        raise UsageError(f"{spec.name} needs {missing}: not given.", cure)
     if missing:
         output.say(f"note: {spec.name} also takes {missing}: not given.")
     return coerce(spec, typed.values)
@@ -141,7 +154,7 @@ def _unclear(targets: Sequence[Target], word: str, command: str) -> UsageError:
     return UsageError(f"No target is known to have a command {word!r}{meant}", cure)
 
 
-def _missing(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> Iterator[str]:
+def missing_in(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> Iterator[str]:
     """What the catalogue lists and nobody gives; a missing host is filled in where the target has one."""
     for argument in spec.arguments:
         names = {argument.name, *argument.aliases}

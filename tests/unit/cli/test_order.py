@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from restbroker.cli.arguments import Typed
-from restbroker.cli.order import spec_of, target_of, typed_for
+from restbroker.cli.order import needs_all, spec_of, target_of, typed_for
 from restbroker.config.target import Target, Url
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import UsageError
@@ -97,3 +97,38 @@ def test_an_argument_that_is_optional_is_not_missed(capsys: pytest.CaptureFixtur
     spec = CommandSpec("send", (ArgumentSpec("to", "string"), ArgumentSpec("thread", "string", optional=True)), "safe")
     typed_for(spec, Typed({}, frozenset()), None)
     assert capsys.readouterr().err == "note: send also takes to: not given.\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "command", "words", "missing"),
+    [
+        ("openfire-rest", "create_user", {"username": "a"}, "password"),
+        ("openfire-chat", "post_message", {"from": "a", "body": "x"}, "to"),
+        ("openfire-chat", "list_users", {}, ""),
+        ("mongooseim", "account.registerUser", {"domain": "a"}, "password"),
+        ("mongooseim", "account.countUsers", {"host": "a"}, ""),
+        ("prosody-rest", "message", {"body": "x"}, "to"),
+        ("prosody-roster", "add_contact", {"user": "a"}, "jid"),
+    ],
+)
+def test_what_a_whole_catalogue_says_is_needed_is_asked_for(
+    kind: str, command: str, words: dict[str, str], missing: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = Target("one", kind, Url("http", "127.0.0.1", 1), ("q",))
+    spec = spec_of(asked, command, any_command=False)
+    typed = Typed(dict(words), frozenset())
+    if missing:
+        with pytest.raises(UsageError, match=f"{command} needs {missing}: not given") as refused:
+            typed_for(spec, typed, None, needs_all=needs_all(asked, command, any_command=False))
+        assert "--any" in str(refused.value)
+    else:
+        typed_for(spec, typed, None, needs_all=needs_all(asked, command, any_command=False))
+    typed_for(spec, typed, None, needs_all=needs_all(asked, command, any_command=True))
+    noted = f"note: {command} also takes {missing}: not given.\n" if missing else ""
+    assert capsys.readouterr().err == noted
+
+
+def test_an_argument_of_a_version_is_noted_and_not_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = spec_of(NEW, "register", any_command=False)
+    typed_for(spec, Typed({"user": "a"}, frozenset()), "h", needs_all=needs_all(NEW, "register", any_command=False))
+    assert capsys.readouterr().err == "note: register also takes password: not given.\n"
