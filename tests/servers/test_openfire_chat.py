@@ -332,6 +332,16 @@ async def test_an_offer_is_gone_with_its_stream(chat: Openfire, sides: Open) -> 
         assert [asked.path.rpartition("/")[2] for asked in chat.asked[before:]] == ["o1", "login", "o1", "login"]
 
 
+async def test_an_offer_that_an_earlier_try_may_have_taken_is_said_to_be_so(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        offer = {"from": "romeo", "offerId": "o1"}
+        for maybe_run, words in ((False, "revoked"), (True, "earlier try")):
+            gone = await side.call("accept_offer", offer, maybe_run=maybe_run)
+            assert isinstance(gone, Rejected)
+            assert gone.reason.code == "OfferGone"
+            assert words in gone.reason.text
+
+
 async def test_an_offer_to_the_stream_that_another_process_knows_is_answered_on_that(
     chat: Openfire, sides: Open
 ) -> None:

@@ -140,7 +140,7 @@ class ChatConnector:
     def _refused(self, call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:
         """The outcome of the last answer, with what an offer's end may come from."""
         outcome = judge(call, way, spec, response, self._now_s(), stream)
-        return offer_gone(outcome) if way.name in ways.OFFERS else outcome
+        return offer_gone(outcome, maybe_run=call.maybe_run) if way.name in ways.OFFERS else outcome
 
     async def _log_in(self, asked: Asked) -> Outcome:
         password, totp = (asked.given.get(name) for name in ("password", "totp"))

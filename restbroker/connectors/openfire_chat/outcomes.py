@@ -25,6 +25,9 @@ _CHECK_ARGUMENTS: Final = (
     " named exists."
 )
 _OFFER_GONE: Final = "The offer was revoked or taken, or the user was logged in anew since: it is made again, or not."
+_OFFER_TAKEN: Final = (
+    "An earlier try may have done it, and its answer was lost: events tell (an invitation, or the next expert's offer)."
+)
 _REFUSALS: Final = (
     ("offline", "WorkgroupOffline", "Nobody of the workgroup is available. Ask again when somebody is."),
     ("not configured", "NoSuchWorkgroup", "Create the workgroup (create_workgroup), or correct its name."),
@@ -48,11 +51,12 @@ def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: fl
     return refused_by_all(response, now_s, shown, may_run_twice=may_run_twice) or _refused(call, way, response, shown)
 
 
-def offer_gone(outcome: Outcome) -> Outcome:
+def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
     """The same, with what an offer's end may come from."""
     if not isinstance(outcome, Rejected):
         return outcome
-    return Rejected(Reason("OfferGone", outcome.reason.message, _OFFER_GONE, outcome.reason.status), outcome.text)
+    cure = _OFFER_TAKEN if maybe_run else _OFFER_GONE
+    return Rejected(Reason("OfferGone", outcome.reason.message, cure, outcome.reason.status), outcome.text)
 
 
 def ended(status: int) -> Delivered:
