@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 from typer import _click  # Typer 0.29 carries its own click; the public package "click" is another one.
+from typer import _completion_shared as completion_scripts
 from typer.core import TyperCommand, TyperGroup
 
 from restbroker import __version__
 from restbroker.cli import examples
 from restbroker.cli.exits import MEANINGS
+from restbroker.cli.shells import SCRIPTS
 from restbroker.cli.values import read_plainly
 
 Arguments = list[str]
@@ -108,6 +110,8 @@ def command_line() -> _click.Command:
     # Rich help costs 100 ms, and draws boxes into pipes; the commands' help is kept plain by `load`.
     app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
     app.callback()(_root)
+    # Typer installs completion for us, with scripts of our own; it has no other place for them.
+    completion_scripts._completion_scripts.update(SCRIPTS)  # noqa: SLF001
     root = typer.main.get_command(app)
     root.epilog = f"{_examples()}\n\n{_exit_codes()}"
     read_plainly(root)

@@ -12,6 +12,6 @@ class ListsFirst(TyperGroup):
     """Takes options without a command for those of `list`."""
 
     def parse_args(self, ctx: _click.Context, args: list[str]) -> list[str]:
-        """As click's; `--help` is about the group."""
-        is_list = not args or (args[0].startswith("-") and args[0] != "--help")
+        """As click's; `--help` is about the group, and so is the shell's question what may follow its name."""
+        is_list = (args[0].startswith("-") and args[0] != "--help") if args else not ctx.resilient_parsing
         return super().parse_args(ctx, ["list", *args] if is_list else args)
