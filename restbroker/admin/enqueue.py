@@ -37,7 +37,10 @@ JOB_CLASS = "Restbroker"
 
 @attrs.frozen
 class Order:
-    """One job to push. `at_s` (epoch seconds) schedules it; `wanted`: somebody will wait for the answer."""
+    """One job to push. `at_s` (epoch seconds) schedules it; `wanted`: somebody will wait for the answer.
+
+    `reply_to`: the key that it goes to; None: one of the job's own.
+    """
 
     command: str
     arguments: Mapping[str, Json]
@@ -48,6 +51,7 @@ class Order:
     wanted: bool = False
     ok_if_exists: bool = False
     at_s: float | None = None
+    reply_to: str | None = None
 
 
 def payload(order: Order, jid: str, now_s: float) -> bytes:
@@ -68,7 +72,7 @@ def payload(order: Order, jid: str, now_s: float) -> bytes:
     if order.ok_if_exists:
         fields["ok_if_exists"] = True
     if order.wanted:
-        fields["reply_to"] = f"restbroker:reply:{jid}"
+        fields["reply_to"] = order.reply_to or f"restbroker:reply:{jid}"
     if order.at_s is None:
         fields["enqueued_at"] = moment_s
     try:

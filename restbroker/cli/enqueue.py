@@ -9,6 +9,8 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import attrs
@@ -42,6 +44,25 @@ Words = Annotated[
 ]
 OkIfExists = Annotated[bool, typer.Option("--ok-if-exists", help="It counts as done if it was done before.")]
 
+# For many jobs at once.
+BulkOption = Annotated[
+    Path | None,
+    typer.Option("--bulk", metavar="FILE", help="One job for each row: CSV or NDJSON; - is standard input."),
+]
+ConstOption = Annotated[
+    list[str] | None, typer.Option("--const", help="With --bulk: NAME=TEXT and such, for all rows.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="With --bulk: check all rows, push none.")]
+RejectsOption = Annotated[
+    Path | None, typer.Option("--rejects", metavar="FILE", help="With --bulk: where rows go that are not right.")
+]
+RateOption = Annotated[str | None, typer.Option("--rate", help="With --bulk: push at most so many rows a second.")]
+StateOption = Annotated[
+    Path | None,
+    typer.Option("--state", metavar="FILE", help="With --bulk: what to go on by. [default: beside the input]"),
+]
+AgainOption = Annotated[bool, typer.Option("--again", help="With --bulk: push also what was pushed before.")]
+
 _PATIENCE_S = 2.0
 """So long nothing is said while waiting. A process tells of a closed gate with its next beat, 2.5 s later at most."""
 _REFUSED_CODES = frozenset(
@@ -70,34 +91,64 @@ def enqueue(
     any_command: Annotated[
         bool, typer.Option("--any", help="Take the name and the arguments as they are, known or not.")
     ] = False,
+    bulk: BulkOption = None,
+    const: ConstOption = None,
+    dry_run: DryRunOption = False,
+    rejects: RejectsOption = None,
+    rate: RateOption = None,
+    state: StateOption = None,
+    again: AgainOption = False,
     json: JsonOption = False,
 ) -> None:
     """Queue one command for the server and print the job's id; with --wait, print the answer.
 
-    Texts become integers and lists where the command takes these. Ends with 0: done; 1: the server said no, or the
-    job was parked; 2: the command line or the configuration is wrong, nothing was queued; 3: Redis is unreachable;
-    4: refused; 6: queued, and no answer came, or it cannot be waited for or printed; 130: Ctrl-C while waiting, still
-    queued.
+    Texts become integers and lists where the command takes these. With --bulk there is a job for each row of a file; a
+    command - lets each row name its own. Ends with 0: done; 1: the server said no, or the job was parked; 2: the
+    command line or the configuration is wrong, nothing was queued; 3: Redis is unreachable; 4: refused; 6: queued, and
+    no answer came, or it cannot be waited for or printed; 7: some rows of a file failed; 130: Ctrl-C while waiting,
+    still queued.
     """
     settings = quietly(config)
     command, given = joined(settings.targets, command, words or [])
+    wait_s, due_s = duration_s("--timeout", timeout), at_s(delay, at)
+    order = partial(
+        Order, retry=_retry(retry), reply_id=reply_id, wanted=wait_for_answer, ok_if_exists=ok_if_exists, at_s=due_s
+    )
+    if bulk is not None:
+        from restbroker.cli.bulk import Asked, run
+
+        common = order(command, {}, "", settings.tokens[0])
+        asked = Asked(command, [*given, *(const or [])], bulk, common, target, queue, any_command, wait_s, rejects,
+                      _rate(rate), state, dry_run, again, json)  # fmt: skip
+        run(settings, asked)
+    _require_one_job(
+        {"const": const, "dry-run": dry_run, "rejects": rejects, "rate": rate, "state": state, "again": again}
+    )
     place = target_of(settings.targets, target, queue, command)
     typed = arguments.read(given)
     spec = spec_of(place, command, any_command=any_command)
     is_sure = needs_all(place, command, any_command=any_command)
     values = typed_for(spec, typed, place.default_host, needs_all=is_sure)
-    order = Order(
-        command=command,
-        arguments=values,
-        queue=queue or place.queues[0],
-        token=token_of(settings.tokens, place, spec, Command(command, values)),
-        retry=_retry(retry),
-        reply_id=reply_id,
-        wanted=wait_for_answer,
-        ok_if_exists=ok_if_exists,
-        at_s=at_s(delay, at),
-    )
-    _push(settings, place, order, typed, timeout_s=duration_s("--timeout", timeout), as_json=json)
+    token = token_of(settings.tokens, place, spec, Command(command, values))
+    one = order(command, values, queue or place.queues[0], token)
+    _push(settings, place, one, typed, timeout_s=wait_s, as_json=json)
+
+
+def _require_one_job(options: Mapping[str, object]) -> None:
+    if named := next((option for option, value in options.items() if value), None):
+        raise UsageError(f"--{named} is for --bulk.", "For example: restbroker enqueue register --bulk users.csv")
+
+
+def _rate(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1e9:
+        raise UsageError("--rate takes a number of rows a second.", "For example: --rate 200")
+    return rate
 
 
 def _push(

@@ -16,6 +16,10 @@ from restbroker.rules.settlement import Reply
 
 REPLY_LIMIT_BYTES = 1024 * 1024
 REPLY_TTL_S = 3600
+BATCH_PREFIX = "restbroker:reply:bulk-"
+"""How the keys begin that a batch's answers go to, all to one."""
+BATCH_TTL_S = 86_400
+"""Whoever waits for a batch may be cut off, and come back the next morning."""
 _REPLY_LEVELS = 4
 _LONGEST_LETTER_BYTES = 4
 _REPLY_KEY = re.compile(r"restbroker:reply:[A-Za-z0-9_-]{1,64}", re.ASCII)
@@ -59,7 +63,8 @@ def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...
         text, truncated = _limited(answer.text)
         details = {"jid": job.jid, "command": context.command, "text": text}
         payload = rubyjson.dumps({**details, **_details(job, answer, context, truncated)})
-        replies.append(Reply(payload, key=job.reply_to, ttl_s=REPLY_TTL_S))
+        ttl_s = BATCH_TTL_S if job.reply_to.startswith(BATCH_PREFIX) else REPLY_TTL_S
+        replies.append(Reply(payload, key=job.reply_to, ttl_s=ttl_s))
     return tuple(replies)
 
 

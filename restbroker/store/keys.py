@@ -24,7 +24,7 @@ _BY_NAME: Final[Mapping[str, str]] = {
 }
 # The first that fits counts.
 _BY_BEGINNING: Final = (
-    (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "h|"), "string"),
+    (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:", "h|"), "string"),
     (("queue:", "restbroker:reply:"), "list"),
     (("restbroker:", "j|"), "hash"),
 )
@@ -163,6 +163,18 @@ class Keys:
     def logins(self, target: str) -> str:
         """HASH user → `on` or `off`, since when (epoch seconds), and his stream, which is a secret."""
         return self._key(f"restbroker:logins:{target}")
+
+    def bulk(self, batch: str) -> str:
+        """HASH with an expiry: the last row that was pushed, how many rows were, and how they ended."""
+        return self._key(f"restbroker:bulk:{batch}")
+
+    def bulk_done(self, batch: str) -> str:
+        """STRING with an expiry: a bit for each row that was done."""
+        return self._key(f"restbroker:bulk:done:{batch}")
+
+    def bulk_failed(self, batch: str) -> str:
+        """HASH with an expiry: row → why it failed."""
+        return self._key(f"restbroker:bulk:failed:{batch}")
 
     def reply(self, name: str) -> str:
         """The list of one detailed answer. `name` is the whole `restbroker:reply:…`. Raises ValueError otherwise."""

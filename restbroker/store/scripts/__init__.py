@@ -44,6 +44,8 @@ ScriptName = Literal[
     "login_take",
     "login_put",
     "login_off",
+    "bulk_push",
+    "bulk_hear",
 ]
 
 

@@ -1,0 +1,191 @@
+"""Pushes the rows of a batch in their order, counts the answers to them, and tells how far that is. `cli.bulk` asks.
+
+Always holds: at most one chunk of rows is in memory; whoever stops asking stops it between two chunks, and whoever asks
+again goes on behind the last row that Redis has; a bad row costs no other.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Final
+
+import attrs
+
+from restbroker.admin.bulk_jobs import COMMAND_KEY, MOST_ROWS, Maker, jid_of, row_of
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
+from restbroker.rules import rubyjson
+from restbroker.rules.bulk_check import BadRow
+from restbroker.rules.bulk_files import Bad, Read, Row
+from restbroker.rules.json_types import Json
+from restbroker.store import bulk
+from restbroker.store.client import Client
+
+_CHUNK_ROWS: Final = 500
+_CHUNK_BYTES: Final = 512 * 1024
+_CHUNKS_A_SECOND: Final = 10
+_PATIENCE_S: Final = 10.0
+"""So long Redis may be away in the middle of a batch: a restart, a failover."""
+_PAUSE_S: Final = 0.5
+_ANSWERS: Final = 500
+NEGATIVE: Final = "negative"
+"""The code of a server's "no" to a question."""
+
+Makers = Callable[[str], Maker]
+"""The maker of a command's jobs. Raises `UsageError`."""
+
+
+@attrs.define
+class Chunk:
+    """Rows to be pushed with one call, by their queues. `texts`: the rows as they were read, bad ones too."""
+
+    last: int = 0
+    jobs: dict[str, list[bytes]] = attrs.field(factory=dict)
+    rows: int = 0
+    size: int = 0
+    texts: list[str] = attrs.field(factory=list)
+
+    def add(self, queue: str, raw: bytes) -> None:
+        """One more job."""
+        self.jobs.setdefault(queue, []).append(raw)
+        self.size += len(raw)
+
+
+@attrs.frozen
+class Ended:
+    """A row whose job was not done, as its answer says."""
+
+    row: int
+    jid: str
+    code: str
+    message: str
+
+
+@attrs.define(eq=False)
+class Reader:
+    """Makes jobs of rows. `command` None: each row names its own. `skipped`: rows up to this one are pushed already."""
+
+    batch: str
+    rows: Iterator[Read]
+    makers: Makers
+    command: str | None
+    are_cells: bool
+    reject: Callable[[Bad], None]
+    skipped: int = 0
+    rate: float | None = None
+    keeps_texts: bool = False
+    good: int = 0
+    bad: int = 0
+
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows, as they come. Raises `BadFile`."""
+        most_rows = _CHUNK_ROWS
+        if self.rate is not None:
+            most_rows = max(1, min(most_rows, int(self.rate / _CHUNKS_A_SECOND)))
+        chunk, now_s = Chunk(), time.time()
+        for row in self.rows:
+            self._read(row, chunk, now_s)
+            if chunk.rows >= most_rows or chunk.size >= _CHUNK_BYTES:
+                yield chunk
+                chunk, now_s = Chunk(chunk.last), time.time()
+        if chunk.rows:
+            yield chunk
+
+    def _read(self, row: Read, chunk: Chunk, now_s: float) -> None:
+        if self.keeps_texts:
+            chunk.texts.append(row.text)
+        if isinstance(row, Bad):
+            chunk.rows += not row.more
+            self._refuse(row)
+        else:
+            chunk.rows += 1
+            try:
+                self._make(row, chunk, now_s)
+            except BadRow as error:
+                self._refuse(Bad(row.number, row.line, str(error), row.text))
+        chunk.last = row.number
+
+    def _make(self, row: Row, chunk: Chunk, now_s: float) -> None:
+        command = self.command
+        if row.number > MOST_ROWS:
+            raise BadRow("too many rows in one batch.")
+        if command is None:
+            named = row.values.pop(COMMAND_KEY, None)
+            if not isinstance(named, str) or not named:
+                raise BadRow(f'it names no command in "{COMMAND_KEY}".')
+            command = named
+        try:
+            maker = self.makers(command)
+        except UsageError as error:
+            raise BadRow(error.message) from None
+        values = row.values
+        arguments = maker.checker.arguments(values, are_cells=self.are_cells)
+        # Also of one that is pushed already: it counts as it did then.
+        raw = maker.payload(arguments, jid_of(self.batch, row.number), now_s)
+        self.good += 1
+        if row.number > self.skipped:
+            chunk.add(maker.order.queue, raw)
+
+    def _refuse(self, bad: Bad) -> None:
+        self.bad += not bad.more
+        self.reject(bad)
+
+
+def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | None) -> None:
+    """Pushes the rows of a chunk that lie behind `before`. Waits while Redis is away for a moment.
+
+    Raises `StoreUnavailable`: all or none of them are pushed, as `bulk.known` will tell.
+    """
+    began_s = time.monotonic()
+    while True:
+        try:
+            found = bulk.push(client, batch, before, chunk.last, chunk.jobs, at_s)
+        except StoreUnavailable:
+            if time.monotonic() - began_s > _PATIENCE_S:
+                raise
+            time.sleep(_PAUSE_S)
+            continue
+        if found == chunk.last:
+            return
+        if found < before:
+            message = f"Redis has lost rows of this batch: {found} are left of {before}."
+            raise StoreRefused(message, "The same command pushes them again, under the same job ids.")
+        message = "Another process pushes the rows of this batch at the same time."
+        raise StoreRefused(message, "Let one of the two do it.")
+
+
+def hear(client: Client, batch: str) -> tuple[int, list[Ended]]:
+    """Counts answers that have come: how many these were, and which rows were not done. Raises as the store does."""
+    heard = bulk.answers(client, batch, _ANSWERS)
+    if not heard:
+        return 0, []
+    codes: list[tuple[int, str]] = []
+    ended: list[Ended] = []
+    for raw in heard:
+        details = rubyjson.object_of(raw) or {}
+        row = row_of(batch, details.get("jid"))
+        if row is None:
+            continue
+        one = _ended(row, details)
+        codes.append((row, one.code))
+        if one.code:
+            ended.append(one)
+    return (len(heard), ended) if bulk.count(client, batch, heard, codes) else (0, [])
+
+
+def _ended(row: int, details: Mapping[str, Json]) -> Ended:
+    """With an empty code, where it was done."""
+    outcome, error = details.get("outcome"), details.get("error")
+    jid = str(details.get("jid"))
+    if outcome == "delivered":
+        return Ended(row, jid, "", "")
+    if outcome == "negative":
+        return Ended(row, jid, NEGATIVE, 'The server says "no".')
+    found = error if isinstance(error, Mapping) else {}
+    return Ended(row, jid, str(found.get("code") or outcome), str(found.get("message") or ""))
+
+
+def last_known(client: Client, batch: str) -> bulk.Known | None:
+    """What Redis knows of the batch after whatever ended it; None where that cannot be told now."""
+    with suppress(RestbrokerError):
+        return bulk.known(client, batch) or bulk.Known()
+    return None

@@ -1,0 +1,119 @@
+"""Jobs out of rows: for each command its target's queue, the token that allows it, and the payload. `cli.bulk` asks.
+
+Always holds: a row's payload is, byte for byte, what `admin.enqueue.payload` would make of the same order; and its jid
+says which batch and which row it is of.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.admin.enqueue import Order, payload
+from restbroker.config.target import Target
+from restbroker.config.tokens import Token
+from restbroker.errors import UsageError
+from restbroker.rules import rubyjson
+from restbroker.rules.auth import Wish, refusal, refused_command
+from restbroker.rules.bulk_check import BadRow, Checker
+from restbroker.rules.command import Command, CommandSpec
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
+
+BATCH_DIGITS: Final = 16
+_ROW_DIGITS: Final = 8
+MOST_ROWS: Final = 16**_ROW_DIGITS - 1
+COMMAND_KEY: Final = "command"
+"""The column or member that names the command, where each row names its own."""
+
+
+def jid_of(batch: str, row: int) -> str:
+    """The id of a row's job: 24 hex digits, as Sidekiq's are."""
+    return f"{batch}{row:08x}"
+
+
+def row_of(batch: str, jid: Json) -> int | None:
+    """The row that this is the job of; None: it is none of this batch."""
+    if not isinstance(jid, str) or len(jid) != BATCH_DIGITS + _ROW_DIGITS or not jid.startswith(batch):
+        return None
+    try:
+        return int(jid[BATCH_DIGITS:], 16)
+    except ValueError:
+        return None
+
+
+@attrs.define(eq=False)
+class Tokens:
+    """Which token allows a command with these arguments: the first that does."""
+
+    tokens: Sequence[Token]
+    spec: CommandSpec | None
+    dangers: Mapping[str, frozenset[str]]
+    default_host: str | None
+
+    def refused(self, command: str) -> list[Reason]:
+        """Why no token allows the command, whatever its arguments are; nothing where one may."""
+        reasons = [refused_command(token, command, self.spec, self.dangers) for token in self.tokens]
+        return [reason for reason in reasons if reason is not None] if None not in reasons else []
+
+    def fixed(self, command: str) -> Token | None:
+        """The token of all jobs of this command, where it does not depend on their arguments."""
+        for token in self.tokens:
+            if refused_command(token, command, self.spec, self.dangers) is None:
+                return None if token.hosts else token
+        return None
+
+    def of(self, command: Command) -> Token:
+        """The token for this job. Raises `BadRow`."""
+        wish = Wish(command, self.spec, self.dangers, self.default_host)
+        why = "There is no token."
+        for token in self.tokens:
+            reason = refusal(token, wish)
+            if reason is None:
+                return token
+            why = f"{reason.code}: {reason.message}"
+        raise BadRow(why)
+
+
+@attrs.define(eq=False)
+class Maker:
+    """Makes the payloads of one command. `order` is what all have; its arguments and token are not looked at."""
+
+    target: Target
+    checker: Checker
+    tokens: Tokens
+    order: Order
+    _at_s: float = -1.0
+    _parts: tuple[bytes, bytes, bytes] | None = None
+
+    def payload(self, arguments: dict[str, Json], jid: str, now_s: float) -> bytes:
+        """The job of a row. Raises `BadRow`."""
+        if now_s != self._at_s:
+            self._at_s, self._parts = now_s, self._same_for_all(now_s)
+        try:
+            if self._parts is None:
+                token = self.tokens.of(Command(self.order.command, arguments))
+                return payload(attrs.evolve(self.order, arguments=arguments, token=token), jid, now_s)
+            head, proof, tail = self._parts
+            raw = b'%b%b,%b],"jid":"%b%b' % (head, rubyjson.dumps(arguments), proof, jid.encode(), tail)
+        except UsageError as error:
+            raise BadRow(error.message) from None
+        except ValueError as error:
+            raise BadRow(f"it cannot be written as JSON: {error}.") from None
+        if len(raw) > PAYLOAD_LIMIT_BYTES:
+            raise BadRow(f"the job would have {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit.")
+        return raw
+
+    def _same_for_all(self, now_s: float) -> tuple[bytes, bytes, bytes] | None:
+        """What stands around the arguments and the jid; None where each row has a token or signature of its own.
+
+        A job without either is taken apart there. In the text of a token no quotation mark stands bare.
+        """
+        token = self.tokens.fixed(self.order.command)
+        if token is None or token.signed:
+            return None
+        raw = payload(attrs.evolve(self.order, arguments={}, token=token), "", now_s)
+        head, _, rest = raw.partition(b"{},")
+        proof, _, tail = rest.partition(b'],"jid":"')
+        return head, proof, tail

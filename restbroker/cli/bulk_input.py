@@ -1,0 +1,99 @@
+"""The input of `enqueue --bulk`, and what its batch is called. Called by `cli.bulk`.
+
+Always holds: the same file with the same command is the same batch, whoever pushes it again; the name of a batch tells
+nothing of what is in the file to who does not have the token's secret.
+"""
+
+import hashlib
+import hmac
+import io
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from restbroker.admin import bulk_state
+from restbroker.admin.bulk_jobs import BATCH_DIGITS
+from restbroker.admin.bulk_state import State
+from restbroker.cli import output
+from restbroker.errors import UsageError
+
+STDIN: Final = "-"
+
+
+@attrs.define(eq=False)
+class Input:
+    """An open input. `digest` None: it can be read once only. `size` None: nobody knows it. `state`: its state file."""
+
+    name: str
+    source: io.TextIOWrapper
+    raw: io.BufferedReader
+    digest: str | None
+    size: int | None
+    state: Path | None
+
+    def done(self) -> int:
+        """How many bytes of it have been read."""
+        return self.raw.tell() if self.digest is not None else 0
+
+
+@contextmanager
+def opened(file: Path, state: Path | None) -> Iterator[Input]:
+    """The input. Raises `UsageError`."""
+    name = "standard input" if str(file) == STDIN else str(file)
+    try:
+        with open(0 if str(file) == STDIN else file, "rb", closefd=str(file) != STDIN) as raw:
+            found = os.fstat(raw.fileno())
+            is_file = stat.S_ISREG(found.st_mode)
+            digest = _digest(raw) if is_file else None
+            # Bytes that are not UTF-8 cost their row only.
+            source = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
+            beside = file.with_name(file.name + bulk_state.SUFFIX) if is_file and str(file) != STDIN else None
+            yield Input(name, source, raw, digest, found.st_size if is_file else None, state or beside)
+            source.detach()
+    except OSError as error:
+        if error.filename is None and str(file) == STDIN:
+            raise
+        raise UsageError(f"{name} cannot be read: {error.strerror}.", "Name a file of CSV or NDJSON, or -.") from None
+
+
+def batch_of(found: Input, what: str, secret: str, *, again: bool) -> State:
+    """Which batch this is, begun before or not. `what`: what is asked for the input. Raises `UsageError`."""
+    source = hashlib.sha256(f"{found.digest}\n{what}".encode()).hexdigest()
+    if again:
+        return State(secrets.token_hex(BATCH_DIGITS // 2), source)
+    known = None if found.state is None else bulk_state.read(found.state)
+    if known is None:
+        if found.digest is None:
+            return State(secrets.token_hex(BATCH_DIGITS // 2), source)
+        derived = hmac.new(secret.encode(), b"restbroker bulk " + source.encode(), "sha256").hexdigest()
+        return State(derived[:BATCH_DIGITS], source)
+    if known.source != source:
+        raise UsageError(
+            f"{found.state} is of another batch: {found.name} or the command line was changed since.",
+            "--again pushes all rows of it as they are now. To push corrected rows only, feed the rejects file.",
+        )
+    return known
+
+
+def save(found: Input, state: State) -> None:
+    """Writes the state file, if there is one; where it cannot be written, Redis knows enough alone."""
+    if found.state is None:
+        return
+    try:
+        bulk_state.write(found.state, state)
+    except OSError as error:
+        output.say(f"note: the state file {found.state} cannot be written: {error.strerror}; Redis knows it too.")
+        found.state = None
+
+
+def _digest(raw: io.BufferedReader) -> str:
+    began = raw.tell()
+    digest = hashlib.file_digest(raw, "sha256").hexdigest()
+    raw.seek(began)
+    return digest

@@ -1,0 +1,109 @@
+"""What makes the jobs of a command for `enqueue --bulk`: its target, its arguments as the server in use takes them.
+
+Called by `cli.bulk`. Always holds: a command is looked up once, however many rows name it.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from restbroker.admin.bulk_jobs import Maker, Tokens
+from restbroker.admin.enqueue import Order, serving
+from restbroker.cli import arguments, output
+from restbroker.cli.order import spec_of, target_of
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.connectors import registry
+from restbroker.errors import RestbrokerError, UsageError
+from restbroker.rules.bulk_check import Checker
+from restbroker.rules.coerce import coerce
+from restbroker.rules.command import CommandSpec
+from restbroker.store.client import Client
+
+
+@attrs.define(eq=False)
+class Makers:
+    """Makes of a command's name the maker of its jobs. `order` is what all have. `client` None: nobody is asked."""
+
+    settings: Config
+    target: str | None
+    queue: str | None
+    typed: arguments.Typed
+    any_command: bool
+    order: Order
+    client: Client | None
+    _made: dict[str, Maker | UsageError] = attrs.field(factory=dict)
+    _versions: dict[str, str | None] = attrs.field(factory=dict)
+    _warned: set[str] = attrs.field(factory=set)
+
+    def __call__(self, command: str) -> Maker:
+        """The maker. Raises `UsageError` for a command that there is not."""
+        if command not in self._made:
+            try:
+                self._made[command] = self._make(command)
+            except UsageError as error:
+                self._made[command] = error
+        found = self._made[command]
+        if isinstance(found, UsageError):
+            raise found
+        return found
+
+    def version(self, command: str) -> str:
+        """Of which server its catalogue is: `ejabberd 24.12`."""
+        target = self(command).target
+        return f"{target.kind} {registry.catalogue_of(target, self._version(target), command).version}".strip()
+
+    def _make(self, command: str) -> Maker:
+        target = target_of(self.settings.targets, self.target, self.queue, command)
+        spec = spec_of(target, command, any_command=self.any_command)
+        catalogue = registry.catalogue_of(target, self._version(target), command)
+        spec = catalogue.commands.get(catalogue.name_in(command), spec)
+        if spec is None and not self.any_command:
+            # One job may be a try; a thousand are to be right.
+            raise UsageError(f"{command} is not in the catalogue.", "If you mean exactly this name, add --any.")
+        const = self.typed.values if spec is None else coerce(spec, self.typed.values)
+        if spec is not None:
+            self._warn(spec)
+        dangers = catalogue.dangerous_in(command)
+        order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0])
+        tokens = Tokens(self.settings.tokens, spec, dangers, target.default_host)
+        return Maker(target, Checker(spec, const, target.default_host), tokens, order)
+
+    def _warn(self, spec: CommandSpec) -> None:
+        for name in sorted(self.typed.in_the_open - self._warned):
+            argument = spec.argument(name)
+            if argument is not None and argument.secret:
+                self._warned.add(name)
+                instead = f"use --const {name}=@FILE, or a column."
+                output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
+
+    def _version(self, target: Target) -> str | None:
+        queue = self.queue or target.queues[0]
+        if queue not in self._versions:
+            self._versions[queue] = self._running(queue)
+        return self._versions[queue]
+
+    def _running(self, queue: str) -> str | None:
+        if self.client is None:
+            return None
+        try:
+            found = serving(self.client, queue)
+        except RestbrokerError:  # Whatever is wrong is told when rows are pushed.
+            return None
+        if found is None:
+            output.say(f"note: no running process serves the queue {queue}; the jobs will wait for one.")
+        elif found.quiet:
+            output.say(f"note: {found.held_up} Nobody else serves the queue {queue}; the jobs will wait.")
+        return None if found is None else found.server_version
+
+
+def wrong_header(maker: Maker, columns: Sequence[str]) -> str | None:
+    """Why no row of a table with these columns can be right. Shows none where all may be values of a first row."""
+    spec = maker.checker.spec
+    wrong = maker.checker.names(columns)
+    if wrong is None or spec is None:
+        return wrong
+    if not any(spec.argument(name) for name in columns):
+        takes = ", ".join(argument.name for argument in spec.arguments)
+        return f"its first line names no argument of {spec.name}, which takes: {takes}."
+    return wrong

@@ -1,0 +1,204 @@
+"""What `enqueue --bulk` shows: how far it is, the rejected rows, and the summary. Called by `cli.bulk`.
+
+Always holds: the rejects file has all that its rows had, so nobody but its owner may read it; a file that somebody else
+wrote is left alone; on stdout is the summary alone.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+import attrs
+
+from restbroker.admin.bulk import NEGATIVE, Ended
+from restbroker.cli import output
+from restbroker.cli.exits import Exit
+from restbroker.errors import UsageError
+from restbroker.rules import bulk_files
+from restbroker.rules.bulk_files import Bad, Table
+
+_TELL_EVERY_S: Final = 5.0
+_MOST_TOLD: Final = 20
+
+
+@attrs.frozen
+class Far:
+    """How far it is. `share`: of the input, 0 to 1; None: nobody knows. `answered` None: nobody waits for answers."""
+
+    rows: int
+    share: float | None
+    answered: int | None = None
+    pushed: int = 0
+    is_read: bool = False
+
+
+class Gauge(Protocol):
+    """What shows it."""
+
+    def show(self, far: Far) -> None: ...  # noqa: D102  see above
+
+
+@attrs.define(eq=False)
+class Lines:
+    """A line now and then, where nobody looks on."""
+
+    told_s: float = attrs.Factory(time.monotonic)
+
+    def show(self, far: Far) -> None:
+        """Says it, if it is time."""
+        now_s = time.monotonic()
+        if now_s - self.told_s < _TELL_EVERY_S:
+            return
+        self.told_s = now_s
+        share = "" if far.share is None or far.is_read else f" ({far.share:.0%})"
+        read = f"… {far.rows} rows{share}"
+        output.say(read if far.answered is None else f"{read}, {far.answered} of {far.pushed} answered")
+
+
+@contextmanager
+def gauge(*, waits: bool) -> Iterator[Gauge]:
+    """A bar on a terminal; lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    from rich.console import Console  # slow to import, and of no use in a pipe
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[told]}"),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        pushed = progress.add_task("pushed", total=None, told="")
+        answered = progress.add_task("answered", total=None, told="") if waits else None
+
+        class Bar:
+            def show(self, far: Far) -> None:
+                share = 1.0 if far.is_read else far.share
+                total = None if share is None else 1.0
+                progress.update(pushed, completed=share or 0, total=total, told=f"{far.rows} rows")
+                if answered is not None:
+                    total = max(far.pushed, 1) if far.is_read else None
+                    told = f"{far.answered} of {far.pushed}"
+                    progress.update(answered, completed=far.answered or 0, total=total, told=told)
+
+        yield Bar()
+
+
+@attrs.define(eq=False)
+class Rejects:
+    """Where rejected rows go: a file that can be corrected and fed again, or else some of them to stderr.
+
+    `begun`: the file is one that this batch wrote before, and is to be written anew; `is_finished`: it is whole.
+    """
+
+    table: Table
+    path: Path | None
+    begun: bool = False
+    is_finished: bool = False
+    count: int = 0
+    _file: IO[str] | None = None
+
+    def __call__(self, bad: Bad) -> None:
+        """One more. Raises `UsageError` where it cannot be kept."""
+        self.count += not bad.more
+        if self.is_finished:
+            return
+        if self.path is None:
+            self._tell(bad)
+            return
+        try:
+            file = self._file or self._opened(self.path)
+            file.write(bulk_files.rejected(self.table, bad))
+        except FileExistsError:
+            raise UsageError(
+                f"{self.path} exists already.", "Name another file for the rejects, or remove it."
+            ) from None
+        except OSError as error:
+            message = f"The rejects cannot be written to {self.path}: {error.strerror}."
+            raise UsageError(message, "Make room there; then the same command goes on.") from None
+
+    def close(self) -> None:
+        """The end of the input, or of the command."""
+        if self._file is not None:
+            self._file.close()
+
+    def _opened(self, path: Path) -> IO[str]:
+        mode = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if self.begun else os.O_EXCL)
+        handle = os.open(path, mode, 0o600)
+        self._file = os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="")
+        self._file.write(self.table.opening)
+        return self._file
+
+    def _tell(self, bad: Bad) -> None:
+        if not bad.more and self.count <= _MOST_TOLD:
+            output.say(f"line {bad.line}: {bad.why}")
+        elif not bad.more and self.count == _MOST_TOLD + 1:
+            output.say("… and more; --rejects FILE keeps them all.")
+
+
+@attrs.define(eq=False)
+class Failures:
+    """Tells of rows whose jobs were not done."""
+
+    told: int = 0
+
+    def tell(self, ended: Iterable[Ended]) -> None:
+        """Some of them; all are counted elsewhere."""
+        for one in ended:
+            self.told += 1
+            if self.told <= _MOST_TOLD:
+                output.say(f"row {one.row}: {one.code}: {one.message} (job {one.jid})")
+            elif self.told == _MOST_TOLD + 1:
+                output.say("… and more.")
+
+
+@attrs.frozen
+class Summary:
+    """How it ended. `pushed`: rows that are in Redis, earlier ones too. `done` None: nobody waited."""
+
+    batch: str
+    rows: int
+    pushed: int
+    rejected: int
+    rejects: Path | None
+    done: int | None = None
+    failed: Mapping[str, int] = attrs.field(factory=dict)
+    dry_run: bool = False
+
+    @property
+    def unanswered(self) -> int:
+        """Rows of which nobody has heard."""
+        return 0 if self.done is None else max(self.pushed - self.done - sum(self.failed.values()), 0)
+
+    def code(self) -> Exit:
+        """The exit code."""
+        if self.unanswered:
+            return Exit.WAITING
+        bad = self.rejected + sum(self.failed.values())
+        if not bad:
+            return Exit.OK
+        good = self.pushed if self.done is None else self.done
+        return Exit.PARTLY if good else Exit.FAILED
+
+    def show(self, *, as_json: bool) -> None:
+        """Prints it."""
+        kept = str(self.rejects) if self.rejects is not None and self.rejected else None
+        if as_json:
+            told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": self.rows,
+                "pushed": self.pushed, "rejected": self.rejected, "rejects": kept}  # fmt: skip
+            if self.done is not None:
+                told |= {"done": self.done, "failed": dict(self.failed), "unanswered": self.unanswered}
+            output.as_json(told)
+            return
+        verb = "good" if self.dry_run else "pushed"
+        rows = [("rows", self.rows), (verb, self.pushed), ("rejected", self.rejected)]
+        if self.done is not None:
+            rows.append(("done", self.done))
+            rows += [("no" if code == NEGATIVE else code, count) for code, count in sorted(self.failed.items())]
+            rows += [("unanswered", self.unanswered)] if self.unanswered else []
+        output.table(("", ""), [(name, str(count)) for name, count in rows])
+        if kept is not None:
+            output.say(f"The rejected rows are in {kept}: correct them there, and feed that file.")

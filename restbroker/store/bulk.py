@@ -1,0 +1,95 @@
+"""Batches of `enqueue --bulk`: pushing rows, how far that got, and the answers to them. Used by `admin.bulk`.
+
+Always holds: a row is pushed together with the note that it was, so that it is pushed once however often somebody
+begins anew; an answer is counted together with being taken away; a batch that nobody touches any more is forgotten.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.rules.reply import BATCH_PREFIX
+from restbroker.store.client import Client
+from restbroker.store.replies import Argument, integer, items, mapping, raw, text
+from restbroker.store.settling import as_score
+
+REMEMBERED_S: Final = 30 * 86_400
+_FAILED: Final = "x:"
+
+
+@attrs.frozen
+class Known:
+    """What Redis knows of a batch: the last row that was pushed, how many rows were (bad ones are left out), how many
+    of these are done, and of the others how many ended with which code.
+    """
+
+    row: int = 0
+    pushed: int = 0
+    done: int = 0
+    failed: Mapping[str, int] = attrs.field(factory=dict)
+    notes: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def answered(self) -> int:
+        """Rows that have ended."""
+        return self.done + sum(self.failed.values())
+
+
+def known(client: Client, batch: str) -> Known | None:
+    """What is known of this batch; None: nothing, or nothing any more. Raises `StoreUnavailable` or `StoreRefused`."""
+    fields = mapping(client.command("HGETALL", client.keys.bulk(batch)))
+    if not fields:
+        return None
+    counts = {name: integer(value) for name, value in fields.items() if not name.startswith("n:")}
+    failed = {name.removeprefix(_FAILED): count for name, count in counts.items() if name.startswith(_FAILED) and count}
+    notes = {name.removeprefix("n:"): text(value) for name, value in fields.items() if name.startswith("n:")}
+    row, pushed, done = (counts.get(name, 0) for name in ("row", "pushed", "done"))
+    return Known(row, pushed, done, failed, notes)
+
+
+def note(client: Client, batch: str, notes: Mapping[str, str]) -> None:
+    """Writes down something about the batch. Raises as `known`."""
+    key = client.keys.bulk(batch)
+    fields = [word for name, value in notes.items() for word in (f"n:{name}", value)]
+    client.transaction([("HSET", key, *fields), ("EXPIRE", key, REMEMBERED_S)])
+
+
+def push(
+    client: Client, batch: str, before: int, last: int, jobs: Mapping[str, Sequence[bytes]], at_s: float | None
+) -> int:
+    """Pushes (or schedules) the jobs of the rows after `before` up to `last`, by their queues; the last row pushed now.
+
+    Another row than `last`: nothing was done, since somebody else has pushed. May be called again with the same after
+    `StoreUnavailable`. Raises `StoreRefused` where Redis refuses a queue's key; nothing was pushed.
+    """
+    keys = client.keys
+    arguments: list[Argument] = [before, last, REMEMBERED_S, "" if at_s is None else as_score(at_s)]
+    for queue, payloads in jobs.items():
+        arguments += [queue, len(payloads), *payloads]
+    lists = [keys.queue(queue) for queue in jobs]
+    fixed = [keys.bulk(batch), keys.queues, keys.sorted_set("schedule")]
+    reply = client.run("bulk_push", [*fixed, *lists], arguments)
+    if isinstance(reply, bytes):
+        raise StoreRefused(f"Redis refuses it: {text(reply)}", "See what that key is, and who wrote it.")
+    return integer(reply)
+
+
+def answers(client: Client, batch: str, most: int) -> list[bytes]:
+    """The oldest answers that nobody has counted, the oldest first. They stay until they are."""
+    found = items(client.command("LRANGE", client.keys.reply(reply_to(batch)), -most, -1))
+    return [raw(answer) for answer in reversed(found)]
+
+
+def count(client: Client, batch: str, heard: Sequence[bytes], codes: Sequence[tuple[int, str]]) -> bool:
+    """Counts rows by their codes ("" for done), and takes away the answers that said so. False: somebody else did."""
+    keys = client.keys
+    names = [keys.bulk(batch), keys.bulk_done(batch), keys.bulk_failed(batch), keys.reply(reply_to(batch))]
+    flat = [word for row, code in codes for word in (row, code)]
+    return client.run("bulk_hear", names, [heard[0], len(heard), REMEMBERED_S, *flat]) == 1
+
+
+def reply_to(batch: str) -> str:
+    """Where the answers to all rows of the batch go."""
+    return f"{BATCH_PREFIX}{batch}"
