@@ -3,14 +3,15 @@
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import attrs
 import typer
 
 from restbroker.cli import output
-from restbroker.cli.configured import ConfigOption, JsonOption, loaded
+from restbroker.cli.configured import ConfigOption, JsonOption, loaded, quietly
 from restbroker.cli.exits import Exit
-from restbroker.errors import ConfigError
+from restbroker.errors import ConfigError, UsageError
 from restbroker.rules.findings import Cause, Finding, worst_cause
 
 app = typer.Typer(add_completion=False)
@@ -26,13 +27,30 @@ _STYLES = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "bold 
 
 
 @app.command()
-def check(config: ConfigOption = None, json: JsonOption = False) -> None:
+def check(
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    suggest: Annotated[
+        bool, typer.Option("--suggest", help="Print what the servers' own files should say, and test nothing.")
+    ] = False,
+    target: Annotated[
+        list[str] | None, typer.Option(help="With --suggest: only for this target. May be given several times.")
+    ] = None,
+) -> None:
     """Test the configuration, Redis and the targets, and say what to change. Changes nothing itself.
+
+    With --suggest: the lines of each server's own configuration (ejabberd.yml and the like) that allow what the tokens
+    allow, and no more, as far as that server can be told.
 
     In a pipe each line is: level, area, code, what, why, what to do (of several lines, with backslash-n between them).
     Ends with 0 if nothing is worse than a warning, 2: configuration, 3: Redis unreachable, 4: login or rights refused,
     5: target unreachable, 1: other problems.
     """
+    if suggest:
+        _suggest(config, target or (), as_json=json)
+        return
+    if target:
+        raise UsageError("--target goes with --suggest: everything is tested, always.", "Leave it out.")
     found = _findings(config)
     cause = worst_cause(found)
     code = Exit.OK if cause is None else _EXITS[cause]
@@ -46,6 +64,21 @@ def check(config: ConfigOption = None, json: JsonOption = False) -> None:
     counts = Counter(finding.level for finding in found)
     output.say(", ".join(_counted(counts[level], level) for level in ("problem", "warning", "note")) + ".")
     raise typer.Exit(code)
+
+
+def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> None:
+    from restbroker.admin.suggest import suggestions
+
+    found = suggestions(quietly(config), targets)
+    if as_json:
+        output.as_json([attrs.asdict(one) for one in found])
+        return
+    texts = [one.text for one in found if one.text is not None]
+    if texts:
+        output.data("\n\n".join(texts))
+    for one in found:
+        if one.text is None:
+            output.say(f"{one.target} ({one.kind}): there is nothing to suggest.")
 
 
 def _findings(config: ConfigOption) -> Sequence[Finding]:

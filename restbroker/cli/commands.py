@@ -11,19 +11,16 @@ from typing import Annotated
 
 import typer
 
+from restbroker.admin.versions import running
 from restbroker.cli import output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.config.core import Config
-from restbroker.config.target import Target
 from restbroker.connectors import registry
-from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import ConfigError, UsageError
 from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.rules.json_types import Json
 
 app = typer.Typer(add_completion=False)
-
-_QUICK_S = 0.5
 
 _REPEATS: Mapping[Repeat, str] = {
     "safe": "the same again, so it is repeated after a time-out",
@@ -90,25 +87,11 @@ def _of_server(kind: str | None, name: str | None, path: Path | None, command: s
     able = (one for one in fitting if command is None or command in registry.catalogue_of(one, None).commands)
     target = next(able, None) or next(iter(fitting), None)
     if target is not None:
-        return target.kind, registry.catalogue_of(target, _running(settings, target))
+        return target.kind, registry.catalogue_of(target, running(settings, target))
     if name is not None:
         names = ", ".join(target.name for target in settings.targets)
         raise UsageError(f"There is no target {name!r} of that kind.", f"These are configured: {names}.")
     return newest, registry.catalogue(newest)
-
-
-def _running(settings: Config, target: Target) -> str | None:
-    """The version that a running process found, if Redis tells it quickly."""
-    # The Redis library is slow to import, and of no use without a configuration.
-    from restbroker.admin.connect import open_store
-    from restbroker.admin.enqueue import serving
-
-    try:
-        with open_store(settings, _QUICK_S) as client:
-            found = serving(client, target.queues[0])
-    except (StoreUnavailable, StoreRefused):
-        return None
-    return None if found is None else found.server_version
 
 
 def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> CommandSpec:

@@ -9,6 +9,7 @@ brings is asked for, and neither this file nor `options` and `catalogue` load Tr
   `reference` lists, also `requests`;
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below;
+- `suggest`: the function `suggest`, as below;
 - `logins`: the function `open_logins`, as below, where acting as a user needs a login.
 """
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from restbroker.config.key import Members
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
+from restbroker.rules.allowed import Allowed
 from restbroker.rules.command import Catalogue
 from restbroker.rules.findings import Finding
 
@@ -91,7 +93,18 @@ async def check(target: Target) -> list[Finding]:
     return findings
 
 
-def _part(kind: str, name: Literal["options", "catalogue", "connector", "check", "logins"]) -> ModuleType:
+def suggest(target: Target, allowed: Allowed) -> str | None:
+    """What the server's own configuration should say, so that it allows this and no more: lines to be copied there,
+    with comments of the server's form. None: there is nothing to say. No secret is in it, and no server is asked.
+    """
+    text: str | None = _part(target.kind, "suggest").suggest(target, allowed)
+    return text
+
+
+_Part = Literal["options", "catalogue", "connector", "check", "suggest", "logins"]
+
+
+def _part(kind: str, name: _Part) -> ModuleType:
     if kind not in _FOLDERS:
         known = ", ".join(_FOLDERS)
         raise ConfigError(f'There is no kind of target called "{kind}".', f"These exist: {known}.")

@@ -15,6 +15,7 @@ from restbroker.connectors.contract import Ports
 from restbroker.connectors.ejabberd.connector import EjabberdConnector
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import ConfigError
+from restbroker.rules.allowed import Allowed
 from restbroker.rules.command import Catalogue
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
@@ -27,6 +28,7 @@ class Options:
     server_version: str = "auto"
 """,
     "catalogue": """
+from restbroker.rules.allowed import Allowed
 from restbroker.rules.command import Catalogue
 
 def for_version(version):
@@ -46,6 +48,10 @@ from restbroker.rules.findings import ok
 
 async def check(target):
     return [ok(target.name, "Looked", "It was looked at.")]
+""",
+    "suggest": """
+def suggest(target, allowed):
+    return " ".join(allowed.commands)
 """,
 }
 
@@ -70,6 +76,7 @@ async def test_a_folder_and_a_line_make_a_new_kind(tmp_path: Path, monkeypatch: 
     assert registry.catalogue_of(target, "1") == Catalogue("1", {})
     assert vars(registry.open_connector(target, PORTS)) == {"serves": "toy"}
     assert [finding.code for finding in await registry.check(target)] == ["Looked"]
+    assert registry.suggest(target, Allowed(("jump", "run"))) == "jump run"
 
 
 def test_each_part_of_ejabberd_is_found() -> None:

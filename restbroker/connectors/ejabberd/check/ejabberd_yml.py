@@ -1,6 +1,6 @@
 """The lines of `ejabberd.yml` that cure what `check` finds. Pure.
 
-Used by `check`. Always holds: each is a whole block that ejabberd 23.01 accepts
+Used by `check` and `suggest`. Always holds: each is a whole block that ejabberd 23.01 accepts
 beside those that are there (tried); under a key that exists already, only the inner lines are added.
 """
 

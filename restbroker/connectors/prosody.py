@@ -1,0 +1,19 @@
+"""What Prosody's configuration needs for whichever of its modules. Used by `suggest` of both of its kinds. Pure."""
+
+from collections.abc import Iterator
+
+from restbroker.config.target import Target
+from restbroker.config.urls import is_loopback
+
+
+def listening(target: Target) -> Iterator[str]:
+    """Where its web server listens, so that this target's URL leads there: on loopback alone, if that is there."""
+    url = target.url
+    used = "https" if url.scheme == "https" else "http"
+    yield "-- Of all that Prosody's web server offers, not for this target alone."
+    if is_loopback(url.host):
+        yield f'{used}_interfaces = {{ "127.0.0.1" }}'
+    else:
+        yield "-- Others must not reach this port: give it an address that only restbroker reaches."
+        yield f'{used}_interfaces = {{ "THE ADDRESS THAT RESTBROKER REACHES" }}'
+    yield f"{used}_ports = {{ {url.port} }}"

@@ -1,0 +1,29 @@
+"""What Prosody has to load so that it takes its rosters from restbroker and is told of changes. Pure.
+
+The registry calls `suggest`.
+"""
+
+import json
+from collections.abc import Iterator
+
+from restbroker.config.target import Target
+from restbroker.connectors.prosody import listening
+from restbroker.rules.allowed import Allowed
+
+
+def suggest(target: Target, _allowed: Allowed) -> str | None:
+    """The lines, with what is to be known of them; None for a target that never asks Prosody."""
+    return None if target.is_local else "\n".join(_lines(target))
+
+
+def _lines(target: Target) -> Iterator[str]:
+    yield f"-- Prosody's configuration, for the target {target.name}; after the change: restart Prosody"
+    yield "-- The endpoint of refreshes asks for no login, and refreshing is all that it can do: the tokens' Allow"
+    yield "-- says who may change rosters, which are restbroker's. Keep the port from strangers."
+    yield from listening(target)
+    yield f"VirtualHost {json.dumps(target.host_header or target.default_host or 'THE VIRTUAL HOST')}"
+    yield '    modules_disabled = { "roster" }'
+    yield '    modules_enabled = { "http_roster_admin", "block_subscriptions" }'
+    yield '    storage = { roster = "memory" }'
+    yield "    -- Where your rosters are: Roster.Listen and Path, with its login (docs/roster-service.md)."
+    yield '    http_roster_url = "http://127.0.0.1:8082/roster/%s?key=ROSTER-KEY"'
