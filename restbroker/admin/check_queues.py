@@ -4,11 +4,11 @@ Called by `admin.check_store`. Always holds: nothing is written.
 """
 
 import shlex
-from collections.abc import Iterable, Iterator
-from difflib import get_close_matches
+from collections.abc import Iterator
 
 from restbroker.admin import pauses
 from restbroker.admin.check_leftovers import is_dead
+from restbroker.admin.names import nearest
 from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.core import Config
 from restbroker.connectors import registry
@@ -77,10 +77,10 @@ def _quiet(queue: QueueView, process: str, *, served: bool) -> Finding:
 
 def _new_queue(client: Client, config: Config, facts: ServerFacts, name: str, known: tuple[str, ...]) -> Finding:
     message = f"Nothing was ever pushed to the queue {name} here."
-    nearest = _nearest(name, (other for other in known if other not in config.queues))
-    if nearest is not None:
-        why = f"There is a queue {nearest}, so that the producers may mean another one."
-        return Finding("warning", AREA, "QueueMisspelt", message, why, f'Did you mean "RestQueue": "{nearest}"?')
+    meant = nearest(name, (other for other in known if other not in config.queues))
+    if meant is not None:
+        why = f"There is a queue {meant}, so that the producers may mean another one."
+        return Finding("warning", AREA, "QueueMisspelt", message, why, f'Did you mean "RestQueue": "{meant}"?')
     others = sorted(survey.namespaces(client) - {config.namespace})
     if others and not known:
         shown = ", ".join(other or "none" for other in others[:5])
@@ -104,10 +104,3 @@ def _database(url: str) -> int:
     # The loader writes every address in one of two forms: …/N and unix://…?db=N.
     tail = url.rpartition("db=")[2] if url.startswith("unix:") else url.partition("?")[0].rpartition("/")[2]
     return int(tail) if tail.isdigit() else 0
-
-
-def _nearest(name: str, known: Iterable[str]) -> str | None:
-    plain = {other.casefold(): other for other in known}
-    wanted = name.casefold().removeprefix("queue:").strip()
-    found = get_close_matches(wanted, plain, n=1, cutoff=0.75)
-    return plain[found[0]] if found else None

@@ -21,7 +21,7 @@ from restbroker.admin.pace import Pace
 from restbroker.errors import StoreRefused
 from restbroker.rules import hiding, rubyjson
 from restbroker.rules.json_types import Json
-from restbroker.store import beats, history, jobs, parked, processes, queues
+from restbroker.store import beats, history, jobs, parked, processes, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
 from restbroker.store.keys import QueueName, SortedSet
@@ -112,6 +112,7 @@ def explain(client: Client, jid: str, known: Known, bounds: Bounds | None = None
     """Looks for the job of this id. Raises `StoreUnavailable`."""
     search = _Search(client, jid, known, bounds or Bounds())
     places = [*search.sorted_sets(), *search.in_hand(), *search.waiting()]
+    places = places or list(search.unannounced())
     is_nowhere = not places
     places = places or list(search.readable(search.copies()))
     acts = tuple(search.readable(search.acts()))
@@ -160,6 +161,13 @@ class _Search:
         odd: Mapping[str, QueueName] = self._try(queues.unreadable, {})
         for queue in sorted(announced | set(self.known.targets)):
             yield from self.readable(self._in_queue(queue, odd.get(queue, queue)))
+
+    def unannounced(self) -> Iterator[Place]:
+        """Those that somebody made with a push alone. To find them takes a look at all keys."""
+        announced: frozenset[str] = self._try(queues.names, frozenset())
+        found: frozenset[str] = self._try(survey.lists, frozenset())
+        for queue in sorted(found - announced - set(self.known.targets)):
+            yield from self.readable(self._in_queue(queue, queue))
 
     def readable(self, found: Iterable[T]) -> Iterator[T]:
         """These, as far as Redis lets them be read."""

@@ -3,7 +3,7 @@
 Called before something is done with it, by the commands and by `queues` and `find`. Always holds: nothing is done here.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 from restbroker.errors import UsageError
@@ -12,6 +12,7 @@ from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
 
 _MOST_NAMED = 10
+_ALIKE = 0.7
 
 
 def require(kind: str, name: str, known: Collection[str]) -> None:
@@ -20,6 +21,14 @@ def require(kind: str, name: str, known: Collection[str]) -> None:
         return
     near = get_close_matches(name, sorted(known), n=3)
     raise UsageError(f"There is no {kind} {name!r}.", f"Did you mean {' or '.join(near)}?" if near else _listed(known))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The queue that is called nearly as `name`, which whoever pushed there may have meant; None: none is."""
+    plain = {other.casefold(): other for other in sorted(known)}
+    # Whoever pushes by hand may have written the key's beginning twice.
+    found = get_close_matches(name.casefold().removeprefix("queue:").strip(), plain, n=1, cutoff=_ALIKE)
+    return plain[found[0]] if found else None
 
 
 def exact(client: Client, queue: str) -> QueueName:

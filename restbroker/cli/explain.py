@@ -4,7 +4,7 @@ Always holds: it changes nothing, and says where it did not look to the end.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, Final, assert_never
 
 import attrs
@@ -14,9 +14,12 @@ from restbroker.admin.connect import open_store
 from restbroker.admin.explain import Bounds, End, Kind, Place, Story
 from restbroker.admin.explain import explain as look
 from restbroker.admin.known import known
+from restbroker.admin.names import nearest
+from restbroker.admin.nowhere import nowhere
 from restbroker.cli import entries, output
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit
+from restbroker.cli.nowhere import tell_nowhere
 from restbroker.cli.times import local, utc
 from restbroker.rules.json_types import Json
 
@@ -41,33 +44,32 @@ def explain(
     """Tell a job's story: where it is now and why or how it ended, its last tries, and what people did with it.
 
     It is looked for in the sets, in what processes have in hand, in the queues, with History among the jobs that ended,
-    and among copies of parked jobs. Ends with 1 if it is nowhere.
+    and among copies of parked jobs. If it is nowhere, that is told with where else it may be; it ends with 1 then.
     """
     settings = quietly(config)
     with open_store(settings) as client:
         story = look(client, jid, known(settings), Bounds(seconds=seconds, jobs=jobs))
+        found = nowhere(client, settings) if not story.places and not story.ends else None
     if json:
-        output.as_json(_as_json(story))
+        output.as_json(_as_json(story) | ({} if found is None else {"nowhere": attrs.asdict(found)}))
     else:
-        _tell(story)
+        _tell(story, settings.queues)
     for refused in story.refused:
         output.say(f"note: {refused}")
     for where in story.unseen:
         output.say(f"note: not looked through to the end: {where}. --jobs and --seconds let it look further.")
-    if not story.places and not story.ends:
-        output.say((_NOT_SEEN if story.refused else _NOWHERE).format(jid=jid))
+    if found is not None:
+        if story.refused:
+            output.say(_NOT_SEEN.format(jid=jid))
+        if not json:
+            tell_nowhere(story, found)
         raise typer.Exit(Exit.FAILED)
 
 
 _NOT_SEEN: Final = "The job {jid} is nowhere that could be read."
-_NOWHERE: Final = (
-    'The job {jid} is nowhere: it was delivered, it was deleted, its own "dead": false let it vanish, or it was never'
-    " pushed. The log of the broker names each job that failed, and with LogLevel debug each that was delivered;"
-    ' "History": "24h" has it kept for a day how each job ended.'
-)
 
 
-def _tell(story: Story) -> None:
+def _tell(story: Story, queues: Collection[str]) -> None:
     if story.ends:
         output.table(("", ""), [("ended", _ended(end)) for end in story.ends])
     for place in story.places:
@@ -76,7 +78,7 @@ def _tell(story: Story) -> None:
             output.table(("", ""), list(entries.facts(place.entry)))
         else:
             output.table(("", ""), [("where", _where(place)), *entries.facts(place.entry)])
-        for line in _hints(place, story):
+        for line in _hints(place, story, queues):
             output.say(line)
     acts = [
         ("done by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})") for act in story.acts
@@ -119,10 +121,12 @@ def _where(place: Place) -> str:
             assert_never(place.kind)
 
 
-def _hints(place: Place, story: Story) -> Iterator[str]:
+def _hints(place: Place, story: Story, queues: Collection[str]) -> Iterator[str]:
     yield from place.paused
     if place.kind == "queue" and place.served is None:
-        yield f"No restbroker that runs serves the queue {place.name}."
+        meant = None if place.name in queues else nearest(place.name, queues)
+        may = "" if meant is None else f" Did its producer mean {meant}?"
+        yield f"No restbroker that runs serves the queue {place.name}.{may}"
     elif place.held_up is not None:
         yield f"It is held up: {place.held_up}"
     cure = _CURES.get(place.kind)

@@ -10,7 +10,7 @@ import attrs
 import orjson
 
 from restbroker.store.client import Client
-from restbroker.store.replies import Reply, items, mapping, raw, text
+from restbroker.store.replies import Reply, integer, items, mapping, raw, text
 
 _TEXT_LIMIT = 200
 
@@ -76,6 +76,12 @@ def newest(client: Client, count: int, before: str = "") -> list[Entry]:
     """The `count` newest records, of those older than the entry `before` if one is given; newest first."""
     end = f"({before}" if before else "+"
     return list(_entries(client.command("XREVRANGE", client.keys.history, end, "-", "COUNT", count)))
+
+
+def extent(client: Client) -> tuple[int, Entry | None]:
+    """How many records are kept, and the oldest of them."""
+    count = integer(client.command("XLEN", client.keys.history))
+    return count, next(_entries(client.command("XRANGE", client.keys.history, "-", "+", "COUNT", 1)), None)
 
 
 def _entries(reply: Reply) -> Iterator[Entry]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import attrs
 
 from restbroker.store.client import Client
-from restbroker.store.replies import items, mapping, raw, text
+from restbroker.store.replies import integer, items, mapping, raw, text
 from restbroker.store.server import time_s
 from restbroker.store.settling import as_score
 
@@ -33,6 +33,11 @@ def newest(client: Client, count: int, before: str = "") -> list[Copy]:
     end = f"({before}" if before else "+"
     found = [items(entry) for entry in items(client.command("XREVRANGE", client.keys.parked, end, "-", "COUNT", count))]
     return [Copy(text(entry), raw(mapping(fields).get("payload", b""))) for entry, fields in found]
+
+
+def size(client: Client) -> int:
+    """How many copies are kept."""
+    return integer(client.command("XLEN", client.keys.parked))
 
 
 def missing(client: Client, copies: Sequence[Copy]) -> list[Copy]:

@@ -1,6 +1,6 @@
 """A look over the whole database, for what should not be there: other Sidekiq processes, jobs that nobody owns.
 
-Used by `check` only. Always holds: it changes nothing.
+Used by `check`, and by `explain` of a job that is nowhere else. Always holds: it changes nothing.
 """
 
 from collections.abc import Collection
@@ -63,6 +63,16 @@ def namespaces(client: Client) -> frozenset[str]:
     keys, _ = scan(client, f"*:{plain}", "set")
     found = {key[: -len(plain)].rstrip(":") for key in keys}
     return frozenset(found | {""} if client.command("EXISTS", plain) == 1 else found)
+
+
+def lists(client: Client) -> frozenset[str]:
+    """Every queue that has a list, also one that nobody announced: whoever pushes by hand forgets it.
+
+    Not what the Go original has in hand, whose lists are called alike.
+    """
+    prefix = client.keys.queue("")
+    keys, _ = scan(client, f"{literal(prefix)}*", "list")
+    return frozenset(key.removeprefix(prefix) for key in keys if not key.endswith(":inprogress"))
 
 
 def _jobs(client: Client, identity: str) -> int:

@@ -1,0 +1,57 @@
+"""Tells of a job that is nowhere: where it was looked for, and what to do next. Called by `restbroker explain`.
+
+Always holds: where it was looked for is data, on stdout; what may have become of it is talk.
+"""
+
+import shlex
+from collections.abc import Iterator
+
+from restbroker.admin.explain import Story
+from restbroker.admin.nowhere import Kept, Nowhere, Unserved
+from restbroker.cli import output, steering
+from restbroker.cli.times import local
+
+
+def tell_nowhere(story: Story, found: Nowhere) -> None:
+    """Tells it. `story` has neither a place nor an end."""
+    rows = [(one.place, "cannot be read" if one.jobs is None else str(one.jobs)) for one in found.searched]
+    output.table(("LOOKED THROUGH", "JOBS"), rows)
+    for line in _lines(story, found):
+        output.say(line)
+
+
+def _lines(story: Story, found: Nowhere) -> Iterator[str]:
+    if not story.refused:
+        yield (
+            f'The job {story.jid} is in none of these: it was delivered, it was deleted, its own "dead": false let it'
+            " vanish, or it was never pushed here."
+        )
+    yield from (line for queue in found.unserved for line in _unserved(queue))
+    if found.namespaces:
+        names = ", ".join(name or "none" for name in found.namespaces)
+        yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace says which one is looked at."
+    if found.copies.left:
+        yield (
+            f"Of the newest {found.copies.looked_at} copies of parked jobs, {found.copies.left} are no longer in the"
+            " dead set: retried, deleted, or trimmed by Sidekiq. A copy of this job is not among those that are kept."
+        )
+    yield from _kept(found.kept)
+    yield "The log of the broker names each job that failed, and with LogLevel debug each that was delivered."
+
+
+def _unserved(queue: Unserved) -> Iterator[str]:
+    name = shlex.quote(queue.name)
+    meant = "" if queue.meant is None else f" Did its producer mean {queue.meant}?"
+    wait = "waits" if queue.jobs == 1 else "wait"
+    yield f"Nobody serves the queue {queue.name}, and {output.jobs(queue.jobs)} {wait} there.{meant}"
+    yield f"To look into it: restbroker queues peek {name}"
+
+
+def _kept(kept: Kept) -> Iterator[str]:
+    if kept.for_s is None:
+        yield 'How jobs ended is not kept: "History": "24h" in env.json keeps it for a day, from then on.'
+    elif kept.since_s is None:
+        yield "History is on, and no end was written yet."
+    else:
+        oldest = f"the oldest of {kept.ends} is of {local(kept.since_s)}"
+        yield f"How jobs ended is kept for {steering.span(kept.for_s)}; {oldest}."

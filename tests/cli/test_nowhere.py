@@ -1,0 +1,104 @@
+"""`restbroker explain` of a job that is nowhere: where it was looked for, and where it may be instead."""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.store import history, queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.history import Ending
+from tests.support.process import run
+
+Explain = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def store(redis_url: str) -> Iterator[Client]:
+    client = open_client(StoreSettings(redis_url))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def explain(tmp_path: Path, redis_url: str) -> Explain:
+    def asked(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        document = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t" * 20}
+        (tmp_path / "env.json").write_text(json.dumps({**document, **more}))
+        return run(["explain", *words], directory=tmp_path)
+
+    return asked
+
+
+def job(jid: str) -> bytes:
+    return json.dumps({"class": "Add", "jid": jid, "args": ["status", {}, "t"]}).encode()
+
+
+def test_it_says_where_it_looked_and_through_how_many_jobs(explain: Explain, store: Client) -> None:
+    queues.push(store, "rest", [job("a"), job("b")])
+    store.command("ZADD", "dead", 1, job("c"))
+    done = explain("lost")
+    rows = dict(line.split("\t") for line in done.stdout.splitlines())
+    assert done.returncode == 1
+    assert rows["the dead set"] == "1"
+    assert rows["the retry set"] == rows["the schedule set"] == rows["copies of parked jobs"] == "0"
+    assert rows["the queue rest"] == "2"
+    assert "The job lost is in none of these: it was delivered" in done.stderr
+
+
+def test_a_queue_that_nobody_serves_and_that_is_called_nearly_so_is_told(explain: Explain, store: Client) -> None:
+    queues.push(store, "Rset", [job("a"), job("b")])
+    queues.push(store, "mailers", [job("c")])
+    done = explain("lost")
+    assert "Nobody serves the queue Rset, and 2 jobs wait there. Did its producer mean rest?" in done.stderr
+    assert "Nobody serves the queue mailers, and 1 job waits there.\n" in done.stderr
+    assert "restbroker queues peek Rset" in done.stderr
+
+
+def test_a_job_in_a_queue_that_nobody_announced_is_found_there(explain: Explain, store: Client) -> None:
+    store.command("LPUSH", "queue:queue:rest", job("mine"))
+    done = explain("mine")
+    assert done.returncode == 0
+    assert "It waits in the queue queue:rest: the next to be taken." in done.stdout
+    assert "No restbroker that runs serves the queue queue:rest. Did its producer mean rest?" in done.stderr
+
+
+def test_it_says_how_history_is_switched_on_or_what_it_has(explain: Explain, store: Client) -> None:
+    assert '"History": "24h" in env.json keeps it for a day' in explain("lost").stderr
+    assert "History is on, and no end was written yet." in explain("lost", History="24h").stderr
+    end = history.written(Ending("other", "ejabberd", "status", "delivered", 200, 1.0))
+    store.command("XADD", store.keys.history, "*", "end", end)
+    assert "How jobs ended is kept for 1 d; the oldest of 1 is of 20" in explain("lost", History="24h").stderr
+
+
+def test_it_says_how_many_parked_jobs_have_left_the_dead_set(explain: Explain, store: Client) -> None:
+    for number in range(3):
+        store.command("XADD", store.keys.parked, "*", "ticket", "1:1", "payload", job(f"j{number}"))
+    store.command("ZADD", "dead", 1, job("j0"))
+    assert "Of the newest 3 copies of parked jobs, 2 are no longer in the dead set" in explain("lost").stderr
+
+
+def test_other_namespaces_with_queues_are_named(explain: Explain, store: Client) -> None:
+    store.command("SADD", "shop:queues", "rest")
+    assert "Other namespaces on this Redis have queues (shop)" in explain("lost").stderr
+
+
+def test_a_program_is_told_the_same_in_json(explain: Explain, store: Client) -> None:
+    queues.push(store, "Rset", [job("a")])
+    found = json.loads(explain("lost", "--json").stdout)
+    assert found["places"] == []
+    assert found["nowhere"]["unserved"] == [{"name": "Rset", "jobs": 1, "meant": "rest"}]
+    assert {"place": "the queue Rset", "jobs": 1} in found["nowhere"]["searched"]
+    queues.push(store, "rest", [job("b")])
+    assert "nowhere" not in json.loads(explain("b", "--json").stdout)
+
+
+def test_what_redis_does_not_let_be_read_is_told_beside_the_rest(explain: Explain, store: Client) -> None:
+    store.command("SET", "dead", "no set")
+    done = explain("lost")
+    assert done.returncode == 1
+    assert "The job lost is nowhere that could be read." in done.stderr
+    assert "copies of parked jobs\t0" in done.stdout
