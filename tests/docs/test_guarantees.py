@@ -10,7 +10,7 @@ from tests.docs.pages import ROOT
 
 PROOF = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 PRODUCT = re.compile(r"`((?:restbroker|contrib)/[\w./]+)`")
-PAGES_OF_PROOFS = ("docs/guarantees.md", "docs/sidekiq.md", "SECURITY.md")
+PAGES_OF_PROOFS = ("docs/guarantees.md", "docs/migrate.md", "docs/sidekiq.md", "SECURITY.md")
 
 
 @pytest.mark.parametrize("name", PAGES_OF_PROOFS)
