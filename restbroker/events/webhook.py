@@ -248,7 +248,7 @@ async def _body(receive: ASGIReceiveCallable) -> bytes:
         while True:
             event = await receive()
             if event["type"] != "http.request":
-                break
+                raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body broke off, or its chunks are none.")
             parts.append(event["body"])
             size += len(event["body"])
             if size > BODY_LIMIT_BYTES:

@@ -25,6 +25,7 @@ _REST_S: Final = 0.5
 """How long is read on what nobody wants, so that its sender gets the answer before the connection ends."""
 _REST_PARTS: Final = 16
 _CLOSE: Final = (b"connection", b"close")
+_CUT_OFF: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -135,7 +136,7 @@ class PlainHttp:
         if event["type"] == "http.response.start":
             headers = tuple(event["headers"])
             is_closing = _CLOSE in headers
-            self._goes_on = self._may_go_on() and not is_closing
+            self._goes_on = self._may_go_on(event["status"]) and not is_closing
             if not self._goes_on and not is_closing:
                 headers += (_CLOSE,)
             self._head = _head(event["status"], headers) + _date(int(time.time()))
@@ -145,7 +146,10 @@ class PlainHttp:
             if data:
                 await self.stream.send_all(data)
 
-    def _may_go_on(self) -> bool:
+    def _may_go_on(self, status: int) -> bool:
+        # What is left of such a body, or cannot be read, is not waited for.
+        if status in _CUT_OFF or self._requests.is_broken:
+            return False
         if self.connections.is_hurried or (self._request.has_body and not self.reads_bodies):
             return False
         return self._request.keeps_alive

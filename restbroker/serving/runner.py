@@ -209,7 +209,9 @@ class Server:
     def _tell_of_flood(self, _record: logging.LogRecord) -> bool:
         self._warn_once(
             "TooManyConnections",
-            f"No connection to {self.what} can be taken: the process has no file descriptors left.",
+            # Trio does not say for which port it is, and none can be taken at any.
+            f"No connection to {self.what}, or to what else is served, can be taken: the process has no file"
+            " descriptors left.",
             "New connections to servers fail as well, and their jobs wait, until there are fewer. Let only those reach"
             " this port who need it, or raise LimitNOFILE.",
         )

@@ -263,6 +263,19 @@ def broken() -> str:
     raise LookupError("a secret text")
 
 
+async def test_a_body_in_chunks_that_are_none_is_a_bad_request_and_ends_its_connection(hall: Open) -> None:
+    async with hall() as one:
+        host = one.url.removeprefix("http://")
+        head = f"POST {PATH} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+        with trio.fail_after(60):
+            async with await one.connect() as stream:
+                await stream.send_all(f"{head}Transfer-Encoding: chunked\r\n\r\nno chunk\r\n".encode())
+                answer = b"".join([part async for part in stream])
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"connection: close\r\n" in answer
+    assert one.outcomes() == ["malformed"]
+
+
 async def test_a_bug_answers_500_and_its_text_reaches_nobody(hall: Open) -> None:
     async with hall() as one:
         one.receiver.deliverer.new_jid = lambda: json.loads("{a secret text")

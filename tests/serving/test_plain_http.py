@@ -172,6 +172,31 @@ async def test_a_small_body_that_nobody_wants_is_passed_by_and_the_connection_st
         await until(stream, b"GET /b ")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"), [(b"/408", b"2\r\n"), (b"/413", b"2\r\n"), (b"/200", b"no chunk\r\n"), (b"/400", b"no chunk\r\n")]
+)
+async def test_who_is_answered_before_the_end_of_his_body_is_told_that_the_connection_ends(
+    path: bytes, body: bytes
+) -> None:
+    async def refuse(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] != "http":
+            return await echo(scope, receive, send)
+        if scope["path"] not in ("/408", "/413"):
+            assert await read(receive) == b"(broken off)"
+        status = int(scope["path"][1:])
+        headers = [(b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        return None
+
+    async with served(refuse) as (stream, _):
+        head = b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path
+        await stream.send_all(head + body)
+        answer = await rest(stream)
+        assert answer.startswith(b"HTTP/1.1 %s " % path[1:])
+        assert b"connection: close\r\n" in answer
+
+
 async def test_what_is_no_request_is_refused_and_ends_its_connection_alone() -> None:
     async with served() as (stream, server):
         port = int(server.addresses[0].rpartition(":")[2])
