@@ -31,10 +31,12 @@ async def dial(target: Target, tls: ssl.SSLContext, timeout_s: float, arrivals: 
 
     Raises `NotSent`; when cancelled, nothing stays open.
     """
+    what = "did not accept a connection"
     with trio.move_on_after(timeout_s):
         wire = await _connected(target, arrivals)
+        what = "accepted a connection, and did not answer with TLS"
         return await _secured(target, tls, wire) if target.url.scheme == "https" else wire
-    raise NotSent(f"{target.url} did not accept a connection within {timeout_s:g} s.", timed_out=True)
+    raise NotSent(f"{target.url} {what} within {timeout_s:g} s.", timed_out=True)
 
 
 async def _connected(target: Target, arrivals: Arrivals) -> PlainWire:

@@ -151,8 +151,10 @@ def _bad_login(target: Target, error: ConfigError) -> Finding:
 
 
 def _unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
+    is_plain = target.url.scheme == "https" and target.url.port == 7070
+    hint = "Port 7070 speaks no TLS as Openfire comes: https is on 7443. " if is_plain else ""
     if isinstance(error, NotSent) and error.tls:
-        cure = "Look at the server's certificate, and at TLS.CAFile."
+        cure = f"{hint}Look at the server's certificate, and at TLS.CAFile."
         return Finding("problem", target.name, "TlsFailed", error.message, _WAIT, cure, "target")
-    cure = "Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL."
+    cure = f"{hint}Check that Openfire runs with http-bind enabled and the plugin ofchat, and the target's URL."
     return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")

@@ -101,8 +101,10 @@ def _unwell(target: Target, found: Health) -> Finding:
 
 
 def _unreachable(target: Target, error: NotSent | MaybeSent) -> Finding:
+    is_plain = target.url.scheme == "https" and target.url.port == 9090
+    hint = "Port 9090 speaks no TLS as Openfire comes: https is on 9091. " if is_plain else ""
     if isinstance(error, NotSent) and error.tls:
-        cure = "Look at the server's certificate, and at TLS.CAFile."
+        cure = f"{hint}Look at the server's certificate, and at TLS.CAFile."
         return Finding("problem", target.name, "TlsFailed", error.message, _WAIT, cure, "target")
-    cure = "Check that Openfire runs, the address and port of its console, and the target's URL."
+    cure = f"{hint}Check that Openfire runs, the address and port of its console, and the target's URL."
     return Finding("problem", target.name, "Unreachable", error.message, _WAIT, cure, "target")

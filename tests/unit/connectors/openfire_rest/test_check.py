@@ -9,6 +9,7 @@ from restbroker.config.target import Target, Url
 from restbroker.connectors import registry
 from restbroker.connectors.openfire_rest import check as checking
 from restbroker.rules.findings import Finding
+from restbroker.transport.errors import NotSent
 from tests.support.receiver import Answer, Received, Receiver
 from tests.unit.connectors.openfire_rest.conftest import BASE, Made, empty
 
@@ -96,3 +97,13 @@ async def test_a_server_that_is_away_and_a_secret_file_that_is_gone_are_told(mad
     file.unlink()
     (gone,) = await registry.check(target)
     assert (away.code, gone.code) == ("Unreachable", "BadLogin")
+
+
+async def test_tls_on_the_port_without_is_told_where_it_is() -> None:
+    # A test cannot listen on that port of every machine.
+    for port, cure in ((9090, "https is on 9091"), (9091, "Check that Openfire runs")):
+        target = Target("fire", "openfire-rest", Url("https", "of.example.org", port, BASE), ("q",))
+        finding = checking._unreachable(target, NotSent("It did not answer with TLS."))
+        assert finding.code == "Unreachable"
+        assert finding.cure is not None
+        assert cure in finding.cure.partition(".")[0]
