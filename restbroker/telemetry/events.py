@@ -243,7 +243,7 @@ class Listening:
 
 @attrs.frozen
 class SourceOpened:
-    """Events of a source are read from there, for the first time; later times are the warning `RabbitMQBack`."""
+    """Events of a source are read from there, for the first time; later times are `RabbitMQBack`, `OpenfireBack`."""
 
     source: str
     server: str

@@ -137,7 +137,7 @@ class Listener:
 
     def _prove(self) -> None:
         self._is_proven, self._ends = True, 0
-        self.shared.teller.well(self.user)
+        self.shared.teller.well(self.user, f"{self.shared.target.url.origin}/sse")
 
     async def _watched(self, over: trio.Event) -> None:
         """Returns when the stream ended, or is quiet for so long that another is to be opened."""

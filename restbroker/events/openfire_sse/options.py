@@ -144,4 +144,7 @@ def _judge_file(secret: Secret, users: list[str], place: str, review: Review) ->
         review.refuse(place, error.message)
         return
     if missing := [user for user in users if user not in known]:
-        review.refuse(place, f"has no line for {', '.join(missing)}.")
+        names = ", ".join(missing)
+        review.refuse(
+            place, f"has no line for {names}; add one, name:password, or take the name out of Users or Askers."
+        )

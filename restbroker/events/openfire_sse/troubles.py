@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.telemetry.events import EventHandled, Report, Warned
+from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 
 Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireLarge"]
 
@@ -82,6 +82,7 @@ class Teller:
 
     source: str
     report: Report
+    _has_opened: bool = False
     _away: bool = False
     _denied: dict[str, str] = attrs.field(factory=dict)
 
@@ -107,8 +108,11 @@ class Teller:
         self.report(EventHandled(self.source, "malformed"))
         self.report(Warned("EventMalformed", what, "Please report this."))
 
-    def well(self, user: str) -> None:
-        """His stream is open."""
+    def well(self, user: str, server: str) -> None:
+        """His stream is open, at this address."""
+        if not self._has_opened:
+            self._has_opened = True
+            self.report(SourceOpened(self.source, server))
         denied = self._denied.pop(user, None) is not None
         if self._away or denied:
             self._away = False

@@ -13,7 +13,7 @@ from restbroker.config.target import Target
 from restbroker.events.openfire_sse.form import Form
 from restbroker.store import logins
 from restbroker.store.logins import On, Turn, Yours
-from restbroker.telemetry.events import Warned
+from restbroker.telemetry.events import SourceOpened, Warned
 from restbroker.transport.stream import Frame
 from tests.events.openfire_sse.conftest import Read, chat, say, target
 from tests.support.openfire.faults import Kind
@@ -34,6 +34,8 @@ async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, open
         assert {job["from"].partition("/")[0] for job in to_bob} == {"ann@example.org"}
         assert to_bob[0]["raw"]["event"] == "chatapi.chat"
         assert set(reader.outcomes()) == {"accepted"}
+    opened = [event for event in reader.events if isinstance(event, SourceOpened)]
+    assert opened == [SourceOpened("openfire", f"http://127.0.0.1:{openfire.chat_port}/sse")]
     assert sorted(openfire.world.logins) == ["ann", "bob"]
     assert not reader.warnings()
     await until_async(lambda: not openfire.world.open_readers, "nobody reads any more", 60)

@@ -55,7 +55,10 @@ def test_a_source_has_its_target_and_names_as_the_server_folds_them(tmp_path: Pa
         ({"Users": []}, "Options.Users: is missing or empty"),
         ({"Askers": ["ANN"]}, "Options.Users: names a user for the second time"),
         ({"Users": ["ann@example.org"]}, "Options.Users"),
-        ({"Users": ["eve"]}, "Options.PasswordsFile: has no line for eve"),
+        (
+            {"Users": ["eve"]},
+            "Options.PasswordsFile: has no line for eve; add one, name:password, or",
+        ),
         ({"PasswordsFile": None}, "Options.PasswordsFile: is missing or empty"),
         ({"PasswordsFile": "gone"}, "Options.PasswordsFile: The secret file .*gone cannot be read"),
         ({"Lease": "100ms"}, "Options.Lease: expected at least 1 s"),
