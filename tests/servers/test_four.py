@@ -131,7 +131,7 @@ def _prosody(stack: ExitStack, folder: Path, password: str) -> Server:
     domain = DOMAINS["prosody"]
     server = Prosody(folder, domain, modules=("rest",)).start()
     stack.callback(server.kill)
-    server.register("restbroker", password=password)
+    server.register(ENV["Targets"]["prosody"]["Auth"]["Basic"]["User"], password=password)
     server.register("john")
     john = stack.enter_context(Clients(server.c2s_port, domain)).login("john", roster=False)
     return Server(
