@@ -21,7 +21,12 @@ answers do. **Bold** is what a job must give. "Again" is what becomes of a job t
 is sent again; *done*, it is, and that it is so already counts as done; *no*, it may happen twice, so that it is sent
 [at most twice more](../producers.md#sent-and-not-answered). In brackets: what touches the server itself, for which a
 [token](../tokens.md) must say so. The last column is the case of the test that sends the command to the stand-in and
-looks at each byte that matters.
+looks at each byte that matters. `restbroker commands` shows two tags of the Chat API: *untested*, which
+nobody could try, since it needs a telephone exchange; *documented*, which the plugin's own page has, while the others
+were read in its source.
+
+A job for the REST API plugin may give `host` beside what is listed, as for any other server. It goes nowhere: it must
+be the target's `Domain`, so that no job meant for another server is done on this one.
 """
 _TABLE: Final = """
 | command | request | arguments | again | since | test |
@@ -35,7 +40,7 @@ _TITLES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         ),
         "openfire-chat": (
             "The Chat API: kind `openfire-chat`",
-            "Below `/rest/api/restapi/v1`; `tests/servers/test_openfire_chat_commands.py`. *Untested*: not played.",
+            "Below `/rest/api/restapi/v1`; `tests/servers/test_openfire_chat_commands.py`.",
         ),
     }
 )

@@ -2,8 +2,7 @@
 
 Always holds: of one name at most one holder is told that it is his, by Redis' clock; a lost answer leaves nothing that
 does not end by itself; a full Redis grants leases too. A lease is no fence by itself: whoever was suspended has to look
-at his own clock before he acts, and to `end` what he lost, so that
-who has it by then learns that somebody was late.
+at his own clock before he acts, and to `end` what he lost, so that who has it by then learns that somebody was late.
 """
 
 from collections.abc import Mapping, Sequence
