@@ -443,6 +443,8 @@ async def test_nothing_is_said_without_a_name_where_the_login_is_no_administrato
     ("command", "given", "why"),
     [
         ("post_message", {"to": JULIET, "body": "x"}, '"from" is missing'),
+        ("set_presence", {"from": "romeo montague"}, '"from" has a blank'),
+        ("chat_login", {"from": "r" * 65}, "longer than the 64 characters"),
         ("post_message", {"from": "romeo", "to": "a b@c", "body": "x"}, '"to" is a text, but not a JID'),
         ("post_message", {"from": "romeo", "to": JULIET, "text": "x"}, "'text', which post_message does not have"),
         ("post_message", {"from": "romeo", "to": JULIET, "body": "a\x00b"}, "control character"),

@@ -15,8 +15,8 @@ from restbroker.config.target import Target, Url
 from restbroker.connectors.openfire_chat.connector import judge_probe, ready
 from restbroker.connectors.openfire_chat.headers import accepting
 from restbroker.connectors.openfire_chat.options import BASE, settings_of
-from restbroker.connectors.openfire_chat.refusals import parsed
 from restbroker.connectors.openfire_chat.trust import CURE, MESSAGE, is_administrator, trust_question
+from restbroker.connectors.texts import parsed
 from restbroker.errors import ConfigError
 from restbroker.rules.findings import Finding, ok
 from restbroker.transport.client import open_transport

@@ -16,10 +16,11 @@ from restbroker.connectors.openfire_chat import catalogue, ways
 from restbroker.connectors.openfire_chat.logins import SharedLogins, shared_logins
 from restbroker.connectors.openfire_chat.options import settings_of
 from restbroker.connectors.openfire_chat.outcomes import ended, is_empty, judge, offer_gone, unanswered_ask
-from restbroker.connectors.openfire_chat.refusals import CHECK_LOGIN, CHECK_URL, parsed
+from restbroker.connectors.openfire_chat.refusals import CHECK_LOGIN, CHECK_URL
 from restbroker.connectors.openfire_chat.request import Asked, build, joining, question
 from restbroker.connectors.openfire_chat.values import Unfit
 from restbroker.connectors.openfire_chat.ways import FROM, Way
+from restbroker.connectors.texts import parsed
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected

@@ -10,8 +10,9 @@ in, a wrong JID. What is 400 was not done; but many a 200 was not sent either: t
 from typing import Final
 
 from restbroker.connectors.openfire_chat import ways
-from restbroker.connectors.openfire_chat.refusals import CHECK_URL, Said, parsed, refused_by_all, said
+from restbroker.connectors.openfire_chat.refusals import CHECK_URL, Said, refused_by_all, said
 from restbroker.connectors.openfire_chat.ways import Way
+from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.json_types import Json

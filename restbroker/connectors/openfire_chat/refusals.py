@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from typing import Final
 
 import attrs
-import orjson
 
+from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding
-from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Denied, Outcome, Reason, Rejected, Uncertain
 from restbroker.transport.message import Response
 from restbroker.transport.retry_after import retry_after_s
@@ -59,17 +58,6 @@ class Said:
         if self.words:
             return f"Status {status}: {self.words}"
         return f"Openfire answered with status {status} and no words."
-
-
-def parsed(body: bytes) -> Json:
-    """The body as JSON, None if it is none."""
-    if not body:  # as most are
-        return None
-    try:
-        found: Json = orjson.loads(body)
-    except ValueError:
-        return None
-    return found
 
 
 def said(response: Response, secrets: Iterable[str] = ()) -> Said:

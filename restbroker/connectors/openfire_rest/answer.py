@@ -10,10 +10,9 @@ from html import unescape
 from typing import Final
 
 import attrs
-import orjson
 
+from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding
-from restbroker.rules.json_types import Json
 from restbroker.transport.message import Response
 
 WORDS_LIMIT: Final = 300
@@ -46,17 +45,6 @@ class Answer:
         if self.words:
             return f"Status {status}: {self.words}"
         return f"Openfire answered with status {status} and no words."
-
-
-def parsed(body: bytes) -> Json:
-    """The body as JSON, None if it is none."""
-    if not body:  # as of most
-        return None
-    try:
-        found: Json = orjson.loads(body)
-    except ValueError:
-        return None
-    return found
 
 
 def read(response: Response, secrets: Iterable[str] = ()) -> Answer:

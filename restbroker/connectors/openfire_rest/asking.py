@@ -8,9 +8,10 @@ from typing import Final
 
 import attrs
 
-from restbroker.connectors.openfire_rest.answer import parsed, read
+from restbroker.connectors.openfire_rest.answer import read
 from restbroker.connectors.openfire_rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, redirects
 from restbroker.connectors.openfire_rest.writing import Dialect
+from restbroker.connectors.texts import parsed
 from restbroker.rules.outcome import Probe
 from restbroker.transport.message import Response
 

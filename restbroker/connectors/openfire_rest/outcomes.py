@@ -15,10 +15,11 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.connectors.openfire_rest.answer import Answer, location, parsed, read
+from restbroker.connectors.openfire_rest.answer import Answer, location, read
 from restbroker.connectors.openfire_rest.normal import normal
 from restbroker.connectors.openfire_rest.settings import BASE
 from restbroker.connectors.openfire_rest.ways import BULK, CREATES, NEW_NAME, REMOVES, Way
+from restbroker.connectors.texts import parsed
 from restbroker.rules import redact
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.json_types import Json

@@ -5,7 +5,6 @@ a name with blanks or an @, of more than 64 characters or of none, an address th
 field that it does not know. And a character that XML cannot hold.
 """
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -14,6 +13,7 @@ from typing import Final
 from restbroker.connectors.jid import is_jid, is_local
 from restbroker.connectors.openfire_rest.entities import AFFILIATIONS, ENTITIES, Field, Form
 from restbroker.connectors.openfire_rest.ways import Way
+from restbroker.connectors.texts import NO_XML, fits_xml
 from restbroker.rules.endpoint import kind_of, quoted
 from restbroker.rules.hosts import plain
 from restbroker.rules.json_types import Json
@@ -22,7 +22,6 @@ LONGEST_NAME: Final = 64
 """65 get 500 (measured)."""
 SUBSCRIPTIONS: Final = ("remove", "none", "to", "from", "both")
 """From -1 on."""
-_NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 # XEP-0106; a blank may not begin or end a name, which is not looked at here.
 _ESCAPES: Final[Mapping[str, str]] = {
     " ": "\\20",
@@ -126,7 +125,8 @@ def _value(name: str, value: Json, form: Form) -> Json:
             raise _other(name, value, form)
         case _:
             pass
-    _check_characters(name, value)
+    if not fits_xml(value):
+        raise Unfit(f'the argument "{name}" has {NO_XML}')
     return value
 
 
@@ -230,18 +230,3 @@ def _date(name: str, value: Json) -> Json:
     except (ValueError, OverflowError, OSError):
         raise _other(name, value, "date") from None
     return value
-
-
-def _check_characters(name: str, value: Json) -> None:
-    match value:
-        case str() if _NO_XML.search(value):
-            raise Unfit(f'the argument "{name}" has a control character or half of one, which XML cannot hold')
-        case list():
-            for inner in value:
-                _check_characters(name, inner)
-        case dict():
-            for key, inner in value.items():
-                _check_characters(name, key)
-                _check_characters(name, inner)
-        case _:
-            pass

@@ -10,7 +10,6 @@ from html import unescape
 from typing import Final
 
 import attrs
-import orjson
 
 from restbroker.rules import hiding
 from restbroker.rules.json_types import Json
@@ -48,17 +47,6 @@ class Answer:
             words = self.words.removeprefix(f"{status} ")
             return f"Status {status}: {words}"
         return f"Prosody answered with status {status} and no words."
-
-
-def parsed(body: bytes) -> Json:
-    """The body as JSON, None if it is none."""
-    if not body:  # as most are
-        return None
-    try:
-        found: Json = orjson.loads(body)
-    except ValueError:
-        return None
-    return found
 
 
 def read(response: Response, secrets: Iterable[str] = ()) -> Answer:

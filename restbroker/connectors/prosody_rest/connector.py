@@ -12,11 +12,12 @@ import trio
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector, Link, Ports
 from restbroker.connectors.prosody_rest import catalogue
-from restbroker.connectors.prosody_rest.answer import parsed, read, stanza_in, version_in
+from restbroker.connectors.prosody_rest.answer import read, stanza_in, version_in
 from restbroker.connectors.prosody_rest.outcomes import CHECK_URL, judge
 from restbroker.connectors.prosody_rest.request import Unfit, build, question
 from restbroker.connectors.prosody_rest.settings import Settings, settings_of
 from restbroker.connectors.prosody_rest.ways import Way
+from restbroker.connectors.texts import parsed
 from restbroker.errors import ConfigError
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe, Reason, Rejected

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from restbroker.connectors.prosody_rest.answer import Answer, parsed, read, stanza_in
+from restbroker.connectors.prosody_rest.answer import Answer, read, stanza_in
 from restbroker.connectors.prosody_rest.request import is_question
 from restbroker.connectors.prosody_rest.ways import Api, Way
+from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.json_types import Json

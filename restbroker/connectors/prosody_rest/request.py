@@ -20,6 +20,7 @@ from restbroker.connectors.jid import is_jid
 from restbroker.connectors.login import Headers, authorization
 from restbroker.connectors.prosody_rest.settings import Settings
 from restbroker.connectors.prosody_rest.ways import Form, Way
+from restbroker.connectors.texts import NO_XML, fits_xml
 from restbroker.rules.command import Call
 from restbroker.rules.endpoint import kind_of, quoted
 from restbroker.rules.hosts import plain
@@ -33,7 +34,6 @@ _EARLIER_S: Final = 1.0
 """So much before our own time is up Prosody gives up on an iq, so that its answer still comes."""
 # What stands in a path as it is: how Prosody reads an escape there is known of no version.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*", re.ASCII)
-_NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _SETS: Final = frozenset({"command", "archive"})
 """Members that make mod_rest send an iq without a type as a `set` (read)."""
 _EVERYBODY: Final = frozenset({"online", "all"})
@@ -93,7 +93,7 @@ def _put(way: Way, given: Mapping[str, Json], jid: str) -> tuple[str, str, Mappi
         asked = {way.name: given["node"]} if "node" in given else {}
         return "POST", "", {**way.fixed, **asked, "to": to}
     if way.api == "rest":
-        own = {"id": jid} if way.kind != "iq" and jid and _NO_XML.search(jid) is None else {}
+        own = {"id": jid} if way.kind != "iq" and jid and fits_xml(jid) else {}
         return "POST", "", {**way.fixed, **own, **given}
     left = dict(given)
     path = "".join(f"/{_segment(part, left)}" for part in way.path.split("/"))
@@ -152,7 +152,8 @@ def _check(name: str, value: Json, form: Form) -> None:
         case "recipients" if not _are_recipients(value):
             wanted = '"online", "all", or a list of JIDs'
         case _:
-            _check_characters(name, value)
+            if not fits_xml(value):
+                raise Unfit(f'the argument "{name}" has {NO_XML}')
     if wanted is not None:
         if isinstance(value, str) and form in ("jid", "recipients"):
             raise Unfit(f'the argument "{name}" is a text, but not {wanted}')
@@ -163,21 +164,6 @@ def _are_recipients(value: Json) -> bool:
     if isinstance(value, str):
         return value in _EVERYBODY
     return isinstance(value, list) and bool(value) and all(isinstance(one, str) and is_jid(one) for one in value)
-
-
-def _check_characters(name: str, value: Json) -> None:
-    match value:
-        case str() if _NO_XML.search(value):
-            raise Unfit(f'the argument "{name}" has a control character or half of one, which XML cannot hold')
-        case list():
-            for inner in value:
-                _check_characters(name, inner)
-        case dict():
-            for key, inner in value.items():
-                _check_characters(name, key)
-                _check_characters(name, inner)
-        case _:
-            pass
 
 
 def _encode(members: Mapping[str, Json]) -> bytes:

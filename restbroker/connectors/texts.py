@@ -1,0 +1,39 @@
+"""What connectors ask of texts: whether XML can hold them, and what JSON is in an answer. Pure.
+
+The requests and the judges of several kinds use it. Always holds: nothing here raises.
+"""
+
+import re
+from typing import Final
+
+import orjson
+
+from restbroker.rules.json_types import Json
+
+NO_XML: Final = "a control character or half of one, which XML cannot hold"
+"""What a value has that does not fit."""
+_NO_XML: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def fits_xml(value: Json) -> bool:
+    """Whether all texts in it can stand in XML."""
+    match value:
+        case str():
+            return _NO_XML.search(value) is None
+        case list():
+            return all(fits_xml(inner) for inner in value)
+        case dict():
+            return all(fits_xml(key) and fits_xml(inner) for key, inner in value.items())
+        case _:
+            return True
+
+
+def parsed(body: bytes) -> Json:
+    """The body as JSON, None if it is none."""
+    if not body:  # as most are
+        return None
+    try:
+        found: Json = orjson.loads(body)
+    except ValueError:
+        return None
+    return found
