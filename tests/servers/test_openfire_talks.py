@@ -98,6 +98,8 @@ def test_two_users_chat_by_jobs_and_events_alone(
         talk.told("bob", "presence", presence="unavailable")
         assert [event for event in talk.heard() if event["to"] == talk.jid("bob") and event["body"] == "Gone?"] == []
         assert Counter(server.world.logins) == {"ann": 1, "bob": 1}
+        # The job that logs him in, and whoever was first to need it.
+        assert max(Counter(server.world.login_requests).values()) <= 2
         assert [data for _, data in server.world.lost if '"body"' in data] == []
         assert talk.parked() == []
         assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None

@@ -51,7 +51,8 @@ _LOOK_S: Final = 1.0
 _ENDS: Final = 2
 """So many streams may end at once before an operator is told: a login or a restart may end one."""
 _GRACE_S: Final = 1.0
-"""For what lies in an old connection: the server sends it nothing any more."""
+"""A connection that is left is read until so long nothing came: the server sends it nothing any more, but what it sent
+before may fill it, after a suspension or an outage of Redis."""
 QUIET_S: Final = 600.0
 """After so long without an event the stream is opened anew: another reader may have taken it, which nobody tells."""
 
@@ -71,6 +72,30 @@ class Shared:
 
 
 @attrs.define(eq=False)
+class _Reading:
+    """One stream, and how its reading ends: by itself, or once it is left and empty."""
+
+    stream: EventStream
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    over: trio.Event = attrs.field(factory=trio.Event)
+    _is_left: bool = False
+
+    def leave(self) -> None:
+        """Another stream takes its place, here or in another process."""
+        self._is_left = True
+        self.scope.deadline = trio.current_time() + _GRACE_S
+
+    def hold(self) -> None:
+        """While an event is handed on, which may take as long as Redis is away."""
+        self.scope.deadline = math.inf
+
+    def go_on(self) -> None:
+        """An event was handed on, and more may lie behind it."""
+        if self._is_left:
+            self.leave()
+
+
+@attrs.define(eq=False)
 class Listener:
     """That of one user. The reader calls `renewed`, `disturbed` and `lost`."""
 
@@ -78,7 +103,7 @@ class Listener:
     user: str
     is_asking: bool = False
     """Whether a stream may have been asked for that is not known yet to be ours."""
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _opening: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _until_s: float = 0.0
     _is_lost: bool = False
     _renewal: trio.Event = attrs.field(factory=trio.Event)
@@ -105,26 +130,28 @@ class Listener:
     def lost(self) -> None:
         """The lease is another's: nothing is opened any more, and what has come already is read."""
         self._is_lost = True
-        self._scope.deadline = min(self._scope.deadline, trio.current_time() + _GRACE_S)
+        self._opening.cancel()
 
     async def run(self) -> None:
-        """Until the lease is lost, or cancelled."""
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                old: trio.CancelScope | None = None
+        """Until the lease is lost and what came before is read, or cancelled."""
+        async with trio.open_nursery() as nursery:
+            reading: _Reading | None = None
+            with self._opening:
                 while True:
                     stream = await self._opened()
-                    if old is not None:
-                        old.deadline = trio.current_time() + _GRACE_S
-                    old, over = trio.CancelScope(), trio.Event()
+                    if reading is not None:
+                        reading.leave()
+                    reading = _Reading(stream)
                     self._heard_at_s = trio.current_time()
                     self._is_proven = False
-                    nursery.start_soon(self._read, stream, old, over)
-                    await self._watched(over)
-                    if over.is_set():
-                        old = None
+                    nursery.start_soon(self._read, reading)
+                    await self._watched(reading.over)
+                    if reading.over.is_set():
+                        reading = None
                         if not self._is_proven:
                             await self._ended_at_once()
+            if reading is not None:
+                reading.leave()
 
     async def _ended_at_once(self) -> None:
         """Waits longer each time; the server is not to be asked without end."""
@@ -152,11 +179,11 @@ class Listener:
             with trio.move_on_after(max(left_s, _LOOK_S) if self._is_proven else _LOOK_S):
                 await self._wake.wait()
 
-    async def _read(self, stream: EventStream, scope: trio.CancelScope, over: trio.Event) -> None:
-        shared = self.shared
+    async def _read(self, reading: _Reading) -> None:
+        shared, stream = self.shared, reading.stream
         form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode)
         try:
-            with scope:
+            with reading.scope:
                 while True:
                     frame = await stream.next()
                     if not self._is_proven:
@@ -164,7 +191,9 @@ class Listener:
                     event = self._event(form, frame)
                     if event is not None:
                         self._is_held_up = True
+                        reading.hold()
                         await shared.basket.put(event, len(frame.data))
+                        reading.go_on()
                         self._is_held_up = False
                     self._heard_at_s = trio.current_time()
         except StreamEnded as ended:
@@ -177,7 +206,7 @@ class Listener:
                 shared.teller.tell(self.user, unanswered(why))
         finally:
             await stream.aclose()
-            over.set()
+            reading.over.set()
             self._wake.set()
 
     def _event(self, form: Form, frame: Frame) -> ServerEvent | None:

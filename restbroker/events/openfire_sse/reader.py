@@ -6,6 +6,7 @@ have taken a lease meanwhile, or had, so that the server gives him the events. W
 pushed if Redis takes it at once; then the leases end, so that another need not wait.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -29,6 +30,8 @@ AT_ONCE: Final = 200
 _RENEWALS: Final = 3
 """So often a lease is renewed while it lasts."""
 _SOON_S: Final = 0.05
+_WATCH_S: Final = 1.0
+"""So often it is looked whether another process' lease ended before its time, as at a stop."""
 _AGAIN_S: Final = 0.5
 """So soon Redis is asked again that did not answer."""
 _PATIENCE_S: Final = 2.0
@@ -90,7 +93,7 @@ class StreamReader:
             if late:
                 await self.leases.end(late)
             left_s = [lease.left_ms / 1000 + _SOON_S for lease in found.values() if isinstance(lease, Others)]
-            await trio.sleep(min(settings.lease_s / _RENEWALS, *left_s, settings.lease_s))
+            await trio.sleep(min(settings.lease_s / _RENEWALS, *left_s, _WATCH_S if left_s else math.inf))
 
     def _noted(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
         """Starts and ends listeners; of which users a stream may have been opened too late."""

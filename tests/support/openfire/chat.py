@@ -45,6 +45,7 @@ def _login(call: Call) -> Answer:
     # Only Basic says who the caller is: with the secret nobody is an administrator here.
     is_trusted = call.caller.username is not None and call.caller.is_admin
     stream = world.opened(name, anonymous=not password and not is_trusted)
+    world.login_requests.append(name)
     return Said(200, stream.id.encode(), "text/plain")
 
 

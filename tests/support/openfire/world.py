@@ -190,6 +190,8 @@ class World:
     """Who asked for help, which opens an event stream's path as a login does."""
     logins: list[str] = attrs.field(factory=list)
     """Each login that made a new stream, by user, in order."""
+    login_requests: list[str] = attrs.field(factory=list)
+    """The user of each login that was granted, whether or not it made a stream, in order."""
     lost: list[tuple[str, str]] = attrs.field(factory=list)
     """Events that nobody read, as (user, data)."""
     workgroups: dict[str, Workgroup] = attrs.field(factory=dict)
