@@ -21,7 +21,7 @@ from restbroker.admin.enqueue import Order, Serving, push, serving, wait
 from restbroker.cli import arguments, output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
-from restbroker.cli.exits import Exit
+from restbroker.cli.exits import Exit, no
 from restbroker.cli.order import joined, needs_all, spec_of, target_of, token_of, typed_for
 from restbroker.cli.times import at_s, duration_s
 from restbroker.config.core import Config
@@ -65,13 +65,6 @@ AgainOption = Annotated[bool, typer.Option("--again", help="With --bulk: push al
 
 _PATIENCE_S = 2.0
 """So long nothing is said while waiting. A process tells of a closed gate with its next beat, 2.5 s later at most."""
-_REFUSED_CODES = frozenset(
-    {
-        *("BadToken", "BadSignature", "UntimelySignature", "SignatureNeeded"),
-        *("CommandNotAllowed", "DangerousCommand", "HostNotAllowed"),
-        *("CommandForbidden", "LoginRefused"),
-    }
-)
 
 
 @app.command()
@@ -245,7 +238,7 @@ def _tell(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:
     outcome = details.get("outcome")
     if outcome == "delivered":
         raise typer.Exit(Exit.OK)
-    raise typer.Exit(Exit.REFUSED if outcome == "denied" or code in _REFUSED_CODES else Exit.FAILED)
+    raise typer.Exit(no(str(outcome), str(code)))
 
 
 def _plain(details: Mapping[str, Json]) -> str:

@@ -52,6 +52,20 @@ MEANINGS: Final[Mapping[int, str]] = {
 """Each code as `--help`, `explain-error` and the man pages tell of it."""
 
 
+_REFUSALS: Final = frozenset(
+    {
+        *("BadToken", "BadSignature", "UntimelySignature", "SignatureNeeded"),
+        *("CommandNotAllowed", "DangerousCommand", "HostNotAllowed"),
+        *("CommandForbidden", "LoginRefused"),
+    }
+)
+
+
+def no(outcome: str, code: str) -> Exit:
+    """The exit code for a job that was not done: its token or the login was refused, or its command."""
+    return Exit.REFUSED if outcome == "denied" or code in _REFUSALS else Exit.FAILED
+
+
 def code_of(error: RestbrokerError) -> Exit:
     """The exit code for an error that reached the command line."""
     match error:

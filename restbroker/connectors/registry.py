@@ -10,7 +10,8 @@ brings is asked for, and neither this file nor `options` and `catalogue` load Tr
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below;
 - `suggest`: the function `suggest`, as below;
-- `logins`: the function `open_logins`, as below, where acting as a user needs a login.
+- `logins`: the function `open_logins`, as below, where acting as a user needs a login;
+- `ctl`: `MANNER`, as `manner` below, where the server has a command line of its own for whose place ours is to do.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.rules.allowed import Allowed
 from restbroker.rules.command import Catalogue
+from restbroker.rules.ctl import Manner
 from restbroker.rules.findings import Finding
 
 if TYPE_CHECKING:  # it imports Trio, which pushing a job does without
@@ -41,6 +43,7 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 _WITH_LOGINS: Final = frozenset({"openfire-chat"})
+_WITH_CTL: Final = frozenset({"ejabberd", "mongooseim"})
 
 KINDS: Final = tuple(_FOLDERS)
 """The kinds of servers; the flat keys of `env.json` mean the first."""
@@ -87,6 +90,14 @@ def open_logins(target: Target, ports: "Ports") -> "Logins":
     return logins
 
 
+def manner(kind: str) -> Manner | None:
+    """How this kind's own command line is spoken to; None for one that has none."""
+    if kind not in _WITH_CTL:
+        return None
+    found: Manner = _part(kind, "ctl").MANNER
+    return found
+
+
 async def check(target: Target) -> list[Finding]:
     """Looks at this target and changes nothing there. What a person can act on is a finding. Safe to cancel."""
     findings: list[Finding] = await _part(target.kind, "check").check(target)
@@ -101,7 +112,7 @@ def suggest(target: Target, allowed: Allowed) -> str | None:
     return text
 
 
-_Part = Literal["options", "catalogue", "connector", "check", "suggest", "logins"]
+_Part = Literal["options", "catalogue", "connector", "check", "suggest", "logins", "ctl"]
 
 
 def _part(kind: str, name: _Part) -> ModuleType:

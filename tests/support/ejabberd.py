@@ -124,6 +124,8 @@ class Ejabberd:
     """The commands that a bearer token of the admin may call."""
     without: tuple[str, ...] = ()
     """Erlang applications that it shall not find, as if their packages were missing."""
+    by: tuple[str, ...] = ()
+    """The command that starts it, in the place of `erl`; such a server can be killed, and not stopped."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -219,7 +221,7 @@ class Ejabberd:
         spool = json.dumps(str(self.directory / "spool"))  # an Erlang string: the quotes are part of it
         with (self.directory / "output.log").open("ab") as output:
             return subprocess.Popen(
-                ["erl", "+K", "true", "-mnesia", "dir", spool, *hidden, "-s", "ejabberd", "-noinput"],
+                self.by or ["erl", "+K", "true", "-mnesia", "dir", spool, *hidden, "-s", "ejabberd", "-noinput"],
                 cwd=self.directory,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,

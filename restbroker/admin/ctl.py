@@ -1,0 +1,30 @@
+"""What `restbroker ctl` does with Redis beyond pushing and waiting: takes back a job whose refusal it has told.
+
+Always holds: a job that may have run stays where it is.
+"""
+
+from typing import Final
+
+from restbroker.rules import rubyjson
+from restbroker.store import sets
+from restbroker.store.client import Client
+from restbroker.store.codes import Applied
+from restbroker.store.sets import Placing
+
+_NEWEST: Final = 100
+"""The job was parked a moment ago; it is looked for among so many."""
+
+
+def take_back(client: Client, jid: str) -> bool:
+    """Removes a job that was just parked from the dead set: whoever waits has its refusal. False: it was not seen.
+
+    Otherwise a script that registers who may exist already, thousands of times, would fill the set, with passwords.
+    Raises `StoreUnavailable` and `StoreRefused`.
+    """
+    for raw, _ in sets.listed(client, "dead", 0, _NEWEST, newest_first=True):
+        if jid.encode() not in raw:
+            continue
+        fields = rubyjson.object_of(raw)
+        if fields is not None and fields.get("jid") == jid:
+            return sets.place(client, "dead", [Placing(raw)]) == [Applied()]
+    return False

@@ -1,0 +1,197 @@
+"""`restbroker ctl`: in the place of `ejabberdctl` or `mongooseimctl`, with a queue underneath.
+
+Always holds: neither Trio nor an HTTP client is imported; stdout and exit code are those of the program whose place it
+takes, stderr is ours; nothing is pushed that this program would refuse by itself.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import attrs
+import typer
+
+from restbroker.admin.connect import open_store
+from restbroker.admin.enqueue import Order, Serving, serving
+from restbroker.cli import ctl_wait, output
+from restbroker.cli.configured import ConfigOption, quietly
+from restbroker.cli.order import token_of
+from restbroker.cli.times import duration_s
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.connectors import registry
+from restbroker.errors import UsageError
+from restbroker.rules.command import Catalogue, Command, CommandSpec
+from restbroker.rules.ctl import Asked, Manner, Printed, Refused
+from restbroker.rules.json_types import Json
+from restbroker.store.client import Client
+
+app = typer.Typer(add_completion=False)
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="COMMAND [ARGUMENT]...", help="As ejabberdctl or mongooseimctl takes them."),
+]
+Node = Annotated[str | None, typer.Option("--node", "-n", help="As --target, for scripts that name a node.")]
+NoTimeout = Annotated[bool, typer.Option("--no-timeout", "-t", help="Wait until it is done.")]
+ApiVersion = Annotated[str | None, typer.Option("--version", help="The version of ejabberd's API.", metavar="NUMBER")]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(help="A password that is written as - is read from there; - is standard input.", readable=False),
+]
+TheirOwn = Annotated[
+    bool,
+    typer.Option(
+        *("--auth", "--spool", "-s", "--logs", "-l", "--ctl-config", "-c", "--config-dir", "-d", "-f"), hidden=True
+    ),
+]
+
+_STATE: Final = ("status", "started")
+_STATE_S: Final = 10.0
+_DOWN: Final = 3
+"""What ejabberdctl ends with where there is no such node."""
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def ctl(
+    words: Words = None,
+    config: ConfigOption = None,
+    target: Annotated[str | None, typer.Option(help="For which target. [default: the one that has it]")] = None,
+    node: Node = None,
+    timeout: Annotated[str, typer.Option(help="How long to wait for the answer.")] = "60s",
+    no_timeout: NoTimeout = False,
+    version: ApiVersion = None,
+    secret_file: SecretFile = None,
+    their_own: TheirOwn = False,
+) -> None:
+    """Run a command of ejabberdctl or mongooseimctl through the queue: the same words, the same output.
+
+    Options stand before the command; what follows it is taken as it is. Ends as the other program does, with 0 or 1;
+    and with 2: the command line or the configuration is wrong, nothing was queued; 3: Redis is unreachable, or `status`
+    found no server; 4: refused; 6: no answer yet, it is queued and will be done; 130: Ctrl-C, still queued.
+    """
+    if their_own:
+        cure = "The login, the server and its files are in restbroker's configuration: see --config and --target."
+        raise UsageError("That option of ejabberdctl has no meaning here.", cure)
+    settings = quietly(config)
+    given = words or []
+    place, manner = _place(settings.targets, target or node, given)
+    timeout_s = None if no_timeout else duration_s("--timeout", timeout)
+    with open_store(settings) as client:
+        found = serving(client, place.queues[0])
+        catalogue = _catalogue(place, found, version)
+        if [*given] in [[word] for word in _STATE] and manner.asks_state is not None:
+            _tell_state(_Way(client, settings, place, manner, catalogue), found, given[0], timeout_s)
+        read = manner.read(catalogue, given, version)
+        match read:
+            case Refused(message=message, cure=cure):
+                raise UsageError(message, cure)
+            case Printed():
+                _end(read)
+            case Asked():
+                asked = _with_secret(read, catalogue.commands.get(read.name), secret_file)
+                _end(_Way(client, settings, place, manner, catalogue).result(asked, found, timeout_s))
+
+
+@attrs.frozen
+class _Way:
+    """From a command to what is printed of its answer."""
+
+    client: Client
+    settings: Config
+    place: Target
+    manner: Manner
+    catalogue: Catalogue
+
+    def result(self, asked: Asked, found: Serving | None, timeout_s: float | None) -> Printed:
+        """Pushes, waits and says what to print. Ends with an exit code of its own where no answer comes."""
+        answer = ctl_wait.answer(self.client, self.order(asked), found, timeout_s)
+        printed = self.manner.write(self.catalogue, asked, answer.answered)
+        if printed is None:
+            ctl_wait.refuse(answer)
+        ctl_wait.take_back(self.client, answer)
+        return printed
+
+    def order(self, asked: Asked) -> Order:
+        """What is pushed. Ends with 4 where no token allows it."""
+        command = Command(asked.endpoint, asked.arguments)
+        spec = self.catalogue.commands.get(asked.name)
+        token = token_of(self.settings.tokens, self.place, spec, command)
+        return Order(asked.endpoint, asked.arguments, self.place.queues[0], token, wanted=True)
+
+
+def _tell_state(way: _Way, found: Serving | None, word: str, timeout_s: float | None) -> NoReturn:
+    """`status`: at once what is known; `started`: waits for it, and prints nothing."""
+    is_status = word == "status"
+    asked = Asked(way.manner.asks_state or word, way.manner.asks_state or word, {}, word)
+    if is_status and (found is None or found.quiet or found.held_up is not None):
+        why = f"no process serves the queue {way.place.queues[0]}." if found is None else str(found.held_up)
+        output.say(f"It is not known whether {way.place.name} runs: {why}")
+        raise typer.Exit(_DOWN)
+    wait_s = _STATE_S if is_status else timeout_s
+    answer = ctl_wait.perhaps(way.client, way.order(asked), wait_s)
+    if answer is None:
+        if is_status:
+            output.say(f"{way.place.name} did not answer in {wait_s:g} s.")
+        raise typer.Exit(_DOWN if is_status else 1)
+    printed = way.manner.write(way.catalogue, asked, answer.answered)
+    if printed is None:
+        ctl_wait.refuse(answer)
+    _end(printed if is_status else Printed(code=printed.code))
+
+
+def _end(printed: Printed) -> NoReturn:
+    if printed.text:
+        output.pieces([printed.text])
+    if printed.note is not None:
+        output.say(printed.note)
+    raise typer.Exit(printed.code)
+
+
+def _place(targets: Sequence[Target], name: str | None, words: Sequence[str]) -> tuple[Target, Manner]:
+    """The named target; else the only one whose kind has the command, the flat one, or the only one."""
+    able = [(target, manner) for target in targets if (manner := registry.manner(target.kind)) is not None]
+    names = ", ".join(target.name for target, _ in able)
+    if not able:
+        raise UsageError("No target has a command line of its own to take the place of.", "Use restbroker enqueue.")
+    if name is not None:
+        named = [pair for pair in able if pair[0].name == name]
+        if not named:
+            cure = f"These are configured: {names}. To keep a node's name in a script, give a target this name."
+            raise UsageError(f"There is no such target {name!r} for ctl.", cure)
+        return named[0]
+    knows = [pair for pair in able if words and _knows(pair[0], words[0])]
+    flat = [pair for pair in able if pair[0].name == registry.KINDS[0]]
+    chosen = knows if len(knows) == 1 else flat or (able if len(able) == 1 else [])
+    if not chosen:
+        raise UsageError("It is not clear for which target this is.", f"Name it with --target: {names}.")
+    return chosen[0]
+
+
+def _knows(target: Target, word: str) -> bool:
+    catalogue = registry.catalogue_of(target, None)
+    if catalogue.is_dotted:
+        return any(name.startswith(f"{word}.") for name in catalogue.commands)
+    return word.replace("-", "_") in catalogue.commands
+
+
+def _catalogue(place: Target, found: Serving | None, version: str | None) -> Catalogue:
+    """The commands of the version that a running process found, in the version of the interface that is asked for."""
+    pinned = f"ctl/v{version}" if version is not None and version.isascii() and version.isdigit() else ""
+    return registry.catalogue_of(place, None if found is None else found.server_version, pinned[:8])
+
+
+def _with_secret(asked: Asked, spec: CommandSpec | None, path: Path | None) -> Asked:
+    """The same with what `--secret-file` holds, where a secret was written as `-`."""
+    secret = {argument.name for argument in spec.arguments if argument.secret} if spec is not None else set()
+    given = sorted(secret & asked.arguments.keys())
+    if path is None:
+        if given and sys.stderr.isatty():
+            output.say(f"note: {given[0]} stands in the command line, for `ps` and the history; see --secret-file.")
+        return asked
+    dashes = [name for name in given if asked.arguments[name] == "-"]
+    if not dashes:
+        raise UsageError("--secret-file is given, and no secret is written as -.", "Write - in the secret's place.")
+    text: Json = ctl_wait.secret_of(path)
+    return attrs.evolve(asked, arguments={**asked.arguments, **dict.fromkeys(dashes, text)})

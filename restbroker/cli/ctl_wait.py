@@ -1,0 +1,121 @@
+"""The waiting of `restbroker ctl`: pushes one job, waits for its end, and says on stderr what the other program cannot.
+
+Always holds: whoever is not told how a job ended is told that it is queued, with its id; a refusal that was told is not
+kept in the dead set as well, unless the job may have run.
+"""
+
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+
+import attrs
+import typer
+
+from restbroker.admin import ctl
+from restbroker.admin.enqueue import Order, Serving, push, serving, wait
+from restbroker.cli import output
+from restbroker.cli.exits import Exit, no
+from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
+from restbroker.rules.ctl import Answered, answered
+from restbroker.rules.json_types import Json
+from restbroker.store.client import Client
+
+_PATIENCE_S: Final = 2.0
+"""So long nothing is said. A process tells of a closed gate with its next beat, 2.5 s later at most."""
+_ROUND_S: Final = 30.0
+"""Without a time-out it is asked again and again."""
+_KEPT: Final = frozenset({"uncertain"})
+
+
+@attrs.frozen
+class Answer:
+    """A job's end, and the job."""
+
+    jid: str
+    answered: Answered
+    details: Mapping[str, Json]
+
+
+def answer(client: Client, order: Order, found: Serving | None, timeout_s: float | None) -> Answer:
+    """Pushes the job and waits for its end. Ends with 6, and the job's id, where none comes in time."""
+    if found is None:
+        output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
+    jid = _pushed(client, order)
+    try:
+        details = _waited(client, order.queue, jid, timeout_s, told=found is None)
+    except KeyboardInterrupt:
+        output.say(f"still queued: {jid}")
+        raise typer.Exit(128 + signal.SIGINT) from None
+    except (StoreUnavailable, StoreRefused) as error:
+        output.say(f"The job {jid} was queued, do not run it again; its answer cannot be waited for.\n{error}")
+        raise typer.Exit(Exit.WAITING) from None
+    if details is None:
+        output.say(f"The job {jid} is not done after {timeout_s:g} s. It is queued and will be: do not run it again.")
+        output.say(f"`restbroker explain {jid}` tells where it is.")
+        raise typer.Exit(Exit.WAITING)
+    return Answer(jid, answered(details), details)
+
+
+def perhaps(client: Client, order: Order, timeout_s: float | None) -> Answer | None:
+    """The same for a question that does no harm: None where no answer comes in time."""
+    jid = _pushed(client, order)
+    details = _waited(client, order.queue, jid, timeout_s, told=True)
+    return None if details is None else Answer(jid, answered(details), details)
+
+
+def refuse(answer: Answer) -> NoReturn:
+    """Tells of a job that was not done for a reason that the other program does not know. Ends with 1 or 4."""
+    error = answer.details.get("error")
+    if isinstance(error, Mapping):
+        output.say(f"{error.get('code')}: {error.get('message')}")
+        if error.get("cure"):
+            output.say(str(error.get("cure")))
+    output.say(f"The job {answer.jid} was not done; it is parked (restbroker dead show {answer.jid}).")
+    raise typer.Exit(no(answer.answered.outcome, answer.answered.code))
+
+
+def take_back(client: Client, answer: Answer) -> None:
+    """Removes the parked job of a refusal that is being told."""
+    if answer.answered.is_done or answer.answered.outcome in _KEPT:
+        return
+    try:
+        ctl.take_back(client, answer.jid)
+    except (StoreUnavailable, StoreRefused) as error:
+        output.say(f"note: the job {answer.jid} stays in the dead set: {error.message}")
+
+
+def secret_of(path: Path) -> str:
+    """What a file, or standard input for `-`, holds, without its last line break. Raises `UsageError`."""
+    try:
+        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise UsageError(f"--secret-file cannot be read: {error.strerror} ({path}).", "Check its path.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError("What --secret-file holds is not UTF-8 text.", "Convert it first.") from error
+
+
+def _pushed(client: Client, order: Order) -> str:
+    jid = secrets.token_hex(12)
+    push(client, order, jid, time.time())
+    return jid
+
+
+def _waited(client: Client, queue: str, jid: str, timeout_s: float | None, *, told: bool) -> Mapping[str, Json] | None:
+    """The answer; None when it does not come in time. Says once, and not at once, why the server gets no jobs."""
+    ends_s = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        left_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
+        details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
+        if details is not None:
+            return details
+        found = None if told else serving(client, queue)
+        if found is not None and found.held_up is not None:
+            output.say(f"The server gets no jobs now; this one waits for it: {found.held_up}")
+            told = True
+        if ends_s is not None and time.monotonic() >= ends_s:
+            return None

@@ -1,0 +1,194 @@
+"""What `restbroker ctl` takes and prints for ejabberd, beside what ejabberdctl 23.01 was measured to print."""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, TypedDict
+
+import pytest
+
+from restbroker.connectors.ejabberd.catalogue import for_version
+from restbroker.connectors.ejabberd.ctl import MANNER
+from restbroker.connectors.ejabberd.outcomes import judge
+from restbroker.rules.command import Call, Command
+from restbroker.rules.ctl import Answered, Asked, Printed, Refused
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Delivered, Outcome, Rejected
+from restbroker.transport.message import Response
+
+OLD: Final = for_version("23.01")
+NEW: Final = for_version("24.12")
+
+
+class Measured(TypedDict):
+    """One line of a shell; the answer of the API to the same; what ejabberdctl printed, and ended with."""
+
+    line: str
+    status: int
+    body: str
+    stdout: str
+    exit: int
+
+
+MEASURED: Final[list[Measured]] = [
+    json.loads(line) for line in Path(__file__).with_name("ejabberdctl_23_01.jsonl").read_text("utf-8").splitlines()
+]
+
+
+def asked(words: str, *, catalogue: str = "23.01", version: str | None = None) -> Asked:
+    found = MANNER.read(for_version(catalogue), shlex.split(words), version)
+    assert isinstance(found, Asked), found
+    return found
+
+
+def told(outcome: Outcome) -> Answered:
+    """The outcome as a job's reply tells it, once it is not tried again."""
+    match outcome:
+        case Delivered():
+            word = "negative" if outcome.negative else "delivered"
+            return Answered(word, outcome.text, outcome.body, outcome.status, "")
+        case _:
+            assert not hasattr(outcome, "counts") or outcome.reason.status == 500
+            word = "rejected" if isinstance(outcome, Rejected) else "failed"
+            reason = outcome.reason
+            return Answered(word, getattr(outcome, "text", "") or "", None, reason.status, reason.code)
+
+
+def printed(words: str, status: int, body: str, *, catalogue: str = "23.01", version: str | None = None) -> Printed:
+    one = asked(words, catalogue=catalogue, version=version)
+    known = for_version(catalogue)
+    call = Call(Command(one.endpoint, one.arguments))
+    outcome = judge(call, known.commands[one.name], Response(status, {}, body.encode(), 0.0))
+    found = MANNER.write(known, one, told(outcome))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("measured", MEASURED, ids=[one["line"] for one in MEASURED])
+def test_an_answer_of_the_api_is_printed_as_ejabberdctl_printed_the_same(measured: Measured) -> None:
+    found = printed(measured["line"], measured["status"], measured["body"])
+    assert (found.text, found.code) == (measured["stdout"], measured["exit"])
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("regster a b c", "Error: unknown command 'regster'. Did you mean 'register'?\n"),
+        ("nonsense", "Error: unknown command 'nonsense'. Did you mean 'compile'?\n"),
+        ("check-acount a b", "Error: unknown command 'check-acount'. Did you mean 'check_account'?\n"),
+        ("register a", "Error: the command 'register' requires 2 more argument.\n"),
+        ("register a b c d", "Error: the command 'register' requires 1 less argument.\n"),
+        ("delete-old-users", "Error: the command 'delete-old-users' requires 1 more argument.\n"),
+        ("delete_old_users many", 'Error: delete_old_users: days must be an integer, not "many".\n'),
+    ],
+)
+def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothing_is_asked(
+    line: str, text: str
+) -> None:
+    found = MANNER.read(OLD, shlex.split(line), None)
+    assert isinstance(found, Printed)
+    assert (found.text, found.code) == (text, 1)
+
+
+def test_who_gives_the_wrong_number_of_arguments_is_told_their_names_on_stderr() -> None:
+    found = MANNER.read(OLD, ["get_roster", "alice"], None)
+    assert isinstance(found, Printed)
+    assert found.note == "usage: restbroker ctl get_roster user host"
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["start", "stop", "restart", "foreground", "live", "debug", "etop", "ping", "stopped", "mnesia", "help", "iexlive"],
+)
+def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use(word: str) -> None:
+    found = MANNER.read(OLD, [word], None)
+    assert isinstance(found, Refused)
+    assert found.cure
+
+
+@pytest.mark.parametrize(
+    ("line", "catalogue", "arguments"),
+    [
+        ("check-account alice localhost", "23.01", {"user": "alice", "host": "localhost"}),
+        ("get_roster alice localhost", "24.12", {"user": "alice", "host": "localhost"}),
+        ("delete_old_messages -3", "23.01", {"days": -3}),
+        ("set_vcard2_multi a h ORG UNIT '[\"A\"]'", "23.01", {"contents": ["A"]}),
+        ("set_vcard2_multi a h ORG UNIT 'A, B,'", "24.12", {"contents": ["A", "B"]}),
+        ('create_room_with_opts r s h \'{"a":"b"}\'', "23.01", {"options": {"a": "b"}}),
+        (
+            "create_room_with_opts r s h members_only:true,title:Hello",
+            "24.12",
+            {"options": [{"name": "members_only", "value": "true"}, {"name": "title", "value": "Hello"}]},
+        ),
+        (
+            "subscribe_room_many alice:example.org:al,bob:example.org:bo r s n1,n2",
+            "24.12",
+            {
+                "users": [
+                    {"user": "alice", "host": "example.org", "nick": "al"},
+                    {"user": "bob", "host": "example.org", "nick": "bo"},
+                ],
+                "nodes": ["n1", "n2"],
+            },
+        ),
+        ("add_rosteritem a h b h B 'x,y' both", "24.12", {"groups": ["x", "y"]}),
+        ("add_rosteritem a h b h B 'x;y' both", "23.01", {"group": "x;y"}),
+    ],
+)
+def test_arguments_are_read_in_the_catalogues_order_and_in_the_versions_form(
+    line: str, catalogue: str, arguments: Mapping[str, Json]
+) -> None:
+    found = asked(line, catalogue=catalogue)
+    assert {name: found.arguments[name] for name in arguments} == arguments
+
+
+def test_a_version_of_the_interface_is_asked_for_where_the_server_has_several() -> None:
+    assert asked("status", version="1").endpoint == "status"
+    assert asked("status", catalogue="24.12", version="1").endpoint == "status/v1"
+    found = MANNER.read(NEW, ["status"], "x")
+    assert found == Printed('Invalid API version number: "x"\n', 1)
+
+
+def test_lists_within_a_line_have_the_versions_separator() -> None:
+    body = '[{"roomjid":"r@c","usernick":"n","nodes":["one","two"]}]'
+    line = "get_user_subscriptions alice localhost"
+    assert printed(line, 200, body).text == "r@c\tn\tone\ntwo\n"
+    assert printed(line, 200, body, catalogue="24.12").text == "r@c\tn\tone,two\n"
+    assert printed(line, 200, body, catalogue="24.12", version="0").text == "r@c\tn\tone;two\n"
+
+
+def test_scalars_are_printed_with_and_without_the_old_envelope() -> None:
+    assert printed("connected_users_number", 200, '{"num_sessions":3}').text == "3\n"
+    assert printed("connected_users_number", 200, "3", catalogue="24.12").text == "3\n"
+
+
+def test_a_nodes_name_that_is_no_plain_word_is_quoted_as_erlang_does() -> None:
+    assert printed("list_cluster", 200, '["ejabberd@localhost","ejabberd@host-1"]').text == (
+        "ejabberd@localhost\n'ejabberd@host-1'\n"
+    )
+
+
+def test_a_command_whose_module_is_not_loaded_is_unknown() -> None:
+    answered = Answered("rejected", '"unknown_command"', None, 400, "UnknownCommand")
+    found = MANNER.write(OLD, asked("get_vcard a b c"), answered)
+    assert found == Printed("Error: unknown command 'get_vcard'. Did you mean 'get_vcard2'?\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "code"),
+    [
+        ("rejected", None, "BadToken"),
+        ("rejected", 403, "CommandForbidden"),
+        ("denied", 401, "LoginRefused"),
+        ("uncertain", None, "TimedOut"),
+    ],
+)
+def test_what_ejabberdctl_cannot_meet_is_not_printed_in_its_words(outcome: str, status: int | None, code: str) -> None:
+    answered = Answered(outcome, "<html>", None, status, code)
+    assert MANNER.write(OLD, asked("status"), answered) is None
+
+
+def test_what_an_earlier_try_had_done_counts_as_done() -> None:
+    answered = Answered("delivered", '{"code":10090}', {"code": 10090}, 409, "")
+    assert MANNER.write(OLD, asked("register a b c"), answered) == Printed()
