@@ -33,7 +33,6 @@ Words = Annotated[
     list[str] | None,
     typer.Argument(metavar="COMMAND [ARGUMENT]...", help="As ejabberdctl or mongooseimctl takes them."),
 ]
-Node = Annotated[str | None, typer.Option("--node", "-n", help="As --target, for scripts that name a node.")]
 NoTimeout = Annotated[bool, typer.Option("--no-timeout", "-t", help="Wait until it is done.")]
 ApiVersion = Annotated[str | None, typer.Option("--version", help="The version of ejabberd's API.", metavar="NUMBER")]
 SecretFile = Annotated[
@@ -43,7 +42,8 @@ SecretFile = Annotated[
 TheirOwn = Annotated[
     bool,
     typer.Option(
-        *("--auth", "--spool", "-s", "--logs", "-l", "--ctl-config", "-c", "--config-dir", "-d", "-f"), hidden=True
+        *("--node", "-n", "--auth", "--spool", "-s", "--logs", "-l", "--ctl-config", "-c", "--config-dir", "-d", "-f"),
+        hidden=True,
     ),
 ]
 
@@ -58,7 +58,6 @@ def ctl(
     words: Words = None,
     config: ConfigOption = None,
     target: Annotated[str | None, typer.Option(help="For which target. [default: the one that has it]")] = None,
-    node: Node = None,
     timeout: Annotated[str, typer.Option(help="How long to wait for the answer.")] = "60s",
     no_timeout: NoTimeout = False,
     version: ApiVersion = None,
@@ -72,16 +71,18 @@ def ctl(
     found no server; 4: refused; 6: no answer yet, it is queued and will be done; 130: Ctrl-C, still queued.
     """
     if their_own:
-        cure = "The login, the server and its files are in restbroker's configuration: see --config and --target."
-        raise UsageError("That option of ejabberdctl has no meaning here.", cure)
+        cure = (
+            "Servers and logins are in restbroker's configuration (--config); --target chooses one by its name there."
+        )
+        raise UsageError("Nodes, logins and the server's files have no meaning here: leave that option out.", cure)
     settings = quietly(config)
     given = words or []
-    place, manner = _place(settings.targets, target or node, given)
+    place, manner = _place(settings.targets, target, given)
     timeout_s = None if no_timeout else duration_s("--timeout", timeout)
     with open_store(settings) as client:
         found = serving(client, place.queues[0])
         catalogue = _catalogue(place, found, version)
-        if [*given] in [[word] for word in _STATE] and manner.asks_state is not None:
+        if [*given] in [[word] for word in _STATE] and manner.asks_state is not None and version is None:
             _tell_state(_Way(client, settings, place, manner, catalogue), found, given[0], timeout_s)
         read = manner.read(catalogue, given, version)
         match read:
@@ -158,8 +159,7 @@ def _place(targets: Sequence[Target], name: str | None, words: Sequence[str]) ->
     if name is not None:
         named = [pair for pair in able if pair[0].name == name]
         if not named:
-            cure = f"These are configured: {names}. To keep a node's name in a script, give a target this name."
-            raise UsageError(f"There is no such target {name!r} for ctl.", cure)
+            raise UsageError(f"There is no target {name!r} that ctl can speak to.", f"These are configured: {names}.")
         return named[0]
     knows = [pair for pair in able if words and _knows(pair[0], words[0])]
     flat = [pair for pair in able if pair[0].name == registry.KINDS[0]]

@@ -1,0 +1,221 @@
+"""`restbroker ctl` as a process against a real Redis; the server's answers are played."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import cast
+
+import pytest
+
+from restbroker.store import beats, jobs
+from restbroker.store.client import Client, StoreSettings, open_client
+from tests.support.process import clean_environment, run, started
+from tests.support.wait import until
+
+Shell = Callable[..., CompletedProcess[str]]
+REGISTER = ("register", "alice", "example.org", "secret")
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    """A directory with an env.json for the run's Redis, of an ejabberd and a MongooseIM."""
+    document = {
+        "RedisURL": redis_url,
+        "RedisNamespace": "ns",
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestUser": "admin@example.org",
+        "RestPass": "a-password",
+        "RestQueue": "rest",
+        "Token": "a-token",
+        "Targets": {
+            "other": {
+                "Kind": "mongooseim",
+                "URL": "http://localhost:1/api/graphql",
+                "Domain": "example.org",
+                "Auth": {"Basic": {"User": "admin", "Pass": "a-password"}},
+                "Queues": ["mongooseim"],
+            }
+        },
+    }
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.fixture
+def shell(place: Path) -> Shell:
+    def ctl(*words: str, stdin: str = "") -> CompletedProcess[str]:
+        return run(["ctl", *words], directory=place, stdin=stdin)
+
+    return ctl
+
+
+@pytest.fixture
+def store(redis_url: str) -> Client:
+    return open_client(StoreSettings(redis_url, namespace="ns"))
+
+
+def queued(store: Client, queue: str = "rest") -> list[bytes]:
+    return cast("list[bytes]", store.command("LRANGE", f"ns:queue:{queue}", 0, -1))
+
+
+def serve(store: Client, snapshot: bytes) -> None:
+    facts = jobs.Facts(77, "node", "boot", "ns", 1, "ejabberd")
+    assert jobs.register(store, "node:77:abc", facts, ["rest"])
+    assert beats.beat(store, [("node:77:abc", 1)], {"node:77:abc": snapshot}) == [True]
+
+
+def answered(place: Path, store: Client, details: Mapping[str, object], *words: str) -> tuple[int, str, str]:
+    """Waits in a process for the job's end, which is played: parked first, where it failed. Code, stdout, stderr."""
+    with started(["ctl", *words], directory=place) as process:
+        raw = until(lambda: cast("bytes | None", store.command("RPOP", "ns:queue:rest")), "the job is queued")
+        assert raw is not None
+        fields = json.loads(raw)
+        if details["outcome"] != "delivered":
+            store.command("ZADD", "ns:dead", 1.5, json.dumps({**fields, "error_class": "X"}))
+        store.command("LPUSH", f"ns:{fields['reply_to']}", json.dumps({"jid": fields["jid"], **details}))
+        return process.wait(), process.stdout.read_text(), process.stderr.read_text()
+
+
+def test_it_loads_neither_trio_nor_an_http_client_nor_rich(place: Path) -> None:
+    script = (
+        "import atexit, sys\n"
+        "from restbroker.__main__ import main\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
+        "sys.argv = ['restbroker', 'ctl', '--timeout', '100ms', 'connected_users_number']\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=place, env=clean_environment(), check=False
+    )
+    assert done.returncode == 6
+    assert not {"trio", "httpx", "rich", "quart", "prometheus_client"} & set(done.stderr.split())
+
+
+def test_what_was_done_is_printed_alone_and_nothing_is_said(place: Path, store: Client) -> None:
+    serve(store, b'{"quiet":false}')
+    details = {"outcome": "delivered", "text": '"It is done"', "answer": "It is done", "status": 200, "error": None}
+    assert answered(place, store, details, *REGISTER) == (0, "It is done\n", "")
+
+
+def test_a_refusal_that_was_printed_is_not_kept_in_the_dead_set_as_well(place: Path, store: Client) -> None:
+    serve(store, b'{"quiet":false}')
+    text = '{"status":"error","code":10090,"message":"User alice@example.org already registered"}'
+    error = {"code": "AlreadyExists", "message": "It exists.", "cure": None}
+    details = {"outcome": "rejected", "text": text, "answer": None, "status": 409, "error": error}
+    found = answered(place, store, details, *REGISTER)
+    assert found == (1, "Error: conflict: User alice@example.org already registered\n", "")
+    assert store.command("ZCARD", "ns:dead") == 0
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "exit_code"), [("uncertain", "TimedOut", 1), ("rejected", "BadToken", 4), ("denied", "X", 4)]
+)
+def test_what_ejabberdctl_does_not_know_is_told_on_stderr_and_the_job_is_kept(
+    place: Path, store: Client, outcome: str, code: str, exit_code: int
+) -> None:
+    error = {"code": code, "message": "It is so.", "cure": "Do this."}
+    details = {"outcome": outcome, "text": "", "answer": None, "status": None, "error": error}
+    found, stdout, stderr = answered(place, store, details, *REGISTER)
+    assert (found, stdout) == (exit_code, "")
+    assert f"{code}: It is so.\nDo this.\n" in stderr
+    assert "it is parked (restbroker dead show " in stderr
+    assert store.command("ZCARD", "ns:dead") == 1
+
+
+def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_will_be_done(
+    shell: Shell, store: Client
+) -> None:
+    serve(store, b'{"gate":"closed","gate_reason":"Nobody listens there.","gate_cure":"Start it."}')
+    done = shell("--timeout", "3s", *REGISTER)
+    (raw,) = queued(store)
+    jid = json.loads(raw)["jid"]
+    assert (done.returncode, done.stdout) == (6, "")
+    assert done.stderr.count("Nobody listens there.") == 1
+    assert f"The job {jid} is not done after 3 s. It is queued and will be: do not run it again." in done.stderr
+    assert json.loads(raw)["args"] == [
+        "register",
+        {"user": "alice", "host": "example.org", "password": "secret"},
+        "a-token",
+    ]
+
+
+def test_who_asks_for_the_status_of_a_server_that_is_down_is_told_at_once_and_nothing_is_queued(
+    shell: Shell, store: Client
+) -> None:
+    done = shell("status")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "no process serves the queue rest." in done.stderr
+    serve(store, b'{"gate":"closed","gate_reason":"Nobody listens there.","gate_cure":"Start it."}')
+    done = shell("status")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "It is not known whether ejabberd runs: Nobody listens there.\nStart it.\n" in done.stderr
+    assert queued(store) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--auth", "admin", "example.org", "password", "status"),
+        ("-s", "/var/lib/ejabberd", "status"),
+        ("--ctl-config", "x", "status"),
+        ("start",),
+        ("restart",),
+        ("help", "register"),
+        ("--node", "elsewhere@host", "status"),
+        ("--target", "elsewhere", "status"),
+        (),
+        ("--secret-file", "/nowhere", "register", "alice", "example.org", "-"),
+        ("--secret-file", "/dev/null", *REGISTER),
+    ],
+)
+def test_what_has_no_meaning_here_ends_with_2_and_what_to_do_and_nothing_is_queued(
+    shell: Shell, store: Client, words: tuple[str, ...]
+) -> None:
+    done = shell(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) >= 2
+    assert queued(store) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("register", "alice"), "Error: the command 'register' requires 2 more argument.\n"),
+        (("regster", "alice"), "Error: unknown command 'regster'. Did you mean 'register'?\n"),
+        (("--version", "x", "status"), 'Invalid API version number: "x"\n'),
+    ],
+)
+def test_what_ejabberdctl_refuses_ends_with_its_words_and_1_and_nothing_is_queued(
+    shell: Shell, store: Client, words: tuple[str, ...], text: str
+) -> None:
+    done = shell(*words)
+    assert (done.returncode, done.stdout) == (1, text)
+    assert queued(store) == []
+
+
+def test_what_follows_the_command_is_taken_as_it_is(shell: Shell, store: Client) -> None:
+    assert shell("--timeout", "100ms", "register", "--help", "@file", "-").returncode == 6
+    (raw,) = queued(store)
+    assert json.loads(raw)["args"][1] == {"user": "--help", "host": "@file", "password": "-"}
+
+
+@pytest.mark.parametrize("source", ["file", "-"])
+def test_a_secret_comes_from_a_file_or_from_standard_input(
+    shell: Shell, store: Client, place: Path, source: str
+) -> None:
+    (place / "file").write_text("from a file\n")
+    words = ("--timeout", "100ms", "--secret-file", source, "register", "alice", "example.org", "-")
+    assert shell(*words, stdin="from a pipe\n").returncode == 6
+    (raw,) = queued(store)
+    assert json.loads(raw)["args"][1]["password"] == ("from a file" if source == "file" else "from a pipe")
+
+
+def test_the_first_word_or_the_targets_name_chooses_the_target(shell: Shell, store: Client) -> None:
+    words = ("account", "countUsers", "--domain", "example.org")
+    assert shell("--timeout", "100ms", *words).returncode == 6
+    assert shell("--timeout", "100ms", "--target", "other", *words).returncode == 6
+    found = [json.loads(raw)["args"] for raw in queued(store, "mongooseim")]
+    assert found == [["account.countUsers", {"domain": "example.org"}, "a-token"]] * 2
