@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody faketime ruby-sqlite3 \
 	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
-	nginx-light libnginx-mod-http-echo rabbitmq-server tmux chromium chromium-driver fonts-dejavu-core
+	nginx-light libnginx-mod-http-echo rabbitmq-server tmux chromium chromium-driver fonts-dejavu-core \
+	zsh fish mandoc
 # What only `make bench` runs, Node.js with npm beside it.
 BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
@@ -155,13 +156,14 @@ lint: $(VENV)/.dev ## Check style, types and who imports whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample and the codes of explain-error anew
+reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/servers/openfire-commands.md, env.json.sample, the codes of explain-error and the ready-made help anew
 	@$(BIN)/python -c 'from restbroker.config import reference; from restbroker.connectors import registry; \
 		from restbroker.connectors import reference as commands; \
 		from restbroker.events import registry as sources; \
 		from restbroker.telemetry import reference as telemetry; \
 		reference.write(registry.kinds(), sources.kinds()); telemetry.write(); commands.write()'
 	@PYTHONPATH=. $(BIN)/python -m tests.docs.code_tables
+	@PYTHONPATH=. $(BIN)/python -m tests.docs.help_texts
 
 site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" shows it on port 8000 instead
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)

@@ -24,11 +24,16 @@ def main() -> None:
         import signal
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from restbroker.cli.app import command_line
-    from restbroker.cli.output import whole
+    from restbroker.cli import help_pages, output
 
+    page = help_pages.ready(sys.argv[1:])
     try:
-        with whole():
+        with output.whole():
+            if page is not None:
+                output.data(page)
+                return
+            from restbroker.cli.app import command_line
+
             command_line().main(prog_name="restbroker")
     except RestbrokerError as error:
         _end(error)

@@ -1,8 +1,8 @@
 """Answers a shell's question at the Tab key, as its script asks it (`cli.shells`).
 
 Called by `__main__` where the environment says so, in place of the command line. Always holds: nothing is written to
-stderr and nothing is changed; whatever goes wrong, or takes longer than three seconds, is answered with nothing; only what
-needs no quotes in a shell is offered.
+stderr and nothing is changed; whatever goes wrong, or takes longer than three seconds, is answered with nothing; only
+what needs no quotes in a shell is offered.
 """
 
 import os

@@ -91,7 +91,7 @@ def _queues(context: _click.Context, _: str) -> Iterator[Offer]:
     from restbroker.store import queues
 
     try:
-        with _store(context) as (_settings_, client):
+        with _store(context) as (_config, client):
             yield from map(Offer, sorted(queues.names(client) - {*settings.queues}))
     except RestbrokerError:
         return  # those of the configuration are known all the same
@@ -135,7 +135,7 @@ def _processes(context: _click.Context, _: str) -> Iterator[Offer]:
 def _users(context: _click.Context, _: str) -> Iterator[Offer]:
     from restbroker.admin import rosters
 
-    with _store(context) as (_settings_, client):
+    with _store(context) as (_config, client):
         yield from map(Offer, sorted(islice(rosters.users(client), _MOST)))
 
 

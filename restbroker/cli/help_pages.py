@@ -1,0 +1,46 @@
+"""The help of every command, ready-made: a command's own modules take ten times as long to load as to be described.
+
+Called by `__main__` before anything else is imported. `help.json` beside this file is written by `make reference`, from
+what Typer makes of the commands. Always holds: a page that may be out of date is not used, but made anew by Typer; what
+tells is the size of the files in this folder.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+FILE: Final = Path(__file__).with_name("help.json")
+WIDTH: Final = 80
+"""What click makes help for, unless the terminal is narrower."""
+
+
+def ready(words: Sequence[str]) -> str | None:
+    """The page for `restbroker WORD… --help`; None: let the command itself tell."""
+    # Where an option is among the words, `--help` may be its value.
+    if words[-1:] != ["--help"] or any(word.startswith("-") for word in words[:-1]) or _columns() < WIDTH:
+        return None
+    try:
+        written = json.loads(FILE.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    page = written["pages"].get(" ".join(words[:-1]))
+    return page if isinstance(page, str) and written["size"] == size() else None
+
+
+def size() -> int:
+    """Of all the files that help is made of, in bytes."""
+    return sum(entry.stat().st_size for entry in os.scandir(FILE.parent) if entry.name.endswith((".py", ".txt")))
+
+
+def _columns() -> int:
+    """As `shutil.get_terminal_size`, whose module takes longer to import than all of this."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or WIDTH
+    except (OSError, ValueError):
+        return WIDTH

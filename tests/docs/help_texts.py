@@ -1,0 +1,38 @@
+"""Makes the ready-made help of every command, for `restbroker.cli.help_pages`. `make reference` writes it."""
+
+import json
+from collections.abc import Iterator
+
+from typer import _click
+from typer.core import TyperGroup
+
+from restbroker.cli.app import COMMANDS, command_line, load
+from restbroker.cli.help_pages import FILE, WIDTH, size
+
+
+def pages() -> dict[str, str]:
+    """Each page by its command's path, as it is printed for a terminal that is wide enough."""
+    root = command_line()
+    top = _click.Context(root, info_name="restbroker", terminal_width=WIDTH - 2)
+    found = {"": root.get_help(top)}
+    for name in COMMANDS:
+        found.update(_below(load(name), top, name))
+    return found
+
+
+def _below(command: _click.Command, parent: _click.Context, path: str) -> Iterator[tuple[str, str]]:
+    name = path.rpartition(" ")[2]
+    context = _click.Context(command, parent=parent, info_name=name, terminal_width=WIDTH - 2)
+    yield path, command.get_help(context)
+    if isinstance(command, TyperGroup):
+        for below, part in command.commands.items():
+            yield from _below(part, context, f"{path} {below}")
+
+
+def written() -> str:
+    """The file's text."""
+    return json.dumps({"size": size(), "pages": pages()}, ensure_ascii=False, indent=0) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(written(), encoding="utf-8")

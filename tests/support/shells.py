@@ -1,0 +1,95 @@
+"""A shell on a terminal of its own, in which keys are pressed. For the tests of completion.
+
+Always holds: the shell has an empty home, and a `restbroker` on its PATH that is this checkout's.
+"""
+
+import os
+import pty
+import select
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import attrs
+
+from tests.support.process import clean_environment
+
+_COMMANDS: Mapping[str, tuple[str, ...]] = {"bash": ("bash", "-i"), "zsh": ("zsh", "-i"), "fish": ("fish", "-i")}
+_TO_BEGIN, _TO_END = "\x01", "\x05"
+_MARK = "LINE:"
+
+
+@attrs.frozen
+class Shell:
+    """An interactive shell."""
+
+    terminal: int
+
+    def completed(self, line: str) -> str:
+        """What stands in the line after these keys and Tab."""
+        # The shell takes what is typed meanwhile when it is done with the Tab. Split, so that it is not found in what
+        # the terminal shows of the typing.
+        keys = f"{line}\t{_TO_BEGIN}echo '{_MARK[:2]}''{_MARK[2:]}<{_TO_END}>'\r"
+        os.write(self.terminal, keys.encode())
+        shown = self.until(lambda text: _MARK in text and ">" in text.split(_MARK)[-1])
+        return shown.split(f"{_MARK}<")[-1].split(">")[0]
+
+    def until(self, holds: "object", timeout_s: float = 60.0) -> str:
+        """What the terminal shows from now on, until this holds for it."""
+        text, deadline = "", time.monotonic() + timeout_s
+        assert callable(holds)
+        while not holds(text):
+            ready, _, _ = select.select([self.terminal], [], [], max(deadline - time.monotonic(), 0.0))
+            assert ready, text
+            text += os.read(self.terminal, 65536).decode(errors="replace")
+        return text
+
+
+def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Where the shell has `restbroker` on its PATH."""
+    folder = home / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "restbroker"
+    program.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -m restbroker \"$@\"\n")
+    program.chmod(0o755)
+    path = f"{folder}:{os.environ['PATH']}"
+    own = {"HOME": str(home), "PATH": path, "TERM": "dumb", "LC_ALL": "C.UTF-8", "XDG_CONFIG_HOME": f"{home}/.config"}
+    return clean_environment({**own, **(extra or {})})
+
+
+def install(shell: str, home: Path) -> str:
+    """Runs `restbroker --install-completion` in that shell; its words."""
+    # With a command behind it the shell stays, and is found to be the one that asks.
+    return subprocess.run(
+        [shell, "-c", "restbroker --install-completion; true"],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+
+@contextmanager
+def opened(shell: str, home: Path, directory: Path) -> Iterator[Shell]:
+    """The shell, ready to be typed into."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        _COMMANDS[shell],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        cwd=directory,
+        env=environment(home),
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        try:
+            yield Shell(ours)
+        finally:
+            process.kill()
+            os.close(ours)
