@@ -112,7 +112,8 @@ def command_line() -> _click.Command:
     app = typer.Typer(cls=LazyGroup, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
     app.callback()(_root)
     # Typer installs completion for us, with scripts of our own; it has no other place for them.
-    completion_scripts._completion_scripts.update(SCRIPTS)  # noqa: SLF001
+    scripts = {shell: script.replace("%", "%%") for shell, script in SCRIPTS.items()}  # it formats them
+    completion_scripts._completion_scripts.update(scripts)  # noqa: SLF001
     root = typer.main.get_command(app)
     root.epilog = f"{_examples()}\n\n{_exit_codes()}"
     read_plainly(root)

@@ -1,14 +1,13 @@
 """Answers a shell's question at the Tab key, as its script asks it (`cli.shells`).
 
 Called by `__main__` where the environment says so, in place of the command line. Always holds: nothing is written to
-stderr and nothing is changed; whatever goes wrong, or takes longer than three seconds, is answered with nothing; only
-what needs no quotes in a shell is offered.
+stderr and nothing is changed; whatever goes wrong is answered with nothing; only what needs no quotes in a shell is
+offered.
 """
 
 import os
 import re
 import sys
-import threading
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,17 +19,12 @@ from restbroker.cli.app import command_line
 from restbroker.cli.completion import Offer
 from restbroker.cli.shells import LINE, WORD
 
-_MOST_S: Final = 3.0
 _PLAIN: Final = re.compile(r"[\w.,:@/+%=-]+")
 """What a shell takes as it is; a queue's name with more in it could be run by Enter."""
 
 
 def answer(shell: str) -> None:
     """Prints the candidates for the line's last word. Ends the process."""
-    # Names are looked up without an end where a resolver is away, and only a thread is not held up by it.
-    watch = threading.Timer(_MOST_S, os._exit, (0,))
-    watch.daemon = True
-    watch.start()
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         lines = list(_lines(shell, os.environ.get(LINE, ""), os.environ.get(WORD, "")))

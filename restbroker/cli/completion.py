@@ -5,6 +5,8 @@ changed; no argument of a job and no secret is read out; the configuration's and
 `cli.complete` that says nothing of them.
 """
 
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -17,7 +19,9 @@ from typer import _click  # see cli.app
 from restbroker.connectors import registry
 
 _MOST: Final = 100
-_REDIS_S: Final = 0.7
+_REDIS_S: Final = 1.0
+_NETWORK_S: Final = 3.0
+"""For all that is asked of Redis, and for looking up where it is, which has no time-out of its own."""
 _SETS: Final = {"dead": "dead", "retries": "retry", "scheduled": "schedule"}
 
 
@@ -75,8 +79,15 @@ def _store(context: _click.Context) -> Iterator[tuple[Any, Any]]:
     from restbroker.admin.connect import open_store
 
     settings = _settings(context)
-    with open_store(settings, _REDIS_S) as client:
-        yield settings, client
+    # Only a thread is not held up by a resolver that does not answer. Whoever pressed Tab has waited long enough then.
+    watch = threading.Timer(_NETWORK_S, os._exit, (0,))
+    watch.daemon = True
+    watch.start()
+    try:
+        with open_store(settings, _REDIS_S) as client:
+            yield settings, client
+    finally:
+        watch.cancel()
 
 
 def _targets(context: _click.Context, _: str) -> Iterator[Offer]:

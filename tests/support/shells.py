@@ -10,7 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,10 +38,9 @@ class Shell:
         shown = self.until(lambda text: _MARK in text and ">" in text.split(_MARK)[-1])
         return shown.split(f"{_MARK}<")[-1].split(">")[0]
 
-    def until(self, holds: "object", timeout_s: float = 60.0) -> str:
+    def until(self, holds: Callable[[str], bool], timeout_s: float = 60.0) -> str:
         """What the terminal shows from now on, until this holds for it."""
         text, deadline = "", time.monotonic() + timeout_s
-        assert callable(holds)
         while not holds(text):
             ready, _, _ = select.select([self.terminal], [], [], max(deadline - time.monotonic(), 0.0))
             assert ready, text
@@ -49,12 +48,19 @@ class Shell:
         return text
 
 
+def home(folder: Path) -> Path:
+    """The folder, made for a shell: without a file of its own, zsh would first ask its user questions."""
+    folder.mkdir(exist_ok=True)
+    (folder / ".zshrc").touch()
+    return folder
+
+
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Where the shell has `restbroker` on its PATH."""
     folder = home / "bin"
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "restbroker"
-    program.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -m restbroker \"$@\"\n")
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m restbroker "$@"\n')
     program.chmod(0o755)
     path = f"{folder}:{os.environ['PATH']}"
     own = {"HOME": str(home), "PATH": path, "TERM": "dumb", "LC_ALL": "C.UTF-8", "XDG_CONFIG_HOME": f"{home}/.config"}
@@ -79,13 +85,13 @@ def opened(shell: str, home: Path, directory: Path) -> Iterator[Shell]:
     """The shell, ready to be typed into."""
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        _COMMANDS[shell],
+        # fish ends without a controlling terminal.
+        ("setsid", "--ctty", *_COMMANDS[shell]),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
         cwd=directory,
         env=environment(home),
-        start_new_session=True,
     ) as process:
         os.close(theirs)
         try:

@@ -1,0 +1,112 @@
+"""What the Tab key does: in real shells, and what they are told."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from restbroker.store.client import StoreSettings, open_client
+from tests.support import shells
+from tests.support.process import run
+
+JID = "5c1f0e9a7b3d4826a1c0ffee"
+LINES = {
+    "enqueu": "enqueue",
+    "enqueue register us": "enqueue register user=",
+    "enqueue register user=bob pa": "enqueue register user=bob password=@",
+    "queues pause rest_": "queues pause rest_other",
+    "targets pause ": "targets pause ejabberd",
+    "dead show ": f"dead show {JID}",
+    "dead list --where err": "dead list --where error=",
+    "dead list --where error=TargetUnr": "dead list --where error=TargetUnreachable",
+    "explain-error TargetUnr": "explain-error TargetUnreachable",
+    "config init en": "config init env.json",
+}
+"""What is typed, and what it becomes."""
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    document = {"RedisURL": redis_url, "RestURL": "http://h", "RestQueue": "rest", "Token": "a-token"}
+    (tmp_path / "env.json").write_text(json.dumps(document | {"JabberDomain": "example.org"}))
+    client = open_client(StoreSettings(redis_url))
+    job = {"class": "Add", "jid": JID, "args": ["register", {"user": "bob", "password": "hunter2"}, "a-token"]}
+    client.command("ZADD", "dead", int(time.time()), json.dumps(job | {"error_class": "AlreadyExists"}))
+    client.command("SADD", "queues", "rest", "rest_other", "rest$(touch run)", "rest 2", "rest\x1b[2J")
+    client.close()
+    return tmp_path
+
+
+def offered(line: str, directory: Path, *, told: str = "fish", word: str = "", redis: str | None = None) -> list[str]:
+    """The lines that the shell's script gets."""
+    asked = {"_RESTBROKER_COMPLETE": f"line_{told}", "_RESTBROKER_LINE": f"restbroker {line}"}
+    environ = {**asked, "_RESTBROKER_WORD": word, **({"RESTBROKER_REDISURL": redis} if redis else {})}
+    done = run([], directory=directory, environ=environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_tab_completes_in_a_real_shell_after_the_program_installed_it(shell: str, place: Path) -> None:
+    home = place / "home"
+    assert "completion installed in" in shells.install(shell, shells.home(home))
+    with shells.opened(shell, home, place) as typing:
+        for typed, expected in LINES.items():
+            assert typing.completed(f"restbroker {typed}").rstrip() == f"restbroker {expected}"
+    assert not (place / "run").exists()
+
+
+def test_queues_are_those_of_the_configuration_and_of_redis_and_none_that_a_shell_could_run(place: Path) -> None:
+    assert offered("queues peek ", place) == ["rest\tserved by this configuration", "rest_other"]
+
+
+def test_jobs_are_offered_by_their_id_without_their_arguments(place: Path) -> None:
+    for line in ("dead show ", "dead retry --dry-run ", "explain "):
+        assert offered(line, place) == [f"{JID}\tregister AlreadyExists"], line
+    assert offered("retries show ", place) == []
+    assert offered(f"dead retry {JID} ", place) == []
+
+
+def test_a_configuration_that_the_line_names_is_the_one_that_is_asked(place: Path, tmp_path: Path) -> None:
+    (place / "env.json").rename(place / "other.json")
+    assert offered("targets pause ", place) == []
+    for line in ("targets pause --config other.json ", "dead --config other.json show "):
+        assert offered(line, place), line
+
+
+@pytest.mark.parametrize("redis", ["redis://127.0.0.1:1", "redis://192.0.2.1:6379"])
+def test_while_redis_is_away_nothing_of_it_is_offered_and_nothing_is_said(place: Path, redis: str) -> None:
+    assert offered("dead show ", place, redis=redis) == []
+    assert offered("queues peek ", place, redis=redis) == ["rest\tserved by this configuration"]
+
+
+def test_a_configuration_that_cannot_be_used_is_passed_over_in_silence(tmp_path: Path) -> None:
+    (tmp_path / "env.json").write_text('{"RestQueu": "hunter2"}')
+    assert offered("targets pause ", tmp_path) == []
+    assert offered("enqueue register us", tmp_path) == ["user=\tstring"]
+
+
+def test_arguments_that_the_line_has_are_not_offered_again_and_a_secret_is_asked_from_a_file(tmp_path: Path) -> None:
+    assert offered("enqueue register user=bob ", tmp_path) == ["host=\tstring", "password=@\tstring, secret"]
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "of-bob").write_text("hunter2")
+    assert offered("enqueue register password=@se", tmp_path) == ["password=@secret/"]
+    assert offered("enqueue register password=@secret/", tmp_path) == ["password=@secret/of-bob"]
+
+
+def test_bash_is_told_only_what_it_replaces_behind_an_equals_sign(tmp_path: Path) -> None:
+    assert offered("dead --where error=BadTok", tmp_path, told="bash", word="BadTok") == ["BadToken"]
+    assert offered("dead --where=error=BadTok", tmp_path, told="bash", word="BadTok") == ["BadToken"]
+
+
+def test_zsh_is_told_which_colons_belong_to_a_candidate(place: Path, redis_url: str) -> None:
+    open_client(StoreSettings(redis_url)).command("SADD", "queues", "a:b")
+    assert "a\\:b" in offered("queues peek ", place, told="zsh")
+
+
+def test_verbs_options_and_choices_are_offered_with_their_help(tmp_path: Path) -> None:
+    assert [line.partition("\t")[0] for line in offered("queues p", tmp_path)] == ["peek", "pause"]
+    assert offered("dead retry --repe", tmp_path)[0].startswith("--repeat-unsafe\tAlso what may have run")
+    assert offered("demo --server ", tmp_path) == ["ejabberd", "openfire"]
+    assert "mongooseim" in offered("commands --kind ", tmp_path)
