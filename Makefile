@@ -16,7 +16,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo test image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
 	bench-webhook bench-four \
-	count-calls mutants screenshots site lint reference house format check servers locks clean
+	count-calls mutants screenshots site lint reference man house format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -167,6 +167,9 @@ reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/
 
 site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" shows it on port 8000 instead
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
+
+man: $(VENV)/.dev ## Write the manual pages in contrib/man anew
+	@PYTHONPATH=. $(BIN)/python -m tests.docs.man_pages
 
 house: $(VENV)/.dev ## Measure how long, documented and tested the code is (docs/house.md)
 	@PYTHONPATH=. $(BIN)/python -m tests.house

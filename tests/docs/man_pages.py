@@ -1,0 +1,185 @@
+"""Makes the manual pages in contrib/man: restbroker(1), one for each command, and restbroker-env.json(5).
+
+`make man` writes them, from what `--help` and docs/configuration.md say. Always holds: a page has no date, so that it
+changes only when what it says changes; all but ASCII is written as groff's escapes.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from typer import _click
+from typer.core import TyperGroup
+
+from restbroker import __version__
+from restbroker.cli.app import COMMANDS, command_line, load
+from restbroker.cli.examples import examples
+from restbroker.cli.exits import MEANINGS
+from tests.docs.pages import ROOT
+
+FOLDER: Final = ROOT / "contrib" / "man"
+_TOP: Final = "restbroker"
+_FILES: Final = """\
+Configuration: the file named with `--config`, else by `$RESTBROKER_CONFIG`, else `./env.json`, else
+`/etc/restbroker/env.json`; see restbroker-env.json(5)."""
+
+
+def pages() -> Mapping[str, str]:
+    """Each page's text, by its path below the folder."""
+    found = {"man1/restbroker.1": _whole()}
+    for name in COMMANDS:
+        found[f"man1/restbroker-{name}.1"] = _of_command(name)
+    found["man5/restbroker-env.json.5"] = _of_file()
+    return found
+
+
+def _whole() -> str:
+    root = command_line()
+    line = "durable bridge between Sidekiq-format queues in Redis and HTTP APIs of XMPP servers"
+    commands = [(f"restbroker-{name}(1)", what) for name, what in COMMANDS.items()]
+    codes = [(str(int(code)), what) for code, what in MEANINGS.items()]
+    parts = [
+        *_begin(_TOP, "1", line),
+        *_section("SYNOPSIS", [_bold("restbroker"), "[OPTIONS] COMMAND [ARGUMENTS]"]),
+        *_section("DESCRIPTION", _paragraphs(f"{root.help}\n\nEach command has a page of its own.")),
+        *_section("COMMANDS", _terms(commands)),
+        *_section("OPTIONS", _terms(_options(root, _context(_TOP)))),
+        *_section("EXIT STATUS", _terms(codes)),
+        *_section("FILES", _paragraphs(_FILES)),
+        *_section("EXAMPLES", _examples(_TOP)),
+        *_section("SEE ALSO", ["restbroker-env.json(5)"]),
+    ]
+    return _joined(parts)
+
+
+def _of_command(name: str) -> str:
+    command, context = load(name), _context(_TOP)
+    parts = [*_begin(f"restbroker-{name}", "1", COMMANDS[name].rstrip(".")), *_section("SYNOPSIS", ())]
+    parts += _usage(command, context, name)
+    parts += _section("DESCRIPTION", _paragraphs(command.help or ""))
+    parts += _section("OPTIONS", _terms(_options(command, context)))
+    if isinstance(command, TyperGroup):
+        for verb, below in command.commands.items():
+            parts += [f'.SH "{_plain(f"{name} {verb}").upper()}"', *_usage(below, context, f"{name} {verb}")]
+            parts += [".PP", *_paragraphs(below.help or ""), *_terms(_options(below, context))]
+            parts += [".PP", "Examples:", *_examples(f"{name} {verb}")]
+    parts += _section("EXAMPLES", _examples(name))
+    parts += _section("EXIT STATUS", ["See restbroker(1)."])
+    parts += _section("SEE ALSO", ["restbroker(1), restbroker-env.json(5)"])
+    return _joined(parts)
+
+
+def _of_file() -> str:
+    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    parts = [*_begin("restbroker-env.json", "5", "configuration of restbroker"), *_section("DESCRIPTION", ())]
+    for block in re.split(r"\n\n+", text.partition("\n\n")[2]):
+        parts += _block(block)
+    parts += _section("SEE ALSO", ["restbroker(1), restbroker-config(1), restbroker-check(1)"])
+    return _joined(parts)
+
+
+def _block(block: str) -> Iterator[str]:
+    """A paragraph, a heading, a list, a table or a piece of JSON, which must not have an empty line in it."""
+    lines = block.strip("\n").splitlines()
+    match lines[0][:1]:
+        case "`" if not lines[0].startswith("```"):
+            yield from (".PP", _line(_said(" ".join(lines))))
+        case "#":
+            level, _, title = lines[0].partition(" ")
+            yield f'.{"SH" if level == "##" else "SS"} "{_plain(_said(title))}"'
+        case "|":
+            for cells in (re.split(r"(?<!\\)\|", line[1:-1]) for line in lines[2:]):
+                name, *rest = (_said(cell.strip()) for cell in cells)
+                *forms, meaning = rest
+                form = "; default ".join(one for one in forms if one).replace("default mandatory", "mandatory")
+                yield from _terms([(name + (f" ({form})" if form else ""), meaning)])
+        case "`":
+            yield from (".PP", ".nf", *map(_line, lines[1:-1]), ".fi")
+        case "-":
+            for item in re.split(r"\n(?=- )", "\n".join(lines)):
+                yield from (".IP \\(bu 2", _line(_said(" ".join(item[2:].split()))))
+        case _:
+            yield from (".PP", _line(_said(" ".join(lines))))
+
+
+def _begin(name: str, section: str, line: str) -> list[str]:
+    begun = line[:1].lower() + line[1:]
+    heading = f'.TH "{_plain(name.upper())}" {section} "" "restbroker {__version__}" "restbroker"'
+    return [heading, ".SH NAME", f"{_plain(name)} \\- {_plain(begun)}"]
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    within = list(lines)
+    return [f'.SH "{title}"', *within] if within or title in ("SYNOPSIS", "DESCRIPTION") else []
+
+
+def _context(name: str) -> _click.Context:
+    return _click.Context(command_line(), info_name=name)
+
+
+def _usage(command: _click.Command, parent: _click.Context, path: str) -> list[str]:
+    pieces = command.collect_usage_pieces(_click.Context(command, parent=parent, info_name=path))
+    return [_bold(f"restbroker {path}"), _line(" ".join(pieces))]
+
+
+def _options(command: _click.Command, parent: _click.Context) -> Iterator[tuple[str, str]]:
+    context = _click.Context(command, parent=parent, info_name=command.name)
+    for parameter in command.get_params(context):
+        record = parameter.get_help_record(context)
+        if record is not None:
+            yield record
+
+
+def _terms(rows: Iterable[tuple[str, str]]) -> list[str]:
+    return [line for term, text in rows for line in (".TP", _bold(term), _line(text or "\\&"))]
+
+
+def _paragraphs(text: str) -> list[str]:
+    found = [" ".join(part.split()) for part in text.replace("\b", "").split("\n\n")]
+    return [line for number, part in enumerate(found) for line in ([".PP"] if number else []) + [_line(_said(part))]]
+
+
+def _examples(path: str) -> list[str]:
+    lines = examples().get(path, ())
+    return [".PP", ".nf", *map(_line, lines), ".fi"] if lines else []
+
+
+def _said(text: str) -> str:
+    """Without Markdown's links, stars and back quotes."""
+    text = re.sub(r"\[([^\]]*)\]\([^)\s]*\)", r"\1", text).replace(r"\|", "|")
+    return text.replace("**", "").replace("`", "")
+
+
+def _bold(text: str) -> str:
+    return f".B {_plain(text)}"
+
+
+def _line(text: str) -> str:
+    plain = text if text == "\\&" else _plain(text)
+    return f"\\&{plain}" if plain.startswith((".", "'")) else plain
+
+
+def _plain(text: str) -> str:
+    escaped = text.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq").replace("\n", " ")
+    return "".join(c if c.isascii() else f"\\[u{ord(c):04X}]" for c in escaped)
+
+
+def _joined(parts: Iterable[str]) -> str:
+    lines = list(parts)
+    # Behind a heading, and before another macro, it would say nothing.
+    told = [one for one, before in zip(lines, ["", *lines], strict=False) if one != ".PP" or before[:3] != ".SH"]
+    return "\n".join(told) + "\n"
+
+
+def write() -> None:
+    """Writes the pages anew, and removes those of commands that are gone."""
+    for old in FOLDER.rglob("*.[15]"):
+        old.unlink()
+    for path, text in pages().items():
+        file = FOLDER / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="ascii")
+
+
+if __name__ == "__main__":
+    write()
