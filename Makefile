@@ -15,7 +15,7 @@ SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo test image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
-	bench-webhook bench-four \
+	bench-webhook bench-four bench-startup \
 	count-calls mutants screenshots site lint reference man house format check servers locks clean
 
 help: ## List what can be made
@@ -129,6 +129,9 @@ bench-webhook: $(VENV)/.dev servers ## Measure how many messages of MongooseIM o
 
 bench-four: $(VENV)/.dev servers ## Measure what a server that is down and a slow one cost two others in one process (ARGS="--rounds 1")
 	@$(BIN)/python -m benchmarks.four $(ARGS)
+
+bench-startup: $(VENV)/.dev ## Measure how long each command takes to show its help (ARGS="--rounds 3")
+	@$(BIN)/python -m benchmarks.startup $(ARGS)
 
 screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of Sidekiq Web in docs/images anew
 	@.ci/servers pngquant

@@ -5,19 +5,19 @@ stderr and nothing is changed; whatever goes wrong is answered with nothing; onl
 offered.
 """
 
+import gc
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from typing import Final
 
-from typer import _click  # see cli.app
-from typer._click import shell_completion
-
-from restbroker.cli import completion
-from restbroker.cli.app import command_line
-from restbroker.cli.completion import Offer
+from restbroker.cli import help_pages
 from restbroker.cli.shells import LINE, WORD
+
+Offered = tuple[str, str]
+"""A candidate, a whole word, and what is said of it."""
 
 _PLAIN: Final = re.compile(r"[\w.,:@/+%=-]+")
 """What a shell takes as it is; a queue's name with more in it could be run by Enter."""
@@ -25,6 +25,7 @@ _PLAIN: Final = re.compile(r"[\w.,:@/+%=-]+")
 
 def answer(shell: str) -> None:
     """Prints the candidates for the line's last word. Ends the process."""
+    gc.disable()  # it lives too short for garbage
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         lines = list(_lines(shell, os.environ.get(LINE, ""), os.environ.get(WORD, "")))
@@ -37,36 +38,53 @@ def answer(shell: str) -> None:
 
 def _lines(shell: str, line: str, word: str) -> Iterator[str]:
     args, incomplete = _words(line)
-    for offer in _offers(args, incomplete):
-        if not offer.text.startswith(incomplete) or not _PLAIN.fullmatch(offer.text):
+    for text, about in _offers(args, incomplete):
+        if not text.startswith(incomplete) or not _PLAIN.fullmatch(text):
             continue
-        said = " ".join(offer.said.split())
+        said = " ".join(about.split())
         match shell:
             case "bash":
-                yield offer.text[len(incomplete.removesuffix(word)) :]
+                yield text[len(incomplete.removesuffix(word)) :]
             case "zsh":
-                yield offer.text.replace(":", "\\:") + (f":{said}" if said else "")
+                yield text.replace(":", "\\:") + (f":{said}" if said else "")
             case _:
-                yield offer.text + (f"\t{said}" if said else "")
+                yield text + (f"\t{said}" if said else "")
 
 
 def _words(line: str) -> tuple[list[str], str]:
-    """The words behind the program's name, and the one that is being typed."""
-    words = shell_completion.split_arg_string(line)[1:]
-    is_new = not words or line.endswith((" ", "\t"))
-    return (words, "") if is_new else (words[:-1], words[-1])
+    """The words behind the program's name, and the one that is being typed; a quote may still be open."""
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words: list[str] = []
+    try:
+        words.extend(lexer)
+    except ValueError:
+        words.append(lexer.token)
+    is_new = len(words) < 2 or line.endswith((" ", "\t"))
+    return (words[1:], "") if is_new else (words[1:-1], words[-1])
 
 
-def _offers(args: list[str], incomplete: str) -> Iterator[Offer]:
-    root = command_line()
-    context = shell_completion._resolve_context(root, {}, "restbroker", args)  # noqa: SLF001 - click's own way
+def _offers(args: list[str], incomplete: str) -> Iterator[Offered]:
+    known = {} if incomplete.startswith("-") else help_pages.below(args)
+    return iter(known.items()) if known else _asked(args, incomplete)
+
+
+def _asked(args: list[str], incomplete: str) -> Iterator[Offered]:
+    """What the command itself, or what it is about, has to offer."""
+    from typer import _click  # see cli.app
+    from typer._click import shell_completion
+
+    from restbroker.cli import completion
+    from restbroker.cli.app import command_line
+
+    context = shell_completion._resolve_context(command_line(), {}, "restbroker", args)  # noqa: SLF001 - as click does
     asked, typed = shell_completion._resolve_incomplete(context, args, incomplete)  # noqa: SLF001
     front = incomplete.removesuffix(typed)
     if isinstance(asked, _click.Parameter) and asked.name is not None:
         own = completion.source(context, asked.name)
         if own is not None:
-            yield from (Offer(front + offer.text, offer.said) for offer in own(context, typed))
+            yield from ((front + offer.text, offer.said) for offer in own(context, typed))
             return
     for item in asked.shell_complete(context, typed):
         if item.type == "plain":
-            yield Offer(front + item.value, item.help or "")
+            yield front + item.value, item.help or ""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import attrs
 from typer import _click  # see cli.app
@@ -22,7 +22,11 @@ _MOST: Final = 100
 _REDIS_S: Final = 1.0
 _NETWORK_S: Final = 3.0
 """For all that is asked of Redis, and for looking up where it is, which has no time-out of its own."""
-_SETS: Final = {"dead": "dead", "retries": "retry", "scheduled": "schedule"}
+_SETS: Final[Mapping[str, Literal["dead", "retry", "schedule"]]] = {
+    "dead": "dead",
+    "retries": "retry",
+    "scheduled": "schedule",
+}
 
 
 @attrs.frozen
@@ -182,7 +186,7 @@ def _commands(context: _click.Context, _: str) -> Iterator[Offer]:
         yield Offer(name)
 
 
-def _catalogues(context: _click.Context, command: str | None = None) -> list[Any]:
+def _catalogues(context: _click.Context, command: str = "") -> list[Any]:
     from restbroker.errors import RestbrokerError
 
     wanted = context.params.get("target")
@@ -194,6 +198,12 @@ def _catalogues(context: _click.Context, command: str | None = None) -> list[Any
     return found or [registry.catalogue(kind) for kind in registry.KINDS]
 
 
+def _first_words(context: _click.Context, typed: str) -> Iterator[Offer]:
+    """The command; what follows it has no names."""
+    if not context.params.get("words"):
+        yield from _commands(context, typed)
+
+
 def _words(context: _click.Context, typed: str) -> Iterator[Offer]:
     """`user=` and its like, of the command in front; behind `=@` the names of files."""
     name, sign, value = typed.partition("=")
@@ -201,7 +211,7 @@ def _words(context: _click.Context, typed: str) -> Iterator[Offer]:
         yield from (Offer(f"{name}=@{path}") for path in _files(value[1:]))
         return
     given = list(context.params.get("words") or ())
-    command = context.params.get("command")
+    command = str(context.params.get("command") or "")
     taken = {word.partition("=")[0].removesuffix(":") for word in given}
     for catalogue in _catalogues(context, command):
         spec = catalogue.commands.get(catalogue.name_in(command))
@@ -241,6 +251,7 @@ _ANYWHERE: Final[Mapping[str, Source]] = {
 """By the parameter's name, in every command."""
 
 _PLACES: Final[Mapping[tuple[str, str], Source]] = {
+    ("ctl", "words"): _first_words,
     ("enqueue", "command"): _commands,
     ("enqueue", "words"): _words,
     ("commands", "name"): _commands,

@@ -8,7 +8,7 @@ tells is the size of the files in this folder.
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,17 +22,28 @@ def ready(words: Sequence[str]) -> str | None:
     # Where an option is among the words, `--help` may be its value.
     if words[-1:] != ["--help"] or any(word.startswith("-") for word in words[:-1]) or _columns() < WIDTH:
         return None
-    try:
-        written = json.loads(FILE.read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    page = written["pages"].get(" ".join(words[:-1]))
-    return page if isinstance(page, str) and written["size"] == size() else None
+    return _written("pages").get(" ".join(words[:-1]))
+
+
+def below(words: Sequence[str]) -> Mapping[str, str]:
+    """The commands below this one, with a line on each; none where that is not known for certain."""
+    path = "".join(f"{word} " for word in words)
+    lines = _written("lines").items()
+    return {name[len(path) :]: line for name, line in lines if name.startswith(path) and " " not in name[len(path) :]}
 
 
 def size() -> int:
     """Of all the files that help is made of, in bytes."""
     return sum(entry.stat().st_size for entry in os.scandir(FILE.parent) if entry.name.endswith((".py", ".txt")))
+
+
+def _written(what: str) -> Mapping[str, str]:
+    try:
+        written = json.loads(FILE.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    found: Mapping[str, str] = written[what] if written["size"] == size() else {}
+    return found
 
 
 def _columns() -> int:

@@ -2,13 +2,17 @@
 
 import re
 import shlex
+import subprocess
+import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer import _click
 from typer.core import TyperGroup
 
-from restbroker.cli import order
+from restbroker.cli import help_pages, order
 from restbroker.cli.app import COMMANDS, load
 from restbroker.cli.examples import examples, walk
 from restbroker.cli.exits import MEANINGS, Exit
@@ -16,7 +20,7 @@ from restbroker.connectors import registry
 from restbroker.rules import where
 from restbroker.rules.where import FIELDS
 from tests.docs.code_tables import table
-from tests.support.process import run
+from tests.support.process import clean_environment, run
 
 ADVICE = (
     "Give `restbroker {path}` two to four examples in restbroker/cli/examples.txt, below a line [{path}]: real command "
@@ -58,7 +62,7 @@ def test_each_example_is_a_line_that_its_command_reads(path: str, line: str) -> 
         assert {re.split("[:=]", word)[0] for word in given} <= taken, taken
 
 
-def _read(command: _click.Command, name: str, words: list[str]) -> dict[str, object]:
+def _read(command: _click.Command, name: str, words: list[str]) -> dict[str, Any]:
     """What the command's parameters become; nothing is run."""
     with command.make_context(name, words) as context:
         rest = [*context._protected_args, *context.args] if isinstance(command, TyperGroup) else []
@@ -86,3 +90,65 @@ def test_the_groups_help_says_what_each_exit_code_means() -> None:
 def test_the_page_says_what_each_exit_code_means() -> None:
     rows = table("docs/cli.md", "## Exit codes")
     assert {int(code): meaning.replace(r"\|", "|") for code, meaning in rows} == dict(MEANINGS)
+
+
+def test_the_help_of_every_command_is_there_without_loading_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for path in PATHS:
+        page = help_pages.ready([*path.split(), "--help"])
+        assert page is not None, path
+        assert page.startswith(f"Usage: restbroker {path}"), path
+
+
+def test_help_and_the_names_of_commands_load_no_library() -> None:
+    script = (
+        "import atexit, sys\n"
+        "from restbroker.__main__ import main\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
+        "sys.argv = ['restbroker', 'enqueue', '--help']\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=clean_environment()
+    )
+    loaded = {name.partition(".")[0] for name in done.stderr.split()}
+    own = {name for name in done.stderr.split() if name.startswith("restbroker.")}
+    assert "Usage: restbroker enqueue" in done.stdout
+    assert loaded & {"typer", "attr", "attrs", "redis", "hiredis", "orjson", "rich", "trio", "shutil"} == set()
+    assert own == {
+        "restbroker.__main__",
+        "restbroker.cli",
+        "restbroker.cli.help_pages",
+        "restbroker.cli.output",
+        "restbroker.errors",
+    }
+
+
+@pytest.mark.parametrize(
+    "words", [["dead", "--why", "--help"], ["enqueue", "--json", "--help"], ["nonsense", "--help"], ["--help", "x"], []]
+)
+def test_what_is_not_surely_a_question_for_help_is_left_to_the_command(words: list[str]) -> None:
+    assert help_pages.ready(words) is None
+
+
+def test_a_narrow_terminal_and_a_page_that_may_be_old_are_left_to_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert help_pages.ready(["dead", "--help"]) is None
+    monkeypatch.setenv("COLUMNS", "80")
+    assert help_pages.below(["token"]) == {
+        "new": "Make a secret of 32 random bytes and print it, or write it to a file.",
+        "list": "Show each token: what it allows, its last use, and how many waiting jobs carry it.",
+    }
+    monkeypatch.setattr(help_pages, "size", lambda: 1)
+    assert help_pages.ready(["dead", "--help"]) is None
+    assert help_pages.below(["token"]) == {}
+    monkeypatch.setattr(help_pages, "FILE", tmp_path / "none.json")
+    assert help_pages.ready(["dead", "--help"]) is None
+
+
+def test_the_ready_made_help_is_printed_as_the_command_prints_its_own() -> None:
+    ready = run(["roster", "import", "--help"]).stdout
+    # With an option before it, the question is answered by the command.
+    assert run(["roster", "import", "--json", "--help"]).stdout == ready

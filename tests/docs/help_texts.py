@@ -7,6 +7,7 @@ from typer import _click
 from typer.core import TyperGroup
 
 from restbroker.cli.app import COMMANDS, command_line, load
+from restbroker.cli.examples import walk
 from restbroker.cli.help_pages import FILE, WIDTH, size
 
 
@@ -29,9 +30,15 @@ def _below(command: _click.Command, parent: _click.Context, path: str) -> Iterat
             yield from _below(part, context, f"{path} {below}")
 
 
+def lines() -> dict[str, str]:
+    """What the list of commands says of each, by its path."""
+    paths = (pair for name in COMMANDS for pair in walk(load(name), name))
+    return {path: COMMANDS.get(path) or command.get_short_help_str(200) for path, command in paths}
+
+
 def written() -> str:
     """The file's text."""
-    return json.dumps({"size": size(), "pages": pages()}, ensure_ascii=False, indent=0) + "\n"
+    return json.dumps({"size": size(), "lines": lines(), "pages": pages()}, ensure_ascii=False, indent=0) + "\n"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from restbroker.cli import help_pages
 from restbroker.cli.app import COMMANDS
 from tests.docs import help_texts, man_pages
 from tests.docs.pages import ROOT
@@ -42,7 +43,7 @@ def test_the_wheel_brings_the_pages_where_man_looks_for_them() -> None:
 
 
 def test_the_ready_made_help_is_what_the_commands_say() -> None:
-    assert help_texts.FILE.read_text("utf-8") == help_texts.written(), "make reference"
+    assert help_pages.FILE.read_text("utf-8") == help_texts.written(), "make reference"
 
 
 def _files() -> list[Path]:
