@@ -32,6 +32,11 @@ def names() -> list[str]:
     return sorted({row["code"] for row in every()}, key=str.casefold)
 
 
+def beginning(letters: str) -> list[str]:
+    """The codes that begin like this, in capital letters or not."""
+    return [name for name in names() if name.casefold().startswith(letters.casefold())]
+
+
 def found(code: str) -> list[Explained]:
     """What is known of this code; capital letters may be left out."""
     wanted = code.casefold()

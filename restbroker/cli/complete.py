@@ -66,7 +66,16 @@ def _words(line: str) -> tuple[list[str], str]:
 
 def _offers(args: list[str], incomplete: str) -> Iterator[Offered]:
     known = {} if incomplete.startswith("-") else help_pages.below(args)
-    return iter(known.items()) if known else _asked(args, incomplete)
+    if known:
+        return iter(known.items())
+    flags = help_pages.flags("enqueue") if args[:1] == ["enqueue"] else None
+    if flags:
+        from restbroker.cli import completion
+
+        found = completion.of_enqueue(args[1:], incomplete, flags)
+        if found is not None:
+            return ((offer.text, offer.said) for offer in found)
+    return _asked(args, incomplete)
 
 
 def _asked(args: list[str], incomplete: str) -> Iterator[Offered]:

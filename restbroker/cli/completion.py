@@ -7,14 +7,13 @@ changed; no argument of a job and no secret is read out; the configuration's and
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import attrs
-from typer import _click  # see cli.app
 
 from restbroker.connectors import registry
 
@@ -37,11 +36,59 @@ class Offer:
     said: str = ""
 
 
-Source = Callable[[_click.Context, str], Iterable[Offer]]
+class Asked(Protocol):
+    """What of the line is known: click's context, or less."""
+
+    @property
+    def command_path(self) -> str:
+        """The program and the commands below it."""
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """What was given already, by the parameter's name."""
+
+    @property
+    def parent(self) -> "Asked | None":
+        """The same of the command above."""
+
+
+@attrs.frozen
+class Line:
+    """A line without options that are not known; `completion` itself reads those of `enqueue`, for click is slow."""
+
+    command_path: str
+    params: Mapping[str, Any]
+    parent: Asked | None = None
+
+
+Source = Callable[[Asked, str], Iterable[Offer]]
 """What may be typed, given the command line so far and the beginning of the word; more than fits may be offered."""
 
 
-def source(context: _click.Context, parameter: str) -> Source | None:
+def of_enqueue(args: Sequence[str], incomplete: str, flags: Collection[str]) -> Iterable[Offer] | None:
+    """What may be typed behind `enqueue` and these words; None where it is an option, or its value."""
+    words: list[str] = []
+    params: dict[str, Any] = {"words": words}
+    left = iter(args)
+    for word in left:
+        if not word.startswith("-"):
+            words.append(word)
+        elif word in ("--config", "--target"):
+            value = next(left, None)
+            if value is None:
+                return None
+            params[word.removeprefix("--")] = Path(value) if word == "--config" else value
+        elif word not in flags:
+            return None
+    if incomplete.startswith("-"):
+        return None
+    if not words:
+        return _commands(Line("restbroker enqueue", params), incomplete)
+    params["command"] = words.pop(0)
+    return _words(Line("restbroker enqueue", params), incomplete)
+
+
+def source(context: Asked, parameter: str) -> Source | None:
     """Where the candidates for this parameter of a command come from; None: from the parameter itself."""
     words = context.command_path.split()[1:]
     command, verb = words[0] if words else "", words[1] if len(words) > 1 else ""
@@ -57,28 +104,23 @@ def command_names(incomplete: str) -> list[str]:
     return sorted(name for name in names if name.startswith(incomplete))
 
 
-def code_names(incomplete: str) -> list[str]:
-    """The codes that `explain-error` knows and that begin like this."""
-    from restbroker.cli import codes
-
-    return [name for name in codes.names() if name.casefold().startswith(incomplete.casefold())]
-
-
-def _settings(context: _click.Context) -> Any:  # noqa: ANN401 - Config, whose module is imported when it is needed
+def _settings(context: Asked) -> Any:  # noqa: ANN401 - Config, whose module is imported when it is needed
     """The configuration that the line names, behind the verb or before it."""
-    from restbroker.cli.configured import quietly
+    # Not `cli.configured`, which needs Typer.
+    from restbroker.config.load import load
+    from restbroker.events import registry as sources
 
     named: list[Path] = []
-    at: _click.Context | None = context
+    at: Asked | None = context
     while at is not None:
         path = at.params.get("config")
         named += [path] if isinstance(path, Path) else []
         at = at.parent
-    return quietly(named[0] if named else None)
+    return load(named[0] if named else None, os.environ, {}, registry.kinds(), sources.kinds()).config
 
 
 @contextmanager
-def _store(context: _click.Context) -> Iterator[tuple[Any, Any]]:
+def _store(context: Asked) -> Iterator[tuple[Any, Any]]:
     """The configuration, and a client that does not wait for long."""
     from restbroker.admin.connect import open_store
 
@@ -94,12 +136,12 @@ def _store(context: _click.Context) -> Iterator[tuple[Any, Any]]:
         watch.cancel()
 
 
-def _targets(context: _click.Context, _: str) -> Iterator[Offer]:
+def _targets(context: Asked, _: str) -> Iterator[Offer]:
     for target in _settings(context).targets:
         yield Offer(target.name, f"{target.kind}, queues: {', '.join(target.queues)}")
 
 
-def _queues(context: _click.Context, _: str) -> Iterator[Offer]:
+def _queues(context: Asked, _: str) -> Iterator[Offer]:
     settings = _settings(context)
     yield from (Offer(name, "served by this configuration") for name in settings.queues)
     from restbroker.errors import RestbrokerError
@@ -112,7 +154,7 @@ def _queues(context: _click.Context, _: str) -> Iterator[Offer]:
         return  # those of the configuration are known all the same
 
 
-def _jids(context: _click.Context, _: str) -> Iterator[Offer]:
+def _jids(context: Asked, _: str) -> Iterator[Offer]:
     """The newest of the sets that the command is about, without those that the line has already."""
     from restbroker.admin import jobs
     from restbroker.cli.jobs import tokens
@@ -127,7 +169,7 @@ def _jids(context: _click.Context, _: str) -> Iterator[Offer]:
                     yield Offer(job.jid, " ".join(word for word in (job.command, job.error_class) if word))
 
 
-def _in_hand(context: _click.Context, _: str) -> Iterator[Offer]:
+def _in_hand(context: Asked, _: str) -> Iterator[Offer]:
     from restbroker.admin import processes
     from restbroker.cli.jobs import tokens
 
@@ -138,7 +180,7 @@ def _in_hand(context: _click.Context, _: str) -> Iterator[Offer]:
                     yield Offer(one.job.jid, f"{one.name or ''} in hand of {process.name}")
 
 
-def _processes(context: _click.Context, _: str) -> Iterator[Offer]:
+def _processes(context: Asked, _: str) -> Iterator[Offer]:
     from restbroker.admin import processes
     from restbroker.cli.jobs import tokens
 
@@ -147,20 +189,21 @@ def _processes(context: _click.Context, _: str) -> Iterator[Offer]:
             yield Offer(process.name, process.version or "")
 
 
-def _users(context: _click.Context, _: str) -> Iterator[Offer]:
+def _users(context: Asked, _: str) -> Iterator[Offer]:
     from restbroker.admin import rosters
 
     with _store(context) as (_config, client):
         yield from map(Offer, sorted(islice(rosters.users(client), _MOST)))
 
 
-def _sources(context: _click.Context, _: str) -> Iterator[Offer]:
+def _sources(context: Asked, _: str) -> Iterator[Offer]:
     events = _settings(context).events
     yield from (Offer(one.name, one.kind) for one in (events.sources if events else ()))
 
 
-def _conditions(context: _click.Context, typed: str) -> Iterator[Offer]:
+def _conditions(context: Asked, typed: str) -> Iterator[Offer]:
     """`error=`, and behind it what may stand there; this form needs no quotes."""
+    from restbroker.cli import codes
     from restbroker.rules import where
 
     field, sign, _ = typed.partition("=")
@@ -171,7 +214,7 @@ def _conditions(context: _click.Context, typed: str) -> Iterator[Offer]:
     name = field.removesuffix("!")
     found: Iterable[Offer] = ()
     if name == "error":
-        found = map(Offer, code_names(""))
+        found = map(Offer, codes.names())
     elif name in where.TIMES:
         found = map(Offer, ("today", "yesterday"))
     elif name in values:
@@ -179,14 +222,14 @@ def _conditions(context: _click.Context, typed: str) -> Iterator[Offer]:
     yield from (attrs.evolve(one, text=f"{field}={one.text}") for one in found)
 
 
-def _commands(context: _click.Context, _: str) -> Iterator[Offer]:
+def _commands(context: Asked, _: str) -> Iterator[Offer]:
     """Those of the configured targets; without a configuration, of all kinds."""
     catalogues = _catalogues(context)
     for name in sorted({name for catalogue in catalogues for name in catalogue.commands}):
         yield Offer(name)
 
 
-def _catalogues(context: _click.Context, command: str = "") -> list[Any]:
+def _catalogues(context: Asked, command: str = "") -> list[Any]:
     from restbroker.errors import RestbrokerError
 
     wanted = context.params.get("target")
@@ -198,13 +241,13 @@ def _catalogues(context: _click.Context, command: str = "") -> list[Any]:
     return found or [registry.catalogue(kind) for kind in registry.KINDS]
 
 
-def _first_words(context: _click.Context, typed: str) -> Iterator[Offer]:
+def _first_words(context: Asked, typed: str) -> Iterator[Offer]:
     """The command; what follows it has no names."""
     if not context.params.get("words"):
         yield from _commands(context, typed)
 
 
-def _words(context: _click.Context, typed: str) -> Iterator[Offer]:
+def _words(context: Asked, typed: str) -> Iterator[Offer]:
     """`user=` and its like, of the command in front; behind `=@` the names of files."""
     name, sign, value = typed.partition("=")
     if sign and value.startswith("@"):
@@ -232,11 +275,11 @@ def _files(typed: str) -> Iterator[str]:
         yield prefix + path.name + ("/" if path.is_dir() else "")
 
 
-def _kinds(_: _click.Context, __: str) -> Iterator[Offer]:
+def _kinds(_: Asked, __: str) -> Iterator[Offer]:
     yield from map(Offer, registry.KINDS)
 
 
-def _tags(context: _click.Context, _: str) -> Iterator[Offer]:
+def _tags(context: Asked, _: str) -> Iterator[Offer]:
     for catalogue in _catalogues(context):
         yield from map(Offer, sorted({tag for spec in catalogue.commands.values() for tag in spec.tags}))
 

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from restbroker.cli import codes, output
-from restbroker.cli.completion import code_names
 from restbroker.errors import UsageError
 
 app = typer.Typer(add_completion=False)
@@ -16,7 +15,9 @@ app = typer.Typer(add_completion=False)
 def explain_error(
     code: Annotated[
         str | None,
-        typer.Argument(metavar="[CODE]", help="As it is written, e.g. TargetUnreachable.", autocompletion=code_names),
+        typer.Argument(
+            metavar="[CODE]", help="As it is written, e.g. TargetUnreachable.", autocompletion=codes.beginning
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -8,7 +8,7 @@ tells is the size of the files in this folder.
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +35,11 @@ def below(words: Sequence[str]) -> Mapping[str, str]:
 def size() -> int:
     """Of all the files that help is made of, in bytes."""
     return sum(entry.stat().st_size for entry in os.scandir(FILE.parent) if entry.name.endswith((".py", ".txt")))
+
+
+def flags(path: str) -> Collection[str]:
+    """The command's options that take no value; none where that is not known for certain."""
+    return _written("flags").get(path, "").split()
 
 
 def _written(what: str) -> Mapping[str, str]:

@@ -110,3 +110,11 @@ def test_verbs_options_and_choices_are_offered_with_their_help(tmp_path: Path) -
     assert offered("dead retry --repe", tmp_path)[0].startswith("--repeat-unsafe\tAlso what may have run")
     assert offered("demo --server ", tmp_path) == ["ejabberd", "openfire"]
     assert "mongooseim" in offered("commands --kind ", tmp_path)
+
+
+def test_options_of_enqueue_between_its_words_change_nothing_in_what_is_offered(place: Path) -> None:
+    for line in ("--wait register us", "--target ejabberd register us", "register --in 5m us", "register --retry=3 us"):
+        assert offered(f"enqueue {line}", place) == ["user=\tstring"], line
+    assert offered("enqueue register --target ", place) == ["ejabberd\tejabberd, queues: rest"]
+    assert offered("enqueue --ok", place)[0].startswith("--ok-if-exists")
+    assert offered("enqueue --target nobody register us", place) == ["user=\tstring"]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 from typer import _click
-from typer.core import TyperGroup
+from typer.core import TyperGroup, TyperOption
 
 from restbroker.cli.app import COMMANDS, command_line, load
 from restbroker.cli.examples import walk
@@ -36,9 +36,16 @@ def lines() -> dict[str, str]:
     return {path: COMMANDS.get(path) or command.get_short_help_str(200) for path, command in paths}
 
 
+def flags() -> dict[str, str]:
+    """The options that take no value, by the command's path; only where completion asks for them."""
+    options = (one for one in load("enqueue").params if isinstance(one, TyperOption) and one.is_flag)
+    return {"enqueue": " ".join(name for one in options for name in one.opts)}
+
+
 def written() -> str:
     """The file's text."""
-    return json.dumps({"size": size(), "lines": lines(), "pages": pages()}, ensure_ascii=False, indent=0) + "\n"
+    found = {"size": size(), "flags": flags(), "lines": lines(), "pages": pages()}
+    return json.dumps(found, ensure_ascii=False, indent=0) + "\n"
 
 
 if __name__ == "__main__":
