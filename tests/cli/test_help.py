@@ -56,7 +56,7 @@ def test_each_example_is_a_line_that_its_command_reads(path: str, line: str) -> 
         (found,) = where.read([condition], time.time())
         assert found.argument is not None or found.field in FIELDS
     if name == "enqueue" and parameters.get("command") is not None:
-        named, given = order.joined((), parameters["command"], parameters["words"])
+        named, given = order.joined((), parameters["command"], parameters["words"] or [])
         spec = registry.catalogue(registry.KINDS[0]).commands[named]
         taken = {argument.name for argument in spec.arguments}
         assert {re.split("[:=]", word)[0] for word in given} <= taken, taken
