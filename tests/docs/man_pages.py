@@ -1,7 +1,7 @@
 """Makes the manual pages in contrib/man: restbroker(1), one for each command, and restbroker-env.json(5).
 
-`make man` writes them, from what `--help` and docs/configuration.md say. Always holds: a page has no date, so that it
-changes only when what it says changes; all but ASCII is written as groff's escapes.
+`make man` writes them, from what `--help` and docs/configuration.md say. Always holds: a page has no date and no
+version, so that it changes only when what it says changes; all but ASCII is written as groff's escapes.
 """
 
 import re
@@ -11,7 +11,6 @@ from typing import Final
 from typer import _click
 from typer.core import TyperGroup
 
-from restbroker import __version__
 from restbroker.cli.app import COMMANDS, command_line, load
 from restbroker.cli.examples import examples
 from restbroker.cli.exits import MEANINGS
@@ -104,7 +103,7 @@ def _block(block: str) -> Iterator[str]:
 
 def _begin(name: str, section: str, line: str) -> list[str]:
     begun = line[:1].lower() + line[1:]
-    heading = f'.TH "{_plain(name.upper())}" {section} "" "restbroker {__version__}" "restbroker"'
+    heading = f'.TH "{_plain(name.upper())}" {section} "" "restbroker" "restbroker"'
     return [heading, ".SH NAME", f"{_plain(name)} \\- {_plain(begun)}"]
 
 

@@ -12,6 +12,7 @@ from tests.docs.pages import ROOT
 from tests.install.conftest import Built, build
 
 INFO: Final = f"restbroker-{__version__}.dist-info"
+DATA: Final = f"restbroker-{__version__}.data/data"
 
 
 def metadata(wheel: Path) -> Message:
@@ -22,7 +23,11 @@ def metadata(wheel: Path) -> Message:
 def test_the_wheel_has_every_file_of_the_package_and_nothing_else(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
         names = set(archive.namelist())
-    own = {name for name in names if not name.startswith(f"{INFO}/")}
+    manual = {name for name in names if name.startswith(f"{DATA}/")}
+    assert {name.removeprefix(f"{DATA}/share") for name in manual} == {
+        name.removeprefix("contrib") for name in built.tree if name.startswith("contrib/man/")
+    }
+    own = {name for name in names if not name.startswith(f"{INFO}/")} - manual
     assert own == {name for name in built.tree if name.startswith("restbroker/")}
     # Not only Python: what is read at run time, and what tells type checkers that there are types.
     assert {Path(name).suffix for name in own} >= {".py", ".lua", ".gz", ".html", ".css", ".js"}
