@@ -1,0 +1,99 @@
+"""The unit for systemd: systemd takes it as it is, it shuts off what it says, and a broker works within that."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from restbroker.config.load import load
+from restbroker.connectors import registry
+from restbroker.events import registry as sources
+from tests.docs.pages import ROOT
+from tests.support.answering import AnsweringServer
+from tests.support.process import run, started
+from tests.support.redis_server import RedisServer
+
+UNIT: Final = ROOT / "contrib" / "restbroker.service"
+CREDENTIALS: Final = ROOT / "contrib" / "restbroker.service.d" / "credentials.conf"
+
+
+def settings(file: Path, key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", file.read_text("utf-8"), re.MULTILINE)
+
+
+def analyze(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["systemd-analyze", *words], capture_output=True, text=True, check=False)
+
+
+def calls_in(group: str) -> set[str]:
+    """Every system call of a group of systemd's, and of those that it names."""
+    lines = analyze("syscall-filter", group).stdout.splitlines()[1:]
+    words = [word for line in lines if (word := line.strip()) and not word.startswith("#")]
+    return {call for word in words for call in (calls_in(word) if word.startswith("@") else {word})}
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """The unit and its drop-in in a folder; what it starts is a program that is there."""
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text("utf-8").replace("/usr/local/bin/restbroker", sys.executable))
+    (tmp_path / CREDENTIALS.parent.name).mkdir()
+    shutil.copy(CREDENTIALS, tmp_path / CREDENTIALS.parent.name)
+    return unit
+
+
+def test_systemd_has_nothing_to_say_of_it(installed: Path) -> None:
+    done = analyze("verify", "--man=no", str(installed))
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_it_is_exposed_to_little_and_the_user_is_not_root(installed: Path) -> None:
+    # 15 stands for 1.5 of 10; what is left is the network, and what the unit says is left open.
+    done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(installed))
+    assert done.returncode == 0, done.stdout
+    assert settings(UNIT, "User") == ["restbroker"]
+
+
+def test_a_stop_has_more_time_than_a_drain_takes() -> None:
+    assert int(settings(UNIT, "TimeoutStopSec")[0]) > 25
+
+
+def test_the_credentials_reach_the_configuration(tmp_path: Path) -> None:
+    names = [credential.partition(":")[0] for credential in settings(CREDENTIALS, "LoadCredential")]
+    for name in names:
+        (tmp_path / name).write_text(f"the-{name}-of-the-service\n")
+    environ = dict(one.replace("%d", str(tmp_path)).split("=", 1) for one in settings(CREDENTIALS, "Environment"))
+    file = tmp_path / "env.json"
+    file.write_text(json.dumps({"RestQueue": "rest", "RestUser": "admin@example.org"}))
+    found = load(file, environ, {}, registry.kinds(), sources.kinds())
+    assert names == ["token", "password"]
+    assert {Path(path).name for path in environ.values()} == set(names)
+    assert found.config.targets
+
+
+def test_each_system_call_of_a_broker_is_one_that_its_unit_allows(tmp_path: Path, redis_server: RedisServer) -> None:
+    allowed, forbidden = settings(UNIT, "SystemCallFilter")
+    within = calls_in(allowed) - set[str]().union(*map(calls_in, forbidden.removeprefix("~").split()))
+    calls = tmp_path / "calls"
+    traced = ("strace", "-f", "-qq", "-o", str(calls), sys.executable, "-m", "restbroker")
+    with AnsweringServer() as server:
+        document = {
+            "RedisURL": redis_server.url, "RestURL": f"http://127.0.0.1:{server.port}", "RestQueue": "rest",
+            "Token": "a-token", "Stats": True, "StatsPort": 0, "HealthBind": "127.0.0.1:0", "Processes": 2,
+        }  # fmt: skip
+        (tmp_path / "env.json").write_text(json.dumps(document))
+        with started(["run"], directory=tmp_path, command=traced) as broker:
+            group = int(broker.wait_for(r"pid=(\d+)")[1])
+            assert run(["enqueue", "--wait", "status"], directory=tmp_path).returncode == 0
+            os.kill(group, signal.SIGTERM)
+            assert broker.wait() == 0
+    made = set(re.findall(r"^\d+ +(\w+)\(", calls.read_text(errors="replace"), re.MULTILINE))
+    assert len(made) > 20
+    assert made - within == set()
