@@ -8,7 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody faketime ruby-sqlite3 \
 	ruby-sidekiq ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
 	nginx-light libnginx-mod-http-echo rabbitmq-server tmux chromium chromium-driver fonts-dejavu-core \
-	zsh fish mandoc
+	zsh fish mandoc systemd strace
+# What only `make image` runs.
+IMAGE_PACKAGES := debootstrap
 # What only `make bench` runs, Node.js with npm beside it.
 BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
@@ -77,6 +79,10 @@ tested: $(VENV)/.dev
 test: $(VENV)/.dev servers tested $(WHEELHOUSE)/.done ## Build the wheel and run every test on it, in random order (ARGS="-k word" picks some)
 	@PYTHONDONTWRITEBYTECODE= PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib \
 		$(BIN)/python -m pytest -o pythonpath= --numprocesses $$(($$(nproc) + 1)) --dist worksteal $(ARGS)
+
+image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, in trees of build/image, and try what they made (root)
+	@.ci/servers $(IMAGE_PACKAGES)
+	@PIP="$(PIP)" contrib/image/try.sh build/image
 
 soak: $(VENV)/.dev servers ## Kill and restart everything for some minutes (FAULT_JOBS, FAULT_ROUNDS, VERIFY_JOBS, …)
 	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \

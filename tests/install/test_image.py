@@ -1,0 +1,76 @@
+"""The Dockerfile, as far as it can be read: `make image` does its steps, in a tree without Docker."""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from restbroker.cli.app import COMMANDS
+from restbroker.config.load import load
+from restbroker.connectors import registry
+from restbroker.events import registry as sources
+from tests.docs.pages import ROOT
+
+IMAGE: Final = ROOT / "contrib" / "image"
+TEXT: Final = (IMAGE / "Dockerfile").read_text("utf-8")
+STEPS: Final = re.findall(r"^([A-Z]+) (.*)$", TEXT, re.MULTILINE)
+FINAL: Final = dict(re.findall(r"^([A-Z]+) (.*)$", TEXT.rpartition("\nFROM ")[2], re.MULTILINE))
+
+
+def test_all_that_it_does_is_in_the_script_that_is_tried_without_docker() -> None:
+    script = "sh /tmp/install.sh "
+    done = [words.removesuffix(" && rm /tmp/install.sh") for step, words in STEPS if step == "RUN"]
+    assert done == [f"{script}tools", f"{script}build /src", f"{script}run"]
+    tried = (IMAGE / "try.sh").read_text("utf-8")
+    assert [words for words in done if words not in tried] == []
+
+
+def test_its_user_is_a_number_that_is_not_root_and_the_one_that_the_script_makes() -> None:
+    number = FINAL["USER"].split(":")[0]
+    assert FINAL["USER"] == f"{number}:{number}"
+    assert int(number) > 1000
+    assert f"--uid {number} " in (IMAGE / "install.sh").read_text("utf-8")
+
+
+def test_what_it_starts_and_asks_for_its_health_are_commands(tmp_path: Path) -> None:
+    assert FINAL["ENTRYPOINT"] == '["restbroker"]'
+    assert FINAL["CMD"] == '["run"]'
+    assert 'CMD ["restbroker", "health"]' in FINAL["HEALTHCHECK"]
+    assert {"run", "health"} <= set(COMMANDS)
+    # The address that is asked is one that the image itself sets, so that there is one.
+    environ = dict(one.split("=", 1) for one in FINAL["ENV"].split() if one.startswith("RESTBROKER_"))
+    file = tmp_path / "env.json"
+    file.write_text('{"RestQueue": "rest", "Token": "a-token"}')
+    assert load(file, environ, {}, registry.kinds(), sources.kinds()).config.health_bind == ("127.0.0.1", 8090)
+
+
+def test_a_stop_is_a_drain() -> None:
+    assert FINAL["STOPSIGNAL"] == "SIGTERM"
+
+
+def test_its_base_names_no_registry() -> None:
+    bases = {words.split()[0] for step, words in STEPS if step == "FROM"}
+    assert bases == {"debian:bookworm-slim"}
+
+
+def test_what_it_copies_is_there_and_not_left_out() -> None:
+    taken = re.findall(r"^!(\S+)$", (IMAGE / "Dockerfile.dockerignore").read_text("utf-8"), re.MULTILINE)
+    assert [pattern for pattern in taken if not list(ROOT.glob(pattern))] == []
+    copied = {words.split()[0] for step, words in STEPS if step == "COPY" and not words.startswith("--from")}
+    assert copied == {".", "contrib/image/install.sh"}
+    assert "contrib/image/install.sh" in taken
+
+
+@pytest.mark.parametrize("words", [(), ("else",), ("build",)])
+def test_the_script_says_how_it_is_used_and_does_nothing(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        ["/bin/sh", str(IMAGE / "install.sh"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": "/nowhere"},
+    )
+    assert done.returncode == 2
+    assert "usage: install.sh tools | build SOURCE | run" in done.stderr or "the source tree" in done.stderr
