@@ -1,0 +1,127 @@
+"""The manifests for Kubernetes: what they name exists, in them and in restbroker."""
+
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import promql_parser
+import pytest
+
+from restbroker.cli.app import COMMANDS
+from restbroker.config.core import Config
+from restbroker.telemetry.series import METRICS
+from tests.install.manifests import Value, loaded, objects, one
+from tests.support.ports import free_port
+from tests.support.process import started
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+MAIN: Final = "restbroker.yaml"
+SECRET: Final[dict[str, str]] = objects("secret.yaml")[0]["stringData"]
+MOUNTED: Final = "/run/secrets/restbroker"
+DEPLOYMENTS: Final = [each for each in objects(MAIN) if each["kind"] == "Deployment"]
+NAMES: Final = [each["metadata"]["name"] for each in DEPLOYMENTS]
+
+
+def container(deployment: Value) -> Value:
+    (found,) = deployment["spec"]["template"]["spec"]["containers"]
+    return dict(found)
+
+
+def environ(deployment: Value) -> dict[str, str]:
+    def said(entry: Value) -> str:
+        return str(entry.get("value") or SECRET[entry["valueFrom"]["secretKeyRef"]["key"]])
+
+    return {entry["name"]: said(entry) for entry in container(deployment)["env"]}
+
+
+def config_of(place: Path, deployment: Value) -> Config:
+    text = one(MAIN, "ConfigMap", "restbroker")["data"]["env.json"]
+    return loaded(place, text, environ(deployment), MOUNTED, SECRET)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=NAMES)
+def test_what_a_container_is_given_is_a_command_and_a_configuration(deployment: Value, tmp_path: Path) -> None:
+    config = config_of(tmp_path, deployment)
+    assert config.targets[0].queues == ("rest",)
+    assert set(container(deployment)["args"]) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=NAMES)
+def test_a_container_may_nothing_that_it_does_not_need(deployment: Value) -> None:
+    pod = deployment["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 1000
+    assert pod["automountServiceAccountToken"] is False
+    assert container(deployment)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=NAMES)
+def test_what_is_mounted_exists_and_what_selects_selects(deployment: Value) -> None:
+    pod = deployment["spec"]["template"]["spec"]
+    assert {mount["name"] for mount in container(deployment)["volumeMounts"]} == {
+        each["name"] for each in pod["volumes"]
+    }
+    assert deployment["spec"]["selector"]["matchLabels"] == deployment["spec"]["template"]["metadata"]["labels"]
+    assert "/" not in container(deployment)["image"]
+
+
+def test_the_probes_ask_what_the_broker_serves_and_an_outage_of_redis_restarts_nothing(tmp_path: Path) -> None:
+    broker = one(MAIN, "Deployment", "restbroker")
+    found = container(broker)
+    bind = config_of(tmp_path, broker).health_bind
+    assert bind is not None
+    assert found["ports"] == [{"name": "health", "containerPort": bind[1]}]
+    paths = {probe: found[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert paths == {
+        "startupProbe": {"path": "/healthz", "port": "health"},
+        "livenessProbe": {"path": "/healthz", "port": "health"},
+        "readinessProbe": {"path": "/readyz", "port": "health"},
+    }
+
+
+def test_a_pod_has_time_for_its_drain(tmp_path: Path) -> None:
+    broker = one(MAIN, "Deployment", "restbroker")
+    granted_s = broker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert granted_s >= config_of(tmp_path, broker).shutdown_timeout_s + 10
+
+
+def test_what_scales_asks_for_metrics_that_exist_of_who_serves_them() -> None:
+    scaled = one("scaling.yaml", "ScaledObject", "restbroker")
+    monitor = one("scaling.yaml", "ServiceMonitor", "restbroker")
+    service = one(MAIN, "Service", "restbroker-web")
+    (trigger,) = scaled["spec"]["triggers"]
+    query = trigger["metadata"]["query"]
+    promql_parser.parse(query)
+    assert set(re.findall(r"restbroker_\w+", query)) <= set(METRICS)
+    assert scaled["spec"]["scaleTargetRef"]["name"] in NAMES
+    assert monitor["spec"]["selector"]["matchLabels"] == service["metadata"]["labels"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert {login["key"] for login in endpoint["basicAuth"].values()} <= set(SECRET)
+
+
+def test_the_pages_give_prometheus_the_metrics_that_scaling_asks_for(tmp_path: Path, redis_server: RedisServer) -> None:
+    web = one(MAIN, "Deployment", "restbroker-web")
+    config_of(tmp_path, web)
+    given: dict[str, Any] = {key: value.replace(MOUNTED, str(tmp_path)) for key, value in environ(web).items()}
+    port = str(free_port())
+    given |= {
+        "RESTBROKER_REDISURL": redis_server.url, "RESTBROKER_STATSBIND": "127.0.0.1", "RESTBROKER_STATSPORT": port,
+    }  # fmt: skip
+    login = (SECRET["stats-user"], SECRET["stats-password"])
+    asked = {"metrics": f"http://127.0.0.1:{port}/metrics"}
+
+    def metrics(host: str) -> httpx.Response:
+        return httpx.get(asked["metrics"], auth=login, trust_env=False, headers={"Host": host})
+
+    with started(container(web)["args"], directory=tmp_path, environ=given) as pages:
+        pages.wait_for(f"127.0.0.1:{port}")
+        until(lambda: 'restbroker_queue_latency_seconds{queue="rest"}' in metrics("10.1.2.3:8080").text, "it tells it")
+        assert 'restbroker_queue_paused{queue="rest"} 0' in metrics("restbroker-web:8080").text
+        assert httpx.get(asked["metrics"], trust_env=False).status_code == 401
