@@ -51,9 +51,10 @@ echo "Installed after $SECONDS s"
 
 # As the image is used: its user, its environment, and nothing that it may write to but /tmp.
 restbroker() {
-  inside "$trees/run" PYTHONDONTWRITEBYTECODE=1 RESTBROKER_HEALTHBIND=127.0.0.1:8090 \
+  inside "$trees/run" PYTHONDONTWRITEBYTECODE=1 RESTBROKER_HEALTHBIND=127.0.0.1:18090 "${settings[@]}" \
     setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs --bounding-set=-all restbroker "$@"
 }
+settings=()
 [[ $(restbroker --version) == "restbroker "* ]] || fail "it does not tell its version"
 for needless in cc make pip3 /opt/restbroker/bin/pip redis-server; do
   if inside "$trees/run" sh -c "command -v $needless" >&2; then fail "$needless has no place in the image"; fi
@@ -61,4 +62,22 @@ done
 restbroker demo | tail -1
 restbroker run 2>"$trees/refused" && fail "it runs without a configuration"
 grep -q "RestQueue: is missing" "$trees/refused" || fail "it does not say what is missing in its configuration"
-echo "Tried after $SECONDS s; the image adds $(($(du -sm "$trees/run" | cut -f 1) - before)) MiB to a bare Debian."
+
+# As a container has it: the first process, whose health is asked, and which ends when it is told to. It needs no Redis.
+settings=(RESTBROKER_RESTQUEUE=rest RESTBROKER_TOKEN=of-this-try RESTBROKER_REDISURL=redis://127.0.0.1:9/0)
+restbroker run >"$trees/broker" 2>&1 &
+waited=$!
+trap 'kill -KILL "$waited" 2>/dev/null || true; rm -rf "$trees"' EXIT
+for _ in {1..60}; do
+  restbroker health >"$trees/health" && break
+  sleep 0.5
+done
+grep -q '"alive": *true' "$trees/health" || { cat "$trees/health" "$trees/broker" >&2; fail "it does not say that it lives"; }
+# `waited` is unshare, or a shell that waits for it: the last of the line is the broker.
+last=$waited
+while read -r child _ <"/proc/$last/task/$last/children" && [[ -n $child ]]; do last=$child; done
+kill -TERM "$last"
+wait "$waited" || { cat "$trees/broker" >&2; fail "it ended with $? when it was told to end"; }
+
+echo "Tried after $SECONDS s; the image adds $(($(du -sm "$trees/run" | cut -f 1) - before)) MiB to a bare Debian," \
+  "$(du -sm "$trees/run/opt/restbroker" | cut -f 1) of them restbroker with what it needs."
