@@ -34,7 +34,7 @@ build() {
   python3 -m venv /tmp/build
   python=/tmp/build/bin/python
   install --require-hashes -r "$1/requirements/build.lock"
-  (cd "$1" && /tmp/build/bin/python -m hatchling build --target wheel --directory /tmp/dist >/dev/null 2>&1)
+  "$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation -w /tmp/dist "$1"
 
   python3 -m venv /opt/restbroker
   python=/opt/restbroker/bin/python

@@ -21,6 +21,13 @@ inside() {
   unshare --mount --pid --fork --kill-child --root="$tree" --wd=/ --mount-proc=/proc env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
+# Of a shell that waits for unshare, which waits for a process: that process.
+innermost() {
+  local pid=$1 child
+  while child=$(cut -d ' ' -f 1 "/proc/$pid/task/$pid/children" 2>/dev/null) && [[ -n $child ]]; do pid=$child; done
+  echo "$pid"
+}
+
 rm -rf "$trees"
 mkdir -p "$trees"
 trap 'rm -rf "$trees"' EXIT
@@ -67,17 +74,16 @@ grep -q "RestQueue: is missing" "$trees/refused" || fail "it does not say what i
 settings=(RESTBROKER_RESTQUEUE=rest RESTBROKER_TOKEN=of-this-try RESTBROKER_REDISURL=redis://127.0.0.1:9/0)
 restbroker run >"$trees/broker" 2>&1 &
 waited=$!
-trap 'kill -KILL "$waited" 2>/dev/null || true; rm -rf "$trees"' EXIT
+trap 'kill -KILL "$(innermost "$waited")" 2>/dev/null || true; rm -rf "$trees"' EXIT
 for _ in {1..60}; do
   restbroker health >"$trees/health" && break
   sleep 0.5
 done
 grep -q '"alive": *true' "$trees/health" || { cat "$trees/health" "$trees/broker" >&2; fail "it does not say that it lives"; }
-# `waited` is unshare, or a shell that waits for it: the last of the line is the broker.
-last=$waited
-while read -r child _ <"/proc/$last/task/$last/children" && [[ -n $child ]]; do last=$child; done
-kill -TERM "$last"
-wait "$waited" || { cat "$trees/broker" >&2; fail "it ended with $? when it was told to end"; }
+kill -TERM "$(innermost "$waited")"
+ended=0
+wait "$waited" || ended=$?
+((ended == 0)) || { cat "$trees/broker" >&2; fail "it ended with $ended when it was told to end"; }
 
 echo "Tried after $SECONDS s; the image adds $(($(du -sm "$trees/run" | cut -f 1) - before)) MiB to a bare Debian," \
   "$(du -sm "$trees/run/opt/restbroker" | cut -f 1) of them restbroker with what it needs."
