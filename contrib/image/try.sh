@@ -21,10 +21,13 @@ inside() {
   unshare --mount --pid --fork --kill-child --root="$tree" --wd=/ --mount-proc=/proc env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
-# Of a shell that waits for unshare, which waits for a process: that process.
-innermost() {
-  local pid=$1 child
-  while child=$(cut -d ' ' -f 1 "/proc/$pid/task/$pid/children" 2>/dev/null) && [[ -n $child ]]; do pid=$child; done
+# The first process of the tree that a shell of ours, or unshare, waits for.
+first_of() {
+  local pid=$1
+  until grep -q $'^NSpid:.*\t1$' "/proc/$pid/status"; do
+    pid=$(cut -d ' ' -f 1 "/proc/$pid/task/$pid/children") || return 1
+    [[ -n $pid ]] || return 1
+  done 2>/dev/null
   echo "$pid"
 }
 
@@ -49,7 +52,7 @@ $PIP --python "$trees/build/usr/bin/python3" download -qq --only-binary :all: --
 
 # COPY . /src, as much of it as Dockerfile.dockerignore leaves.
 mkdir "$trees/build/src"
-git ls-files -z --cached --others --exclude-standard -- restbroker 'requirements/*.lock' pyproject.toml README.md LICENSE \
+git ls-files -z --cached --others --exclude-standard -- restbroker 'requirements/*.lock' contrib/man pyproject.toml README.md LICENSE \
   | xargs -0 cp --parents --target-directory="$trees/build/src"
 inside "$trees/build" LOCK=demo WHEELS=/wheels sh /tmp/install.sh build /src
 inside "$trees/run" sh /tmp/install.sh run
@@ -74,13 +77,13 @@ grep -q "RestQueue: is missing" "$trees/refused" || fail "it does not say what i
 settings=(RESTBROKER_RESTQUEUE=rest RESTBROKER_TOKEN=of-this-try RESTBROKER_REDISURL=redis://127.0.0.1:9/0)
 restbroker run >"$trees/broker" 2>&1 &
 waited=$!
-trap 'kill -KILL "$(innermost "$waited")" 2>/dev/null || true; rm -rf "$trees"' EXIT
+trap 'kill -KILL "$(first_of "$waited")" 2>/dev/null || true; rm -rf "$trees"' EXIT
 for _ in {1..60}; do
   restbroker health >"$trees/health" && break
   sleep 0.5
 done
 grep -q '"alive": *true' "$trees/health" || { cat "$trees/health" "$trees/broker" >&2; fail "it does not say that it lives"; }
-kill -TERM "$(innermost "$waited")"
+kill -TERM "$(first_of "$waited")"
 ended=0
 wait "$waited" || ended=$?
 ((ended == 0)) || { cat "$trees/broker" >&2; fail "it ended with $ended when it was told to end"; }

@@ -12,7 +12,8 @@ from tests.docs.pages import ROOT
 from tests.install.conftest import Built, build
 
 INFO: Final = f"restbroker-{__version__}.dist-info"
-DATA: Final = f"restbroker-{__version__}.data/data"
+MAN: Final = f"restbroker-{__version__}.data/data/share/man/"
+"""Where manual pages are in it, so that they come to share/man of an environment."""
 
 
 def metadata(wheel: Path) -> Message:
@@ -23,12 +24,10 @@ def metadata(wheel: Path) -> Message:
 def test_the_wheel_has_every_file_of_the_package_and_nothing_else(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
         names = set(archive.namelist())
-    manual = {name for name in names if name.startswith(f"{DATA}/")}
-    assert {name.removeprefix(f"{DATA}/share") for name in manual} == {
-        name.removeprefix("contrib") for name in built.tree if name.startswith("contrib/man/")
-    }
-    own = {name for name in names if not name.startswith(f"{INFO}/")} - manual
+    own = {name for name in names if not name.startswith((f"{INFO}/", MAN))}
     assert own == {name for name in built.tree if name.startswith("restbroker/")}
+    pages = {name.removeprefix("contrib/man/") for name in built.tree if name.startswith("contrib/man/")}
+    assert {name.removeprefix(MAN) for name in names if name.startswith(MAN)} == pages
     # Not only Python: what is read at run time, and what tells type checkers that there are types.
     assert {Path(name).suffix for name in own} >= {".py", ".lua", ".gz", ".html", ".css", ".js"}
     assert "restbroker/py.typed" in own

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -55,9 +56,20 @@ def test_its_base_names_no_registry() -> None:
     assert bases == {"debian:bookworm-slim"}
 
 
-def test_what_it_copies_is_there_and_not_left_out() -> None:
-    taken = re.findall(r"^!(\S+)$", (IMAGE / "Dockerfile.dockerignore").read_text("utf-8"), re.MULTILINE)
-    assert [pattern for pattern in taken if not list(ROOT.glob(pattern))] == []
+def test_what_it_copies_is_all_that_the_wheel_is_built_of() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {
+        *wheel["packages"],
+        *wheel.get("shared-data", ()),
+        "pyproject.toml",
+        project["project"]["readme"],
+        "LICENSE",
+    }
+    taken = set(re.findall(r"^!(\S+)$", (IMAGE / "Dockerfile.dockerignore").read_text("utf-8"), re.MULTILINE))
+    assert needed - taken == set()
+    (listed,) = re.findall(r"^git ls-files .* -- (.*?) \\$", (IMAGE / "try.sh").read_text("utf-8"), re.MULTILINE)
+    assert needed - set(listed.split()) == set()
     copied = {words.split()[0] for step, words in STEPS if step == "COPY" and not words.startswith("--from")}
     assert copied == {".", "contrib/image/install.sh"}
     assert "contrib/image/install.sh" in taken
