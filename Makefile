@@ -17,7 +17,7 @@ SHELL := /bin/bash
 
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo test image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
-	bench-webhook bench-four bench-startup \
+	bench-webhook bench-four bench-startup bench-bulk \
 	count-calls mutants screenshots site lint reference man house format check servers locks clean
 
 help: ## List what can be made
@@ -138,6 +138,9 @@ bench-four: $(VENV)/.dev servers ## Measure what a server that is down and a slo
 
 bench-startup: $(VENV)/.dev ## Measure how long each command takes to show its help (ARGS="--rounds 3")
 	@$(BIN)/python -m benchmarks.startup $(ARGS)
+
+bench-bulk: $(VENV)/.dev servers ## Measure how fast `enqueue --bulk` pushes beside a pipelined LPUSH (ARGS="--rows 100000")
+	@$(BIN)/python -m benchmarks.bulk $(ARGS)
 
 screenshots: $(VENV)/.dev servers ## Make the pictures of the web pages and of Sidekiq Web in docs/images anew
 	@.ci/servers pngquant

@@ -123,8 +123,8 @@ class Batch:
             output.say(
                 f"{_rows(known.pushed)} were pushed before (batch {state.batch}); going on behind row {known.row}."
             )
-        makers.order = attrs.evolve(makers.order, wanted=known.notes.get("wait") == "1",
-                                    reply_to=bulk.reply_to(state.batch))  # fmt: skip
+        wanted = known.notes.get("wait") == "1"
+        makers.reorder(attrs.evolve(makers.order, wanted=wanted, reply_to=bulk.reply_to(state.batch)))
         rejects = self._rejects()
         reader = _reader(makers, self.asked, self.table, rejects, state.batch)
         reader.skipped, reader.keeps_texts = known.row, self.found.digest is None

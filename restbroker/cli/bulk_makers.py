@@ -48,6 +48,11 @@ class Makers:
             raise found
         return found
 
+    def reorder(self, order: Order) -> None:
+        """From now on all jobs have this."""
+        self.order = order
+        self._made.clear()
+
     def version(self, command: str) -> str:
         """Of which server its catalogue is: `ejabberd 24.12`."""
         target = self(command).target
