@@ -10,7 +10,6 @@ from typing import Final
 import attrs
 
 from restbroker.admin.enqueue import Order, payload
-from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.errors import UsageError
 from restbroker.rules import rubyjson
@@ -80,7 +79,6 @@ class Tokens:
 class Maker:
     """Makes the payloads of one command. `order` is what all have; its arguments and token are not looked at."""
 
-    target: Target
     checker: Checker
     tokens: Tokens
     order: Order
@@ -106,12 +104,12 @@ class Maker:
         return raw
 
     def _same_for_all(self, now_s: float) -> tuple[bytes, bytes, bytes] | None:
-        """What stands around the arguments and the jid; None where each row has a token or signature of its own.
+        """What stands around the arguments and the jid; None where more of it is each row's own.
 
         A job without either is taken apart there. In the text of a token no quotation mark stands bare.
         """
         token = self.tokens.fixed(self.order.command)
-        if token is None or token.signed:
+        if token is None or token.signed or (self.order.wanted and self.order.reply_to is None):
             return None
         raw = payload(attrs.evolve(self.order, arguments={}, token=token), "", now_s)
         head, _, rest = raw.partition(b"{},")

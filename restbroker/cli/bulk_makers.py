@@ -55,7 +55,7 @@ class Makers:
 
     def version(self, command: str) -> str:
         """Of which server its catalogue is: `ejabberd 24.12`."""
-        target = self(command).target
+        target = target_of(self.settings.targets, self.target, self.queue, command)
         return f"{target.kind} {registry.catalogue_of(target, self._version(target), command).version}".strip()
 
     def _make(self, command: str) -> Maker:
@@ -72,7 +72,7 @@ class Makers:
         dangers = catalogue.dangerous_in(command)
         order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0])
         tokens = Tokens(self.settings.tokens, spec, dangers, target.default_host)
-        return Maker(target, Checker(spec, const, target.default_host), tokens, order)
+        return Maker(Checker(spec, const, target.default_host), tokens, order)
 
     def _warn(self, spec: CommandSpec) -> None:
         for name in sorted(self.typed.in_the_open - self._warned):

@@ -1,0 +1,215 @@
+"""Reading rows of CSV and NDJSON, as people and spreadsheets write them."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from restbroker.rules import bulk_files
+from restbroker.rules.bulk_files import LONGEST, Bad, BadFile, Read, Row, Table, opened, rejected
+
+USERS = b"user,host,password\n"
+LONG = b"7,8," + b"9" * 96 + b"\n"
+"""Ten thousand of these are nearly as long as a row may be."""
+
+
+def table(raw: bytes) -> Table:
+    return opened(io.TextIOWrapper(io.BytesIO(raw), encoding="utf-8", errors="surrogateescape", newline=""))
+
+
+def rows(raw: bytes) -> list[Read]:
+    return list(table(raw).rows)
+
+
+def values(raw: bytes) -> list[object]:
+    """The values of rows that can be read; why the others cannot."""
+    return [row.values if isinstance(row, Row) else row.why for row in rows(raw)]
+
+
+def rejects(raw: bytes) -> bytes:
+    """The rejects file of this one."""
+    found = table(raw)
+    text = "".join(rejected(found, row) for row in found.rows if isinstance(row, Bad))
+    return (found.opening + text).encode("utf-8", "surrogateescape")
+
+
+CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+
+
+@given(
+    st.lists(st.lists(CELL, min_size=3, max_size=3).filter(any), max_size=8),
+    st.sampled_from(",;\t|"),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    st.booleans(),
+)
+def test_what_python_writes_as_csv_is_read_as_it_was(
+    cells: list[list[str]], separator: str, end: str, quoting: int, bom: bool
+) -> None:
+    if quoting == csv.QUOTE_MINIMAL:  # Which leaves a bare carriage return as it is.
+        cells = [[cell.replace("\r", "") or "x" for cell in line] for line in cells]
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=separator, lineterminator=end, quoting=quoting)  # type: ignore[arg-type]
+    writer.writerows([["a", "b", "c"], *cells])
+    raw = ("\ufeff" * bom + file.getvalue()).encode()
+    found = rows(raw)
+    assert [row.number for row in found] == list(range(1, len(cells) + 1))
+    assert [row.values for row in found if isinstance(row, Row)] == [
+        dict(zip("abc", line, strict=True)) for line in cells
+    ]
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_rows_or_why_they_are_none_and_rejects_of_rejects_stay_the_same(raw: bytes) -> None:
+    try:
+        once = rejects(USERS + raw)
+    except BadFile:
+        return
+    # But for the line numbers, which are those of the file that is read.
+    again = rejects(once)
+    assert len(again.splitlines()) == len(once.splitlines())
+    assert rejects(again) == again
+
+
+@given(st.binary(max_size=200).map(lambda raw: raw.replace(b"\r", b"")))
+def test_any_ndjson_is_rows_or_why_they_are_none(raw: bytes) -> None:
+    raw = b'{"user":"first"}\n' + raw
+    found = rows(raw)
+    assert [row.number for row in found] == list(range(1, len(found) + 1))
+    if bad := [row for row in found if isinstance(row, Bad)]:
+        assert len([row for row in rows(rejects(raw)) if isinstance(row, Bad)]) == len(bad)
+
+
+def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator() -> None:
+    assert table(b'\n {"user":"a"}\n').form == "ndjson"
+    assert table(b"\xef\xbb\xbfuser;host\r\n").columns == ("user", "host")
+    assert table(b"sep=|\r\nuser|host\r\n").columns == ("user", "host")
+    assert table(b"user\n").columns == ("user",)
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf \n\n", "is empty"),
+        (b"[{}]", "is a JSON list"),
+        ("user,host\n".encode("utf-16"), "is UTF-16, or no text"),
+        (b"user,\n", "has a column without a name"),
+        (b"user,user\n", "names the column 'user' twice"),
+        (b"user, host\n", "has blanks around the name of its column 'host'"),
+        (b"us\xe9r,host\n", "is not UTF-8 in its first line"),
+        (b'"user,host\n', "has a first line that is not CSV (unexpected end of data)"),
+        (b"x" * (LONGEST + 1), "begins with a line of more than 1 MiB"),
+    ],
+)
+def test_a_file_of_which_no_row_can_be_right_is_refused(raw: bytes, why: str) -> None:
+    with pytest.raises(BadFile) as caught:
+        table(raw)
+    assert caught.value.why == why
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        (b"a,b", "2 cells for 3 columns."),
+        (b"a,b,c,d", "4 cells for 3 columns."),
+        (b'a"b,c,d', bulk_files._ODD_MARK),
+        (b'"a"b,c,d', bulk_files._ODD_MARK),
+        (b"\xff,b,c", "not UTF-8."),
+        (b"a,\0,c", "a NUL in it."),
+        (b"x" * (2 * LONGEST), "more than 1 MiB."),
+    ],
+)
+def test_a_bad_row_is_named_by_its_line_and_costs_no_other(row: bytes, why: str) -> None:
+    found = [
+        one for one in rows(USERS + b'1,"2\n2",3\n\n' + row + b"\n4,5,6\n") if isinstance(one, Row) or not one.more
+    ]
+    first, bad, last = found
+    assert isinstance(bad, Bad)
+    assert (bad.number, bad.line, bad.why) == (2, 5, why)
+    assert isinstance(first, Row)
+    assert isinstance(last, Row)
+    assert (first.number, first.line, last.number, last.line) == (1, 2, 3, 6)
+
+
+def test_nothing_behind_a_quotation_mark_that_is_not_closed_is_taken_for_a_row() -> None:
+    found = rows(USERS + b'1,2,3\n"4,5,6\n7,8,9\n')
+    assert [type(row) for row in found] == [Row, Bad]
+    long = rows(USERS + b'"4,5,6\n' + LONG * 12_000)
+    assert not [row for row in long if isinstance(row, Row)]
+    assert len([row for row in long if isinstance(row, Bad) and not row.more]) == 1
+
+
+@pytest.mark.parametrize("count", [1, 12_000])
+def test_once_it_is_closed_the_rows_behind_it_are_read_from_the_rejects(count: int) -> None:
+    raw = USERS + b'"4,5,6\n' + LONG * count
+    mended = rejects(raw).replace(b'"4,', b'"4",')
+    assert values(mended)[:2] == [
+        {"user": "4", "host": "5", "password": "6"},
+        {"user": "7", "host": "8", "password": "9" * 96},
+    ]
+    assert len(values(mended)) == count + 1
+
+
+def test_rejects_say_why_keep_each_byte_and_can_be_read_again() -> None:
+    raw = b"\xef\xbb\xbfuser;host\r\na\r\n\xff;b\r\nc;d\r\n"
+    kept = rejects(raw)
+    assert kept == (
+        b'\xef\xbb\xbf_error;user;host\r\n"line 2: 1 cell for 2 columns.";a\r\n"line 3: not UTF-8.";\xff;b\r\n'
+    )
+    mended = kept.replace(b";a\r\n", b";a;b\r\n").replace(b"\xff", b"e")
+    assert values(mended) == [{"user": "a", "host": "b"}, {"user": "e", "host": "b"}]
+
+
+def test_the_column_that_says_why_may_be_moved() -> None:
+    raw = b"user,_error,host\na,why,b\nc,why\n"
+    assert values(raw) == [{"user": "a", "host": "b"}, "1 cell for 2 columns."]
+    assert rejects(raw).startswith(b"_error,user,host\n")
+
+
+def test_rejected_objects_say_why_and_what_is_none_is_kept_behind_a_line_that_does() -> None:
+    raw = b'{"a":1}\n{"a":2,"a":3}\n[1]\n{"a":"\xff"}\n{}\n'
+    assert values(raw) == [
+        {"a": 1},
+        "a name stands twice in one object.",
+        "a list, not an object.",
+        "not JSON: not UTF-8: byte 0xff at byte 6.",
+        "an object without members.",
+    ]
+    kept = rejects(raw).splitlines()
+    assert kept[:2] == [b'{"_error": "line 2: a name stands twice in one object."}', b'{"a":2,"a":3}']
+    assert kept[-1] == b'{"_error":"line 5: an object without members."}'
+    assert values(b'{"_error": "why"}\n{"a":2,"_error":"why"}\n') == [{"a": 2}]
+
+
+class Endless(io.RawIOBase):
+    """A file without an end, which would fill any memory."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self.pieces = pieces
+        self.given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        piece = next(self.pieces)[: len(buffer)]
+        buffer[: len(piece)] = piece
+        self.given += len(piece)
+        return len(piece)
+
+
+def test_a_line_without_an_end_is_told_before_all_of_it_is_read() -> None:
+    def pieces() -> Iterator[bytes]:
+        yield USERS
+        while True:
+            yield b"x" * 8192
+
+    file = Endless(pieces())
+    found = opened(io.TextIOWrapper(io.BufferedReader(file), encoding="utf-8", newline=""))
+    bad = next(found.rows)
+    assert isinstance(bad, Bad)
+    assert file.given < 3 * LONGEST
