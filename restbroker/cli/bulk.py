@@ -104,6 +104,7 @@ class Batch:
     table: Table
     state: State | None = None
     known: bulk.Known = attrs.field(factory=bulk.Known)
+    begun: bool = False
     failures: Failures = attrs.field(factory=Failures)
     _saved_s: float = 0.0
     _heard_s: float = 0.0
@@ -120,9 +121,7 @@ class Batch:
         state, known = self._begin()
         self.state, self.known = state, known
         if known.row or state.is_complete:
-            output.say(
-                f"{_rows(known.pushed)} were pushed before (batch {state.batch}); going on behind row {known.row}."
-            )
+            self._tell_begun(state, known)
         wanted = known.notes.get("wait") == "1"
         makers.reorder(attrs.evolve(makers.order, wanted=wanted, reply_to=bulk.reply_to(state.batch)))
         rejects = self._rejects()
@@ -147,6 +146,7 @@ class Batch:
                 " its data, or more than 30 days have passed.",
                 "--again pushes all rows anew.",
             )
+        self.begun = known is not None
         wait = "1" if self.waits else "0"
         if known is None or "wait" not in known.notes:
             notes = {"wait": wait, "rejects": "" if self.asked.rejects is None else str(self.asked.rejects.resolve())}
@@ -167,7 +167,7 @@ class Batch:
     def _rejects(self) -> Rejects:
         """Where bad rows go. The file of a finished batch is left alone: somebody may be correcting it."""
         path, notes = self.asked.rejects, self.known.notes
-        is_own = path is not None and notes.get("rejects") == str(path.resolve())
+        is_own = self.begun and path is not None and notes.get("rejects") == str(path.resolve())
         is_finished = is_own and notes.get("complete") == "1" and path is not None and path.exists()
         return Rejects(self.table, path, begun=is_own, is_finished=is_finished)
 

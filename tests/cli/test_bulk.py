@@ -1,0 +1,332 @@
+"""`restbroker enqueue --bulk` as a process against a real Redis."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import redis
+
+from restbroker import __main__ as entry
+from tests.support.process import clean_environment, started
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+Shell = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_server: RedisServer) -> Path:
+    document = {
+        "RedisURL": redis_server.url,
+        "RestURL": "http://127.0.0.1:1/api",
+        "RestUser": "admin",
+        "RestPass": "a-password",
+        "RestQueue": "rest",
+        "Token": "a-token",
+    }
+    (tmp_path / "env.json").write_text(json.dumps(document))
+    return tmp_path
+
+
+@pytest.fixture
+def shell(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Shell:
+    """Runs it in this process, which takes a tenth of the time."""
+    monkeypatch.chdir(place)
+
+    def enqueue(*words: str, stdin: str = "") -> CompletedProcess[str]:
+        reading, writing = os.pipe()
+        os.write(writing, stdin.encode())
+        os.close(writing)
+        kept = os.dup(0)
+        os.dup2(reading, 0)
+        monkeypatch.setattr(sys, "argv", ["restbroker", "enqueue", *words])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                entry.main()
+        finally:
+            os.dup2(kept, 0)
+            os.close(kept)
+            os.close(reading)
+        code = ended.value.code
+        assert isinstance(code, int)
+        return CompletedProcess([*words], code, *capfd.readouterr())
+
+    return enqueue
+
+
+@pytest.fixture
+def store(redis_server: RedisServer) -> Iterator[redis.Redis]:
+    with redis.Redis(port=redis_server.port) as store:
+        yield store
+
+
+def write(place: Path, name: str, *rows: str) -> None:
+    (place / name).write_text("\n".join([*rows, ""]), "utf-8")
+
+
+def users(count: int) -> list[str]:
+    return ["user,host,password", *(f"user{number},example.org,secret{number}" for number in range(1, count + 1))]
+
+
+def queued(store: redis.Redis) -> list[dict[str, object]]:
+    """The jobs, the first that was pushed first."""
+    found = store.lrange("queue:rest", 0, -1)
+    assert isinstance(found, list)
+    return [json.loads(job) for job in reversed(found)]
+
+
+def told(done: CompletedProcess[str]) -> dict[str, object]:
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def put_answers(store: redis.Redis, batch: object, answers: Sequence[tuple[int, str]]) -> None:
+    """Answers as a broker pushes them."""
+    for row, code in answers:
+        error = {"code": code, "message": "why"} if code else None
+        outcome = "rejected" if code else "delivered"
+        answer = {"jid": f"{batch}{row:08x}", "outcome": outcome, "error": error}
+        store.lpush(f"restbroker:reply:bulk-{batch}", json.dumps(answer))
+
+
+def test_each_good_row_is_a_job_and_bad_ones_are_in_a_private_file_that_can_be_fed_again(
+    place: Path, shell: Shell, store: redis.Redis
+) -> None:
+    write(place, "users.csv", *users(3), "bob,example.org", "eve,example.org,")
+    done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv", "--json", "--ok-if-exists", "--retry", "3")
+    assert done.returncode == 7, done.stderr
+    found = told(done)
+    batch = found.pop("batch")
+    assert found == {"dry_run": False, "rows": 5, "pushed": 3, "rejected": 2, "rejects": "bad.csv"}
+    jobs = queued(store)
+    assert [job["jid"] for job in jobs] == [f"{batch}{row:08x}" for row in (1, 2, 3)]
+    assert jobs[0]["args"] == [
+        "register",
+        {"user": "user1", "host": "example.org", "password": "secret1"},
+        "a-token",
+    ]
+    assert [(job["retry"], job["ok_if_exists"], job["queue"]) for job in jobs] == [(3, True, "rest")] * 3
+    bad = place / "bad.csv"
+    assert stat.S_IMODE(bad.stat().st_mode) == 0o600
+    assert stat.S_IMODE((place / "users.csv.restbroker-state").stat().st_mode) == 0o600
+    bad.write_text(bad.read_text().replace("bob,example.org", "bob,example.org,b").replace("org,\n", "org,e\n"))
+    done = shell("register", "--bulk", "bad.csv")
+    assert (done.returncode, done.stdout) == (0, "rows\t2\npushed\t2\nrejected\t0\n")
+    assert len(queued(store)) == 5
+
+
+def test_what_was_pushed_is_not_pushed_again_but_on_demand(place: Path, shell: Shell, store: redis.Redis) -> None:
+    write(place, "users.csv", *users(3))
+    batch = told(shell("register", "--bulk", "users.csv", "--json"))["batch"]
+    done = shell("register", "--bulk", "users.csv", "--json")
+    assert (done.returncode, told(done)["batch"], told(done)["pushed"]) == (0, batch, 3)
+    assert f"3 rows were pushed before (batch {batch}), which is all of it." in done.stderr
+    # Redis knows it by the content, too.
+    (place / "users.csv.restbroker-state").unlink()
+    assert told(shell("register", "--bulk", "users.csv", "--json"))["batch"] == batch
+    assert len(queued(store)) == 3
+    done = shell("register", "--bulk", "users.csv", "--queue", "other")
+    assert done.returncode == 2
+    assert "is of another batch" in done.stderr
+    assert shell("register", "--bulk", "users.csv", "--again").returncode == 0
+    assert len({job["jid"] for job in queued(store)}) == 6
+    write(place, "users.csv", *users(4))
+    done = shell("register", "--bulk", "users.csv")
+    assert done.returncode == 2
+    assert "users.csv or the command line was changed since." in done.stderr
+
+
+def test_what_redis_has_lost_is_told_and_not_taken_for_pushed(place: Path, shell: Shell, store: redis.Redis) -> None:
+    write(place, "users.csv", *users(3))
+    shell("register", "--bulk", "users.csv")
+    store.flushall()
+    done = shell("register", "--bulk", "users.csv")
+    assert done.returncode == 2
+    assert "of which rows up to 3 were pushed" in done.stderr
+    assert shell("register", "--bulk", "users.csv", "--again").returncode == 0
+    # Its last second, with some rows: these are pushed again, under their ids.
+    (key,) = store.keys("restbroker:bulk:*")
+    lost = store.lpop("queue:rest")
+    store.hset(key, mapping={"row": 2, "pushed": 2})
+    assert shell("register", "--bulk", "users.csv").returncode == 0
+    assert queued(store)[-1]["jid"] == json.loads(lost)["jid"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(
+    place: Path, store: redis.Redis, shell: Shell, number: signal.Signals
+) -> None:
+    write(place, "users.csv", *users(400), "bob")
+    words = ["register", "--bulk", "users.csv", "--rejects", "bad.csv"]
+    with started(["enqueue", *words, "--rate", "100"], directory=place) as process:
+        until(lambda: store.llen("queue:rest"), "the first rows are pushed")
+        process.signal(number)
+        assert process.wait() == 128 + number
+        pushed = len(queued(store))
+        assert 0 < pushed < 400
+        assert f"{pushed} rows are pushed. The same command goes on" in process.output()
+    done = shell(*words)
+    assert done.returncode == 7
+    assert f"{pushed} rows were pushed before" in done.stderr
+    arguments = [job["args"] for job in queued(store)]
+    assert [given[1]["user"] for given in arguments] == [f"user{n}" for n in range(1, 401)]  # type: ignore[index]
+    assert (place / "bad.csv").read_text().count("\n") == 2
+
+
+def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
+    place: Path, shell: Shell, store: redis.Redis
+) -> None:
+    write(place, "users.csv", *users(3), "bob,example.org")
+    waiting = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--json"]
+    done = shell(*waiting)
+    assert done.returncode == 6
+    assert "No answer for 0.3 s; 3 rows not done yet. The same command waits on." in done.stderr
+    found = told(done)
+    assert (found["done"], found["unanswered"], found["failed"]) == (0, 3, {})
+    assert {job["reply_to"] for job in queued(store)} == {f"restbroker:reply:bulk-{found['batch']}"}
+    put_answers(store, found["batch"], [(1, ""), (3, "AlreadyExists")])
+    found = told(shell(*waiting))
+    assert (found["done"], found["unanswered"], found["failed"]) == (1, 1, {"AlreadyExists": 1})
+    put_answers(store, found["batch"], [(2, "")])
+    done = shell(*waiting[:-1])
+    assert (done.returncode, done.stdout) == (
+        7,
+        "rows\t4\npushed\t3\nrejected\t1\ndone\t2\nAlreadyExists\t1\n",
+    )
+    # A person retried the job that had failed.
+    put_answers(store, found["batch"], [(3, "")])
+    assert told(shell(*waiting))["failed"] == {}
+
+
+def test_a_batch_that_nobody_wanted_answers_of_cannot_be_waited_for(place: Path, shell: Shell) -> None:
+    write(place, "users.csv", *users(1))
+    shell("register", "--bulk", "users.csv")
+    done = shell("register", "--bulk", "users.csv", "--wait")
+    assert done.returncode == 2
+    assert "begun without --wait" in done.stderr
+
+
+def test_a_dry_run_checks_all_rows_and_changes_nothing(
+    place: Path, shell: Shell, store: redis.Redis, redis_server: RedisServer
+) -> None:
+    write(place, "users.csv", *users(30), "bob,example.org", *["x"] * 30)
+    done = shell("register", "--bulk", "users.csv", "--dry-run")
+    assert (done.returncode, done.stdout) == (7, "rows\t61\ngood\t30\nrejected\t31\n")
+    assert "line 32: 2 cells for 3 columns.\n" in done.stderr
+    assert "… and more; --rejects FILE keeps them all." in done.stderr
+    assert store.keys("*") == []
+    assert sorted(file.name for file in place.iterdir()) == ["env.json", "users.csv"]
+    # Nor does it need a Redis.
+    write(place, "env.json", (place / "env.json").read_text().replace(str(redis_server.port), "1"))
+    assert shell("register", "--bulk", "users.csv", "--dry-run").returncode == 7
+
+
+def test_standard_input_is_read_once_and_can_be_gone_on_with_where_a_state_file_is_named(
+    place: Path, shell: Shell, store: redis.Redis
+) -> None:
+    rows = "\n".join(users(5)) + "\n"
+    done = shell("register", "--bulk", "-", "--state", "state", "--json", stdin=rows)
+    assert (done.returncode, told(done)["pushed"]) == (0, 5)
+    done = shell("register", "--bulk", "-", "--state", "state", "--json", stdin=rows)
+    assert (done.returncode, told(done)["pushed"]) == (0, 5)
+    assert len(queued(store)) == 5
+    done = shell("register", "--bulk", "-", "--state", "state", stdin=rows.replace("secret2", "other"))
+    assert done.returncode == 2
+    assert "What is read from standard input differs from what was pushed of it before." in done.stderr
+    assert shell("register", "--bulk", "-", stdin=rows).returncode == 0
+    assert len(queued(store)) == 10
+
+
+def test_each_row_may_name_its_own_command(shell: Shell, store: redis.Redis) -> None:
+    rows = ['{"command":"kick_user","user":"a","host":"h"}', '{"command":"kick_usr","user":"a","host":"h"}']
+    rows += ['{"command":"delete_old_users","days":"30"}', '{"user":"a"}']
+    done = shell("-", "--bulk", "-", stdin="\n".join(rows))
+    assert done.returncode == 7
+    assert [job["args"] for job in queued(store)] == [
+        ["kick_user", {"user": "a", "host": "h"}, "a-token"],
+        ["delete_old_users", {"days": 30}, "a-token"],
+    ]
+    assert "line 2: There is no command 'kick_usr'; did you mean kick_user" in done.stderr
+    assert 'line 4: it names no command in "command".' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "code", "says"),
+    [
+        (["register"], "user,host,passwrd\n", 2, "register has no argument 'passwrd'; did you mean password?"),
+        (["register"], "bob,example.org,s3cret\n", 2, "its first line names no argument of register"),
+        (["register"], "user,host\n", 2, "register also needs password."),
+        (["register", "--const", "host=h"], "user,host,password\n", 2, "host is given for all rows already."),
+        (["registr"], "user\n", 2, "did you mean register"),
+        (["no_such_thing"], "user\n", 2, "add --any"),
+        (["-"], "user\n", 2, "has no column command"),
+        (["stop_kindly"], "delay,announcement\n", 4, "DangerousCommand"),
+        (["register", "--rate", "0"], "", 2, "--rate takes a number"),
+        (["register", "--reply-id", "x"], "", 2, "--reply-id is for one job"),
+        (["register"], "", 2, "standard input is empty."),
+    ],
+)
+def test_where_no_row_can_be_right_nothing_is_pushed(
+    shell: Shell, store: redis.Redis, words: list[str], stdin: str, code: int, says: str
+) -> None:
+    done = shell(*words, "--bulk", "-", stdin=stdin)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "s3cret" not in done.stderr
+    assert store.keys("*") == []
+
+
+def test_options_of_a_batch_are_for_a_batch(shell: Shell) -> None:
+    done = shell("register", "--dry-run", "user=a")
+    assert (done.returncode, "--dry-run is for --bulk." in done.stderr) == (2, True)
+
+
+def test_a_secret_for_all_rows_in_the_command_line_is_warned_about(place: Path, shell: Shell) -> None:
+    words = ["register", "--bulk", "-", "--const", "host=h"]
+    done = shell(*words, "--const", "password=s3cret", stdin="user\na\n")
+    assert "note: password stands in the command line" in done.stderr
+    (place / "password").write_text("s3cret\n")
+    assert "note: password" not in shell(*words, "--const", "password=@password", stdin="user\na\n").stderr
+
+
+def test_a_rejects_file_that_somebody_else_wrote_is_left_alone(place: Path, shell: Shell) -> None:
+    write(place, "bad.csv", "precious")
+    done = shell("register", "--bulk", "-", "--rejects", "bad.csv", stdin="user,host,password\nbob\n")
+    assert done.returncode == 2
+    assert "bad.csv exists already." in done.stderr
+    assert (place / "bad.csv").read_text() == "precious\n"
+
+
+def test_rows_for_later_are_scheduled(shell: Shell, store: redis.Redis) -> None:
+    assert shell("register", "--bulk", "-", "--in", "1h", stdin="\n".join(users(2))).returncode == 0
+    assert store.zcard("schedule") == 2
+
+
+def test_pushing_a_file_loads_neither_trio_nor_an_http_client_nor_rich(place: Path, store: redis.Redis) -> None:
+    write(place, "users.csv", *users(1))
+    script = (
+        "import atexit, sys\n"
+        "from restbroker.__main__ import main\n"
+        "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
+        "sys.argv = ['restbroker', 'enqueue', 'register', '--bulk', 'users.csv', '--wait', '--timeout', '1ms']\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env=clean_environment(),
+        check=False,
+    )
+    assert done.returncode == 6, done.stderr
+    assert len(queued(store)) == 1
+    assert not {"trio", "httpx", "rich"} & set(done.stderr.split())
