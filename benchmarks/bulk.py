@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import redis
@@ -98,7 +98,7 @@ def _write(around: Surroundings, jobs: Path) -> None:
     """What lies in the queue, one job in each line."""
     with jobs.open("wb") as file:
         for at in range(0, int(around.redis.llen(f"queue:{_QUEUE}")), _PIPELINE):
-            found = around.redis.lrange(f"queue:{_QUEUE}", at, at + _PIPELINE - 1)
+            found: Any = around.redis.lrange(f"queue:{_QUEUE}", at, at + _PIPELINE - 1)
             file.writelines(job + b"\n" for job in found)
 
 

@@ -15,7 +15,7 @@ from restbroker.admin.bulk_jobs import COMMAND_KEY, MOST_ROWS, Maker, jid_of, ro
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.rules import rubyjson
 from restbroker.rules.bulk_check import BadRow
-from restbroker.rules.bulk_files import Bad, Read, Row
+from restbroker.rules.bulk_read import Bad, Read, Row
 from restbroker.rules.json_types import Json
 from restbroker.store import bulk
 from restbroker.store.client import Client
@@ -75,6 +75,7 @@ class Reader:
     keeps_texts: bool = False
     good: int = 0
     bad: int = 0
+    _made: dict[str, Maker] = attrs.field(factory=dict)
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, as they come. Raises `BadFile`."""
@@ -105,25 +106,33 @@ class Reader:
         chunk.last = row.number
 
     def _make(self, row: Row, chunk: Chunk, now_s: float) -> None:
-        command = self.command
-        if row.number > MOST_ROWS:
+        number, values = row.number, row.values
+        maker = self._maker(values)
+        if number > MOST_ROWS:
             raise BadRow("too many rows in one batch.")
+        arguments = maker.checker.arguments(values, are_cells=self.are_cells)
+        # Also of one that is pushed already: it counts as it did then.
+        raw = maker.payload(arguments, jid_of(self.batch, number), now_s)
+        self.good += 1
+        if number > self.skipped:
+            chunk.add(maker.order.queue, raw)
+
+    def _maker(self, values: dict[str, Json]) -> Maker:
+        """For a row with these values. Raises `BadRow`."""
+        command = self.command
         if command is None:
-            named = row.values.pop(COMMAND_KEY, None)
+            named = values.pop(COMMAND_KEY, None)
             if not isinstance(named, str) or not named:
                 raise BadRow(f'it names no command in "{COMMAND_KEY}".')
             command = named
-        try:
-            maker = self.makers(command)
-        except UsageError as error:
-            raise BadRow(error.message) from None
-        values = row.values
-        arguments = maker.checker.arguments(values, are_cells=self.are_cells)
-        # Also of one that is pushed already: it counts as it did then.
-        raw = maker.payload(arguments, jid_of(self.batch, row.number), now_s)
-        self.good += 1
-        if row.number > self.skipped:
-            chunk.add(maker.order.queue, raw)
+        found = self._made.get(command)
+        if found is None:
+            try:
+                found = self.makers(command)
+            except UsageError as error:
+                raise BadRow(error.message) from None
+            self._made[command] = found
+        return found
 
     def _refuse(self, bad: Bad) -> None:
         self.bad += not bad.more

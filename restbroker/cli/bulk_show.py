@@ -19,7 +19,7 @@ from restbroker.cli import output
 from restbroker.cli.exits import Exit
 from restbroker.errors import UsageError
 from restbroker.rules import bulk_files
-from restbroker.rules.bulk_files import Bad, Table
+from restbroker.rules.bulk_read import Bad, Table
 
 _TELL_EVERY_S: Final = 5.0
 _MOST_TOLD: Final = 20

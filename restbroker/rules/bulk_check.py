@@ -52,7 +52,8 @@ class Checker:
         """The command's arguments. `values` may be changed. Raises `BadRow`."""
         if are_cells and "" in values.values():
             values = {name: cell for name, cell in values.items() if cell or not self._is_left_out(name)}
-        wrong = self.names(values)
+        given = tuple(values)
+        wrong = self._seen[given] if given in self._seen else self.names(given)
         if wrong is not None:
             raise BadRow(wrong)
         for name, argument in self._converted if are_cells else self._typed:

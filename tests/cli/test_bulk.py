@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 import redis
@@ -62,7 +63,7 @@ def shell(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFix
 
 
 @pytest.fixture
-def store(redis_server: RedisServer) -> Iterator[redis.Redis]:
+def store(redis_server: RedisServer) -> Iterator[Any]:
     with redis.Redis(port=redis_server.port) as store:
         yield store
 
@@ -75,11 +76,9 @@ def users(count: int) -> list[str]:
     return ["user,host,password", *(f"user{number},example.org,secret{number}" for number in range(1, count + 1))]
 
 
-def queued(store: redis.Redis) -> list[dict[str, object]]:
+def queued(store: Any) -> list[dict[str, object]]:
     """The jobs, the first that was pushed first."""
-    found = store.lrange("queue:rest", 0, -1)
-    assert isinstance(found, list)
-    return [json.loads(job) for job in reversed(found)]
+    return [json.loads(job) for job in reversed(store.lrange("queue:rest", 0, -1))]
 
 
 def told(done: CompletedProcess[str]) -> dict[str, object]:
@@ -88,7 +87,7 @@ def told(done: CompletedProcess[str]) -> dict[str, object]:
     return found
 
 
-def put_answers(store: redis.Redis, batch: object, answers: Sequence[tuple[int, str]]) -> None:
+def put_answers(store: Any, batch: object, answers: Sequence[tuple[int, str]]) -> None:
     """Answers as a broker pushes them."""
     for row, code in answers:
         error = {"code": code, "message": "why"} if code else None
@@ -98,7 +97,7 @@ def put_answers(store: redis.Redis, batch: object, answers: Sequence[tuple[int, 
 
 
 def test_each_good_row_is_a_job_and_bad_ones_are_in_a_private_file_that_can_be_fed_again(
-    place: Path, shell: Shell, store: redis.Redis
+    place: Path, shell: Shell, store: Any
 ) -> None:
     write(place, "users.csv", *users(3), "bob,example.org", "eve,example.org,")
     done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv", "--json", "--ok-if-exists", "--retry", "3")
@@ -123,7 +122,7 @@ def test_each_good_row_is_a_job_and_bad_ones_are_in_a_private_file_that_can_be_f
     assert len(queued(store)) == 5
 
 
-def test_what_was_pushed_is_not_pushed_again_but_on_demand(place: Path, shell: Shell, store: redis.Redis) -> None:
+def test_what_was_pushed_is_not_pushed_again_but_on_demand(place: Path, shell: Shell, store: Any) -> None:
     write(place, "users.csv", *users(3))
     batch = told(shell("register", "--bulk", "users.csv", "--json"))["batch"]
     done = shell("register", "--bulk", "users.csv", "--json")
@@ -144,7 +143,7 @@ def test_what_was_pushed_is_not_pushed_again_but_on_demand(place: Path, shell: S
     assert "users.csv or the command line was changed since." in done.stderr
 
 
-def test_what_redis_has_lost_is_told_and_not_taken_for_pushed(place: Path, shell: Shell, store: redis.Redis) -> None:
+def test_what_redis_has_lost_is_told_and_not_taken_for_pushed(place: Path, shell: Shell, store: Any) -> None:
     write(place, "users.csv", *users(3))
     shell("register", "--bulk", "users.csv")
     store.flushall()
@@ -162,7 +161,7 @@ def test_what_redis_has_lost_is_told_and_not_taken_for_pushed(place: Path, shell
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(
-    place: Path, store: redis.Redis, shell: Shell, number: signal.Signals
+    place: Path, store: Any, shell: Shell, number: signal.Signals
 ) -> None:
     write(place, "users.csv", *users(400), "bob")
     words = ["register", "--bulk", "users.csv", "--rejects", "bad.csv"]
@@ -176,13 +175,13 @@ def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(
     done = shell(*words)
     assert done.returncode == 7
     assert f"{pushed} rows were pushed before" in done.stderr
-    arguments = [job["args"] for job in queued(store)]
-    assert [given[1]["user"] for given in arguments] == [f"user{n}" for n in range(1, 401)]  # type: ignore[index]
+    arguments: list[Any] = [job["args"] for job in queued(store)]
+    assert [given[1]["user"] for given in arguments] == [f"user{n}" for n in range(1, 401)]
     assert (place / "bad.csv").read_text().count("\n") == 2
 
 
 def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
-    place: Path, shell: Shell, store: redis.Redis
+    place: Path, shell: Shell, store: Any
 ) -> None:
     write(place, "users.csv", *users(3), "bob,example.org")
     waiting = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--json"]
@@ -215,7 +214,7 @@ def test_a_batch_that_nobody_wanted_answers_of_cannot_be_waited_for(place: Path,
 
 
 def test_a_dry_run_checks_all_rows_and_changes_nothing(
-    place: Path, shell: Shell, store: redis.Redis, redis_server: RedisServer
+    place: Path, shell: Shell, store: Any, redis_server: RedisServer
 ) -> None:
     write(place, "users.csv", *users(30), "bob,example.org", *["x"] * 30)
     done = shell("register", "--bulk", "users.csv", "--dry-run")
@@ -230,7 +229,7 @@ def test_a_dry_run_checks_all_rows_and_changes_nothing(
 
 
 def test_standard_input_is_read_once_and_can_be_gone_on_with_where_a_state_file_is_named(
-    place: Path, shell: Shell, store: redis.Redis
+    place: Path, shell: Shell, store: Any
 ) -> None:
     rows = "\n".join(users(5)) + "\n"
     done = shell("register", "--bulk", "-", "--state", "state", "--json", stdin=rows)
@@ -245,7 +244,7 @@ def test_standard_input_is_read_once_and_can_be_gone_on_with_where_a_state_file_
     assert len(queued(store)) == 10
 
 
-def test_each_row_may_name_its_own_command(shell: Shell, store: redis.Redis) -> None:
+def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:
     rows = ['{"command":"kick_user","user":"a","host":"h"}', '{"command":"kick_usr","user":"a","host":"h"}']
     rows += ['{"command":"delete_old_users","days":"30"}', '{"user":"a"}']
     done = shell("-", "--bulk", "-", stdin="\n".join(rows))
@@ -275,7 +274,7 @@ def test_each_row_may_name_its_own_command(shell: Shell, store: redis.Redis) -> 
     ],
 )
 def test_where_no_row_can_be_right_nothing_is_pushed(
-    shell: Shell, store: redis.Redis, words: list[str], stdin: str, code: int, says: str
+    shell: Shell, store: Any, words: list[str], stdin: str, code: int, says: str
 ) -> None:
     done = shell(*words, "--bulk", "-", stdin=stdin)
     assert done.returncode == code, done.stderr
@@ -305,12 +304,12 @@ def test_a_rejects_file_that_somebody_else_wrote_is_left_alone(place: Path, shel
     assert (place / "bad.csv").read_text() == "precious\n"
 
 
-def test_rows_for_later_are_scheduled(shell: Shell, store: redis.Redis) -> None:
+def test_rows_for_later_are_scheduled(shell: Shell, store: Any) -> None:
     assert shell("register", "--bulk", "-", "--in", "1h", stdin="\n".join(users(2))).returncode == 0
     assert store.zcard("schedule") == 2
 
 
-def test_pushing_a_file_loads_neither_trio_nor_an_http_client_nor_rich(place: Path, store: redis.Redis) -> None:
+def test_pushing_a_file_loads_neither_trio_nor_an_http_client_nor_rich(place: Path, store: Any) -> None:
     write(place, "users.csv", *users(1))
     script = (
         "import atexit, sys\n"

@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import redis
 
@@ -19,7 +20,7 @@ WAITING = [*BULK, "--wait", "--timeout", "60s", "--json"]
 def test_ten_thousand_users_are_registered_once_each_though_it_is_killed_and_two_rows_are_bad(
     tmp_path: Path, redis_server: RedisServer, own_ejabberd: Ejabberd
 ) -> None:
-    store = redis.Redis(port=redis_server.port)
+    store: Any = redis.Redis(port=redis_server.port)
     document = {
         "RedisURL": redis_server.url,
         "RestURL": own_ejabberd.url,

@@ -60,9 +60,9 @@ def test_it_is_byte_for_byte_what_one_enqueue_makes(
 def test_what_no_job_can_hold_is_refused() -> None:
     for token in (PLAIN, SIGNED):
         made = maker(token)
-        for arguments in ({"user": "\ud800"}, {"user": float("nan")}, {"user": "x" * 2**20}):
+        for value in ("\ud800", float("nan"), "x" * 2**20):
             with pytest.raises(BadRow):
-                made.payload(arguments, jid_of(BATCH, 1), 1.5)
+                made.payload({"user": value}, jid_of(BATCH, 1), 1.5)
 
 
 def test_the_first_token_that_allows_a_row_is_the_rows() -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.rules import bulk_files
-from restbroker.rules.bulk_files import LONGEST, Bad, BadFile, Read, Row, Table, opened, rejected
+from restbroker.rules.bulk_csv import ODD_MARK
+from restbroker.rules.bulk_files import opened, rejected
+from restbroker.rules.bulk_read import LONGEST, Bad, BadFile, Read, Row, Table
 
 USERS = b"user,host,password\n"
 LONG = b"7,8," + b"9" * 96 + b"\n"
@@ -116,8 +117,8 @@ def test_a_file_of_which_no_row_can_be_right_is_refused(raw: bytes, why: str) ->
     [
         (b"a,b", "2 cells for 3 columns."),
         (b"a,b,c,d", "4 cells for 3 columns."),
-        (b'a"b,c,d', bulk_files._ODD_MARK),
-        (b'"a"b,c,d', bulk_files._ODD_MARK),
+        (b'a"b,c,d', ODD_MARK),
+        (b'"a"b,c,d', ODD_MARK),
         (b"\xff,b,c", "not UTF-8."),
         (b"a,\0,c", "a NUL in it."),
         (b"x" * (2 * LONGEST), "more than 1 MiB."),
@@ -152,6 +153,12 @@ def test_once_it_is_closed_the_rows_behind_it_are_read_from_the_rejects(count: i
         {"user": "7", "host": "8", "password": "9" * 96},
     ]
     assert len(values(mended)) == count + 1
+
+
+def test_rejects_of_a_mark_that_is_still_open_keep_each_byte() -> None:
+    for count in (1, 12_000):
+        raw = USERS + b'"4,5,6\n,,\nx\n' + LONG * count
+        assert rejects(rejects(raw)) == rejects(raw)
 
 
 def test_rejects_say_why_keep_each_byte_and_can_be_read_again() -> None:

@@ -1,0 +1,247 @@
+"""One batch of `enqueue --bulk` on its way: begun or gone on with, pushed, waited for. Called by `cli.bulk`.
+
+Always holds: what Redis says is pushed counts, not what a file says; a finished batch is pushed again on demand only.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+import attrs
+import typer
+
+from restbroker.admin import bulk as admin
+from restbroker.admin.bulk_jobs import COMMAND_KEY
+from restbroker.admin.bulk_state import State
+from restbroker.admin.enqueue import Order
+from restbroker.cli import arguments, output
+from restbroker.cli.bulk_input import Input, batch_of, save
+from restbroker.cli.bulk_makers import Makers, wrong_header
+from restbroker.cli.bulk_show import Failures, Far, Gauge, Rejects, Summary, gauge
+from restbroker.cli.exits import Exit
+from restbroker.config.core import Config
+from restbroker.errors import UsageError
+from restbroker.rules.bulk_read import ERROR, Table
+from restbroker.rules.json_types import Json
+from restbroker.store import bulk
+from restbroker.store.client import Client
+
+_SAVE_EVERY_S: Final = 1.0
+_HEAR_EVERY_S: Final = 0.1
+_LONGEST_NAP_S: Final = 0.5
+EACH_ITS_OWN: Final = "-"
+"""In the place of a command: each row names its own."""
+
+
+@attrs.frozen
+class Asked:
+    """The command line. `order`: what all jobs have, its arguments and its token aside."""
+
+    command: str
+    words: Sequence[str]
+    file: Path
+    order: Order
+    target: str | None
+    queue: str | None
+    any_command: bool
+    timeout_s: float
+    rejects: Path | None
+    rate: float | None
+    state: Path | None
+    dry_run: bool
+    again: bool
+    as_json: bool
+
+
+@attrs.define(eq=False)
+class Batch:
+    """One batch on its way. `state`: which it is, once that is known."""
+
+    settings: Config
+    asked: Asked
+    typed: arguments.Typed
+    client: Client
+    found: Input
+    table: Table
+    state: State | None = None
+    known: bulk.Known = attrs.field(factory=bulk.Known)
+    begun: bool = False
+    failures: Failures = attrs.field(factory=Failures)
+    _saved_s: float = 0.0
+    _heard_s: float = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Whether answers are counted."""
+        return self.asked.order.wanted
+
+    def run(self) -> Summary:
+        """Pushes what is left of it, and waits if that is wanted."""
+        makers = makers_of(self.settings, self.asked, self.typed, self.client, self.asked.order)
+        require_right(makers, self.asked, self.table)
+        state, known = self._begin()
+        self.state, self.known = state, known
+        if known.row or state.is_complete:
+            self._tell_begun(state, known)
+        wanted = known.notes.get("wait") == "1"
+        makers.reorder(attrs.evolve(makers.order, wanted=wanted, reply_to=bulk.reply_to(state.batch)))
+        rejects = self._rejects()
+        reader = reader_of(makers, self.asked, self.table, rejects, state.batch)
+        reader.skipped, reader.keeps_texts = known.row, self.found.digest is None
+        with closing(rejects), gauge(waits=self.waits) as shown:
+            self._push(reader, shown)
+            self._finish(reader)
+            known = self._wait(shown, reader)
+        done = known.done if self.waits else None
+        rows = reader.good + reader.bad
+        return Summary(state.batch, rows, known.pushed, reader.bad, self.asked.rejects, done, known.failed)
+
+    def _begin(self) -> tuple[State, bulk.Known]:
+        tokens = self.settings.tokens
+        secret = tokens[0].secrets[0].reveal() if tokens else ""
+        state = batch_of(self.found, _what(self.asked, self.typed), secret, again=self.asked.again)
+        known = bulk.known(self.client, state.batch)
+        if known is None and state.row:
+            raise UsageError(
+                f"Redis knows nothing of batch {state.batch}, of which rows up to {state.row} were pushed: it has lost"
+                " its data, or more than 30 days have passed.",
+                "--again pushes all rows anew.",
+            )
+        self.begun = known is not None
+        wait = "1" if self.waits else "0"
+        if known is None or "wait" not in known.notes:
+            notes = {"wait": wait, "rejects": "" if self.asked.rejects is None else str(self.asked.rejects.resolve())}
+            bulk.note(self.client, state.batch, notes)
+            known = attrs.evolve(known or bulk.Known(), notes=notes)
+        if self.waits and known.notes["wait"] != "1":
+            raise UsageError("This batch was begun without --wait, so nobody tells of its rows.", "Leave --wait out.")
+        save(self.found, attrs.evolve(state, row=known.row))
+        return state, known
+
+    def _tell_begun(self, state: State, known: bulk.Known) -> None:
+        before = f"{counted(known.pushed)} were pushed before (batch {state.batch})"
+        if known.notes.get("complete") == "1":
+            output.say(f"{before}, which is all of it. --again pushes them once more.")
+        else:
+            output.say(f"{before}; going on behind row {known.row}.")
+
+    def _rejects(self) -> Rejects:
+        """Where bad rows go. The file of a finished batch is left alone: somebody may be correcting it."""
+        path, notes = self.asked.rejects, self.known.notes
+        is_own = self.begun and path is not None and notes.get("rejects") == str(path.resolve())
+        is_finished = is_own and notes.get("complete") == "1" and path is not None and path.exists()
+        return Rejects(self.table, path, begun=is_own, is_finished=is_finished)
+
+    def _push(self, reader: admin.Reader, shown: Gauge) -> None:
+        before, began_s, sent = self.known.row, time.monotonic(), 0
+        digest = hashlib.sha256()
+        for chunk in reader.chunks():
+            digest.update("".join(chunk.texts).encode("utf-8", "surrogateescape"))
+            if chunk.last > before:
+                if self.asked.rate is not None:
+                    time.sleep(max(0.0, began_s + sent / self.asked.rate - time.monotonic()))
+                admin.push(self.client, reader.batch, chunk, before, self.asked.order.at_s)
+                before, sent = chunk.last, sent + chunk.rows
+            self._remember(chunk.last, digest.hexdigest())
+            self._hear(reader, shown)
+
+    def _remember(self, row: int, rows: str, *, at_once: bool = False) -> None:
+        """Writes the state file now and then."""
+        state = self.state
+        assert state is not None  # noqa: S101 - it has begun
+        if self.found.digest is None and row == state.row and state.rows not in ("", rows):
+            message = f"What is read from {self.found.name} differs from what was pushed of it before."
+            raise UsageError(message, "Feed it the same rows from the first on, or name another --state.")
+        now_s = time.monotonic()
+        if row > max(state.row, self.known.row) and (at_once or now_s - self._saved_s >= _SAVE_EVERY_S):
+            self._saved_s = now_s
+            self.state = attrs.evolve(state, row=row, rows=rows if self.found.digest is None else "")
+            save(self.found, self.state)
+
+    def _finish(self, reader: admin.Reader) -> None:
+        assert self.state is not None  # noqa: S101 - it has begun
+        bulk.note(self.client, reader.batch, {"complete": "1"})
+        self.known = bulk.known(self.client, reader.batch) or self.known
+        self.state = attrs.evolve(self.state, row=self.known.row, is_complete=True)
+        save(self.found, self.state)
+
+    def _hear(self, reader: admin.Reader, shown: Gauge, *, is_read: bool = False) -> int:
+        """Counts answers that have come, and shows how far it is."""
+        heard = 0
+        now_s = time.monotonic()
+        if self.waits and (is_read or now_s - self._heard_s >= _HEAR_EVERY_S):
+            self._heard_s = now_s
+            while True:
+                count, ended = admin.hear(self.client, reader.batch)
+                self.failures.tell(ended)
+                heard += count
+                if not count:
+                    break
+            self.known = bulk.known(self.client, reader.batch) or self.known
+        share = self.found.done() / self.found.size if self.found.size else None
+        answered = self.known.answered if self.waits else None
+        shown.show(Far(reader.good + reader.bad, share, answered, self.known.pushed, is_read))
+        return heard
+
+    def _wait(self, shown: Gauge, reader: admin.Reader) -> bulk.Known:
+        """Until all rows have ended, or none has for as long as somebody waits."""
+        heard_s, nap_s = time.monotonic(), 0.02
+        while self.waits:
+            if self._hear(reader, shown, is_read=True):
+                heard_s, nap_s = time.monotonic(), 0.02
+            if self.known.answered >= self.known.pushed:
+                break
+            if time.monotonic() - heard_s >= self.asked.timeout_s:
+                left = self.known.pushed - self.known.answered
+                onward = "" if self.found.state is None else " The same command waits on."
+                output.say(f"No answer for {self.asked.timeout_s:g} s; {counted(left)} not done yet.{onward}")
+                break
+            time.sleep(nap_s)
+            nap_s = min(nap_s * 1.5, _LONGEST_NAP_S)
+        return self.known
+
+
+def makers_of(settings: Config, asked: Asked, typed: arguments.Typed, client: Client, order: Order) -> Makers:
+    """What makes jobs of each command that a row may name."""
+    return Makers(settings, asked.target, asked.queue, typed, asked.any_command, order, client)
+
+
+def reader_of(makers: Makers, asked: Asked, table: Table, rejects: Rejects, batch: str) -> admin.Reader:
+    """What reads the rows."""
+    command = None if asked.command == EACH_ITS_OWN else asked.command
+    return admin.Reader(batch, table.rows, makers, command, table.form == "csv", rejects, rate=asked.rate)
+
+
+def require_right(makers: Makers, asked: Asked, table: Table) -> None:
+    """Ends where no row can be right. Raises `UsageError`, or ends with 4."""
+    columns = [name for name in table.columns if name != ERROR]
+    if asked.command == EACH_ITS_OWN:
+        if table.form == "csv" and COMMAND_KEY not in columns:
+            raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command in place of -.")
+        return
+    maker = makers(asked.command)
+    reasons = maker.tokens.refused(asked.command)
+    if reasons:
+        output.say("Nothing was queued.")
+        for reason in reasons:
+            output.say(f"{reason.code}: {reason.message}\n{reason.cure}")
+        raise typer.Exit(Exit.REFUSED)
+    wrong = wrong_header(maker, columns) if table.form == "csv" else None
+    if wrong is not None:
+        cure = f"As {makers.version(asked.command)} takes it; another version is named by ServerVersion in Options."
+        raise UsageError(f"No row can be right: {wrong}", cure)
+
+
+def _what(asked: Asked, typed: arguments.Typed) -> str:
+    """What is asked for the input, as a text that is the same for the same."""
+    const: Json = dict(typed.values)
+    return json.dumps([asked.command, const, asked.target, asked.queue], sort_keys=True)
+
+
+def counted(count: int) -> str:
+    """`1 row`, `5 rows`."""
+    return "1 row" if count == 1 else f"{count} rows"

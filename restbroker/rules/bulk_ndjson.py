@@ -1,0 +1,67 @@
+"""Rows of NDJSON: an object in each line. `rules.bulk_files` calls `rows_of`.
+
+Always holds: no member of an object is lost: one that names a member twice is a bad row.
+"""
+
+import json
+from collections.abc import Iterator
+
+from restbroker.rules import rubyjson
+from restbroker.rules.bulk_read import ERROR, Bad, Lines, Read, Row, TooLong, too_long
+from restbroker.rules.endpoint import kind_of
+from restbroker.rules.json_types import Json
+
+
+def rows_of(lines: Lines) -> Iterator[Read]:
+    """All rows; the first line is in hand."""
+    number = 0
+    while True:
+        text = lines.text()
+        if text.strip():
+            found = _member_of(text)
+            if found != {}:
+                number += 1
+                if isinstance(found, str):
+                    yield Bad(number, lines.number, found, text)
+                else:
+                    yield Row(number, lines.number, found, text)
+        lines.begin()
+        try:
+            if next(lines, None) is None:
+                return
+        except TooLong:
+            number += 1
+            yield from too_long(number, lines)
+            lines.taken[:] = [""]
+
+
+def _member_of(text: str) -> dict[str, Json] | str:
+    """The object of a line, nothing for one that only says why the next was rejected; or why there is none."""
+    try:
+        value = rubyjson.loads(text.encode("utf-8", "surrogateescape"))
+    except rubyjson.Unreadable as error:
+        return f"not JSON: {error}."
+    if not isinstance(value, dict):
+        return f"{kind_of(value)}, not an object."
+    # Each name has a colon behind it, so only where there are more of these can one stand twice.
+    if text.count('":') + text.count('" :') > len(value) and stands_twice(text):
+        return "a name stands twice in one object."
+    if ERROR in value:
+        del value[ERROR]
+        return value
+    return value or "an object without members."
+
+
+def stands_twice(text: str) -> bool:
+    """Whether some object in this JSON names a member twice."""
+    try:
+        json.loads(text, object_pairs_hook=_require_once)
+    except ValueError:
+        return True
+    return False
+
+
+def _require_once(pairs: list[tuple[str, Json]]) -> None:
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError

@@ -1,0 +1,153 @@
+"""Rows as they are read from a file of jobs, good and bad, and the lines that they are made of.
+
+`rules.bulk_csv` and `rules.bulk_ndjson` read them, `rules.bulk_files` is the way in. Always holds: at most about
+`LONGEST` letters are held at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Final, Literal, Protocol, TypeAlias
+
+import attrs
+
+from restbroker.light import light
+from restbroker.rules.json_types import Json
+
+Form = Literal["csv", "ndjson"]
+ERROR: Final = "_error"
+"""The column of a rejects file, or the key of its objects, that says why. It is left out when the file is read."""
+LONGEST: Final = 1024 * 1024
+"""No job may have more bytes, so no row has more letters."""
+BOM: Final = "\ufeff"
+ENDS: Final = ("\n", "\r")
+UNCLOSED: Final = "a quotation mark that is not closed."
+
+
+class BadFile(ValueError):
+    """Nothing of the file can be read. `why` completes "the file …"."""
+
+    def __init__(self, why: str, cure: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.cure = cure
+
+
+class Source(Protocol):
+    """Where the letters come from: `io.TextIOWrapper` of UTF-8 with `surrogateescape` and `newline=""`."""
+
+    def readline(self, size: int = -1, /) -> str: ...  # noqa: D102  as there
+
+
+@light
+class Row:
+    """One row that can be read. `values` are cells by their columns, or an object's members."""
+
+    number: int
+    line: int
+    values: dict[str, Json]
+    text: str
+
+
+@light
+class Bad:
+    """One that cannot. `text`: its letters as they stand in the file. `more`: no row of its own, but more of the last.
+
+    `is_open`: it has a quotation mark that is not closed, so other rows may be among its lines.
+    """
+
+    number: int
+    line: int
+    why: str
+    text: str
+    more: bool = False
+    is_open: bool = False
+
+
+Read: TypeAlias = Row | Bad
+
+
+@attrs.frozen
+class Table:
+    """A file whose beginning was read. `columns` are those of a CSV file.
+
+    `opening` is what a rejects file begins with.
+    """
+
+    form: Form
+    columns: tuple[str, ...]
+    separator: str
+    opening: str
+    rows: Iterator[Read]
+    """Nothing else may read the source meanwhile."""
+
+
+class TooLong(Exception):
+    """A row has more letters than may be held."""
+
+
+@attrs.define(eq=False)
+class Lines:
+    """The lines of the source, those of the row in hand kept until `begin`."""
+
+    source: Source
+    taken: list[str] = attrs.field(factory=list)
+    number: int = 0
+    size: int = 0
+
+    def __iter__(self) -> Iterator[str]:
+        """All that are left."""
+        return self
+
+    def __next__(self) -> str:
+        """One more of the row in hand. Raises `TooLong`."""
+        line = self.source.readline(LONGEST)
+        if not line:
+            raise StopIteration
+        self.taken.append(line)
+        self.number += 1
+        self.size += len(line)
+        if self.size >= LONGEST:
+            raise TooLong
+        return line
+
+    def begin(self) -> None:
+        """A new row."""
+        self.taken.clear()
+        self.size = 0
+
+    def text(self) -> str:
+        """The row in hand."""
+        taken = self.taken
+        return taken[0] if len(taken) == 1 else "".join(taken)
+
+    def first(self) -> int:
+        """The line in which it begins."""
+        return self.number - len(self.taken) + 1
+
+    def rest(self, *, of_file: bool) -> Iterator[str]:
+        """What is left of the line, or of the file, in pieces."""
+        piece = self.taken[-1] if self.taken else ""
+        while of_file or not piece.endswith(ENDS):
+            piece = self.source.readline(LONGEST)
+            if not piece:
+                return
+            yield piece
+
+
+def too_long(
+    number: int, lines: Lines, own: Callable[[str], str] | None = None, more: Callable[[str], str] | None = None
+) -> Iterator[Read]:
+    """What to say of a row with more letters than may be held, and all of it, piece by piece.
+
+    `own` and `more`, of a format whose rows may have several lines, take out what a rejects file had put before it and
+    before its other lines.
+    """
+    line, text = lines.first(), lines.text()
+    if own is not None and more is not None and any(piece.endswith(ENDS) for piece in lines.taken[:-1]):
+        first, *others = lines.taken
+        yield Bad(number, line, f"{UNCLOSED} Nor is anything after this line taken.", own(first), is_open=True)
+        for piece in (*others, *lines.rest(of_file=True)):
+            yield Bad(number, line, "", more(piece), more=True, is_open=True)
+        return
+    lines.number = line  # Pieces of it were counted.
+    yield Bad(number, line, "more than 1 MiB.", text if own is None else own(text))
+    yield from (Bad(number, line, "", piece, more=True) for piece in lines.rest(of_file=False))
