@@ -3,12 +3,15 @@
 import json as json_text  # `json` is an option of the commands
 import os
 import secrets
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from restbroker.cli import output
+from restbroker.cli.asking import YesOption
+from restbroker.cli.config_init import Given, make
 from restbroker.cli.configured import ConfigOption, JsonOption, loaded, tell_notes
 from restbroker.cli.private_file import write_new
 from restbroker.config import reference
@@ -16,6 +19,7 @@ from restbroker.config.keys import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import masked
 from restbroker.config.schema import schema as described
+from restbroker.config.setup import REDIS
 from restbroker.connectors import registry
 from restbroker.events import registry as sources
 from restbroker.rules.json_types import Json
@@ -24,8 +28,42 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make, show o
 
 
 @app.command()
-def init(path: Annotated[Path, typer.Argument(help="The file to make.")] = Path("env.json")) -> None:
-    """Make a file to start from, with a token of its own, for your eyes only (mode 0600). Never overwrites one."""
+def init(
+    path: Annotated[Path, typer.Argument(help="The file to make.")] = Path("env.json"),
+    server: Annotated[str | None, typer.Option(help="Which server: ejabberd, prosody, mongooseim, openfire, …")] = None,
+    url: Annotated[str | None, typer.Option(help="Where its API is. [default: as that server is shipped]")] = None,
+    redis: Annotated[str | None, typer.Option(help=f"Where Redis is. [default: {REDIS}]")] = None,
+    login: Annotated[str | None, typer.Option(help="The user that logs in there. [default: no login]")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="A file that has its password, which stays there; -: standard input has it.")
+    ] = None,
+    domain: Annotated[
+        str | None, typer.Option(help="The virtual host that jobs are about. [default: the login's]")
+    ] = None,
+    queue: Annotated[str | None, typer.Option(help="The queue that jobs come in. [default: rest]")] = None,
+    stats: Annotated[bool | None, typer.Option(help="Serve the web pages, on loopback.", show_default=False)] = None,
+    yes: YesOption = False,
+) -> None:
+    """Make a configuration: by five questions on a terminal, or by options. Never overwrites a file.
+
+    Beside it, in files of their own, are the secrets: a new token, and the passwords. All are for your eyes only (mode
+    0600). With --yes nothing is asked: what no option says is as by default. Without options and a terminal, it makes a
+    sample to be edited, with a token of its own in it.
+    """
+    given = Given(
+        server=server,
+        url=url,
+        redis=redis,
+        login=login,
+        password_file=password_file,
+        domain=domain,
+        queue=queue,
+        stats=stats,
+    )
+    ask = sys.stdin.isatty() and not yes
+    if ask or not given.is_nothing:
+        make(path, given, ask=ask)
+        return
     write_new(path, reference.sample_text(secrets.token_urlsafe(24)))
     output.say(
         f"Wrote {path}. Set RedisURL, RestURL, RestUser, RestPass and JabberDomain; then run `restbroker check`."

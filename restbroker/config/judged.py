@@ -1,7 +1,8 @@
 """What a kind of target, or of source, has to say of one that is configured.
 
 `config.build_targets` and `config.build_events` ask the kind's options. Always holds: options without such a say take
-the target or source as it is. A kind that needs other defaults than most gives its options a `DEFAULTS`.
+the target or source as it is. A kind that needs other defaults than most gives its options a `DEFAULTS`; one whose
+servers usually listen at one place gives them a `USUAL_URL`, which `config init` proposes.
 """
 
 from collections.abc import Callable
@@ -34,6 +35,12 @@ def defaults_of(options: Members) -> Defaults:
     """Those of the kind with these options."""
     found = getattr(options, "DEFAULTS", None)
     return found if isinstance(found, Defaults) else Defaults()
+
+
+def usual_url_of(options: Members) -> str | None:
+    """Where a server of the kind with these options usually is; None: nobody can say."""
+    found = getattr(options, "USUAL_URL", None)
+    return found if isinstance(found, str) else None
 
 
 @runtime_checkable

@@ -24,8 +24,9 @@ _INTRODUCTION = """\
 # Configuration
 
 `restbroker` reads one JSON file: the one named with `--config`, else by `$RESTBROKER_CONFIG`, else `env.json` in the
-working directory, else `/etc/restbroker/env.json`. `restbroker config init` makes one, `restbroker config show` tells
-what counts and where it comes from, `restbroker config schema` prints a JSON schema for editors.
+working directory, else `/etc/restbroker/env.json`. `restbroker config init` makes one ([setup.md](setup.md)),
+`restbroker config show` tells what counts and where it comes from, `restbroker config schema` prints a JSON schema for
+editors.
 
 - A flag wins over a variable, a variable over the file, the file over the default.
 - Each key is also a variable: `RESTBROKER_` and its name in capitals, with or without underscores between words

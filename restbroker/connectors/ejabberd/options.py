@@ -1,5 +1,7 @@
 """The options that a target of kind `ejabberd` takes beyond those of every target."""
 
+from typing import ClassVar
+
 import attrs
 
 from restbroker.config import values
@@ -14,6 +16,8 @@ class Options:
     """`server_version`: whose commands to expect, e.g. "24.12"; "auto" asks the server. `api_version`: the version of
     the interface under which commands are sent; None: the newest that the server has, or the URL's.
     """
+
+    USUAL_URL: ClassVar[str] = "http://127.0.0.1:5281/api"
 
     server_version: str = key(
         "ServerVersion", values.text(), "The server's version, e.g. 24.12; auto: ask the server.", "auto"

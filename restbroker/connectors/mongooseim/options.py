@@ -27,6 +27,8 @@ class Options:
     e.g. "6.5.0"; "auto" asks the server.
     """
 
+    USUAL_URL: ClassVar[str] = "http://localhost:5551/api/graphql"
+
     DEFAULTS: ClassVar = Defaults(idle_expiry_s=4.0, domain_is_host=False)
     """MongooseIM closes a connection after 5 s, and its listeners may want a Host that is none of its domains."""
 

@@ -25,6 +25,8 @@ _BROADCASTS: Final = "announce_*"
 class Options:
     """What is written under `Options`."""
 
+    USUAL_URL: ClassVar[str] = "http://127.0.0.1:9090"
+
     DEFAULTS: ClassVar = Defaults(concurrency=6, idle_expiry_s=25.0, domain_is_host=False)
     """Openfire closes a connection after 30 s, and its console is served by a few threads."""
 

@@ -5,7 +5,7 @@ holds: no Trio is loaded here.
 """
 
 import re
-from typing import Final
+from typing import ClassVar, Final
 
 import attrs
 
@@ -40,6 +40,8 @@ def _field() -> Scalar:
 @attrs.frozen(kw_only=True)
 class Options:
     """What is written under `Options`."""
+
+    USUAL_URL: ClassVar[str] = "http://127.0.0.1:5280/rest"
 
     admin_url: str | None = key(
         "AdminURL",

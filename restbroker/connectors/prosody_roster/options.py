@@ -15,6 +15,8 @@ from restbroker.config.target import Target
 class Options:
     """What is written under `Options`. Durations are seconds."""
 
+    USUAL_URL: ClassVar[str] = "http://127.0.0.1:5280/roster_admin"
+
     DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=200, timeout_s=5.0)
     """A job waits for its turn most of the time. Prosody answers within milliseconds, or never."""
 

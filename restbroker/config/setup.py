@@ -1,0 +1,90 @@
+"""The configuration that a few answers make: what `restbroker config init` asks for. Pure.
+
+Always holds: no secret is in the document; each is in a file of its own beside it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from restbroker.config.urls import BadUrl, redis_address, rest_address
+from restbroker.rules.json_types import Json
+
+FLAT: Final = "ejabberd"
+"""The kind that the flat keys mean."""
+REDIS: Final = "redis://127.0.0.1:6379/0"
+_NOTE: Final = "Every key is described in docs/configuration.md. Keys that begin with // or _ are comments."
+
+
+@attrs.frozen
+class Answers:
+    """What was answered. `user`: the login's, None: there is none. `domain`: the virtual host, where jobs name none.
+
+    `password` is the login's; `password_file`: a file that has it already.
+    """
+
+    kind: str
+    url: str
+    redis_url: str = REDIS
+    user: str | None = None
+    domain: str | None = None
+    queue: str = "rest"
+    stats: bool = False
+    password: str | None = attrs.field(default=None, repr=False)
+    password_file: Path | None = None
+
+
+@attrs.frozen
+class Setup:
+    """The document, and the secrets with the names of the files that they belong into, beside it."""
+
+    document: Mapping[str, Json]
+    secrets: Mapping[str, str] = attrs.field(repr=False)
+
+
+def secret_names(stem: str) -> tuple[str, str, str]:
+    """The files that may be made for the token, the login's password and that of Redis."""
+    return f"{stem}.token", f"{stem}.password", f"{stem}.redis-password"
+
+
+def setup(answers: Answers, stem: str, token: str) -> Setup:
+    """What to write. `stem`: of the configuration file's name, which its secrets' files share. Raises `BadUrl`."""
+    redis = redis_address(answers.redis_url)
+    of_token, of_login, of_redis = secret_names(stem)
+    secrets = {of_token: token}
+    document: dict[str, Json] = {"//": _NOTE, "RedisURL": redis.url}
+    if redis.password is not None:
+        secrets[of_redis] = redis.password.reveal()
+        document["RedisPassFile"] = of_redis
+    document["TokenFile"] = of_token
+    place: str | None = None if answers.password_file is None else str(answers.password_file)
+    if answers.password is not None:
+        place = of_login
+        secrets[place] = answers.password
+    document |= _flat(answers, place) if answers.kind == FLAT else _target(answers, place)
+    return Setup(document | {"Stats": answers.stats}, secrets)
+
+
+def _flat(answers: Answers, password: str | None) -> dict[str, Json]:
+    login: dict[str, Json] = {} if answers.user is None else {"RestUser": answers.user, "RestPassFile": password}
+    domain: dict[str, Json] = {} if answers.domain is None else {"JabberDomain": answers.domain}
+    return {"RestURL": _plain(answers.url), **login, **domain, "RestQueue": answers.queue}
+
+
+def _target(answers: Answers, password: str | None) -> dict[str, Json]:
+    entry: dict[str, Json] = {"Kind": answers.kind, "URL": _plain(answers.url)}
+    if answers.domain is not None:
+        entry["Domain"] = answers.domain
+    if answers.user is not None:
+        entry["Auth"] = {"Basic": {"User": answers.user, "PassFile": password}}
+    return {"Targets": {answers.kind: {**entry, "Queues": [answers.queue]}}}
+
+
+def _plain(url: str) -> str:
+    """The server's address. Raises `BadUrl`, also for one with a login in it, which belongs elsewhere."""
+    found = rest_address(url)
+    if found.credentials is not None:
+        raise BadUrl("Leave the login out of the URL: it is asked for by itself.")
+    return url

@@ -1,0 +1,176 @@
+"""`restbroker config init`: by questions on a real terminal, by options in a script; what it makes can be used."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from restbroker.config.load import load
+from restbroker.config.target import Basic, Target
+from restbroker.connectors import registry
+from restbroker.events import registry as sources
+from tests.support.dialogue import dialogue
+from tests.support.process import run
+
+PASSWORD = "hush hush ☂"
+
+
+def made(directory: Path, name: str = "env.json") -> Target:
+    """The one target of the file that was made, which must be usable."""
+    (target,) = load(directory / name, {}, {}, registry.kinds(), sources.kinds()).config.targets
+    return target
+
+
+def password_of(target: Target) -> str:
+    assert isinstance(target.credentials, Basic)
+    return target.credentials.password.reveal()
+
+
+def private(directory: Path) -> dict[str, bool]:
+    """Each file, and whether its owner alone may read it."""
+    return {path.name: path.stat().st_mode & 0o777 == 0o600 for path in directory.iterdir()}
+
+
+def test_five_questions_make_a_configuration_with_its_secrets_in_private_files(tmp_path: Path) -> None:
+    with dialogue(["config", "init"], tmp_path) as talk:
+        talk.answer("1. Which server (ejabberd,", "")
+        talk.answer("2. Its URL [http://127.0.0.1:5281/api]", "http://xmpp.example.org:5280/api")
+        talk.answer("3. Redis [redis://127.0.0.1:6379/0]", "")
+        talk.answer("4. The login there", "admin@example.org")
+        assert not talk.answer("The password of admin@example.org (not shown)", PASSWORD)
+        talk.answer("5. The queue that jobs come in [rest]", "jobs")
+        assert talk.end() == 0
+    assert private(tmp_path) == dict.fromkeys(("env.json", "env.token", "env.password"), True)
+    target = made(tmp_path)
+    assert (target.kind, str(target.url), target.queues) == ("ejabberd", "http://xmpp.example.org:5280/api", ("jobs",))
+    assert (target.default_host, password_of(target)) == ("example.org", PASSWORD)
+    token = (tmp_path / "env.token").read_text().strip()
+    assert re.fullmatch(r"[A-Za-z0-9_-]{32}", token)
+    document = (tmp_path / "env.json").read_text()
+    for secret in (PASSWORD, token):
+        assert secret not in talk.shown
+        assert secret not in document
+    assert "restbroker check  " in talk.shown
+
+
+def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_path: Path) -> None:
+    with dialogue(["config", "init", "--redis", "redis://10.0.0.1", "--queue", "q"], tmp_path) as talk:
+        talk.answer("1. Which server", "openfir")
+        talk.answer("There is no server 'openfir'. There are ejabberd,", "openfire")
+        talk.answer("2. Its URL [http://127.0.0.1:9090]", "ftp://127.0.0.1")
+        talk.answer("The URL begins with http://", "http://admin:hunter2@127.0.0.1:9090")
+        talk.answer("Leave the login out of http://…@127.0.0.1:9090", "")
+        talk.answer("4. The login there", "admin")
+        talk.answer("The password of admin (not shown)", PASSWORD)
+        talk.answer("The virtual host that jobs are about", "example.org")
+        assert talk.end() == 0
+    target = made(tmp_path)
+    assert (target.kind, target.queues, target.default_host) == ("openfire-rest", ("q",), "example.org")
+    assert "5. The queue" not in talk.shown
+    assert json.loads((tmp_path / "env.json").read_text())["RedisURL"] == "redis://10.0.0.1:6379/0"
+
+
+def test_ctrl_c_at_a_question_leaves_nothing(tmp_path: Path) -> None:
+    with dialogue(["config", "init"], tmp_path) as talk:
+        talk.answer("1. Which server", "")
+        talk.interrupt("2. Its URL")
+        assert talk.end() != 0
+    assert "Traceback" not in talk.shown
+    assert private(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    ("server", "kind", "login"),
+    [
+        ("ejabberd", "ejabberd", "admin@example.org"),
+        ("prosody", "prosody-rest", "broker"),
+        ("prosody-roster", "prosody-roster", None),
+        ("mongooseim", "mongooseim", "admin"),
+        ("openfire", "openfire-rest", "admin"),
+        ("openfire-chat", "openfire-chat", "admin"),
+    ],
+)
+def test_a_script_says_it_all_by_options(tmp_path: Path, server: str, kind: str, login: str | None) -> None:
+    words = ["config", "init", "there.json", "--server", server, "--domain", "example.org", "--queue", "q", "--yes"]
+    if login is not None:
+        words += ["--login", login, "--password-file", "-"]
+    done = run(words, directory=tmp_path, stdin=f"{PASSWORD}\n")
+    assert (done.returncode, done.stdout) == (0, "")
+    target = made(tmp_path, "there.json")
+    assert (target.kind, target.queues) == (kind, ("q",))
+    assert target.credentials is None or password_of(target) == PASSWORD
+    assert set(private(tmp_path).values()) == {True}
+    assert "restbroker check --config there.json" in done.stderr
+    assert PASSWORD not in done.stderr
+
+
+def test_a_password_that_is_in_a_file_already_stays_there(tmp_path: Path) -> None:
+    file = tmp_path / "mine"
+    file.write_text(f"{PASSWORD}\n")
+    words = ["config", "init", "--login", "a@example.org", "--password-file", "mine"]
+    assert run(words, directory=tmp_path).returncode == 0
+    assert password_of(made(tmp_path)) == PASSWORD
+    assert json.loads((tmp_path / "env.json").read_text())["RestPassFile"] == str(file)
+    assert set(private(tmp_path)) == {"mine", "env.json", "env.token"}
+
+
+def test_the_password_of_redis_gets_a_file_of_its_own_and_a_word_about_histories(tmp_path: Path) -> None:
+    done = run(["config", "init", "--redis", "redis://:hunter2@127.0.0.1/3", "--stats"], directory=tmp_path)
+    assert "A password on the command line can be seen by others" in done.stderr
+    document = json.loads((tmp_path / "env.json").read_text())
+    assert (document["RedisURL"], document["Stats"]) == ("redis://127.0.0.1:6379/3", True)
+    assert "hunter2" not in json.dumps(document) + done.stderr
+    config = load(tmp_path / "env.json", {}, {}, registry.kinds(), sources.kinds()).config
+    assert config.redis_password is not None
+    assert config.redis_password.reveal() == "hunter2"
+
+
+@pytest.mark.parametrize("name", ["env.json", "env.token", "env.password", "env.redis-password"])
+def test_nothing_is_overwritten_and_nothing_is_half_done(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    done = run(["config", "init", "--yes", "--server", "ejabberd"], directory=tmp_path)
+    assert (done.returncode, f"{name} exists already" in done.stderr) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--server", "sendmail"), "There is no server 'sendmail'."),
+        (("--url", "ftp://x"), "The URL begins with http://"),
+        (("--redis", "http://x"), "RedisURL begins with redis://"),
+        (("--login", "a@b"), "The password of a@b is not given."),
+        (("--password-file", "x"), "There is a password and no login."),
+        (("--login", "a@b", "--password-file", "-"), "No password came from standard input."),
+        (("--login", "a@b", "--password-file", "missing"), "missing"),
+        (("--server", "mongooseim", "--queue", ""), ""),
+    ],
+)
+def test_what_cannot_be_is_refused_and_leaves_nothing(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = run(["config", "init", *words], directory=tmp_path)
+    if said:
+        assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+        assert list(tmp_path.iterdir()) == []
+    else:
+        # An empty option is as none.
+        assert made(tmp_path).queues == ("rest",)
+
+
+def test_variables_of_the_shell_do_not_count_in_what_is_made(tmp_path: Path) -> None:
+    done = run(["config", "init", "--server", "ejabberd"], directory=tmp_path, environ={"RESTBROKER_RESTQUEUE": "x y"})
+    assert done.returncode == 0
+    assert made(tmp_path).queues == ("rest",)
+
+
+def test_what_was_made_runs_through_the_check(tmp_path: Path, redis_url: str) -> None:
+    assert (
+        run(["config", "init", "--redis", redis_url, "--url", "http://127.0.0.1:1/api"], directory=tmp_path).returncode
+        == 0
+    )
+    done = run(["check", "--json"], directory=tmp_path)
+    found: list[dict[str, Any]] = json.loads(done.stdout)["findings"]
+    assert {one["code"] for one in found if one["area"] == "config" and one["level"] == "problem"} == set()
+    assert done.returncode == 5
