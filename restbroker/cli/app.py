@@ -26,7 +26,7 @@ COMMANDS = {
     "ctl": "Take the place of ejabberdctl or mongooseimctl: the same words, answers and exit codes.",
     "stats": "Show totals, queues, processes and their targets.",
     "queues": "Show the queues; look into one, pause, resume or clear it.",
-    "targets": "Show the targets; pause or resume one, in all processes.",
+    "targets": "Show the targets; probe them; pause or resume one, in all processes.",
     "processes": "Show the processes and what they have in hand; quiet or stop some.",
     "dead": "Show the parked jobs and why they were parked; retry or delete them.",
     "retries": "Show the jobs that wait for their next try, or act on them.",

@@ -10,7 +10,7 @@ import typer
 from restbroker.admin.connect import open_store
 from restbroker.admin.trimmed import restore, trimmed
 from restbroker.cli import jobs, output
-from restbroker.cli.choosing import WhereOption
+from restbroker.cli.choosing import SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.cli.who import who
@@ -34,6 +34,8 @@ def dead(
     ctx: typer.Context,
     config: ConfigOption = None,
     where: WhereOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     limit: jobs.LimitOption = 20,
     json: JsonOption = False,
     only_trimmed: TrimmedOption = False,
@@ -48,8 +50,8 @@ def dead(
         ctx.obj = Asked(config)
         return
     settings = quietly(config)
-    if where:
-        listing(settings, "dead", where=where, limit=limit, after=None, as_json=json)
+    if where or since or until:
+        listing(settings, "dead", where=within(where, "dead", since, until), limit=limit, after=None, as_json=json)
     elif restored is not None:
         _restore(settings, restored, why)
     elif only_trimmed:

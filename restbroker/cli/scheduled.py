@@ -6,7 +6,7 @@ Always holds: without a verb nothing is changed.
 import typer
 
 from restbroker.cli import jobs
-from restbroker.cli.choosing import WhereOption
+from restbroker.cli.choosing import SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 
@@ -19,6 +19,8 @@ def scheduled(
     ctx: typer.Context,
     config: ConfigOption = None,
     where: WhereOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     limit: jobs.LimitOption = 20,
     json: JsonOption = False,
 ) -> None:
@@ -30,7 +32,9 @@ def scheduled(
         ctx.obj = Asked(config)
         return
     settings = quietly(config)
-    if where:
-        listing(settings, "schedule", where=where, limit=limit, after=None, as_json=json)
+    if where or since or until:
+        listing(
+            settings, "schedule", where=within(where, "schedule", since, until), limit=limit, after=None, as_json=json
+        )
     else:
         jobs.show(settings, "schedule", limit, as_json=json)

@@ -23,8 +23,11 @@ from restbroker.cli.choosing import (
     Jids,
     RateOption,
     RepeatUnsafeOption,
+    SinceOption,
+    UntilOption,
     WhereOption,
     WhyOption,
+    within,
 )
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.jobs import LimitOption
@@ -92,6 +95,8 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
     def listed(
         ctx: typer.Context,
         where: WhereOption = None,
+        since: SinceOption = None,
+        until: UntilOption = None,
         limit: LimitOption = 20,
         after: AfterOption = None,
         config: ConfigOption = None,
@@ -102,7 +107,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         In a pipe each line is: when (UTC), job id, command, error class, message.
         """
         settings = settings_of(ctx, config)
-        listing(settings, zset, where=where, limit=limit, after=after, as_json=json)
+        listing(settings, zset, where=within(where, zset, since, until), limit=limit, after=after, as_json=json)
 
     @app.command()
     def show(ctx: typer.Context, jid: JidWord, config: ConfigOption = None, json: JsonOption = False) -> None:
@@ -124,6 +129,8 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         ctx: typer.Context,
         jids: Jids = None,
         where: WhereOption = None,
+        since: SinceOption = None,
+        until: UntilOption = None,
         everything: AllOption = False,
         repeat_unsafe: RepeatUnsafeOption = False,
         why: WhyOption = "",
@@ -136,7 +143,15 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         """Run jobs now: each goes to its queue. It costs them no try."""
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe)
-        _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
+        _act(
+            settings_of(ctx, config),
+            zset,
+            action,
+            jids,
+            within(where, zset, since, until),
+            everything=everything,
+            how=how,
+        )
 
 
 def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
@@ -145,6 +160,8 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         ctx: typer.Context,
         jids: Jids = None,
         where: WhereOption = None,
+        since: SinceOption = None,
+        until: UntilOption = None,
         everything: AllOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
@@ -156,7 +173,15 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         """Delete jobs: they never run."""
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("delete", who(), why=why)
-        _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
+        _act(
+            settings_of(ctx, config),
+            zset,
+            action,
+            jids,
+            within(where, zset, since, until),
+            everything=everything,
+            how=how,
+        )
 
 
 def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
@@ -165,6 +190,8 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         ctx: typer.Context,
         jids: Jids = None,
         where: WhereOption = None,
+        since: SinceOption = None,
+        until: UntilOption = None,
         everything: AllOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
@@ -176,7 +203,15 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         """Put jobs into the dead set: they run only when somebody retries them."""
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("kill", who(), why=why)
-        _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
+        _act(
+            settings_of(ctx, config),
+            zset,
+            action,
+            jids,
+            within(where, zset, since, until),
+            everything=everything,
+            how=how,
+        )
 
 
 def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
@@ -185,6 +220,8 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         ctx: typer.Context,
         jids: Jids = None,
         where: WhereOption = None,
+        since: SinceOption = None,
+        until: UntilOption = None,
         everything: AllOption = False,
         delay: InOption = None,
         at: AtOption = None,
@@ -202,7 +239,15 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
             raise UsageError("It is not said for when.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
         action = Action("reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe)
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
-        _act(settings_of(ctx, config), zset, action, jids, where, everything=everything, how=how)
+        _act(
+            settings_of(ctx, config),
+            zset,
+            action,
+            jids,
+            within(where, zset, since, until),
+            everything=everything,
+            how=how,
+        )
 
 
 def _add_move(app: typer.Typer, zset: SortedSet) -> None:
@@ -212,6 +257,8 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         queue: Annotated[str, typer.Option("--to", help="The queue that they will go to.")],
         jids: Jids = None,
         where: WhereOption = None,
+        since: SinceOption = None,
+        until: UntilOption = None,
         everything: AllOption = False,
         any_queue: Annotated[bool, typer.Option("--any", help="Also to a queue that nobody here serves.")] = False,
         why: WhyOption = "",
@@ -231,7 +278,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
             )
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("move", who(), queue=queue, why=why)
-        _act(settings, zset, action, jids, where, everything=everything, how=how)
+        _act(settings, zset, action, jids, within(where, zset, since, until), everything=everything, how=how)
 
 
 def _act(

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import attrs
 import typer
@@ -13,19 +13,24 @@ from restbroker.admin.names import require
 from restbroker.admin.targets import Target
 from restbroker.cli import output, steering
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.exits import Exit
 from restbroker.cli.lists import ListsFirst
 from restbroker.cli.who import who
 from restbroker.config.core import Config
 from restbroker.store.client import Client
 
-app = typer.Typer(cls=ListsFirst, add_completion=False, help="Show the targets; pause or resume one, in all processes.")
+app = typer.Typer(
+    cls=ListsFirst, add_completion=False, help="Show the targets; probe them; pause or resume one, in all processes."
+)
 
+_EXITS: Final = {"denied": Exit.REFUSED, "unreachable": Exit.TARGET, "unwell": Exit.FAILED}
+"""In the order in which they count."""
 TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="The target's name.")]
 
 
 @app.callback()
 def targets() -> None:
-    """Show the targets; pause or resume one, in all processes. Without a command: list."""
+    """Show the targets; probe them; pause or resume one, in all processes. Without a command: list."""
 
 
 @app.command("list")
@@ -68,6 +73,38 @@ def resume(name: TargetName, config: ConfigOption = None, why: steering.NotedWhy
         _require(client, settings, name)
         ended = admin.resume(client, name, who(), why)
     output.say(f"{name} is resumed." if ended else f"Nobody had paused {name}.")
+
+
+@app.command()
+def probe(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[TARGET]...", help="Which. [default: all]")] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Ask targets now whether they work, and take our login, as a broker asks a closed one. Changes nothing there.
+
+    In a pipe each line is: name, ok or denied or unwell or unreachable, version, how long it took (ms), what it said,
+    what to do. Ends with 0 if all are ok, 4: one refuses the login, 5: one cannot be reached, 1: one does not work.
+    """
+    import trio
+
+    from restbroker.assembly.probing import probed
+
+    settings = quietly(config)
+    for name in names or ():
+        require("target", name, _names(settings))
+    found = trio.run(probed, settings, names or ())
+    if json:
+        output.as_json([attrs.asdict(one) for one in found])
+    else:
+        header = ("TARGET", "STATE", "VERSION", "MS", "SAID", "TO DO")
+        rows = [
+            (one.target, one.state, one.version or "-", f"{one.took_ms:g}", one.detail, one.cure or "-")
+            for one in found
+        ]
+        output.table(header, rows)
+    states = {one.state for one in found}
+    raise typer.Exit(next((code for state, code in _EXITS.items() if state in states), Exit.OK))
 
 
 def _names(settings: Config) -> list[str]:

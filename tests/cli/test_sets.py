@@ -69,6 +69,37 @@ def test_a_list_is_filtered_and_says_where_it_goes_on(shell: Shell, store: Clien
     assert [(one["jid"], one["arguments"]) for one in shown] == [("j4", {"user": "j4", "password": "***"})]
 
 
+def test_since_and_until_bound_when_a_job_was_parked_failed_or_is_due(shell: Shell, store: Client) -> None:
+    now_s = time.time()
+    for name, zset, at_s, more in (
+        ("old", "dead", now_s - 7200, {}),
+        ("new", "dead", now_s - 60, {}),
+        ("old", "retry", now_s + 60, {"failed_at": now_s - 7200}),
+        ("new", "retry", now_s + 7200, {"failed_at": now_s - 60}),
+        ("soon", "schedule", now_s + 60, {}),
+        ("late", "schedule", now_s + 7200, {}),
+    ):
+        put(store, zset, at_s, name, **more)
+
+    def listed(*words: str) -> list[str]:
+        return [line.split("\t")[1] for line in shell(*words).stdout.splitlines()]
+
+    assert listed("dead", "list", "--since", "1h") == listed("dead", "--since", "1h") == ["new"]
+    assert listed("dead", "list", "--since", "3h", "--until", "1h") == ["old"]
+    assert listed("retries", "list", "--until", "1h") == listed("retries", "--until", "1h") == ["old"]
+    assert listed("scheduled", "list", "--since", "1h") == listed("scheduled", "--since", "1h") == ["late"]
+    assert listed("scheduled", "list", "--until", "2030-01-01", "--where", "jid = soon") == ["soon"]
+    assert shell("dead", "retry", "--since", "1h", "--yes").stderr == "1 job retried.\n"
+    assert (count(store, "dead"), count(store, "retry")) == (1, 2)
+
+
+@pytest.mark.parametrize("value", ["", "= 2h", "soon"])
+def test_a_time_that_is_none_ends_with_2(shell: Shell, value: str) -> None:
+    done = shell("dead", "delete", "--since", value, "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "time" in done.stderr
+
+
 def test_a_condition_that_cannot_be_read_ends_with_2_and_the_nearest_field(shell: Shell) -> None:
     done = shell("dead", "list", "--where", "comand = x")
     assert (done.returncode, done.stdout) == (2, "")

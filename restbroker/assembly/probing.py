@@ -1,0 +1,89 @@
+"""Asks targets now what a broker asks while one is closed: does it work, and does it work for us?
+
+Called by `restbroker targets probe`. Always holds: nothing is changed there, no job is touched, and Redis is not asked.
+"""
+
+import time
+from collections.abc import Collection
+from typing import Final, Literal
+
+import attrs
+import trio
+
+from restbroker.assembly.build import plan_of
+from restbroker.broker.delivery.link import probe, unreachable
+from restbroker.broker.lane import LanePlan
+from restbroker.config.core import Config
+from restbroker.rules.outcome import Probe
+from restbroker.telemetry.figures import Figures
+from restbroker.transport.errors import MaybeSent, NotSent
+
+LIMIT_S: Final = 30.0
+State = Literal["ok", "denied", "unwell", "unreachable"]
+"""`denied`: it works, and not for us. `unwell`: it answers, and does not work."""
+
+
+@attrs.frozen
+class Probed:
+    """What a target said. `took_ms`: for the whole probe, which may be more than one request."""
+
+    target: str
+    kind: str
+    state: State
+    version: str | None
+    detail: str
+    cure: str | None
+    took_ms: float
+
+
+async def probed(config: Config, targets: Collection[str] = (), limit_s: float = LIMIT_S) -> list[Probed]:
+    """Each of these targets, or all, in the order of the configuration; asked at once, for `limit_s` seconds at most.
+
+    Raises `ConfigError`. Safe to cancel.
+    """
+    plan = plan_of(config, lambda _: None, Figures())
+    lanes = [lane for lane in plan.lanes if not targets or lane.target.name in targets]
+    found: dict[str, Probed] = {}
+
+    async def ask(lane: LanePlan) -> None:
+        found[lane.target.name] = await _probed(lane, limit_s)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for lane in lanes:
+                nursery.start_soon(ask, lane)
+    finally:
+        with trio.CancelScope(shield=True):
+            for lane in plan.lanes:
+                await lane.transport.aclose()
+    return [found[lane.target.name] for lane in lanes]
+
+
+async def _probed(lane: LanePlan, limit_s: float) -> Probed:
+    target, begun_s = lane.target, time.monotonic()
+    state: State = "unreachable"
+    version, detail, cure = None, f"No answer within {limit_s:g} s.", "Look at the server's load and log."
+    if target.is_local:
+        return Probed(
+            target.name, target.kind, "ok", None, "Its commands are done in Redis: no server is asked.", None, 0
+        )
+    with trio.move_on_after(limit_s):
+        try:
+            answer = await probe(lane.connector, lane.transport)
+        except (NotSent, MaybeSent) as problem:
+            reason = unreachable(problem)
+            detail, cure = reason.message, reason.cure or ""
+        else:
+            state, version, detail, cure = _state(answer), answer.version, answer.detail, answer.cure or ""
+    took_ms = round((time.monotonic() - begun_s) * 1000, 1)
+    return Probed(target.name, target.kind, state, version, detail, cure or None, took_ms)
+
+
+def _state(answer: Probe) -> State:
+    match answer:
+        case Probe(ok=True):
+            return "ok"
+        case Probe(denied=True):
+            return "denied"
+        case _:
+            return "unwell"
