@@ -27,7 +27,9 @@ WhereOption = Annotated[
 SinceOption = Annotated[
     str | None,
     typer.Option(
-        "--since", metavar="TIME", help="Only from this time on: parked, failed (retries) or due, e.g. 2h, yesterday."
+        "--since",
+        metavar="TIME",
+        help="Only from this time on: parked, first failed (retries) or due, e.g. 2h, yesterday.",
     ),
 ]
 UntilOption = Annotated[
@@ -49,7 +51,7 @@ _TIMES: Final[Mapping[SortedSet, str]] = {"dead": "at", "retry": "failed_at", "s
 def within(typed: Sequence[str] | None, zset: SortedSet, since: str | None, until: str | None) -> list[str]:
     """What was typed behind `--where`, with `--since` and `--until` as the conditions that they stand for.
 
-    A parked job's time is when it was parked, a retry's when it failed, and a scheduled one's when it is due.
+    A parked job's time is when it was parked, a retry's when it first failed, and a scheduled one's when it is due.
     """
     bounds = [("--since", ">", since), ("--until", "<", until)]
     for option, _, value in bounds:

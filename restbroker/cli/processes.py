@@ -21,6 +21,7 @@ from restbroker.cli.lists import ListsFirst
 from restbroker.cli.times import utc
 from restbroker.cli.who import who
 from restbroker.errors import UsageError
+from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
 app = typer.Typer(
@@ -67,15 +68,18 @@ def quiet(
     why: steering.NotedWhyOption = "",
     yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Have processes take no more jobs until they are started anew. What they have in hand they finish."""
     settings = quietly(config)
     with open_store(settings) as client:
         chosen = _chosen(client, names)
-        if _agreed(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run):
-            for one in chosen:
-                admin.quiet(client, one.name, who(), why)
-                output.say(f"{one.name} takes no more jobs within some seconds, until it is started anew.")
+        agreed = _agreed(chosen, "Quiet", "quieted", yes=yes, dry_run=dry_run)
+        for one in chosen if agreed else ():
+            admin.quiet(client, one.name, who(), why)
+            output.say(f"{one.name} takes no more jobs within some seconds, until it is started anew.")
+    if json:
+        output.as_json(_asked("quiet", chosen, dry_run=dry_run))
 
 
 @app.command()
@@ -85,15 +89,18 @@ def stop(
     why: steering.NotedWhyOption = "",
     yes: YesOption = False,
     dry_run: steering.DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Have processes finish what they have in hand, and end. Whatever supervises one may start it again."""
     settings = quietly(config)
     with open_store(settings) as client:
         chosen = _chosen(client, names)
-        if _agreed(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run):
-            for one in chosen:
-                admin.stop(client, one.name, who(), why)
-                output.say(f"{one.name} begins to stop within some seconds.")
+        agreed = _agreed(chosen, "Stop", "stopped", yes=yes, dry_run=dry_run)
+        for one in chosen if agreed else ():
+            admin.stop(client, one.name, who(), why)
+            output.say(f"{one.name} begins to stop within some seconds.")
+    if json:
+        output.as_json(_asked("stop", chosen, dry_run=dry_run))
 
 
 @app.command()
@@ -173,6 +180,12 @@ def _agreed(chosen: Sequence[Process], verb: str, done: str, *, yes: bool, dry_r
         return False
     confirm(f"{verb} {what}?", yes=yes)
     return True
+
+
+def _asked(verb: str, chosen: Sequence[Process], *, dry_run: bool) -> dict[str, Json]:
+    """For programs: who was asked, or would be."""
+    asked: list[Json] = [{"process": one.name, "in_hand": one.in_hand} for one in chosen]
+    return {"action": verb, "asked": asked, "dry_run": dry_run}
 
 
 def _facts(one: Process) -> Iterator[Sequence[str]]:

@@ -75,24 +75,42 @@ def peek(name: QueueName, config: ConfigOption = None, limit: LimitOption = 20, 
 
 @app.command()
 def pause(
-    name: QueueName, config: ConfigOption = None, for_: steering.ForOption = None, why: steering.WhyOption = ""
+    name: QueueName,
+    config: ConfigOption = None,
+    for_: steering.ForOption = None,
+    why: steering.WhyOption = "",
+    dry_run: steering.DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Have no process take jobs of a queue. Jobs in hand still run. A new pause replaces the one before."""
     settings, for_s = quietly(config), steering.duration_s(for_)
     with open_store(settings) as client:
-        _known(client, settings, name)
-        admin.pause(client, name, who(), why, for_s)
-    output.say(f"{name} is paused {steering.for_how_long(for_s)}; jobs in hand still run.")
+        before = _known(client, settings, name).pause
+        if not dry_run:
+            admin.pause(client, name, who(), why, for_s)
+    done = "would be" if dry_run else "is"
+    words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
+    fields: dict[str, Json] = {"queue": name, "was_paused": before is not None, "paused": True, "for_s": for_s}
+    steering.tell(words, fields, as_json=json, dry_run=dry_run)
 
 
 @app.command()
-def resume(name: QueueName, config: ConfigOption = None, why: steering.NotedWhyOption = "") -> None:
+def resume(
+    name: QueueName,
+    config: ConfigOption = None,
+    why: steering.NotedWhyOption = "",
+    dry_run: steering.DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
     """Have the jobs of a queue taken again, whoever paused it."""
     settings = quietly(config)
     with open_store(settings) as client:
-        _known(client, settings, name)
-        ended = admin.resume(client, name, who(), why)
-    output.say(f"{name} is resumed." if ended else f"{name} was not paused.")
+        was = _known(client, settings, name).pause is not None
+        if not dry_run:
+            was = admin.resume(client, name, who(), why)
+    done = "would be" if dry_run else "is"
+    words = f"{name} {done} resumed." if was else f"{name} was not paused."
+    steering.tell(words, {"queue": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
 
 
 @app.command()

@@ -1,10 +1,12 @@
 """What `queues`, `targets` and `processes` share: their options, and how times, pauses and counts are said."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 
-from restbroker.cli import times
+from restbroker.cli import output, times
+from restbroker.rules.json_types import Json
 from restbroker.store.pauses import Pause
 
 _MOST_DAYS = 366
@@ -22,6 +24,13 @@ def duration_s(text: str | None) -> float | None:
 def for_how_long(for_s: float | None) -> str:
     """`for 2 h`, `until resumed`."""
     return "until resumed" if for_s is None else f"for {span(for_s)}"
+
+
+def tell(words: str, fields: Mapping[str, Json], *, as_json: bool, dry_run: bool) -> None:
+    """Says what was done, or would be; with `--json` also on stdout, as these fields."""
+    if as_json:
+        output.as_json({**fields, "dry_run": dry_run})
+    output.say(words)
 
 
 def pause_text(pause: Pause) -> str:

@@ -17,7 +17,9 @@ from restbroker.cli.exits import Exit
 from restbroker.cli.lists import ListsFirst
 from restbroker.cli.who import who
 from restbroker.config.core import Config
+from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
+from restbroker.store.pauses import OPERATOR
 
 app = typer.Typer(
     cls=ListsFirst, add_completion=False, help="Show the targets; probe them; pause or resume one, in all processes."
@@ -55,24 +57,42 @@ def list_targets(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 @app.command()
 def pause(
-    name: TargetName, config: ConfigOption = None, for_: steering.ForOption = None, why: steering.WhyOption = ""
+    name: TargetName,
+    config: ConfigOption = None,
+    for_: steering.ForOption = None,
+    why: steering.WhyOption = "",
+    dry_run: steering.DryRunOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Have no process take jobs for a target. Jobs in hand still run. A new pause replaces the one before."""
     settings, for_s = quietly(config), steering.duration_s(for_)
     with open_store(settings) as client:
-        _require(client, settings, name)
-        admin.pause(client, name, who(), why, for_s)
-    output.say(f"{name} is paused {steering.for_how_long(for_s)}; jobs in hand still run.")
+        was = _is_paused(client, settings, name)
+        if not dry_run:
+            admin.pause(client, name, who(), why, for_s)
+    done = "would be" if dry_run else "is"
+    words = f"{name} {done} paused {steering.for_how_long(for_s)}; jobs in hand still run."
+    fields: dict[str, Json] = {"target": name, "was_paused": was, "paused": True, "for_s": for_s}
+    steering.tell(words, fields, as_json=json, dry_run=dry_run)
 
 
 @app.command()
-def resume(name: TargetName, config: ConfigOption = None, why: steering.NotedWhyOption = "") -> None:
+def resume(
+    name: TargetName,
+    config: ConfigOption = None,
+    why: steering.NotedWhyOption = "",
+    dry_run: steering.DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
     """End a person's pause of a target. Those that restbroker makes itself (denied, retry_after) end by themselves."""
     settings = quietly(config)
     with open_store(settings) as client:
-        _require(client, settings, name)
-        ended = admin.resume(client, name, who(), why)
-    output.say(f"{name} is resumed." if ended else f"Nobody had paused {name}.")
+        was = _is_paused(client, settings, name)
+        if not dry_run:
+            was = admin.resume(client, name, who(), why)
+    done = "would be" if dry_run else "is"
+    words = f"{name} {done} resumed." if was else f"Nobody had paused {name}."
+    steering.tell(words, {"target": name, "was_paused": was, "paused": False}, as_json=json, dry_run=dry_run)
 
 
 @app.command()
@@ -111,9 +131,11 @@ def _names(settings: Config) -> list[str]:
     return [target.name for target in settings.targets]
 
 
-def _require(client: Client, settings: Config, name: str) -> None:
-    if name not in _names(settings):
-        require("target", name, [one.name for one in admin.targets(client, _names(settings))])
+def _is_paused(client: Client, settings: Config, name: str) -> bool:
+    """Whether a person paused it. Raises `UsageError` for a target that nobody knows."""
+    found = {one.name: one for one in admin.targets(client, _names(settings))}
+    require("target", name, found)
+    return any(pause_.reason == OPERATOR for pause_ in found[name].pauses)
 
 
 def _facts(one: Target) -> Iterator[Sequence[str]]:

@@ -281,3 +281,40 @@ def test_without_a_command_a_group_lists_and_takes_the_options_of_list(do: Do, g
     ignored = do(group, "--json", "pause", "rest")
     assert (ignored.returncode, "unexpected extra argument" in ignored.stderr) == (2, True)
     assert f"restbroker {group} [OPTIONS] COMMAND" in do(group, "--help").stdout
+
+
+def test_a_dry_run_of_a_pause_or_its_end_changes_nothing(do: Do, store: Client) -> None:
+    push(store, 1)
+    serve(store, "ejabberd", 7, ["rest"])
+    for group, name in (("queues", "rest"), ("targets", "ejabberd")):
+        assert do(group, "pause", name, "--for", "1h", "--dry-run").stderr.startswith(f"{name} would be paused for 1 h;")
+        assert "paused" in do(group, "resume", name, "--dry-run").stderr
+    assert pauses.paused_queues(store) == {}
+    assert pauses.paused_targets(store, ["ejabberd"]).get("ejabberd", ()) == ()
+    assert noted(store) == []
+
+
+def test_a_program_is_told_in_json_what_a_pause_changed(do: Do, store: Client) -> None:
+    push(store, 1)
+    for group, kind, name in (("queues", "queue", "rest"), ("targets", "target", "ejabberd")):
+
+        def told(*words: str, group: str = group, name: str = name) -> Json:
+            found: Json = json.loads(do(group, *words[:1], name, *words[1:], "--json").stdout)
+            return found
+
+        paused = {kind: name, "was_paused": False, "paused": True, "for_s": 3600.0, "dry_run": False}
+        assert told("pause", "--for", "1h") == paused
+        assert told("resume", "--dry-run") == {kind: name, "was_paused": True, "paused": False, "dry_run": True}
+        assert told("resume") == {kind: name, "was_paused": True, "paused": False, "dry_run": False}
+        assert told("resume") == {kind: name, "was_paused": False, "paused": False, "dry_run": False}
+
+
+def test_a_program_is_told_in_json_who_was_asked_to_be_quiet(do: Do, store: Client) -> None:
+    record(store, "web1:7:abc")
+    for words in (("quiet", "web1:7", "--dry-run"), ("stop", "web1:7", "--yes")):
+        done = do("processes", *words, "--json")
+        assert json.loads(done.stdout) == {
+            "action": words[0],
+            "asked": [{"process": "web1:7:abc", "in_hand": 0}],
+            "dry_run": "--dry-run" in words,
+        }
