@@ -9,18 +9,20 @@ from typing import Annotated, Final
 import attrs
 import typer
 
+from restbroker.admin import find
 from restbroker.admin import queues as admin
 from restbroker.admin.connect import open_store
+from restbroker.admin.known import known
 from restbroker.admin.names import require
 from restbroker.admin.queues import Cleared, Queue, Waiting
-from restbroker.cli import output, steering
+from restbroker.cli import choosing, entries, output, steering
 from restbroker.cli.asking import YesOption, confirm
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.jobs import LimitOption, tokens
 from restbroker.cli.lists import ListsFirst
 from restbroker.cli.who import who
 from restbroker.config.core import Config
-from restbroker.errors import RestbrokerError
+from restbroker.errors import RestbrokerError, UsageError
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
@@ -56,12 +58,25 @@ def list_queues(config: ConfigOption = None, json: JsonOption = False) -> None:
 
 
 @app.command()
-def peek(name: QueueName, config: ConfigOption = None, limit: LimitOption = 20, json: JsonOption = False) -> None:
+def peek(
+    name: QueueName,
+    where: choosing.WhereOption = None,
+    after: Annotated[str | None, typer.Option(help="With --where: go on behind this place.")] = None,
+    config: ConfigOption = None,
+    limit: LimitOption = 20,
+    json: JsonOption = False,
+) -> None:
     """Show the jobs that wait in a queue, the next one to be taken first. Arguments and tokens are not shown.
 
-    In a pipe each line is: place (0 is next), how long it has been waiting (seconds), job id, command.
+    In a pipe each line is: place (0 is next), how long it has been waiting (seconds), job id, command. With --where it
+    shows the jobs for which all conditions hold, in the columns of `dead list`.
     """
     settings = quietly(config)
+    if where:
+        _search(settings, name, where, limit, after, as_json=json)
+        return
+    if after is not None:
+        raise UsageError("--after goes with --where.", "Without conditions, raise --limit.")
     with open_store(settings) as client:
         one = _known(client, settings, name)
         found = list(admin.peek(client, name, limit, tokens(settings)))
@@ -71,6 +86,19 @@ def peek(name: QueueName, config: ConfigOption = None, limit: LimitOption = 20, 
         output.table(("PLACE", "WAITED", "JOB", "COMMAND"), _cells(found))
     more = f"{len(found)} of " if one.size is not None and one.size > len(found) else ""
     output.say(f"{more}{output.jobs(one.size or 0)} waiting in {name}.")
+
+
+def _search(settings: Config, name: str, where: list[str], limit: int, after: str | None, *, as_json: bool) -> None:
+    """Shows the jobs for which the conditions hold, and says where to go on."""
+    knows = known(settings)
+    conditions = choosing.conditions(where, "dead", knows)
+    with open_store(settings) as client:
+        _known(client, settings, name)
+        page = find.waiting(client, name, conditions, knows, after=after, limit=limit)
+    entries.write(page.entries, as_json=as_json)
+    output.say(f"{len(page.entries)} of {output.jobs(page.looked_at)} looked at, {page.total} waiting in {name}.")
+    if page.after is not None:
+        output.say(f"Go on with: --after {page.after}")
 
 
 @app.command()

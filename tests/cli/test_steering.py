@@ -287,7 +287,8 @@ def test_a_dry_run_of_a_pause_or_its_end_changes_nothing(do: Do, store: Client) 
     push(store, 1)
     serve(store, "ejabberd", 7, ["rest"])
     for group, name in (("queues", "rest"), ("targets", "ejabberd")):
-        assert do(group, "pause", name, "--for", "1h", "--dry-run").stderr.startswith(f"{name} would be paused for 1 h;")
+        paused = do(group, "pause", name, "--for", "1h", "--dry-run")
+        assert paused.stderr.startswith(f"{name} would be paused for 1 h;")
         assert "paused" in do(group, "resume", name, "--dry-run").stderr
     assert pauses.paused_queues(store) == {}
     assert pauses.paused_targets(store, ["ejabberd"]).get("ejabberd", ()) == ()
@@ -318,3 +319,15 @@ def test_a_program_is_told_in_json_who_was_asked_to_be_quiet(do: Do, store: Clie
             "asked": [{"process": "web1:7:abc", "in_hand": 0}],
             "dry_run": "--dry-run" in words,
         }
+
+
+def test_waiting_jobs_are_searched_by_conditions_and_it_says_where_to_go_on(do: Do, store: Client) -> None:
+    push(store, 30)
+    done = do("queues", "peek", "rest", "--where", "jid = j1*", "--limit", "2")
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == ["j1", "j10"]
+    assert "hush" not in done.stdout
+    after = done.stderr.split("--after ")[1].strip()
+    (last,) = json.loads(do("queues", "peek", "rest", "--where", "jid = j19", "--after", after, "--json").stdout)
+    assert (last["jid"], last["arguments"]) == ("j19", {"password": "***"})
+    assert do("queues", "peek", "rest", "--where", "comand = x").returncode == 2
+    assert do("queues", "peek", "rest", "--after", "5").returncode == 2
