@@ -71,14 +71,15 @@ def test_a_list_is_filtered_and_says_where_it_goes_on(shell: Shell, store: Clien
 
 def test_since_and_until_bound_when_a_job_was_parked_failed_or_is_due(shell: Shell, store: Client) -> None:
     now_s = time.time()
-    for name, zset, at_s, more in (
+    placed: tuple[tuple[str, str, float, dict[str, Any]], ...] = (
         ("old", "dead", now_s - 7200, {}),
         ("new", "dead", now_s - 60, {}),
         ("old", "retry", now_s + 60, {"failed_at": now_s - 7200}),
         ("new", "retry", now_s + 7200, {"failed_at": now_s - 60}),
         ("soon", "schedule", now_s + 60, {}),
         ("late", "schedule", now_s + 7200, {}),
-    ):
+    )
+    for name, zset, at_s, more in placed:
         put(store, zset, at_s, name, **more)
 
     def listed(*words: str) -> list[str]:

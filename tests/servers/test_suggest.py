@@ -121,7 +121,7 @@ def test_so_may_this_machine_by_its_address(ejabberd: Ejabberd) -> None:
 def test_so_may_the_tokens_of_an_account_and_without_fallback_they_alone(ejabberd: Ejabberd, *, fallback: bool) -> None:
     take(ejabberd, Issued(Basic(ejabberd.limited, Secret(PASSWORD)), fallback))
     own = ejabberd.authorization("limited")
-    wanted = {"jid": ejabberd.limited, "ttl": 60, "scopes": "ejabberd:admin"}
+    wanted: dict[str, Json] = {"jid": ejabberd.limited, "ttl": 60, "scopes": "ejabberd:admin"}
     status, body = asked(ejabberd, "oauth_issue_token", wanted, own)
     assert status == 200, body
     assert refused(ejabberd, f"Bearer {json.loads(body)['token']}") == set(ALL) - MAY
