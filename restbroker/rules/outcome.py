@@ -59,7 +59,8 @@ class Deferred:
 
     `max_attempts` bounds the tries below what the job allows (ejabberd's 500 "internal_error": 3).
     `pause_target`: the whole target is unwell (starting, stopping, overloaded), not this command. `of_job`: the target
-    is well and answered as it should; it is somebody behind it who is not to be reached, say.
+    is well and answered as it should; it is somebody behind it who is not to be reached, say. `maybe_run`: it answered
+    that it failed, and may have done it all the same; the command may be repeated, or it would be `Uncertain`.
     """
 
     reason: Reason
@@ -69,6 +70,7 @@ class Deferred:
     pause_target: bool = False
     text: str | None = None
     of_job: bool = False
+    maybe_run: bool = False
 
 
 @attrs.frozen

@@ -180,7 +180,8 @@ def _deferred(job: Job, outcome: Deferred, context: Context) -> Settlement:
         return _put_off(job, outcome, context)
     if outcome.max_attempts is not None and job.attempt >= outcome.max_attempts:
         return _parked(job, reason, outcome.text, context, "failed")
-    return _retried(job, reason, outcome.text, context, outcome.retry_after_s, job.maybe_run, "failed")
+    times = job.maybe_run + outcome.maybe_run
+    return _retried(job, reason, outcome.text, context, outcome.retry_after_s, times, "failed")
 
 
 def _put_off(job: Job, outcome: Deferred, context: Context) -> Settlement:

@@ -88,6 +88,7 @@ async def test_a_500_after_it_was_done_ends_as_done_at_the_next_try(tmp_path: Pa
                 await side.do("delete_user", username="alice")
             gone = await side.do("delete_user", 2, username="alice")
     assert isinstance(first, Deferred)
+    assert first.maybe_run
     assert isinstance(second, Delivered)
     assert isinstance(gone, Delivered)
     assert (second.note, gone.note) == ("already exists after a retry", "already done")
@@ -104,6 +105,7 @@ async def test_while_the_server_starts_it_redirects_and_then_it_works(tmp_path: 
         server.redirects = True
         (finding,) = await registry.check(made(tmp_path, server))
     assert isinstance(starting, Deferred)
+    assert not starting.maybe_run
     assert (starting.reason.code, probe.ok, probe.denied) == ("Redirected", False, False)
     assert finding.code == "Redirected"
 

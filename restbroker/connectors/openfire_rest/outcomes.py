@@ -70,11 +70,6 @@ class _Case:
         """The answer for people. It takes a while: for failures alone."""
         return read(self.response, redact.secret_values(self.spec, self.call.command.arguments))
 
-    @property
-    def is_again(self) -> bool:
-        """Whether an earlier try may have done it: also one that was answered, with a 500."""
-        return self.call.maybe_run or self.call.attempt > 1
-
 
 def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
@@ -173,7 +168,7 @@ def _legacy(case: _Case, text: str) -> Outcome:
         return Rejected(Reason("CommandFailed", "The user service did not say what it did.", cure, 200), text)
     error, answer = found[1].strip(), case.read()
     done = {"UserAlreadyExistsException": "add", "UserNotFoundException": "delete"}
-    if case.is_again and done.get(error) == kind:
+    if case.call.maybe_run and done.get(error) == kind:
         return Delivered(text, None, case.response.status, note="already done")
     codes = {"UserAlreadyExistsException": "AlreadyExists", "UserNotFoundException": "NotFound"}
     code = codes.get(error, "CommandFailed")
@@ -215,9 +210,9 @@ def _not_found(case: _Case, answer: Answer) -> Outcome:
             return _too_old(case.way, answer, 404)
         # A path that nobody knows. If the probe meets the same, the URL is wrong.
         return Denied(Reason("WrongUrl", answer.says(404), CHECK_URL, 404), answer.text)
-    if name in REMOVES and case.is_again:
+    if name in REMOVES and case.call.maybe_run:
         return Delivered(answer.text, None, 404, note="already done")
-    if case.is_again and NEW_NAME in case.call.command.arguments:
+    if case.call.maybe_run and NEW_NAME in case.call.command.arguments:
         message = f"{answer.says(404)}; an earlier try may have renamed the account, or half of it."
         cure = "Look whether the new name is there, and the old one gone."
         return Rejected(Reason("NotFound", message, cure, 404), answer.text)
@@ -238,7 +233,7 @@ def _conflict(case: _Case, answer: Answer) -> Outcome:
         return Rejected(Reason("Refused", says, cure, 409), answer.text)
     if case.call.ok_if_exists:
         return Delivered(answer.text, None, 409, note="already done")
-    if case.is_again:
+    if case.call.maybe_run:
         return Delivered(answer.text, None, 409, note="already exists after a retry")
     cure = 'Nothing to do, unless another one was meant; "ok_if_exists": true in the job makes this count as done.'
     return Rejected(Reason("AlreadyExists", says, cure, 409), answer.text)
@@ -256,4 +251,5 @@ def _server_error(case: _Case, answer: Answer, now_s: float) -> Outcome:
     if case.spec.repeat == "unsafe":
         # Something may have been done before it (measured).
         return Uncertain(Reason("ServerError", f"{says} It may have run.", _BAD_INPUT, status))
-    return Deferred(Reason("ServerError", says, _BAD_INPUT, status), max_attempts=BROKEN_ATTEMPTS, text=answer.text)
+    reason = Reason("ServerError", says, _BAD_INPUT, status)
+    return Deferred(reason, max_attempts=BROKEN_ATTEMPTS, text=answer.text, maybe_run=True)

@@ -52,8 +52,7 @@ def read_data(text: str) -> Data:
         # Line breaks and other control characters within strings are no fault of who sent them.
         members = json.loads(text, strict=False, object_pairs_hook=pairs, parse_constant=_refused)
     except (ValueError, RecursionError):
-        repaired = _repaired(text)
-        return Data(None, "it is no JSON") if repaired is None else _writable(repaired)
+        return _repaired(text)
     if not isinstance(members, dict):
         return Data(None, "it is no JSON object")
     found = _writable(members)
@@ -71,20 +70,29 @@ def _writable(members: dict[str, Json]) -> Data:
     return Data(members)
 
 
-def _repaired(text: str) -> dict[str, Json] | None:
-    """The members where the texts between them are no JSON: each value goes to where the next known name begins."""
+def _repaired(text: str) -> Data:
+    """The members where the texts between them are no JSON: each value goes to where the next known name begins.
+
+    A value that is none, as an object with an unescaped text in it, is given as it stands there.
+    """
     begun = list(_BEGINNING.finditer(text))
     end = _END.search(text)
     if not begun or begun[0].start() > 0 or end is None:
-        return None
+        return Data(None, "it is no JSON")
     ends = [*(one.start() for one in begun[1:]), end.start()]
     members: dict[str, Json] = {}
+    unread: list[str] = []
     for one, until in zip(begun, ends, strict=True):
+        written = text[one.end() : until].strip()
         try:
-            members.setdefault(one[1], _value(text[one.end() : until].strip()))
+            members.setdefault(one[1], _value(written))
         except (ValueError, RecursionError):
-            return None
-    return members
+            unread.append(one[1])
+            members.setdefault(one[1], written)
+    found = _writable(members)
+    if not unread or found.fault is not None:
+        return found
+    return Data(members, f"the value of {', '.join(unread)} is no JSON, and stands there as text")
 
 
 def _value(written: str) -> Json:

@@ -23,6 +23,7 @@ from restbroker.connectors.contract import Logins, NoLogin
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.events.openfire_sse.basket import Basket
 from restbroker.events.openfire_sse.form import Form
+from restbroker.events.openfire_sse.reading import Reading
 from restbroker.events.openfire_sse.settings import Settings
 from restbroker.events.openfire_sse.troubles import (
     NOT_LOGGED_IN,
@@ -50,9 +51,6 @@ _LOOK_S: Final = 1.0
 """So often it is looked whether somebody who is logged off, or asks nothing, has a stream by now."""
 _ENDS: Final = 2
 """So many streams may end at once before an operator is told: a login or a restart may end one."""
-_GRACE_S: Final = 1.0
-"""A connection that is left is read until so long nothing came: the server sends it nothing any more, but what it sent
-before may fill it, after a suspension or an outage of Redis."""
 QUIET_S: Final = 600.0
 """After so long without an event the stream is opened anew: another reader may have taken it, which nobody tells."""
 
@@ -69,30 +67,6 @@ class Shared:
     teller: Teller
     now_s: Callable[[], float] = time.time
     quiet_s: float = QUIET_S
-
-
-@attrs.define(eq=False)
-class _Reading:
-    """One stream, and how its reading ends: by itself, or once it is left and empty."""
-
-    stream: EventStream
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    over: trio.Event = attrs.field(factory=trio.Event)
-    _is_left: bool = False
-
-    def leave(self) -> None:
-        """Another stream takes its place, here or in another process."""
-        self._is_left = True
-        self.scope.deadline = trio.current_time() + _GRACE_S
-
-    def hold(self) -> None:
-        """While an event is handed on, which may take as long as Redis is away."""
-        self.scope.deadline = math.inf
-
-    def go_on(self) -> None:
-        """An event was handed on, and more may lie behind it."""
-        if self._is_left:
-            self.leave()
 
 
 @attrs.define(eq=False)
@@ -135,13 +109,13 @@ class Listener:
     async def run(self) -> None:
         """Until the lease is lost and what came before is read, or cancelled."""
         async with trio.open_nursery() as nursery:
-            reading: _Reading | None = None
+            reading: Reading | None = None
             with self._opening:
                 while True:
                     stream = await self._opened()
                     if reading is not None:
                         reading.leave()
-                    reading = _Reading(stream)
+                    reading = Reading(stream)
                     self._heard_at_s = trio.current_time()
                     self._is_proven = False
                     nursery.start_soon(self._read, reading)
@@ -179,7 +153,7 @@ class Listener:
             with trio.move_on_after(max(left_s, _LOOK_S) if self._is_proven else _LOOK_S):
                 await self._wake.wait()
 
-    async def _read(self, reading: _Reading) -> None:
+    async def _read(self, reading: Reading) -> None:
         shared, stream = self.shared, reading.stream
         form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode)
         try:

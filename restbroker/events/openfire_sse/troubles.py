@@ -15,7 +15,7 @@ Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireLarge"]
 
 NOT_LOGGED_IN: Final = 404
 _DENIED: Final = (401, 403)
-_OTHERS: Final = 503
+_NOT_NOW: Final = 503
 UNWANTED: Final = 405
 
 
@@ -36,9 +36,10 @@ def refused(target: Target, user: str, status: int) -> Trouble:
     if status in _DENIED:
         what = f"{target.url} does not let {user} read his events ({status})."
         return Trouble("OpenfireDenied", what, "Check his line in PasswordsFile, and that plugin.ofchat.enabled is on.")
-    if status == _OTHERS:
-        what = f"{target.url} gives the stream of {user} to another user only ({status})."
-        return Trouble("OpenfireDenied", what, "Check the spelling of his name in Users and in PasswordsFile.")
+    if status == _NOT_NOW:
+        what = f"{target.url} gives no stream of {user} now (503)."
+        cure = "It is tried again. Where it stays so for him alone, check his name in Users and PasswordsFile."
+        return Trouble("OpenfireAway", what, cure)
     if status == NOT_LOGGED_IN:
         what = f"{target.url} knows no stream of {user}, although he is logged in (404)."
         return Trouble("OpenfireAway", what, "It is tried again. Streams are at the port of http-bind (7070).")

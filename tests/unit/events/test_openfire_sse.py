@@ -234,3 +234,12 @@ def test_whatever_comes_becomes_an_event_that_a_job_can_hold(told: list[tuple[st
         if event is not None:
             assert event.type in EVENT_TYPES
             rubyjson.dumps({"args": [as_json(event)]})
+
+
+def test_a_value_that_is_no_json_is_given_as_text_and_the_members_beside_it_are_kept() -> None:
+    offer = '{"type":"offerReceived", "id":"a1", "from":"eve@example.org", "metaData":{"question":["How "big"?"]}}'
+    data = read_data(offer)
+    assert data.members is not None
+    assert (data.members["id"], data.members["from"]) == ("a1", "eve@example.org")
+    assert data.members["metaData"] == '{"question":["How "big"?"]}'
+    assert data.fault == "the value of metaData is no JSON, and stands there as text"

@@ -172,6 +172,12 @@ def test_a_deferral_with_few_attempts_is_parked_earlier_than_the_job_allows() ->
     assert isinstance(settle(job(retry_count=1, failed_at=1.5), SAFE, outcome, context()), Dead)
 
 
+def test_a_deferral_that_may_have_run_is_remembered_as_such_and_any_other_is_not() -> None:
+    outcome = Deferred(WHY, max_attempts=3, maybe_run=True)
+    assert payload(settle(job(), SAFE, outcome, context()))["restbroker_uncertain"] == 1
+    assert "restbroker_uncertain" not in payload(settle(job(), SAFE, Deferred(WHY, max_attempts=3), context()))
+
+
 @pytest.mark.parametrize("spec", [SAFE, CREATE])
 def test_an_uncertain_command_that_is_repeat_safe_is_retried_as_often_as_the_job_allows(spec: CommandSpec) -> None:
     settlement = settle(job(restbroker_uncertain=9), spec, Uncertain(WHY), context())

@@ -1,0 +1,40 @@
+"""One open stream, and how its reading ends. `listener` makes one for each stream that it opens.
+
+Always holds: what the server sent over a stream that was left is read, however long Redis keeps its events waiting.
+"""
+
+import math
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.transport.stream import EventStream
+
+_GRACE_S: Final = 1.0
+"""A connection that is left is read until so long nothing came: the server sends it nothing any more, but what it sent
+before may fill it, after a suspension or an outage of Redis."""
+
+
+@attrs.define(eq=False)
+class Reading:
+    """One stream, and how its reading ends: by itself, or once it is left and empty."""
+
+    stream: EventStream
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    over: trio.Event = attrs.field(factory=trio.Event)
+    _is_left: bool = False
+
+    def leave(self) -> None:
+        """Another stream takes its place, here or in another process."""
+        self._is_left = True
+        self.scope.deadline = trio.current_time() + _GRACE_S
+
+    def hold(self) -> None:
+        """While an event is handed on, which may take as long as Redis is away."""
+        self.scope.deadline = math.inf
+
+    def go_on(self) -> None:
+        """An event was handed on, and more may lie behind it."""
+        if self._is_left:
+            self.leave()
