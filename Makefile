@@ -18,7 +18,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo test image soak fuzz bench bench-servers bench-store bench-targets bench-rosters bench-amqp bench-pages bench-watched \
 	bench-webhook bench-four bench-startup bench-bulk \
-	count-calls mutants screenshots site lint reference man house format check servers locks clean
+	count-calls mutants screenshots recipes site lint reference man house format check servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -182,6 +182,9 @@ site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" sh
 
 man: $(VENV)/.dev ## Write the manual pages in contrib/man anew
 	@PYTHONPATH=. $(BIN)/python -m tests.docs.man_pages
+
+recipes: $(VENV)/.dev servers ## Type every command of docs/recipes.md and README, and write down anew what they print
+	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/test_recipes.py
 
 house: $(VENV)/.dev ## Measure how long, documented and tested the code is (docs/house.md)
 	@PYTHONPATH=. $(BIN)/python -m tests.house

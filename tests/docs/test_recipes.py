@@ -1,0 +1,181 @@
+"""Every command of docs/recipes.md and of README's transcripts prints what the page shows, typed on real servers.
+
+`make recipes` sets RECIPES=write: then what was printed is written into the pages instead.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+
+from restbroker.store.client import StoreSettings, open_client
+from tests.docs.pages import ROOT
+from tests.docs.surroundings import PATIENCE_S, REDIS, SERVER, Server, desk
+from tests.docs.transcripts import Names, Recipe, difference, recipes, rewritten
+from tests.support.answering import AnsweringServer, Arrival
+from tests.support.ejabberd import Ejabberd
+from tests.support.tcp_proxy import TcpProxy
+
+PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "recipes.md")
+RECIPES: Final = [recipe for page in PAGES for recipe in recipes(page)]
+DOMAIN: Final = "example.org"
+PASSWORD: Final = "s3cret"
+PARIS: Final = "http://127.0.0.1:5282/api"
+DAY_S: Final = 86_400.0
+WRITES: Final = os.environ.get("RECIPES") == "write"
+
+
+@attrs.define
+class Setting:
+    """What a recipe has around it. `server` is the one that it calls ejabberd; `others` are addresses of its page."""
+
+    ejabberd: Ejabberd
+    redis_url: str
+    server: Server
+    others: dict[str, str] = attrs.field(factory=dict)
+    services: dict[str, Server] = attrs.field(factory=dict)
+
+
+@contextmanager
+def plain(_setting: Setting) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def another_password(setting: Setting) -> Iterator[None]:
+    """The server's next recipe finds the password that it knows."""
+    yield
+    setting.ejabberd.call("change_password", user="admin", host=DOMAIN, newpass=PASSWORD)
+
+
+@attrs.define
+class Half:
+    """A server whose command `register` fails until it is started anew."""
+
+    answering: AnsweringServer
+    broken: bool = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.answering.port}/api"
+
+    def start(self) -> None:
+        self.broken = False
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def call(self, command: str, /, **_: object) -> tuple[int, str]:
+        raise NotImplementedError(command)
+
+
+@contextmanager
+def half_broken(setting: Setting) -> Iterator[None]:
+    def status(arrival: Arrival) -> int:
+        return 500 if arrival.command == "register" and half.broken else 200
+
+    def body(arrival: Arrival) -> bytes:
+        return (
+            b'{"status": "error", "code": 32, "message": "No space left on device"}' if status(arrival) != 200 else b"0"
+        )
+
+    with AnsweringServer(status, body) as answering:
+        half = Half(answering)
+        setting.server = half
+        yield
+
+
+@attrs.define
+class Line:
+    """The line to a server: it can be cut."""
+
+    proxy: TcpProxy
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.proxy.port}/api"
+
+    def start(self) -> None:
+        self.proxy.mend()
+
+    def stop(self) -> None:
+        self.proxy.cut()
+
+    kill = stop
+
+    def call(self, command: str, /, **_: object) -> tuple[int, str]:
+        raise NotImplementedError(command)
+
+
+@contextmanager
+def two_places(setting: Setting) -> Iterator[None]:
+    with TcpProxy(setting.ejabberd.port) as proxy:
+        line = Line(proxy)
+        line.stop()
+        setting.others[PARIS] = line.url
+        setting.services["line-to-paris"] = line
+        yield
+
+
+@contextmanager
+def parked_yesterday(setting: Setting) -> Iterator[None]:
+    """A broker parked these jobs a day ago; those of others, and of today, too."""
+    with closing(open_client(StoreSettings(setting.redis_url))) as client:
+        for number, (user, age_s) in enumerate([("admin", DAY_S), ("admin", DAY_S), ("emma", DAY_S), ("admin", 0)], 1):
+            client.command("ZADD", "dead", *parked(number, user, time.time() - age_s))
+        yield
+
+
+def parked(number: int, user: str, at_s: float) -> tuple[float, str]:
+    """The score and the payload of a job that a broker parked at that time."""
+    arguments = {"user": user, "host": DOMAIN, "name": "NICKNAME", "content": "Ad"}
+    job = {
+        "class": "Restbroker", "args": ["set_vcard", arguments, "THE-TOKEN"], "jid": f"5f0c0ffee{number:015x}",
+        "queue": "rest", "retry": True, "created_at": at_s, "enqueued_at": at_s, "failed_at": at_s, "retry_count": 0,
+        "error_class": "NotAllowed", "error_message": "The token app does not allow set_vcard.",
+    }  # fmt: skip
+    return at_s, json.dumps(job)
+
+
+AROUND: Final[Mapping[str, Callable[[Setting], AbstractContextManager[None]]]] = {
+    "The server's password was changed": another_password,
+    "A server that is half broken": half_broken,
+    "Yesterday's parked jobs of one user": parked_yesterday,
+    "Two datacentres": two_places,
+}
+
+
+@pytest.fixture(scope="module")
+def shared_ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
+    server = Ejabberd(tmp_path_factory.mktemp("ejabberd"), (DOMAIN,), password=PASSWORD).start()
+    yield server
+    server.kill()
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.title)
+def test_each_command_of_a_recipe_prints_what_the_page_shows(
+    recipe: Recipe, shared_ejabberd: Ejabberd, redis_url: str, tmp_path: Path
+) -> None:
+    shown = {name: text.replace("THE-PASSWORD", PASSWORD) for name, text in recipe.files.items()}
+    secrets = {"token": "THE-TOKEN\n", "app_token": "THE-TOKEN\n", "password": f"{PASSWORD}\n"}
+    setting = Setting(shared_ejabberd, redis_url, shared_ejabberd)
+    names = Names()
+    with AROUND.get(recipe.title, plain)(setting):
+        addresses = {REDIS: redis_url, SERVER: setting.server.url, **setting.others}
+        services = {"ejabberd": setting.server, **setting.services}
+        with desk(tmp_path, {**secrets, **shown}, addresses, services) as at:
+            printed = [at.type(step, names, 3.0 if WRITES else PATIENCE_S) for step in recipe.steps]
+    told = difference(recipe, printed, names)
+    if told and WRITES:
+        page = recipe.page
+        now = next(one for one in recipes(page) if one.title == recipe.title)
+        page.write_text(rewritten(page.read_text("utf-8"), now, printed, names), "utf-8")
+    else:
+        assert not told, f"{told}\n\n`make recipes` writes what is printed now into {recipe.page.name}."
