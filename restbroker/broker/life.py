@@ -121,7 +121,8 @@ class Life:
     async def _register_one(self, lane: Lane) -> None:
         target = lane.plan.target
         facts = samehost.own_facts(target.name)
-        while not await self.health.insist(lane.store, jobs.register, lane.identity, facts, target.queues):
+        responses = lane.plan.policy.responses
+        while not await self.health.insist(lane.store, jobs.register, lane.identity, facts, target.queues, responses):
             lane.identity = f"{new_life()}:{target.name}"
         self.identities.add(lane.identity)
 

@@ -4,6 +4,7 @@ import attrs
 
 from restbroker.light import light
 from restbroker.rules.retry import Backoff
+from restbroker.rules.settlement import ResponseQueue
 
 
 @attrs.frozen
@@ -19,6 +20,13 @@ class Policy:
     reply_details: bool = False
     reply_class: str = "Add"
     uncertain_retries: int = 2
+
+    @property
+    def responses(self) -> ResponseQueue | None:
+        """Where reply jobs of parked jobs go, if there are any."""
+        if self.reply_queue is None or not self.reply_details:
+            return None
+        return ResponseQueue(self.reply_queue, self.reply_class)
 
 
 @light

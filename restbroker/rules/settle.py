@@ -1,8 +1,8 @@
 """From an outcome to a settlement: the whole table of what follows from what, in pure functions.
 
 The worker calls `settle` for every job it finished with, the committer `reply_refused` and `perturbed` when Redis
-objects. Always holds: every job gets exactly one settlement, and nothing vanishes unless the job itself says
-`"dead": false`.
+objects, the reaper `crashed` and `poisoned` for what a dead process had in hand. Always holds: every job gets exactly
+one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """
 
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ from typing import assert_never
 
 import attrs
 
-from restbroker.rules import display, retry, rubyjson
+from restbroker.rules import arguments, display, retry, rubyjson
 from restbroker.rules.command import CommandSpec
-from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, read
+from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJob, digest, read, spare_jid
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.repair import repaired
 from restbroker.rules.reply import Answer, failed_answer, is_answered, make_replies
-from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, Settlement
+from restbroker.rules.settlement import Ack, Dead, Drop, Fallen, Retry, Schedule, Settlement
 
 DEFERRED_FIELD = "restbroker_deferred"
 """How often this job was put off without using up a try."""
@@ -73,14 +73,14 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     return Dead(context.now_s, rubyjson.dumps(fields))
 
 
-def crashed(raw: bytes, queue: str, spare_jid: str, now_s: float) -> bytes:
-    """The dead set's payload of a job that was about to be sent, at most once, when its process died."""
-    return _after_crash(raw, queue, spare_jid, now_s, _CRASHED)
+def crashed(fallen: Fallen, now_s: float) -> Dead:
+    """The settlement of a job that was about to be sent, at most once, when its process died."""
+    return _after_crash(fallen, now_s, _CRASHED)
 
 
-def poisoned(raw: bytes, queue: str, spare_jid: str, now_s: float) -> bytes:
-    """The dead set's payload of a job whose process died again and again, at last with nothing else in hand."""
-    return _after_crash(raw, queue, spare_jid, now_s, _POISON)
+def poisoned(fallen: Fallen, now_s: float) -> Dead:
+    """The settlement of a job whose process died again and again, at last with nothing else in hand."""
+    return _after_crash(fallen, now_s, _POISON)
 
 
 def names_queue(raw: bytes, queue: str) -> bool:
@@ -89,14 +89,27 @@ def names_queue(raw: bytes, queue: str) -> bool:
     return fields is not None and fields.get("queue") == queue
 
 
-def _after_crash(raw: bytes, queue: str, spare_jid: str, now_s: float, reason: Reason) -> bytes:
-    context = Context(Policy(retry.SidekiqBackoff()), now_s, 0.0, 0, "")
-    entry = read(raw, queue, spare_jid)
+def _after_crash(fallen: Fallen, now_s: float, reason: Reason) -> Dead:
+    spare = digest(fallen.raw)[:24]
+    entry = read(fallen.raw, fallen.queue, spare)
     if isinstance(entry, NotAJob):
-        return rubyjson.dumps(retry.wrap_unreadable(raw, queue, spare_jid, reason.code, reason.text, now_s))
-    fields = display.named(entry.fields, display.command_of(entry.fields))
-    marked = attrs.evolve(entry, fields=fields, maybe_run=entry.maybe_run + 1)
-    return rubyjson.dumps(_parked_fields(marked, reason, context, "uncertain"))
+        fields = retry.wrap_unreadable(fallen.raw, fallen.queue, spare, reason.code, reason.text, now_s)
+        return Dead(now_s, rubyjson.dumps(fields))
+    command = display.command_of(entry.fields)
+    job = attrs.evolve(entry, fields=display.named(entry.fields, command), maybe_run=entry.maybe_run + 1)
+    context = _of_the_fallen(fallen, job, now_s, command or "")
+    replies = make_replies(job, failed_answer("uncertain", reason, None), context)
+    return Dead(now_s, rubyjson.dumps(_parked_fields(job, reason, context, "uncertain")), replies)
+
+
+def _of_the_fallen(fallen: Fallen, job: Job, now_s: float, command: str) -> Context:
+    policy = Policy(retry.SidekiqBackoff())
+    if fallen.responses is not None:
+        names = fallen.responses
+        policy = attrs.evolve(policy, reply_queue=names.name, reply_details=True, reply_class=names.job_class)
+    # Its token was found right: a job whose token is wrong is parked before it is marked, and crashes nothing.
+    reply_id = arguments.addressed(job.fields.get("args"))[1]
+    return Context(policy, now_s, 0.0, 0, spare_jid(fallen.identity, fallen.ticket), command=command, reply_id=reply_id)
 
 
 _CRASHED = Reason(

@@ -1,4 +1,5 @@
-"""What the store is told to do with a job in hand. Made by `rules.settle`, executed by `store.settling`.
+"""What the store is told to do with a job in hand. Made by `rules.settle`, executed by `store.settling`; of a dead
+process' jobs by `store.beats`.
 
 Always holds: exactly one settlement per ticket, and it is idempotent in the store.
 """
@@ -23,6 +24,25 @@ class Reply:
     queue: str | None = None
     key: str | None = None
     ttl_s: int = 0
+
+
+@attrs.frozen
+class ResponseQueue:
+    """Where reply jobs of parked jobs go, and their class; a target without details has none."""
+
+    name: str
+    job_class: str
+
+
+@attrs.frozen
+class Fallen:
+    """A job that a dead identity had in hand. `responses` as the identity wrote at its start."""
+
+    identity: str
+    ticket: str
+    queue: str
+    raw: bytes
+    responses: ResponseQueue | None = None
 
 
 @light

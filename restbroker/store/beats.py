@@ -13,39 +13,43 @@ from typing import TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.rules.settlement import Dead, Fallen, ResponseQueue
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
 from restbroker.store.jobs import Facts, Held, held, retire
 from restbroker.store.replies import Argument, Reply, counts, items, mapping
 from restbroker.store.server import time_s
-from restbroker.store.settling import as_score
+from restbroker.store.settling import Destinations, as_score
 from restbroker.store.tickets import life_of, queue_of, ticket_number, ticket_queue
 
-Park: TypeAlias = Callable[[str, bytes], bytes]
-"""Makes the dead set's payload of a queue's name and a job's bytes."""
+Park: TypeAlias = Callable[[Fallen], Dead]
+"""How a job is parked, and what is answered; its time is set anew, by Redis' clock and for each another."""
 
 
 Waits: TypeAlias = Callable[[str, bytes], bool]
 """Whether the schedule set leads back to this queue, since the job in these bytes names it itself."""
 _DAY_S = 86_400
+_RESPONSE_FIELDS = ("response_queue", "response_class")
 _MOST_DIGITS = 20
 RECOVER_BATCH = 200
 """Jobs per recover call: 200 hold Redis for about 1 ms."""
-_DONE, _PARKED = 1, 2
-"""The script's codes for a job that went back, and for one that was parked."""
+_DONE, _PARKED, _UNANSWERED = 1, 2, 3
+"""The script's codes for a job that went back, for one that was parked, and for that without all of its replies."""
 
 
 @attrs.frozen
 class Registered:
     """What an identity wrote at its start. `queues` in the order of their indices, the first being 1.
 
-    `beat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last beat, for display only.
+    `beat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last beat, for display only. `responses`: where
+    reply jobs of its parked jobs go; None also of an identity of an older version.
     """
 
     facts: Facts
     queues: tuple[str, ...]
     beat_at_s: int | None
     snapshot: bytes | None
+    responses: ResponseQueue | None = None
 
 
 @attrs.frozen
@@ -54,7 +58,8 @@ class Recovered:
     about to be sent, or crashed the process alone; `refused` stay in hand, since their queue is no list or the dead set
     no sorted set.
 
-    `retired`: the identity is gone; otherwise call `recover` again later.
+    `retired`: the identity is gone; otherwise call `recover` again later. `unanswered`: parked, though Redis refuses a
+    reply to them.
     """
 
     jobs: int
@@ -62,6 +67,7 @@ class Recovered:
     parked: int
     refused: int
     retired: bool
+    unanswered: int = 0
 
 
 def beat(client: Client, beats: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
@@ -104,7 +110,13 @@ def registered(fields: Mapping[str, bytes]) -> Registered:
         ) from error
     at = fields.get("beat_at", b"")
     beat_at_s = int(at) if at.isdigit() and len(at) < _MOST_DIGITS else None
-    return Registered(found, queues, beat_at_s, fields.get("snapshot"))
+    return Registered(found, queues, beat_at_s, fields.get("snapshot"), _responses(fields))
+
+
+def _responses(fields: Mapping[str, bytes]) -> ResponseQueue | None:
+    # Only for answers: whoever spoils them costs no job.
+    name, job_class = (fields.get(field, b"").decode("utf-8", "replace") for field in _RESPONSE_FIELDS)
+    return ResponseQueue(name, job_class) if name and job_class else None
 
 
 def fence(client: Client, identity: str, counter_seen: int) -> bool:
@@ -117,9 +129,9 @@ def recover(
 ) -> Recovered:
     """Gives a fenced identity's jobs back to the queues they came from, oldest first out, then retires it.
 
-    Jobs marked as about to be sent are parked: `park` makes the dead set's payload of a queue and a job's bytes. So is
-    a job that was alone in the process in the last three crashes of its target (`poison`, or else `park`). What was in
-    hand in three crashes or more waits a while, if `waits` allows it.
+    Jobs marked as about to be sent are parked, and answered in the same step, as `park` says. So is a job that was
+    alone in the process in the last three crashes of its target (`poison`, or else `park`). What was in hand in three
+    crashes or more waits a while, if `waits` allows it.
     Safe to repeat and to run twice at once. Not fenced, or gone already: nothing happens. Raises `StoreUnavailable`
     half way: what was moved is moved, call it again.
     """
@@ -135,17 +147,19 @@ def recover(
     beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.facts)
     known_tickets = [ticket for ticket in in_hand.jobs if queue_of(ticket, queues) is not None]
     newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
-    moved = maybe = put_aside = refused = 0
+    moved = maybe = put_aside = refused = unanswered = 0
     for start in range(0, len(newest_first), RECOVER_BATCH):
         tickets = newest_first[start : start + RECOVER_BATCH]
-        crash = Crash(identity, target, queues, in_hand, life_of(identity), beside=beside)
+        responses = None if known is None else known.responses
+        crash = Crash(identity, target, queues, in_hand, life_of(identity), beside=beside, responses=responses)
         answer = _recover(client, crash, [_orphan(crash, ticket, marks, park, poison, waits) for ticket in tickets])
         if answer is None:
-            return Recovered(moved, maybe, put_aside, refused, retired=False)
-        codes = [as_code(_DONE if code == _PARKED else code) for code in answer]
+            return Recovered(moved, maybe, put_aside, refused, retired=False, unanswered=unanswered)
+        codes = [as_code(_DONE if code in (_PARKED, _UNANSWERED) else code) for code in answer]
         applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
         moved += len(applied)
-        put_aside += answer.count(_PARKED)
+        unanswered += answer.count(_UNANSWERED)
+        put_aside += answer.count(_PARKED) + answer.count(_UNANSWERED)
         maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
         refused += sum(isinstance(code, Refused) for code in codes)
     odd = [*in_hand.odd, *sorted(in_hand.jobs.keys() - set(known_tickets))]
@@ -155,7 +169,7 @@ def recover(
             f"The other jobs went back. Look at these fields of {client.keys.in_progress(identity)} and delete them.",
         )
     gone = identity in dying(client) and retire(client, identity)
-    return Recovered(moved, maybe, put_aside, refused, retired=gone)
+    return Recovered(moved, maybe, put_aside, refused, retired=gone, unanswered=unanswered)
 
 
 def maybe_run(client: Client) -> Mapping[str, int]:
@@ -195,14 +209,15 @@ class Crash:
     in_hand: Held
     life: str
     beside: bool = False
+    responses: ResponseQueue | None = None
 
 
 @attrs.frozen
 class Orphan:
-    """A job of a dead identity. `payload` is for the dead set, if it is to be parked."""
+    """A job of a dead identity. `parked`: what becomes of it if it is to be parked."""
 
     ticket: str
-    payload: bytes = b""
+    parked: Dead | None = None
     waits: bool = False
 
 
@@ -220,14 +235,15 @@ def _orphan(
 ) -> Orphan:
     raw = crash.in_hand.jobs[ticket]
     queue = queue_of(ticket, crash.queues) or ""
+    fallen = Fallen(crash.identity, ticket, queue, raw, crash.responses)
     may_wait = waits is not None and ticket_number(ticket) <= crash.in_hand.hwm and waits(queue, raw)
     match marks.get(ticket):
         case None:
             return Orphan(ticket, waits=may_wait)
         case b"alone":
-            return Orphan(ticket, (poison or park)(queue, raw), may_wait)
+            return Orphan(ticket, (poison or park)(fallen), may_wait)
         case _:
-            return Orphan(ticket, park(queue, raw))
+            return Orphan(ticket, park(fallen))
 
 
 def _recover(client: Client, crash: Crash, orphans: Sequence[Orphan]) -> list[Reply] | None:
@@ -236,14 +252,19 @@ def _recover(client: Client, crash: Crash, orphans: Sequence[Orphan]) -> list[Re
     now_s = time_s(client)
     fixed = [keys.dying, keys.in_progress(identity), keys.sorted_set("dead"), keys.parked, keys.sent(identity)]
     fixed += [keys.recovered(now_s), keys.recovered_version, keys.in_flight(crash.target), keys.sorted_set("schedule")]
+    fixed.append(keys.queues)
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
-    arguments: list[str | int | bytes] = [identity, crash.target, crash.life, int(crash.beside), jitter]
+    arguments: list[Argument] = [identity, crash.target, crash.life, int(crash.beside), jitter, len(crash.queues)]
+    destinations = Destinations(keys)
     for place, orphan in enumerate(orphans):
         number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
         touched = int(number <= crash.in_hand.hwm)
         # Sidekiq Web takes out all entries of one score to act on one of them, and loses some if their jids are equal.
         score = as_score(now_s + place / 1_000_000)
-        arguments += [orphan.ticket, queue, touched, score, orphan.payload, int(orphan.waits)]
-    answer = client.run("recover", [*fixed, *(keys.queue(name) for name in crash.queues)], arguments)
+        payload, replies = (b"", ()) if orphan.parked is None else (orphan.parked.payload, orphan.parked.replies)
+        arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits)]
+        arguments += destinations.of(replies)
+    lists = [*(keys.queue(name) for name in crash.queues), *destinations.lists]
+    answer = client.run("recover", [*fixed, *lists], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

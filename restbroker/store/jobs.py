@@ -11,6 +11,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.light import light
+from restbroker.rules.settlement import ResponseQueue
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.keys import Keys
@@ -141,9 +142,16 @@ class Limited:
 FetchAnswer: TypeAlias = Fetched | Fenced | Duplicate | Paused | Limited
 
 
-def register(client: Client, identity: str, facts: Facts, queues: Sequence[str]) -> bool:
-    """Creates an identity that may fetch from `queues`. False: it exists (also after a lost reply): take a new one."""
+def register(
+    client: Client, identity: str, facts: Facts, queues: Sequence[str], responses: ResponseQueue | None = None
+) -> bool:
+    """Creates an identity that may fetch from `queues`. False: it exists (also after a lost reply): take a new one.
+
+    `responses` is for whoever parks its jobs if it dies.
+    """
     fields: dict[str, str | int] = dict(attrs.asdict(facts))
+    if responses is not None:
+        fields |= {"response_queue": responses.name, "response_class": responses.job_class}
     for index, queue in enumerate(queues, start=1):
         fields |= {str(index): queue, f"index:{queue}": index}
     keys = client.keys

@@ -1,5 +1,6 @@
 """Executes settlements. Used through `store.jobs`, by all that settles: `committer.commit`, which the fetcher,
-`suspects` and `leftovers` call too. Other files of the store take only `as_score`.
+`suspects` and `leftovers` call too. Other files of the store take only `as_score` and, for the replies of what a dead
+process had in hand, `Destinations`.
 
 Always holds: a settlement is applied at most once, together with its replies and what is written of the job; Redis' own
 clock is asked for the latter alone.
@@ -115,17 +116,14 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     """`plain`: so many of what begins here are."""
     batch = [request.items[place] for place in places]
     plain = min(max(0, plain), len(batch))
-    destinations: dict[str, int] = {}
+    destinations = Destinations(keys)
     recorded = 0 if request.records is None else len(batch)
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded]
     arguments += [ticket for ticket, _ in batch[:plain]]
     for ticket, settlement in batch[plain:]:
-        replies = _replies(settlement)
-        arguments += [ticket, *_fate(settlement), ticket_queue(ticket), len(replies)]
-        for reply in replies:
-            index = destinations.setdefault(_destination(keys, reply), len(destinations) + 1)
-            arguments += [index, reply.queue or "", reply.ttl_s, reply.payload]
-    lists = [*(keys.queue(name) for name in request.queues), *destinations]
+        arguments += [ticket, *_fate(settlement), ticket_queue(ticket)]
+        arguments += destinations.of(_replies(settlement))
+    lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
     if request.records is not None:
         lists.append(keys.history)
         arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
@@ -163,8 +161,21 @@ def _replies(settlement: Settlement) -> tuple[Answer, ...]:
     return () if isinstance(settlement, (Back, Schedule)) else settlement.replies
 
 
-def _destination(keys: Keys, reply: Answer) -> str:
-    return keys.queue(reply.queue) if reply.queue is not None else keys.reply(reply.key or "")
+@attrs.define(eq=False)
+class Destinations:
+    """Where the replies of one call go: a script is told of each `lists` once, and by its number from then on."""
+
+    keys: Keys
+    lists: dict[str, int] = attrs.field(factory=dict)
+
+    def of(self, replies: Sequence[Answer]) -> list[Argument]:
+        """What a script is told of one job's: how many, and of each where to, whether that is a queue, and what."""
+        arguments: list[Argument] = [len(replies)]
+        for reply in replies:
+            name = self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")
+            index = self.lists.setdefault(name, len(self.lists) + 1)
+            arguments += [index, reply.queue or "", reply.ttl_s, reply.payload]
+        return arguments
 
 
 def as_score(at_s: float) -> str:

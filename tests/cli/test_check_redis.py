@@ -11,6 +11,7 @@ from restbroker.cli.exits import Exit
 from restbroker.config.load import load
 from restbroker.connectors import registry
 from restbroker.rules.findings import Finding, worst_cause
+from restbroker.rules.settlement import Dead
 from restbroker.store import beats, jobs, limits, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.keys import Keys
@@ -402,7 +403,7 @@ def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, c
     assert found.message.startswith("1 jobs are in restbroker:ip:node:77:abc:ejabberd")
     assert found.cure is not None
     client.command(*found.cure.partition(": ")[2].split())
-    assert beats.recover(client, identity, lambda _, raw: raw).jobs == 1
+    assert beats.recover(client, identity, lambda fallen: Dead(0.0, fallen.raw)).jobs == 1
     assert client.command("LRANGE", "queue:rest", 0, -1) == [b"{}"]
     assert "Orphans" not in looked(redis_url)
 

@@ -47,7 +47,8 @@ class DataSet:
     """The tail of a list is its last element, where jobs are taken.
 
     `runs` has for a payload's digest how often it was in a dead process's hands, and in whose last; `pauses` for each
-    target why it is; `queue_notes` and `target_notes` have what people noted of their pauses.
+    target why it is; `queue_notes` and `target_notes` have what people noted of their pauses. `unanswered` counts what
+    a crash parked without a reply that it owed.
     """
 
     lists: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
@@ -64,6 +65,7 @@ class DataSet:
     queue_notes: dict[str, PauseNote] = attrs.field(factory=dict)
     target_notes: dict[str, PauseNote] = attrs.field(factory=dict)
     parked: list[tuple[str, bytes]] = attrs.field(factory=list)
+    unanswered: int = 0
     history: list[bytes] = attrs.field(factory=list)
     processed: int = 0
     failed: int = 0

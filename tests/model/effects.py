@@ -18,9 +18,7 @@ def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: 
     code = _place(data, queue, settlement, raw)
     if code != Applied():
         return code
-    replies = [
-        (reply, f"queue:{reply.queue}" if reply.queue is not None else reply.key or "") for reply in _of(settlement)
-    ]
+    replies = [(reply, _key(reply)) for reply in _of(settlement)]
     if not all(data.can_push(reply.queue, key) for reply, key in replies):
         _take_away(data, settlement)
         return Refused("")
@@ -30,6 +28,18 @@ def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: 
         data.parked.append((ticket, settlement.payload))
     data.processed += not isinstance(settlement, Back | Schedule)
     data.failed += isinstance(settlement, Retry | Dead | Drop)
+    return code
+
+
+def park(data: DataSet, settlement: Dead, ticket: str, now_s: float) -> Code:
+    """Parks what a dead process had in hand; a reply that is refused is left out."""
+    code = data.park(ticket, settlement.payload, now_s)
+    if code == Applied():
+        owed = [(reply, _key(reply)) for reply in settlement.replies]
+        given = [(reply, key) for reply, key in owed if data.can_push(reply.queue, key)]
+        for reply, key in given:
+            data.lists[key].insert(0, reply.payload)
+        data.unanswered += len(given) < len(owed)
     return code
 
 
@@ -85,6 +95,10 @@ def rank(ticket: str, settlement: Settlement) -> tuple[bool, int]:
 
 def _of(settlement: Settlement) -> tuple[Reply, ...]:
     return () if isinstance(settlement, Back | Schedule) else settlement.replies
+
+
+def _key(reply: Reply) -> str:
+    return f"queue:{reply.queue}" if reply.queue is not None else reply.key or ""
 
 
 def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes) -> Code:

@@ -14,6 +14,7 @@ from typing import Literal
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.rules.settlement import Fallen, ResponseQueue
 from restbroker.store.beats import Park, Recovered, Registered
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.jobs import (
@@ -48,11 +49,13 @@ class Reference:
     clock: Callable[[], float] = time.time
     data: DataSet = attrs.field(factory=DataSet)
 
-    def register(self, identity: str, facts: Facts, queues: Sequence[str]) -> bool:
+    def register(
+        self, identity: str, facts: Facts, queues: Sequence[str], responses: ResponseQueue | None = None
+    ) -> bool:
         data = self.data
         if identity in data.alive or identity in data.fenced or identity in data.infos:
             return False
-        data.infos[identity] = Registered(facts, tuple(queues), None, None)
+        data.infos[identity] = Registered(facts, tuple(queues), None, None, responses)
         data.alive[identity] = 0
         return True
 
@@ -161,14 +164,15 @@ class Reference:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         if identity not in self.data.fenced:
             return Recovered(0, 0, 0, 0, retired=False)
-        parked_before = len(self.data.parked)
+        parked_before, unanswered_before = len(self.data.parked), self.data.unanswered
         newest_first = sorted(hand.jobs, key=ticket_number, reverse=True)
         codes = self.recover_some(identity, newest_first, park)
         moved = [ticket for ticket, code in zip(newest_first, codes, strict=True) if code == Applied()]
         touched = sum(ticket_number(ticket) <= touched_up_to for ticket in moved)
         refused = sum(isinstance(code, Refused) for code in codes)
         parked = len(self.data.parked) - parked_before
-        return Recovered(len(moved), touched, parked, refused, self.retire(identity))
+        unanswered = self.data.unanswered - unanswered_before
+        return Recovered(len(moved), touched, parked, refused, self.retire(identity), unanswered)
 
     def recover_some(self, identity: str, tickets: Sequence[str], park: Park) -> list[Code]:
         """The jobs of one call of the script."""
@@ -178,10 +182,12 @@ class Reference:
         return codes
 
     def _recover_one(self, identity: str, ticket: str, park: Park) -> Code:
-        hand, queue = self.data.hands[identity], self.data.infos[identity].queues[ticket_queue(ticket) - 1]
-        raw = hand.jobs.pop(ticket)
+        hand, info = self.data.hands[identity], self.data.infos[identity]
+        queue, raw = info.queues[ticket_queue(ticket) - 1], hand.jobs.pop(ticket)
         if ticket in hand.sent:
-            code = self.data.park(ticket, park(queue, raw), self.clock())
+            code = effects.park(
+                self.data, park(Fallen(identity, ticket, queue, raw, info.responses)), ticket, self.clock()
+            )
         else:
             if ticket_number(ticket) <= hand.hwm:
                 self.data.count_run(identity, raw)

@@ -21,7 +21,18 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.job import digest
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
+from restbroker.rules.settlement import (
+    Ack,
+    Back,
+    Dead,
+    Drop,
+    Fallen,
+    Reply,
+    ResponseQueue,
+    Retry,
+    Schedule,
+    Settlement,
+)
 from restbroker.store import beats, limits, pauses, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
@@ -112,7 +123,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def a_lane_starts(self) -> None:
         lane = Memory(f"lane:{len(self.lanes)}:t")
-        assert self.pair.ask(register, lane.identity, FACTS, QUEUES)
+        assert self.pair.ask(register, lane.identity, FACTS, QUEUES, ResponseQueue("out", "Add"))
         self.lanes.append(lane)
 
     @rule(queue=st.sampled_from(QUEUES), payloads=PAYLOADS)
@@ -255,9 +266,9 @@ class Histories(RuleBasedStateMachine):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(beats, "RECOVER_BATCH", 1)
             with pytest.raises(StoreUnavailable):
-                beats.recover(cast("Client", Slow(self.pair.client, calls, _lose)), identity, as_parked)
+                beats.recover(cast("Client", Slow(self.pair.client, calls, _lose)), identity, as_owed)
         for ticket in newest_first[:calls]:
-            self.pair.reference.recover_some(identity, [ticket], as_parked)
+            self.pair.reference.recover_some(identity, [ticket], as_owed)
         self.pair.again = None
 
     @rule(data=st.data())
@@ -265,8 +276,8 @@ class Histories(RuleBasedStateMachine):
         identity = data.draw(st.sampled_from(self.lanes[-3:])).identity
         if not self.pair.data.hands[identity].jobs:
             return
-        slow = Slow(self.pair.client, 0, lambda: self.pair.ask(beats.recover, identity, as_parked))
-        late = beats.recover(cast("Client", slow), identity, as_parked)
+        slow = Slow(self.pair.client, 0, lambda: self.pair.ask(beats.recover, identity, as_owed))
+        late = beats.recover(cast("Client", slow), identity, as_owed)
         assert slow.interrupted
         assert (late.jobs, late.retired) == (0, False)
         self.pair.again = None
@@ -274,7 +285,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def a_reaper_recovers(self) -> None:
         for identity in list(self.pair.data.fenced):
-            self.pair.ask(beats.recover, identity, as_parked)
+            self.pair.ask(beats.recover, identity, as_owed)
 
     @precondition(lambda self: self.pair.data.alive)
     @rule(data=st.data(), hwm=st.integers(0, 9), want=st.integers(1, 3), marked=st.integers(0, 2))
@@ -286,7 +297,7 @@ class Histories(RuleBasedStateMachine):
         if tickets:
             self.pair.ask(mark, identity, tickets)
         assert self.pair.ask(beats.fence, identity, self.pair.data.alive[identity])
-        self.pair.ask(beats.recover, identity, as_parked)
+        self.pair.ask(beats.recover, identity, as_owed)
 
     @rule(payload=st.sampled_from([b"same", b"other"]))
     def a_count_of_runs_is_forgotten(self, payload: bytes) -> None:
@@ -498,6 +509,14 @@ class Histories(RuleBasedStateMachine):
             "back": Back(),
         }
         return cases[fate]
+
+
+def as_owed(fallen: Fallen) -> Dead:
+    """Some jobs owe no reply, some one and some two, once a crash parks them."""
+    waited_for = Reply(b"p", key="restbroker:reply:r", ttl_s=3600)
+    assert fallen.responses is not None
+    owed = {b"same": (waited_for, Reply(b"p", queue=fallen.responses.name)), b"other": (waited_for,)}
+    return attrs.evolve(as_parked(fallen), replies=owed.get(fallen.raw, ()))
 
 
 def payload(entry: bytes) -> bytes:

@@ -4,6 +4,7 @@ from typing import Any
 
 import attrs
 
+from restbroker.rules.settlement import Dead, Fallen
 from restbroker.store.client import Client, StoreSettings
 from restbroker.store.jobs import Facts
 from tests.support.redis_server import RedisServer
@@ -39,6 +40,11 @@ class Lane:
     identity: str
 
 
-def as_parked(queue: str, raw: bytes) -> bytes:
-    """The dead set's payload of a marked job, as the broker would make it."""
+def as_parked(fallen: Fallen) -> Dead:
+    """How a marked job is parked, as the broker would say it."""
+    return Dead(0.0, parked_payload(fallen.queue, fallen.raw))
+
+
+def parked_payload(queue: str, raw: bytes) -> bytes:
+    """What the dead set holds of it then."""
     return b'{"queue":"%s","was":"%s"}' % (queue.encode(), raw.hex().encode())

@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Ack
+from restbroker.rules.settlement import Ack, Dead, Fallen
 from restbroker.store import beats, queues
 from restbroker.store.beats import Recovered
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -29,7 +29,7 @@ from restbroker.store.replies import items, raw
 from restbroker.store.server import server as ask_server
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
-from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked
+from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, parked_payload
 from tests.support.redis_server import RedisServer
 
 
@@ -214,8 +214,8 @@ def crash(client: Client, life: str, *, alone: bool) -> Recovered:
     return beats.recover(client, identity, as_parked, as_poison, waits)
 
 
-def as_poison(_queue: str, raw: bytes) -> bytes:
-    return b'{"poison":"%s"}' % raw
+def as_poison(fallen: Fallen) -> Dead:
+    return Dead(0.0, b'{"poison":"%s"}' % fallen.raw)
 
 
 def waits(_queue: str, raw: bytes) -> bool:
@@ -356,7 +356,7 @@ def test_what_must_not_run_twice_is_parked_as_that_even_when_it_was_alone(lane: 
     mark(lane.client, lane.identity, ["1:1"])
     beats.fence(lane.client, lane.identity, 0)
     assert beats.recover(lane.client, lane.identity, as_parked).parked == 1
-    assert server.raw.zrange("ns:dead", 0, -1) == [as_parked("a", b"1")]
+    assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"1")]
 
 
 def test_a_fenced_lane_isolates_nothing(lane: Lane) -> None:
@@ -450,7 +450,9 @@ def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(lane: Lane
     assert all(before_s - 1 <= score <= time_s(lane.client) + 1 for score in scores)
     assert scores[2] - scores[0] == pytest.approx(2e-6, abs=1e-6)
     copies = [fields for _, fields in server.raw.xrange("ns:restbroker:parked")]
-    assert copies == [{b"ticket": b"%d:1" % number, b"payload": as_parked("a", b"%d" % number)} for number in (3, 2, 1)]
+    assert copies == [
+        {b"ticket": b"%d:1" % number, b"payload": parked_payload("a", b"%d" % number)} for number in (3, 2, 1)
+    ]
 
 
 def test_more_jobs_than_one_call_takes_are_all_counted(lane: Lane) -> None:
@@ -494,10 +496,10 @@ def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_
     take(lane.client, lane.identity, 1, hwm=1)
     mark(lane.client, lane.identity, ["1:1"])
     assert beats.fence(lane.client, lane.identity, 0)
-    server.raw.zadd("ns:dead", {as_parked("a", b"1"): 5.5})
+    server.raw.zadd("ns:dead", {parked_payload("a", b"1"): 5.5})
     found = beats.recover(lane.client, lane.identity, as_parked)
     assert (found.jobs, found.parked, found.retired) == (0, 0, False)
-    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(as_parked("a", b"1"), 5.5)]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(parked_payload("a", b"1"), 5.5)]
     assert held(lane.client, lane.identity).jobs == {"1:1": b"1"}
     server.raw.delete("ns:dead")
     assert beats.recover(lane.client, lane.identity, as_parked).parked == 1, "its mark is still there"
@@ -558,3 +560,13 @@ def test_a_job_that_can_neither_wait_nor_go_back_stays_in_hand(client: Client, s
     found = beats.recover(client, identity, as_parked, as_poison, waits)
     assert (found.jobs, found.refused, found.retired) == (0, 1, False)
     assert held(client, identity).jobs == {"1:1": b"w1"}
+
+
+def test_a_lane_without_a_response_queue_says_so(lane: Lane, server: Server) -> None:
+    found = beats.facts(lane.client, lane.identity)
+    assert found is not None
+    assert found.responses is None
+    server.raw.hset("ns:restbroker:info:h:1:abc:t", mapping={"response_queue": b"\xff", "response_class": ""})
+    spoilt = beats.facts(lane.client, lane.identity)
+    assert spoilt is not None
+    assert (spoilt.responses, spoilt.queues) == (None, QUEUES)

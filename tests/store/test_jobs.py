@@ -31,7 +31,7 @@ from restbroker.store.jobs import (
     register,
     retire,
 )
-from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked
+from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, parked_payload
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"
@@ -430,7 +430,7 @@ def test_after_a_crash_a_marked_job_is_parked_and_an_unmarked_one_goes_back(lane
     beats.fence(lane.client, lane.identity, 0)
     recovered = beats.recover(lane.client, lane.identity, as_parked)
     assert (recovered.jobs, recovered.parked, recovered.retired) == (2, 1, True)
-    assert server.raw.zrange("ns:dead", 0, -1) == [as_parked("a", b"1")]
+    assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"1")]
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"2"]
     assert beats.recover(lane.client, lane.identity, as_parked).jobs == 0
 

@@ -18,13 +18,14 @@ from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.upkeep.samehost import Host, is_gone
 from restbroker.errors import StoreRefused
 from restbroker.rules import settle
-from restbroker.rules.job import digest
+from restbroker.rules.settlement import Dead, Fallen
 from restbroker.store import beats, server
 from restbroker.store.beats import Registered
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import JobsRecovered, Report, Warned
 
 SCAN_S = 2.0
+_LISTS = "Look at the types of the keys that answers go to: the response queue, restbroker:reply:NAME, and queues."
 
 
 @attrs.frozen
@@ -119,14 +120,17 @@ class Reaper:
             return
         if done.jobs:
             self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.parked))
+        if done.unanswered:
+            message = f"{done.unanswered} jobs of a dead process were parked, but Redis refuses the answer to them."
+            self.report(Warned("AnswerRefused", message, _LISTS))
 
 
-def _park(queue: str, raw: bytes) -> bytes:
-    return settle.crashed(raw, queue, digest(raw)[:24], time.time())
+def _park(fallen: Fallen) -> Dead:
+    return settle.crashed(fallen, time.time())
 
 
-def _poison(queue: str, raw: bytes) -> bytes:
-    return settle.poisoned(raw, queue, digest(raw)[:24], time.time())
+def _poison(fallen: Fallen) -> Dead:
+    return settle.poisoned(fallen, time.time())
 
 
 def _waits(queue: str, raw: bytes) -> bool:

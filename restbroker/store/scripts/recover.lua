@@ -2,27 +2,32 @@
 -- Gives jobs of a fenced identity back to their queues, each for itself. The caller sends the newest first: the
 -- oldest then is the next to be taken again. What was marked 'once' (about to be sent) is parked instead.
 --
--- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, then the
---       identity's queues by index
--- ARGV: identity, its target, its life, 1 if other lanes of its process have jobs in hand else 0, jitter, then per
---       job: ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
---       marked, 1 if the schedule set leads back to its queue else 0
--- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 parked | 0 not there (any more) | 'DUP' the
---          dead set holds an equal member | an error's text: still in hand
--- No mark can be added any more: a fenced identity gets none.
+-- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, queues, then the
+--       identity's queues by index, then destinations of replies
+-- ARGV: identity, its target, its life, 1 if other lanes of its process have jobs in hand else 0, jitter, number of the
+--       identity's queues, then per job:
+--         ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
+--         marked, 1 if the schedule set leads back to its queue else 0, number of replies that it owes once parked
+--         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
+--         ttl in seconds (keys only), payload
+-- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 parked, and answered if it owes that
+--          | 3 parked, though Redis refuses an answer | 0 not there (any more) | 'DUP' the dead set holds an equal
+--          member | an error's text: still in hand
+-- No mark can be added any more: a fenced identity gets none. What goes back owes no reply yet.
 --
 -- What may have reached a worker is counted by the SHA-1 of its bytes, once per dead identity: three equal payloads
--- in one crash count as one. Sent twice, or by two reapers at once: each job moves and counts once.
+-- in one crash count as one. Sent twice, or by two reapers at once: each job moves, is answered and counts once.
 --
 -- What was in hand in three crashes or more waits before it runs again, longer after each. A job that was marked
 -- 'alone' had nothing beside it in its lane: it is parked when the last ALONE_LIMIT crashes of its target were its own,
 -- none of them with another lane of its process (or life) at work. Where processes die for other reasons, others come between.
 
-local FIXED_KEYS, FIXED_ARGV, FIELDS, KEEP_S, PARKED_MAX = 9, 5, 6, 259200, 100000
+local FIXED_KEYS, KEEP_S, PARKED_MAX = 10, 259200, 100000
 local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 300
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
-local in_flight, schedule, jitter = KEYS[8], KEYS[9], tonumber(ARGV[5])
+local in_flight, schedule, queues = KEYS[8], KEYS[9], KEYS[10]
+local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 7
 local crashes, life = '#' .. ARGV[2], '#' .. ARGV[3]
 local codes, counted = {}, false
 
@@ -53,74 +58,112 @@ local function count(field, own)
   return before, alone
 end
 
-local function park(ticket, score, payload)
-  local added = redis.pcall('ZADD', dead, 'NX', score, payload)
-  if type(added) == 'table' and added.err then
+local function next_job()
+  local job, owed = {replies = {}}, tonumber(ARGV[at + 6])
+  job.ticket, job.qidx, job.touched, job.score, job.payload, job.waits = unpack(ARGV, at, at + 5)
+  at = at + 7
+  for i = 1, owed do
+    job.replies[i] = {key = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at])], queue = ARGV[at + 1],
+                      ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
+    at = at + 4
+  end
+  return job
+end
+
+local function refused(reply)
+  return type(reply) == 'table' and reply.err
+end
+
+-- Returns whether it went out.
+local function answer(reply)
+  if reply.queue ~= '' and refused(redis.pcall('SADD', queues, reply.queue)) then
+    return false
+  end
+  if refused(redis.pcall('LPUSH', reply.key, reply.payload)) then
+    return false
+  end
+  if reply.queue == '' then
+    redis.pcall('EXPIRE', reply.key, reply.ttl_s)
+  end
+  return true
+end
+
+-- Returns an error's text, or nil and the job's code. An answer that Redis refuses holds up neither the job nor another
+-- answer: whoever waits is better served by a job that an operator sees.
+local function park(job)
+  local added = redis.pcall('ZADD', dead, 'NX', job.score, job.payload)
+  if refused(added) then
     return added.err
   end
   if added == 0 then
     return 'DUP'
   end
-  redis.call('HDEL', sent, ticket)
-  redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', ticket, 'payload', payload)
+  redis.call('HDEL', sent, job.ticket)
+  local code = 2
+  for _, reply in ipairs(job.replies) do
+    code = answer(reply) and code or 3
+  end
+  redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
+  return nil, code
 end
 
-local function push(qidx, raw)
-  local pushed = redis.pcall('RPUSH', KEYS[FIXED_KEYS + tonumber(qidx)], raw)
-  return type(pushed) == 'table' and pushed.err or nil
+local function push(job, raw)
+  local pushed = redis.pcall('RPUSH', KEYS[FIXED_KEYS + tonumber(job.qidx)], raw)
+  return refused(pushed) or nil
 end
 
 -- Back to the queue, or to the schedule set for a while. Counted before it moves: should Redis refuse that, it counts
 -- once all the same.
-local function give_back(qidx, raw, now, times, waits)
-  if waits ~= '1' or times < 3 then
-    return push(qidx, raw)
+local function give_back(job, raw, times)
+  if job.waits ~= '1' or times < 3 then
+    return push(job, raw)
   end
   local wait_s = math.min(FIRST_WAIT_S * 2 ^ (times - 3), LONGEST_WAIT_S) * jitter
-  local added = redis.pcall('ZADD', schedule, 'NX', string.format('%.6f', tonumber(now) + wait_s), raw)
-  return added ~= 1 and push(qidx, raw) or nil
+  local added = redis.pcall('ZADD', schedule, 'NX', string.format('%.6f', tonumber(job.score) + wait_s), raw)
+  return added ~= 1 and push(job, raw) or nil
 end
 
-local function lone(ticket, qidx, raw, score, payload, waits)
+local function lone(job, raw)
   local beside = ARGV[4] == '1' or redis.call('HEXISTS', day, life) == 1
   local times, alone = count(redis.sha1hex(raw), not beside)
   if alone >= ALONE_LIMIT then
-    return park(ticket, score, payload), 2
+    return park(job)
   end
-  return give_back(qidx, raw, score, times, waits), 1
+  return give_back(job, raw, times), 1
 end
 
-local function among_others(qidx, raw, score, waits)
+local function among_others(job, raw)
   redis.call('HSET', day, life, 1)
   count(crashes)
-  return give_back(qidx, raw, score, count(redis.sha1hex(raw)), waits)
+  return give_back(job, raw, count(redis.sha1hex(raw))), 1
+end
+
+local function place(job, raw)
+  local mark = redis.call('HGET', sent, job.ticket)
+  if mark == 'alone' then
+    return lone(job, raw)
+  elseif mark then
+    return park(job)
+  elseif job.touched == '1' then
+    return among_others(job, raw)
+  end
+  return push(job, raw), 1
 end
 
 -- Wrong types surface here, before the first write.
 redis.call('HLEN', day)
 redis.call('HLEN', sent)
 local has_share = redis.pcall('HEXISTS', in_flight, id) == 1
-for n = 1, (#ARGV - FIXED_ARGV) / FIELDS do
-  local at = FIXED_ARGV + (n - 1) * FIELDS
-  local ticket, qidx, touched, score, payload, waits = unpack(ARGV, at + 1, at + FIELDS)
-  local raw = redis.call('HGET', ip, ticket)
+while at <= #ARGV do
+  local n, job = #codes + 1, next_job()
+  local raw = redis.call('HGET', ip, job.ticket)
   if not raw then
     codes[n] = 0
   else
-    redis.call('HDEL', ip, ticket)
-    local why, code = nil, 1
-    local mark = redis.call('HGET', sent, ticket)
-    if mark == 'alone' then
-      why, code = lone(ticket, qidx, raw, score, payload, waits)
-    elseif mark then
-      why, code = park(ticket, score, payload), 2
-    elseif touched == '1' then
-      why = among_others(qidx, raw, score, waits)
-    else
-      why = push(qidx, raw)
-    end
+    redis.call('HDEL', ip, job.ticket)
+    local why, code = place(job, raw)
     if why then
-      redis.call('HSET', ip, ticket, raw)
+      redis.call('HSET', ip, job.ticket, raw)
     end
     codes[n] = why or code
   end

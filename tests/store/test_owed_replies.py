@@ -1,0 +1,104 @@
+"""What a crash parks is answered in the step that parks it, once; on Redis and on Valkey."""
+
+import attrs
+import pytest
+
+from restbroker.rules.settlement import Dead, Fallen, Reply, ResponseQueue
+from restbroker.store import beats, queues
+from restbroker.store.beats import Recovered
+from restbroker.store.client import Client
+from restbroker.store.jobs import Fetched, FetchRequest, fetch, held, isolate, mark, register
+from tests.store.lanes import FACTS, QUEUES, Lane, Server, as_parked, parked_payload
+
+WAITED_FOR = "restbroker:reply:waited-for"
+RESPONSES = ResponseQueue("out", "Add")
+
+
+def take(client: Client, identity: str, want: int) -> None:
+    assert isinstance(fetch(client, FetchRequest(identity, "t", QUEUES, 0, want, want)), Fetched)
+
+
+def as_owed(fallen: Fallen) -> Dead:
+    """Parked, with an answer for whoever waits, and one for the response queue."""
+    assert fallen.responses == RESPONSES
+    job = b"reply to %s of %s" % (fallen.raw, fallen.queue.encode())
+    replies = (Reply(b"answer to " + fallen.raw, key=WAITED_FOR, ttl_s=3600), Reply(job, queue=fallen.responses.name))
+    return attrs.evolve(as_parked(fallen), replies=replies)
+
+
+@pytest.fixture
+def owing(client: Client) -> Lane:
+    """A dead lane that had two jobs in hand, the second of which was about to be sent."""
+    lane = Lane(client, "h:1:owing:t")
+    assert register(client, lane.identity, FACTS, QUEUES, RESPONSES)
+    queues.push(client, "a", [b"1", b"2"])
+    take(client, lane.identity, 2)
+    mark(client, lane.identity, ["2:1"])
+    assert beats.fence(client, lane.identity, 0)
+    return lane
+
+
+def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_not(owing: Lane, server: Server) -> None:
+    assert beats.recover(owing.client, owing.identity, as_owed) == Recovered(2, 2, 1, 0, retired=True)
+    assert server.raw.lrange(f"ns:{WAITED_FOR}", 0, -1) == [b"answer to 2"]
+    assert 3500 < server.raw.ttl(f"ns:{WAITED_FOR}") <= 3600
+    assert server.raw.lrange("ns:queue:out", 0, -1) == [b"reply to 2 of a"]
+    assert server.raw.ttl("ns:queue:out") == -1
+    assert server.raw.sismember("ns:queues", "out")
+    assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"2")]
+    assert queues.sizes(owing.client, ["a"]) == {"a": 1}
+
+
+def test_a_recovery_that_is_sent_again_after_its_answer_was_lost_answers_nobody_twice(
+    owing: Lane, server: Server
+) -> None:
+    parked = as_owed(Fallen(owing.identity, "2:1", "a", b"2", RESPONSES))
+    dead = beats.Crash(owing.identity, "t", QUEUES, held(owing.client, owing.identity), "its life")
+    orphans = [beats.Orphan("2:1", parked), beats.Orphan("1:1")]
+    assert beats._recover(owing.client, dead, orphans) == [2, 1]
+    assert beats._recover(owing.client, dead, orphans) == [0, 0]
+    assert (server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")) == (1, 1)
+    assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "answers"),
+    [(WAITED_FOR, {"queue:out": 1}), ("queue:out", {WAITED_FOR: 1}), ("queues", {WAITED_FOR: 1, "queue:out": 0})],
+)
+def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_reply_back(
+    owing: Lane, server: Server, spoilt: str, answers: dict[str, int]
+) -> None:
+    server.raw.set(f"ns:{spoilt}", "of another type")
+    found = beats.recover(owing.client, owing.identity, as_owed)
+    assert found == Recovered(2, 2, 1, 0, retired=True, unanswered=1)
+    assert {key: server.raw.llen(f"ns:{key}") for key in answers} == answers
+    assert server.raw.get(f"ns:{spoilt}") == b"of another type"
+    assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
+
+
+def test_a_job_that_cannot_be_parked_is_not_answered_before_it_is(owing: Lane, server: Server) -> None:
+    server.raw.set("ns:dead", "no set")
+    assert beats.recover(owing.client, owing.identity, as_owed) == Recovered(1, 1, 0, 1, retired=False)
+    assert server.raw.exists(f"ns:{WAITED_FOR}", "ns:queue:out") == 0
+    server.raw.delete("ns:dead")
+    assert beats.recover(owing.client, owing.identity, as_owed).parked == 1
+    assert (server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")) == (1, 1)
+
+
+def test_a_full_redis_takes_the_answers_to_what_a_crash_parks(owing: Lane, server: Server) -> None:
+    server.raw.config_set("maxmemory", 1)
+    assert beats.recover(owing.client, owing.identity, as_owed) == Recovered(2, 2, 1, 0, retired=True)
+    assert (server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")) == (1, 1)
+
+
+def test_a_poisonous_job_is_answered_when_it_is_parked_and_at_no_crash_before(client: Client, server: Server) -> None:
+    queues.push(client, "a", [b"1"])
+    answered = []
+    for life in ("one", "two", "three"):
+        register(client, life, FACTS, QUEUES, RESPONSES)
+        take(client, life, 1)
+        assert isolate(client, life, "1:1") is True
+        assert beats.fence(client, life, 0)
+        beats.recover(client, life, as_parked, as_owed)
+        answered.append((server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")))
+    assert answered == [(0, 0), (0, 0), (1, 1)]
