@@ -2,9 +2,10 @@
 
 import attrs
 
+from restbroker.broker.upkeep.reaper import _park
 from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.store import beats, jobs
-from restbroker.telemetry.events import JobFinished, JobsRecovered
+from restbroker.telemetry.events import BrokerStarted, JobFinished, JobsRecovered, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -96,6 +97,43 @@ async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmark
         "Uncertain",
         True,
     )
+
+
+async def test_who_waits_for_a_job_that_is_parked_for_its_process_is_answered_once_on_both_ways(
+    harness: Harness,
+) -> None:
+    harness.at_most_once = ("once",)
+    harness.policy = attrs.evolve(harness.policy, reply_details=True, reply_class="Mine")
+
+    async def crash(request: Request) -> Response:
+        (identity,) = beats.live(harness.client)
+        await harness.fence(identity)
+        beats.recover(harness.client, identity, _park)
+        return await ok(request)
+
+    harness.target.answer = crash
+    async with harness.broker():
+        harness.push("once", args=["once", {"n": 0}, "t", "id-1"], reply_to="restbroker:reply:waits")
+        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "its next life begins")
+    (job,), (told,) = harness.entries("queue:replies"), harness.entries("restbroker:reply:waits")
+    assert (job["class"], job["args"][1], job["args"][2]["error"]["code"]) == ("Mine", "id-1", "Uncertain")
+    assert (told["jid"], told["command"], told["outcome"]) == ("jid-once-0", "once", "uncertain")
+    assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
+    assert harness.of(Warned) == []
+
+
+async def test_an_answer_that_redis_refuses_after_a_crash_is_told_of(harness: Harness) -> None:
+    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "dead-one", facts, ["rest"])
+    harness.push("once", reply_to="restbroker:reply:waits")
+    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
+    jobs.mark(harness.client, "dead-one", ["1:1"])
+    harness.client.command("SET", "restbroker:reply:waits", "no list")
+    async with harness.broker():
+        await harness.until(lambda: harness.of(Warned), "it is told of")
+    (warned,) = harness.of(Warned)
+    assert (warned.code, warned.message[:6]) == ("AnswerRefused", "1 jobs")
+    assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
 
 
 async def test_a_job_that_is_in_other_hands_by_now_is_not_sent(harness: Harness) -> None:

@@ -17,6 +17,7 @@ from tests.servers.openfire_fastpath import WALKS, Desk, Due, Step, opened
 from tests.servers.openfire_talk import Answer, Talk, talking
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
+from tests.support.process import started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -371,6 +372,35 @@ def test_a_question_whose_answer_ends_with_the_server_is_not_asked_again(
         talk.listening()
         assert [asked.line for asked in server.asked].count("POST /rest/api/restapi/v1/ask") == 1
         assert talk.parked() == walker.asked
+
+
+def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_next_one(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path
+) -> None:
+    with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"]) as talk:
+        talk.listening()
+        talk.do("create_workgroup", name=WORKGROUP, members=["bob"])
+        talk.do("set_presence", from_="bob", show="available")
+        walker = Walker(talk)
+        walker.go(Step("bob", "join_workgroup"))
+        walker.go(Step("ann", "ask"))
+        (jid,) = walker.asked
+        waited_for = talk.store.keys.reply(f"restbroker:reply:{jid}")
+        assert talk.store.command("LLEN", waited_for) == 0
+        talk.brokers[0].signal(signal.SIGKILL)
+        talk.brokers[0].wait()
+        with started(["run"], directory=tmp_path) as following:
+            until(talk.parked, "the next broker parks it", 60)
+            talk.do("set_presence", from_="bob", show="away")
+            assert following.stop() == 0
+        assert talk.store.command("LLEN", waited_for) == 1
+        answer = talk.answer(jid)
+        assert (answer["jid"], answer["command"], answer["outcome"]) == (jid, "ask", "uncertain")
+        assert (answer["error"]["code"], answer["attempts"], answer["answer"]) == ("Uncertain", 1, None)
+        assert "Look at the server" in answer["error"]["cure"]
+        assert talk.parked() == [jid]
+        assert talk.store.command("XLEN", talk.store.keys.parked) == 1
+        assert [asked.line for asked in server.asked].count("POST /rest/api/restapi/v1/ask") == 1
 
 
 def test_a_restart_in_the_middle_of_any_step_of_a_question_loses_no_job_and_costs_one_login_of_each_expert(

@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from restbroker.rules.command import CommandSpec
-from restbroker.rules.job import Job, read
+from restbroker.rules.job import Job, digest, read
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.retry import SidekiqBackoff
@@ -23,7 +23,18 @@ from restbroker.rules.settle import (
     settle_unreadable,
     unanswered,
 )
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, by_other_clock
+from restbroker.rules.settlement import (
+    Ack,
+    Back,
+    Dead,
+    Drop,
+    Fallen,
+    Reply,
+    ResponseQueue,
+    Retry,
+    Schedule,
+    by_other_clock,
+)
 
 NOW_S = 1_700_000_000.123456
 WHY = Reason("ServerError", "it broke " + "x" * 300, "mend it", 500)
@@ -150,14 +161,18 @@ def test_under_at_most_once_an_unanswered_command_is_parked_and_none_that_may_ha
 
 @pytest.mark.parametrize("parked", [crashed, poisoned])
 def test_what_a_crash_parks_says_so_in_its_history_and_may_have_run(parked: Any) -> None:
-    fields = json.loads(parked(b'{"args":[],"queue":"elsewhere"}', "q", "5" * 24, NOW_S))
-    assert (fields["jid"], fields["queue"]) == ("5" * 24, "q")
+    raw = b'{"args":[],"queue":"elsewhere"}'
+    dead = parked(Fallen("life", "7:1", "q", raw), NOW_S)
+    fields = json.loads(dead.payload)
+    assert (fields["jid"], fields["queue"]) == (digest(raw)[:24], "q")
     assert fields["restbroker_may_have_run"] is True
     (line,) = fields["restbroker_attempts"]
     assert (line["outcome"], line["ms"], line["status"]) == ("uncertain", 0.0, None)
-    assert fields["failed_at"] == NOW_S
-    wrapped = json.loads(parked(b"{x", "q", "5" * 24, NOW_S))
-    assert (wrapped["jid"], wrapped["queue"]) == ("5" * 24, "q")
+    assert (fields["failed_at"], dead.at_s, dead.replies) == (NOW_S, NOW_S, ())
+    unreadable = parked(Fallen("life", "7:1", "q", b"{x", ResponseQueue("r", "Add")), NOW_S)
+    wrapped = json.loads(unreadable.payload)
+    assert (wrapped["jid"], wrapped["queue"]) == (digest(b"{x")[:24], "q")
+    assert (unreadable.at_s, unreadable.replies) == (NOW_S, ())
 
 
 def test_what_is_unreadable_lies_in_the_dead_set_since_now() -> None:

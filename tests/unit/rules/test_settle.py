@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from restbroker.rules.command import CommandSpec
-from restbroker.rules.job import Job, NotAJob, read
+from restbroker.rules.job import Job, NotAJob, read, spare_jid
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.retry import SidekiqBackoff
@@ -22,8 +22,9 @@ from restbroker.rules.settle import (
     settle,
     settle_unreadable,
 )
-from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule
+from restbroker.rules.settlement import Ack, Dead, Drop, Fallen, ResponseQueue, Retry, Schedule
 
+Parked = Callable[[Fallen, float], Dead]
 NOW_S = 1_700_000_000.25
 WHY = Reason("ServerError", "it broke", "mend it", 500)
 SAFE = CommandSpec("check_account", (), "safe")
@@ -305,9 +306,50 @@ def test_the_sixth_deferral_is_a_try() -> None:
 
 
 @pytest.mark.parametrize("parked", [crashed, poisoned])
-def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(parked: Callable[..., bytes]) -> None:
-    named = json.loads(parked(b'{"jid":"j","args":["register",5,"t"]}', "q", "0" * 24, NOW_S))
+def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(parked: Parked) -> None:
+    named = payload(parked(fallen(b'{"jid":"j","args":["register",5,"t"]}'), NOW_S))
     assert (named["display_class"], named["args"]) == ("register", ["register", 5, "t"])
-    own = json.loads(parked(b'{"jid":"j","args":["register",{},"t"],"display_class":"Mine"}', "q", "0" * 24, NOW_S))
+    own = payload(parked(fallen(b'{"jid":"j","args":["register",{},"t"],"display_class":"Mine"}'), NOW_S))
     assert own["display_class"] == "Mine"
-    assert "display_class" not in json.loads(parked(b"{x", "q", "0" * 24, NOW_S))
+    assert "display_class" not in payload(parked(fallen(b"{x"), NOW_S))
+
+
+@pytest.mark.parametrize(("parked", "code"), [(crashed, "Uncertain"), (poisoned, "Poison")])
+def test_what_a_crash_parks_is_answered_as_any_parked_job(parked: Parked, code: str) -> None:
+    asked = {"jid": "j", "args": ["register", {}, "t", "id-1"], "retry_count": 1, "reply_to": "restbroker:reply:w"}
+    by_job, by_key = parked(fallen(json.dumps(asked).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
+    job = json.loads(by_job.payload)
+    assert (by_job.queue, job["queue"], job["class"], job["args"][:2]) == ("replies", "replies", "Mine", ["", "id-1"])
+    assert job["jid"] == spare_jid("life", "7:1"), "the same however often it is parked"
+    details = json.loads(by_key.payload)
+    assert (by_key.key, by_key.ttl_s, details["jid"], details["command"]) == (
+        "restbroker:reply:w",
+        3600,
+        "j",
+        "register",
+    )
+    assert details.items() >= job["args"][2].items()
+    assert (details["outcome"], details["error"]["code"], details["attempts"]) == ("uncertain", code, 3)
+    assert (details["status"], details["answer"], details["text"]) == (None, None, "")
+    assert details["error"]["cure"]
+
+
+@pytest.mark.parametrize("parked", [crashed, poisoned])
+def test_without_details_what_a_crash_parks_is_answered_only_where_somebody_waits(parked: Parked) -> None:
+    assert parked(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()
+    (reply,) = parked(fallen(b'{"args":[5,{},"t","id-1"],"reply_to":"restbroker:reply:w"}'), NOW_S).replies
+    assert json.loads(reply.payload)["command"] == ""
+    batch = b'{"args":["register",{},"t"],"reply_to":"restbroker:reply:bulk-1"}'
+    assert [reply.ttl_s for reply in parked(fallen(batch), NOW_S).replies] == [86_400]
+    assert parked(fallen(b'{"args":["register",{},"t"],"reply_to":"queue:rest"}'), NOW_S).replies == ()
+
+
+def fallen(raw: bytes, responses: ResponseQueue | None = None) -> Fallen:
+    return Fallen("life", "7:1", "q", raw, responses)
+
+
+def test_reply_jobs_of_parked_jobs_have_a_place_only_with_details() -> None:
+    policy = Policy(SidekiqBackoff(), "replies", reply_details=True, reply_class="Mine")
+    assert policy.responses == ResponseQueue("replies", "Mine")
+    assert attrs.evolve(policy, reply_details=False).responses is None
+    assert attrs.evolve(policy, reply_queue=None).responses is None
