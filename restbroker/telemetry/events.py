@@ -112,7 +112,7 @@ class IdentityFenced:
 @attrs.frozen
 class JobsRecovered:
     """[Jobs of a dead process](operations.md#jobs-of-a-dead-process): most went back to their queues, `maybe_run` may
-    have been sent, `parked` were about to be sent under `AtMostOnce` and are in the dead set.
+    have been sent, `parked` were about to be sent under `AtMostOnce`, or are `Poison`, and are in the dead set.
     """
 
     identity: str

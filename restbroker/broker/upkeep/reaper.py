@@ -1,4 +1,4 @@
-"""Gives the jobs of dead processes back to their queues.
+"""Gives the jobs of dead processes back to their queues, and parks and answers those that must not run again.
 
 One task per process. Death is: the same beat counter seen for `FENCE_AFTER_S` of this process's own healthy time, or,
 on the same host, a process that is provably gone. Always holds: an identity is fenced (compare-and-set on the counter)
