@@ -175,8 +175,12 @@ def test_a_deferral_with_few_attempts_is_parked_earlier_than_the_job_allows() ->
 
 def test_a_deferral_that_may_have_run_is_remembered_as_such_and_any_other_is_not() -> None:
     outcome = Deferred(WHY, max_attempts=3, maybe_run=True)
-    assert payload(settle(job(), SAFE, outcome, context()))["restbroker_uncertain"] == 1
-    assert "restbroker_uncertain" not in payload(settle(job(), SAFE, Deferred(WHY, max_attempts=3), context()))
+    remembered = settle(job(), SAFE, outcome, context())
+    other = settle(job(), SAFE, Deferred(WHY, max_attempts=3), context())
+    assert isinstance(remembered, Retry)
+    assert isinstance(other, Retry)
+    assert payload(remembered)["restbroker_uncertain"] == 1
+    assert "restbroker_uncertain" not in payload(other)
 
 
 @pytest.mark.parametrize("spec", [SAFE, CREATE])
