@@ -83,7 +83,8 @@ def _tell_how_to_go_on(batch: Batch, error: Stopped | RestbrokerError) -> NoRetu
             output.say(f"{pushed}, the last is row {last}. Standard input without --state cannot be gone on with: feed"
                        " the rows behind that one.")  # fmt: skip
         else:
-            output.say(f"{pushed}. The same command goes on, and pushes none of them again.")
+            same = "The same command without --again" if batch.asked.again else "The same command"
+            output.say(f"{pushed}. {same} goes on, and pushes none of them again.")
     if isinstance(error, Stopped):
         raise typer.Exit(128 + error.number) from None
     raise typer.Exit(Exit.STORE if isinstance(error, StoreUnavailable) else Exit.FAILED) from None

@@ -21,7 +21,9 @@ def tell_nowhere(story: Story, found: Nowhere) -> None:
 
 
 def _lines(story: Story, found: Nowhere) -> Iterator[str]:
-    if not story.refused:
+    if story.unseen:
+        yield f"The job {story.jid} was not found in what was looked through: it may be further on, or nowhere."
+    elif not story.refused:
         yield (
             f'The job {story.jid} is in none of these: it was delivered, it was deleted, its own "dead": false let it'
             " vanish, or it was never pushed here."

@@ -180,6 +180,17 @@ def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(
     assert (place / "bad.csv").read_text().count("\n") == 2
 
 
+def test_what_was_begun_with_again_goes_on_without_it(place: Path, store: Any, shell: Shell) -> None:
+    write(place, "users.csv", *users(400))
+    with started(["enqueue", "register", "--bulk", "users.csv", "--again", "--rate", "100"], directory=place) as begun:
+        until(lambda: store.llen("queue:rest"), "the first rows are pushed")
+        begun.signal(signal.SIGINT)
+        assert begun.wait() == 128 + signal.SIGINT
+        assert "The same command without --again goes on" in begun.output()
+    assert shell("register", "--bulk", "users.csv").returncode == 0
+    assert [job["args"][1]["user"] for job in queued(store)] == [f"user{n}" for n in range(1, 401)]
+
+
 def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
     place: Path, shell: Shell, store: Any
 ) -> None:

@@ -86,6 +86,16 @@ def test_other_namespaces_with_queues_are_named(explain: Explain, store: Client)
     assert "Other namespaces on this Redis have queues (shop)" in explain("lost").stderr
 
 
+def test_where_a_queue_was_not_looked_through_to_the_end_it_is_not_said_to_be_nowhere(
+    explain: Explain, store: Client
+) -> None:
+    queues.push(store, "rest", [job(f"j{number}") for number in range(30)])
+    done = explain("j29", "--jobs", "10")
+    assert done.returncode == 1
+    assert "was not found in what was looked through: it may be further on" in done.stderr
+    assert "delivered" not in done.stderr.partition("History")[0]
+
+
 def test_a_program_is_told_the_same_in_json(explain: Explain, store: Client) -> None:
     queues.push(store, "Rset", [job("a")])
     found = json.loads(explain("lost", "--json").stdout)

@@ -9,18 +9,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import attrs
 import pytest
 
 from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.replies import items
 from tests.docs.pages import ROOT
 from tests.docs.surroundings import PATIENCE_S, REDIS, SERVER, Server, desk
 from tests.docs.transcripts import Names, Recipe, difference, recipes, rewritten
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.ejabberd import Ejabberd
+from tests.support.process import started
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.wait import until
 
 PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "recipes.md")
 RECIPES: Final = [recipe for page in PAGES for recipe in recipes(page)]
@@ -126,22 +130,47 @@ def two_places(setting: Setting) -> Iterator[None]:
 
 @contextmanager
 def parked_yesterday(setting: Setting) -> Iterator[None]:
-    """A broker parked these jobs a day ago; those of others, and of today, too."""
-    with closing(open_client(StoreSettings(setting.redis_url))) as client:
-        for number, (user, age_s) in enumerate([("admin", DAY_S), ("admin", DAY_S), ("emma", DAY_S), ("admin", 0)], 1):
-            client.command("ZADD", "dead", *parked(number, user, time.time() - age_s))
+    """A broker parked these jobs; all but one get the time of a day ago."""
+    users = ["admin", "admin", "emma", "admin"]
+    with closing(open_client(StoreSettings(setting.redis_url))) as client, TemporaryDirectory() as place:
+        configure(Path(place), setting)
+        for number, user in enumerate(users, 1):
+            client.command("LPUSH", "queue:rest", pushed(number, user))
+        with started(["run"], directory=Path(place)):
+            until(lambda: client.command("ZCARD", "dead") == len(users), "all are parked", 60)
+        for number, raw in enumerate(items(client.command("ZRANGE", "dead", "0", "-1")), 1):
+            assert isinstance(raw, bytes)
+            is_old = json.loads(raw)["jid"] != jid_of(len(users))
+            client.command("ZADD", "dead", time.time() - is_old * DAY_S + number / 1000, raw)
         yield
 
 
-def parked(number: int, user: str, at_s: float) -> tuple[float, str]:
-    """The score and the payload of a job that a broker parked at that time."""
+def configure(place: Path, setting: Setting) -> None:
+    """The recipe's configuration, for a broker that ran before."""
+    (place / "env.json").write_text(
+        json.dumps(
+            {
+                "RedisURL": setting.redis_url,
+                "RestURL": setting.server.url,
+                "RestUser": f"admin@{DOMAIN}",
+                "RestPass": PASSWORD,
+                "JabberDomain": DOMAIN,
+                "RestQueue": "rest",
+                "Tokens": {"app": {"Secret": "THE-TOKEN", "Allow": ["register", "check_account"]}},
+            }
+        )
+    )
+
+
+def jid_of(number: int) -> str:
+    return f"5f0c0ffee{number:015x}"
+
+
+def pushed(number: int, user: str) -> str:
+    """A job as an application pushes it."""
     arguments = {"user": user, "host": DOMAIN, "name": "NICKNAME", "content": "Ad"}
-    job = {
-        "class": "Restbroker", "args": ["set_vcard", arguments, "THE-TOKEN"], "jid": f"5f0c0ffee{number:015x}",
-        "queue": "rest", "retry": True, "created_at": at_s, "enqueued_at": at_s, "failed_at": at_s, "retry_count": 0,
-        "error_class": "NotAllowed", "error_message": "The token app does not allow set_vcard.",
-    }  # fmt: skip
-    return at_s, json.dumps(job)
+    job = {"class": "Restbroker", "args": ["set_vcard", arguments, "THE-TOKEN"], "jid": jid_of(number), "queue": "rest"}
+    return json.dumps({**job, "retry": True, "created_at": time.time(), "enqueued_at": time.time()})
 
 
 AROUND: Final[Mapping[str, Callable[[Setting], AbstractContextManager[None]]]] = {
