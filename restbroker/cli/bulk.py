@@ -60,13 +60,13 @@ def _dry_run(settings: Config, asked: Asked, typed: arguments.Typed, table: Tabl
     with open_store(settings, 1.0) as client:
         makers = makers_of(settings, asked, typed, client, asked.order)
         require_right(makers, asked, table)
-        rejects = Rejects(table, asked.rejects)
+        rejects = Rejects(table, None)
         reader = reader_of(makers, asked, table, rejects, "0" * 16)
         with closing(rejects):
             for _ in reader.chunks():
                 pass
     rows = reader.good + reader.bad
-    return Summary("", rows, reader.good, reader.bad, asked.rejects, dry_run=True)
+    return Summary("", rows, reader.good, reader.bad, None, dry_run=True)
 
 
 def _tell_how_to_go_on(batch: Batch, error: Stopped | RestbrokerError) -> NoReturn:

@@ -149,7 +149,7 @@ def _wrong_row(cells: list[str], form: _Form, text: str, proper: re.Pattern[str]
         try:
             text.encode()
         except UnicodeEncodeError:
-            return "not UTF-8."
+            return "not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8)."
     return "a NUL in it." if "\0" in text else None
 
 

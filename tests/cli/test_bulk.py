@@ -188,7 +188,8 @@ def test_what_was_begun_with_again_goes_on_without_it(place: Path, store: Any, s
         assert begun.wait() == 128 + signal.SIGINT
         assert "The same command without --again goes on" in begun.output()
     assert shell("register", "--bulk", "users.csv").returncode == 0
-    assert [job["args"][1]["user"] for job in queued(store)] == [f"user{n}" for n in range(1, 401)]
+    arguments: list[Any] = [job["args"] for job in queued(store)]
+    assert [given[1]["user"] for given in arguments] == [f"user{n}" for n in range(1, 401)]
 
 
 def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(

@@ -99,7 +99,9 @@ def take(server: Ejabberd, credentials: Credentials, blanks: Mapping[str, str] =
     for blank, word in blanks.items():
         assert blank in text
         text = text.replace(blank, word)
-    filled = CONFIG.format(hosts=json.dumps(server.hosts), port=server.port)
+    # Of a key that stands there twice ejabberd takes neither.
+    config = CONFIG.replace("oauth_access: all\n", "") if "\noauth_access:" in text else CONFIG
+    filled = config.format(hosts=json.dumps(server.hosts), port=server.port)
     (server.directory / "ejabberd.yml").write_text(f"{filled}{text}\n{OWN}", encoding="utf-8")
     assert server.call("reload_config") == (200, "0")
 

@@ -134,7 +134,7 @@ def _recipe(name: str, keys: "CommandKeys", place: str, review: Review, *, has_l
     is_safe = keys.idempotent or keys.method in _REPEATABLE
     spec = CommandSpec(
         name=name,
-        arguments=tuple(ArgumentSpec(one, "any") for one in _names((path, tuple(query.values()), body))),
+        arguments=_arguments((path, tuple(query.values()), body)),
         repeat="safe" if is_safe else "unsafe",
         tags=frozenset({keys.method.lower()}),
         takes_more=keys.body is None and encoding != "none",
@@ -157,9 +157,12 @@ def _recipe(name: str, keys: "CommandKeys", place: str, review: Review, *, has_l
     )
 
 
-def _names(parts: Template) -> list[str]:
-    """Every argument once, in the order of the request."""
-    return list(dict.fromkeys(name for name, _ in template.names_in(parts)))
+def _arguments(parts: Template) -> tuple[ArgumentSpec, ...]:
+    """Every argument once, in the order of the request. What one place can do without another may need."""
+    optional: dict[str, bool] = {}
+    for name, may_be_missing in template.names_in(parts):
+        optional[name] = optional.get(name, True) and may_be_missing
+    return tuple(ArgumentSpec(name, "any", optional=may) for name, may in optional.items())
 
 
 def _parsed(parse: Callable[[Any], T], written: object, place: str, review: Review) -> T | None:

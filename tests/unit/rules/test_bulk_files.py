@@ -119,7 +119,7 @@ def test_a_file_of_which_no_row_can_be_right_is_refused(raw: bytes, why: str) ->
         (b"a,b,c,d", "4 cells for 3 columns."),
         (b'a"b,c,d', ODD_MARK),
         (b'"a"b,c,d', ODD_MARK),
-        (b"\xff,b,c", "not UTF-8."),
+        (b"\xff,b,c", "not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8)."),
         (b"a,\0,c", "a NUL in it."),
         (b"x" * (2 * LONGEST), "more than 1 MiB."),
     ],
@@ -165,7 +165,8 @@ def test_rejects_say_why_keep_each_byte_and_can_be_read_again() -> None:
     raw = b"\xef\xbb\xbfuser;host\r\na\r\n\xff;b\r\nc;d\r\n"
     kept = rejects(raw)
     assert kept == (
-        b'\xef\xbb\xbf_error;user;host\r\n"line 2: 1 cell for 2 columns.";a\r\n"line 3: not UTF-8.";\xff;b\r\n'
+        b'\xef\xbb\xbf_error;user;host\r\n"line 2: 1 cell for 2 columns.";a\r\n'
+        b'"line 3: not UTF-8: save the whole file as UTF-8 (in a spreadsheet: CSV UTF-8).";\xff;b\r\n'
     )
     mended = kept.replace(b";a\r\n", b";a;b\r\n").replace(b"\xff", b"e")
     assert values(mended) == [{"user": "a", "host": "b"}, {"user": "e", "host": "b"}]
