@@ -23,7 +23,7 @@ Arguments = list[str]
 COMMANDS = {
     "run": "Serve the queues until told to stop.",
     "enqueue": "Queue one command for a server; with --wait, print its answer.",
-    "ctl": "Take the place of ejabberdctl or mongooseimctl: the same words, answers and exit codes.",
+    "ctl": "Take the place of ejabberdctl or mongooseimctl, by a job underneath.",
     "stats": "Show totals, queues, processes and their targets.",
     "queues": "Show the queues; look into one, pause, resume or clear it.",
     "targets": "Show the targets; probe them; pause or resume one, in all processes.",
