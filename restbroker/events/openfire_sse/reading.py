@@ -24,17 +24,23 @@ class Reading:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)
     _is_left: bool = False
+    _is_held: bool = False
 
     def leave(self) -> None:
         """Another stream takes its place, here or in another process."""
         self._is_left = True
-        self.scope.deadline = trio.current_time() + _GRACE_S
+        self._end_soon()
 
     def hold(self) -> None:
         """While an event is handed on, which may take as long as Redis is away."""
+        self._is_held = True
         self.scope.deadline = math.inf
 
     def go_on(self) -> None:
         """An event was handed on, and more may lie behind it."""
-        if self._is_left:
-            self.leave()
+        self._is_held = False
+        self._end_soon()
+
+    def _end_soon(self) -> None:
+        if self._is_left and not self._is_held:
+            self.scope.deadline = trio.current_time() + _GRACE_S
