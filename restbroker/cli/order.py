@@ -91,8 +91,8 @@ def spec_of(target: Target, command: str, *, any_command: bool) -> CommandSpec |
     spec = catalogue.commands.get(name)
     if spec is not None or any_command:
         return spec
-    if option := catalogue.lacking.get(name):
-        raise UsageError(f"The target {target.name} has no command {name}.", f"It has it with {option} in its Options.")
+    if instead := catalogue.lacking.get(name):
+        raise UsageError(f"The target {target.name} has no command {name}.", instead)
     near = get_close_matches(name, catalogue.commands, n=3)
     if near or catalogue.is_whole:
         meant = f"; did you mean {' or '.join(near)}?" if near else "."
@@ -143,8 +143,8 @@ def _unclear(targets: Sequence[Target], word: str, command: str) -> UsageError:
     if word in known:
         return UsageError(f"It is not clear which target {word} is for.", f"Name it with --target: {names}.")
     for name, catalogue in catalogues.items():
-        if option := catalogue.lacking.get(word):
-            return UsageError(f"No target has a command {word}.", f"{name} has it with {option} in its Options.")
+        if instead := catalogue.lacking.get(word):
+            return UsageError(f"No target has a command {word}.", f"{name}: {instead}")
     near = get_close_matches(word, sorted(known), n=3)
     meant = f"; did you mean {' or '.join(near)}?" if near else "."
     if all(catalogue.is_whole for catalogue in catalogues.values()):

@@ -105,7 +105,7 @@ class Catalogue:
     dangers: tuple[Danger, ...] = ()
     is_whole: bool = False
     lacking: Mapping[str, str] = MappingProxyType({})
-    """The commands that the server may have and this target has not, each with the option that would bring it."""
+    """Commands that are not sent to this target though people know them, each with what to do, as a sentence."""
     is_dotted: bool = False
 
     def name_in(self, endpoint: str) -> str:

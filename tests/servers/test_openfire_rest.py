@@ -52,6 +52,30 @@ async def test_what_is_written_is_read_back_alike_in_every_dialect(tmp_path: Pat
     assert sessions == {"sessions": []}
 
 
+@pytest.mark.parametrize("write", ["xml", "json"])
+async def test_people_and_sharing_of_a_group_survive_a_change_of_its_description(tmp_path: Path, write: str) -> None:
+    people = ["alice@example.org", "bob@example.org", "carol@elsewhere.example"]
+    with Openfire(dialect="1.12") as server:
+        async with opened(tmp_path, server, Write=write) as side:
+            await side.read("create_group", name="G", description="d", members=people, admins=["dan"], shared=True)
+            await side.read("update_group", groupName="G", description="e")
+            kept = await side.read("get_group", groupName="G")
+            await side.read("update_group", groupName="G", description="f", members=[])
+            emptied = await side.read("get_group", groupName="G")
+    whole = {"name": "G", "description": "e", "admins": ["dan@example.org"], "members": people, "shared": True}
+    assert kept == whole
+    assert emptied == {**whole, "description": "f", "members": []}
+
+
+async def test_a_group_that_cannot_be_read_is_not_written(tmp_path: Path) -> None:
+    with Openfire(dialect="1.12") as server:
+        async with opened(tmp_path, server) as side:
+            outcome = await side.do("update_group", groupName="G", description="e")
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == "NotFound"
+    assert {one.method for one in server.asked} == {"GET"}
+
+
 async def test_the_session_is_kept_and_one_is_enough(tmp_path: Path) -> None:
     with Openfire() as server:
         async with opened(tmp_path, server) as side:

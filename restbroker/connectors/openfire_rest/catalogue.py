@@ -7,6 +7,7 @@ server's version, a command that it lacks is refused by it.
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, Literal
 
 from restbroker.config.target import Target
@@ -39,11 +40,20 @@ _BEYOND: Final = "legacy_userservice"
 _LISTS: Final = frozenset({"list_users", "list_rooms", "list_sessions", "create_rooms_bulk"})
 """No version pages: the whole list comes at once."""
 _LIST_TIMEOUT_S: Final = 60.0
+_ONE_BY_ONE: Final = "No version of the plugin can read the list that it takes: push {} for each of them."
+# 415 to XML and 400 to JSON (measured on 1.10.2): the class that it is read into is abstract, from 1.9.0 to 1.12.0.
+_BROKEN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "add_room_affiliations": _ONE_BY_ONE.format("add_room_affiliation"),
+        "replace_room_affiliations": _ONE_BY_ONE.format("delete_room_affiliation and add_room_affiliation"),
+    }
+)
 
 
 @lru_cache(maxsize=1)
 def _known() -> Catalogue:
-    return Catalogue(_VERSION, {way.name: _spec(way) for way in ways().values()}, _DANGERS, is_whole=True)
+    commands = {way.name: _spec(way) for way in ways().values()}
+    return Catalogue(_VERSION, commands, _DANGERS, is_whole=True, lacking=_BROKEN)
 
 
 def for_version(_version: str | None) -> Catalogue:

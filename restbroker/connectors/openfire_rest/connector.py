@@ -11,7 +11,7 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector, Link, Ports
-from restbroker.connectors.openfire_rest import asking, catalogue
+from restbroker.connectors.openfire_rest import asking, catalogue, groups
 from restbroker.connectors.openfire_rest.answer import session_in
 from restbroker.connectors.openfire_rest.outcomes import CHECK_URL, judge
 from restbroker.connectors.openfire_rest.request import READY, STATISTICS, build, question, writes_json
@@ -49,13 +49,18 @@ class OpenfireConnector:
         endpoint = call.command.endpoint
         way, spec = self._ways.get(endpoint), self.spec(endpoint)
         if way is None or spec is None:
-            return _unknown(endpoint, self._target.name)
+            return _unknown(endpoint, self._target.name, self.catalogue.lacking.get(endpoint))
         try:
             if writes_json(way, self._target) and self._dialect is None:
                 refused = await self._learn_dialect(call, link)
                 if refused is not None:
                     return refused
             request = build(call, way, self._target, self._dialect, self._session)
+            if groups.is_incomplete(call):
+                whole = await self._completed(call, link)
+                if not isinstance(whole, Call):
+                    return whole
+                request = build(whole, way, self._target, self._dialect, self._session)
         except Unfit as unfit:
             cure = f"`restbroker commands --target {self._target.name} {endpoint}` lists what the command takes."
             end = "" if str(unfit).endswith("?") else "."
@@ -87,6 +92,14 @@ class OpenfireConnector:
         task_status.started()
         await trio.sleep_forever()
 
+    async def _completed(self, call: Call, link: Link) -> Call | Outcome:
+        """Reads the group that this call replaces. What is wrong comes back, and then nothing is sent."""
+        question = groups.question(call)
+        name = question.command.endpoint
+        response = await link.ask(build(question, self._ways[name], self._target, None, self._session))
+        self._remember(response)
+        return groups.completed(call, self.catalogue.commands[name], response, self._now_s())
+
     async def _learn_dialect(self, call: Call, link: Link) -> Outcome | None:
         """Asks for the dialect, once for all jobs that wait for it. What is wrong with the target comes back."""
         async with self._asking:
@@ -107,8 +120,8 @@ class OpenfireConnector:
             self._session = session
 
 
-def _unknown(endpoint: str, target: str) -> Rejected:
-    cure = f"`restbroker commands --target {target}` lists them."
+def _unknown(endpoint: str, target: str, instead: str | None) -> Rejected:
+    cure = instead or f"`restbroker commands --target {target}` lists them."
     return Rejected(Reason("UnknownCommand", f"The target {target} has no command {endpoint}.", cure))
 
 

@@ -125,9 +125,6 @@ ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
         ),
         "MUCRoomEntity": Entity("chatRoom", _ROOM),
         "MUCRoomEntities": Entity("chatRooms", (Field("chatRooms", "rooms", needed=True, element="chatRoom"),)),
-        "AffiliatedEntities": Entity(
-            "", tuple(Field(name, "texts", element=element) for name, element in AFFILIATIONS.items())
-        ),
         "MUCInvitationEntity": Entity("mucInvitation", (Field("reason"),)),
         "MUCInvitationsEntity": Entity(
             "mucInvitations", (Field("reason"), Field("jidsToInvite", "texts", needed=True, element="jid"))

@@ -180,7 +180,7 @@ def _client_error(case: _Case, answer: Answer, status: int) -> Outcome:
     says = answer.says(status)
     match status:
         case 401:
-            return Denied(Reason("LoginRefused", says, CHECK_LOGIN, status), answer.text)
+            return _login_refused(case, answer, says)
         case 403 if not answer.exception:
             return Denied(Reason("PluginDisabled", says, CHECK_ENABLED, status), answer.text)
         case 403:
@@ -201,6 +201,13 @@ def _client_error(case: _Case, answer: Answer, status: int) -> Outcome:
             return Rejected(Reason("Refused", says, cure, status), answer.text)
         case _:
             return Rejected(Reason("Refused", says, _CHECK_ARGUMENTS, status), answer.text)
+
+
+def _login_refused(case: _Case, answer: Answer, says: str) -> Outcome:
+    if case.way.login == "none" and case.way.since is not None:
+        # Sent without a login, for which only older versions ask (measured on 1.2.5 and 1.3.10).
+        return _too_old(case.way, answer, 401)
+    return Denied(Reason("LoginRefused", says, CHECK_LOGIN, 401), answer.text)
 
 
 def _not_found(case: _Case, answer: Answer) -> Outcome:

@@ -65,8 +65,6 @@ def fit(way: Way, arguments: Mapping[str, Json], host: str | None) -> dict[str, 
     for name in way.needs:
         if name not in found:
             raise Unfit(f'the argument "{name}" is missing')
-    if way.body == "AffiliatedEntities":
-        _check_affiliations(found)
     if way.same is not None:
         _check_same(way.same, found)
     return found
@@ -92,13 +90,6 @@ def _check_host(host: Json, own: str | None) -> None:
     if own is None or not isinstance(host, str) or plain(host) != plain(own):
         known = "which has no Domain" if own is None else f"which is {own}'s"
         raise Unfit(f'the argument "host" is not the host of this target, {known}')
-
-
-def _check_affiliations(found: Mapping[str, Json]) -> None:
-    wanted = found["affiliation"]
-    for name in AFFILIATIONS:
-        if (name in found) != (name == wanted):
-            raise Unfit(f'of {", ".join(AFFILIATIONS)} exactly the list that "affiliation" names must be given')
 
 
 def _check_same(same: tuple[str, str], found: Mapping[str, Json]) -> None:

@@ -38,6 +38,9 @@ _QUERY_FORMS: Final[Mapping[str, Form]] = MappingProxyType(
 )
 _LEGACY: Final = "legacy_userservice"
 _RENAMES: Final = "update_user"
+CREATE_GROUP: Final = "create_group"
+GET_GROUP: Final = "get_group"
+UPDATE_GROUP: Final = "update_group"
 NEW_NAME: Final = "newUsername"
 """The argument of `update_user` that renames."""
 

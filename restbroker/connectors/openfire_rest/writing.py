@@ -6,26 +6,21 @@ property as `key` and `value`), and 1.3 answers 500 to the shape of 1.2 (measure
 
 from collections.abc import Mapping
 from html import escape
-from typing import Final, Literal
+from typing import Literal
 
 import orjson
 
-from restbroker.connectors.openfire_rest.entities import AFFILIATIONS, ENTITIES, Entity, Field
+from restbroker.connectors.openfire_rest.entities import ENTITIES, Entity, Field
 from restbroker.rules.json_types import Json
 
 Dialect = Literal["1.2", "1.3"]
 """How the plugin reads and writes JSON: `1.2` as up to 1.2.x, `1.3` as since then."""
-
-_ROOT_OF_AFFILIATED: Final = "affiliation"
 
 
 def xml(entity: Entity, given: Mapping[str, Json]) -> bytes:
     """The body as XML; `given` has what fits the entity, and may have more."""
     if entity is ENTITIES["VCard"]:
         return str(given["vcard"]).encode()
-    if entity is ENTITIES["AffiliatedEntities"]:
-        name = str(given[_ROOT_OF_AFFILIATED])
-        return _element(name, _each(given[name], AFFILIATIONS[name])).encode()
     if entity.as_attributes:
         return _pair(entity.root, given).encode()
     return _element(entity.root, _fields(entity, given)).encode()
@@ -33,11 +28,10 @@ def xml(entity: Entity, given: Mapping[str, Json]) -> bytes:
 
 def json(entity: Entity, given: Mapping[str, Json], dialect: Dialect) -> bytes:
     """The body as JSON of this dialect."""
-    if entity is ENTITIES["AffiliatedEntities"]:
-        name = str(given[_ROOT_OF_AFFILIATED])
-        members: dict[str, Json] = {name: given[name]}
-    elif dialect == "1.2" and entity.as_attributes:
-        members = {f"@{field.name}": given[field.name] for field in entity.fields if field.name in given}
+    if dialect == "1.2" and entity.as_attributes:
+        members: dict[str, Json] = {
+            f"@{field.name}": given[field.name] for field in entity.fields if field.name in given
+        }
     else:
         members = {field.name: _of(field, given[field.name], dialect) for field in entity.fields if field.name in given}
     # Copied: orjson leaves 4 KiB behind a short text, for as long as the request is under way.

@@ -28,6 +28,7 @@ _TYPES: Final[dict[Form, ValueType]] = {
 _PLACES: Final[dict[Form, Place]] = {"jid": "jid", "name": "name", "recipients": "jids"}
 _OPTIONS: Final[dict[Api, str]] = {"rest": "URL", "admin": "AdminURL", "msg": "MsgURL"}
 """Where each API is; that of mod_rest every target has."""
+_BRING: Final = "Name the address of the module that brings it in the target's Options: {}."
 _BEYOND: Final = "iq"
 """It may be a command to the server, in an administrator's name."""
 
@@ -40,7 +41,7 @@ def for_version(_version: str | None) -> Catalogue:
 def for_target(target: Target, _found: str | None, _endpoint: str = "") -> Catalogue:
     """Those that the target's modules have; its `version` is the target's name."""
     settings = settings_of(target)
-    lacking = {name: _OPTIONS[way.api] for name, way in WAYS.items() if way.api not in settings.places}
+    lacking = {name: _BRING.format(_OPTIONS[way.api]) for name, way in WAYS.items() if way.api not in settings.places}
     return _catalogue(target.name, ways_of(settings).values(), settings.iq_timeout_s, lacking)
 
 

@@ -110,14 +110,9 @@ def _denied(detail: str, cure: str) -> Probe:
     return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
 
 
-def _unknown(endpoint: str, target: str, option: str | None) -> Rejected:
-    if option is not None:
-        message = f"The target {target} has no command {endpoint}: the module that brings it is not configured."
-        cure = f"Name that module's address in the target's Options: {option}."
-    else:
-        message = f"The target {target} has no command {endpoint}."
-        cure = f"`restbroker commands --target {target}` lists them."
-    return Rejected(Reason("UnknownCommand", message, cure))
+def _unknown(endpoint: str, target: str, cure: str | None) -> Rejected:
+    message = f"The target {target} has no command {endpoint}."
+    return Rejected(Reason("UnknownCommand", message, cure or f"`restbroker commands --target {target}` lists them."))
 
 
 def open_connector(target: Target, ports: Ports) -> Connector:

@@ -198,8 +198,3 @@ ROOMS: Final = Shape("chatRooms", {"chatRooms": "rooms"})
 SERVICE: Final = Shape("chatService", {"serviceName": "text", "description": "text", "hidden": "flag"})
 INVITATION: Final = Shape("mucInvitation", {"reason": "text"})
 INVITATIONS: Final = Shape("mucInvitations", {"reason": "text", "jidsToInvite": "list"})
-
-
-def affiliated(plural: str) -> Shape:
-    """A list of people with one affiliation."""
-    return Shape(plural, {plural.removesuffix("s"): "flat"})

@@ -195,11 +195,30 @@ def _create_group(call: Call) -> Answer:
     name = given.get("name")
     if not name:
         raise broken()
+    people = _people(call, given)
     if name in call.world.groups:
         raise Failed(409, "GroupAlreadyExistsException", "Could not create a group", name)
-    group = Group(name, given.get("description", ""), given.get("admins", []), given.get("members", []))
-    call.world.groups[name] = group
+    group = call.world.groups[name] = Group(name)
+    _set(group, given, people)
     return _CREATED
+
+
+def _people(call: Call, given: dict[str, Any]) -> tuple[list[str], list[str]] | None:
+    """The admins and the members as they are from now on: the newest fails without both lists, older ones read none."""
+    if call.dialect != "1.12":
+        return None
+    if given.get("admins") is None or given.get("members") is None:
+        raise broken()
+    own = f"@{call.world.domain}"
+    admins, members = ([one.removesuffix(own) for one in given[name]] for name in ("admins", "members"))
+    return admins, members
+
+
+def _set(group: Group, given: dict[str, Any], people: tuple[list[str], list[str]] | None) -> None:
+    group.description = given.get("description", "")
+    group.shared = given.get("shared", False)
+    if people is not None:
+        group.admins, group.members = people
 
 
 def _group(call: Call) -> Group:
@@ -209,14 +228,19 @@ def _group(call: Call) -> Group:
     return group
 
 
+def _address(call: Call, name: str) -> str:
+    return name if "@" in name else f"{name}@{call.world.domain}"
+
+
 @ROUTES.add("GET", "/groups/{group}")
 def _get_group(call: Call) -> Answer:
     group = _group(call)
     fields = {
         "name": group.name,
         "description": group.description,
-        "admins": list(group.admins),
-        "members": list(group.members),
+        "admins": [_address(call, one) for one in group.admins],
+        "members": [_address(call, one) for one in group.members],
+        "shared": group.shared if call.dialect == "1.12" else None,
     }
     return Entity("group", fields)
 
@@ -228,9 +252,7 @@ def _update_group(call: Call) -> Answer:
         message = "Could not update the group. The group name is different to the payload group name."
         raise Failed(400, "IllegalArgumentException", message, f"{call['group']} != {given.get('name')}")
     group = _group(call)
-    group.description = given.get("description", group.description)
-    group.admins = given.get("admins", group.admins)
-    group.members = given.get("members", group.members)
+    _set(group, given, _people(call, given))
     return _DONE
 
 

@@ -6,10 +6,10 @@ Used by the stand-in's server. Always holds: as rest.py says.
 from typing import Any, Final
 
 from tests.support.openfire import talk
-from tests.support.openfire.calls import Answer, Bare, Call, Failed, Routes, broken
+from tests.support.openfire.calls import XML, Answer, Bare, Call, Failed, Routes, broken
 from tests.support.openfire.forms import Entity, listed
 from tests.support.openfire.http import Said
-from tests.support.openfire.reading import INVITATION, INVITATIONS, ROOM, ROOMS, SERVICE, affiliated
+from tests.support.openfire.reading import INVITATION, INVITATIONS, ROOM, ROOMS, SERVICE
 from tests.support.openfire.world import AFFILIATIONS, Room, World
 
 ROUTES: Final = Routes()
@@ -196,12 +196,8 @@ def _affiliation(plural: str) -> None:
         return listed(plural, list(_within(call).affiliated[plural]))
 
     def several(call: Call) -> Answer:
-        names = call.read(affiliated(plural)).get(plural[:-1], [])
-        if call.asked.method == "PUT":
-            _within(call).affiliated[plural] = []
-        for name in names:
-            _affiliate(call, plural, name)
-        return _CREATED
+        """The class that it reads is abstract (measured on 1.10.2)."""
+        raise Bare(415 if call.asked.content_type == XML else 400)
 
     def one(call: Call) -> Answer:
         _affiliate(call, plural, call["jid"])

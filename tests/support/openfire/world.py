@@ -55,6 +55,7 @@ class Group:
     description: str = ""
     admins: list[str] = attrs.field(factory=list)
     members: list[str] = attrs.field(factory=list)
+    shared: bool = False
 
 
 @attrs.define(eq=False)

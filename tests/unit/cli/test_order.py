@@ -67,7 +67,12 @@ ROSTERS = Target("rosters", "prosody-roster", Url("http", "127.0.0.1", 1), ("q-r
             "No target is known to have a command 'xyzzy'.",
             "If you mean exactly this name, say for which one with --target: new, rosters.",
         ),
-        ([PROSODY, ROSTERS], "users", "No target has a command users.", "chat has it with AdminURL in its Options."),
+        (
+            [PROSODY, ROSTERS],
+            "users",
+            "No target has a command users.",
+            "chat: Name the address of the module that brings it in the target's Options: AdminURL.",
+        ),
     ],
 )
 def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near(
@@ -83,7 +88,7 @@ def test_a_command_that_only_an_option_brings_is_refused_with_the_option() -> No
         spec_of(PROSODY, "msg", any_command=False)
     assert (refused.value.message, refused.value.cure) == (
         "The target chat has no command msg.",
-        "It has it with MsgURL in its Options.",
+        "Name the address of the module that brings it in the target's Options: MsgURL.",
     )
     assert spec_of(PROSODY, "msg", any_command=True) is None
 
