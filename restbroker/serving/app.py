@@ -5,6 +5,7 @@ reported, its text is not, since it may hold a secret. What an app of pages need
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Protocol
@@ -15,6 +16,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from restbroker.rules.json_types import Json
+from restbroker.serving.strict import Strict
 from restbroker.telemetry.events import Report, Warned
 
 _HEADERS = {
@@ -68,6 +70,8 @@ def new_app(name: str, report: Report, look: Look | None = None) -> QuartTrio:
     """An app; without a `look`, one without pages that reads no request bodies. `name` is for messages."""
     look = look or Look()
     app = QuartTrio(name, static_folder=None)
+    app.logger = _logger(name, report)
+    app.asgi_app = Strict(app.asgi_app, name, report)  # type: ignore[method-assign]  # as Quart documents it
     # Where nobody may send a body it is not read, and the connection ends after the answer.
     app.config["MAX_CONTENT_LENGTH"] = look.body_limit_bytes
     app.config["BODY_TIMEOUT"] = _BODY_TIMEOUT_S
@@ -103,3 +107,20 @@ def new_app(name: str, report: Report, look: Look | None = None) -> QuartTrio:
     # Without it Quart writes a traceback to stderr.
     app.register_error_handler(Exception, failed)
     return app
+
+
+def _logger(name: str, report: Report) -> logging.Logger:
+    """What Quart logs to. It writes nothing: of a failure it tells the kind, as all that fails here is told.
+
+    Quart's own writes the address of the request to stderr as it came, line breaks and all, and a traceback.
+    """
+    logger = logging.Logger(name)  # noqa: LOG001  not the process' one of that name, which others may write through
+
+    def reported(record: logging.LogRecord) -> bool:
+        kind = record.exc_info[0] if record.exc_info else None
+        what = f"{name}: a request failed with {kind.__name__ if kind else 'an unknown error'}."
+        report(Warned("RequestFailed", what, "Please report this."))
+        return False
+
+    logger.addFilter(reported)
+    return logger

@@ -1,8 +1,13 @@
-"""A broker with its web apps inside the test: real Hypercorn on loopback, real Redis, httpx as the client."""
+"""A broker with its web apps inside the test: real Hypercorn on loopback, real Redis, httpx as the client.
 
+`configured` is for tests that start a process instead.
+"""
+
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import attrs
 import httpx
@@ -59,6 +64,19 @@ class Site:
 
 Open = Callable[[], AbstractAsyncContextManager[Site]]
 HTML = {"Accept": "text/html"}
+_BASIC = {"RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711"}
+
+
+@pytest.fixture
+def configured(tmp_path: Path, redis_url: str) -> Callable[..., Path]:
+    """Writes a configuration with these keys, and says where it is."""
+
+    def write(**keys: object) -> Path:
+        path = tmp_path / "env.json"
+        path.write_text(json.dumps({**_BASIC, "RedisURL": redis_url, **keys}))
+        return path
+
+    return write
 
 
 @pytest.fixture

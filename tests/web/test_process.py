@@ -1,6 +1,5 @@
 """The web apps of a real process: switched on by the configuration, and not even imported otherwise."""
 
-import json
 import socket
 import subprocess
 import sys
@@ -18,18 +17,6 @@ from tests.support.process import clean_environment, started
 from tests.support.redis_server import RedisServer
 from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
-
-BASIC = {"RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711"}
-
-
-@pytest.fixture
-def configured(tmp_path: Path, redis_url: str) -> Callable[..., Path]:
-    def write(**keys: object) -> Path:
-        path = tmp_path / "env.json"
-        path.write_text(json.dumps({**BASIC, "RedisURL": redis_url, **keys}))
-        return path
-
-    return write
 
 
 def test_stats_and_health_are_served_and_end_with_the_process(configured: Callable[..., Path], tmp_path: Path) -> None:
