@@ -18,7 +18,7 @@ import typer
 
 from restbroker.cli import output
 from restbroker.cli.private_file import write_new
-from restbroker.config.judged import usual_url_of
+from restbroker.config.judged import usual_login_of, usual_url_of
 from restbroker.config.key import Members
 from restbroker.config.load import load
 from restbroker.config.setup import FLAT, REDIS, Answers, Setup, secret_names, setup
@@ -96,7 +96,7 @@ def _by_default(given: Given, kinds: Mapping[str, Members]) -> Answers:
         kind,
         given.url or usual_url_of(kinds[kind]) or "",
         given.redis or REDIS,
-        given.login or None,
+        _name_of(given.login or None, kinds[kind]),
         given.domain or _domain_of(given.login),
         given.queue or _QUEUE,
         bool(given.stats),
@@ -118,17 +118,29 @@ def _asked(given: Given, kinds: Mapping[str, Members]) -> Answers:
     kind = _answer(given.server, f"1. Which server ({names})", FLAT, lambda text: kind_of(text, kinds))
     url = _answer(given.url, "2. Its URL", usual_url_of(kinds[kind]) or "", _rest_url)
     redis = _answer(given.redis, "3. Redis", REDIS, _redis_url)
-    user, password = _login(given, kind)
-    domain = given.domain or _domain_of(user)
+    login, password = _login(given, kinds[kind])
+    user = _name_of(login, kinds[kind])
+    domain = given.domain or _domain_of(login)
     if domain is None:
         domain = _answer(None, "   The virtual host that jobs are about (empty: each job names it)", "", str) or None
     queue = _answer(given.queue, "5. The queue that jobs come in", _QUEUE, str)
     return Answers(kind, url, redis, user, domain, queue, bool(given.stats), password, _file_of(given, password))
 
 
-def _login(given: Given, kind: str) -> tuple[str | None, str | None]:
+def _name_of(login: str | None, kind: Members) -> str | None:
+    """The login as servers of this kind take it: some refuse a whole JID."""
+    usual = usual_login_of(kind)
+    if login is None or usual is None or "@" in usual or "@" not in login:
+        return login
+    name = login.rpartition("@")[0]
+    output.say(f"note: The server takes the name alone, without its domain: the login is {name}.")
+    return name
+
+
+def _login(given: Given, kind: Members) -> tuple[str | None, str | None]:
     """The login and its password; None for what there is not, or is in a file already."""
-    form = " (a whole JID, as admin@example.org)" if kind == FLAT else ""
+    usual = usual_login_of(kind)
+    form = "" if usual is None else f" ({'a whole JID' if '@' in usual else 'the name alone'}, as {usual})"
     user = _answer(given.login, f"4. The login there{form}; empty: none", "", str) or None
     if user is None or _file_of(given, None) is not None:
         return user, None

@@ -2,7 +2,8 @@
 
 `config.build_targets` and `config.build_events` ask the kind's options. Always holds: options without such a say take
 the target or source as it is. A kind that needs other defaults than most gives its options a `DEFAULTS`; one whose
-servers usually listen at one place gives them a `USUAL_URL`, which `config init` proposes.
+servers usually listen at one place gives them a `USUAL_URL`, which `config init` proposes, and a `USUAL_LOGIN` where
+logins there have one form.
 """
 
 from collections.abc import Callable
@@ -40,6 +41,12 @@ def defaults_of(options: Members) -> Defaults:
 def usual_url_of(options: Members) -> str | None:
     """Where a server of the kind with these options usually is; None: nobody can say."""
     found = getattr(options, "USUAL_URL", None)
+    return found if isinstance(found, str) else None
+
+
+def usual_login_of(options: Members) -> str | None:
+    """How a login of a server of that kind looks, without a domain where the name alone is taken; None: anyhow."""
+    found = getattr(options, "USUAL_LOGIN", None)
     return found if isinstance(found, str) else None
 
 

@@ -62,7 +62,7 @@ def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_
         talk.answer("2. Its URL [http://127.0.0.1:9090]", "ftp://127.0.0.1")
         talk.answer("The URL begins with http://", "http://admin:hunter2@127.0.0.1:9090")
         talk.answer("Leave the login out of http://…@127.0.0.1:9090", "")
-        talk.answer("4. The login there", "admin")
+        talk.answer("4. The login there (the name alone, as admin)", "admin")
         talk.answer("The password of admin (not shown)", PASSWORD)
         talk.answer("The virtual host that jobs are about", "example.org")
         assert talk.end() == 0
@@ -104,6 +104,15 @@ def test_a_script_says_it_all_by_options(tmp_path: Path, server: str, kind: str,
     assert set(private(tmp_path).values()) == {True}
     assert "restbroker check --config there.json" in done.stderr
     assert PASSWORD not in done.stderr
+
+
+def test_openfire_gets_the_name_of_its_administrator_and_the_domain_by_itself(tmp_path: Path) -> None:
+    words = ["config", "init", "--server", "openfire", "--login", "admin@example.org", "--password-file", "-"]
+    done = run(words, directory=tmp_path, stdin=f"{PASSWORD}\n")
+    assert done.returncode == 0
+    assert "the login is admin." in done.stderr
+    (entry,) = json.loads((tmp_path / "env.json").read_text())["Targets"].values()
+    assert (entry["Auth"]["Basic"]["User"], entry["Domain"]) == ("admin", "example.org")
 
 
 def test_a_password_that_is_in_a_file_already_stays_there(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """`restbroker explain-error`: every code that a person can meet is explained, offline."""
 
 import json
+import re
 from pathlib import Path
+
+import pytest
 
 from restbroker.cli import codes
 from restbroker.cli.exits import Exit
@@ -55,3 +58,9 @@ def test_without_a_code_all_are_listed_and_json_has_all_there_is() -> None:
     assert json.loads(run(["explain-error", "--json"]).stdout) == [dict(row) for row in codes.every()]
     (one,) = json.loads(run(["explain-error", "Poison", "--json"]).stdout)
     assert one["cure"].startswith("Look at the logs")
+
+
+@pytest.mark.parametrize("code", ["LoginRefused", "TargetDenied", "ServerError", "Redirected", "WrongUrl", "OddAnswer"])
+def test_a_code_of_every_kind_of_server_is_explained_without_the_keys_of_ejabberd(code: str) -> None:
+    for row in json.loads(run(["explain-error", code, "--json"]).stdout):
+        assert not re.search(r"RestUser|RestPass|api_permissions|ejabberd", row["cure"])

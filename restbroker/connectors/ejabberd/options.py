@@ -18,6 +18,7 @@ class Options:
     """
 
     USUAL_URL: ClassVar[str] = "http://127.0.0.1:5281/api"
+    USUAL_LOGIN: ClassVar[str] = "admin@example.org"
 
     server_version: str = key(
         "ServerVersion", values.text(), "The server's version, e.g. 24.12; auto: ask the server.", "auto"

@@ -57,6 +57,7 @@ class Options:
     """What is written under `Options`."""
 
     USUAL_URL: ClassVar[str] = "http://127.0.0.1:7070"
+    USUAL_LOGIN: ClassVar[str] = "admin"
 
     DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=6, idle_expiry_s=25.0, domain_is_host=False)
     """Openfire's threads are few, and it closes a connection that was idle for 30 s (measured)."""

@@ -26,6 +26,7 @@ class Options:
     """What is written under `Options`."""
 
     USUAL_URL: ClassVar[str] = "http://127.0.0.1:9090"
+    USUAL_LOGIN: ClassVar[str] = "admin"
 
     DEFAULTS: ClassVar = Defaults(concurrency=6, idle_expiry_s=25.0, domain_is_host=False)
     """Openfire closes a connection after 30 s, and its console is served by a few threads."""
@@ -57,8 +58,10 @@ class Options:
                 review.note("NoCredentials", f"No login for the server at {target.url} is given.", cure)
             case None:
                 tell_plain(target.url, review)
-            case Basic() if secret is None:
-                pass
+            case Basic(user, _) if secret is None:
+                if "@" in user:
+                    # The plugin answers 500 to it, as a server in trouble does (measured on 1.3.10).
+                    review.refuse(at("Auth"), "needs the administrator's name alone, such as admin, and no whole JID.")
             case Basic():
                 review.refuse(at("Auth"), "and the shared secret exclude one another: the plugin takes one of them.")
             case _:

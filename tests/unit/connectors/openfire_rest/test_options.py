@@ -49,3 +49,8 @@ def test_the_secret_is_known_as_one(made: Made) -> None:
     assert secret.reveal() == SECRET
     assert SECRET not in repr(made({"Secret": SECRET}, Auth=None))
     assert made(Auth=BASIC).secrets == ()
+
+
+def test_a_login_with_a_domain_is_refused_since_the_plugin_answers_500_to_it(problems: Problems) -> None:
+    (problem,) = problems(Auth={"Basic": {"User": "admin@example.org", "Pass": "x"}})
+    assert problem == "Auth: needs the administrator's name alone, such as admin, and no whole JID."
