@@ -14,7 +14,7 @@ from restbroker.admin.enqueue import Order, payload
 from restbroker.config.tokens import Token
 from restbroker.errors import UsageError
 from restbroker.rules import rubyjson
-from restbroker.rules.auth import Wish, refusal, refused_command
+from restbroker.rules.auth import Wish, refusal, refused_command, refused_place
 from restbroker.rules.bulk_check import BadRow, Checker
 from restbroker.rules.command import Command, CommandSpec
 from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
@@ -46,28 +46,30 @@ def row_of(batch: str, jid: Json) -> int | None:
 
 @attrs.define(eq=False)
 class Tokens:
-    """Which token allows a command with these arguments: the first that does."""
+    """Which token allows a command with these arguments, in this queue: the first that does."""
 
     tokens: Sequence[Token]
     spec: CommandSpec | None
     dangers: Mapping[str, frozenset[str]]
     default_host: str | None
+    target: str
+    queue: str
 
     def refused(self, command: str) -> list[Reason]:
         """Why no token allows the command, whatever its arguments are; nothing where one may."""
-        reasons = [refused_command(token, command, self.spec, self.dangers) for token in self.tokens]
+        reasons = [self._refused(token, command) for token in self.tokens]
         return [reason for reason in reasons if reason is not None] if None not in reasons else []
 
     def fixed(self, command: str) -> Token | None:
         """The token of all jobs of this command, where it does not depend on their arguments."""
         for token in self.tokens:
-            if refused_command(token, command, self.spec, self.dangers) is None:
+            if self._refused(token, command) is None:
                 return None if token.hosts else token
         return None
 
     def of(self, command: Command) -> Token:
         """The token for this job. Raises `BadRow`."""
-        wish = Wish(command, self.spec, self.dangers, self.default_host)
+        wish = Wish(command, self.spec, self.dangers, self.default_host, self.target, self.queue)
         why = "There is no token."
         for token in self.tokens:
             reason = refusal(token, wish)
@@ -75,6 +77,10 @@ class Tokens:
                 return token
             why = f"{reason.code}: {reason.message}"
         raise BadRow(why)
+
+    def _refused(self, token: Token, command: str) -> Reason | None:
+        refused = refused_place(token, self.target, self.queue)
+        return refused or refused_command(token, command, self.spec, self.dangers)
 
 
 @attrs.define(eq=False)

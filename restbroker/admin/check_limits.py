@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from restbroker.admin import pauses
 from restbroker.config.core import Config
 from restbroker.config.target import Target
+from restbroker.rules.auth import reaches
 from restbroker.rules.command import DANGEROUS
 from restbroker.rules.findings import Finding, ok
 from restbroker.store.client import Client
@@ -20,8 +21,17 @@ RUBY_DEAD_LIMIT = 9_999
 
 
 def check_tokens(config: Config) -> Iterator[Finding]:
-    """What tokens allow beyond ordinary commands."""
+    """What tokens allow beyond ordinary commands, and tokens that are of no use."""
     for token in config.tokens:
+        if not any(reaches(token, target.name, target.queues) for target in config.targets):
+            yield Finding(
+                "warning",
+                "config",
+                "TokenFitsNowhere",
+                f'No queue of any target fits both Targets and Queues of the token "{token.name}".',
+                "Every job that carries it is parked.",
+                f"Correct the names in Tokens.{token.name}, or take the token out.",
+            )
         words = [word for word in token.allow if word.startswith(DANGEROUS)]
         if words:
             yield Finding(

@@ -46,12 +46,13 @@ class Refreshing:
         """For this target, whatever the others are. Raises `ConfigError` if no token allows it."""
         catalogue = registry.catalogue_of(target, None)
         command = Command(REFRESH, {"users": ["john"]})
-        wish = Wish(command, catalogue.commands[REFRESH], catalogue.dangerous_in(REFRESH), target.default_host)
+        dangers = catalogue.dangerous_in(REFRESH)
+        wish = Wish(command, catalogue.commands[REFRESH], dangers, target.default_host, target.name, target.queues[0])
         token = next((token for token in tokens if refusal(token, wish) is None), None)
         if token is None:
             raise ConfigError(
                 f"No token allows the command refresh, which {target.name} is asked for when a roster changes.",
-                'Add "refresh" to the Allow of one of the Tokens.',
+                'Add "refresh" to the Allow of one of the Tokens whose Targets and Queues have its first queue.',
             )
         return cls(target, token)
 

@@ -12,6 +12,7 @@ from restbroker.admin.versions import running
 from restbroker.config.core import Config
 from restbroker.connectors import registry
 from restbroker.rules.allowed import allowed
+from restbroker.rules.auth import reaches
 
 
 @attrs.frozen
@@ -35,6 +36,7 @@ def suggestions(config: Config, targets: Collection[str] = ()) -> list[Suggestio
     for target in config.targets:
         if not targets or target.name in targets:
             catalogue = registry.catalogue_of(target, running(config, target))
-            text = registry.suggest(target, allowed(config.tokens, catalogue))
+            tokens = [token for token in config.tokens if reaches(token, target.name, target.queues)]
+            text = registry.suggest(target, allowed(tokens, catalogue))
             found.append(Suggestion(target.name, target.kind, text))
     return found

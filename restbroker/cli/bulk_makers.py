@@ -71,7 +71,7 @@ class Makers:
             self._warn(spec)
         dangers = catalogue.dangerous_in(command)
         order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0])
-        tokens = Tokens(self.settings.tokens, spec, dangers, target.default_host)
+        tokens = Tokens(self.settings.tokens, spec, dangers, target.default_host, target.name, order.queue)
         return Maker(Checker(spec, const, target.default_host), tokens, order)
 
     def _warn(self, spec: CommandSpec) -> None:

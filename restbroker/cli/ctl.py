@@ -118,8 +118,9 @@ class _Way:
         """What is pushed. Ends with 4 where no token allows it."""
         command = Command(asked.endpoint, asked.arguments)
         spec = self.catalogue.commands.get(asked.name)
-        token = token_of(self.settings.tokens, self.place, spec, command)
-        return Order(asked.endpoint, asked.arguments, self.place.queues[0], token, wanted=True)
+        queue = self.place.queues[0]
+        token = token_of(self.settings.tokens, self.place, queue, spec, command)
+        return Order(asked.endpoint, asked.arguments, queue, token, wanted=True)
 
 
 def _tell_state(way: _Way, found: Serving | None, word: str, timeout_s: float | None) -> NoReturn:

@@ -123,8 +123,9 @@ def enqueue(
     spec = spec_of(place, command, any_command=any_command)
     is_sure = needs_all(place, command, any_command=any_command)
     values = typed_for(spec, typed, place.default_host, needs_all=is_sure)
-    token = token_of(settings.tokens, place, spec, Command(command, values))
-    one = order(command, values, queue or place.queues[0], token)
+    goes_to = queue or place.queues[0]
+    token = token_of(settings.tokens, place, goes_to, spec, Command(command, values))
+    one = order(command, values, goes_to, token)
     _push(settings, place, one, typed, timeout_s=wait_s, as_json=json)
 
 

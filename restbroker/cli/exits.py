@@ -55,7 +55,7 @@ MEANINGS: Final[Mapping[int, str]] = {
 _REFUSALS: Final = frozenset(
     {
         *("BadToken", "BadSignature", "UntimelySignature", "SignatureNeeded"),
-        *("CommandNotAllowed", "DangerousCommand", "HostNotAllowed"),
+        *("CommandNotAllowed", "DangerousCommand", "HostNotAllowed", "TargetNotAllowed", "QueueNotAllowed"),
         *("CommandForbidden", "LoginRefused"),
     }
 )

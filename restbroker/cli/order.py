@@ -64,10 +64,10 @@ def _knows(target: Target, command: str) -> bool:
     return catalogue.name_in(command) in catalogue.commands
 
 
-def token_of(tokens: Sequence[Token], target: Target, spec: CommandSpec | None, command: Command) -> Token:
-    """The first token that allows it. Ends with 4, and with what to configure, if there is none."""
+def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandSpec | None, command: Command) -> Token:
+    """The first token that allows it there. Ends with 4, and with what to configure, if there is none."""
     dangers = registry.catalogue_of(target, None, command.endpoint).dangerous_in(command.endpoint)
-    wish = Wish(command, spec, dangers, target.default_host)
+    wish = Wish(command, spec, dangers, target.default_host, target.name, queue)
     reasons: list[Reason] = []
     for token in tokens:
         reason = refusal(token, wish)

@@ -23,6 +23,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make a token
 
 _SECRET_BYTES = 32
 _UNKNOWN = "(unknown)"
+_PLACES = ("ALLOW", "HOSTS", "TARGETS", "QUEUES")
+_HEADER = ("TOKEN", *_PLACES, "SIGNED", "SECRETS", "LAST USE", "WAITING", "PREVIOUS")
 NameWord = Annotated[str, typer.Argument(help="The token's name, for what is shown to be configured.")]
 
 
@@ -55,15 +57,14 @@ def list_tokens(
     """Show each token: what it allows, its last use, and how many waiting jobs carry it. Never a secret.
 
     Jobs are those in the configured queues, and those in `retry` and `schedule` that go there. Those with an unknown
-    token would be parked. In a pipe each line is: name, allow, hosts, signed, secrets, last use (UTC), waiting jobs,
-    those with the previous secret.
+    token would be parked. In a pipe each line is: name, allow, hosts, targets, queues, signed, secrets, last use
+    (UTC), waiting jobs, those with the previous secret.
     """
     rows, skipped = _rows(quietly(config), limit)
     if json:
         output.as_json(list(rows))
     else:
-        header = ("TOKEN", "ALLOW", "HOSTS", "SIGNED", "SECRETS", "LAST USE", "WAITING", "PREVIOUS")
-        output.table(header, [_cells(row) for row in rows])
+        output.table(_HEADER, [_cells(row) for row in rows])
     if skipped:
         output.say(f"note: {skipped} more jobs wait that were not looked at; --limit raises the number.")
 
@@ -90,6 +91,8 @@ def _row(token: Token, used: Mapping[str, float], jobs: int, previous: int) -> d
         "token": token.name,
         "allow": list(token.allow),
         "hosts": list(token.hosts),
+        "targets": list(token.targets),
+        "queues": list(token.queues),
         "signed": token.signed,
         "secrets": ["inline" if secret.path is None else str(secret.path) for secret in token.secrets],
         "last_use": None if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -100,7 +103,7 @@ def _row(token: Token, used: Mapping[str, float], jobs: int, previous: int) -> d
 
 def _cells(row: Mapping[str, Json]) -> list[str]:
     if row["token"] == _UNKNOWN:
-        return [_UNKNOWN, "-", "-", "-", "-", "-", str(row["waiting"]), "-"]
+        return [_UNKNOWN, *["-"] * 7, str(row["waiting"]), "-"]
     return [_cell(name, value) for name, value in row.items()]
 
 

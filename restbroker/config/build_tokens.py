@@ -74,6 +74,8 @@ def _token(name: str, written: TokenKeys, secrets: tuple[_Placed, ...]) -> Token
         secrets=tuple(secret for _, secret in secrets),
         allow=written.allow,
         hosts=written.hosts,
+        targets=written.targets,
+        queues=written.queues,
         signed=written.signed,
         window_s=written.window,
     )

@@ -35,6 +35,7 @@ _EVENT_MEMBER = re.compile("|".join(EVENT_MEMBERS))
 _EVENT_MEMBER_EXPECTED = f"a member of events: {', '.join(EVENT_MEMBERS)}"
 _PLAIN_VALUE: Mapping[str, Json] = {"type": ["string", "number", "boolean"]}
 _ADDRESS = re.compile(r"[^\s/]{1,1000}")
+_TARGETS = re.compile(r"[a-z0-9*?-]{1,32}", re.ASCII)
 _ALLOWED = re.compile(rf"{PATTERN.pattern}|dangerous:(?:[A-Za-z0-9_-]{{1,32}}|\*)", re.ASCII)
 _SENTINEL = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
 
@@ -127,6 +128,17 @@ def hosts() -> ListOf:
     """Virtual hosts, with wildcards."""
     item = word("host", _HOST, 'a virtual host such as "example.org" or "*.example.org"')
     return ListOf("list of hosts", item, 'a list of virtual hosts such as ["example.org"]')
+
+
+def some_targets() -> ListOf:
+    """Names of targets, with wildcards."""
+    expected = 'a target such as "ejabberd" or "eu-*"'
+    return ListOf("list of names", word("name", _TARGETS, expected), 'a list of targets such as ["ejabberd"]')
+
+
+def some_queues() -> ListOf:
+    """Names of queues, with wildcards."""
+    return ListOf("list of names", queue(), 'a list of queues such as ["rest", "low-*"]')
 
 
 def own_names() -> ListOf:

@@ -182,6 +182,20 @@ class TokenKeys:
     hosts: tuple[str, ...] = key(
         "Hosts", forms.hosts(), "Virtual hosts that its jobs may name, with * and ?; without it any.", (), shown=None
     )
+    targets: tuple[str, ...] = key(
+        "Targets",
+        forms.some_targets(),
+        "Targets that its jobs may be for, with * and ?; without it any.",
+        (),
+        shown=None,
+    )
+    queues: tuple[str, ...] = key(
+        "Queues",
+        forms.some_queues(),
+        "Queues that its jobs may be taken from, with * and ?; without it any.",
+        (),
+        shown=None,
+    )
     signed: bool = key(
         "Signed",
         values.switch(),

@@ -1,4 +1,4 @@
-"""What a token allows: which command, on which hosts, and whether it touches the server itself.
+"""What a token allows: which command, on which target, queue and hosts, and whether it touches the server itself.
 
 The broker's admission calls it for each job, `restbroker enqueue` before it pushes one. Always holds: a refusal names
 the token (never its secret), what was refused, and what to put into the configuration.
@@ -19,7 +19,7 @@ from restbroker.rules.outcome import Reason
 
 
 class Grant(Protocol):
-    """What is allowed: commands by patterns, hosts by patterns (none: any). `name` is the token's."""
+    """What is allowed: commands, hosts, targets and queues by patterns (of the last three none: any)."""
 
     @property
     def name(self) -> str: ...  # noqa: D102  see above
@@ -27,6 +27,10 @@ class Grant(Protocol):
     def allow(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def hosts(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def targets(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def queues(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
 @attrs.frozen
@@ -34,13 +38,15 @@ class Wish:
     """What a job asks for, and what is known of it. `spec` is None outside the catalogue.
 
     `dangers`: the segments of its endpoint that are dangerous commands, each with what of the server itself it touches
-    (`Catalogue.dangerous_in`). `default_host` fills a missing `host`.
+    (`Catalogue.dangerous_in`). `default_host` fills a missing `host`. `target` and `queue` are where the job goes.
     """
 
     command: Command
     spec: CommandSpec | None
     dangers: Mapping[str, frozenset[str]]
     default_host: str | None
+    target: str
+    queue: str
 
 
 def which(given: Json, secrets: Sequence[bytes]) -> int | None:
@@ -60,8 +66,36 @@ def which(given: Json, secrets: Sequence[bytes]) -> int | None:
 def refusal(grant: Grant, wish: Wish) -> Reason | None:
     """Why the token does not allow this; None if it does."""
     command = wish.command
-    refused = refused_command(grant, command.endpoint, wish.spec, wish.dangers)
+    refused = refused_place(grant, wish.target, wish.queue)
+    refused = refused or refused_command(grant, command.endpoint, wish.spec, wish.dangers)
     return refused or refused_hosts(grant, command, wish.spec, wish.default_host)
+
+
+def refused_place(grant: Grant, target: str, queue: str) -> Reason | None:
+    """The part of `refusal` that depends on where the job was pushed."""
+    if grant.targets and not _fits(target, grant.targets):
+        return Reason(
+            "TargetNotAllowed",
+            f'The token "{grant.name}" does not allow jobs for the target {target}.',
+            "Push with a token that allows it, or add the target to the token's Targets in Tokens.",
+        )
+    if grant.queues and not _fits(queue, grant.queues):
+        return Reason(
+            "QueueNotAllowed",
+            f'The token "{grant.name}" does not allow jobs in the queue {quoted(queue)}.',
+            "Push with a token that allows it, or add the queue to the token's Queues in Tokens.",
+        )
+    return None
+
+
+def reaches(grant: Grant, target: str, queues: Sequence[str]) -> bool:
+    """Whether the token allows jobs in any of these queues of the target."""
+    return any(refused_place(grant, target, queue) is None for queue in queues)
+
+
+def _fits(name: str, patterns: Sequence[str]) -> bool:
+    # A queue's name may hold a bracket, which stands for itself.
+    return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns)
 
 
 def refused_command(

@@ -79,6 +79,25 @@ async def test_a_command_that_the_token_does_not_allow_is_parked_and_never_sent(
     assert harness.target.calls == []
 
 
+@pytest.mark.parametrize(
+    ("bound", "code"),
+    [
+        (Token("app", (Secret("secret-of-app"),), targets=("elsewhere-*",)), "TargetNotAllowed"),
+        (Token("app", (Secret("secret-of-app"),), queues=("elsewhere",)), "QueueNotAllowed"),
+    ],
+)
+async def test_a_job_in_a_place_that_its_token_does_not_allow_is_parked_and_never_sent(
+    harness: Harness, bound: Token, code: str
+) -> None:
+    push(harness, "secret-of-app", "once")
+    async with serving(harness, bound):
+        found = await parked(harness)
+    assert found["error_class"] == code
+    assert 'The token "app" does not allow' in found["error_message"]
+    assert "secret-of-app" not in found["error_message"]
+    assert harness.target.calls == []
+
+
 async def test_a_token_bound_to_hosts_names_a_user_only_where_the_command_is_known_to_take_one(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

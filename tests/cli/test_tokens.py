@@ -137,10 +137,10 @@ def test_the_list_tells_what_is_allowed_the_last_use_and_what_waits_but_no_secre
     done = shell("token", "list")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
-        "few\tstatus\tany\tno\tinline\tnever\t0\t0",
-        "app\tregister kick_*\texample.org\tno\tapp.secret inline\t2026-11-20T09:06:49Z\t33\t2",
-        "admin\t* dangerous:backup\tany\tyes\tinline\tnever\t1\t0",
-        "(unknown)\t-\t-\t-\t-\t-\t2\t-",
+        "few\tstatus\tany\tany\tany\tno\tinline\tnever\t0\t0",
+        "app\tregister kick_*\texample.org\tany\tany\tno\tapp.secret inline\t2026-11-20T09:06:49Z\t33\t2",
+        "admin\t* dangerous:backup\tany\tany\tany\tyes\tinline\tnever\t1\t0",
+        "(unknown)\t-\t-\t-\t-\t-\t-\t-\t2\t-",
     ]
     as_json = shell("token", "list", "--json")
     assert [(row["token"], row["waiting"]) for row in json.loads(as_json.stdout)][1] == ("app", 33)

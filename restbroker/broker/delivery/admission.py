@@ -98,7 +98,7 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
     asked = arguments.named(submission, known.spec) if submission.is_bare else submission
     if isinstance(asked, Reason):
         return asked
-    refused = known.refusal(proof.token, asked.command)
+    refused = known.refusal(proof.token, asked.command, item.queue)
     if refused is not None:
         return refused
     tokens.used[proof.token.name] = now_s

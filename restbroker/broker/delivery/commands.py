@@ -29,15 +29,17 @@ class Known:
     at_most_once: bool
     slot: Slot | None
     timeout_s: float
+    _target: str
     _default_host: str | None
     _dangers: Mapping[str, frozenset[str]]
     _refusals: dict[str, Reason | None] = attrs.field(factory=dict)
 
-    def refusal(self, token: Token, command: Command) -> Reason | None:
-        """Why the token does not allow this command, which is one of this endpoint; None if it does."""
+    def refusal(self, token: Token, command: Command, queue: str) -> Reason | None:
+        """Why the token does not allow this command, which is one of this endpoint, there; None if it does."""
         if token.name not in self._refusals:
             self._refusals[token.name] = auth.refused_command(token, self.endpoint, self.spec, self._dangers)
-        return self._refusals[token.name] or auth.refused_hosts(token, command, self.spec, self._default_host)
+        refused = auth.refused_place(token, self._target, queue) or self._refusals[token.name]
+        return refused or auth.refused_hosts(token, command, self.spec, self._default_host)
 
 
 @attrs.define(eq=False)
@@ -70,6 +72,7 @@ class Commands:
             at_most_once=any(fnmatchcase(name, glob) for glob in target.at_most_once),
             slot=self._slots.of(name),
             timeout_s=max(longer_s, target.timeout_s),
+            target=target.name,
             default_host=target.default_host,
             dangers=catalogue.dangerous_in(endpoint),
         )

@@ -23,7 +23,7 @@ OTHER = Token("other", (Secret("other"),), allow=("kick_user",))
 
 def maker(*tokens: Token, **order: object) -> Maker:
     common = Order("register", {}, "rest", PLAIN, **order)  # type: ignore[arg-type]
-    return Maker(Checker(SPEC, {}, None), Tokens(tokens, SPEC, {}, None), common)
+    return Maker(Checker(SPEC, {}, None), Tokens(tokens, SPEC, {}, None, "ejabberd", "rest"), common)
 
 
 JSON = st.recursive(
@@ -73,6 +73,15 @@ def test_the_first_token_that_allows_a_row_is_the_rows() -> None:
         maker(OTHER, BOUND).payload({"host": "x"}, jid_of(BATCH, 1), 1.5)
     assert not made.tokens.refused("register")
     assert [reason.code for reason in maker(OTHER).tokens.refused("register")] == ["CommandNotAllowed"]
+
+
+def test_a_row_is_not_given_a_token_that_counts_in_other_queues() -> None:
+    elsewhere = Token("elsewhere", (Secret("elsewhere"),), queues=("low",))
+    abroad = Token("abroad", (Secret("abroad"),), targets=("prosody",))
+    made = maker(elsewhere, abroad, PLAIN).payload({"user": "a"}, jid_of(BATCH, 1), 1.5)
+    assert b'a \\"token\\"' in made
+    refused = maker(elsewhere, abroad).tokens.refused("register")
+    assert [reason.code for reason in refused] == ["QueueNotAllowed", "TargetNotAllowed"]
 
 
 @given(st.integers(1, 2**32 - 1))

@@ -37,6 +37,16 @@ def test_a_token_that_may_do_dangerous_things_is_named_with_what_it_may() -> Non
     assert "hush" not in str(found)
 
 
+def test_a_token_that_no_queue_can_be_used_with_is_named() -> None:
+    environ = {"RESTBROKER_RESTQUEUE": "q", "RESTBROKER_TOKEN": "t0ken", "RESTBROKER_RESTURL": "http://127.0.0.1:1"}
+    config = load(None, environ, {}, registry.kinds()).config
+    token = Token("app", (Secret("hush"),), targets=("ejabberd",), queues=("q*",))
+    assert list(check_tokens(attrs.evolve(config, tokens=(token,)))) == []
+    (found,) = check_tokens(attrs.evolve(config, tokens=(attrs.evolve(token, queues=("r",)),)))
+    assert (found.level, found.code) == ("warning", "TokenFitsNowhere")
+    assert '"app"' in found.message
+
+
 def test_what_to_change_is_named_as_the_target_has_it() -> None:
     finding = Finding("problem", "two", "X", "RestURL is wrong.", None, '"RestURL": "http://h" or RestPass')
     named = _in_words_of(TARGET, finding)

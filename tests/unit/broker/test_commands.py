@@ -69,8 +69,8 @@ def test_a_token_is_refused_what_it_would_be_refused_for_each_job(
 ) -> None:
     command = Command(endpoint, arguments)
     dangers = CONNECTOR.catalogue.dangerous_in(endpoint)
-    wish = Wish(command, CONNECTOR.spec(endpoint), dangers, TARGET.default_host)
-    assert KNOWN.of(endpoint).refusal(token, command) == auth.refusal(token, wish)
+    wish = Wish(command, CONNECTOR.spec(endpoint), dangers, TARGET.default_host, TARGET.name, TARGET.queues[0])
+    assert KNOWN.of(endpoint).refusal(token, command, TARGET.queues[0]) == auth.refusal(token, wish)
 
 
 def test_the_facts_are_those_of_the_command_whatever_its_endpoint_says_beside_it() -> None:
@@ -111,7 +111,7 @@ def test_a_slash_for_the_dot_changes_nothing_of_what_holds_for_a_command() -> No
     assert known.of("account/registerUser").slot is known.of("account.registerUser").slot is not None
     token = Token("some", (Secret("b"),), allow=("account.check*", "account", "*/*"))
     for endpoint, code in (("account/removeUser", "CommandNotAllowed"), ("server/stop", "DangerousCommand")):
-        refused = known.of(endpoint).refusal(token, Command(endpoint, {}))
+        refused = known.of(endpoint).refusal(token, Command(endpoint, {}), "q")
         assert refused is not None
         assert refused.code == code
-    assert known.of("account/checkUser").refusal(token, Command("account/checkUser", {})) is None
+    assert known.of("account/checkUser").refusal(token, Command("account/checkUser", {}), "q") is None

@@ -25,11 +25,15 @@ def test_a_token_allows_all_but_the_dangerous_unless_it_says_more(write: Write) 
         "Secret": LONG,
         "Allow": ["*", "dangerous:backup", "dangerous:*"],
         "Hosts": ["example.org", "*.example.net"],
+        "Targets": ["ejabberd", "eu-*"],
+        "Queues": ["rest", "low *"],
         "Signed": True,
         "Window": "10d",
     }
     first, second = write({**SERVED, "Tokens": {"app": app, "admin": admin}}).config.tokens
     assert (first.name, revealed(first), first.allow, first.hosts) == ("app", ["one"], ("*",), ())
+    assert (first.targets, first.queues) == ((), ())
+    assert (second.targets, second.queues) == (("ejabberd", "eu-*"), ("rest", "low *"))
     assert (first.signed, first.window_s) == (False, 7 * 86400.0)
     assert (second.name, second.allow) == ("admin", ("*", "dangerous:backup", "dangerous:*"))
     assert (second.hosts, second.signed, second.window_s) == (("example.org", "*.example.net"), True, 10 * 86400.0)
@@ -70,6 +74,8 @@ def test_a_variable_changes_one_member_of_one_token(write: Write) -> None:
         ({"Allow": ["a", "dangerous:"]}, 'Allow[1]: expected a command such as "register" or "get_*", or a word such'),
         ({"Allow": ["risky:backup"]}, 'Allow[0]: expected a command such as "register"'),
         ({"Hosts": ["a b"]}, 'Hosts[0]: expected a virtual host such as "example.org"'),
+        ({"Targets": ["Rest"]}, 'Targets[0]: expected a target such as "ejabberd" or "eu-*"'),
+        ({"Queues": [" rest"]}, "Queues[0]: expected a queue's name"),
         ({"Signed": "yes"}, "Signed: expected true or false"),
         ({"Signed": True}, "Secret: expected at least 16 characters for a token that signs, found fewer"),
         ({"Window": "31d"}, "Window: expected a duration up to 30 days"),

@@ -22,6 +22,8 @@ PATTERNS = st.sampled_from(
 class Grant:
     allow: tuple[str, ...] = ("*",)
     hosts: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
     name: str = "app"
 
 
@@ -57,7 +59,7 @@ def test_a_command_is_allowed_if_and_only_if_some_token_lets_a_job_for_it_in(gra
         for grant in grants:
             host = hosts[grant.hosts[0]] if grant.hosts else "example.org"
             text = {key: _at(value, host) for key, value in good_arguments(spec).items()}
-            wish = Wish(Command(name, text), spec, CATALOGUE.dangerous_in(name), None)
+            wish = Wish(Command(name, text), spec, CATALOGUE.dangerous_in(name), None, "t", "q")
             let_in = let_in or refusal(grant, wish) is None
         # A job that names a host may be let in only where the catalogue knows how.
         assert (name in found) >= let_in, name

@@ -19,6 +19,8 @@ from restbroker.rules.outcome import Reason
 class Grant:
     allow: tuple[str, ...] = ("*",)
     hosts: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
     name: str = "app"
 
 
@@ -26,7 +28,7 @@ def refused(grant: Grant, endpoint: str, default_host: str | None = None, **argu
     catalogue = for_version("24.12")
     spec = catalogue.commands.get(endpoint.partition("/")[0])
     command = Command(endpoint, arguments)
-    return auth.refusal(grant, Wish(command, spec, catalogue.dangerous_in(endpoint), default_host))
+    return auth.refusal(grant, Wish(command, spec, catalogue.dangerous_in(endpoint), default_host, "eu", "low[1]"))
 
 
 def code(reason: Reason | None) -> str | None:
@@ -261,3 +263,32 @@ def test_a_refusal_names_the_token_what_it_refuses_and_what_to_configure(
     shown = f"{reason.message} {reason.cure}"
     assert '"app"' in shown
     assert all(word in shown for word in words), shown
+
+
+@pytest.mark.parametrize(
+    ("grant", "wanted"),
+    [
+        (Grant(), None),
+        (Grant(targets=("e?", "us")), None),
+        (Grant(targets=("us", "EU")), "TargetNotAllowed"),
+        (Grant(queues=("rest", "low*")), None),
+        (Grant(queues=("low[1]",)), None),
+        (Grant(queues=("low1", "rest")), "QueueNotAllowed"),
+        (Grant(targets=("us",), queues=("rest",)), "TargetNotAllowed"),
+        (Grant(targets=("eu",), queues=("rest",)), "QueueNotAllowed"),
+    ],
+)
+def test_a_token_is_good_where_its_targets_and_queues_say(grant: Grant, wanted: str | None) -> None:
+    assert code(refused(grant, "status")) == wanted
+    assert auth.reaches(grant, "eu", ["other", "low[1]"]) is (wanted is None)
+
+
+def test_a_refused_place_names_the_token_the_place_and_the_key() -> None:
+    elsewhere = refused(Grant(targets=("us",)), "status")
+    assert elsewhere is not None
+    assert 'The token "app" does not allow jobs for the target eu.' in elsewhere.text
+    assert "Targets in Tokens" in elsewhere.text
+    elsewhere = refused(Grant(queues=("rest",)), "status")
+    assert elsewhere is not None
+    assert "low[1]" in elsewhere.message
+    assert "Queues in Tokens" in elsewhere.text

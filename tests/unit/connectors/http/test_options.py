@@ -57,7 +57,8 @@ def test_what_may_be_sent_twice_and_what_takes_any_argument(
 def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made, arguments: dict[str, Any]) -> None:
     target = made({"Commands": {"do": {"Path": "{host}/{user}"}}}, Domain="a.example")
     catalogue = registry.catalogue_of(target, None)
-    wish = Wish(Command("do", arguments), catalogue.commands["do"], catalogue.dangerous_in("do"), target.default_host)
+    dangers = catalogue.dangerous_in("do")
+    wish = Wish(Command("do", arguments), catalogue.commands["do"], dangers, target.default_host, "t", "q")
     found = refusal(Token("bound", (), hosts=("a.example",)), wish)
     assert found is not None
     assert (found.code, found.cure) == ("HostNotAllowed", "Push with a token without Hosts.")

@@ -151,10 +151,12 @@ class Bound:
     hosts: tuple[str, ...]
     name: str = "bound"
     allow: tuple[str, ...] = ("*", "dangerous:*")
+    targets: tuple[str, ...] = ()
+    queues: tuple[str, ...] = ()
 
 
 def allowed(host: str, command: str, arguments: dict[str, Json], default: str | None = None) -> bool:
-    wish = Wish(Command(command, arguments), ALL.commands[command], ALL.dangerous_in(command), default)
+    wish = Wish(Command(command, arguments), ALL.commands[command], ALL.dangerous_in(command), default, "t", "q")
     return auth.refusal(Bound((host,)), wish) is None
 
 

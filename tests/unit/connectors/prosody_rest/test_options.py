@@ -110,7 +110,7 @@ def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(
 ) -> None:
     target = configured({"AdminURL": ADMIN, "AdminToken": "t"}).config.targets[0]
     catalogue = registry.catalogue_of(target, None)
-    wish = Wish(Command(command, arguments), catalogue.commands[command], {}, target.default_host)
+    wish = Wish(Command(command, arguments), catalogue.commands[command], {}, target.default_host, "t", "q")
     token = Token("bound", (), allow=("*",), hosts=("example.org",))
     assert (refusal(token, wish) is None) == is_allowed
 
