@@ -34,7 +34,7 @@ class Context:
     """The facts of one settling. `jitter` is in [0, 1); `unique` keeps equal jobs apart, in microseconds.
 
     `reply_jid` is the same whenever the same ticket is settled again; only a job with a `reply_id` needs one.
-    `duration_s` is the delivery's.
+    `duration_s` is the delivery's. `queues` are those of the job's target: a `retry_queue` counts among them only.
     """
 
     policy: Policy
@@ -46,3 +46,4 @@ class Context:
     command: str = ""
     reply_id: str | int | float | None = None
     at_most_once: bool = False
+    queues: tuple[str, ...] = ()

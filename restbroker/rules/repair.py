@@ -33,14 +33,13 @@ _MAIL = "ActionMailer::MailDeliveryJob"
 
 
 def repaired(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
-    """A copy that Sidekiq can show and move; `queue` is where it was taken from. The order of keys is kept.
+    """A copy that Sidekiq can show and move; `queue` is where it goes from there. The order of keys is kept.
 
     Times become seconds with a fraction: Sidekiq 8 takes whole numbers for milliseconds, Sidekiq 7 does not know
     milliseconds. What cannot be repaired and is not needed goes away.
     """
-    retry_queue = fields.get("retry_queue")
     safe = dict(fields)
-    safe["queue"] = retry_queue if isinstance(retry_queue, str) and retry_queue else queue
+    safe["queue"] = queue
     if not isinstance(safe.get("class"), str):
         safe["class"] = UNNAMED_CLASS
     if not isinstance(safe.get("args"), list):

@@ -7,7 +7,7 @@ agree wherever nothing else is said.
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeAlias, assert_never
 
 import attrs
@@ -96,6 +96,21 @@ def read_count(fields: Mapping[str, Json]) -> int | None:
     return max(count, -1)
 
 
+def read_queue(fields: Mapping[str, Json], queue: str, served: Collection[str]) -> str:
+    """The queue that a job of `queue` is tried again from: its `retry_queue`, if that is one of its target's.
+
+    `served` are these. Any other would let a producer reach queues that Redis does not let it write to.
+    """
+    named = fields.get("retry_queue")
+    return named if isinstance(named, str) and named in served else queue
+
+
+def names_foreign_queue(fields: Mapping[str, Json], served: Collection[str]) -> bool:
+    """Whether it names a `retry_queue` that does not count, since its target does not serve it."""
+    named = fields.get("retry_queue")
+    return isinstance(named, str) and bool(named) and named not in served
+
+
 def delay_s(backoff: Backoff, retry_count: int, jitter: float) -> float:
     """Seconds until the next try. `retry_count` is 0 after the first failure; `jitter` is in [0, 1)."""
     count = min(max(retry_count, 0), _COUNT_LIMIT)
@@ -133,8 +148,8 @@ def fail(  # noqa: PLR0913 - the facts of one failure, all by name
 ) -> Failed:
     """The payload after one more failure, as Sidekiq writes it, and when to try again.
 
-    `fields` has its `jid`; `queue` is where the job was taken from; `unique` is in microseconds. Never raises for
-    what `rubyjson.loads` returned, and `rubyjson.dumps` takes the result.
+    `fields` has its `jid`; `queue` is the one that it is tried again from; `unique` is in microseconds. Never raises
+    for what `rubyjson.loads` returned, and `rubyjson.dumps` takes the result.
     """
     before = read_count(fields)
     count = 0 if before is None else before + 1

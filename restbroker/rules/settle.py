@@ -109,7 +109,8 @@ def _of_the_fallen(fallen: Fallen, job: Job, now_s: float, command: str) -> Cont
         policy = attrs.evolve(policy, reply_queue=names.name, reply_details=True, reply_class=names.job_class)
     # Its token was found right: a job whose token is wrong is parked before it is marked, and crashes nothing.
     reply_id = arguments.addressed(job.fields.get("args"))[1]
-    return Context(policy, now_s, 0.0, 0, spare_jid(fallen.identity, fallen.ticket), command=command, reply_id=reply_id)
+    reply_jid = spare_jid(fallen.identity, fallen.ticket)
+    return Context(policy, now_s, 0.0, 0, reply_jid, command=command, reply_id=reply_id, queues=fallen.queues)
 
 
 _CRASHED = Reason(
@@ -210,7 +211,7 @@ def _put_off(job: Job, outcome: Deferred, context: Context) -> Settlement:
 
 
 def _postponed(job: Job, fields: Mapping[str, Json], delay_s: float, context: Context) -> Schedule:
-    fixed = repaired({**fields, "jid": job.jid}, job.queue)
+    fixed = repaired({**fields, "jid": job.jid}, retry.read_queue(fields, job.queue, context.queues))
     # Also keeps equal jobs apart: a set holds each member once.
     fixed[DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)
     if job.maybe_run:
@@ -256,7 +257,7 @@ def _fail(job: Job, reason: Reason, context: Context) -> retry.Failed:
         {**job.fields, "jid": job.jid},
         job.rule,
         now_s=context.now_s,
-        queue=job.queue,
+        queue=retry.read_queue(job.fields, job.queue, context.queues),
         error_class=reason.code,
         error_message=reason.text,
         jitter=context.jitter,

@@ -36,13 +36,14 @@ class ResponseQueue:
 
 @attrs.frozen
 class Fallen:
-    """A job that a dead identity had in hand. `responses` as the identity wrote at its start."""
+    """A job that a dead identity had in hand. `responses` and `queues`, its target's, as it wrote them at its start."""
 
     identity: str
     ticket: str
     queue: str
     raw: bytes
     responses: ResponseQueue | None = None
+    queues: tuple[str, ...] = ()
 
 
 @light

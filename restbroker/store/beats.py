@@ -235,7 +235,7 @@ def _orphan(
 ) -> Orphan:
     raw = crash.in_hand.jobs[ticket]
     queue = queue_of(ticket, crash.queues) or ""
-    fallen = Fallen(crash.identity, ticket, queue, raw, crash.responses)
+    fallen = Fallen(crash.identity, ticket, queue, raw, crash.responses, tuple(crash.queues))
     may_wait = waits is not None and ticket_number(ticket) <= crash.in_hand.hwm and waits(queue, raw)
     match marks.get(ticket):
         case None:

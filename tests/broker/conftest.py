@@ -124,6 +124,7 @@ class Harness:
     ended: Ended | None = None
     status: Status = attrs.field(factory=Status)
     token: str = "t"
+    queues: tuple[str, ...] = ("rest",)
     at_most_once: tuple[str, ...] = ()
     slots: Mapping[str, int] = attrs.field(factory=dict)
     limits: Limits = attrs.field(factory=Limits)
@@ -198,7 +199,7 @@ class Harness:
             "t",
             "scripted",
             Url("http", "127.0.0.1", 1),
-            ("rest",),
+            self.queues,
             concurrency=self.concurrency,
             at_most_once=self.at_most_once,
             slots=self.slots,

@@ -223,13 +223,12 @@ async def test_what_is_put_off_and_what_could_not_be_answered_is_sealed_too(harn
     ("token", "fields", "code"),
     [
         (attrs.evolve(APP, flat=True), {}, "ServerError"),
-        (APP, {"retry_queue": "of-somebody-else"}, "ServerError"),
         (attrs.evolve(APP, signed=True), {}, "SignatureNeeded"),
         (attrs.evolve(APP, secrets=(Secret("another"),)), {}, "BadToken"),
         (APP, {"args": ["safe", 5, SECRET]}, "BadArguments"),
     ],
 )
-async def test_a_token_stays_where_it_is_wrong_or_somebody_else_must_know_it(
+async def test_a_token_stays_where_it_is_wrong_or_the_original_must_know_it(
     harness: Harness, token: Token, fields: dict[str, Any], code: str
 ) -> None:
     push(harness, **fields)

@@ -186,7 +186,10 @@ class Reference:
         queue, raw = info.queues[ticket_queue(ticket) - 1], hand.jobs.pop(ticket)
         if ticket in hand.sent:
             code = effects.park(
-                self.data, park(Fallen(identity, ticket, queue, raw, info.responses)), ticket, self.clock()
+                self.data,
+                park(Fallen(identity, ticket, queue, raw, info.responses, info.queues)),
+                ticket,
+                self.clock(),
             )
         else:
             if ticket_number(ticket) <= hand.hwm:

@@ -23,8 +23,8 @@ MADE_S: Final = 1_700_000_000.25
 class Row:
     """One payload. `ours`: where it ends if the server answers 500; `ruby`: where, if a Ruby worker fails.
 
-    `sent`: the server gets it. `code`: the error_class of what is not sent. `jid`, `queue`, `first_s` (its first
-    failure): what the entry says, None for a new one, the queue that it was taken from, and now.
+    `sent`: the server gets it. `code`: the error_class of what is not sent. `jid`, `first_s` (its first failure):
+    what the entry says, None for a new one, and now.
     """
 
     name: str
@@ -34,7 +34,6 @@ class Row:
     sent: bool = True
     code: str = "ServerError"
     jid: str | None = "USER"
-    queue: str = "rest"
     first_s: float | None = None
 
     def as_pushed(self, user: str) -> bytes:
@@ -106,7 +105,7 @@ RETRIES: Final = [
     _row("retry_for is over", "dead 2 retried", "retry 2 retried", retry_for=60, retry_count=1, **_FAILED),
     _row('retry_for is "60"', retry_for="60"),
     _row("retry_for is a list", retry_for=[60]),
-    attrs.evolve(_row("retry_queue is another queue", retry_queue="slow"), queue="slow"),
+    _row("retry_queue is another queue", retry_queue="slow"),
     _row("retry_queue is a number", retry_queue=5),
     _row("retry_queue is empty", retry_queue=""),
 ]

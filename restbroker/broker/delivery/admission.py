@@ -8,12 +8,13 @@ import time
 
 import attrs
 
+from restbroker.broker import retry_queues
 from restbroker.broker.delivery.commands import Known
 from restbroker.broker.delivery.tokens import Proof
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.light import light
-from restbroker.rules import arguments, display, hiding, hosts, sealing, signing
+from restbroker.rules import arguments, display, hiding, hosts, retry, sealing, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.job import Job
 from restbroker.rules.outcome import Reason
@@ -63,16 +64,12 @@ def stored(lane: Lane, item: Item, job: Job) -> Job:
     shown = [secret for secret in lane.plan.tokens.values if name is not None and secret in name]
     if name is not None and shown and hiding.text(name, shown) != name:
         name = None
+    if retry.names_foreign_queue(job.fields, lane.plan.target.queues):
+        lane.report(retry_queues.ignored(item.queue))
     proof = item.proof
-    if proof is not None and proof.signature is None and not proof.token.flat and _returns(lane, job):
+    if proof is not None and proof.signature is None and not proof.token.flat:
         job = sealing.sealed(job, proof.secret, proof.token.name, time.time())
     return attrs.evolve(job, fields=display.named(job.fields, name))
-
-
-def _returns(lane: Lane, job: Job) -> bool:
-    """Whether it comes back to this target: what somebody else takes must have the token that he knows."""
-    queue = job.fields.get("retry_queue")
-    return not isinstance(queue, str) or not queue or queue in lane.plan.target.queues
 
 
 def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:

@@ -224,6 +224,7 @@ def _context(lane: Lane, item: Item, duration_s: float) -> Context:
         item.command,
         item.reply_id,
         item.at_most_once,
+        lane.plan.target.queues,
     )
 
 

@@ -13,14 +13,15 @@ from collections.abc import Collection, Mapping
 import attrs
 import trio
 
+from restbroker.broker import retry_queues
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.upkeep.samehost import Host, is_gone
 from restbroker.errors import StoreRefused
-from restbroker.rules import settle
+from restbroker.rules import retry, rubyjson, settle
 from restbroker.rules.settlement import Dead, Fallen
 from restbroker.store import beats, server
-from restbroker.store.beats import Registered
+from restbroker.store.beats import Park, Registered
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import JobsRecovered, Report, Warned
 
@@ -113,13 +114,17 @@ class Reaper:
             self.report(Warned("RecoveryRefused", error.message, error.cure))
 
     async def _recover(self, identity: str) -> None:
+        elsewhere: set[str] = set()
+        park, poison = _noting(elsewhere, _park), _noting(elsewhere, _poison)
         try:
-            done = await self.health.insist(self.store, beats.recover, identity, _park, _poison, _waits)
+            done = await self.health.insist(self.store, beats.recover, identity, park, poison, _waits)
         except StoreRefused as error:
             self._complain(error)
             return
         if done.jobs:
             self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.parked))
+        for queue in sorted(elsewhere):
+            self.report(retry_queues.ignored(queue))
         if done.unanswered:
             message = f"{done.unanswered} jobs of a dead process were parked, but Redis refuses the answer to them."
             self.report(Warned("AnswerRefused", message, _LISTS))
@@ -131,6 +136,17 @@ def _park(fallen: Fallen) -> Dead:
 
 def _poison(fallen: Fallen) -> Dead:
     return settle.poisoned(fallen, time.time())
+
+
+def _noting(elsewhere: set[str], park: Park) -> Park:
+    """The same; adds to `elsewhere` the queue of a job whose `retry_queue` does not count. It is called in a thread."""
+
+    def noted(fallen: Fallen) -> Dead:
+        if retry.names_foreign_queue(rubyjson.object_of(fallen.raw) or {}, fallen.queues):
+            elsewhere.add(fallen.queue)
+        return park(fallen)
+
+    return noted
 
 
 def _waits(queue: str, raw: bytes) -> bool:

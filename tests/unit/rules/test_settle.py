@@ -348,8 +348,24 @@ def test_without_details_what_a_crash_parks_is_answered_only_where_somebody_wait
     assert parked(fallen(b'{"args":["register",{},"t"],"reply_to":"queue:rest"}'), NOW_S).replies == ()
 
 
-def fallen(raw: bytes, responses: ResponseQueue | None = None) -> Fallen:
-    return Fallen("life", "7:1", "q", raw, responses)
+def fallen(raw: bytes, responses: ResponseQueue | None = None, queues: tuple[str, ...] = ()) -> Fallen:
+    return Fallen("life", "7:1", "q", raw, responses, queues)
+
+
+def stored_for(retry_queue: str) -> list[dict[str, Any]]:
+    """A job with this `retry_queue`, of a target that serves "q" and "slow", each way that it is stored."""
+    entry, facts = job(retry_queue=retry_queue, queue="default"), context(queues=("q", "slow"))
+    orphan = fallen(entry.raw, queues=facts.queues)
+    outcomes = (Rejected(WHY), Deferred(WHY), NOT_NOW, Uncertain(WHY))
+    settled = [settle(entry, ONCE, outcome, facts) for outcome in outcomes]
+    settled += [crowded(entry, facts), reply_refused(entry, Ack(), "no", facts), crashed(orphan, NOW_S)]
+    settled.append(poisoned(orphan, NOW_S))
+    return [payload(one) for one in settled if isinstance(one, Retry | Dead | Schedule)]
+
+
+@pytest.mark.parametrize(("named", "again"), [("default", "q"), ("slow", "slow"), ("q", "q"), ("", "q")])
+def test_a_retry_queue_counts_only_where_the_same_target_serves_it(named: str, again: str) -> None:
+    assert [(fields["queue"], fields["retry_queue"]) for fields in stored_for(named)] == [(again, named)] * 8
 
 
 def test_reply_jobs_of_parked_jobs_have_a_place_only_with_details() -> None:

@@ -1,0 +1,79 @@
+"""A job's `retry_queue`: no way to a queue that its target does not serve, whatever becomes of the job."""
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.broker.upkeep.samehost import own_facts
+from restbroker.rules.outcome import Deferred, Outcome, Reason, Rejected
+from restbroker.store import jobs
+from restbroker.telemetry.events import Warned
+from tests.broker.conftest import Harness
+
+WHY = Reason("ServerError", "it broke")
+
+
+def warned(harness: Harness) -> list[str]:
+    return [event.code for event in harness.of(Warned)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "token", "zset"),
+    [
+        (Deferred(WHY), "t", "retry"),
+        (Deferred(WHY, counts=False), "t", "schedule"),
+        (Rejected(WHY), "t", "dead"),
+        (Rejected(WHY), "a wrong one", "dead"),
+    ],
+)
+async def test_what_is_stored_names_the_queue_that_it_was_taken_from_and_a_warning_says_so(
+    harness: Harness, outcome: Outcome, token: str, zset: str
+) -> None:
+    harness.target.judge = lambda _call, _response: outcome
+    for jid in ("one", "two"):
+        fields = {"class": "AdminWorker", "jid": jid, "queue": "default", "retry_queue": "default"}
+        harness.raw(json.dumps({**fields, "args": ["safe", {}, token]}).encode())
+    async with harness.broker():
+        await harness.until(lambda: harness.size(zset) == 2, "both are stored")
+    assert [entry["queue"] for entry in harness.members(zset)] == ["rest", "rest"]
+    assert warned(harness) == ["RetryQueueIgnored"] * 2
+    assert len({event.message for event in harness.of(Warned)}) == 1, "the log sums up what is said in the same words"
+    assert not any("AdminWorker" in str(event) for event in harness.of(Warned))
+
+
+async def test_a_queue_of_the_same_target_is_where_it_is_tried_again(harness: Harness) -> None:
+    harness.queues = ("rest", "slow")
+    harness.target.judge = lambda _call, _response: Deferred(WHY)
+    harness.push(retry_queue="slow")
+    async with harness.broker():
+        await harness.until(lambda: harness.size("retry") == 1, "it failed")
+    assert [entry["queue"] for entry in harness.members("retry")] == ["slow"]
+    assert warned(harness) == []
+
+
+@pytest.mark.parametrize(
+    ("named", "queue", "codes"), [("default", "rest", ["RetryQueueIgnored"]), ("slow", "slow", [])]
+)
+async def test_what_a_dead_process_was_about_to_send_is_parked_for_a_queue_of_its_target(
+    harness: Harness, named: str, queue: str, codes: list[str]
+) -> None:
+    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "dead-one", facts, ["rest", "slow"])
+    fields: dict[str, Any] = {"jid": "j", "args": ["once", {}, "t"], "retry_queue": named}
+    harness.raw(json.dumps(fields).encode())
+    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
+    jobs.mark(harness.client, "dead-one", ["1:1"])
+    async with harness.broker():
+        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
+        await harness.until(lambda: warned(harness) == codes, "it is said")
+    assert [(entry["error_class"], entry["queue"]) for entry in harness.members("dead")] == [("Uncertain", queue)]
+
+
+async def test_its_token_leaves_it_as_any_other_job_s_does(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Deferred(WHY)
+    harness.push(retry_queue="of-somebody-else")
+    async with harness.broker():
+        await harness.until(lambda: harness.size("retry") == 1, "it failed")
+    assert harness.members("retry")[0]["args"][2] != "t"
