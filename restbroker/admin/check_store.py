@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from restbroker.admin.check_leftovers import check_leftovers, check_original
 from restbroker.admin.check_limits import check_dead, check_pauses
 from restbroker.admin.check_queues import check_queues
+from restbroker.admin.check_rewrite import check_rewrite
 from restbroker.admin.connect import open_store
 from restbroker.admin.judge_server import judge_server
 from restbroker.config.core import Config
@@ -44,6 +45,7 @@ def check_store(config: Config) -> list[Finding]:
             found += judge_server(facts, client.address, _offset_s(client))
             if facts.cluster_enabled:
                 return found
+            found += check_rewrite(client, facts)
             found += _at_most_once(config, facts)
             found += _failover(client, config)
             found += _each(

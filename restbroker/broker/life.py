@@ -35,6 +35,7 @@ from restbroker.broker.signals import Control
 from restbroker.broker.upkeep import prober, samehost
 from restbroker.broker.upkeep.pauses import Pauses
 from restbroker.broker.upkeep.reaper import Reaper
+from restbroker.broker.upkeep.rewrite import Rewrite
 from restbroker.broker.upkeep.scheduler import Scheduler
 from restbroker.store import jobs
 from restbroker.store.connection import Connection
@@ -197,6 +198,7 @@ class Life:
             intake.start_soon(Scheduler(upkeep, self.health, report).run)
             intake.start_soon(Reaper(upkeep, self.health, report, samehost.this_host(), self.identities).run)
             intake.start_soon(Pauses(upkeep, self.health, report).run)
+            intake.start_soon(Rewrite(upkeep, self.health, report, self._name).run)
             intake.start_soon(self._take_over, lanes)
 
     async def _take_over(self, lanes: Sequence[Lane]) -> None:

@@ -128,6 +128,11 @@ class Keys:
         """STRING with an expiry: who does what `name` stands for."""
         return self._key(f"restbroker:lease:{name}")
 
+    @property
+    def rewrite(self) -> str:
+        """HASH with an expiry: run of Redis → whose turn it is to ask for its append-only file to be written again."""
+        return self._key("restbroker:rewrite")
+
     def sse(self, source: str) -> str:
         """HASH user → until when his stream counts as read (epoch ms), how often others came late, and who reads."""
         return self._key(f"restbroker:sse:{source}")

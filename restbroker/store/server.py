@@ -58,7 +58,7 @@ class ServerFacts:
 
 def server(client: Client) -> ServerFacts:
     """Asks the server about itself."""
-    fields = _info(text(client.command("INFO")))
+    fields = info(text(client.command("INFO")))
     version, is_valkey = _version(fields)
     return ServerFacts(
         run_id=fields.get("run_id", ""),
@@ -81,7 +81,7 @@ def server(client: Client) -> ServerFacts:
 
 def require_supported(client: Client) -> None:
     """Raises `StoreRefused` for a Redis that is too old to keep the promises, by name. Raises `StoreUnavailable`."""
-    version, is_valkey = _version(_info(text(client.command("INFO", "server"))))
+    version, is_valkey = _version(info(text(client.command("INFO", "server"))))
     if not _supported(version, is_valkey=is_valkey):
         product = _product(version, is_valkey=is_valkey)
         raise StoreRefused(f"{product} at {client.address} is too old. {TOO_OLD}", NEWER_REDIS)
@@ -90,7 +90,7 @@ def require_supported(client: Client) -> None:
 def product(client: Client) -> str | None:
     """Name and version, for people; None where INFO is not allowed. Raises `StoreUnavailable`."""
     try:
-        version, is_valkey = _version(_info(text(client.command("INFO", "server"))))
+        version, is_valkey = _version(info(text(client.command("INFO", "server"))))
     except StoreRefused:
         return None
     return _product(version, is_valkey=is_valkey)
@@ -132,6 +132,7 @@ def _databases(fields: Mapping[str, str]) -> Mapping[int, int]:
     return {int(name[2:]): int(match[1]) for name, match in found.items() if match}
 
 
-def _info(document: str) -> dict[str, str]:
+def info(document: str) -> dict[str, str]:
+    """The lines of an answer to INFO, by their names."""
     pairs = (line.split(":", 1) for line in document.splitlines() if ":" in line and not line.startswith("#"))
     return {name: value.strip() for name, value in pairs}

@@ -101,6 +101,13 @@ class StoreBack:
 
 
 @attrs.frozen
+class StoreRewrite:
+    """This process asked Redis to write its append-only file again (BGREWRITEAOF): the first since Redis started. What
+    a power loss [cut inside a script](guarantees.md#a-power-loss-of-redis) does no harm then.
+    """
+
+
+@attrs.frozen
 class IdentityFenced:
     """This process [lost its identity](operations.md#a-process-that-lost-its-identity) (or Redis came back empty); it
     goes on under a new one.
@@ -280,6 +287,7 @@ OneEvent: TypeAlias = (
     | StoreLost
     | StoreLostOtherwise
     | StoreBack
+    | StoreRewrite
     | IdentityFenced
     | JobsRecovered
     | JobsPromoted

@@ -20,6 +20,11 @@ _KEEPS_TRYING = (
 
 _MAYBE_RUN = "At most maybe_run of them were sent: it counts all that could start before Redis hears of it."
 
+_REWRITE = (
+    "Redis was asked to write its append-only file again, once since it started: what a power loss cut inside a script"
+    " would be half applied at its next start."
+)
+
 _FENCED = (
     "Redis does not list this identity any more: its beat stood still for 20 s, so that others gave its jobs back to"
     " their queues, or Redis lost its record. It goes on under a new identity."
@@ -69,6 +74,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("error", "still", what)
         case events.StoreBack(outage_s):
             return Line("info", "redis.back", {"outage_s": round(outage_s, 1)})
+        case events.StoreRewrite():
+            return Line("info", "redis.rewrite", {"message": _REWRITE})
         case events.IdentityFenced():
             return Line("warning", "fenced", fields | {"message": _FENCED, "cure": _FENCED_CURE})
         case events.JobsRecovered():

@@ -171,6 +171,20 @@ def test_what_a_real_redis_is_set_to_is_found(make_redis: MakeRedis, options: di
     assert code in looked(make_redis(**options).url)
 
 
+def test_whether_redis_may_be_asked_to_write_its_file_again_is_told_and_nothing_is_asked(
+    make_redis: MakeRedis,
+) -> None:
+    server = make_redis(appendonly="yes", appendfsync="always")
+    server.command("ACL SETUSER u on >p ~* +@all -bgrewriteaof")
+    assert looked(server.url)["TornFile"].level == "ok"
+    warning = looked(f"redis://u:p@127.0.0.1:{server.port}/0")["TornFile"]
+    assert (warning.level, "second start" in (warning.why or "")) == ("warning", True)
+    assert "+bgrewriteaof" in (warning.cure or "")
+    assert "redis-check-aof --fix" in (warning.cure or "")
+    assert "aof_last_rewrite_time_sec:-1" in server.command("INFO persistence")
+    assert "TornFile" not in looked(make_redis().url)
+
+
 @pytest.mark.parametrize(
     ("options", "at_most_once", "told"),
     [

@@ -30,6 +30,7 @@ from restbroker.telemetry.events import (
     StoreBack,
     StoreLost,
     StoreLostOtherwise,
+    StoreRewrite,
     TargetFound,
     Warned,
 )
@@ -67,6 +68,7 @@ LINES: list[tuple[Event, str]] = [
         ),
     ),
     (StoreBack(3.0), "INFO    redis.back outage_s=3.0"),
+    (StoreRewrite(), f'INFO    redis.rewrite message="{lines._REWRITE}"'),
     (
         IdentityFenced("h:1:a"),
         f'WARNING fenced identity=h:1:a message="{lines._FENCED}" cure="{lines._FENCED_CURE}"',

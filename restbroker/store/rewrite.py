@@ -1,0 +1,64 @@
+"""Has Redis write its append-only file again after a restart. Used by `broker.upkeep.rewrite`, and by `check`.
+
+A power loss may cut the file inside a script's writes, which stand there between MULTI and EXEC. Redis (7.0.15; others
+alike) then starts without that script, but leaves the open MULTI in its file, and the start after next applies the half
+of the script that is there: a job that was taken is in no place. A file that was written again has no such half.
+Always holds: of several processes that ask, one is told that it may go first.
+"""
+
+from typing import Final
+
+import attrs
+
+from restbroker.errors import StoreRefused
+from restbroker.store.client import Client
+from restbroker.store.replies import integer, items, text
+from restbroker.store.server import info
+
+_TURN_MS: Final = 600_000
+"""So long the others wait for who goes first: it may die before it asks, and Redis may fail to write."""
+
+
+@attrs.frozen
+class AppendOnlyFile:
+    """What Redis tells of it. `is_whole`: it was written again in this run of Redis, or is about to be."""
+
+    run_id: str
+    is_on: bool
+    is_whole: bool
+
+
+def append_only_file(client: Client) -> AppendOnlyFile:
+    """Asks Redis. Raises `StoreUnavailable` or `StoreRefused`."""
+    fields = info(text(client.command("INFO", "server")) + text(client.command("INFO", "persistence")))
+    under_way = "1" in (fields.get("aof_rewrite_in_progress"), fields.get("aof_rewrite_scheduled"))
+    done = fields.get("aof_last_rewrite_time_sec", "-1") != "-1" and fields.get("aof_last_bgrewrite_status") == "ok"
+    return AppendOnlyFile(fields.get("run_id", ""), fields.get("aof_enabled") == "1", is_whole=under_way or done)
+
+
+def take_turn(client: Client, holder: str, run_id: str) -> bool:
+    """Whether `holder`, a name of the caller's own, is to ask in this run of Redis.
+
+    Raises `StoreUnavailable`: the same call again is right.
+    """
+    key = client.keys.rewrite
+    # A full Redis lets this script pass, as it lets pass what drains it.
+    code = integer(items(client.run("lease", [key], [holder, _TURN_MS, run_id]))[0])
+    client.command("PEXPIRE", key, _TURN_MS)
+    return code > 0
+
+
+def rewrite(client: Client) -> None:
+    """Asks for it; Redis does it beside its work. Raises `StoreUnavailable` or `StoreRefused`."""
+    client.command("BGREWRITEAOF")
+
+
+def may_rewrite(client: Client) -> bool:
+    """Whether Redis lets this user ask for it. Asks for nothing: the transaction ends with the connection."""
+    try:
+        client.commands([("MULTI",), ("BGREWRITEAOF",)])
+    except StoreRefused:
+        return False
+    finally:
+        client.close()
+    return True

@@ -1,0 +1,198 @@
+"""A power loss cuts Redis' append-only file anywhere in what a script wrote there, and Redis starts twice after it.
+
+Redis alone loses jobs then: its first start leaves an open MULTI in the file, and its second applies half of a script.
+"""
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+import trio
+
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.upkeep.rewrite import Rewrite
+from restbroker.rules.settlement import Ack
+from restbroker.store import jobs, rewrite
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.telemetry.events import Event, StoreRewrite, Warned
+from tests.support.redis_line import Line
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until
+
+MakeRedis = Callable[..., RedisServer]
+QUEUE: Final = "q"
+IDENTITY: Final = "h:1:abc:t"
+FACTS: Final = jobs.Facts(1, "h", "b", "n", 5, "t")
+SAVED: Final = {"appendonly": "yes", "appendfsync": "always", "hz": "500"}
+FOUND: Final = ("queue:q", f"restbroker:ip:{IDENTITY}", "stat:processed")
+
+
+@pytest.fixture
+def redis(make_redis: MakeRedis) -> RedisServer:
+    return make_redis(**SAVED)
+
+
+@contextlib.contextmanager
+def client_of(redis: RedisServer) -> Iterator[Client]:
+    client = open_client(StoreSettings(redis.url))
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def file_of(redis: RedisServer) -> Path:
+    (found,) = (redis.directory / "appendonlydir").glob("*.incr.aof")
+    return found
+
+
+def cut(redis: RedisServer, size: int, aside: Path) -> None:
+    """Puts the files `aside` back, with so many bytes of what was written since the last rewriting."""
+    redis.wipe()
+    shutil.copytree(aside, redis.directory / "appendonlydir")
+    os.truncate(file_of(redis), size)
+
+
+def start_again(redis: RedisServer) -> None:
+    redis.kill()
+    redis.start()
+
+
+def state(client: Client) -> Sequence[object]:
+    """Everything that tells where the jobs are."""
+    listed, held, counted = FOUND
+    return client.commands([("LRANGE", listed, 0, -1), ("HGETALL", held), ("GET", counted)])
+
+
+def look(redis: RedisServer, name: str = "a", url: str | None = None) -> list[Event]:
+    """What a process says that meets this Redis."""
+    told: list[Event] = []
+
+    async def once() -> None:
+        connection = Connection(open_client(StoreSettings(url or redis.url)))
+        try:
+            await Rewrite(connection, StoreHealth(told.append), told.append, name).look()
+        finally:
+            await connection.aclose()
+
+    trio.run(once)
+    return told
+
+
+def wait_until_written(redis: RedisServer, client: Client) -> None:
+    until(lambda: rewrite.append_only_file(client).is_whole, "it is asked for")
+    until(lambda: "aof_rewrite_in_progress:0" in redis.command("INFO persistence"), "the file is written again")
+
+
+@attrs.frozen
+class Written:
+    """How long the file was before a fetch, before a settlement and after it, and where the jobs were each time."""
+
+    sizes: list[int] = attrs.field(factory=list)
+    before: list[Sequence[object]] = attrs.field(factory=list)
+
+    def note(self, redis: RedisServer, client: Client) -> None:
+        self.sizes.append(file_of(redis).stat().st_size)
+        self.before.append(state(client))
+
+
+def written(redis: RedisServer) -> Written:
+    """Has it written, and ends Redis."""
+    whole = Written()
+    with client_of(redis) as client:
+        assert jobs.register(client, IDENTITY, FACTS, (QUEUE,))
+        client.command("LPUSH", f"queue:{QUEUE}", b"one", b"two")
+        whole.note(redis, client)
+        jobs.fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 5, 5))
+        whole.note(redis, client)
+        request = jobs.FinishRequest(IDENTITY, "t", (QUEUE,), 5, [("1:1", Ack())])
+        jobs.finish(client, request, time.time())
+        whole.note(redis, client)
+    redis.kill()
+    return whole
+
+
+@pytest.mark.parametrize("step", [0, 1], ids=["fetch", "settlement"])
+def test_a_file_cut_anywhere_in_a_fetch_or_a_settlement_loses_nothing_in_two_starts(
+    redis: RedisServer, step: int
+) -> None:
+    whole = written(redis)
+    aside = redis.directory / "whole"
+    shutil.copytree(redis.directory / "appendonlydir", aside)
+    for size in range(whole.sizes[step] + 1, whole.sizes[step + 1]):
+        cut(redis, size, aside)
+        redis.start()
+        with client_of(redis) as client:
+            assert state(client) == whole.before[step], f"cut at byte {size}, first start"
+            assert look(redis) == [StoreRewrite()]
+            wait_until_written(redis, client)
+            client.command("SET", "later", "1")
+        start_again(redis)
+        with client_of(redis) as client:
+            assert state(client) == whole.before[step], f"cut at byte {size}, second start"
+            assert client.command("GET", "later") == b"1"
+        redis.kill()
+
+
+def test_of_the_processes_that_meet_a_run_of_redis_one_asks_once_and_each_run_is_asked(redis: RedisServer) -> None:
+    with client_of(redis) as client:
+        assert look(redis, "a") == [StoreRewrite()]
+        wait_until_written(redis, client)
+        assert look(redis, "b") == look(redis, "a") == []
+    start_again(redis)
+    with client_of(redis) as client:
+        assert rewrite.take_turn(client, "a", rewrite.append_only_file(client).run_id)
+        assert look(redis, "b") == [], "a is about to"
+        assert look(redis, "a") == [StoreRewrite()]
+
+
+def test_without_an_append_only_file_nothing_is_asked_and_a_full_redis_is(make_redis: MakeRedis) -> None:
+    assert look(make_redis()) == []
+    assert look(make_redis(**SAVED, maxmemory="1")) == [StoreRewrite()]
+
+
+def test_a_user_that_may_not_ask_says_so_once_for_each_run_of_redis(redis: RedisServer) -> None:
+    url = f"redis://u:p@127.0.0.1:{redis.port}/0"
+    told: list[Event] = []
+
+    async def look_at_two_runs() -> None:
+        connection = Connection(open_client(StoreSettings(url)))
+        asking = Rewrite(connection, StoreHealth(told.append), told.append, "a")
+        for _ in range(2):
+            redis.command("ACL SETUSER u on >p ~* +@all -bgrewriteaof")
+            await asking.look()
+            await asking.look()
+            start_again(redis)
+        await connection.aclose()
+
+    trio.run(look_at_two_runs)
+    warned = [event for event in told if isinstance(event, Warned)]
+    assert [event.code for event in warned] == ["RewriteRefused", "RewriteRefused"]
+    assert "bgrewriteaof" in warned[0].message
+    assert "docs/sidekiq.md" in str(warned[0].cure)
+
+
+def test_of_two_brokers_one_has_each_run_of_redis_write_its_file_again(own_line: Line) -> None:
+    line, redis = own_line, own_line.bench.redis
+    line.under_load(brokers=2)
+    for starts in (1, 2):
+        with client_of(redis) as client:
+            wait_until_written(redis, client)
+        until(lambda starts=starts: asked(line) >= starts, "it is told")  # type: ignore[misc]
+        assert asked(line) == starts
+        redis.kill()
+        line.wait_until_lost()
+        line.bench.revive_redis()
+        line.wait_until_back(time.monotonic())
+    line.assert_each_is_answered_once()
+
+
+def asked(line: Line) -> int:
+    return sum(broker.output().count(" redis.rewrite ") for broker in line.bench.brokers)
