@@ -26,6 +26,7 @@ from restbroker.rules.bulk_read import (
     TooLong,
     too_long,
 )
+from restbroker.rules.cells import guarded, unguarded
 from restbroker.rules.json_types import Json
 
 _SEPARATORS: Final = (",", ";", "\t", "|")
@@ -52,7 +53,20 @@ def table_of(first: str, lines: Lines, mark: str) -> Table:
     row = _Form(separator, tuple(header), errors)
     said = row.without_error(first if first.endswith(ENDS) else f"{first}\n")
     opening = f"{mark}{told[0] if told else ''}{ERROR}{separator}{said}"
-    return Table("csv", tuple(header), separator, opening, _rows_of(row, lines))
+    return Table("csv", tuple(header), separator, opening, _rows_of(row, lines), errors is not None)
+
+
+def guarded_row(text: str, separator: str) -> str:
+    """The row's letters with its cells guarded (`rules.cells`); what is no proper row stays as it is."""
+    form = _Form(separator, (), None)
+    if form.proper().fullmatch(text) is None:
+        return text
+    mark = re.escape(separator)
+    return re.sub(f"({_CELL.format(mark)})({mark}|\r?\n|\r|\\Z)", lambda found: _guarded(found[1]) + found[2], text)
+
+
+def _guarded(cell: str) -> str:
+    return f'"{guarded(cell[1:])}' if cell.startswith('"') else guarded(cell)
 
 
 def _wrong_in(header: list[str]) -> str | None:
@@ -133,8 +147,11 @@ def _rows_of(form: _Form, lines: Lines) -> Iterator[Read]:
             is_open = why == UNCLOSED
             yield Bad(number, lines.first(), why, form.without_error(text, is_open=is_open), is_open=is_open)
             continue
-        values: dict[str, Json] = dict(zip(header, cells, strict=True))
-        if errors is not None:
+        values: dict[str, Json]
+        if errors is None:
+            values = dict(zip(header, cells, strict=True))
+        else:
+            values = {name: unguarded(cell) for name, cell in zip(header, cells, strict=True)}
             del values[ERROR]
         yield Row(number, lines.number - len(taken) + 1, values, text)
 

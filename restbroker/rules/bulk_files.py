@@ -44,6 +44,8 @@ def rejected(table: Table, bad: Bad) -> str:
         cell = why.replace('"', '""')
         if bad.is_open:  # Once it is closed, the lines behind it are rows with an empty cell there.
             text = re.sub("(?<=\n)(?=.)", table.separator, text)
+        elif not table.is_rejects:
+            text = bulk_csv.guarded_row(text, table.separator)
         return f'"{cell}"{table.separator}{text}'
     document = rubyjson.object_of(text.encode("utf-8", "surrogateescape"))
     if document is None or bulk_ndjson.stands_twice(text):  # What cannot be read, or would lose something.

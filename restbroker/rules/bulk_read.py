@@ -69,7 +69,7 @@ Read: TypeAlias = Row | Bad
 class Table:
     """A file whose beginning was read. `columns` are those of a CSV file.
 
-    `opening` is what a rejects file begins with.
+    `opening` is what a rejects file begins with. `is_rejects`: this is such a file, of CSV.
     """
 
     form: Form
@@ -78,6 +78,7 @@ class Table:
     opening: str
     rows: Iterator[Read]
     """Nothing else may read the source meanwhile."""
+    is_rejects: bool = False
 
 
 class TooLong(Exception):

@@ -15,6 +15,7 @@ import attrs
 import orjson
 
 from restbroker.rules import rubyjson
+from restbroker.rules.cells import guarded, unguarded
 from restbroker.rules.endpoint import kind_of
 from restbroker.rules.jid import shown, visible
 from restbroker.rules.json_types import Json
@@ -253,7 +254,7 @@ def _wrong_in(header: list[str]) -> tuple[str, str] | None:
 
 
 def _read_row(header: list[str], cells: list[str], line: int, gathered: _Gathered) -> None:
-    row = dict(zip(header, cells, strict=False))
+    row = {name: unguarded(cell) for name, cell in zip(header, cells, strict=False)}
     user = gathered.user(row.get("user", ""), line)
     if user is None:
         return
@@ -298,10 +299,10 @@ def _write_csv(rosters: Iterable[tuple[str, Mapping[str, Contact]]]) -> Iterator
     writer.writerow(COLUMNS)
     for user, roster in rosters:
         if not roster:
-            writer.writerow((user, "", "", ""))
+            writer.writerow((guarded(user), "", "", ""))
         for jid in sorted(roster):
             contact = roster[jid]
-            writer.writerow((user, jid, contact.name or "", _cell(contact.groups)))
+            writer.writerow(map(guarded, (user, jid, contact.name or "", _cell(contact.groups))))
         yield file.getvalue()
         file.seek(0)
         file.truncate()

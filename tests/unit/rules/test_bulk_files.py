@@ -172,6 +172,31 @@ def test_rejects_say_why_keep_each_byte_and_can_be_read_again() -> None:
     assert values(mended) == [{"user": "a", "host": "b"}, {"user": "e", "host": "b"}]
 
 
+@given(
+    st.lists(
+        st.lists(CELL | st.sampled_from(["=1", "'=1", '@"x', "\t1"]), min_size=3, max_size=3), min_size=1, max_size=4
+    ),
+    st.booleans(),
+)
+def test_a_rejected_cell_runs_in_no_spreadsheet_and_is_read_again_as_it_was(
+    given: list[list[str]], is_quoted: bool
+) -> None:
+    written = io.StringIO(newline="")
+    # One cell too many in each row.
+    csv.writer(written, quoting=csv.QUOTE_ALL if is_quoted else csv.QUOTE_MINIMAL).writerows(
+        [*cells, "more"] for cells in given
+    )
+    kept = rejects(USERS + written.getvalue().encode())
+    cells = list(csv.reader(io.StringIO(kept.decode(), newline="")))[1:]
+    assert [cell for row in cells for cell in row if cell.startswith(("=", "+", "-", "@", "\t", "\r"))] == []
+    mended = io.StringIO(newline="")
+    csv.writer(mended, quoting=csv.QUOTE_ALL if is_quoted else csv.QUOTE_MINIMAL).writerows(
+        [["_error", "user", "host", "password"], *(row[:-1] for row in cells)]
+    )
+    read = [list(row.values()) for row in values(mended.getvalue().encode()) if isinstance(row, dict)]
+    assert read == given
+
+
 def test_the_column_that_says_why_may_be_moved() -> None:
     raw = b"user,_error,host\na,why,b\nc,why\n"
     assert values(raw) == [{"user": "a", "host": "b"}, "1 cell for 2 columns."]

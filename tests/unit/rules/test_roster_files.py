@@ -12,7 +12,7 @@ from restbroker.rules.roster_files import BadFile, Format, Found, Refused, read,
 
 FORMATS: tuple[Format, ...] = ("json", "ndjson", "csv")
 NAMES = st.text(min_size=1, max_size=6).filter(lambda text: not unprintable(text))
-GROUPS = st.lists(NAMES | st.sampled_from(["a;b", "[x", " a", ";", '"', "Work"]), max_size=3, unique=True)
+GROUPS = st.lists(NAMES | st.sampled_from(["a;b", "[x", " a", ";", '"', "Work", "=1", "'=1"]), max_size=3, unique=True)
 CONTACTS = st.builds(lambda name, groups: Contact(name, tuple(sorted(groups))), st.none() | NAMES, GROUPS)
 ROSTERS = st.dictionaries(
     st.sampled_from(["ann", "bob", "jörg", "a,b"]),
@@ -191,3 +191,10 @@ def test_blanks_around_a_name_can_be_seen() -> None:
     assert (refused.user, refused.what) == ('" jon "', '" jon " has U+0020 in a user\'s name.')
     (refused,) = csv("jon, ann@a.b,,").refused
     assert refused.what == '" ann@a.b" has U+0020 in a user\'s name.'
+
+
+def test_an_exported_cell_runs_in_no_spreadsheet_and_is_imported_as_it_was() -> None:
+    rosters = {"-john": {"+ann@a.b": Contact('=HYPERLINK("http://x")', ("'=Friends", "@Work"))}}
+    text = "".join(write("csv", rosters.items()))
+    assert text == (HEADER + '\'-john,\'+ann@a.b,"\'=HYPERLINK(""http://x"")",\'\'=Friends;@Work\n')
+    assert read(text.encode(), "csv", None) == Found(rosters)
