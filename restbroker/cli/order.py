@@ -14,7 +14,7 @@ from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.connectors import registry
 from restbroker.errors import UsageError
-from restbroker.rules import endpoint
+from restbroker.rules import endpoint, redact
 from restbroker.rules.auth import Wish, refusal
 from restbroker.rules.coerce import coerce
 from restbroker.rules.command import Command, CommandSpec
@@ -122,6 +122,9 @@ def typed_for(
         if argument is not None and argument.secret and name in typed.in_the_open:
             instead = f"use {name}=- or {name}=@FILE."
             output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
+        elif name in typed.in_the_open and redact.secret_values(spec, {name: typed.values[name]}):
+            instead = "push it from a file, with --bulk."
+            output.say(f"note: a secret in {name} stands in the command line, for `ps` and the history; {instead}")
         is_filled = name in ("user", "host") and (spec.fills_user or spec.fills_host)
         if argument is None and not is_filled and not spec.takes_more:
             known = ", ".join(argument.name for argument in spec.arguments) or "none"

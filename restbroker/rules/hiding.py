@@ -27,7 +27,7 @@ MASK = "***"
 EXCERPT_LIMIT = 500
 
 # A job of a megabyte could have so many that looking for them held up all others for ten seconds.
-_MOST_SECRETS = 200
+MOST_SECRETS = 200
 _MOST_CHARACTERS = 20_000
 _SHORTEST_ANYWHERE = 6
 _SHORTEST_BASE64 = 4
@@ -76,14 +76,17 @@ def text(message: str, secrets: Iterable[str], limit: int = EXCERPT_LIMIT) -> st
 def spelled(secrets: Iterable[str]) -> Spelled:
     """All spellings of these secrets, for `hiding`: each takes 0.2 ms. Of very many: anything at all."""
     sought = frozenset(secrets)
-    if len(sought) > _MOST_SECRETS or sum(map(len, sought)) > _MOST_CHARACTERS:
+    if len(sought) > MOST_SECRETS or sum(map(len, sought)) > _MOST_CHARACTERS:
         return _ANYTHING
     return frozenset(spelling for secret in sought for spelling in _spellings(secret))
 
 
-def said(headers: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spelled:
-    """The login in a request's headers, which its answer may repeat. In `also`: more that are secret, in lower case."""
-    named = ((name.lower(), value) for name, value in headers)
+def said(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spelled:
+    """The login in a request's headers and query, which its answer may repeat.
+
+    In `also`: more names that are secret, in lower case.
+    """
+    named = ((name.lower(), value) for name, value in pairs)
     logins = (_login(value) for name, value in named if name in also or SECRET_NAME.search(name))
     return frozenset[_Spelling]().union(*logins)
 

@@ -6,11 +6,11 @@ unless they are asked for.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from restbroker.rules import rubyjson, signing
+from restbroker.rules import hiding, rubyjson, signing, structured
 from restbroker.rules.command import CommandSpec
-from restbroker.rules.hiding import EXCERPT_LIMIT, MASK, SECRET_NAME, Hide, hiding
+from restbroker.rules.hiding import EXCERPT_LIMIT, MASK, SECRET_NAME, Hide
 from restbroker.rules.json_types import Json
 from restbroker.rules.retry import ATTEMPTS_FIELD, UNREADABLE_CLASS
 
@@ -23,23 +23,35 @@ BODY_NAMES = frozenset(
 """Arguments that are message texts, in small letters; of an event, `raw` is what its server sent, texts under any name
 among it.
 """
+_NAMING = ("var", "name", "key", "field")
+_VALUES = frozenset({"value", "values", "val"})
+"""The members of an object that is a field of a form: what names it, and what it holds."""
+_VARIABLES = "variables"
+_NOTHING: frozenset[str] = frozenset()
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
 
 
-def arguments(spec: CommandSpec | None, values: Mapping[str, Json], *, show_bodies: bool) -> dict[str, Json]:
+def arguments(
+    spec: CommandSpec | None, values: Mapping[str, Json], *, show_bodies: bool, also: frozenset[str] = frozenset()
+) -> dict[str, Json]:
     """The arguments as they may be shown: secrets masked, message texts too unless `show_bodies`.
 
-    What is secret is said by the catalogue (`spec`) and by names (`pass*`, `newpass`, `secret`, `token`, …), at any
-    depth.
+    What is secret is said by the catalogue (`spec`) and by names (`pass*`, `newpass`, `secret`, `token`, …, and those
+    in `also`), at any depth: in objects and lists, in pairs and fields of forms, and in texts of JSON, GraphQL and XML.
     """
-    return {name: _shown(spec, name, value, show_bodies=show_bodies) for name, value in values.items()}
+    bound = _bound(values)
+    return {
+        name: MASK
+        if is_secret or (name.lower() in BODY_NAMES and not show_bodies)
+        else _nested(value, show_bodies=show_bodies, also=bound if name == _VARIABLES else _NOTHING)
+        for name, value, is_secret in _members(spec, values, also)
+    }
 
 
 def secret_values(spec: CommandSpec | None, values: Mapping[str, Json]) -> frozenset[str]:
     """Every secret in the arguments as text, to be taken out of whatever the server answers."""
     found: set[str] = set()
-    for name, value in values.items():
-        _collect(value, found, secret=_is_secret(spec, name))
+    _collect_members(spec, values, found)
     return frozenset(found)
 
 
@@ -50,9 +62,9 @@ def job(fields: Mapping[str, Json], *, show_bodies: bool = False, hide: Hide | N
     payload shows no args. A signature in the token's place is shown: it says whose the job is, and is of no use for
     any other.
     """
-    shown = {name: _shown(None, name, value, show_bodies=show_bodies) for name, value in fields.items()}
+    shown = arguments(None, fields, show_bodies=show_bodies)
     listed = _listed(fields.get("args"))
-    hide = hide or hiding(secrets_of(fields))
+    hide = hide or hiding.hiding(secrets_of(fields))
     if listed is None or fields.get("class") == UNREADABLE_CLASS:
         shown["args"] = [MASK]
     else:
@@ -71,42 +83,87 @@ def secrets_of(fields: Mapping[str, Json]) -> frozenset[str]:
 
 def _is_secret(spec: CommandSpec | None, name: str) -> bool:
     argument = spec.argument(name) if spec else None
-    return (argument is not None and argument.secret) or SECRET_NAME.search(name.lower()) is not None
+    return (argument is not None and argument.secret) or _is_named(name)
 
 
-def _shown(spec: CommandSpec | None, name: str, value: Json, *, show_bodies: bool) -> Json:
-    if _is_secret(spec, name) or (name.lower() in BODY_NAMES and not show_bodies):
-        return MASK
-    return _nested(value, show_bodies=show_bodies)
+def _is_named(name: str) -> bool:
+    return SECRET_NAME.search(name.lower()) is not None
 
 
-def _nested(value: Json, *, show_bodies: bool) -> Json:
+def _members(
+    spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]
+) -> Iterator[tuple[str, Json, bool]]:
+    """Each, and whether it is secret: by its name, or as the value of a field that another member names."""
+    names = [values[name] for name in _NAMING if name in values]
+    is_field = values.get("type") == structured.PRIVATE or any(isinstance(one, str) and _is_named(one) for one in names)
+    for name, value in values.items():
+        yield name, value, name in also or _is_secret(spec, name) or (is_field and name.lower() in _VALUES)
+
+
+def _bound(values: Mapping[str, Json]) -> frozenset[str]:
+    """The variables that a GraphQL document beside them gives as secrets."""
+    document = values.get("query") if _VARIABLES in values else None
+    return structured.variables_in(document) if isinstance(document, str) else _NOTHING
+
+
+def _nested(value: Json, *, show_bodies: bool, also: frozenset[str] = _NOTHING) -> Json:
     match value:
         case dict():
-            return arguments(None, value, show_bodies=show_bodies)
-        case [str(name), inner] if not isinstance(inner, list | dict):
+            return arguments(None, value, show_bodies=show_bodies, also=also)
+        case [str(name), _] if _is_named(name):
+            return [name, MASK]
+        case [str(name), inner] if not isinstance(inner, list | dict) and name.lower() in BODY_NAMES:
             # May be a pair of name and value.
-            return [name, _shown(None, name, inner, show_bodies=show_bodies)]
+            return [name, _nested(inner, show_bodies=show_bodies) if show_bodies else MASK]
         case list():
-            return [_nested(item, show_bodies=show_bodies) for item in value]
+            return [_nested(item, show_bodies=show_bodies, also=also) for item in value]
+        case str():
+            found: set[str] = set()
+            _collect_text(value, found, also)
+            return hiding.without(value, hiding.spelled(found)) if found else value
         case _:
             return value
 
 
-def _collect(value: Json, found: set[str], *, secret: bool) -> None:
+def _collect_members(
+    spec: CommandSpec | None, values: Mapping[str, Json], found: set[str], also: frozenset[str] = _NOTHING
+) -> None:
+    bound = _bound(values)
+    for name, value, is_secret in _members(spec, values, also):
+        _collect(value, found, secret=is_secret, also=bound if name == _VARIABLES else _NOTHING)
+
+
+def _collect(value: Json, found: set[str], *, secret: bool, also: frozenset[str] = _NOTHING) -> None:
     match value:
+        case dict() if secret:
+            for inner in value.values():
+                _collect(inner, found, secret=True)
         case dict():
-            for name, inner in value.items():
-                _collect(inner, found, secret=secret or _is_secret(None, name))
-        case [str(name), inner] if not secret and _is_secret(None, name):
+            _collect_members(None, value, found, also)
+        case [str(name), inner] if not secret and _is_named(name):
             _collect(inner, found, secret=True)
         case list():
             for inner in value:
-                _collect(inner, found, secret=secret)
+                _collect(inner, found, secret=secret, also=also)
         case str() | int() | float() if secret and not isinstance(value, bool):
             found.add(str(value))
+        case str():
+            _collect_text(value, found, also)
         case _:
             pass
+
+
+def _collect_text(text: str, found: set[str], also: frozenset[str]) -> None:
+    if not (also or structured.may_hold_secrets(text)):
+        return
+    match _parsed(text) if text.lstrip()[:1] in ("{", "[") else None:
+        case dict() | list() as parsed:
+            _collect(parsed, found, secret=False, also=also)
+        case _:
+            for one in structured.secrets_in(text):
+                found.add(one)
+                if len(found) > hiding.MOST_SECRETS:  # then all is masked, whatever else there is
+                    break
 
 
 def _listed(args: Json) -> list[Json] | None:

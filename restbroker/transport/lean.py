@@ -222,7 +222,9 @@ class LeanClient:
             now_s = self._now_s()
             self._give_back(connection, now_s, fit=fit)
         duration_s = now_s - (due_s - request.timeout_s)
-        return Response(reader.status, reader.headers, reader.body, duration_s, reader.body_cut, request.headers)
+        return Response(
+            reader.status, reader.headers, reader.body, duration_s, reader.body_cut, request.headers + request.query
+        )
 
     def _give_back(self, connection: Connection, now_s: float, *, fit: bool) -> None:
         turn, connection.turn = connection.turn, None

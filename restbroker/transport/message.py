@@ -34,7 +34,7 @@ class Request:
 class Response:
     """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit.
 
-    `said`: the headers of its request, whose login must not be shown where a server repeats it.
+    `said`: the headers and the query of its request, whose secrets must not be shown where a server repeats them.
     """
 
     status: int

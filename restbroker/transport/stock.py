@@ -136,7 +136,9 @@ class StockClient:
             self._ramp.end(progress)
             await self._give_back(connection, reusable=reusable)
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        return Response(answer.status_code, headers, body, trio.current_time() - began_s, truncated, request.headers)
+        return Response(
+            answer.status_code, headers, body, trio.current_time() - began_s, truncated, request.headers + request.query
+        )
 
     async def _answer(
         self, connection: _Connection, message: httpx.Request, progress: Progress[_Connection]

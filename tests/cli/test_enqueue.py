@@ -194,6 +194,13 @@ def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_
     assert "stands in the command line" not in shell("register", "password=-", stdin="x\n").stderr
 
 
+def test_a_secret_deep_in_an_argument_of_the_command_line_is_warned_about(shell: Shell) -> None:
+    stanza = "stanza=<iq><password>hunter-of-words</password></iq>"
+    noted = shell("send_stanza", "from=a@x", "to=b@x", stanza).stderr
+    assert "note: a secret in stanza stands in the command line" in noted
+    assert "hunter" not in noted
+
+
 def test_an_argument_that_the_command_does_not_take_is_noted(shell: Shell) -> None:
     assert "register has no argument usr; it takes: user, host, password" in shell("register", "usr=x").stderr
 

@@ -111,7 +111,7 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
         message = f"Status {response.status} with {found}: this is not ejabberd's API."
         return Denied(Reason("NotTheApi", message, CHECK_URL, response.status), _read(call, spec, response).text)
     if _result(body) == 1 and _answers_by_code(call, spec):
-        return _said_one(call, text, body, response.status)
+        return _said_one(call, spec, response, text, body)
     if response.truncated:
         return Delivered(text, body, response.status, note="answer truncated")
     return Delivered(text, body, response.status)
@@ -121,14 +121,15 @@ def _answers_by_code(call: Call, spec: CommandSpec | None) -> bool:
     return (spec is not None and spec.result == "rescode") or _command(call) in _ANSWER_BY_CODE
 
 
-def _said_one(call: Call, text: str, body: Json, status: int) -> Outcome:
-    name = _command(call)
+def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: str, body: Json) -> Outcome:
+    name, status = _command(call), response.status
     if name in knowledge.QUESTIONS:
         return Delivered(text, body, status, negative=True)
     if name in knowledge.ALREADY_BY_RESULT and call.maybe_run:
         return Delivered(text, body, status, note="already done")
     cure = "Check the arguments and ejabberd's log; it gives no reason to its clients."
-    return Rejected(Reason("CommandFailed", f"ejabberd answered 1 to {name}: it failed.", cure, status), text)
+    reason = Reason("CommandFailed", f"ejabberd answered 1 to {name}: it failed.", cure, status)
+    return Rejected(reason, _read(call, spec, response).text)
 
 
 def _result(body: Json) -> int | None:

@@ -45,9 +45,8 @@ def judge(call: Call, way: Way, spec: CommandSpec, response: Response, now_s: fl
     """The outcome of this answer to this call. `now_s` (epoch seconds) is for a Retry-After that names a date."""
     status = response.status
     if 200 <= status < 300:
-        return _success(way, response, stream)
-    secrets = redact.secret_values(spec, call.command.arguments) | ({stream} if stream else frozenset())
-    shown = said(response, secrets)
+        return _success(call, way, spec, response, stream)
+    shown = _shown(call, spec, response, stream)
     may_run_twice = spec.repeat != "unsafe"
     return refused_by_all(response, now_s, shown, may_run_twice=may_run_twice) or _refused(call, way, response, shown)
 
@@ -76,7 +75,12 @@ def is_empty(body: Json) -> bool:
     return isinstance(body, dict) and not any(body.values())
 
 
-def _success(way: Way, response: Response, stream: str) -> Outcome:
+def _shown(call: Call, spec: CommandSpec, response: Response, stream: str) -> Said:
+    """The answer for people. It takes a while: for failures alone."""
+    return said(response, redact.secret_values(spec, call.command.arguments) | ({stream} if stream else frozenset()))
+
+
+def _success(call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:
     status = response.status
     if "text/html" in response.headers.get("content-type", ""):
         message = f"Status {status} with a page: this is not the Chat API."
@@ -89,10 +93,12 @@ def _success(way: Way, response: Response, stream: str) -> Outcome:
     match body:
         case {"id": ""} if way.name == ways.CALL:
             cure = "Check the user's telephone, and the destination."
-            return Rejected(Reason("CallFailed", "The call was not made: its id is empty.", cure, status), text)
+            reason = Reason("CallFailed", "The call was not made: its id is empty.", cure, status)
+            return Rejected(reason, _shown(call, spec, response, stream).text)
         case _ if way.name.startswith(ways.LEGACY) and "<error>" in text:
             cure = "The answer says why."
-            return Rejected(Reason("Refused", "The user service answered with an error.", cure, status), text)
+            reason = Reason("Refused", "The user service answered with an error.", cure, status)
+            return Rejected(reason, _shown(call, spec, response, stream).text)
         case _:
             return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
 

@@ -161,15 +161,16 @@ def _results(listed: Json) -> list[Json]:
 def _legacy(case: _Case, text: str) -> Outcome:
     """Of the old user service, which says 200 to everything (read)."""
     found, kind = _LEGACY.search(text), case.call.command.arguments.get("type")
+    if found is None and "<result>" in text:
+        return Delivered(text, None, case.response.status)
+    answer = case.read()
     if found is None:
-        if "<result>" in text:
-            return Delivered(text, None, case.response.status)
         cure = "Check `type`: add, update, delete, enable, disable, add_roster and the like."
-        return Rejected(Reason("CommandFailed", "The user service did not say what it did.", cure, 200), text)
-    error, answer = found[1].strip(), case.read()
+        return Rejected(Reason("CommandFailed", "The user service did not say what it did.", cure, 200), answer.text)
+    error = found[1].strip()
     done = {"UserAlreadyExistsException": "add", "UserNotFoundException": "delete"}
     if case.call.maybe_run and done.get(error) == kind:
-        return Delivered(text, None, case.response.status, note="already done")
+        return Delivered(answer.text, None, case.response.status, note="already done")
     codes = {"UserAlreadyExistsException": "AlreadyExists", "UserNotFoundException": "NotFound"}
     code = codes.get(error, "CommandFailed")
     message = f"The user service says: {answer.hide(error)}"

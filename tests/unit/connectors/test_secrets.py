@@ -1,0 +1,118 @@
+"""No refusal of any kind of server shows a secret, whatever part of the request the server repeats in it."""
+
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.config.load import load
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Target
+from restbroker.connectors import registry
+from restbroker.connectors.contract import Ports
+from restbroker.connectors.openfire_chat.options import Settings
+from restbroker.rules.command import Call, Command
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Delivered, Unsent
+from restbroker.transport.client import open_transport
+from restbroker.transport.message import Request, Response, Transport
+from tests.support.receiver import Answer, Received, Receiver
+from tests.support.spellings import found_in
+
+LOGIN, SHARED, JOBS = "l0gin/p4ss+<word>", "sh4red-s3cr3t", 'j0b/p4ss "w" s3cret'
+SECRETS = {"login": LOGIN, "shared secret": SHARED, "of the job": JOBS}
+BASIC = {"Basic": {"User": "admin@example.org", "Pass": LOGIN}}
+FORM: Json = [{"var": "accountjid", "value": "a@example.org"}, {"var": "password", "value": JOBS}]
+DOCUMENT = "mutation($p: String!) { account { registerUser(domain: $d, password: $p) { message } } }"
+STANZA = f"<iq><query xmlns='jabber:iq:register'><password>{escape(JOBS)}</password></query></iq>"
+
+
+@attrs.frozen
+class Case:
+    """A target of a kind, and a job with a secret in it."""
+
+    entry: Mapping[str, Any]
+    command: str
+    arguments: Mapping[str, Json]
+
+
+CASES = {
+    "prosody-rest": Case({"Auth": BASIC}, "iq", {"to": "example.org", "command": {"node": "n", "form": FORM}}),
+    "mongooseim": Case({"Auth": BASIC}, "graphql", {"query": DOCUMENT, "variables": {"p": JOBS}}),
+    "openfire-rest": Case(
+        {"Options": {"Secret": SHARED}}, "legacy_userservice", {"type": "add", "username": "a", "password": JOBS}
+    ),
+    "openfire-chat": Case({"Auth": BASIC}, "legacy_userservice", {"type": "add", "username": "a", "password": JOBS}),
+    "ejabberd": Case({"Auth": BASIC}, "send_stanza", {"from": "a@example.org", "to": "b@x", "stanza": STANZA}),
+    "http": Case(
+        {"Options": {"AllowPrivate": True, "Commands": {"note": {"Path": "n", "Query": {"api_key": SHARED}}}}},
+        "note",
+        {"settings": json.dumps({"smtp": {"password": JOBS}})},
+    ),
+}
+
+
+def repeating(status: int, *, is_page: bool) -> Any:
+    """Answers with the whole request, its body as a text of JSON or as it came."""
+
+    def act(received: Received) -> Answer:
+        lines = [
+            f"{received.method} {received.target}",
+            *(f"{name}: {text}" for name, text in received.headers.items()),
+        ]
+        whole = "\n".join([*lines, "", received.body.decode()])
+        text = escape(whole) if is_page else whole
+        return Answer(status, text.encode(), {"Content-Type": "text/html" if is_page else "text/plain"})
+
+    return act
+
+
+@attrs.frozen
+class Direct:
+    """A link that sends at once."""
+
+    http: Transport
+
+    async def ask(self, request: Request) -> Response:
+        return await self.http.send(request)
+
+    send = ask
+
+
+def target_of(kind: str, url: str, file: Path) -> Target:
+    entry = {"Kind": kind, "URL": url, "Domain": "example.org", "Queues": ["q"], **CASES[kind].entry}
+    if kind == "http":
+        del entry["Domain"]
+    file.write_text(json.dumps({"Token": "t", "Targets": {"t": entry}}))
+    target = load(file, {}, {}, registry.kinds()).config.targets[0]
+    if kind == "openfire-chat":
+        # Configurations with both are refused; a connector is open to them.
+        return attrs.evolve(target, credentials=Basic("admin", Secret(LOGIN)), options=Settings(Secret(SHARED)))
+    return target
+
+
+@pytest.mark.parametrize("is_page", [False, True])
+@pytest.mark.parametrize("status", [200, 302, 400, 401, 404, 409, 500, 503, 504])
+@pytest.mark.parametrize("kind", sorted(CASES))
+async def test_no_refusal_shows_a_secret_though_the_server_repeats_the_whole_request(
+    kind: str, status: int, is_page: bool, tmp_path: Path
+) -> None:
+    case = CASES[kind]
+    with Receiver(repeating(status, is_page=is_page)) as server:
+        target = target_of(kind, server.url, tmp_path / "env.json")
+        http = open_transport(target)
+        try:
+            connector = registry.open_connector(target, Ports(lambda _: None, lambda: 1_700_000_000.0))
+            outcome = await connector.deliver(Call(Command(case.command, case.arguments)), Direct(http))
+        finally:
+            await http.aclose()
+        assert server.received
+    if isinstance(outcome, Delivered | Unsent):
+        assert status == 200  # what was done is its producer's
+        return
+    told = f"{outcome.reason.message}\n{outcome.reason.cure}\n{getattr(outcome, 'text', None)}"
+    assert found_in(told, SECRETS) == []

@@ -1,0 +1,92 @@
+"""Passwords deep inside arguments that have a structure of their own are found by their names, and masked."""
+
+import json
+import time
+from html import escape
+
+import pytest
+
+from restbroker.rules import redact
+from restbroker.rules.hiding import MASK
+from restbroker.rules.json_types import Json
+
+PASSWORD = 'p4ss <w>"o\\rd" & more'
+FORM: Json = {"fields": [{"var": "accountjid", "value": "a@h"}, {"var": "password", "values": [PASSWORD]}]}
+PRIVATE: Json = [{"type": "text-private", "var": "pin", "value": PASSWORD}]
+CALL = f"mutation {{ account {{ registerUser(user: $u, password: {json.dumps(PASSWORD)}) {{ message }} }} }}"
+XML = f"<iq><x:password a='1'>{escape(PASSWORD, quote=False)}</x:password></iq>"
+CDATA = f"<iq><password><![CDATA[{PASSWORD}]]></password></iq>"
+FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value></field></x>"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"node": "add-user", "data": {"password": PASSWORD, "password-verify": PASSWORD}},
+        json.dumps({"node": "add-user", "data": {"password": PASSWORD}}),
+        json.dumps({"inner": json.dumps([["password", PASSWORD]])}),
+        {"node": "add-user", "form": FORM},
+        json.dumps(FORM),
+        {"form": PRIVATE},
+        [{"name": "Authorization", "value": PASSWORD}, {"key": "api_key", "val": PASSWORD}],
+        ["password", [PASSWORD]],
+        CALL,
+        {"query": CALL, "variables": {"u": "x"}},
+        {"query": "mutation ($p: P!) { register(password: $p) }", "variables": {"p": PASSWORD}},
+        {"query": "mutation ($p: P!) { register(password: $p) }", "variables": json.dumps({"p": PASSWORD})},
+        XML,
+        CDATA,
+        FIELD,
+        f"<x><field type='text-private' var='pin'><value>{escape(PASSWORD)}</value></field></x>",
+        f"<auth user='u' password='{escape(PASSWORD)}'/>",
+        f'in the middle of words: {{"password": {json.dumps(PASSWORD)}, "x',
+    ],
+)
+def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(value: Json) -> None:
+    given: dict[str, Json] = {"to": "example.org", "command": value}
+    assert PASSWORD in redact.secret_values(None, given)
+    shown = json.dumps(redact.arguments(None, given, show_bodies=True), ensure_ascii=False)
+    assert MASK in shown
+    for part in ("p4ss", "more"):
+        assert part not in shown
+    of_job = redact.job({"class": "Add", "args": ["iq", given, "t"]}, show_bodies=True)
+    assert "p4ss" not in json.dumps(of_job)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"fields": [{"var": "accountjid", "value": "a@h"}]},
+        [{"name": "Cookie Monster", "jid": "monster@example.org"}],
+        "Please change your password, and mind the token: it is yours.",
+        "<message><body>my password</body></message>",
+        {"query": "{ account { listUsers(domain: $d) } }", "variables": {"d": "example.org"}},
+        '{"a": [1, 2, {"b": null}]}',
+    ],
+)
+def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
+    assert redact.arguments(None, {"command": value}, show_bodies=True) == {"command": value}
+    assert redact.secret_values(None, {"command": value}) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        'password:"\\',
+        'password="""',
+        "password = '",
+        "password ",
+        "password-",
+        "<password",
+        "<field var='password'>",
+        "<password><![CDATA[",
+        '{"password":',
+        "[",
+        "password:$p ",
+    ],
+)
+def test_no_text_takes_long_to_look_through(piece: str) -> None:
+    text = "password " + piece * (1_000_000 // len(piece))
+    began = time.process_time()
+    redact.secret_values(None, {"command": text, "query": text, "variables": {}})
+    assert time.process_time() - began < 3.0
