@@ -129,13 +129,22 @@ class Serving:
     quiet: bool
 
 
+_UNKNOWN = Serving(server_version=None, held_up=None, quiet=False)
+"""Redis does not tell: a process may serve the queue, and nobody knows of which version its server is."""
+
+
 def serving(client: Client, queue: str) -> Serving | None:
-    """A living process for this queue, a quiet one if there is no other; None: nobody. Raises `StoreUnavailable`."""
+    """A living process for this queue, a quiet one if there is no other; None: nobody. Raises `StoreUnavailable`.
+
+    A process whose record is damaged, or refused, may be one: nothing is known of it. Raises `StoreRefused` where Redis
+    does not tell who lives.
+    """
     found: Serving | None = None
     for identity in beats.live(client):
         try:
             known = beats.facts(client, identity)
-        except StoreRefused:  # a damaged record: it serves what nobody can tell
+        except StoreRefused:
+            found = _UNKNOWN
             continue
         if known is None or queue not in known.queues:
             continue
@@ -144,11 +153,19 @@ def serving(client: Client, queue: str) -> Serving | None:
             gate = [text for name in ("gate_reason", "gate_cure") if (text := _text(snapshot, name))]
             why = "\n".join(gate) or _LIMITS.get(_text(snapshot, "limited") or "")
             return Serving(_text(snapshot, "server_version"), why, quiet=False)
-        if snapshot.get("quiet") is True:
+        if snapshot.get("quiet") is True and found is not _UNKNOWN:
             process = f"{known.facts.hostname}:{known.facts.pid}"
             why = f"the process {process} is quiet: it takes no more jobs until it is restarted."
             found = Serving(_text(snapshot, "server_version"), why, quiet=True)
     return found
+
+
+def serving_if_told(client: Client, queue: str) -> Serving | None:
+    """The same for those who push: where Redis refuses to tell a producer, a process may serve the queue."""
+    try:
+        return serving(client, queue)
+    except StoreRefused:
+        return _UNKNOWN
 
 
 def _text(snapshot: Mapping[str, Json], name: str) -> str | None:

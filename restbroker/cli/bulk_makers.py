@@ -10,7 +10,7 @@ import attrs
 from restbroker.admin.bulk_jobs import Maker, Tokens
 from restbroker.admin.enqueue import Order, serving
 from restbroker.cli import arguments, output
-from restbroker.cli.order import spec_of, target_of
+from restbroker.cli.order import signatures_of, target_of
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.connectors import registry
@@ -56,20 +56,18 @@ class Makers:
     def version(self, command: str) -> str:
         """Of which server its catalogue is: `ejabberd 24.12`."""
         target = target_of(self.settings.targets, self.target, self.queue, command)
-        return f"{target.kind} {registry.catalogue_of(target, self._version(target), command).version}".strip()
+        return f"{target.kind} {registry.candidates_of(target, self._version(target), command)[-1].version}".strip()
 
     def _make(self, command: str) -> Maker:
         target = target_of(self.settings.targets, self.target, self.queue, command)
-        spec = spec_of(target, command, any_command=self.any_command)
-        catalogue = registry.catalogue_of(target, self._version(target), command)
-        spec = catalogue.commands.get(catalogue.name_in(command), spec)
+        spec = signatures_of(target, self._version(target), command, any_command=self.any_command).newest
         if spec is None and not self.any_command:
             # One job may be a try; a thousand are to be right.
             raise UsageError(f"{command} is not in the catalogue.", "If you mean exactly this name, add --any.")
         const = self.typed.values if spec is None else coerce(spec, self.typed.values)
         if spec is not None:
             self._warn(spec)
-        dangers = catalogue.dangerous_in(command)
+        dangers = registry.catalogue_of(target, None, command).dangerous_in(command)
         order = attrs.evolve(self.order, command=command, queue=self.queue or target.queues[0])
         tokens = Tokens(self.settings.tokens, spec, dangers, target.default_host, target.name, order.queue)
         return Maker(Checker(spec, const, target.default_host), tokens, order)

@@ -4,7 +4,7 @@ It needs neither server, Redis nor configuration; where these are there, it list
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ from restbroker.admin.versions import running
 from restbroker.cli import output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.order import Signatures, knows
 from restbroker.connectors import registry
 from restbroker.errors import ConfigError, UsageError
 from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
@@ -37,7 +38,7 @@ def commands(
     tag: Annotated[str | None, typer.Option(help="Only commands with this tag, e.g. accounts.")] = None,
     server_version: Annotated[
         str | None,
-        typer.Option(help="As of this version, e.g. 24.12. [default: the configured one, else what runs, else newest]"),
+        typer.Option(help="As of this version, e.g. 24.12. [default: what runs, else the configured, else newest]"),
     ] = None,
     kind: Annotated[str | None, typer.Option(help=f"Of which server: {', '.join(registry.KINDS)}.")] = None,
     target: Annotated[str | None, typer.Option(help="Of which target, where the configuration has several.")] = None,
@@ -47,9 +48,10 @@ def commands(
     """List a server's commands, or show one with its arguments and what a repetition of it does."""
     if server_version is not None:
         kind = kind or registry.KINDS[0]
-        catalogue = registry.catalogue(kind, server_version)
+        catalogues: Sequence[Catalogue] = [registry.catalogue(kind, server_version)]
     else:
-        kind, catalogue = _of_server(kind, target, config, name)
+        kind, catalogues = _of_server(kind, target, config, name)
+    catalogue = catalogues[-1]
     if not catalogue.commands:
         raise UsageError(
             f"The commands of a target of kind {kind} are what its configuration says.",
@@ -59,7 +61,7 @@ def commands(
         another = "--target" if catalogue.is_whole else "--server-version (or --target)"
         output.say(f"Commands of {f'{kind} {catalogue.version}'.strip()}; {another} chooses others.")
     if name is not None:
-        _show(_find(catalogue, name, kind, target), as_json=json)
+        _show(_find(catalogues, name, kind, target), as_json=json)
         return
     tags = sorted({tag for spec in catalogue.commands.values() for tag in spec.tags})
     if tag is not None and tag not in tags:
@@ -72,9 +74,11 @@ def commands(
     output.table(("COMMAND", "ARGUMENTS", "TAGS"), rows)
 
 
-def _of_server(kind: str | None, name: str | None, path: Path | None, command: str | None) -> tuple[str, Catalogue]:
-    """The kind and catalogue of the first such target, rather of one that has the command; the newest where there is
-    no configuration that can be used.
+def _of_server(
+    kind: str | None, name: str | None, path: Path | None, command: str | None
+) -> tuple[str, Sequence[Catalogue]]:
+    """The kind and catalogue of the first such target, rather of one that has the command; several, oldest first, where
+    it is not known which version answers, or there is no configuration that can be used.
     """
     newest = kind or registry.KINDS[0]
     try:
@@ -82,20 +86,22 @@ def _of_server(kind: str | None, name: str | None, path: Path | None, command: s
     except ConfigError:
         if path is not None or name is not None:
             raise
-        return newest, registry.catalogue(newest)
+        return newest, registry.candidates(newest, None)
     fitting = [one for one in settings.targets if kind in (None, one.kind) and name in (None, one.name)]
-    able = (one for one in fitting if command is None or command in registry.catalogue_of(one, None).commands)
+    able = (one for one in fitting if command is None or knows(one, command))
     target = next(able, None) or next(iter(fitting), None)
     if target is not None:
-        return target.kind, registry.catalogue_of(target, running(settings, target))
+        return target.kind, registry.candidates_of(target, running(settings, target))
     if name is not None:
         names = ", ".join(target.name for target in settings.targets)
         raise UsageError(f"There is no target {name!r} of that kind.", f"These are configured: {names}.")
-    return newest, registry.catalogue(newest)
+    return newest, registry.candidates(newest, None)
 
 
-def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> CommandSpec:
-    spec = catalogue.commands.get(name)
+def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | None) -> CommandSpec:
+    """What the newest version that has it takes; it is said where others take something else."""
+    signatures = Signatures(kind, {one.version: one.commands.get(name) for one in catalogues})
+    catalogue, spec = catalogues[-1], signatures.newest
     if spec is None:
         near = get_close_matches(name, catalogue.commands, n=3)
         listing = "restbroker commands" if target is None else f"restbroker commands --target {target}"
@@ -104,6 +110,8 @@ def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> Com
         if others and target is None:
             cure = f"A target of the kind {' or '.join(others)} has it (--kind)."
         raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", cure)
+    if signatures.differences():
+        output.say(f"note: versions of {kind} differ in {name}: {signatures.differences()}.")
     return spec
 
 

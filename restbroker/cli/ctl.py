@@ -13,7 +13,7 @@ import attrs
 import typer
 
 from restbroker.admin.connect import open_store
-from restbroker.admin.enqueue import Order, Serving, serving
+from restbroker.admin.enqueue import Order, Serving, serving_if_told
 from restbroker.cli import ctl_wait, output
 from restbroker.cli.configured import ConfigOption, quietly
 from restbroker.cli.order import token_of
@@ -80,7 +80,7 @@ def ctl(
     place, manner = _place(settings.targets, target, given)
     timeout_s = None if no_timeout else duration_s("--timeout", timeout)
     with open_store(settings) as client:
-        found = serving(client, place.queues[0])
+        found = serving_if_told(client, place.queues[0])
         catalogue = _catalogue(place, found, version)
         if [*given] in [[word] for word in _STATE] and manner.asks_state is not None and version is None:
             _tell_state(_Way(client, settings, place, manner, catalogue), found, given[0], timeout_s)

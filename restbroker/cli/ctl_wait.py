@@ -16,7 +16,7 @@ import attrs
 import typer
 
 from restbroker.admin import ctl
-from restbroker.admin.enqueue import Order, Serving, push, serving, wait
+from restbroker.admin.enqueue import Order, Serving, push, serving_if_told, wait
 from restbroker.cli import output
 from restbroker.cli.exits import Exit, no
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
@@ -113,7 +113,7 @@ def _waited(client: Client, queue: str, jid: str, timeout_s: float | None, *, to
         details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
         if details is not None:
             return details
-        found = None if told else serving(client, queue)
+        found = None if told else serving_if_told(client, queue)
         if found is not None and found.held_up is not None:
             output.say(f"The server gets no jobs now; this one waits for it: {found.held_up}")
             told = True

@@ -7,28 +7,24 @@ when the command line has a mistake in it.
 import secrets
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-import attrs
 import typer
 
 from restbroker.admin.connect import open_store
-from restbroker.admin.enqueue import Order, Serving, push, serving, wait
+from restbroker.admin.enqueue import Order, Serving, push, serving_if_told, wait
 from restbroker.cli import arguments, output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit, no
-from restbroker.cli.order import joined, needs_all, spec_of, target_of, token_of, typed_for
+from restbroker.cli.order import fitted, joined, needs_all, signatures_of, target_of, token_of
 from restbroker.cli.times import at_s, duration_s
 from restbroker.config.core import Config
-from restbroker.config.target import Target
-from restbroker.connectors import registry
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
-from restbroker.rules.coerce import coerce
 from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
@@ -120,13 +116,17 @@ def enqueue(
     )
     place = target_of(settings.targets, target, queue, command)
     typed = arguments.read(given)
-    spec = spec_of(place, command, any_command=any_command)
     is_sure = needs_all(place, command, any_command=any_command)
-    values = typed_for(spec, typed, place.default_host, needs_all=is_sure)
     goes_to = queue or place.queues[0]
-    token = token_of(settings.tokens, place, goes_to, spec, Command(command, values))
-    one = order(command, values, goes_to, token)
-    _push(settings, place, one, typed, timeout_s=wait_s, as_json=json)
+
+    def made(found: Serving | None) -> Order:
+        version = None if found is None else found.server_version
+        signatures = signatures_of(place, version, command, any_command=any_command)
+        spec, values = fitted(signatures, typed, place.default_host, needs_all=is_sure)
+        token = token_of(settings.tokens, place, goes_to, spec, Command(command, values))
+        return order(command, values, goes_to, token)
+
+    _push(settings, goes_to, made, timeout_s=wait_s, as_json=json)
 
 
 def _require_one_job(options: Mapping[str, object]) -> None:
@@ -147,25 +147,28 @@ def _rate(text: str | None) -> float | None:
 
 
 def _push(
-    settings: Config, target: Target, order: Order, typed: arguments.Typed, *, timeout_s: float, as_json: bool
+    settings: Config, queue: str, made: Callable[[Serving | None], Order], *, timeout_s: float, as_json: bool
 ) -> None:
     jid = secrets.token_hex(12)
     with open_store(settings) as client:
         # Asked first: were it asked after the push, its failure would look like the push's.
-        found = serving(client, order.queue)
+        try:
+            found = serving_if_told(client, queue)
+        except StoreUnavailable:
+            made(None)  # a mistake in the command line is one without Redis, too
+            raise
+        order = made(found)
         if found is None:
-            output.say(f"note: no running process serves the queue {order.queue}; the job will wait for one.")
-        else:
-            order = _as_server_wants(order, typed, target, found)
-            if found.quiet:
-                output.say(f"note: {found.held_up} Nobody else serves the queue {order.queue}; the job will wait.")
+            output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
+        elif found.quiet:
+            output.say(f"note: {found.held_up} Nobody else serves the queue {queue}; the job will wait.")
         push(client, order, jid, time.time())
         with _surely_told(jid):
             if not order.wanted:
                 output.as_json({"jid": jid}) if as_json else output.data(jid)
                 return
             told = found is not None and found.quiet
-            _tell(_answer(client, order.queue, jid, timeout_s, told=told, as_json=as_json), as_json=as_json)
+            _tell(_answer(client, queue, jid, timeout_s, told=told, as_json=as_json), as_json=as_json)
 
 
 @contextmanager
@@ -185,7 +188,7 @@ def _answer(client: Client, queue: str, jid: str, timeout_s: float, *, told: boo
         details = _wait(client, queue, jid, timeout_s, told=told)
         if details is not None:
             return details
-        found = serving(client, queue)
+        found = serving_if_told(client, queue)
     except KeyboardInterrupt:
         output.say(f"still queued: {jid}")
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -211,19 +214,12 @@ def _wait(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool)
         details = wait(client, jid, left_s if told else min(left_s, _PATIENCE_S))
         if details is not None:
             return details
-        found = None if told else serving(client, queue)
+        found = None if told else serving_if_told(client, queue)
         if found is not None and found.held_up is not None:
             output.say(f"The server gets no jobs now: {found.held_up}")
             told = True
         if time.monotonic() >= deadline_s:
             return None
-
-
-def _as_server_wants(order: Order, typed: arguments.Typed, target: Target, found: Serving) -> Order:
-    """The order with the arguments as the version that a running process found takes them."""
-    catalogue = registry.catalogue_of(target, found.server_version, order.command)
-    spec = catalogue.commands.get(catalogue.name_in(order.command))
-    return order if spec is None else attrs.evolve(order, arguments=coerce(spec, typed.values))
 
 
 def _tell(details: Mapping[str, Json], *, as_json: bool) -> NoReturn:

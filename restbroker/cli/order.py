@@ -3,9 +3,11 @@
 Called by `enqueue`. Always holds: nothing is asked of a server or of Redis, and no value is shown.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from typing import Final
 
+import attrs
 import typer
 
 from restbroker.cli import arguments, output
@@ -16,10 +18,13 @@ from restbroker.connectors import registry
 from restbroker.errors import UsageError
 from restbroker.rules import endpoint, redact
 from restbroker.rules.auth import Wish, refusal
+from restbroker.rules.bulk_check import Checker
 from restbroker.rules.coerce import coerce
 from restbroker.rules.command import Command, CommandSpec
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Reason
+
+_NO_COMMAND: Final = "no such command"
 
 
 def target_of(targets: Sequence[Target], name: str | None, queue: str | None, command: str) -> Target:
@@ -34,9 +39,9 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     if len(serves) == 1 or len(targets) == 1:
         return [*serves, *targets][0]
     word = command.partition("/")[0]
-    knows = [target for target in targets if _knows(target, command)]
+    able = [target for target in targets if knows(target, command)]
     flat = [target for target in targets if target.name == registry.KINDS[0]]
-    chosen = knows if len(knows) == 1 else flat
+    chosen = able if len(able) == 1 else flat
     if not chosen:
         raise _unclear(targets, word, command)
     return chosen[0]
@@ -50,7 +55,7 @@ def joined(targets: Sequence[Target], command: str, words: Sequence[str]) -> tup
     first = words[0] if words else ""
     written, left = (command.replace(" ", "."), words) if " " in command else (f"{command}.{first}", words[1:])
     dotted = [target for target in targets if registry.catalogue_of(target, None).is_dotted]
-    if any(_knows(target, written) for target in dotted):
+    if any(knows(target, written) for target in dotted):
         return written, left
     if " " in command or (first and not arguments.is_named(first)):
         known = {name for target in dotted for name in registry.catalogue_of(target, None).commands}
@@ -59,9 +64,10 @@ def joined(targets: Sequence[Target], command: str, words: Sequence[str]) -> tup
     return command, words
 
 
-def _knows(target: Target, command: str) -> bool:
-    catalogue = registry.catalogue_of(target, None, command)
-    return catalogue.name_in(command) in catalogue.commands
+def knows(target: Target, command: str) -> bool:
+    """Whether a version that the target's server may have has the command."""
+    catalogues = registry.candidates_of(target, None, command)
+    return any(catalogue.name_in(command) in catalogue.commands for catalogue in catalogues)
 
 
 def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandSpec | None, command: Command) -> Token:
@@ -81,86 +87,146 @@ def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandS
     raise typer.Exit(Exit.REFUSED)
 
 
-def spec_of(target: Target, command: str, *, any_command: bool) -> CommandSpec | None:
-    """What the catalogue knows of the command; None: nothing. Raises `UsageError` for what looks like a typo."""
+@attrs.frozen
+class Signatures:
+    """What is known of a command: by the server's versions, oldest first, what each takes; None: no such command.
+
+    One version, where it is known which one answers. All None: nothing is known.
+    """
+
+    kind: str
+    by_version: Mapping[str, CommandSpec | None]
+
+    @property
+    def newest(self) -> CommandSpec | None:
+        """What the newest of them that has the command takes."""
+        return next((spec for spec in reversed([*self.by_version.values()]) if spec is not None), None)
+
+    def differences(self) -> str:
+        """What each version takes: `23.01 takes user; 24.12 and 26.07 take user, host`; empty: all the same."""
+        versions: dict[str, list[str]] = {}
+        for version, spec in self.by_version.items():
+            versions.setdefault(_takes(spec), []).append(version)
+        told = []
+        for takes, names in versions.items():
+            verb = "has" if takes == _NO_COMMAND else "takes"
+            if len(names) > 1:
+                verb = verb.replace("has", "have").removesuffix("s")
+            told.append(f"{' and '.join(names)} {verb} {takes}")
+        return "; ".join(told) if len(told) > 1 else ""
+
+
+def _takes(spec: CommandSpec | None) -> str:
+    if spec is None:
+        return _NO_COMMAND
+    names = (one.name if one.type == "string" else f"{one.name} ({one.type})" for one in spec.arguments)
+    return ", ".join(names) or "nothing"
+
+
+def signatures_of(target: Target, found: str | None, command: str, *, any_command: bool) -> Signatures:
+    """What is known of the command, if a running process found this version there. Raises `UsageError` for a typo."""
     refused = endpoint.check(command)
     if not isinstance(refused, str):
         raise UsageError(refused.message, refused.cure)
-    catalogue = registry.catalogue_of(target, None, command)
-    name = catalogue.name_in(command)
-    spec = catalogue.commands.get(name)
-    if spec is not None or any_command:
-        return spec
-    if instead := catalogue.lacking.get(name):
+    catalogues = registry.candidates_of(target, found, command)
+    newest = catalogues[-1]
+    name = newest.name_in(command)
+    signatures = Signatures(target.kind, {one.version: one.commands.get(name) for one in catalogues})
+    if signatures.newest is not None or any_command:
+        return signatures
+    if instead := newest.lacking.get(name):
         raise UsageError(f"The target {target.name} has no command {name}.", instead)
-    near = get_close_matches(name, catalogue.commands, n=3)
-    if near or catalogue.is_whole:
+    near = get_close_matches(name, sorted({known for one in catalogues for known in one.commands}), n=3)
+    if near or newest.is_whole:
         meant = f"; did you mean {' or '.join(near)}?" if near else "."
         known = f"`restbroker commands --target {target.name}` lists them all."
-        cure = known if catalogue.is_whole else "If you mean exactly this name, add --any."
+        cure = known if newest.is_whole else "If you mean exactly this name, add --any."
         raise UsageError(f"There is no command {name!r}{meant}", cure)
-    output.say(f"note: {name} is not in the catalogue of {target.kind} {catalogue.version}; it is passed on as it is.")
-    return None
+    versions = " and ".join(signatures.by_version)
+    output.say(f"note: {name} is not in the catalogue of {target.kind} {versions}; it is passed on as it is.")
+    return signatures
 
 
 def needs_all(target: Target, command: str, *, any_command: bool) -> bool:
     """Whether a job without one of the command's arguments is sure to fail: where the catalogue is the server's whole.
 
-    ejabberd's commands have other arguments in other versions, and take what is missing for empty in some.
+    ejabberd's commands have other arguments in other versions.
     """
     return not any_command and registry.catalogue_of(target, None, command).is_whole
 
 
-def typed_for(
-    spec: CommandSpec | None, typed: arguments.Typed, default_host: str | None, *, needs_all: bool = False
-) -> Mapping[str, Json]:
-    """The arguments as the command takes them; notes what looks wrong, or raises `UsageError`."""
-    if spec is None:
-        return typed.values
-    for name in sorted(typed.values):
+def fitted(
+    signatures: Signatures, typed: arguments.Typed, default_host: str | None, *, needs_all: bool = False
+) -> tuple[CommandSpec | None, Mapping[str, Json]]:
+    """The command of the newest version that takes these arguments, and they as it does. Notes what looks wrong.
+
+    Raises `UsageError` where no version takes them.
+    """
+    specs = {version: spec for version, spec in signatures.by_version.items() if spec is not None}
+    if not specs:
+        return None, typed.values
+    reasons = {version: _reason(spec, typed.values, default_host) for version, spec in specs.items()}
+    version = next((one for one in reversed(specs) if reasons[one] is None), [*specs][-1])
+    spec, reason = specs[version], reasons[version]
+    _note_secrets(spec, typed)
+    values = coerce(spec, typed.values)
+    if reason is not None and needs_all:
+        raise UsageError(reason, f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is.")
+    if reason is not None:
+        output.say(f"note: {reason}")
+    elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, reasons, typed.values):
+        output.say(
+            f"note: which version of {signatures.kind} answers is not known, and they differ in {spec.name}:"
+            f" {signatures.differences()}. ServerVersion in Options names it."
+        )
+    return spec, values
+
+
+def _is_same_to_all(signatures: Signatures, reasons: Mapping[str, str | None], given: Mapping[str, Json]) -> bool:
+    specs = signatures.by_version.values()
+    if None in specs or any(reasons.values()):
+        return False
+    first, *others = (coerce(spec, given) for spec in specs if spec is not None)
+    return all(one == first for one in others)
+
+
+def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> str | None:
+    """Why the command does not take these arguments; None: it does."""
+    wrong = Checker(spec, {}, default_host).names(given)
+    if wrong is not None:
+        return wrong
+    try:
+        coerce(spec, given)
+    except UsageError as error:
+        return error.message
+    return None
+
+
+def _note_secrets(spec: CommandSpec, typed: arguments.Typed) -> None:
+    for name in sorted(typed.in_the_open):
         argument = spec.argument(name)
-        if argument is not None and argument.secret and name in typed.in_the_open:
+        if argument is not None and argument.secret:
             instead = f"use {name}=- or {name}=@FILE."
             output.say(f"note: {name} stands in the command line, for `ps` and the shell's history; {instead}")
-        elif name in typed.in_the_open and redact.secret_values(spec, {name: typed.values[name]}):
+        elif redact.secret_values(spec, {name: typed.values[name]}):
             instead = "push it from a file, with --bulk."
             output.say(f"note: a secret in {name} stands in the command line, for `ps` and the history; {instead}")
-        is_filled = name in ("user", "host") and (spec.fills_user or spec.fills_host)
-        if argument is None and not is_filled and not spec.takes_more:
-            known = ", ".join(argument.name for argument in spec.arguments) or "none"
-            output.say(f"note: {spec.name} has no argument {name}; it takes: {known}.")
-    missing = ", ".join(missing_in(spec, typed.values, default_host))
-    if missing and needs_all:
-        cure = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
-        raise UsageError(f"{spec.name} needs {missing}: not given.", cure)
-    if missing:
-        output.say(f"note: {spec.name} also takes {missing}: not given.")
-    return coerce(spec, typed.values)
 
 
 def _unclear(targets: Sequence[Target], word: str, command: str) -> UsageError:
     """Why none of several targets is chosen."""
     names = ", ".join(target.name for target in targets)
-    catalogues = {target.name: registry.catalogue_of(target, None, command) for target in targets}
-    known = {name for catalogue in catalogues.values() for name in catalogue.commands}
+    catalogues = {target.name: registry.candidates_of(target, None, command) for target in targets}
+    known = {name for one in catalogues.values() for catalogue in one for name in catalogue.commands}
     if word in known:
         return UsageError(f"It is not clear which target {word} is for.", f"Name it with --target: {names}.")
-    for name, catalogue in catalogues.items():
+    for name, (*_, catalogue) in catalogues.items():
         if instead := catalogue.lacking.get(word):
             return UsageError(f"No target has a command {word}.", f"{name}: {instead}")
     near = get_close_matches(word, sorted(known), n=3)
     meant = f"; did you mean {' or '.join(near)}?" if near else "."
-    if all(catalogue.is_whole for catalogue in catalogues.values()):
+    if all(catalogue.is_whole for one in catalogues.values() for catalogue in one):
         cure = f"`restbroker commands --target NAME` lists those of each: {names}."
     else:
         cure = f"If you mean exactly this name, say for which one with --target: {names}."
     return UsageError(f"No target is known to have a command {word!r}{meant}", cure)
-
-
-def missing_in(spec: CommandSpec, given: Mapping[str, Json], default_host: str | None) -> Iterator[str]:
-    """What the catalogue lists and nobody gives; a missing host is filled in where the target has one."""
-    for argument in spec.arguments:
-        names = {argument.name, *argument.aliases}
-        filled = argument.optional or (default_host is not None and "host" in names)
-        if names.isdisjoint(given) and not filled:
-            yield argument.name

@@ -5,8 +5,8 @@ brings is asked for, and neither this file nor `options` and `catalogue` load Tr
 
 - `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it
   may judge the whole target (`config.judged`);
-- `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below; of a kind that
-  `reference` lists, also `requests`;
+- `catalogue`: the functions `for_version` and `for_target`, as `catalogue` and `catalogue_of` below; of a kind whose
+  versions take different commands, also `candidates`; of a kind that `reference` lists, also `requests`;
 - `connector`: the function `open_connector`, as below;
 - `check`: the function `check`, as below;
 - `suggest`: the function `suggest`, as below;
@@ -44,6 +44,7 @@ _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
 
 _WITH_LOGINS: Final = frozenset({"openfire-chat"})
 _WITH_CTL: Final = frozenset({"ejabberd", "mongooseim"})
+_WITH_VERSIONS: Final = frozenset({"ejabberd", "mongooseim"})
 
 KINDS: Final = tuple(_FOLDERS)
 """The kinds of servers; the flat keys of `env.json` mean the first."""
@@ -67,6 +68,26 @@ def catalogue_of(target: Target, found: str | None, endpoint: str = "") -> Catal
     """
     commands: Catalogue = _part(target.kind, "catalogue").for_target(target, found, endpoint)
     return commands
+
+
+def candidates_of(target: Target, found: str | None, endpoint: str = "") -> tuple[Catalogue, ...]:
+    """What the server of this target may take, oldest first, for whoever tells a person what it takes.
+
+    One catalogue where its version is known: the one that a running process `found`, else the configured one. Several
+    where it may be one of several versions; what holds for the server then holds for one of them.
+    """
+    if target.kind not in _WITH_VERSIONS:
+        return (catalogue_of(target, found, endpoint),)
+    possible: tuple[Catalogue, ...] = _part(target.kind, "catalogue").candidates(found, target, endpoint)
+    return possible
+
+
+def candidates(kind: str, version: str | None) -> tuple[Catalogue, ...]:
+    """The same of a kind, without a target."""
+    if kind not in _WITH_VERSIONS:
+        return (catalogue(kind, version),)
+    possible: tuple[Catalogue, ...] = _part(kind, "catalogue").candidates(version)
+    return possible
 
 
 def requests(kind: str) -> Mapping[str, str]:

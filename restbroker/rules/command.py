@@ -5,7 +5,7 @@ Always holds: a catalogue is facts about a server version; what to do with them 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -123,6 +123,23 @@ class Catalogue:
 
     def _dangers(self, name: str) -> frozenset[str]:
         return frozenset(danger.word for danger in self.dangers if danger.names.fullmatch(name))
+
+
+def possible_versions(
+    known: Sequence[str], number: Callable[[str | None], tuple[int, ...] | None], version: str | None
+) -> Sequence[str]:
+    """Those of the known versions (oldest first) whose commands a server of this version may have.
+
+    One, where it is known; the two beside it, where it lies between them; all, where `version` is None or no version.
+    """
+    asked = number(version)
+    if asked is None:
+        return known
+    numbers = [(one, number(one) or ()) for one in known]
+    same = [one for one, found in numbers if found == asked]
+    older = [one for one, found in numbers if found < asked]
+    newer = [one for one, found in numbers if found > asked]
+    return same or [*older[-1:], *newer[:1]]
 
 
 @light

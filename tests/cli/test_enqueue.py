@@ -202,7 +202,7 @@ def test_a_secret_deep_in_an_argument_of_the_command_line_is_warned_about(shell:
 
 
 def test_an_argument_that_the_command_does_not_take_is_noted(shell: Shell) -> None:
-    assert "register has no argument usr; it takes: user, host, password" in shell("register", "usr=x").stderr
+    assert "register has no argument 'usr'; did you mean user?" in shell("register", "usr=x").stderr
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_an_argument_that_the_command_takes_and_that_is_not_given_is_noted(
 ) -> None:
     done = shell(*words, environ={"RESTBROKER_JABBER_DOMAIN": domain})
     assert done.returncode == 0
-    noted = re.search(r"^note: \w+ also takes (.*): not given\.$", done.stderr, re.MULTILINE)
+    noted = re.search(r"^note: \w+ also needs (.*)\.$", done.stderr, re.MULTILINE)
     assert (noted and noted[1]) == missing
 
 
@@ -442,3 +442,67 @@ def test_a_job_that_would_be_too_large_is_not_pushed(shell: Shell, store: Client
     done = shell("send_message", "type=chat", "from=a@b", "to=a@b", "subject=", "body=@body.txt")
     assert (done.returncode, "are the limit" in done.stderr) == (2, True)
     assert queued(store) == []
+
+
+CONTACT = ("localuser=a", "localhost=h", "user=b", "host=h", "nick=n", "subs=both")
+
+
+def found_at(store: Client, version: str) -> None:
+    """A process serves the queue, and found this version of its server."""
+    assert jobs.register(store, "host:1:abc", jobs.Facts(1, "host", "boot", "ns", 1, "ejabberd"), ["rest"])
+    snapshot = json.dumps({"gate": "open", "server_version": version}).encode()
+    assert beats.beat(store, [("host:1:abc", 1)], {"host:1:abc": snapshot}) == [True]
+
+
+@pytest.mark.parametrize(
+    ("version", "word", "values"),
+    [("23.01", "group=a", {"group": "a"}), ("24.12", "groups=a,b", {"groups": ["a", "b"]})],
+)
+def test_a_job_is_judged_by_the_version_that_the_running_process_found(
+    shell: Shell, store: Client, version: str, word: str, values: Mapping[str, object]
+) -> None:
+    found_at(store, version)
+    done = shell("add_rosteritem", *CONTACT, word)
+    assert (done.returncode, done.stderr) == (0, "")
+    arguments = cast("list[Mapping[str, object]]", job(store)["args"])[1]
+    assert {name: arguments[name] for name in values} == values
+
+
+def test_where_no_process_runs_it_is_said_what_each_version_takes_unless_one_is_configured(
+    shell: Shell, place: Path
+) -> None:
+    told = shell("add_rosteritem", *CONTACT, "group=a").stderr
+    assert "23.01 takes localuser, localhost, user, host, nick, group, subs; 24.12 and 26.07 take" in told
+    document = json.loads((place / "env.json").read_text())
+    (place / "env.json").write_text(json.dumps({**document, "Options": {"ServerVersion": "23.01"}}))
+    assert "takes" not in shell("add_rosteritem", *CONTACT, "group=a").stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--wait", "--timeout", "100ms")])
+def test_a_redis_that_only_lets_a_producer_push_stops_no_push(
+    place: Path, make_redis: Callable[..., RedisServer], words: Sequence[str]
+) -> None:
+    server = make_redis()
+    store = open_client(StoreSettings(server.url, namespace="ns"))
+    server.command("ACL SETUSER producer on nopass ~ns:queue:* ~ns:queues ~ns:restbroker:reply:* -@all +lpush +sadd"
+                   " +multi +exec +blpop +hello +client +select +ping")  # fmt: skip
+    url = server.url.replace("redis://", "redis://producer:x@")
+    done = run(["enqueue", "status", *words], directory=place, environ={"RESTBROKER_REDIS_URL": url})
+    assert done.returncode == (6 if words else 0), done.stderr
+    assert len(queued(store)) == 1
+    assert "no running process" not in done.stderr
+    assert "cannot be waited for" not in done.stderr
+
+
+def test_a_mistake_is_told_as_one_also_where_redis_is_away(shell: Shell) -> None:
+    done = shell("regster", environ={"RESTBROKER_REDIS_URL": "redis://127.0.0.1:1"})
+    assert (done.returncode, "did you mean register" in done.stderr) == (2, True)
+
+
+def test_a_command_is_shown_as_the_version_takes_it_that_runs(place: Path, store: Client) -> None:
+    shown = run(["commands", "add_rosteritem"], directory=place)
+    assert "groups: list" in shown.stdout
+    assert shown.stderr.startswith("note: versions of ejabberd differ in add_rosteritem: 23.01 takes localuser,")
+    found_at(store, "23.01")
+    shown = run(["commands", "add_rosteritem"], directory=place)
+    assert ("group: string" in shown.stdout, shown.stderr) == (True, "")

@@ -242,7 +242,7 @@ def test_enqueue_pushes_and_prints_what_the_server_answers(stage: Stage, started
     assert json.loads(done.stdout) == {"seen": "/v1/users/joe/notes/7", "body": '{"text":"hello","stars":3}'}
     lacking = stage.restbroker("enqueue", "note", "user=joe", "text=hello", "--wait")
     assert (lacking.returncode, lacking.stdout) == (2, "")
-    assert "note needs id: not given." in lacking.stderr
+    assert "note also needs id." in lacking.stderr
     refused = stage.restbroker("enqueue", "note", "user=joe", "text=hello", "--wait", "--any")
     assert refused.returncode not in (0, 2)
     assert 'the argument "id" is missing' in refused.stderr

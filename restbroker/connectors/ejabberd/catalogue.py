@@ -13,14 +13,21 @@ import gzip
 import json
 import re
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Final, Literal, NotRequired, TypedDict
 
 from restbroker.config.target import Target
 from restbroker.connectors.ejabberd import knowledge
 from restbroker.connectors.ejabberd.options import options_of
-from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType
+from restbroker.rules.command import (
+    DANGEROUS,
+    ArgumentSpec,
+    Catalogue,
+    CommandSpec,
+    ValueType,
+    possible_versions,
+)
 
 _DANGERS: Final = knowledge.dangers()
 API_SINCE: Final = (24, 2)
@@ -63,13 +70,14 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
     """
     file = _read()
     known = _known(file["servers"], version)
-    chosen: dict[str, _Record] = {}
-    for record in file["commands"]:
+    chosen: dict[str, tuple[int, int]] = {}
+    for place, record in enumerate(file["commands"]):
         if known not in record["servers"] or (api is not None and record["api"] > api):
             continue
-        if record["name"] not in chosen or record["api"] > chosen[record["name"]]["api"]:
-            chosen[record["name"]] = record
-    return Catalogue(known, {name: _spec(record) for name, record in sorted(chosen.items())}, _DANGERS)
+        found = record["api"], place
+        if record["name"] not in chosen or found[0] > chosen[record["name"]][0]:
+            chosen[record["name"]] = found
+    return Catalogue(known, {name: _spec(place) for name, (_, place) in sorted(chosen.items())}, _DANGERS)
 
 
 def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
@@ -79,8 +87,22 @@ def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalog
     """
     options = options_of(target)
     version = found if options.server_version == "auto" else options.server_version
-    apis = (api_of(endpoint), options.api_version, api_of(target.url.path))
-    return for_version(version, next((api for api in apis if api is not None), None))
+    return for_version(version, _api(target, endpoint))
+
+
+def candidates(found: str | None, target: Target | None = None, endpoint: str = "") -> tuple[Catalogue, ...]:
+    """What the server may take, oldest first: of the version that was found, else of the configured one, else of each
+    that is known; see `possible_versions`.
+    """
+    configured = "auto" if target is None else options_of(target).server_version
+    api = None if target is None else _api(target, endpoint)
+    versions = possible_versions(_read()["servers"], _number, found or configured)
+    return tuple(for_version(version, api) for version in versions)
+
+
+def _api(target: Target, endpoint: str) -> int | None:
+    apis = (api_of(endpoint), options_of(target).api_version, api_of(target.url.path))
+    return next((api for api in apis if api is not None), None)
 
 
 def too_old(target: Target, version: str | None) -> str | None:
@@ -125,7 +147,9 @@ def _read() -> _File:
     return file
 
 
-def _spec(record: _Record) -> CommandSpec:
+@cache  # most commands are the same in several versions
+def _spec(place: int) -> CommandSpec:
+    record = _read()["commands"][place]
     name = record["name"]
     by_user = record.get("user", False)
     return CommandSpec(
@@ -151,4 +175,7 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
         value_type, element = _TYPES[kind]
         aliases = tuple(old for old, new in renames if new == name)
         place = knowledge.place_of(record["name"], name)
-        yield ArgumentSpec(name, value_type, knowledge.is_secret_argument(name), aliases, element, place)
+        # A list that is not given is empty to each version, and nothing else is (measured on 23.01, 24.12 and 26.07).
+        is_list = value_type == "list"
+        secret = knowledge.is_secret_argument(name)
+        yield ArgumentSpec(name, value_type, secret, aliases, element, place, optional=is_list)

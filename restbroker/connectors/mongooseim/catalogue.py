@@ -12,7 +12,14 @@ from restbroker.config.target import Target
 from restbroker.connectors.mongooseim import knowledge, schema
 from restbroker.connectors.mongooseim.options import options_of
 from restbroker.connectors.mongooseim.schema import Operation, Schema, Type
-from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType
+from restbroker.rules.command import (
+    DANGEROUS,
+    ArgumentSpec,
+    Catalogue,
+    CommandSpec,
+    ValueType,
+    possible_versions,
+)
 
 _DANGERS: Final = knowledge.dangers()
 _WHOLE: Final = frozenset({"Int", "PosInt", "NonNegInt"})
@@ -33,6 +40,16 @@ def for_target(target: Target, found: str | None, _endpoint: str = "") -> Catalo
     options = options_of(target)
     version = found if options.server_version == "auto" else options.server_version
     return _catalogue(options.schema, schema.known(version))
+
+
+def candidates(found: str | None, target: Target | None = None, _endpoint: str = "") -> tuple[Catalogue, ...]:
+    """What the server may take, oldest first: of the version that was found, else of the configured one, else of each
+    that is known; see `possible_versions`.
+    """
+    kind = "admin" if target is None else options_of(target).schema
+    configured = "auto" if target is None else options_of(target).server_version
+    versions = possible_versions(schema.versions(), schema.number, found or configured)
+    return tuple(_catalogue(kind, version) for version in versions)
 
 
 @lru_cache(maxsize=16)

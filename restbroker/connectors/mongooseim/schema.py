@@ -69,6 +69,11 @@ class _File(TypedDict):
     unions: dict[str, list[str]]
 
 
+def versions() -> list[str]:
+    """The known versions, oldest first."""
+    return _read()["versions"]
+
+
 @lru_cache(maxsize=50)  # asked for each job
 def known(version: str | None) -> str:
     """The newest known version that is not newer than this one; the newest of all for None or what is no version."""

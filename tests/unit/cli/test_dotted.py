@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.cli.order import joined, spec_of, target_of
+from restbroker.cli.order import joined, signatures_of, target_of
 from restbroker.config.target import Target, Url
 from restbroker.errors import UsageError
 
@@ -46,7 +46,7 @@ def test_two_words_stay_two_where_no_target_has_such_names() -> None:
 def test_the_target_that_has_the_command_is_the_one(command: str) -> None:
     target = target_of(BOTH, None, None, command)
     assert target is MIM
-    spec = spec_of(target, command, any_command=False)
+    spec = signatures_of(target, None, command, any_command=False).newest
     assert spec is not None
     assert spec.name == "account.registerUser"
 
@@ -57,5 +57,5 @@ def test_a_command_of_the_other_target_goes_there() -> None:
 
 def test_a_misspelt_name_is_no_command() -> None:
     with pytest.raises(UsageError) as caught:
-        spec_of(MIM, "account/registerUsr", any_command=False)
+        signatures_of(MIM, None, "account/registerUsr", any_command=False)
     assert "'account.registerUsr'; did you mean account.registerUser" in str(caught.value)

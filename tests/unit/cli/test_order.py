@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from restbroker.cli.arguments import Typed
-from restbroker.cli.order import needs_all, spec_of, target_of, typed_for
+from restbroker.cli.order import Signatures, fitted, needs_all, signatures_of, target_of
 from restbroker.config.target import Target, Url
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.errors import UsageError
@@ -85,12 +85,12 @@ def test_a_command_that_no_target_has_is_said_to_be_none_with_what_is_near(
 
 def test_a_command_that_only_an_option_brings_is_refused_with_the_option() -> None:
     with pytest.raises(UsageError) as refused:
-        spec_of(PROSODY, "msg", any_command=False)
+        signatures_of(PROSODY, None, "msg", any_command=False)
     assert (refused.value.message, refused.value.cure) == (
         "The target chat has no command msg.",
         "Name the address of the module that brings it in the target's Options: MsgURL.",
     )
-    assert spec_of(PROSODY, "msg", any_command=True) is None
+    assert signatures_of(PROSODY, None, "msg", any_command=True).newest is None
 
 
 def test_a_target_that_does_not_exist_is_an_error() -> None:
@@ -100,8 +100,8 @@ def test_a_target_that_does_not_exist_is_an_error() -> None:
 
 def test_an_argument_that_is_optional_is_not_missed(capsys: pytest.CaptureFixture[str]) -> None:
     spec = CommandSpec("send", (ArgumentSpec("to", "string"), ArgumentSpec("thread", "string", optional=True)), "safe")
-    typed_for(spec, Typed({}, frozenset()), None)
-    assert capsys.readouterr().err == "note: send also takes to: not given.\n"
+    fitted(Signatures("toy", {"1": spec}), Typed({}, frozenset()), None)
+    assert capsys.readouterr().err == "note: send also needs to.\n"
 
 
 @pytest.mark.parametrize(
@@ -120,20 +120,97 @@ def test_what_a_whole_catalogue_says_is_needed_is_asked_for(
     kind: str, command: str, words: dict[str, str], missing: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = Target("one", kind, Url("http", "127.0.0.1", 1), ("q",))
-    spec = spec_of(asked, command, any_command=False)
+    signatures = signatures_of(asked, "6.8.0", command, any_command=False)
     typed = Typed(dict(words), frozenset())
     if missing:
-        with pytest.raises(UsageError, match=f"{command} needs {missing}: not given") as refused:
-            typed_for(spec, typed, None, needs_all=needs_all(asked, command, any_command=False))
+        with pytest.raises(UsageError, match=f"{command} also needs {missing}") as refused:
+            fitted(signatures, typed, None, needs_all=needs_all(asked, command, any_command=False))
         assert "--any" in str(refused.value)
     else:
-        typed_for(spec, typed, None, needs_all=needs_all(asked, command, any_command=False))
-    typed_for(spec, typed, None, needs_all=needs_all(asked, command, any_command=True))
-    noted = f"note: {command} also takes {missing}: not given.\n" if missing else ""
+        fitted(signatures, typed, None, needs_all=needs_all(asked, command, any_command=False))
+    fitted(signatures, typed, None, needs_all=needs_all(asked, command, any_command=True))
+    noted = f"note: {command} also needs {missing}.\n" if missing else ""
     assert capsys.readouterr().err == noted
 
 
 def test_an_argument_of_a_version_is_noted_and_not_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    spec = spec_of(NEW, "register", any_command=False)
-    typed_for(spec, Typed({"user": "a"}, frozenset()), "h", needs_all=needs_all(NEW, "register", any_command=False))
-    assert capsys.readouterr().err == "note: register also takes password: not given.\n"
+    signatures = signatures_of(NEW, None, "register", any_command=False)
+    sure = needs_all(NEW, "register", any_command=False)
+    fitted(signatures, Typed({"user": "a"}, frozenset()), "h", needs_all=sure)
+    assert capsys.readouterr().err == "note: register also needs password.\n"
+
+
+AUTO = target("any", "q-any", "auto")
+CONTACT = {"localuser": "a", "localhost": "h", "user": "b", "host": "h", "nick": "n", "subs": "both"}
+
+
+@pytest.mark.parametrize(
+    ("place", "found", "given", "expected", "note"),
+    [
+        (AUTO, "23.01", {"group": "a"}, {"group": "a"}, ""),
+        (AUTO, "24.12", {"groups": "a,b"}, {"groups": ["a", "b"]}, ""),
+        (NEW, "23.01", {"group": "a"}, {"group": "a"}, ""),
+        (OLD, None, {"group": "a"}, {"group": "a"}, ""),
+        (
+            AUTO,
+            "23.01",
+            {"groups": "a"},
+            {"groups": "a"},
+            "note: add_rosteritem has no argument 'groups'; did you mean",
+        ),
+        (AUTO, "26.07", {}, {}, ""),
+    ],
+)
+def test_arguments_are_judged_as_the_version_takes_them_that_runs_or_else_is_configured(
+    place: Target,
+    found: str | None,
+    given: dict[str, str],
+    expected: dict[str, object],
+    note: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    signatures = signatures_of(place, found, "add_rosteritem", any_command=False)
+    _, values = fitted(signatures, Typed({**CONTACT, **given}, frozenset()), None)
+    assert values == {**CONTACT, **expected}
+    assert capsys.readouterr().err.startswith(note)
+    assert bool(note) or signatures.differences() == ""
+
+
+@pytest.mark.parametrize("found", [None, "nobody knows", "24.06"])
+@pytest.mark.parametrize(
+    ("given", "expected"), [({"group": "a"}, {"group": "a"}), ({"groups": "a,b"}, {"groups": ["a", "b"]})]
+)
+def test_where_versions_differ_and_which_answers_is_not_known_it_is_said_what_each_takes(
+    found: str | None, given: dict[str, str], expected: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    signatures = signatures_of(AUTO, found, "add_rosteritem", any_command=False)
+    _, values = fitted(signatures, Typed({**CONTACT, **given}, frozenset()), None)
+    assert values == {**CONTACT, **expected}
+    told = capsys.readouterr().err
+    assert told.startswith("note: which version of ejabberd answers is not known, and they differ in add_rosteritem:")
+    assert "23.01 takes localuser, localhost, user, host, nick, group, subs; 24.12" in told
+    assert "localhost, user, host, nick, groups (list), subs. ServerVersion in Options names it." in told
+
+
+def test_a_value_that_versions_take_in_another_type_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    given = {"user": "u", "host": "h", "resource": "r", "type": "t", "show": "s", "status": "", "priority": "5"}
+    signatures = signatures_of(AUTO, None, "set_presence", any_command=False)
+    assert fitted(signatures, Typed(given, frozenset()), None)[1]["priority"] == 5
+    assert "priority (integer)" in capsys.readouterr().err
+    old = signatures_of(AUTO, "23.01", "set_presence", any_command=False)
+    assert fitted(old, Typed(given, frozenset()), None)[1]["priority"] == "5"
+    assert capsys.readouterr().err == ""
+
+
+def test_what_all_versions_take_alike_needs_no_version(capsys: pytest.CaptureFixture[str]) -> None:
+    fitted(signatures_of(AUTO, None, "kick_user", any_command=False), Typed({"user": "a"}, frozenset()), "h")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_command_of_some_versions_passes_with_a_note_of_those_that_lack_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fitted(signatures_of(AUTO, None, "kick_users", any_command=False), Typed({"host": "h"}, frozenset()), None)
+    assert "23.01 and 24.12 have no such command; 26.07 takes host." in capsys.readouterr().err
+    with pytest.raises(UsageError, match="did you mean kick_user"):
+        signatures_of(AUTO, "23.01", "kick_users", any_command=False)
