@@ -27,6 +27,8 @@ HURRIED_S = 0.3
 """All of them while the process stops."""
 _AT_ONCE = struct.pack("ii", 1, 0)
 """For SO_LINGER: a close ends the connection, and the kernel keeps nothing of what was not read."""
+_SWITCHES = b"HTTP/1.1 101 "
+_DECLINED = b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 @attrs.define(eq=False)
@@ -129,6 +131,9 @@ class Life:
 class BoundedStream:
     """One of them: what Hypercorn uses of Trio's stream. `scope` holds all that is done for it.
 
+    Always holds: it goes on in the protocol that it began with. A proxy that passes on an offer of HTTP/2 (`Upgrade:
+    h2c`) and sees it taken looks at nothing more that comes: whatever it guards could be asked for.
+
     It is cancelled with the first send that fails. Hypercorn 0.18 alone would wait for ever where the reader had sent
     its next request already: nobody tells what waits for the end of the first answer (measured).
     """
@@ -146,6 +151,8 @@ class BoundedStream:
 
     async def send_all(self, data: bytes) -> None:
         """Raises `trio.BrokenResourceError` where the reader is gone, or was dropped now since it takes nothing."""
+        if is_switch := data.startswith(_SWITCHES):
+            data = _DECLINED
         left = memoryview(data)
         try:
             while left:
@@ -157,6 +164,10 @@ class BoundedStream:
         except OSError as error:
             self.scope.cancel()
             raise trio.BrokenResourceError("The connection has ended.") from error
+        if is_switch:
+            await trio.aclose_forcefully(self.stream)
+            self.scope.cancel()
+            raise trio.BrokenResourceError("The connection was ended.")
 
     async def receive_some(self, most: int | None = None) -> bytes:
         """What came; empty at the end."""

@@ -66,7 +66,7 @@ def plain_app(name: str, answer: Callable[[Asked], Awaitable[Answer]], report: R
             except Exception as error:  # noqa: BLE001  a stranger's request must not end a broker
                 report(Warned("RequestFailed", f"{name}: failed with {type(error).__name__}.", "Please report this."))
                 found = failed(500, "Bug", "This request failed.", "Please report it.")
-            await _send(found, send, closing=found.closing and scope["http_version"].startswith("1"))
+            await send_answer(found, send, closing=found.closing and scope["http_version"].startswith("1"))
 
     return app
 
@@ -76,7 +76,8 @@ def _asked(scope: HTTPScope) -> Asked:
     return Asked(scope["method"], as_sent(scope["raw_path"] + (b"?" + query if query else b"")), scope["headers"])
 
 
-async def _send(answer: Answer, send: ASGISendCallable, *, closing: bool) -> None:
+async def send_answer(answer: Answer, send: ASGISendCallable, *, closing: bool) -> None:
+    """The whole answer, as ASGI says. `closing`: and the connection of HTTP/1 ends behind it."""
     length = (b"content-length", b"%d" % len(answer.body))
     headers = [*_HEADERS, length, *answer.headers, *([(b"connection", b"close")] if closing else [])]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers, "trailers": False})

@@ -1,4 +1,7 @@
-"""Keeps from an app what none of ours takes: a WebSocket. `serving.app` puts it before every app that it makes.
+"""Keeps from an app what none of ours takes: a WebSocket, and a request whose end is in doubt.
+
+`serving.app` puts it before every app that it makes. Where a body has a length beside its chunks, what a proxy takes
+for a part of it may be the next request for us (RFC 9112, 6.1), so that somebody else's rights count for it.
 
 It is plain ASGI, so that it holds under any server. Always holds: what is refused here reaches no framework, and
 nothing of what the stranger wrote reaches the log.
@@ -9,17 +12,20 @@ from typing import Final, TypeAlias
 
 import attrs
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 
+from restbroker.serving.plain import failed, send_answer
 from restbroker.telemetry.events import Report, Warned
 
 App: TypeAlias = Callable[[Scope, ASGIReceiveCallable, ASGISendCallable], Awaitable[None]]
 _REMIND_S: Final = 60.0
+_REST_S: Final = 0.5
+_REST_PARTS: Final = 16
 
 
 @attrs.define(eq=False)
 class Strict:
-    """The app behind it, `name` for messages. What is refused is reported once a minute at most."""
+    """The app behind it, `name` for messages. A WebSocket is reported once a minute at most."""
 
     app: App
     name: str
@@ -33,6 +39,10 @@ class Strict:
             await receive()
             # Before it was accepted, this is answered with 403.
             await send({"type": "websocket.close", "code": 1000, "reason": None})
+        elif scope["type"] == "http" and _is_in_doubt(scope):
+            message = "It has a length beside chunks, or chunks in HTTP/1.0: it could be two requests."
+            await _drop_body(receive)
+            await send_answer(failed(400, "BadRequest", message, "Send one of both."), send, closing=True)
         else:
             await self.app(scope, receive, send)
 
@@ -42,3 +52,19 @@ class Strict:
             message = f"{self.name}: a WebSocket was asked for, which nothing here speaks; it was refused (403)."
             cure = "Any web page in a browser that reaches this port can ask so. Let only those reach it who need it."
             self.report(Warned("WebSocketRefused", message, cure))
+
+
+def _is_in_doubt(scope: HTTPScope) -> bool:
+    """Whether somebody else may see another end of this request. HTTP/2 has frames for it."""
+    framing = [name for name, _ in scope["headers"] if name in (b"content-length", b"transfer-encoding")]
+    is_old = scope["http_version"] == "1.0"
+    return scope["http_version"].startswith("1") and (len(framing) > 1 or (is_old and b"transfer-encoding" in framing))
+
+
+async def _drop_body(receive: ASGIReceiveCallable) -> None:
+    """Reads on for a moment: Hypercorn 0.18 loses an answer that ends a connection while it still reads (measured)."""
+    with trio.move_on_after(_REST_S):
+        for _ in range(_REST_PARTS):
+            event = await receive()
+            if event["type"] != "http.request" or not event["more_body"]:
+                break

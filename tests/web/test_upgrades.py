@@ -1,4 +1,4 @@
-"""What a stranger offers instead of a plain request, on the pages' port and on that of the health answers."""
+"""What a stranger sends instead of a plain request, to the pages' port and to that of the health answers."""
 
 import json
 import re
@@ -7,12 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 
+from restbroker.telemetry.events import Warned
 from tests.support.ports import free_port
 from tests.support.process import started
+from tests.web.conftest import Open
 
 _FORGED = "2026-11-22T09:00:00.000Z%20INFO%20broker.stopped%20FORGED%1b[31m%1b]0;owned%07"
 _LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (DEBUG|INFO|WARNING|ERROR) +[a-z_.]+( \S.*)?")
+
+
+def answered(port: int, request: bytes) -> bytes:
+    """What comes back, to its end."""
+    with socket.create_connection(("127.0.0.1", port)) as one, one.makefile("rb") as answer:
+        one.settimeout(30)
+        one.sendall(request)
+        return answer.read()
 
 
 def upgraded(port: int, path: str) -> bytes:
@@ -26,10 +37,7 @@ def upgraded(port: int, path: str) -> bytes:
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         "Origin: http://evil.example",
     ]
-    with socket.create_connection(("127.0.0.1", port)) as one, one.makefile("rb") as answer:
-        one.settimeout(30)
-        one.sendall("\r\n".join([*lines, "", ""]).encode())
-        return answer.read()
+    return answered(port, "\r\n".join([*lines, "", ""]).encode())
 
 
 @pytest.mark.parametrize("form", [(), ("--json-logs",)], ids=["text", "json"])
@@ -51,3 +59,45 @@ def test_a_websocket_is_refused_and_nothing_of_its_address_reaches_the_log(
         assert json.loads(line)["event"] if form else _LINE.fullmatch(line), line
     # One line for each port: they were asked in less than a minute.
     assert log.count("WebSocketRefused") == 2, log
+
+
+_LENGTH, _CHUNKED = b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"
+_HIDDEN = b"0\r\n\r\nGET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /login HTTP/1.1\r\n" + _LENGTH + _CHUNKED,
+        b"POST /login HTTP/1.1\r\n" + _CHUNKED + _LENGTH,
+        b"GET /static/style.css HTTP/1.1\r\n" + _CHUNKED + _LENGTH,
+        b"POST /login HTTP/1.0\r\nConnection: keep-alive\r\n" + _CHUNKED,
+    ],
+    ids=["length first", "chunks first", "GET", "HTTP/1.0"],
+)
+async def test_a_request_that_could_be_two_is_answered_once_and_ends_the_connection(head: bytes, site: Open) -> None:
+    async with site() as running:
+        for server in (running.stats, running.health):
+            port = int(server.addresses[0].rsplit(":", 1)[1])
+            request = head + b"Host: localhost\r\n\r\n" + _HIDDEN
+            # Less than the 5 s after which a connection is closed that only rests.
+            with trio.fail_after(4):
+                answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
+            assert answer.startswith(b"HTTP/1.1 400 "), answer
+            assert b"\r\nconnection: close\r\n" in answer.lower()
+            assert answer.count(b"HTTP/1.1 ") == 1, answer
+
+
+async def test_an_offer_of_http2_is_not_taken_so_that_no_proxy_lets_the_rest_pass_unseen(site: Open) -> None:
+    offer = (
+        b"Host: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    )
+    async with site() as running:
+        for server, path in ((running.stats, b"/login"), (running.stats, b"/"), (running.health, b"/readyz")):
+            port = int(server.addresses[0].rsplit(":", 1)[1])
+            request = b"GET " + path + b" HTTP/1.1\r\n" + offer
+            with trio.fail_after(4):
+                answer = await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
+            assert answer == b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n", path
+        assert (await running.get("/")).status_code == 200, "the server goes on"
+    assert not [event for event in running.harness.events if isinstance(event, Warned)]
