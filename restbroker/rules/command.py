@@ -56,7 +56,8 @@ class CommandSpec:
     """One command of one server version.
 
     `result` is the name of the result's shape as the server's own catalogue calls it (ejabberd: `rescode`,
-    `restuple`, …). `api_version` is the version of the command's interface (ejabberd: 0 to 3).
+    `restuple`, …). `fields`: name and type of each part of the result, or of each item of its list, in the server's
+    order, where that matters. `api_version` is the version of the command's interface (ejabberd: 0 to 3).
     `fills_host` and `fills_user`: the command takes these although its arguments do not list them
     (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name. `takes_more`: it
     takes whatever else a job gives. `timeout_s`: how long it may take, where that is longer than the target's time-out.
@@ -77,6 +78,7 @@ class CommandSpec:
     timeout_s: float | None = None
     since: str | None = None
     bare: str | None = None
+    fields: tuple[tuple[str, str], ...] = ()
 
     def argument(self, name: str) -> ArgumentSpec | None:
         """The argument of this name or alias; None if the command has none."""

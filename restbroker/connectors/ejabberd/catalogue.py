@@ -5,8 +5,9 @@ Used by the connector, the check, and the command line (through the registry). A
 The file was made from `get_commands_spec/0` of every module of ejabberd 23.01 (Debian 12), 24.12 (Debian 13) and 26.07
 (compiled): static facts, so commands of modules that a server has not loaded are in it too. Its records: `name`, `api`
 (version of the interface), `servers` (which of the three have it), `args` (name and type), `result`, `tags`, and where
-they apply `renames` (old and new name of an argument), `since`, and `user`: a command whose policy is "user" and that,
-called by an admin, takes `user` and `host` besides.
+they apply `fields` (name and type of each part of a tuple, in ejabberd's order: its JSON sorts them by name from
+Erlang/OTP 27 on; also the one of a list of atoms), `renames` (old and new name of an argument), `since`, and `user`: a
+command whose policy is "user" and that, called by an admin, takes `user` and `host` besides.
 """
 
 import gzip
@@ -51,6 +52,7 @@ class _Record(TypedDict):
     servers: list[str]
     args: list[tuple[str, str]]
     result: str
+    fields: NotRequired[list[tuple[str, str]]]
     tags: list[str]
     renames: NotRequired[list[tuple[str, str]]]
     since: NotRequired[str]
@@ -166,6 +168,7 @@ def _spec(place: int) -> CommandSpec:
         beyond=knowledge.reaches_beyond(name),
         timeout_s=knowledge.timeout_of(name),
         since=record.get("since"),
+        fields=tuple((part, kind) for part, kind in record.get("fields", ())),
     )
 
 

@@ -1,8 +1,8 @@
 """Reads `register alice example.org secret`: arguments by their place, as the catalogue lists them.
 
 Always holds: what `ejabberdctl` refuses before it asks ejabberd is refused with its words and exit code; nothing else
-becomes a job. Compared with ejabberdctl 23.01 by tests/servers/test_ctl.py; how 24.02 and newer take lists was read in
-its source, and has no program here to be compared with.
+becomes a job. Compared with ejabberdctl 23.01 by tests/servers/test_ctl.py; how 24.02 and newer take lists of objects
+was read in its source, and has no program here to be compared with.
 """
 
 import re
