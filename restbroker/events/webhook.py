@@ -6,7 +6,6 @@ is wanted; who does not show the secret learns nothing, and nothing of him is re
 no answer and no line of the log repeats what was sent; a failure here is answered with 500 and ends nothing.
 """
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,14 +21,11 @@ from restbroker.config.judged import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.events import registry
 from restbroker.events.contract import Answer, Deliver, Forbidden, Hook, Malformed, Posted, SignedHook
+from restbroker.events.quota import Full, Quota
 from restbroker.events.secrets import Door, Fresh
 from restbroker.telemetry.events import EventHandled, Report, Warned
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
-AT_ONCE: Final = 100
-"""Requests whose body is read, or that wait for Redis: no more bodies than that are in memory."""
-_TURN_S: Final = 10.0
-"""How long a request waits for others to be done."""
 _BODY_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
 _HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
@@ -61,9 +57,10 @@ class _Place:
     source: EventSource
     hook: Hook
     door: Door | None
-    """None: its requests are signed, …"""
+    """None: its requests are signed."""
+    quota: Quota
     keys: Sequence[Fresh] = ()
-    """… with these."""
+    """Its requests are signed with these."""
     signed: SignedHook | None = attrs.field(init=False)
     """The hook, if it is one: asked once, since a Protocol's members are gathered each time."""
 
@@ -71,12 +68,14 @@ class _Place:
         self.signed = self.hook if isinstance(self.hook, SignedHook) else None
 
     @classmethod
-    def of(cls, source: EventSource, report: Report) -> "_Place":
-        """Where this source's events come in."""
+    def of(cls, source: EventSource, sources: int, report: Report) -> "_Place":
+        """Where the events of this one of so many sources come in."""
         hook = registry.open_hook(source)
         if source_defaults_of(registry.kinds()[source.kind]).is_signed:
-            return cls(source, hook, None, [Fresh(secret, report) for secret in source.secrets])
-        return cls(source, hook, Door(source, report))
+            # The signature is of the body: anybody may begin to send one.
+            keys = [Fresh(secret, report) for secret in source.secrets]
+            return cls(source, hook, None, Quota(sources, is_shared_out=True), keys)
+        return cls(source, hook, Door(source, report), Quota(sources, is_shared_out=source.secret is None))
 
     async def secrets(self) -> tuple[bytes, ...]:
         """What its keys are now."""
@@ -93,11 +92,10 @@ class Webhooks:
         report: Report,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._places = {one.path: _Place.of(one, report) for one in sources if one.path is not None}
+        self._places = {one.path: _Place.of(one, len(sources), report) for one in sources if one.path is not None}
         self._deliver = deliver
         self._report = report
         self._now_s = now_s
-        self._turns = trio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Serves one connection's request, as ASGI says."""
@@ -156,25 +154,14 @@ class Webhooks:
         if place.signed is not None:
             place.signed.judge_head(headers, self._now_s())
         _judge_headers(headers, place.hook)
-        await self._turn()
         try:
-            body = await _body(receive)
-            raw_path, query, secrets = scope["raw_path"], scope["query_string"], await place.secrets()
-            posted = Posted(method, scope["path"], raw_path, query, headers, body, secrets)
-            return await self._taken(place, posted, began_s)
-        finally:
-            self._turns.release()
-
-    async def _turn(self) -> None:
-        """Raises `_Refusal` where others take too long."""
-        # Mostly there is one, and then nothing need bound the wait for it: that costs as much as a part of the work.
-        with contextlib.suppress(trio.WouldBlock):
-            self._turns.acquire_nowait()
-            return
-        with trio.move_on_after(_TURN_S) as waiting:
-            await self._turns.acquire()
-        if waiting.cancelled_caught:
-            raise _not_now("busy", "Too many events come at once.")
+            async with place.quota.place(scope["client"][0] if scope["client"] else ""):
+                body = await _body(receive)
+                raw_path, query, secrets = scope["raw_path"], scope["query_string"], await place.secrets()
+                posted = Posted(method, scope["path"], raw_path, query, headers, body, secrets)
+                return await self._taken(place, posted, began_s)
+        except Full:
+            raise _not_now("busy", "Too many events come at once.") from None
 
     async def _taken(self, place: _Place, posted: Posted, began_s: float) -> Answer:
         try:

@@ -58,6 +58,8 @@ class PlainHttp:
     keep_alive_s: float
     is_secured: bool = False
     reads_bodies: bool = True
+    client: tuple[str, int] | None = None
+    """Whose it is: address and port."""
     _requests: Requests = attrs.field(factory=Requests)
     _request: Incoming = attrs.field(factory=Incoming)
     _head: bytes = b""
@@ -112,7 +114,7 @@ class PlainHttp:
             "query_string": query,
             "root_path": "",
             "headers": request.headers,
-            "client": None,
+            "client": self.client,
             "server": None,
             "state": ConnectionState({}),
             "extensions": {},

@@ -150,7 +150,7 @@ class Server:
                 if (wrapped := await self._wrapped(stream, scope)) is None:
                     return
                 if self.is_plain:
-                    await self._serve_plainly(wrapped)
+                    await self._serve_plainly(wrapped, _client(stream))
                 else:
                     await TCPServer(app, config, context, ConnectionState(state.copy()), wrapped)
 
@@ -171,11 +171,11 @@ class Server:
             await lifespan.wait_for_shutdown()
             living.cancel_scope.cancel()
 
-    async def _serve_plainly(self, stream: "trio.SSLStream[trio.SocketStream]") -> None:
+    async def _serve_plainly(self, stream: "trio.SSLStream[trio.SocketStream]", client: tuple[str, int] | None) -> None:
         is_secured = self.certificate is not None
         try:
             await PlainHttp(
-                self.app, stream, self._connections, self.keep_alive_s, is_secured, self.reads_bodies
+                self.app, stream, self._connections, self.keep_alive_s, is_secured, self.reads_bodies, client
             ).serve()
         # Whatever it is: the others' connections go on.
         except Exception as error:  # noqa: BLE001
@@ -230,6 +230,15 @@ def _drop_stalled(listener: trio.SocketListener) -> None:
     """
     with contextlib.suppress(AttributeError):  # Linux only
         listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(STALLED_S * 1000))
+
+
+def _client(stream: trio.SocketStream) -> tuple[str, int] | None:
+    """The other end's address and port; None where it is gone already."""
+    try:
+        host, port = stream.socket.getpeername()[:2]
+    except OSError:
+        return None
+    return host, port
 
 
 def _whole_sends(app: ASGIFramework, connections: Connections) -> ASGIFramework:

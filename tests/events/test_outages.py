@@ -9,16 +9,18 @@ import trio
 import trio.testing
 
 from restbroker.config.events import EventSource
+from restbroker.config.secret import Secret
 from restbroker.errors import StoreUnavailable
 from restbroker.events.contract import Verdict
 from restbroker.events.deliver import PATIENCE_S, Deliverer
-from restbroker.events.webhook import AT_ONCE, Webhooks
+from restbroker.events.quota import AT_ONCE
+from restbroker.events.webhook import Webhooks
 from restbroker.rules.event import ServerEvent
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.events import Arrival, Heard
-from tests.events.conftest import EVENT, MESSAGE, SOURCE, Hall, Open, sent
+from tests.events.conftest import EVENT, MESSAGE, PATH, SOURCE, Hall, Open, sent
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -161,34 +163,43 @@ async def test_what_waits_for_a_frozen_redis_when_the_process_stops_is_told_so(h
     assert isinstance(answer, httpx.TransportError) or answer.status_code == 503
 
 
-async def test_more_at_once_than_there_is_room_for_wait_their_turn() -> None:
+GUARDED = attrs.evolve(SOURCE, secret=Secret("a-secret-of-sixteen"))
+SIGN_IN = {"Authorization": "Bearer a-secret-of-sixteen"}
+
+
+@pytest.mark.parametrize(
+    ("source", "headers", "room"), [(GUARDED, SIGN_IN, AT_ONCE), (SOURCE, {}, AT_ONCE // 2)], ids=["secret", "none"]
+)
+async def test_more_at_once_than_there_is_room_for_wait_their_turn(
+    source: EventSource, headers: dict[str, str], room: int
+) -> None:
     inside: list[int] = []
-    room, go = trio.Semaphore(AT_ONCE), trio.Event()
+    go = trio.Event()
 
     async def take(_source: EventSource, _event: ServerEvent, /) -> Verdict:
-        async with room:
-            inside.append(AT_ONCE - room.value)
-            await go.wait()
+        inside.append(len(inside))
+        await go.wait()
         return "accepted"
 
-    server = Server("events", "Events.Listen", "127.0.0.1", 0, Webhooks([SOURCE], take, _unheard), _unheard)
+    server = Server("events", "Events.Listen", "127.0.0.1", 0, Webhooks([source], take, _unheard), _unheard)
+    server.is_plain = True
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         port = int(server.addresses[0].rpartition(":")[2])
         async with trio.open_nursery() as senders:
-            for _ in range(AT_ONCE + 30):
-                senders.start_soon(taken, port)
-            await until_async(lambda: len(inside) >= AT_ONCE, "there is no more room")
+            for _ in range(room + 30):
+                senders.start_soon(taken, port, headers)
+            await until_async(lambda: len(inside) >= room, "there is no more room")
             await trio.sleep(0.1)
-            assert len(inside) == AT_ONCE
+            assert len(inside) == room
             go.set()
         nursery.cancel_scope.cancel()
-    assert len(inside) == AT_ONCE + 30
+    assert len(inside) == room + 30
 
 
-async def taken(port: int) -> None:
+async def taken(port: int, headers: dict[str, str]) -> None:
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        await stream.send_all(sent(b'{"kind":"message"}'))
+        await stream.send_all(sent(b'{"kind":"message"}', path=PATH, length=18, **headers))
         assert (await stream.receive_some()).split()[1] == b"202"
 
 

@@ -1,0 +1,80 @@
+"""The places of what is read or waits for Redis. `events.webhook` takes one for each request that it lets in.
+
+Always holds: no source can take another's; where it is known only behind the body who posts, one address has half of
+the source's at most; all of them together bound the bodies that are in memory.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import attrs
+import trio
+
+AT_ONCE: Final = 100
+"""Requests of all sources whose body is read, or that wait for Redis."""
+_LEAST: Final = 10
+"""So many a source has, however many there are."""
+_WAIT_S: Final = 10.0
+"""How long a request waits for others to be done."""
+
+
+class Full(Exception):
+    """There was no place in time."""
+
+
+@attrs.define(eq=False)
+class _Share:
+    room: trio.Semaphore
+    users: int = 0
+    """Those that have a place or wait for one."""
+
+
+@attrs.define(eq=False)
+class Quota:
+    """The places of one of so many sources. `is_shared_out`: no address may have more than half of them."""
+
+    sources: int
+    is_shared_out: bool
+    _count: int = attrs.field(init=False)
+    _room: trio.Semaphore = attrs.field(init=False)
+    _shares: dict[str, _Share] = attrs.field(factory=dict)
+    """By address, while somebody there has a place or waits for one."""
+
+    def __attrs_post_init__(self) -> None:
+        self._count = max(_LEAST, AT_ONCE // self.sources)
+        self._room = trio.Semaphore(self._count)
+
+    @asynccontextmanager
+    async def place(self, address: str) -> AsyncIterator[None]:
+        """A place for a request from this address, until the block ends. Raises `Full`."""
+        until_s = trio.current_time() + _WAIT_S
+        if not self.is_shared_out:
+            async with _held(self._room, until_s):
+                yield
+            return
+        share = self._shares.setdefault(address, _Share(trio.Semaphore(self._count // 2)))
+        share.users += 1
+        try:
+            async with _held(share.room, until_s), _held(self._room, until_s):
+                yield
+        finally:
+            share.users -= 1
+            if not share.users:
+                del self._shares[address]
+
+
+@asynccontextmanager
+async def _held(room: trio.Semaphore, until_s: float) -> AsyncIterator[None]:
+    try:
+        # Mostly there is one, and then nothing need bound the wait for it: that costs as much as a part of the work.
+        room.acquire_nowait()
+    except trio.WouldBlock:
+        with trio.move_on_at(until_s) as waiting:
+            await room.acquire()
+        if waiting.cancelled_caught:
+            raise Full from None
+    try:
+        yield
+    finally:
+        room.release()
