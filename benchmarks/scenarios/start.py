@@ -45,7 +45,7 @@ def _commands(run: Run) -> Mapping[str, Sequence[str]]:
         "--version": [*ours, "--version"],
         "--help": [*ours, "--help"],
         **{f"{verb} --help": [*ours, verb, "--help"] for verb in verbs},
-        "enqueue": [*ours, "enqueue", "set_presence", "user=john", "--config", config],
+        "enqueue": [*ours, "enqueue", "kick_user", "user=john", "host=example.org", "--config", config],
         "stats": [*ours, "stats", "--config", config],
     }
 

@@ -21,7 +21,7 @@ from restbroker.cli import arguments, output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.exits import Exit, no
-from restbroker.cli.order import fitted, joined, needs_all, signatures_of, target_of, token_of
+from restbroker.cli.order import fitted, joined, signatures_of, target_of, token_of
 from restbroker.cli.times import at_s, duration_s
 from restbroker.config.core import Config
 from restbroker.errors import OutputLost, StoreRefused, StoreUnavailable, UsageError
@@ -116,13 +116,12 @@ def enqueue(
     )
     place = target_of(settings.targets, target, queue, command)
     typed = arguments.read(given)
-    is_sure = needs_all(place, command, any_command=any_command)
     goes_to = queue or place.queues[0]
 
     def made(found: Serving | None) -> Order:
         version = None if found is None else found.server_version
         signatures = signatures_of(place, version, command, any_command=any_command)
-        spec, values = fitted(signatures, typed, place.default_host, needs_all=is_sure)
+        spec, values = fitted(signatures, typed, place.default_host, any_command=any_command)
         token = token_of(settings.tokens, place, goes_to, spec, Command(command, values))
         return order(command, values, goes_to, token)
 

@@ -147,20 +147,12 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     return signatures
 
 
-def needs_all(target: Target, command: str, *, any_command: bool) -> bool:
-    """Whether a job without one of the command's arguments is sure to fail: where the catalogue is the server's whole.
-
-    ejabberd's commands have other arguments in other versions.
-    """
-    return not any_command and registry.catalogue_of(target, None, command).is_whole
-
-
 def fitted(
-    signatures: Signatures, typed: arguments.Typed, default_host: str | None, *, needs_all: bool = False
+    signatures: Signatures, typed: arguments.Typed, default_host: str | None, *, any_command: bool = False
 ) -> tuple[CommandSpec | None, Mapping[str, Json]]:
-    """The command of the newest version that takes these arguments, and they as it does. Notes what looks wrong.
+    """The command of the newest version that takes these arguments, and they as it does.
 
-    Raises `UsageError` where no version takes them.
+    Where none does, raises `UsageError`, or with `any_command` notes it; where only some do, notes what each takes.
     """
     specs = {version: spec for version, spec in signatures.by_version.items() if spec is not None}
     if not specs:
@@ -170,8 +162,11 @@ def fitted(
     spec, reason = specs[version], reasons[version]
     _note_secrets(spec, typed)
     values = coerce(spec, typed.values)
-    if reason is not None and needs_all:
-        raise UsageError(reason, f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is.")
+    if reason is not None and not any_command:
+        lists = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
+        name = f"{signatures.kind} {version}".strip()
+        each = signatures.differences()
+        raise UsageError(reason, f"As {name} takes it{f' ({each})' if each else ''}. {lists}")
     if reason is not None:
         output.say(f"note: {reason}")
     elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, reasons, typed.values):

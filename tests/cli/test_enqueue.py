@@ -23,6 +23,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
 Shell = Callable[..., CompletedProcess[str]]
+CONTACT = ("localuser=a", "localhost=h", "user=b", "host=h", "nick=n", "subs=both")
 
 
 @pytest.fixture
@@ -70,14 +71,14 @@ def test_pushing_loads_neither_trio_nor_an_http_client_nor_rich(place: Path, sto
         "import atexit, sys\n"
         "from restbroker.__main__ import main\n"
         "atexit.register(lambda: sys.stderr.write(' '.join(sys.modules)))\n"
-        "sys.argv = ['restbroker', 'enqueue', 'kick_user', 'user=richard']\n"
+        "sys.argv = ['restbroker', 'enqueue', 'kick_user', 'user=richard', 'host=h']\n"
         "main()\n"
     )
     environ = clean_environment()
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, cwd=place, env=environ, check=True
     )
-    assert job(store)["args"] == ["kick_user", {"user": "richard"}, "a-token"], done.stderr
+    assert job(store)["args"] == ["kick_user", {"user": "richard", "host": "h"}, "a-token"], done.stderr
     assert not {"trio", "httpx", "rich"} & set(done.stderr.split())
 
 
@@ -161,6 +162,13 @@ def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(
         (("status", "a=@missing"), "cannot be read"),
         (("status", "a=-", "b=-"), "one argument only"),
         (("delete_old_users", "days=many"), "must be an integer"),
+        (("register", "user=bob", "host=h"), "register also needs password."),
+        (("register", "user=bob", "host=h", "passwd=x"), "register has no argument 'passwd'; did you mean password?"),
+        (("kick_user", "user=bob"), "kick_user also needs host."),
+        (
+            ("add_rosteritem", *CONTACT, "groop=a"),
+            "23.01 takes localuser, localhost, user, host, nick, group, subs; 24.12 and",
+        ),
         (("status", "--retry", "often"), "--retry takes"),
         (("status", "--in", "soon"), "--in takes"),
         (("status", "--in", "5m", "--at", "2030-01-01"), "keep one"),
@@ -188,10 +196,10 @@ def test_an_unknown_command_passes_with_a_note_and_a_near_one_with_any(shell: Sh
 
 
 def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_input(shell: Shell) -> None:
-    noted = shell("register", "password=x").stderr
+    noted = shell("register", "user=a", "host=h", "password=x").stderr
     assert "password stands in the command line" in noted
     assert "use password=- or password=@FILE." in noted
-    assert "stands in the command line" not in shell("register", "password=-", stdin="x\n").stderr
+    assert "stands in the command line" not in shell("register", "user=a", "host=h", "password=-", stdin="x\n").stderr
 
 
 def test_a_secret_deep_in_an_argument_of_the_command_line_is_warned_about(shell: Shell) -> None:
@@ -201,26 +209,48 @@ def test_a_secret_deep_in_an_argument_of_the_command_line_is_warned_about(shell:
     assert "hunter" not in noted
 
 
-def test_an_argument_that_the_command_does_not_take_is_noted(shell: Shell) -> None:
-    assert "register has no argument 'usr'; did you mean user?" in shell("register", "usr=x").stderr
+def test_any_queues_what_the_command_does_not_take_with_a_note(shell: Shell, store: Client) -> None:
+    done = shell("register", "usr=x", "--any")
+    assert (done.returncode, job(store)["args"]) == (0, ["register", {"usr": "x"}, "a-token"])
+    assert "note: register has no argument 'usr'; did you mean user?" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "domain", "missing"),
+    ("words", "domain", "code"),
     [
-        (("register", "user=a"), "", "host, password"),
-        (("register", "user=a"), "example.org", "password"),
-        (("register", "user=a", "host=example.org", "password:=1"), "", None),
-        (("status",), "", None),
+        (("register", "user=a", "password:=1"), "", 2),
+        (("register", "user=a", "password:=1"), "example.org", 0),
+        (("create_room_with_opts", "room=r", "service=s", "host=h"), "", 0),
+        (("user_sessions_info", "user=richard"), "example.org", 0),
+        (("status",), "", 0),
     ],
 )
-def test_an_argument_that_the_command_takes_and_that_is_not_given_is_noted(
-    shell: Shell, words: Sequence[str], domain: str, missing: str | None
+def test_a_host_that_the_domain_fills_in_and_a_list_that_is_empty_are_not_missing(
+    shell: Shell, store: Client, words: Sequence[str], domain: str, code: int
 ) -> None:
+    found_at(store, "24.12")
     done = shell(*words, environ={"RESTBROKER_JABBER_DOMAIN": domain})
-    assert done.returncode == 0
-    noted = re.search(r"^note: \w+ also needs (.*)\.$", done.stderr, re.MULTILINE)
-    assert (noted and noted[1]) == missing
+    assert (done.returncode, len(queued(store))) == (code, int(code == 0)), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("version", "words", "reason"),
+    [
+        ("23.01", ("groups=a",), "add_rosteritem has no argument 'groups'; did you mean group?"),
+        ("23.01", (), "add_rosteritem also needs group."),
+        ("24.12", ("group=a",), "add_rosteritem has no argument 'group'; did you mean groups?"),
+        ("24.12", (), None),
+        ("24.06", (), None),
+        ("24.06", ("nobody=a",), "add_rosteritem has no argument 'nobody'"),
+    ],
+)
+def test_what_the_running_version_refuses_is_refused_before_the_push(
+    shell: Shell, store: Client, version: str, words: Sequence[str], reason: str | None
+) -> None:
+    found_at(store, version)
+    done = shell("add_rosteritem", *CONTACT, *words)
+    assert (done.returncode, len(queued(store))) == ((0, 1) if reason is None else (2, 0)), done.stderr
+    assert reason is None or reason in done.stderr
 
 
 def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store: Client) -> None:
@@ -267,7 +297,7 @@ def test_a_redis_that_refuses_writes_says_that_the_job_was_not_queued(shell: She
 
 def answered(place: Path, store: Client, details: Mapping[str, object], *words: str) -> tuple[int, str]:
     """Waits for an answer in a process, answers as the broker does, and returns exit code and output."""
-    with started(["enqueue", "check_account", "--wait", *words], directory=place) as process:
+    with started(["enqueue", "status", "--wait", *words], directory=place) as process:
         raw = until(lambda: cast("bytes | None", store.command("RPOP", "ns:queue:rest")), "the job is queued")
         assert raw is not None
         fields = json.loads(raw)
@@ -442,9 +472,6 @@ def test_a_job_that_would_be_too_large_is_not_pushed(shell: Shell, store: Client
     done = shell("send_message", "type=chat", "from=a@b", "to=a@b", "subject=", "body=@body.txt")
     assert (done.returncode, "are the limit" in done.stderr) == (2, True)
     assert queued(store) == []
-
-
-CONTACT = ("localuser=a", "localhost=h", "user=b", "host=h", "nick=n", "subs=both")
 
 
 def found_at(store: Client, version: str) -> None:

@@ -231,7 +231,7 @@ def test_the_flat_token_allows_everything_but_dangerous_commands(place: Path, sh
     (place / "env.json").write_text(json.dumps({**document, "Token": "flat-token"}))
     refused = shell("enqueue", "stop")
     assert (refused.returncode, "DangerousCommand" in refused.stderr) == (4, True)
-    assert shell("enqueue", "kick_user", "user=bob").returncode == 0
+    assert shell("enqueue", "kick_user", "user=bob", "host=example.org").returncode == 0
     assert pushed(store)["args"][2] == "flat-token"
 
 

@@ -102,7 +102,8 @@ def _populate(citizen: Citizen) -> None:
     citizen.push(*UNREADABLE)
     citizen.wait_until_in("dead", 26 + len(UNREADABLE))
     citizen.ask("push.rb", how="perform_in", in_s=3600, args=["kick_user", {"user": "later"}, TOKEN])
-    citizen.restbroker("enqueue", "send_message", "to=b@example.org", "body=x", "from=a@example.org", "--in", "2h")
+    words = ("type=chat", "from=a@example.org", "to=b@example.org", "subject=", "body=x")
+    citizen.restbroker("enqueue", "send_message", *words, "--in", "2h")
     for number in range(30):
         payload = job(f"scheduled{number}", command="ban_account")
         citizen.client.command("ZADD", "schedule", time.time() + 8000 + number, payload)
