@@ -118,6 +118,25 @@ async def test_a_message_reaches_the_client_with_the_id_of_the_job(side: Open, a
     assert (message.sender, message.kind, message.body) == ("john@example.org", "chat", "hello ☂")
 
 
+async def test_what_an_ad_hoc_command_did_for_some_accounts_alone_is_told(side: Open, accounts: Prosody) -> None:
+    accounts.register("admin", "anna")
+    auth = {"Basic": {"User": "admin", "Pass": PASSWORD}}
+
+    async def delete(*users: str) -> Outcome:
+        names: list[Json] = [f"{user}@{accounts.host}" for user in users]
+        command: Json = {"node": "http://jabber.org/protocol/admin#delete-user", "data": {"accountjids": names}}
+        return await ours.do("iq", to=accounts.host, type="set", command=command)
+
+    async with side(Auth=auth) as ours:
+        partly, gone, done = await delete("anna", "nobody"), await delete("anna"), await delete("aaron")
+    assert isinstance(partly, Delivered)
+    assert partly.note == "partly done: 1 of 2 failed"
+    assert isinstance(gone, Rejected)
+    assert gone.reason.message.endswith("The following accounts could not be deleted: anna@example.org")
+    assert isinstance(done, Delivered)
+    assert done.note is None
+
+
 async def test_a_presence_reaches_the_client(side: Open, aaron: Client) -> None:
     async with side() as ours:
         assert isinstance(await ours.do("presence", to="aaron@example.org", show="away", status="out"), Delivered)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from restbroker.connectors.prosody_rest import notes
 from restbroker.connectors.prosody_rest.answer import Answer, read, stanza_in
 from restbroker.connectors.prosody_rest.request import is_question
 from restbroker.connectors.prosody_rest.ways import Api, Way
@@ -104,8 +105,15 @@ def _success(call: Call, way: Way, spec: CommandSpec, response: Response) -> Out
         outcome = _stanza_error(stanza, answer, status, asks=asks)
         return outcome or Delivered(text, body, status, note=f"warning: {answer.words}")
     match stanza:
+        case {"command": {"note": {"type": "error", "text": str(words)}}}:
+            return _failed(_read(call, spec, response), words, status)
         case {"command": {"note": {"type": "error"}}}:
-            return _failed(_read(call, spec, response), status)
+            return _failed(_read(call, spec, response), "", status)
+        case {"command": {"node": node, "note": {"text": str(words)}}} if notes.is_report(node):
+            report = notes.read(words)
+            if report.failed and not report.done:
+                return _failed(_read(call, spec, response), words, status)
+            return Delivered(text, body, status, note=_note(report))
         case _:
             return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
 
@@ -114,10 +122,18 @@ def _read(call: Call, spec: CommandSpec, response: Response) -> Answer:
     return read(response, redact.secret_values(spec, call.command.arguments))
 
 
-def _failed(answer: Answer, status: int) -> Rejected:
-    """An ad-hoc command that failed, which says so in its result (XEP-0050; mod_rest's form of it was read)."""
-    cure = "The answer says why; correct the form that was sent."
-    return Rejected(Reason("CommandFailed", "The ad-hoc command failed.", cure, status), answer.text)
+def _failed(answer: Answer, words: str, status: int) -> Rejected:
+    """An ad-hoc command that failed, which says so in the note of its result (XEP-0050)."""
+    says = f": {answer.hide(words)}" if words.strip() else "."
+    cure = "Correct the form that was sent; check that the accounts exist on the host that it was sent to."
+    return Rejected(Reason("CommandFailed", f"The ad-hoc command failed{says}", cure, status), answer.text)
+
+
+def _note(report: notes.Report) -> str | None:
+    """What is to be known of a report that is no failure; None of one of successes alone."""
+    if report.failed:
+        return f"partly done: {report.failed} of {report.failed + report.done} failed"
+    return None if report.done else "a note in unknown words: see the answer"
 
 
 def _stanza_error(stanza: Mapping[str, Json], answer: Answer, status: int, *, asks: bool) -> Outcome | None:

@@ -24,6 +24,22 @@ local queries = {
 	items = { "query", "http://jabber.org/protocol/disco#items" };
 };
 local states = "http://jabber.org/protocol/chatstates";
+local commands = "http://jabber.org/protocol/commands";
+local forms = "jabber:x:data";
+
+-- An ad-hoc command with a form that is filled in: `node`, and by name in `data` what its fields hold.
+local function add_command(stanza, command)
+	stanza:tag("command", { xmlns = commands, node = command.node, action = "execute" });
+	if type(command.data) == "table" then
+		stanza:tag("x", { xmlns = forms, type = "submit" });
+		for name, value in pairs(command.data) do
+			stanza:tag("field", { var = name });
+			for _, one in ipairs(type(value) == "table" and value or { value }) do stanza:text_tag("value", one); end
+			stanza:up();
+		end
+	end
+	return stanza:reset();
+end
 
 -- The stanza, or nil where the document is none.
 local function read(document)
@@ -45,6 +61,7 @@ local function read(document)
 	end
 	if type(document.priority) == "number" then stanza:text_tag("priority", ("%d"):format(document.priority)); end
 	if type(document.state) == "string" then stanza:tag(document.state, { xmlns = states }):up(); end
+	if kind == "iq" and type(document.command) == "table" then return add_command(stanza, document.command); end
 	if kind == "iq" and (type_ == "get" or type_ == "set") then
 		for name, query in pairs(queries) do
 			if document[name] then return stanza:tag(query[1], { xmlns = query[2] }):reset(); end
@@ -90,6 +107,14 @@ local function write(stanza)
 	local version = stanza:get_child("query", queries.version[2]);
 	if version then
 		document.version = { name = version:get_child_text("name"), version = version:get_child_text("version") };
+	end
+	local command = stanza:get_child("command", commands);
+	if command then
+		local note = command:get_child("note");
+		document.command = {
+			node = command.attr.node; status = command.attr.status; sessionid = command.attr.sessionid;
+			note = note and { type = note.attr.type, text = note:get_text() };
+		};
 	end
 	local disco = stanza:get_child("query", queries.disco[2]);
 	if disco then document.disco = write_disco(disco); end

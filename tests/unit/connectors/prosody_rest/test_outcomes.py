@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -18,6 +19,7 @@ from restbroker.transport.message import Response
 
 SPECS = for_version(None).commands
 PASSWORD = "s3cr3t-p4ssw0rd"
+RECORDED = Path(__file__).parents[3] / "recorded" / "prosody"
 # As mod_http_errors of 0.12.3 writes it (measured).
 PAGE = """<!DOCTYPE html>
 <html>
@@ -116,9 +118,56 @@ def test_of_several_stanzas_the_last_one_counts() -> None:
     assert isinstance(answer(200, {"xmpp": [{"kind": "message"}, {"kind": "iq", "type": "result"}]}, "iq"), Delivered)
 
 
-def test_an_ad_hoc_command_that_failed_is_parked() -> None:
+def test_an_ad_hoc_command_that_failed_is_parked_with_what_the_server_says() -> None:
     stanza: Json = {"kind": "iq", "type": "result", "command": {"note": {"type": "error", "text": "No such user"}}}
-    assert reason_of(answer(200, stanza, "iq")).code == "CommandFailed"
+    reason = reason_of(answer(200, stanza, "iq"))
+    assert (reason.code, reason.message) == ("CommandFailed", "The ad-hoc command failed: No such user")
+
+
+def expected(words: str, kind: str) -> str:
+    """The fate of what was recorded: by its words alone, which were read by a person."""
+    is_done, is_failed = "successfully" in words, "could not be" in words or kind == "error"
+    return "partly" if is_done and is_failed else "failed" if is_failed else "done"
+
+
+@pytest.mark.parametrize("version", ["0.12.3", "13.0.1"])
+def test_what_prosody_says_of_several_accounts_is_done_failed_or_partly_done_as_its_words_tell(version: str) -> None:
+    lines = (RECORDED / "adhoc_notes.jsonl").read_text("utf-8").splitlines()
+    recorded = [one for one in map(json.loads, lines) if one["version"] == version]
+    notes = [(one, one["answer"]["command"]["note"]) for one in recorded if "command" in one["answer"]]
+    assert {expected(note["text"], note["type"]) for _, note in notes} == {"partly", "failed", "done"}
+    for one, note in notes:
+        arguments = {"to": "example.org", "type": "set", "command": one["command"]}
+        outcome = answer(one["status"], one["answer"], "iq", arguments=arguments)
+        match expected(note["text"], note["type"]):
+            case "failed":
+                reason = reason_of(outcome)
+                assert (type(outcome), reason.code) == (Rejected, "CommandFailed")
+                assert reason.message == "The ad-hoc command failed: " + " ".join(note["text"].split())
+            case "partly":
+                assert isinstance(outcome, Delivered)
+                names, bad = one["command"]["data"]["accountjids"], note["text"].partition("could not be")[2]
+                assert outcome.note == f"partly done: {len(bad.splitlines()) - 1} of {len(names)} failed"
+            case _:
+                assert isinstance(outcome, Delivered)
+                assert outcome.note is None
+
+
+def test_a_report_in_unknown_words_is_done_with_a_note() -> None:
+    node = "http://jabber.org/protocol/admin#delete-user"
+    stanza: Json = {"type": "result", "command": {"node": node, "note": {"type": "info", "text": "Gone: a@h"}}}
+    outcome = answer(200, stanza, "iq")
+    assert isinstance(outcome, Delivered)
+    assert outcome.note == "a note in unknown words: see the answer"
+
+
+def test_no_account_s_name_is_taken_for_a_heading() -> None:
+    text = "The following accounts were successfully disconnected:\na@h/The following accounts could not be x:\n"
+    node = "http://jabber.org/protocol/admin#end-user-session"
+    stanza: Json = {"type": "result", "command": {"node": node, "note": {"type": "info", "text": text}}}
+    outcome = answer(200, stanza, "iq")
+    assert isinstance(outcome, Delivered)
+    assert outcome.note is None
 
 
 @pytest.mark.parametrize("body", [b"<html>Welcome</html>", b"", b"[]", b'"x"', {"xmpp": []}])

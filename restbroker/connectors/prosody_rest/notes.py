@@ -1,0 +1,44 @@
+"""What the note in an ad-hoc command's answer says that mod_admin_adhoc writes for several accounts. Pure.
+
+The judge asks. Always holds: a failure in a note of type `info` is found; a JID in it, whatever it is, is no heading.
+
+Such a note has two lists, of which either may be missing (the same texts on 0.12.3 and 13.0.1, recorded):
+"The following accounts were successfully deleted:" and "The following accounts could not be deleted:".
+"""
+
+import re
+from typing import Final
+
+import attrs
+
+from restbroker.rules.json_types import Json
+
+REPORTS: Final = frozenset({"delete-user", "end-user-session", "disable-user", "reenable-user"})
+"""The commands that report so: the end of their nodes."""
+_ADMIN: Final = "http://jabber.org/protocol/admin#"
+_HEADING: Final = re.compile(r"The following accounts (were successfully|could not be) \w+:")
+
+
+@attrs.frozen
+class Report:
+    """How many accounts it was done for, and not; two zeros where the words are not known."""
+
+    done: int
+    failed: int
+
+
+def is_report(node: Json) -> bool:
+    """Whether a command of this node reports so."""
+    return isinstance(node, str) and node.startswith(_ADMIN) and node.removeprefix(_ADMIN) in REPORTS
+
+
+def read(text: str) -> Report:
+    """What such a note says."""
+    counts = {"were successfully": 0, "could not be": 0}
+    part = ""
+    for line in text.splitlines():
+        if heading := _HEADING.fullmatch(line):
+            part = heading[1]
+        elif part and line:
+            counts[part] += 1
+    return Report(counts["were successfully"], counts["could not be"])
