@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias, assert_never, get_args
 import attrs
 
 from restbroker.admin.entry import Look
-from restbroker.rules import retry, rubyjson
+from restbroker.rules import retry, rubyjson, signing
 from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.rules.json_types import Json
 from restbroker.rules.repair import fractional, repaired
@@ -56,6 +56,12 @@ NO_QUEUE: Final = Left("It names no queue: it can only be deleted, or moved to o
 MAY_HAVE_RUN: Final = Left(
     "It may have run already, and its command is not known to be safe to repeat: look at the server whether it was"
     " done, then delete it, or retry it with --repeat-unsafe."
+)
+
+
+SIGNED_FOR_A_QUEUE: Final = Left(
+    "Its signature is for the queue that it was pushed to, and no broker let it in yet: it would be parked as"
+    " BadSignature elsewhere. Sign and push it anew, for the other queue."
 )
 
 
@@ -123,7 +129,22 @@ def _rescheduled(
 def _moved(look: Look, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placing | Left:
     if is_there(look, action):
         return Left("")
+    if (bound := _bound(look, fields, action)) is not None:
+        return bound
     return Placing(look.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
+
+
+def _bound(look: Look, fields: Mapping[str, Json], action: Action) -> Left | None:
+    """Why a job whose signature covers its queue cannot be moved to this one; None: it can."""
+    if signing.bound(fields) is None:
+        return None
+    first = signing.accepted_in(fields)
+    if first is None:
+        return SIGNED_FOR_A_QUEUE
+    target = look.known.target(first)
+    if target is not None and target == look.known.target(action.queue):
+        return None
+    return Left(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
 
 
 def is_there(look: Look, action: Action) -> bool:

@@ -98,7 +98,8 @@ def _token(order: Order, jid: str, now_s: float) -> str:
     if not signing.is_signable(submission):
         message = f"The job has more than {signing.VALUES_LIMIT} values, and a signature cannot stand for so many."
         raise UsageError(message, "Send less in one job, or use a token that is not Signed.")
-    return signing.sign(secret, order.token.name, at_s, jid, submission)
+    queue = order.queue if order.token.queue_signed else None
+    return signing.sign(secret, order.token.name, at_s, jid, submission, queue)
 
 
 def push(client: Client, order: Order, jid: str, now_s: float) -> None:

@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.admin.jobs import PAGE, read
 from restbroker.broker.delivery.tokens import Tokens
-from restbroker.rules import arguments, rubyjson
+from restbroker.rules import arguments, rubyjson, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.json_types import Json
 from restbroker.store import queues, sets
@@ -37,12 +37,13 @@ def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -
     """
     jobs: Counter[str | None] = Counter()
     previous: Counter[str] = Counter()
-    for fields in _jobs(client, served, limit):
+    for queue, fields in _jobs(client, served, limit):
         submission = arguments.read(fields.get("args"))
         read = submission if isinstance(submission, Submission) else None
         given = arguments.addressed(fields.get("args"))[0] if read is None else read.token
         jid = fields.get("jid")
-        proof = tokens.proof(given, jid if isinstance(jid, str) else "", read)
+        first = signing.accepted_in(fields) or queue
+        proof = tokens.proof(given, jid if isinstance(jid, str) else "", read, first)
         jobs[None if proof is None else proof.token.name] += 1
         if proof is not None and proof.is_previous:
             previous[proof.token.name] += 1
@@ -54,16 +55,17 @@ def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -
     return Waiting(jobs, previous, sum(max(size - limit, 0) for size in sizes))
 
 
-def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[dict[str, Json]]:
-    """What is no job is left out: it would be parked whatever its token."""
+def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:
+    """Each with its queue. What is no job is left out: it would be parked whatever its token."""
     for queue in served:
         for skip in range(0, limit, PAGE):
             page = queues.listed(client, queue, skip, min(PAGE, limit - skip))
-            yield from (fields for raw in page if (fields := rubyjson.object_of(raw)) is not None)
+            yield from ((queue, fields) for raw in page if (fields := rubyjson.object_of(raw)) is not None)
             if len(page) < PAGE:
                 break
     for kind in ("retry", "schedule"):
         for raw, _ in read(client, kind, limit, newest_first=False):
             fields = rubyjson.object_of(raw)
-            if fields is not None and fields.get("queue") in served:
-                yield fields
+            named = None if fields is None else fields.get("queue")
+            if fields is not None and isinstance(named, str) and named in served:
+                yield named, fields

@@ -76,7 +76,8 @@ def _token(name: str, written: TokenKeys, secrets: tuple[_Placed, ...]) -> Token
         hosts=written.hosts,
         targets=written.targets,
         queues=written.queues,
-        signed=written.signed,
+        signed=bool(written.signed),
+        queue_signed=written.signed == "queue",
         window_s=written.window,
     )
 

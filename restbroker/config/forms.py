@@ -141,6 +141,19 @@ def some_queues() -> ListOf:
     return ListOf("list of names", queue(), 'a list of queues such as ["rest", "low-*"]')
 
 
+def signed() -> Scalar:
+    """Whether a token's jobs are signed, and whether for one queue each."""
+    expected = 'true or false (written without quotes), or "queue"'
+
+    def read(value: Json) -> bool | str:
+        if not isinstance(value, bool) and value != "queue":
+            raise BadValue(expected, value)
+        return "queue" if value == "queue" else bool(value)
+
+    schema: dict[str, Json] = {"enum": [True, False, "queue"]}
+    return Scalar('true, false or "queue"', schema, read, lambda text: json_or_text(text.strip().lower()))
+
+
 def own_names() -> ListOf:
     """Names under which a page of ours may be asked for."""
     item = word("name", _OWN_NAME, 'a name without a port such as "ops.example.org"')

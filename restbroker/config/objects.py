@@ -196,10 +196,11 @@ class TokenKeys:
         (),
         shown=None,
     )
-    signed: bool = key(
+    signed: bool | str = key(
         "Signed",
-        values.switch(),
-        "Jobs carry a signature instead of the secret, which then never lies in Redis.",
+        forms.signed(),
+        'Jobs carry a signature instead of the secret, which then never lies in Redis; "queue": one that covers the'
+        " queue.",
         False,
     )
     window: float = key(

@@ -15,8 +15,8 @@ class Token:
 
     `allow`: commands as names with wildcards, and `dangerous:NAME` for those that touch the server itself; "*" never
     includes these. `hosts`: virtual hosts that its jobs may name, `targets` and `queues`: where they may be, all with
-    wildcards; empty for any. `signed`: jobs carry a signature made with the secret instead of the secret; it may be
-    `window_s` seconds old when a broker first sees it.
+    wildcards; empty for any. `signed`: jobs carry a signature made with the secret instead of the secret
+    (`queue_signed`: one that covers the queue); it may be `window_s` seconds old when a broker first sees it.
     `flat`: it is the `Token` that the Go original reads too, so its jobs stay as that understands them.
     """
 
@@ -27,5 +27,6 @@ class Token:
     targets: tuple[str, ...] = ()
     queues: tuple[str, ...] = ()
     signed: bool = False
+    queue_signed: bool = False
     window_s: float = 7 * 86_400.0
     flat: bool = False

@@ -80,6 +80,12 @@ def named(submission: Submission, spec: CommandSpec | None) -> Submission | Reas
     return attrs.evolve(submission, command=Command(command.endpoint, given), is_bare=False)
 
 
+def token(args: Json) -> Json:
+    """The token of `args`, whatever else is in it; None where there is none."""
+    listed = _parsed(args) if isinstance(args, str) else args
+    return listed[2] if isinstance(listed, list) and len(listed) > 2 else None
+
+
 def addressed(args: Json) -> tuple[Json, str | int | float | None]:
     """The token and the reply id of `args` that cannot be read otherwise, as far as they can be told."""
     listed = _parsed(args) if isinstance(args, str) else args

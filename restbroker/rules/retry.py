@@ -12,6 +12,7 @@ from typing import TypeAlias, assert_never
 
 import attrs
 
+from restbroker.rules import signing
 from restbroker.rules.json_types import Json
 from restbroker.rules.repair import duration_s, fractional, repaired, scrubbed, without_tags
 
@@ -99,10 +100,14 @@ def read_count(fields: Mapping[str, Json]) -> int | None:
 def read_queue(fields: Mapping[str, Json], queue: str, served: Collection[str]) -> str:
     """The queue that a job of `queue` is tried again from: its `retry_queue`, if that is one of its target's.
 
-    `served` are these. Any other would let a producer reach queues that Redis does not let it write to.
+    `served` are these. Any other would let a producer reach queues that Redis does not let it write to. A job whose
+    signature covers the queue must be let in there once before another one counts.
     """
     named = fields.get("retry_queue")
-    return named if isinstance(named, str) and named in served else queue
+    if not isinstance(named, str) or named not in served:
+        return queue
+    is_bound = signing.bound(fields) is not None and signing.accepted_in(fields) is None
+    return queue if is_bound else named
 
 
 def names_foreign_queue(fields: Mapping[str, Json], served: Collection[str]) -> bool:

@@ -35,6 +35,6 @@ def sealed(job: Job, secret: str, token: str, now_s: float) -> Job:
     signature = signing.read(text)
     if signature is None:
         return job
-    accepted = signing.acceptance(secret, signature)
+    accepted = signing.acceptance(secret, signature, job.queue)
     listed: list[Json] = [*args[:2], text, *args[3:]]
     return attrs.evolve(job, fields={**job.fields, "args": listed, signing.ACCEPTED_FIELD: accepted})

@@ -1,7 +1,8 @@
 """Signed jobs: the third argument is a signature made with the token's secret, so that the secret is not in Redis.
 
 A signature is `v1:NAME:TIMESTAMP:HEX`: the token's name, epoch seconds, and HMAC-SHA256 over the canonical text of
-`["v1", NAME, TIMESTAMP, JID, ENDPOINT, ARGUMENTS, REPLY_ID]`. The broker's admission verifies, `restbroker enqueue`
+`["v1", NAME, TIMESTAMP, JID, ENDPOINT, ARGUMENTS, REPLY_ID]`. One that begins with `v1q` covers the queue too, which is
+then the last of these. The broker's admission verifies, `restbroker enqueue`
 signs. Always holds: what is signed is what the job means, not how it is written, so that Ruby may write a job anew in
 between, and each form of the arguments verifies, a bare list as the list that it is; comparisons take constant time.
 
@@ -23,11 +24,13 @@ from typing import Final
 
 import attrs
 
+from restbroker.rules import arguments
 from restbroker.rules.arguments import BARE, Submission
 from restbroker.rules.json_types import Json
 
 ACCEPTED_FIELD: Final = "restbroker_accepted"
-"""In the payload: this job's signature was seen in time, so that its retries are not held against the clock."""
+"""In the payload: this job's signature was seen in time, and in which queue, so that its retries are not held against
+the clock, nor against another queue that they come from."""
 AHEAD_S: Final = 60.0
 """So far may a signature's time be ahead of the broker's clock."""
 
@@ -42,22 +45,23 @@ _plain = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", "
 # What the text of each float has. Texts may have it as well.
 _FRACTION: Final = re.compile(r"\.\d|e[+-]\d")
 _quoted = json.encoder.encode_basestring
-_FORM: Final = re.compile(r"v1:([a-z0-9-]{1,32}):(\d{1,12}):([0-9a-f]{64})", re.ASCII)
+_FORM: Final = re.compile(r"v1(q?):([a-z0-9-]{1,32}):(\d{1,12}):([0-9a-f]{64})", re.ASCII)
 
 
 @attrs.frozen
 class Signature:
-    """What a job's third argument says. `text` is the whole of it."""
+    """What a job's third argument says. `text` is the whole of it. `covers_queue`: it fits in one queue only."""
 
     text: str
     token: str
     at_s: int
+    covers_queue: bool = False
 
 
 def read(given: Json) -> Signature | None:
     """The signature in a job's third argument; None if it has not the form of one."""
     found = _FORM.fullmatch(given) if isinstance(given, str) else None
-    return None if found is None else Signature(found[0], found[1], int(found[2]))
+    return None if found is None else Signature(found[0], found[2], int(found[3]), bool(found[1]))
 
 
 def is_signable(submission: Submission) -> bool:
@@ -79,17 +83,20 @@ def is_signable(submission: Submission) -> bool:
     return left >= 0
 
 
-def sign(secret: str, token: str, at_s: int, jid: str, submission: Submission) -> str:
-    """The third argument of a job. `at_s` is now or, for a job that is to run later, when it is due.
+def sign(secret: str, token: str, at_s: int, jid: str, submission: Submission, queue: str | None = None) -> str:
+    """The third argument of a job. `at_s` is now or, for a job that is to run later, when it is due. With a `queue`, it
+    is for that one alone.
 
     To be asked for what `is_signable` only: no other is let in.
     """
-    return _written(token, at_s, _digest(secret, _content(token, at_s, jid, submission)))
+    version = _version(covers_queue=queue is not None)
+    return _written(version, token, at_s, _digest(secret, _content(token, at_s, jid, submission, queue)))
 
 
-def content(signature: Signature, jid: str, submission: Submission) -> bytes | None:
+def content(signature: Signature, jid: str, submission: Submission, queue: str) -> bytes | None:
     """What the signature of this job must have been made over; None if a signature cannot stand for so much."""
-    return _content(signature.token, signature.at_s, jid, submission) if is_signable(submission) else None
+    covered = queue if signature.covers_queue else None
+    return _content(signature.token, signature.at_s, jid, submission, covered) if is_signable(submission) else None
 
 
 def which(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | None:
@@ -99,20 +106,41 @@ def which(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | 
     """
     offered = signature.text.encode()
     tried = secrets[: max(2, _HASHED_LIMIT_BYTES // len(signed))]
-    made = [_written(signature.token, signature.at_s, _digest(secret, signed)).encode() for secret in tried]
+    version = _version(covers_queue=signature.covers_queue)
+    made = [_written(version, signature.token, signature.at_s, _digest(secret, signed)).encode() for secret in tried]
     matches = [bool(secret) and hmac.compare_digest(offered, one) for secret, one in zip(tried, made, strict=True)]
     return matches.index(True) if any(matches) else None
 
 
-def acceptance(secret: str, signature: Signature) -> str:
-    """What is written under `ACCEPTED_FIELD`. Only who has the secret can make it, and it fits one signature."""
-    return _digest(secret, b"accepted:" + signature.text.encode())
+def acceptance(secret: str, signature: Signature, queue: str) -> str:
+    """What is written under `ACCEPTED_FIELD` of a job that is let in from this queue for the first time.
+
+    Only who has the secret can make it, and it fits one signature.
+    """
+    return f"{_digest(secret, f'accepted:{signature.text}:{queue}'.encode())}:{queue}"
+
+
+def accepted_in(fields: Mapping[str, Json]) -> str | None:
+    """The queue from which this job was let in for the first time, as it says itself; None: it does not."""
+    value = fields.get(ACCEPTED_FIELD)
+    return value.partition(":")[2] or None if isinstance(value, str) else None
 
 
 def is_accepted(fields: Mapping[str, Json], secret: str, signature: Signature) -> bool:
     """Whether a broker has let this job in before."""
-    value = fields.get(ACCEPTED_FIELD)
-    return isinstance(value, str) and hmac.compare_digest(value.encode(), acceptance(secret, signature).encode())
+    value, queue = fields.get(ACCEPTED_FIELD), accepted_in(fields)
+    if not isinstance(value, str):
+        return False
+    # Without a queue it is from before there were signatures that cover one.
+    old = _digest(secret, b"accepted:" + signature.text.encode())
+    made = old if queue is None else acceptance(secret, signature, queue)
+    return hmac.compare_digest(value.encode(), made.encode())
+
+
+def bound(fields: Mapping[str, Json]) -> Signature | None:
+    """The job's signature, if it covers the queue, so that no other one lets the job in for the first time."""
+    signature = read(arguments.token(fields.get("args")))
+    return signature if signature is not None and signature.covers_queue else None
 
 
 def canonical(value: Json) -> str:
@@ -136,14 +164,20 @@ def _walked(value: Json) -> str:
             return json.dumps(value)
 
 
-def _content(token: str, at_s: int, jid: str, submission: Submission) -> bytes:
+def _content(token: str, at_s: int, jid: str, submission: Submission, queue: str | None) -> bytes:
     command = submission.command
-    arguments: Json = command.arguments[BARE] if submission.is_bare else dict(command.arguments)
-    return canonical(["v1", token, at_s, jid, command.endpoint, arguments, submission.reply_id]).encode()
+    named: Json = command.arguments[BARE] if submission.is_bare else dict(command.arguments)
+    covered: list[Json] = [] if queue is None else [queue]
+    version = _version(covers_queue=queue is not None)
+    return canonical([version, token, at_s, jid, command.endpoint, named, submission.reply_id, *covered]).encode()
 
 
-def _written(token: str, at_s: int, hexadecimal: str) -> str:
-    return f"v1:{token}:{at_s}:{hexadecimal}"
+def _version(*, covers_queue: bool) -> str:
+    return "v1q" if covers_queue else "v1"
+
+
+def _written(version: str, token: str, at_s: int, hexadecimal: str) -> str:
+    return f"{version}:{token}:{at_s}:{hexadecimal}"
 
 
 def _number(number: float) -> str:

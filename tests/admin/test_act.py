@@ -188,6 +188,25 @@ def test_a_parked_job_can_be_given_a_time_and_then_waits_in_the_retry_set(
     assert members(client, "dead") == []
 
 
+@pytest.mark.parametrize(
+    ("accepted", "why"),
+    [
+        (None, "no broker let it in yet"),
+        (f"{'0' * 64}:rest", "Its signature is for the queue rest"),
+        (f"{'0' * 64}:other", None),
+    ],
+)
+def test_a_job_whose_signature_covers_its_queue_is_moved_within_its_target_only(
+    client: Client, configured: Known, put: Put, accepted: str | None, why: str | None
+) -> None:
+    token = f"v1q:app:1:{'0' * 64}"
+    put("dead", NOW_S, "j1", args=["register", {}, token], restbroker_accepted=accepted)
+    found = done(client, "dead", Action("move", "ann", queue="other"), ALL, configured)
+    (moved,) = (fields_of(raw) for raw in members(client, "dead"))
+    assert (found.done, moved["queue"]) == ((1, "other") if why is None else (0, "rest"))
+    assert why is None or any(why in text for text in found.refused)
+
+
 def test_a_moved_job_stays_in_its_set_under_another_queue(client: Client, configured: Known, put: Put) -> None:
     put("dead", NOW_S, "j1")
     put("dead", NOW_S, "j2", queue="other")

@@ -45,10 +45,12 @@ def push(harness: Harness, token: str, command: str = "safe", jid: str = "j1", *
     harness.raw(json.dumps({"class": "Add", "jid": jid, "args": args, **fields}).encode())
 
 
-def signature(at_s: float, command: str = "safe", jid: str = "j1", secret: str = SECRET) -> str:
+def signature(
+    at_s: float, command: str = "safe", jid: str = "j1", secret: str = SECRET, queue: str | None = None
+) -> str:
     submission = arguments.read([command, {"n": 1}, "", "r1"])
     assert isinstance(submission, Submission)
-    return signing.sign(secret, "app", int(at_s), jid, submission)
+    return signing.sign(secret, "app", int(at_s), jid, submission, queue)
 
 
 async def parked(harness: Harness) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -24,21 +25,36 @@ SECRET = "0123456789abcdef0123456789abcdef"
 
 @pytest.mark.parametrize(
     ("language", "program"),
-    [("python", [sys.executable, "-c"]), ("sh", ["sh", "-c"]), ("ruby", ["ruby", "-e"]), ("php", ["php", "-r"])],
+    [
+        ("python", [sys.executable, "-c"]),
+        ("sh", ["sh", "-c"]),
+        ("ruby", ["ruby", "-e"]),
+        ("php", ["php", "-r"]),
+        ("js", ["node", "-e"]),
+        ("go", ["go", "run"]),
+    ],
 )
 def test_the_job_that_an_example_makes_is_signed_as_a_broker_wants_it(
     language: str, program: list[str], tmp_path: Path
 ) -> None:
+    if program[0] in ("node", "go") and which(program[0]) is None:
+        pytest.skip(f"{program[0]} is not installed")
     (tmp_path / "app_token").write_text(SECRET + "\n")
     (example,) = blocks(PAGE, language)
-    command = [*program, example.removeprefix("<?php\n")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    script = example.removeprefix("<?php\n")
+    if language == "go":
+        (tmp_path / "main.go").write_text(script)
+        script = "main.go"
+    done = subprocess.run([*program, script], cwd=tmp_path, capture_output=True, text=True, check=True)
     job = json.loads(done.stdout)
     submission = arguments.read(job["args"])
     assert isinstance(submission, Submission)
-    proof = Tokens([Token("app", (Secret(SECRET),), signed=True)]).proof(submission.token, job["jid"], submission)
+    tokens = Tokens([Token("app", (Secret(SECRET),), signed=True, queue_signed=True)])
+    proof = tokens.proof(submission.token, job["jid"], submission, "rest")
     assert proof is not None
     assert proof.signature is not None
+    assert proof.signature.covers_queue
+    assert tokens.proof(submission.token, job["jid"], submission, "other") is None
 
 
 def test_the_page_lists_the_dangerous_commands_as_they_are() -> None:

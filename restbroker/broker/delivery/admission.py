@@ -13,11 +13,13 @@ from restbroker.broker.delivery.commands import Known
 from restbroker.broker.delivery.tokens import Proof
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
+from restbroker.config.tokens import Token
 from restbroker.light import light
 from restbroker.rules import arguments, display, hiding, hosts, retry, sealing, signing
 from restbroker.rules.arguments import Submission
 from restbroker.rules.job import Job
 from restbroker.rules.outcome import Reason
+from restbroker.rules.signing import Signature
 from restbroker.telemetry.events import Warned
 
 # Who never signed finds a signature in what he took out of "dead".
@@ -53,9 +55,9 @@ def admit(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
 def proof_of(lane: Lane, job: Job) -> Proof | None:
     """What a job that was let in before was let in by; None if it cannot be told any more."""
     submission = arguments.read(job.fields.get("args"))
-    return (
-        None if isinstance(submission, Reason) else lane.plan.tokens.proof(submission.token, _own_jid(job), submission)
-    )
+    if isinstance(submission, Reason):
+        return None
+    return lane.plan.tokens.proof(submission.token, _own_jid(job), submission, _let_in_from(lane, job))
 
 
 def stored(lane: Lane, item: Item, job: Job) -> Job:
@@ -80,13 +82,14 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
         token, reply_id = arguments.addressed(args)
         item.reply_id = None if tokens.proof(token) is None else reply_id
         return submission
-    proof = tokens.proof(submission.token, _own_jid(job), submission)
+    queue = _let_in_from(lane, job)
+    proof = tokens.proof(submission.token, _own_jid(job), submission, queue)
     if proof is None:
         return _unproven(lane, job, submission)
     item.command = submission.command.endpoint
     item.reply_id = submission.reply_id
     now_s = time.time()
-    accepted = _accept(job, proof, now_s)
+    accepted = _accept(job, proof, queue, now_s)
     if isinstance(accepted, Reason):
         return accepted
     item.job = accepted
@@ -100,6 +103,15 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
         return refused
     tokens.used[proof.token.name] = now_s
     return Admitted(accepted, asked, known)
+
+
+def _let_in_from(lane: Lane, job: Job) -> str:
+    """The queue from which the job was let in first, as it says, if this target serves that; else the one it is from.
+
+    `_accept` looks whether what it says is true.
+    """
+    queue = signing.accepted_in(job.fields)
+    return queue if queue in lane.plan.target.queues else job.queue
 
 
 def _own_jid(job: Job) -> str:
@@ -124,32 +136,51 @@ def _unproven(lane: Lane, job: Job, submission: Submission) -> Reason:
     if all(token.name != signature.token for token in lane.plan.tokens.tokens):
         message = f'The job is signed with a token "{signature.token}", which this broker does not have.'
         return Reason("BadSignature", message, f"Sign with the name and the secret of a configured token. {_SEALED}")
+    return _misfit(signature)
+
+
+def _misfit(signature: Signature) -> Reason:
+    what = "arguments, reply id or queue" if signature.covers_queue else "arguments or reply id"
     return Reason(
         "BadSignature",
         "The signature does not fit the job: it was made with another secret than those that this broker has, or for "
-        "another jid, endpoint, arguments or reply id.",
+        f"another jid, endpoint, {what}.",
         f"Sign the canonical text of exactly what is pushed (docs/tokens.md). {_SEALED}",
     )
 
 
-def _accept(job: Job, proof: Proof, now_s: float) -> Job | Reason:
-    """The job, marked as accepted where it is signed; or why its signature, or the lack of one, is not accepted."""
+def _accept(job: Job, proof: Proof, queue: str, now_s: float) -> Job | Reason:
+    """The job, marked as accepted where it is signed; or why its signature, or the lack of one, is not accepted.
+
+    `queue` is the one that the signature fits, if it covers one.
+    """
     token, signature = proof.token, proof.signature
     if signature is None:
-        return _unsigned(token.name) if token.signed else job
+        return _unsigned(token) if token.signed else job
     if signing.is_accepted(job.fields, proof.secret, signature):
         return job
+    if signature.covers_queue and queue != job.queue:
+        # What it says of itself is not true.
+        return _misfit(signature)
+    if token.queue_signed and not signature.covers_queue:
+        return _unsigned(token)
     age_s = now_s - signature.at_s
     if age_s > token.window_s or age_s < -signing.AHEAD_S:
         return _untimely(token.name, age_s, token.window_s)
-    mark = signing.acceptance(proof.secret, signature)
+    mark = signing.acceptance(proof.secret, signature, job.queue)
     return attrs.evolve(job, fields={**job.fields, signing.ACCEPTED_FIELD: mark})
 
 
-def _unsigned(name: str) -> Reason:
+def _unsigned(token: Token) -> Reason:
+    if token.queue_signed:
+        return Reason(
+            "SignatureNeeded",
+            f'The token "{token.name}" takes only jobs whose signature covers the queue (v1q), and this one has none.',
+            "Sign the job with its queue (docs/tokens.md); if it carries the secret, give the token a new one.",
+        )
     return Reason(
         "SignatureNeeded",
-        f'The token "{name}" takes signed jobs only, and this one carries its secret, which now lies in Redis.',
+        f'The token "{token.name}" takes signed jobs only, and this one carries its secret, which now lies in Redis.',
         "Sign the job (docs/tokens.md), and give the token a new secret.",
     )
 

@@ -72,8 +72,8 @@ class Tokens:
         self._look = self._look_now()
         self._know(tuple(attrs.evolve(blank, secret=secret.reveal()) for secret, blank in self._places()))
 
-    def proof(self, given: Json, jid: str = "", submission: Submission | None = None) -> Proof | None:
-        """Whose `given` is, as configured now: a secret, or a signature that fits the jid and the submission."""
+    def proof(self, given: Json, jid: str = "", submission: Submission | None = None, queue: str = "") -> Proof | None:
+        """Whose `given` is, as configured now: a secret, or a signature that fits jid, submission and queue."""
         if self.now_s() - self._looked_at_s >= _LOOK_S:
             self._refresh(misfit=False)
         place = auth.which(given, self._encoded)
@@ -82,7 +82,7 @@ class Tokens:
         signature = signing.read(given)
         signed = None
         if signature is not None and submission is not None and jid:
-            signed = signing.content(signature, jid, submission)
+            signed = signing.content(signature, jid, submission, queue)
         found = self._signer(signature, signed)
         if found is not None or not self._refresh(misfit=True):
             return found

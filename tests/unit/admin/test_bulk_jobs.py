@@ -10,7 +10,10 @@ from restbroker.admin.enqueue import Order, payload
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.connectors import registry
+from restbroker.rules import signing
+from restbroker.rules.arguments import Submission
 from restbroker.rules.bulk_check import BadRow, Checker
+from restbroker.rules.command import Command
 from restbroker.rules.json_types import Json
 
 BATCH = "0123456789abcdef"
@@ -55,6 +58,15 @@ def test_it_is_byte_for_byte_what_one_enqueue_makes(
     one = attrs.evolve(made.order, arguments=arguments, token=token)
     for now_s in (1795165609.25, 1795165610.5):
         assert made.payload(arguments, jid_of(BATCH, row), now_s) == payload(one, jid_of(BATCH, row), now_s)
+
+
+def test_for_a_token_that_demands_it_the_signature_covers_the_queue() -> None:
+    token = attrs.evolve(SIGNED, queue_signed=True)
+    arguments: dict[str, Json] = {"user": "a"}
+    for queue in ("rest", "low"):
+        raw = payload(Order("register", arguments, queue, token), jid_of(BATCH, 1), 1.5)
+        submission = Submission(Command("register", arguments), None, None)
+        assert signing.sign("secret", "signed", 1, jid_of(BATCH, 1), submission, queue).encode() in raw
 
 
 def test_what_no_job_can_hold_is_refused() -> None:

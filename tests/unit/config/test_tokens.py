@@ -39,6 +39,16 @@ def test_a_token_allows_all_but_the_dangerous_unless_it_says_more(write: Write) 
     assert (second.hosts, second.signed, second.window_s) == (("example.org", "*.example.net"), True, 10 * 86400.0)
 
 
+def test_signed_says_whether_a_signature_must_cover_the_queue(write: Write) -> None:
+    tokens = write({**SERVED, "Tokens": {"a": {"Secret": LONG, "Signed": "queue"}}}).config.tokens
+    assert [(token.signed, token.queue_signed) for token in tokens] == [(True, True)]
+    tokens = write({**SERVED, "Tokens": {"a": {"Secret": LONG, "Signed": True}}}).config.tokens
+    assert [(token.signed, token.queue_signed) for token in tokens] == [(True, False)]
+    environ = {"RESTBROKER_TOKENS__A__SIGNED": "queue"}
+    tokens = write({**SERVED, "Tokens": {"a": {"Secret": LONG}}}, environ).config.tokens
+    assert [(token.signed, token.queue_signed) for token in tokens] == [(True, True)]
+
+
 def test_the_previous_secret_counts_after_the_current_one_and_both_are_read_anew(write: Write, tmp_path: Path) -> None:
     (tmp_path / "now").write_text("new\n")
     token = write({**SERVED, "Tokens": {"app": {"SecretFile": "now", "PreviousSecret": "old"}}}).config.tokens[0]
@@ -76,7 +86,7 @@ def test_a_variable_changes_one_member_of_one_token(write: Write) -> None:
         ({"Hosts": ["a b"]}, 'Hosts[0]: expected a virtual host such as "example.org"'),
         ({"Targets": ["Rest"]}, 'Targets[0]: expected a target such as "ejabberd" or "eu-*"'),
         ({"Queues": [" rest"]}, "Queues[0]: expected a queue's name"),
-        ({"Signed": "yes"}, "Signed: expected true or false"),
+        ({"Signed": "yes"}, 'Signed: expected true or false (written without quotes), or "queue"'),
         ({"Signed": True}, "Secret: expected at least 16 characters for a token that signs, found fewer"),
         ({"Window": "31d"}, "Window: expected a duration up to 30 days"),
         ({"Scret": "x"}, "Scret: is no key of Tokens.app; did you mean Secret?"),

@@ -65,7 +65,7 @@ def fits(raw: bytes) -> bool:
     assert isinstance(submission, Submission)
     signature = signing.read(submission.token)
     assert signature is not None
-    content = signing.content(signature, entry.jid, submission)
+    content = signing.content(signature, entry.jid, submission, "q")
     assert content is not None
     is_own = entry.fields["jid"] == entry.jid
     return (

@@ -44,7 +44,7 @@ def fits(signature: Signature, submission: Submission, jid: str = "j1", *secrets
 
 
 def place(signature: Signature, secrets: Sequence[str], jid: str, submission: Submission) -> int | None:
-    content = signing.content(signature, jid, submission)
+    content = signing.content(signature, jid, submission, "q")
     return None if content is None else signing.which(signature, secrets, content)
 
 
@@ -143,7 +143,7 @@ def test_the_canonical_text_is_the_same_whichever_way_it_is_made(value: Any) -> 
 def test_no_signature_stands_for_more_values_than_can_be_looked_at_without_delay(large: Json) -> None:
     submission = submitted({"x": large})
     assert not signing.is_signable(submission)
-    assert signing.content(signed({}), "j1", submission) is None
+    assert signing.content(signed({}), "j1", submission, "q") is None
 
 
 def test_a_signature_stands_for_as_many_values_as_the_limit_and_for_any_text() -> None:
@@ -153,7 +153,7 @@ def test_a_signature_stands_for_as_many_values_as_the_limit_and_for_any_text() -
 
 def test_of_large_contents_only_the_first_secrets_are_tried() -> None:
     values: Json = {"x": "y" * 1_000_000}
-    content = signing.content(signed(values), "j1", submitted(values))
+    content = signing.content(signed(values), "j1", submitted(values), "q")
     assert content is not None
     others = [f"other-{number}" for number in range(15)]
     assert signing.which(signed(values), [*others, "s3cret"], content) == 15
@@ -203,8 +203,11 @@ def test_a_signature_is_of_a_name_up_to_32_characters_and_a_time_up_to_12_digits
 
 def test_an_acceptance_fits_one_signature_and_one_secret() -> None:
     one, other = signed({}), signed({"a": 1})
-    fields: Json = {signing.ACCEPTED_FIELD: signing.acceptance("s3cret", one)}
+    fields: Json = {signing.ACCEPTED_FIELD: signing.acceptance("s3cret", one, "a:q")}
     assert isinstance(fields, dict)
+    assert signing.accepted_in(fields) == "a:q"
+    elsewhere = str(fields[signing.ACCEPTED_FIELD]).replace("a:q", "other")
+    assert not signing.is_accepted({signing.ACCEPTED_FIELD: elsewhere}, "s3cret", one)
     assert signing.is_accepted(fields, "s3cret", one)
     assert not signing.is_accepted(fields, "s3cret", other)
     assert not signing.is_accepted(fields, "another", one)
@@ -218,6 +221,21 @@ def test_a_signature_is_over_the_text_that_its_description_gives() -> None:
     assert signed({"a": 1}).text == f"v1:app:1795165609:{made}"
 
 
+def test_a_signature_that_covers_the_queue_fits_in_that_queue_alone() -> None:
+    submission = submitted({"a": 1})
+    text = '["v1q","app",1795165609,"j1","register",{"a":1},null,"r\u00e9st"]'
+    made = hmac.new(b"s3cret", text.encode(), hashlib.sha256).hexdigest()
+    signature = signing.read(signing.sign("s3cret", "app", 1795165609, "j1", submission, "r\u00e9st"))
+    assert signature == Signature(f"v1q:app:1795165609:{made}", "app", 1795165609, covers_queue=True)
+    for queue, fit in (("r\u00e9st", 0), ("rest", None), ("", None)):
+        content = signing.content(signature, "j1", submission, queue)
+        assert content is not None
+        assert signing.which(signature, ["s3cret"], content) == fit
+    plain = signing.read(signature.text.replace("v1q", "v1"))
+    assert plain is not None
+    assert not fits(plain, submission)
+
+
 def test_an_acceptance_that_waits_in_redis_counts_with_every_version() -> None:
     made = hmac.new(b"s3cret", b"accepted:" + signed({}).text.encode(), hashlib.sha256).hexdigest()
     assert signing.is_accepted({signing.ACCEPTED_FIELD: made}, "s3cret", signed({}))
@@ -225,7 +243,7 @@ def test_an_acceptance_that_waits_in_redis_counts_with_every_version() -> None:
 
 def test_of_contents_of_any_size_two_secrets_are_tried() -> None:
     values: Json = {"x": "y" * 9_000_000}
-    content = signing.content(signed(values), "j1", submitted(values))
+    content = signing.content(signed(values), "j1", submitted(values), "q")
     assert content is not None
     assert signing.which(signed(values), ["other", "s3cret"], content) == 1
     assert signing.which(signed(values), ["other", "another", "s3cret"], content) is None

@@ -1,0 +1,136 @@
+"""A signature that covers the queue lets its job in from there alone; once let in, the job is of its whole target."""
+
+import time
+from typing import Any
+
+import attrs
+import pytest
+
+from restbroker.broker.upkeep.samehost import own_facts
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
+from restbroker.rules import rubyjson, signing
+from restbroker.rules.outcome import Deferred, Delivered, Reason
+from restbroker.store import jobs
+from tests.broker.conftest import Harness, Scripted, ok
+from tests.broker.test_admission import DAY_S, SECRET, parked, serving, signature
+
+APP = Token("app", (Secret(SECRET),), signed=True, queue_signed=True)
+
+
+def push(harness: Harness, token: str, into: str = "rest", **fields: Any) -> None:
+    payload = {"class": "Add", "jid": "j1", "args": ["safe", {"n": 1}, token, "r1"], **fields}
+    harness.raw(rubyjson.dumps(payload), into)
+
+
+def bound(queue: str = "rest", at_s: float | None = None) -> str:
+    return signature(time.time() if at_s is None else at_s, queue=queue)
+
+
+def failing(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Deferred(Reason("ServerError", "it broke"))
+
+
+def well(harness: Harness) -> None:
+    harness.target.judge = lambda _call, _response: Delivered("", 0, 200)
+
+
+async def sent(harness: Harness, count: int = 1) -> None:
+    await harness.until(lambda: len(harness.target.calls) == count, f"{count} were sent")
+    await harness.until(lambda: harness.size("queue:rest") + harness.size("queue:slow") == 0, "the queues are empty")
+
+
+async def test_it_is_done_from_its_queue_and_from_no_other(harness: Harness) -> None:
+    harness.queues = ("rest", "slow")
+    harness.others = {"bank": Scripted(ok)}
+    token = bound()
+    push(harness, token)
+    push(harness, token, into="slow")
+    push(harness, token, into="bank")
+    async with serving(harness, APP):
+        await harness.until(lambda: harness.size("dead") == 2, "the others are parked")
+        await sent(harness)
+    assert {(found["error_class"], found["queue"]) for found in harness.members("dead")} == {
+        ("BadSignature", "slow"),
+        ("BadSignature", "bank"),
+    }
+    assert "or queue." in harness.members("dead")[0]["error_message"]
+    assert harness.others["bank"].calls == []
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+async def test_a_token_may_take_nothing_else(harness: Harness, *, is_signed: bool) -> None:
+    push(harness, signature(time.time()) if is_signed else SECRET)
+    async with serving(harness, APP):
+        found = await parked(harness)
+    assert found["error_class"] == "SignatureNeeded"
+    assert "covers the queue" in found["error_message"]
+    assert harness.target.calls == []
+
+
+async def test_what_was_let_in_before_that_was_demanded_is_still_done(harness: Harness) -> None:
+    failing(harness)
+    push(harness, signature(time.time()))
+    async with serving(harness, attrs.evolve(APP, queue_signed=False)):
+        await harness.until(lambda: harness.size("retry") == 1, "it failed")
+    (waiting,) = harness.members("retry")
+    harness.raw(rubyjson.dumps(waiting))
+    well(harness)
+    async with serving(harness, APP):
+        await sent(harness, 2)
+    assert harness.size("dead") == 0
+
+
+async def test_once_let_in_it_counts_in_every_queue_of_the_same_target(harness: Harness) -> None:
+    harness.queues, harness.others = ("rest", "slow"), {"bank": Scripted(ok)}
+    failing(harness)
+    push(harness, bound(at_s=time.time() - 6 * DAY_S), retry_queue="slow")
+    async with serving(harness, APP):
+        await harness.until(lambda: harness.size("retry") == 1, "it failed")
+    (waiting,) = harness.members("retry")
+    assert waiting["queue"] == "slow"
+    well(harness)
+    for queue in ("slow", "bank"):
+        harness.raw(rubyjson.dumps(waiting), queue)
+    async with serving(harness, attrs.evolve(APP, window_s=60.0)):
+        await sent(harness, 2)
+        await harness.until(lambda: harness.size("dead") == 1, "the other target parks it")
+    assert [(found["error_class"], found["queue"]) for found in harness.members("dead")] == [("BadSignature", "bank")]
+
+
+@pytest.mark.parametrize("made_up", ["0" * 64 + ":rest", ":rest", "rest", "0" * 64 + ":\u00e9", ["x"], None])
+async def test_that_it_was_let_in_elsewhere_cannot_be_made_up(harness: Harness, made_up: Any) -> None:
+    harness.queues = ("rest", "slow")
+    push(harness, bound("rest"), into="slow", restbroker_accepted=made_up)
+    async with serving(harness, APP):
+        found = await parked(harness)
+    assert (found["error_class"], found["queue"]) == ("BadSignature", "slow")
+    assert harness.target.calls == []
+
+
+async def test_what_was_not_let_in_yet_waits_for_its_own_queue_whatever_its_retry_queue(harness: Harness) -> None:
+    harness.queues = ("rest", "slow")
+    push(harness, bound(at_s=time.time() - 8 * DAY_S), retry_queue="slow")
+    async with serving(harness, APP):
+        found = await parked(harness)
+    assert (found["error_class"], found["queue"]) == ("UntimelySignature", "rest")
+    assert signing.ACCEPTED_FIELD not in found
+    harness.raw(rubyjson.dumps(found), found["queue"])
+    async with serving(harness, attrs.evolve(APP, window_s=9.0 * DAY_S)):
+        await sent(harness)
+
+
+async def test_what_a_dead_process_was_about_to_send_can_be_retried(harness: Harness) -> None:
+    harness.queues = ("rest", "slow")
+    facts = attrs.evolve(own_facts("t"), started_at_ticks=1)
+    assert jobs.register(harness.client, "dead-one", facts, ["rest", "slow"])
+    push(harness, bound(), retry_queue="slow")
+    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", ("rest",), 0, 1, 1))
+    jobs.mark(harness.client, "dead-one", ["1:1"])
+    async with serving(harness, APP):
+        found = await parked(harness)
+        assert (found["error_class"], found["queue"]) == ("Uncertain", "rest")
+        harness.client.command("DEL", "dead")
+        harness.raw(rubyjson.dumps(found), found["queue"])
+        await sent(harness)
+    assert harness.size("dead") == 0
