@@ -1,7 +1,7 @@
 """A real RabbitMQ in a folder of its own, on loopback ports: started, stopped, killed, restarted, published to.
 
 For tests; and `python -m tests.support.rabbitmq --port 5672` keeps one running until Ctrl-C. Always holds: no
-rabbitmqctl, no service manager and no other user are involved, so it works in any container; its epmd is its own and
+service manager and no other user are involved, so it works in any container; its epmd is its own and
 ends with it; a missing RabbitMQ is a failure that says how to install it, never a skip; nothing listens beyond
 loopback.
 
@@ -129,6 +129,19 @@ class RabbitMQ:
         """Lets it go on after `freeze`."""
         assert self.process is not None, "this RabbitMQ does not run"
         os.killpg(self.process.pid, signal.SIGCONT)
+
+    def suspend(self, queue: str) -> None:
+        """Has a quorum queue answer nobody, as one that waits for its other nodes."""
+        self._eval(f"sys:suspend(whereis('%2F_{queue}'))")
+
+    def resume(self, queue: str) -> None:
+        """Lets it go on after `suspend`."""
+        self._eval(f"sys:resume(whereis('%2F_{queue}'))")
+
+    def _eval(self, text: str) -> None:
+        command = [str(_SCRIPT.with_name("rabbitmqctl")), "eval", f"{text}."]
+        done = subprocess.run(command, env=self._environment(), capture_output=True, text=True, timeout=60, check=False)
+        assert done.stdout.strip() == "ok", done.stdout + done.stderr
 
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:

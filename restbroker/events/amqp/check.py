@@ -44,9 +44,14 @@ def _looked(source: EventSource, settings: Settings, found: "Connected") -> Iter
             yield _of(source, trouble)
             continue
         yield _there(exchange) if is_there else _missing(exchange)
-    if found.look_for_queue(settings):
+    readers = found.look_for_queue(settings)
+    if readers is not None:
         yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is there ({settings.queue_type}).")
-    else:
+    if readers == 0:
+        message, why = f"Nobody reads the queue {settings.queue} now.", "It is so while restbroker does not run."
+        cure = "If it runs, its log says why: RabbitMQSilent is a queue that does not answer."
+        yield Finding("note", AREA, "RabbitMQUnread", message, why, cure, "target")
+    elif readers is None:
         yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is made when restbroker runs.")
 
 
@@ -69,4 +74,9 @@ def _of(source: EventSource, trouble: Trouble) -> Finding:
     return Finding("problem", AREA, trouble.code, message, _WHY, trouble.cure, _CAUSES[trouble.code])
 
 
-_CAUSES: Final[dict[str, Cause]] = {"RabbitMQAway": "target", "RabbitMQDenied": "refused", "RabbitMQDiffers": "config"}
+_CAUSES: Final[dict[str, Cause]] = {
+    "RabbitMQAway": "target",
+    "RabbitMQDenied": "refused",
+    "RabbitMQDiffers": "config",
+    "RabbitMQSilent": "target",
+}

@@ -26,7 +26,9 @@ from restbroker.events.amqp.address import Address, address
 from restbroker.events.amqp.frames import UnreadHeaders
 from restbroker.events.amqp.settings import Exchange, Server, Settings
 from restbroker.events.amqp.topology import (
+    INTERNAL_ERROR,
     NO_LIMIT,
+    Consuming,
     Login,
     Making,
     Queueing,
@@ -36,6 +38,7 @@ from restbroker.events.amqp.topology import (
     is_missing,
     missing,
     refused,
+    silent,
 )
 
 _HEARTBEAT_S: Final = 10
@@ -72,17 +75,17 @@ class Connected:
         with told(Making(exchange), self.where):
             self._declare(exchange)
 
-    def look_for_queue(self, settings: Settings) -> bool:
-        """Whether it is there. Raises `Trouble` where it is another one."""
+    def look_for_queue(self, settings: Settings) -> int | None:
+        """How many read it; None: it is not there. Raises `Trouble` where it is another one."""
         with told(Queueing(settings), self.where):
             try:
-                self.connection.channel().queue_declare(settings.queue, passive=True)
+                found = self.connection.channel().queue_declare(settings.queue, passive=True)
             except exceptions.ChannelClosedByBroker as error:
                 if is_missing(error.reply_code):
-                    return False
+                    return None
                 raise
         self.queue(settings)
-        return True
+        return int(found.method.consumer_count)
 
     def queue(self, settings: Settings) -> BlockingChannel:
         """Has the queue be there as configured; a channel for it. Raises `Trouble`."""
@@ -158,6 +161,8 @@ def told(step: Step, where: str) -> Iterator[None]:
     except exceptions.ConnectionClosedByBroker as error:
         if isinstance(step, Login):
             raise refused(step, error.reply_code, error.reply_text) from None
+        if isinstance(step, Consuming) and error.reply_code == INTERNAL_ERROR:
+            raise silent(step.settings) from None
         # It stops (320), say; that has nothing to do with what was asked for.
         raise away(where, f"it closed the connection ({error.reply_code} {error.reply_text})") from None
     except exceptions.ProbableAuthenticationError:

@@ -21,7 +21,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from restbroker.events.amqp.connected import Connected, connected, told
 from restbroker.events.amqp.read import Message
 from restbroker.events.amqp.settings import Settings
-from restbroker.events.amqp.topology import Queueing, Trouble, ended, gone_while_open
+from restbroker.events.amqp.topology import Consuming, Queueing, Trouble, ended, gone_while_open
 
 _LOOK_S: Final = 1.0
 """How long the thread waits for RabbitMQ at once; who calls `stop` or `acknowledge` wakes it."""
@@ -31,13 +31,15 @@ _LOOK_AGAIN_S: Final = 10.0
 
 @attrs.define(eq=False)
 class Link:
-    """One connection. All of these are called in its thread: `put` gets what comes, `opened` is called before the first
-    of it, with where it comes from, and again when an exchange is back; `tell` is told of one that is gone.
+    """One connection. All of these are called in its thread: `put` gets what comes; `asked` is called when the queue is
+    asked to deliver, and `opened` when it has said that it will, before the first of it, with where it comes from, and
+    again when an exchange is back; `tell` is told of one that is gone.
     """
 
     settings: Settings
     name: str
     put: Callable[[Message], None]
+    asked: Callable[[], None]
     opened: Callable[[str], None]
     tell: Callable[[Trouble], None]
     _connection: pika.BlockingConnection | None = None
@@ -54,9 +56,12 @@ class Link:
             self._connection, self._channel = connection, channel
             if self._stopping.is_set():
                 return
+            self.asked()
+            with told(Consuming(self.settings), open_one.where):
+                # Returns when the queue has confirmed it; what it delivers is called back for below.
+                channel.basic_consume(self.settings.queue, self._came)
             self.opened(open_one.where)
             with told(Queueing(self.settings), open_one.where):
-                channel.basic_consume(self.settings.queue, self._came)
                 look_at_s = time.monotonic() + _LOOK_AGAIN_S
                 while not self._stopping.is_set():
                     connection.process_data_events(time_limit=_LOOK_S)

@@ -22,7 +22,7 @@ from restbroker.events.amqp.inbox import Inbox
 from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import INSTALL, Settings
-from restbroker.events.amqp.topology import Trouble
+from restbroker.events.amqp.topology import Trouble, silent
 from restbroker.events.contract import Malformed, Ways
 from restbroker.events.inlet import Inlet, Offer
 from restbroker.rules.event import ServerEvent
@@ -38,6 +38,8 @@ _LONGEST_PAUSE_S: Final = 5.0
 """Between two connections: doubled each time, until one is open again."""
 _PATIENCE_S: Final = 2.0
 """So long Redis may take before an operator is told."""
+_CONFIRM_S: Final = 5.0
+"""So long a queue may take to say that it delivers before an operator is told."""
 _GRACE_S: Final = 1.0
 """For RabbitMQ to hear what is acknowledged at the end."""
 
@@ -78,15 +80,22 @@ class RabbitReader:
         from restbroker.events.amqp.link import Link
 
         inbox, token = Inbox(), trio.lowlevel.current_trio_token()
+        asked, confirmed = trio.Event(), trio.Event()
+
+        def opened(where: str) -> None:
+            confirmed.set()
+            self._opened(where)
+
         link = Link(
             self.settings,
             f"restbroker, source {self.source.name}",
             inbox.put,
-            opened=lambda where: token.run_sync_soon(self._opened, where),
+            asked=lambda: token.run_sync_soon(asked.set),
+            opened=lambda where: token.run_sync_soon(opened, where),
             tell=lambda trouble: token.run_sync_soon(self._tell, trouble),
         )
         why: list[Trouble] = []
-        grace, taking = trio.CancelScope(shield=True), trio.CancelScope()
+        grace, taking, watching = trio.CancelScope(shield=True), trio.CancelScope(), trio.CancelScope()
 
         async def consume() -> None:
             with grace:
@@ -100,9 +109,19 @@ class RabbitReader:
                     what = f"What RabbitMQ sends cannot be read: {type(error).__name__}."
                     why.append(Trouble("RabbitMQAway", what, self._way_out()))
             taking.cancel()
+            watching.cancel()
+
+        async def watch() -> None:
+            with watching:
+                await asked.wait()
+                with trio.move_on_after(_CONFIRM_S) as patience:
+                    await confirmed.wait()
+                if patience.cancelled_caught:
+                    self._tell(silent(self.settings))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(consume)
+            nursery.start_soon(watch)
             try:
                 with taking:
                     while True:

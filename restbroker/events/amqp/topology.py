@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.events.amqp.settings import Exchange, Settings
 
-Code: TypeAlias = Literal["RabbitMQAway", "RabbitMQDenied", "RabbitMQDiffers"]
+Code: TypeAlias = Literal["RabbitMQAway", "RabbitMQDenied", "RabbitMQDiffers", "RabbitMQSilent"]
 
 
 @attrs.frozen
@@ -39,7 +39,14 @@ class Queueing:
     settings: Settings
 
 
-Step: TypeAlias = Login | Making | Queueing
+@attrs.frozen
+class Consuming:
+    """The queue that is asked to deliver."""
+
+    settings: Settings
+
+
+Step: TypeAlias = Login | Making | Queueing | Consuming
 
 
 @attrs.define(eq=False)
@@ -62,6 +69,7 @@ _INEQUIVALENT: Final = "inequivalent"
 """RabbitMQ's word where 406 is about type or durability; a channel that acknowledged nothing for half an hour is closed
 with 406 as well."""
 _REFUSED: Final = 403
+INTERNAL_ERROR: Final = 541
 _NOT_ALLOWED: Final = 530
 """Of a virtual host: it is not there, not for this user, or has as many connections as it may."""
 
@@ -80,13 +88,13 @@ def refused(step: Step, code: int, said: str) -> Trouble:
             return away(server, f"it closed the connection ({code} {said})")
         case Making(exchange):
             return _exchange_refused(exchange, code, said)
-        case Queueing(settings) if code == _LOCKED or _INEQUIVALENT in said:
+        case Queueing(settings) | Consuming(settings) if code == _LOCKED or _INEQUIVALENT in said:
             what = f"The queue {settings.queue} in RabbitMQ is another one than is configured ({code} {said})."
             limit = f", with x-delivery-limit {NO_LIMIT}" if settings.queue_type == "quorum" else ""
             wanted = f"Its type has to be {settings.queue_type}{limit}, and it has to last (durable)."
             cure = f"{wanted} Delete it, or change QueueType or RabbitQueue."
             return Trouble("RabbitMQDiffers", what, cure)
-        case Queueing(settings):
+        case Queueing(settings) | Consuming(settings):
             what = f"The queue {settings.queue} in RabbitMQ cannot be used ({code} {said})."
             return Trouble("RabbitMQDiffers", what, "It is made and bound again at the next try.")
         case _:
@@ -97,6 +105,17 @@ def ended(settings: Settings) -> Trouble:
     """RabbitMQ took the queue away from under its consumer."""
     what = f"RabbitMQ ended the reading of the queue {settings.queue}: it was deleted, or its node left."
     return Trouble("RabbitMQDiffers", what, "It is made and bound again at the next try.")
+
+
+def silent(settings: Settings) -> Trouble:
+    """The queue was asked to deliver and does not answer. RabbitMQ closes the connection with 541 after a minute."""
+    what = f"RabbitMQ answers, but its queue {settings.queue} does not: nothing is read."
+    status = f"`rabbitmq-queues quorum_status {settings.queue}`"
+    cure = (
+        f"A quorum queue waits for most of its nodes: {status} shows them. It is read as soon as it is back. One that"
+        " RabbitMQ cannot bring back has to be deleted, with the events in it; it is made again at the next try."
+    )
+    return Trouble("RabbitMQSilent", what, cure)
 
 
 def missing(exchange: Exchange) -> Trouble:
@@ -148,7 +167,7 @@ def _denied(step: Step, code: int, said: str) -> Trouble:
         case Making(exchange):
             what = f"RabbitMQ does not allow this user to use the exchange {exchange.name} ({said})."
             cure = f"The user needs the permission configure for {exchange.name}; or set Create to false."
-        case Queueing(settings):
+        case Queueing(settings) | Consuming(settings):
             what = f"RabbitMQ does not allow this user to use the queue {settings.queue} ({said})."
             queue = settings.queue
             cure = f"The user needs configure, write and read for {queue}, and read for the exchanges."

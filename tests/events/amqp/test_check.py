@@ -30,9 +30,13 @@ def test_all_that_is_there_is_well(rabbit: RabbitMQ) -> None:
     with rabbit.channel() as channel:
         channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
     findings = found(rabbit.url())
-    assert [one.level for one in findings] == ["ok"] * 3
+    assert [one.level for one in findings] == ["ok"] * 3 + ["note"]
     assert findings[1].message == "The exchange chat_msg is there as configured (topic, not durable)."
     assert findings[2].message == "The queue restbroker.rabbit is there (quorum)."
+    assert (findings[3].code, findings[3].message) == (
+        "RabbitMQUnread",
+        "Nobody reads the queue restbroker.rabbit now.",
+    )
 
 
 def test_what_is_missing_is_told_and_not_made(rabbit: RabbitMQ) -> None:

@@ -10,8 +10,10 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
+from restbroker.events.amqp.connected import told
 from restbroker.events.amqp.read import Message, read
-from restbroker.events.amqp.settings import Exchange, Server
+from restbroker.events.amqp.settings import Exchange, Server, Settings
+from restbroker.events.amqp.topology import Consuming, Trouble
 from restbroker.rules.event import Filter, ServerEvent, own_mark
 from restbroker.store import events, sets
 from restbroker.telemetry.events import SourceOpened
@@ -139,6 +141,33 @@ async def test_a_queue_of_another_type_is_told(reading: Read, rabbit: RabbitMQ) 
         channel.queue_declare(RABBIT_QUEUE, durable=True)
     async with reading(CHAT, ready=False) as found:
         assert "Its type has to be quorum" in str((await found.tells("RabbitMQDiffers")).cure)
+
+
+async def test_a_queue_that_does_not_answer_is_named_and_nothing_is_back_before_it_delivers(
+    reading: Read, rabbit: RabbitMQ
+) -> None:
+    with rabbit.channel() as channel:
+        channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
+    rabbit.suspend(RABBIT_QUEUE)
+    try:
+        async with reading(CHAT, ready=False) as found:
+            told = await found.tells("RabbitMQSilent")
+            assert f"its queue {RABBIT_QUEUE} does not" in told.message
+            assert [one for one in found.events if isinstance(one, SourceOpened)] == []
+            rabbit.resume(RABBIT_QUEUE)
+            await found.tells("RabbitMQBack")
+            rabbit.publish("chat_msg", RECEIVED, chat("hello"))
+            await found.has(1)
+            assert [one.code for one in found.warnings()] == ["RabbitMQSilent", "RabbitMQBack"]
+    finally:
+        rabbit.resume(RABBIT_QUEUE)
+
+
+def test_a_connection_that_ends_since_the_queue_did_not_answer_says_so() -> None:
+    settings = Settings(Server(Secret("amqp://127.0.0.1")), (CHAT,), RABBIT_QUEUE)
+    with pytest.raises(Trouble) as caught, told(Consuming(settings), "amqp://127.0.0.1"):
+        raise pika.exceptions.ConnectionClosedByBroker(541, "INTERNAL_ERROR")
+    assert caught.value.code == "RabbitMQSilent"
 
 
 async def test_a_queue_that_is_deleted_is_made_again(reading: Read, rabbit: RabbitMQ) -> None:
