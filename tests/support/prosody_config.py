@@ -8,6 +8,7 @@ from typing import Final
 CONFIG: Final = """\
 pidfile = "{directory}/prosody.pid"
 data_path = "{directory}/data"
+admin_socket = "{directory}/admin.sock"
 certificates = "{directory}"
 run_as_root = true
 log = {{ {{ levels = {{ min = "info" }}; to = "file"; filename = "{directory}/prosody.log"; timestamps = true }} }}
@@ -18,7 +19,9 @@ http_interfaces = {{ "127.0.0.1" }}
 http_ports = {{ {port} }}
 https_ports = {{}}
 http_default_host = "{host}"
-modules_enabled = {{ "saslauth", "disco", "ping", "version", "tokenauth", "invites", "test_control", "admin_adhoc" }}
+modules_enabled = {{
+    "saslauth", "disco", "ping", "version", "tokenauth", "invites", "test_control", "admin_adhoc", "admin_shell"
+}}
 modules_disabled = {{ "s2s", "tls", "posix" }}
 c2s_require_encryption = false
 allow_unencrypted_plain_auth = true

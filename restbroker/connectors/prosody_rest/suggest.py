@@ -28,7 +28,8 @@ def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
     yield "-- The account that logs in to mod_rest sends in its own name; it must be no administrator (admins)"
     yield "-- unless jobs shall send iqs that only one may."
     if "admin" in _needed(target, allowed):
-        yield "-- mod_http_admin_api takes a token with the scope prosody:scope:admin."
+        yield "-- mod_http_admin_api takes an administrator's token: in 0.12 with the scope prosody:scope:admin, in 13"
+        yield "-- with the account's role (prosody:operator for who is in admins). It needs mod_groups_internal."
     if allowed.hosts:
         yield f"-- That jobs keep to {', '.join(allowed.hosts)} is seen to by restbroker alone."
 
