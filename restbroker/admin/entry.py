@@ -16,7 +16,7 @@ from restbroker.rules import arguments, hiding, redact, rubyjson
 from restbroker.rules.arguments import Submission
 from restbroker.rules.display import command_of
 from restbroker.rules.hiding import MASK
-from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
+from restbroker.rules.job import UNCERTAIN_FIELD, ran_before
 from restbroker.rules.json_types import Json
 from restbroker.rules.repair import seconds
 from restbroker.rules.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
@@ -123,7 +123,7 @@ class Look:
         """Whether the server may have done it already."""
         fields = self.fields or {}
         uncertain = fields.get(UNCERTAIN_FIELD)
-        known = fields.get(MAY_HAVE_RUN_FIELD) is True or (isinstance(uncertain, int) and uncertain > 0)
+        known = ran_before(fields) or (isinstance(uncertain, int) and uncertain > 0)
         return known or any(one.get("outcome") in _RAN for one in self._tries)
 
     @property

@@ -43,6 +43,8 @@ class Item:
     in_slot: bool = False
     """It has a place in its command's slot, beside the gate's limit."""
     sending: bool = False
+    effected: bool = False
+    """A part of it is done and the rest is not: never false again."""
     settlement: Settlement | None = None
     asked: bool = False
     """Redis was asked to settle it and did not answer: if it is gone by the next time, it was settled then."""
@@ -53,6 +55,11 @@ class Item:
     took_s: float = 0.0
     event: JobFinished | None = None
     """What is to be told of it otherwise."""
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether it must not go back to its queue: it may be running, or a part of what must not run twice is done."""
+        return self.sending or (self.effected and self.at_most_once)
 
 
 @attrs.define(eq=False)

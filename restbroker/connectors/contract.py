@@ -27,7 +27,11 @@ class Link(Protocol):
         ...
 
     async def send(self, request: Request) -> Response:
-        """The effect. Raises `NotSent` or `MaybeSent`."""
+        """The effect. Raises `NotSent` or `MaybeSent`.
+
+        One that is sent behind another, whose answer was a success, says that the other took effect: from then on the
+        job's calls have `maybe_run`, whatever becomes of this one.
+        """
         ...
 
 

@@ -27,6 +27,8 @@ UNCERTAIN_FIELD = "restbroker_uncertain"
 _MOST_UNCERTAIN = 1_000_000
 MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
 """What remains of that count in a parked job: a person who retries it decides, and the count begins anew."""
+EFFECTED_FIELD = "restbroker_effected"
+"""A part of what this job asks for was done, and the server said so: it meets that part when it is sent again."""
 
 
 @light
@@ -52,8 +54,8 @@ class Job:
 
     @property
     def may_have_run(self) -> bool:
-        """Whether any earlier sending may have been executed."""
-        return self.maybe_run > 0 or self.fields.get(MAY_HAVE_RUN_FIELD) is True
+        """Whether any earlier sending may have been executed, or one was in part."""
+        return self.maybe_run > 0 or ran_before(self.fields)
 
     @property
     def ok_if_exists(self) -> bool:
@@ -75,6 +77,11 @@ class NotAJob:
     jid: str
     queue: str
     reason: Reason
+
+
+def ran_before(fields: Mapping[str, Json]) -> bool:
+    """Whether a payload says that it may have run before the sendings that are counted, or ran in part."""
+    return fields.get(MAY_HAVE_RUN_FIELD) is True or fields.get(EFFECTED_FIELD) is True
 
 
 def spare_jid(identity: str, ticket: str) -> str:

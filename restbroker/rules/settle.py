@@ -18,7 +18,7 @@ from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Unce
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.repair import repaired
 from restbroker.rules.reply import Answer, failed_answer, is_answered, make_replies
-from restbroker.rules.settlement import Ack, Dead, Drop, Fallen, Retry, Schedule, Settlement
+from restbroker.rules.settlement import Ack, Back, Dead, Drop, Fallen, Retry, Schedule, Settlement
 
 DEFERRED_FIELD = "restbroker_deferred"
 """How often this job was put off without using up a try."""
@@ -63,6 +63,14 @@ def cancelled(job: Job, reason: Reason, context: Context, *, was_sent: bool) -> 
     if not was_sent:
         return _parked(job, reason, None, context, "cancelled")
     return _parked(attrs.evolve(job, maybe_run=job.maybe_run + 1), reason, None, context, "uncertain")
+
+
+def begun(job: Job) -> Back:
+    """Gives a job back of which a part was done, and the rest not sent: no try, and as `job` says what is known."""
+    fields = {**job.fields, "jid": job.jid}
+    if job.maybe_run:
+        fields[UNCERTAIN_FIELD] = job.maybe_run
+    return Back(rubyjson.dumps(fields))
 
 
 def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:

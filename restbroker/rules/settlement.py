@@ -88,10 +88,20 @@ class Schedule:
 
 @attrs.frozen
 class Back:
-    """Back to the end of its queue that is taken from first: nothing was sent, not counted."""
+    """Back to the end of its queue that is taken from first: nothing was sent, not counted.
+
+    `payload` in the place of what came, where more is known of the job by now; empty: as it came.
+    """
+
+    payload: bytes = b""
 
 
 Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Back
+
+
+def goes_back_as_it_came(settlement: Settlement | None) -> bool:
+    """Whether the very bytes that came are in their queue again."""
+    return isinstance(settlement, Back) and not settlement.payload
 
 
 def by_other_clock(settlement: Settlement, ahead_s: float) -> Settlement:

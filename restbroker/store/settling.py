@@ -151,8 +151,8 @@ def _fate(settlement: Settlement) -> tuple[str, str, bytes]:
             return "zd", as_score(settlement.at_s), settlement.payload
         case Schedule():
             return "zs", as_score(settlement.at_s), settlement.payload
-        case Back():
-            return "back", "0", b""
+        case Back(payload):
+            return "back", "0", payload
         case _:
             assert_never(settlement)
 

@@ -221,6 +221,8 @@ class LeanClient:
             self._deadlines.forget(connection)
             now_s = self._now_s()
             self._give_back(connection, now_s, fit=fit)
+        if sender is not None and not 200 <= reader.status < 300:
+            sender.refused()
         duration_s = now_s - (due_s - request.timeout_s)
         return Response(
             reader.status, reader.headers, reader.body, duration_s, reader.body_cut, request.headers + request.query

@@ -56,6 +56,10 @@ class Sender(Protocol):
         """Told when a connection is there, right before the first byte may leave."""
         ...
 
+    def refused(self) -> None:
+        """Told of an answer whose status is none of success."""
+        ...
+
 
 class Transport(Protocol):
     """Sends requests to one target over kept-alive connections. Never follows a redirect."""

@@ -82,7 +82,10 @@ class StockClient:
                 sender.sending()
             progress.scope.deadline = trio.current_time() + request.timeout_s
             with progress.scope:
-                return await self._exchange(connection, message, request, progress)
+                response = await self._exchange(connection, message, request, progress)
+                if sender is not None and not 200 <= response.status < 300:
+                    sender.refused()
+                return response
         finally:
             self._places.release()
         if progress.begun:

@@ -66,6 +66,8 @@ class Scripted:
     keeps: bool = True
     connected: Callable[[], Awaitable[None]] | None = None
     """Returns when there is a connection for the next request."""
+    way: Callable[[Call, Link], Awaitable[Outcome]] | None = None
+    """How a call is delivered, where that is not by one request."""
 
     def spec(self, endpoint: str) -> CommandSpec | None:
         return SPECS.get(endpoint)
@@ -77,7 +79,10 @@ class Scripted:
         if sender is not None:
             sender.may_send()
             sender.sending()
-        return await (self.answers.popleft() if self.answers else self.answer)(request)
+        response = await (self.answers.popleft() if self.answers else self.answer)(request)
+        if sender is not None and not 200 <= response.status < 300:
+            sender.refused()
+        return response
 
     async def keep_none(self) -> None:
         self.keeps = False
@@ -88,6 +93,8 @@ class Scripted:
     async def deliver(self, call: Call, link: Link) -> Outcome:
         self.calls.append(call)
         self.before(call)
+        if self.way is not None:
+            return await self.way(call, link)
         return self.judge(call, await link.send(Request("POST", "/" + call.command.endpoint, call.timeout_s)))
 
     async def probe(self, _link: Link) -> Probe:

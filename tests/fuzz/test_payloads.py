@@ -41,7 +41,7 @@ FIELDS = [
     "created_at", "enqueued_at", "error_class", "error_message", "error_backtrace", "reply_to", "ok_if_exists",
     "traceparent", "restbroker_attempts", "restbroker_uncertain", "restbroker_deferred", "restbroker_may_have_run",
     "backtrace", "at", "tags", "wrapped", "restbroker_accepted", "restbroker_crowded", "restbroker_deferred_at",
-    "display_class", "encrypt",
+    "display_class", "encrypt", "restbroker_effected",
 ]  # fmt: skip
 fields = st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=8), odd_values, max_size=8)
 right_args = st.just(["safe", {"jid": "j"}, "t", "reply"]) | st.just(["once", [["jid", "j"]], "t"])

@@ -111,8 +111,8 @@ def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes) -> Cod
             return data.add("dead", payload, at_s)
         case Schedule(at_s, payload):
             return data.add("schedule", payload, at_s)
-        case Back():
-            return data.append(queue, raw)
+        case Back(payload):
+            return data.append(queue, payload or raw)
         case _:
             assert_never(settlement)
 

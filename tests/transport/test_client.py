@@ -454,9 +454,10 @@ async def test_waiting_for_a_turn_to_connect_is_not_counted_against_a_slow_serve
 
 @attrs.define
 class Refusing:
-    """A sender that says no when `may` is False."""
+    """A sender that says no when `may` is False, and counts what servers refuse."""
 
     may: bool = True
+    refusals: int = 0
 
     def may_send(self) -> None:
         if not self.may:
@@ -464,6 +465,18 @@ class Refusing:
 
     def sending(self) -> None:
         assert self.may
+
+    def refused(self) -> None:
+        self.refusals += 1
+
+
+async def test_a_sender_is_told_of_an_answer_that_is_none_of_success() -> None:
+    async with pair() as (transport, server):
+        for status, refusals in ((200, 0), (201, 0), (409, 1), (302, 1), (500, 1)):
+            server.script.append(recorder.answer(status))
+            sender = Refusing()
+            await transport.send(post(), sender)
+            assert sender.refusals == refusals
 
 
 async def test_leave_to_connect_that_comes_to_who_may_not_send_any_more_goes_to_the_next() -> None:

@@ -220,6 +220,9 @@ async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_
         def sending(self) -> None:
             self.times += 1
 
+        def refused(self) -> None:
+            pass
+
     async with kept() as (transport, server):
         await transport.send(post())
         told = Told()

@@ -222,6 +222,9 @@ class Careful:
     def sending(self) -> None:
         self.said.append("sending")
 
+    def refused(self) -> None:
+        self.said.append("refused")
+
 
 async def test_what_may_not_leave_any_more_when_its_turn_comes_is_not_sent_and_others_get_its_turn(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock

@@ -17,7 +17,7 @@ from restbroker.config.tokens import Token
 from restbroker.light import light
 from restbroker.rules import arguments, display, hiding, hosts, retry, sealing, signing
 from restbroker.rules.arguments import Submission
-from restbroker.rules.job import Job
+from restbroker.rules.job import EFFECTED_FIELD, Job
 from restbroker.rules.outcome import Reason
 from restbroker.rules.signing import Signature
 from restbroker.telemetry.events import Warned
@@ -61,7 +61,7 @@ def proof_of(lane: Lane, job: Job) -> Proof | None:
 
 
 def stored(lane: Lane, item: Item, job: Job) -> Job:
-    """The job as it may lie in `retry`, `schedule` or `dead`: with its command's name, and sealed if it can be."""
+    """The job as it may be stored: with its command's name, sealed if it can be, and with what was done of it."""
     name = item.command or display.command_of(job.fields)
     shown = [secret for secret in lane.plan.tokens.values if name is not None and secret in name]
     if name is not None and shown and hiding.text(name, shown) != name:
@@ -71,7 +71,8 @@ def stored(lane: Lane, item: Item, job: Job) -> Job:
     proof = item.proof
     if proof is not None and proof.signature is None and not proof.token.flat:
         job = sealing.sealed(job, proof.secret, proof.token.name, time.time())
-    return attrs.evolve(job, fields=display.named(job.fields, name))
+    fields = display.named(job.fields, name)
+    return attrs.evolve(job, fields={**fields, EFFECTED_FIELD: True} if item.effected else fields)
 
 
 def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:

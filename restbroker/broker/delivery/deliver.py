@@ -52,34 +52,33 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
     the catalogue) or its name says to be secret gets out in an outcome's message.
     """
     unsent, denials, answers = 0, 0, lane.gate.answers
-    link, may_start = WorkerLink(lane, item), _may_start_now(lane, item)
+    may_start = _may_start_now(lane, item)
     while may_start or await _may_start(lane, item):
-        may_start = False
+        may_start, link = False, WorkerLink(lane, item)
         began_s = time.perf_counter()
         try:
-            outcome = await lane.plan.connector.deliver(call, link)
+            outcome = await lane.plan.connector.deliver(_once_more(call, item), link)
         except (NotOurs, NotNow) as why:
-            _kept(lane, item, why)
+            if (held := _kept(lane, item, why)) is not None:
+                return Done(held, time.perf_counter() - began_s)
             continue
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
-            outcome = _failed(item, error)
+            outcome = _failed(item, error, link)
         finally:
             _leave(lane, item)
         duration_s = time.perf_counter() - began_s
         outcome = _redacted(lane, outcome, call, spec)
-        if item.sending or not _is_ours(outcome):
-            lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=call.attempt > 1)
+        _observe(lane, item, outcome, duration_s, is_retry=call.attempt > 1)
+        outcome = _halted(item, outcome, link)
         match outcome:
             case Delivered() | Rejected() | Deferred() | Uncertain():
                 return Done(outcome, duration_s)
             case Denied():
-                item.sending = False
                 denials += 1
                 rejected = await _after_denial(lane, outcome, denials)
                 if rejected is not None:
                     return Done(rejected, duration_s)
             case Unsent(reason):
-                item.sending = False
                 unsent, answers = unsent + (lane.gate.answers > answers), lane.gate.answers
                 if unsent >= _UNSENT_LIMIT:
                     return Done(Deferred(reason), duration_s)
@@ -87,12 +86,6 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
             case _:
                 assert_never(outcome)
     return None
-
-
-def _kept(lane: Lane, item: Item, why: NotOurs | NotNow) -> None:
-    item.sending = False
-    if isinstance(why, NotOurs):
-        lane.let_go(item.ticket)
 
 
 def _may_start_now(lane: Lane, item: Item) -> bool:
@@ -117,6 +110,11 @@ async def _may_start(lane: Lane, item: Item) -> bool:
                 _leave(lane, item)
         await _pause(lane, wait_s)
     return False
+
+
+def _observe(lane: Lane, item: Item, outcome: Outcome, duration_s: float, *, is_retry: bool) -> None:
+    if item.sending or not _is_ours(outcome):
+        lane.gate.observe(outcome, item.command, duration_s, in_slot=item.in_slot, is_retry=is_retry)
 
 
 def _is_ours(outcome: Outcome) -> bool:
@@ -150,14 +148,43 @@ async def _share_in_s(lane: Lane, item: Item) -> float:
     return wait_ms / 1000
 
 
-def _failed(item: Item, problem: Exception) -> Outcome:
+def _once_more(call: Call, item: Item) -> Call:
+    """The call as it is to be judged now: by what was done of it in an earlier round too."""
+    return attrs.evolve(call, maybe_run=True) if item.effected else call
+
+
+def _kept(lane: Lane, item: Item, why: NotOurs | NotNow) -> Uncertain | None:
+    """Notes that it was not sent. Uncertain if it must not wait for that either."""
+    item.sending = False
+    if isinstance(why, NotOurs):
+        lane.let_go(item.ticket)
+        return None
+    return Uncertain(_BEGUN) if item.is_uncertain else None
+
+
+def _halted(item: Item, outcome: Outcome, link: WorkerLink) -> Outcome:
+    """The outcome. Uncertain in the place of one that has the job wait, for what must not be begun again."""
+    if not isinstance(outcome, Denied | Unsent):
+        return outcome
+    item.sending, item.effected = False, item.effected or link.went_on
+    return Uncertain(_BEGUN) if item.is_uncertain else outcome
+
+
+_BEGUN = Reason(
+    "Uncertain",
+    "A part of the command ran, the rest could not be sent, and AtMostOnce holds it.",
+    "Look at the server what was done. A retry sends the whole command again.",
+)
+
+
+def _failed(item: Item, problem: Exception, link: WorkerLink) -> Outcome:
     """What it means that the connector raised this."""
     match problem:
         case NotSent(by_request=True):
             return Rejected(Reason("UnsendableRequest", problem.message, "The job's own values make it unsendable."))
         case NotSent():
             return Unsent(unreachable(problem))
-        case MaybeSent() if not item.sending:
+        case MaybeSent() if link.went_on or not item.sending:
             return Unsent(unreachable(problem))
         case MaybeSent():
             return Uncertain(unanswered(problem))

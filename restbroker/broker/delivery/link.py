@@ -37,16 +37,20 @@ class ProbeLink:
 
 @attrs.define(eq=False)
 class WorkerLink:
-    """Made by the worker for one delivery of `item`.
+    """Made by the worker for one round of delivering `item`.
 
     It is the transport's `Sender` too: a connection may come long after it was asked for.
     """
 
     lane: Lane
     item: Item
+    went_on: bool = False
+    """Something was asked after a sending that the server did not refuse: if no other follows, that one was not all."""
+    _took: bool = False
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Preparation: does not mark the job as sent."""
+        self.went_on = self._took
         return self.lane.plan.transport.send(request)
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
@@ -54,6 +58,10 @@ class WorkerLink:
 
         To be awaited at once. Without a coroutine of its own: each is one more to pass at every wake-up.
         """
+        if self._took:
+            # It goes on behind what was answered; of this one no byte has left.
+            self.item.effected, self.item.sending = True, False
+            self._took = self.went_on = False
         if self.item.at_most_once:
             return self._send_marked(request)
         return self.lane.plan.transport.send(request, self)
@@ -68,7 +76,11 @@ class WorkerLink:
 
     def sending(self) -> None:
         """See `Sender`."""
-        self.item.sending = True
+        self.item.sending = self._took = True
+
+    def refused(self) -> None:
+        """See `Sender`."""
+        self._took = False
 
     async def _send_marked(self, request: Request) -> Response:
         self.may_send()

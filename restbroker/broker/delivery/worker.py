@@ -24,7 +24,7 @@ from restbroker.rules.job import Job, NotAJob, digest, read, spare_jid
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context
 from restbroker.rules.settle import Final
-from restbroker.rules.settlement import Ack, Settlement
+from restbroker.rules.settlement import Ack, Back, Settlement
 
 
 async def run(lane: Lane) -> None:
@@ -80,6 +80,12 @@ def cut_off(lane: Lane, item: Item) -> None:
         _settle(lane, item, item.job, lane.plan.connector.spec(item.command), Uncertain(_CUT_OFF))
 
 
+def put_back(lane: Lane, item: Item) -> None:
+    """Settles an item that was not sent, or of which the rest was not: back to its queue, and never without that."""
+    job = item.job if item.effected else None
+    item.settlement = Back() if job is None else settle.begun(stored(lane, item, job))
+
+
 def _cancelled(lane: Lane, hand: Hand) -> None:
     """Parks the job that a person had cancelled in this hand, unless it was settled in the last moment."""
     item = hand.cancelled
@@ -88,9 +94,10 @@ def _cancelled(lane: Lane, hand: Hand) -> None:
     if item.job is None or item.ticket in lane.slots.waiting():
         return
     context = _context(lane, item, 0.0)
-    reason = _CANCELLED_SENT if item.sending else _CANCELLED
-    settlement = settle.cancelled(stored(lane, item, item.job), reason, context, was_sent=item.sending)
-    _conclude(lane, item, settlement, context, Uncertain(reason) if item.sending else Rejected(reason))
+    was_sent = item.sending or item.effected
+    reason = _CANCELLED_SENT if was_sent else _CANCELLED
+    settlement = settle.cancelled(stored(lane, item, item.job), reason, context, was_sent=was_sent)
+    _conclude(lane, item, settlement, context, Uncertain(reason) if was_sent else Rejected(reason))
     lane.finished.add(item, more=lane.handover.is_ready)
 
 
@@ -99,7 +106,7 @@ def _park(lane: Lane, item: Item, error: Exception) -> None:
 
     It would be the first one taken at each start, and by no means a crash of which it is suspected.
     """
-    may = "; the command may have run" if item.sending else ""
+    may = "; the command may have run" if item.sending or item.effected else ""
     reason = Reason("Bug", f"restbroker failed with {type(error).__name__} over this job{may}.", "Please report this.")
     context = _context(lane, item, 0.0)
     entry = NotAJob(item.raw, spare_jid(lane.identity, item.ticket), item.queue, reason)

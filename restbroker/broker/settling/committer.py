@@ -17,7 +17,7 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.settling import news
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules import settle
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, by_other_clock
+from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, by_other_clock, goes_back_as_it_came
 from restbroker.store import beats, jobs
 
 _REFUSED_WAIT_S = 5.0
@@ -151,7 +151,7 @@ async def _forget_recoveries(lane: Lane, items: list[Item], codes: list[jobs.Cod
     digests = {
         item.recovered
         for item, code in zip(items, codes, strict=True)
-        if item.recovered is not None and isinstance(code, jobs.Applied) and not isinstance(item.settlement, Back)
+        if item.recovered is not None and isinstance(code, jobs.Applied) and not goes_back_as_it_came(item.settlement)
     }
     if digests:
         lane.recovered = {name: count for name, count in lane.recovered.items() if name not in digests}

@@ -8,7 +8,7 @@ uncertain, never pushed back; what was not sent is.
 import attrs
 
 from restbroker.broker.delivery.admission import proof_of
-from restbroker.broker.delivery.worker import cut_off, read_job
+from restbroker.broker.delivery.worker import cut_off, put_back, read_job
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling.committer import commit
@@ -59,11 +59,11 @@ async def _settle(lane: Lane) -> Left:
     items = [item for item in found if item is not None]
     uncertain = 0
     for item in items:
-        if item.settlement is None and item.sending:
+        if item.settlement is None and item.is_uncertain:
             cut_off(lane, item)
             uncertain += 1
         if item.settlement is None:
-            item.settlement = Back()
+            put_back(lane, item)
     back = sum(isinstance(item.settlement, Back) for item in items)
     refused = await commit(lane, items)
     # Said before it is so: a beat that comes just behind it is no fence.
@@ -89,8 +89,8 @@ async def give_back(lane: Lane, *, workers_gone: bool) -> None:
             item = _unknown(lane, ticket, raw)
         if item is None or item.settlement is not None:
             continue
-        if item.started_at_s is None or (workers_gone and not item.sending):
-            item.settlement = Back()
+        if item.started_at_s is None or (workers_gone and not item.is_uncertain):
+            put_back(lane, item)
             back.append(item)
     lane.refused += await commit(lane, back)
 

@@ -13,7 +13,7 @@ from typing import assert_never
 
 import attrs
 
-from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement
+from restbroker.rules.settlement import Ack, Back, Dead, Drop, Retry, Schedule, Settlement, goes_back_as_it_came
 
 KEPT_S = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
@@ -91,7 +91,7 @@ class Recent:
             job
             for group in self._groups
             for settlement, job in zip(group.settlements, group.jobs, strict=True)
-            if not isinstance(settlement, Back)
+            if not goes_back_as_it_came(settlement)
         }
         earlier = self._doubted if now_s < self._doubted_until_s else set()
         self._doubted = earlier | settled | {hash(job) for job in jobs}
@@ -115,7 +115,7 @@ def _size(settlement: Settlement) -> int:
             return _OVERHEAD_BYTES + len(payload) + sum([len(reply.payload) for reply in replies])
         case Schedule(_, payload):
             return _OVERHEAD_BYTES + len(payload)
-        case Back():
-            return _OVERHEAD_BYTES
+        case Back(payload):
+            return _OVERHEAD_BYTES + len(payload)
         case _:
             assert_never(settlement)

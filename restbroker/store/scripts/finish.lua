@@ -11,6 +11,7 @@
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload; what goes back has no replies
 --       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish | back to its queue
+--             (as it came, or as its payload if there is one)
 --       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
 --       written of each once it is settled ('' = nothing)
 -- Returns: per job 1 applied | 0 was applied before, or the identity was fenced and recovered
@@ -60,7 +61,7 @@ end
 local function move(job, raw)
   if job.fate == 'back' then
     local list = KEYS[FIXED_KEYS + job.qidx]
-    return failure(list, redis.pcall('RPUSH', list, raw))
+    return failure(list, redis.pcall('RPUSH', list, job.payload ~= '' and job.payload or raw))
   end
   local zset = zsets[job.fate]
   if zset then

@@ -43,11 +43,11 @@ def test_what_was_never_settled_is_not_remembered() -> None:
 
 def test_after_an_outage_settled_and_lost_jobs_are_known_to_have_run_once_each_and_for_a_minute() -> None:
     recent = Recent()
-    recent.add(["1:1", "2:1"], [Ack(), Back()], [b"settled", b"put back"], 100.0)
+    recent.add(["1:1", "2:1", "3:1"], [Ack(), Back(), Back(b"more")], [b"settled", b"put back", b"begun"], 100.0)
     assert not recent.may_have_run(b"settled", 100.0)
     recent.doubt([b"lost"], 101.0)
-    assert [recent.may_have_run(job, 102.0) for job in (b"settled", b"settled", b"lost", b"put back", b"new")] == [
-        True, False, True, False, False,
+    assert [recent.may_have_run(job, 102.0) for job in (b"settled", b"settled", b"lost", b"put back", b"begun")] == [
+        True, False, True, False, True,
     ]  # fmt: skip
     recent.doubt([], 103.0)
     assert not recent.may_have_run(b"settled", 103.0 + DOUBTED_S)

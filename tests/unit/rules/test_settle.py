@@ -13,6 +13,7 @@ from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Unce
 from restbroker.rules.policy import Context, Policy
 from restbroker.rules.retry import SidekiqBackoff
 from restbroker.rules.settle import (
+    begun,
     crashed,
     crowded,
     may_send,
@@ -373,3 +374,16 @@ def test_reply_jobs_of_parked_jobs_have_a_place_only_with_details() -> None:
     assert policy.responses == ResponseQueue("replies", "Mine")
     assert attrs.evolve(policy, reply_details=False).responses is None
     assert attrs.evolve(policy, reply_queue=None).responses is None
+
+
+def test_a_job_of_which_a_part_is_done_has_run_and_is_sent_however_seldom_it_may_be_repeated() -> None:
+    entry = job(restbroker_effected=True, retry=3)
+    assert (entry.may_have_run, entry.maybe_run) == (True, 0)
+    assert may_send(entry, ONCE, 0)
+    back = read(begun(entry).payload, "q", "0" * 24)
+    assert isinstance(back, Job)
+    assert (back.fields, back.may_have_run, back.maybe_run, back.attempt) == (entry.fields, True, 0, 1)
+    crashed_once = attrs.evolve(entry, maybe_run=1, jid="c" * 24)
+    again = read(begun(crashed_once).payload, "q", "0" * 24)
+    assert isinstance(again, Job)
+    assert (again.maybe_run, again.jid) == (1, "c" * 24)

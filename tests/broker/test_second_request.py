@@ -1,0 +1,196 @@
+"""A delivery of two requests of which the second is not sent: what the first did is known from then on."""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+
+from restbroker.admin.act_job import MAY_HAVE_RUN, Action, plan
+from restbroker.admin.entry import Look
+from restbroker.admin.known import Known
+from restbroker.connectors.contract import Link
+from restbroker.rules.command import Call
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
+from restbroker.store.keys import SortedSet
+from restbroker.store.replies import items, raw
+from restbroker.store.sets import Placing
+from restbroker.telemetry.events import JobFinished
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
+
+AWAY = NotSent("refused")
+
+
+def status(code: int) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(_request: Request) -> Response:
+        return Response(code, {}, b"0", 0.0)
+
+    return answer
+
+
+async def away(_request: Request) -> Response:
+    raise AWAY
+
+
+async def two(call: Call, link: Link) -> Outcome:
+    """Makes something, and goes on with it: 409 is an error unless the job may have made it."""
+    made = await link.send(Request("POST", "/make", call.timeout_s))
+    if made.status == 409 and not call.maybe_run:
+        return Rejected(Reason("AlreadyExists", "It is there.", status=409))
+    filled = await link.send(Request("POST", "/fill", call.timeout_s))
+    match filled.status:
+        case 200:
+            return Delivered("0", 0, 200)
+        case 403:
+            return Denied(Reason("CommandForbidden", "403", status=403))
+        case 400:
+            return Rejected(Reason("BadArgument", "400", status=400))
+        case _:
+            return Deferred(Reason("ServerError", "500", status=filled.status))
+
+
+def asked(harness: Harness) -> list[bool]:
+    return [call.maybe_run for call in harness.target.calls]
+
+
+@pytest.mark.parametrize(("code", "fate"), [(403, "dead"), (400, "dead"), (500, "retry")])
+async def test_a_job_that_fails_at_its_second_request_is_stored_as_begun_and_a_person_s_retry_meets_what_it_made(
+    harness: Harness, code: int, fate: SortedSet
+) -> None:
+    harness.target.way = two
+    harness.target.answers = deque([ok, status(code), status(409), ok])
+    async with harness.broker():
+        harness.push("create")
+        await harness.until(lambda: harness.size(fate), "it is stored")
+        (member,) = items(harness.client.command("ZRANGE", fate, 0, -1))
+        harness.client.command("DEL", fate)
+        look = Look(raw(member), 1.0, Known({}))
+        assert plan(look, fate, Action("retry", "ann"), 1e9, 0) == MAY_HAVE_RUN
+        moved = plan(look, fate, Action("retry", "ann", repeat_unsafe=True), 1e9, 0)
+        assert isinstance(moved, Placing)
+        harness.raw(moved.new or b"")
+        await harness.until(lambda: [*harness.of(JobFinished)][1:], "it is done")
+    assert harness.of(JobFinished)[1].outcome == "delivered"
+    assert asked(harness) == [False, True]
+    assert harness.size("dead") == harness.size("retry") == 0
+
+
+async def test_the_second_request_is_sent_again_as_that_of_a_job_that_has_run_and_uses_up_no_try(
+    harness: Harness,
+) -> None:
+    harness.target.way = two
+    harness.target.answers = deque([ok, away, status(409), away, status(409), ok])
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.of(JobFinished), "it is done")
+    assert asked(harness) == [False, True, True]
+    assert (harness.size("dead"), harness.of(JobFinished)[0].outcome) == (0, "delivered")
+
+
+async def test_a_request_that_is_sent_again_since_its_first_sending_was_refused_is_no_second_one(
+    harness: Harness,
+) -> None:
+    async def login_again(call: Call, link: Link) -> Outcome:
+        await link.send(Request("POST", "/make", call.timeout_s))
+        found = await link.send(Request("POST", "/make", call.timeout_s))
+        return Rejected(Reason("AlreadyExists", "409")) if found.status == 409 else Delivered("0", 0, 200)
+
+    harness.target.way = login_again
+    harness.target.answers = deque([status(401), away, status(401), status(409)])
+    async with harness.broker():
+        harness.push("create")
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    assert asked(harness) == [False, False]
+    assert "restbroker_effected" not in harness.members("dead")[0]
+
+
+@pytest.mark.parametrize("problem", [NotSent("refused"), MaybeSent("reset")])
+async def test_a_question_between_two_requests_that_is_not_answered_leaves_the_job_begun_and_unsent(
+    harness: Harness, problem: NotSent | MaybeSent
+) -> None:
+    async def look_between(call: Call, link: Link) -> Outcome:
+        await link.send(Request("POST", "/make", call.timeout_s))
+        await link.ask(Request("GET", "/look", call.timeout_s))
+        await link.send(Request("POST", "/fill", call.timeout_s))
+        return Delivered("0", 0, 200)
+
+    async def fail(_request: Request) -> Response:
+        raise problem
+
+    harness.target.way = look_between
+    harness.target.answers = deque([ok, fail])
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.of(JobFinished), "it is done")
+    assert asked(harness) == [False, True]
+    assert harness.size("retry") == 0
+
+
+async def test_a_stop_writes_into_the_queue_that_a_part_is_done_and_the_next_process_goes_on(harness: Harness) -> None:
+    harness.target.way, harness.shutdown_timeout_s = two, 0.2
+    harness.target.answers = deque([ok])
+    harness.target.answer = away
+    async with harness.broker():
+        harness.push("once", retry=3)
+        await harness.until(lambda: len(harness.target.calls) > 1, "the second request is not sent")
+    (back,) = harness.entries("queue:rest")
+    assert (back["jid"], back["restbroker_effected"], back["retry"]) == ("jid-once-0", True, 3)
+    assert "retry_count" not in back
+    assert "restbroker_uncertain" not in back
+    tried = len(harness.target.calls)
+    harness.target.answers, harness.target.answer, harness.target.closed = deque([status(409)]), ok, False
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "it is done")
+    assert asked(harness)[tried:] == [True]
+    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
+
+
+async def test_what_is_cut_off_while_it_waits_for_its_second_connection_goes_back_begun(harness: Harness) -> None:
+    asked_for = 0
+
+    async def connected() -> None:
+        nonlocal asked_for
+        asked_for += 1
+        await (trio.lowlevel.checkpoint if asked_for == 1 else trio.sleep_forever)()
+
+    harness.target.way, harness.target.connected, harness.shutdown_timeout_s = two, connected, 0.2
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: asked_for == 2, "it goes on")
+    (back,) = harness.entries("queue:rest")
+    assert back["restbroker_effected"] is True
+    assert harness.size("retry") == harness.size("dead") == 0
+
+
+async def test_a_person_who_cancels_a_job_that_was_begun_reads_that_it_may_have_run(harness: Harness) -> None:
+    harness.target.way = two
+    harness.target.answers = deque([ok])
+    harness.target.answer = away
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: len(harness.target.calls) > 1, "the second request is not sent")
+        (running,) = harness.status.running()
+        assert harness.status.cancel(running.thread) is True
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    (parked,) = harness.members("dead")
+    assert (parked["error_class"], parked["restbroker_may_have_run"]) == ("Cancelled", True)
+    assert "may have run" in parked["error_message"]
+
+
+@pytest.mark.parametrize("second", [away, status(403)])
+async def test_under_at_most_once_a_command_is_not_begun_again(
+    harness: Harness, second: Callable[[Request], Awaitable[Response]]
+) -> None:
+    harness.target.way, harness.at_most_once = two, ("once",)
+    harness.target.answers = deque([ok, second])
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    (parked,) = harness.members("dead")
+    assert (parked["error_class"], parked["restbroker_may_have_run"], len(harness.target.calls)) == (
+        "Uncertain",
+        True,
+        1,
+    )

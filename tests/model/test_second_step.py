@@ -1,0 +1,163 @@
+"""A command of two requests, of which the second cannot be sent for an hour: whole brokers, on the mock clock."""
+
+import json
+from typing import Any, Final, Literal, cast
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from restbroker.broker.delivery import deliver
+from restbroker.connectors.contract import Link
+from restbroker.rules.command import Call, Catalogue, CommandSpec
+from restbroker.rules.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.telemetry.events import JobsRecovered
+from restbroker.transport.errors import NotSent
+from restbroker.transport.message import Request, Response, Sender
+from tests.model.target import SimulatedTarget
+from tests.model.test_days import stretch
+from tests.model.world import Process, World, simulate
+
+MINUTE_S: Final = 60.0
+Refusal = Literal["connection", "server", "login", "gate"]
+"""What comes between: the second connection alone, the server as a whole, its word that we may not, our own breaker."""
+
+
+@attrs.define(eq=False)
+class Rooms:
+    """Transport and connector in one. A room is made by one request and filled by another; `refusal` is in its way.
+
+    One that was made before is an error, unless the job may have made it. `gates`: whose are closed by ours.
+    """
+
+    refusal: Refusal | None = None
+    gates: list[Process] = attrs.field(factory=list)
+    made: list[str] = attrs.field(factory=list)
+    filled: list[str] = attrs.field(factory=list)
+    catalogue: Catalogue = attrs.field(factory=lambda: Catalogue("1.0", {"room": CommandSpec("room", (), "unsafe")}))
+    _plain: SimulatedTarget = attrs.field(factory=SimulatedTarget)
+
+    def spec(self, endpoint: str) -> CommandSpec | None:
+        return self.catalogue.commands.get(endpoint)
+
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
+        await trio.lowlevel.checkpoint()
+        if sender is not None:
+            sender.may_send()
+            sender.sending()
+        await trio.sleep(0.05)
+        jid = request.body.decode()
+        status = self._make(jid) if request.path == "/make" else self._fill(jid)
+        if sender is not None and status != 200:
+            sender.refused()
+        return Response(status, {}, b"0", 0.0)
+
+    def _make(self, jid: str) -> int:
+        if jid in self.made:
+            return 409
+        self.made.append(jid)
+        if self.refusal == "gate":
+            for process in self.gates:
+                for lane in process.status._lanes:
+                    lane.gate.close(Reason("TargetUnwell", "It stops."))
+        return 200
+
+    def _fill(self, jid: str) -> int:
+        if self.refusal in ("connection", "server"):
+            raise NotSent("Nobody listens.")
+        if self.refusal is None:
+            self.filled.append(jid)
+        return 200 if self.refusal is None else 403
+
+    async def deliver(self, call: Call, link: Link) -> Outcome:
+        jid = str(call.command.arguments["jid"])
+        made = await link.send(Request("POST", "/make", call.timeout_s, body=jid.encode()))
+        if made.status == 409 and not call.maybe_run:
+            return Rejected(Reason("AlreadyExists", "It is there."))
+        filled = await link.send(Request("POST", "/fill", call.timeout_s, body=jid.encode()))
+        if filled.status == 403:
+            return Denied(Reason("CommandForbidden", "You may not.", status=403))
+        return Delivered("0", 0, 200)
+
+    async def probe(self, _link: Link) -> Probe:
+        await trio.lowlevel.checkpoint()
+        if self.refusal in ("server", "gate"):
+            raise NotSent("Nobody listens.")
+        denied = self.refusal == "login"
+        return Probe(ok=not denied, denied=denied, version="1.0", detail="fine")
+
+    async def keep_none(self) -> None:
+        await self._plain.keep_none()
+
+    async def aclose(self) -> None:
+        await self._plain.aclose()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        await self._plain.run(task_status=task_status)
+
+
+def waiting(world: World) -> list[dict[str, Any]]:
+    """The jobs in the queue."""
+    return [json.loads(raw) for raw in world.reference.data.lists["queue:rest"]]
+
+
+@pytest.mark.parametrize("refusal", ["connection", "server", "login", "gate"])
+async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_one_through_a_stop(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
+) -> None:
+    simulate(monkeypatch)
+    stretch(monkeypatch, 30)
+    monkeypatch.setattr(deliver, "_AGAIN_S", MINUTE_S)
+    rooms, jids = Rooms(), ["r1", "r2", "r3"]
+    async with trio.open_nursery() as nursery:
+        world = World(cast("SimulatedTarget", rooms), nursery)
+        first = world.start()
+        await trio.sleep(MINUTE_S)
+        rooms.refusal, rooms.gates = refusal, [first]
+        world.push(*jids, command="room")
+        await trio.sleep(20 * MINUTE_S)
+        assert sorted(rooms.made) == jids
+        first.stop()
+        await first.done.wait()
+        back = {job["jid"]: job for job in waiting(world)}
+        assert sorted(back) == jids
+        assert all(job["restbroker_effected"] is True for job in back.values())
+        assert not any("retry_count" in job or "restbroker_uncertain" in job for job in back.values())
+        second = world.start()
+        rooms.gates = [second]
+        await trio.sleep(40 * MINUTE_S)
+        rooms.refusal = None
+        await trio.sleep(10 * MINUTE_S)
+        assert sorted(rooms.filled) == jids
+        nursery.cancel_scope.cancel()
+    assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
+
+
+async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_one_through_a_kill(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulate(monkeypatch)
+    stretch(monkeypatch, 30)
+    monkeypatch.setattr(deliver, "_AGAIN_S", MINUTE_S)
+    rooms, jids = Rooms(refusal="connection"), ["r1", "r2", "r3"]
+    async with trio.open_nursery() as nursery:
+        world = World(cast("SimulatedTarget", rooms), nursery)
+        first = world.start()
+        world.push(*jids, command="room")
+        await trio.sleep(20 * MINUTE_S)
+        first.stop()
+        await first.done.wait()
+        second = world.start()
+        await trio.sleep(20 * MINUTE_S)
+        assert sorted(world.in_hand()[next(iter(second.identities))]) == jids
+        second.kill()
+        third = world.start()
+        await trio.sleep(20 * MINUTE_S)
+        assert sorted(world.in_hand()[next(iter(third.identities))]) == jids
+        assert len(world.of(JobsRecovered)) == 1
+        rooms.refusal = None
+        await trio.sleep(10 * MINUTE_S)
+        assert sorted(rooms.filled) == sorted(rooms.made) == jids
+        nursery.cancel_scope.cancel()
+    assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
