@@ -20,7 +20,7 @@ from restbroker.broker import beat, health, lease
 from restbroker.broker.delivery import deliver
 from restbroker.broker.intake import fetcher, waiting
 from restbroker.broker.settling import committer
-from restbroker.broker.upkeep import pauses, reaper, scheduler
+from restbroker.broker.upkeep import pauses, reaper, rewrite, scheduler
 from restbroker.rules import breaker
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered, PauseEnded
 from tests.model.target import SimulatedTarget
@@ -37,6 +37,7 @@ STRETCHED = [
     (pauses, "LOOK_S"),
     (reaper, "FENCE_AFTER_S"),
     (reaper, "SCAN_S"),
+    (rewrite, "LOOK_S"),
     (scheduler, "POLL_S"),
     (waiting, "_WAIT_S"),
     (breaker, "_PROBE_AFTER_S"),

@@ -25,9 +25,10 @@ from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
-from restbroker.store import beats, jobs, limits, pauses, probing, server, sets, tokens
+from restbroker.store import beats, jobs, limits, pauses, probing, rewrite, server, sets, tokens
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.probing import Yours
+from restbroker.store.rewrite import AppendOnlyFile
 from restbroker.store.server import ServerFacts
 from restbroker.telemetry.events import Event
 from tests.model.link import SimulatedConnection, SimulatedWaiter, Way
@@ -192,6 +193,7 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(server, "server", lambda _reference: FACTS)
     patch.setattr(life, "require_supported", lambda _reference: None)
     patch.setattr(tokens, "remember", lambda _reference, _used: None)
+    patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", is_on=False, is_whole=True))
     # Every process probes by itself here, as where Redis does not let it ask the others.
     patch.setattr(probing, "turn", lambda *_: Yours())
     patch.setattr(probing, "tell", lambda *_: True)
