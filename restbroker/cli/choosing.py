@@ -5,7 +5,7 @@ Always holds: it is said in exactly one way; nobody means all by leaving somethi
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import typer
 
@@ -21,7 +21,7 @@ WhereOption = Annotated[
     typer.Option(
         "--where",
         metavar="CONDITION",
-        help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at < 2h'; several all must hold.",
+        help="FIELD OP VALUE, e.g. 'error = BadToken' or 'failed_at < yesterday'; several all must hold.",
     ),
 ]
 SinceOption = Annotated[
@@ -34,6 +34,13 @@ SinceOption = Annotated[
 ]
 UntilOption = Annotated[
     str | None, typer.Option("--until", metavar="TIME", help="Only before this time, of a day before its beginning.")
+]
+OlderOption = Annotated[
+    str | None,
+    typer.Option("--older-than", metavar="SPAN", help="Only what is older than that, by the same time, e.g. 2h, 4w."),
+]
+NewerOption = Annotated[
+    str | None, typer.Option("--newer-than", metavar="SPAN", help="Only what is not so old yet, by the same time.")
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All jobs of the set.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count, and show the first.")]
@@ -48,18 +55,34 @@ WhyOption = Annotated[str, typer.Option("--why", help="For the audit, and for wh
 _TIMES: Final[Mapping[SortedSet, str]] = {"dead": "at", "retry": "failed_at", "schedule": "at"}
 
 
-def within(typed: Sequence[str] | None, zset: SortedSet, since: str | None, until: str | None) -> list[str]:
-    """What was typed behind `--where`, with `--since` and `--until` as the conditions that they stand for.
+def within(
+    typed: Sequence[str] | None,
+    zset: SortedSet,
+    bounds: tuple[str | None, str | None],
+    ages: tuple[str | None, str | None],
+) -> list[str]:
+    """What was typed behind `--where`, with the options for times as the conditions that they stand for.
 
-    A parked job's time is when it was parked, a retry's when it first failed, and a scheduled one's when it is due.
+    `bounds`: `--since` and `--until`; `ages`: `--older-than` and `--newer-than`. A parked job's time is when it was
+    parked, a retry's when it first failed, and a scheduled one's when it is due. Raises `UsageError`.
     """
-    bounds = [("--since", ">", since), ("--until", "<", until)]
-    for option, _, value in bounds:
+    field, now_s = _TIMES[zset], time.time()
+    found = [*(typed or ())]
+    for option, value in zip(("--since", "--until"), bounds, strict=True):
         if value is not None and not value.strip(" +-")[:1].isalnum():
             raise UsageError(
                 f"{option} takes a time, and {value!r} is none.", f"For example: {option} 2h, or {option} yesterday."
             )
-    return [*(typed or ()), *(f"{_TIMES[zset]} {sign} {value}" for _, sign, value in bounds if value is not None)]
+        if value is not None:
+            op: Literal["<", ">"] = ">" if option == "--since" else "<"
+            found.append(rule.bound(field, op, value.strip(), now_s, ahead=zset != "dead"))
+    for option, value in zip(("--older-than", "--newer-than"), ages, strict=True):
+        if value is not None:
+            condition = rule.older(field, value.strip(), now_s, is_older=option == "--older-than")
+            if condition is None:
+                raise UsageError(f"{option} takes a span of time, and {value!r} is none.", f"For example: {option} 2h")
+            found.append(condition)
+    return found
 
 
 def conditions(typed: Sequence[str] | None, zset: SortedSet, known: Known) -> rule.Where:
@@ -75,6 +98,6 @@ def chosen(
     if [bool(jids), bool(where), everything].count(True) != 1:
         raise UsageError(
             "It must be said which jobs are meant, in one way.",
-            "Give job ids, or --where CONDITION (--since, --until), or --all.",
+            "Give job ids, or --where CONDITION (--since, --until, --older-than, --newer-than), or --all.",
         )
     return Chosen(tuple(jids or ()), where)

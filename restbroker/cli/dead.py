@@ -10,7 +10,7 @@ import typer
 from restbroker.admin.connect import open_store
 from restbroker.admin.trimmed import restore, trimmed
 from restbroker.cli import jobs, output
-from restbroker.cli.choosing import SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 from restbroker.cli.who import who
@@ -36,6 +36,8 @@ def dead(
     where: WhereOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
     limit: jobs.LimitOption = 20,
     json: JsonOption = False,
     only_trimmed: TrimmedOption = False,
@@ -50,8 +52,15 @@ def dead(
         ctx.obj = Asked(config)
         return
     settings = quietly(config)
-    if where or since or until:
-        listing(settings, "dead", where=within(where, "dead", since, until), limit=limit, after=None, as_json=json)
+    if where or since or until or older_than or newer_than:
+        listing(
+            settings,
+            "dead",
+            where=within(where, "dead", (since, until), (older_than, newer_than)),
+            limit=limit,
+            after=None,
+            as_json=json,
+        )
     elif restored is not None:
         _restore(settings, restored, why)
     elif only_trimmed:

@@ -6,7 +6,7 @@ Always holds: without a verb nothing is changed.
 import typer
 
 from restbroker.cli import jobs
-from restbroker.cli.choosing import SinceOption, UntilOption, WhereOption, within
+from restbroker.cli.choosing import NewerOption, OlderOption, SinceOption, UntilOption, WhereOption, within
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.set_verbs import Asked, add_verbs, listing
 
@@ -21,6 +21,8 @@ def scheduled(
     where: WhereOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
     limit: jobs.LimitOption = 20,
     json: JsonOption = False,
 ) -> None:
@@ -32,9 +34,14 @@ def scheduled(
         ctx.obj = Asked(config)
         return
     settings = quietly(config)
-    if where or since or until:
+    if where or since or until or older_than or newer_than:
         listing(
-            settings, "schedule", where=within(where, "schedule", since, until), limit=limit, after=None, as_json=json
+            settings,
+            "schedule",
+            where=within(where, "schedule", (since, until), (older_than, newer_than)),
+            limit=limit,
+            after=None,
+            as_json=json,
         )
     else:
         jobs.show(settings, "schedule", limit, as_json=json)

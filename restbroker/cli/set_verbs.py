@@ -21,6 +21,8 @@ from restbroker.cli.choosing import (
     AllOption,
     DryRunOption,
     Jids,
+    NewerOption,
+    OlderOption,
     RateOption,
     RepeatUnsafeOption,
     SinceOption,
@@ -97,6 +99,8 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         where: WhereOption = None,
         since: SinceOption = None,
         until: UntilOption = None,
+        older_than: OlderOption = None,
+        newer_than: NewerOption = None,
         limit: LimitOption = 20,
         after: AfterOption = None,
         config: ConfigOption = None,
@@ -107,7 +111,14 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         In a pipe each line is: when (UTC), job id, command, error class, message.
         """
         settings = settings_of(ctx, config)
-        listing(settings, zset, where=within(where, zset, since, until), limit=limit, after=after, as_json=json)
+        listing(
+            settings,
+            zset,
+            where=within(where, zset, (since, until), (older_than, newer_than)),
+            limit=limit,
+            after=after,
+            as_json=json,
+        )
 
     @app.command()
     def show(ctx: typer.Context, jid: JidWord, config: ConfigOption = None, json: JsonOption = False) -> None:
@@ -131,6 +142,8 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         where: WhereOption = None,
         since: SinceOption = None,
         until: UntilOption = None,
+        older_than: OlderOption = None,
+        newer_than: NewerOption = None,
         everything: AllOption = False,
         repeat_unsafe: RepeatUnsafeOption = False,
         why: WhyOption = "",
@@ -143,15 +156,8 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         """Run jobs now: each goes to its queue. It costs them no try."""
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe)
-        _act(
-            settings_of(ctx, config),
-            zset,
-            action,
-            jids,
-            within(where, zset, since, until),
-            everything=everything,
-            how=how,
-        )
+        meant = within(where, zset, (since, until), (older_than, newer_than))
+        _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
@@ -162,6 +168,8 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         where: WhereOption = None,
         since: SinceOption = None,
         until: UntilOption = None,
+        older_than: OlderOption = None,
+        newer_than: NewerOption = None,
         everything: AllOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
@@ -173,15 +181,8 @@ def _add_delete(app: typer.Typer, zset: SortedSet) -> None:
         """Delete jobs: they never run."""
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("delete", who(), why=why)
-        _act(
-            settings_of(ctx, config),
-            zset,
-            action,
-            jids,
-            within(where, zset, since, until),
-            everything=everything,
-            how=how,
-        )
+        meant = within(where, zset, (since, until), (older_than, newer_than))
+        _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
@@ -192,6 +193,8 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         where: WhereOption = None,
         since: SinceOption = None,
         until: UntilOption = None,
+        older_than: OlderOption = None,
+        newer_than: NewerOption = None,
         everything: AllOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
@@ -203,15 +206,8 @@ def _add_kill(app: typer.Typer, zset: SortedSet) -> None:
         """Put jobs into the dead set: they run only when somebody retries them."""
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("kill", who(), why=why)
-        _act(
-            settings_of(ctx, config),
-            zset,
-            action,
-            jids,
-            within(where, zset, since, until),
-            everything=everything,
-            how=how,
-        )
+        meant = within(where, zset, (since, until), (older_than, newer_than))
+        _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
@@ -222,6 +218,8 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         where: WhereOption = None,
         since: SinceOption = None,
         until: UntilOption = None,
+        older_than: OlderOption = None,
+        newer_than: NewerOption = None,
         everything: AllOption = False,
         delay: InOption = None,
         at: AtOption = None,
@@ -239,15 +237,8 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
             raise UsageError("It is not said for when.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
         action = Action("reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe)
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
-        _act(
-            settings_of(ctx, config),
-            zset,
-            action,
-            jids,
-            within(where, zset, since, until),
-            everything=everything,
-            how=how,
-        )
+        meant = within(where, zset, (since, until), (older_than, newer_than))
+        _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
 
 
 def _add_move(app: typer.Typer, zset: SortedSet) -> None:
@@ -259,6 +250,8 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         where: WhereOption = None,
         since: SinceOption = None,
         until: UntilOption = None,
+        older_than: OlderOption = None,
+        newer_than: NewerOption = None,
         everything: AllOption = False,
         any_queue: Annotated[bool, typer.Option("--any", help="Also to a queue that nobody here serves.")] = False,
         why: WhyOption = "",
@@ -278,7 +271,15 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
             )
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         action = Action("move", who(), queue=queue, why=why)
-        _act(settings, zset, action, jids, within(where, zset, since, until), everything=everything, how=how)
+        _act(
+            settings,
+            zset,
+            action,
+            jids,
+            within(where, zset, (since, until), (older_than, newer_than)),
+            everything=everything,
+            how=how,
+        )
 
 
 def _act(

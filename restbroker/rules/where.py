@@ -4,11 +4,13 @@
 secret's name is refused, since a password could be guessed letter by letter with it, and a value that is masked
 satisfies no condition.
 
-Times: an ISO date or time (UTC where no zone is given), `today`, `yesterday`, or a span (`90s`, `15m`, `2h`, `3d`,
-`1w`): so long ago, or ahead for `at` of a job that is still due; a sign says which. A day stands for its beginning with
-`<` and `>`, and for the whole of it with `=` and `!=`. In texts `*` stands for anything with `=` and `!=`.
+Times: an ISO date or time (UTC where no zone is given), `today` or `yesterday`. A day stands for its beginning with `<`
+and `>`, and for the whole of it with `=` and `!=`. A span (`90s`, `15m`, `2h`, `3d`, `1w`) is refused behind `<` and
+`>`: `failed_at < 2m` is true of what is older than two minutes, and is read as the opposite; `older` and `bound` make
+conditions of spans. In texts `*` stands for anything with `=` and `!=`. A value may stand in quotes.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -40,7 +42,8 @@ _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _DAY_S: Final = 86_400.0
 _VALUE_LIMIT: Final = 500
-EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > 2h'."
+_SIDES: Final[tuple[Op, Op]] = ("<", ">")
+EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
 """As the command line takes them."""
 
 
@@ -138,6 +141,23 @@ def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Seq
     return tuple(_read(one, now_s, ahead=ahead, hidden=hidden) for one in typed if one.strip())
 
 
+def bound(field: str, op: Literal["<", ">"], value: str, now_s: float, *, ahead: bool = False) -> str:
+    """A condition on a time, for an option that says before or after which: here `value` may be a span as well.
+
+    So long ago, or with `ahead` for `at` from now on; a sign says which. Raises `UsageError`.
+    """
+    span = _time(field, _unquoted(value), now_s, ahead=ahead and field == "at")
+    return fixed(Condition(field, op, span, f"{field} {op} {value}"))
+
+
+def older(field: str, length: str, now_s: float, *, is_older: bool) -> str | None:
+    """A condition on a time that lies longer ago than a span, or not so long; None: that is no span."""
+    found = _SPAN.fullmatch(length)
+    if found is None or found[1]:
+        return None
+    return bound(field, "<" if is_older else ">", length, now_s)
+
+
 def fixed(condition: Condition) -> str:
     """The condition as a text that means the same whenever it is read: a date in the place of `2h` or `yesterday`."""
     match condition.value:
@@ -162,7 +182,15 @@ def _read(typed: str, now_s: float, *, ahead: bool, hidden: Sequence[str]) -> Co
     if len(value) > _VALUE_LIMIT:
         raise UsageError(f"The value for {_shown(name)} is longer than {_VALUE_LIMIT} characters.", "Give less of it.")
     field = _field(name, hidden)
-    return Condition(field, op, _value(field, op, value, now_s, ahead=ahead and field == "at"), f"{name} {op} {value}")
+    meant = _value(field, op, _unquoted(value), now_s, ahead=ahead and field == "at")
+    return Condition(field, op, meant, f"{name} {op} {value}")
+
+
+def _unquoted(value: str) -> str:
+    """The value without quotes around it: many a language of searches has them there."""
+    quote, inside = value[:1], value[1:-1]
+    is_quoted = len(value) > 1 and quote in ("'", '"') and value.endswith(quote) and quote not in inside
+    return inside if is_quoted else value
 
 
 def _field(name: str, hidden: Sequence[str]) -> str:
@@ -194,12 +222,9 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
     if field in TIMES:
         if op == "~":
             raise UsageError(f"{field} is a time, which contains nothing: use = != < or >.", EXAMPLE)
-        span = _span(value, now_s, ahead=ahead)
-        if span is None:
-            raise UsageError(
-                f"{_quoted(value)} is no time for {field}.",
-                "Give 2026-11-20, 2026-11-20T08:00, today, yesterday, or a span such as 90s, 15m, 2h, 3d, 1w.",
-            )
+        span = _time(field, value, now_s, ahead=ahead)
+        if op in ("<", ">") and _SPAN.fullmatch(value) is not None:
+            raise _two_ways(field, op, value, span, now_s)
         return span
     if field in TEXTS:
         if op in ("<", ">"):
@@ -212,6 +237,27 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
             raise UsageError(f"{_quoted(value)} is no number for {_shown(field)}.", f"It takes {allowed}.")
         return number
     return value
+
+
+def _time(field: str, value: str, now_s: float, *, ahead: bool) -> Span:
+    span = _span(value, now_s, ahead=ahead)
+    if span is None:
+        raise UsageError(
+            f"{_quoted(value)} is no time for {field}.", "Give 2026-11-20, 2026-11-20T08:00, today or yesterday."
+        )
+    return span
+
+
+def _two_ways(field: str, op: Op, value: str, span: Span, now_s: float) -> UsageError:
+    """Why a span is refused, with what may have been meant instead."""
+    whole = Span(math.floor(span.begin_s), math.floor(span.begin_s))
+    before, after = (fixed(Condition(field, sign, whole, f"{field} {sign} TIME")) for sign in _SIDES)
+    length = value.lstrip("+-")
+    message = f"{field} {op} {value} can be read in two ways: {length} is a length of time, and {field} a moment."
+    if span.begin_s > now_s:
+        return UsageError(message, f"Within {length} from now: {before}; later: {after}.")
+    options = f"for dead, retries and scheduled also --older-than {length} and --newer-than {length}"
+    return UsageError(message, f"Older than {length}: {before}; newer: {after}; {options}.")
 
 
 def _span(value: str, now_s: float, *, ahead: bool) -> Span | None:

@@ -40,7 +40,7 @@ PAGE: Final = 50
 _BUDGET: Final = Budget(entries=50_000, seconds=1.5, gives_way=True)
 _MOST_CONDITIONS: Final = 10
 _NOTES: Final = 500
-_EXAMPLE: Final = "For example: command = send_message, and in the next field: failed_at > 2h."
+_EXAMPLE: Final = "For example: command = send_message, and in the next field: failed_at > yesterday."
 
 
 @attrs.frozen(eq=False)

@@ -370,11 +370,11 @@ def test_a_rate_is_kept_for_jobs_that_are_named_too(client: Client, configured: 
     assert (found.done, found.missing, pauses) == (5, (), [1.0, 1.0, 0.5])
 
 
-def test_the_record_says_what_a_span_of_time_meant(client: Client, configured: Known, put: Put) -> None:
+def test_the_record_says_what_a_relative_day_meant(client: Client, configured: Known, put: Put) -> None:
     put("dead", NOW_S, "j1")
-    meant = Chosen((), read(["failed_at < 2h", "jid = j1"], 1_800_000_000))
+    meant = Chosen((), read(["failed_at < yesterday", "jid = j1"], 1_800_000_000))
     assert done(client, "dead", RETRY, meant, configured).done == 1
-    assert next(audit.listed(client, 1)).note.where == "failed_at < 2027-01-15T06:00:00Z; jid = j1"
+    assert next(audit.listed(client, 1)).note.where == "failed_at < 2027-01-14; jid = j1"
 
 
 def test_an_action_on_very_many_jobs_does_not_fill_the_record_with_its_steps(

@@ -90,8 +90,23 @@ def test_since_and_until_bound_when_a_job_was_parked_failed_or_is_due(shell: She
     assert listed("retries", "list", "--until", "1h") == listed("retries", "--until", "1h") == ["old"]
     assert listed("scheduled", "list", "--since", "1h") == listed("scheduled", "--since", "1h") == ["late"]
     assert listed("scheduled", "list", "--until", "2030-01-01", "--where", "jid = soon") == ["soon"]
-    assert shell("dead", "retry", "--since", "1h", "--yes").stderr == "1 job retried.\n"
+    assert listed("dead", "--older-than", "1h") == listed("retries", "list", "--older-than", "1h") == ["old"]
+    assert listed("dead", "list", "--newer-than", "1h") == listed("retries", "--newer-than", "1h") == ["new"]
+    assert listed("dead", "--older-than", "1h", "--newer-than", "3h", "--where", "jid = 'old'") == ["old"]
+    assert shell("dead", "retry", "--newer-than", "1h", "--yes").stderr == "1 job retried.\n"
     assert (count(store, "dead"), count(store, "retry")) == (1, 2)
+
+
+def test_a_span_that_can_be_read_in_two_ways_deletes_nothing_and_both_are_shown(shell: Shell, store: Client) -> None:
+    put(store, "dead", time.time() - 7200, "old")
+    for where in ("failed_at < 2m", "at > 2m"):
+        done = shell("dead", "delete", "--where", where, "--yes")
+        assert (done.returncode, count(store, "dead")) == (2, 1)
+        assert "Older than 2m: " in done.stderr
+        assert "--older-than 2m and --newer-than 2m." in done.stderr
+    assert "takes a span of time" in shell("dead", "delete", "--older-than", "yesterday", "--yes").stderr
+    assert shell("dead", "delete", "--older-than", "2m", "--yes").returncode == 0
+    assert count(store, "dead") == 0
 
 
 @pytest.mark.parametrize("value", ["", "= 2h", "soon"])
