@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 
+from restbroker.admin.check_due import check_due
 from restbroker.admin.check_leftovers import check_leftovers, check_original
 from restbroker.admin.check_limits import check_dead, check_pauses
 from restbroker.admin.check_queues import check_queues
@@ -55,7 +56,11 @@ def check_store(config: Config) -> list[Finding]:
                 lambda: check_queues(client, config, facts),
                 lambda: check_leftovers(client),
             )
-            found += _each(lambda: check_original(client, config), asked_by_run=False)
+            found += _each(
+                lambda: check_original(client, config),
+                lambda: check_due(client, config),
+                asked_by_run=False,
+            )
         except StoreUnavailable as error:
             why = "Without Redis nothing is taken, and producers cannot push."
             found.append(Finding("problem", AREA, "Unreachable", error.message, why, error.cure, "store"))

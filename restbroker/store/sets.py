@@ -3,8 +3,9 @@
 Always holds: due is decided by Redis' clock; a member is in the set or at its new place, never both, never neither.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import attrs
 
@@ -22,6 +23,24 @@ class Due:
 
     now_s: float
     members: list[tuple[bytes, float]]
+
+
+@attrs.frozen
+class Passed:
+    """How far what is due was passed over: all below this score, and so many that have it."""
+
+    score: float = -math.inf
+    ties: int = 0
+
+    def behind(self, staying: Sequence[float]) -> Self:
+        """Behind those that were read from here and stay, which have these scores, in their order."""
+        if not staying:
+            return self
+        last = staying[-1]
+        return attrs.evolve(self, score=last, ties=staying.count(last) + (self.ties if last == self.score else 0))
+
+
+BEGINNING: Final = Passed()
 
 
 @attrs.frozen
@@ -55,9 +74,10 @@ class Placing:
 _PLACES: Final[Mapping[SortedSet, str]] = {"retry": "zr", "schedule": "zs", "dead": "zd"}
 
 
-def due(client: Client, zset: Literal["retry", "schedule"], limit: int, skip: int = 0) -> Due:
-    """`limit` members that are due, after the first `skip`."""
-    seconds, micros, listed = items(client.run("due", [client.keys.sorted_set(zset)], [limit, skip]))
+def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: Passed = BEGINNING) -> Due:
+    """`limit` members that are due, behind those that were passed over."""
+    key = client.keys.sorted_set(zset)
+    seconds, micros, listed = items(client.run("due", [key], [limit, repr(after.score), after.ties]))
     flat = [raw(part) for part in items(listed)]
     members = [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
     return Due(integer(seconds) + integer(micros) / 1e6, members)

@@ -439,3 +439,17 @@ def test_what_the_go_original_left_is_told_until_it_was_moved(redis_url: str, cl
     done = run(["migrate", "--yes"], directory=tmp_path)
     assert done.returncode == Exit.OK, done.stderr
     assert "OriginalLeft" not in looked(redis_url)
+
+
+def test_due_jobs_whose_queue_nobody_here_serves_are_named_with_their_number(redis_url: str, client: Client) -> None:
+    for n in range(600):
+        fields = {"queue": "theirs" if n else "other", "restbroker_deferred": 1, "jid": str(n)}
+        client.command("ZADD", "retry", 5 + n // 300, json.dumps(fields))
+    due_later = {"queue": "theirs", "restbroker_deferred": 1}
+    client.command("ZADD", "retry", 4e9, json.dumps(due_later), 5, '{"queue":"ruby"}', 6, b"no job")
+    client.command("ZADD", "schedule", 5, '{"queue":"rest","restbroker_deferred":1}')
+    found = looked(redis_url)["QueueNotServed"]
+    told = "600 due jobs that restbroker wrote stay in 'retry', since no target of this configuration serves their"
+    assert (found.level, found.message) == ("warning", f"{told} queue: 'theirs' (599), 'other' (1).")
+    client.command("DEL", "retry")
+    assert "QueueNotServed" not in looked(redis_url)

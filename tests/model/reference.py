@@ -32,7 +32,7 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import Ended
-from restbroker.store.sets import Due, Move, Placing
+from restbroker.store.sets import BEGINNING, Due, Move, Passed, Placing
 from restbroker.store.tickets import ticket_number, ticket_queue
 from tests.model import effects, pausing
 from tests.model.dataset import DataSet
@@ -209,11 +209,13 @@ class Reference:
         for name in digests:
             self.data.runs.pop(name, None)
 
-    def due(self, zset: Literal["retry", "schedule"], limit: int, skip: int = 0) -> Due:
+    def due(self, zset: Literal["retry", "schedule"], limit: int, after: Passed = BEGINNING) -> Due:
         self.data.require(zset)
         now_s = self.clock()
-        found = sorted((score, member) for member, score in self.data.sets[zset].items() if score <= now_s)
-        return Due(now_s, [(member, score) for score, member in found[skip : skip + limit]])
+        found = sorted(
+            (score, member) for member, score in self.data.sets[zset].items() if after.score <= score <= now_s
+        )
+        return Due(now_s, [(member, score) for score, member in found[after.ties : after.ties + limit]])
 
     def promote(self, zset: Literal["retry", "schedule"], moves: Sequence[Move]) -> list[Code]:
         if moves:

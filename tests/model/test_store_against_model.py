@@ -6,6 +6,7 @@ clients that go on. Payloads repeat on purpose.
 """
 
 import copy
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -359,15 +360,15 @@ class Histories(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         limit=st.integers(1, 5),
-        skip=st.sampled_from([0, 0, 0, 1]),
+        after=st.builds(sets.Passed, st.sampled_from([-math.inf, LONG_AGO_S]), st.sampled_from([0, 0, 0, 1])),
         wrap=st.booleans(),
         spoilt=st.none() | st.sampled_from(["queue:a", "dead", "queues", "retry"]),
     )
     def the_scheduler_promotes(
-        self, data: st.DataObject, limit: int, skip: int, wrap: bool, spoilt: str | None
+        self, data: st.DataObject, limit: int, after: sets.Passed, wrap: bool, spoilt: str | None
     ) -> None:
         name = data.draw(st.sampled_from(self.filled_sets()))
-        due = self.pair.ask(sets.due, name, limit, skip).members
+        due = self.pair.ask(sets.due, name, limit, after).members
         moves = [sets.Move(m, None, m + b"!", 5.0) if wrap else sets.Move(m, "a", payload(m)) for m, _ in due]
         with self.spoilt(spoilt):
             self.pair.ask(sets.promote, name, moves)

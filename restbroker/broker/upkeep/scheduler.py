@@ -1,14 +1,17 @@
 """Moves due jobs from the retry and schedule sets to their queues.
 
 One task per process; several processes and Ruby's pollers may do the same at the same time. Always holds: bytes move
-unchanged, whoever they belong to; what no worker could read is parked, so that it never blocks what is due after it;
-"due" is by the clock of Redis, and all others are told how far that is from ours.
+unchanged, whoever they belong to; what restbroker wrote goes to queues of this configuration only; what no worker could
+read is parked, and what stays is passed over, so that neither blocks what is due after it; "due" is by the clock of
+Redis, and all others are told how far that is from ours.
 """
 
 import hashlib
 import random
 import re
 import time
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 import attrs
@@ -18,26 +21,57 @@ from restbroker.broker.health import StoreHealth
 from restbroker.errors import StoreRefused
 from restbroker.rules import retry, rubyjson
 from restbroker.rules.json_types import Json
+from restbroker.rules.unserved import OVERDUE_S, listed, unserved
 from restbroker.store import sets
 from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.connection import Connection
+from restbroker.store.sets import BEGINNING, Passed
 from restbroker.telemetry.events import JobsPromoted, Report, Warned
 
 POLL_S = 1.0
 # In what cannot be read as JSON. If there are several, one of them may be in the arguments.
 _QUEUE: Final = re.compile(rb'"queue"\s*:\s*"([A-Za-z0-9_.:-]{1,200})"')
 _BATCH = 100
+_NOT_SERVED: Final = (
+    "Start the restbroker that serves it, or serve it here (RestQueue, or Queues of a target). Or look at them:"
+    " restbroker retries list (or scheduled list) --where 'queue = NAME', and move or delete them."
+)
+
+
+@attrs.frozen
+class Unserved:
+    """A due entry that restbroker wrote, and whose queue nobody here serves: it stays."""
+
+    queue: str
+
+
+@attrs.define
+class _Sweep:
+    """A way through what is due in a set, from `begun`: how far it is, and what it met that stays, by queue."""
+
+    begun: Passed = BEGINNING
+    after: Passed = BEGINNING
+    unserved: Counter[str] = attrs.field(factory=Counter)
+
+    def pause(self) -> None:
+        """Goes on from here another time. What stays may be gone by then, so that nothing may be skipped by number."""
+        self.begun = self.after = Passed(self.after.score, self.after.ties if self.after.ties >= _BATCH else 0)
+        self.unserved.clear()
 
 
 @attrs.define(eq=False)
 class Scheduler:
-    """`store`: a connection that nothing urgent waits for."""
+    """`store`: a connection that nothing urgent waits for. `queues`: all that this configuration serves."""
 
     store: Connection
     health: StoreHealth
     report: Report
+    queues: Collection[str]
     _told: set[tuple[str, str]] = attrs.field(factory=set)
-    _stuck: dict[str, int] = attrs.field(factory=dict)
+    _ahead: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
+    """Behind all that stays."""
+    _again: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
+    """Through what stays, and what came to lie among it."""
 
     async def run(self) -> None:
         """Polls until cancelled; a full batch is followed by the next one at once."""
@@ -60,28 +94,75 @@ class Scheduler:
             self.report(Warned("SetRefused", f"Due jobs in {zset!r} stay there: {why}", cure))
 
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
-        skip = self._stuck.get(zset, 0)
+        """Moves what is due behind all that stays; of that, looks again at one page, however much there is.
+
+        Returns whether there is more to move at once.
+        """
+        ahead, again = self._ahead[zset], self._again[zset]
+        if (await self._sweep(zset, ahead))[0]:
+            return True
+        if ahead.begun == BEGINNING:
+            self._name(zset, ahead.unserved)
+        ahead.pause()
+        if ahead.after == BEGINNING:
+            return False
+        full, moved = await self._sweep(zset, again)
+        if full:
+            return moved
+        self._name(zset, again.unserved)
+        if again.after == BEGINNING:
+            del self._ahead[zset]
+        del self._again[zset]
+        return False
+
+    async def _sweep(self, zset: Literal["retry", "schedule"], sweep: _Sweep) -> tuple[bool, bool]:
+        """Moves one page; returns whether it was a full one, and whether any of it was moved."""
         asked_at_s = time.time()
-        due = await self.health.insist(self.store, sets.due, zset, _BATCH, skip)
+        due = await self.health.insist(self.store, sets.due, zset, _BATCH, sweep.after)
         self.health.saw_clock(due.now_s, asked_at_s, time.time())
         # Sidekiq Web takes out all entries of one score to act on one of them: each that is parked gets its own.
-        moves = [plan(raw, due.now_s + place / 1_000_000) for place, (raw, _) in enumerate(due.members)]
-        codes = await self.health.insist(self.store, sets.promote, zset, moves) if moves else []
-        moved = [move for move, code in zip(moves, codes, strict=True) if isinstance(code, Applied)]
-        stuck = [move for move, code in zip(moves, codes, strict=True) if isinstance(code, Refused | Clash)]
-        parked = sum(move.queue is None for move in moved)
+        planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
+        moves = [one for one in planned if isinstance(one, sets.Move)]
+        codes = iter(await self.health.insist(self.store, sets.promote, zset, moves) if moves else [])
+        moved: list[sets.Move] = []
+        staying: list[float] = []
+        for one, (_, score) in zip(planned, due.members, strict=True):
+            if isinstance(one, Unserved):
+                staying.append(score)
+                sweep.unserved[one.queue] += due.now_s - score >= OVERDUE_S
+                continue
+            match next(codes):
+                case Applied():
+                    moved.append(one)
+                case Refused() | Clash():
+                    staying.append(score)
+                    why = f"due jobs for the queue {one.queue!r} cannot be moved there"
+                    self._complain(zset, why, "Look at that key's type.")
+                case _:  # Gone: somebody else has moved it
+                    pass
+        self._tell(zset, moved)
+        sweep.after = sweep.after.behind(staying)
+        return len(due.members) == _BATCH, bool(moved)
+
+    def _tell(self, zset: str, moved: Sequence[sets.Move]) -> None:
         if moved:
+            parked = sum(move.queue is None for move in moved)
             self.report(JobsPromoted(zset, len(moved) - parked, parked))
-        for queue in {move.queue for move in stuck}:
-            self._complain(zset, f"due jobs for the queue {queue!r} cannot be moved there", "Look at that key's type.")
-        full = len(due.members) == _BATCH
-        # What cannot be moved stays first in line: page past it, and begin anew once the end is reached.
-        self._stuck[zset] = skip + len(stuck) if full else 0
-        return full
+
+    def _name(self, zset: str, found: Mapping[str, int]) -> None:
+        """Tells once of each queue that is waited for."""
+        news = {queue: jobs for queue, jobs in found.items() if jobs and (zset, queue) not in self._told}
+        self._told |= {(zset, queue) for queue in news}
+        if news:
+            message = (
+                f"{sum(news.values())} due jobs that restbroker wrote stay in {zset!r}, since no target of this"
+                f" configuration serves their queue: {listed(news)}."
+            )
+            self.report(Warned("QueueNotServed", message, _NOT_SERVED))
 
 
-def plan(raw: bytes, now_s: float) -> sets.Move:
-    """Where a due member goes: to its queue unchanged, or wrapped to the dead set if it is no job.
+def plan(raw: bytes, now_s: float, served: Collection[str]) -> sets.Move | Unserved:
+    """Where a due member goes: to its queue unchanged, or wrapped to the dead set if it is no job; or that it stays.
 
     A job without a queue goes to `default`, and one whose queue is a number to the queue of that name, as Ruby's client
     would push it. What only Ruby can read (comments, unknown escapes) goes to the queue that it names:
@@ -96,6 +177,9 @@ def plan(raw: bytes, now_s: float) -> sets.Move:
         return _park(raw, f"A due entry is not valid JSON: {error}.", now_s)
     if not isinstance(fields, dict):
         return _park(raw, "A due entry is JSON, but not an object.", now_s)
+    foreign = unserved(fields, served)
+    if foreign is not None:
+        return Unserved(foreign)
     queue = _name(fields.get("queue", "default"))
     if not queue:
         return _park(raw, "A due entry names no usable queue.", now_s)

@@ -4,17 +4,18 @@ import json
 
 import pytest
 
-from restbroker.broker.upkeep.scheduler import plan
+from restbroker.broker.upkeep.scheduler import Unserved, plan
+from restbroker.store.sets import Move
 
 
 def test_a_job_moves_to_its_queue_byte_for_byte() -> None:
     raw = b'{ "queue":"rest", "x": 1.0 }'
-    move = plan(raw, 5.0)
-    assert (move.old, move.queue, move.new) == (raw, "rest", None)
+    assert plan(raw, 5.0, ()) == Move(raw, "rest", None, 5.0)
 
 
 def test_a_job_without_a_queue_goes_where_rubys_client_would_push_it() -> None:
-    assert plan(b'{"class":"A"}', 5.0).queue == "default"
+    raw = b'{"class":"A"}'
+    assert plan(raw, 5.0, ()) == Move(raw, "default", None, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -22,8 +23,7 @@ def test_a_job_without_a_queue_goes_where_rubys_client_would_push_it() -> None:
 )
 def test_a_queue_that_is_a_number_is_the_one_of_which_ruby_would_make_a_text(queue: bytes, name: str) -> None:
     raw = b'{"class":"A","args":[],"queue":' + queue + b"}"
-    move = plan(raw, 5.0)
-    assert (move.old, move.queue, move.new) == (raw, name, None)
+    assert plan(raw, 5.0, ()) == Move(raw, name, None, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,7 @@ def test_a_queue_that_is_a_number_is_the_one_of_which_ruby_would_make_a_text(que
     ],
 )
 def test_what_only_ruby_can_read_moves_byte_for_byte_to_the_queue_that_it_names(raw: bytes) -> None:
-    move = plan(raw, 5.0)
-    assert (move.old, move.queue, move.new) == (raw, "foreign", None)
+    assert plan(raw, 5.0, ()) == Move(raw, "foreign", None, 5.0)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +56,15 @@ def test_what_only_ruby_can_read_moves_byte_for_byte_to_the_queue_that_it_names(
     ],
 )
 def test_what_no_worker_could_read_is_parked_as_an_object(raw: bytes) -> None:
-    move = plan(raw, 5.0)
+    move = plan(raw, 5.0, ())
+    assert isinstance(move, Move)
     assert move.queue is None
     assert move.new is not None
     assert json.loads(move.new)["error_class"] == "UnreadablePayload"
+
+
+@pytest.mark.parametrize("field", ["restbroker_attempts", "restbroker_deferred", "restbroker_deferred_at"])
+@pytest.mark.parametrize("served", [(), ("rest",)])
+def test_what_restbroker_wrote_goes_to_a_served_queue_only(field: str, served: tuple[str, ...]) -> None:
+    raw = json.dumps({"queue": "rest", field: []}).encode()
+    assert plan(raw, 5.0, served) == (Move(raw, "rest", None, 5.0) if served else Unserved("rest"))

@@ -1,0 +1,119 @@
+"""Due entries that restbroker wrote for a queue which this configuration does not serve: they stay, and cost little."""
+
+import itertools
+import json
+import time
+from typing import Any, Literal
+
+import pytest
+
+from restbroker.store import sets
+from restbroker.store.client import Client
+from restbroker.telemetry.events import JobFinished, Warned
+from tests.broker.conftest import Harness
+
+MANY = 3_000
+_FILL = """
+for n = 1, ARGV[1] do
+  redis.call('ZADD', KEYS[1], n, '{"queue":"theirs","restbroker_attempts":[],"jid":"' .. n .. '"}')
+end
+"""
+
+
+def fill(harness: Harness, count: int = MANY, zset: str = "retry") -> None:
+    """Entries of nobody here, whose scores are the numbers from 1 on."""
+    harness.client.command("EVAL", _FILL, 1, zset, count)
+
+
+def due(harness: Harness, score: float, zset: str = "retry", **fields: Any) -> bytes:
+    payload = json.dumps({"queue": "rest", "args": ["safe", {}, "t"], "restbroker_attempts": [], **fields}).encode()
+    harness.client.command("ZADD", zset, score, payload)
+    return payload
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sets that were looked at for what is due, one after the other."""
+    asked: list[str] = []
+    look = sets.due
+
+    def noted(client: Client, zset: Literal["retry", "schedule"], *more: Any) -> sets.Due:
+        asked.append(zset)
+        return look(client, zset, *more)
+
+    monkeypatch.setattr(sets, "due", noted)
+    return asked
+
+
+def polls(looks: list[str]) -> list[int]:
+    """How often `retry` was looked at in each poll but the last, which may go on."""
+    ends = [n for n, zset in enumerate(looks) if zset == "schedule"]
+    return [end - start - 1 for start, end in itertools.pairwise(ends)]
+
+
+async def test_they_stay_in_their_set_and_one_page_of_them_is_looked_at_in_a_poll(
+    harness: Harness, looks: list[str]
+) -> None:
+    fill(harness)
+    due(harness, MANY + 1, jid="behind")
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "what is behind them is delivered")
+        begun = len(polls(looks))
+        await harness.until(lambda: len(polls(looks)) > begun + 3, "it polls on", 60)
+        due(harness, MANY + 2, jid="later")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "what comes later is delivered")
+    assert sum(polls(looks)) >= MANY / 100, "each was looked at once"
+    assert max(polls(looks)[begun + 1 :]) <= 2, "one page of what stays, and what is behind it"
+    assert (harness.size("retry"), harness.size("queue:theirs")) == (MANY, 0)
+
+
+async def test_each_queue_of_them_is_named_once_with_their_number(harness: Harness, looks: list[str]) -> None:
+    fill(harness, 150)
+    due(harness, 5, queue="default")
+    due(harness, 5, queue="default", jid="second")
+    async with harness.broker():
+        await harness.until(lambda: len(polls(looks)) > 3, "it has polled some times", 60)
+    (event,) = harness.of(Warned)
+    assert event.code == "QueueNotServed"
+    assert event.message.startswith("152 due jobs that restbroker wrote stay in 'retry'")
+    assert event.message.endswith("'theirs' (150), 'default' (2).")
+
+
+async def test_what_another_configuration_may_be_about_to_move_is_not_told_of(
+    harness: Harness, looks: list[str]
+) -> None:
+    due(harness, time.time() - 1, queue="theirs")
+    async with harness.broker():
+        await harness.until(lambda: len(polls(looks)) > 2, "it has polled some times", 60)
+    assert (harness.of(Warned), harness.size("retry")) == ([], 1)
+
+
+async def test_what_comes_to_lie_among_them_is_found(harness: Harness, looks: list[str]) -> None:
+    fill(harness, 250)
+    async with harness.broker():
+        await harness.until(lambda: len(polls(looks)) > 1, "it knows what stays", 60)
+        due(harness, 120.5, jid="among")
+        await harness.until(lambda: harness.of(JobFinished), "it is delivered", 60)
+    assert harness.size("retry") == 250
+
+
+async def test_all_of_one_moment_are_passed_over_as_well(harness: Harness, looks: list[str]) -> None:
+    for number in range(250):
+        due(harness, 7, queue="theirs", jid=str(number))
+    due(harness, 8, jid="behind")
+    async with harness.broker():
+        await harness.until(lambda: harness.of(JobFinished), "what is behind them is delivered")
+        await harness.until(lambda: len(polls(looks)) > 4, "it polls on", 60)
+        harness.client.command("ZREMRANGEBYSCORE", "retry", 7, 7)
+        due(harness, 9, jid="later")
+        due(harness, 7, jid="again")
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "whatever comes is delivered", 60)
+    assert max(polls(looks)[2:5]) <= 2
+
+
+async def test_entries_of_other_programs_move_byte_for_byte(harness: Harness) -> None:
+    raw = b'{ "queue":"theirs", "class":"A", "n": 1.0 }'
+    harness.client.command("ZADD", "schedule", 1, raw)
+    async with harness.broker():
+        await harness.until(lambda: harness.size("queue:theirs") == 1, "it is in its queue")
+    assert harness.client.command("LRANGE", "queue:theirs", 0, -1) == [raw]
