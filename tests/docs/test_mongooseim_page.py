@@ -19,6 +19,17 @@ from tests.support.receiver import Answer, Receiver
 PAGE = ROOT / "docs" / "servers" / "mongooseim.md"
 TEXT = PAGE.read_text("utf-8")
 KNOWN = registry.catalogue("mongooseim")
+# What 6.8.0 takes in a pool's TLS, and shows to Prometheus: it does not start with another key.
+TLS_KEYS = {
+    *("verify_mode", "certfile", "cacertfile", "keyfile", "password", "ciphers", "versions", "crl_files"),
+    *("server_name_indication", "disconnect_on_failure"),
+}
+PUBLISHED = "wpool_rabbit_messages_published"
+METRICS = {
+    *(f"mod_event_pusher_http_sent_{name}" for name in ("count", "failure_count", "response_time")),
+    *(f"{PUBLISHED}_{name}" for name in ("count", "failed", "timeout", "time", "size")),
+    *(f"wpool_rabbit_connections_{name}" for name in ("active", "opened", "closed", "failed")),
+}
 
 
 class Direct:
@@ -73,3 +84,12 @@ def test_each_command_of_the_page_exists() -> None:
     )
     assert {name for name in named if name not in KNOWN.commands} == set()
     assert f"lists all {len(KNOWN.commands)}" in " ".join(TEXT.split())
+
+
+def test_no_page_and_no_example_names_a_key_or_a_metric_that_a_real_mongooseim_does_not_have() -> None:
+    pages = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "examples" / "mongooseim").iterdir()]
+    texts = [page.read_text("utf-8") for page in pages]
+    keys = {key for text in texts for key in re.findall(r"\btls\.(\w+) = ", text)}
+    metrics = {name for text in texts for name in re.findall(r"\b(?:mod_event_pusher|wpool)_\w+", text)}
+    assert (keys, keys - TLS_KEYS) == (keys | {"verify_mode", "cacertfile"}, set())
+    assert (metrics, metrics - METRICS) == (metrics | METRICS - {f"{PUBLISHED}_time", f"{PUBLISHED}_size"}, set())

@@ -153,7 +153,7 @@ def hook(place: Place) -> Iterator[HttpPusher]:
     connection, path = http_fragment()
     scheme, _, address = connection["host"].partition("://")
     host, _, port = address.partition(":")
-    assert (scheme, connection["tls"]["verify_peer"]) == ("https", True)
+    assert (scheme, connection["tls"]["verify_mode"]) == ("https", "peer")
     secret = path.replace("HOOK-SECRET", place.secrets["hook_secret"])
     # Not its request_timeout: a machine that has no time would lose what it should show.
     with HttpPusher(
