@@ -64,6 +64,7 @@ def _site(
     from restbroker.serving.runner import Server
     from restbroker.web import figures
     from restbroker.web.desk import Desk
+    from restbroker.web.health import Health
     from restbroker.web.metrics import add_metrics
     from restbroker.web.settings import Settings
     from restbroker.web.site import site_app
@@ -97,7 +98,7 @@ def _site(
     )
     watch = Watch(open_connection(), glance, report)
     desk = Desk(open_connection(), lambda: known(current()))
-    app = site_app(settings, watch, desk, question, report)
+    app = site_app(settings, watch, desk, question, report, health=Health(looks.view, looks.is_alive))
     add_metrics(app, watch.connection, looks.samples, shared)
     server = Server(
         "/stats",
@@ -113,8 +114,8 @@ def _site(
 
 def _health(bind: tuple[str, int], looks: Looks, report: Report) -> Service:
     from restbroker.serving.runner import Server
-    from restbroker.web.health import health_app
+    from restbroker.web.health import Health, health_app
 
     host, port = bind
-    app = health_app(looks.view, report, looks.is_alive)
+    app = health_app(Health(looks.view, looks.is_alive), report)
     return Server("/healthz and /readyz", "HealthBind", host, port, app, report)

@@ -1,7 +1,8 @@
 """Who may ask for a page, and whose forms are obeyed. `web.site` has every request pass here first.
 
 Always holds: a request under a foreign name, without the login that is configured, or with a form that no page of ours
-made, reaches no page; nobody learns by the time or the text of a refusal what was wrong with a login.
+made, reaches no page, and of `/healthz` and `/readyz` only what anybody may know; nobody learns by the time or the text
+of a refusal what was wrong with a login.
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
 from restbroker.serving.app import Refuse
 from restbroker.telemetry.events import Report, Warned
-from restbroker.web import hosts
+from restbroker.web import health, hosts
 from restbroker.web.settings import Settings
 from restbroker.web.visits import LIFE_S, Tries, Visits, is_same
 
@@ -51,7 +52,9 @@ class Guard:
         """What to answer instead of the page; None lets the request pass."""
         g.visit = request.cookies.get(_COOKIE, "")
         g.new_visit = None
-        if not hosts.is_own(request.headers.get("Host", ""), self.settings.bind, self.settings.names):
+        if request.path in health.PATHS:
+            return None
+        if not self._is_own_name():
             return self.refuse(
                 421,
                 "UnknownHost",
@@ -67,6 +70,10 @@ class Guard:
         # Where nothing takes a form, none is read.
         takes_form = request.method == "POST" and request.routing_exception is None
         return await self._look_at_form() if takes_form else None
+
+    async def may_see(self) -> bool:
+        """Whether the visitor of a path that is open to anybody could see the pages too."""
+        return self._is_own_name() and await self._is_logged_in()
 
     def mark(self) -> str:
         """The mark for the forms of this answer; gives the visitor a name where there is none."""
@@ -126,6 +133,9 @@ class Guard:
         else:
             user, password = given.username or "", given.password or ""
         return await self.log_in(user, password, visit=False)
+
+    def _is_own_name(self) -> bool:
+        return hosts.is_own(request.headers.get("Host", ""), self.settings.bind, self.settings.names)
 
     def _tell(self) -> None:
         """Tells of logins that are not heard, once a minute; by whom they were tried, nobody knows."""

@@ -28,6 +28,7 @@ from restbroker.serving.app import Refuse
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
+from restbroker.store.pauses import Pause, paused_queues
 from restbroker.store.queues import is_known
 from restbroker.web import words
 from restbroker.web.desk import Desk
@@ -125,8 +126,12 @@ class SetPages:
         queue, typed = request.args.get("name", ""), conditions(request.args.getlist("where"))
         after = request.args.get("after") or None
 
+        pause: Pause | None = None
+
         def question(client: Client) -> Page | UsageError:
+            nonlocal pause
             known = self.desk.known()
+            pause = paused_queues(client).get(queue)
             wanted = where.read(typed, time.time(), hidden=known.hidden)
             page = find.waiting(client, queue, wanted, known, after=after, limit=PAGE, budget=_BUDGET)
             return page if page.total else _missing(client, queue, known) or page
@@ -143,6 +148,7 @@ class SetPages:
             name="queues",
             title=f"Queue {queue}",
             queue=queue,
+            pause=None if pause is None else attrs.asdict(pause),
             when="Pushed",
             page=page,
             typed=typed,

@@ -21,6 +21,7 @@ from restbroker.web import assets
 from restbroker.web.acting import ActPages
 from restbroker.web.desk import Desk
 from restbroker.web.guard import Guard
+from restbroker.web.health import Health, add_health
 from restbroker.web.live import Stream, Streams
 from restbroker.web.looking import LookPages
 from restbroker.web.render import LIVE, Renderer
@@ -48,7 +49,13 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def site_app(
-    settings: Settings, watch: Watch, desk: Desk, question: Callable[[], Question], report: Report
+    settings: Settings,
+    watch: Watch,
+    desk: Desk,
+    question: Callable[[], Question],
+    report: Report,
+    *,
+    health: Health,
 ) -> QuartTrio:
     """The app. `question` makes what `/stats` asks, anew for each request, over the connection of `watch`."""
     site = _Site(settings, watch, Renderer(settings), report)
@@ -65,6 +72,7 @@ def site_app(
     app.add_url_rule("/login", view_func=site.log_in, methods=["POST"])
     app.add_url_rule("/logout", view_func=site.log_out, methods=["POST"])
     app.add_url_rule("/stats", "stats", stats_view(watch.connection, question), methods=["GET"])
+    add_health(app, health, site.guard.may_see)
     for connection in (watch.connection, desk.connection):
         app.after_serving(connection.aclose)
     app.asgi_app = _Unprefixed(app.asgi_app, settings.prefix)  # type: ignore[method-assign]  # as Quart documents it

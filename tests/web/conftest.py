@@ -29,7 +29,7 @@ from restbroker.telemetry.events import BrokerStarted, Event
 from restbroker.telemetry.figures import Figures
 from restbroker.web.desk import Desk
 from restbroker.web.figures import figures, glance, here
-from restbroker.web.health import health_app
+from restbroker.web.health import Health, health_app
 from restbroker.web.metrics import add_metrics
 from restbroker.web.settings import Settings
 from restbroker.web.site import site_app
@@ -57,6 +57,10 @@ class Site:
 
     async def get_metrics(self, **more: str) -> httpx.Response:
         return await self.client.get(f"{self.stats.addresses[0]}/metrics", headers=more)
+
+    async def get_health(self, path: str, **headers: str) -> httpx.Response:
+        """That of the pages' port."""
+        return await self.client.get(f"{self.stats.addresses[0]}{path}", headers=headers)
 
     async def get_ready(self) -> httpx.Response:
         return await self.client.get(f"{self.health.addresses[0]}/readyz")
@@ -131,11 +135,11 @@ def site(harness: Harness, settings: Settings, known: Known) -> Open:
 
         watch = Watch(connection, seen, report)
         desk = Desk(Connection(open_client(StoreSettings(harness.redis.url), 1.0)), lambda: known)
-        app = site_app(settings, watch, desk, question, report)
+        app = site_app(settings, watch, desk, question, report, health=Health(status.view))
         asked = partial(shared, served=("rest",), targets=("t",))
         add_metrics(app, connection, measures.samples, lambda: asked)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report, at_stop=watch.stop)
-        health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(status.view, report), report)
+        health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(Health(status.view), report), report)
         harness.control = Control()
         plan = attrs.evolve(harness.plan(), services=[watch, stats, health, measures], status=status)
         async with httpx.AsyncClient(timeout=30, trust_env=False) as client, trio.open_nursery() as nursery:

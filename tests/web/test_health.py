@@ -8,7 +8,7 @@ from restbroker.broker.status.view import View
 from restbroker.telemetry.events import BrokerStopping, GateClosed, GateOpened, StoreBack, StoreLost
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
-from restbroker.web.health import health_app
+from restbroker.web.health import Health, health_app
 from tests.broker.conftest import FINE, Harness
 from tests.web.conftest import Open, Site
 
@@ -32,7 +32,7 @@ async def test_a_broker_that_waits_for_jobs_is_ready(harness: Harness, site: Ope
 
 async def test_a_group_of_which_a_worker_hangs_is_not_alive() -> None:
     alive = [True]
-    app = health_app(Status().view, lambda _event: None, lambda: alive[0])
+    app = health_app(Health(Status().view, lambda: alive[0]), lambda _event: None)
     first = await app.test_client().get("/healthz")
     alive[0] = False
     second = await app.test_client().get("/healthz")
@@ -61,6 +61,23 @@ async def test_a_target_that_is_down_is_named_and_leaves_the_broker_ready(harnes
         up = await until_ready(running, 200)
     assert down == {"ready": True, "phase": "serving", "closed_targets": {"t": "TargetUnreachable"}}
     assert up == {"ready": True, "phase": "serving"}
+
+
+async def test_the_port_of_the_pages_says_the_same_and_to_a_page_of_another_name_no_more_than_how_it_is(
+    harness: Harness, site: Open
+) -> None:
+    harness.target.probe_answer = NotSent("refused")
+    async with site() as running:
+        await harness.until(lambda: harness.of(GateClosed), "the target is down")
+        await until_ready(running, 200)
+        alive = await running.get_health("/healthz", Host="broker.internal")
+        own, foreign = (await running.get_health("/readyz"), await running.get_health("/readyz", Host="evil.example"))
+        same = await running.get_ready()
+    assert (alive.status_code, alive.json()) == (200, {"alive": True})
+    assert (
+        own.json() == same.json() == {"ready": True, "phase": "serving", "closed_targets": {"t": "TargetUnreachable"}}
+    )
+    assert (foreign.status_code, foreign.json()) == (200, {"ready": True, "phase": "serving"})
 
 
 async def test_a_quiet_broker_is_ready_since_it_does_what_it_was_told(harness: Harness, site: Open) -> None:

@@ -8,11 +8,13 @@ import attrs
 from quart_trio import QuartTrio
 
 from restbroker.admin.known import Known
+from restbroker.broker.status.status import Status
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, Warned
 from restbroker.web.desk import Desk
 from restbroker.web.figures import figures, glance, here
+from restbroker.web.health import Health
 from restbroker.web.settings import Settings
 from restbroker.web.site import site_app
 from restbroker.web.stats import Question
@@ -55,7 +57,8 @@ async def pages(redis_url: str) -> AsyncIterator[Alone]:
 
     watch = Watch(Connection(open_client(settings)), lambda: lambda asked: glance(asked, ("rest",)), events.append)
     desk = Desk(Connection(open_client(settings)), lambda: Known({}))
-    yield Alone(site_app(Settings("127.0.0.1"), watch, desk, question, events.append), watch, client, events)
+    app = site_app(Settings("127.0.0.1"), watch, desk, question, events.append, health=Health(Status().view))
+    yield Alone(app, watch, client, events)
     await watch.connection.aclose()
     await desk.connection.aclose()
     client.close()

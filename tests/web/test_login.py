@@ -11,7 +11,8 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
-from restbroker.telemetry.events import Warned
+from restbroker.telemetry.events import GateClosed, Warned
+from restbroker.transport.errors import NotSent
 from restbroker.web import guard
 from restbroker.web.settings import Settings
 from tests.broker.conftest import Harness
@@ -61,6 +62,20 @@ async def test_without_a_login_there_is_only_the_form(path: str, site: Open) -> 
     assert (answer.status_code, stream.status_code) == (303, 401)
     assert answer.headers["location"].startswith("/login")
     assert answer.text == ""
+
+
+async def test_without_a_login_one_learns_how_it_is_and_neither_why_nor_which_target_is_down(
+    harness: Harness, site: Open
+) -> None:
+    harness.target.probe_answer = NotSent("refused")
+    async with site() as running:
+        await harness.until(lambda: harness.of(GateClosed), "the target is down")
+        before = [await running.get_health(path) for path in ("/healthz", "/readyz")]
+        await log_in(running)
+        after = await running.get_health("/readyz")
+    assert [answer.status_code for answer in before] == [200, 200]
+    assert [answer.json() for answer in before] == [{"alive": True}, {"ready": True, "phase": "serving"}]
+    assert after.json()["closed_targets"] == {"t": "TargetUnreachable"}
 
 
 async def test_who_logs_in_sees_the_page_that_was_asked_for_until_he_logs_out(site: Open) -> None:

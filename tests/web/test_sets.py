@@ -4,7 +4,7 @@ import json
 import re
 import time
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -361,6 +361,26 @@ async def test_what_waits_in_a_queue_is_shown_and_stays_there(harness: Harness, 
     assert ["first" in " ".join(row) for row in shown.rows] == [True, False]
     assert "0 in all" in nothing.text
     assert harness.size("queue:other") == 2
+
+
+async def test_the_page_of_a_paused_queue_says_so_and_has_its_buttons(harness: Harness, site: Open) -> None:
+    harness.client.command("LPUSH", "queue:other", job("first"))
+    async with site() as running:
+        at_work = await page(running, "/queue?name=other")
+        queues.pause(harness.client, "other", "ann", "the server is moved", 3600.0)
+        paused = await page(running, "/queue?name=other")
+        question = await page(running, paused.links_to("/steer")[0])
+        await send(running, "/steer", form_of(question.html, "/steer").hidden)
+        after = await page(running, "/queue?name=other")
+        queues.pause(harness.client, "rest", "ann", "", None)
+        empty = await page(running, "/queue?name=rest")
+    steps = [[parse_qs(urlsplit(link).query)["do"][0] for link in one.links_to("/steer")] for one in (at_work, paused)]
+    assert steps == [["pause-queue", "clear-queue"], ["resume-queue", "clear-queue"]]
+    for words in ("This queue is paused", "by ann", "the server is moved", "more"):
+        assert words in paused.text
+    assert "paused" not in at_work.text + after.text
+    assert "until somebody resumes it" in empty.text
+    assert [parse_qs(urlsplit(link).query)["do"] for link in empty.links_to("/steer")] == [["resume-queue"]]
 
 
 @pytest.mark.parametrize("kind", ["queue", "target"])

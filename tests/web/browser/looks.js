@@ -114,6 +114,27 @@ function tooWide() {
   return document.documentElement.scrollWidth - window.innerWidth;
 }
 
+// Words in tables that begin in one line and end in another, but for those that no column need make room for.
+function brokenWords(longest) {
+  const found = [];
+  for (const cell of document.querySelectorAll("main td, main th")) {
+    const walker = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const text = walker.currentNode;
+      if (!isSeen(text.parentElement) || text.parentElement.closest(".args")) continue;
+      // A browser may break behind a hyphen, as people do.
+      for (const word of text.data.matchAll(/[^\s-]+-?/g)) {
+        const range = document.createRange();
+        range.setStart(text, word.index);
+        range.setEnd(text, word.index + word[0].length);
+        const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+        if (word[0].length <= longest && lines.size > 1) found.push(word[0]);
+      }
+    }
+  }
+  return found;
+}
+
 // How deep each heading is, in their order.
 function levels() {
   return [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")].map((one) => Number(one.localName[1]));

@@ -11,6 +11,8 @@ LEAST_CONTRAST: Final = 4.5
 """WCAG 2.2, level AA, for texts of any size."""
 WIDTHS: Final = (400, 720, 1280)
 """A phone, a window of 80 columns, a desk."""
+LONGEST_WORD: Final = 26
+"""One letter more than a job's id and the like."""
 _USED: Final = frozenset({"link", "button", "textbox", "searchbox", "checkbox", "combobox", "image", "img"})
 
 
@@ -45,6 +47,13 @@ def fits(visitor: Visitor) -> None:
         visitor.resize(width)
         visitor.until(partial(_is_wide, visitor, width), f"the window is {width} pixels wide")
         assert visitor.ask("tooWide()") <= 0, width
+
+
+def breaks_no_words(visitor: Visitor) -> None:
+    """In tables each word stands in one line, on a desk at least, unless it is longer than any name should be."""
+    visitor.resize(WIDTHS[-1])
+    visitor.until(partial(_is_wide, visitor, WIDTHS[-1]), "the window is wide")
+    assert visitor.ask(f"brokenWords({LONGEST_WORD})") == []
 
 
 def goes_by_keyboard(visitor: Visitor) -> None:

@@ -1,16 +1,18 @@
 """Each page as people meet it: by screen reader, by keyboard, in the dark, on a phone, without JavaScript."""
 
+import time
 from typing import Final
 from urllib.parse import urlsplit
 
 import pytest
 
 from restbroker.admin import queues
-from tests.support.scripted import jid_of
+from tests.support.scripted import jid_of, job
 from tests.web.browser import looks
 from tests.web.browser.stage import LATER, Stage, populate
 from tests.web.browser.visitor import Visitor
 
+NAMED: Final = "chat_newsletters_high"
 LIVE: Final = {"overview": "/", "targets": "/targets", "queues": "/queues", "processes": "/processes"}
 PAGES: Final = {
     **LIVE,
@@ -26,6 +28,7 @@ PAGES: Final = {
     "who did what": "/audit",
     "copies": "/copies",
     "a pause": "/steer?do=pause-queue&name=rest",
+    "a paused queue": f"/queue?name={NAMED}",
 }
 BEHIND_OTHERS: Final = {"a job": "/dead", "a question": "/dead", "a stop": "/processes"}
 each_page = pytest.mark.parametrize("page", [*PAGES, *BEHIND_OTHERS])
@@ -35,6 +38,13 @@ each_page = pytest.mark.parametrize("page", [*PAGES, *BEHIND_OTHERS])
 def stage(stage: Stage) -> Stage:
     populate(stage)
     queues.pause(stage.citizen.client, "other", "ann", "the server is moved", 3600.0)
+    # A name of some length in each table, beside a long reason and much that is told of a job.
+    queues.pause(
+        stage.citizen.client, NAMED, "ann", "The database of the server is moved to another machine. " * 5, None
+    )
+    stage.citizen.client.command("LPUSH", f"queue:{NAMED}", job("iris", queue=NAMED, arguments={"note": "x" * 400}))
+    for zset in ("dead", "retry", "schedule"):
+        stage.lay(zset, "fails-iris", time.time() + 4000, queue=NAMED, error_message="The server is moved. " * 20)
     return stage
 
 
@@ -81,6 +91,12 @@ def test_a_page_needs_no_moving_sideways_on_a_phone_or_in_eighty_columns(
 ) -> None:
     reach(visitor, page, stage)
     looks.fits(visitor)
+
+
+@each_page
+def test_no_word_of_a_table_is_broken_in_two(page: str, visitor: Visitor, stage: Stage) -> None:
+    reach(visitor, page, stage)
+    looks.breaks_no_words(visitor)
 
 
 @each_page
