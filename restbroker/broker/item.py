@@ -34,6 +34,7 @@ class Item:
     command: str = ""
     proof: Proof | None = None
     """What it was let in by."""
+    admitted: bool = False
     reply_id: str | int | float | None = None
     recovered: str | None = None
     """The digest under which its runs before a crash are counted; None if there are none."""

@@ -38,7 +38,11 @@ def _lines(story: Story, found: Nowhere) -> Iterator[str]:
             " dead set: retried, deleted, or trimmed by Sidekiq. A copy of this job is not among those that are kept."
         )
     yield from _kept(found.kept)
-    yield "The log of the broker names each job that failed, and with LogLevel debug each that was delivered."
+    yield (
+        "The log of the broker (LogLevel info, the default) has a line job.failed for each job that was let in and then"
+        " died, and with LogLevel debug one for each that was delivered. Jobs that were refused when they came (their"
+        " form, their token) are summed there: the first of a code in ten seconds has a line."
+    )
 
 
 def _unserved(queue: Unserved) -> Iterator[str]:

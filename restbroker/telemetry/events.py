@@ -33,6 +33,8 @@ class JobFinished:
     message: str | None = None
     cure: str | None = None
     note: str | None = None
+    admitted: bool = False
+    """It was let in: its form, its token and what it asks for were right."""
 
 
 @light
@@ -126,6 +128,17 @@ class JobsRecovered:
     jobs: int
     maybe_run: int
     parked: int = 0
+
+
+@attrs.frozen
+class JobDied:
+    """Also each job of a dead process that was parked, since it must not run again."""
+
+    code: str
+    command: str | None
+    jid: str
+    queue: str
+    message: str
 
 
 @attrs.frozen
@@ -290,6 +303,7 @@ OneEvent: TypeAlias = (
     | StoreRewrite
     | IdentityFenced
     | JobsRecovered
+    | JobDied
     | JobsPromoted
     | PauseEnded
     | BrokerStarted

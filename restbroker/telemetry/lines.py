@@ -80,6 +80,9 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("warning", "fenced", fields | {"message": _FENCED, "cure": _FENCED_CURE})
         case events.JobsRecovered():
             return Line("warning", "jobs.recovered", fields | {"message": _MAYBE_RUN})
+        case events.JobDied(code, command, jid, queue, message):
+            parked = {"code": code, "command": command, "jid": jid, "queue": queue, "fate": "dead", "message": message}
+            return Line("info", "job.failed", parked)
         case events.JobsPromoted(parked=parked):
             return Line("warning" if parked else "debug", "jobs.promoted", fields)
         case events.PauseEnded():
@@ -120,8 +123,9 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
 
 
 def job_failed(event: JobFinished) -> Line:
-    """A try failed. Only the first with its code within ten seconds has a line; which jobs the others are,
-    `restbroker retries` and `restbroker dead` tell.
+    """A try failed. A job that was let in and is dead (or gone, as it asked itself) always has a line. Of tries that
+    another one follows, and of jobs that were refused when they came, only the first with its code within ten seconds
+    has one; which jobs the others are, `restbroker retries` and `restbroker dead` tell.
     """
     return Line("info", "job.failed", {**_of_job(event), "duration_ms": None, "note": None})
 

@@ -43,6 +43,7 @@ _RANKS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 
 # More kinds of failure than this within ten seconds are counted together.
 _KINDS_LIMIT = 200
 _OTHER = "Other"
+_DIED = frozenset({"dead", "drop"})
 _SAME_WORDS = 3
 """So often within ten seconds a warning in the same words has a line: who reloads twice wants to see it twice."""
 REMIND_S = 60.0
@@ -98,7 +99,7 @@ class LogSink:
 
     def __call__(self, event: Event) -> None:
         """Writes the event's line, if it has one at this level. Between two ticks a failure of a kind has one only
-        once, and a warning in the same words three times.
+        once, unless a job died of it that was let in, and a warning in the same words three times.
         """
         match event:
             case JobsDelivered():
@@ -192,10 +193,12 @@ class LogSink:
         kind = (event.target, event.code or event.outcome)
         if kind not in self._repeats and len(self._repeats) >= _KINDS_LIMIT:
             kind = (event.target, _OTHER)
-        if kind in self._repeats:
+        if kind not in self._repeats:
+            self._repeats[kind] = 0
+        elif not (event.admitted and event.fate in _DIED):
+            # Whoever has no token pushes as many as he likes.
             self._repeats[kind] += 1
             return
-        self._repeats[kind] = 0
         self._write(lines.job_failed(event))
 
     def _warned(self, event: Warned) -> None:

@@ -63,8 +63,8 @@ _LINES = """
 ## Log events
 
 [How lines are written](operations.md#the-log), and [what to do about warnings](operations.md#warnings-in-the-log).
-Fields without a value are left out. A repeated failure or warning has no line of its own: `jobs.failed` and
-`warnings` count them.
+Fields without a value are left out. A repeated warning has no line of its own, nor a repeated failure that no
+job died of: `warnings` and `jobs.failed` count them.
 
 | event | level | fields | when |
 |---|---|---|---|

@@ -5,7 +5,7 @@ import attrs
 from restbroker.broker.upkeep.reaper import _park
 from restbroker.broker.upkeep.samehost import own_facts
 from restbroker.store import beats, jobs
-from restbroker.telemetry.events import BrokerStarted, JobFinished, JobsRecovered, Warned
+from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, Warned
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -91,6 +91,8 @@ async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmark
         await harness.until(lambda: harness.size("dead") == 1 and harness.of(JobFinished), "one is parked, one runs")
     assert [call.command.arguments["n"] for call in harness.target.calls] == [1]
     assert harness.of(JobsRecovered)[0].parked == 1
+    (died,) = harness.of(JobDied)
+    assert (died.code, died.command, died.jid, died.queue) == ("Uncertain", "once", "jid-once-0", "rest")
     (parked,) = harness.members("dead")
     assert (parked["jid"], parked["error_class"], parked["restbroker_may_have_run"]) == (
         "jid-once-0",

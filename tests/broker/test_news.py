@@ -1,10 +1,12 @@
 """What is told of settled jobs: of those that went well how long they took, of each other one all that is known."""
 
+import io
 from collections import Counter
 
 from restbroker.rules.hiding import MASK
 from restbroker.rules.outcome import Delivered, Outcome, Reason, Rejected
 from restbroker.telemetry.events import Event, JobFinished, JobsDelivered
+from restbroker.telemetry.log import LogSink
 from tests.broker.conftest import Harness
 
 
@@ -84,3 +86,24 @@ async def test_a_token_in_the_wrong_place_is_not_told_and_no_time_is_lost_with_i
     assert commands == {MASK: 2, "safe": 3}
     assert {job.jid for group in groups for job in group.each()} == {"0", "1", "2", "3", MASK}
     assert {job.command for group in groups for job in group.each()} == {MASK, "safe"}
+
+
+async def test_each_job_that_was_let_in_and_died_has_a_line_and_refusals_as_they_come_are_summed(
+    harness: Harness,
+) -> None:
+    harness.target.judge = lambda _call, _response: Rejected(Reason("NotFound", "no such user", "Look.", 404))
+    harness.push("safe", 5)
+    harness.push("once", 5, dead=False)
+    harness.push("safe", 5, first=5, args=["safe", {}, "wrong"])
+    stream = io.StringIO()
+    log = LogSink(stream=stream)
+    for event in await settled(harness, 15):
+        log(event)
+    log.tick(10.0)
+    failed = [line for line in stream.getvalue().splitlines() if " job.failed " in line]
+    for command in ("safe", "once"):
+        for number in range(5):
+            assert sum(f" jid=jid-{command}-{number} " in line for line in failed) == 1
+    assert sum(" code=BadToken " in line for line in failed) == 1
+    assert "jobs.failed target=t code=BadToken count=4" in stream.getvalue()
+    assert "jobs.failed target=t code=NotFound" not in stream.getvalue()

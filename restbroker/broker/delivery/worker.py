@@ -126,7 +126,7 @@ def _admitted(lane: Lane, item: Item) -> Admitted | None:
     if isinstance(admitted, Reason):
         _settle(lane, item, item.job or entry, None, Rejected(admitted))
         return None
-    item.at_most_once = admitted.known.at_most_once
+    item.admitted, item.at_most_once = True, admitted.known.at_most_once
     return _again(lane, item, admitted) if admitted.job.maybe_run else admitted
 
 

@@ -24,15 +24,15 @@ def finished(lane: Lane, item: Item, settlement: Settlement, outcome: Final, dur
     """The event of a job that ended like this."""
     what = _what(lane, item, type(outcome).__name__.lower(), type(settlement).__name__.lower(), duration_s)
     if isinstance(outcome, Delivered):
-        return JobFinished(*what, outcome.status, note=outcome.note)
+        return JobFinished(*what, outcome.status, note=outcome.note, admitted=item.admitted)
     reason = outcome.reason
-    return JobFinished(*what, reason.status, reason.code, reason.message, reason.cure)
+    return JobFinished(*what, reason.status, reason.code, reason.message, reason.cure, admitted=item.admitted)
 
 
 def of(lane: Lane, item: Item) -> JobFinished | None:
     """The event of a job; None if it did not end here, but is settled again since Redis forgot that it was."""
     if item.event is None and item.status is not None:
-        return JobFinished(*_what(lane, item, "delivered", "ack", item.took_s), item.status)
+        return JobFinished(*_what(lane, item, "delivered", "ack", item.took_s), item.status, admitted=item.admitted)
     return item.event
 
 

@@ -18,14 +18,15 @@ from restbroker.broker.health import StoreHealth
 from restbroker.broker.lease import FENCE_AFTER_S
 from restbroker.broker.upkeep.samehost import Host, is_gone
 from restbroker.errors import StoreRefused
-from restbroker.rules import retry, rubyjson, settle
+from restbroker.rules import display, hiding, retry, rubyjson, settle
 from restbroker.rules.settlement import Dead, Fallen
 from restbroker.store import beats, server
 from restbroker.store.beats import Park, Registered
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import JobsRecovered, Report, Warned
+from restbroker.telemetry.events import JobDied, JobsRecovered, Report, Warned
 
 SCAN_S = 2.0
+_TOKEN_AT = 2
 _LISTS = "Look at the types of the keys that answers go to: the response queue, restbroker:reply:NAME, and queues."
 
 
@@ -115,7 +116,8 @@ class Reaper:
 
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()
-        park, poison = _noting(elsewhere, _park), _noting(elsewhere, _poison)
+        died: dict[str, JobDied] = {}
+        park, poison = _noting(elsewhere, died, _park), _noting(elsewhere, died, _poison)
         try:
             done = await self.health.insist(self.store, beats.recover, identity, park, poison, _waits)
         except StoreRefused as error:
@@ -123,6 +125,9 @@ class Reaper:
             return
         if done.jobs:
             self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.parked))
+        if done.parked or not done.refused:
+            for event in died.values():
+                self.report(event)
         for queue in sorted(elsewhere):
             self.report(retry_queues.ignored(queue))
         if done.unanswered:
@@ -138,15 +143,29 @@ def _poison(fallen: Fallen) -> Dead:
     return settle.poisoned(fallen, time.time())
 
 
-def _noting(elsewhere: set[str], park: Park) -> Park:
-    """The same; adds to `elsewhere` the queue of a job whose `retry_queue` does not count. It is called in a thread."""
+def _noting(elsewhere: set[str], died: dict[str, JobDied], park: Park) -> Park:
+    """The same; adds to `elsewhere` the queue of a job whose `retry_queue` does not count, and to `died` by its ticket
+    each job, once however often it is parked. It is called in a thread.
+    """
 
     def noted(fallen: Fallen) -> Dead:
         if retry.names_foreign_queue(rubyjson.object_of(fallen.raw) or {}, fallen.queues):
             elsewhere.add(fallen.queue)
-        return park(fallen)
+        parked = park(fallen)
+        died[fallen.ticket] = _death(fallen, parked)
+        return parked
 
     return noted
+
+
+def _death(fallen: Fallen, parked: Dead) -> JobDied:
+    entry = rubyjson.object_of(parked.payload) or {}
+    args = entry.get("args")
+    token = args[2] if isinstance(args, list) and len(args) > _TOKEN_AT else None
+    # A producer may have put the token into the wrong place as well.
+    secrets = {token} if isinstance(token, str) and token else set[str]()
+    code, jid, message = (hiding.text(str(entry.get(key)), secrets) for key in ("error_class", "jid", "error_message"))
+    return JobDied(code, display.command_of(entry), jid, fallen.queue, message)
 
 
 def _waits(queue: str, raw: bytes) -> bool:

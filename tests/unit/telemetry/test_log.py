@@ -199,6 +199,18 @@ def test_after_ten_seconds_a_failure_is_told_in_full_again() -> None:
     assert "jobs.failed" not in stream.getvalue()
 
 
+@pytest.mark.parametrize("fate", ["dead", "drop"])
+def test_a_job_that_was_let_in_and_died_always_has_a_line_and_no_place_in_the_count(fate: str) -> None:
+    log, stream = sink()
+    for number in range(5):
+        log(attrs.evolve(FAILED, jid=f"j{number}", fate=fate, admitted=True))
+        log(attrs.evolve(FAILED, fate=fate))
+        log(attrs.evolve(FAILED, admitted=True))
+    assert all(stream.getvalue().count(f"jid=j{number} ") == 1 for number in (0, 1, 3, 4))
+    log.tick(1700000010.25)
+    assert "jobs.failed target=ejabberd code=HttpStatus500 count=10" in stream.getvalue()
+
+
 def test_other_targets_and_other_reasons_are_told_on_their_own() -> None:
     log, stream = sink()
     for target, code in (("a", "X"), ("a", "Y"), ("b", "X"), ("a", "X")):
