@@ -14,7 +14,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, Issued, Target, Url
 from restbroker.config.tokens import Token
 from restbroker.connectors import registry
-from restbroker.connectors.ejabberd.check.logins import TRIALS
+from restbroker.connectors.ejabberd.check.rights import trials
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.connectors.prosody_rest.settings import Place, Settings
 from restbroker.connectors.prosody_roster import request
@@ -51,7 +51,7 @@ OWN = """\
 """
 ALLOW = ("check_*", "register", "send_message", "no_such_command")
 ALL: Mapping[str, Mapping[str, Json]] = {
-    **TRIALS,
+    **trials(HOST),
     "status": {},
     "registered_vhosts": {},
     "registered_users": {"host": HOST},
@@ -61,6 +61,8 @@ ALL: Mapping[str, Mapping[str, Json]] = {
 }
 """Commands with arguments that are right and have no effect (those that would have one are forbidden)."""
 MAY = {"check_account", "register", "send_message", "status", "connected_users_number"}
+ACCOUNT_MAY = {*MAY, "registered_vhosts"}
+"""Also what tells an account of 26.07 why it was refused."""
 
 
 def token(*allow: str, hosts: Sequence[str] = ()) -> Token:
@@ -108,7 +110,7 @@ def take(server: Ejabberd, credentials: Credentials, blanks: Mapping[str, str] =
 
 def test_an_account_may_call_what_the_tokens_allow_and_nothing_else(ejabberd: Ejabberd) -> None:
     take(ejabberd, Basic(ejabberd.limited, Secret(PASSWORD)))
-    assert refused(ejabberd, ejabberd.authorization("limited")) == set(ALL) - MAY
+    assert refused(ejabberd, ejabberd.authorization("limited")) == set(ALL) - ACCOUNT_MAY
     # Nor may another account, or nobody, anything.
     assert refused(ejabberd, ejabberd.authorization("admin")) == set(ALL)
     assert refused(ejabberd, None) == set(ALL)
@@ -126,15 +128,15 @@ def test_so_may_the_tokens_of_an_account_and_without_fallback_they_alone(ejabber
     wanted: dict[str, Json] = {"jid": ejabberd.limited, "ttl": 60, "scopes": "ejabberd:admin"}
     status, body = asked(ejabberd, "oauth_issue_token", wanted, own)
     assert status == 200, body
-    assert refused(ejabberd, f"Bearer {json.loads(body)['token']}") == set(ALL) - MAY
-    assert refused(ejabberd, own) == set(ALL) - MAY if fallback else set(ALL)
+    assert refused(ejabberd, f"Bearer {json.loads(body)['token']}") == set(ALL) - ACCOUNT_MAY
+    assert refused(ejabberd, own) == set(ALL) - ACCOUNT_MAY if fallback else set(ALL)
 
 
 def test_so_may_a_token_of_ones_own_once_its_account_is_filled_in(ejabberd: Ejabberd) -> None:
     take(ejabberd, Bearer(Secret("t")), {"THE TOKEN'S ACCOUNT": ejabberd.limited})
     wanted = {"jid": ejabberd.limited, "ttl": 60, "scopes": "ejabberd:admin"}
     issued = json.loads(ejabberd.call("oauth_issue_token", **wanted)[1])
-    assert refused(ejabberd, f"Bearer {issued['token']}") == set(ALL) - MAY
+    assert refused(ejabberd, f"Bearer {issued['token']}") == set(ALL) - ACCOUNT_MAY
 
 
 @attrs.frozen

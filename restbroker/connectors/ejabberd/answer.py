@@ -82,6 +82,12 @@ def version_in(answer: Answer) -> str | None:
     return found[1] if found else None
 
 
+def hosts_in(response: Response) -> list[str] | None:
+    """The virtual hosts that this answer to `registered_vhosts` names; None where it does not tell."""
+    hosts = parse(response.body)[1]
+    return [str(host) for host in hosts] if response.status == 200 and isinstance(hosts, list) else None
+
+
 def is_stopped(answer: Answer) -> bool:
     """Whether this answer to `status` says that the Erlang node runs and ejabberd in it does not."""
     return answer.unmasked.startswith("The node") and version_in(answer) is None

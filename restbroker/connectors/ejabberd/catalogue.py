@@ -35,6 +35,8 @@ API_SINCE: Final = (24, 2)
 """From this version on ejabberd takes the version of its interface from a path's end."""
 NO_API_VERSION: Final = "Take ApiVersion out of the configuration, or use ejabberd 24.02 or newer."
 """What to do where `too_old` has found something."""
+_HOST_RIGHTS_SINCE: Final = (26, 7)
+"""From this version on an account may only name a `host` of which it is an administrator."""
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 _TYPES: Final[dict[str, tuple[ValueType, Literal["string", "object"] | None]]] = {
@@ -116,6 +118,14 @@ def too_old(target: Target, version: str | None) -> str | None:
     if api is None or found is None or found >= API_SINCE:
         return None
     return f"ejabberd {version} knows no versions of its API, and ApiVersion is {api}."
+
+
+def checks_hosts(version: str | None) -> bool:
+    """Whether this version refuses an account, as it would for want of rights, each command whose argument `host` names
+    a virtual host of which it is no administrator (access rule `configure`), or none that the server serves.
+    """
+    found = _number(version)
+    return found is not None and found >= _HOST_RIGHTS_SINCE
 
 
 def api_of(path: str) -> int | None:

@@ -15,20 +15,22 @@ import trio
 from restbroker.config.target import Basic, Login, Target
 from restbroker.connectors.contract import Connector, Link, Ports
 from restbroker.connectors.ejabberd import catalogue
-from restbroker.connectors.ejabberd.answer import is_stopped, read, version_in
+from restbroker.connectors.ejabberd.answer import hosts_in, is_stopped, read, version_in
 from restbroker.connectors.ejabberd.issuing import NoToken
+from restbroker.connectors.ejabberd.options import options_of
 from restbroker.connectors.ejabberd.outcomes import (
     CHECK_URL,
     could_be_stopping,
     is_unknown_command,
     judge,
+    on_host,
     stopping,
     unknown,
 )
-from restbroker.connectors.ejabberd.request import Route, build, headers_of, question, route
+from restbroker.connectors.ejabberd.request import Route, build, headers_of, host_of, question, route
 from restbroker.connectors.ejabberd.session import Session, ready
 from restbroker.rules.command import Call, Catalogue, CommandSpec
-from restbroker.rules.outcome import Deferred, Denied, Outcome, Probe, Reason
+from restbroker.rules.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -77,8 +79,10 @@ class EjabberdConnector:
             if isinstance(found, NoToken):
                 return _no_token(found)
             response = found
-        self._learn(response.status)
         outcome = judge(call, way.spec, response, self._now_s())
+        if isinstance(outcome, Denied) and outcome.reason.code == "CommandForbidden":
+            outcome = await self._look_at_host(outcome, host_of(call, way), link)
+        self._learn(outcome, response.status)
         if way.spec is None or not could_be_stopping(outcome):
             return outcome
         if not await self._has_sessions(link):
@@ -101,11 +105,22 @@ class EjabberdConnector:
         task_status.started()
         await trio.sleep_forever()
 
-    def _learn(self, status: int) -> None:
+    def _learn(self, outcome: Outcome, status: int) -> None:
         if 200 <= status < 300:
             self._worked, self._forbidden = True, 0
-        elif status == 403:
+        elif status == 403 and isinstance(outcome, Denied):
             self._forbidden += 1
+
+    async def _look_at_host(self, denied: Denied, host: str | None, link: Link) -> Denied | Rejected:
+        """What was forbidden, told apart from a host that the server does not have, where it says the same of both."""
+        version = self._version or options_of(self._target).server_version
+        if host is None or self._target.credentials is None or not catalogue.checks_hosts(version):
+            return denied
+        try:
+            response = await self._ask("registered_vhosts", link)
+        except (NotSent, MaybeSent):
+            return denied  # the command itself was answered
+        return on_host(denied, host, None if isinstance(response, NoToken) else hosts_in(response))
 
     async def _ask(self, command: str, link: Link) -> Response | NoToken:
         return await self._exchange(lambda login: question(self._target, command, login=login), link.ask, link)

@@ -7,7 +7,10 @@ Measured on 23.01 and 24.12 unless said otherwise.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final
+
+import attrs
 
 from restbroker.connectors.ejabberd import knowledge
 from restbroker.connectors.ejabberd.answer import Answer, parse, read, read_location
@@ -28,6 +31,9 @@ CHECK_URL: Final = "Check the target's URL (RestURL): it must lead to mod_http_a
 CHECK_ARGUMENTS: Final = "Correct the arguments: their names, their types, and what is missing."
 CHECK_OBJECT: Final = "Check the name, or create what it names first."
 CHECK_NAME: Final = "Check the command's name, the server's version, and that the module that brings it is loaded."
+
+_HOST_LIMIT: Final = 255
+_FOREIGN: Final = "A host of another server, as a contact's, 26.07 and newer take from a login by address only."
 
 # What a refusal says, its code, and what to do. The first row that is found counts.
 _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
@@ -91,6 +97,23 @@ def stopping(status: int) -> Deferred:
         _STOPPING, "ejabberd is stopping or starting, and its answers are not to be relied on.", cure, status
     )
     return Deferred(reason, counts=False, pause_target=True)
+
+
+def on_host(denied: Denied, host: str, served: Sequence[str] | None) -> Denied | Rejected:
+    """What it means that 26.07 or newer forbids an account a command with this host; the server has those that are
+    `served` (None: it does not tell).
+
+    It says the same of a host that it does not serve, also for a name in capitals, and of one of which the account is
+    no administrator: it looks at that before it looks at anything else.
+    """
+    reason, shown = denied.reason, repr(host[:_HOST_LIMIT])
+    if served is not None and host not in served:
+        message = f"The server has no virtual host {shown}; it has {', '.join(served[:5])}."
+        cure = f"Correct the host, or add it to ejabberd's hosts. {_FOREIGN}"
+        return Rejected(Reason("UnknownHost", message, cure, reason.status), denied.text)
+    also = f"The account must also be an administrator of {shown} (access rule configure)"
+    also += "." if served is not None else ", and the server must have it: allow registered_vhosts, to be told."
+    return attrs.evolve(denied, reason=attrs.evolve(reason, cure=f"{reason.cure} {also}"))
 
 
 def unknown(answer_text: str, status: int) -> Rejected:

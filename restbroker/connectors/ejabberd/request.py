@@ -75,6 +75,12 @@ def question(target: Target, command: str, arguments: Mapping[str, Json] | None 
     return Request("POST", path, target.timeout_s, (), headers, _encode(arguments or {}), repeatable=True)
 
 
+def host_of(call: Call, way: Route) -> str | None:
+    """The virtual host that this call names as its `host`, or gets for it; None where it has none."""
+    given = _arguments(call, way.host_names)
+    return next((str(given[name]) for name in ("host", *way.host_names) if way.host_names and name in given), None)
+
+
 def _arguments(call: Call, host_names: tuple[str, ...]) -> Mapping[str, Json]:
     given = call.command.arguments
     if call.host is None or "host" in given or not host_names or any(name in given for name in host_names):

@@ -15,6 +15,8 @@ from restbroker.rules.allowed import Allowed
 
 PROBES: Final = ("status", "connected_users_number")
 """What the probe asks for, to see whether the server works."""
+_ACCOUNTS: Final = (*PROBES, "registered_vhosts")
+"""Also whether it has the host of a job that it refused: 26.07 does not tell an account."""
 _TOKENS: Final = ("oauth_issue_token", "oauth_revoke_token")
 _ACCOUNT: Final = "THE TOKEN'S ACCOUNT"
 
@@ -28,7 +30,8 @@ def _remarks(target: Target, allowed: Allowed) -> Iterator[str]:
     yield f"# ejabberd.yml, for the target {target.name}; after the change: ejabberdctl reload_config"
     yield "# Rights add up: take the login out of all other entries of api_permissions and the acls that they name."
     if target.credentials is not None:
-        yield "# The account needs no other right, such as that of an administrator (access rule configure)."
+        yield "# Before ejabberd 26.07 the account needs no other right; from then on it must also be an administrator"
+        yield "# (access rule configure) of each host that its commands name."
     if allowed.all_others:
         yield '# A token\'s Allow has "*". Commands of modules that restbroker does not know must be added by hand.'
     if allowed.hosts:
@@ -40,16 +43,16 @@ def _settings(target: Target, allowed: Allowed) -> Iterator[str]:
     match target.credentials:
         case Basic(user, _):
             yield "api_permissions:"
-            yield from _permission(target, "", _of_account(user), allowed.commands, PROBES)
+            yield from _permission(target, "", _of_account(user), allowed.commands, _ACCOUNTS)
         case Issued(Basic(user, _), fallback):
             yield from _may_have_tokens(user)
             yield "api_permissions:"
-            commands, own = (allowed.commands, (*PROBES, *_TOKENS)) if fallback else ((), _TOKENS)
+            commands, own = (allowed.commands, (*_ACCOUNTS, *_TOKENS)) if fallback else ((), _TOKENS)
             yield from _permission(target, "", _of_account(user), commands, own)
-            yield from _permission(target, "'s tokens", _of_tokens(user), allowed.commands, PROBES)
+            yield from _permission(target, "'s tokens", _of_tokens(user), allowed.commands, _ACCOUNTS)
         case Bearer():
             yield "api_permissions:"
-            yield from _permission(target, "'s token", _of_tokens(_ACCOUNT), allowed.commands, PROBES)
+            yield from _permission(target, "'s token", _of_tokens(_ACCOUNT), allowed.commands, _ACCOUNTS)
         case None:
             address = "127.0.0.1/32" if is_loopback(target.url.host) else "THIS MACHINE'S ADDRESS"
             yield "api_permissions:"

@@ -1,7 +1,7 @@
 """The lines of `ejabberd.yml` that cure what `check` finds. Pure.
 
-Used by `check` and `suggest`. Always holds: each is a whole block that ejabberd 23.01 accepts
-beside those that are there (tried); under a key that exists already, only the inner lines are added.
+Used by `check`. Always holds: each is a whole block that ejabberd 23.01 accepts beside those that are there (tried;
+that of an administrator on 26.07); under a key that exists already, only the inner lines are added.
 """
 
 import json
@@ -47,6 +47,16 @@ def permissions(target: Target, commands: Sequence[str]) -> str:
             address = "127.0.0.1/32" if is_loopback(target.url) else "THIS MACHINE'S ADDRESS"
             who = f'      ip: "{address}"'
     return _permission("restbroker", who, commands)
+
+
+def administrator(target: Target) -> str:
+    """Makes the target's account an administrator."""
+    match target.credentials:
+        case Basic(user, _) | Issued(Basic(user, _), _):
+            who = json.dumps(user)
+        case _:
+            who = "THE TOKEN'S ACCOUNT"
+    return f"access_rules:\n  configure:\n    allow:\n      - user: {who}"
 
 
 def tokens(user: str) -> str:

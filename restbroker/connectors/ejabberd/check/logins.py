@@ -5,7 +5,6 @@ where the configuration has tokens asked for, one is, lives for a minute at most
 """
 
 import time
-from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -13,10 +12,10 @@ import attrs
 from restbroker.config.target import Basic, Bearer, Issued, Login, Target
 from restbroker.connectors.ejabberd.answer import read
 from restbroker.connectors.ejabberd.check import ejabberd_yml
+from restbroker.connectors.ejabberd.check.rights import trials
 from restbroker.connectors.ejabberd.issuing import NoToken, asking, judge
 from restbroker.connectors.ejabberd.request import question
 from restbroker.rules.findings import Finding, Level, ok
-from restbroker.rules.json_types import Json
 from restbroker.transport.message import Transport
 
 SLOW_LOGIN_S: Final = 0.004
@@ -26,27 +25,17 @@ NO_SCOPE: Final = "restbroker:none"
 TRIAL_LIFE_S: Final = 60
 AUTO: Final = '"RestAuth": "auto" (in Targets: Auth.Auto in place of Auth.Basic)'
 
-_PERSON: Final[Mapping[str, Json]] = {"user": "restbroker-check", "host": "restbroker.invalid"}
 
-TRIALS: Final[Mapping[str, Mapping[str, Json]]] = {
-    "register": {**_PERSON, "password": "restbroker-check"},
-    "unregister": _PERSON,
-    "check_account": _PERSON,
-    "change_password": {**_PERSON, "newpass": "restbroker-check"},
-    "kick_user": _PERSON,
-    "send_message": {"type": "chat", "from": "@", "to": "@", "subject": "", "body": ""},
-    "connected_users_number": {},
-}
-"""Commands that are commonly needed, each with arguments that let it get as far as the rights and no further."""
+async def check_login(target: Target, http: Transport, host: str) -> list[Finding]:
+    """What the login costs with each request, and what a token would gain or gains. Raises `NotSent`, `MaybeSent`.
 
-
-async def check_login(target: Target, http: Transport) -> list[Finding]:
-    """What the login costs with each request, and what a token would gain or gains. Raises `NotSent`, `MaybeSent`."""
+    Rights are asked with this virtual host.
+    """
     match target.credentials:
         case Basic() as login:
             return [await _basic(target, login, http)]
         case Issued(login, fallback):
-            return [await _issued(target, login, http, fallback=fallback)]
+            return [await _issued(target, login, http, host, fallback=fallback)]
         case _:
             return []
 
@@ -82,7 +71,7 @@ async def _why_no_token(target: Target, login: Basic, http: Transport) -> NoToke
     return found if isinstance(found, NoToken) and read(response).unmasked != "invalid_scope" else None
 
 
-async def _issued(target: Target, login: Basic, http: Transport, *, fallback: bool) -> Finding:
+async def _issued(target: Target, login: Basic, http: Transport, host: str, *, fallback: bool) -> Finding:
     level: Level = "warning" if fallback else "problem"
     found = judge(await http.send(asking(target, login, life_s=TRIAL_LIFE_S)), 0.0)
     if isinstance(found, NoToken):
@@ -92,7 +81,7 @@ async def _issued(target: Target, login: Basic, http: Transport, *, fallback: bo
         finding = await _with_token(target, login, found.login, http, level)
         if finding.level != "ok":
             return finding
-        lacking = await _lacking(target, login, found.login, http)
+        lacking = await _lacking(target, login, found.login, http, host)
         return _forbidden(target, login, lacking, fallback=fallback) if lacking else finding
     finally:
         await http.send(question(target, "oauth_revoke_token", {"token": found.login.token.reveal()}))
@@ -112,13 +101,14 @@ async def _with_token(target: Target, login: Basic, token: Bearer, http: Transpo
     return ok(target.name, "Speed", says)
 
 
-async def _lacking(target: Target, login: Basic, token: Bearer, http: Transport) -> list[str]:
+async def _lacking(target: Target, login: Basic, token: Bearer, http: Transport, host: str) -> list[str]:
     """The commands that the account may call, and its token may not."""
+    asked = trials(host)
 
     async def is_forbidden(command: str, login: Login) -> bool:
-        return (await http.send(question(target, command, TRIALS[command], login))).status == 403
+        return (await http.send(question(target, command, asked[command], login))).status == 403
 
-    return [name for name in TRIALS if await is_forbidden(name, token) and not await is_forbidden(name, login)]
+    return [name for name in asked if await is_forbidden(name, token) and not await is_forbidden(name, login)]
 
 
 def _forbidden(target: Target, login: Basic, lacking: list[str], *, fallback: bool) -> Finding:

@@ -1,10 +1,9 @@
 """Looks at one ejabberd: reachable, its API at all, login, rights, version, virtual host.
 
 Called by `registry.check`. Always holds: nothing changes on the server. What a command would need is first asked with
-an argument that no command has, which ejabberd refuses before anything runs; and rights, which it checks after the
-arguments (measured on 23.01), with calls that cannot have an effect: on the host `restbroker.invalid`, which no server
-has (RFC 2606), and a message whose address is malformed. The one exception: where tokens are configured to be asked
-for, one is, lives for a minute at most, and is revoked.
+an argument that no command has, which ejabberd refuses before anything runs; and rights, which it checks after the form
+of the arguments, with calls that cannot have an effect (see `check.rights`). The one exception: where tokens are
+configured to be asked for, one is, lives for a minute at most, and is revoked.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -15,20 +14,20 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.connectors.ejabberd import catalogue
-from restbroker.connectors.ejabberd.answer import read
 from restbroker.connectors.ejabberd.check import ejabberd_yml
 from restbroker.connectors.ejabberd.check.entry import Entry, judge_entry
 from restbroker.connectors.ejabberd.check.find_api import PORTS, find_api
-from restbroker.connectors.ejabberd.check.hosts import judge_hosts
-from restbroker.connectors.ejabberd.check.logins import TRIALS, check_login
+from restbroker.connectors.ejabberd.check.hosts import judge_hosts, trial_host
+from restbroker.connectors.ejabberd.check.logins import check_login
 from restbroker.connectors.ejabberd.check.no_answer import gone, is_silent, unfinished, unreachable, unusable_login
+from restbroker.connectors.ejabberd.check.rights import ask_rights, is_missing, judge_rights
 from restbroker.connectors.ejabberd.options import options_of
 from restbroker.connectors.ejabberd.request import question
 from restbroker.errors import ConfigError
 from restbroker.rules.findings import Finding, ok
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Response, Transport
+from restbroker.transport.message import Transport
 
 LIMIT_S: Final = 30.0
 """For all questions together, some thirty; ejabberd needs some milliseconds for each."""
@@ -103,11 +102,13 @@ async def _inside(target: Target, http: Transport, entry: Entry, found: list[Fin
     try:
         found += _version(target, entry.version)
         found += await _modules(target, http)
-        found += await _rights(target, http, entry)
+        hosts = await http.send(question(target, "registered_vhosts"))
+        host = trial_host(target, hosts)
+        rights = await ask_rights(target, http, host, entry.version)
+        found.append(judge_rights(target, rights, host, entry.version))
         if not any(finding.level == "problem" for finding in found):
-            response = await http.send(question(target, "registered_vhosts"))
-            found.append(judge_hosts(target, response, entry.version))
-            found += await check_login(target, http)
+            found.append(judge_hosts(target, hosts, entry.version))
+            found += await check_login(target, http, host.name)
     except (NotSent, MaybeSent) as error:
         found.append(gone(target, error))
 
@@ -134,7 +135,7 @@ async def _modules(target: Target, http: Transport) -> list[Finding]:
     for module, commands in MODULES.items():
         for command in commands:
             response = await http.send(question(target, command, {"zz_probe": 1}))
-            if _is_missing(response):
+            if is_missing(response):
                 missing.setdefault(module, []).append(command)
     return [
         Finding(
@@ -147,34 +148,3 @@ async def _modules(target: Target, http: Transport) -> list[Finding]:
         )
         for module, commands in missing.items()
     ]
-
-
-async def _rights(target: Target, http: Transport, entry: Entry) -> list[Finding]:
-    """Which commands the account may not call, asked with calls that cannot have an effect."""
-    name = target.name
-    forbidden = ["status"] if entry.version is None else []
-    allowed = []
-    for command, arguments in TRIALS.items():
-        response = await http.send(question(target, command, arguments))
-        if response.status == 403:
-            forbidden.append(command)
-        elif not _is_missing(response):
-            allowed.append(command)
-    lines = ejabberd_yml.permissions(target, forbidden)
-    if {"status", "connected_users_number"} <= set(forbidden):
-        message = f"The login may call neither status nor connected_users_number; also not: {_rest(forbidden)}."
-        why = "restbroker asks these to see whether the server is well. Without them it pauses this target."
-        return [Finding("problem", name, "Forbidden", message, why, lines, "refused")]
-    if forbidden:
-        message = f"The login may not call {', '.join(forbidden)}."
-        why = "Jobs for these commands would be parked. If they are not needed, all is well."
-        return [Finding("warning", name, "SomeForbidden", message, why, lines)]
-    return [ok(name, "Rights", f"The login may call {', '.join(allowed)}.")]
-
-
-def _is_missing(response: Response) -> bool:
-    return response.status == 404 or read(response).unmasked == "unknown_command"
-
-
-def _rest(forbidden: Sequence[str]) -> str:
-    return ", ".join(one for one in forbidden if one not in ("status", "connected_users_number")) or "nothing else"

@@ -14,7 +14,7 @@ from restbroker.connectors.contract import Connector, Ports
 from restbroker.connectors.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.connectors.ejabberd.options import Options
 from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Deferred, Delivered, Denied, Rejected
+from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -212,6 +212,50 @@ async def test_an_account_that_may_call_little_is_let_work_and_one_that_may_call
     for _ in range(FORBIDDEN_AT_FIRST):
         assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied)
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).denied
+
+
+VHOSTS = ok(b'["example.org","localhost"]')
+
+
+async def to_a_26_07(host: str, *hosts: Response | Exception) -> tuple[Outcome, list[str]]:
+    """What becomes of a command for this host that is refused, and what was asked after it."""
+    connector = opened(attrs.evolve(TARGET, credentials=Basic("a@localhost", Secret("p"))))
+    await connector.probe(answering(ok(STARTED.replace(b"24.12", b"26.07"))))
+    link = answering(FORBIDDEN, *hosts)
+    return await connector.deliver(Call(Command("register", {"user": "a"}), host=host), link), link.asked[1:]
+
+
+@pytest.mark.parametrize("host", ["nowhere.example", "LOCALHOST"])
+async def test_a_host_that_26_07_does_not_serve_is_called_so_though_it_says_forbidden(host: str) -> None:
+    outcome, asked = await to_a_26_07(host, VHOSTS, ok(b"3"))
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, outcome.reason.status) == ("UnknownHost", 403)
+    assert outcome.reason.message == f"The server has no virtual host '{host}'; it has example.org, localhost."
+    assert "api_permissions" not in (outcome.reason.cure or "")
+    assert asked[0] == "ask /api/registered_vhosts"
+
+
+@pytest.mark.parametrize("hosts", [FORBIDDEN, NotSent("refused"), MaybeSent("reset"), VHOSTS])
+async def test_what_26_07_forbids_on_a_host_that_is_served_or_may_be_stays_forbidden(
+    hosts: Response | Exception,
+) -> None:
+    outcome, _ = await to_a_26_07("localhost", hosts)
+    assert isinstance(outcome, Denied)
+    assert outcome.reason.code == "CommandForbidden"
+    assert "Allow register for restbroker's account" in (outcome.reason.cure or "")
+    if isinstance(hosts, Response):
+        assert "an administrator of 'localhost' (access rule configure)" in (outcome.reason.cure or "")
+
+
+@pytest.mark.parametrize(
+    ("version", "credentials"),
+    [(b"24.12", Basic("a@localhost", Secret("p"))), (b"26.07", None)],
+    ids=["24.12", "address"],
+)
+async def test_where_a_host_is_no_matter_of_rights_nothing_more_is_asked(version: bytes, credentials: Login) -> None:
+    connector = opened(attrs.evolve(TARGET, credentials=credentials))
+    await connector.probe(answering(ok(STARTED.replace(b"24.12", version))))
+    assert isinstance(await connector.deliver(KICK, answering(FORBIDDEN)), Denied)
 
 
 async def test_the_interface_version_of_url_and_endpoint_chooses_the_arguments() -> None:
