@@ -11,7 +11,7 @@ import trio
 from restbroker.broker.delivery.tokens import Proof
 from restbroker.rules.job import Job
 from restbroker.rules.policy import Context
-from restbroker.rules.settlement import Settlement
+from restbroker.rules.settlement import Fingerprint, Settlement
 from restbroker.telemetry.events import JobFinished
 
 
@@ -35,6 +35,8 @@ class Item:
     proof: Proof | None = None
     """What it was let in by."""
     admitted: bool = False
+    fingerprint: Fingerprint | None = None
+    """What is remembered of it once it is done, if it is signed."""
     reply_id: str | int | float | None = None
     recovered: str | None = None
     """The digest under which its runs before a crash are counted; None if there are none."""

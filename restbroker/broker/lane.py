@@ -15,6 +15,7 @@ import trio
 from restbroker.broker.delivery.commands import Commands
 from restbroker.broker.delivery.gate import Gate
 from restbroker.broker.delivery.marker import Marker
+from restbroker.broker.delivery.replays import Replays
 from restbroker.broker.delivery.slots import Slots
 from restbroker.broker.delivery.tokens import Tokens
 from restbroker.broker.health import StoreHealth
@@ -86,6 +87,7 @@ class Lane:
     limited: str | None = None
     """Why the last fetch took nothing although there is room: paused, rate, in_flight, dead, or refused (by Redis)."""
     _marker: Marker = attrs.field(init=False)
+    replays: Replays = attrs.field(init=False)
     recovered_version: int = 0
     recovered: Mapping[str, int] = attrs.field(factory=dict)
     warned: set[str] = attrs.field(factory=set)
@@ -98,6 +100,7 @@ class Lane:
     def __attrs_post_init__(self) -> None:
         """Makes what needs the lane's own parts."""
         self._marker = Marker(self.store, self.health, self.fence)
+        self.replays = Replays(self.store, self.health)
         self.slots = Slots(self.plan.target.slots)
         self.commands = Commands(self.plan.target, self.plan.connector, self.slots)
 

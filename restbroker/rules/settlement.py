@@ -47,10 +47,23 @@ class Fallen:
 
 
 @light
+class Fingerprint:
+    """What stays of a signed job that is done, for `keep_s` seconds, so that a copy of it is not done again.
+
+    `text` is of its signature, `queue` the one from which it was let in first.
+    """
+
+    queue: str
+    text: str
+    keep_s: float
+
+
+@light
 class Ack:
-    """Done: counted as processed."""
+    """Done: counted as processed. `fingerprint`: what is remembered of a signed job."""
 
     replies: tuple[Reply, ...] = ()
+    fingerprint: Fingerprint | None = None
 
 
 @attrs.frozen

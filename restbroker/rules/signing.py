@@ -112,6 +112,11 @@ def which(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | 
     return matches.index(True) if any(matches) else None
 
 
+def fingerprint(signature: Signature) -> str:
+    """What stands for the signature, and with it for the one job that it fits, among those that were done."""
+    return signature.text[-64:-32]
+
+
 def acceptance(secret: str, signature: Signature, queue: str) -> str:
     """What is written under `ACCEPTED_FIELD` of a job that is let in from this queue for the first time.
 

@@ -26,6 +26,7 @@ _BY_NAME: Final[Mapping[str, str]] = {
 _BY_BEGINNING: Final = (
     (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:", "h|"), "string"),
     (("queue:", "restbroker:reply:"), "list"),
+    (("restbroker:done:",), "zset"),
     (("restbroker:", "j|"), "hash"),
 )
 
@@ -145,6 +146,10 @@ class Keys:
     def tokens(self) -> str:
         """HASH name of a token → when a job was last let in with it, epoch seconds."""
         return self._key("restbroker:tokens")
+
+    def done(self, queue: str) -> str:
+        """ZSET fingerprint of a signed job of this queue that was done → until when it is remembered (epoch ms)."""
+        return self._key(f"restbroker:done:{queue}")
 
     @property
     def rosters(self) -> str:

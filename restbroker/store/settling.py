@@ -87,13 +87,13 @@ class Settling:
         return [(start, self._order[start : start + MAX_BATCH]) for start in range(0, len(self._order), MAX_BATCH)]
 
     def _sort(self) -> int:
-        """Finds the order; says how many come first that are plain: done, and without replies, as most are.
+        """Finds the order; says how many come first that are plain: done, with nothing else to write, as most are.
 
         What need not be asked has its code then.
         """
         plain, others, back = [], [], []
         for place, (ticket, settlement) in enumerate(self.request.items):
-            if isinstance(settlement, Ack) and not settlement.replies:
+            if isinstance(settlement, Ack) and not settlement.replies and settlement.fingerprint is None:
                 plain.append(place)
             elif isinstance(settlement, Back):
                 back.append((-ticket_number(ticket), place))
@@ -121,7 +121,12 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded]
     arguments += [ticket for ticket, _ in batch[:plain]]
     for ticket, settlement in batch[plain:]:
-        arguments += [ticket, *_fate(settlement), ticket_queue(ticket)]
+        if isinstance(settlement, Ack) and settlement.fingerprint is not None:
+            known = settlement.fingerprint
+            place = destinations.number(keys.done(known.queue))
+            arguments += [ticket, "once", round(known.keep_s * 1000), known.text, place]
+        else:
+            arguments += [ticket, *_fate(settlement), ticket_queue(ticket)]
         arguments += destinations.of(_replies(settlement))
     lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
     if request.records is not None:
@@ -163,18 +168,21 @@ def _replies(settlement: Settlement) -> tuple[Answer, ...]:
 
 @attrs.define(eq=False)
 class Destinations:
-    """Where the replies of one call go: a script is told of each `lists` once, and by its number from then on."""
+    """Where replies and fingerprints go: a script is told of each of `lists` once, and by its number from then on."""
 
     keys: Keys
     lists: dict[str, int] = attrs.field(factory=dict)
+
+    def number(self, name: str) -> int:
+        """The number of the key of this name."""
+        return self.lists.setdefault(name, len(self.lists) + 1)
 
     def of(self, replies: Sequence[Answer]) -> list[Argument]:
         """What a script is told of one job's: how many, and of each where to, whether that is a queue, and what."""
         arguments: list[Argument] = [len(replies)]
         for reply in replies:
             name = self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")
-            index = self.lists.setdefault(name, len(self.lists) + 1)
-            arguments += [index, reply.queue or "", reply.ttl_s, reply.payload]
+            arguments += [self.number(name), reply.queue or "", reply.ttl_s, reply.payload]
         return arguments
 
 

@@ -16,8 +16,9 @@ from restbroker.light import light
 @light
 class JobFinished:
     """A try ended, whatever came of it: one line for each. `outcome` is what the target said (`delivered`, `rejected`,
-    `deferred`, `uncertain`), `fate` what became of the job (`ack`: done, `retry`, `dead`: parked, `schedule`: put off,
-    `back`: into its queue, `drop`: gone, as it asked itself).
+    `deferred`, `uncertain`), or `duplicate`: a signed job was done before, and not sent. `fate` is what became of the
+    job (`ack`: done, `retry`, `dead`: parked, `schedule`: put off, `back`: into its queue, `drop`: gone, as it asked
+    itself).
     """
 
     target: str

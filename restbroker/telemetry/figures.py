@@ -69,6 +69,9 @@ class Figures:
                     figures.add(now_s, durations_s, delivered=True)
             case JobFinished(target):
                 figures, delivered = self._targets[target], event.outcome == "delivered"
+                if event.outcome == "duplicate":
+                    figures.outcomes["duplicate"] += 1
+                    return
                 figures.add(self.now_s(), (event.duration_s,), delivered=delivered)
                 if not delivered:
                     figures.outcomes[event.outcome] += 1

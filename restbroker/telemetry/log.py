@@ -177,6 +177,11 @@ class LogSink:
                 self._write(line_of(job))
 
     def _job_finished(self, event: JobFinished) -> None:
+        if event.outcome == "duplicate":
+            # No try at all; a warning tells of it.
+            if self._is_written("debug"):
+                self._write(line_of(event))
+            return
         sums = self._sums[event.target]
         sums.latency.add((event.duration_s,))
         if event.outcome == "delivered":

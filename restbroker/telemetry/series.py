@@ -55,7 +55,7 @@ PROCESS: Final = (
         "restbroker_jobs_total",
         "counter",
         "Tries that ended, by what the target said. `command` is a name of the target's catalogue, else `other`; "
-        "`outcome` is `delivered`, `rejected`, `deferred` or `uncertain`.",
+        "`outcome` is `delivered`, `rejected`, `deferred`, `uncertain`, or `duplicate`: a signed job was done before.",
         ("target", "command", "outcome"),
     ),
     Metric(

@@ -9,6 +9,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.rules.job import digest
+from restbroker.rules.settlement import Fingerprint
 from restbroker.store.beats import Registered
 from restbroker.store.codes import Applied, Clash, Code, Refused
 
@@ -67,6 +68,7 @@ class DataSet:
     parked: list[tuple[str, bytes]] = attrs.field(factory=list)
     unanswered: int = 0
     history: list[bytes] = attrs.field(factory=list)
+    fingerprints: dict[str, set[bytes]] = attrs.field(factory=lambda: defaultdict(set))
     processed: int = 0
     failed: int = 0
     broken: set[str] = attrs.field(factory=set)
@@ -106,6 +108,11 @@ class DataSet:
         if code == Applied():
             self.parked.append((ticket, member))
         return code
+
+    def remember(self, one: Fingerprint) -> None:
+        """Remembers that a signed job was done. What cannot be written down is not remembered."""
+        if f"restbroker:done:{one.queue}" not in self.broken:
+            self.fingerprints[one.queue].add(one.text.encode())
 
     def count_run(self, identity: str, raw: bytes) -> None:
         """Counts that a job may have run, once per dead identity."""

@@ -26,6 +26,8 @@ def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: 
         data.lists[key].insert(0, reply.payload)
     if isinstance(settlement, Dead):
         data.parked.append((ticket, settlement.payload))
+    if isinstance(settlement, Ack) and settlement.fingerprint is not None:
+        data.remember(settlement.fingerprint)
     data.processed += not isinstance(settlement, Back | Schedule)
     data.failed += isinstance(settlement, Retry | Dead | Drop)
     return code

@@ -115,6 +115,7 @@ class Pair:
         keys |= {"retry": data.sets["retry"], "schedule": data.sets["schedule"], "dead": set(data.sets["dead"])}
         keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.parked}
         keys["restbroker:history"] = sorted(data.history)
+        keys |= {f"restbroker:done:{queue}": set(kept) for queue, kept in data.fingerprints.items()}
         keys |= {"restbroker:beats": _texts(data.alive), "restbroker:dying": _texts(data.fenced)}
         keys |= {f"restbroker:pause:{target}": self.reference.reasons(target) for target in list(data.pauses)}
         notes = {"queues": data.queue_notes, "targets": data.target_notes}
@@ -181,7 +182,7 @@ def _read(pipe: Any, key: str, name: str) -> None:
     match key:
         case "retry" | "schedule":
             pipe.zrange(name, 0, -1, withscores=True)
-        case "dead":
+        case _ if key == "dead" or key.startswith("restbroker:done:"):
             pipe.zrange(name, 0, -1)
         case "queues" | "paused":
             pipe.smembers(name)
@@ -199,7 +200,7 @@ def _plain(key: str, value: Any) -> object:
     match key:
         case "retry" | "schedule":
             return dict(value)
-        case "dead":
+        case _ if key == "dead" or key.startswith("restbroker:done:"):
             return set(value)
         case _ if key.startswith("restbroker:pause:"):
             return {reason.decode() for reason in value}

@@ -14,7 +14,7 @@ from typing import Literal
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.rules.settlement import Fallen, ResponseQueue
+from restbroker.rules.settlement import Fallen, Fingerprint, ResponseQueue
 from restbroker.store.beats import Park, Recovered, Registered
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.jobs import (
@@ -117,6 +117,11 @@ class Reference:
                 else:
                     hand.jobs[ticket] = raw
         return codes
+
+    def done(self, fingerprints: Sequence[Fingerprint]) -> list[bool]:
+        for one in fingerprints:
+            self.data.require(f"restbroker:done:{one.queue}")
+        return [one.text.encode() in self.data.fingerprints[one.queue] for one in fingerprints]
 
     def _record(self, request: FinishRequest, place: int) -> None:
         record = b"" if request.records is None else request.records.each[place]

@@ -6,11 +6,13 @@ stopped at once, as by two signals, or killed. N rises until the jobs are done b
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from restbroker.telemetry.events import JobFinished
 from tests.model.target import SimulatedTarget
 from tests.model.world import Process, World, jid_of, simulate
 
@@ -54,10 +56,13 @@ def kill(process: Process) -> None:
     process.kill()
 
 
-async def cut_short(steps: int, end: Callable[[Process], None]) -> tuple[World, bool]:
-    """Runs the jobs and ends the process after so many steps; whether that came before they were done."""
+async def cut_short(steps: int, end: Callable[[Process], None], *, signs: bool = False) -> tuple[World, bool]:
+    """Runs the jobs and ends the process after so many steps; whether that came before they were done.
+
+    Signed ones are then done by a second process, and pushed once more.
+    """
     async with trio.open_nursery() as nursery:
-        world = World(SimulatedTarget(), nursery)
+        world = World(SimulatedTarget(), nursery, signs=signs)
         process = world.start(at_most_once=("once",), concurrency=2)
         await trio.sleep(0.8)
         counter = Steps(steps, lambda: end(process))
@@ -71,11 +76,49 @@ async def cut_short(steps: int, end: Callable[[Process], None]) -> tuple[World, 
         if counter.left > 0:
             end(process)
         await process.done.wait()
+        if signs:
+            await done_and_replayed(world)
     return world, counter.left <= 0
 
 
-def simulated(steps: int, end: Callable[[Process], None]) -> tuple[World, bool]:
-    return trio.run(cut_short, steps, end, clock=MockClock(autojump_threshold=0))
+async def done_and_replayed(world: World) -> None:
+    """Another process does the rest, a person retries what was parked, and somebody pushes all of them again."""
+    process = world.start(at_most_once=("once",), concurrency=2)
+    while places := world.places():
+        for raw in [raw for key in ("retry", "dead") for raw in world.reference.data.sets[key]]:
+            world.reference.data.sets["retry"].pop(raw, None)
+            world.reference.data.sets["dead"].pop(raw, None)
+            world.push_raw(raw)
+        await trio.sleep(1)
+        assert trio.current_time() < 600, places
+    ran = Counter(world.target.jids)
+    assert ran.keys() == set(JIDS), "a job that was cut short was taken for a copy of itself"
+    for raw in world.pushed[: len(JIDS)]:
+        world.push_raw(raw)
+    await trio.sleep(5)
+    assert world.places() == Counter()
+    assert Counter(world.target.jids) == ran, "a copy of a job that was done was sent"
+    assert len([event for event in world.of(JobFinished) if event.outcome == "duplicate"]) == len(JIDS)
+    process.stop()
+    await process.done.wait()
+
+
+def simulated(steps: int, end: Callable[[Process], None], *, signs: bool = False) -> tuple[World, bool]:
+    run = partial(cut_short, steps, end, signs=signs)
+    return trio.run(run, clock=MockClock(autojump_threshold=0))
+
+
+@pytest.mark.parametrize("end", [stop_at_once, cancel_the_work, kill])
+def test_after_each_step_every_signed_job_is_still_done_and_then_no_copy_of_it(
+    monkeypatch: pytest.MonkeyPatch, end: Callable[[Process], None]
+) -> None:
+    simulate(monkeypatch)
+    early, steps = True, 0
+    while early:
+        steps += 1
+        assert steps < FIRST_LIMIT
+        _, early = simulated(steps, end, signs=True)
+    assert steps > 50
 
 
 @pytest.mark.parametrize("end", [stop_at_once, cancel_the_work, kill])

@@ -28,6 +28,7 @@ from restbroker.rules.settlement import (
     Dead,
     Drop,
     Fallen,
+    Fingerprint,
     Reply,
     ResponseQueue,
     Retry,
@@ -62,11 +63,35 @@ HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
 STEPS = 40
 PAYLOADS = st.lists(st.sampled_from([b"same", b"other", b"third"]), min_size=1, max_size=6)
 FATES = st.sampled_from(
-    ["ack", "ack", "answered", "retry", "retry", "clash", "dead", "schedule", "later", "drop", "back", "begun"]
+    [
+        "ack",
+        "ack",
+        "answered",
+        "signed",
+        "retry",
+        "retry",
+        "clash",
+        "dead",
+        "schedule",
+        "later",
+        "drop",
+        "back",
+        "begun",
+    ]
 )
 REPLIES = ("restbroker:reply:r", "retry")
 SETS: tuple[SortedSet, ...] = ("retry", "schedule", "dead")
-SPOILABLE = ["queue:a", "queue:b", "queue:out", "restbroker:reply:r", "retry", "schedule", "dead", "queues"]
+SPOILABLE = [
+    "queue:a",
+    "queue:b",
+    "queue:out",
+    "restbroker:reply:r",
+    "retry",
+    "schedule",
+    "dead",
+    "queues",
+    "restbroker:done:a",
+]
 LONG_AGO_S, SOME_DAY_S = 1.0, 4e9
 PEOPLE = st.sampled_from(["ann", "bob"])
 WORDS = st.sampled_from(["", "it moves"])
@@ -501,6 +526,7 @@ class Histories(RuleBasedStateMachine):
         cases: dict[str, Settlement] = {
             "ack": Ack((Reply(b"r", queue="out"),)),
             "answered": Ack((Reply(b"r", queue="out"), Reply(b"r", key=REPLIES[self.serial % 7 == 0], ttl_s=3600))),
+            "signed": Ack((), Fingerprint("a", f"mark-{self.serial}", 1e6)),
             "retry": Retry(LONG_AGO_S, entry, (Reply(b"f", queue="out"),)),
             "clash": Retry(SOME_DAY_S, job),
             "dead": Dead(LONG_AGO_S, entry),

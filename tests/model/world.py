@@ -23,9 +23,12 @@ from restbroker.broker.status.status import Status
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
+from restbroker.rules import signing
+from restbroker.rules.arguments import Submission
+from restbroker.rules.command import Command
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
-from restbroker.store import beats, jobs, limits, pauses, probing, rewrite, server, sets, tokens
+from restbroker.store import beats, done, jobs, limits, pauses, probing, rewrite, server, sets, tokens
 from restbroker.store.connection import Connection, Waiter
 from restbroker.store.probing import Yours
 from restbroker.store.rewrite import AppendOnlyFile
@@ -43,6 +46,7 @@ OPERATIONS = {
     sets: ("due", "promote"),
     limits: ("pause", "resume"),
     pauses: ("end_due",),
+    done: ("done",),
 }
 FACTS = ServerFacts("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", False, "", True, 0, {})
 
@@ -61,6 +65,8 @@ class World:
     reference: Reference = attrs.field(factory=lambda: Reference(now_s))
     processes: list["Process"] = attrs.field(factory=list)
     waiting: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    signs: bool = False
+    pushed: list[bytes] = attrs.field(factory=list)
 
     def start(self, **plan: Any) -> "Process":
         """One more process."""
@@ -72,8 +78,10 @@ class World:
     def push(self, *jids: str, command: str = "safe", **fields: Any) -> None:
         """Pushes a job for each jid."""
         for jid in jids:
-            job = {"class": "A", "jid": jid, "queue": "rest", "args": [command, {"jid": jid}, "t"], **fields}
-            self.reference.data.lists["queue:rest"].insert(0, json.dumps(job).encode())
+            token = signed(jid, command) if self.signs else "t"
+            job = {"class": "A", "jid": jid, "queue": "rest", "args": [command, {"jid": jid}, token], **fields}
+            self.pushed.append(json.dumps(job).encode())
+            self.reference.data.lists["queue:rest"].insert(0, self.pushed[-1])
         self.waiting.unpark_all()
 
     def push_raw(self, payload: bytes) -> None:
@@ -205,6 +213,12 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
 def jid_of(raw: bytes) -> str:
     """A payload's jid."""
     return str(json.loads(raw)["jid"])
+
+
+def signed(jid: str, command: str) -> str:
+    """The third argument of such a job, if it is signed."""
+    submission = Submission(Command(command, {"jid": jid}), None, None)
+    return signing.sign("t", "default", int(now_s()), jid, submission, "rest")
 
 
 def _through(name: str) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from restbroker.rules import arguments, display, hiding, hosts, retry, sealing, 
 from restbroker.rules.arguments import Submission
 from restbroker.rules.job import EFFECTED_FIELD, Job
 from restbroker.rules.outcome import Reason
+from restbroker.rules.settlement import Fingerprint
 from restbroker.rules.signing import Signature
 from restbroker.telemetry.events import Warned
 
@@ -95,6 +96,11 @@ def _read(lane: Lane, item: Item, job: Job) -> Admitted | Reason:
         return accepted
     item.job = accepted
     item.proof = proof
+    if proof.signature is not None:
+        queue = signing.accepted_in(accepted.fields) or job.queue
+        item.fingerprint = Fingerprint(
+            queue, signing.fingerprint(proof.signature), proof.token.window_s + signing.AHEAD_S
+        )
     known = lane.commands.of(item.command)
     asked = arguments.named(submission, known.spec) if submission.is_bare else submission
     if isinstance(asked, Reason):

@@ -18,13 +18,15 @@ from restbroker.broker.delivery.slots import Slot
 from restbroker.broker.item import Hand, Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling import news
+from restbroker.errors import StoreRefused
 from restbroker.rules import arguments, settle
 from restbroker.rules.command import Call, CommandSpec
 from restbroker.rules.job import Job, NotAJob, digest, read, spare_jid
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context
 from restbroker.rules.settle import Final
-from restbroker.rules.settlement import Ack, Back, Settlement
+from restbroker.rules.settlement import Ack, Back, Fingerprint, Settlement
+from restbroker.telemetry.events import Warned
 
 
 async def run(lane: Lane) -> None:
@@ -43,7 +45,10 @@ async def run(lane: Lane) -> None:
                 hand.item = item
                 lane.handed = max(lane.handed, item.number)
                 try:
-                    if (admitted := _admitted(lane, item)) is not None:
+                    admitted = _admitted(lane, item)
+                    if admitted is not None and not (
+                        item.fingerprint and await _is_replay(lane, item, item.fingerprint)
+                    ):
                         done = await _delivery(lane, item, admitted)
                         if done is not None:
                             _settle(lane, item, admitted.job, admitted.known.spec, done.outcome, done.duration_s)
@@ -130,6 +135,19 @@ def _admitted(lane: Lane, item: Item) -> Admitted | None:
     return _again(lane, item, admitted) if admitted.job.maybe_run else admitted
 
 
+async def _is_replay(lane: Lane, item: Item, fingerprint: Fingerprint) -> bool:
+    """Whether a signed job was done before: then it is settled as that, and nobody is answered once more."""
+    try:
+        if not await lane.replays.is_replay(fingerprint):
+            return False
+    except StoreRefused as error:
+        lane.complain("StoreRefused", error.message, error.cure)
+        return False
+    item.settlement, item.event = Ack(), news.repeated(lane, item)
+    lane.report(_replayed(item.queue))
+    return True
+
+
 def _again(lane: Lane, item: Item, admitted: Admitted) -> Admitted | None:
     """As `_admitted`, for a job that may have run already."""
     job, spec, uncertain_retries = admitted.job, admitted.known.spec, lane.plan.policy.uncertain_retries
@@ -197,12 +215,17 @@ def _settle(
     if isinstance(outcome, Delivered):
         done = settle.unanswered(job, item.reply_id)
         if done is not None:
-            _note(lane, item, done, outcome, duration_s)
+            _note(
+                lane, item, done if item.fingerprint is None else Ack(fingerprint=item.fingerprint), outcome, duration_s
+            )
             return
     else:
         job = stored(lane, item, job)
     context = _context(lane, item, duration_s)
-    _conclude(lane, item, settle.settle(job, spec, outcome, context), context, outcome)
+    settlement = settle.settle(job, spec, outcome, context)
+    if isinstance(settlement, Ack) and item.fingerprint is not None:
+        settlement = Ack(settlement.replies, item.fingerprint)
+    _conclude(lane, item, settlement, context, outcome)
 
 
 def _conclude(lane: Lane, item: Item, settlement: Settlement, context: Context, outcome: Final) -> None:
@@ -232,6 +255,14 @@ def _context(lane: Lane, item: Item, duration_s: float) -> Context:
         item.reply_id,
         item.at_most_once,
         lane.plan.target.queues,
+    )
+
+
+def _replayed(queue: str) -> Warned:
+    return Warned(
+        "JobReplayed",
+        f"A signed job of the queue {queue!r} was done before, and was not done again.",
+        "Who pushes a job twice may do so for a lost answer. If no producer does, look at who can write to Redis.",
     )
 
 

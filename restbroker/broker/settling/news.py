@@ -29,6 +29,11 @@ def finished(lane: Lane, item: Item, settlement: Settlement, outcome: Final, dur
     return JobFinished(*what, reason.status, reason.code, reason.message, reason.cure, admitted=item.admitted)
 
 
+def repeated(lane: Lane, item: Item) -> JobFinished:
+    """The event of a signed job that was done before, and was not sent."""
+    return JobFinished(*_what(lane, item, "duplicate", "ack", 0.0))
+
+
 def of(lane: Lane, item: Item) -> JobFinished | None:
     """The event of a job; None if it did not end here, but is settled again since Redis forgot that it was."""
     if item.event is None and item.status is not None:

@@ -10,8 +10,10 @@
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload; what goes back has no replies
---       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish | back to its queue
---             (as it came, or as its payload if there is one)
+--       fate: '' done | once done, and never again | zr retry | zd dead | zs schedule (no try) | zx dropped on the
+--             job's own wish | back to its queue (as it came, or as its payload if there is one)
+--             of once the payload is the job's fingerprint, the score for how many milliseconds it is kept, and qidx
+--             which of the destinations is the set of fingerprints
 --       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
 --       written of each once it is settled ('' = nothing)
 -- Returns: per job 1 applied | 0 was applied before, or the identity was fenced and recovered
@@ -20,12 +22,13 @@
 -- Sent twice: the second answers 0 for each job that the first applied.
 
 local FIXED_KEYS, PARKED_MAX, HISTORY_MAX, DAY_STATS_S = 12, 100000, 1000000, 157680000
+local PRINTS_MAX, TRIMMED_AT_ONCE = 250000, 1000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
 local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local at, jobs_end = 6, records > 0 and #ARGV - records - 1 or #ARGV
 local zsets = {zr = retry, zd = dead, zs = schedule}
-local processed, failed, codes = 0, 0, {}
+local processed, failed, codes, remembered = 0, 0, {}, {}
 -- Few lanes have marks at all; the others pay one look for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
 -- Fetch writes it where the jobs in hand are bounded. A broken one stops fetches, and must not hold up settlements.
@@ -103,6 +106,38 @@ local function settle(job, raw)
   end
 end
 
+-- Of a signed job that is done its fingerprint stays, so that a copy is not done again. Like the copy of what is
+-- parked this cannot fail a job whose effects are done.
+local function remember(job)
+  local prints = KEYS[FIXED_KEYS + queue_count + job.qidx]
+  local now = redis.call('TIME')
+  local until_ms = now[1] * 1000 + math.floor(now[2] / 1000) + tonumber(job.score)
+  redis.pcall('ZADD', prints, string.format('%.0f', until_ms), job.payload)
+  remembered[prints] = math.max(remembered[prints] or 0, until_ms)
+end
+
+-- What is over goes, then what is over first; and the whole of it when its last one is over.
+local function trim(prints, until_ms)
+  local now = redis.call('TIME')
+  local over = redis.pcall('ZRANGEBYSCORE', prints, '-inf', now[1] .. '000', 'LIMIT', 0, TRIMMED_AT_ONCE)
+  local count = redis.pcall('ZCARD', prints)
+  if over.err or type(count) ~= 'number' then
+    return
+  end
+  local surplus = math.min(count - PRINTS_MAX, TRIMMED_AT_ONCE)
+  if surplus > #over then
+    over = redis.pcall('ZRANGEBYSCORE', prints, '-inf', '+inf', 'LIMIT', 0, surplus)
+  end
+  if #over > 0 then
+    redis.pcall('ZREM', prints, unpack(over))
+  end
+  local ends = string.format('%.0f', until_ms)
+  local later = redis.pcall('ZRANGEBYSCORE', prints, '(' .. ends, '+inf', 'LIMIT', 0, 1)
+  if #later == 0 then
+    redis.pcall('PEXPIREAT', prints, ends)
+  end
+end
+
 -- Returns the job's code.
 local function apply(job)
   local raw = redis.call('HGET', ip, job.ticket)
@@ -136,13 +171,20 @@ while at <= jobs_end do
     end
     if job.fate ~= 'back' and job.fate ~= 'zs' then
       processed = processed + 1
-      failed = failed + (job.fate == '' and 0 or 1)
+      failed = failed + ((job.fate == '' or job.fate == 'once') and 0 or 1)
+    end
+    if job.fate == 'once' then
+      remember(job)
     end
     if job.fate == 'zd' then
       -- A copy for the day when somebody trims the dead set; the job is parked without it too.
       redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
     end
   end
+end
+
+for prints, until_ms in pairs(remembered) do
+  trim(prints, until_ms)
 end
 
 if has_share then

@@ -1,0 +1,50 @@
+"""Finds out, before it is sent, that a signed job was done before: somebody pushed a copy of it.
+
+The worker calls `is_replay` for signed jobs. Always holds: only what Redis says was done is a replay, so that a job
+that was recovered, given back or retried is none. Whoever asks while one question is on its way is asked for with the
+next.
+"""
+
+import attrs
+import trio
+
+from restbroker.broker.health import StoreHealth
+from restbroker.rules.settlement import Fingerprint
+from restbroker.store import done
+from restbroker.store.connection import Connection
+
+
+@attrs.define(eq=False)
+class _Question:
+    fingerprint: Fingerprint
+    is_done: bool | None = None
+
+
+@attrs.define(eq=False)
+class Replays:
+    """Per lane."""
+
+    store: Connection
+    health: StoreHealth
+    _questions: list[_Question] = attrs.field(factory=list)
+    _turn: trio.Lock = attrs.field(factory=trio.Lock)
+
+    async def is_replay(self, fingerprint: Fingerprint) -> bool:
+        """Whether its job was done. Waits while Redis is away; safe to cancel. Raises `StoreRefused`."""
+        question = _Question(fingerprint)
+        self._questions.append(question)
+        try:
+            async with self._turn:
+                if question.is_done is None:
+                    await self._ask()
+        finally:
+            if question in self._questions:
+                self._questions.remove(question)
+        return question.is_done is True
+
+    async def _ask(self) -> None:
+        asked = list(self._questions)
+        answers = await self.health.insist(self.store, done.done, [question.fingerprint for question in asked])
+        for question, is_done in zip(asked, answers, strict=True):
+            question.is_done = is_done
+        self._questions = [question for question in self._questions if question.is_done is None]
