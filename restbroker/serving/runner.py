@@ -2,8 +2,8 @@
 
 Always holds: nothing that happens here stops the delivery of jobs, but for a flood of connections: while it uses up the
 process' file descriptors, jobs wait. A taken port is told once and tried again until it is free; and what breaks
-Hypercorn ends the app's open connections, not the process. The listening sockets are ours, so that such a restart
-refuses nobody.
+Hypercorn ends one connection, or all of the app's at worst, not the process. The listening sockets are ours, so that a
+restart refuses nobody.
 """
 
 import contextlib
@@ -123,14 +123,12 @@ class Server:
             while not stopping.is_set():
                 try:
                     await self._serve_once(listeners, stopping)
-                # Whatever it is: a stranger must not end a broker. Hypercorn 0.18 fails as a whole when a connection
-                # that was refused a WebSocket sends on (h11's LocalProtocolError), and sometimes at a bad chunk
-                # (BusyResourceError: two tasks send); both measured.
+                # Whatever it is: a stranger must not end a broker.
                 except* Exception as group:  # noqa: BLE001
                     self._warn_once(
                         "ServerFault",
-                        f"A connection broke the server of {self.what} ({_names(group)}); it was restarted.",
-                        "Jobs are not concerned. Let only those reach this port who need it.",
+                        f"The server of {self.what} broke ({_names(group)}); it was restarted.",
+                        "Jobs are not concerned. Please report this.",
                     )
                     with trio.move_on_after(_RESTART_S):
                         await stopping.wait()
@@ -152,7 +150,7 @@ class Server:
                 if self.is_plain:
                     await self._serve_plainly(wrapped, _client(stream))
                 else:
-                    await TCPServer(app, config, context, ConnectionState(state.copy()), wrapped)
+                    await self._serve_alone(TCPServer(app, config, context, ConnectionState(state.copy()), wrapped))
 
         async with trio.open_nursery() as living:
             await living.start(lifespan.handle_lifespan)
@@ -170,6 +168,21 @@ class Server:
                     serving.cancel_scope.deadline = trio.current_time() + GRACE_S
             await lifespan.wait_for_shutdown()
             living.cancel_scope.cancel()
+
+    async def _serve_alone(self, connection: TCPServer) -> None:
+        """Serves one connection of Hypercorn's; the others go on whatever becomes of it.
+
+        Hypercorn 0.18 raises where a client that was refused a WebSocket sends on (h11's LocalProtocolError), and
+        sometimes at a bad chunk (BusyResourceError: two tasks send); both measured.
+        """
+        try:
+            await connection
+        except* Exception as group:  # noqa: BLE001
+            self._warn_once(
+                "ServerFault",
+                f"A connection to the server of {self.what} failed ({_names(group)}); it was ended.",
+                "Jobs are not concerned. Let only those reach this port who need it.",
+            )
 
     async def _serve_plainly(self, stream: "trio.SSLStream[trio.SocketStream]", client: tuple[str, int] | None) -> None:
         is_secured = self.certificate is not None

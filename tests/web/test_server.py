@@ -139,6 +139,27 @@ async def test_what_a_stranger_sends_ends_neither_the_server_nor_the_process(
     assert capfd.readouterr() == ("", "")
 
 
+async def test_a_connection_that_breaks_hypercorn_ends_alone() -> None:
+    stand = Stand()
+    async with stand.server() as (url, _), trio.open_nursery() as nursery:
+        answers: list[httpx.Response] = []
+
+        async def ask() -> None:
+            answers.append(await get(f"{url}/slow"))
+
+        nursery.start_soon(ask)
+        await stand.asked.wait()
+        with trio.fail_after(30):
+            while "ServerFault" not in [event.code for event in stand.events if isinstance(event, Warned)]:
+                async with await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as stream:
+                    with contextlib.suppress(trio.BrokenResourceError):
+                        await stream.send_all(WEBSOCKET + b"\xff" * 20)
+                        while await stream.receive_some():
+                            pass
+        stand.go.set()
+    assert answers[0].json() == {"slow": True}
+
+
 async def test_a_stop_lets_a_running_answer_end() -> None:
     stand = Stand()
     answers: list[httpx.Response] = []
