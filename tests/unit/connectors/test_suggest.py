@@ -14,6 +14,7 @@ from restbroker.connectors import registry
 from restbroker.rules.allowed import allowed
 
 SECRET = "hush-hush-hush-hush-hush"
+ADMIN = {"Basic": {"User": "admin", "Pass": SECRET}}
 LOGIN = {"Basic": {"User": "broker@example.org", "Pass": SECRET}}
 ENTRIES: dict[str, dict[str, Any]] = {
     "ejabberd": {"URL": "http://127.0.0.1:5281/api", "Auth": LOGIN},
@@ -113,7 +114,7 @@ def test_a_domain_admins_listener_has_no_login_of_its_own(suggest: Suggest) -> N
     assert "username" not in handler
 
 
-@pytest.mark.parametrize(("changes", "way"), [({}, "secret"), ({"Auth": LOGIN, "Options": {}}, "basic")])
+@pytest.mark.parametrize(("changes", "way"), [({}, "secret"), ({"Auth": ADMIN, "Options": {}}, "basic")])
 def test_openfires_rest_plugin_is_to_take_the_login_that_is_configured(
     suggest: Suggest, changes: dict[str, Any], way: str
 ) -> None:
