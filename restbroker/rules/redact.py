@@ -23,7 +23,7 @@ BODY_NAMES = frozenset(
 """Arguments that are message texts, in small letters; of an event, `raw` is what its server sent, texts under any name
 among it.
 """
-_NAMING = ("var", "name", "key", "field")
+_NAMING = frozenset({"var", "name", "key", "field"})
 _VALUES = frozenset({"value", "values", "val"})
 """The members of an object that is a field of a form: what names it, and what it holds."""
 _VARIABLES = "variables"
@@ -94,7 +94,7 @@ def _members(
     spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]
 ) -> Iterator[tuple[str, Json, bool]]:
     """Each, and whether it is secret: by its name, or as the value of a field that another member names."""
-    names = [values[name] for name in _NAMING if name in values]
+    names = [value for name, value in values.items() if name.lower() in _NAMING]
     is_field = values.get("type") == structured.PRIVATE or any(isinstance(one, str) and _is_named(one) for one in names)
     for name, value in values.items():
         yield name, value, name in also or _is_secret(spec, name) or (is_field and name.lower() in _VALUES)
@@ -156,8 +156,8 @@ def _collect(value: Json, found: set[str], *, secret: bool, also: frozenset[str]
 def _collect_text(text: str, found: set[str], also: frozenset[str]) -> None:
     if not (also or structured.may_hold_secrets(text)):
         return
-    match _parsed(text) if text.lstrip()[:1] in ("{", "[") else None:
-        case dict() | list() as parsed:
+    match _parsed(text) if text.lstrip()[:1] in ("{", "[", '"') else None:
+        case dict() | list() | str() as parsed:
             _collect(parsed, found, secret=False, also=also)
         case _:
             for one in structured.secrets_in(text):

@@ -10,14 +10,22 @@ import re
 from collections.abc import Iterator
 from html import escape, unescape
 from typing import Final
+from urllib.parse import unquote_plus
 
 from restbroker.rules.hiding import SECRET_NAME
 
 PRIVATE: Final = "text-private"
 """The type of a data form's field that is a password (XEP-0004), whatever the field is called."""
-# `password: "x"`, `password='x'` and `password: $name`; in JSON that is cut or within more text, `"password": "x"`.
+# `password: "x"`, `password='x'`, `password: $name`, and `$password: String = "x"`; in JSON that is cut or within more
+# text, `"password": "x"`.
 _ASSIGNED: Final = re.compile(
-    r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'<>]*'|\$\w+)"""
+    r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?:[\w!\[\]]++\s*=\s*)?"""
+    r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'<>]*'|\$\w+)"""
+)
+# `password=x` of a query or a form, and a line of its own as of YAML and of heads: `password: x`.
+_UNQUOTED: Final = re.compile(
+    r"""(?m)(?:(?<=[?&;\s])|^)([\w-]+)=([^\s&;"'<>$]+)"""
+    r"""|^[ \t]*+([\w-]+):[ \t]*+([^\s"'<>${}\[\],][^\n]*)$"""
 )
 _TAG: Final = re.compile(r"<(/?)([\w.:-]+)([^<>]*)>([^<]*)")
 _ATTRIBUTE: Final = re.compile(r"""(?<![\w-])(var|type)\s*=\s*(["'])([^"'<>]*)\2""")
@@ -31,20 +39,35 @@ def may_hold_secrets(text: str) -> bool:
 
 def secrets_in(text: str) -> Iterator[str]:
     """The values in a text whose names say that they are secret."""
-    seen: set[str] = set()
-    for found in _ASSIGNED.finditer(text):
-        name, value = found.groups()
-        if value not in seen and value[0] != "$" and SECRET_NAME.search(name.lower()):
-            seen.add(value)
-            yield from _readings(value)
+    yield from _assigned(text)
     if "<" in text:
         yield from _in_xml(_without_cdata(text))
+    if "&quot;" in text or "&#" in text:
+        # JSON within XML.
+        yield from _assigned(unescape(text))
 
 
 def variables_in(text: str) -> frozenset[str]:
     """The names of the variables that a GraphQL document gives as something secret: `p` of `password: $p`."""
     assigned = _ASSIGNED.findall(text) if "$" in text else ()
     return frozenset(value[1:] for name, value in assigned if value[0] == "$" and SECRET_NAME.search(name.lower()))
+
+
+def _assigned(text: str) -> Iterator[str]:
+    seen: set[str] = set()
+    for found in _ASSIGNED.finditer(text):
+        name, value = found.groups()
+        if value not in seen and value[0] != "$" and SECRET_NAME.search(name.lower()):
+            seen.add(value)
+            yield from _readings(value)
+    for found in _UNQUOTED.finditer(text):
+        name, value = found[1] or found[3], (found[2] or found[4]).strip()
+        if value not in seen and SECRET_NAME.search(name.lower()):
+            seen.add(value)
+            yield value
+            yield unquote_plus(value)
+            # Of `Bearer x`.
+            yield value.rpartition(" ")[2]
 
 
 def _readings(quoted: str) -> Iterator[str]:
@@ -57,13 +80,18 @@ def _readings(quoted: str) -> Iterator[str]:
 
 
 def _in_xml(text: str) -> Iterator[str]:
-    is_private = False
+    """The texts of elements with a secret's name, also of those within them, and of a form's private fields."""
+    is_private, inside = False, ""
     for found in _TAG.finditer(text):
         closing, name, attributes, behind = found.groups()
         local = name.rpartition(":")[2].lower()
         if local == "field":
             is_private = not closing and _is_private(attributes)
-        elif not closing and (SECRET_NAME.search(local) or (is_private and local == "value")):
+        if closing and local == inside:
+            inside = ""
+        elif not (closing or inside or attributes.endswith("/")) and SECRET_NAME.search(local):
+            inside = local
+        if behind.strip() and not closing and (inside or (is_private and local == "value")):
             yield behind
             yield unescape(behind)
 

@@ -3,6 +3,7 @@
 import json
 import time
 from html import escape
+from urllib.parse import quote_plus
 
 import pytest
 
@@ -39,6 +40,13 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
         FIELD,
         f"<x><field type='text-private' var='pin'><value>{escape(PASSWORD)}</value></field></x>",
         f"<auth user='u' password='{escape(PASSWORD)}'/>",
+        json.dumps(json.dumps({"password": PASSWORD})),
+        [{"Name": "password", "Value": PASSWORD}],
+        f"<message><json>{escape(json.dumps({'password': PASSWORD}))}</json></message>",
+        f"<x><password kind='plain'><value>{escape(PASSWORD)}</value></password></x>",
+        f"mutation ($password: String! = {json.dumps(PASSWORD)}) {{ register(password: $password) }}",
+        f"user=a&password={quote_plus(PASSWORD)}&x=1",
+        f"user: a\npassword: {PASSWORD}\n",
         f'in the middle of words: {{"password": {json.dumps(PASSWORD)}, "x',
     ],
 )
@@ -83,6 +91,11 @@ def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
         '{"password":',
         "[",
         "password:$p ",
+        "password=x&",
+        "password: x\n",
+        "password:String=",
+        "\npassword:",
+        "&quot;",
     ],
 )
 def test_no_text_takes_long_to_look_through(piece: str) -> None:
