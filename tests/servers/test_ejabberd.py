@@ -320,6 +320,28 @@ async def test_a_server_that_stops_defers_commands_and_never_rejects_them(own_ej
     }
 
 
+async def test_a_ban_of_nobody_makes_an_account_that_is_not_counted_until_a_restart(own_ejabberd: Ejabberd) -> None:
+    async def numbers(side: Side) -> tuple[int, int]:
+        listed, counted = (
+            await side.do("registered_users", host=HOST),
+            await side.do("stats_host", name="registeredusers", host=HOST),
+        )
+        assert isinstance(listed, Delivered)
+        assert isinstance(counted, Delivered)
+        return len(json.loads(listed.text)), int(re.sub(r"\D", "", counted.text))
+
+    nobody = new_user()
+    async with side_of(own_ejabberd) as side:
+        assert isinstance(await side.do("register", user=new_user(), host=HOST, password="p"), Delivered)
+        assert await numbers(side) == (1, 1)
+        assert isinstance(await side.do("ban_account", user=nobody, host=HOST, reason="a misspelt name"), Delivered)
+        assert isinstance(there := await side.do("check_account", user=nobody, host=HOST), Delivered)
+        assert not there.negative
+        assert await numbers(side) == (2, 1)
+        await trio.to_thread.run_sync(own_ejabberd.restart)
+        assert await numbers(side) == (2, 2)
+
+
 async def test_a_killed_server_is_not_sent_to_and_found_again_after_its_start(own_ejabberd: Ejabberd) -> None:
     async with side_of(own_ejabberd) as side:
         user = new_user()
