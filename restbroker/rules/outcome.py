@@ -75,9 +75,10 @@ class Deferred:
 
 @attrs.frozen
 class Uncertain:
-    """Sent and not answered: it may or may not have run."""
+    """Sent and not answered: it may or may not have run. `pause_target`: since the target is found to be unwell."""
 
     reason: Reason
+    pause_target: bool = False
 
 
 @attrs.frozen

@@ -441,6 +441,35 @@ def test_every_account_is_made_though_the_server_ends_in_the_middle(
     assert {f"u{number}@localhost" for number in range(JOBS)} <= set(mim.world.accounts)
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("stanza.sendMessage", {"from": ALICE, "to": BOB, "body": "hello"}),
+        ("token.revokeToken", {"user": ALICE}),
+    ],
+)
+def test_one_job_alone_whose_database_is_away_waits_though_the_server_takes_the_error_for_an_answer(
+    place: Path, redis_url: str, mim: MongooseIM, command: str, arguments: dict[str, str]
+) -> None:
+    document = json.loads((place / "env.json").read_text())
+    document["Targets"]["chat"]["RequestTimeout"] = "1s"
+    (place / "env.json").write_text(json.dumps(document))
+    job = {"class": "A", "jid": "j1", "queue": "mim", "args": [command, arguments, "t"]}
+    with closing(open_client(StoreSettings(redis_url))) as client, process.started(["run"], directory=place) as broker:
+        broker.wait_for(r"target\.found")
+        mim.faults.database_away, mim.faults.silent = True, 2
+        queues.push(client, "mim", [json.dumps(job).encode()])
+        broker.wait_for("DatabaseAway")
+        asked = mim.operations.count("checkAuth")
+        until(lambda: mim.operations.count("checkAuth") > asked + 3, "it was asked how it is", 60.0)
+        assert integer(client.command("ZCARD", "dead")) == 0, broker.output()
+        assert mim.operations.count(command) == 1
+        mim.faults.database_away, mim.faults.silent = False, 0
+        until(lambda: census.unfinished(client, ["mim"]).total() == 0, "it is done", 60.0)
+        assert integer(client.command("ZCARD", "dead")) == 0, broker.output()
+    assert mim.operations.count(command) == 2
+
+
 def test_jobs_wait_while_the_database_is_away(place: Path, redis_url: str, mim: MongooseIM) -> None:
     mim.faults.database_away = True
     with closing(open_client(StoreSettings(redis_url))) as client, process.started(["run"], directory=place) as broker:

@@ -144,6 +144,18 @@ def test_without_its_database_what_needs_it_crashes_and_once_more_when_it_is_bac
     assert codes == ["resolver_crash", None]
 
 
+def test_without_its_database_and_with_little_to_do_it_is_silent_at_first_and_then_tells_what_is_not_so(
+    asker: Asker,
+) -> None:
+    asker.server.faults.database_away = True
+    message = 'mutation { stanza { sendMessage(from: "alice@localhost", to: "bob@localhost", body: "x") { id } } }'
+    revoke = 'mutation { token { revokeToken(user: "alice@localhost") } }'
+    assert [asker.ask(one).code for one in (message, revoke)] == ["unknown_user", "internal_server_error"]
+    assert (
+        asker.ask('{ checkAuth { authStatus } account { countUsers(domain: "localhost") } }').code == "resolver_crash"
+    )
+
+
 def test_who_loses_a_race_may_be_told_that_it_cannot_register(asker: Asker) -> None:
     asker.server.faults.add(Kind.RACE, "account.registerUser")
     codes = [asker.ask(REGISTER, domain="localhost", username="alice", password="x").code for _ in range(2)]

@@ -63,7 +63,7 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
                 return Done(held, time.perf_counter() - began_s)
             continue
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
-            outcome = _failed(item, error, link)
+            outcome = _failed(item, error)
         finally:
             _leave(lane, item)
         duration_s = time.perf_counter() - began_s
@@ -177,14 +177,14 @@ _BEGUN = Reason(
 )
 
 
-def _failed(item: Item, problem: Exception, link: WorkerLink) -> Outcome:
+def _failed(item: Item, problem: Exception) -> Outcome:
     """What it means that the connector raised this."""
     match problem:
         case NotSent(by_request=True):
             return Rejected(Reason("UnsendableRequest", problem.message, "The job's own values make it unsendable."))
         case NotSent():
             return Unsent(unreachable(problem))
-        case MaybeSent() if link.went_on or not item.sending:
+        case MaybeSent() if not item.sending:
             return Unsent(unreachable(problem))
         case MaybeSent():
             return Uncertain(unanswered(problem))

@@ -168,7 +168,7 @@ class Gate:
                 self.breaker.unsent(now_s)
                 self._follow(reason)
             case Uncertain(reason):
-                self.breaker.unanswered(now_s, command, duration_s)
+                self._unanswered(now_s, outcome, command, duration_s)
                 self._follow(reason)
                 self._slow_down(now_s, command, in_slot=in_slot)
             case Denied():
@@ -181,6 +181,11 @@ class Gate:
         self.breaker.answered(now_s, command, deferred=False)
         if not in_slot:
             self._adaptive.answered(now_s, self._in_delivery)
+
+    def _unanswered(self, now_s: float, outcome: Uncertain, command: str, duration_s: float) -> None:
+        self.breaker.unanswered(now_s, command, duration_s)
+        if outcome.pause_target:
+            self.breaker.trip(now_s, outcome.reason.message)
 
     def _slow_down(self, now_s: float, command: str, *, in_slot: bool) -> None:
         if not in_slot and not self.breaker.is_alone(command):

@@ -50,7 +50,8 @@ class WorkerLink:
 
     def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Preparation: does not mark the job as sent."""
-        self.went_on = self._took
+        if self._took:
+            return self._ask_between(request)
         return self.lane.plan.transport.send(request)
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
@@ -81,6 +82,14 @@ class WorkerLink:
     def refused(self) -> None:
         """See `Sender`."""
         self._took = False
+
+    async def _ask_between(self, request: Request) -> Response:
+        """A question after something was sent. Without its answer nothing more is, so that it fails as `NotSent`."""
+        self.went_on = True
+        try:
+            return await self.lane.plan.transport.send(request)
+        except MaybeSent as problem:
+            raise NotSent(problem.message, timed_out=problem.timed_out) from problem
 
     async def _send_marked(self, request: Request) -> Response:
         self.may_send()

@@ -17,7 +17,15 @@ from restbroker.connectors.mongooseim import asking, catalogue, knowledge, schem
 from restbroker.connectors.mongooseim.answer import Answer, read
 from restbroker.connectors.mongooseim.echo import message_of
 from restbroker.connectors.mongooseim.options import options_of
-from restbroker.connectors.mongooseim.outcomes import NOTHING, Found, judge, question_after
+from restbroker.connectors.mongooseim.outcomes import (
+    NOTHING,
+    Found,
+    is_doubtful,
+    judge,
+    question_after,
+    unanswered_without_database,
+    without_database,
+)
 from restbroker.connectors.mongooseim.request import build
 from restbroker.connectors.mongooseim.schema import Operation
 from restbroker.connectors.mongooseim.values import Unfit
@@ -70,12 +78,21 @@ class MongooseimConnector:
             raise NotSent(str(error)) from error
         if self._sent is not None and (message := message_of(spec.name, call.command.arguments, self._target)):
             await self._sent.remember(*message)
-        response = await link.send(request)
+        try:
+            response = await link.send(request)
+        except MaybeSent as problem:
+            # As most commands meet a database that is away; nothing else tells of it while there is little to do.
+            if problem.timed_out and not await self._is_well(call, link):
+                return unanswered_without_database()
+            raise
         answer = read(response.body)
         found = NOTHING
         if answer.problems or response.status >= 500:
             found = await self._found(call, operation, answer, response, link)
-        return judge(call, operation, spec, answer, response, found, self._now_s())
+        outcome = judge(call, operation, spec, answer, response, found, self._now_s())
+        if found.is_well is None and is_doubtful(call, outcome) and not await self._is_well(call, link):
+            return without_database(response.status)
+        return outcome
 
     async def probe(self, link: Link) -> Probe:
         """Asks who we are, for the version, and for something that only its database knows. Changes nothing."""

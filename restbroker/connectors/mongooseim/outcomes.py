@@ -15,7 +15,7 @@ import orjson
 
 from restbroker.connectors.mongooseim import knowledge
 from restbroker.connectors.mongooseim.answer import Answer, Problem, Shown, show
-from restbroker.connectors.mongooseim.refusals import refused
+from restbroker.connectors.mongooseim.refusals import LATER, refused
 from restbroker.connectors.mongooseim.schema import Operation
 from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call, CommandSpec
@@ -38,6 +38,7 @@ CHECK_HOST: Final = (
 _CHECK_LOGIN: Final = "Check the target's login (Auth) against its listener's, or the account's password."
 _GOES_ON: Final = "It goes on by itself."
 _SEE_LOG: Final = "See MongooseIM's log."
+_SEE_BOTH: Final = f"{_GOES_ON} See the server's log, and its database."
 
 Question = Literal["user", "health"]
 
@@ -80,13 +81,39 @@ class _Case:
 def question_after(operation: Operation | None, answer: Answer, response: Response) -> Question | None:
     """What must be asked before this answer can be judged."""
     codes = {problem.code for problem in answer.problems}
-    if response.status == 500 or (response.status == 200 and CRASH in codes):
+    if response.status == 500 or (response.status == 200 and not codes.isdisjoint({CRASH, *LATER})):
         return "health"
     name = None if operation is None else operation.name
     # The loser of a race for a name gets this as often as "exists"; for a removed account it is the only word.
     if (name, response.status) == (knowledge.REGISTER, 200) and "cannot_register" in codes:
         return None if answer.problems[0].message.endswith("null_password") else "user"
     return "user" if name == knowledge.REMOVE and "not_allowed" in codes else None
+
+
+def is_doubtful(call: Call, outcome: Outcome) -> bool:
+    """Whether a server that cannot reach its database may have said this of a job that met such a one before.
+
+    It takes the database's error for "no such user", and tells so once its own time-outs are over (measured).
+    """
+    match outcome:
+        case Rejected(reason):
+            return call.maybe_run and reason.code in ("NotFound", "Refused")
+        case Delivered(note="already done"):
+            return call.maybe_run and call.command.endpoint.replace("/", ".") not in knowledge.CREATES
+        case _:
+            return False
+
+
+def without_database(status: int, text: str | None = None) -> Deferred:
+    """The outcome of an answer that means nothing, since the database is away."""
+    message = "MongooseIM answers, and cannot reach its database, or nothing behind it."
+    return Deferred(Reason("DatabaseAway", message, _SEE_BOTH, status), counts=False, pause_target=True, text=text)
+
+
+def unanswered_without_database() -> Uncertain:
+    """The outcome of a time-out while the database is away."""
+    message = "No answer came in time, and MongooseIM cannot reach its database; the command may have run."
+    return Uncertain(Reason("DatabaseAway", message, _SEE_BOTH), pause_target=True)
 
 
 def judge(
@@ -185,6 +212,11 @@ def _refused(case: _Case, shown: Shown, problem: Problem) -> Outcome:
     if case.found.user_exists is None and question_after(case.operation, case.answer, case.response) == "user":
         message = f"{shown.says(status, problem)}; whether the account exists could not be asked."
         return Deferred(Reason("ServerError", message, _GOES_ON, status), max_attempts=CRASH_ATTEMPTS, text=shown.text)
+    if code in LATER and case.found.is_well is False:
+        return without_database(status, shown.text)
+    if code in LATER and case.spec.repeat != "unsafe":
+        reason = Reason("ServerError", shown.says(status, problem), f"{_GOES_ON} {_SEE_LOG}", status)
+        return Deferred(reason, text=shown.text, of_job=True, maybe_run=True)
     code = "not_found" if (case.name, code) == (knowledge.REMOVE, "not_allowed") else code
     kind, cure = refused(code, problem, is_own=case.operation is None)
     return Rejected(Reason(kind, shown.says(status, problem), cure, status), shown.text)
@@ -194,9 +226,7 @@ def _crash(case: _Case, problem: Problem) -> Outcome:
     """A resolver that crashed: the database is away, or it is a bug, maybe one that this job's values meet."""
     shown, status = case.shown(), case.response.status
     if case.found.is_well is False:
-        message = "MongooseIM answers, and cannot reach its database, or nothing behind it."
-        reason = Reason("DatabaseAway", message, f"{_GOES_ON} See the server's log, and its database.", status)
-        return Deferred(reason, counts=False, pause_target=True, text=shown.text)
+        return without_database(status, shown.text)
     message = f"{shown.says(status, problem)}; the server is well otherwise"
     if case.spec.repeat == "unsafe":
         return Uncertain(Reason("ServerError", f"{message}. It may have run.", _SEE_LOG, status))

@@ -49,6 +49,13 @@ _MEANINGS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "no_permissions": ("CommandForbidden", "Let a login do it that may."),
     }
 )
+LATER: Final = frozenset(
+    {
+        *("temporarily_unavailable", "cannot_reach_job_owner_node", "internal_server_error", "server_error"),
+        *("internal", "rpc_error", "mnesia_error"),
+    }
+)
+"""Codes with which the server says that it failed itself: it may do it later, and may have done it all the same."""
 _OF_DOCUMENTS: Final = frozenset(
     {
         *("unknown_field", "excess_args", "input_coercion", "missing_non_null_param", "unknown_enum"),
@@ -66,6 +73,8 @@ def refused(code: str, problem: Problem, *, is_own: bool) -> tuple[str, str]:
         return "BadArgument", "Give a password that is not empty."
     if is_own and code in _OF_DOCUMENTS:
         return "BadArgument", _DOCUMENT
+    if code in LATER:
+        return "Refused", "It may have been done all the same: look at the server, then retry it. See its log too."
     if code in _MEANINGS:
         return _MEANINGS[code]
     if code.endswith(("_not_found", "_not_exist")) or code == "not_found":

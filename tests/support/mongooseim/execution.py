@@ -26,6 +26,7 @@ from graphql.execution.values import get_argument_values
 
 from tests.support.mongooseim import accounts, messages
 from tests.support.mongooseim.checking import Refused, Request, checked
+from tests.support.mongooseim.faults import LIES
 from tests.support.mongooseim.filler import filled
 from tests.support.mongooseim.scalars import Jid, install
 from tests.support.mongooseim.world import Refusal, World
@@ -63,13 +64,14 @@ class Caller:
 
 @attrs.frozen
 class Run:
-    """One request on its way. `crashes`: what needs the database fails."""
+    """One request on its way. `crashes`: what needs the database fails; `lies`: some of it with a wrong answer."""
 
     world: World
     caller: Caller
     unloaded: frozenset[str] = frozenset()
     crashes: bool = False
     races: bool = False
+    lies: bool = False
 
 
 @functools.cache
@@ -199,6 +201,8 @@ def _who(run_: Run) -> dict[str, Any]:
 def _operation(name: str, info: GraphQLResolveInfo[Any], arguments: dict[str, Any]) -> Any:
     run_: Run = info.context
     definition = info.parent_type.fields[info.field_name]
+    if run_.lies and name in LIES:
+        raise Refusal(*LIES[name])
     if run_.crashes and not name.startswith(_WITHOUT_DATABASE):
         raise RuntimeError("no database")
     _loaded(_told(definition.ast_node, "use"), run_.unloaded)

@@ -220,11 +220,15 @@ class MongooseIM:
         fault = next(filter(None, map(self.faults.of, operations)), None)
         self._before(fault)
         needs_database = not all(name == "checkAuth" or name.startswith("server.") for name in operations)
-        crashes = (needs_database and self.faults.meets_no_database()) or _is(fault, Kind.CRASH)
+        away = needs_database and self.faults.meets_no_database()
+        if away and "checkAuth" not in operations and self.faults.is_silent():
+            gone.wait()
+            raise _NoAnswer
+        crashes = away or _is(fault, Kind.CRASH)
         if crashes:
             gone.wait(self.faults.crash_after_s)
         self._work(sum(self.costs_s.get(name, 0.0) for name in operations))
-        run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=_is(fault, Kind.RACE))
+        run = Run(self.world, caller, frozenset(self.unloaded), crashes, races=_is(fault, Kind.RACE), lies=away)
         body = execution.run(self._schema, request, run)
         if fault is not None and fault.kind is Kind.SLOW:
             fault.release.wait(fault.delay_s)

@@ -246,6 +246,15 @@ async def test_one_sick_command_costs_neither_the_gate_nor_the_limit(autojump_cl
         nursery.cancel_scope.cancel()
 
 
+async def test_a_time_out_of_a_target_that_was_found_unwell_closes_the_gate_at_once() -> None:
+    gate = Gate("t", lambda _event: None)
+    gate.learn(FINE)
+    gate.observe(Uncertain(Reason("TimedOut", "no answer")), "c")
+    assert gate.is_open
+    gate.observe(Uncertain(Reason("DatabaseAway", "no answer"), pause_target=True), "c")
+    assert gate.reason == Reason("DatabaseAway", "no answer")
+
+
 async def test_refusals_and_time_outs_lower_the_limit_and_other_failures_do_not() -> None:
     for outcome, lower in (
         (Deferred(Reason("ServerBusy", "503", status=503)), True),

@@ -1,6 +1,7 @@
 """What is sent for a job, what is asked besides, and what the probe makes of the answers."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import pytest
 
 from restbroker.connectors.mongooseim.asking import HEALTH_S, user_of
 from restbroker.rules.command import Call, Command
-from restbroker.rules.outcome import Deferred, Delivered, Probe, Rejected
-from restbroker.transport.errors import NotSent
-from tests.support.receiver import Answer
+from restbroker.rules.outcome import Deferred, Delivered, Probe, Rejected, Uncertain
+from restbroker.transport.errors import MaybeSent, NotSent
+from tests.support.receiver import Answer, Received
 from tests.unit.connectors.mongooseim.conftest import Opened, refusal, says
 
 DONE = {"data": {"account": {"registerUser": {"jid": "alice@localhost", "message": "done"}}}}
@@ -250,3 +251,60 @@ async def test_a_job_waits_no_longer_for_the_health_than_for_its_own_answer(open
     async with opened(says(CRASHED, WELL), RequestTimeout="2s") as bench:
         outcome = await bench.deliver("account.registerUser", username="alice", password="p")
     assert isinstance(outcome, Deferred)
+
+
+UNKNOWN = {"data": {"stanza": {"sendMessage": None}}, "errors": [refusal("unknown_user", "User does not exist")]}
+NOT_ALLOWED = {"data": {"account": {"removeUser": None}}, "errors": [refusal("not_allowed")]}
+NOBODY = {"data": {"account": {"checkUser": {"exist": False}}}}
+MESSAGE = {"from": "alice@localhost", "to": "bob@localhost", "body": "x"}
+
+
+@pytest.mark.parametrize(("health", "code"), [(NO_DATABASE, "DatabaseAway"), (WELL, "NotFound")])
+async def test_a_job_that_may_have_run_is_refused_only_by_a_server_that_reaches_its_database(
+    opened: Opened, health: Any, code: str
+) -> None:
+    async with opened(says(UNKNOWN, health)) as bench:
+        outcome = await bench.deliver("stanza.sendMessage", maybe_run=True, **MESSAGE)
+        assert "countUsers" in bench.asked[1]
+    assert isinstance(outcome, Deferred | Rejected)
+    assert outcome.reason.code == code
+
+
+async def test_a_removal_is_done_already_only_where_the_database_says_so(opened: Opened) -> None:
+    async with opened(says(NOT_ALLOWED, NOBODY, NO_DATABASE)) as bench:
+        away = await bench.deliver("account.removeUser", maybe_run=True, user="alice@localhost")
+    assert isinstance(away, Deferred)
+    assert away.reason.code == "DatabaseAway"
+    async with opened(says(NOT_ALLOWED, NOBODY, WELL)) as bench:
+        done = await bench.deliver("account.removeUser", maybe_run=True, user="alice@localhost")
+    assert isinstance(done, Delivered)
+
+
+async def test_a_job_that_never_timed_out_is_refused_without_another_question(opened: Opened) -> None:
+    async with opened(says(UNKNOWN)) as bench:
+        outcome = await bench.deliver("stanza.sendMessage", **MESSAGE)
+        assert len(bench.asked) == 1
+    assert isinstance(outcome, Rejected)
+
+
+@pytest.mark.parametrize("health", [NO_DATABASE, WELL])
+async def test_after_a_time_out_the_server_is_asked_for_its_database(opened: Opened, health: Any) -> None:
+    waits = threading.Event()
+
+    def act(received: Received) -> Answer:
+        if b"sendMessage" in received.body:
+            waits.wait(30)
+        return Answer(200, json.dumps(health).encode())
+
+    call = Call(Command("stanza.sendMessage", MESSAGE), host="localhost", timeout_s=0.5)
+    async with opened(act) as bench:
+        try:
+            if health is WELL:
+                with pytest.raises(MaybeSent):
+                    await bench.connector.deliver(call, bench.link)
+            else:
+                outcome = await bench.connector.deliver(call, bench.link)
+                assert isinstance(outcome, Uncertain)
+                assert (outcome.reason.code, outcome.pause_target) == ("DatabaseAway", True)
+        finally:
+            waits.set()

@@ -251,6 +251,25 @@ def test_a_crash_waits_for_the_database_or_is_tried_a_few_times(well: bool, code
     assert outcome.max_attempts == (CRASH_ATTEMPTS if well else None)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("temporarily_unavailable", "cannot_reach_job_owner_node", "internal_server_error", "server_error"),
+        *("internal", "rpc_error", "mnesia_error"),
+    ],
+)
+def test_what_the_server_failed_at_itself_is_tried_again_where_it_may_be_repeated(code: str) -> None:
+    later = answer("token.revokeToken", failed("token.revokeToken", refusal(code)), found=Found(is_well=True))
+    assert isinstance(later, Deferred)
+    assert (later.reason.code, later.maybe_run, later.counts, later.max_attempts) == ("ServerError", True, True, None)
+    away = answer("token.revokeToken", failed("token.revokeToken", refusal(code)), found=Found(is_well=False))
+    assert isinstance(away, Deferred)
+    assert (away.reason.code, away.counts, away.pause_target) == ("DatabaseAway", False, True)
+    once = answer("stanza.sendMessage", failed("stanza.sendMessage", refusal(code)), found=Found(is_well=True))
+    assert isinstance(once, Rejected)
+    assert "may have been done" in (once.reason.cure or "")
+
+
 def test_a_message_whose_sending_crashed_may_have_been_sent() -> None:
     command = "stanza.sendMessage"
     body = failed(command, refusal("resolver_crash"))
@@ -374,6 +393,7 @@ def test_no_message_shows_a_secret_that_the_server_says() -> None:
         (REMOVE, "not_allowed", "", "user"),
         ("account.changeUserPassword", "not_allowed", "", None),
         ("stanza.sendMessage", "resolver_crash", "", "health"),
+        ("token.revokeToken", "internal_server_error", "", "health"),
     ],
 )
 def test_only_what_leaves_something_open_is_asked_about(
