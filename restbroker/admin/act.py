@@ -16,8 +16,8 @@ from typing import Final, Self
 import attrs
 
 from restbroker.admin import audit, find
-from restbroker.admin.act_batch import Outcome, carry_out, why_left
-from restbroker.admin.act_job import VERBS, Action, Left, Verb, is_there, plan
+from restbroker.admin.act_batch import Outcome, carry_out, led_away, why_left
+from restbroker.admin.act_job import VERBS, Action, Left, Verb, is_there, plan, require_sense
 from restbroker.admin.audit import Note, State
 from restbroker.admin.entry import Entry, Look
 from restbroker.admin.known import Known
@@ -90,8 +90,9 @@ class Progress:
     """How far it came, so far. `matched` = `done` + `gone` + all of `refused`, but for what changed meanwhile.
 
     `done`: with a dry run, what would be done. `gone`: somebody else was faster. `refused`: why jobs stay where they
-    are, and how many. `examples`: the first that matched, `missing`: names that nothing was found for. `ended` is False
-    as long as it goes on; `rest` is where, unless jobs were named.
+    are, and how many. `foreign`: queues that this configuration does not serve, and how many jobs this leads there, or
+    leaves since it would. `examples`: the first that matched, `missing`: names that nothing was found for. `ended` is
+    False as long as it goes on; `rest` is where, unless jobs were named.
     """
 
     total: int
@@ -100,6 +101,7 @@ class Progress:
     done: int = 0
     gone: int = 0
     refused: Mapping[str, int] = attrs.field(factory=dict)
+    foreign: Mapping[str, int] = attrs.field(factory=dict)
     examples: tuple[Entry, ...] = ()
     missing: tuple[str, ...] = ()
     ended: bool = False
@@ -123,7 +125,7 @@ def perform(
     meanwhile are left alone. With `rate_per_s` it does no more than that on average. Raises `UsageError` for what makes
     no sense there; `StoreUnavailable` and `StoreRefused`: what was done until then is done, call it again for the rest.
     """
-    _require_sense(zset, action)
+    require_sense(zset, action)
     run = _Run(client, zset, action, known, _described(chosen, known), chosen.rest, dry_run=dry_run)
     batch = BATCH if rate_per_s is None else max(1, min(BATCH, int(rate_per_s)))
     state: State = "interrupted"
@@ -136,20 +138,6 @@ def perform(
     finally:
         run.conclude(state)
     yield attrs.evolve(run.progress, ended=True, rest=None)
-
-
-def _require_sense(zset: SortedSet, action: Action) -> None:
-    if action.verb not in VERBS[zset]:
-        raise UsageError(f"Jobs of the {zset} set cannot be told to {action.verb}.", f"Try: {', '.join(VERBS[zset])}.")
-    if action.verb == "reschedule" and action.at_s is None:
-        raise UsageError("It is not said for when.", "Give the new time.")
-    if action.verb == "move" and not action.queue:
-        raise UsageError("It is not said where to.", "Name the queue.")
-    try:
-        f"{action.queue}{action.why}".encode()
-    except UnicodeEncodeError:
-        # Bytes of a command line arrive so; no job can hold them.
-        raise UsageError("What was given is no UTF-8: the queue, or the reason.", "Give it as UTF-8.") from None
 
 
 def _described(chosen: Chosen, known: Known) -> str:
@@ -177,6 +165,7 @@ class _Run:
     _begun: str | None = None
     _noted_s: float = -_NOTE_EVERY_S
     _refused: Counter[str] = attrs.field(factory=Counter)
+    _foreign: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
         """Looks how large the set is now: what comes later is not meant."""
@@ -286,6 +275,7 @@ class _Run:
         done = [look for look, outcome in zip(looks, outcomes, strict=True) if isinstance(outcome, Applied)]
         reasons = [why for outcome in outcomes if (why := why_left(outcome)) is not None]
         self._refused.update(why for why in reasons if why)
+        self._foreign.update(led_away(looks, outcomes, self.action))
         shown = [look.entry() for look in looks[: EXAMPLES - len(so_far.examples)]]
         self.just_done = len(done)
         self.progress = attrs.evolve(
@@ -295,6 +285,7 @@ class _Run:
             done=so_far.done + len(done),
             gone=so_far.gone + sum(isinstance(outcome, Gone) for outcome in outcomes),
             refused=dict(self._refused),
+            foreign=dict(self._foreign),
             examples=(*so_far.examples, *shown),
         )
         jids = [look.jid or look.key for look in done] if so_far.done < _NAMED_JIDS else []

@@ -3,10 +3,10 @@
 Always holds: a job that cannot go where it should stays where it is, and the reason is told.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias, assert_never
 
-from restbroker.admin.act_job import Left
+from restbroker.admin.act_job import FOREIGN, Action, Left, foreign_queue
 from restbroker.admin.entry import Look
 from restbroker.store import sets
 from restbroker.store.client import Client
@@ -48,6 +48,14 @@ def carry_out(
         outcomes |= {number: code for (number, _), code in zip(going, codes, strict=True)}
         pending = [number for number, _ in going if isinstance(outcomes[number], Clash)]
     return [outcomes[number] for number in range(len(looks))]
+
+
+def led_away(looks: Sequence[Look], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
+    """Of those that were done, or were left for this reason, the queues that this configuration does not serve."""
+    for look, outcome in zip(looks, outcomes, strict=True):
+        queue = foreign_queue(look, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
+        if queue is not None:
+            yield queue
 
 
 def why_left(outcome: Outcome) -> str | None:

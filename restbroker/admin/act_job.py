@@ -1,7 +1,8 @@
 """What becomes of one job that a person retries, deletes, kills, reschedules or moves. Called by `admin.act`; pure.
 
 Always holds: what goes to a queue or a set is written as Ruby writes it, so that Sidekiq finds it again; what is no job
-is only ever deleted; what may have run, and does harm when it runs twice, is not sent again unless that was asked for.
+is only ever deleted; unless that was asked for, nothing is led to a queue that this configuration does not serve, and
+what may have run, and does harm when it runs twice, is not sent again.
 """
 
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Final, Literal, TypeAlias, assert_never, get_args
 import attrs
 
 from restbroker.admin.entry import Look
+from restbroker.errors import UsageError
 from restbroker.rules import retry, rubyjson, signing
 from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.rules.json_types import Json
@@ -34,6 +36,7 @@ class Action:
 
     `retry` runs a job now. `reschedule` gives it another time; a parked job then waits in the retry set. `why` is
     written down, and into a job that is killed. `repeat_unsafe`: also what may have run and is not safe to repeat.
+    `foreign_queues`: also what leads to a queue that this configuration does not serve.
     """
 
     verb: Verb
@@ -42,6 +45,7 @@ class Action:
     queue: str | None = None
     why: str = ""
     repeat_unsafe: bool = False
+    foreign_queues: bool = False
 
 
 @attrs.frozen
@@ -53,16 +57,33 @@ class Left:
 
 NOT_A_JOB: Final = Left("It is no job that anybody could run: it can only be deleted.")
 NO_QUEUE: Final = Left("It names no queue: it can only be deleted, or moved to one.")
+FOREIGN: Final = Left(
+    "No target of this configuration serves the queue that it leads to: whoever takes it there does with it what its"
+    " class and arguments say. If that is meant, add --foreign-queues."
+)
 MAY_HAVE_RUN: Final = Left(
     "It may have run already, and its command is not known to be safe to repeat: look at the server whether it was"
     " done, then delete it, or retry it with --repeat-unsafe."
 )
-
-
 SIGNED_FOR_A_QUEUE: Final = Left(
     "Its signature is for the queue that it was pushed to, and no broker let it in yet: it would be parked as"
     " BadSignature elsewhere. Sign and push it anew, for the other queue."
 )
+
+
+def require_sense(zset: SortedSet, action: Action) -> None:
+    """Raises `UsageError` for what makes no sense in this set."""
+    if action.verb not in VERBS[zset]:
+        raise UsageError(f"Jobs of the {zset} set cannot be told to {action.verb}.", f"Try: {', '.join(VERBS[zset])}.")
+    if action.verb == "reschedule" and action.at_s is None:
+        raise UsageError("It is not said for when.", "Give the new time.")
+    if action.verb == "move" and not action.queue:
+        raise UsageError("It is not said where to.", "Name the queue.")
+    try:
+        f"{action.queue}{action.why}".encode()
+    except UnicodeEncodeError:
+        # Bytes of a command line arrive so; no job can hold them.
+        raise UsageError("What was given is no UTF-8: the queue, or the reason.", "Give it as UTF-8.") from None
 
 
 def plan(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placing | Left:
@@ -72,6 +93,8 @@ def plan(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int)
     fields = look.fields
     if fields is None or not look.is_job:
         return NOT_A_JOB
+    if not action.foreign_queues and foreign_queue(look, action) is not None:
+        return FOREIGN
     match action.verb:
         case "retry":
             return _refusal(look, action) or _retried(look, fields, zset, now_s)
@@ -83,6 +106,12 @@ def plan(look: Look, zset: SortedSet, action: Action, now_s: float, unique: int)
             return _moved(look, fields, zset, action)
         case _:
             assert_never(action.verb)
+
+
+def foreign_queue(look: Look, action: Action) -> str | None:
+    """The queue that this leads the job to, at once or when it is due, if this configuration does not serve it."""
+    queue = action.queue if action.verb == "move" else look.queue if action.verb in REPLAYS else None
+    return queue if queue and look.known.target(queue) is None else None
 
 
 def _refusal(look: Look, action: Action) -> Left | None:

@@ -6,21 +6,21 @@ Called by `admin.check_store`. Always holds: nothing is written, and it takes so
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from restbroker.config.core import Config
 from restbroker.rules import rubyjson
 from restbroker.rules.findings import Finding
 from restbroker.rules.unserved import OVERDUE_S, listed, unserved
-from restbroker.store import paging
+from restbroker.store import sets
 from restbroker.store.client import Client
-from restbroker.store.keys import SortedSet
-from restbroker.store.server import time_s
+
+_Zset: TypeAlias = Literal["retry", "schedule"]
 
 AREA = "redis"
-_PAGE: Final = 500
+_PAGE: Final = 100
 _LOOK_S: Final = 3.0
-_SETS: Final[dict[SortedSet, str]] = {"retry": "retries", "schedule": "scheduled"}
+_SETS: Final[dict[_Zset, str]] = {"retry": "retries", "schedule": "scheduled"}
 
 
 def check_due(client: Client, config: Config) -> Iterator[Finding]:
@@ -41,17 +41,18 @@ def check_due(client: Client, config: Config) -> Iterator[Finding]:
             )
 
 
-def _waiting(client: Client, zset: SortedSet, served: frozenset[str]) -> tuple[Counter[str], bool]:
+def _waiting(client: Client, zset: _Zset, served: frozenset[str]) -> tuple[Counter[str], bool]:
     """How many wait for each queue; False: there was no time to look at all that is due."""
-    due_s, until_s = time_s(client) - OVERDUE_S, time.monotonic() + _LOOK_S
+    until_s = time.monotonic() + _LOOK_S
     found: Counter[str] = Counter()
-    part = paging.piece(client, zset, None, _PAGE, newest_first=False)
-    while part.members and part.members[0][1] <= due_s:
-        for member, score in part.members:
+    after = sets.BEGINNING
+    while True:
+        due = sets.due(client, zset, _PAGE, after)
+        for member, score in due.members:
             queue = unserved(rubyjson.object_of(member) or {}, served)
-            if queue is not None and score <= due_s:
+            if queue is not None and due.now_s - score >= OVERDUE_S:
                 found[queue] += 1
-        if time.monotonic() >= until_s:
-            return found, False
-        part = paging.piece(client, zset, part.behind(), _PAGE, newest_first=False)
-    return found, True
+        is_whole = len(due.members) < _PAGE
+        if is_whole or time.monotonic() >= until_s:
+            return found, is_whole
+        after = after.behind([score for _, score in due.members])

@@ -55,12 +55,9 @@ def check_store(config: Config) -> list[Finding]:
                 lambda: check_pauses(client, config),
                 lambda: check_queues(client, config, facts),
                 lambda: check_leftovers(client),
-            )
-            found += _each(
-                lambda: check_original(client, config),
                 lambda: check_due(client, config),
-                asked_by_run=False,
             )
+            found += _each(lambda: check_original(client, config), asked_by_run=False)
         except StoreUnavailable as error:
             why = "Without Redis nothing is taken, and producers cannot push."
             found.append(Finding("problem", AREA, "Unreachable", error.message, why, error.cure, "store"))

@@ -13,6 +13,7 @@ import attrs
 import typer
 
 from restbroker.admin.act import Action, Chosen, Progress, Verb, perform
+from restbroker.admin.act_job import FOREIGN
 from restbroker.admin.connect import open_store
 from restbroker.admin.known import Known
 from restbroker.cli import entries, output
@@ -21,6 +22,7 @@ from restbroker.cli.exits import Exit
 from restbroker.config.core import Config
 from restbroker.errors import RestbrokerError
 from restbroker.rules.json_types import Json
+from restbroker.rules.unserved import listed
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import size
@@ -52,8 +54,7 @@ def act(settings: Config, zset: SortedSet, action: Action, chosen: Chosen, known
             seen = _last(client, zset, action, chosen, known, attrs.evolve(how, rate_per_s=None))
             _tell_plan(seen, zset, action, as_json=how.as_json)
             return
-        # To bring back what is named costs nothing that cannot be mended; to throw away, or many at once, may.
-        if not how.yes and (action.verb in ("delete", "kill") or not chosen.names):
+        if not how.yes:
             _ask(client, zset, action, chosen, known)
         try:
             last = _last(client, zset, action, chosen, known, how)
@@ -84,16 +85,29 @@ def _last(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known
 
 
 def _ask(client: Client, zset: SortedSet, action: Action, chosen: Chosen, known: Known) -> None:
-    if not chosen.names and not chosen.where:
+    # To bring back what is named costs nothing that cannot be mended; to throw away, or many at once, may.
+    is_grave = action.verb in ("delete", "kill") or not chosen.names
+    if not is_grave and not action.foreign_queues:
+        return
+    if not chosen.names and not chosen.where and not action.foreign_queues:
         # Nobody waits until a million jobs are looked at, only to be asked.
         total = size(client, zset)
         confirm(f"{action.verb.capitalize()} all {output.jobs(total)} of the {zset} set?")
         return
     seen = _last(client, zset, action, chosen, known, How(dry_run=True))
+    if not is_grave and not seen.foreign:
+        return
     if sys.stdin.isatty():
         entries.talk(seen.examples)
         _tell_refused(seen)
-    confirm(f"{action.verb.capitalize()} {output.jobs(seen.done)} of the {zset} set?")
+    confirm(f"{action.verb.capitalize()} {output.jobs(seen.done)} of the {zset} set{_led_away(seen)}?")
+
+
+def _led_away(seen: Progress) -> str:
+    if not seen.foreign or FOREIGN.why in seen.refused:
+        return ""
+    count = sum(seen.foreign.values())
+    return f", {count} of them to queues that this configuration does not serve: {listed(seen.foreign)}"
 
 
 def _tell_plan(seen: Progress, zset: SortedSet, action: Action, *, as_json: bool) -> None:
@@ -102,14 +116,15 @@ def _tell_plan(seen: Progress, zset: SortedSet, action: Action, *, as_json: bool
     else:
         entries.write(seen.examples, as_json=False)
     more = f", the first {len(seen.examples)} of them above" if seen.matched > len(seen.examples) > 0 else ""
-    output.say(f"{output.jobs(seen.done)} of {seen.total} in the {zset} set would be {_DONE[action.verb]}{more}.")
+    would = f"{output.jobs(seen.done)} of {seen.total} in the {zset} set would be {_DONE[action.verb]}"
+    output.say(f"{would}{more}{_led_away(seen)}.")
     _tell_refused(seen)
 
 
 def _conclude(last: Progress, action: Action, *, as_json: bool) -> None:
     if as_json:
         output.as_json({"dry_run": False, **_as_json(last, action)})
-    output.say(f"{output.jobs(last.done)} {_DONE[action.verb]}.")
+    output.say(f"{output.jobs(last.done)} {_DONE[action.verb]}{_led_away(last)}.")
     _tell_refused(last)
     left = bool(last.refused or last.missing)
     if left:
@@ -119,6 +134,8 @@ def _conclude(last: Progress, action: Action, *, as_json: bool) -> None:
 def _tell_refused(seen: Progress) -> None:
     for why, count in seen.refused.items():
         output.say(f"{output.jobs(count)} left: {why}")
+        if why == FOREIGN.why:
+            output.say(f"The queues: {listed(seen.foreign)}.")
     for name in seen.missing:
         output.say(f"There is no job {name} (any more).")
     if seen.gone:
@@ -134,6 +151,7 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
         "done": seen.done,
         "gone": seen.gone,
         "refused": refused,
+        "foreign_queues": dict(seen.foreign),
         "missing": list(seen.missing),
         "examples": [entries.fields(entry) for entry in seen.examples],
     }

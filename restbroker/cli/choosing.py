@@ -49,6 +49,9 @@ RepeatUnsafeOption = Annotated[
     bool,
     typer.Option("--repeat-unsafe", help="Also what may have run and is not safe to repeat: it may happen twice."),
 ]
+ForeignQueuesOption = Annotated[
+    bool, typer.Option("--foreign-queues", help="Also to queues that this configuration does not serve.")
+]
 WhyOption = Annotated[str, typer.Option("--why", help="For the audit, and for whoever finds the job.")]
 
 

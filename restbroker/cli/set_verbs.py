@@ -20,6 +20,7 @@ from restbroker.cli.asking import YesOption
 from restbroker.cli.choosing import (
     AllOption,
     DryRunOption,
+    ForeignQueuesOption,
     Jids,
     NewerOption,
     OlderOption,
@@ -146,6 +147,7 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
         newer_than: NewerOption = None,
         everything: AllOption = False,
         repeat_unsafe: RepeatUnsafeOption = False,
+        foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
@@ -155,7 +157,7 @@ def _add_retry(app: typer.Typer, zset: SortedSet) -> None:
     ) -> None:
         """Run jobs now: each goes to its queue. It costs them no try."""
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
-        action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe)
+        action = Action("retry", who(), why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues)
         meant = within(where, zset, (since, until), (older_than, newer_than))
         _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
 
@@ -224,6 +226,7 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         delay: InOption = None,
         at: AtOption = None,
         repeat_unsafe: RepeatUnsafeOption = False,
+        foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
@@ -235,7 +238,9 @@ def _add_reschedule(app: typer.Typer, zset: SortedSet) -> None:
         moment_s = at_s(delay, at)
         if moment_s is None:
             raise UsageError("It is not said for when.", "Add --in 5m, or --at 2030-01-31T08:00+01:00.")
-        action = Action("reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe)
+        action = Action(
+            "reschedule", who(), at_s=moment_s, why=why, repeat_unsafe=repeat_unsafe, foreign_queues=foreign_queues
+        )
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
         meant = within(where, zset, (since, until), (older_than, newer_than))
         _act(settings_of(ctx, config), zset, action, jids, meant, everything=everything, how=how)
@@ -253,7 +258,7 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
         older_than: OlderOption = None,
         newer_than: NewerOption = None,
         everything: AllOption = False,
-        any_queue: Annotated[bool, typer.Option("--any", help="Also to a queue that nobody here serves.")] = False,
+        foreign_queues: ForeignQueuesOption = False,
         why: WhyOption = "",
         dry_run: DryRunOption = False,
         yes: YesOption = False,
@@ -263,14 +268,14 @@ def _add_move(app: typer.Typer, zset: SortedSet) -> None:
     ) -> None:
         """Give jobs another queue. They stay in the set: a retry, or their time, then leads them there."""
         settings = settings_of(ctx, config)
-        if queue not in settings.queues and not any_queue:
+        if queue not in settings.queues and not foreign_queues:
             served = ", ".join(settings.queues)
             raise UsageError(
                 f"No target of this configuration serves the queue {queue!r}.",
-                f"Served are: {served}. If you mean exactly this one, add --any.",
+                f"Served are: {served}. If you mean exactly this one, add --foreign-queues.",
             )
         how = How(dry_run=dry_run, yes=yes, rate_per_s=rate, as_json=json)
-        action = Action("move", who(), queue=queue, why=why)
+        action = Action("move", who(), queue=queue, why=why, foreign_queues=foreign_queues)
         _act(
             settings,
             zset,

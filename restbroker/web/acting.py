@@ -1,9 +1,9 @@
 """What people do with jobs of a set: first a page that says what it would do, then the doing, in slices.
 
-`web.site` serves it. Always holds: nothing is done without a second, marked form; what may have run is sent again only
-where that was asked for apart; one request works for some seconds at most and then says where it stands, so that an
-action on a million jobs can be stopped at any moment and goes on behind what it has looked at; conditions mean in each
-slice what they meant when it was asked.
+`web.site` serves it. Always holds: nothing is done without a second, marked form; what may have run is sent again, and
+what leads to queues that nobody here serves goes there, only where that was asked for apart; one request works for some
+seconds at most and then says where it stands, so that an action on a million jobs can be stopped at any moment and goes
+on behind what it has looked at; conditions mean in each slice what they meant when it was asked.
 """
 
 import math
@@ -21,12 +21,13 @@ from werkzeug.datastructures import MultiDict
 
 from restbroker.admin import act, find
 from restbroker.admin.act import Action, Chosen, Progress, Rest, Verb
-from restbroker.admin.act_job import MAY_HAVE_RUN
+from restbroker.admin.act_job import FOREIGN, MAY_HAVE_RUN
 from restbroker.admin.known import Known
 from restbroker.admin.pace import Pace
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.rules import where
+from restbroker.rules.unserved import listed
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.web.desk import Desk
@@ -42,6 +43,7 @@ _WHY_LIMIT: Final = 200
 _LEAST_RATE, _MOST_RATE = 0.01, 1e6
 _NUMBER: Final = re.compile(r"\d{1,12}(?:\.\d{1,6})?", re.ASCII)
 _COUNT: Final = re.compile(r"\d{1,12}", re.ASCII)
+_TOLD_APART: Final = (MAY_HAVE_RUN.why, FOREIGN.why)
 _NO_QUEUE: Final = "\0"
 """What would be moved can be seen before it is said where to: no job is in this one."""
 
@@ -50,9 +52,9 @@ _NO_QUEUE: Final = "\0"
 class Asked:
     """What a form asks for. `names`: ticked jobs, by their keys; none of them: all for which the conditions hold.
 
-    `time` is for a reschedule, `queue` for a move, `any_queue` allows one that nobody here serves. `rate`: how many
-    jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `before`: how many jobs
-    the earlier ones did; `due_s`: before that moment (epoch seconds) the next one would exceed the rate.
+    `time` is for a reschedule, `queue` for a move; `foreign_queues` allows queues that nobody here serves. `rate`: how
+    many jobs a second at most, as it was typed. `rest`: where an action of several slices goes on; `before`: how many
+    jobs the earlier ones did; `due_s`: before that moment (epoch seconds) the next one would exceed the rate.
     """
 
     name: str
@@ -65,7 +67,7 @@ class Asked:
     why: str
     repeat_unsafe: bool
     confirmed: bool
-    any_queue: bool = False
+    foreign_queues: bool = False
     rate: str = ""
     rest: Rest | None = None
     before: int = 0
@@ -89,7 +91,8 @@ class Asked:
 
     def tried(self) -> "Asked":
         """The same with any time and queue, where none is said: enough to see what it would do."""
-        return attrs.evolve(self, time="1h", queue=_NO_QUEUE, rate="", rest=None)
+        foreign_queues = self.foreign_queues or self.verb == "move"
+        return attrs.evolve(self, time="1h", queue=_NO_QUEUE, foreign_queues=foreign_queues, rate="", rest=None)
 
     def rate_per_s(self) -> float | None:
         """How many jobs a second at most; None: as many as can be. Raises `UsageError`.
@@ -113,13 +116,12 @@ class Asked:
     def action(self, who: str, known: Known) -> Action:
         """The same for `admin.act`. Raises `UsageError` where the time is none, or nobody here serves the queue."""
         at_s = moment_s(self.time, time.time()) if self.verb == "reschedule" else None
-        is_served = self.queue in known.targets or self.queue == _NO_QUEUE
-        if self.verb == "move" and not (is_served or self.any_queue):
+        if self.verb == "move" and self.queue not in known.targets and not self.foreign_queues:
             raise UsageError(
                 "No target of this configuration serves that queue.",
                 f"Served are: {', '.join(sorted(known.targets))}. If you mean exactly this one, tick the box.",
             )
-        return Action(self.verb, who, at_s, self.queue, self.why, self.repeat_unsafe)
+        return Action(self.verb, who, at_s, self.queue, self.why, self.repeat_unsafe, self.foreign_queues)
 
 
 @attrs.frozen(eq=False)
@@ -195,6 +197,7 @@ class ActPages:
 
 def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
     """What both pages show."""
+    foreign = {queue: jobs for queue, jobs in progress.foreign.items() if queue != _NO_QUEUE}
     return {
         "name": asked.name,
         "asked": asked,
@@ -202,7 +205,9 @@ def _told_of(asked: Asked, progress: Progress) -> dict[str, object]:
         "done": asked.before + progress.done,
         "due_s": asked.due_s if asked.due_s > time.time() else None,
         "unsafe": progress.refused.get(MAY_HAVE_RUN.why, 0),
-        "refused": {why: count for why, count in progress.refused.items() if why != MAY_HAVE_RUN.why},
+        "foreign": sum(foreign.values()),
+        "foreign_queues": listed(foreign),
+        "refused": {why: count for why, count in progress.refused.items() if why not in _TOLD_APART},
         "back": address(f"/{asked.name}", asked.typed),
     }
 
@@ -230,7 +235,7 @@ def read(name: str, form: MultiDict[str, str]) -> Asked:
         why=form.get("why", "").strip()[:_WHY_LIMIT],
         repeat_unsafe=form.get("repeat_unsafe") == "yes",
         confirmed=form.get("confirmed") == "yes",
-        any_queue=form.get("any") == "yes",
+        foreign_queues=form.get("foreign_queues") == "yes",
         rate=form.get("rate", "").strip(),
         rest=Rest.of(rest) if rest else None,
         before=int(before) if _COUNT.fullmatch(before) else 0,

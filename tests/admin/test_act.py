@@ -109,16 +109,41 @@ def test_what_may_have_run_is_not_repeated_unless_that_is_safe_or_asked_for(
     put("dead", 2, "register", restbroker_may_have_run=True)
     put("dead", 3, "foreign", queue="foreign", restbroker_may_have_run=True)
     put("dead", 4, "failed", command="send_message")
-    found = done(client, "dead", RETRY, ALL, configured)
+    found = done(client, "dead", attrs.evolve(RETRY, foreign_queues=True), ALL, configured)
     assert (found.done, found.matched) == (2, 4)
     ((why, count),) = found.refused.items()
     assert (count, "may have run" in why) == (2, True)
     assert {one["jid"] for one in queued(client)} == {"register", "failed"}
-    later = Action("reschedule", "ann", at_s=NOW_S, repeat_unsafe=False)
+    later = Action("reschedule", "ann", at_s=NOW_S, repeat_unsafe=False, foreign_queues=True)
     assert done(client, "dead", later, ALL, configured).done == 0
-    anyway = Action("retry", "ann", repeat_unsafe=True)
+    anyway = Action("retry", "ann", repeat_unsafe=True, foreign_queues=True)
     assert done(client, "dead", anyway, ALL, configured).done == 2
     assert queued(client, "foreign")[0]["restbroker_may_have_run"] is True
+
+
+@pytest.mark.parametrize("zset", ["dead", "retry", "schedule"])
+@pytest.mark.parametrize("verb", ["retry", "reschedule", "move"])
+def test_no_job_is_led_to_a_queue_that_nobody_here_serves_unless_that_was_asked_for(
+    client: Client, configured: Known, put: Put, zset: SortedSet, verb: Verb
+) -> None:
+    before = [put(zset, NOW_S + n, f"j{n}", queue="rest" if verb == "move" else "foreign") for n in range(3)]
+    ours = put(zset, NOW_S + 9, "ours")
+    action = Action(verb, "ann", at_s=NOW_S + 60, queue="foreign")
+    left = done(client, zset, action, Chosen(("j0", "j1", "j2")), configured)
+    assert (left.done, left.foreign, list(left.refused.values())) == (0, {"foreign": 3}, [3])
+    assert sorted(members(client, zset)) == sorted([*before, ours])
+    counted = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured, dry_run=True)
+    assert (counted.done, counted.foreign) == (4, {"foreign": 4 if verb == "move" else 3})
+    went = done(client, zset, attrs.evolve(action, foreign_queues=True), ALL, configured)
+    assert (went.done, went.foreign, went.refused) == (4, counted.foreign, {})
+    assert len(queued(client, "foreign")) == (3 if verb == "retry" else 0)
+
+
+def test_what_leads_nowhere_asks_for_no_queue(client: Client, configured: Known, put: Put) -> None:
+    put("retry", NOW_S, "j1", queue="foreign", retry_queue="rest")
+    assert done(client, "retry", Action("kill", "ann"), ALL, configured).foreign == {}
+    assert fields_of(members(client, "dead")[0])["queue"] == "foreign"
+    assert done(client, "dead", Action("delete", "ann"), ALL, configured).foreign == {}
 
 
 def test_a_person_s_retry_counts_anew_how_often_it_may_have_run_and_keeps_that_it_may(

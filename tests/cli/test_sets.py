@@ -227,13 +227,34 @@ def test_jobs_get_another_time_or_queue(shell: Shell, store: Client) -> None:
     assert isinstance(found[1], bytes)
     assert int(float(found[1])) == 1_896_076_800
     refused = shell("retries", "move", "j1", "--to", "rset")
-    assert (refused.returncode, "--any" in refused.stderr) == (2, True)
-    assert shell("retries", "move", "j1", "--to", "ruby", "--any").returncode == 0
+    assert (refused.returncode, "--foreign-queues" in refused.stderr) == (2, True)
+    assert shell("retries", "move", "j1", "--to", "ruby", "--foreign-queues", "--yes").returncode == 0
     assert shell("retries", "list", "--where", "queue = ruby").stdout.split("\t")[1] == "j1"
 
 
+def test_jobs_of_queues_that_nobody_here_serves_are_left_and_a_question_names_them(shell: Shell, store: Client) -> None:
+    for number, queue in enumerate(["default", "rest", "default", "mail"]):
+        put(store, "dead", NOW_S + number, f"j{number}", queue=queue)
+    left = shell("dead", "retry", "j0", "j3")
+    assert (left.returncode, left.stderr.startswith("0 jobs retried.\n2 jobs left: No target")) == (1, True)
+    assert left.stderr.endswith("The queues: 'default' (1), 'mail' (1).\n")
+    question = "3 of them to queues that this configuration does not serve: 'default' (2), 'mail' (1)"
+    asked = shell("dead", "retry", "--all", "--foreign-queues")
+    assert (asked.returncode, f"Retry 4 jobs of the dead set, {question}? There is nobody to ask." in asked.stderr) == (
+        2,
+        True,
+    )
+    named = shell("dead", "retry", "j0", "--foreign-queues")
+    assert (named.returncode, "'default' (1)? There is nobody" in named.stderr, count(store, "dead")) == (2, True, 4)
+    assert shell("dead", "retry", "j1", "--foreign-queues").stderr == "1 job retried.\n", "nothing is to be asked of it"
+    done = shell("dead", "retry", "--all", "--foreign-queues", "--yes", "--json")
+    assert json.loads(done.stdout)["foreign_queues"] == {"default": 2, "mail": 1}
+    assert (store.command("LLEN", "ns:queue:default"), count(store, "dead")) == (2, 0)
+
+
 @pytest.mark.parametrize(
-    "words", [("retry",), ("reschedule", "--in", "1h"), ("move", "--to", "ruby", "--any"), ("kill",), ("delete",)]
+    "words",
+    [("retry",), ("reschedule", "--in", "1h"), ("move", "--to", "ruby", "--foreign-queues"), ("kill",), ("delete",)],
 )
 def test_every_verb_takes_a_reason_and_a_rate(shell: Shell, store: Client, words: tuple[str, ...]) -> None:
     for number in range(3):

@@ -56,3 +56,15 @@ def test_a_person_who_retries_a_job_with_a_wrong_token_pushes_it_back_to_where_i
     assert (done.returncode, done.stderr) == (0, "1 job retried.\n")
     until(lambda: citizen.members("dead")[0].get("retried_at") if citizen.size("dead") else None, "it is parked again")
     assert (foreign(citizen), citizen.times_sent()["fails1"]) == ([], 0)
+
+
+def test_what_was_parked_for_a_queue_of_others_goes_there_only_when_a_person_says_so(citizen: Citizen) -> None:
+    citizen.start()
+    fields = {"class": "AdminWorker", "jid": "evil", "queue": FOREIGN, "args": [], "restbroker_attempts": []}
+    citizen.client.command("ZADD", "dead", 5, json.dumps(fields), 6, json.dumps({**fields, "jid": "other"}))
+    where = ["--config", str(citizen.config)]
+    for words in (["retry", "evil"], ["retry", "--all", "--yes"], ["reschedule", "--all", "--in", "1s", "--yes"]):
+        left = process.run(["dead", *words, *where], directory=citizen.directory)
+        assert (left.returncode, "--foreign-queues" in left.stderr, foreign(citizen)) == (1, True, [])
+    said = process.run(["dead", "retry", "evil", "--foreign-queues", "--yes", *where], directory=citizen.directory)
+    assert (said.returncode, len(foreign(citizen)), citizen.size("dead")) == (0, 1, 1)

@@ -20,6 +20,8 @@ from restbroker.assembly.measures import Measures
 from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
+from restbroker.config.load import load
+from restbroker.connectors import registry
 from restbroker.rules.hiding import spelled
 from restbroker.serving.runner import Server
 from restbroker.store.client import StoreSettings, open_client
@@ -111,8 +113,9 @@ def settings() -> Settings:
 
 @pytest.fixture
 def known() -> Known:
-    """What the configuration knows of jobs."""
-    return Known({}, spelled(["t", "a-token-of-4711"]))
+    """What the configuration knows of jobs: who serves their queue, though not what their commands are."""
+    config = load(None, {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}, {}, registry.kinds()).config
+    return Known({"rest": config.targets[0]}, spelled(["t", "a-token-of-4711"]))
 
 
 @pytest.fixture

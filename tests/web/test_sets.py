@@ -327,7 +327,7 @@ class TestMoving:
         assert "This would move 3 jobs." in parse("", asked.text).text
         assert wrong.status_code == 400
         assert "Served are: other." in wrong.text
-        assert ("any", "yes") in form_of(wrong.text, "/dead/act").boxes
+        assert ("foreign_queues", "yes") in form_of(wrong.text, "/dead/act").boxes
         assert "3 done" in done.text
         assert {fields["queue"] for fields in harness.members("dead")} == {"other"}
 
@@ -336,10 +336,28 @@ class TestMoving:
     ) -> None:
         park(harness, 1)
         async with site() as running:
-            form = {"verb": "move", "all": "yes", "confirmed": "yes", "queue": "ruby", "any": "yes"}
+            form = {"verb": "move", "all": "yes", "confirmed": "yes", "queue": "ruby", "foreign_queues": "yes"}
             done = await send(running, "/dead/act", form, "/dead")
         assert "1 done" in done.text
         assert {fields["queue"] for fields in harness.members("dead")} == {"ruby"}
+
+
+async def test_jobs_of_queues_that_nobody_here_serves_need_a_tick_of_their_own(harness: Harness, site: Open) -> None:
+    park(harness, 1)
+    for number, queue in enumerate(["default", "<b>mail", "default"]):
+        raw = json.dumps({"class": "Add", "jid": f"j{number}", "queue": queue, "args": ["safe", {}, "t"]})
+        harness.client.command("ZADD", "dead", time.time(), raw)
+    async with site() as running:
+        asked = await send(running, "/dead/act", {"verb": "retry", "all": "yes"}, "/dead")
+        form = form_of(asked.text, "/dead/act")
+        left = await send(running, "/dead/act", form.hidden, "/dead")
+        queued = harness.size("queue:default")
+        done = await send(running, "/dead/act", {**form.hidden, "foreign_queues": "yes"}, "/dead")
+    told = "Also 3 that lead to queues which this configuration does not serve: 'default' (2), '<b>mail' (1)."
+    assert told in parse("", asked.text).text
+    assert ("foreign_queues", "yes") in form.boxes
+    assert ("1 done" in left.text, "3 stay where they are" in left.text, queued) == (True, True, 0)
+    assert ("3 done" in done.text, harness.size("queue:default"), harness.size("dead")) == (True, 2, 0)
 
 
 @pytest.mark.parametrize("form", [{}, {"verb": "burn"}, {"verb": "delete"}, {"verb": "move", "all": "yes"}])
