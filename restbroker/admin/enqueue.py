@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from restbroker.admin import pauses
 from restbroker.admin.overview import read_snapshot, takes_jobs
 from restbroker.config.tokens import Token
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable, UsageError
@@ -20,6 +21,7 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.repair import fractional
 from restbroker.store import beats, queues
 from restbroker.store.client import Client
+from restbroker.store.pauses import paused_queues
 
 PAUSED = "it is paused; restbroker stats says why, and for how long."
 
@@ -167,6 +169,15 @@ def serving_if_told(client: Client, queue: str) -> Serving | None:
         return serving(client, queue)
     except StoreRefused:
         return _UNKNOWN
+
+
+def pause_of(client: Client, queue: str) -> str | None:
+    """By whom and why this queue is paused; None: it is not, or Redis does not tell. Raises `StoreUnavailable`."""
+    try:
+        pause = paused_queues(client).get(queue)
+    except StoreRefused:
+        return None
+    return None if pause is None else pauses.of_queue(queue, pause)
 
 
 def _text(snapshot: Mapping[str, Json], name: str) -> str | None:

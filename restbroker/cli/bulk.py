@@ -14,7 +14,7 @@ import typer
 from restbroker.admin.bulk import last_known
 from restbroker.admin.connect import open_store
 from restbroker.cli import arguments, output
-from restbroker.cli.bulk_batch import Asked, Batch, counted, makers_of, reader_of, require_right
+from restbroker.cli.bulk_batch import Asked, Batch, counted, makers_of, reader_of, require_right, wants_failed
 from restbroker.cli.bulk_input import opened
 from restbroker.cli.bulk_show import Rejects, Summary
 from restbroker.cli.exits import Exit
@@ -37,7 +37,7 @@ def run(settings: Config, asked: Asked) -> NoReturn:
     if asked.order.reply_id is not None:
         raise UsageError("--reply-id is for one job, and --bulk makes many.", "Leave one of them out.")
     typed = arguments.read(asked.words)
-    with _stoppable(), opened(asked.file, asked.state) as found:
+    with _stoppable(), opened(asked.file, asked.state, twice=wants_failed(asked)) as found:
         try:
             table = bulk_files.opened(found.source)
         except BadFile as error:

@@ -6,8 +6,9 @@ Always holds: what Redis says is pushed counts, not what a file says; a finished
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +22,12 @@ from restbroker.admin.enqueue import Order
 from restbroker.cli import arguments, output
 from restbroker.cli.bulk_input import Input, batch_of, save
 from restbroker.cli.bulk_makers import Makers, wrong_header
-from restbroker.cli.bulk_show import Failures, Far, Gauge, Rejects, Summary, gauge
+from restbroker.cli.bulk_show import Failures, Far, Gauge, Rejects, Summary, foreign, gauge
 from restbroker.cli.exits import Exit
 from restbroker.config.core import Config
 from restbroker.errors import UsageError
-from restbroker.rules.bulk_read import ERROR, Table
+from restbroker.rules import bulk_files
+from restbroker.rules.bulk_read import ERROR, Bad, Read, Row, Table
 from restbroker.rules.json_types import Json
 from restbroker.store import bulk
 from restbroker.store.client import Client
@@ -33,6 +35,9 @@ from restbroker.store.client import Client
 _SAVE_EVERY_S: Final = 1.0
 _HEAR_EVERY_S: Final = 0.1
 _LONGEST_NAP_S: Final = 0.5
+_LOOK_UP: Final = 500
+_FAILED_KEPT: Final = "failed"
+"""The note that the rows whose jobs failed are in the rejects file."""
 EACH_ITS_OWN: Final = "-"
 """In the place of a command: each row names its own."""
 
@@ -96,9 +101,11 @@ class Batch:
             self._push(reader, shown)
             self._finish(reader)
             known = self._wait(shown, reader)
+            self._reject_failed(rejects, known)
         done = known.done if self.waits else None
         rows = reader.good + reader.bad
-        return Summary(state.batch, rows, known.pushed, reader.bad, self.asked.rejects, done, known.failed)
+        kept = self.asked.rejects if reader.bad or self.known.notes.get(_FAILED_KEPT) else None
+        return Summary(state.batch, rows, known.pushed, reader.bad, kept, done, known.failed)
 
     def _begin(self) -> tuple[State, bulk.Known]:
         tokens = self.settings.tokens
@@ -133,6 +140,8 @@ class Batch:
         """Where bad rows go. The file of a finished batch is left alone: somebody may be correcting it."""
         path, notes = self.asked.rejects, self.known.notes
         is_own = self.begun and path is not None and notes.get("rejects") == str(path.resolve())
+        if path is not None and wants_failed(self.asked) and path.exists() and not is_own:
+            raise foreign(path)  # not only once all has been pushed and waited for
         is_finished = is_own and notes.get("complete") == "1" and path is not None and path.exists()
         return Rejects(self.table, path, begun=is_own, is_finished=is_finished)
 
@@ -203,6 +212,41 @@ class Batch:
             time.sleep(nap_s)
             nap_s = min(nap_s * 1.5, _LONGEST_NAP_S)
         return self.known
+
+    def _reject_failed(self, rejects: Rejects, known: bulk.Known) -> None:
+        """Puts the rows whose jobs failed among the rejects as well, once all have ended."""
+        if not wants_failed(self.asked) or not sum(known.failed.values()):
+            return
+        assert self.state is not None  # noqa: S101 - it has begun
+        if known.answered < known.pushed:
+            output.say(f"Rows that failed are put into {self.asked.rejects} once all have ended.")
+            return
+        if rejects.is_finished and known.notes.get(_FAILED_KEPT):
+            return
+        with self.found.again() as source:
+            if source is None:
+                output.say(
+                    f"{self.found.name} was changed meanwhile, so its rows that failed are not among the rejects."
+                )
+                return
+            rejects.add(self._failed(bulk_files.opened(source).rows, self.state.batch))
+        bulk.note(self.client, self.state.batch, {_FAILED_KEPT: "1"})
+        self.known = bulk.known(self.client, self.state.batch) or self.known
+
+    def _failed(self, rows: Iterable[Read], batch: str) -> Iterator[Bad]:
+        """Those of the rows whose jobs failed."""
+        good = (row for row in rows if isinstance(row, Row))
+        while part := list(islice(good, _LOOK_UP)):
+            codes = bulk.failed(self.client, batch, [row.number for row in part])
+            for row in part:
+                if (code := codes.get(row.number)) is not None:
+                    said = self.failures.messages.get(row.number) or f"restbroker explain-error {code}"
+                    yield Bad(row.number, row.line, f"{code}: {said}", row.text)
+
+
+def wants_failed(asked: Asked) -> bool:
+    """Whether rows whose jobs fail are among the rejects."""
+    return asked.rejects is not None and asked.order.wanted and not asked.dry_run
 
 
 def makers_of(settings: Config, asked: Asked, typed: arguments.Typed, client: Client, order: Order) -> Makers:

@@ -10,10 +10,11 @@ import io
 import os
 import secrets
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import attrs
 
@@ -22,39 +23,84 @@ from restbroker.admin.bulk_jobs import BATCH_DIGITS
 from restbroker.admin.bulk_state import State
 from restbroker.cli import output
 from restbroker.errors import UsageError
+from restbroker.rules.bulk_read import Source
 
 STDIN: Final = "-"
 
 
 @attrs.define(eq=False)
 class Input:
-    """An open input. `digest` None: it can be read once only. `size` None: nobody knows it. `state`: its state file."""
+    """An open input. `digest` None: it can be read once only. `size` None: nobody knows it. `state`: its state file.
+
+    `begins`: the place in its file; `copy`: what was read, where that can be done once only and is wanted again.
+    """
 
     name: str
-    source: io.TextIOWrapper
+    source: Source
     raw: io.BufferedReader
     digest: str | None
     size: int | None
     state: Path | None
+    begins: int = 0
+    copy: IO[str] | None = None
+
+    @contextmanager
+    def again(self) -> Iterator[Source | None]:
+        """The same from its beginning, which ends the first reading; None where the file was changed."""
+        if self.copy is not None:
+            self.copy.seek(0)
+            yield self.copy
+            return
+        self.raw.seek(self.begins)
+        if _digest(self.raw) != self.digest:
+            yield None
+            return
+        source = _as_text(self.raw)
+        yield source
+        source.detach()
 
     def done(self) -> int:
         """How many bytes of it have been read."""
         return self.raw.tell() if self.digest is not None else 0
 
 
+@attrs.frozen(eq=False)
+class _Copying:
+    """Keeps a copy of what is read."""
+
+    source: Source
+    copy: IO[str]
+
+    def readline(self, size: int = -1, /) -> str:
+        """As `Source`."""
+        text = self.source.readline(size)
+        self.copy.write(text)
+        return text
+
+
+def _as_text(raw: io.BufferedReader) -> io.TextIOWrapper:
+    # Bytes that are not UTF-8 cost their row only.
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
+
+
 @contextmanager
-def opened(file: Path, state: Path | None) -> Iterator[Input]:
-    """The input. Raises `UsageError`."""
+def opened(file: Path, state: Path | None, *, twice: bool = False) -> Iterator[Input]:
+    """The input; `twice`: it will be read again (`Input.again`). Raises `UsageError`."""
     name = "standard input" if str(file) == STDIN else str(file)
     try:
         with open(0 if str(file) == STDIN else file, "rb", closefd=str(file) != STDIN) as raw:
             found = os.fstat(raw.fileno())
             is_file = stat.S_ISREG(found.st_mode)
             digest = _digest(raw) if is_file else None
-            # Bytes that are not UTF-8 cost their row only.
-            source = io.TextIOWrapper(raw, encoding="utf-8", errors="surrogateescape", newline="")
+            source, begins = _as_text(raw), raw.tell() if is_file else 0
             beside = file.with_name(file.name + bulk_state.SUFFIX) if is_file and str(file) != STDIN else None
-            yield Input(name, source, raw, digest, found.st_size if is_file else None, state or beside)
+            size = found.st_size if is_file else None
+            if is_file or not twice:
+                yield Input(name, source, raw, digest, size, state or beside, begins)
+            else:
+                # Nobody else can open it, and it is gone with this process.
+                with tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogateescape", newline="") as copy:
+                    yield Input(name, _Copying(source, copy), raw, digest, size, state, copy=copy)
             source.detach()
     except OSError as error:
         if error.filename is None and str(file) == STDIN:

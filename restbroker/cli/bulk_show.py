@@ -23,6 +23,7 @@ from restbroker.rules.bulk_read import Bad, Table
 
 _TELL_EVERY_S: Final = 5.0
 _MOST_TOLD: Final = 20
+_MOST_KEPT: Final = 10_000
 
 
 @attrs.frozen
@@ -112,13 +113,26 @@ class Rejects:
         try:
             file = self._file or self._opened(self.path)
             file.write(bulk_files.rejected(self.table, bad))
-        except FileExistsError:
-            raise UsageError(
-                f"{self.path} exists already.", "Name another file for the rejects, or remove it."
-            ) from None
         except OSError as error:
-            message = f"The rejects cannot be written to {self.path}: {error.strerror}."
-            raise UsageError(message, "Make room there; then the same command goes on.") from None
+            raise _unwritten(self.path, error) from None
+
+    def add(self, failed: Iterable[Bad]) -> None:
+        """Rows that were pushed, and failed: behind what is there, and all of them. Raises `UsageError`: none."""
+        assert self.path is not None  # noqa: S101 - or nobody wants them
+        try:
+            file = self._file or self._opened(self.path)
+            file.flush()
+            with self.path.open("ab", buffering=0) as raw:
+                begins = os.fstat(raw.fileno()).st_size
+                try:
+                    for bad in failed:
+                        _write(raw, bulk_files.rejected(self.table, bad).encode("utf-8", "surrogateescape"))
+                except BaseException:
+                    # Whoever feeds a row that is there twice has it done twice.
+                    os.ftruncate(raw.fileno(), begins)
+                    raise
+        except OSError as error:
+            raise _unwritten(self.path, error) from None
 
     def close(self) -> None:
         """The end of the input, or of the command."""
@@ -126,10 +140,12 @@ class Rejects:
             self._file.close()
 
     def _opened(self, path: Path) -> IO[str]:
-        mode = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if self.begun else os.O_EXCL)
+        begun = os.O_APPEND if self.is_finished else os.O_TRUNC
+        mode = os.O_WRONLY | os.O_CREAT | (begun if self.begun else os.O_EXCL)
         handle = os.open(path, mode, 0o600)
         self._file = os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="")
-        self._file.write(self.table.opening)
+        if not self.is_finished:
+            self._file.write(self.table.opening)
         return self._file
 
     def _tell(self, bad: Bad) -> None:
@@ -139,16 +155,36 @@ class Rejects:
             output.say("… and more; --rejects FILE keeps them all.")
 
 
+def _write(raw: IO[bytes], text: bytes) -> None:
+    while text:
+        text = text[raw.write(text) :]
+
+
+def _unwritten(path: Path, error: OSError) -> UsageError:
+    if isinstance(error, FileExistsError):
+        return foreign(path)
+    message = f"The rejects cannot be written to {path}: {error.strerror}."
+    return UsageError(message, "Make room there; then the same command goes on.")
+
+
+def foreign(path: Path) -> UsageError:
+    """Why a rejects file that somebody else wrote is left alone."""
+    return UsageError(f"{path} exists already.", "Name another file for the rejects, or remove it.")
+
+
 @attrs.define(eq=False)
 class Failures:
-    """Tells of rows whose jobs were not done."""
+    """Tells of rows whose jobs were not done. `messages`: what is said of some, by their rows."""
 
     told: int = 0
+    messages: dict[int, str] = attrs.field(factory=dict)
 
     def tell(self, ended: Iterable[Ended]) -> None:
         """Some of them; all are counted elsewhere."""
         for one in ended:
             self.told += 1
+            if self.told <= _MOST_KEPT:
+                self.messages[one.row] = " ".join(one.message.split())
             if self.told <= _MOST_TOLD:
                 output.say(f"row {one.row}: {one.code}: {one.message} (job {one.jid})")
             elif self.told == _MOST_TOLD + 1:
@@ -185,7 +221,7 @@ class Summary:
 
     def show(self, *, as_json: bool) -> None:
         """Prints it."""
-        kept = str(self.rejects) if self.rejects is not None and self.rejected else None
+        kept = None if self.rejects is None else str(self.rejects)
         if as_json:
             told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": self.rows,
                 "pushed": self.pushed, "rejected": self.rejected, "rejects": kept}  # fmt: skip
@@ -201,4 +237,5 @@ class Summary:
             rows += [("unanswered", self.unanswered)] if self.unanswered else []
         output.table(("", ""), [(name, str(count)) for name, count in rows])
         if kept is not None:
-            output.say(f"The rejected rows are in {kept}: correct them there, and feed that file.")
+            which = "that failed or were rejected" if self.failed else "that were rejected"
+            output.say(f"The rows {which} are in {kept}: correct them there, and feed that file.")

@@ -5,6 +5,7 @@ when the command line has a mistake in it.
 """
 
 import secrets
+import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from restbroker.admin.connect import open_store
-from restbroker.admin.enqueue import Order, Serving, push, serving_if_told, wait
+from restbroker.admin.enqueue import Order, Serving, pause_of, push, serving_if_told, wait
 from restbroker.cli import arguments, output
 from restbroker.cli.completion import command_names
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
@@ -161,6 +162,8 @@ def _push(
             output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
         elif found.quiet:
             output.say(f"note: {found.held_up} Nobody else serves the queue {queue}; the job will wait.")
+        if order.at_s is None and (paused := pause_of(client, queue)) is not None:
+            output.say(f"note: {paused} The job will wait: restbroker queues resume {shlex.quote(queue)}")
         push(client, order, jid, time.time())
         with _surely_told(jid):
             if not order.wanted:
@@ -187,7 +190,7 @@ def _answer(client: Client, queue: str, jid: str, timeout_s: float, *, told: boo
         details = _wait(client, queue, jid, timeout_s, told=told)
         if details is not None:
             return details
-        found = serving_if_told(client, queue)
+        found, paused = serving_if_told(client, queue), pause_of(client, queue)
     except KeyboardInterrupt:
         output.say(f"still queued: {jid}")
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -199,6 +202,8 @@ def _answer(client: Client, queue: str, jid: str, timeout_s: float, *, told: boo
             output.as_json({"jid": jid, "outcome": "queued", "error": told_of})
         raise typer.Exit(Exit.WAITING) from None
     once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
+    if paused is not None:
+        once = f" once the queue {queue} is resumed"
     output.say(f"The job {jid} is not done after {timeout_s:g} s; it is still queued and will be done{once}.")
     if as_json:
         output.as_json({"jid": jid, "outcome": "queued"})

@@ -153,7 +153,7 @@ def _rows_of(form: _Form, lines: Lines) -> Iterator[Read]:
         else:
             values = {name: unguarded(cell) for name, cell in zip(header, cells, strict=True)}
             del values[ERROR]
-        yield Row(number, lines.number - len(taken) + 1, values, text)
+        yield Row(number, lines.number - len(taken) + 1, values, form.without_error(text))
 
 
 def _wrong_row(cells: list[str], form: _Form, text: str, proper: re.Pattern[str]) -> str | None:

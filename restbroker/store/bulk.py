@@ -49,6 +49,12 @@ def known(client: Client, batch: str) -> Known | None:
     return Known(row, pushed, done, failed, notes)
 
 
+def failed(client: Client, batch: str, rows: Sequence[int]) -> Mapping[int, str]:
+    """Which of these rows failed, and with which code. Raises as `known`."""
+    found = items(client.command("HMGET", client.keys.bulk_failed(batch), *rows)) if rows else []
+    return {row: text(code) for row, code in zip(rows, found, strict=True) if code is not None}
+
+
 def note(client: Client, batch: str, notes: Mapping[str, str]) -> None:
     """Writes down something about the batch. Raises as `known`."""
     key = client.keys.bulk(batch)

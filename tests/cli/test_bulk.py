@@ -217,6 +217,65 @@ def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
     assert told(shell(*waiting))["failed"] == {}
 
 
+@pytest.mark.parametrize("source", ["users.csv", "-"])
+def test_rows_whose_jobs_failed_are_in_the_rejects_once_all_have_ended_and_are_fed_again_from_there(
+    place: Path, shell: Shell, store: Any, source: str
+) -> None:
+    rows = [*users(3), "bob,example.org"]
+    write(place, "users.csv", *rows)
+    words = ["register", "--bulk", source, "--wait", "--timeout", "0.3s", "--rejects", "bad.csv", "--json"]
+    words += ["--state", "state"] if source == "-" else []
+
+    def waiting(*more: str) -> CompletedProcess[str]:
+        return shell(*words, *more, stdin="\n".join([*rows, ""]) if source == "-" else "")
+
+    batch = told(waiting())["batch"]
+    before = (place / "bad.csv").read_text()
+    assert before == '_error,user,host,password\n"line 5: 2 cells for 3 columns.",bob,example.org\n'
+    put_answers(store, batch, [(2, "AlreadyExists")])
+    done = waiting()
+    assert (done.returncode, (place / "bad.csv").read_text()) == (6, before)
+    assert "Rows that failed are put into bad.csv once all have ended." in done.stderr
+    put_answers(store, batch, [(1, "BadArgument"), (3, "")])
+    done = waiting()
+    assert (done.returncode, told(done)["rejects"]) == (7, "bad.csv")
+    failed = '"line 2: BadArgument: why",user1,example.org,secret1\n'
+    failed += '"line 3: AlreadyExists: restbroker explain-error AlreadyExists",user2,example.org,secret2\n'
+    assert (place / "bad.csv").read_text() == before + failed
+    assert told(waiting())["rejects"] == "bad.csv"
+    assert (place / "bad.csv").read_text() == before + failed, "they are there once"
+    (place / "bad.csv").write_text((before + failed).replace("bob,example.org", "bob,example.org,b"))
+    store.delete("queue:rest")
+    assert shell("register", "--bulk", "bad.csv").returncode == 0
+    assert [job["args"][1]["user"] for job in queued(store)] == ["bob", "user1", "user2"]  # type: ignore[index]
+
+
+def test_a_file_that_was_changed_while_its_rows_ran_gives_no_wrong_rows_to_the_rejects(
+    place: Path, shell: Shell, store: Any
+) -> None:
+    write(place, "users.csv", *users(1))
+    words = ["register", "--bulk", "users.csv", "--rejects", "bad.csv", "--wait", "--timeout"]
+    shell(*words, "1ms")
+    (batch,) = [key.decode().rpartition(":")[2] for key in store.keys("restbroker:bulk:*")]
+    with started(["enqueue", *words, "20s"], directory=place) as process:
+        until(lambda: any(one["cmd"] == "lrange" for one in store.client_list()), "it waits")
+        write(place, "users.csv", *users(2))
+        put_answers(store, batch, [(1, "BadArgument")])
+        assert process.wait() == 1
+        assert "users.csv was changed meanwhile, so its rows that failed are not among the rejects." in process.output()
+    assert not (place / "bad.csv").exists()
+
+
+def test_a_rejects_file_of_somebody_else_is_told_of_before_anything_is_pushed_that_is_waited_for(
+    place: Path, shell: Shell, store: Any
+) -> None:
+    write(place, "users.csv", *users(1))
+    write(place, "bad.csv", "mine")
+    done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv", "--wait", "--timeout", "1ms")
+    assert (done.returncode, queued(store), (place / "bad.csv").read_text()) == (2, [], "mine\n")
+    assert "bad.csv exists already." in done.stderr
+
+
 def test_a_batch_that_nobody_wanted_answers_of_cannot_be_waited_for(place: Path, shell: Shell) -> None:
     write(place, "users.csv", *users(1))
     shell("register", "--bulk", "users.csv")

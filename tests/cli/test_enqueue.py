@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from restbroker.rules import rubyjson
-from restbroker.store import beats, jobs
+from restbroker.store import beats, jobs, pauses
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.process import clean_environment, run, run_into, started
 from tests.support.redis_server import RedisServer
@@ -383,6 +383,20 @@ def test_while_waiting_it_is_said_once_why_no_job_is_taken(place: Path, store: C
     with started(["enqueue", "status", "--wait", "--timeout", "3s"], directory=place) as process:
         assert process.wait() == 6
         assert process.output().count(f"The server gets no jobs now: {why}") == 1
+
+
+def test_that_the_queue_is_paused_is_said_at_once_and_once_more_where_nothing_came(shell: Shell, store: Client) -> None:
+    pauses.pause_queue(store, "rest", "ops@node", "the server moves", 600.0)
+    pushed = shell("status")
+    assert (pushed.returncode, len(queued(store))) == (0, 1)
+    told = r"note: The queue rest is paused by ops@node for \d+ s more: \"the server moves\"\. The job will wait:"
+    assert re.search(f"^{told} restbroker queues resume rest$", pushed.stderr, re.MULTILINE)
+    done = shell("status", "--wait", "--timeout", "100ms")
+    assert done.returncode == 6
+    assert len(re.findall(told, done.stderr)) == 1
+    assert "it is still queued and will be done once the queue rest is resumed." in done.stderr
+    assert pauses.resume_queue(store, "rest")
+    assert "paused" not in shell("status").stderr
 
 
 def test_a_process_that_is_quiet_is_no_process_that_serves_the_queue(shell: Shell, store: Client) -> None:

@@ -197,6 +197,13 @@ def test_a_rejected_cell_runs_in_no_spreadsheet_and_is_read_again_as_it_was(
     assert read == given
 
 
+def test_a_row_that_is_rejected_once_more_does_not_keep_the_old_reason_as_a_cell() -> None:
+    found = table(b'_error,user,password\n"line 2: old",a,b\n')
+    (row,) = found.rows
+    assert isinstance(row, Row)
+    assert rejected(found, Bad(row.number, row.line, "new", row.text)) == '"line 2: new",a,b\n'
+
+
 def test_the_column_that_says_why_may_be_moved() -> None:
     raw = b"user,_error,host\na,why,b\nc,why\n"
     assert values(raw) == [{"user": "a", "host": "b"}, "1 cell for 2 columns."]
