@@ -94,7 +94,7 @@ async def test_jobs_are_found_by_conditions_that_a_link_keeps(harness: Harness, 
     assert 'value="colour &lt; red"' in wrong.text
     assert "looks like the name of a secret" in secret.text
     for answer in no_condition:
-        assert "For example: command = send_message, and in the next field: failed_at &gt; 2h." in answer.text
+        assert "For example: command = send_message, and in the next field: failed_at &gt; yesterday." in answer.text
         assert "--where" not in answer.text
 
 
