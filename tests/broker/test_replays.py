@@ -10,9 +10,12 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.rules import rubyjson
 from restbroker.rules.outcome import Deferred, Delivered, Reason
-from restbroker.telemetry.events import JobFinished, Warned
-from tests.broker.conftest import Harness
+from restbroker.store import beats
+from restbroker.telemetry.events import BrokerStarted, JobFinished, Warned
+from restbroker.transport.message import Request, Response
+from tests.broker.conftest import Harness, ok
 from tests.broker.test_admission import DAY_S, SECRET, serving, signature
+from tests.store.lanes import as_parked
 
 APP = Token("app", (Secret(SECRET),), signed=True)
 ANY = Token("app", (Secret(SECRET),))
@@ -144,3 +147,25 @@ async def test_where_redis_cannot_tell_the_job_is_done_and_an_operator_is_told(h
         await harness.until(lambda: warned(harness) == ["StoreRefused"], "it is told")
     assert outcomes(harness) == ["delivered"]
     assert harness.size("queue:replies") == 1
+
+
+async def test_what_a_fenced_life_could_not_settle_is_done_again_and_is_no_copy_of_itself(harness: Harness) -> None:
+    async def fenced(request: Request) -> Response:
+        (identity,) = beats.live(harness.client)
+        await harness.fence(identity)
+        beats.recover(harness.client, identity, as_parked)
+        return await ok(request)
+
+    raw = job(signature(time.time()))
+    harness.target.answers.append(fenced)
+    async with serving(harness, APP):
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        harness.raw(raw)
+        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "its next life begins")
+        await harness.until(lambda: len(harness.target.calls) == 2, "it is sent again")
+        await settled(harness, 1)
+        harness.raw(raw)
+        await settled(harness, 2)
+    assert outcomes(harness) == ["delivered", "duplicate"]
+    assert len(harness.target.calls) == 2
+    assert harness.size("dead") == 0

@@ -11,8 +11,12 @@ from typing import Any, Final
 
 import pytest
 
+from restbroker.rules import signing
+from restbroker.rules.arguments import Submission
+from restbroker.rules.command import Command
+from restbroker.rules.json_types import Json
 from tests.support.html_page import Page
-from tests.support.scripted import QUEUE, Citizen, job
+from tests.support.scripted import QUEUE, Citizen, jid_of, job
 from tests.support.sidekiq_web import SidekiqWeb
 
 USERS: Final = [f"fails{number}" for number in range(6)]
@@ -67,6 +71,30 @@ def test_retry_now_sends_the_checked_jobs_and_leaves_the_others(failing: Citizen
     failing.wait_until_idle()
     assert failing.times_sent() == Counter([*USERS, *USERS[:2]])
     assert _places(failing) == {user: ["retry"] for user in USERS[2:]}
+
+
+@pytest.mark.parametrize(("user", "zset", "path"), [("fails0", "retry", "/retries"), ("refused0", "dead", "/morgue")])
+def test_retry_now_has_a_signed_job_done_and_only_then_is_a_copy_of_it_none(
+    citizen: Citizen, web: SidekiqWeb, user: str, zset: str, path: str
+) -> None:
+    secret = "a-secret-of-enough-length"
+    citizen.configure(Tokens={"app": {"Secret": secret, "Signed": "queue"}})
+    broker = citizen.start()
+    submission = Submission(Command("check_account", {"user": user, "host": "example.org"}), None, None)
+    token = signing.sign(secret, "app", int(time.time()), jid_of(user), submission, QUEUE)
+    args: list[Json] = ["check_account", {"user": user, "host": "example.org"}, token]
+    signed = job(user, args=args, retry_count=8, failed_at=time.time() - 4000.5)
+    citizen.push(signed)
+    citizen.wait_until_in(zset, 1)
+    citizen.script.mended.set()
+    _press_checked(web, path, "retry", [user])
+    citizen.wait_until_sent(2)
+    citizen.wait_until_idle()
+    citizen.push(signed)
+    broker.wait_for("code=JobReplayed")
+    citizen.wait_until_idle()
+    assert citizen.times_sent() == Counter({user: 2})
+    assert _places(citizen) == {}
 
 
 def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web: SidekiqWeb) -> None:
