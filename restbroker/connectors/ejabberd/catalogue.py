@@ -13,10 +13,12 @@ command whose policy is "user" and that, called by an admin, takes `user` and `h
 import gzip
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Final, Literal, NotRequired, TypedDict
+
+import attrs
 
 from restbroker.config.target import Target
 from restbroker.connectors.ejabberd import knowledge
@@ -66,6 +68,25 @@ class _File(TypedDict):
     commands: list[_Record]
 
 
+@attrs.frozen(eq=False)
+class _Commands(Mapping[str, CommandSpec]):
+    """Commands by name, made when looked up: a shell command asks for one of several hundred."""
+
+    places: Mapping[str, int]
+
+    def __getitem__(self, name: str) -> CommandSpec:
+        return _spec(self.places[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.places)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+
 @lru_cache(maxsize=8)
 def for_version(version: str | None, api: int | None = None) -> Catalogue:
     """The commands of the newest known server not newer than `version` ("24.12"); the newest if it is None or unknown.
@@ -81,7 +102,7 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
         found = record["api"], place
         if record["name"] not in chosen or found[0] > chosen[record["name"]][0]:
             chosen[record["name"]] = found
-    return Catalogue(known, {name: _spec(place) for name, (_, place) in sorted(chosen.items())}, _DANGERS)
+    return Catalogue(known, _Commands({name: place for name, (_, place) in sorted(chosen.items())}), _DANGERS)
 
 
 def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
