@@ -1,5 +1,4 @@
 """The events that rooms report. Sinks (`telemetry.log`, the stats of a process) turn them into lines and figures.
-
 What the classes' docstrings say stands in docs/telemetry.md, for who reads the log.
 
 Always holds: `report` is synchronous, never blocks and never raises; no event holds a secret or a message's text.
@@ -16,9 +15,8 @@ from restbroker.light import light
 @light
 class JobFinished:
     """A try ended, whatever came of it: one line for each. `outcome` is what the target said (`delivered`, `rejected`,
-    `deferred`, `uncertain`), or `duplicate`: a signed job was done before, and not sent. `fate` is what became of the
-    job (`ack`: done, `retry`, `dead`: parked, `schedule`: put off, `back`: into its queue, `drop`: gone, as it asked
-    itself).
+    `deferred`, `uncertain`), or `duplicate`: a signed job was done before, and not sent. `fate`: what became of the job
+    (`ack`: done, `retry`, `dead`: parked, `schedule`: put off, `back`: into its queue, `drop`: gone, as it asked).
     """
 
     target: str
@@ -42,8 +40,7 @@ class JobFinished:
 class JobsDelivered:
     """Jobs of a target that were delivered and settled together, with nothing to tell of any: most jobs of most groups.
 
-    `took_s`: how long each took, by command, in seconds. `each` makes the event of each job, for who wants to know more
-    of them: it costs more than all the rest.
+    `took_s`: how long each took, by command. `each` makes the event of each job, which costs more than all the rest.
     """
 
     target: str
@@ -105,16 +102,12 @@ class StoreBack:
 
 @attrs.frozen
 class StoreRewrite:
-    """This process asked Redis to write its append-only file again (BGREWRITEAOF): the first since Redis started. What
-    a power loss [cut inside a script](guarantees.md#a-power-loss-of-redis) does no harm then.
-    """
+    """This process asked Redis to write its append-only file again ([why](guarantees.md#a-power-loss-of-redis))."""
 
 
 @attrs.frozen
 class IdentityFenced:
-    """This process [lost its identity](operations.md#a-process-that-lost-its-identity) (or Redis came back empty); it
-    goes on under a new one.
-    """
+    """This process [lost its identity](operations.md#a-process-that-lost-its-identity), and goes on with another."""
 
     identity: str
 
@@ -144,9 +137,7 @@ class JobDied:
 
 @attrs.frozen
 class JobsPromoted:
-    """Due jobs went from a set (`retry` or `schedule`) to their queues; a warning where some were unreadable and are
-    `parked`.
-    """
+    """Due jobs went from `retry` or `schedule` to their queues; a warning if some were unreadable and are `parked`."""
 
     zset: str
     jobs: int

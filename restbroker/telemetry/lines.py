@@ -69,9 +69,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("info", "target.found", fields)
         case events.StoreLost():
             return Line("error", "redis.lost", fields | {"cure": _KEEPS_TRYING})
-        case events.StoreLostOtherwise(message, for_s):
-            what = {"what": "redis.lost", "for_s": round(for_s), "message": message, "cure": _KEEPS_TRYING}
-            return Line("error", "still", what)
+        case events.StoreLostOtherwise():
+            return _lost_otherwise(event)
         case events.StoreBack(outage_s):
             return Line("info", "redis.back", {"outage_s": round(outage_s, 1)})
         case events.StoreRewrite():
@@ -80,9 +79,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("warning", "fenced", fields | {"message": _FENCED, "cure": _FENCED_CURE})
         case events.JobsRecovered():
             return Line("warning", "jobs.recovered", fields | {"message": _MAYBE_RUN})
-        case events.JobDied(code, command, jid, queue, message):
-            parked = {"code": code, "command": command, "jid": jid, "queue": queue, "fate": "dead", "message": message}
-            return Line("info", "job.failed", parked)
+        case events.JobDied(message=message):
+            return Line("info", "job.failed", {**fields, "fate": "dead", "message": message})
         case events.JobsPromoted(parked=parked):
             return Line("warning" if parked else "debug", "jobs.promoted", fields)
         case events.PauseEnded():
@@ -98,10 +96,8 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("info", "broker.stopped", fields | {"clean": None, "left": None})
         case events.BrokerStopped():
             return Line("warning", "broker.stopped", fields | {"clean": None, "message": _LEFT, "cure": _LEFT_CURE})
-        case events.GroupStarted():
-            return Line("info", "group.started", fields)
-        case events.GroupStopping():
-            return Line("info", "group.stopping", fields)
+        case events.GroupStarted() | events.GroupStopping():
+            return Line("info", "group.started" if isinstance(event, events.GroupStarted) else "group.stopping", fields)
         case events.GroupFailed():
             return Line("error", "group.failed", fields)
         case events.GroupStopped(code):
@@ -120,6 +116,11 @@ def line_of(event: OneEvent) -> Line:  # noqa: C901, PLR0912 - a table with a ro
             return Line("warning", "warning", fields)
         case _:
             assert_never(event)
+
+
+def _lost_otherwise(event: events.StoreLostOtherwise) -> Line:
+    told = {"for_s": round(event.for_s), "message": event.message, "cure": _KEEPS_TRYING}
+    return Line("error", "still", {"what": "redis.lost", **told})
 
 
 def job_failed(event: JobFinished) -> Line:
