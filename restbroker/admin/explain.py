@@ -111,8 +111,9 @@ class Story:
 def explain(client: Client, jid: str, known: Known, bounds: Bounds | None = None) -> Story:
     """Looks for the job of this id. Raises `StoreUnavailable`."""
     search = _Search(client, jid, known, bounds or Bounds())
-    places = [*search.sorted_sets(), *search.in_hand(), *search.waiting()]
-    places = places or list(search.unannounced())
+    # In the order in which a job goes, so that one which moves meanwhile is met at its next place.
+    places = [*search.sorted_sets(), *search.waiting(), *search.in_hand()]
+    places = places or [*search.unannounced(), *search.sorted_sets()]
     is_nowhere = not places
     places = places or list(search.readable(search.copies()))
     acts = tuple(search.readable(search.acts()))
