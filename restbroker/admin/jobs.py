@@ -40,12 +40,12 @@ def listed(client: Client, zset: SortedSet, limit: int, secrets: Collection[str]
 
 def read(client: Client, zset: SortedSet, limit: int, *, newest_first: bool) -> Iterator[tuple[bytes, float]]:
     """At most `limit` members of a set, with their scores. Raises `StoreUnavailable`."""
-    for skip in range(0, limit, PAGE):
-        wanted = min(PAGE, limit - skip)
-        page = sets.listed(client, zset, skip, wanted, newest_first=newest_first)
+    skip = 0
+    while skip < limit and (
+        page := sets.listed(client, zset, skip, min(PAGE, limit - skip), newest_first=newest_first)
+    ):
         yield from page
-        if len(page) < wanted:
-            return
+        skip += len(page)
 
 
 def shown(raw: bytes, at_s: float, secrets: Collection[str]) -> Stored:

@@ -110,14 +110,12 @@ def peek(client: Client, queue: str, limit: int, secrets: Collection[str], skip:
     """At most `limit` jobs behind the first `skip`, the one to be taken next first; none of `secrets` is shown."""
     own = exact(client, queue)
     now_s = time_s(client)
-    for start in range(skip, skip + limit, PAGE):
-        wanted = min(PAGE, skip + limit - start)
-        page = stored.listed(client, own, start, wanted)
+    start, end = skip, skip + limit
+    while start < end and (page := stored.listed(client, own, start, min(PAGE, end - start))):
         for place, raw in enumerate(page, start):
             waited_s = stored.waited_s(raw, now_s)
             yield Waiting(place, waited_s, shown(raw, now_s - (waited_s or 0.0), secrets))
-        if len(page) < wanted:
-            return
+        start += len(page)
 
 
 def clear(client: Client, queue: str, who: str, why: str = "", *, dry_run: bool = False) -> int:

@@ -58,11 +58,10 @@ def waiting(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -
 def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:
     """Each with its queue. What is no job is left out: it would be parked whatever its token."""
     for queue in served:
-        for skip in range(0, limit, PAGE):
-            page = queues.listed(client, queue, skip, min(PAGE, limit - skip))
+        skip = 0
+        while skip < limit and (page := queues.listed(client, queue, skip, min(PAGE, limit - skip))):
             yield from ((queue, fields) for raw in page if (fields := rubyjson.object_of(raw)) is not None)
-            if len(page) < PAGE:
-                break
+            skip += len(page)
     for kind in ("retry", "schedule"):
         for raw, _ in read(client, kind, limit, newest_first=False):
             fields = rubyjson.object_of(raw)

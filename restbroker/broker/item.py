@@ -27,6 +27,8 @@ class Item:
     number: int
     queue: str
     raw: bytes
+    size_bytes: int = 0
+    """Of a job that is too large: its bytes are in Redis alone, and `raw` is empty."""
     granted_at_s: float = 0.0
     """When it was taken (boot time): by then the rate limit was charged for it."""
     started_at_s: float | None = None

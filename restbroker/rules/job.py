@@ -71,12 +71,16 @@ class Job:
 
 @attrs.frozen
 class NotAJob:
-    """Bytes in a queue that are no job: parked, wrapped so that Sidekiq Web can show them."""
+    """Bytes in a queue that are no job: parked, wrapped so that Sidekiq Web can show them.
+
+    `is_kept`: only the store has them, and wraps them itself; `raw` is empty.
+    """
 
     raw: bytes
     jid: str
     queue: str
     reason: Reason
+    is_kept: bool = False
 
 
 def ran_before(fields: Mapping[str, Json]) -> bool:
@@ -100,16 +104,7 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
     Never raises: what is no JSON object, is too large or holds what Ruby cannot read comes back as `NotAJob`.
     """
     if len(raw) > PAYLOAD_LIMIT_BYTES and not _was_stored(raw):
-        return NotAJob(
-            raw,
-            spare,
-            queue,
-            Reason(
-                "PayloadTooLarge",
-                f"The payload has {len(raw)} bytes; {PAYLOAD_LIMIT_BYTES} are the limit.",
-                "Send less in one job.",
-            ),
-        )
+        return attrs.evolve(too_large(len(raw), queue, spare), raw=raw, is_kept=False)
     try:
         fields = rubyjson.loads(raw)
     except rubyjson.Unreadable as error:
@@ -120,6 +115,12 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
 
 
 _FIX = 'Push a Sidekiq job: an object with "class", "args" and "jid".'
+
+
+def too_large(size_bytes: int, queue: str, spare: str) -> NotAJob:
+    """What a payload of so many bytes is that the store kept to itself."""
+    message = f"The payload has {size_bytes} bytes; {PAYLOAD_LIMIT_BYTES} are the limit."
+    return NotAJob(b"", spare, queue, Reason("PayloadTooLarge", message, "Send less in one job."), is_kept=True)
 
 
 def _was_stored(raw: bytes) -> bool:

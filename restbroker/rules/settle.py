@@ -78,7 +78,9 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     fields = retry.wrap_unreadable(
         entry.raw, entry.queue, entry.jid, entry.reason.code, entry.reason.text, context.now_s
     )
-    return Dead(context.now_s, rubyjson.dumps(fields))
+    if entry.is_kept:
+        fields["args"] = []
+    return Dead(context.now_s, rubyjson.dumps(fields), wraps=entry.is_kept)
 
 
 def crashed(fallen: Fallen, now_s: float) -> Dead:

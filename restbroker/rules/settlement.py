@@ -77,11 +77,15 @@ class Retry:
 
 @attrs.frozen
 class Dead:
-    """To the dead set, `at_s` (epoch seconds) now: counted as processed and failed."""
+    """To the dead set, `at_s` (epoch seconds) now: counted as processed and failed.
+
+    `wraps`: the store puts the job's own bytes, which nobody else has, into the empty `args` of the payload.
+    """
 
     at_s: float
     payload: bytes
     replies: tuple[Reply, ...] = ()
+    wraps: bool = False
 
 
 @attrs.frozen

@@ -16,8 +16,10 @@ from restbroker.errors import StoreRefused
 from restbroker.rules.settlement import Dead, Fallen, ResponseQueue
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused, as_code
-from restbroker.store.jobs import Facts, Held, held, retire
+from restbroker.store.holding import Held, listed, pieces
+from restbroker.store.jobs import Facts, retire
 from restbroker.store.replies import Argument, Reply, counts, items, mapping
+from restbroker.store.replies import raw as raw_of
 from restbroker.store.server import time_s
 from restbroker.store.settling import Destinations, as_score
 from restbroker.store.tickets import life_of, queue_of, ticket_number, ticket_queue
@@ -136,22 +138,30 @@ def recover(
     half way: what was moved is moved, call it again.
     """
     known = facts(client, identity)
-    in_hand = held(client, identity)
-    if known is None and in_hand.jobs:
+    in_hand = listed(client, identity)
+    if known is None and in_hand.tickets:
         raise StoreRefused(
-            f"{identity} holds {len(in_hand.jobs)} jobs, but nothing says which queues they came from.",
+            f"{identity} holds {len(in_hand.tickets)} jobs, but nothing says which queues they came from.",
             f"Look at the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
     target, queues = ("", ()) if known is None else (known.facts.target, known.queues)
     marks = mapping(client.command("HGETALL", client.keys.sent(identity)))
     beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.facts)
-    known_tickets = [ticket for ticket in in_hand.jobs if queue_of(ticket, queues) is not None]
+    known_tickets = [ticket for ticket in in_hand.tickets if queue_of(ticket, queues) is not None]
     newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
     moved = maybe = put_aside = refused = unanswered = 0
-    for start in range(0, len(newest_first), RECOVER_BATCH):
-        tickets = newest_first[start : start + RECOVER_BATCH]
+    for piece in pieces(client, identity, newest_first, RECOVER_BATCH):
+        tickets = list(piece)
+        if not tickets:
+            continue
+        jobs = {
+            ticket: raw
+            for ticket, job in piece.items()
+            if (raw := _whole(client, identity, ticket, job, marks)) is not None
+        }
         responses = None if known is None else known.responses
-        crash = Crash(identity, target, queues, in_hand, life_of(identity), beside=beside, responses=responses)
+        held = Held(in_hand.last, in_hand.hwm, jobs)
+        crash = Crash(identity, target, queues, held, life_of(identity), beside=beside, responses=responses)
         answer = _recover(client, crash, [_orphan(crash, ticket, marks, park, poison, waits) for ticket in tickets])
         if answer is None:
             return Recovered(moved, maybe, put_aside, refused, retired=False, unanswered=unanswered)
@@ -162,7 +172,7 @@ def recover(
         put_aside += answer.count(_PARKED) + answer.count(_UNANSWERED)
         maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
         refused += sum(isinstance(code, Refused) for code in codes)
-    odd = [*in_hand.odd, *sorted(in_hand.jobs.keys() - set(known_tickets))]
+    odd = [*in_hand.odd, *sorted(set(in_hand.tickets) - set(known_tickets))]
     if odd:
         raise StoreRefused(
             f"{identity} is gone, and its hash holds what no process of restbroker wrote there: {', '.join(odd[:5])}.",
@@ -201,7 +211,10 @@ def _recovered(client: Client) -> list[str]:
 
 @attrs.frozen
 class Crash:
-    """One dead identity. `life`: what all lanes of one life share; `beside`: other lanes of its process are at work."""
+    """One dead identity. `life`: what all lanes of one life share; `beside`: other lanes of its process are at work.
+
+    `in_hand`: those of its jobs that are given back now.
+    """
 
     identity: str
     target: str
@@ -225,15 +238,29 @@ def _has_others(client: Client, identity: str, mine: Facts) -> bool:
     """Whether other lanes of the same process have anything in hand."""
     for other in (live(client).keys() | dying(client).keys()) - {identity}:
         known = facts(client, other)
-        if known is not None and attrs.evolve(known.facts, target=mine.target) == mine and held(client, other).jobs:
+        if (
+            known is not None
+            and attrs.evolve(known.facts, target=mine.target) == mine
+            and listed(client, other).tickets
+        ):
             return True
     return False
+
+
+def _whole(client: Client, identity: str, ticket: str, job: bytes | int, marks: Mapping[str, bytes]) -> bytes | None:
+    """A job's bytes, and those of one that is too large only if it has a mark: an older version may have marked it."""
+    if isinstance(job, bytes):
+        return job
+    return raw_of(client.command("HGET", client.keys.in_progress(identity), ticket)) if ticket in marks else None
 
 
 def _orphan(
     crash: Crash, ticket: str, marks: Mapping[str, bytes], park: Park, poison: Park | None, waits: Waits | None
 ) -> Orphan:
-    raw = crash.in_hand.jobs[ticket]
+    raw = crash.in_hand.jobs.get(ticket)
+    if raw is None:
+        # Too large: it is judged when it is taken again.
+        return Orphan(ticket)
     queue = queue_of(ticket, crash.queues) or ""
     fallen = Fallen(crash.identity, ticket, queue, raw, crash.responses, tuple(crash.queues))
     may_wait = waits is not None and ticket_number(ticket) <= crash.in_hand.hwm and waits(queue, raw)

@@ -149,9 +149,13 @@ class Waiter:
                 continue
             self._ask(client, queue)
             # Looks twice a second whether an answer can still come.
-            with trio.move_on_at(min(until_s, now_s + LOOK_EVERY_S)):
+            with trio.move_on_at(min(until_s, now_s + LOOK_EVERY_S)) as scope:
                 await trio.lowlevel.wait_readable(client.descriptor)
             if self._tells_of_a_job(client):
+                return True
+            if client.is_asked and not scope.cancelled_caught:
+                # That nothing came is five bytes. A job that has not come whole yet may have any size: enough is known.
+                self.close()
                 return True
         return False
 

@@ -4,30 +4,56 @@ Always holds: a job is in a queue or in the identity's in-progress hash or settl
 is called again after a lost reply changes nothing that was done.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.light import light
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
 from restbroker.rules.settlement import ResponseQueue
 from restbroker.store.client import Client, ScriptCall
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
+from restbroker.store.holding import Held, held, held_by_pieces
 from restbroker.store.keys import Keys
-from restbroker.store.replies import Reply, as_fields, integer, items, mapping, names, raw, text
+from restbroker.store.replies import Reply, as_fields, integer, items, names, raw, text
 from restbroker.store.settling import FinishRequest, finish
-from restbroker.store.tickets import MAX_BATCH, is_ticket
+from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 __all__ = [
-    "MAX_BATCH", "Applied", "Clash", "Code", "Duplicate", "Facts", "Fenced", "FetchAnswer", "FetchRequest", "Fetched",
-    "FinishRequest", "Gone", "Held", "Limited", "Limits", "Paused", "Refused", "Taken", "fetch", "fetch_call",
-    "fetched", "finish", "held", "held_by_pieces", "isolate", "jobs_among", "mark", "register", "rejoin", "retire",
+    "MAX_BATCH",
+    "MAX_BYTES",
+    "Applied",
+    "Clash",
+    "Code",
+    "Duplicate",
+    "Facts",
+    "Fenced",
+    "FetchAnswer",
+    "FetchRequest",
+    "Fetched",
+    "FinishRequest",
+    "Gone",
+    "Held",
+    "Limited",
+    "Limits",
+    "Paused",
+    "Refused",
+    "Taken",
+    "fetch",
+    "fetch_call",
+    "fetched",
+    "finish",
+    "held",
+    "held_by_pieces",
+    "isolate",
+    "jobs_among",
+    "mark",
+    "register",
+    "rejoin",
+    "retire",
 ]  # fmt: skip
-
-_KNOWN = frozenset({"last", "hwm"})
-_PIECE: Final = 20
-"""Jobs read at once by who only looks for one: they arrive within a second, though each may have a megabyte."""
 
 
 @attrs.frozen
@@ -64,7 +90,8 @@ class FetchRequest:
     """What a lane asks for. `queues` are registered names, served in this order, which may differ from call to call.
 
     `base` is the highest ticket number that the lane knows of, `want` the number of jobs (500 at most), `hwm` the
-    highest ticket number that may reach a worker before the next fetch or finish.
+    highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: so much is looked at,
+    though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
     """
 
     identity: str
@@ -74,29 +101,36 @@ class FetchRequest:
     want: int
     hwm: int
     limits: Limits = Limits()
+    most_bytes: int = MAX_BYTES
+    limit_bytes: int = PAYLOAD_LIMIT_BYTES
 
 
 @light
 class Taken:
-    """A job now in hand. `ticket` is `number:queue index`; `raw` its bytes as pushed."""
+    """A job now in hand. `ticket` is `number:queue index`; `raw` its bytes as pushed.
+
+    `size_bytes`: the length of one that is too large, whose bytes stay in Redis; `raw` is empty.
+    """
 
     ticket: str
     number: int
     queue: str
     raw: bytes
+    size_bytes: int = 0
 
 
 @attrs.frozen
 class Fetched:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
-    When `recovered_version` changes, `beats.maybe_run` has news.
+    When `recovered_version` changes, `beats.maybe_run` has news. `more`: what is next was left for its size.
     """
 
     jobs: tuple[Taken, ...]
     paused: frozenset[str]
     bad: frozenset[str]
     recovered_version: int
+    more: bool = False
 
 
 @attrs.frozen
@@ -116,19 +150,6 @@ class Paused:
     """The target is paused. Ask again after `for_ms` milliseconds, at most 1000: it may be resumed at any time."""
 
     for_ms: int
-
-
-@attrs.frozen
-class Held:
-    """What Redis lists as in hand. `last` and `hwm` as in `FetchRequest`; `jobs` is ticket → raw.
-
-    `odd`: fields that are no tickets. Something else wrote them; nobody can say which queue they came from.
-    """
-
-    last: int
-    hwm: int
-    jobs: Mapping[str, bytes]
-    odd: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -176,6 +197,7 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     limits = request.limits
     numbers = [request.base, min(request.want, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
+    numbers += [request.most_bytes, request.limit_bytes]
     lists = [keys.queue(queue) for queue in request.queues]
     return "fetch", [*fixed, *lists], [identity, *numbers, *request.queues]
 
@@ -199,7 +221,8 @@ def fetched(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> F
         case b"DEAD":
             return Limited("dead", integer(answer[1]))
         case _:
-            return Fetched(_taken(request, items(answer[4])), names(answer[2]), names(answer[3]), integer(answer[1]))
+            paused, bad, more = names(answer[2]), names(answer[3]), answer[5] == 1
+            return Fetched(_taken(request, items(answer[4])), paused, bad, integer(answer[1]), more)
 
 
 def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
@@ -229,26 +252,6 @@ def isolate(client: Client, identity: str, ticket: str) -> Fenced | bool:
     """
     answer = _mark(client, identity, "alone", [ticket])
     return answer if isinstance(answer, Fenced) else answer[0]
-
-
-def held(client: Client, identity: str) -> Held:
-    """What Redis lists as in hand: for reconciling, stopping and recovering."""
-    fields = mapping(client.command("HGETALL", client.keys.in_progress(identity)))
-    jobs = {ticket: job for ticket, job in fields.items() if is_ticket(ticket)}
-    odd = tuple(sorted(fields.keys() - jobs.keys() - _KNOWN))
-    return Held(int(fields.get("last", b"0")), int(fields.get("hwm", b"0")), jobs, odd)
-
-
-def held_by_pieces(client: Client, identity: str) -> Iterator[Sequence[bytes]]:
-    """The jobs that `held` has, a few at a time, for who may stop looking. One that is settled meanwhile is left out.
-
-    Raises `StoreUnavailable` or `StoreRefused`.
-    """
-    key = client.keys.in_progress(identity)
-    tickets = [name for field in items(client.command("HKEYS", key)) if is_ticket(name := text(field))]
-    for start in range(0, len(tickets), _PIECE):
-        found = items(client.command("HMGET", key, *tickets[start : start + _PIECE]))
-        yield [raw(job) for job in found if job is not None]
 
 
 def jobs_among(fields: Sequence[Reply]) -> int:
@@ -283,5 +286,11 @@ def _taken(request: FetchRequest, batches: Sequence[Reply]) -> tuple[Taken, ...]
         position, queue_index, *jobs = items(batch)
         queue, index = request.queues[integer(position) - 1], integer(queue_index)
         numbered = enumerate(jobs, request.base + len(taken) + 1)
-        taken += [Taken(f"{number}:{index}", number, queue, raw(job)) for number, job in numbered]
+        # Of a job that is too large there is but its length.
+        taken += [
+            Taken(f"{number}:{index}", number, queue, job)
+            if isinstance(job, bytes)
+            else Taken(f"{number}:{index}", number, queue, b"", integer(job))
+            for number, job in numbered
+        ]
     return tuple(taken)

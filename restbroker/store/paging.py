@@ -16,11 +16,10 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.replies import integer, items, raw, text
 from restbroker.store.scan import SCAN_COUNT, literal
+from restbroker.store.tickets import MAX_BYTES
 
 Member: TypeAlias = tuple[bytes, float]
 """As stored, with its score."""
-_BYTES: Final = 4 * 1024 * 1024
-"""Together at once: they must arrive within the connection's time-out."""
 _FORM: Final = re.compile(r"([0-9a-z.+-]{1,40}):(\d{1,9}):([0-9a-f]{40})?", re.ASCII)
 
 
@@ -85,7 +84,7 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
     """
     place = ("", 0, "") if after is None else (repr(after.score), after.passed, after.digest)
     order = "down" if newest_first else "up"
-    reply = client.run("page", [client.keys.sorted_set(zset)], [order, *place, limit, _BYTES])
+    reply = client.run("page", [client.keys.sorted_set(zset)], [order, *place, limit, MAX_BYTES])
     size, passed, *flat = items(reply)
     members = tuple((raw(one), float(raw(score))) for one, score in zip(flat[::2], flat[1::2], strict=True))
     start = None if after is None else attrs.evolve(after, passed=integer(passed))

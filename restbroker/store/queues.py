@@ -16,6 +16,7 @@ from restbroker.store.keys import QueueName
 from restbroker.store.replies import Reply, integer, items, raw, text
 from restbroker.store.replies import names as texts
 from restbroker.store.settling import as_score
+from restbroker.store.tickets import MAX_BYTES
 
 LEAST_MILLISECONDS = 100_000_000_000
 """A time in Sidekiq's formats that is higher is in milliseconds, as version 8 writes; before, in seconds."""
@@ -91,9 +92,12 @@ def is_known(client: Client, queue: str) -> bool:
 
 
 def listed(client: Client, queue: QueueName, skip: int, limit: int) -> list[bytes]:
-    """`limit` jobs after the first `skip`, the next one to be taken first. They stay where they are."""
-    found = items(client.command("LRANGE", client.keys.queue_of(queue), -skip - limit, -skip - 1))
-    return [raw(job) for job in reversed(found)]
+    """Up to `limit` jobs after the first `skip`, the next one to be taken first. They stay where they are.
+
+    Fewer where they are large, none at the end.
+    """
+    reply = client.run("listed", [client.keys.queue_of(queue)], ["list", skip, limit, MAX_BYTES])
+    return [raw(job) for job in items(reply)]
 
 
 def newest(client: Client, queue: QueueName) -> bytes | None:

@@ -14,15 +14,19 @@ from restbroker.store.codes import Code, as_code
 from restbroker.store.keys import SortedSet
 from restbroker.store.replies import Argument, integer, items, raw
 from restbroker.store.settling import as_score
-from restbroker.store.tickets import MAX_BATCH
+from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 
 @attrs.frozen
 class Due:
-    """What is due at `now_s` (Redis' clock, epoch seconds): members as stored, with their scores, earliest first."""
+    """What is due at `now_s` (Redis' clock, epoch seconds): members as stored, with their scores, earliest first.
+
+    `more`: others may be due too.
+    """
 
     now_s: float
     members: list[tuple[bytes, float]]
+    more: bool = False
 
 
 @attrs.frozen
@@ -75,19 +79,23 @@ _PLACES: Final[Mapping[SortedSet, str]] = {"retry": "zr", "schedule": "zs", "dea
 
 
 def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: Passed = BEGINNING) -> Due:
-    """`limit` members that are due, behind those that were passed over."""
+    """Up to `limit` members that are due, behind those that were passed over; fewer where they are large."""
     key = client.keys.sorted_set(zset)
-    seconds, micros, listed = items(client.run("due", [key], [limit, repr(after.score), after.ties]))
+    place: list[Argument] = [limit, repr(after.score), after.ties, MAX_BYTES]
+    seconds, micros, listed, more = items(client.run("due", [key], place))
     flat = [raw(part) for part in items(listed)]
     members = [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
-    return Due(integer(seconds) + integer(micros) / 1e6, members)
+    return Due(integer(seconds) + integer(micros) / 1e6, members, more == 1)
 
 
 def listed(client: Client, zset: SortedSet, skip: int, limit: int, *, newest_first: bool) -> list[tuple[bytes, float]]:
-    """`limit` members after the first `skip`, as stored, with their scores (epoch seconds), ordered by these."""
-    order = ("REV",) if newest_first else ()
-    key = client.keys.sorted_set(zset)
-    flat = [raw(part) for part in items(client.command("ZRANGE", key, skip, skip + limit - 1, *order, "WITHSCORES"))]
+    """Up to `limit` members after the first `skip`, as stored, with their scores (epoch seconds), ordered by these.
+
+    Fewer where they are large, none at the end.
+    """
+    order = "down" if newest_first else "up"
+    reply = client.run("listed", [client.keys.sorted_set(zset)], [order, skip, limit, MAX_BYTES])
+    flat = [raw(part) for part in items(reply)]
     return [(member, float(score)) for member, score in zip(flat[::2], flat[1::2], strict=True)]
 
 

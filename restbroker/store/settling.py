@@ -153,7 +153,7 @@ def _fate(settlement: Settlement) -> tuple[str, str, bytes]:
         case Retry():
             return "zr", as_score(settlement.at_s), settlement.payload
         case Dead():
-            return "zd", as_score(settlement.at_s), settlement.payload
+            return "zw" if settlement.wraps else "zd", as_score(settlement.at_s), settlement.payload
         case Schedule():
             return "zs", as_score(settlement.at_s), settlement.payload
         case Back(payload):

@@ -12,6 +12,10 @@ _TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}")
 MAX_BATCH = 500
 """Jobs per script call, clamped in `fetch` too: Lua's unpack fails beyond about 8,000 values, after the pop."""
 
+MAX_BYTES = 4 * 1024 * 1024
+"""Bytes of jobs per call, though always one job: the largest that restbroker stores (`rules.job`). They must arrive
+within the connection's time-out, and whoever reads them must have room."""
+
 
 def ticket_number(ticket: str) -> int:
     """The rising number of a ticket."""

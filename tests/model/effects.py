@@ -3,7 +3,11 @@
 Used by `reference`.
 """
 
+import base64
+import json
 from typing import assert_never
+
+import attrs
 
 from restbroker.rules.reply import is_reply_key
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Reply, Retry, Schedule, Settlement
@@ -15,6 +19,8 @@ from tests.model.dataset import DataSet
 
 def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: bytes) -> Code:
     """Gives the job `raw` of `queue` its place, with its replies and counts."""
+    if isinstance(settlement, Dead) and settlement.wraps:
+        settlement = attrs.evolve(settlement, payload=wrapped(settlement.payload, raw))
     code = _place(data, queue, settlement, raw)
     if code != Applied():
         return code
@@ -31,6 +37,23 @@ def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: 
     data.processed += not isinstance(settlement, Back | Schedule)
     data.failed += isinstance(settlement, Retry | Dead | Drop)
     return code
+
+
+def is_too_large(raw: bytes, limit_bytes: int) -> bool:
+    """Whether a job's bytes stay in Redis."""
+    was_stored = b'"restbroker_' in raw or b'"class":"Restbroker::Unreadable"' in raw
+    return len(raw) > limit_bytes and not (len(raw) <= 4 * limit_bytes and was_stored)
+
+
+def wrapped(frame: bytes, raw: bytes) -> bytes:
+    """The entry of such a job; a slash may be escaped in JSON, and Redis does it."""
+    try:
+        args = [raw.decode()]
+    except UnicodeDecodeError:
+        args = [base64.b64encode(raw).decode(), "base64, because the payload is not UTF-8"]
+    first, *note = (json.dumps(one, ensure_ascii=False) for one in args)
+    text = ",".join([first.replace("/", "/" if note else "\\/"), *note])
+    return frame.replace(b'"args":[', b'"args":[' + text.encode(), 1)
 
 
 def park(data: DataSet, settlement: Dead, ticket: str, now_s: float) -> Code:

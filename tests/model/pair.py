@@ -172,7 +172,7 @@ def _comparable(answer: object) -> object:
             return tuple(_comparable(one) for one in answer)
         case StoreRefused():
             return StoreRefused
-        case Due(_, members):
+        case Due(members=members):
             return members
         case _:
             return answer

@@ -14,6 +14,7 @@ from typing import Literal
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
 from restbroker.rules.settlement import Fallen, Fingerprint, ResponseQueue
 from restbroker.store.beats import Park, Recovered, Registered
 from restbroker.store.codes import Applied, Code, Gone, Refused
@@ -93,12 +94,11 @@ class Reference:
         if stopped is not None:
             hand.hwm = max(hand.hwm, min(request.hwm, last))
             return stopped
-        taken, bad = self._take(request, self._want(request))
-        hand.jobs |= {job.ticket: job.raw for job in taken}
+        taken, bad, more = self._take(request, self._want(request))
         hand.last = taken[-1].number if taken else hand.last
         hand.hwm = max(hand.hwm, min(request.hwm, max(request.base, hand.last or 0)))
         paused = (self.data.paused_queues & set(request.queues)) - bad
-        return Fetched(tuple(taken), frozenset(paused), frozenset(bad), self.data.runs_version)
+        return Fetched(tuple(taken), frozenset(paused), frozenset(bad), self.data.runs_version, more)
 
     def finish(self, request: FinishRequest, _now_s: float) -> list[Code]:
         hand = self.data.hands[request.identity]
@@ -150,9 +150,11 @@ class Reference:
     def rejoin(self, identity: str, ticket: str) -> None:
         """Whether a job was alone in a crash is not of this reference."""
 
-    def held(self, identity: str) -> Held:
+    def held(self, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BYTES) -> Held:
         hand = self.data.hands[identity]
-        return Held(hand.last or 0, hand.hwm, dict(hand.jobs))
+        large = {ticket: len(raw) for ticket, raw in hand.jobs.items() if effects.is_too_large(raw, limit_bytes)}
+        jobs = {ticket: raw for ticket, raw in hand.jobs.items() if ticket not in large}
+        return Held(hand.last or 0, hand.hwm, jobs, (), large)
 
     def retire(self, identity: str) -> bool:
         if self.data.hands[identity].jobs:
@@ -220,7 +222,8 @@ class Reference:
         found = sorted(
             (score, member) for member, score in self.data.sets[zset].items() if after.score <= score <= now_s
         )
-        return Due(now_s, [(member, score) for score, member in found[after.ties : after.ties + limit]])
+        page = [(member, score) for score, member in found[after.ties : after.ties + limit]]
+        return Due(now_s, page, len(page) == limit)
 
     def promote(self, zset: Literal["retry", "schedule"], moves: Sequence[Move]) -> list[Code]:
         if moves:
@@ -290,20 +293,28 @@ class Reference:
         in_hand = sum(len(hand.jobs) for hand in self.data.hands.values())
         return min(request.want, request.limits.in_flight - in_hand) if request.limits.in_flight else request.want
 
-    def _take(self, request: FetchRequest, want: int) -> tuple[list[Taken], set[str]]:
+    def _take(self, request: FetchRequest, want: int) -> tuple[list[Taken], set[str], bool]:
         taken: list[Taken] = []
         bad: set[str] = set()
-        registered = self.data.infos[request.identity].queues
+        registered, left_bytes, more = self.data.infos[request.identity].queues, request.most_bytes, False
         for queue in request.queues:
-            key, room = f"queue:{queue}", want - len(taken)
+            key = f"queue:{queue}"
             if queue not in registered:
                 bad.add(queue)
-            elif queue not in self.data.paused_queues and room > 0:
+            elif queue not in self.data.paused_queues and want > len(taken) and not more:
                 if key in self.data.broken:
                     bad.add(queue)
                     continue
-                for _ in range(min(room, len(self.data.lists[key]))):
+                while self.data.lists[key] and want > len(taken) and not more:
+                    if taken and len(self.data.lists[key][-1]) > left_bytes:
+                        more = True
+                        break
+                    raw = self.data.lists[key].pop()
+                    left_bytes -= len(raw)
+                    more = left_bytes <= 0
                     number = request.base + len(taken) + 1
                     ticket = f"{number}:{registered.index(queue) + 1}"
-                    taken.append(Taken(ticket, number, queue, self.data.lists[key].pop()))
-        return taken, bad
+                    self.data.hands[request.identity].jobs[ticket] = raw
+                    is_large = effects.is_too_large(raw, request.limit_bytes)
+                    taken.append(Taken(ticket, number, queue, b"" if is_large else raw, len(raw) if is_large else 0))
+        return taken, bad, more

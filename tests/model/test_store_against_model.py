@@ -2,10 +2,12 @@
 
 Answers get lost, scripts are sent twice, lanes come back as zombies, reapers act on old views and get stuck half way,
 Ruby moves retries by its own means, keys have wrong types, and a replica without the last writes takes over under
-clients that go on. Payloads repeat on purpose.
+clients that go on. Payloads repeat on purpose, and some are too large.
 """
 
+import base64
 import copy
+import json
 import math
 import os
 from collections import Counter
@@ -61,7 +63,11 @@ from tests.store.lanes import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
 HISTORIES = int(os.environ.get("MODEL_HISTORIES", "250"))
 STEPS = 40
-PAYLOADS = st.lists(st.sampled_from([b"same", b"other", b"third"]), min_size=1, max_size=6)
+LIMIT_BYTES, MOST_BYTES = 16, 40
+STORED, LARGE, NO_TEXT = b'"restbroker_": stored', "too large/größer".encode(), b"too large, \xff\xfe no text"
+PAYLOADS = st.lists(
+    st.sampled_from([b"same", b"other", b"third", b"same", b"other", STORED, LARGE, NO_TEXT]), min_size=1, max_size=6
+)
 FATES = st.sampled_from(
     [
         "ack",
@@ -173,8 +179,11 @@ class Histories(RuleBasedStateMachine):
         self.a_lane_fetches_as(data.draw(st.sampled_from(self.lanes[-3:])), names, want, hwm, lost=lost)
 
     def a_lane_fetches_as(self, lane: Memory, names: list[str], want: int, hwm: int, *, lost: bool) -> None:
-        answer = self.pair.ask(fetch, FetchRequest(lane.identity, "t", tuple(names), lane.base, want, hwm, self.limits))
+        answer = self.pair.ask(fetch, self.wanted(lane, tuple(names), want, hwm))
         self.a_lane_is_answered(lane, answer, lost=lost)
+
+    def wanted(self, lane: Memory, names: tuple[str, ...], want: int, hwm: int) -> FetchRequest:
+        return FetchRequest(lane.identity, "t", names, lane.base, want, hwm, self.limits, MOST_BYTES, LIMIT_BYTES)
 
     def a_lane_is_answered(self, lane: Memory, answer: object, *, lost: bool) -> None:
         match answer:
@@ -224,8 +233,9 @@ class Histories(RuleBasedStateMachine):
         self.a_lane_reconciles(data.draw(st.sampled_from(self.lanes[-3:])))
 
     def a_lane_reconciles(self, lane: Memory) -> None:
-        found = self.pair.ask(held, lane.identity)
-        lane.base, lane.jobs, lane.known = max(lane.base, found.last), dict(found.jobs), lane.known | found.jobs.keys()
+        found = self.pair.ask(held, lane.identity, LIMIT_BYTES)
+        lane.base, lane.known = max(lane.base, found.last), lane.known | found.tickets
+        lane.jobs = {**found.jobs, **dict.fromkeys(found.large, b"")}
 
     @rule(
         data=st.data(),
@@ -249,7 +259,7 @@ class Histories(RuleBasedStateMachine):
         if wants is None:
             codes = self.pair.ask(finish, request, LONG_AGO_S)
         else:
-            wanted = FetchRequest(lane.identity, "t", QUEUES, lane.base, wants, hwm, self.limits)
+            wanted = self.wanted(lane, QUEUES, wants, hwm)
             found, answer = self.pair.ask(exchange, request, LONG_AGO_S, wanted)
             assert not isinstance(found, StoreRefused)
             codes = found
@@ -318,8 +328,8 @@ class Histories(RuleBasedStateMachine):
     def a_lane_dies_with_jobs_in_hand(self, data: st.DataObject, hwm: int, want: int, marked: int) -> None:
         identity = data.draw(st.sampled_from(sorted(self.pair.data.alive)))
         lane = next(lane for lane in self.lanes if lane.identity == identity)
-        self.pair.ask(fetch, FetchRequest(identity, "t", QUEUES, lane.base, want, hwm, self.limits))
-        tickets = sorted(self.pair.ask(held, identity).jobs)[:marked]
+        self.pair.ask(fetch, self.wanted(lane, QUEUES, want, hwm))
+        tickets = sorted(self.pair.ask(held, identity, LIMIT_BYTES).tickets)[:marked]
         if tickets:
             self.pair.ask(mark, identity, tickets)
         assert self.pair.ask(beats.fence, identity, self.pair.data.alive[identity])
@@ -520,7 +530,10 @@ class Histories(RuleBasedStateMachine):
         return Records(10**9, [b"%d:%d" % (self.serial, place) if end else b"" for place, end in enumerate(ended)])
 
     def settlement(self, fate: str, job: bytes) -> Settlement:
-        """Each entry of a sorted set is made unique, as the worker does with failed_at, but for `clash`."""
+        """Each entry of a sorted set is made unique, as the worker does with failed_at, but for `clash`.
+
+        Of a job that is too large nobody has the bytes (here it is empty): only Redis can put it into a set.
+        """
         self.serial += 1
         entry = job + b"|%d" % self.serial
         cases: dict[str, Settlement] = {
@@ -536,6 +549,10 @@ class Histories(RuleBasedStateMachine):
             "back": Back(),
             "begun": Back(entry),
         }
+        if not job and isinstance(cases[fate], Retry | Dead | Schedule):
+            return Dead(LONG_AGO_S, b'{"args":[],"n":%d}' % self.serial, wraps=True)
+        if not job and isinstance(cases[fate], Back):
+            return Back()
         return cases[fate]
 
 
@@ -549,6 +566,9 @@ def as_owed(fallen: Fallen) -> Dead:
 
 def payload(entry: bytes) -> bytes:
     """The job that an entry of a sorted set, or one that was begun, was made of."""
+    if entry.startswith(b'{"args"'):
+        found = json.loads(entry.rstrip(b"!"))["args"]
+        return payload(base64.b64decode(found[0]) if len(found) > 1 else str(found[0]).encode())
     text = entry.partition(b"|")[0].rstrip(b"!")
     if not text.startswith(b'{"queue"'):
         return text

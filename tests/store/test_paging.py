@@ -76,7 +76,7 @@ def test_a_place_behind_some_of_a_piece_leads_to_the_rest(client: Client, server
 def test_large_members_come_few_at_a_time_and_all_of_them_come(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "_BYTES", 250)
+    monkeypatch.setattr(paging, "MAX_BYTES", 250)
     server.raw.zadd("ns:dead", {f"{n:02}" + "x" * 98: n for n in range(50)})
     assert len(piece(client, "dead", None, 50, newest_first=False).members) == 3
     assert len(walk(client, 50)) == 50

@@ -21,7 +21,7 @@ from restbroker.broker.settling import news
 from restbroker.errors import StoreRefused
 from restbroker.rules import arguments, settle
 from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.job import Job, NotAJob, digest, read, spare_jid
+from restbroker.rules.job import Job, NotAJob, digest, read, spare_jid, too_large
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context
 from restbroker.rules.settle import Final
@@ -64,6 +64,8 @@ async def run(lane: Lane) -> None:
 def read_job(lane: Lane, item: Item) -> Job | NotAJob:
     """Reads the item's payload, and keeps the job in it if there is one."""
     item.recovered, recovered = _recovered(lane, item) if lane.recovered else (None, 0)
+    if item.size_bytes:
+        return too_large(item.size_bytes, item.queue, spare_jid(lane.identity, item.ticket))
     entry = read(item.raw, item.queue, "", recovered + item.forgotten)
     if not entry.jid:
         entry = attrs.evolve(entry, jid=spare_jid(lane.identity, item.ticket))
@@ -114,7 +116,7 @@ def _park(lane: Lane, item: Item, error: Exception) -> None:
     may = "; the command may have run" if item.sending or item.effected else ""
     reason = Reason("Bug", f"restbroker failed with {type(error).__name__} over this job{may}.", "Please report this.")
     context = _context(lane, item, 0.0)
-    entry = NotAJob(item.raw, spare_jid(lane.identity, item.ticket), item.queue, reason)
+    entry = NotAJob(item.raw, spare_jid(lane.identity, item.ticket), item.queue, reason, item.size_bytes > 0)
     item.job, item.command = None, ""
     _conclude(lane, item, settle.settle_unreadable(entry, context), context, Rejected(reason))
 

@@ -22,8 +22,10 @@ from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules.queue_order import drawn
 from restbroker.store import beats, jobs
-from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
+from restbroker.store.tickets import MAX_BATCH, MAX_BYTES, queue_of, ticket_number
 
+HELD_BYTES = 16 * 1024 * 1024
+"""Nothing more is taken while a lane has so many bytes of jobs in hand: few have any use for more at a time."""
 _REFUSED_WAIT_S = 1.0
 _FULL_WAIT_S = 0.1
 _CLOSED_WAIT_S = 1.0
@@ -117,11 +119,17 @@ class Fetcher:
         room = min(lane.handover.idle_workers, lane.gate.room)
         ready = len(lane.handover) + lane.gate.waiting
         want = max(0, min(room + reserve - ready, self._share(), MAX_BATCH))
+        most_bytes = min(MAX_BYTES, HELD_BYTES - sum([len(item.raw) for item in lane.in_hand.values()]))
+        if most_bytes <= 0:
+            want = 0
         if not lane.gate.is_open or lane.quiet.is_set() or not (want or lane.handover.is_blocked):
             return None
         target = lane.plan.target
         queues = drawn(target.weights, random.random) if target.weights else target.queues
-        return jobs.FetchRequest(lane.identity, target.name, queues, lane.base, want, lane.high_water, lane.plan.limits)
+        limits = lane.plan.limits
+        return jobs.FetchRequest(
+            lane.identity, target.name, queues, lane.base, want, lane.high_water, limits, most_bytes
+        )
 
     def _is_told_soon(self, reserve: int) -> bool:
         """Whether there are jobs enough, and a settlement on its way that has Redis know that they may be started."""
@@ -188,12 +196,12 @@ class Fetcher:
             )
         if got.jobs:
             now_s, by_health_s = boot_time_s(), trio.current_time() - lane.health.away_s
-            items = [Item(taken.ticket, taken.number, taken.queue, taken.raw, now_s) for taken in got.jobs]
+            items = [Item(one.ticket, one.number, one.queue, one.raw, one.size_bytes, now_s) for one in got.jobs]
             if lane.recent.is_in_doubt:
                 for item in items:
                     item.forgotten = lane.recent.may_have_run(item.raw, by_health_s)
             await self._hand_over(items)
-            if self._is_limited or len(items) == want or not lane.handover.is_free:
+            if self._is_limited or len(items) == want or got.more or not lane.handover.is_free:
                 return
         if want:
             # Less than was asked for was there: the queues are empty, and asking again at once would be for nothing.
@@ -216,17 +224,17 @@ class Fetcher:
         lane.recovered = await lane.store.call(beats.maybe_run)
         queues = lane.plan.target.queues
         unknown = [
-            Item(ticket, ticket_number(ticket), queue, raw)
-            for ticket, raw in held.jobs.items()
+            Item(ticket, ticket_number(ticket), queue, held.jobs.get(ticket, b""), held.large.get(ticket, 0))
+            for ticket in held.tickets
             if ticket not in lane.in_hand and (queue := queue_of(ticket, queues)) is not None
         ]
         for item in unknown:
             item.settlement = lane.recent.get(item.ticket)
             item.forgotten = item.number <= lane.base
-        lost = [item for ticket, item in lane.in_hand.items() if ticket not in held.jobs]
+        lost = [item for ticket, item in lane.in_hand.items() if ticket not in held.tickets]
         lane.recent.doubt((item.raw for item in lost if item.sending), trio.current_time() - lane.health.away_s)
-        lane.handover.drop_unless(held.jobs)
-        lane.slots.drop_unless(held.jobs)
+        lane.handover.drop_unless(held.tickets)
+        lane.slots.drop_unless(held.tickets)
         for item in lost:
             if not item.sending and item.settlement is None:
                 lane.let_go(item.ticket)

@@ -15,6 +15,7 @@ from restbroker.broker.delivery.admission import stored
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling import news
+from restbroker.broker.settling.finished import group_size
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.rules import settle
 from restbroker.rules.settlement import Ack, Dead, Drop, Retry, Schedule, by_other_clock, goes_back_as_it_came
@@ -61,18 +62,21 @@ class Committer:
 async def commit(lane: Lane, items: list[Item]) -> list[Item]:
     """Settles `items`; returns those that Redis refuses in every form. Waits as long as Redis is away."""
     refused: list[Item] = []
-    while items:
+    rest = items
+    while rest:
+        count = group_size(rest)
+        items, rest = rest[:count], rest[count:]
         request, base = finish_request(lane, items), lane.base
         try:
             codes = await lane.health.insist_on(partial(_finish, lane, request, time.time(), items))
         except StoreRefused as error:
             lane.complain("StoreRefused", error.message, error.cure)
-            return refused + items
+            return refused + items + rest
         lane.health.found()
         lane.told(request.hwm, base)
         again = note(lane, items, codes, refused)
         await _forget_recoveries(lane, items, codes)
-        items = again
+        rest = again + rest
     return refused
 
 

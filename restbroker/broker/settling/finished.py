@@ -20,6 +20,12 @@ GROUP_LIMIT = MAX_BATCH
 """A thousand workers finish more than this while one group is written."""
 
 
+def group_size(items: list[Item]) -> int:
+    """How many of these are settled in one call: none behind one that is too large, for which Redis takes a while."""
+    group = items[:GROUP_LIMIT]
+    return next((place for place, item in enumerate(group, 1) if item.size_bytes), len(group))
+
+
 @attrs.define(eq=False)
 class Finished:
     """Per lane. A list and a parking lot: a memory channel wakes its reader once per job."""
@@ -50,8 +56,9 @@ class Finished:
 
     def take(self) -> list[Item]:
         """What is there now, the oldest first, as far as it fits into a group."""
-        items = self._items[:GROUP_LIMIT]
-        del self._items[:GROUP_LIMIT]
+        count = group_size(self._items)
+        items = self._items[:count]
+        del self._items[:count]
         return items
 
     async def gathered(self) -> bool:

@@ -55,7 +55,7 @@ async def settle(lane: Lane) -> Left:
 
 async def _settle(lane: Lane) -> Left:
     held = await lane.health.insist(lane.store, jobs.held, lane.identity)
-    found = [lane.in_hand.get(ticket) or _unknown(lane, ticket, raw) for ticket, raw in held.jobs.items()]
+    found = [lane.in_hand.get(ticket) or _unknown(lane, ticket, held) for ticket in held.tickets]
     items = [item for item in found if item is not None]
     uncertain = 0
     for item in items:
@@ -83,10 +83,10 @@ async def give_back(lane: Lane, *, workers_gone: bool) -> None:
         lane.complain("StoreRefused", error.message, error.cure)
         return
     back: list[Item] = []
-    for ticket, raw in held.jobs.items():
+    for ticket in held.tickets:
         item = lane.in_hand.get(ticket)
         if item is None and ticket_number(ticket) > lane.base:
-            item = _unknown(lane, ticket, raw)
+            item = _unknown(lane, ticket, held)
         if item is None or item.settlement is not None:
             continue
         if item.started_at_s is None or (workers_gone and not item.is_uncertain):
@@ -95,15 +95,16 @@ async def give_back(lane: Lane, *, workers_gone: bool) -> None:
     lane.refused += await commit(lane, back)
 
 
-def _unknown(lane: Lane, ticket: str, raw: bytes) -> Item | None:
+def _unknown(lane: Lane, ticket: str, held: jobs.Held) -> Item | None:
     """A job whose fetch was cut off before it got here: not sent. Or one that was settled, which Redis has forgotten:
     settled again if we remember how, else it may have run. None: no lane with our queues made this ticket.
     """
     queue = queue_of(ticket, lane.plan.target.queues)
     if queue is None:
         return None
-    item = Item(ticket, ticket_number(ticket), queue, raw, settlement=lane.recent.get(ticket))
-    if item.settlement is None and item.number <= lane.handed:
+    raw, size_bytes = held.jobs.get(ticket, b""), held.large.get(ticket, 0)
+    item = Item(ticket, ticket_number(ticket), queue, raw, size_bytes, settlement=lane.recent.get(ticket))
+    if item.settlement is None and item.number <= lane.handed and not size_bytes:
         item.sending = True
         entry = read_job(lane, item)
         # So that it is stored like the others, without its token.

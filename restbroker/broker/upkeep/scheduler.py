@@ -142,7 +142,7 @@ class Scheduler:
                     pass
         self._tell(zset, moved)
         sweep.after = sweep.after.behind(staying)
-        return len(due.members) == _BATCH, bool(moved)
+        return due.more, bool(moved)
 
     def _tell(self, zset: str, moved: Sequence[sets.Move]) -> None:
         if moved:

@@ -15,6 +15,8 @@ ScriptName = Literal[
     "register",
     "beat",
     "fetch",
+    "held",
+    "listed",
     "finish",
     "due",
     "promote",

@@ -6,24 +6,32 @@
 -- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
 --       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
 --       between two jobs, how many may follow each other at once, jobs in hand of all identities, size of the dead set;
---       then the queues' names in the order of their lists
+--       then how many bytes may be looked at, and how many a job may have; the queues' names in the order of their lists
 -- Returns: {'FENCED'}
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
 --        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
---        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}}
---          Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read.
+--        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more}
+--          Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read. Of a job that is
+--          too large its length stands in the place of its bytes, which stay here. more: 1 if the bytes ended it.
+--
+-- At least one job is taken, however large. Beyond the bytes, fewer than CHUNK jobs are looked at and put back.
 --
 -- `last` is written together with the jobs; hwm = max(old, min(hwm, last)).
 -- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that
 -- go back do not move it back. Sent twice: the second answers DUP when the first took something.
 
-local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 10, 8, 500, 1000
+local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS = 10, 10, 500, 1000
+-- Taken at once from a list, whose jobs' lengths nobody knows before: each call more costs the jobs of a chunk 2 %.
+local CHUNK = 20
+-- What restbroker stored was within the limit before, and grew by its history; what was parked for its size is wrapped.
+local STORED, WRAPPED, STORED_TIMES = '"restbroker_', '"class":"Restbroker::Unreadable"', 4
 -- While others hold all that is allowed, only asking again tells; few tokens at a time would cost many calls.
 local IN_FLIGHT_MS, GATHER_MS = 25, 10
 local id, base, want, hwm = ARGV[1], tonumber(ARGV[2]), math.min(tonumber(ARGV[3]), MAX_BATCH), tonumber(ARGV[4])
 local emission_us, burst = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_in_flight, max_dead = tonumber(ARGV[7]), tonumber(ARGV[8])
+local left_bytes, limit_bytes = tonumber(ARGV[9]), tonumber(ARGV[10])
 
 -- Without its record nobody could give its jobs back: it has to take another name.
 if redis.call('HEXISTS', KEYS[1], id) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then
@@ -150,32 +158,72 @@ if why then
   return {why, wait_ms}
 end
 
-local paused, bad, taken, number = {}, {}, {}, base
+local paused, bad, taken, number, more = {}, {}, {}, base, 0
+local max, min, floor = math.max, math.min, math.floor
+-- The largest job that was seen, which says how many are safe to look at next.
+local largest
 
--- Returns what was popped, or nil and the jobs are back where they were.
-local function take(list, qidx, count)
-  local raws = redis.pcall('RPOP', list, count)
-  if not raws then
-    return {}
+local function is_too_large(raw)
+  return #raw > limit_bytes and (#raw > STORED_TIMES * limit_bytes
+    or not (string.find(raw, STORED, 1, true) or string.find(raw, WRAPPED, 1, true)))
+end
+
+local function put_back(list, raws, from)
+  for i = #raws, from, -1 do
+    redis.call('RPUSH', list, raws[i])
   end
-  if raws.err then
-    return nil
+end
+
+-- Takes from a list what is wanted and the bytes allow. Returns what is answered of it, and how many jobs these are; nil
+-- and the jobs are back where they were.
+local function take(list, position, qidx)
+  local answer, fields, count, index = {position, qidx}, {}, 0, ':' .. qidx
+  while count < want and more == 0 do
+    local chunk = largest and max(1, min(CHUNK, want - count, floor(left_bytes / largest))) or 1
+    local raws = redis.pcall('RPOP', list, chunk)
+    if not raws then
+      break
+    elseif raws.err then
+      return nil
+    end
+    for i = 1, #raws do
+      local raw = raws[i]
+      local size = #raw
+      if size > left_bytes and number + count > base then
+        put_back(list, raws, i)
+        more = 1
+        break
+      end
+      if not largest or size > largest then
+        largest = max(size, 1)
+      end
+      count, left_bytes = count + 1, left_bytes - size
+      local ticket = number + count
+      -- Lua itself writes fourteen digits, in half the time.
+      fields[2 * count - 1] = (ticket < 1e14 and ticket or string.format('%.0f', ticket)) .. index
+      fields[2 * count] = raw
+      answer[count + 2] = size > limit_bytes and is_too_large(raw) and size or raw
+    end
+    if left_bytes <= 0 then
+      more = 1
+    end
+    if #raws < chunk then
+      break
+    end
   end
-  local fields = {}
-  for i, raw in ipairs(raws) do
-    fields[2 * i - 1] = string.format('%.0f:%d', number + i, qidx)
-    fields[2 * i] = raw
+  if count == 0 then
+    return answer, 0
   end
-  fields[#fields + 1] = 'last'
-  fields[#fields + 1] = string.format('%.0f', number + #raws)
+  fields[2 * count + 1] = 'last'
+  fields[2 * count + 2] = string.format('%.0f', number + count)
   local written = redis.pcall('HSET', KEYS[2], unpack(fields))
   if type(written) == 'table' and written.err then
-    for i = #raws, 1, -1 do
-      redis.call('RPUSH', list, raws[i])
+    for i = count, 1, -1 do
+      redis.call('RPUSH', list, fields[2 * i])
     end
     return nil
   end
-  return raws
+  return answer, count
 end
 
 for position = 1, #KEYS - FIXED_KEYS do
@@ -185,13 +233,13 @@ for position = 1, #KEYS - FIXED_KEYS do
     bad[#bad + 1] = name
   elseif redis.call('SISMEMBER', KEYS[4], name) == 1 then
     paused[#paused + 1] = name
-  elseif want > 0 then
-    local raws = take(KEYS[FIXED_KEYS + position], qidx, want)
-    if not raws then
+  elseif want > 0 and more == 0 then
+    local answer, count = take(KEYS[FIXED_KEYS + position], position, qidx)
+    if not answer then
       bad[#bad + 1] = name
-    elseif #raws > 0 then
-      number, want = number + #raws, want - #raws
-      taken[#taken + 1] = {position, qidx, unpack(raws)}
+    elseif count > 0 then
+      number, want = number + count, want - count
+      taken[#taken + 1] = answer
     end
   end
 end
@@ -203,4 +251,4 @@ if own and own + count ~= share then
   redis.call('HSET', KEYS[7], id, own + count)
 end
 confirm(number)
-return {'OK', version, paused, bad, taken}
+return {'OK', version, paused, bad, taken, more}

@@ -12,6 +12,7 @@
 --         ttl in seconds (keys only), payload; what goes back has no replies
 --       fate: '' done | once done, and never again | zr retry | zd dead | zs schedule (no try) | zx dropped on the
 --             job's own wish | back to its queue (as it came, or as its payload if there is one)
+--             | zw dead, and its bytes are put into the empty `args` of the payload: those of a job that is too large
 --             of once the payload is the job's fingerprint, the score for how many milliseconds it is kept, and qidx
 --             which of the destinations is the set of fingerprints
 --       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
@@ -27,7 +28,7 @@ local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEY
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
 local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local at, jobs_end = 6, records > 0 and #ARGV - records - 1 or #ARGV
-local zsets = {zr = retry, zd = dead, zs = schedule}
+local zsets = {zr = retry, zd = dead, zw = dead, zs = schedule}
 local processed, failed, codes, remembered = 0, 0, {}, {}
 -- Few lanes have marks at all; the others pay one look for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
@@ -59,6 +60,56 @@ end
 -- Its key comes first: Redis' own words name none.
 local function failure(key, reply)
   return type(reply) == 'table' and reply.err and key .. ': ' .. reply.err
+end
+
+-- Whether Ruby and others can read it: overlong forms and halves of surrogate pairs are none.
+local function is_utf8(text)
+  text = string.gsub(text, '[^\128-\255]+', ' ')
+  if #text <= 1 then
+    return text == ' ' or text == ''
+  end
+  if string.find(text, '[\192\193\245-\255]') then
+    return false
+  end
+  for _, form in ipairs({
+    '[\194-\223][\128-\191]', '\224[\160-\191][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]',
+    '\237[\128-\159][\128-\191]', '\240[\144-\191][\128-\191][\128-\191]',
+    '[\241-\243][\128-\191][\128-\191][\128-\191]', '\244[\128-\143][\128-\191][\128-\191]',
+  }) do
+    text = string.gsub(text, form, ' ')
+  end
+  return not string.find(text, '[\128-\255]')
+end
+
+local DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
+local function base64(text)
+  local pair, out, n, floor, byte, sub = {}, {}, 0, math.floor, string.byte, string.sub
+  for i = 0, 4095 do
+    local high, low = floor(i / 64) + 1, i % 64 + 1
+    pair[i] = sub(DIGITS, high, high) .. sub(DIGITS, low, low)
+  end
+  local rest = #text % 3
+  for place = 1, #text - rest, 3 do
+    local a, b, c = byte(text, place, place + 2)
+    local high = floor(b / 16)
+    out[n + 1], out[n + 2] = pair[a * 16 + high], pair[(b - high * 16) * 256 + c]
+    n = n + 2
+  end
+  if rest > 0 then
+    local a, b = byte(text, #text - rest + 1, #text)
+    local bits = a * 65536 + (b or 0) * 256
+    out[n + 1] = pair[floor(bits / 4096)]
+    out[n + 2] = rest == 2 and sub(pair[bits % 4096], 1, 1) .. '=' or '=='
+  end
+  return table.concat(out)
+end
+
+-- The entry of a job that is too large, as `retry.wrap_unreadable` makes those that are not.
+local function wrapped(frame, raw)
+  local _, place = string.find(frame, '"args":[', 1, true)
+  local args = is_utf8(raw) and cjson.encode(raw)
+    or '"' .. base64(raw) .. '","base64, because the payload is not UTF-8"'
+  return string.sub(frame, 1, place) .. args .. string.sub(frame, place + 1)
 end
 
 local function move(job, raw)
@@ -144,6 +195,9 @@ local function apply(job)
   if not raw then
     return 0
   end
+  if job.fate == 'zw' then
+    job.payload = wrapped(job.payload, raw)
+  end
   redis.call('HDEL', ip, job.ticket)
   local why = settle(job, raw)
   if why then
@@ -176,7 +230,7 @@ while at <= jobs_end do
     if job.fate == 'once' then
       remember(job)
     end
-    if job.fate == 'zd' then
+    if zsets[job.fate] == dead then
       -- A copy for the day when somebody trims the dead set; the job is parked without it too.
       redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
     end

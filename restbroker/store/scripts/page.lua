@@ -50,16 +50,18 @@ if score ~= '' then
   rank = first + passed
 end
 
-local page, taken = {size, passed}, 0
+local page, taken, largest = {size, passed}, 0, nil
 while taken < limit and bytes > 0 do
-  local chunk = range(rank + taken, rank + math.min(taken + CHUNK, limit) - 1, true)
+  -- The first alone: nobody knows how large they are.
+  local count = largest and math.max(1, math.min(CHUNK, limit - taken, math.floor(bytes / largest))) or 1
+  local chunk = range(rank + taken, rank + taken + count - 1, true)
   for n = 1, #chunk, 2 do
     if bytes > 0 then
       page[#page + 1], page[#page + 2] = chunk[n], chunk[n + 1]
-      bytes, taken = bytes - #chunk[n], taken + 1
+      bytes, taken, largest = bytes - #chunk[n], taken + 1, math.max(largest or 1, #chunk[n])
     end
   end
-  if #chunk < 2 * CHUNK then
+  if #chunk < 2 * count then
     break
   end
 end
