@@ -1,7 +1,8 @@
 """Keeps from an app what none of ours takes: a WebSocket, and a request whose end is in doubt.
 
 `serving.app` puts it before every app that it makes. Where a body has a length beside its chunks, what a proxy takes
-for a part of it may be the next request for us (RFC 9112, 6.1), so that somebody else's rights count for it.
+for a part of it may be the next request for us (RFC 9112, 6.1), so that somebody else's rights count for it. So may it
+where the request names a version of HTTP of which nobody knows how it is framed.
 
 It is plain ASGI, so that it holds under any server. Always holds: what is refused here reaches no framework, and
 nothing of what the stranger wrote reaches the log.
@@ -39,10 +40,9 @@ class Strict:
             await receive()
             # Before it was accepted, this is answered with 403.
             await send({"type": "websocket.close", "code": 1000, "reason": None})
-        elif scope["type"] == "http" and _is_in_doubt(scope):
-            message = "It has a length beside chunks, or chunks in HTTP/1.0: it could be two requests."
+        elif scope["type"] == "http" and (doubt := _doubt(scope)) is not None:
             await _drop_body(receive)
-            await send_answer(failed(400, "BadRequest", message, "Send one of both."), send, closing=True)
+            await send_answer(failed(400, "BadRequest", *doubt), send, closing=True)
         else:
             await self.app(scope, receive, send)
 
@@ -54,11 +54,18 @@ class Strict:
             self.report(Warned("WebSocketRefused", message, cure))
 
 
-def _is_in_doubt(scope: HTTPScope) -> bool:
-    """Whether somebody else may see another end of this request. HTTP/2 has frames for it."""
+def _doubt(scope: HTTPScope) -> tuple[str, str] | None:
+    """Why somebody else may see another end of this request, and what to do; None: nobody does."""
+    version = scope["http_version"]
+    # HTTP/2 has frames for it. Where a request of HTTP/1 only says that it were one, h11 reports "2.0".
+    if version == "2":
+        return None
+    if version not in ("1.0", "1.1"):
+        return "It names a version of HTTP that is not spoken here: it could be two requests.", "Send HTTP/1.1."
     framing = [name for name, _ in scope["headers"] if name in (b"content-length", b"transfer-encoding")]
-    is_old = scope["http_version"] == "1.0"
-    return scope["http_version"].startswith("1") and (len(framing) > 1 or (is_old and b"transfer-encoding" in framing))
+    if len(framing) > 1 or (version == "1.0" and b"transfer-encoding" in framing):
+        return "It has a length beside chunks, or chunks in HTTP/1.0: it could be two requests.", "Send one of both."
+    return None
 
 
 async def _drop_body(receive: ASGIReceiveCallable) -> None:

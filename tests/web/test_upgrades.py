@@ -72,8 +72,25 @@ _HIDDEN = b"0\r\n\r\nGET /live HTTP/1.1\r\nHost: localhost\r\n\r\n"
         b"POST /login HTTP/1.1\r\n" + _CHUNKED + _LENGTH,
         b"GET /static/style.css HTTP/1.1\r\n" + _CHUNKED + _LENGTH,
         b"POST /login HTTP/1.0\r\nConnection: keep-alive\r\n" + _CHUNKED,
+        b"POST /login HTTP/2.0\r\n" + _LENGTH + _CHUNKED,
+        b"POST /login HTTP/3.0\r\n" + _LENGTH + _CHUNKED,
+        b"POST /login HTTP/9.9\r\n" + _LENGTH + _CHUNKED,
+        b"POST /login HTTP/0.9\r\n" + _CHUNKED,
+        b"GET /login HTTP/2.0\r\n",
+        b"GET /login HTTP/1.2\r\n" + _CHUNKED,
     ],
-    ids=["length first", "chunks first", "GET", "HTTP/1.0"],
+    ids=[
+        "length first",
+        "chunks first",
+        "GET",
+        "HTTP/1.0",
+        "HTTP/2.0",
+        "HTTP/3.0",
+        "HTTP/9.9",
+        "HTTP/0.9",
+        "HTTP/2.0, no body",
+        "HTTP/1.2",
+    ],
 )
 async def test_a_request_that_could_be_two_is_answered_once_and_ends_the_connection(head: bytes, site: Open) -> None:
     async with site() as running:
