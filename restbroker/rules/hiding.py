@@ -1,8 +1,8 @@
 """Takes secrets that are known out of texts, in whichever spelling servers echo them.
 
 Called by connectors and the broker for messages and excerpts, by `rules.redact` and `rules.display` for jobs. Always
-holds: no secret of six characters or more leaves here (plain, as JSON, XML, percent-encoded or base64), and no text
-that is hidden for people can start a new line in a log.
+holds: no secret of six characters or more leaves here (plain, as JSON, XML, base64, percent-encoded once or twice), and
+no text that is hidden for people can start a new line in a log.
 
 A shorter secret is masked in texts only where it stands as a whole word, with no letter, digit or underscore beside it.
 A part of a longer word is mostly there by chance: the password "bob" in "bobby@example.org". A mask there would hide
@@ -55,8 +55,11 @@ _HTML = [
         ("&quot;", "&#x27;", "&#x2B;"),
     )
 ]
+# What is left as it is in a URL, by those who encode all, but slashes, as browsers' scripts do, and as paths need.
+_LEFT = ("", "/", "!'()*", "!$&'()*+,;=:@")
+_DELIMITERS = re.compile(r"[/!$&'()*+,;=:@]")
 # A word begins behind an escape as well, though that ends with a letter or digit.
-_WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4}})){}(?!\w)"
+_WORD = r"(?:(?<!\w)|(?<=%[0-9A-Fa-f]{{2}})|(?<=%25[0-9A-Fa-f]{{2}})|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{{4}})){}(?!\w)"
 _Spelling: TypeAlias = tuple[str, str]
 """How a secret may be written, and the pattern that finds it where it is to be masked."""
 Spelled: TypeAlias = frozenset[_Spelling]
@@ -192,15 +195,30 @@ def _escaped(secret: str) -> set[str]:
         escape(secret),
         html,
         *(html.translate(table) for table in _HTML),
-        *(re.sub("%..", lambda found: found[0].lower(), variant) for variant in _percent_encoded(raw)),
-        *_percent_encoded(raw),
+        *(once := _percent_encoded(raw)),
+        # Of a server that encodes its own URL once more, as to return there after a login.
+        *(twice for one in once for twice in _encoded_again(one)),
     }
     # What lone surrogates became in the text, too.
-    return {_SURROGATE.sub("\ufffd", variant) for variant in variants}
+    return {_SURROGATE.sub("\ufffd", variant) for variant in variants} if _SURROGATE.search(secret) else variants
 
 
 def _percent_encoded(raw: bytes) -> set[str]:
-    return {quote(raw), quote(raw, safe=""), quote_plus(raw), quote(raw, safe="!$&'()*+,;=:@")}
+    found = {quote_plus(raw), *(quote(raw, safe=safe) for safe in _LEFT)}
+    return found | {re.sub("%..", lambda one: one[0].lower(), variant) for variant in found}
+
+
+def _encoded_again(once: str) -> set[str]:
+    twice = once.replace("%", "%25")
+    present = set(_DELIMITERS.findall(once))
+    found = {twice}
+    for left in _LEFT if present else ():
+        for form in ("02X", "02x"):
+            again = twice
+            for one in present.difference(left):
+                again = again.replace(one, f"%{ord(one):{form}}")
+            found.add(again)
+    return found
 
 
 def _base64(raw: bytes) -> set[str]:

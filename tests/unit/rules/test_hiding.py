@@ -2,8 +2,11 @@
 
 import base64
 import json
+import re
 import time
+from collections.abc import Callable
 from html import escape
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import example, given
@@ -62,6 +65,30 @@ def test_a_secret_is_found_in_the_html_of_servers_that_write_numbers_for_charact
     quotation, apostrophe, plus = HTML_ESCAPES[server]
     spelling = escape(secret, quote=False).replace('"', quotation).replace("'", apostrophe).replace("+", plus)
     assert hiding.text(f"no {spelling}!", [secret]) == f"no {MASK}!"
+
+
+def in_a_script(text: str) -> str:
+    return quote(text, safe="!'()*")
+
+
+def in_a_path(text: str) -> str:
+    return quote(text, safe="!$&'()*+,;=:@")
+
+
+def in_small_letters(text: str) -> str:
+    return re.sub("%..", lambda found: found[0].lower(), quote(text, safe=""))
+
+
+@pytest.mark.parametrize("once", [quote, quote_plus, in_a_script, in_a_path, in_small_letters])
+@pytest.mark.parametrize("again", [quote, quote_plus, in_a_script, in_a_path, in_small_letters])
+@pytest.mark.parametrize("secret", ["s3cr+et/Sh4red!", "a b", "p/w!", "b0b", "gr\u00fc\u00df & 'so' (x)"])
+def test_a_secret_is_found_in_a_url_that_is_encoded_within_another(
+    secret: str, once: Callable[[str], str], again: Callable[[str], str]
+) -> None:
+    url = "/login.jsp?url=" + again(f"/x?type={once('=')}add&password{once('=')}{once(secret)}&username=b")
+    told = hiding.text(url, [secret])
+    assert MASK in told
+    assert again(once(secret)) not in told
 
 
 def test_the_spellings_of_a_secret_are_soon_made() -> None:
