@@ -62,44 +62,83 @@ local function failure(key, reply)
   return type(reply) == 'table' and reply.err and key .. ': ' .. reply.err
 end
 
--- Whether Ruby and others can read it: overlong forms and halves of surrogate pairs are none.
+-- The bytes of a large text in tables of so many, a multiple of 3: a call for each byte, or a pattern for each form of a
+-- letter, would hold Redis up for ten times as long.
+local PIECE = 3999
+local function pieces(text)
+  local place = 1 - PIECE
+  return function()
+    place = place + PIECE
+    if place <= #text then
+      return {string.byte(text, place, math.min(place + PIECE - 1, #text))}
+    end
+  end
+end
+
+-- What may follow a byte of UTF-8, by what came before it. Neither overlong forms nor halves of surrogate pairs are any.
+local function utf8_states()
+  local bad, whole, one, two, three = {}, {}, {}, {}, {}
+  local function following(low, high, after)
+    local state = {}
+    for byte = 0, 255 do
+      state[byte] = byte >= low and byte <= high and after or bad
+    end
+    return state
+  end
+  for byte = 0, 255 do
+    local goes_on = byte >= 128 and byte <= 191
+    bad[byte], one[byte] = bad, goes_on and whole or bad
+    two[byte], three[byte] = goes_on and one or bad, goes_on and two or bad
+    whole[byte] = byte < 128 and whole or byte >= 194 and byte <= 223 and one or byte >= 225 and byte <= 239 and two
+      or byte >= 241 and byte <= 243 and three or bad
+  end
+  whole[224], whole[237] = following(160, 191, one), following(128, 159, one)
+  whole[240], whole[244] = following(144, 191, two), following(128, 143, two)
+  return whole
+end
+
+-- Whether Ruby and others can read it.
 local function is_utf8(text)
-  text = string.gsub(text, '[^\128-\255]+', ' ')
-  if #text <= 1 then
-    return text == ' ' or text == ''
+  if not string.find(text, '[\128-\255]') then
+    return true
   end
-  if string.find(text, '[\192\193\245-\255]') then
-    return false
+  local whole = utf8_states()
+  local state = whole
+  for bytes in pieces(text) do
+    for i = 1, #bytes do
+      state = state[bytes[i]]
+    end
+    if state[0] == state and state ~= whole then
+      return false
+    end
   end
-  for _, form in ipairs({
-    '[\194-\223][\128-\191]', '\224[\160-\191][\128-\191]', '[\225-\236\238\239][\128-\191][\128-\191]',
-    '\237[\128-\159][\128-\191]', '\240[\144-\191][\128-\191][\128-\191]',
-    '[\241-\243][\128-\191][\128-\191][\128-\191]', '\244[\128-\143][\128-\191][\128-\191]',
-  }) do
-    text = string.gsub(text, form, ' ')
-  end
-  return not string.find(text, '[\128-\255]')
+  return state == whole
 end
 
 local DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/'
 local function base64(text)
-  local pair, out, n, floor, byte, sub = {}, {}, 0, math.floor, string.byte, string.sub
+  local pair, high, low, out, sub = {}, {}, {}, {}, string.sub
   for i = 0, 4095 do
-    local high, low = floor(i / 64) + 1, i % 64 + 1
-    pair[i] = sub(DIGITS, high, high) .. sub(DIGITS, low, low)
+    local first, second = math.floor(i / 64) + 1, i % 64 + 1
+    pair[i] = sub(DIGITS, first, first) .. sub(DIGITS, second, second)
+  end
+  for byte = 0, 255 do
+    high[byte], low[byte] = math.floor(byte / 16), byte % 16 * 256
+  end
+  for bytes in pieces(text) do
+    local encoded, n = {}, 0
+    for i = 1, #bytes - 2, 3 do
+      local middle = bytes[i + 1]
+      encoded[n + 1], encoded[n + 2] = pair[bytes[i] * 16 + high[middle]], pair[low[middle] + bytes[i + 2]]
+      n = n + 2
+    end
+    out[#out + 1] = table.concat(encoded)
   end
   local rest = #text % 3
-  for place = 1, #text - rest, 3 do
-    local a, b, c = byte(text, place, place + 2)
-    local high = floor(b / 16)
-    out[n + 1], out[n + 2] = pair[a * 16 + high], pair[(b - high * 16) * 256 + c]
-    n = n + 2
-  end
   if rest > 0 then
-    local a, b = byte(text, #text - rest + 1, #text)
+    local a, b = string.byte(text, #text - rest + 1, #text)
     local bits = a * 65536 + (b or 0) * 256
-    out[n + 1] = pair[floor(bits / 4096)]
-    out[n + 2] = rest == 2 and sub(pair[bits % 4096], 1, 1) .. '=' or '=='
+    out[#out + 1] = pair[math.floor(bits / 4096)] .. (rest == 2 and sub(pair[bits % 4096], 1, 1) .. '=' or '==')
   end
   return table.concat(out)
 end
