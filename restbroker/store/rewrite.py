@@ -10,7 +10,6 @@ from typing import Final
 
 import attrs
 
-from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.replies import integer, items, text
 from restbroker.store.server import info
@@ -21,19 +20,28 @@ _TURN_MS: Final = 600_000
 
 @attrs.frozen
 class AppendOnlyFile:
-    """What Redis tells of it. `is_whole`: it was written again in this run of Redis, or is about to be."""
+    """What Redis tells of it. `is_whole`: it was written again in this run of Redis. `is_under_way`: that is
+    being done, or about to be. `has_failed`: Redis could not do it the last time.
+    """
 
     run_id: str
     is_on: bool
     is_whole: bool
+    is_under_way: bool
+    has_failed: bool
 
 
 def append_only_file(client: Client) -> AppendOnlyFile:
     """Asks Redis. Raises `StoreUnavailable` or `StoreRefused`."""
     fields = info(text(client.command("INFO", "server")) + text(client.command("INFO", "persistence")))
-    under_way = "1" in (fields.get("aof_rewrite_in_progress"), fields.get("aof_rewrite_scheduled"))
-    done = fields.get("aof_last_rewrite_time_sec", "-1") != "-1" and fields.get("aof_last_bgrewrite_status") == "ok"
-    return AppendOnlyFile(fields.get("run_id", ""), fields.get("aof_enabled") == "1", is_whole=under_way or done)
+    has_failed = fields.get("aof_last_bgrewrite_status") == "err"
+    return AppendOnlyFile(
+        fields.get("run_id", ""),
+        fields.get("aof_enabled") == "1",
+        is_whole=fields.get("aof_last_rewrite_time_sec", "-1") != "-1" and not has_failed,
+        is_under_way="1" in (fields.get("aof_rewrite_in_progress"), fields.get("aof_rewrite_scheduled")),
+        has_failed=has_failed,
+    )
 
 
 def take_turn(client: Client, holder: str, run_id: str) -> bool:
@@ -54,11 +62,5 @@ def rewrite(client: Client) -> None:
 
 
 def may_rewrite(client: Client) -> bool:
-    """Whether Redis lets this user ask for it. Asks for nothing: the transaction ends with the connection."""
-    try:
-        client.commands([("MULTI",), ("BGREWRITEAOF",)])
-    except StoreRefused:
-        return False
-    finally:
-        client.close()
-    return True
+    """Whether Redis lets this user ask for it. Asks for nothing."""
+    return integer(client.run("allowed", [], ["bgrewriteaof"])) == 1

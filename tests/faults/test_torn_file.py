@@ -6,6 +6,7 @@ Redis alone loses jobs then: its first start leaves an open MULTI in the file, a
 import contextlib
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.upkeep.rewrite import Rewrite
@@ -87,8 +89,7 @@ def look(redis: RedisServer, name: str = "a", url: str | None = None) -> list[Ev
 
 
 def wait_until_written(redis: RedisServer, client: Client) -> None:
-    until(lambda: rewrite.append_only_file(client).is_whole, "it is asked for")
-    until(lambda: "aof_rewrite_in_progress:0" in redis.command("INFO persistence"), "the file is written again")
+    until(lambda: rewrite.append_only_file(client).is_whole, "the file is written again")
 
 
 @attrs.frozen
@@ -177,6 +178,42 @@ def test_a_user_that_may_not_ask_says_so_once_for_each_run_of_redis(redis: Redis
     assert [event.code for event in warned] == ["RewriteRefused", "RewriteRefused"]
     assert "bgrewriteaof" in warned[0].message
     assert "docs/sidekiq.md" in str(warned[0].cure)
+
+
+def test_a_rewriting_that_fails_is_told_of_once_and_asked_for_again(redis: RedisServer) -> None:
+    told: list[Event] = []
+    assert redis.process is not None
+    writes = Path(f"/proc/{redis.process.pid}/task/{redis.process.pid}/children")
+
+    async def fail_and_mend() -> None:
+        connection = Connection(open_client(StoreSettings(redis.url)))
+        asking = Rewrite(connection, StoreHealth(told.append), told.append, "a")
+        with client_of(redis) as client:
+            client.command("SET", "some", "key")
+            redis.command("CONFIG SET rdb-key-save-delay 60000000")
+            await asking.look()
+            os.kill(int(until(writes.read_text, "a child of Redis writes")), signal.SIGKILL)
+            until(lambda: rewrite.append_only_file(client).has_failed, "it has failed")
+            await asking.look()
+            await asking.look()
+            redis.command("CONFIG SET rdb-key-save-delay 0")
+            clock.jump(61)
+            await asking.look()
+            until(lambda: rewrite.append_only_file(client).is_whole, "it is written again")
+        await connection.aclose()
+
+    clock = trio.testing.MockClock(rate=1.0)
+    trio.run(fail_and_mend, clock=clock)
+    assert [event.code for event in told if isinstance(event, Warned)] == ["RewriteRefused"]
+    assert [event for event in told if isinstance(event, StoreRewrite)] == [StoreRewrite()]
+
+
+def test_whether_it_may_be_asked_for_is_found_out_without_asking(redis: RedisServer) -> None:
+    for rights, may in (("+@all", True), ("+@all -bgrewriteaof", False), ("+@all -multi", True)):
+        redis.command(f"ACL SETUSER u reset on >p ~* {rights}")
+        with contextlib.closing(open_client(StoreSettings(f"redis://u:p@127.0.0.1:{redis.port}/0"))) as client:
+            assert rewrite.may_rewrite(client) is may
+    assert "aof_rewrites:0" in redis.command("INFO persistence")
 
 
 def test_of_two_brokers_one_has_each_run_of_redis_write_its_file_again(own_line: Line) -> None:

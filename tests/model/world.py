@@ -201,7 +201,7 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(server, "server", lambda _reference: FACTS)
     patch.setattr(life, "require_supported", lambda _reference: None)
     patch.setattr(tokens, "remember", lambda _reference, _used: None)
-    patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", is_on=False, is_whole=True))
+    patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", False, True, False, False))
     # Every process probes by itself here, as where Redis does not let it ask the others.
     patch.setattr(probing, "turn", lambda *_: Yours())
     patch.setattr(probing, "tell", lambda *_: True)

@@ -17,6 +17,8 @@ from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report, StoreRewrite, Warned
 
 LOOK_S: Final = 1.0
+_AGAIN_S: Final = 60.0
+"""Between two times that one process asks, where Redis could not write the file."""
 
 
 @attrs.define(eq=False)
@@ -29,6 +31,9 @@ class Rewrite:
     name: str
     _done_for: str | None = None
     """The run of Redis that needs nothing more of this process."""
+    _asked_for: str | None = None
+    _again_at_s: float = 0.0
+    _told_of: str | None = None
 
     async def run(self) -> None:
         """Looks until cancelled: a restart of Redis may be seen by nobody but by its new name."""
@@ -43,18 +48,33 @@ class Rewrite:
             file = await self.health.insist(self.store, rewrite.append_only_file)
             if file.run_id == self._done_for:
                 return
+            if file.is_under_way:
+                return
             if not file.is_on or file.is_whole:
                 self._done_for = file.run_id
-                return
-            if await self.health.insist(self.store, rewrite.take_turn, self.name, file.run_id):
-                await self.health.insist(self.store, rewrite.rewrite)
-                self._done_for = file.run_id
-                self.report(StoreRewrite())
+            elif self._asked_for != file.run_id or trio.current_time() >= self._again_at_s:
+                await self._ask(file.run_id)
+            elif file.has_failed:
+                self._warn(file.run_id, "It was asked to, and could not.", _SEE_LOG)
         except StoreRefused as error:
             run_id = "" if file is None else file.run_id
-            if self._done_for != run_id:
-                self._done_for = run_id
-                self.report(Warned("RewriteRefused", f"{_WHAT}: {error.message}", error.cure))
+            self._done_for = run_id
+            self._warn(run_id, error.message, error.cure)
+
+    async def _ask(self, run_id: str) -> None:
+        if not await self.health.insist(self.store, rewrite.take_turn, self.name, run_id):
+            return
+        await self.health.insist(self.store, rewrite.rewrite)
+        if self._asked_for != run_id:
+            self.report(StoreRewrite())
+        self._asked_for, self._again_at_s = run_id, trio.current_time() + _AGAIN_S
+
+    def _warn(self, run_id: str, why: str, cure: str | None) -> None:
+        """Once for each run of Redis."""
+        if self._told_of != run_id:
+            self._told_of = run_id
+            self.report(Warned("RewriteRefused", f"{_WHAT}: {why}", cure))
 
 
+_SEE_LOG = "See Redis' log, and make room on its disk; it is asked again each minute."
 _WHAT = "Redis does not write its append-only file again, which a power loss may have cut inside a script"

@@ -16,6 +16,7 @@ ScriptName = Literal[
     "beat",
     "fetch",
     "held",
+    "allowed",
     "listed",
     "finish",
     "due",
