@@ -312,4 +312,6 @@ def _write_csv(rosters: Iterable[tuple[str, Mapping[str, Contact]]]) -> Iterator
 def _cell(groups: tuple[str, ...]) -> str:
     plain = ";".join(groups)
     same = tuple(name.strip() for name in plain.split(";") if name.strip()) == groups and not plain.startswith("[")
+    # Between semicolons each would be a cell of its own where a spreadsheet takes these for separators.
+    same = same and all(guarded(name) == name for name in groups)
     return plain if same else orjson.dumps(groups).decode()
