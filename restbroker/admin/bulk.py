@@ -58,6 +58,7 @@ class Ended:
     jid: str
     code: str
     message: str
+    may_have_run: bool = False
 
 
 @attrs.define(eq=False)
@@ -175,7 +176,7 @@ def hear(client: Client, batch: str) -> tuple[int, list[Ended]]:
         if row is None:
             continue
         one = _ended(row, details)
-        codes.append((row, one.code))
+        codes.append((row, f"{bulk.MAY_HAVE_RUN}{one.code}" if one.may_have_run else one.code))
         if one.code:
             ended.append(one)
     return (len(heard), ended) if bulk.count(client, batch, heard, codes) else (0, [])
@@ -190,7 +191,8 @@ def _ended(row: int, details: Mapping[str, Json]) -> Ended:
     if outcome == "negative":
         return Ended(row, jid, NEGATIVE, 'The server says "no".')
     found = error if isinstance(error, Mapping) else {}
-    return Ended(row, jid, str(found.get("code") or outcome), str(found.get("message") or ""))
+    may_have_run = outcome == "uncertain" or details.get("may_have_run") is True
+    return Ended(row, jid, str(found.get("code") or outcome), str(found.get("message") or ""), may_have_run)
 
 
 def last_known(client: Client, batch: str) -> bulk.Known | None:

@@ -105,7 +105,7 @@ class Batch:
         done = known.done if self.waits else None
         rows = reader.good + reader.bad
         kept = self.asked.rejects if reader.bad or self.known.notes.get(_FAILED_KEPT) else None
-        return Summary(state.batch, rows, known.pushed, reader.bad, kept, done, known.failed)
+        return Summary(state.batch, rows, known.pushed, reader.bad, kept, done, known.failed, known.uncertain)
 
     def _begin(self) -> tuple[State, bulk.Known]:
         tokens = self.settings.tokens
@@ -214,7 +214,7 @@ class Batch:
         return self.known
 
     def _reject_failed(self, rejects: Rejects, known: bulk.Known) -> None:
-        """Puts the rows whose jobs failed among the rejects as well, once all have ended."""
+        """Puts the rows whose jobs failed among the rejects as well, once all have ended; not what may have run."""
         if not wants_failed(self.asked) or not sum(known.failed.values()):
             return
         assert self.state is not None  # noqa: S101 - it has begun

@@ -186,14 +186,18 @@ class Failures:
             if self.told <= _MOST_KEPT:
                 self.messages[one.row] = " ".join(one.message.split())
             if self.told <= _MOST_TOLD:
-                output.say(f"row {one.row}: {one.code}: {one.message} (job {one.jid})")
+                may = "; it may have run" if one.may_have_run else ""
+                output.say(f"row {one.row}: {one.code}: {one.message} (job {one.jid}{may})")
             elif self.told == _MOST_TOLD + 1:
                 output.say("… and more.")
 
 
 @attrs.frozen
 class Summary:
-    """How it ended. `pushed`: rows that are in Redis, earlier ones too. `done` None: nobody waited."""
+    """How it ended. `pushed`: rows that are in Redis, earlier ones too. `done` None: nobody waited.
+
+    `failed` and `uncertain`: by their codes, the rows that were not done, and those of which nobody knows.
+    """
 
     batch: str
     rows: int
@@ -202,18 +206,23 @@ class Summary:
     rejects: Path | None
     done: int | None = None
     failed: Mapping[str, int] = attrs.field(factory=dict)
+    uncertain: Mapping[str, int] = attrs.field(factory=dict)
     dry_run: bool = False
 
     @property
     def unanswered(self) -> int:
         """Rows of which nobody has heard."""
-        return 0 if self.done is None else max(self.pushed - self.done - sum(self.failed.values()), 0)
+        return 0 if self.done is None else max(self.pushed - self.done - self._not_done, 0)
+
+    @property
+    def _not_done(self) -> int:
+        return sum(self.failed.values()) + sum(self.uncertain.values())
 
     def code(self) -> Exit:
         """The exit code."""
         if self.unanswered:
             return Exit.WAITING
-        bad = self.rejected + sum(self.failed.values())
+        bad = self.rejected + self._not_done
         if not bad:
             return Exit.OK
         good = self.pushed if self.done is None else self.done
@@ -226,7 +235,8 @@ class Summary:
             told: dict[str, object] = {"batch": self.batch, "dry_run": self.dry_run, "rows": self.rows,
                 "pushed": self.pushed, "rejected": self.rejected, "rejects": kept}  # fmt: skip
             if self.done is not None:
-                told |= {"done": self.done, "failed": dict(self.failed), "unanswered": self.unanswered}
+                told |= {"done": self.done, "failed": dict(self.failed), "may_have_run": dict(self.uncertain),
+                         "unanswered": self.unanswered}  # fmt: skip
             output.as_json(told)
             return
         verb = "good" if self.dry_run else "pushed"
@@ -234,8 +244,14 @@ class Summary:
         if self.done is not None:
             rows.append(("done", self.done))
             rows += [("no" if code == NEGATIVE else code, count) for code, count in sorted(self.failed.items())]
+            rows += [(f"{code} (may have run)", count) for code, count in sorted(self.uncertain.items())]
             rows += [("unanswered", self.unanswered)] if self.unanswered else []
         output.table(("", ""), [(name, str(count)) for name, count in rows])
         if kept is not None:
             which = "that failed or were rejected" if self.failed else "that were rejected"
             output.say(f"The rows {which} are in {kept}: correct them there, and feed that file.")
+        if count := sum(self.uncertain.values()):
+            rows_that = "1 row" if count == 1 else f"{count} rows"
+            output.say(f"{rows_that} may have run: look at the server before you push any of them again. Their jobs:")
+            for code in sorted(self.uncertain):
+                output.say(f"  restbroker dead --where 'jid ~ {self.batch}' --where 'error = {code}'")

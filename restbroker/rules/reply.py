@@ -101,6 +101,8 @@ def _details(job: Job, answer: Answer, context: Context, truncated: bool) -> dic
         details["note"] = answer.note
     if truncated:
         details["truncated"] = True
+    if error is not None and job.may_have_run:
+        details["may_have_run"] = True
     return details
 
 

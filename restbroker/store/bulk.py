@@ -17,24 +17,28 @@ from restbroker.store.settling import as_score
 
 REMEMBERED_S: Final = 30 * 86_400
 _FAILED: Final = "x:"
+MAY_HAVE_RUN: Final = "?"
+"""Before the code of a row that was not done as far as is known, and may have run."""
 
 
 @attrs.frozen
 class Known:
     """What Redis knows of a batch: the last row that was pushed, how many rows were (bad ones are left out), how many
-    of these are done, and of the others how many ended with which code.
+    of these are done, and of the others how many ended with which code: in `failed` those that did not run, in
+    `uncertain` those that may have.
     """
 
     row: int = 0
     pushed: int = 0
     done: int = 0
     failed: Mapping[str, int] = attrs.field(factory=dict)
+    uncertain: Mapping[str, int] = attrs.field(factory=dict)
     notes: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def answered(self) -> int:
         """Rows that have ended."""
-        return self.done + sum(self.failed.values())
+        return self.done + sum(self.failed.values()) + sum(self.uncertain.values())
 
 
 def known(client: Client, batch: str) -> Known | None:
@@ -43,16 +47,19 @@ def known(client: Client, batch: str) -> Known | None:
     if not fields:
         return None
     counts = {name: integer(value) for name, value in fields.items() if not name.startswith("n:")}
-    failed = {name.removeprefix(_FAILED): count for name, count in counts.items() if name.startswith(_FAILED) and count}
+    codes = {name.removeprefix(_FAILED): count for name, count in counts.items() if name.startswith(_FAILED) and count}
+    failed = {code: count for code, count in codes.items() if not code.startswith(MAY_HAVE_RUN)}
+    uncertain = {code.removeprefix(MAY_HAVE_RUN): codes[code] for code in codes if code not in failed}
     notes = {name.removeprefix("n:"): text(value) for name, value in fields.items() if name.startswith("n:")}
     row, pushed, done = (counts.get(name, 0) for name in ("row", "pushed", "done"))
-    return Known(row, pushed, done, failed, notes)
+    return Known(row, pushed, done, failed, uncertain, notes)
 
 
 def failed(client: Client, batch: str, rows: Sequence[int]) -> Mapping[int, str]:
-    """Which of these rows failed, and with which code. Raises as `known`."""
+    """Which of these rows failed, and with which code; not those that may have run. Raises as `known`."""
     found = items(client.command("HMGET", client.keys.bulk_failed(batch), *rows)) if rows else []
-    return {row: text(code) for row, code in zip(rows, found, strict=True) if code is not None}
+    codes = {row: text(code) for row, code in zip(rows, found, strict=True) if code is not None}
+    return {row: code for row, code in codes.items() if not code.startswith(MAY_HAVE_RUN)}
 
 
 def note(client: Client, batch: str, notes: Mapping[str, str]) -> None:
@@ -89,7 +96,7 @@ def answers(client: Client, batch: str, most: int) -> list[bytes]:
 
 
 def count(client: Client, batch: str, heard: Sequence[bytes], codes: Sequence[tuple[int, str]]) -> bool:
-    """Counts rows by their codes ("" for done), and takes away the answers that said so. False: somebody else did."""
+    """Counts rows by their codes ("" for done, `MAY_HAVE_RUN` before what may have run), and takes away the answers that said so. False: somebody else did."""
     keys = client.keys
     names = [keys.bulk(batch), keys.bulk_done(batch), keys.bulk_failed(batch), keys.reply(reply_to(batch))]
     flat = [word for row, code in codes for word in (row, code)]

@@ -250,6 +250,35 @@ def test_rows_whose_jobs_failed_are_in_the_rejects_once_all_have_ended_and_are_f
     assert [job["args"][1]["user"] for job in queued(store)] == ["bob", "user1", "user2"]  # type: ignore[index]
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"outcome": "uncertain", "error": {"code": "TimedOut", "message": "why"}},
+        {"outcome": "rejected", "error": {"code": "TimedOut", "message": "why"}, "may_have_run": True},
+    ],
+)
+def test_rows_that_may_have_run_are_counted_apart_and_never_offered_to_be_fed_again(
+    place: Path, shell: Shell, store: Any, answer: dict[str, object]
+) -> None:
+    write(place, "users.csv", *users(3))
+    words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--rejects", "bad.csv", "--json"]
+    batch = told(shell(*words))["batch"]
+    put_answers(store, batch, [(1, ""), (2, "BadArgument")])
+    store.lpush(f"restbroker:reply:bulk-{batch}", json.dumps({"jid": f"{batch}{3:08x}", **answer}))
+    done = shell(*words)
+    found = told(done)
+    assert (done.returncode, found["failed"], found["may_have_run"]) == (7, {"BadArgument": 1}, {"TimedOut": 1})
+    assert found["unanswered"] == 0
+    assert [line.split(",")[1] for line in (place / "bad.csv").read_text().splitlines()] == ["user", "user2"]
+    shown = shell(*words[:-1])
+    assert shown.stdout.endswith("done\t1\nBadArgument\t1\nTimedOut (may have run)\t1\n")
+    assert "1 row may have run: look at the server before you push any of them again. Their jobs:" in shown.stderr
+    assert f"restbroker dead --where 'jid ~ {batch}' --where 'error = TimedOut'" in shown.stderr
+    # A person looked, and retried it.
+    put_answers(store, batch, [(3, "")])
+    assert told(shell(*words))["may_have_run"] == {}
+
+
 def test_a_file_that_was_changed_while_its_rows_ran_gives_no_wrong_rows_to_the_rejects(
     place: Path, shell: Shell, store: Any
 ) -> None:

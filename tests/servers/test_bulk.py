@@ -55,6 +55,7 @@ def test_ten_thousand_users_are_registered_once_each_though_it_is_killed_and_two
             "rejects": "rejects.csv",
             "done": USERS,
             "failed": {},
+            "may_have_run": {},
             "unanswered": 0,
         }
         # Who is registered twice is told so, and his job parked.

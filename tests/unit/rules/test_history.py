@@ -68,6 +68,7 @@ PARKED: list[tuple[dict[str, Any], Final, str]] = [
     ({"restbroker_deferred": 2}, Deferred(WHY, counts=False, max_attempts=3, text="words"), "failed"),
     ({"restbroker_deferred": 5, "retry": 0}, Deferred(WHY, counts=False, text="words"), "failed"),
     ({"restbroker_uncertain": 2}, Uncertain(WHY), "uncertain"),
+    ({"restbroker_uncertain": 1}, Rejected(WHY, "words"), "rejected"),
 ]
 KEPT: list[tuple[dict[str, Any], Final, str]] = [
     ({}, Deferred(WHY), "failed"),
@@ -102,6 +103,7 @@ def test_whoever_waits_for_a_job_that_is_parked_is_told_why_in_the_servers_words
         "jid": "0" * 24, "command": "cmd", "text": "" if called == "uncertain" else "words", "status": 500,
         "outcome": called, "answer": None, "attempts": told["attempts"], "duration_ms": 12.3,
         "error": {"code": "ServerError", "message": WHY.message, "cure": "mend it"},
+        **({"may_have_run": True} if "restbroker_uncertain" in fields else {}),
     }  # fmt: skip
 
 
