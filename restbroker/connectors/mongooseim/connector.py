@@ -82,7 +82,7 @@ class MongooseimConnector:
             response = await link.send(request)
         except MaybeSent as problem:
             # As most commands meet a database that is away; nothing else tells of it while there is little to do.
-            if problem.timed_out and not await self._is_well(call, link):
+            if problem.timed_out and await self._lacks_database(call, link):
                 return unanswered_without_database()
             raise
         answer = read(response.body)
@@ -140,6 +140,16 @@ class MongooseimConnector:
                 return NOTHING
 
     async def _is_well(self, call: Call, link: Link) -> bool:
+        health = await self._health(call, link)
+        return health is not None and health.probe.ok
+
+    async def _lacks_database(self, call: Call, link: Link) -> bool:
+        """Whether the server says so: a question without an answer, or one that is refused, tells nothing of it."""
+        health = await self._health(call, link)
+        return health is not None and health.code == "DatabaseAway"
+
+    async def _health(self, call: Call, link: Link) -> asking.Health | None:
+        """How the server is; None without an answer."""
         domain = self._target.default_host or asking.domain_in(call.command.arguments) or self._domain
         # The next probes ask about it too, or they would find a server well that is not.
         self._domain = domain
@@ -147,9 +157,9 @@ class MongooseimConnector:
         try:
             response = await link.ask(ready(lambda: asking.health(self._target, domain, timeout_s)))
         except (NotSent, MaybeSent):
-            # The job itself was answered, so this failure must not be taken for its own.
-            return False
-        return asking.judge_health(self._target, response).probe.ok
+            # Of the question, not of the job: it must not be taken for the job's own.
+            return None
+        return asking.judge_health(self._target, response)
 
     async def _exists(self, user: str, link: Link) -> bool | None:
         try:

@@ -287,19 +287,30 @@ async def test_a_job_that_never_timed_out_is_refused_without_another_question(op
     assert isinstance(outcome, Rejected)
 
 
-@pytest.mark.parametrize("health", [NO_DATABASE, WELL])
-async def test_after_a_time_out_the_server_is_asked_for_its_database(opened: Opened, health: Any) -> None:
+@pytest.mark.parametrize(
+    "health",
+    [
+        Answer(200, json.dumps(NO_DATABASE).encode()),
+        Answer(200, json.dumps(WELL).encode()),
+        Answer(401, b""),
+        Answer(503, b""),
+        None,
+    ],
+)
+async def test_a_job_timed_out_for_its_database_only_where_the_server_then_says_that_it_is_away(
+    opened: Opened, health: Answer | None
+) -> None:
     waits = threading.Event()
 
     def act(received: Received) -> Answer:
-        if b"sendMessage" in received.body:
+        if health is None or b"sendMessage" in received.body:
             waits.wait(30)
-        return Answer(200, json.dumps(health).encode())
+        return health or Answer(200, b"")
 
     call = Call(Command("stanza.sendMessage", MESSAGE), host="localhost", timeout_s=0.5)
-    async with opened(act) as bench:
+    async with opened(act, RequestTimeout="1s") as bench:
         try:
-            if health is WELL:
+            if health is None or b"resolver_crash" not in health.body:
                 with pytest.raises(MaybeSent):
                     await bench.connector.deliver(call, bench.link)
             else:
