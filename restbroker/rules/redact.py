@@ -28,6 +28,7 @@ _VALUES = frozenset({"value", "values", "val"})
 """The members of an object that is a field of a form: what names it, and what it holds."""
 _VARIABLES = "variables"
 _NOTHING: frozenset[str] = frozenset()
+_NAME = re.compile(r"""[^\s=<>{}"'&?,;]{1,80}""")
 _QUERY_ITEM = re.compile(r"([?&;]|^)([^=&;?]+)=([^&;]*)")
 
 
@@ -90,6 +91,11 @@ def _is_named(name: str) -> bool:
     return SECRET_NAME.search(name.lower()) is not None
 
 
+def _is_a_name(text: str) -> bool:
+    """Of a pair: a name alone, and no text that has one in it."""
+    return _NAME.fullmatch(text) is not None and _is_named(text)
+
+
 def _members(
     spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]
 ) -> Iterator[tuple[str, Json, bool]]:
@@ -110,7 +116,7 @@ def _nested(value: Json, *, show_bodies: bool, also: frozenset[str] = _NOTHING) 
     match value:
         case dict():
             return arguments(None, value, show_bodies=show_bodies, also=also)
-        case [str(name), _] if _is_named(name):
+        case [str(name), _] if _is_a_name(name):
             return [name, MASK]
         case [str(name), inner] if not isinstance(inner, list | dict) and name.lower() in BODY_NAMES:
             # May be a pair of name and value.
@@ -140,7 +146,7 @@ def _collect(value: Json, found: set[str], *, secret: bool, also: frozenset[str]
                 _collect(inner, found, secret=True)
         case dict():
             _collect_members(None, value, found, also)
-        case [str(name), inner] if not secret and _is_named(name):
+        case [str(name), inner] if not secret and _is_a_name(name):
             _collect(inner, found, secret=True)
         case list():
             for inner in value:

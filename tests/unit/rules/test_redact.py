@@ -37,6 +37,28 @@ def test_arguments_of_secret_names_are_masked_at_any_depth(name: str) -> None:
     assert shown == {name: MASK, "user": "u", "users": [{name: MASK, "n": 1}], "pairs": [[name, MASK]]}
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("password=Pa5s-word", "user=b"),
+        ('{"password":"Pa5s-word"}', "other"),
+        ("<iq><password>Pa5s-word</password></iq>", "<presence/>"),
+        ("user=b", "password=Pa5s-word"),
+    ],
+)
+def test_of_two_texts_the_one_with_the_secret_is_masked(first: str, second: str) -> None:
+    given_values: dict[str, Json] = {"l": [first, second]}
+    masked: Json = [first.replace("Pa5s-word", MASK), second.replace("Pa5s-word", MASK)]
+    assert redact.arguments(None, given_values, show_bodies=True) == {"l": masked}
+    assert redact.secret_values(None, given_values) == {"Pa5s-word"}
+
+
+def test_a_text_that_speaks_of_a_password_does_not_hide_the_next() -> None:
+    given_values: dict[str, Json] = {"todo": ["reset password please", "call bob"]}
+    assert redact.arguments(None, given_values, show_bodies=True) == given_values
+    assert redact.secret_values(None, given_values) == frozenset()
+
+
 def test_arguments_that_the_catalogue_calls_secret_are_masked_under_each_name() -> None:
     shown = redact.arguments(SPEC, {"pin": "1", "code": 2, "host": "h"}, show_bodies=True)
     assert shown == {"pin": MASK, "code": MASK, "host": "h"}
