@@ -153,6 +153,9 @@ def _collect(value: Json, found: set[str], *, secret: bool, also: frozenset[str]
                 _collect(inner, found, secret=secret, also=also)
         case str() | int() | float() if secret and not isinstance(value, bool):
             found.add(str(value))
+            if isinstance(value, str):
+                # A server may quote a secret within it alone: the password in a document of GraphQL.
+                _collect_text(value, found, also)
         case str():
             _collect_text(value, found, also)
         case _:

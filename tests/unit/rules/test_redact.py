@@ -59,6 +59,15 @@ def test_a_text_that_speaks_of_a_password_does_not_hide_the_next() -> None:
     assert redact.secret_values(None, given_values) == frozenset()
 
 
+def test_what_is_secret_as_a_whole_may_be_quoted_in_part() -> None:
+    document = 'mutation { account { registerUser(username: "b", password: "Pa5s-word") { message } } }'
+    spec = CommandSpec("graphql", (ArgumentSpec("query", "string", secret=True),), "dangerous")
+    found = redact.secret_values(spec, {"query": document})
+    assert found == {document, "Pa5s-word"}
+    told = 'Input coercion failed for type Password with value <<"Pa5s-word">>'
+    assert "Pa5s-word" not in hiding.text(told, found)
+
+
 def test_arguments_that_the_catalogue_calls_secret_are_masked_under_each_name() -> None:
     shown = redact.arguments(SPEC, {"pin": "1", "code": 2, "host": "h"}, show_bodies=True)
     assert shown == {"pin": MASK, "code": MASK, "host": "h"}
