@@ -61,7 +61,7 @@ def test_a_text_that_speaks_of_a_password_does_not_hide_the_next() -> None:
 
 def test_what_is_secret_as_a_whole_may_be_quoted_in_part() -> None:
     document = 'mutation { account { registerUser(username: "b", password: "Pa5s-word") { message } } }'
-    spec = CommandSpec("graphql", (ArgumentSpec("query", "string", secret=True),), "dangerous")
+    spec = CommandSpec("graphql", (ArgumentSpec("query", "string", secret=True),), "unsafe")
     found = redact.secret_values(spec, {"query": document})
     assert found == {document, "Pa5s-word"}
     told = 'Input coercion failed for type Password with value <<"Pa5s-word">>'
