@@ -4,6 +4,7 @@ Called by `enqueue`. Always holds: nothing is asked of a server or of Redis, and
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Final
 
@@ -161,7 +162,7 @@ def fitted(
     version = next((one for one in reversed(specs) if reasons[one] is None), [*specs][-1])
     spec, reason = specs[version], reasons[version]
     _note_secrets(spec, typed)
-    values = coerce(spec, typed.values)
+    values = _coerced_where_it_can_be(spec, typed.values) if any_command else coerce(spec, typed.values)
     if reason is not None and not any_command:
         lists = f"`restbroker commands {spec.name}` lists what it takes; --any queues it as it is."
         name = f"{signatures.kind} {version}".strip()
@@ -175,6 +176,15 @@ def fitted(
             f" {signatures.differences()}. ServerVersion in Options names it."
         )
     return spec, values
+
+
+def _coerced_where_it_can_be(spec: CommandSpec, given: Mapping[str, Json]) -> Mapping[str, Json]:
+    """As the command takes them; as it is, what it does not take."""
+    values = dict(given)
+    for name, value in given.items():
+        with suppress(UsageError):
+            values |= coerce(spec, {name: value})
+    return values
 
 
 def _is_same_to_all(signatures: Signatures, reasons: Mapping[str, str | None], given: Mapping[str, Json]) -> bool:

@@ -209,6 +209,15 @@ def test_a_secret_deep_in_an_argument_of_the_command_line_is_warned_about(shell:
     assert "hunter" not in noted
 
 
+def test_any_queues_a_value_that_does_not_fit_as_it_is(shell: Shell, store: Client) -> None:
+    refused = shell("delete_old_messages", "days=abc")
+    assert (refused.returncode, queued(store)) == (2, [])
+    done = shell("delete_old_messages", "days=abc", "--any")
+    assert done.returncode == 0, done.stderr
+    assert job(store)["args"] == ["delete_old_messages", {"days": "abc"}, "a-token"]
+    assert "note: delete_old_messages: days must be an integer" in done.stderr
+
+
 def test_any_queues_what_the_command_does_not_take_with_a_note(shell: Shell, store: Client) -> None:
     done = shell("register", "usr=x", "--any")
     assert (done.returncode, job(store)["args"]) == (0, ["register", {"usr": "x"}, "a-token"])
