@@ -3,12 +3,13 @@
 Called by `cli.bulk`. Always holds: a command is looked up once, however many rows name it.
 """
 
+import shlex
 from collections.abc import Sequence
 
 import attrs
 
 from restbroker.admin.bulk_jobs import Maker, Tokens
-from restbroker.admin.enqueue import Order, serving
+from restbroker.admin.enqueue import Order, pause_of, serving
 from restbroker.cli import arguments, output
 from restbroker.cli.order import signatures_of, target_of
 from restbroker.config.core import Config
@@ -91,12 +92,15 @@ class Makers:
             return None
         try:
             found = serving(self.client, queue)
+            paused = pause_of(self.client, queue) if self.order.at_s is None else None
         except RestbrokerError:  # Whatever is wrong is told when rows are pushed.
             return None
         if found is None:
             output.say(f"note: no running process serves the queue {queue}; the jobs will wait for one.")
         elif found.quiet:
             output.say(f"note: {found.held_up} Nobody else serves the queue {queue}; the jobs will wait.")
+        if paused is not None:
+            output.say(f"note: {paused} The jobs will wait: restbroker queues resume {shlex.quote(queue)}")
         return None if found is None else found.server_version
 
 

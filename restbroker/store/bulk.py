@@ -96,7 +96,10 @@ def answers(client: Client, batch: str, most: int) -> list[bytes]:
 
 
 def count(client: Client, batch: str, heard: Sequence[bytes], codes: Sequence[tuple[int, str]]) -> bool:
-    """Counts rows by their codes ("" for done, `MAY_HAVE_RUN` before what may have run), and takes away the answers that said so. False: somebody else did."""
+    """Counts rows by their codes, and takes away the answers that said so. False: somebody else did.
+
+    A code is "" for done, and has `MAY_HAVE_RUN` before it for what may have run.
+    """
     keys = client.keys
     names = [keys.bulk(batch), keys.bulk_done(batch), keys.bulk_failed(batch), keys.reply(reply_to(batch))]
     flat = [word for row, code in codes for word in (row, code)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -15,6 +16,8 @@ import pytest
 import redis
 
 from restbroker import __main__ as entry
+from restbroker.store import pauses
+from restbroker.store.client import StoreSettings, open_client
 from tests.support.process import clean_environment, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
@@ -303,6 +306,16 @@ def test_a_rejects_file_of_somebody_else_is_told_of_before_anything_is_pushed_th
     done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv", "--wait", "--timeout", "1ms")
     assert (done.returncode, queued(store), (place / "bad.csv").read_text()) == (2, [], "mine\n")
     assert "bad.csv exists already." in done.stderr
+
+
+def test_that_the_queue_of_a_batch_is_paused_is_said_once(place: Path, shell: Shell, redis_server: RedisServer) -> None:
+    write(place, "users.csv", *users(2))
+    pauses.pause_queue(open_client(StoreSettings(redis_server.url)), "rest", "ops@node", "the server moves", 600.0)
+    done = shell("register", "--bulk", "users.csv", "--wait", "--timeout", "1ms")
+    assert done.returncode == 6
+    told = r"^note: The queue rest is paused by ops@node for \d+ s more: \"the server moves\"\. The jobs will wait:"
+    assert len(re.findall(f"{told} restbroker queues resume rest$", done.stderr, re.MULTILINE)) == 1
+    assert "paused" not in shell("register", "--bulk", "users.csv", "--in", "1h", "--again").stderr
 
 
 def test_a_batch_that_nobody_wanted_answers_of_cannot_be_waited_for(place: Path, shell: Shell) -> None:
