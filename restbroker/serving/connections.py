@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import attrs
 import trio
-from hypercorn.typing import ASGISendCallable, ASGISendEvent
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 
 from restbroker.serving.lines import RequestLines
 
@@ -27,6 +27,8 @@ HURRIED_S = 0.3
 """All of them while the process stops."""
 _AT_ONCE = struct.pack("ii", 1, 0)
 """For SO_LINGER: a close ends the connection, and the kernel keeps nothing of what was not read."""
+_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""A connection of HTTP/2 begins with it (RFC 9113, 3.4)."""
 _SWITCHES = b"HTTP/1.1 101 "
 _DECLINED = b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
@@ -127,12 +129,13 @@ class Life:
         self._scope.deadline = math.inf
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class BoundedStream:
     """One of them: what Hypercorn uses of Trio's stream. `scope` holds all that is done for it.
 
-    Always holds: it goes on in the protocol that it began with. A proxy that passes on an offer of HTTP/2 (`Upgrade:
-    h2c`) and sees it taken looks at nothing more that comes: whatever it guards could be asked for.
+    Always holds: it is asked in the protocol that it began with. A proxy that passes on an offer of HTTP/2 (`Upgrade:
+    h2c`) and sees it taken looks at nothing more that comes: whatever it guards could be asked for. Hypercorn 0.18 also
+    takes HTTP/2 that begins behind a request of HTTP/1.1, without any offer (measured).
 
     It is cancelled with the first send that fails. Hypercorn 0.18 alone would wait for ever where the reader had sent
     its next request already: nobody tells what waits for the end of the first answer (measured).
@@ -143,6 +146,8 @@ class BoundedStream:
     scope: trio.CancelScope
     lines: RequestLines | None = None
     """Where addresses may hold what h11 does not take."""
+    _begun: bytes = b""
+    """The first bytes that came, as many as tell HTTP/2."""
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -165,13 +170,14 @@ class BoundedStream:
             self.scope.cancel()
             raise trio.BrokenResourceError("The connection has ended.") from error
         if is_switch:
-            await trio.aclose_forcefully(self.stream)
-            self.scope.cancel()
+            await self._end()
             raise trio.BrokenResourceError("The connection was ended.")
 
     async def receive_some(self, most: int | None = None) -> bytes:
         """What came; empty at the end."""
         data = await self.stream.receive_some(most)
+        if (missing := len(_HTTP2) - len(self._begun)) > 0:
+            self._begun += bytes(data[:missing])
         return data if self.lines is None else self.lines.ascii(bytes(data))
 
     async def send_eof(self) -> None:
@@ -182,9 +188,26 @@ class BoundedStream:
         """Closes it."""
         await self.stream.aclose()
 
+    def kept_to_its_protocol(self, app: ASGIFramework) -> ASGIFramework:
+        """The app, which no request of HTTP/2 reaches over a connection that began otherwise: that ends instead."""
+
+        async def kept(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+            is_http2 = scope["type"] != "lifespan" and scope["http_version"] == "2"
+            if is_http2 and self._begun != _HTTP2:
+                await self._end()
+                # Hypercorn would answer in the place of an app that returns.
+                await trio.lowlevel.checkpoint()
+                return
+            await app(scope, receive, send)
+
+        return kept
+
+    async def _end(self) -> None:
+        await trio.aclose_forcefully(self.stream)
+        self.scope.cancel()
+
     async def _drop(self) -> None:
         self.connections.dropped += 1
         with contextlib.suppress(OSError):
             self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-        await trio.aclose_forcefully(self.stream)
-        self.scope.cancel()
+        await self._end()

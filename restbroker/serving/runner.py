@@ -135,21 +135,25 @@ class Server:
 
     async def _serve_once(self, listeners: list[trio.SocketListener], stopping: trio.Event) -> None:
         """As `hypercorn.trio.serve` does it, which gives nobody its connections: their sends are to be bounded."""
-        app = ASGIWrapper(_whole_sends(self.app, self._connections))
+        whole = _whole_sends(self.app, self._connections)
         config, context = _config(self.keep_alive_s), WorkerContext(None)
         state: LifespanState = {}
-        lifespan = Lifespan(app, config, state)
+        lifespan = Lifespan(ASGIWrapper(whole), config, state)
         if self.certificate is not None:
             # Before anybody comes: who comes while it is read takes what there is by then.
             await self.certificate.context()
 
         async def connection(stream: trio.SocketStream) -> None:
             with trio.CancelScope() as scope:
-                if (wrapped := await self._wrapped(stream, scope)) is None:
+                # What the bytes are that TLS makes, nobody may look at.
+                lines = None if self.reads_bodies or self.certificate is not None else RequestLines()
+                bounded = BoundedStream(stream, self._connections, scope, lines)
+                if (wrapped := await self._wrapped(bounded)) is None:
                     return
                 if self.is_plain:
                     await self._serve_plainly(wrapped, _client(stream))
                 else:
+                    app = ASGIWrapper(bounded.kept_to_its_protocol(whole))
                     await self._serve_alone(TCPServer(app, config, context, ConnectionState(state.copy()), wrapped))
 
         async with trio.open_nursery() as living:
@@ -198,20 +202,16 @@ class Server:
                 "Jobs are not concerned. Please report this.",
             )
 
-    async def _wrapped(
-        self, stream: trio.SocketStream, scope: trio.CancelScope
-    ) -> "trio.SSLStream[trio.SocketStream] | None":
+    async def _wrapped(self, bounded: BoundedStream) -> "trio.SSLStream[trio.SocketStream] | None":
         """The connection as Hypercorn is to use it; None where no TLS comes about."""
-        # What the bytes are that TLS makes, nobody may look at.
-        lines = None if self.reads_bodies or self.certificate is not None else RequestLines()
         # Neither is one for mypy; Hypercorn uses it as such where it has the method `do_handshake`.
-        bounded = cast("trio.SocketStream", BoundedStream(stream, self._connections, scope, lines))
+        stream = cast("trio.SocketStream", bounded)
         if self.certificate is None:
-            return cast("trio.SSLStream[trio.SocketStream]", bounded)
+            return cast("trio.SSLStream[trio.SocketStream]", stream)
         tls = await self.certificate.context()
         if tls is None:
             return None
-        secured = trio.SSLStream(bounded, tls, server_side=True, https_compatible=True)
+        secured = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
         try:
             return secured if await self._connections.handshake(secured) else None
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:

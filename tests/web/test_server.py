@@ -208,14 +208,59 @@ ANSWERS = b"\x01\x04\0\0\0\x01"
 async def test_a_reader_of_http2_that_lets_nobody_send_holds_up_no_stop() -> None:
     async with Stand().server() as (url, _), await trio.open_tcp_stream("127.0.0.1", int(url.rsplit(":", 1)[1])) as one:
         await one.send_all(NO_WINDOW)
-        received = b""
-        with trio.fail_after(10):
-            while ANSWERS not in received:
-                more = await one.receive_some()
-                assert more, received
-                received += more
+        await until_received(one, ANSWERS)
         # The answer waits for its reader now.
         assert (await get(f"{url}/quick")).json() == {"quick": True}
+
+
+HTTP2_QUICK = (
+    HTTP2
+    # SETTINGS; HEADERS: GET /quick.
+    + b"\0\0\0\x04\0\0\0\0\0\0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/quick\x01\x01x"
+)
+
+
+@pytest.mark.parametrize("first", [b"GET /quick", b"GET /nothing", b"HEAD /quick"])
+async def test_http2_behind_a_request_of_http1_is_not_answered_and_ends_the_connection(first: bytes) -> None:
+    stand = Stand()
+    async with stand.server() as (url, _):
+        port = int(url.rsplit(":", 1)[1])
+        async with await trio.open_tcp_stream("127.0.0.1", port) as one:
+            await one.send_all(first + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = b""
+            while b"\r\n\r\n" not in received:
+                received += await one.receive_some()
+            await one.send_all(HTTP2_QUICK)
+            received = await to_the_end(one)
+        assert ANSWERS not in received, received
+        # With no request before it, and in pieces.
+        async with await trio.open_tcp_stream("127.0.0.1", port) as one:
+            for place in range(0, len(HTTP2_QUICK), 7):
+                await one.send_all(HTTP2_QUICK[place : place + 7])
+            await until_received(one, ANSWERS)
+        # A head that only looks like a beginning of HTTP/2.
+        async with await trio.open_tcp_stream("127.0.0.1", port) as one:
+            await one.send_all(HTTP2_QUICK.replace(b"\r\n", b"\r\nX-Passed-On: by a proxy\r\n", 1))
+            assert ANSWERS not in await to_the_end(one)
+    assert not stand.of(Warned)
+
+
+async def to_the_end(stream: trio.SocketStream) -> bytes:
+    """What comes until the server ends the connection, which takes less than the 5 s for one that rests."""
+    received = b""
+    with trio.fail_after(4), contextlib.suppress(trio.BrokenResourceError):
+        while more := await stream.receive_some():
+            received += more
+    return received
+
+
+async def until_received(stream: trio.SocketStream, wanted: bytes) -> None:
+    received = b""
+    with trio.fail_after(10):
+        while wanted not in received:
+            more = await stream.receive_some()
+            assert more, received
+            received += more
 
 
 async def test_a_stop_does_not_wait_for_connections_that_are_only_kept() -> None:
