@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator
 from html import escape, unescape
+from itertools import chain
 from typing import Final
 from urllib.parse import unquote_plus
 
@@ -22,10 +23,11 @@ _ASSIGNED: Final = re.compile(
     r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?:[\w!\[\]]++\s*=\s*)?"""
     r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'<>]*'|\$\w+)"""
 )
-# `password=x` of a query or a form, and a line of its own as of YAML and of heads: `password: x`.
-_UNQUOTED: Final = re.compile(
-    r"""(?m)(?:(?<=[?&;\s])|^)([\w-]+)=([^\s&;"'<>$]+)"""
-    r"""|^[ \t]*+([\w-]+):[ \t]*+([^\s"'<>${}\[\],][^\n]*)$"""
+# `password=x` of a query or a form, and a line of its own as of YAML and of heads: `password: x`. Each is looked for in
+# the whole text, since one may hold the other: `Location: /x?password=x`, `https://h/x?password=x`.
+_UNQUOTED: Final = (
+    re.compile(r"""(?m)(?:(?<=[?&;\s])|^)([\w-]+)=([^\s&;"'<>$]+)"""),
+    re.compile(r"""(?m)^[ \t]*+([\w-]+):[ \t]*+([^\s"'<>${}\[\],][^\n]*)$"""),
 )
 _TAG: Final = re.compile(r"<(/?)([\w.:-]+)([^<>]*)>([^<]*)")
 _ATTRIBUTE: Final = re.compile(r"""(?<![\w-])(var|type)\s*=\s*(["'])([^"'<>]*)\2""")
@@ -60,8 +62,8 @@ def _assigned(text: str) -> Iterator[str]:
         if value not in seen and value[0] != "$" and SECRET_NAME.search(name.lower()):
             seen.add(value)
             yield from _readings(value)
-    for found in _UNQUOTED.finditer(text):
-        name, value = found[1] or found[3], (found[2] or found[4]).strip()
+    for found in chain.from_iterable(pattern.finditer(text) for pattern in _UNQUOTED):
+        name, value = found[1], found[2].strip()
         if value not in seen and SECRET_NAME.search(name.lower()):
             seen.add(value)
             yield value

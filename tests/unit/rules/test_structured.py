@@ -47,6 +47,10 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
         f"mutation ($password: String! = {json.dumps(PASSWORD)}) {{ register(password: $password) }}",
         f"user=a&password={quote_plus(PASSWORD)}&x=1",
         f"user: a\npassword: {PASSWORD}\n",
+        f"https://h/x?user=a&password={quote_plus(PASSWORD)}",
+        {"url": f"https://h/x?password={quote_plus(PASSWORD)}&x=1"},
+        f"HTTP/1.1 302 Found\nLocation: /x?password={quote_plus(PASSWORD)}\nX-Url: /y",
+        f"X-Url: /x?token={quote_plus(PASSWORD)}",
         f'in the middle of words: {{"password": {json.dumps(PASSWORD)}, "x',
     ],
 )
