@@ -67,8 +67,8 @@ async def test_a_job_that_fails_at_its_second_request_is_stored_as_begun_and_a_p
         (member,) = items(harness.client.command("ZRANGE", fate, 0, -1))
         harness.client.command("DEL", fate)
         look = Look(raw(member), 1.0, Known({}))
-        assert plan(look, fate, Action("retry", "ann"), 1e9, 0) == MAY_HAVE_RUN
-        moved = plan(look, fate, Action("retry", "ann", repeat_unsafe=True), 1e9, 0)
+        assert plan(look, fate, Action("retry", "ann", foreign_queues=True), 1e9, 0) == MAY_HAVE_RUN
+        moved = plan(look, fate, Action("retry", "ann", repeat_unsafe=True, foreign_queues=True), 1e9, 0)
         assert isinstance(moved, Placing)
         harness.raw(moved.new or b"")
         await harness.until(lambda: [*harness.of(JobFinished)][1:], "it is done")

@@ -231,7 +231,7 @@ async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(
 
 async def test_an_answer_that_comes_in_pieces_may_take_longer_than_one_of_them() -> None:
     """Each piece has the connection's time-out; together they take more than that."""
-    pieces = [b"*1\r\n:", b"0\r\n", b"*5\r\n$2\r\nOK\r\n$1\r\n0\r\n", b"*0\r\n*0\r\n", b"*0\r\n"]
+    pieces = [b"*1\r\n:", b"0\r\n", b"*6\r\n$2\r\nOK\r\n$1\r\n0\r\n", b"*0\r\n*0\r\n", b"*0\r\n:0\r\n"]
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:

@@ -43,10 +43,15 @@ def anywhere(secrets: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
     return secrets | st.lists(secrets, min_size=1, max_size=2) | st.dictionaries(st.just("x"), secrets, min_size=1)
 
 
+def may_hold_one(key: Key) -> bool:
+    """Whether a secret may be written there. A list of names holds none: that of a token is called as the `Targets`."""
+    return key.name in SECRETS and not isinstance(key.kind, ListOf)
+
+
 def values_of(kind: Kind, key: Key) -> st.SearchStrategy[Any]:
     """Mostly what the kind takes; where a secret belongs, a secret in whatever wrapping."""
     # A bare word where an address belongs is a host, and no secret.
-    secret = key.name in SECRETS
+    secret = may_hold_one(key)
     wrong = junk if not secret else anywhere(logins if key.name.endswith(("URL", "Host")) else words)
     match kind:
         case Scalar():
@@ -85,7 +90,7 @@ def outcome(document: dict[str, Json], folder: Path) -> Loaded | str:
 
 def places(kind: Kind, key: Key, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Every place in a document where a secret may be written, by mistake one level too high too."""
-    if key.name in SECRETS:
+    if may_hold_one(key):
         yield path
     match kind:
         case ObjectOf():
