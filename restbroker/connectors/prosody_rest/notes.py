@@ -17,6 +17,8 @@ REPORTS: Final = frozenset({"delete-user", "end-user-session", "disable-user", "
 """The commands that report so: the end of their nodes."""
 _ADMIN: Final = "http://jabber.org/protocol/admin#"
 _HEADING: Final = re.compile(r"The following accounts (were successfully|could not be) \w+:")
+_JID: Final = re.compile(r"[^\s@/]+([@/].*)?")
+"""What may stand under a heading. Only behind its first @ or / a JID may have spaces."""
 
 
 @attrs.frozen
@@ -39,6 +41,8 @@ def read(text: str) -> Report:
     for line in text.splitlines():
         if heading := _HEADING.fullmatch(line):
             part = heading[1]
-        elif part and line:
+        elif part and _JID.fullmatch(line):
             counts[part] += 1
+        elif line:
+            return Report(0, 0)
     return Report(counts["were successfully"], counts["could not be"])

@@ -153,9 +153,11 @@ def test_what_prosody_says_of_several_accounts_is_done_failed_or_partly_done_as_
                 assert outcome.note is None
 
 
-def test_a_report_in_unknown_words_is_done_with_a_note() -> None:
+@pytest.mark.parametrize("text", ["Gone: a@h", "{0}{1}", "{1}{0}"])
+def test_a_report_in_unknown_words_is_done_with_a_note(text: str) -> None:
+    text = text.format(*(f"The following accounts were {way}:\na@h\n" for way in ("successfully deleted", "skipped")))
     node = "http://jabber.org/protocol/admin#delete-user"
-    stanza: Json = {"type": "result", "command": {"node": node, "note": {"type": "info", "text": "Gone: a@h"}}}
+    stanza: Json = {"type": "result", "command": {"node": node, "note": {"type": "info", "text": text}}}
     outcome = answer(200, stanza, "iq")
     assert isinstance(outcome, Delivered)
     assert outcome.note == "a note in unknown words: see the answer"
