@@ -1,5 +1,6 @@
 """A delivery of two requests of which the second is not sent: what the first did is known from then on."""
 
+import json
 from collections import deque
 from collections.abc import Awaitable, Callable
 
@@ -9,6 +10,7 @@ import trio
 from restbroker.admin.act_job import MAY_HAVE_RUN, Action, plan
 from restbroker.admin.entry import Look
 from restbroker.admin.known import Known
+from restbroker.broker.delivery import worker
 from restbroker.connectors.contract import Link
 from restbroker.rules.command import Call
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
@@ -162,6 +164,24 @@ async def test_what_is_cut_off_while_it_waits_for_its_second_connection_goes_bac
     (back,) = harness.entries("queue:rest")
     assert back["restbroker_effected"] is True
     assert harness.size("retry") == harness.size("dead") == 0
+
+
+async def test_a_job_over_which_the_broker_fails_behind_its_second_request_is_parked_as_begun(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(worker, "stored", fail)
+    harness.target.way = two
+    harness.target.answers = deque([ok, status(500)])
+    async with harness.broker():
+        harness.push("once")
+        await harness.until(lambda: harness.size("dead"), "it is parked")
+    (parked,) = harness.members("dead")
+    assert parked["error_class"] == "Bug"
+    inside = json.loads(parked["args"][0])
+    assert (inside["jid"], inside["restbroker_effected"]) == ("jid-once-0", True)
 
 
 async def test_a_person_who_cancels_a_job_that_was_begun_reads_that_it_may_have_run(harness: Harness) -> None:

@@ -19,9 +19,9 @@ from restbroker.broker.item import Hand, Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.settling import news
 from restbroker.errors import StoreRefused
-from restbroker.rules import arguments, settle
+from restbroker.rules import arguments, rubyjson, settle
 from restbroker.rules.command import Call, CommandSpec
-from restbroker.rules.job import Job, NotAJob, digest, read, spare_jid, too_large
+from restbroker.rules.job import EFFECTED_FIELD, Job, NotAJob, digest, read, spare_jid, too_large
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context
 from restbroker.rules.settle import Final
@@ -109,14 +109,16 @@ def _cancelled(lane: Lane, hand: Hand) -> None:
 
 
 def _park(lane: Lane, item: Item, error: Exception) -> None:
-    """Settles a job that no rule foresaw: parked as it is, it costs itself alone, not process after process.
+    """Settles a job that no rule foresaw: parked as it is (or begun), it costs itself alone, not process after process.
 
     It would be the first one taken at each start, and by no means a crash of which it is suspected.
     """
     may = "; the command may have run" if item.sending or item.effected else ""
     reason = Reason("Bug", f"restbroker failed with {type(error).__name__} over this job{may}.", "Please report this.")
     context = _context(lane, item, 0.0)
-    entry = NotAJob(item.raw, spare_jid(lane.identity, item.ticket), item.queue, reason, item.size_bytes > 0)
+    fields = rubyjson.object_of(item.raw) if item.effected else None
+    raw = item.raw if fields is None else rubyjson.dumps({**fields, EFFECTED_FIELD: True})
+    entry = NotAJob(raw, spare_jid(lane.identity, item.ticket), item.queue, reason, item.size_bytes > 0)
     item.job, item.command = None, ""
     _conclude(lane, item, settle.settle_unreadable(entry, context), context, Rejected(reason))
 
