@@ -276,7 +276,8 @@ def require_right(makers: Makers, asked: Asked, table: Table) -> None:
         raise typer.Exit(Exit.REFUSED)
     wrong = wrong_header(maker, columns) if table.form == "csv" else None
     if wrong is not None:
-        cure = f"As {makers.version(asked.command)} takes it; another version is named by ServerVersion in Options."
+        version = makers.version(asked.command)
+        cure = f"As {version} takes it; ServerVersion names another (of a target in Targets: in its Options)."
         raise UsageError(f"No row can be right: {wrong}", cure)
 
 

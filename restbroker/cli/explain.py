@@ -129,6 +129,9 @@ def _hints(place: Place, story: Story, queues: Collection[str]) -> Iterator[str]
         yield f"No restbroker that runs serves the queue {place.name}.{may}"
     elif place.held_up is not None:
         yield f"It is held up: {place.held_up}"
+    queue = place.entry.queue
+    if place.kind in ("retry", "schedule", "dead") and queue is not None and queue not in queues:
+        yield f"No target of this configuration serves its queue {queue}: --foreign-queues pushes it there."
     cure = _CURES.get(place.kind)
     # What has ended since would run twice.
     if cure is not None and not (place.kind == "copy" and story.ends):

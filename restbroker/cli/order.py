@@ -173,7 +173,7 @@ def fitted(
     elif len(signatures.by_version) > 1 and not _is_same_to_all(signatures, reasons, typed.values):
         output.say(
             f"note: which version of {signatures.kind} answers is not known, and they differ in {spec.name}:"
-            f" {signatures.differences()}. ServerVersion in Options names it."
+            f" {signatures.differences()}. ServerVersion names it (of a target in Targets: in its Options)."
         )
     return spec, values
 

@@ -173,7 +173,7 @@ def test_where_versions_differ_and_which_answers_is_not_known_it_is_said_what_ea
     told = capsys.readouterr().err
     assert told.startswith("note: which version of ejabberd answers is not known, and they differ in add_rosteritem:")
     assert "23.01 takes localuser, localhost, user, host, nick, group, subs; 24.12" in told
-    assert "localhost, user, host, nick, groups (list), subs. ServerVersion in Options names it." in told
+    assert "localhost, user, host, nick, groups (list), subs. ServerVersion names it" in told
 
 
 def test_a_value_that_versions_take_in_another_type_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
