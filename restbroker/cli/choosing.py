@@ -37,10 +37,17 @@ UntilOption = Annotated[
 ]
 OlderOption = Annotated[
     str | None,
-    typer.Option("--older-than", metavar="SPAN", help="Only what is older than that, by the same time, e.g. 2h, 4w."),
+    typer.Option(
+        "--older-than",
+        metavar="SPAN",
+        help="Only what is older than that, by the same time, e.g. 2h, 4w. Not for scheduled.",
+    ),
 ]
 NewerOption = Annotated[
-    str | None, typer.Option("--newer-than", metavar="SPAN", help="Only what is not so old yet, by the same time.")
+    str | None,
+    typer.Option(
+        "--newer-than", metavar="SPAN", help="Only what is not so old yet, by the same time. Not for scheduled."
+    ),
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All jobs of the set.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only count, and show the first.")]
@@ -67,7 +74,7 @@ def within(
     """What was typed behind `--where`, with the options for times as the conditions that they stand for.
 
     `bounds`: `--since` and `--until`; `ages`: `--older-than` and `--newer-than`. A parked job's time is when it was
-    parked, a retry's when it first failed, and a scheduled one's when it is due. Raises `UsageError`.
+    parked, a retry's when it first failed, and a scheduled one's when it is due: it has no age. Raises `UsageError`.
     """
     field, now_s = _TIMES[zset], time.time()
     found = [*(typed or ())]
@@ -80,6 +87,11 @@ def within(
             op: Literal["<", ">"] = ">" if option == "--since" else "<"
             found.append(rule.bound(field, op, value.strip(), now_s, ahead=zset != "dead"))
     for option, value in zip(("--older-than", "--newer-than"), ages, strict=True):
+        if value is not None and zset == "schedule":
+            raise UsageError(
+                f"{option} is not for scheduled jobs: their time is when they are due, and it lies ahead.",
+                "Due within two hours: --until 2h; later: --since 2h; or a date: --where 'at < 2026-11-20T08:00'.",
+            )
         if value is not None:
             condition = rule.older(field, value.strip(), now_s, is_older=option == "--older-than")
             if condition is None:

@@ -5,9 +5,9 @@ secret's name is refused, since a password could be guessed letter by letter wit
 satisfies no condition.
 
 Times: an ISO date or time (UTC where no zone is given), `today` or `yesterday`. A day stands for its beginning with `<`
-and `>`, and for the whole of it with `=` and `!=`. A span (`90s`, `15m`, `2h`, `3d`, `1w`) is refused behind `<` and
-`>`: `failed_at < 2m` is true of what is older than two minutes, and is read as the opposite; `older` and `bound` make
-conditions of spans. In texts `*` stands for anything with `=` and `!=`. A value may stand in quotes.
+and `>`, and for the whole of it with `=` and `!=`. A span (`90s`, `15m`, `2h`, `3d`, `1w`) is refused: `failed_at < 2m`
+is true of what is older than two minutes, and is read as the opposite; `older` and `bound` make conditions of spans. In
+texts `*` stands for anything with `=` and `!=`. A value may stand in quotes.
 """
 
 import math
@@ -45,6 +45,8 @@ _VALUE_LIMIT: Final = 500
 _SIDES: Final[tuple[Op, Op]] = ("<", ">")
 EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_at > yesterday'."
 """As the command line takes them."""
+OPTIONS: Final = "; for dead and retries also"
+"""Before the options in a cure, which the command line has and a page has not."""
 
 
 @attrs.frozen
@@ -223,7 +225,7 @@ def _value(field: str, op: Op, value: str, now_s: float, *, ahead: bool) -> Valu
         if op == "~":
             raise UsageError(f"{field} is a time, which contains nothing: use = != < or >.", EXAMPLE)
         span = _time(field, value, now_s, ahead=ahead)
-        if op in ("<", ">") and _SPAN.fullmatch(value) is not None:
+        if _SPAN.fullmatch(value) is not None:
             raise _two_ways(field, op, value, span, now_s)
         return span
     if field in TEXTS:
@@ -256,8 +258,8 @@ def _two_ways(field: str, op: Op, value: str, span: Span, now_s: float) -> Usage
     message = f"{field} {op} {value} can be read in two ways: {length} is a length of time, and {field} a moment."
     if span.begin_s > now_s:
         return UsageError(message, f"Within {length} from now: {before}; later: {after}.")
-    options = f"for dead, retries and scheduled also --older-than {length} and --newer-than {length}"
-    return UsageError(message, f"Older than {length}: {before}; newer: {after}; {options}.")
+    options = f"{OPTIONS} --older-than {length} and --newer-than {length}"
+    return UsageError(message, f"Older than {length}: {before}; newer: {after}{options}.")
 
 
 def _span(value: str, now_s: float, *, ahead: bool) -> Span | None:

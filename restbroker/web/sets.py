@@ -189,7 +189,10 @@ def conditions(given: list[str]) -> list[str]:
 
 def of_form(wrong: UsageError) -> UsageError:
     """What is wrong with a condition, with an example as a form takes it in place of the command line's."""
-    return UsageError(wrong.message, _EXAMPLE) if wrong.cure == where.EXAMPLE else wrong
+    if wrong.cure == where.EXAMPLE:
+        return UsageError(wrong.message, _EXAMPLE)
+    cure, options, _ = (wrong.cure or "").partition(where.OPTIONS)
+    return UsageError(wrong.message, f"{cure}.") if options else wrong
 
 
 def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:

@@ -99,7 +99,7 @@ def test_since_and_until_bound_when_a_job_was_parked_failed_or_is_due(shell: She
 
 def test_a_span_that_can_be_read_in_two_ways_deletes_nothing_and_both_are_shown(shell: Shell, store: Client) -> None:
     put(store, "dead", time.time() - 7200, "old")
-    for where in ("failed_at < 2m", "at > 2m"):
+    for where in ("failed_at < 2m", "at > 2m", "failed_at != 2m", "at = 2m"):
         done = shell("dead", "delete", "--where", where, "--yes")
         assert (done.returncode, count(store, "dead")) == (2, 1)
         assert "Older than 2m: " in done.stderr
@@ -107,6 +107,18 @@ def test_a_span_that_can_be_read_in_two_ways_deletes_nothing_and_both_are_shown(
     assert "takes a span of time" in shell("dead", "delete", "--older-than", "yesterday", "--yes").stderr
     assert shell("dead", "delete", "--older-than", "2m", "--yes").returncode == 0
     assert count(store, "dead") == 0
+
+
+@pytest.mark.parametrize("option", ["--newer-than", "--older-than"])
+def test_what_is_due_has_no_age_so_a_scheduled_job_is_not_deleted_by_one(
+    shell: Shell, store: Client, option: str
+) -> None:
+    put(store, "schedule", time.time() + 432_000, "late")
+    done = shell("scheduled", "delete", option, "2h", "--yes")
+    assert (done.returncode, count(store, "schedule")) == (2, 1)
+    assert f"{option} is not for scheduled jobs" in done.stderr
+    assert "--until 2h" in done.stderr
+    assert shell("scheduled", option, "2h").returncode == 2
 
 
 @pytest.mark.parametrize("value", ["", "= 2h", "soon"])

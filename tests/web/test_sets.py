@@ -87,6 +87,7 @@ async def test_jobs_are_found_by_conditions_that_a_link_keeps(harness: Harness, 
         wrong = await running.get("/dead?where=colour+%3C+red")
         secret = await running.get("/dead?where=password+~+s")
         no_condition = [await running.get(f"{path}where=foo") for path in ("/dead?", "/queue?name=rest&")]
+        span = await running.get("/dead?where=failed_at+%3C+2h")
     assert [row[-1] for row in found.rows] == ["j1"]
     assert len(retries.rows) == 3
     assert wrong.status_code == secret.status_code == 400
@@ -96,6 +97,11 @@ async def test_jobs_are_found_by_conditions_that_a_link_keeps(harness: Harness, 
     for answer in no_condition:
         assert "For example: command = send_message, and in the next field: failed_at &gt; yesterday." in answer.text
         assert "--where" not in answer.text
+        assert "<code>2h</code>" not in answer.text, "no page takes a span"
+    assert re.search(
+        r"Older than 2h: failed_at &lt; 20[\d-]+T[\d:]+Z; newer: failed_at &gt; 20[\d-]+T[\d:]+Z\.<", span.text
+    )
+    assert "--older-than" not in span.text
 
 
 async def test_no_secret_of_a_job_is_on_its_pages(harness: Harness, site: Open) -> None:

@@ -62,7 +62,7 @@ def test_what_holds_of_texts_and_numbers(typed: str, found: Json, expected: bool
 @pytest.mark.parametrize(
     ("typed", "ago_s", "expected"),
     [
-        ("failed_at = 2h", 2 * HOUR_S, True),
+        ("failed_at = 2026-11-20T10:00", 2 * HOUR_S, True),
         ("failed_at < '2026-11-20T11:30'", HOUR_S, True),
         ("failed_at > yesterday", 30 * HOUR_S, True),
         ("failed_at < yesterday", 37 * HOUR_S, True),
@@ -98,13 +98,16 @@ def test_what_is_no_span_is_older_than_nothing(length: str) -> None:
     assert older("at", length, NOW_S, is_older=True) is None
 
 
-@pytest.mark.parametrize("typed", ["failed_at < 2m", "failed_at > 2m", "failed_at<'2m'", "failed_at > -2m"])
+@pytest.mark.parametrize(
+    "typed",
+    ["failed_at < 2m", "failed_at > 2m", "failed_at<'2m'", "failed_at > -2m", "failed_at = 2m", "failed_at != 2m"],
+)
 def test_a_span_behind_a_comparison_is_refused_with_both_things_that_may_be_meant(typed: str) -> None:
     with pytest.raises(UsageError, match="can be read in two ways: 2m is a length of time") as refused:
         read([typed], NOW_S, ahead=True)
     assert refused.value.cure == (
-        "Older than 2m: failed_at < 2026-11-20T11:58:00Z; newer: failed_at > 2026-11-20T11:58:00Z; for dead, retries"
-        " and scheduled also --older-than 2m and --newer-than 2m."
+        "Older than 2m: failed_at < 2026-11-20T11:58:00Z; newer: failed_at > 2026-11-20T11:58:00Z; for dead and retries"
+        " also --older-than 2m and --newer-than 2m."
     )
 
 
@@ -218,7 +221,6 @@ def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_r
     try:
         (meant,) = read([f"{field} {op} {moment}"], NOW_S, ahead=ahead)
     except UsageError:
-        assert op in "<>"
         assert moment[-1] in "smhdw"
         return
     (later,) = read([fixed(meant)], NOW_S + 5 * DAY_S, ahead=ahead)
@@ -226,14 +228,15 @@ def test_a_condition_that_is_fixed_means_at_any_time_what_it_meant_when_it_was_r
     assert fixed(later) == fixed(meant)
 
 
-@pytest.mark.parametrize("typed", ["user = 2h", "attempts > 2", "at = 999999999w", "arg.at = today"])
+@pytest.mark.parametrize("typed", ["user = 2h", "attempts > 2", "arg.at = today"])
 def test_what_is_no_time_or_beyond_all_dates_stays_as_it_was_typed(typed: str) -> None:
     (condition,) = read([typed], NOW_S)
     assert fixed(condition) == typed
+    assert bound("at", "<", "999999999w", NOW_S) == "at < 999999999w"
 
 
 def test_a_time_that_is_fixed_is_written_as_people_read_it() -> None:
-    assert [fixed(one) for one in read(["failed_at = 2h", "at = yesterday"], NOW_S)] == [
+    assert [fixed(one) for one in read(["failed_at = 2026-11-20T10:00", "at = yesterday"], NOW_S)] == [
         "failed_at = 2026-11-20T10:00:00Z",
         "at = 2026-11-19",
     ]
