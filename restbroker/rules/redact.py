@@ -24,8 +24,8 @@ BODY_NAMES = frozenset(
 among it.
 """
 _NAMING = frozenset({"var", "name", "key", "field"})
-_VALUES = frozenset({"value", "values", "val"})
-"""The members of an object that is a field of a form: what names it, and what it holds."""
+_VALUES = frozenset({"value", "values", "val", "content"})
+"""The members of an object that is a field of a form: what names it, and what it holds; with "@", of XML as JSON."""
 _VARIABLES = "variables"
 _NOTHING: frozenset[str] = frozenset()
 _NAME = re.compile(r"""[^\s=<>{}"'&?,;]{1,80}""")
@@ -91,6 +91,10 @@ def _is_named(name: str) -> bool:
     return SECRET_NAME.search(name.lower()) is not None
 
 
+def _bare(name: str) -> str:
+    return name.lower().removeprefix("@")
+
+
 def _is_a_name(text: str) -> bool:
     """Of a pair: a name alone, and no text that has one in it."""
     return _NAME.fullmatch(text) is not None and _is_named(text)
@@ -100,10 +104,10 @@ def _members(
     spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]
 ) -> Iterator[tuple[str, Json, bool]]:
     """Each, and whether it is secret: by its name, or as the value of a field that another member names."""
-    names = [value for name, value in values.items() if name.lower() in _NAMING]
+    names = [value for name, value in values.items() if _bare(name) in _NAMING]
     is_field = values.get("type") == structured.PRIVATE or any(isinstance(one, str) and _is_named(one) for one in names)
     for name, value in values.items():
-        yield name, value, name in also or _is_secret(spec, name) or (is_field and name.lower() in _VALUES)
+        yield name, value, name in also or _is_secret(spec, name) or (is_field and _bare(name) in _VALUES)
 
 
 def _bound(values: Mapping[str, Json]) -> frozenset[str]:
@@ -169,6 +173,10 @@ def _collect_text(text: str, found: set[str], also: frozenset[str]) -> None:
         case dict() | list() | str() as parsed:
             _collect(parsed, found, secret=False, also=also)
         case _:
+            for line in text.splitlines() if text.lstrip()[:1] in ("{", "[") else ():
+                # Of several documents of JSON, one on each line.
+                if isinstance(document := _parsed(line), dict | list):
+                    _collect(document, found, secret=False, also=also)
             for one in structured.secrets_in(text):
                 found.add(one)
                 if len(found) > hiding.MOST_SECRETS:  # then all is masked, whatever else there is

@@ -7,7 +7,7 @@ and the time grows with the length alone, whatever the text is.
 import contextlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape, unescape
 from itertools import chain
 from typing import Final
@@ -23,14 +23,21 @@ _ASSIGNED: Final = re.compile(
     r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?:[\w!\[\]]++\s*=\s*)?"""
     r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'<>]*'|\$\w+)"""
 )
+# `password: ["x"]`, `credentials: {key: "x"}`: what stands between the brackets.
+_OPENED: Final = re.compile(r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?=[\[{])""")
+_BETWEEN: Final = re.compile(r"""([\[{])|([\]}])|("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|\$\w+)(\s*:)?""")
 # `password=x` of a query or a form, and a line of its own as of YAML and of heads: `password: x`. Each is looked for in
 # the whole text, since one may hold the other: `Location: /x?password=x`, `https://h/x?password=x`.
 _UNQUOTED: Final = (
     re.compile(r"""(?m)(?:(?<=[?&;\s])|^)([\w-]+)=([^\s&;"'<>$]+)"""),
-    re.compile(r"""(?m)^[ \t]*+([\w-]+):[ \t]*+([^\s"'<>${}\[\],][^\n]*)$"""),
+    re.compile(r"""(?m)^[ \t]*+(?:-[ \t]++)?+([\w.-]+)[ \t]*+[:=][ \t]*+([^\s"'<>${}\[\],][^\n]*)$"""),
 )
 _TAG: Final = re.compile(r"<(/?)([\w.:-]+)([^<>]*)>([^<]*)")
-_ATTRIBUTE: Final = re.compile(r"""(?<![\w-])(var|type)\s*=\s*(["'])([^"'<>]*)\2""")
+_ATTRIBUTE: Final = re.compile(r"""(?<![\w:-])([\w-]+)\s*=\s*(["'])([^"'<>]*)\2""")
+_NAMING: Final = frozenset({"var", "name", "key"})
+_VALUES: Final = frozenset({"value", "val", "content"})
+"""Attributes and elements of XML: what names a field or a setting, and what it holds."""
+_SIBLING: Final = "<name>"
 _CDATA: Final = "<![CDATA["
 
 
@@ -51,15 +58,14 @@ def secrets_in(text: str) -> Iterator[str]:
 
 def variables_in(text: str) -> frozenset[str]:
     """The names of the variables that a GraphQL document gives as something secret: `p` of `password: $p`."""
-    assigned = _ASSIGNED.findall(text) if "$" in text else ()
-    return frozenset(value[1:] for name, value in assigned if value[0] == "$" and SECRET_NAME.search(name.lower()))
+    assigned = _given(text) if "$" in text else ()
+    return frozenset(value[1:] for value in assigned if value[0] == "$")
 
 
 def _assigned(text: str) -> Iterator[str]:
     seen: set[str] = set()
-    for found in _ASSIGNED.finditer(text):
-        name, value = found.groups()
-        if value not in seen and value[0] != "$" and SECRET_NAME.search(name.lower()):
+    for value in _given(text):
+        if value not in seen and value[0] != "$":
             seen.add(value)
             yield from _readings(value)
     for found in chain.from_iterable(pattern.finditer(text) for pattern in _UNQUOTED):
@@ -72,6 +78,26 @@ def _assigned(text: str) -> Iterator[str]:
             yield value.rpartition(" ")[2]
 
 
+def _given(text: str) -> Iterator[str]:
+    """What is given to something with a secret's name: texts with their quotes, and variables."""
+    for name, value in _ASSIGNED.findall(text):
+        if SECRET_NAME.search(name.lower()):
+            yield value
+    end = 0
+    for found in _OPENED.finditer(text):
+        if found.start() < end or not SECRET_NAME.search(found[1].lower()):
+            continue
+        depth = 0
+        for part in _BETWEEN.finditer(text, found.end()):
+            opening, closing, value, named = part.groups()
+            depth += bool(opening) - bool(closing)
+            end = part.end()
+            if value and not named:
+                yield value
+            if depth <= 0:
+                break
+
+
 def _readings(quoted: str) -> Iterator[str]:
     """What stands between the quotes, and what it means, as a text of JSON or of XML."""
     plain = quoted[3:-3] if quoted.startswith('"""') else quoted[1:-1]
@@ -82,27 +108,38 @@ def _readings(quoted: str) -> Iterator[str]:
 
 
 def _in_xml(text: str) -> Iterator[str]:
-    """The texts of elements with a secret's name, also of those within them, and of a form's private fields."""
-    is_private, inside = False, ""
+    """The texts of elements with a secret's name, also of those within them, and of fields and settings with one."""
+    named, inside = "", ""
     for found in _TAG.finditer(text):
         closing, name, attributes, behind = found.groups()
         local = name.rpartition(":")[2].lower()
-        if local == "field":
-            is_private = not closing and _is_private(attributes)
-        if closing and local == inside:
-            inside = ""
-        elif not (closing or inside or attributes.endswith("/")) and SECRET_NAME.search(local):
-            inside = local
-        if behind.strip() and not closing and (inside or (is_private and local == "value")):
-            yield behind
-            yield unescape(behind)
+        if closing:
+            named = "" if named == local else named
+            inside = "" if inside == local else inside
+            continue
+        has = {key: value for key, _, value in _ATTRIBUTE.findall(attributes)}
+        if not _NAMING.isdisjoint(has) or has.get("type") == PRIVATE:
+            named = local if _names_a_secret(has) else ""
+        elif local in _NAMING and behind.strip():
+            # `<name>password</name><value>x</value>`, until another is named.
+            named = _SIBLING if SECRET_NAME.search(behind.lower()) else ""
+        held = [value for key, value in has.items() if named == local and key in _VALUES]
+        if attributes.endswith("/"):
+            named = "" if named == local else named
+        else:
+            inside = inside or (local if SECRET_NAME.search(local) else "")
+            held += [behind] if inside or (named and (named == local or local in _VALUES)) else []
+        for one in held:
+            if one.strip():
+                yield one
+                yield unescape(one)
+                # Of a text on lines of its own.
+                yield unescape(one).strip()
 
 
-def _is_private(attributes: str) -> bool:
-    return any(
-        SECRET_NAME.search(value.lower()) if name == "var" else value == PRIVATE
-        for name, _, value in _ATTRIBUTE.findall(attributes)
-    )
+def _names_a_secret(attributes: Mapping[str, str]) -> bool:
+    names = (value for key, value in attributes.items() if key in _NAMING)
+    return attributes.get("type") == PRIVATE or any(SECRET_NAME.search(name.lower()) for name in names)
 
 
 def _without_cdata(text: str) -> str:
