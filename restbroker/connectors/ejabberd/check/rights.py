@@ -26,9 +26,6 @@ from restbroker.transport.message import Response, Transport
 _NOBODY: Final = "@"
 """A user's name has no @ in it: nothing is found, made, changed or ended under this one."""
 
-_ONLY_NEW: Final = "# Only for ejabberd 26.07 and newer:\n"
-"""For a login that may not ask for the version: an older one gives an administrator more than it needs."""
-
 
 @attrs.frozen
 class Rights:
@@ -83,18 +80,16 @@ def judge_rights(target: Target, rights: Rights, host: TrialHost, version: str |
         may = f"The login may call {', '.join(rights.allowed)}." if rights.allowed else ""
         return ok(name, "Rights", f"{may}{unknown}".strip())
     lines = ejabberd_yml.permissions(target, rights.forbidden)
-    besides = ""
-    if target.credentials is not None and (version is None or catalogue.checks_hosts(version)):
-        since = "26.07 and newer" if version is None else version
-        besides = f" ejabberd {since} also wants an account to be an administrator of the host, here {host.name}."
-        lines = f"{lines}\n{'' if version else _ONLY_NEW}{ejabberd_yml.administrator(target)}"
     if {"status", "connected_users_number"} <= set(rights.forbidden):
         message = f"The login may call neither status nor connected_users_number; also not: {_rest(rights.forbidden)}."
         why = "restbroker asks these to see whether the server is well. Without them it pauses this target."
-        return Finding("problem", name, "Forbidden", message + unknown, why + besides, lines, "refused")
+        return Finding("problem", name, "Forbidden", message + unknown, why, lines, "refused")
     message = f"The login may not call {', '.join(rights.forbidden)}."
     why = "Jobs for these commands would be parked. If they are not needed, all is well."
-    return Finding("warning", name, "SomeForbidden", message + unknown, why + besides, lines)
+    if target.credentials is not None and catalogue.checks_hosts(version):
+        why += f" ejabberd {version} also wants an account to be an administrator of the host, here {host.name}."
+        lines = f"{lines}\n{ejabberd_yml.administrator(target)}"
+    return Finding("warning", name, "SomeForbidden", message + unknown, why, lines)
 
 
 def _judge(command: str, response: Response, *, is_doubtful: bool) -> Literal["allowed", "forbidden", "unknown"]:

@@ -27,7 +27,6 @@ from tests.support.recorder import Recorded, Recorder, answer, recording
 
 VERSIONS: Final = ("23.01", "24.12", "26.07")
 COMMANDS: Final = "register, unregister, check_account, change_password, kick_user"
-FORBIDDEN: Final = (403, '{"code":32,"message":"no"}')
 ALL: Final = f"The login may call {COMMANDS}, send_message, connected_users_number."
 
 
@@ -98,17 +97,6 @@ async def test_an_account_that_is_no_administrator_is_told_what_26_07_wants_besi
     assert (found.level, found.message) == ("warning", f"The login may not call {COMMANDS}.")
     assert "an administrator of the host, here localhost" in (found.why or "")
     assert (found.cure or "").endswith('access_rules:\n  configure:\n    allow:\n      - user: "full@localhost"')
-
-
-async def test_a_login_that_may_not_ask_for_the_version_is_told_too_what_26_07_wants_besides() -> None:
-    async with standing_in("26.07", "limited") as (target, _):
-        found = (await looked(target))["Forbidden"]
-    assert "ejabberd 26.07 and newer also wants an account to be an administrator of the host" in (found.why or "")
-    lines = 'access_rules:\n  configure:\n    allow:\n      - user: "limited@localhost"'
-    assert (found.cure or "").endswith(f"# Only for ejabberd 26.07 and newer:\n{lines}")
-    async with standing_in("26.07", None, status=FORBIDDEN, connected_users_number=FORBIDDEN) as (target, _):
-        by_address = (await looked(target))["Forbidden"]
-    assert "access_rules" not in (by_address.cure or "")
 
 
 async def test_what_24_12_forbids_is_cured_by_rights_alone() -> None:
