@@ -8,6 +8,7 @@ from typing import Final, TypeAlias, assert_never
 
 from restbroker.admin.act_job import FOREIGN, Action, Left, foreign_queue
 from restbroker.admin.entry import Look
+from restbroker.rules import hiding
 from restbroker.store import sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
@@ -51,11 +52,13 @@ def carry_out(
 
 
 def led_away(looks: Sequence[Look], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
-    """Of those that were done, or were left for this reason, the queues that this configuration does not serve."""
+    """Of those that were done, or were left for this reason, the queues that this configuration does not serve, without
+    a token that a producer put into a name.
+    """
     for look, outcome in zip(looks, outcomes, strict=True):
         queue = foreign_queue(look, action) if isinstance(outcome, Applied) or outcome == FOREIGN else None
         if queue is not None:
-            yield queue
+            yield hiding.without(queue, look.known.secrets)
 
 
 def why_left(outcome: Outcome) -> str | None:

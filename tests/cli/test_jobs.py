@@ -161,7 +161,7 @@ def test_a_job_that_was_put_back_may_have_run_since_so_a_retry_asks(show: Show, 
     store.command("DEL", "ns:dead")
     restored = show("dead", "--restore", "j1")
     assert (restored.returncode, "It may have run since it was parked" in restored.stderr) == (0, True)
-    refused = show("dead", "retry", "j1")
+    refused = show("dead", "retry", "j1", "--foreign-queues", "--yes")
     assert (refused.returncode, "--repeat-unsafe" in refused.stderr) == (1, True)
     assert store.command("ZCARD", "ns:dead") == 1
 

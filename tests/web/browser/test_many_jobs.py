@@ -101,7 +101,7 @@ def test_a_job_is_moved_to_a_queue_that_nobody_serves_only_where_a_box_is_ticked
     visitor.fill("To which queue", "ruby")
     visitor.press("Move")
     visitor.sees("No target of this configuration serves that queue.")
-    visitor.tick("Also to a queue that nobody here serves")
+    visitor.tick("Also to a queue that this configuration does not serve")
     visitor.press("Move")
     visitor.sees("1 done.")
     (moved,) = [member for member in stage.citizen.members("schedule") if member["jid"] == jid]
