@@ -106,7 +106,10 @@ def is_read(rabbit: RabbitMQ) -> None:
 
 
 def texts(store: Client) -> Counter[str]:
-    return Counter(json.loads(job)["args"][0]["body"] for job in queues.listed(store, QUEUE, 0, 1_000_000))
+    found: list[bytes] = []
+    while page := queues.listed(store, QUEUE, len(found), 1_000_000):
+        found += page
+    return Counter(json.loads(job)["args"][0]["body"] for job in found)
 
 
 def all_of(confirmed: list[str], store: Client, tell: Tell, what: str) -> int:
