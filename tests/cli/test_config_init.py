@@ -106,8 +106,9 @@ def test_a_script_says_it_all_by_options(tmp_path: Path, server: str, kind: str,
     assert PASSWORD not in done.stderr
 
 
-def test_openfire_gets_the_name_of_its_administrator_and_the_domain_by_itself(tmp_path: Path) -> None:
-    words = ["config", "init", "--server", "openfire", "--login", "admin@example.org", "--password-file", "-"]
+@pytest.mark.parametrize("server", ["openfire", "openfire-chat"])
+def test_openfire_gets_the_name_of_its_administrator_and_the_domain_by_itself(tmp_path: Path, server: str) -> None:
+    words = ["config", "init", "--server", server, "--login", "admin@example.org", "--password-file", "-"]
     done = run(words, directory=tmp_path, stdin=f"{PASSWORD}\n")
     assert done.returncode == 0
     assert "the login is admin." in done.stderr

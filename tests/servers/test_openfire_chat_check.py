@@ -113,6 +113,13 @@ async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_pa
     assert not chat.world.logins
 
 
+async def test_a_whole_jid_as_login_which_takes_the_probe_and_no_users_login_is_found(chat: Openfire) -> None:
+    found = await registry.check(target(chat, credentials=Basic("admin@example.org", Secret("secret"))))
+    assert [(one.level, one.code) for one in found] == [("ok", "Reachable"), ("problem", "NotAdministrator")]
+    assert found[1].cure is not None
+    assert "name alone" in found[1].cure
+
+
 async def test_a_server_that_stopped_is_not_reached(chat: Openfire) -> None:
     chat.stop()
     found = await only(target(chat))

@@ -27,6 +27,10 @@ _WAIT: Final = "Jobs for this target wait in Redis until it works."
 _PORTS: Final = (("http", 7070), ("https", 7443))
 """Of http-bind, where the Chat API is."""
 _CONSOLE: Final = (9090, 9091)
+_LOOK_AT_LOGIN: Final = (
+    "It does so where it cannot make a JID of the login: give the administrator's name alone, without a domain."
+    " Else see Openfire's log (error.log)."
+)
 _LOOK_S: Final = 1.5
 _CONNECT_S: Final = 0.7
 
@@ -73,7 +77,14 @@ def _judged(target: Target, response: Response) -> Finding:
 
 async def _trust(target: Target, http: Transport) -> list[Finding]:
     """Whether users can be logged in without their passwords."""
-    if target.credentials is None or is_administrator(await http.send(trust_question(target))) is not False:
+    if target.credentials is None:
+        return []
+    answer = await http.send(trust_question(target))
+    if answer.status == 500:
+        why = "Jobs that act as a user without a password of his own are refused: his login fails."
+        message = "Openfire answers 500 to the question whether the target's login is an administrator's."
+        return [Finding("problem", target.name, "NotAdministrator", message, why, _LOOK_AT_LOGIN, "refused")]
+    if is_administrator(answer) is not False:
         return []
     if settings_of(target).passwords is None:
         why = "Jobs that act as a user are denied: he would have no name."

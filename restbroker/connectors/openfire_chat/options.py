@@ -14,7 +14,7 @@ import attrs
 from restbroker.config import values
 from restbroker.config.judged import At, Defaults
 from restbroker.config.key import key
-from restbroker.config.logins import tell_plain
+from restbroker.config.logins import check_name_alone, tell_plain
 from restbroker.config.passwords import passwords_in
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
@@ -114,8 +114,8 @@ class Options:
                     cure = f"Give {place}.PasswordsFile, or {at('Auth')} with Basic (an administrator's)."
                     message = f"{place}.Secret logs no users in: commands that act as one need his password."
                     review.note("NoPasswords", message, cure)
-            case Basic() if secret is None:
-                pass
+            case Basic(user, _) if secret is None:
+                check_name_alone(at("Auth"), user, review)
             case Basic():
                 review.refuse(f"{place}.Secret", f"is given beside {at('Auth')}; give one of them.")
             case _:

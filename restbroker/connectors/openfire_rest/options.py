@@ -12,7 +12,7 @@ import attrs
 from restbroker.config import values
 from restbroker.config.judged import At, Defaults
 from restbroker.config.key import key
-from restbroker.config.logins import checked_bearer, tell_plain
+from restbroker.config.logins import check_name_alone, checked_bearer, tell_plain
 from restbroker.config.review import Review
 from restbroker.config.target import Basic, Target
 from restbroker.connectors.openfire_rest.settings import BASE, Form, Settings
@@ -59,9 +59,7 @@ class Options:
             case None:
                 tell_plain(target.url, review)
             case Basic(user, _) if secret is None:
-                if "@" in user:
-                    # The plugin answers 500 to it, as a server in trouble does (measured on 1.3.10).
-                    review.refuse(at("Auth"), "needs the administrator's name alone, such as admin, and no whole JID.")
+                check_name_alone(at("Auth"), user, review)
             case Basic():
                 review.refuse(at("Auth"), "and the shared secret exclude one another: the plugin takes one of them.")
             case _:

@@ -6,7 +6,7 @@ Used by the stand-in's server. Always holds: nobody is told why not.
 import base64
 import binascii
 
-from tests.support.openfire.calls import Caller
+from tests.support.openfire.calls import Caller, broken
 from tests.support.openfire.world import World
 
 
@@ -14,14 +14,20 @@ def of_rest(world: World, given: str, secret: str | None) -> Caller | None:
     """The two ways exclude each other: with a `secret` it is the only one."""
     if secret is not None:
         return Caller(None, is_admin=True) if given == secret else None
-    caller = of_basic(world, given)
-    return caller if caller is not None and caller.is_admin else None
+    return _admin(of_basic(world, given))
 
 
 def of_chat(world: World, given: str, secret: str, *, is_for_admins: bool) -> Caller | None:
     """The secret, or Basic of any user; only Basic says who it is. Some paths are for administrators alone."""
     caller = Caller(None, is_admin=True) if given == secret else of_basic(world, given)
-    return caller if caller is not None and (caller.is_admin or not is_for_admins) else None
+    return _admin(caller) if is_for_admins else caller
+
+
+def _admin(caller: Caller | None) -> Caller | None:
+    """The same if it is an administrator. Raises Bare: whether a whole JID is one cannot even be asked (measured)."""
+    if caller is not None and caller.is_whole_jid:
+        raise broken()
+    return caller if caller is not None and caller.is_admin else None
 
 
 def of_basic(world: World, given: str) -> Caller | None:
@@ -30,7 +36,7 @@ def of_basic(world: World, given: str) -> Caller | None:
     account = world.account(name)
     if account is None or account.is_locked or account.password != password:
         return None
-    return Caller(account.username, account.username == "admin")
+    return Caller(account.username, account.username == "admin", is_whole_jid="@" in name)
 
 
 def _pair(given: str) -> tuple[str, str]:

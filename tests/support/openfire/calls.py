@@ -46,10 +46,11 @@ def broken() -> Bare:
 
 @attrs.frozen
 class Caller:
-    """Who asks: by Basic, or by the secret."""
+    """Who asks: by Basic, or by the secret. `is_whole_jid`: with a domain behind the name."""
 
     username: str | None
     is_admin: bool
+    is_whole_jid: bool = False
 
 
 @attrs.frozen

@@ -42,6 +42,8 @@ def _login(call: Call) -> Answer:
         account = world.account(name)
         if account is None or account.is_locked or account.password != password or call.asks("totp"):
             raise refused()
+    elif call.caller.is_whole_jid:
+        raise refused(f"Illegal JID: {call.caller.username}@{world.domain}@{world.domain}")
     # Only Basic says who the caller is: with the secret nobody is an administrator here.
     is_trusted = call.caller.username is not None and call.caller.is_admin
     stream = world.opened(name, anonymous=not password and not is_trusted)

@@ -46,7 +46,11 @@ CASES = {
     "openfire-rest": Case(
         {"Options": {"Secret": SHARED}}, "legacy_userservice", {"type": "add", "username": "a", "password": JOBS}
     ),
-    "openfire-chat": Case({"Auth": BASIC}, "legacy_userservice", {"type": "add", "username": "a", "password": JOBS}),
+    "openfire-chat": Case(
+        {"Auth": {"Basic": {**BASIC["Basic"], "User": "admin"}}},
+        "legacy_userservice",
+        {"type": "add", "username": "a", "password": JOBS},
+    ),
     "ejabberd": Case({"Auth": BASIC}, "send_stanza", {"from": "a@example.org", "to": "b@x", "stanza": STANZA}),
     "http": Case(
         {"Options": {"AllowPrivate": True, "Commands": {"note": {"Path": "n", "Query": {"api_key": SHARED}}}}},

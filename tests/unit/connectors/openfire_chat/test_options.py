@@ -67,6 +67,7 @@ def test_a_secret_takes_the_place_of_the_login_and_users_need_their_passwords(tm
     [
         ({"Auth": ADMIN, "Options": {"Secret": "s"}}, "give one of them"),
         ({"Auth": {"Bearer": {"Token": "t"}}}, "must be Basic"),
+        ({"Auth": {"Basic": {"User": "admin@example.org", "Pass": "p"}}}, "name alone"),
         ({"Options": {"Secret": "with blank"}}, "printable ASCII"),
         ({"Auth": ADMIN, "Options": {"PasswordsFile": "none"}}, "cannot be read"),
         ({"Auth": ADMIN, "Options": {"PasswordsFile": "odd"}}, "Line 2 of the file"),
