@@ -9,9 +9,12 @@ in, a wrong JID. What is 400 was not done; but many a 200 was not sent either: t
 
 from typing import Final
 
+import orjson
+
 from restbroker.connectors.openfire_chat import ways
 from restbroker.connectors.openfire_chat.refusals import CHECK_URL, Said, refused_by_all, said
 from restbroker.connectors.openfire_chat.ways import Way
+from restbroker.connectors.openfire_normal import normal
 from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call, CommandSpec
@@ -89,7 +92,10 @@ def _success(call: Call, way: Way, spec: CommandSpec, response: Response, stream
     text = response.body.decode("utf-8", "replace")
     if stream and stream in text:
         text = text.replace(stream, hiding.MASK)
-    body = parsed(text.encode()) if stream else parsed(response.body)
+    came = parsed(text.encode()) if stream else parsed(response.body)
+    body = normal(way.answer, came)
+    if body != came:
+        text = orjson.dumps(body).decode()
     match body:
         case {"id": ""} if way.name == ways.CALL:
             cure = "Check the user's telephone, and the destination."

@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from restbroker.connectors.openfire_rest.normal import normal
+from restbroker.connectors.openfire_normal import normal
 from restbroker.connectors.openfire_rest.outcomes import CHECK_URL, judge
 from restbroker.connectors.openfire_rest.ways import GET_GROUP, UPDATE_GROUP, ways
 from restbroker.connectors.texts import parsed

@@ -15,8 +15,8 @@ from typing import Final
 import attrs
 import orjson
 
+from restbroker.connectors.openfire_normal import normal
 from restbroker.connectors.openfire_rest.answer import Answer, location, read
-from restbroker.connectors.openfire_rest.normal import normal
 from restbroker.connectors.openfire_rest.settings import BASE
 from restbroker.connectors.openfire_rest.ways import BULK, CREATES, NEW_NAME, REMOVES, Way
 from restbroker.connectors.texts import parsed

@@ -57,7 +57,7 @@ def _wait(world: World, assist: Assist) -> None:
 def _met(world: World, assist: Assist) -> dict[str, Any]:
     if assist.room is None:
         return {"groupchat": "revoked"}
-    return {"groupchat": assist.room, "url": queueing.url(world, assist), "message": "", "sender": assist.sender}
+    return {"groupchat": assist.room, "url": queueing.url(world, assist), "message": "", "sender": assist.room}
 
 
 def _of(call: Call) -> Assist:
@@ -72,11 +72,11 @@ def _status(call: Call) -> Answer:
     assist = _of(call)
     queue = call.world.workgroups[assist.workgroup].queue
     fields = {
-        "workgroup": queueing.jid(call.world, assist.workgroup),
-        "inQueue": assist in queue,
         "available": bool(call.world.workgroups[assist.workgroup].agents),
-        "position": queue.index(assist) if assist in queue else -1,
-        "remainingTime": 0 if assist in queue else -1,
+        "inQueue": assist in queue,
+        "queuePosition": queue.index(assist) if assist in queue else -1,
+        "queueRemainingTime": 15 if assist in queue else -1,
+        "workgroupJID": queueing.jid(call.world, assist.workgroup),
     }
     return Entity("askQueue", fields)
 
@@ -148,13 +148,21 @@ def _queues(call: Call) -> Answer:
     stream = stream_of(call)
     found = [
         {
-            "name": queueing.jid(call.world, one),
-            "status": "open",
             "averageWaitTime": 0,
-            "oldestEntry": one.queue[0].since if one.queue else None,
-            "maxChats": 4,
             "currentChats": 0,
-            "users": [{"userid": queueing.asker(call.world, assist)} for assist in one.queue],
+            "maxChats": 4,
+            "name": "Default Queue",
+            "oldestEntry": one.queue[0].since if one.queue else None,
+            "status": "open",
+            "users": [
+                {
+                    "estimatedTime": 15,
+                    "joinDate": assist.since,
+                    "queuePosition": position,
+                    "userID": queueing.asker(call.world, assist),
+                }
+                for position, assist in enumerate(one.queue)
+            ],
         }
         for one in call.world.workgroups.values()
         if stream.username in one.agents

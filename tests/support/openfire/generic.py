@@ -40,7 +40,17 @@ REST.add("GET", "/openapi.yaml", "1.12", is_open=True)(
 )
 REST.add("GET", "/logs/security", "1.5", "1.12")(_says(listed("logs", [])))
 
-_BOOKMARK: Final = Entity("bookmark", {"id": 1, "type": "url", "name": "Docs", "value": "https://docs.example"})
+_BOOKMARK: Final = Entity(
+    "bookmark",
+    {
+        "bookmarkID": 1,
+        "type": "url",
+        "name": "Docs",
+        "value": "https://docs.example",
+        "globalBookmark": False,
+        "properties": [],
+    },
+)
 _QUEUE_LESS: Final = {"conversations": listed("conversations", [])}
 for _method, _path, _said in (
     ("GET", "/chat/{username}/messages", _QUEUE_LESS["conversations"]),
@@ -73,16 +83,16 @@ for _method, _path, _said in (
     ("DELETE", "/bookmarks/{id}", _DONE),
     ("PUT", "/bookmarks/{id}/property", _BOOKMARK),
     ("DELETE", "/bookmarks/{id}/property", _BOOKMARK),
-    ("GET", "/sipaccounts", listed("sipAccounts", [])),
-    ("GET", "/sipaccounts/username/{username}", Entity("sipAccount", {"username": "alice", "enabled": True})),
-    ("GET", "/sipaccounts/extension/{extension}", Entity("sipAccount", {"username": "alice", "enabled": True})),
+    ("GET", "/sipaccounts", listed("accounts", [])),
+    ("GET", "/sipaccounts/username/{username}", Entity("account", {"username": "alice", "enabled": True})),
+    ("GET", "/sipaccounts/extension/{extension}", Entity("account", {"username": "alice", "enabled": True})),
     ("POST", "/sipaccounts", Said(201)),
     ("DELETE", "/sipaccounts/{username}", _DONE),
     ("POST", "/sessions", _DONE),
     ("POST", "/sessions/{username}", _DONE),
     ("GET", "/messageblast/recievers/{from}", Entity("groups", {})),
     ("POST", "/messageblast/sendblast", _DONE),
-    ("GET", "/messageblast/senders", _text("[]")),
+    ("GET", "/messageblast/senders", _text('{"help_url":"","senders":{"admin@example.org":"Administrator"}}')),
     ("POST", "/messageblast/senders", _DONE),
     ("GET", "/messageblast/sentblasts", Entity("blasts", {})),
     ("GET", "/messageblast/sentblasts/{from}/{job}", Entity("groups", {})),

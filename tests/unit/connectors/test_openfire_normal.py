@@ -1,4 +1,6 @@
-"""The three dialects of one answer come out alike. The first two were measured on 1.2.5 and 1.3.10."""
+"""The dialects of one answer come out alike. Those of the REST API were measured on 1.2.5 and 1.3.10, and that of the
+Chat API on ofchat 0.9.6.
+"""
 
 from typing import Any
 
@@ -6,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.connectors.openfire_rest.normal import normal
+from restbroker.connectors.openfire_normal import normal
 
 CAROL = {"username": "carol", "name": "Carol", "properties": [{"key": "a", "value": "b"}]}
 ERIN = {"username": "erin", "name": "", "properties": []}
@@ -110,6 +112,78 @@ CASES: list[Case] = [
     ),
     ("ParticipantEntities", {"participants": []}, [{}, {"participants": []}]),
     ("members", {"members": ["a@b"]}, [{"member": "a@b"}, {"members": ["a@b"]}]),
+    ("MUCRoomMessageEntities", {"message": []}, [{}, {"message": []}]),
+    (
+        "MUCRoomMessageEntities",
+        {"message": [{"from": "a@b", "body": "Hi"}]},
+        [{"message": {"from": "a@b", "body": "Hi"}}],
+    ),
+    (
+        "AssistQueues",
+        {
+            "queues": [
+                {
+                    "name": "Default Queue",
+                    "status": "open",
+                    "oldestEntry": 1795156932932,
+                    "averageWaitTime": 0,
+                    "maxChats": 4,
+                    "currentChats": 0,
+                    "users": [
+                        {
+                            "userID": "v@e",
+                            "queuePosition": 1,
+                            "estimatedTime": 15,
+                            "joinDate": 1795156932932,
+                        }
+                    ],
+                }
+            ]
+        },
+        [
+            {
+                "queue": {
+                    "name": "Default Queue",
+                    "status": "open",
+                    "oldestEntry": "2026-11-20T06:42:12.932Z",
+                    "averageWaitTime": "0",
+                    "maxChats": "4",
+                    "currentChats": "0",
+                    "users": {
+                        "user": {
+                            "userID": "v@e",
+                            "queuePosition": "1",
+                            "estimatedTime": "15",
+                            "joinDate": "2026-11-20T06:42:12.932Z",
+                        }
+                    },
+                }
+            }
+        ],
+    ),
+    ("AssistEntity", {"groupchat": "r@c"}, [{"groupchat": "r@c", "chatroom": None}]),
+    (
+        "Bookmark",
+        {"bookmarkID": 7, "globalBookmark": False, "users": [], "groups": ["a"], "properties": []},
+        [{"bookmarkID": "7", "globalBookmark": "false", "groups": "a", "properties": None}],
+    ),
+    (
+        "SipAccounts",
+        {"accounts": [{"username": "a", "enabled": True}]},
+        [{"account": {"username": "a", "enabled": "true"}}],
+    ),
+    ("BlastGroups", {"groups": [{"name": "a", "users": []}]}, [{"group": {"name": "a"}}]),
+    ("Conversations", {"conversations": []}, [{}]),
+    (
+        "MessageBlastEntities",
+        {"blasts": [{"recipients": ["a"], "sendlater": True}]},
+        [{"blast": {"recipients": "a", "sendlater": "true"}}],
+    ),
+    (
+        "MessageBlastSentEntities",
+        {"sentblasts": [{"readCount": 2, "completed": False}]},
+        [{"sentblast": {"readCount": "2", "completed": "false"}}],
+    ),
 ]
 
 

@@ -1,10 +1,11 @@
-"""Brings the three dialects of the plugin's JSON into one: that of 1.7.1 and newer. Pure.
+"""Brings the dialects of JSON of Openfire's plugins into one: that of the REST API plugin 1.7.1 and newer. Pure.
 
-Called by the judge for what a command asked for. Always holds: lists are lists, with none or one in them as well;
-numbers and booleans are typed; dates are epoch milliseconds; what is null is left out; `ressource` is `resource`; and
-what is not known here stays as it came. Up to 1.2 a list is `{"user": [...]}`, one alone an object, none is missing,
-and all values are texts; 1.3 to 1.6 have some of the names in the singular (measured on 1.2.5 and 1.3.10; what is newer
-was read).
+Called by the judges of both kinds for what a command asked for, so that it gets the same reply from both. Always holds:
+lists are lists, with none or one in them as well; numbers and booleans are typed; dates are epoch milliseconds; what is
+null is left out; `ressource` is `resource`; and what is not known here stays as it came. Up to 1.2 a list is `{"user":
+[...]}`, one alone an object, none is missing, and all values are texts; so it is in the Chat API, which is made of that
+version. 1.3 to 1.6 have some of the names in the singular (measured on 1.2.5, 1.3.10 and ofchat 0.9.6; what is newer
+was read, as was what the Chat API alone has and is in no list of recorded answers).
 """
 
 from collections.abc import Mapping
@@ -40,6 +41,29 @@ _ITEM: Final[_Shape] = {"subscriptionType": "whole", "groups": _List("group")}
 _SESSION: Final[_Shape] = {"priority": "whole", "secure": "flag", "creationDate": "date", "lastActionDate": "date"}
 
 
+# Of the Chat API alone.
+_ASKER: Final[_Shape] = {"queuePosition": "whole", "estimatedTime": "whole", "joinDate": "date"}
+_QUEUE: Final[_Shape] = {
+    "users": _List("user", _ASKER),
+    "oldestEntry": "date",
+    **dict.fromkeys(("averageWaitTime", "maxChats", "currentChats"), "whole"),
+}
+_BOOKMARK: Final[_Shape] = {
+    "bookmarkID": "whole",
+    "globalBookmark": "flag",
+    "users": _List("user"),
+    "groups": _List("group"),
+    "properties": _List("property", _PAIR),
+}
+_SIP: Final[_Shape] = dict.fromkeys(("enabled", "useStun", "promptCredentials"), "flag")
+_BLAST: Final[_Shape] = {
+    "recipients": _List("recipient"),
+    **dict.fromkeys(("ackRequired", "highImportance", "sendlater"), "flag"),
+}
+_COUNTS: Final = ("recipientsCount", "sentCount", "recieveCount", "readCount", "respondCount", "errorCount")
+_SENT_BLAST: Final[_Shape] = {**dict.fromkeys(_COUNTS, "whole"), "completed": "flag"}
+
+
 def _room() -> _Shape:
     found: dict[str, _Member] = {}
     for field in ENTITIES["MUCRoomEntity"].fields:
@@ -70,8 +94,21 @@ _SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
         "SessionsCount": {"localSessions": "whole", "clusterSessions": "whole"},
         "SystemProperties": {"property": _List("property", _PAIR)},
         "SystemProperty": _PAIR,
+        "MUCRoomMessageEntities": {"message": _List("message", {})},
         "MsgArchiveEntity": {"count": "whole"},
         **{name: {name: _List(element)} for name, element in AFFILIATIONS.items()},
+        "AskQueue": {"inQueue": "flag", "available": "flag", "queuePosition": "whole", "queueRemainingTime": "whole"},
+        "AssistEntity": {},
+        "AssistQueues": {"queues": _List("queue", _QUEUE)},
+        "WorkgroupEntities": {"workgroups": _List("workgroup")},
+        "Bookmark": _BOOKMARK,
+        "Bookmarks": {"bookmarks": _List("bookmark", _BOOKMARK)},
+        "Conversations": {"conversations": _List("conversation", {})},
+        "SipAccount": _SIP,
+        "SipAccounts": {"accounts": _List("account", _SIP)},
+        "BlastGroups": {"groups": _List("group", {"users": _List("user", {})})},
+        "MessageBlastEntities": {"blasts": _List("blast", _BLAST)},
+        "MessageBlastSentEntities": {"sentblasts": _List("sentblast", _SENT_BLAST)},
     }
 )
 
