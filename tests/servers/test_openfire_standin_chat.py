@@ -103,7 +103,7 @@ def test_a_message_is_told_as_a_stanza_and_as_joined_text(asker: Asker) -> None:
     name, data = listener.next()
     assert name == "chatapi.chat"
     assert data.startswith('{"type": "chat", "to":"bob@example.org", "from":"alice@example.org/alice')
-    assert data.endswith('"data":null, "body":"he said "hi"\nnow"}')
+    assert data.endswith('"data":null, "body": "he said "hi"\nnow"}')
 
 
 def test_an_object_travels_as_data(asker: Asker) -> None:
@@ -115,7 +115,25 @@ def test_an_object_travels_as_data(asker: Asker) -> None:
     chat, notify, state = [json.loads(listener.next()[1]) for _ in "123"]
     assert (chat["body"], chat["data"]) == ("hi", {"body": "hi", "n": 1})
     assert (notify["type"], notify["data"]) == ("notify", {"n": 2})
-    assert state["state"] == "composing"
+    assert (state["type"], state["state"]) == ("normal", "composing")
+
+
+def test_what_an_administrator_has_a_session_told_is_not_quoted(asker: Asker) -> None:
+    asker.login("bob")
+    listener = asker.listen("bob")
+    assert asker.chat("POST", "/sessions/bob", "note", Content_Type="text/plain").status == 200
+    name, data = listener.next()
+    assert (name, data.endswith('"from":"admin@example.org", "data":note}')) == ("chatapi.notify", True)
+
+
+def test_what_several_threads_write_comes_in_any_order_behind_its_stanza(server: Openfire, asker: Asker) -> None:
+    alice, _ = asker.login("alice", "bob")
+    # With a heartbeat all that is late is written.
+    server.world.threads, server.heartbeat_s = 2, 600.0
+    listener = asker.listen("bob")
+    for text in ("one", "two", "three"):
+        asker.chat("POST", f"/chat/{alice}/messages/{BOB}", text)
+    assert [listener.frame()[0] for _ in range(4)] == [*["chatapi.xmpp"] * 3, "chatapi.chat"]
 
 
 def test_a_message_that_cannot_be_sent_is_a_200(server: Openfire, asker: Asker) -> None:
@@ -123,8 +141,10 @@ def test_a_message_that_cannot_be_sent_is_a_200(server: Openfire, asker: Asker) 
     listener = asker.listen("alice")
     for to in ("bob", "bob@elsewhere.example", "nobody@example.org"):
         assert asker.chat("POST", f"/chat/{alice}/messages/{to}", "hi").status == 200
-    assert listener.typed("error")["from"] == "nobody@example.org"
     assert asker.chat("POST", f"/chat/{alice}/xmpp", "<not xml").status == 200
+    # Nothing comes back: the next thing that she hears is her own presence.
+    asker.chat("POST", f"/chat/{alice}/presence")
+    assert json.loads(listener.next()[1])["type"] == "presence"
 
 
 def test_what_came_while_somebody_was_away_is_told_at_his_presence(server: Openfire, asker: Asker) -> None:
@@ -145,9 +165,11 @@ def test_presence_is_seen_by_contacts_and_by_nobody_else(server: Openfire, asker
     asker.chat("POST", f"/chat/{alice}/presence?show=dnd&status=writing%20now")
     seen = listeners[1].typed("presence")
     assert (seen["show"], seen["status"]) == ("dnd", "writing now")
-    assert listeners[0].typed("presence")["from"].startswith("bob@example.org/")
+    # One's own comes back.
+    senders = [listeners[0].typed("presence")["from"].partition("/")[0] for _ in "12"]
+    assert senders == ["alice@example.org", "bob@example.org"]
     asker.chat("POST", f"/chat/{alice}/logoff")
-    assert listeners[1].typed("presence")["show"] == "null"
+    assert listeners[1].typed("presence")["show"] == "available"
     assert not [user for user, _ in server.world.lost if user == "carol"]
 
 
@@ -189,9 +211,12 @@ def test_a_room_is_joined_spoken_in_and_left(server: Openfire, asker: Asker) -> 
     assert (said["from"], said["body"]) == ("tea@conference.example.org/alice", "hello")
     assert asker.chat("DELETE", f"/chat/{alice}/rooms/tea").status == 200
     left = listener.typed("presence")
-    assert (left["from"], left["show"]) == ("tea@conference.example.org/alice", "null")
+    assert (left["from"], left["show"]) == ("tea@conference.example.org/alice", "available")
     # Somebody who left is answered by the room, not by the API.
+    refused = asker.listen("alice")
     assert asker.chat("POST", f"/chat/{alice}/rooms/tea", "too late").status == 200
+    answer = refused.typed("error")
+    assert (answer["from"], answer["body"]) == ("tea@conference.example.org", "too late")
     assert list(server.world.services["conference"]["tea"].occupants) == ["bob"]
 
 
@@ -283,4 +308,4 @@ def test_a_broadcast_reaches_who_is_there(asker: Asker) -> None:
     asker.rest("POST", "/messages/users", {"body": "hear <this>"})
     assert "<body>hear &lt;this&gt;</body>" in listener.stanza()
     told = listener.typed("normal")
-    assert (told["from"], told["body"]) == ("example.org", "hear <this>")
+    assert (told["from"], told["to"], told["body"]) == ("example.org", "null", "hear <this>")

@@ -5,7 +5,7 @@ frames and the members of their data, as the plugin's source has them:
 
 | frame | type in its data | event |
 |---|---|---|
-| chatapi.xmpp | none; the stanza in base64 | `stanza`, or the truth about the message that follows |
+| chatapi.xmpp | none; the stanza in base64 | `stanza`, or the truth about a frame that follows |
 | chatapi.chat | chat, normal, headline; error | `message`, or `chatstate` with a `state`; `error` |
 | chatapi.presence | presence | `presence` |
 | chatapi.muc | groupchat; invitationReceived | `groupchat`; `invitation` |
@@ -20,8 +20,9 @@ from typing import Final
 import attrs
 
 from restbroker.events.openfire_sse.data import read_data
+from restbroker.events.openfire_sse.pairs import Pair, Pairs
 from restbroker.events.openfire_sse.settings import RawMode
-from restbroker.events.openfire_sse.stanza import Stanza, read_stanza
+from restbroker.events.openfire_sse.stanza import read_stanza
 from restbroker.rules.event import EventType, ServerEvent, bare, domain
 from restbroker.rules.json_types import Json
 from restbroker.transport.stream import Frame
@@ -37,7 +38,9 @@ _UNREAD: Final[Mapping[str, EventType]] = {
 """What an event counts as that cannot be read."""
 _WORKGROUPS: Final = "workgroup."
 _NULL: Final = "null"
-"""What the plugin writes for a text that is not there (read)."""
+"""What the plugin writes for a text that is not there (measured)."""
+_UNKNOWN: Final = "unknown"
+"""A presence without its stanza, or with two that may be its own."""
 
 
 @attrs.define(eq=False)
@@ -48,21 +51,20 @@ class Form:
     user: str
     host: str | None
     mode: RawMode
-    _stanza: Stanza | None = None
-    """What came right before."""
+    _pairs: Pairs = attrs.field(factory=Pairs)
 
     def read(self, frame: Frame, now_s: float) -> ServerEvent | None:
         """The event; None: it is not wanted in this mode."""
         if frame.name == _STANZAS:
             return self._of_stanza(frame, now_s)
-        stanza, self._stanza = self._stanza, None
-        return None if self.mode == "stanzas" else self._typed(frame, stanza, now_s)
+        return None if self.mode == "stanzas" else self._typed(frame, self._pairs.of(frame), now_s)
 
     def _of_stanza(self, frame: Frame, now_s: float) -> ServerEvent | None:
         data = read_data(frame.data)
         coded = (data.members or {}).get("xmpp")
         stanza = read_stanza(coded) if isinstance(coded, str) else None
-        self._stanza = stanza
+        if stanza is not None:
+            self._pairs.add(stanza)
         if self.mode == "typed":
             return None
         raw = self._raw(frame, data.members, data.fault)
@@ -80,20 +82,21 @@ class Form:
             room=bare(stanza.sender or "") if is_room else None,
         )
 
-    def _typed(self, frame: Frame, stanza: Stanza | None, now_s: float) -> ServerEvent:
+    def _typed(self, frame: Frame, pair: Pair | None, now_s: float) -> ServerEvent:
         data = read_data(frame.data)
         members = data.members or {}
         kind = _type(frame.name, members) if data.members is not None else _UNREAD.get(frame.name, "notify")
         raw = self._raw(frame, data.members, data.fault)
         sender, receiver, body = _text(members, "from"), _text(members, "to"), _body(kind, members)
         named = _text(members, "id") if kind in ("offer", "offer-revoked") else None
-        if stanza is not None and kind in ("message", "groupchat", "error") and _is_of(stanza, frame.data):
+        if pair is not None and pair.stanza.kind == "message":
+            stanza = pair.stanza
             if data.members is None:
                 kind = _message_type(stanza.word)
             sender, receiver, body, named = stanza.sender, stanza.receiver, stanza.body, stanza.id
-        if stanza is not None and kind == "presence" and stanza.kind == kind and stanza.sender == sender:
-            # The plugin does not say whether somebody comes or goes (read).
-            raw["presence"] = stanza.word or "available"
+        if kind == "presence":
+            # The plugin does not say whether somebody comes or goes (measured).
+            raw["presence"] = _UNKNOWN if pair is None or not pair.is_certain else pair.stanza.word or "available"
         return self._event(
             kind,
             raw,
@@ -182,12 +185,6 @@ def _room(kind: EventType, members: Mapping[str, Json], sender: str | None) -> s
             return None if room is None else bare(room)
         case _:
             return None
-
-
-def _is_of(stanza: Stanza, text: str) -> bool:
-    """Whether this stanza is the one of the event with this text, which holds its words between quotes, unescaped."""
-    words = (stanza.body, stanza.sender)
-    return stanza.kind == "message" and all(word and f'"{word}"' in text for word in words)
 
 
 def _text(members: Mapping[str, Json], name: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import attrs
 
 from tests.support.openfire.server import CHAT, REST, SSE, Openfire
+from tests.support.openfire.sse import STANZAS
 
 JSON: Final = "application/json"
 XML: Final = "application/xml"
@@ -143,19 +144,24 @@ class Listener:
         found, _, self._came = self._came.partition(end)
         return found
 
-    def next(self) -> tuple[str, str]:
-        """The next event with its data, the raw stanzas left out. Raises EOFError."""
+    def frame(self) -> tuple[str, str]:
+        """The next event with its data. Raises EOFError."""
         while True:
             lines = [line for line in self._until(b"\r\n\r\n").decode().split("\r\n") if line]
-            if lines and (name := lines[0].removeprefix("event: ")) != "chatapi.xmpp":
-                return name, "\n".join(line.removeprefix("data: ") for line in lines[1:])
+            if lines:
+                return lines[0].removeprefix("event: "), "\n".join(line.removeprefix("data: ") for line in lines[1:])
+
+    def next(self) -> tuple[str, str]:
+        """The next event with its data, the raw stanzas left out. Raises EOFError."""
+        while (found := self.frame())[0] == STANZAS:
+            pass
+        return found
 
     def stanza(self) -> str:
         """The next raw stanza. Raises EOFError."""
-        while True:
-            lines = [line for line in self._until(b"\r\n\r\n").decode().split("\r\n") if line]
-            if lines and lines[0] == "event: chatapi.xmpp":
-                return base64.b64decode(json.loads(lines[1].removeprefix("data: "))["xmpp"]).decode()
+        while (found := self.frame())[0] != STANZAS:
+            pass
+        return base64.b64decode(json.loads(found[1])["xmpp"]).decode()
 
     def typed(self, kind: str) -> dict[str, Any]:
         """The next event of a type. Raises EOFError."""

@@ -186,6 +186,8 @@ def _say(call: Call) -> Answer:
     # Who has left is answered by the room with an error, and by the API with a 200.
     if room is not None and stream.username in room.occupants:
         talk.say(call.world, room, stream.username, call.text)
+    else:
+        talk.turn_away(call.world, stream, _where(call), call.text)
     return _DONE
 
 
@@ -196,6 +198,21 @@ def _invite(call: Call) -> Answer:
         raise refused()
     if room is not None:
         talk.invite(call.world, room, call["jid"], call.text, stream.jid)
+    return _DONE
+
+
+@ROUTES.add("POST", "/sessions")
+def _notify_all(call: Call) -> Answer:
+    for stream in list(call.world.of_user.values()):
+        talk.notify(call.world, stream, call.text)
+    return _DONE
+
+
+@ROUTES.add("POST", "/sessions/{username}")
+def _notify(call: Call) -> Answer:
+    stream = call.world.of_user.get(call["username"])
+    if stream is not None:
+        talk.notify(call.world, stream, call.text)
     return _DONE
 
 

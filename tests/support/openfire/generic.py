@@ -88,8 +88,6 @@ for _method, _path, _said in (
     ("GET", "/sipaccounts/extension/{extension}", Entity("account", {"username": "alice", "enabled": True})),
     ("POST", "/sipaccounts", Said(201)),
     ("DELETE", "/sipaccounts/{username}", _DONE),
-    ("POST", "/sessions", _DONE),
-    ("POST", "/sessions/{username}", _DONE),
     ("GET", "/messageblast/recievers/{from}", Entity("groups", {})),
     ("POST", "/messageblast/sendblast", _DONE),
     ("GET", "/messageblast/senders", _text('{"help_url":"","senders":{"admin@example.org":"Administrator"}}')),

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 from tests.support.openfire.world import Account, Occupant, Room, Stream, World
 
 _HISTORY = 25
+_SPACED = ("body", "state", "show", "reason", "oldestEntry", "timestamp", "position", "mucRoom", "metaData")
 
 
 def address(world: World, room: Room) -> str:
@@ -24,7 +25,9 @@ def joined(**fields: Any) -> str:
     """JSON as the Chat API puts it together: texts as they are, `data` without quotes; the spaces are its own."""
     first, *rest = [(name.removesuffix("_"), value) for name, value in fields.items()]
     parts = [f'"{first[0]}": "{first[1]}"']
-    parts += [f'"{name}":{value}' if name in ("data", "metaData") else f'"{name}":"{value}"' for name, value in rest]
+    for name, value in rest:
+        said = value if name in ("data", "metaData") else f'"{value}"'
+        parts.append(f'"{name}":{" " if name in _SPACED else ""}{said}')
     return "{" + ", ".join(parts) + "}"
 
 
@@ -34,8 +37,15 @@ def stanza(world: World, username: str, raw: str) -> None:
     world.tell(username, "chatapi.xmpp", f'{{"xmpp": "{coded}"}}')
 
 
-def _message(kind: str, to: str, sender: str, inner: str) -> str:
-    return f'<message type="{kind}" to={quoteattr(to)} from={quoteattr(sender)}>{inner}</message>'
+def _message(kind: str | None, to: str | None, sender: str, inner: str, ident: str | None = None) -> str:
+    given = {"to": to, "id": ident, "type": kind, "from": sender}
+    written = " ".join(f"{name}={quoteattr(value)}" for name, value in given.items() if value is not None)
+    return f"<message {written}>{inner}</message>"
+
+
+def _id(world: World) -> str:
+    """As Smack numbers what it sends."""
+    return f"XyyJN-{next(world.ids)}"
 
 
 def _properties(data: str) -> str:
@@ -63,20 +73,18 @@ def understood(text: str) -> tuple[str | None, str]:
 
 
 def message(world: World, sender: Stream, to: str, text: str) -> None:
-    """A chat message to a bare address; to something else it is swallowed, and the sender is not told."""
+    """A chat message to a bare address; to something else, or nobody, it is swallowed, and its sender is not told."""
     node, at, host = to.partition("/")[0].partition("@")
     if not at or host != world.domain:
         return
     body, data = understood(text)
     account = world.account(node)
     if account is None:
-        raw = _message("error", sender.jid, to, _body(body) + '<error type="cancel"/>')
-        stanza(world, sender.username, raw)
-        _typed(world, sender.username, ("error", sender.jid, to), body, data)
         return
+    ident = _id(world)
 
     def told(stream: Stream) -> None:
-        stanza(world, stream.username, _message("chat", to, sender.jid, _body(body) + _properties(data)))
+        stanza(world, stream.username, _message("chat", to, sender.jid, _body(body) + _properties(data), ident))
         _typed(world, stream.username, ("chat", to, sender.jid), body, data)
 
     _given(world, account, told)
@@ -105,18 +113,28 @@ def chat_state(world: World, sender: Stream, to: str, state: str) -> None:
     if stream is None or state not in ("composing", "paused", "active", "inactive", "gone"):
         return
     inner = f'<{state} xmlns="http://jabber.org/protocol/chatstates"/>'
-    stanza(world, stream.username, _message("chat", to, sender.jid, inner))
-    world.tell(stream.username, "chatapi.chat", joined(type="chat", to=to, from_=sender.jid, state=state))
+    stanza(world, stream.username, _message(None, to, sender.jid, inner, _id(world)))
+    world.tell(stream.username, "chatapi.chat", joined(type="normal", to=to, from_=sender.jid, state=state))
+
+
+def notify(world: World, stream: Stream, payload: str) -> None:
+    """What the administrator has a session told, whatever it is: nobody puts it between quotes."""
+    sender = f"admin@{world.domain}"
+    stanza(world, stream.username, _message("headline", stream.jid, sender, _properties(payload)))
+    data = joined(type="notify", to=stream.jid, from_=sender, data=payload)
+    world.tell(stream.username, "chatapi.notify", data)
 
 
 def presence(world: World, stream: Stream, show: str | None, status: str | None) -> None:
-    """Tells the contacts that may know; who was away hears who is there, and what was kept for him."""
+    """Tells the contacts that may know, and himself; who was away hears who is there, and what was kept for him."""
     was_away = stream.show is None
     stream.show, stream.status = None if show == "offline" else show or "available", status
     for contact in _contacts(world, stream.username, (2, 3)):
         other = world.of_user.get(contact)
         if other is not None:
             _seen(world, other.username, f"{contact}@{world.domain}", stream.jid, stream)
+    if not (was_away and stream.show is None):
+        _seen(world, stream.username, stream.jid, stream.jid, stream)
     if stream.show is None or not was_away:
         return
     for contact in _contacts(world, stream.username, (1, 3)):
@@ -137,14 +155,14 @@ def _contacts(world: World, username: str, subscriptions: tuple[int, ...]) -> li
 
 
 def _seen(world: World, username: str, to: str, sender: str, of: Stream | None) -> None:
-    """Somebody's presence; `of` is None (or away) when he left. Only the raw stanza tells that."""
+    """Somebody's presence; `of` is None (or away) when he left. Only the raw stanza tells that (measured)."""
     show = None if of is None else of.show
     status = None if of is None else of.status
     mode = f"<show>{show}</show>" if show not in (None, "available") else ""
     text = f"<status>{escape(status)}</status>" if status is not None else ""
     kind = ' type="unavailable"' if show is None else ""
     stanza(world, username, f"<presence to={quoteattr(to)} from={quoteattr(sender)}{kind}>{mode}{text}</presence>")
-    fields = {"type": "presence", "to": to, "from_": sender, "status": status or "null", "show": show or "null"}
+    fields = {"type": "presence", "to": to, "from_": sender, "status": status or "null", "show": show or "available"}
     world.tell(username, "chatapi.presence", joined(**fields))
 
 
@@ -179,7 +197,8 @@ def occupant(world: World, stream: Stream) -> Occupant:
 
 
 def _heard(world: World, stream: Stream, speaker: str, body: str, data: str) -> None:
-    stanza(world, stream.username, _message("groupchat", stream.jid, speaker, _body(body) + _properties(data)))
+    raw = _message("groupchat", stream.jid, speaker, _body(body) + _properties(data), _id(world))
+    stanza(world, stream.username, raw)
     fields = {"type": "groupchat", "to": stream.jid, "from_": speaker, "data": data, "body": body}
     world.tell(stream.username, "chatapi.muc", joined(**fields))
 
@@ -216,6 +235,15 @@ def say(world: World, room: Room, nick: str, text: str) -> None:
         one.hears(speaker, body, data)
 
 
+def turn_away(world: World, stream: Stream, where: str, text: str) -> None:
+    """A room sends back what somebody says who is not in it."""
+    body, data = understood(text)
+    why = '<error code="406" type="modify"><not-acceptable xmlns="urn:ietf:params:xml:ns:xmpp-stanzas"/></error>'
+    raw = _message("error", stream.jid, where, _body(body) + _properties(data) + why, _id(world))
+    stanza(world, stream.username, raw)
+    _typed(world, stream.username, ("error", stream.jid, where), body, data)
+
+
 def invite(world: World, room: Room, to: str, reason: str, inviter: str | None = None) -> None:
     """An invitation, which waits for somebody who is not there."""
     where = address(world, room)
@@ -240,9 +268,8 @@ def invite(world: World, room: Room, to: str, reason: str, inviter: str | None =
 def broadcast(world: World, body: str) -> None:
     """A message of the server to everybody who is there."""
     for stream in list(world.of_user.values()):
-        raw = _message("normal", stream.jid, world.domain, _body(body)).replace(' type="normal"', "")
-        stanza(world, stream.username, raw)
-        _typed(world, stream.username, ("normal", stream.jid, world.domain), body, "null")
+        stanza(world, stream.username, _message(None, None, world.domain, _body(body)))
+        _typed(world, stream.username, ("normal", "null", world.domain), body, "null")
 
 
 def end(world: World, stream: Stream) -> None:

@@ -4,6 +4,7 @@ Used by the handlers of both APIs, under `lock`. Always holds: `forget` keeps wh
 (users, groups, rosters, persistent rooms, offline messages, properties), and nothing else.
 """
 
+import itertools
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -202,6 +203,10 @@ class World:
     offer_timeout_s: float = 30.0
     offers_again_s: float = 20.0
     starts: int = 0
+    threads: int = 0
+    """So many of the server's threads write to a stream at once."""
+    ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(139))
+    """Of the stanzas that users send."""
     timers: list[threading.Timer] = attrs.field(factory=list)
     at_end: list[Callable[[Stream], None]] = attrs.field(factory=list)
     """Called with each stream that ends."""
@@ -246,7 +251,7 @@ class World:
     def tell(self, username: str, name: str, data: str) -> None:
         """An event to the reader of this user that was opened last."""
         reader = self.readers.get(username)
-        if reader is None or not reader.event(name, data):
+        if reader is None or not reader.event(name, data, self.threads):
             self.lost.append((username, data))
 
     def is_served(self, username: str) -> bool:

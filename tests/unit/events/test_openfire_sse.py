@@ -2,7 +2,8 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from random import Random
 from typing import TypeAlias
 from xml.sax.saxutils import escape, quoteattr
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from restbroker.events.openfire_sse.data import read_data
 from restbroker.events.openfire_sse.form import Form
+from restbroker.events.openfire_sse.pairs import MOST
 from restbroker.events.openfire_sse.settings import RawMode
 from restbroker.rules import rubyjson
 from restbroker.rules.event import EVENT_TYPES, EventType, ServerEvent, as_json
@@ -36,14 +38,40 @@ def found(name: str, members: Mapping[str, object]) -> ServerEvent:
 
 def concatenated(body: str, sender: str = FULL) -> str:
     """A message's data as the plugin writes it."""
-    return f'{{"type": "chat", "to": "{ANN}", "from": "{sender}", "body": "{body}", "data": null}}'
+    return f'{{"type": "chat", "to":"{ANN}", "from":"{sender}", "data":null, "body": "{body}"}}'
+
+
+def coded(xml: str) -> Frame:
+    """The frame of a stanza."""
+    return Frame("chatapi.xmpp", f'{{"xmpp": "{base64.b64encode(xml.encode()).decode()}"}}')
 
 
 def stanza(body: str, sender: str = FULL, ident: str = "m1", word: str = "chat") -> Frame:
     """What the plugin sends before it."""
     head = f"<message type={quoteattr(word)} from={quoteattr(sender)} to={quoteattr(ANN)} id={quoteattr(ident)}"
-    coded = base64.b64encode(f"{head}><body>{escape(body)}</body></message>".encode()).decode()
-    return Frame("chatapi.xmpp", json.dumps({"xmpp": coded}))
+    return coded(f"{head}><body>{escape(body)}</body></message>")
+
+
+def message(body: str, sender: str = FULL) -> Frame:
+    """What the plugin makes of it."""
+    return Frame("chatapi.chat", concatenated(body, sender))
+
+
+def presence(word: str | None = None, sender: str = FULL) -> tuple[Frame, Frame]:
+    """A presence's stanza, and what the plugin makes of it: the same whether its user comes or leaves."""
+    kind = "" if word is None else f' type="{word}"'
+    data = f'{{"type": "presence", "to":"{ANN}", "from":"{sender}", "status":"null", "show": "available"}}'
+    return coded(f'<presence from="{sender}" to="{ANN}"{kind}/>'), Frame("chatapi.presence", data)
+
+
+def all_of(form: Form, frames: Iterable[Frame]) -> list[ServerEvent]:
+    """What becomes of frames that come one after the other."""
+    return [event for frame in frames if (event := form.read(frame, 1.0)) is not None]
+
+
+def presences(events: Iterable[ServerEvent]) -> list[object]:
+    """Whether their users came or left."""
+    return [event.raw.get("presence") for event in events if isinstance(event.raw, dict)]
 
 
 Members: TypeAlias = Mapping[str, object]
@@ -88,7 +116,9 @@ def test_each_event_of_the_table_becomes_one_in_the_common_form(
     to = {} if name == "chatapi.assist" else {"to": ANN}
     event = found(name, {"type": word, **to, **members})
     assert (event.type, event.sender, event.receiver, event.body, event.room) == (kind, sender, ANN, body, room)
-    assert event.raw == {"type": word, **to, **members, "event": name, "user": "ann"}
+    # Without its stanza nobody can tell whether somebody comes or leaves.
+    more = {"presence": "unknown"} if kind == "presence" else {}
+    assert event.raw == {"type": word, **to, **members, "event": name, "user": "ann", **more}
     assert event.server == "example.org"
     assert event.id == members.get("id")
 
@@ -121,14 +151,10 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_character
 @given(texts, texts)
 def test_a_message_with_its_stanza_is_what_the_stanza_says(body: str, resource: str) -> None:
     form = Form("chat", "ann", None, "typed")
-    sender = f"{BOB}/{resource}"
-    assert form.read(stanza(body, sender), 1.0) is None
-    event = form.read(Frame("chatapi.chat", concatenated(body, sender)), 1.0)
-    assert event is not None
-    assert event.type == "message"
-    assert (event.body, event.id) == (body, "m1")
-    # XML has no line breaks in attributes.
-    assert event.sender == sender or "\n" in resource
+    # No address has a line break.
+    sender = f"{BOB}/{resource}".replace("\n", "")
+    (event,) = all_of(form, [stanza(body, sender), message(body, sender)])
+    assert (event.type, event.sender, event.body, event.id) == ("message", sender, body, "m1")
 
 
 def test_a_text_cannot_say_that_it_is_another_ones() -> None:
@@ -145,31 +171,67 @@ def test_a_text_cannot_say_that_it_is_another_ones() -> None:
     assert event.raw["parse_error"] == "a member stands there twice, and the first counts"
 
 
-def test_a_stanza_counts_for_the_message_that_follows_it_at_once_and_for_no_other() -> None:
-    form = Form("chat", "ann", None, "typed")
-    form.read(stanza("one"), 1.0)
-    other = form.read(Frame("chatapi.chat", concatenated("another")), 1.0)
-    assert other is not None
-    assert (other.body, other.id) == ("another", None)
-    late = form.read(Frame("chatapi.chat", concatenated("one")), 1.0)
-    assert late is not None
-    assert late.id is None
+@given(st.lists(st.tuples(texts, st.sampled_from([FULL, IN_ROOM])), min_size=1, max_size=12), st.randoms())
+def test_messages_that_come_at_once_have_each_its_own_stanza(said: list[tuple[str, str]], chance: Random) -> None:
+    wanted = sorted((body, sender, f"m{number}") for number, (body, sender) in enumerate(said))
+    stanzas = [stanza(body, sender, ident) for body, sender, ident in wanted]
+    made = [message(body, sender) for body, sender, _ in wanted]
+    chance.shuffle(stanzas)
+    chance.shuffle(made)
+    events = all_of(Form("chat", "ann", None, "typed"), [*stanzas, *made])
+    assert sorted((event.body, event.sender, event.id) for event in events) == wanted
 
 
-@pytest.mark.parametrize(("word", "wanted"), [(None, "available"), ("unavailable", "unavailable")])
-def test_a_presence_says_whether_somebody_comes_or_goes_as_its_stanza_does(word: str | None, wanted: str) -> None:
+def test_of_a_thousand_messages_of_twelve_threads_none_is_without_its_id() -> None:
+    chance, late, frames = Random(7), list[Frame](), list[Frame]()
+    for number in range(1000):
+        frames.append(stanza(f"text {number}", ident=f"m{number}"))
+        late.append(message(f"text {number}"))
+        # Now and then comes something that the plugin makes nothing of, or a second one like it.
+        frames.append(coded("<iq/>") if number % 2 else stanza("never", ident="n"))
+        if len(late) == 12:
+            frames.append(late.pop(chance.randrange(12)))
+    events = all_of(Form("chat", "ann", None, "typed"), [*frames, *late])
+    assert sorted((event.body, event.id) for event in events) == sorted((f"text {n}", f"m{n}") for n in range(1000))
+
+
+def test_a_stanza_counts_for_the_message_that_is_made_of_it_and_for_no_other() -> None:
     form = Form("chat", "ann", None, "typed")
-    kind = "" if word is None else f' type="{word}"'
-    coded = base64.b64encode(f'<presence from="{FULL}" to="{ANN}"{kind}/>'.encode()).decode()
-    data = json.dumps({"type": "presence", "to": ANN, "from": FULL, "show": "available"})
-    form.read(Frame("chatapi.xmpp", json.dumps({"xmpp": coded})), 1.0)
-    event = form.read(Frame("chatapi.presence", data), 1.0)
-    assert event is not None
-    assert isinstance(event.raw, dict)
-    assert event.raw["presence"] == wanted
-    alone = form.read(Frame("chatapi.presence", data), 1.0)
-    assert alone is not None
-    assert "presence" not in (alone.raw if isinstance(alone.raw, dict) else {})
+    more = message('say "one')
+    other, first, again = all_of(form, [stanza("one"), more, message("one"), message("one")])
+    assert (other.body, other.id) == ('say "one', None)
+    assert (first.body, first.id) == ("one", "m1")
+    assert (again.body, again.id) == ("one", None)
+
+
+def test_what_is_kept_of_stanzas_is_bounded_and_a_large_one_is_paired_all_the_same() -> None:
+    form = Form("chat", "ann", None, "typed")
+    large = "x" * 3_000_000
+    events = all_of(form, [stanza("first", ident="a"), stanza(large, ident="b"), message(large), message("first")])
+    assert [event.id for event in events] == ["b", None]
+    many = [stanza(f"{number}", ident=f"{number}") for number in range(MOST + 1)]
+    events = all_of(form, [*many, message("0"), message("1")])
+    assert [event.id for event in events] == [None, "1"]
+
+
+@pytest.mark.parametrize(("word", "wanted"), [(None, "available"), ("unavailable", "unavailable"), ("error", "error")])
+def test_a_presence_says_whether_somebody_comes_or_leaves_as_its_stanza_does(word: str | None, wanted: str) -> None:
+    form = Form("chat", "ann", None, "typed")
+    came, left = presence(word), presence("unavailable", f"{BOB}/other")
+    assert presences(all_of(form, [came[0], left[0], left[1], came[1]])) == ["unavailable", wanted]
+
+
+def test_a_presence_that_may_be_either_says_so() -> None:
+    form = Form("chat", "ann", None, "typed")
+    came, left = presence(), presence("unavailable")
+    assert presences(all_of(form, [came[0], left[0], left[1], came[1]])) == ["unknown", "unknown"]
+    # Neither does one that comes before both are told.
+    third = presence()
+    frames = [came[0], left[0], left[1], third[0], came[1], third[1]]
+    assert presences(all_of(form, frames)) == ["unknown"] * 3
+    assert presences(all_of(form, [came[0], came[1], left[0], left[1], came[1]])) == [
+        "available", "unavailable", "unknown",
+    ]  # fmt: skip
 
 
 def test_stanzas_are_events_where_they_are_wanted() -> None:
@@ -191,11 +253,11 @@ def test_stanzas_are_events_where_they_are_wanted() -> None:
     "xml", ["<message", "<other/>", '<!DOCTYPE a [<!ENTITY b "c">]><message from="a">&b;</message>', "\xff"]
 )
 def test_what_is_no_stanza_is_handed_on_as_it_came(xml: str) -> None:
-    coded = base64.b64encode(xml.encode("latin-1")).decode()
-    event = read("chatapi.xmpp", json.dumps({"xmpp": coded}), "both")
+    written = base64.b64encode(xml.encode("latin-1")).decode()
+    event = read("chatapi.xmpp", json.dumps({"xmpp": written}), "both")
     assert event is not None
     assert (event.type, event.sender, event.raw) == (
-        "stanza", None, {"xmpp": coded, "event": "chatapi.xmpp", "user": "ann"},
+        "stanza", None, {"xmpp": written, "event": "chatapi.xmpp", "user": "ann"},
     )  # fmt: skip
 
 

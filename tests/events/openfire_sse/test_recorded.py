@@ -1,0 +1,104 @@
+"""What a real Openfire sent over the streams of users becomes the events that it tells of, and none too many."""
+
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import attrs
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from restbroker.config.target import Target, Url
+from restbroker.events.openfire_sse.form import Form
+from restbroker.rules.event import ServerEvent
+from restbroker.transport.message import Request
+from restbroker.transport.stream import StreamEnded, open_stream
+
+RECORDED: Final = Path(__file__).parents[2] / "recorded" / "openfire"
+HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\nConnection: close\r\n\r\n"
+ANN, BOB, DAVE, EVE = (f"{name}@example.org" for name in ("ann", "bob", "dave", "eve"))
+ANN_THERE, BOB_THERE = f"{ANN}/ann-1935193582", f"{BOB}/bob921243549"
+DAVE_THERE, EVE_THERE = f"{DAVE}/dave1805046004", f"{EVE}/eve1695075399"
+ROOM, OPEN = "room1@conference.example.org", "open1@conference.example.org"
+
+
+@attrs.frozen
+class Told:
+    """What an application looks at. `more`: members of `raw`."""
+
+    kind: str
+    sender: str | None
+    receiver: str | None
+    body: str | None = None
+    id: str | None = None
+    more: tuple[tuple[str, object], ...] = ()
+
+
+def presence(sender: str, receiver: str, word: str, show: str = "available", status: str = "null") -> Told:
+    return Told("presence", sender, receiver, more=(("presence", word), ("show", show), ("status", status)))
+
+
+EVENTS: Final = {
+    "ann": [
+        presence(ANN_THERE, ANN_THERE, "available", "away", 'brb "q"'),
+        presence(ANN_THERE, ANN_THERE, "available"),
+        presence(f"{ROOM}/ann", ANN_THERE, "available"),
+        # A broadcast names nobody.
+        Told("message", "example.org", "ann@here.example", "bcast <x>"),
+        presence(BOB_THERE, ANN, "unavailable"),
+    ],
+    "dave": [presence(DAVE_THERE, DAVE_THERE, "unavailable")],
+    "eve": [
+        presence(f"{OPEN}/eve", EVE_THERE, "available"),
+        Told("groupchat", f"{OPEN}/bob", EVE_THERE, 'room "hello"', "XyyJN-226"),
+        Told("groupchat", f"{OPEN}/bob", EVE_THERE, "after leave", "XyyJN-237"),
+    ],
+    "eve2": [Told("message", "carol@example.org/carol1345708074", EVE, "nopresence", "5RFFp-5020")],
+}
+
+
+def told(event: ServerEvent, like: Told) -> Told:
+    """The event, with those members of `raw` that it is compared in."""
+    assert isinstance(event.raw, dict)
+    more = tuple((name, event.raw.get(name)) for name, _ in like.more)
+    return Told(event.type, event.sender, event.receiver, event.body, event.id, more)
+
+
+async def played(user: str, size: int | None) -> list[ServerEvent]:
+    """What becomes of a user's stream that comes in pieces of this size (all at once)."""
+    written = (RECORDED / f"stream_{user}.txt").read_bytes()
+    pieces = [written] if size is None else [written[at : at + size] for at in range(0, len(written), size)]
+
+    async def serve(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        for piece in (HEAD, *pieces):
+            await stream.send_all(piece)
+            await wait_all_tasks_blocked()
+        await stream.aclose()
+
+    form = Form("openfire", user, "here.example", "typed")
+    events: list[ServerEvent] = []
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
+        url = Url("http", "127.0.0.1", listener.socket.getsockname()[1])
+        target = Target("chat", "openfire-chat", url, ("chat",))
+        request = Request("GET", f"/sse/{user}", 30.0, headers=(("Accept", "text/event-stream"),))
+        stream = await open_stream(target, request, silence_s=60.0, limit_bytes=100_000)
+        with pytest.raises(StreamEnded, match="the server closed it"):
+            while True:
+                event = form.read(await stream.next(), 1.0)
+                events += [] if event is None else [event]
+        await stream.aclose()
+        nursery.cancel_scope.cancel()
+    return events
+
+
+@pytest.mark.parametrize("size", [None, 1, 3, 100])
+@pytest.mark.parametrize("user", EVENTS)
+async def test_a_recorded_stream_gives_the_events_that_it_tells_of_however_it_is_cut(
+    user: str, size: int | None
+) -> None:
+    events = await played(user, size)
+    wanted = EVENTS[user]
+    assert [told(event, like) for event, like in zip(events, wanted, strict=True)] == wanted
