@@ -12,10 +12,11 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import StoreUnavailable
-from restbroker.store import logins
+from restbroker.store import logins, rooms
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.logins import Off, On, Taken, Turn
+from restbroker.store.logins import Busy, Off, On, Taken, Turn, Yours
+from restbroker.store.rooms import Need, State, Stay
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,6 +49,18 @@ class LoginsInRedis:
     async def known(self, user: str) -> On | Off | None:
         """As `LoginBook`."""
         return await self._insist(logins.known, self._target, user)
+
+    async def room_take(self, stay: Stay, turn: Turn, need: Need) -> State | Yours | Busy:
+        """As `LoginBook`."""
+        return await self._insist(rooms.take, self._target, stay, turn, need)
+
+    async def room_put(self, stay: Stay, holder: str, state: State) -> bool:
+        """As `LoginBook`."""
+        return await self._insist(rooms.put, self._target, stay, holder, state)
+
+    async def room_forget(self, room: str, user: str | None) -> None:
+        """As `LoginBook`."""
+        return await self._insist(rooms.forget, self._target, room, user)
 
     async def aclose(self) -> None:
         """As `LoginBook`."""

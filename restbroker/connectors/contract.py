@@ -13,7 +13,8 @@ import trio
 
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe
-from restbroker.store.logins import Off, On, Taken, Turn
+from restbroker.store.logins import Busy, Off, On, Taken, Turn, Yours
+from restbroker.store.rooms import Need, State, Stay
 from restbroker.store.rosters import Change, Changed, NotChanged, Pace
 from restbroker.telemetry.events import Report
 from restbroker.transport.message import Request, Response, Transport
@@ -118,7 +119,10 @@ class Sent(Protocol):
 
 
 class LoginBook(Protocol):
-    """What Redis knows of a target's logins, as `store.logins`. Waits while Redis is away; raises `StoreRefused`."""
+    """What Redis knows of a target's logins and of its users' rooms, as `store.logins` and `store.rooms`.
+
+    Waits while Redis is away; raises `StoreRefused`.
+    """
 
     async def take(self, user: str, turn: Turn, *, stale: str = "", stays_off: bool = False) -> Taken:
         """See `store.logins`."""
@@ -134,6 +138,18 @@ class LoginBook(Protocol):
 
     async def known(self, user: str) -> On | Off | None:
         """See `store.logins`."""
+        ...
+
+    async def room_take(self, stay: Stay, turn: Turn, need: Need) -> State | Yours | Busy:
+        """See `store.rooms`."""
+        ...
+
+    async def room_put(self, stay: Stay, holder: str, state: State) -> bool:
+        """See `store.rooms`."""
+        ...
+
+    async def room_forget(self, room: str, user: str | None) -> None:
+        """See `store.rooms`."""
         ...
 
     async def aclose(self) -> None:

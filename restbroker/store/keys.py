@@ -174,6 +174,10 @@ class Keys:
         """HASH user → `on` or `off`, since when (epoch seconds), and his stream, which is a secret."""
         return self._key(f"restbroker:logins:{target}")
 
+    def room(self, target: str, room: str) -> str:
+        """HASH with an expiry: user → `in` or `out` and a mark of his login, or whose turn it is to have him join."""
+        return self._key(f"restbroker:room:{target}:{room}")
+
     def bulk(self, batch: str) -> str:
         """HASH with an expiry: the last row that was pushed, how many rows were, and how they ended."""
         return self._key(f"restbroker:bulk:{batch}")

@@ -1,27 +1,15 @@
 """Openfire's Chat API as its connector uses it, against a stand-in: streams of users, rooms, restarts, and refusals."""
 
-import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
 import trio
 
-from restbroker.assembly.logins import LoginsInRedis
-from restbroker.config.load import load
-from restbroker.connectors import registry
-from restbroker.connectors.contract import Connector, Ports
-from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Denied, Outcome, Rejected, Uncertain
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.connection import Connection
-from restbroker.transport.client import open_transport
+from restbroker.rules.outcome import Delivered, Denied, Rejected, Uncertain
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response, Transport
+from tests.servers.openfire_sides import Open, Side, restart, sides_of
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
@@ -29,49 +17,6 @@ from tests.support.wait import until_async
 
 ROMEO, JULIET = "romeo@example.org", "juliet@example.org"
 ROOM = "/restapi/v1/chat/{}/rooms/balcony"
-
-
-class Direct:
-    """A link that sends at once; `sent` has what was to be an effect."""
-
-    def __init__(self, http: Transport) -> None:
-        self.http = http
-        self.sent: list[Request] = []
-
-    async def ask(self, request: Request) -> Response:
-        return await self.http.send(request)
-
-    async def send(self, request: Request) -> Response:
-        self.sent.append(request)
-        return await self.http.send(request)
-
-
-@attrs.define(eq=False)
-class Side:
-    """A broker's part, for one target."""
-
-    connector: Connector
-    link: Direct
-
-    async def call(self, command: str, given: Mapping[str, Json] | None = None, **how: Any) -> Outcome:
-        """Delivers a command."""
-        return await self.connector.deliver(Call(Command(command, given or {}), **how), self.link)
-
-    async def done(self, command: str, given: Mapping[str, Json] | None = None, **how: Any) -> Delivered:
-        """Delivers a command that is done."""
-        outcome = await self.call(command, given, **how)
-        assert isinstance(outcome, Delivered), outcome
-        return outcome
-
-
-Open = Callable[..., AbstractAsyncContextManager[Sequence[Side]]]
-
-
-async def restart(chat: Openfire, *sides: Side) -> None:
-    """Restarts the server; no connection of before is used for a command, as brokers would try anew."""
-    chat.restart()
-    for side in sides:
-        assert (await side.connector.probe(side.link)).ok
 
 
 @pytest.fixture
@@ -85,39 +30,7 @@ def chat() -> Iterator[Openfire]:
 @pytest.fixture
 def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
     """As many brokers as a test wants, over one Redis."""
-    settings = StoreSettings(f"redis://127.0.0.1:{redis_server.port}")
-
-    @asynccontextmanager
-    async def opened(count: int = 1, **members: Any) -> AsyncIterator[Sequence[Side]]:
-        entry = {
-            "Kind": "openfire-chat",
-            "URL": chat.chat_url,
-            "Domain": "example.org",
-            "Auth": {"Basic": {"User": "admin", "Pass": "secret"}},
-            "Queues": ["chat"],
-            **members,
-        }
-        file = tmp_path / "target.json"
-        file.write_text(json.dumps({"Token": "t", "Targets": {"chat": entry}}))
-        target = load(file, {}, {}, registry.kinds()).config.targets[0]
-        ways: list[Transport] = []
-        books: list[LoginsInRedis] = []
-        found: list[Side] = []
-        for _ in range(count):
-            ways.append(http := open_transport(target))
-            books.append(book := LoginsInRedis("chat", lambda: Connection(open_client(settings))))
-            ports = Ports(lambda _: None, lambda: 0.0, http, logins=book)
-            found.append(Side(registry.open_connector(target, ports), Direct(http)))
-        try:
-            with trio.fail_after(60):
-                yield found
-        finally:
-            with trio.CancelScope(shield=True):
-                for way, book in zip(ways, books, strict=True):
-                    await way.aclose()
-                    await book.aclose()
-
-    return opened
+    return sides_of(tmp_path, redis_server, chat)
 
 
 def lines(chat: Openfire, *, logins: bool = False) -> list[str]:

@@ -4,7 +4,7 @@ Assembly opens it through the registry. Always holds: a command is sent again wi
 means that it was not done, and only once; the id of a stream leaves this folder in no answer, note or message.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 import attrs
@@ -13,11 +13,12 @@ import trio
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Connector, Link, NoLogin, Ports
 from restbroker.connectors.openfire_chat import catalogue, ways
-from restbroker.connectors.openfire_chat.logins import SharedLogins, shared_logins
+from restbroker.connectors.openfire_chat.logins import SharedLogins, as_unsent, shared_logins
 from restbroker.connectors.openfire_chat.options import settings_of
-from restbroker.connectors.openfire_chat.outcomes import ended, is_empty, judge, offer_gone, unanswered_ask
+from restbroker.connectors.openfire_chat.outcomes import is_empty, judge, offer_gone, unanswered_ask
 from restbroker.connectors.openfire_chat.refusals import CHECK_LOGIN, CHECK_URL
-from restbroker.connectors.openfire_chat.request import Asked, build, joining, question
+from restbroker.connectors.openfire_chat.request import Asked, build, question
+from restbroker.connectors.openfire_chat.rooms import Rooms
 from restbroker.connectors.openfire_chat.values import Unfit
 from restbroker.connectors.openfire_chat.ways import FROM, Way
 from restbroker.connectors.texts import parsed
@@ -33,11 +34,12 @@ _CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back,
 
 @attrs.frozen
 class ChatConnector:
-    """See `connectors.contract.Connector`. `_logins` is None where no job is delivered."""
+    """See `connectors.contract.Connector`. `_logins` and `_rooms` are None where no job is delivered."""
 
     _target: Target
     _now_s: Callable[[], float]
     _logins: SharedLogins | None
+    _rooms: Rooms | None
 
     @property
     def catalogue(self) -> Catalogue:
@@ -91,23 +93,31 @@ class ChatConnector:
         if way.name == ways.LOGOFF:
             return await self._log_off(call, way, spec, asked, link)
         if not asked.user:
-            try:
-                response = await link.send(asked.of(""))
-            except MaybeSent as problem:
-                if way.name == ways.ASK:
-                    return unanswered_ask(problem)
-                raise
-            return judge(call, way, spec, response, self._now_s(), "")
-        stream = await _as_unsent(self._own().stream, asked.user)
+            return await self._without_stream(call, way, spec, asked, link)
+        if way.name in ways.OF_ROOM:
+            return await self._inside().do(call, way, spec, asked, link)
+        stream = await as_unsent(self._own().stream, asked.user)
         response = await link.send(asked.of(stream))
         if response.status == 400:
             return await self._again(call, way, spec, asked, link, stream, response)
         if way.name == ways.CONTACTS and response.status == 200 and is_empty(parsed(response.body)):
             # As for an unknown stream, which is no error there (read).
-            fresh = await _as_unsent(self._own().renew, asked.user, stream)
+            fresh = await as_unsent(self._own().renew, asked.user, stream)
             if fresh != stream:
                 stream, response = fresh, await link.send(asked.of(fresh))
         return judge(call, way, spec, response, self._now_s(), stream)
+
+    async def _without_stream(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        try:
+            response = await link.send(asked.of(""))
+        except MaybeSent as problem:
+            if way.name == ways.ASK:
+                return unanswered_ask(problem)
+            raise
+        finally:
+            if self._rooms is not None:
+                await self._rooms.expelled(way, asked)
+        return judge(call, way, spec, response, self._now_s(), "")
 
     async def _again(
         self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link, stale: str, response: Response
@@ -116,26 +126,15 @@ class ChatConnector:
 
         Twice at most: what another process left in Redis may be older than the server's last start as well.
         """
-        joins, is_renewed = way.name in ways.IN_ROOM and settings_of(self._target).joins, False
         for _ in range(2):
-            fresh = await _as_unsent(self._own().renew, asked.user, stale)
-            is_new = fresh != stale
-            if not is_new and (is_renewed or not joins):
+            fresh = await as_unsent(self._own().renew, asked.user, stale)
+            if fresh == stale:
                 break
-            stale, is_renewed = fresh, is_renewed or is_new
-            if joins:
-                joined = await link.ask(joining(call, asked, self._target).of(fresh))
-                if joined.status == 400 and is_new:
-                    response = joined
-                    continue
-                if not 200 <= joined.status < 300:
-                    return judge(call, way, spec, joined, self._now_s(), fresh)
-            # Also of an offer, or of leaving: the other stream may be known to the server for long, and to us not yet.
+            stale = fresh
+            # Also of an offer: the other stream may be known to the server for long, and to us not yet.
             response = await link.send(asked.of(fresh))
-            if response.status != 400 or not is_new:
+            if response.status != 400:
                 break
-        if is_renewed and way.name == ways.LEAVE and response.status == 400:
-            return ended(response.status)
         return self._refused(call, way, spec, response, stale)
 
     def _refused(self, call: Call, way: Way, spec: CommandSpec, response: Response, stream: str) -> Outcome:
@@ -147,7 +146,7 @@ class ChatConnector:
         password, totp = (asked.given.get(name) for name in ("password", "totp"))
         # An empty one is none: the target's login logs him in.
         given = (str(password) if password else None, None if totp is None else str(totp))
-        await _as_unsent(self._own().login, str(asked.given[FROM]), *given)
+        await as_unsent(self._own().login, str(asked.given[FROM]), *given)
         return Delivered("", None, 200)
 
     async def _log_off(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
@@ -161,10 +160,15 @@ class ChatConnector:
                 return Delivered("", None, 200, note="already done", by_us=True)
             case None:
                 # He may have a stream that was forgotten here: a login gives its id.
-                stream = await _as_unsent(logins.stream, asked.user)
+                stream = await as_unsent(logins.stream, asked.user)
         # First, so that who reads his events does not take the end of his stream for a fault, and logs him in.
         await logins.off(asked.user, stream)
         return judge(call, way, spec, await link.send(asked.of(stream)), self._now_s(), stream)
+
+    def _inside(self) -> Rooms:
+        if self._rooms is None:
+            raise ConfigError(f"The target {self._target.name} needs logins in Redis.", "Please report this.")
+        return self._rooms
 
     def _own(self) -> SharedLogins:
         if self._logins is None:
@@ -204,15 +208,9 @@ def _denied(detail: str, cure: str) -> Probe:
     return Probe(ok=False, denied=True, version=None, detail=detail, cure=f"{cure} {wait}")
 
 
-async def _as_unsent(ask: Callable[..., Awaitable[str]], *arguments: str | None) -> str:
-    """A login that was not answered leaves the command unsent, also after a 400, which did nothing."""
-    try:
-        return await ask(*arguments)
-    except MaybeSent as error:
-        raise NotSent(error.message, timed_out=error.timed_out) from error
-
-
 def open_connector(target: Target, ports: Ports) -> Connector:
     """The connector of this target; nothing is sent yet."""
-    has_all = ports.logins is not None and ports.http is not None
-    return ChatConnector(target, ports.now_s, shared_logins(target, ports) if has_all else None)
+    if ports.logins is None or ports.http is None:
+        return ChatConnector(target, ports.now_s, None, None)
+    logins = shared_logins(target, ports)
+    return ChatConnector(target, ports.now_s, logins, Rooms(target, ports.logins, logins, ports.now_s))

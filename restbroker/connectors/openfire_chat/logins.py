@@ -25,7 +25,7 @@ from restbroker.connectors.openfire_chat.trust import is_administrator, no_admin
 from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.errors import ConfigError
 from restbroker.store.logins import Busy, Off, On, Turn, Yours
-from restbroker.transport.errors import NotSent
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
 _LATER_S: Final = 5.0
@@ -198,6 +198,14 @@ class SharedLogins:
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         self._known[name] = stream
+
+
+async def as_unsent(ask: Callable[..., Awaitable[str]], *arguments: str | None) -> str:
+    """A login that was not answered leaves the command unsent, also after a 400, which did nothing."""
+    try:
+        return await ask(*arguments)
+    except MaybeSent as error:
+        raise NotSent(error.message, timed_out=error.timed_out) from error
 
 
 def open_logins(target: Target, ports: Ports) -> Logins:

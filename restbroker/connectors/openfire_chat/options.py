@@ -81,8 +81,8 @@ class Options:
     joins: bool = key(
         "JoinRooms",
         values.switch(),
-        "Join a room first where a post or an invitation to it is refused: after a restart of the server nobody is in"
-        " any room.",
+        "Have a user join a room before he posts or invites there, unless he joined it by the login that he has: after"
+        " a restart of the server nobody is in any room.",
         True,
     )
 

@@ -28,6 +28,17 @@ _CHECK_ARGUMENTS: Final = (
     "Openfire does not say why: check names and JIDs, that the user is in the room or the workgroup, and that what is"
     " named exists."
 )
+_CHECK_ROOM: Final = (
+    "Nothing was said there. Openfire does not say why: check that the room admits him (members only, a ban, a"
+    " password), and `update_room` it, or `add_room_member`."
+)
+NOT_IN_ROOM: Final = Rejected(
+    Reason(
+        "NotInRoom",
+        "The user is not in the room: it refused him, or he left it. Openfire would answer 200, and say nothing there.",
+        "Push a `join_room` first, or switch JoinRooms on.",
+    )
+)
 _OFFER_GONE: Final = "The offer was revoked or taken, or the user was logged in anew since: it is made again, or not."
 _OFFER_TAKEN: Final = (
     "An earlier try may have done it, and its answer was lost: events tell (an invitation, or the next expert's offer)."
@@ -60,6 +71,14 @@ def offer_gone(outcome: Outcome, *, maybe_run: bool) -> Outcome:
         return outcome
     cure = _OFFER_TAKEN if maybe_run else _OFFER_GONE
     return Rejected(Reason("OfferGone", outcome.reason.message, cure, outcome.reason.status), outcome.text)
+
+
+def join_refused(outcome: Outcome) -> Outcome:
+    """The same, of a join that was refused: what was to follow it was not sent."""
+    if not isinstance(outcome, Rejected):
+        return outcome
+    message = f"The room did not let the user in: {outcome.reason.message}"
+    return Rejected(Reason("JoinRefused", message, _CHECK_ROOM, outcome.reason.status), outcome.text)
 
 
 def ended(status: int) -> Delivered:

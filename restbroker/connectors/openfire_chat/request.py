@@ -20,6 +20,7 @@ from restbroker.connectors.openfire_chat.options import settings_of
 from restbroker.connectors.openfire_chat.values import fit
 from restbroker.connectors.openfire_chat.ways import FROM, Way
 from restbroker.rules.command import Call
+from restbroker.rules.jid import folded
 from restbroker.rules.json_types import Json
 from restbroker.transport.message import Request
 
@@ -55,6 +56,12 @@ def joining(call: Call, asked: Asked, target: Target) -> Asked:
     way = ways.ways(settings_of(target).paths)[ways.JOIN]
     given = {name: asked.given[name] for name in (FROM, "roomName", "service") if name in asked.given}
     return _asked(call, way, target, given)
+
+
+def room_of(asked: Asked) -> str:
+    """The room of the command, with its service, as servers fold their names."""
+    service = asked.given.get("service", asked.given.get("servicename", "conference"))
+    return folded(f"{asked.given['roomName']}@{service}")
 
 
 def question(target: Target) -> Request:

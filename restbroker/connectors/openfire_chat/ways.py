@@ -33,8 +33,13 @@ ASK: Final = "ask"
 CALL: Final = "make_call"
 OFFERS: Final = frozenset({"accept_offer", "reject_offer"})
 """Of an offer that the user's stream was made: it is gone with the stream."""
+UPDATE: Final = "update_room"
 IN_ROOM: Final = frozenset({"post_to_room", "invite_contact_to_room"})
-"""Commands of who is in a room on his stream; else they get 400 (read)."""
+"""Commands of who is in a room on his stream. Who never asked for it gets 400 (read); else it is 200 (measured)."""
+OF_ROOM: Final = frozenset({JOIN, LEAVE, *IN_ROOM})
+EXPELS_ONE: Final = frozenset({"add_room_outcast", "delete_room_member"})
+EXPELS_ALL: Final = frozenset({"delete_room", "add_room_outcast_group", "delete_room_member_group"})
+"""They may have users leave a room; `update_room` too, where it becomes one for members."""
 GONE_IS_DONE: Final = frozenset({LEAVE, LOGOFF, "delete_contact", "leave_workgroup", "ask_revoke"})
 """They get 400 where there is nothing left to end, and also for all else that is wrong (read)."""
 UNTESTED: Final = frozenset({"meet"})

@@ -47,6 +47,8 @@ ScriptName = Literal[
     "login_take",
     "login_put",
     "login_off",
+    "room_take",
+    "room_put",
     "bulk_push",
     "bulk_hear",
 ]

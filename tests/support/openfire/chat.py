@@ -8,7 +8,7 @@ import base64
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
-from tests.support.openfire import rest, talk
+from tests.support.openfire import doors, rest, talk
 from tests.support.openfire.calls import Answer, Bare, Call, Failed, Routes
 from tests.support.openfire.forms import listed
 from tests.support.openfire.http import Said
@@ -159,7 +159,7 @@ def _where(call: Call) -> str:
 
 
 def _joined(call: Call) -> Stream:
-    """The stream, which must have been in the room once. Raises Failed."""
+    """The stream, which must have asked to be in the room once: a refusal counts too. Raises Failed."""
     stream = stream_of(call)
     if _where(call) not in stream.joined:
         raise refused()
@@ -168,7 +168,8 @@ def _joined(call: Call) -> Stream:
 
 @ROUTES.add("PUT", _OF + "/rooms/{room}")
 def _join(call: Call) -> Answer:
-    talk.join(call.world, stream_of(call), call.asks("service", "conference"), call["room"])
+    if not doors.join(call.world, stream_of(call), call.asks("service", "conference"), call["room"]):
+        raise refused()
     return _DONE
 
 
@@ -183,7 +184,7 @@ def _leave(call: Call) -> Answer:
 @ROUTES.add("POST", _OF + "/rooms/{room}")
 def _say(call: Call) -> Answer:
     stream, room = _joined(call), call.world.room(_where(call))
-    # Who has left is answered by the room with an error, and by the API with a 200.
+    # Who is not in it is answered by the room with an error, and by the API with a 200.
     if room is not None and stream.username in room.occupants:
         talk.say(call.world, room, stream.username, call.text)
     else:
@@ -196,7 +197,7 @@ def _invite(call: Call) -> Answer:
     stream, room = _joined(call), call.world.room(_where(call))
     if "@" not in call["jid"]:
         raise refused()
-    if room is not None:
+    if room is not None and stream.username in room.occupants:
         talk.invite(call.world, room, call["jid"], call.text, stream.jid)
     return _DONE
 

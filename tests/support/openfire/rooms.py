@@ -5,7 +5,7 @@ Used by the stand-in's server. Always holds: as rest.py says.
 
 from typing import Any, Final
 
-from tests.support.openfire import talk
+from tests.support.openfire import doors, talk
 from tests.support.openfire.calls import XML, Answer, Bare, Call, Failed, Routes, broken
 from tests.support.openfire.forms import Entity, listed
 from tests.support.openfire.http import Said
@@ -134,7 +134,9 @@ def _update_room(call: Call) -> Answer:
 @ROUTES.add("DELETE", _ROOM)
 def _delete_room(call: Call) -> Answer:
     room = _room(call, "Could not remove the channel")
-    del _service(call)[room.name]
+    for nick in list(room.occupants):
+        doors.expel(call.world, room, nick, "332")
+    _service(call).pop(room.name, None)
     return _DONE
 
 
@@ -209,6 +211,8 @@ def _affiliation(plural: str) -> None:
         if plural == "owners" and room.affiliated["owners"] == [jid]:
             raise Failed(409, "NotAllowedException", "Could not delete affiliation", jid)
         room.affiliated[plural] = [other for other in room.affiliated[plural] if other != jid]
+        if plural == "members" and room.settings.get("membersOnly"):
+            doors.expel(call.world, room, jid.partition("@")[0], "321")
         return _DONE
 
     ROUTES.add("GET", path, "1.12")(people)
@@ -241,6 +245,8 @@ def _affiliate(call: Call, plural: str, name: str) -> None:
             room.affiliated[kind] = [other for other in room.affiliated[kind] if other != jid]
     if jid not in room.affiliated[plural]:
         room.affiliated[plural].append(jid)
+    if plural == "outcasts":
+        doors.expel(call.world, room, jid.partition("@")[0], "301")
 
 
 for _plural in AFFILIATIONS:

@@ -12,7 +12,6 @@ from xml.sax.saxutils import escape, quoteattr
 
 from tests.support.openfire.world import Account, Occupant, Room, Stream, World
 
-_HISTORY = 25
 _SPACED = ("body", "state", "show", "reason", "oldestEntry", "timestamp", "position", "mucRoom", "metaData")
 
 
@@ -164,23 +163,6 @@ def _seen(world: World, username: str, to: str, sender: str, of: Stream | None) 
     stanza(world, username, f"<presence to={quoteattr(to)} from={quoteattr(sender)}{kind}>{mode}{text}</presence>")
     fields = {"type": "presence", "to": to, "from_": sender, "status": status or "null", "show": show or "available"}
     world.tell(username, "chatapi.presence", joined(**fields))
-
-
-def join(world: World, stream: Stream, service: str, name: str) -> None:
-    """A user comes into a room, which is made when it is not there. Everybody in it is told, and he hears the last."""
-    rooms = world.services.setdefault(service, {})
-    room = rooms.get(name)
-    if room is None:
-        owner = stream.jid.partition("/")[0]
-        people: dict[str, list[str]] = {"owners": [owner], "admins": [], "members": [], "outcasts": []}
-        room = rooms[name] = Room(service, name, {"publicRoom": True}, people)
-    where = address(world, room)
-    if where in stream.joined and stream.username in room.occupants:
-        return
-    stream.joined.add(where)
-    enter(world, room, stream.username, occupant(world, stream))
-    for speaker, body, data in room.told[-_HISTORY:]:
-        _heard(world, stream, speaker, body, data)
 
 
 def occupant(world: World, stream: Stream) -> Occupant:

@@ -1,0 +1,33 @@
+#!lua flags=allow-oom
+-- Whether a user is in a room by his present login, or the turn at having him join or leave it, one at a time.
+-- A full Redis grants it too: the jobs that drain it may need it.
+--
+-- KEYS: room
+-- ARGV: user, mark of his login, holder, lease (ms), 'look' | 'need' | 'again', kept for (ms), most users of a room
+-- Returns: {'IN'} | to a look {'OUT'} or {'UNKNOWN'} | {'YOURS'}: join or leave, then put | {'BUSY', ms}: somebody does
+-- A look takes no turn; 'again' takes it also where he is in the room.
+-- Sent twice: the second says the same, and the turn begins anew.
+
+local now = redis.call('TIME')
+local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+local state, whose, until_ms = string.match(known or '', '^(%a+) (%S+) ?(%d*)$')
+if state == 'turn' and whose ~= ARGV[3] and tonumber(until_ms) and tonumber(until_ms) > now_ms then
+  return {'BUSY', tonumber(until_ms) - now_ms}
+end
+local is_known = (state == 'in' or state == 'out') and whose == ARGV[2]
+if is_known then
+  redis.call('PEXPIRE', KEYS[1], ARGV[6])
+end
+if is_known and state == 'in' and ARGV[5] ~= 'again' then
+  return {'IN'}
+end
+if ARGV[5] == 'look' then
+  return {is_known and state == 'out' and 'OUT' or 'UNKNOWN'}
+end
+if not known and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[7]) then
+  redis.call('DEL', KEYS[1])
+end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('turn %s %d', ARGV[3], now_ms + ARGV[4]))
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+return {'YOURS'}

@@ -1,0 +1,213 @@
+"""Rooms of Openfire as its Chat API has them: what is said there is heard there, or the job says why not."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import trio
+
+from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Outcome, Rejected
+from restbroker.transport.errors import MaybeSent, NotSent
+from tests.servers.openfire_sides import Open, Side, sides_of
+from tests.support.openfire.faults import Kind
+from tests.support.openfire.server import Openfire
+from tests.support.redis_server import RedisServer, redis_binary
+from tests.support.wait import until_async
+
+ROLES = ["moderator", "participant", "visitor"]
+ROOM: Mapping[str, Json] = {
+    "roomName": "balcony", "naturalName": "Balcony", "description": "b", "persistent": True, "publicRoom": True,
+    "broadcastPresenceRoles": ROLES,
+}  # fmt: skip
+IN: Mapping[str, Json] = {"from": "romeo", "roomName": "balcony"}
+NURSE: Mapping[str, Json] = {"roomName": "balcony", "jid": "romeo@example.org"}
+
+
+@pytest.fixture
+def chat() -> Iterator[Openfire]:
+    with Openfire() as server:
+        server.world.register("romeo", "juliet")
+        yield server
+
+
+@pytest.fixture
+def sides(tmp_path: Path, redis_server: RedisServer, chat: Openfire) -> Open:
+    """As many brokers as a test wants, over one Redis."""
+    return sides_of(tmp_path, redis_server, chat)
+
+
+def told(chat: Openfire) -> list[str]:
+    """What was said in the room, for all to hear."""
+    return [body for _, body, _ in chat.world.services["conference"]["balcony"].told]
+
+
+def sent(chat: Openfire, method: str) -> int:
+    """How often a user joined (PUT), left (DELETE), or said something in the room (POST)."""
+    return sum(one.method == method and "/chat/ofchat" in one.path and "/rooms/" in one.path for one in chat.asked)
+
+
+def says(body: str) -> Mapping[str, Json]:
+    """A post of this."""
+    return {**IN, "body": body}
+
+
+def assert_refused(outcome: Outcome, code: str, *words: str) -> None:
+    """That the job is parked with this code, and says these words."""
+    assert isinstance(outcome, Rejected), outcome
+    assert outcome.reason.code == code
+    for word in words:
+        assert word in outcome.reason.text, outcome.reason.text
+
+
+@pytest.mark.parametrize(("command", "more"), [("post_to_room", "body"), ("invite_contact_to_room", "reason")])
+async def test_after_a_refused_join_nothing_is_said_by_any_broker_and_each_job_says_why(
+    chat: Openfire, sides: Open, command: str, more: str
+) -> None:
+    given = {**IN, more: "Hm", **({"invitedJid": "juliet"} if more == "reason" else {})}
+    async with sides(2) as (one, other):
+        await one.done("create_room", {**ROOM, "membersOnly": True})
+        for side in (one, other, one):
+            assert_refused(await side.call(command, given), "JoinRefused", "Status 400", "IllegalArgumentException")
+        assert (sent(chat, "POST"), told(chat)) == (0, [])
+        await other.done("add_room_member", NURSE)
+        await one.done(command, given)
+    assert sent(chat, "POST") == 1
+
+
+async def test_who_left_joins_again_before_a_post_whoever_had_him_leave(chat: Openfire, sides: Open) -> None:
+    async with sides(2) as (one, other):
+        await one.done("create_room", ROOM)
+        await one.done("post_to_room", says("before"))
+        await other.done("leave_room", IN)
+        await one.done("post_to_room", says("after"))
+        await other.done("post_to_room", says("and more"))
+    assert told(chat) == ["before", "after", "and more"]
+    assert sent(chat, "PUT") == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "how"),
+    [
+        ("add_room_outcast", NURSE),
+        ("add_room_outcast_group", {"roomName": "Balcony@conference.example.org", "groupname": "montagues"}),
+        ("delete_room_member", NURSE),
+        ("delete_room_member_group", {"roomName": "balcony", "groupname": "montagues"}),
+        ("update_room", {**ROOM, "membersOnly": True}),
+    ],
+)
+async def test_whom_a_job_may_have_had_leave_joins_before_his_next_post(
+    chat: Openfire, sides: Open, command: str, how: Mapping[str, Json]
+) -> None:
+    async with sides(2) as (one, other):
+        await one.done("create_room", ROOM)
+        await one.done("post_to_room", says("before"))
+        await other.call(command, how)
+        before = sent(chat, "PUT")
+        await one.call("post_to_room", says("after"))
+    assert sent(chat, "PUT") == before + 1
+
+
+async def test_who_was_banned_says_nothing_and_the_job_says_so_until_the_ban_is_lifted(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        await side.done("join_room", IN)
+        await side.done("add_room_outcast", NURSE)
+        assert_refused(await side.call("post_to_room", says("banned")), "JoinRefused", "a ban")
+        await side.done("delete_room_outcast", NURSE)
+        await side.done("post_to_room", says("back"))
+    assert told(chat) == ["back"]
+
+
+async def test_of_many_posts_at_once_by_two_brokers_one_joins_and_all_are_heard(chat: Openfire, sides: Open) -> None:
+    # Each join has him leave and enter: what is said in between is lost, with a 200.
+    async with sides(2) as brokers:
+        await brokers[0].done("create_room", ROOM)
+        chat.faults.add(Kind.DELAY, "PUT */rooms/*", times=None, delay_s=0.2)
+
+        async def post(side: Side, word: str) -> None:
+            await side.done("post_to_room", says(word))
+
+        words = [f"word {number}" for number in range(20)]
+        async with trio.open_nursery() as nursery:
+            for number, word in enumerate(words):
+                nursery.start_soon(post, brokers[number % 2], word)
+    assert sorted(told(chat)) == sorted(words)
+    assert sent(chat, "PUT") == 1
+
+
+async def test_a_login_in_between_has_him_join_by_the_new_one(chat: Openfire, sides: Open) -> None:
+    async with sides(2) as (one, other):
+        await one.done("create_room", ROOM)
+        await one.done("post_to_room", says("before"))
+        await other.done("chat_logoff", {"from": "romeo"})
+        await other.done("post_to_room", says("after"))
+    assert told(chat) == ["before", "after"]
+    assert sent(chat, "PUT") == 2
+
+
+@pytest.mark.parametrize("command", ["join_room", "leave_room", "post_to_room"])
+async def test_whose_answer_was_lost_is_not_taken_for_somebody_in_the_room(
+    chat: Openfire, sides: Open, command: str
+) -> None:
+    method = "DELETE" if command == "leave_room" else "PUT"
+    async with sides(2) as (one, other):
+        await one.done("create_room", ROOM)
+        if command == "leave_room":
+            await one.done("join_room", IN)
+        # Each is repeated once by itself, where its connection was kept alive.
+        chat.faults.add(Kind.LOST, f"{method} */rooms/balcony", times=2)
+        with pytest.raises((NotSent, MaybeSent)):
+            await one.call(command, says("lost") if command == "post_to_room" else IN)
+        joins = sent(chat, "PUT")
+        await other.done("post_to_room", says("heard"))
+    assert sent(chat, "PUT") == joins + 1
+    assert told(chat) == ["heard"]
+
+
+async def test_a_redis_that_is_away_or_forgot_all_costs_one_join_more_and_no_word(
+    chat: Openfire, tmp_path: Path
+) -> None:
+    redis = RedisServer(redis_binary(), tmp_path).start()
+    try:
+        async with sides_of(tmp_path, redis, chat)() as (side,):
+            await side.done("create_room", ROOM)
+            await side.done("post_to_room", says("before"))
+            redis.stop()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(side.done, "post_to_room", says("meanwhile"))
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                assert told(chat) == ["before"], "nobody knows whether he is in the room"
+                await trio.to_thread.run_sync(redis.start)
+            await until_async(lambda: told(chat) == ["before", "meanwhile"], "it is said")
+    finally:
+        redis.kill()
+    assert sent(chat, "PUT") == 2
+
+
+async def test_where_rooms_are_not_joined_by_themselves_who_is_out_says_nothing(chat: Openfire, sides: Open) -> None:
+    async with sides(Options={"JoinRooms": False}) as (side,):
+        await side.done("create_room", {**ROOM, "membersOnly": True})
+        assert_refused(await side.call("join_room", IN), "JoinRefused")
+        assert_refused(await side.call("post_to_room", says("out")), "NotInRoom", "join_room")
+        await side.done("add_room_member", NURSE)
+        await side.done("join_room", IN)
+        await side.done("post_to_room", says("in"))
+        await side.done("leave_room", IN)
+        assert_refused(await side.call("post_to_room", says("left")), "NotInRoom")
+    assert told(chat) == ["in"]
+    assert sent(chat, "POST") == 1
+
+
+async def test_a_server_that_fails_at_a_join_has_the_post_tried_again_and_not_held_for_sent(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        chat.faults.add(Kind.EMPTY, "PUT */rooms/*")
+        deferred = await side.call("post_to_room", says("once"))
+        assert type(deferred).__name__ == "Deferred", deferred
+        await side.done("post_to_room", says("once"))
+    assert told(chat) == ["once"]

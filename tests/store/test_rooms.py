@@ -1,0 +1,140 @@
+"""Who is in which room by his present login: whose turn it is, what is forgotten, and when; on Redis and Valkey."""
+
+from collections.abc import Callable
+
+import pytest
+
+from restbroker.errors import StoreUnavailable
+from restbroker.store import rooms
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.logins import Busy, Turn, Yours
+from restbroker.store.rooms import Stay
+from tests.store.lanes import Server
+from tests.store.proxy import LossyProxy
+from tests.support.wait import until
+
+LONG_MS = 60_000
+A, B = Turn("a", LONG_MS), Turn("b", LONG_MS)
+STAY = Stay("balcony@conference", "juliet", "ofchat-17")
+LATER = Stay("balcony@conference", "juliet", "ofchat-18")
+KEY = "ns:restbroker:room:of:balcony@conference"
+
+
+def end(client: Client, state: rooms.State, stay: Stay = STAY) -> None:
+    assert rooms.take(client, "of", stay, A, "again") == Yours()
+    assert rooms.put(client, "of", stay, "a", state)
+
+
+def test_one_has_a_user_join_and_the_others_wait_also_those_that_only_look(client: Client) -> None:
+    assert rooms.take(client, "of", STAY, A, "need") == Yours()
+    for need in ("look", "need", "again"):
+        busy = rooms.take(client, "of", STAY, B, need)
+        assert isinstance(busy, Busy)
+        assert 0 < busy.left_ms <= LONG_MS
+    assert rooms.take(client, "other", STAY, B, "look") == ""
+    assert rooms.put(client, "of", STAY, "a", "in")
+    assert [rooms.take(client, "of", STAY, B, need) for need in ("look", "need")] == ["in", "in"]
+    assert rooms.take(client, "of", STAY, B, "again") == Yours()
+
+
+def test_who_is_out_joins_where_he_is_needed_and_a_look_says_so(client: Client) -> None:
+    assert rooms.take(client, "of", STAY, A, "look") == ""
+    end(client, "out")
+    assert rooms.take(client, "of", STAY, A, "look") == "out"
+    assert rooms.take(client, "of", STAY, A, "need") == Yours()
+    assert rooms.put(client, "of", STAY, "a", "")
+    assert rooms.take(client, "of", STAY, A, "look") == ""
+
+
+@pytest.mark.parametrize("state", ["in", "out"])
+def test_what_is_known_ends_with_the_login(client: Client, state: rooms.State) -> None:
+    end(client, state)
+    assert rooms.take(client, "of", LATER, B, "look") == ""
+    assert rooms.take(client, "of", LATER, B, "need") == Yours()
+
+
+def test_when_who_has_him_join_dies_another_does_and_the_late_word_changes_nothing(client: Client) -> None:
+    assert rooms.take(client, "of", STAY, Turn("dead", 50), "need") == Yours()
+    until(lambda: rooms.take(client, "of", STAY, B, "need") == Yours(), "the lease ends")
+    assert not rooms.put(client, "of", STAY, "dead", "in")
+    assert rooms.put(client, "of", STAY, "b", "out")
+    assert not rooms.put(client, "of", STAY, "dead", "in")
+    assert rooms.take(client, "of", STAY, B, "look") == "out"
+
+
+@pytest.mark.parametrize("user", ["juliet", None])
+def test_what_is_forgotten_is_not_known_and_who_joins_meanwhile_leaves_no_word(
+    client: Client, user: str | None
+) -> None:
+    end(client, "in")
+    rooms.forget(client, "of", STAY.room, user)
+    assert rooms.take(client, "of", STAY, B, "look") == ""
+    assert rooms.take(client, "of", STAY, A, "need") == Yours()
+    rooms.forget(client, "of", STAY.room, user)
+    assert not rooms.put(client, "of", STAY, "a", "in")
+    assert rooms.take(client, "of", STAY, B, "look") == ""
+
+
+def test_one_user_is_forgotten_and_the_others_stay(client: Client) -> None:
+    other = Stay(STAY.room, "romeo", "ofchat1")
+    end(client, "in")
+    end(client, "in", other)
+    rooms.forget(client, "of", STAY.room, "juliet")
+    assert rooms.take(client, "of", other, B, "look") == "in"
+
+
+def test_it_ends_a_week_after_anybody_asked_and_is_bounded(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end(client, "in")
+    server.raw.pexpire(KEY, 1000)
+    assert rooms.take(client, "of", STAY, B, "need") == "in"
+    assert rooms.KEPT_MS - LONG_MS < server.raw.pttl(KEY) <= rooms.KEPT_MS
+    monkeypatch.setattr(rooms, "MOST_USERS", 3)
+    for number in range(10):
+        end(client, "in", Stay(STAY.room, f"user{number}", "ofchat1"))
+        assert server.raw.hlen(KEY) <= 3
+
+
+def test_what_somebody_else_wrote_there_is_nothing(client: Client, server: Server) -> None:
+    for entry in (b"", b"in", b"turn", b"turn a", b"turn a never", b'{"in": 1}', b"\xff"):
+        server.raw.hset(KEY, "juliet", entry)
+        assert rooms.take(client, "of", STAY, B, "look") == ""
+        assert not rooms.put(client, "of", STAY, "a", "in")
+        assert rooms.take(client, "of", STAY, A, "need") == Yours()
+
+
+CALLS: list[tuple[Callable[[Client], object], object]] = [
+    (lambda client: rooms.take(client, "of", STAY, A, "need"), Yours()),
+    (lambda client: rooms.put(client, "of", STAY, "a", "in"), True),
+    (lambda client: rooms.take(client, "of", STAY, A, "need"), "in"),
+    (lambda client: rooms.forget(client, "of", STAY.room, "juliet"), None),
+]
+
+
+def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(client: Client, server: Server) -> None:
+    with LossyProxy(server.process.port) as proxy:
+        lossy = open_client(StoreSettings(f"redis://127.0.0.1:{proxy.port}", namespace="ns"))
+        for call, _ in CALLS:
+            call(client)
+        server.raw.flushdb()
+        for call, answer in CALLS:
+            # The connection is open: what gets lost is the answer to the call.
+            lossy.command("PING")
+            proxy.lose_next = True
+            with pytest.raises(StoreUnavailable):
+                call(lossy)
+            assert call(lossy) == answer
+        lossy.close()
+
+
+def test_a_full_redis_still_has_users_join_and_leave(client: Client, server: Server) -> None:
+    server.raw.config_set("maxmemory", 1)
+    end(client, "in")
+    end(client, "out")
+
+
+def test_no_login_is_in_redis_or_in_a_text(client: Client, server: Server) -> None:
+    end(client, "in")
+    assert b"ofchat" not in repr(server.raw.hgetall(KEY)).encode()
+    assert "ofchat" not in repr(STAY)
