@@ -229,15 +229,18 @@ def test_who_comes_hears_what_was_said_last(asker: Asker) -> None:
     assert listener.typed("groupchat")["body"] == "before"
 
 
-def test_an_invitation_is_told_to_who_is_invited(asker: Asker) -> None:
+def test_an_invitation_is_told_twice_to_who_is_invited(asker: Asker) -> None:
     alice, _ = asker.login("alice", "bob")
     listener = asker.listen("bob")
     assert asker.chat("POST", f"/chat/{alice}/rooms/tea/{BOB}", "come").status == 400
     asker.chat("PUT", f"/chat/{alice}/rooms/tea?service=other")
     assert asker.chat("POST", f"/chat/{alice}/rooms/tea/{BOB}?service=other", "come").status == 200
-    told = listener.typed("invitationReceived")
-    assert (told["room"], told["reason"], told["password"]) == ("tea@other.example.org", "come", "null")
-    assert told["inviter"].startswith("alice@example.org/")
+    room = "tea@other.example.org"
+    assert f'<x xmlns="jabber:x:conference" jid="{room}"/>' in listener.stanza()
+    first, second = listener.typed("invitationReceived"), listener.typed("invitationReceived")
+    assert (first["room"], first["inviter"], first["reason"], "password" in first) == (room, room, "null", False)
+    assert (second["room"], second["reason"], second["password"]) == (room, "come", "null")
+    assert second["inviter"].startswith("alice@example.org/")
 
 
 @pytest.mark.parametrize(

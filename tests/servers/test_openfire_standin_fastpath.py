@@ -1,5 +1,6 @@
 """The stand-in's Fastpath asks one expert after the other, and brings who asked and who accepts into a room."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -56,7 +57,7 @@ def test_a_question_is_rejected_by_one_and_accepted_by_the_next(love: Love) -> N
     asking = love.ask()
     offer = love.offered("nurse")
     assert offer["metaData"] == {"username": "juliet", "email": "j@example.org", "question": "Wherefore?"}
-    assert (offer["workgroup"], offer["from"]) == ("love@workgroup.example.org", "juliet@example.org")
+    assert (offer["workgroup"], offer["from"]) == ("love@workgroup.example.org", "juliet@example.org/juliet")
     assert love.asker.chat("GET", "/ask/juliet").json["inQueue"] == "true"
     juliet = love.asker.listen("juliet")
     assert love.answer("DELETE", "nurse", offer["id"]) == 200
@@ -65,22 +66,37 @@ def test_a_question_is_rejected_by_one_and_accepted_by_the_next(love: Love) -> N
     room = f"{offer['id']}@conference.example.org"
     answered = asking.result(5)
     assert (answered.status, answered.json["groupchat"]) == (200, room)
-    assert juliet.typed("offer")["mucRoom"] == room
-    assert love.heard["friar"].typed("invitationReceived")["room"] == room
+    met = juliet.typed("offer")
+    assert (met["mucRoom"], met["from"], met["to"]) == (room, room, "juliet@example.org/juliet")
+    assert juliet.typed("invitationReceived")["room"] == room
+    assert [love.heard["friar"].typed("invitationReceived")["reason"] for _ in "12"] == ["null", offer["id"]]
     assert love.asker.chat("PUT", f"/chat/{love.streams['friar']}/rooms/{offer['id']}").status == 200
     assert love.asker.chat("POST", "/ask/juliet").status == 200
     assert love.asker.chat("PUT", "/ask/juliet", "good even").status == 200
     assert love.heard["friar"].typed("groupchat")["body"] == "good even"
-    assert juliet.typed("groupchat")["body"] == "good even"
+    assert [(name, json.loads(data)["body"]) for name, data in (juliet.next(), juliet.next())] == [
+        ("chatapi.ask", "good even"), ("chatapi.muc", "good even"),
+    ]  # fmt: skip
     # He has been told of the offer, so a second answer is taken, and changes nothing.
     assert love.answer("POST", "friar", offer["id"]) == 200
+
+
+def test_the_queue_is_told_of_by_itself_with_a_presence_behind_each(love: Love) -> None:
+    love.ask()
+    frames = [love.heard["friar"].next() for _ in range(5)]
+    while json.loads(frames[0][1])["type"] != "notify-queue" or json.loads(frames[0][1])["userCount"] == "0":
+        frames = [*frames[1:], love.heard["friar"].next()]
+    assert [json.loads(data)["type"] for _, data in frames[:4]] == [
+        "notify-queue", "presence", "notify-queue-details", "presence",
+    ]  # fmt: skip
+    assert {json.loads(data)["from"] for _, data in frames[:4]} == {"love@workgroup.example.org/Default Queue"}
 
 
 def test_an_offer_lapses_and_goes_to_the_next_and_comes_again(love: Love) -> None:
     love.server.world.offer_timeout_s, love.server.world.offers_again_s = 0.1, 0.2
     love.ask()
     first = love.offered("nurse")
-    assert love.heard["nurse"].typed("offerRevoked")["reason"] == "timeout"
+    assert love.heard["nurse"].typed("offerRevoked")["reason"] == "The offer has timed out"
     love.offered("friar")
     assert love.answer("POST", "nurse", first["id"]) in (200, 400)
     assert love.offered("nurse")["id"] == first["id"]
@@ -104,7 +120,7 @@ def test_a_question_is_taken_back(love: Love) -> None:
     assert [love.asker.chat("DELETE", "/ask/juliet").status for _ in "12"] == [200, 400]
     assert love.heard["nurse"].typed("offerRevoked")["id"] == offer["id"]
     assert asking.result(5).json["groupchat"] == "revoked"
-    assert juliet.typed("depart-queue")["to"] == "juliet@example.org"
+    assert juliet.typed("depart-queue")["to"] == "juliet@example.org/juliet"
     with pytest.raises(EOFError):
         juliet.next()
     assert love.answer("POST", "nurse", offer["id"]) == 400

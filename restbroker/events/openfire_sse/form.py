@@ -22,7 +22,7 @@ import attrs
 from restbroker.events.openfire_sse.data import read_data
 from restbroker.events.openfire_sse.pairs import Pair, Pairs
 from restbroker.events.openfire_sse.settings import RawMode
-from restbroker.events.openfire_sse.stanza import read_stanza
+from restbroker.events.openfire_sse.stanza import Stanza, read_stanza
 from restbroker.rules.event import EventType, ServerEvent, bare, domain
 from restbroker.rules.json_types import Json
 from restbroker.transport.stream import Frame
@@ -57,7 +57,11 @@ class Form:
         """The event; None: it is not wanted in this mode."""
         if frame.name == _STANZAS:
             return self._of_stanza(frame, now_s)
-        return None if self.mode == "stanzas" else self._typed(frame, self._pairs.of(frame), now_s)
+        if self.mode == "stanzas":
+            return None
+        pair = self._pairs.of(frame)
+        # Invitations come twice, and so does what somebody hears who asks an expert (measured).
+        return None if pair is not None and pair.is_told else self._typed(frame, pair, now_s)
 
     def _of_stanza(self, frame: Frame, now_s: float) -> ServerEvent | None:
         data = read_data(frame.data)
@@ -89,11 +93,16 @@ class Form:
         raw = self._raw(frame, data.members, data.fault)
         sender, receiver, body = _text(members, "from"), _text(members, "to"), _body(kind, members)
         named = _text(members, "id") if kind in ("offer", "offer-revoked") else None
-        if pair is not None and pair.stanza.kind == "message":
+        if pair is not None and pair.says != "presence":
             stanza = pair.stanza
-            if data.members is None:
-                kind = _message_type(stanza.word)
-            sender, receiver, body, named = stanza.sender, stanza.receiver, stanza.body, stanza.id
+            sender, receiver, named = stanza.sender, stanza.receiver, stanza.id
+            if pair.says == "message":
+                kind, body = _message_type(stanza.word), stanza.body
+                raw.setdefault("data", _data(stanza.data))
+            else:
+                kind = "invitation"
+                raw |= _invited(stanza)
+                body = stanza.invitation.reason if stanza.invitation is not None else body
         if kind == "presence":
             # The plugin does not say whether somebody comes or goes (measured).
             raw["presence"] = _UNKNOWN if pair is None or not pair.is_certain else pair.stanza.word or "available"
@@ -159,6 +168,20 @@ def _type(name: str, members: Mapping[str, Json]) -> EventType:
             return "offer"
         case _:
             return "notify"
+
+
+def _data(text: str | None) -> Json:
+    """As `data` is read in the frames that have it: not in what an asker is told first."""
+    return None if text is None else (read_data(f'{{"data": {text}}}').members or {}).get("data", text)
+
+
+def _invited(stanza: Stanza) -> dict[str, Json]:
+    """What the plugin's two frames say between them, whichever came first."""
+    invitation = stanza.invitation
+    if invitation is None:
+        return {}
+    said = {"inviter": invitation.inviter, "reason": invitation.reason, "password": invitation.password}
+    return {"room": stanza.sender, **{name: _NULL if text is None else text for name, text in said.items()}}
 
 
 def _message_type(word: str | None) -> EventType:

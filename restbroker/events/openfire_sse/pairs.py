@@ -1,12 +1,13 @@
 """Keeps the last stanzas of a stream, and finds the one that a frame was made of. `form` has one for each stream.
 
-The plugin writes each stanza that reaches a user, and then one or two frames that it makes of it. Several of the
-server's threads write at once, so that anything may lie in between (measured). Always holds: pure; a frame belongs to a
-stanza only if it is, letter by letter, the text that the plugin makes of that stanza; what is kept is bounded.
+The plugin writes each stanza that reaches a user, and then what it makes of it: one frame, or two that say the same.
+Several of the server's threads write at once, so that anything may lie in between (measured). Always holds: pure; a
+frame belongs to a stanza only if it is, letter by letter, the text that the plugin makes of that stanza; what is kept
+is bounded.
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
@@ -17,17 +18,19 @@ MOST: Final = 256
 """So many stanzas may come before the last frame of the first one: more than a server has threads that write."""
 _MOST_CHARACTERS: Final = 2 * 1024 * 1024
 """The last stanza is kept whatever its size."""
+Said: TypeAlias = Literal["message", "invitation", "presence"]
 
 
 @attrs.frozen
 class Pair:
-    """A frame's stanza. `is_told`: an earlier frame was made of it too, and said the same.
+    """A frame's stanza, and what the frame says of it. `is_told`: an earlier frame said so too.
 
     `is_certain`: no other stanza that came gives the same frame and says something else. The plugin writes the same of
     a user who comes and of one who leaves.
     """
 
     stanza: Stanza
+    says: Said
     is_told: bool
     is_certain: bool
 
@@ -36,6 +39,7 @@ class Pair:
 class _Shape:
     """What a frame looks like. With a `tail` the address of a meeting lies in between, which the plugin alone knows."""
 
+    says: Said
     name: str
     head: str
     tail: str | None = None
@@ -55,7 +59,7 @@ class _Entry:
     stanza: Stanza
     due: list[_Shape]
     """The frames that have not come."""
-    is_told: bool = False
+    told: set[Said] = attrs.field(factory=set)
     is_certain: bool = True
 
 
@@ -93,9 +97,10 @@ class Pairs:
             for one in fitting:
                 one.is_certain = False
         entry = fitting[0]
-        pair = Pair(entry.stanza, is_told=entry.is_told, is_certain=entry.is_certain)
-        entry.is_told = True
-        entry.due.remove(next(shape for shape in entry.due if shape.fits(frame.name, text)))
+        shape = next(one for one in entry.due if one.fits(frame.name, text))
+        pair = Pair(entry.stanza, shape.says, is_told=shape.says in entry.told, is_certain=entry.is_certain)
+        entry.told.add(shape.says)
+        entry.due.remove(shape)
         if not entry.due:
             self._forget(entry)
         return pair
@@ -113,12 +118,32 @@ def _frames(stanza: Stanza) -> Iterator[_Shape]:
         head = (
             f'{{"type": "presence", {ends}, "status":"{_said(stanza.status)}", "show": "{stanza.show or "available"}"}}'
         )
-        yield _Shape("chatapi.presence", _lines(head))
+        yield _Shape("presence", "chatapi.presence", _lines(head))
     elif stanza.kind == "message" and stanza.body is not None:
         name = "chatapi.muc" if stanza.word == "groupchat" else "chatapi.chat"
         head = f'{{"type": "{stanza.word or "normal"}", {ends}, '
         words = f'"body": "{stanza.body}"}}'
-        yield _Shape(name, _lines(f'{head}"data":{_said(stanza.data)}, {words}'))
+        yield _Shape("message", name, _lines(f'{head}"data":{_said(stanza.data)}, {words}'))
+        if stanza.word == "groupchat":
+            # Who asks an expert is told so as well.
+            yield _Shape("message", "chatapi.ask", _lines(f'{{"type": "groupchat", {ends}, {words}'))
+    if stanza.kind == "message" and stanza.word not in ("groupchat", "error"):
+        yield from _of_invitation(stanza)
+
+
+def _of_invitation(stanza: Stanza) -> Iterator[_Shape]:
+    """What the plugin makes of one: for the room, and for the inviter. Who asks an expert is told of an offer."""
+    to, sender, invitation = _said(stanza.receiver), _said(stanza.sender), stanza.invitation
+    ends = f'"to":"{to}", "from":"{sender}", "url":"'
+    head = '{"type": "invitationReceived", '
+    if stanza.conference is not None and stanza.body is None:
+        begin = f'{head}"room":"{stanza.conference}", "inviter":"{sender}", {ends}'
+        yield _Shape("invitation", "chatapi.muc", _lines(begin), '", "reason": "null"}')
+    if invitation is not None:
+        who = f'"password":"{_said(invitation.password)}", "room":"{sender}", "inviter":"{_said(invitation.inviter)}"'
+        end = f'", "reason": "{_said(invitation.reason)}"}}'
+        yield _Shape("invitation", "chatapi.muc", _lines(f"{head}{who}, {ends}"), _lines(end))
+        yield _Shape("invitation", "chatapi.ask", '{"type": "offer", "to":"', f'", "mucRoom": "{sender}"}}')
 
 
 def _said(text: str | None) -> str:

@@ -95,9 +95,11 @@ def _join(call: Call) -> Answer:
     world, to = call.world, queueing.asker(call.world, assist)
 
     def hears(speaker: str, body: str, data: str) -> None:
-        del data
-        raw = f'<message type="groupchat" to="{to}" from="{speaker}"/>'
-        queueing.tell_asker(world, assist, raw, talk.joined(type="groupchat", to=to, from_=speaker, body=body))
+        # Told twice (measured), in either order.
+        said = {"type": "groupchat", "to": to, "from_": speaker}
+        raw = talk.heard_as(world, to, speaker, body, data)
+        again = talk.joined(**said, data=data, body=body)
+        queueing.tell_asker(world, assist, raw, talk.joined(**said, body=body), again)
 
     def sees(who: str, is_there: bool) -> None:
         del who, is_there
@@ -223,17 +225,15 @@ def _accept(call: Call) -> Answer:
         "outcasts": [],
     }
     room = world.services["conference"][assist.id] = Room("conference", assist.id, {}, people)
-    assist.room, assist.sender, assist.offered_to = talk.address(world, room), stream.jid, None
+    where = talk.address(world, room)
+    assist.room, assist.sender, assist.offered_to = where, where, None
     queueing.departed(world, workgroup, assist)
-    fields = {
-        "to": queueing.asker(world, assist),
-        "from_": stream.jid,
-        "url": queueing.url(world, assist),
-        "mucRoom": assist.room,
-    }
-    raw = f'<message to="{fields["to"]}" from="{assist.room}"/>'
-    queueing.tell_asker(world, assist, raw, talk.joined(type="offer", **fields))
-    talk.invite(world, room, stream.jid.partition("/")[0], assist.given["question"], queueing.jid(world, workgroup))
+    to, by = queueing.asker(world, assist), queueing.jid(world, workgroup)
+    more = {"to": to, "from_": where, "url": queueing.url(world, assist)}
+    again = talk.joined(type="invitationReceived", room=where, inviter=where, **more, reason="null")
+    raw = talk.invitation(where, to, by, room.name)
+    queueing.tell_asker(world, assist, raw, talk.joined(type="offer", **more, mucRoom=where), again)
+    talk.invite(world, room, stream.jid.partition("/")[0], room.name, by)
     world.changed.notify_all()
     return _DONE
 

@@ -37,8 +37,8 @@ def url(world: World, assist: Assist) -> str:
 
 
 def asker(world: World, assist: Assist) -> str:
-    """Who asked."""
-    return f"{assist.user}@{world.domain}"
+    """Who asked, at the connection that the question has (measured)."""
+    return f"{assist.user}@{world.domain}/{assist.user}"
 
 
 def offer(world: World, workgroup: Workgroup) -> None:
@@ -90,20 +90,22 @@ def _later(world: World, delay_s: float, told: Callable[..., None], *arguments: 
     timer.start()
 
 
-def tell_asker(world: World, assist: Assist, raw: str, data: str) -> None:
-    """An event to who asked, by the stream of the question's own connection."""
-    if assist.is_heard:
-        talk.stanza(world, assist.user, raw)
-        world.tell(assist.user, "chatapi.ask", data)
-    else:
+def tell_asker(world: World, assist: Assist, raw: str, data: str, again: str | None = None) -> None:
+    """An event to who asked, by the stream of the question's own connection. `again`: as everybody is told it."""
+    if not assist.is_heard:
         world.lost.append((assist.user, data))
+        return
+    talk.stanza(world, assist.user, raw)
+    world.tell(assist.user, "chatapi.ask", data)
+    if again is not None:
+        world.tell(assist.user, "chatapi.muc", again)
 
 
 def _too_late(world: World, workgroup: Workgroup, assist: Assist, number: int) -> None:
     with world.lock:
         if assist in workgroup.queue and assist.offers == number and assist.offered_to is not None:
             expert = assist.offered_to
-            revoke(world, workgroup, assist, "timeout")
+            revoke(world, workgroup, assist, "The offer has timed out")
             assist.offered_to = expert
             refuse(world, assist)
             offer(world, workgroup)
@@ -123,21 +125,26 @@ def revoke(world: World, workgroup: Workgroup, assist: Assist, reason: str) -> N
 
 
 def tell_queue(world: World, workgroup: Workgroup) -> None:
-    """The experts see the queue, and everybody in it where he stands."""
-    where = jid(world, workgroup)
+    """The experts see the queue, with a presence each time (measured), and everybody in it where he stands."""
+    where = f"{jid(world, workgroup)}/Default Queue"
     oldest = workgroup.queue[0].since.strftime(_MOMENT) if workgroup.queue else "null"
     for expert in workgroup.agents:
         to = world.of_user[expert].jid
+        seen = talk.joined(type="presence", to=to, from_=where, status="null", show="available")
         talk.stanza(world, expert, f'<presence to="{to}" from="{where}"><notify-queue {_SPACE}/></presence>')
         fields = {"to": to, "from_": where, "averageWaitTime": 0, "userCount": len(workgroup.queue), "status": "open"}
         world.tell(expert, "chatapi.ask", talk.joined(type="notify-queue", **fields, oldestEntry=oldest))
+        world.tell(expert, "chatapi.presence", seen)
+        talk.stanza(world, expert, f'<presence to="{to}" from="{where}"><notify-queue-details {_SPACE}/></presence>')
         for position, assist in enumerate(workgroup.queue):
             fields = {"to": to, "from_": where, "userid": asker(world, assist), "postion": position}
             moment = assist.since.strftime(_MOMENT)
             data = talk.joined(type="notify-queue-details", **fields, timeRemaining=0, timestamp=moment)
             world.tell(expert, "chatapi.ask", data)
+        world.tell(expert, "chatapi.presence", seen)
     for position, assist in enumerate(workgroup.queue):
         to = asker(world, assist)
+        where = jid(world, workgroup)
         fields = {"to": to, "from_": where, "remaingTime": 0, "position": position}
         raw = f'<message to="{to}" from="{where}"><queue-status {_SPACE}/></message>'
         tell_asker(world, assist, raw, talk.joined(type="update-queue", **fields))

@@ -179,10 +179,14 @@ def occupant(world: World, stream: Stream) -> Occupant:
 
 
 def _heard(world: World, stream: Stream, speaker: str, body: str, data: str) -> None:
-    raw = _message("groupchat", stream.jid, speaker, _body(body) + _properties(data), _id(world))
-    stanza(world, stream.username, raw)
+    stanza(world, stream.username, heard_as(world, stream.jid, speaker, body, data))
     fields = {"type": "groupchat", "to": stream.jid, "from_": speaker, "data": data, "body": body}
     world.tell(stream.username, "chatapi.muc", joined(**fields))
+
+
+def heard_as(world: World, to: str, speaker: str, body: str, data: str) -> str:
+    """The stanza of what is said in a room."""
+    return _message("groupchat", to, speaker, _body(body) + _properties(data), _id(world))
 
 
 def enter(world: World, room: Room, nick: str, who: Occupant) -> None:
@@ -227,7 +231,7 @@ def turn_away(world: World, stream: Stream, where: str, text: str) -> None:
 
 
 def invite(world: World, room: Room, to: str, reason: str, inviter: str | None = None) -> None:
-    """An invitation, which waits for somebody who is not there."""
+    """An invitation, which waits for somebody who is not there. It is told twice (measured), in either order."""
     where = address(world, room)
     by = inviter or where
     account = world.account(to.partition("/")[0])
@@ -235,16 +239,25 @@ def invite(world: World, room: Room, to: str, reason: str, inviter: str | None =
         return
 
     def told(stream: Stream) -> None:
-        inner = (
-            f'<x xmlns="http://jabber.org/protocol/muc#user"><invite from={quoteattr(by)}>'
-            f"<reason>{escape(reason)}</reason></invite></x>"
-        )
-        stanza(world, stream.username, f"<message to={quoteattr(to)} from={quoteattr(where)}>{inner}</message>")
+        stanza(world, stream.username, invitation(where, to, by, reason))
         url = f"https://{world.domain}:7443/meet/{room.name}"
-        fields = {"password": "null", "room": where, "inviter": by, "to": to, "from_": where, "url": url}
-        world.tell(stream.username, "chatapi.muc", joined(type="invitationReceived", **fields, reason=reason))
+        more = {"to": to, "from_": where, "url": url}
+        seen_by_room = joined(type="invitationReceived", room=where, inviter=where, **more, reason="null")
+        world.tell(stream.username, "chatapi.muc", seen_by_room)
+        whole = {"type": "invitationReceived", "password": "null", "room": where, "inviter": by, **more}
+        world.tell(stream.username, "chatapi.muc", joined(**whole, reason=reason))
 
     _given(world, account, told)
+
+
+def invitation(where: str, to: str, by: str, reason: str) -> str:
+    """The stanza of one."""
+    inner = (
+        f'<x xmlns="http://jabber.org/protocol/muc#user"><invite from={quoteattr(by)}>'
+        f"<reason>{escape(reason)}</reason></invite></x>"
+        f'<x xmlns="jabber:x:conference" jid={quoteattr(where)}/>'
+    )
+    return f"<message from={quoteattr(where)} to={quoteattr(to)}>{inner}</message>"
 
 
 def broadcast(world: World, body: str) -> None:

@@ -2,10 +2,8 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
-from random import Random
+from collections.abc import Mapping
 from typing import TypeAlias
-from xml.sax.saxutils import escape, quoteattr
 
 import pytest
 from hypothesis import given
@@ -13,15 +11,20 @@ from hypothesis import strategies as st
 
 from restbroker.events.openfire_sse.data import read_data
 from restbroker.events.openfire_sse.form import Form
-from restbroker.events.openfire_sse.pairs import MOST
 from restbroker.events.openfire_sse.settings import RawMode
 from restbroker.rules import rubyjson
 from restbroker.rules.event import EVENT_TYPES, EventType, ServerEvent, as_json
 from restbroker.transport.stream import Frame
-
-ANN, BOB = "ann@example.org", "bob@example.org"
-ROOM = "tea@conference.example.org"
-FULL = f"{BOB}/phone"
+from tests.unit.events.openfire_frames import (
+    ANN,
+    BOB,
+    FULL,
+    IN_ROOM,
+    ROOM,
+    WORKGROUP,
+    concatenated,
+    stanza,
+)
 
 
 def read(name: str, data: str, mode: RawMode = "typed", host: str | None = None) -> ServerEvent | None:
@@ -36,47 +39,7 @@ def found(name: str, members: Mapping[str, object]) -> ServerEvent:
     return event
 
 
-def concatenated(body: str, sender: str = FULL) -> str:
-    """A message's data as the plugin writes it."""
-    return f'{{"type": "chat", "to":"{ANN}", "from":"{sender}", "data":null, "body": "{body}"}}'
-
-
-def coded(xml: str) -> Frame:
-    """The frame of a stanza."""
-    return Frame("chatapi.xmpp", f'{{"xmpp": "{base64.b64encode(xml.encode()).decode()}"}}')
-
-
-def stanza(body: str, sender: str = FULL, ident: str = "m1", word: str = "chat") -> Frame:
-    """What the plugin sends before it."""
-    head = f"<message type={quoteattr(word)} from={quoteattr(sender)} to={quoteattr(ANN)} id={quoteattr(ident)}"
-    return coded(f"{head}><body>{escape(body)}</body></message>")
-
-
-def message(body: str, sender: str = FULL) -> Frame:
-    """What the plugin makes of it."""
-    return Frame("chatapi.chat", concatenated(body, sender))
-
-
-def presence(word: str | None = None, sender: str = FULL) -> tuple[Frame, Frame]:
-    """A presence's stanza, and what the plugin makes of it: the same whether its user comes or leaves."""
-    kind = "" if word is None else f' type="{word}"'
-    data = f'{{"type": "presence", "to":"{ANN}", "from":"{sender}", "status":"null", "show": "available"}}'
-    return coded(f'<presence from="{sender}" to="{ANN}"{kind}/>'), Frame("chatapi.presence", data)
-
-
-def all_of(form: Form, frames: Iterable[Frame]) -> list[ServerEvent]:
-    """What becomes of frames that come one after the other."""
-    return [event for frame in frames if (event := form.read(frame, 1.0)) is not None]
-
-
-def presences(events: Iterable[ServerEvent]) -> list[object]:
-    """Whether their users came or left."""
-    return [event.raw.get("presence") for event in events if isinstance(event.raw, dict)]
-
-
 Members: TypeAlias = Mapping[str, object]
-WORKGROUP = "w@workgroup.example.org"
-IN_ROOM = f"{ROOM}/bob"
 INVITED: Members = {"room": ROOM, "inviter": BOB, "url": "u", "password": "null"}
 OFFER: Members = {"workgroup": WORKGROUP, "id": "o1", "from": BOB}
 
@@ -145,18 +108,6 @@ def test_a_text_that_breaks_the_json_is_read_all_the_same(body: str) -> None:
     assert "parse_error" not in event.raw
 
 
-texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], include_characters='"\\\n{}:,'), min_size=1)
-
-
-@given(texts, texts)
-def test_a_message_with_its_stanza_is_what_the_stanza_says(body: str, resource: str) -> None:
-    form = Form("chat", "ann", None, "typed")
-    # No address has a line break.
-    sender = f"{BOB}/{resource}".replace("\n", "")
-    (event,) = all_of(form, [stanza(body, sender), message(body, sender)])
-    assert (event.type, event.sender, event.body, event.id) == ("message", sender, body, "m1")
-
-
 def test_a_text_cannot_say_that_it_is_another_ones() -> None:
     forged = 'hi", "data": null, "from": "boss@example.org", "x": "'
     event = read("chatapi.chat", concatenated(forged))
@@ -169,69 +120,6 @@ def test_a_text_cannot_say_that_it_is_another_ones() -> None:
     assert (event.sender, event.body) == (FULL, forged)
     assert isinstance(event.raw, dict)
     assert event.raw["parse_error"] == "a member stands there twice, and the first counts"
-
-
-@given(st.lists(st.tuples(texts, st.sampled_from([FULL, IN_ROOM])), min_size=1, max_size=12), st.randoms())
-def test_messages_that_come_at_once_have_each_its_own_stanza(said: list[tuple[str, str]], chance: Random) -> None:
-    wanted = sorted((body, sender, f"m{number}") for number, (body, sender) in enumerate(said))
-    stanzas = [stanza(body, sender, ident) for body, sender, ident in wanted]
-    made = [message(body, sender) for body, sender, _ in wanted]
-    chance.shuffle(stanzas)
-    chance.shuffle(made)
-    events = all_of(Form("chat", "ann", None, "typed"), [*stanzas, *made])
-    assert sorted((event.body, event.sender, event.id) for event in events) == wanted
-
-
-def test_of_a_thousand_messages_of_twelve_threads_none_is_without_its_id() -> None:
-    chance, late, frames = Random(7), list[Frame](), list[Frame]()
-    for number in range(1000):
-        frames.append(stanza(f"text {number}", ident=f"m{number}"))
-        late.append(message(f"text {number}"))
-        # Now and then comes something that the plugin makes nothing of, or a second one like it.
-        frames.append(coded("<iq/>") if number % 2 else stanza("never", ident="n"))
-        if len(late) == 12:
-            frames.append(late.pop(chance.randrange(12)))
-    events = all_of(Form("chat", "ann", None, "typed"), [*frames, *late])
-    assert sorted((event.body, event.id) for event in events) == sorted((f"text {n}", f"m{n}") for n in range(1000))
-
-
-def test_a_stanza_counts_for_the_message_that_is_made_of_it_and_for_no_other() -> None:
-    form = Form("chat", "ann", None, "typed")
-    more = message('say "one')
-    other, first, again = all_of(form, [stanza("one"), more, message("one"), message("one")])
-    assert (other.body, other.id) == ('say "one', None)
-    assert (first.body, first.id) == ("one", "m1")
-    assert (again.body, again.id) == ("one", None)
-
-
-def test_what_is_kept_of_stanzas_is_bounded_and_a_large_one_is_paired_all_the_same() -> None:
-    form = Form("chat", "ann", None, "typed")
-    large = "x" * 3_000_000
-    events = all_of(form, [stanza("first", ident="a"), stanza(large, ident="b"), message(large), message("first")])
-    assert [event.id for event in events] == ["b", None]
-    many = [stanza(f"{number}", ident=f"{number}") for number in range(MOST + 1)]
-    events = all_of(form, [*many, message("0"), message("1")])
-    assert [event.id for event in events] == [None, "1"]
-
-
-@pytest.mark.parametrize(("word", "wanted"), [(None, "available"), ("unavailable", "unavailable"), ("error", "error")])
-def test_a_presence_says_whether_somebody_comes_or_leaves_as_its_stanza_does(word: str | None, wanted: str) -> None:
-    form = Form("chat", "ann", None, "typed")
-    came, left = presence(word), presence("unavailable", f"{BOB}/other")
-    assert presences(all_of(form, [came[0], left[0], left[1], came[1]])) == ["unavailable", wanted]
-
-
-def test_a_presence_that_may_be_either_says_so() -> None:
-    form = Form("chat", "ann", None, "typed")
-    came, left = presence(), presence("unavailable")
-    assert presences(all_of(form, [came[0], left[0], left[1], came[1]])) == ["unknown", "unknown"]
-    # Neither does one that comes before both are told.
-    third = presence()
-    frames = [came[0], left[0], left[1], third[0], came[1], third[1]]
-    assert presences(all_of(form, frames)) == ["unknown"] * 3
-    assert presences(all_of(form, [came[0], came[1], left[0], left[1], came[1]])) == [
-        "available", "unavailable", "unknown",
-    ]  # fmt: skip
 
 
 def test_stanzas_are_events_where_they_are_wanted() -> None:
