@@ -4,7 +4,6 @@ Always holds: nothing is read or changed there: a stream that were opened would 
 one is asked for with a header `Accept` that the server refuses (measured), after it has looked at the login.
 """
 
-import base64
 import ssl
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -16,6 +15,7 @@ from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Target
 from restbroker.config.tls import context_of
 from restbroker.errors import ConfigError
+from restbroker.events.openfire_sse.access import basic
 from restbroker.events.openfire_sse.settings import Settings
 from restbroker.events.openfire_sse.troubles import NOT_LOGGED_IN, UNWANTED, Trouble, no_password, refused
 from restbroker.rules.findings import Cause, Finding, ok
@@ -42,7 +42,10 @@ def check(source: EventSource) -> Iterator[Finding]:
             yield _of(source, no_password(user, "no line names him."))
             continue
         try:
-            status = _status(target, user, passwords[user])
+            status = _status(target, user, basic(user, passwords[user]))
+        except Trouble as trouble:
+            yield _of(source, trouble)
+            continue
         except (OSError, HTTPException, ConfigError) as error:
             message = f"Source {source.name}: streams of {target.url} cannot be reached: {_words(error)}."
             yield Finding("problem", AREA, "OpenfireAway", message, _WHY, "Start the server, or mend URL.", "target")
@@ -61,7 +64,7 @@ def _of(source: EventSource, trouble: Trouble) -> Finding:
     return Finding("problem", AREA, trouble.code, message, _WHY, trouble.cure, _CAUSES[trouble.code])
 
 
-def _status(target: Target, user: str, password: str) -> int:
+def _status(target: Target, user: str, login: str) -> int:
     """What is answered to a question for the user's stream that opens none. Raises `OSError` or `HTTPException`."""
     url = target.url
     if url.scheme == "https":
@@ -69,8 +72,7 @@ def _status(target: Target, user: str, password: str) -> int:
         connection: HTTPConnection = HTTPSConnection(url.host, url.port, timeout=_WAIT_S, context=context)
     else:
         connection = HTTPConnection(url.host, url.port, timeout=_WAIT_S)
-    login = base64.b64encode(f"{user}:{password}".encode()).decode()
-    headers = {"Accept": "text/plain", "Authorization": f"Basic {login}", "Connection": "close"}
+    headers = {"Accept": "text/plain", "Authorization": login, "Connection": "close"}
     try:
         connection.request("GET", f"/sse/{quote(user, safe='')}", headers=headers)
         return connection.getresponse().status

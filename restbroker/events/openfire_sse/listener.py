@@ -6,7 +6,6 @@ meanwhile is read only once Redis says that the lease is still ours: the server 
 new stream is open before the old one is left, so that nothing falls in between; what an old one still holds is read.
 """
 
-import base64
 import math
 import random
 import time
@@ -21,6 +20,7 @@ from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Target
 from restbroker.connectors.contract import Logins, NoLogin
 from restbroker.errors import ConfigError, StoreRefused
+from restbroker.events.openfire_sse.access import basic
 from restbroker.events.openfire_sse.basket import Basket
 from restbroker.events.openfire_sse.form import Form
 from restbroker.events.openfire_sse.reading import Reading
@@ -293,8 +293,7 @@ class Listener:
             raise no_password(self.user, error.message) from None
         if self.user not in known:
             raise no_password(self.user, "no line names him.")
-        login = base64.b64encode(f"{self.user}:{known[self.user]}".encode()).decode()
-        return (("Accept", "text/event-stream"), ("Authorization", f"Basic {login}"))
+        return (("Accept", "text/event-stream"), ("Authorization", basic(self.user, known[self.user])))
 
 
 def _words(error: NoLogin) -> str:

@@ -71,6 +71,12 @@ def no_password(user: str, why: str) -> Trouble:
     return Trouble("OpenfireDenied", f"There is no password of {user}: {why}", "Write it into PasswordsFile.")
 
 
+def unwritable(what: str) -> Trouble:
+    """`what`: a user's name or password, as the beginning of a sentence."""
+    message = f"Openfire cannot be told {what} for a stream: it has a character that is not in Latin-1."
+    return Trouble("OpenfireDenied", message, "Use letters, digits and signs of Western Europe there.")
+
+
 def too_large(user: str, limit_bytes: int) -> Trouble:
     """It is lost: the stream cannot be read on behind it."""
     what = f"An event for {user} had more than {limit_bytes} bytes: it is lost, and what came right behind it."

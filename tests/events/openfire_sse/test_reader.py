@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import attrs
 import pytest
@@ -16,6 +17,7 @@ from restbroker.store.logins import On, Turn, Yours
 from restbroker.telemetry.events import SourceOpened, Warned
 from restbroker.transport.stream import Frame
 from tests.events.openfire_sse.conftest import Read, chat, say, target
+from tests.support.openfire import talk
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
@@ -127,6 +129,25 @@ async def test_a_wrong_password_and_another_ones_stream_are_told_once(reading: R
         await reader.reads("ann")
         await reader.tells("OpenfireBack")
     assert _secret_free(reader.warnings())
+
+
+async def test_users_with_names_and_passwords_beyond_ascii_are_read_and_who_cannot_be_is_told_once(
+    reading: Read, openfire: Openfire, passwords: Path
+) -> None:
+    openfire.world.register("jürgen", password="Müßiggang")
+    openfire.world.register("жанна")
+    await trio.Path(passwords).write_text("jürgen:Müßiggang\nжанна:secret\n", encoding="utf-8")
+    async with reading("jürgen", "жанна", ready=False) as reader:
+        await reader.reads("jürgen")
+        stream = openfire.world.opened("bob")
+        with openfire.world.lock:
+            talk.message(openfire.world, stream, "jürgen@example.org", "grüß Gott")
+        await reader.has("grüß Gott")
+        warning = await reader.tells("OpenfireDenied")
+        assert "the name жанна" in warning.message
+        assert {one.path for one in openfire.asked if one.path.startswith("/sse/")} == {"/sse/j%C3%BCrgen"}
+        assert _secret_free(reader.warnings())
+    assert len(reader.warnings("OpenfireDenied")) == 1
 
 
 async def test_answers_of_a_server_that_starts_are_waited_out(reading: Read, openfire: Openfire) -> None:

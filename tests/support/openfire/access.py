@@ -30,21 +30,26 @@ def _admin(caller: Caller | None) -> Caller | None:
     return caller if caller is not None and caller.is_admin else None
 
 
-def of_basic(world: World, given: str) -> Caller | None:
+def of_stream(world: World, given: str) -> Caller | None:
+    """Who asks for an event stream: Jetty itself looks at that, and reads Latin-1 (measured)."""
+    return of_basic(world, given, "latin-1")
+
+
+def of_basic(world: World, given: str, encoding: str = "utf-8") -> Caller | None:
     """Somebody with his password."""
-    name, password = _pair(given)
+    name, password = _pair(given, encoding)
     account = world.account(name)
     if account is None or account.is_locked or account.password != password:
         return None
     return Caller(account.username, account.username == "admin", is_whole_jid="@" in name)
 
 
-def _pair(given: str) -> tuple[str, str]:
+def _pair(given: str, encoding: str) -> tuple[str, str]:
     scheme, _, coded = given.partition(" ")
     if scheme.lower() != "basic":
         return "", ""
     try:
-        name, _, password = base64.b64decode(coded, validate=True).decode().partition(":")
+        name, _, password = base64.b64decode(coded, validate=True).decode(encoding).partition(":")
     except (binascii.Error, UnicodeDecodeError):
         return "", ""
     return name, password

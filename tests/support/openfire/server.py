@@ -13,6 +13,7 @@ import secrets
 import socket
 import threading
 from typing import Any, Final, Literal, Self
+from urllib.parse import unquote
 
 import attrs
 
@@ -296,11 +297,11 @@ class Openfire:
         return attrs.evolve(said, headers=headers)
 
     def _events(self, asked: Asked, line: socket.socket) -> Said | None:
-        username = asked.path.removeprefix(SSE).strip("/")
+        username = unquote(asked.path.removeprefix(SSE).strip("/"))
         if not self.is_enabled:
             return Said(403)
-        caller = self._caller(asked)
-        if caller is None or caller.username is None:
+        caller = access.of_stream(self.world, asked.headers.get("authorization", "")) if self.is_allowed else None
+        if caller is None:
             return Said(401)
         with self.world.lock:
             if not self.world.is_served(username):
