@@ -13,6 +13,7 @@ import attrs
 
 from restbroker.light import light
 from restbroker.rules.json_types import Json
+from restbroker.rules.outcome import Reason
 
 Repeat = Literal["safe", "already_done", "unsafe"]
 """May a command be sent again when the first sending may have run?
@@ -62,6 +63,7 @@ class CommandSpec:
     (ejabberd's policy `user`). `beyond`: what it does may reach other hosts than its arguments name. `takes_more`: it
     takes whatever else a job gives. `timeout_s`: how long it may take, where that is longer than the target's time-out.
     `bare`: the argument that a job may give as a bare list of texts in the place of all (`["refresh", ["john"]]`).
+    `unanswered`: code and cure of a job that was sent and not answered, where the command has its own.
     """
 
     name: str
@@ -79,6 +81,7 @@ class CommandSpec:
     since: str | None = None
     bare: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
+    unanswered: Reason | None = None
 
     def argument(self, name: str) -> ArgumentSpec | None:
         """The argument of this name or alias; None if the command has none."""

@@ -24,7 +24,7 @@ from restbroker.config.tokens import Token
 from restbroker.connectors.contract import Link
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Outcome, Probe
+from restbroker.rules.outcome import Delivered, Outcome, Probe, Reason
 from restbroker.rules.policy import Policy
 from restbroker.rules.retry import SidekiqBackoff
 from restbroker.store import beats
@@ -43,6 +43,7 @@ SPECS = {
     "safe": CommandSpec("safe", (), "safe"),
     "once": CommandSpec("once", (), "unsafe"),
     "create": CommandSpec("create", (), "already_done"),
+    "ask": CommandSpec("ask", (), "unsafe", unanswered=Reason("AskUnanswered", "", "Ask whether it waits.")),
 }
 Answer = Callable[[Request], Awaitable[Response]]
 

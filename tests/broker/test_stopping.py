@@ -9,6 +9,7 @@ from restbroker.rules.outcome import Delivered
 from restbroker.store import beats
 from restbroker.store.replies import items, mapping, raw
 from restbroker.telemetry.events import BrokerStopped, IdentityFenced, JobFinished, JobsRecovered, StoreBack, StoreLost
+from restbroker.transport.errors import MaybeSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
 from tests.support.shared import jobs_in
@@ -57,6 +58,25 @@ async def test_what_is_not_answered_at_the_deadline_is_uncertain_and_not_pushed_
     assert [entry["restbroker_uncertain"] for entry in entries] == [1, 1, 1]
     stopped = harness.of(BrokerStopped)[0]
     assert (stopped.clean, stopped.uncertain, stopped.pushed_back) == (True, 3, 0)
+
+
+async def test_a_command_that_has_words_of_its_own_for_no_answer_says_them_when_it_is_cut_off(harness: Harness) -> None:
+    async def lost(_request: Request) -> Response:
+        raise MaybeSent("The connection broke.")
+
+    harness.target.answers.append(lost)
+    harness.target.answer = Slow().answer
+    harness.shutdown_timeout_s, harness.at_most_once = 0.2, ("ask",)
+    harness.push("ask", count=2)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.target.calls) == 2, "both are on their way")
+    entries = harness.members("dead")
+    assert [entry["error_class"] for entry in entries] == ["AskUnanswered"] * 2
+    said = sorted(entry["error_message"] for entry in entries)
+    assert said[0] == (
+        "The broker had to stop before the server answered; the command may have run. Ask whether it waits."
+    )
+    assert said[1] == "The connection broke. Ask whether it waits."
 
 
 async def test_a_second_signal_does_not_wait_for_answers(harness: Harness) -> None:

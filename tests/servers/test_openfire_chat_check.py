@@ -87,6 +87,14 @@ async def test_a_login_that_is_refused_says_what_to_correct(chat: Openfire, chan
     assert "wr0ng" not in repr(found)
 
 
+async def test_a_plugin_that_is_switched_off_is_no_refused_login(chat: Openfire) -> None:
+    chat.is_enabled = False
+    found = await only(target(chat))
+    assert (found.level, found.code, found.cause) == ("problem", "PluginDisabled", "target")
+    assert found.cure is not None
+    assert "plugin.ofchat.enabled" in found.cure
+
+
 async def test_a_file_of_passwords_is_looked_at(chat: Openfire, tmp_path: Path) -> None:
     file = tmp_path / "passwords"
     asked = target(chat, options=Settings(passwords=Secret(path=file)))

@@ -12,6 +12,10 @@ from tests.support.openfire.asking import Answer, Asker, Listener
 from tests.support.openfire.server import Openfire
 from tests.support.wait import until
 
+NOT_QUEUED = (
+    "Unable to join chat queue - org.jivesoftware.smack.XMPPException$XMPPErrorException:"
+    " XMPP error reply received from"
+)
 QUESTION = {"userID": "juliet", "emailAddress": "j@example.org", "question": "Wherefore?", "workgroup": "love"}
 
 
@@ -138,7 +142,7 @@ def test_nobody_answers_in_time_and_the_question_stays(love: Love) -> None:
     ("fields", "why"),
     [
         ({"question": ""}, "workgroup, username, email and question must be provided"),
-        ({"workgroup": "hate"}, "Workgroup is not configured"),
+        ({"workgroup": "hate"}, f"{NOT_QUEUED} hate@workgroup.example.org: XMPPError: not-authorized - auth"),
     ],
 )
 def test_a_question_that_cannot_be_asked_says_why(love: Love, fields: dict[str, str], why: str) -> None:
@@ -150,7 +154,8 @@ def test_without_experts_the_workgroup_is_offline(love: Love) -> None:
     for name, stream in love.streams.items():
         love.asker.chat("POST", f"/chat/{stream}/logoff")
         assert name not in love.server.world.workgroups["love"].agents
-    assert love.asker.chat("POST", "/ask", QUESTION).json["ressource"] == "Workgroup is offline"
+    why = f"{NOT_QUEUED} love@workgroup.example.org: XMPPError: service-unavailable - cancel"
+    assert love.asker.chat("POST", "/ask", QUESTION).json["ressource"] == why
 
 
 def test_who_has_a_stream_when_he_asks_is_told_nothing(love: Love) -> None:

@@ -62,6 +62,7 @@ def test_the_chat_api_takes_both_ways_at_once(asker: Asker, authorization: str) 
 def test_a_plugin_that_is_switched_off_says_403_and_a_strange_address_401(server: Openfire, asker: Asker) -> None:
     server.is_enabled = False
     assert asker.rest("GET", "/users").status == 403
+    assert asker.chat("GET", "/users", Authorization="").status == 403
     server.is_enabled, server.is_allowed = True, False
     assert asker.rest("GET", "/users").status == 401
 

@@ -12,7 +12,7 @@ from typing import assert_never
 import attrs
 import trio
 
-from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink, probe, unanswered, unreachable
+from restbroker.broker.delivery.link import NotNow, NotOurs, WorkerLink, probe, reason_of, unanswered, unreachable
 from restbroker.broker.item import Item
 from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
@@ -63,7 +63,7 @@ async def deliver(lane: Lane, item: Item, call: Call, spec: CommandSpec | None) 
                 return Done(held, time.perf_counter() - began_s)
             continue
         except Exception as error:  # noqa: BLE001 - a connector's bug must not end the worker
-            outcome = _failed(item, error)
+            outcome = _failed(item, error, spec)
         finally:
             _leave(lane, item)
         duration_s = time.perf_counter() - began_s
@@ -177,7 +177,7 @@ _BEGUN = Reason(
 )
 
 
-def _failed(item: Item, problem: Exception) -> Outcome:
+def _failed(item: Item, problem: Exception, spec: CommandSpec | None) -> Outcome:
     """What it means that the connector raised this."""
     match problem:
         case NotSent(by_request=True):
@@ -187,7 +187,7 @@ def _failed(item: Item, problem: Exception) -> Outcome:
         case MaybeSent() if not item.sending:
             return Unsent(unreachable(problem))
         case MaybeSent():
-            return Uncertain(unanswered(problem))
+            return Uncertain(reason_of(spec, unanswered(problem)))
         case _:
             # Its text may hold secrets.
             reason = Reason("Bug", f"The connector failed with {type(problem).__name__}.", "Please report this.")

@@ -15,6 +15,7 @@ from restbroker.connectors.openfire_chat.bodies import Form
 from restbroker.connectors.openfire_chat.options import Paths, settings_of
 from restbroker.connectors.openfire_chat.ways import Way
 from restbroker.rules.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Danger, Place, ValueType
+from restbroker.rules.outcome import Reason
 
 _VERSION: Final = "ofchat 0.9"
 _TYPES: Final[dict[Form, ValueType]] = {
@@ -41,6 +42,10 @@ _SECRET_RESULTS: Final = frozenset(
 )
 _SECRETS: Final = frozenset({"password", "totp", "secret", "subscription"})
 _PROPERTY_VALUES: Final = frozenset({"create_system_property", "update_system_property"})
+# It may wait for an agent still, and nobody would take a second one for the same.
+_ASK_UNANSWERED: Final = Reason(
+    "AskUnanswered", "", "ask_status tells how it stands, ask_revoke takes the question back; a retry asks once more."
+)
 _BEYOND: Final = re.compile("send_xmpp|legacy_userservice.*|broadcast_message|notify_.*|send_blast|send_(sms|email)")
 """What they say goes to whomever they are told, or to all."""
 
@@ -79,6 +84,7 @@ def _spec(way: Way) -> CommandSpec:
         secret_result=way.name in _SECRET_RESULTS,
         beyond=_BEYOND.fullmatch(way.name) is not None,
         timeout_s=known.LONG_S.get(way.name),
+        unanswered=_ASK_UNANSWERED if way.name == known.ASK else None,
     )
 
 

@@ -15,6 +15,7 @@ from restbroker.config.target import Target, Url
 from restbroker.connectors.openfire_chat.connector import judge_probe, ready
 from restbroker.connectors.openfire_chat.headers import accepting
 from restbroker.connectors.openfire_chat.options import BASE, settings_of
+from restbroker.connectors.openfire_chat.refusals import CHECK_ENABLED
 from restbroker.connectors.openfire_chat.trust import CURE, MESSAGE, is_administrator, trust_question
 from restbroker.connectors.texts import parsed
 from restbroker.errors import ConfigError
@@ -66,6 +67,8 @@ def _judged(target: Target, response: Response) -> Finding:
     message = f"{target.url}: {probe.detail}"
     if probe.ok:
         return ok(name, "Reachable", message)
+    if probe.denied and status == 403:
+        return Finding("problem", name, "PluginDisabled", message, _WAIT, CHECK_ENABLED, "target")
     if probe.denied:
         return Finding("problem", name, "LoginRefused", message, _WAIT, _login_cure(target), "refused")
     if status < 500:

@@ -15,8 +15,8 @@ from restbroker.connectors.contract import Connector, Link, NoLogin, Ports
 from restbroker.connectors.openfire_chat import catalogue, ways
 from restbroker.connectors.openfire_chat.logins import SharedLogins, as_unsent, shared_logins
 from restbroker.connectors.openfire_chat.options import settings_of
-from restbroker.connectors.openfire_chat.outcomes import is_empty, judge, offer_gone, unanswered_ask
-from restbroker.connectors.openfire_chat.refusals import CHECK_LOGIN, CHECK_URL
+from restbroker.connectors.openfire_chat.outcomes import is_empty, judge, offer_gone
+from restbroker.connectors.openfire_chat.refusals import CHECK_ENABLED, CHECK_LOGIN, CHECK_URL
 from restbroker.connectors.openfire_chat.request import Asked, build, question
 from restbroker.connectors.openfire_chat.rooms import Rooms
 from restbroker.connectors.openfire_chat.values import Unfit
@@ -26,7 +26,7 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
 from restbroker.store.logins import Off, On
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 
 _CHECK_LOG: Final = "Jobs wait in Redis until it does. If it does not come back, see Openfire's log."
@@ -110,10 +110,6 @@ class ChatConnector:
     async def _without_stream(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
         try:
             response = await link.send(asked.of(""))
-        except MaybeSent as problem:
-            if way.name == ways.ASK:
-                return unanswered_ask(problem)
-            raise
         finally:
             if self._rooms is not None:
                 await self._rooms.expelled(way, asked)
@@ -190,8 +186,10 @@ def judge_probe(response: Response) -> Probe:
     match status:
         case 200 if isinstance(parsed(response.body), dict):
             return Probe(ok=True, denied=False, version=None, detail="The Chat API answers, and takes the login.")
-        case 401 | 403:
+        case 401:
             return _denied(f"The login is refused (status {status}).", CHECK_LOGIN)
+        case 403:
+            return _denied(f"The plugin is switched off (status {status}).", CHECK_ENABLED)
         case _ if status in (200, 404, 405) or 300 <= status < 400:
             # While Openfire starts, its plugins are not there yet: it may be that.
             detail = f"The Chat API is not there (status {status}): Openfire starts, or the URL leads elsewhere."

@@ -97,7 +97,7 @@ class SharedLogins:
         headers = (("Accept", "application/json"), *authorized(self._target))
         response = await self._send(Request("POST", path, self._target.timeout_s, (), headers, repeatable=True))
         if not 200 <= response.status < 300:
-            raise NoLogin(judge_login(response, self._now_s()))
+            raise NoLogin(judge_login(response, self._now_s(), (stream,)))
 
     async def aclose(self) -> None:
         """As `Logins`."""
@@ -154,7 +154,7 @@ class SharedLogins:
         stream = response.body.decode("ascii", "replace").strip()
         if response.status == 200 and _STREAM.fullmatch(stream):
             return stream
-        raise NoLogin(judge_login(response, self._now_s()))
+        raise NoLogin(judge_login(response, self._now_s(), [request.body.decode(), *(one for _, one in request.query)]))
 
     async def _make_sure(self) -> None:
         """That a login without a password gives the user's own stream. Asked until it was found so, then no more."""
@@ -163,7 +163,7 @@ class SharedLogins:
         found = is_administrator(await self._send(trust_question(self._target)))
         if found is False:
             known = await self._send(question(self._target))
-            raise NoLogin(judge_login(known, self._now_s()) if known.status == 401 else no_administrator())
+            raise NoLogin(judge_login(known, self._now_s(), ()) if known.status == 401 else no_administrator())
         self._is_trusted = found is True
 
     def _request(self, name: str, password: str | None, totp: str | None) -> Request:

@@ -36,6 +36,7 @@ _ONCE: Final = (
     # What rings or costs money at somebody's elsewhere.
     "send_sms",
     "send_email",
+    "send_push",
     "make_call",
     "flash_phone",
 )

@@ -29,10 +29,13 @@ CHECK_LOGIN: Final = (
     "Check the target's Auth (an administrator's name and password) or Secret (plugin.ofchat.secret), and the plugin's"
     " allowedIPs. Where Openfire's users are in a directory that is away just now, it goes on by itself."
 )
+CHECK_ENABLED: Final = "Switch the plugin on: its system property plugin.ofchat.enabled."
 _CHECK_USER: Final = (
-    "Openfire does not say which: check that the user exists, his password (PasswordsFile, or the job's own), and his"
-    " one-time password, if he has one."
+    "Check that the user exists, their password (PasswordsFile, or the job's own), and their one-time password, if they"
+    " have one."
 )
+_WORDLESS: Final = ("", "Error", "Exception")
+"""What stands in the place of words that were lost on the way."""
 NO_PASSWORD: Final = Rejected(
     Reason(
         "UserLoginRefused",
@@ -48,10 +51,13 @@ _SEE_LOG: Final = "See Openfire's log (error.log). A 500 often means bad input: 
 
 @attrs.frozen
 class Said:
-    """`text`: the body, masked and cut. `words`: what it says to people; empty where it says nothing."""
+    """`text`: the body, masked and cut. `words`: what it says to people; empty where it says nothing. `explains`: that
+    is more than the name of an exception.
+    """
 
     text: str
     words: str
+    explains: bool
 
     def says(self, status: int) -> str:
         """A sentence."""
@@ -67,7 +73,9 @@ def said(response: Response, secrets: Iterable[str] = ()) -> Said:
     if len(response.body) > _TEXT_LIMIT:
         # Where it was cut, the beginning of a secret may be left.
         text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
-    return Said(text, hiding.hiding((), known)(_words(response), WORDS_LIMIT))
+    kind, words = _words(response)
+    shown = hiding.hiding((), known)(": ".join(part for part in (kind, words) if part), WORDS_LIMIT)
+    return Said(text, shown, bool(words))
 
 
 def refused_by_all(response: Response, now_s: float, shown: Said, *, may_run_twice: bool) -> Outcome | None:
@@ -79,8 +87,7 @@ def refused_by_all(response: Response, now_s: float, shown: Said, *, may_run_twi
         case 401:
             return Denied(Reason("LoginRefused", shown.says(status), CHECK_LOGIN, status), shown.text)
         case 403:
-            cure = "Switch the plugin on (plugin.ofchat.enabled)."
-            return Denied(Reason("PluginDisabled", shown.says(status), cure, status), shown.text)
+            return Denied(Reason("PluginDisabled", shown.says(status), CHECK_ENABLED, status), shown.text)
         case 408 | 425 | 429 | 502 | 503:
             reason = Reason("ServerBusy", shown.says(status), _GOES_ON, status)
             wait_s = retry_after_s(response, now_s)
@@ -97,14 +104,18 @@ def refused_by_all(response: Response, now_s: float, shown: Said, *, may_run_twi
             return None
 
 
-def judge_login(response: Response, now_s: float) -> Outcome:
-    """The outcome of a job whose user could not be logged in. The answer is not shown: it may be a stream's id."""
-    status, silent = response.status, Said("", "")
+def judge_login(response: Response, now_s: float, secrets: Iterable[str]) -> Outcome:
+    """The outcome of a job whose user could not be logged in. Of the answers only a 400's is shown, without these
+    secrets: another one may be a stream's id.
+    """
+    status, silent = response.status, Said("", "", explains=False)
     if (of_all := refused_by_all(response, now_s, silent, may_run_twice=True)) is not None:
         return of_all
     match status:
         case 400:
-            message = "The user could not be logged in (status 400)."
+            shown = said(response, secrets)
+            why = f"Openfire says: {shown.words}" if shown.explains else "Openfire does not say why."
+            message = f"The user could not be logged in (status 400). {why}"
             return Rejected(Reason("UserLoginRefused", message, _CHECK_USER, status))
         case 200:
             message = "Openfire answered a login with something that is no stream's id: this is not the Chat API."
@@ -114,16 +125,17 @@ def judge_login(response: Response, now_s: float) -> Outcome:
             return Denied(Reason("NotTheApi", message, CHECK_URL, status))
 
 
-def _words(response: Response) -> str:
-    """What it says: in ofchat `message` says no more than "Exception", and the text may be in `ressource` (read)."""
+def _words(response: Response) -> tuple[str, str]:
+    """The name of the exception, and what is said of it: where `message` is no more than "Exception", the text may be
+    in `ressource` (measured).
+    """
     match parsed(response.body):
-        case {"message": str(message), "exception": str(kind), **rest}:
-            about = rest.get("ressource", rest.get("resource"))
-            parts = [part for part in (message, about) if isinstance(part, str) and part not in ("", "Exception")]
-            return f"{kind}: {', '.join(parts)}" if parts else kind
+        case {"exception": str(kind), **rest}:
+            parts = [rest.get(name) for name in ("message", "ressource", "resource")]
+            return kind, ", ".join(part for part in parts if isinstance(part, str) and part not in _WORDLESS)
         case str(text):
-            return text
+            return "", text
         case None if response.body and not response.body.lstrip().startswith(b"<"):
-            return " ".join(response.body[:WORDS_LIMIT].decode("utf-8", "replace").split())
+            return "", " ".join(response.body[:WORDS_LIMIT].decode("utf-8", "replace").split())
         case _:
-            return ""
+            return "", ""

@@ -9,7 +9,7 @@ import time
 from typing import Any, Final
 
 from tests.support.openfire import queueing, talk
-from tests.support.openfire.calls import Answer, Bare, Call, Routes
+from tests.support.openfire.calls import Answer, Bare, Call, Failed, Routes
 from tests.support.openfire.chat import refused, stream_of
 from tests.support.openfire.forms import Entity, listed
 from tests.support.openfire.http import Said
@@ -27,9 +27,9 @@ def _ask(call: Call) -> Answer:
         raise refused("workgroup, username, email and question must be provided")
     workgroup = world.workgroups.get(given["workgroup"])
     if workgroup is None:
-        raise refused("Workgroup is not configured")
+        raise _not_queued(call, "not-authorized - auth")
     if not workgroup.agents:
-        raise refused("Workgroup is offline")
+        raise _not_queued(call, "service-unavailable - cancel")
     if any(one.user == given["userID"] for one in workgroup.queue):
         raise refused("Unable to join chat queue - already there")
     assist = Assist(queueing.new_id(), given["userID"], workgroup.name, given)
@@ -41,6 +41,13 @@ def _ask(call: Call) -> Answer:
     queueing.offer(world, workgroup)
     _wait(world, assist)
     return Entity("assist", {**given, **_met(world, assist)})
+
+
+def _not_queued(call: Call, error: str) -> Failed:
+    """The plugin takes every workgroup for one that is there and available, and says what its queue answers."""
+    where = queueing.jid(call.world, call.read(ASSIST)["workgroup"])
+    came = f"XMPP error reply received from {where}: XMPPError: {error}"
+    return refused(f"Unable to join chat queue - org.jivesoftware.smack.XMPPException$XMPPErrorException: {came}")
 
 
 def _wait(world: World, assist: Assist) -> None:

@@ -58,7 +58,7 @@ for _method, _path, _said in (
     ("GET", "/meet/webpush", listed("users", [])),
     ("GET", "/meet/webpush/{username}", Entity("publicKey", {"publicKey": "BPub"})),
     ("PUT", "/meet/webpush/{username}/{resource}", _DONE),
-    ("POST", "/meet/webpush/{username}", _DONE),
+    ("POST", "/meet/webpush/{username}", Said(400)),  # as to each user without a subscription
     ("POST", "/meet/flash/{bridge}/{destination}", _DONE),
     ("POST", "/meet/phone/{username}/{destination}", _text('{"id": "call1"}', "text/plain")),
     ("POST", "/meet/action/{action}/{call}", _DONE),

@@ -30,7 +30,7 @@ def test_the_defaults_suit_the_server(tmp_path: Path) -> None:
     assert (target.concurrency, target.idle_expiry_s, target.url.path) == (6, 25.0, "/rest/api")
     assert target.slots == {"ask": 4, "irma_reveal": 2}
     assert "ask" in target.at_most_once
-    assert {"send_blast", "send_sms", "make_call"} < set(target.at_most_once)
+    assert {"send_blast", "send_sms", "send_push", "make_call"} < set(target.at_most_once)
     assert settings_of(target).joins
     assert not notes & {"NoCredentials", "NoPasswords"}
 

@@ -1,0 +1,81 @@
+"""What a real ofchat refused becomes: its code, and what people are told, in its own words where it has some."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from restbroker.connectors.openfire_chat import catalogue
+from restbroker.connectors.openfire_chat.outcomes import judge
+from restbroker.connectors.openfire_chat.refusals import judge_login
+from restbroker.connectors.openfire_chat.ways import ways
+from restbroker.rules.command import Call, Command
+from restbroker.rules.outcome import Outcome, Rejected
+from restbroker.transport.message import Response
+
+RECORDED = Path(__file__).parents[3] / "recorded" / "openfire" / "ofchat-0.9.6.jsonl"
+REFUSED = [
+    (one["command"], one["body"])
+    for one in map(json.loads, RECORDED.read_text("utf-8").splitlines())
+    if one["status"] == 400 and not one.get("cut")
+]
+
+
+def answered(body: str) -> Response:
+    headers = {"content-type": "application/json"} if body else {}
+    return Response(400, headers, body.encode(), 0.0)
+
+
+def judged(command: str, body: str) -> Outcome:
+    if command == "chat_login":
+        return judge_login(answered(body), 0.0, ())
+    spec = catalogue.for_version(None).commands[command]
+    return judge(Call(Command(command, {})), ways("source")[command], spec, answered(body), 0.0, "")
+
+
+@pytest.mark.parametrize(("command", "body"), REFUSED)
+def test_each_refusal_says_what_openfire_says_or_that_it_does_not_say_why(command: str, body: str) -> None:
+    outcome = judged(command, body)
+    assert isinstance(outcome, Rejected)
+    error = json.loads(body) if body.endswith("}") else {}
+    words = [error.get(name) for name in ("message", "ressource")]
+    told = [one for one in words if one not in (None, "Exception", "Error")]
+    assert all(one in outcome.reason.message for one in told)
+    if outcome.reason.code == "Refused" and command != "send_push":
+        assert ("does not say why" in outcome.reason.text) is (not told)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("demo@workgroup.example.org: XMPPError: service-unavailable - cancel", "WorkgroupOffline"),
+        ("hate@workgroup.example.org: XMPPError: not-authorized - auth", "NoSuchWorkgroup"),
+        ("Timeout error, no agent available", "NobodyAccepted"),
+    ],
+)
+def test_a_question_that_is_not_taken_says_why(words: str, code: str) -> None:
+    (body,) = [body for command, body in REFUSED if command == "ask" and words in body]
+    outcome = judged("ask", body)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason.code == code
+
+
+def test_a_push_that_nobody_subscribed_to_is_not_said_to_have_come_to_somebody() -> None:
+    outcome = judged("send_push", "")
+    assert isinstance(outcome, Rejected)
+    assert "may have got it" not in outcome.reason.text
+    assert "without a subscription" in outcome.reason.text
+
+
+def test_a_refused_login_is_told_in_openfires_words_without_the_password() -> None:
+    def told(ressource: str) -> str:
+        body = {"exception": "IllegalArgumentException", "message": "Exception", "ressource": ressource}
+        outcome = judge_login(answered(json.dumps(body)), 0.0, ("hunter2xyz", "", "123456"))
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason.code == "UserLoginRefused"
+        return outcome.reason.message
+
+    assert told("Exception").endswith("Openfire does not say why.")
+    assert "Illegal JID: admin@example.org@example.org" in told("Illegal JID: admin@example.org@example.org")
+    shown = told("no login of hunter2xyz with 123456")
+    assert "no login of *** with ***" in shown
