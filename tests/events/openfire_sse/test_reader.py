@@ -41,7 +41,8 @@ async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, open
         assert [job["body"] for job in to_bob] == ["one", 'he said "two"', "three\nlines"]
         assert {job["from"].partition("/")[0] for job in to_bob} == {"ann@example.org"}
         assert to_bob[0]["raw"]["event"] == "chatapi.chat"
-        assert set(reader.outcomes()) == {"accepted"}
+        # It says so once Redis has answered, which is after the jobs can be seen.
+        await until_async(lambda: set(reader.outcomes()) == {"accepted"}, "it is told")
     opened = [event for event in reader.events if isinstance(event, SourceOpened)]
     assert opened == [SourceOpened("openfire", f"http://127.0.0.1:{openfire.chat_port}/sse")]
     assert sorted(openfire.world.logins) == ["ann", "bob"]
