@@ -42,6 +42,8 @@ from restbroker.transport.message import Request
 from restbroker.transport.stream import EventStream, Frame, StreamEnded, open_stream
 
 _OK: Final = 200
+_EACH_BYTES: Final = 2048
+"""What an event takes in memory besides its text, roughly."""
 _LEAST_PAUSE_S: Final = 0.2
 _LONGEST_PAUSE_S: Final = 5.0
 """Between two tries: doubled each time, until a stream is open."""
@@ -166,7 +168,7 @@ class Listener:
                     if event is not None:
                         self._is_held_up = True
                         reading.hold()
-                        await shared.basket.put(event, len(frame.data))
+                        await shared.basket.put(event, _EACH_BYTES + len(frame.data.encode()))
                         reading.go_on()
                         self._is_held_up = False
                     self._heard_at_s = trio.current_time()

@@ -19,7 +19,7 @@ from restbroker.config.passwords import passwords_in
 from restbroker.config.review import Review
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
-from restbroker.events.openfire_sse.settings import LEASE_S, SILENCE_S, RawMode, Settings
+from restbroker.events.openfire_sse.settings import BUFFER_BYTES, LEASE_S, SILENCE_S, RawMode, Settings
 from restbroker.rules.jid import folded
 
 _USER: Final = re.compile(r"[^\s/@:]{1,64}")
@@ -27,6 +27,8 @@ _LEAST_LIMIT: Final = 1024
 _LEAST_LEASE_S: Final = 1.0
 _LEAST_SILENCE_S: Final = 12.0
 _MOST_LIMIT: Final = 8 * 1024 * 1024
+_LEAST_BUFFER: Final = 1024 * 1024
+_MOST_BUFFER: Final = 4 * 1024 * 1024 * 1024
 
 
 def _users() -> ListOf:
@@ -101,6 +103,13 @@ class Options:
         "How many bytes an event may have; a larger one is lost. A message is at least a third larger there.",
         4 * 1024 * 1024,
     )
+    buffer: int = key(
+        "Buffer",
+        values.whole(_LEAST_BUFFER, _MOST_BUFFER),
+        "How many bytes of events wait in memory while Redis takes none. Then no stream is read, and Openfire has those"
+        " wait who send to these users.",
+        BUFFER_BYTES,
+    )
 
     def judged(self, source: EventSource, at: At, review: Review) -> EventSource:
         """See `config.judged`."""
@@ -131,6 +140,7 @@ class Options:
             silence_s=self.silence,
             lease_s=self.lease,
             limit_bytes=self.limit,
+            buffer_bytes=self.buffer,
         )
         return attrs.evolve(
             source, options=settings, alone=settings.everybody, target_name=self.target, secrets=(secret,)

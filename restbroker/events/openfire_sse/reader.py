@@ -8,6 +8,7 @@ pushed if Redis takes it at once; then the leases end, so that another need not 
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 import attrs
@@ -23,10 +24,8 @@ from restbroker.events.openfire_sse.settings import Settings
 from restbroker.events.openfire_sse.troubles import Teller
 from restbroker.rules.event import ServerEvent
 from restbroker.store.leases import Lease, Mine, Others
-from restbroker.telemetry.events import EventHandled, Warned
+from restbroker.telemetry.events import EventHandled, Report, Warned
 
-AT_ONCE: Final = 200
-"""Events that are offered to Redis together."""
 _RENEWALS: Final = 3
 """So often a lease is renewed while it lasts."""
 _SOON_S: Final = 0.05
@@ -45,7 +44,8 @@ def open_reader(source: EventSource, ways: Ways) -> "StreamReader":
     if source.target is None or ways.leases is None or ways.logins is None:
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
     teller = Teller(source.name, ways.report, ways.states)
-    shared = Shared(source.name, source.options, source.target, ways.logins, Basket(), teller)
+    basket = Basket(source.options.buffer_bytes, partial(_tell_of_full, source.name, ways.report))
+    shared = Shared(source.name, source.options, source.target, ways.logins, basket, teller)
     return StreamReader(shared, source, ways, ways.leases)
 
 
@@ -125,17 +125,17 @@ class StreamReader:
 
     async def _hand_over(self) -> None:
         while True:
-            self._in_hand = await self.shared.basket.take(AT_ONCE)
+            self._in_hand = await self.shared.basket.take()
             await self._offered()
 
     async def _hand_over_the_rest(self) -> None:
         basket = self.shared.basket
         with trio.move_on_after(_PATIENCE_S):
             await self._offered()
-            while events := basket.rest(AT_ONCE):
+            while events := basket.rest():
                 self._in_hand = events
                 await self._offered()
-        if lost := len(self._in_hand) + len(basket.rest(basket.most)):
+        if lost := len(self._in_hand) + len(basket):
             what = f"{lost} events of the source {self.source.name} are lost: Redis did not take them by the end."
             cure = "Openfire keeps no events: have Redis work while restbroker stops."
             self.ways.report(Warned("EventsLost", what, cure))
@@ -177,8 +177,16 @@ class StreamReader:
             return
         self._waits = True
         what = f"Events of the source {self.source.name} wait: {why}"
-        cure = "Openfire keeps none: those that do not fit into memory and connections are lost when it stops."
+        cure = "Openfire keeps none: those that restbroker has read by then are lost when it stops."
         self.ways.report(Warned("EventsWait", what, cure))
+
+
+def _tell_of_full(source: str, report: Report, size_bytes: int) -> None:
+    what = (
+        f"Source {source}: {size_bytes} bytes of events wait in memory, and no stream is read until Redis takes some."
+        " Nothing is lost by that, but Openfire has those wait who send to these users."
+    )
+    report(Warned("EventsHeld", what, "Have Redis work; or let more wait: the source's Buffer."))
 
 
 def _why(offer: Offer) -> str:

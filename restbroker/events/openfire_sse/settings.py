@@ -14,13 +14,15 @@ RawMode: TypeAlias = Literal["typed", "stanzas", "both"]
 SILENCE_S: Final = 25.0
 """Two and a half heartbeats."""
 LEASE_S: Final = 15.0
+BUFFER_BYTES: Final = 32 * 1024 * 1024
 
 
 @attrs.frozen
 class Settings:
     """Those of one source. `users` are logged in, `askers` are not: who asks an expert has a stream without a login.
 
-    `passwords`: a file of lines user:password. `announces`: users are made available after each login.
+    `passwords`: a file of lines user:password. `announces`: users are made available after each login. `buffer_bytes`
+    of events wait in memory while Redis is away.
     """
 
     users: tuple[str, ...]
@@ -31,6 +33,7 @@ class Settings:
     silence_s: float = SILENCE_S
     lease_s: float = LEASE_S
     limit_bytes: int = 1024 * 1024
+    buffer_bytes: int = BUFFER_BYTES
 
     @property
     def everybody(self) -> tuple[str, ...]:

@@ -77,7 +77,10 @@ class Reading:
 
     def jobs(self) -> list[dict[str, Any]]:
         """The events in the queue, the first that came first."""
-        return [json.loads(job)["args"][0] for job in queues.listed(self.store, QUEUE, 0, 100_000)]
+        found: list[bytes] = []
+        while page := queues.listed(self.store, QUEUE, len(found), 100_000):
+            found += page
+        return [json.loads(job)["args"][0] for job in found]
 
     def texts(self) -> list[str]:
         """Of the messages among them."""

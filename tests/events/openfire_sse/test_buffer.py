@@ -1,0 +1,47 @@
+"""While Redis is away streams are read on, as much as fits into memory; what does not fit waits, and is told of."""
+
+import pytest
+import trio
+
+from tests.events.openfire_sse.conftest import Read
+from tests.support.openfire import talk
+from tests.support.openfire.server import Openfire
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+
+
+@pytest.mark.parametrize(("buffer_bytes", "held"), [(32 * 1024 * 1024, 0), (1024 * 1024, 1)])
+async def test_while_redis_is_away_as_much_is_read_as_fits_and_the_rest_waits_in_the_connection(
+    reading: Read, openfire: Openfire, redis_server: RedisServer, buffer_bytes: int, held: int
+) -> None:
+    openfire.send_timeout_s = 600.0
+    sent = trio.Event()
+    # More than a connection holds.
+    numbers = [f"{number:03}" for number in range(75)]
+
+    def send() -> None:
+        stream = openfire.world.opened("bob")
+        for number in numbers:
+            with openfire.world.lock:
+                talk.message(openfire.world, stream, "ann@example.org", number + "x" * 100_000)
+
+    async def sending() -> None:
+        await trio.to_thread.run_sync(send)
+        sent.set()
+
+    async with reading("ann", buffer_bytes=buffer_bytes) as reader:
+        redis_server.suspend()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sending)
+            try:
+                if held:
+                    assert "no stream is read" in (await reader.tells("EventsHeld")).message
+                else:
+                    with trio.fail_after(60):
+                        await sent.wait()
+            finally:
+                redis_server.resume()
+        # And her own presence.
+        await until_async(lambda: len(reader.outcomes()) > len(numbers), "all are jobs", 120)
+        assert [text[:3] for text in reader.texts()] == numbers
+        assert len(reader.warnings("EventsHeld")) == held
