@@ -4,7 +4,7 @@ Made by `build` and `events`. Always holds: nothing is connected before the firs
 away, which the lane tells of; another kind of target has none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import attrs
@@ -15,7 +15,7 @@ from restbroker.errors import StoreUnavailable
 from restbroker.store import logins, rooms
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.logins import Busy, Off, On, Taken, Turn, Yours
+from restbroker.store.logins import Asks, Busy, Claimed, Known, On, Taken, Turn, Yours
 from restbroker.store.rooms import Need, State, Stay
 
 P = ParamSpec("P")
@@ -46,9 +46,17 @@ class LoginsInRedis:
         """As `LoginBook`."""
         return await self._insist(logins.off, self._target, user, stream)
 
-    async def known(self, user: str) -> On | Off | None:
+    async def noted(self, users: Sequence[str]) -> list[Known]:
         """As `LoginBook`."""
-        return await self._insist(logins.known, self._target, user)
+        return await self._insist(logins.noted, self._target, users)
+
+    async def ask(self, user: str, claim: str) -> Claimed:
+        """As `LoginBook`."""
+        return await self._insist(logins.ask, self._target, user, claim)
+
+    async def end(self, user: str, what: On | Asks, again: str) -> bool:
+        """As `LoginBook`."""
+        return await self._insist(logins.end, self._target, user, what, again)
 
     async def room_take(self, stay: Stay, turn: Turn, need: Need) -> State | Yours | Busy:
         """As `LoginBook`."""

@@ -13,7 +13,8 @@ import trio
 
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe
-from restbroker.store.logins import Busy, Off, On, Taken, Turn, Yours
+from restbroker.store.logins import Asks, Busy, Known, On, Taken, Turn, Yours
+from restbroker.store.logins import Claimed as Noted
 from restbroker.store.rooms import Need, State, Stay
 from restbroker.store.rosters import Change, Changed, NotChanged, Pace
 from restbroker.telemetry.events import Report
@@ -136,7 +137,15 @@ class LoginBook(Protocol):
         """See `store.logins`."""
         ...
 
-    async def known(self, user: str) -> On | Off | None:
+    async def noted(self, users: Sequence[str]) -> list[Known]:
+        """See `store.logins`."""
+        ...
+
+    async def ask(self, user: str, claim: str) -> Noted:
+        """See `store.logins`."""
+        ...
+
+    async def end(self, user: str, what: On | Asks, again: str) -> bool:
         """See `store.logins`."""
         ...
 
@@ -184,7 +193,11 @@ class Logins(Protocol):
         ...
 
     async def watched(self, user: str, stale: str = "") -> str | None:
-        """As `stream`, or as `renew` with a stale one; but None, and no login, for who was logged off by a job."""
+        """As `stream`, or as `renew` with a stale one; but None, and no login, for who asks or was logged off."""
+        ...
+
+    async def noted(self, users: Sequence[str]) -> list[Known]:
+        """What Redis has of each: another than before, and a stream that was opened before gets nothing any more."""
         ...
 
     async def off(self, user: str, stream: str) -> None:

@@ -1,10 +1,12 @@
 """Which stream a user of a server has, where acting as a user needs one: one login for all processes.
 
 Used by assembly for connectors and readers of events. Always holds: one at a time logs a user in, and the others get
-what came of it; who dies at it is followed by another when its lease ends, by Redis' clock; each call may be repeated
-after a lost answer. A stream is as good as a password: it is in no repr, no text of an error, and no log.
+what came of it; who dies at it is followed by another when its lease ends, by Redis' clock; a name is logged in, or it
+asks, and never both; each call may be repeated after a lost answer. A stream is as good as a password: it is in no
+repr, no text of an error, and no log.
 """
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import attrs
@@ -28,8 +30,19 @@ class Off:
 
 
 @attrs.frozen
+class Asks:
+    """The name has a connection because it asks a question, and is not logged in. `claim`: of that question.
+
+    `age_s`: for how long, where that was asked for.
+    """
+
+    claim: str
+    age_s: int = attrs.field(default=0, eq=False)
+
+
+@attrs.frozen
 class Yours:
-    """It is the caller's turn: log him in, then `put`."""
+    """It is the caller's turn: log him in, then `put`. Or to ask."""
 
 
 @attrs.frozen
@@ -39,7 +52,10 @@ class Busy:
     left_ms: int
 
 
-Taken: TypeAlias = On | Off | Yours | Busy
+Known: TypeAlias = On | Off | Asks | None
+"""What is noted of a name."""
+Taken: TypeAlias = On | Off | Asks | Yours | Busy
+Claimed: TypeAlias = On | Yours | Busy
 
 
 @attrs.frozen
@@ -63,6 +79,8 @@ def take(client: Client, target: str, user: str, turn: Turn, *, stale: str = "",
             return On(text(stream))
         case [b"OFF"]:
             return Off()
+        case [b"ASKS", claim, age_s]:
+            return Asks(text(claim), integer(age_s))
         case [b"YOURS"]:
             return Yours()
         case [b"BUSY", left_ms]:
@@ -82,14 +100,52 @@ def off(client: Client, target: str, user: str, stream: str) -> bool:
     return client.run("login_off", [client.keys.logins(target)], [user, stream]) == 1
 
 
-def known(client: Client, target: str, user: str) -> On | Off | None:
-    """What is known of him; None: nothing."""
-    entry = client.command("HGET", client.keys.logins(target), user)
-    match ("" if entry is None else text(entry)).split(" ", 2):
+def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
+    """Claims the name for a question, where nobody is or is being logged in by it. `claim` is new for each.
+
+    Raises `StoreUnavailable`: it may be noted.
+    """
+    keys = [client.keys.logins(target), _lease(client, target, user)]
+    match items(client.run("login_ask", keys, [user, claim])):
+        case [b"ON"]:
+            return On("")
+        case [b"YOURS"]:
+            return Yours()
+        case [b"BUSY", left_ms]:
+            return Busy(integer(left_ms))
+        case _:
+            raise ValueError("the script login_ask answered something else")
+
+
+def end(client: Client, target: str, user: str, what: On | Asks, again: str) -> bool:
+    """Forgets this stream or this claim. Another claim is called `again` then: its readers have to look again.
+
+    False: something else is noted.
+    """
+    state, noted = ("on", what.stream) if isinstance(what, On) else ("asks", what.claim)
+    return client.run("login_end", [client.keys.logins(target)], [user, state, noted, again]) == 1
+
+
+def known(client: Client, target: str, user: str) -> Known:
+    """What is noted of him."""
+    return noted(client, target, [user])[0]
+
+
+def noted(client: Client, target: str, users: Sequence[str]) -> list[Known]:
+    """What is noted of each."""
+    if not users:
+        return []
+    return [_known(entry) for entry in items(client.command("HMGET", client.keys.logins(target), *users))]
+
+
+def _known(entry: object) -> Known:
+    match text(entry).split(" ", 2) if isinstance(entry, bytes) else []:
         case ["on", _, stream]:
             return On(stream)
         case ["off", _, stream]:
             return Off(stream)
+        case ["asks", _, claim]:
+            return Asks(claim)
         case _:
             return None
 

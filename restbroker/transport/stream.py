@@ -9,6 +9,7 @@ that ends in the middle, and how much may lie in memory.
 import contextlib
 import math
 import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Final, Literal, Self, TypeAlias
@@ -30,6 +31,8 @@ Reason: TypeAlias = Literal["ended", "silent", "large", "other"]
 """It ended, or broke; nothing came for too long; an event was larger than the limit; it is no stream of events."""
 
 _CLOSE_S: Final = 1.0
+_MOST_AT_ONCE: Final = 65_536
+"""So much is taken from a connection at once; behind that, more may have come before."""
 _BOM: Final = b"\xef\xbb\xbf"
 _BLANKS: Final = b"\r\n"
 
@@ -62,6 +65,9 @@ class _Bytes(httpx.AsyncByteStream):
     limit_bytes: int
     size_bytes: int = 0
     """Since the last event. What comes in one piece with its end is not counted."""
+    sent_after_s: float = attrs.field(factory=time.time)
+    """What came last was sent after this (seconds since 1970): nothing was left when it was asked for before."""
+    _drained_s: float = attrs.field(factory=time.time)
     _parts: AsyncIterator[bytes] | None = None
     _begun: bytes | None = b""
 
@@ -73,7 +79,11 @@ class _Bytes(httpx.AsyncByteStream):
         assert self._parts is not None  # noqa: S101  as httpx begins by asking for an iterator
         if self.size_bytes > self.limit_bytes:
             raise StreamEnded("large", f"an event has more than {self.limit_bytes} bytes")
+        asked_s = time.time()
         part = await anext(self._parts)
+        self.sent_after_s = self._drained_s
+        if len(part) < _MOST_AT_ONCE:
+            self._drained_s = asked_s
         if self._begun is not None:
             part = self._without_mark(part)
         # A heartbeat is no part of an event.
@@ -111,6 +121,11 @@ class EventStream:
         self._bytes = _Bytes(answer.stream, limit_bytes)
         whole = httpx.Response(answer.status_code, headers=answer.headers, stream=self._bytes)
         self._events = EventSource(whole).aiter_sse()
+
+    @property
+    def sent_after_s(self) -> float:
+        """What came last was sent after this (seconds since 1970)."""
+        return self._bytes.sent_after_s
 
     async def next(self) -> Frame:
         """The next event. Raises `StreamEnded`; cancelled while it waits, the stream is over."""

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from restbroker.connectors.openfire_chat import logins as chat_logins
 from restbroker.rules.json_types import Json
-from restbroker.rules.outcome import Delivered, Denied, Rejected
+from restbroker.rules.outcome import Delivered, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, Side, restart, sides_of
 from tests.support.openfire.faults import Kind
@@ -310,6 +311,93 @@ async def test_a_question_that_nobody_answers_in_time_is_not_asked_again_by_itse
         assert "ask_status" in spec.unanswered.text
         with pytest.raises(MaybeSent):
             await side.call("ask", asked, timeout_s=0.5)
+
+
+QUESTION: Mapping[str, Json] = {
+    "userID": "romeo",
+    "emailAddress": "r@example.org",
+    "question": "Wherefore?",
+    "workgroup": "love",
+}
+UPLOAD: Mapping[str, Json] = {"userId": "romeo", "fileName": "a.png", "fileSize": 10}
+
+
+async def code_of(side: Side, command: str, given: Mapping[str, Json]) -> str:
+    """Why a command is parked."""
+    outcome = await side.call(command, given)
+    assert isinstance(outcome, Rejected), outcome
+    return outcome.reason.code
+
+
+async def test_a_question_or_an_upload_of_who_is_logged_in_is_not_sent(chat: Openfire, sides: Open) -> None:
+    async with sides(2) as (one, other):
+        await one.done("set_presence", {"from": "romeo"})
+        before = len(chat.asked)
+        for command, given in (("ask", QUESTION), ("request_upload_slot", UPLOAD)):
+            assert await code_of(other, command, given) == "UserLoggedIn"
+        assert len(chat.asked) == before
+        await one.done("chat_logoff", {"from": "romeo"})
+        await other.done("request_upload_slot", UPLOAD)
+        await one.done("set_presence", {"from": "romeo"})
+        assert not chat.world.is_jammed
+
+
+async def test_a_login_of_who_asks_is_not_sent_until_the_question_is_taken_back(chat: Openfire, sides: Open) -> None:
+    chat.world.consult("love", "nurse")
+    async with sides(2) as (one, other):
+        await one.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.call, "ask", QUESTION)
+            await until_async(lambda: "romeo" in chat.world.assists, "the question is asked")
+            for command in ("chat_login", "set_presence"):
+                assert await code_of(one, command, {"from": "romeo"}) == "UserAsks"
+            await one.done("ask_revoke", {"userId": "romeo"})
+        await one.done("set_presence", {"from": "romeo"})
+        assert not chat.world.is_jammed
+    assert chat.world.logins == ["nurse", "romeo"]
+
+
+async def test_an_upload_that_fails_leaves_a_connection_and_the_name_is_not_logged_in_before_a_restart(
+    chat: Openfire, sides: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat_logins, "_FIRM_S", 0)
+    chat.world.has_uploads = False
+    async with sides(2) as (one, other):
+        assert await code_of(one, "request_upload_slot", UPLOAD) == "Refused"
+        assert await code_of(other, "set_presence", {"from": "romeo"}) == "UserAsks"
+        assert not chat.world.is_jammed
+        await restart(chat, one, other)
+        await other.done("set_presence", {"from": "romeo"})
+    assert chat.world.logins == ["romeo"]
+
+
+async def test_of_a_question_and_a_login_at_the_same_moment_one_is_sent(chat: Openfire, sides: Open) -> None:
+    chat.world.login_s = 0.05
+    async with sides(3) as brokers:
+        for number in range(5):
+            user = f"user{number}"
+            outcomes: list[Outcome] = []
+
+            async def does(side: Side, command: str, given: Mapping[str, Json], to: list[Outcome]) -> None:
+                to.append(await side.call(command, given))
+
+            async with trio.open_nursery() as nursery:
+                for side in brokers:
+                    nursery.start_soon(does, side, "request_upload_slot", {**UPLOAD, "userId": user}, outcomes)
+                    nursery.start_soon(does, side, "set_presence", {"from": user}, outcomes)
+            codes = {one.reason.code for one in outcomes if isinstance(one, Rejected)}
+            assert codes <= {"UserAsks", "UserLoggedIn"}
+            assert any(isinstance(one, Delivered) for one in outcomes)
+        assert not chat.world.is_jammed
+
+
+async def test_a_question_that_was_not_sent_leaves_the_name_free(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        chat.stop()
+        with pytest.raises(NotSent):
+            await side.call("ask", QUESTION)
+        chat.start()
+        await side.done("set_presence", {"from": "romeo"})
 
 
 async def test_a_refused_login_concerns_all_jobs_and_the_probe_says_so(chat: Openfire, sides: Open) -> None:

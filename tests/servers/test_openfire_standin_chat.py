@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.support.openfire.asking import Asker, basic
+from tests.support.openfire.asking import LOGIN, Asker, basic
 from tests.support.openfire.server import Openfire
 from tests.support.wait import until
 
@@ -28,7 +29,7 @@ def asker(server: Openfire) -> Iterator[Asker]:
 
 
 def test_a_login_gives_the_same_stream_until_the_logoff(server: Openfire, asker: Asker) -> None:
-    got = asker.chat("POST", "/chat/alice/login", Accept="text/plain")
+    got = asker.chat("POST", "/chat/alice/login", Accept=LOGIN)
     assert (got.status, got.kind, got.text[:6], got.text[6:].lstrip("-").isdigit()) == (
         200,
         "text/plain",
@@ -58,16 +59,58 @@ def test_a_login_gives_the_same_stream_until_the_logoff(server: Openfire, asker:
 def test_who_gives_no_password_must_be_an_administrator_by_basic(
     server: Openfire, asker: Asker, authorization: str, password: str, is_own: bool
 ) -> None:
-    assert asker.chat("POST", "/chat/alice/login", password, Authorization=authorization).status == 200
+    got = asker.chat("POST", "/chat/alice/login", password, Authorization=authorization, Accept=LOGIN)
+    assert got.status == 200
     assert server.world.of_user["alice"].is_anonymous != is_own
 
 
 def test_a_wrong_password_is_a_400(server: Openfire, asker: Asker) -> None:
-    got = asker.chat("POST", "/chat/alice/login", "wrong")
+    got = asker.chat("POST", "/chat/alice/login", "wrong", Accept=LOGIN)
     assert (got.status, got.json) == (400, REFUSED)
     server.world.accounts["alice"].is_locked = True
-    assert asker.chat("POST", "/chat/alice/login", "secret").status == 400
-    assert asker.chat("POST", "/chat/nobody/login", "secret").status == 400
+    assert asker.chat("POST", "/chat/alice/login", "secret", Accept=LOGIN).status == 400
+    assert asker.chat("POST", "/chat/nobody/login", "secret", Accept=LOGIN).status == 400
+
+
+@pytest.mark.parametrize(
+    ("accept", "right", "wrong"),
+    [("application/json", 406, 406), ("text/plain", 200, 500), ("*/*", 200, 500), (LOGIN, 200, 400)],
+)
+def test_what_a_login_accepts_says_how_it_is_answered(asker: Asker, accept: str, right: int, wrong: int) -> None:
+    for password, status in (("secret", right), ("wrong", wrong)):
+        got = asker.chat("POST", "/chat/alice/login", password, Accept=accept)
+        assert (got.status, got.body == b"") == (status, status in (406, 500))
+
+
+def test_two_first_logins_at_the_same_moment_are_two_and_nobody_gets_an_event_stream_from_then_on(
+    server: Openfire, asker: Asker
+) -> None:
+    server.world.login_s = 0.2
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: asker.login("alice")[0], "12")
+    assert one != other
+    asker.login("bob")
+    assert asker.listen("bob").status == 404
+    server.restart()
+    asker.login("bob")
+    assert asker.listen("bob").status == 200
+
+
+def test_a_question_and_a_login_of_one_name_are_two_as_well_and_streams_that_are_open_go_on(
+    server: Openfire, asker: Asker
+) -> None:
+    for asks_first in (True, False):
+        server.restart()
+        [bob] = asker.login("bob")
+        listener = asker.listen("bob")
+        server.world.has_uploads = False
+        steps = [("GET", "/ask/upload/alice/a.png/10"), ("POST", "/chat/alice/login")]
+        for method, path in steps if asks_first else reversed(steps):
+            assert asker.chat(method, path, Accept=LOGIN).status == (400 if method == "GET" else 200)
+        asker.login("carol")
+        assert asker.listen("carol").status == 404
+        asker.chat("POST", f"/chat/{bob}/messages/{BOB}", "still here")
+        assert listener.typed("chat")["body"] == "still here"
 
 
 @pytest.mark.parametrize(
@@ -252,12 +295,17 @@ def test_an_invitation_is_told_twice_to_who_is_invited(asker: Asker) -> None:
         ("bob", "carol", "text/event-stream", 503),
         ("carol", "carol", "text/event-stream", 404),
         ("bob", "nobody", "text/event-stream", 401),
+        # Who asks is looked at first, then the path, then the header, and whose it is last.
+        ("carol", "nobody", "", 401),
+        ("carol", "carol", "", 404),
+        ("bob", "carol", "", 405),
     ],
 )
 def test_an_event_stream_is_as_strict_as_there(asker: Asker, user: str, by: str, accept: str, status: int) -> None:
     asker.login("bob")
     listener = asker.listen(user, accept, by)
     assert listener.status == status
+    assert ('WWW-Authenticate: basic realm="ofchat"' in listener.head) == (status == 401)
     if status == 200:
         assert "Content-Type: text/event-stream; charset=UTF-8\r\nConnection: close" in listener.head
 
@@ -267,17 +315,23 @@ def test_the_last_opened_stream_is_the_only_one_that_is_told(asker: Asker) -> No
     first, second = asker.listen("bob"), asker.listen("bob")
     asker.chat("POST", f"/chat/{alice}/messages/{BOB}", "hi")
     assert second.typed("chat")["body"] == "hi"
-    asker.chat("POST", "/chat/" + asker.login("bob")[0] + "/logoff")
+    asker.server.stop()
     assert set(first.rest().split(b"\r\n")) == {b""}
 
 
-def test_a_stream_beats_and_ends_with_the_logoff_and_the_server(server: Openfire, asker: Asker) -> None:
-    for ends in (lambda: asker.chat("POST", f"/chat/{asker.login('bob')[0]}/logoff"), server.stop):
-        asker.login("bob")
-        listener = asker.listen("bob")
-        assert listener.line.recv(2) == b"\r\n"
-        ends()
-        assert set(listener.rest()) <= set(b"\r\n")
+def test_a_stream_beats_on_behind_a_logoff_and_ends_with_the_server(server: Openfire, asker: Asker) -> None:
+    alice, bob = asker.login("alice", "bob")
+    old = asker.listen("bob")
+    assert old.line.recv(2) == b"\r\n"
+    asker.chat("POST", f"/chat/{bob}/logoff")
+    assert asker.listen("bob").status == 404
+    asker.login("bob")
+    new = asker.listen("bob")
+    asker.chat("POST", f"/chat/{alice}/messages/{BOB}", "hi")
+    assert new.typed("chat")["body"] == "hi"
+    assert old.line.recv(2) == b"\r\n"
+    server.stop()
+    assert set(old.rest()) <= set(b"\r\n"), "it was told nothing"
 
 
 def test_a_stream_may_end_within_an_event_or_fall_silent(server: Openfire, asker: Asker) -> None:
@@ -296,13 +350,22 @@ def test_a_reader_that_leaves_is_forgotten(server: Openfire, asker: Asker) -> No
     assert server.world.readers == {}
 
 
-def test_who_is_kicked_or_locked_out_loses_his_stream(server: Openfire, asker: Asker) -> None:
+def test_who_is_kicked_or_locked_out_keeps_a_login_that_leads_nowhere(server: Openfire, asker: Asker) -> None:
     for method, path in (("DELETE", "/sessions/bob"), ("POST", "/lockouts/bob")):
-        [bob] = asker.login("bob")
-        listener = asker.listen("bob")
+        alice, bob = asker.login("alice", "bob")
+        bobs, alices = asker.listen("bob"), asker.listen("alice")
         asker.rest(method, path)
-        listener.rest()
-        assert asker.chat("POST", f"/chat/{bob}/presence").status == 400
+        assert asker.login("bob") == [bob], "the same id as before"
+        assert asker.chat("POST", f"/chat/{bob}/messages/alice@example.org", "hi").status == 200
+        assert alices.typed("chat")["body"] == "hi"
+        asker.chat("POST", f"/chat/{alice}/messages/{BOB}", "unheard")
+        assert bobs.line.recv(100).strip() == b"", "it beats on, and is told nothing"
+        assert asker.listen("bob", by="carol").status == 404
+        assert asker.chat("GET", "/sessions/bob").json == {}
+        assert asker.chat("POST", f"/chat/{bob}/logoff").status == 200
+        assert asker.login("bob") != [bob]
+        assert asker.listen("bob", by="carol").status == 503, "it is there again"
+        asker.chat("POST", f"/chat/{asker.login('bob')[0]}/logoff")
 
 
 def test_a_broadcast_reaches_who_is_there(asker: Asker) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import re
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -104,6 +105,26 @@ def test_two_users_chat_by_jobs_and_events_alone(
         assert [data for _, data in server.world.lost if '"body"' in data] == []
         assert talk.parked() == []
         assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None
+
+
+def test_the_login_by_one_of_two_brokers_is_followed_by_the_users_stream_within_two_seconds(
+    redis_server: RedisServer, server: Openfire, tmp_path: Path
+) -> None:
+    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
+        talk.listening()
+        took_s = []
+        for number in range(5):
+            talk.do("chat_logoff", from_="bob")
+            talk.do("chat_login", from_="bob")
+            began_s = time.monotonic()
+            talk.listening("bob")
+            took_s.append(time.monotonic() - began_s)
+            talk.do("post_message", from_="ann", to=talk.jid("bob"), body=f"Hello {number}")
+            talk.told("bob", "message", body=f"Hello {number}")
+        # A starved machine is slow now and then.
+        assert min(took_s) < 2.0, took_s
+        assert Counter(server.world.logins) == {"ann": 1, "bob": 6}
+        until(lambda: talk.output().count("OpenfireGap") >= 5, "each gap is in the log", 60)
 
 
 def test_a_restart_in_the_middle_of_any_step_of_a_chat_loses_nothing_and_costs_one_login_of_each_user(

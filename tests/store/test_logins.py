@@ -7,7 +7,7 @@ import pytest
 from restbroker.errors import StoreUnavailable
 from restbroker.store import logins
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.logins import Busy, Off, On, Turn, Yours
+from restbroker.store.logins import Asks, Busy, Off, On, Turn, Yours
 from tests.store.lanes import Server
 from tests.store.proxy import LossyProxy
 from tests.support.wait import until
@@ -77,6 +77,38 @@ def test_a_logoff_is_seen_by_who_watches_and_undone_by_who_needs_a_login(client:
     assert logins.take(client, "of", "romeo", B, stays_off=True) == Off()
 
 
+def test_a_name_is_logged_in_or_it_asks_and_never_both(client: Client) -> None:
+    log_in(client, "old")
+    assert logins.ask(client, "of", "juliet", "one") == On("")
+    assert logins.off(client, "of", "juliet", "old")
+    assert logins.take(client, "of", "juliet", A) == Yours()
+    assert isinstance(logins.ask(client, "of", "juliet", "one"), Busy), "somebody logs her in"
+    assert not logins.put(client, "of", "juliet", "a", "")
+    assert logins.ask(client, "of", "juliet", "one") == Yours()
+    for stays_off in (True, False):
+        assert logins.take(client, "of", "juliet", A, stays_off=stays_off) == Asks("one")
+    assert logins.noted(client, "of", ["juliet", "romeo"]) == [Asks("one"), None]
+    assert not logins.off(client, "of", "juliet", "old")
+    assert not logins.end(client, "of", "juliet", On("one"), "x"), "it is no stream"
+    assert logins.end(client, "of", "juliet", Asks("one"), "x")
+    assert logins.take(client, "of", "juliet", A) == Yours()
+
+
+def test_a_question_that_ends_behind_another_one_has_its_readers_look_again(client: Client) -> None:
+    for claim in ("one", "two"):
+        assert logins.ask(client, "of", "juliet", claim) == Yours()
+    assert not logins.end(client, "of", "juliet", Asks("one"), "three")
+    assert logins.known(client, "of", "juliet") == Asks("three")
+
+
+def test_a_stream_that_was_ended_is_forgotten_and_another_one_is_not(client: Client) -> None:
+    log_in(client, "old")
+    assert not logins.end(client, "of", "juliet", On("older"), "x")
+    assert logins.known(client, "of", "juliet") == On("old")
+    assert logins.end(client, "of", "juliet", On("old"), "x")
+    assert logins.known(client, "of", "juliet") is None
+
+
 def test_what_somebody_else_wrote_there_is_no_login(client: Client, server: Server) -> None:
     for entry in (b"", b"on", b"on now ofchat", b'{"stream": "x"}', b"\xff"):
         server.raw.hset(LOGINS, "juliet", entry)
@@ -88,6 +120,9 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
     (lambda client: logins.take(client, "of", "juliet", A), Yours()),
     (lambda client: logins.put(client, "of", "juliet", "a", "new"), True),
     (lambda client: logins.off(client, "of", "juliet", "new"), True),
+    (lambda client: logins.ask(client, "of", "juliet", "one"), Yours()),
+    (lambda client: logins.end(client, "of", "juliet", Asks("another"), "two"), False),
+    (lambda client: logins.end(client, "of", "juliet", Asks("two"), "three"), True),
 ]
 
 

@@ -10,8 +10,9 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.config.target import Target
+from restbroker.config.target import Basic, Target
 from restbroker.connectors.contract import Connector, Link, NoLogin, Ports
+from restbroker.connectors.jid import is_local
 from restbroker.connectors.openfire_chat import catalogue, ways
 from restbroker.connectors.openfire_chat.logins import SharedLogins, as_unsent, shared_logins
 from restbroker.connectors.openfire_chat.options import settings_of
@@ -25,7 +26,7 @@ from restbroker.connectors.texts import parsed
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected
-from restbroker.store.logins import Off, On
+from restbroker.store.logins import Asks, Off, On
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 
@@ -108,12 +109,38 @@ class ChatConnector:
         return judge(call, way, spec, response, self._now_s(), stream)
 
     async def _without_stream(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
+        name, request = _whose(way, asked), asked.of("")
         try:
-            response = await link.send(asked.of(""))
+            if not name:
+                response = await link.send(request)
+            else:
+                response = await self._asked(way, name, request, link)
         finally:
             if self._rooms is not None:
                 await self._rooms.expelled(way, asked)
         return judge(call, way, spec, response, self._now_s(), "")
+
+    async def _asked(self, way: Way, name: str, request: Request, link: Link) -> Response:
+        """A question, or what ends one, with what is noted of its name. What may have begun counts as begun."""
+        logins = self._own()
+        if way.name == ways.REVOKE:
+            known = await logins.known(name)
+            response = await link.send(request)
+            # Where nobody can be asked later whether it is over, a 400 says so: there was none.
+            can_look = isinstance(self._target.credentials, Basic)
+            is_over = 200 <= response.status < 300 or (response.status == 400 and not can_look)
+        else:
+            known = await logins.ask(name)
+            try:
+                response = await link.send(request)
+            except NotSent:
+                await logins.end(name, known)
+                raise
+            # The connection that an upload made is closed with its answer, another when its question is over (read).
+            is_over = way.name == ways.UPLOAD and 200 <= response.status < 300
+        if is_over and isinstance(known, Asks):
+            await logins.end(name, known)
+        return response
 
     async def _again(
         self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link, stale: str, response: Response
@@ -154,7 +181,7 @@ class ChatConnector:
                 pass  # noted, and perhaps not sent
             case Off():
                 return Delivered("", None, 200, note="already done", by_us=True)
-            case None:
+            case None | Asks():
                 # He may have a stream that was forgotten here: a login gives its id.
                 stream = await as_unsent(logins.stream, asked.user)
         # First, so that who reads his events does not take the end of his stream for a fault, and logs him in.
@@ -170,6 +197,14 @@ class ChatConnector:
         if self._logins is None:
             raise ConfigError(f"The target {self._target.name} needs logins in Redis.", "Please report this.")
         return self._logins
+
+
+def _whose(way: Way, asked: Asked) -> str:
+    """Who asks; "" where that is nobody whom a login could have."""
+    if way.name not in (ways.ASK, ways.REVOKE, ways.UPLOAD):
+        return ""
+    name = str(asked.given.get("userID", asked.given.get("userId", "")))
+    return name if is_local(name) else ""
 
 
 def ready(target: Target) -> Request:

@@ -6,7 +6,7 @@ in; who waits gets what came of it, and in one process nobody asks Redis for wha
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, assert_never
 from urllib.parse import quote
@@ -19,12 +19,12 @@ from restbroker.config.target import Basic, Target
 from restbroker.connectors.contract import LoginBook, Logins, NoLogin, Ports
 from restbroker.connectors.openfire_chat.headers import accepting, authorized
 from restbroker.connectors.openfire_chat.options import settings_of
-from restbroker.connectors.openfire_chat.refusals import NO_PASSWORD, judge_login
+from restbroker.connectors.openfire_chat.refusals import ASKS, LOGGED_IN, NO_PASSWORD, judge_login
 from restbroker.connectors.openfire_chat.request import question
 from restbroker.connectors.openfire_chat.trust import is_administrator, no_administrator, trust_question
 from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.errors import ConfigError
-from restbroker.store.logins import Busy, Off, On, Turn, Yours
+from restbroker.store.logins import Asks, Busy, Known, Off, On, Turn, Yours
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 
@@ -33,6 +33,9 @@ _LATER_S: Final = 5.0
 _LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 0.5
 _RELEASE_S: Final = 1.0
+_FIRM_S: Final = 30
+"""So long a question may be on its way before the server is asked whether its name has a connection still."""
+_NO_PATH: Final = 404
 _MOST_KNOWN: Final = 50_000
 _STREAM: Final = re.compile(r"[!-~]{1,200}", re.ASCII)
 """`ofchat` and a number, which may have a minus (read)."""
@@ -64,25 +67,52 @@ class SharedLogins:
         """As `Logins`."""
         return await self._found(user_name(user), stale, stays_off=True) or None
 
+    async def noted(self, users: Sequence[str]) -> list[Known]:
+        """As `Logins`."""
+        return await self._book.noted([user_name(user) for user in users])
+
     async def login(self, user: str, password: str | None = None, totp: str | None = None) -> str:
         """Has the server log him in, whatever is known, with this password if one is given."""
         name = user_name(user)
         async with self._turn_here(name):
             turn = self._turn()
             while True:
-                known = await self._book.known(name)
+                (known,) = await self._book.noted([name])
                 stale = known.stream if isinstance(known, On) else ""
                 match await self._book.take(name, turn, stale=stale):
                     case Yours():
                         return await self._logged_in(name, turn, password, totp)
                     case Busy(left_ms):
                         await trio.sleep(min(left_ms / 1000, _LOOK_S))
+                    case Asks() as asks:
+                        await self._must_be_over(name, asks)
                     case On() | Off():
                         pass  # somebody logged him in just now
 
-    async def known(self, user: str) -> On | Off | None:
+    async def known(self, user: str) -> Known:
         """What Redis knows of him."""
-        return await self._book.known(user_name(user))
+        (known,) = await self.noted([user])
+        return known
+
+    async def ask(self, user: str) -> Asks:
+        """Claims the name for a question, and waits for who logs him in. Raises `NoLogin` where he is logged in: two
+        connections of one name leave every login after them without a stream, until Openfire's restart (measured).
+        """
+        name, claim = user_name(user), secrets.token_hex(8)
+        while True:
+            match await self._book.ask(name, claim):
+                case Yours():
+                    return Asks(claim)
+                case Busy(left_ms):
+                    await trio.sleep(min(left_ms / 1000, _LOOK_S))
+                case On():
+                    raise NoLogin(LOGGED_IN)
+
+    async def end(self, user: str, what: On | Asks) -> None:
+        """What is noted is no longer so: his stream was ended, or his question is over."""
+        name = user_name(user)
+        self._known.pop(name, None)
+        await self._book.end(name, what, secrets.token_hex(8))
 
     async def off(self, user: str, stream: str) -> None:
         """As `Logins`."""
@@ -93,15 +123,33 @@ class SharedLogins:
     async def present(self, user: str) -> None:
         """As `Logins`."""
         stream = await self.stream(user)
-        path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/presence"
-        headers = (("Accept", "application/json"), *authorized(self._target))
-        response = await self._send(Request("POST", path, self._target.timeout_s, (), headers, repeatable=True))
+        response = await self._post(stream, "presence")
         if not 200 <= response.status < 300:
             raise NoLogin(judge_login(response, self._now_s(), (stream,)))
 
     async def aclose(self) -> None:
         """As `Logins`."""
         await self._book.aclose()
+
+    async def _post(self, stream: str, what: str) -> Response:
+        path = f"{self._target.url.path}/restapi/v1/chat/{quote(stream, safe='')}/{what}"
+        headers = (("Accept", "application/json"), *authorized(self._target))
+        return await self._send(Request("POST", path, self._target.timeout_s, (), headers, repeatable=True))
+
+    async def _must_be_over(self, name: str, asks: Asks) -> None:
+        """Returns where the question is over, as after a restart, of which nobody told. Raises `NoLogin` where not.
+
+        An administrator may ask whether a name has a path: it is looked at before whose it is (measured).
+        """
+        login = self._target.credentials
+        if asks.age_s < _FIRM_S or not isinstance(login, Basic):
+            raise NoLogin(ASKS)
+        headers = (("Accept", "text/plain"), *authorized(self._target))
+        path = f"/sse/{quote(name, safe='')}"
+        response = await self._send(Request("GET", path, self._target.timeout_s, (), headers, repeatable=True))
+        if response.status != _NO_PATH:
+            raise NoLogin(ASKS)
+        await self._book.end(name, asks, secrets.token_hex(8))
 
     async def _found(self, name: str, stale: str, *, stays_off: bool = False) -> str:
         """His stream; empty for who was logged off, and stays so."""
@@ -122,6 +170,14 @@ class SharedLogins:
                 case Off():
                     self._known.pop(name, None)
                     return ""
+                case Asks() as asks:
+                    self._known.pop(name, None)
+                    try:
+                        await self._must_be_over(name, asks)
+                    except NoLogin:
+                        if stays_off:
+                            return ""
+                        raise
                 case Yours():
                     return await self._logged_in(name, turn, None, None)
                 case Busy(left_ms):

@@ -45,6 +45,24 @@ NO_PASSWORD: Final = Rejected(
         " password.",
     )
 )
+_TWICE: Final = (
+    "Openfire would make a second connection of one name, and after that give no new stream of events to anyone until"
+    " its restart. "
+)
+LOGGED_IN: Final = Rejected(
+    Reason(
+        "UserLoggedIn",
+        "The name is logged in, and who asks must not be. Nothing was sent.",
+        f"{_TWICE}Ask under another name, or log the user off first (chat_logoff).",
+    )
+)
+ASKS: Final = Rejected(
+    Reason(
+        "UserAsks",
+        "The name asks a question, or asked for an upload: it must not be logged in. Nothing was sent.",
+        f"{_TWICE}Use another name, or take the question back first (ask_revoke).",
+    )
+)
 _GOES_ON: Final = "It goes on by itself."
 _SEE_LOG: Final = "See Openfire's log (error.log). A 500 often means bad input: check the job's arguments, too."
 

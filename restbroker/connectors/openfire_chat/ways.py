@@ -30,6 +30,8 @@ JOIN: Final = "join_room"
 LEAVE: Final = "leave_room"
 CONTACTS: Final = "list_contacts"
 ASK: Final = "ask"
+UPLOAD: Final = "request_upload_slot"
+REVOKE: Final = "ask_revoke"
 CALL: Final = "make_call"
 OFFERS: Final = frozenset({"accept_offer", "reject_offer"})
 """Of an offer that the user's stream was made: it is gone with the stream."""

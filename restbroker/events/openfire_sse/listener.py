@@ -4,12 +4,11 @@ makes one for each.
 Always holds: a stream is asked for under a lease that is valid by our own clock, and what is asked for when it ran out
 meanwhile is read only once Redis says that the lease is still ours: the server gives events to whoever opened last. A
 new stream is open before the old one is left, so that nothing falls in between; what an old one still holds is read.
+Only one whose login ended is left first: nothing more is sent there.
 """
 
 import math
 import random
-import time
-from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
@@ -17,17 +16,15 @@ import attrs
 import trio
 
 from restbroker.config.passwords import passwords_in
-from restbroker.config.target import Target
-from restbroker.connectors.contract import Logins, NoLogin
+from restbroker.connectors.contract import NoLogin
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.events.openfire_sse.access import basic
-from restbroker.events.openfire_sse.basket import Basket
 from restbroker.events.openfire_sse.form import Form
 from restbroker.events.openfire_sse.reading import Reading
-from restbroker.events.openfire_sse.settings import Settings
+from restbroker.events.openfire_sse.shared import Shared
+from restbroker.events.openfire_sse.state import StreamState
 from restbroker.events.openfire_sse.troubles import (
     NOT_LOGGED_IN,
-    Teller,
     Trouble,
     no_password,
     no_stream,
@@ -37,6 +34,7 @@ from restbroker.events.openfire_sse.troubles import (
     unanswered,
 )
 from restbroker.rules.event import ServerEvent
+from restbroker.store.logins import Known, On
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request
 from restbroker.transport.stream import EventStream, Frame, StreamEnded, open_stream
@@ -53,27 +51,11 @@ _LOOK_S: Final = 1.0
 """So often it is looked whether somebody who is logged off, or asks nothing, has a stream by now."""
 _ENDS: Final = 2
 """So many streams may end at once before an operator is told: a login or a restart may end one."""
-QUIET_S: Final = 600.0
-"""After so long without an event the stream is opened anew: another reader may have taken it, which nobody tells."""
-
-
-@attrs.define(eq=False)
-class Shared:
-    """What the listeners of a source share."""
-
-    source: str
-    settings: Settings
-    target: Target
-    logins: Logins
-    basket: Basket
-    teller: Teller
-    now_s: Callable[[], float] = time.time
-    quiet_s: float = QUIET_S
 
 
 @attrs.define(eq=False)
 class Listener:
-    """That of one user. The reader calls `renewed`, `disturbed` and `lost`."""
+    """That of one user. The reader calls `renewed`, `disturbed`, `noted` and `lost`."""
 
     shared: Shared
     user: str
@@ -91,6 +73,7 @@ class Listener:
     _ends: int = 0
     """So many streams ended one after the other before they were proven."""
     _announced: str = attrs.field(default="", repr=False)
+    state: StreamState = attrs.field(factory=StreamState)
 
     def renewed(self, until_s: float) -> None:
         """The lease is ours until then, on Trio's clock."""
@@ -102,6 +85,12 @@ class Listener:
         """Another process may have opened a stream of this user late: ours may get nothing any more."""
         self._heard_at_s = -math.inf
         self._wake.set()
+
+    def noted(self, known: Known, was: Known) -> None:
+        """As `StreamState.note`."""
+        self.state.note(known, was)
+        if self.state.is_outdated:
+            self._wake.set()
 
     def lost(self) -> None:
         """The lease is another's: nothing is opened any more, and what has come already is read."""
@@ -117,17 +106,27 @@ class Listener:
                     stream = await self._opened()
                     if reading is not None:
                         reading.leave()
-                    reading = Reading(stream)
-                    self._heard_at_s = trio.current_time()
-                    self._is_proven = False
+                    self._begun()
+                    reading = Reading(stream, self.state.opened_s)
                     nursery.start_soon(self._read, reading)
                     await self._watched(reading.over)
-                    if reading.over.is_set():
+                    if self.state.is_outdated:
+                        self.state.breaks_off(reading.heard_s)
+                        reading.leave()
+                        reading = None
+                    elif reading.over.is_set():
+                        self.state.breaks_off(reading.heard_s)
                         reading = None
                         if not self._is_proven:
                             await self._ended_at_once()
             if reading is not None:
                 reading.leave()
+
+    def _begun(self) -> None:
+        """A stream is open."""
+        self.state.begins(self.shared.now_s())
+        self._heard_at_s = trio.current_time()
+        self._is_proven = False
 
     async def _ended_at_once(self) -> None:
         """Waits longer each time; the server is not to be asked without end."""
@@ -141,11 +140,13 @@ class Listener:
     def _prove(self) -> None:
         self._is_proven, self._ends = True, 0
         self.shared.teller.well(self.user, f"{self.shared.target.url.origin}/sse")
+        if (gap := self.state.gap()) is not None:
+            self.shared.teller.gap(self.user, gap)
 
     async def _watched(self, over: trio.Event) -> None:
         """Returns when the stream ended, or is quiet for so long that another is to be opened."""
         opened_at_s = trio.current_time()
-        while not over.is_set():
+        while not over.is_set() and not self.state.is_outdated:
             if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
                 self._prove()
             left_s = self._heard_at_s + self.shared.quiet_s - trio.current_time()
@@ -162,6 +163,7 @@ class Listener:
             with reading.scope:
                 while True:
                     frame = await stream.next()
+                    reading.heard_s = max(reading.heard_s, stream.sent_after_s)
                     if not self._is_proven:
                         self._prove()
                     event = self._event(form, frame)
@@ -199,11 +201,16 @@ class Listener:
         while True:
             await self._valid()
             try:
+                looked_s = self.shared.now_s()
                 known = await self._login(stale)
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
                     return await self._ours(stream)
                 if not known:
+                    if known is None:
+                        self.state.has_no_login(looked_s)
+                    else:
+                        self.state.asks_nothing()
                     await trio.sleep(_LOOK_S)
                     continue
                 # What is known of his login may be older than the server's last start.
@@ -237,14 +244,17 @@ class Listener:
         Raises `Trouble`.
         """
         shared = self.shared
-        if self.user in shared.settings.askers:
-            return ""
         try:
-            return await shared.logins.watched(self.user, stale)
+            if self.user in shared.settings.askers:
+                (self.state.login,) = await shared.logins.noted([self.user])
+                return ""
+            known = await shared.logins.watched(self.user, stale)
         except NoLogin as error:
-            raise not_logged_in(self.user, _words(error)) from None
+            raise not_logged_in(self.user, error) from None
         except (NotSent, MaybeSent, StoreRefused) as error:
             raise unanswered(error.message) from None
+        self.state.login = None if known is None else On(known)
+        return known
 
     async def _ask(self, known: str) -> EventStream | None:
         """His stream; None where the server knows none of this login. Raises `Trouble`."""
@@ -296,9 +306,3 @@ class Listener:
         if self.user not in known:
             raise no_password(self.user, "no line names him.")
         return (("Accept", "text/event-stream"), ("Authorization", basic(self.user, known[self.user])))
-
-
-def _words(error: NoLogin) -> str:
-    reason = getattr(error.outcome, "reason", None)
-    message = getattr(reason, "message", None)
-    return message if isinstance(message, str) else "the server refuses it."

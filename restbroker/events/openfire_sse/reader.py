@@ -19,8 +19,9 @@ from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.events.contract import Leases, Ways
 from restbroker.events.inlet import Offer
 from restbroker.events.openfire_sse.basket import Basket
-from restbroker.events.openfire_sse.listener import Listener, Shared
+from restbroker.events.openfire_sse.listener import Listener
 from restbroker.events.openfire_sse.settings import Settings
+from restbroker.events.openfire_sse.shared import Shared
 from restbroker.events.openfire_sse.troubles import Teller
 from restbroker.rules.event import ServerEvent
 from restbroker.store.leases import Lease, Mine, Others
@@ -31,6 +32,8 @@ _RENEWALS: Final = 3
 _SOON_S: Final = 0.05
 _WATCH_S: Final = 1.0
 """So often it is looked whether another process' lease ended before its time, as at a stop."""
+_LOGINS_S: Final = 0.5
+"""So often it is looked whether a user has another login than the one that his stream was opened under."""
 _AGAIN_S: Final = 0.5
 """So soon Redis is asked again that did not answer."""
 _PATIENCE_S: Final = 2.0
@@ -69,6 +72,7 @@ class StreamReader:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._hand_over)
+                nursery.start_soon(self._watch_logins)
                 await self._keep_leases(nursery)
         finally:
             with trio.CancelScope(shield=True):
@@ -94,6 +98,18 @@ class StreamReader:
                 await self.leases.end(late)
             left_s = [lease.left_ms / 1000 + _SOON_S for lease in found.values() if isinstance(lease, Others)]
             await trio.sleep(min(settings.lease_s / _RENEWALS, *left_s, _WATCH_S if left_s else math.inf))
+
+    async def _watch_logins(self) -> None:
+        """Another login ends what a stream brings, and the server does not tell. While Redis is away, this waits."""
+        while True:
+            await trio.sleep(_LOGINS_S)
+            was = {user: (listener, listener.state.login) for user, listener in self._listeners.items()}
+            try:
+                known = await self.shared.logins.noted(list(was))
+            except StoreRefused:
+                continue  # told where the leases are renewed
+            for (listener, login), one in zip(was.values(), known, strict=True):
+                listener.noted(one, login)
 
     def _noted(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
         """Starts and ends listeners; of which users a stream may have been opened too late."""

@@ -21,6 +21,8 @@ class Reading:
     """One stream, and how its reading ends: by itself, or once it is left and empty."""
 
     stream: EventStream
+    heard_s: float
+    """Its last event was sent after this, or it was opened then. Seconds since 1970."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)
     _is_left: bool = False

@@ -4,12 +4,15 @@ Always holds: what is told of a source is told once until it is over, whatever t
 stream's id and nothing of what came is in a text.
 """
 
+from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 import attrs
 
 from restbroker.config.target import Target
+from restbroker.connectors.contract import NoLogin
 from restbroker.events.contract import States
+from restbroker.events.openfire_sse.state import Gap
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 
 Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireLarge"]
@@ -62,8 +65,11 @@ def no_stream(target: Target, user: str) -> Trouble:
     return Trouble("OpenfireAway", what, "Look at what answers there: streams are at the port of http-bind (7070).")
 
 
-def not_logged_in(user: str, why: str) -> Trouble:
+def not_logged_in(user: str, error: NoLogin) -> Trouble:
     """The server did not let the target's login log him in."""
+    reason = getattr(error.outcome, "reason", None)
+    message = getattr(reason, "message", None)
+    why = message if isinstance(message, str) else "the server refuses it."
     return Trouble("OpenfireDenied", f"{user} cannot be logged in: {why}", "It is tried again.")
 
 
@@ -82,6 +88,10 @@ def too_large(user: str, limit_bytes: int) -> Trouble:
     """It is lost: the stream cannot be read on behind it."""
     what = f"An event for {user} had more than {limit_bytes} bytes: it is lost, and what came right behind it."
     return Trouble("OpenfireLarge", what, "Raise LargestEvent, or find out who sends such.")
+
+
+def _moment(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @attrs.define(eq=False)
@@ -129,6 +139,13 @@ class Teller:
         what = f"Source {self.source}: an event for {user} ({name!r:.40}) is lost: reading it fails with {error}."
         self.report(EventHandled(self.source, "malformed"))
         self.report(Warned("EventMalformed", what, "Please report this."))
+
+    def gap(self, user: str, gap: Gap) -> None:
+        """Of this user's stream."""
+        between = f"between {_moment(gap.since_s)} and {_moment(gap.until_s)}"
+        what = f"Source {self.source}: what Openfire told {user} {between} may be missing: {gap.why}."
+        cure = "Openfire keeps no events. Do not log off users whose events are read."
+        self.report(Warned("OpenfireGap", what, cure))
 
     def well(self, user: str, server: str) -> None:
         """His stream is open, at this address."""

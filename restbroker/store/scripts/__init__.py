@@ -49,6 +49,8 @@ ScriptName = Literal[
     "login_off",
     "room_take",
     "room_put",
+    "login_ask",
+    "login_end",
     "bulk_push",
     "bulk_hear",
 ]

@@ -4,15 +4,19 @@
 --
 -- KEYS: logins, lease
 -- ARGV: user, stream that is gone (or ''), '1' if who was logged off stays so | '0', holder, lease (ms)
--- Returns: {'ON', stream} | {'OFF'}, where he stays so | {'YOURS'}: log him in, then put | {'BUSY', ms}: somebody does
+-- Returns: {'ON', stream} | {'OFF'}, where he stays so | {'ASKS', claim, for how long (s)}: the name asks, and has a
+-- connection by that | {'YOURS'}: log him in, then put | {'BUSY', ms}: somebody does
 -- Sent twice: the second says the same, and the lease begins anew.
 
-local state, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) %d+ (.*)$')
+local state, since, stream = string.match(redis.call('HGET', KEYS[1], ARGV[1]) or '', '^(%a+) (%d+) (.*)$')
 if state == 'on' and stream ~= ARGV[2] then
   return {'ON', stream}
 end
 if state == 'off' and ARGV[3] == '1' then
   return {'OFF'}
+end
+if state == 'asks' then
+  return {'ASKS', stream, math.max(0, redis.call('TIME')[1] - since)}
 end
 local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[4] then

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -30,6 +32,7 @@ from tests.support.wait import until_async
 
 QUEUE: Final = "xmpp_events"
 PASSWORD: Final = "secret"
+_GAP: Final = re.compile(r"told (\w+) between (\S+) and (\S+) may be missing")
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def chat(server: Openfire, method: str, path: str, body: str = "") -> str:
     login = base64.b64encode(b"admin:secret").decode()
     headers = {"Authorization": f"Basic {login}", "Content-Type": "text/plain", "Accept": "application/json"}
     if path.endswith("/login"):
-        headers["Accept"] = "text/plain"
+        headers["Accept"] = "application/json, text/plain;q=0.9"
     request = Request(f"{server.chat_url}/restapi/v1{path}", body.encode() or None, headers, method=method)  # noqa: S310
     with urlopen(request, timeout=10) as answer:  # noqa: S310  a URL of the test's own
         text: str = answer.read().decode()
@@ -94,6 +97,11 @@ class Reading:
         """What was warned of."""
         return [event for event in self.events if isinstance(event, Warned) and event.code.startswith(code)]
 
+    def gaps(self) -> list[tuple[str, float, float]]:
+        """Of which user what may be missing, since when and until when, in seconds since 1970."""
+        found = [_GAP.search(warning.message) for warning in self.warnings("OpenfireGap")]
+        return [(one[1], _at_s(one[2]), _at_s(one[3])) for one in found if one is not None]
+
     async def reads(self, *users: str, count: int = 1) -> None:
         """Returns when each of these has so many streams open."""
 
@@ -103,6 +111,16 @@ class Reading:
 
         await until_async(have, f"{users} are read", 60)
 
+    async def hears(self, *users: str) -> None:
+        """Returns when what these are told becomes jobs: a stream that the server has opened may not be read yet."""
+        for user in users:
+            self.server.world.tell(user, "chatapi.notify", f'{{"type": "notify", "data": "to {user}"}}')
+
+        def have() -> bool:
+            return set(users) <= {job["raw"]["user"] for job in self.jobs() if job["type"] == "notify"}
+
+        await until_async(have, f"{users} are heard", 60)
+
     async def has(self, *texts: str) -> None:
         """Returns when these are the messages."""
         await until_async(lambda: self.texts() == list(texts), f"{texts} are jobs", 60)
@@ -110,6 +128,10 @@ class Reading:
     async def tells(self, code: str) -> Warned:
         """The first warning of this code, when it comes."""
         return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
+
+
+def _at_s(written: str) -> float:
+    return datetime.fromisoformat(written).timestamp()
 
 
 Read = Callable[..., AbstractAsyncContextManager[Reading]]

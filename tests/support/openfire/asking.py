@@ -17,6 +17,8 @@ from tests.support.openfire.sse import STANZAS
 
 JSON: Final = "application/json"
 XML: Final = "application/xml"
+LOGIN: Final = "application/json, text/plain;q=0.9"
+"""Of a login: what is sent otherwise is refused, or its refusals are."""
 
 
 @attrs.frozen
@@ -77,7 +79,7 @@ class Asker:
 
     def login(self, *users: str) -> list[str]:
         """The streams of users."""
-        return [self.chat("POST", f"/chat/{user}/login").text for user in users]
+        return [self.chat("POST", f"/chat/{user}/login", Accept=LOGIN).text for user in users]
 
     def listen(self, user: str, accept: str = "text/event-stream", by: str = "") -> "Listener":
         """The user's event stream, open until this ends; `by` is another user than the path's."""

@@ -186,7 +186,7 @@ def error(asked: Asked, dialect: Dialect, failed: Failed) -> Said:
     """An error entity as each dialect writes it: the oldest cannot write it as `*/*`."""
     accept = asked.accept.partition(";")[0].strip().lower()
     if dialect == "1.2":
-        if accept == "*/*":
+        if accept in ("*/*", "text/plain"):
             return Said(500, reason="Internal Server Error")
         kind = _wanted(asked.accept) or JSON
         names = {"exception": failed.exception, "message": failed.message, "ressource": failed.resource}

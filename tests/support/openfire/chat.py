@@ -37,6 +37,8 @@ def stream_of(call: Call) -> Stream:
 @ROUTES.add("POST", "/chat/{username}/login")
 def _login(call: Call) -> Answer:
     world, name, password = call.world, call["username"], call.text.strip()
+    if "text/plain" not in (wanted := call.asked.accept) and "*/*" not in wanted:
+        raise Bare(406, "Not Acceptable")
     password = "" if password == "{}" else password
     if password:
         account = world.account(name)

@@ -25,6 +25,7 @@ def _ask(call: Call) -> Answer:
     given, world = call.read(ASSIST), call.world
     if any(not given.get(name) for name in ("workgroup", "userID", "emailAddress", "question")):
         raise refused("workgroup, username, email and question must be provided")
+    world.connected(given["userID"])
     workgroup = world.workgroups.get(given["workgroup"])
     if workgroup is None:
         raise _not_queued(call, "not-authorized - auth")
@@ -35,7 +36,6 @@ def _ask(call: Call) -> Answer:
     assist = Assist(queueing.new_id(), given["userID"], workgroup.name, given)
     assist.is_heard = assist.user not in world.of_user
     world.assists[assist.user] = assist
-    world.asking.add(assist.user)
     workgroup.queue.append(assist)
     queueing.tell_queue(world, workgroup)
     queueing.offer(world, workgroup)
@@ -48,6 +48,15 @@ def _not_queued(call: Call, error: str) -> Failed:
     where = queueing.jid(call.world, call.read(ASSIST)["workgroup"])
     came = f"XMPP error reply received from {where}: XMPPError: {error}"
     return refused(f"Unable to join chat queue - org.jivesoftware.smack.XMPPException$XMPPErrorException: {came}")
+
+
+@ROUTES.add("GET", "/ask/upload/{user}/{file}/{size}")
+def _upload(call: Call) -> Answer:
+    call.world.connected(call["user"])
+    if not call.world.has_uploads:
+        raise refused()
+    call.world.disconnected(call["user"])
+    return Said(200, b'{"get":"https://f.example/g","put":"https://f.example/p"}', "application/json")
 
 
 def _wait(world: World, assist: Assist) -> None:
@@ -138,9 +147,7 @@ def _take_back(call: Call) -> Answer:
         queueing.revoke(world, workgroup, assist, "canceled")
         queueing.departed(world, workgroup, assist)
     assist.is_revoked = True
-    world.asking.discard(assist.user)
-    if not world.is_served(assist.user):
-        world.end_readers(assist.user)
+    world.disconnected(assist.user)
     world.changed.notify_all()
     return _DONE
 

@@ -71,7 +71,6 @@ for _method, _path, _said in (
     ("POST", "/meet/friend", _DONE),
     ("POST", "/meet/sms/{source}/{destination}", _DONE),
     ("POST", "/meet/email", _DONE),
-    ("GET", "/ask/upload/{user}/{file}/{size}", _text('{"get":"https://f.example/g","put":"https://f.example/p"}')),
     ("GET", "/ask/previewlink/{quality}/{url}", _text('{"title":"A page"}')),
     ("GET", "/ask/uport/{app}/{client}", _text("signer", "text/plain")),
     ("POST", "/ask/uport/register", _text('{"username":"new","password":"given"}')),

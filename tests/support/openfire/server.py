@@ -29,6 +29,7 @@ from tests.support.ports import free_port
 REST: Final = "/plugins/restapi/v1"
 CHAT: Final = "/rest/api/restapi/v1"
 SSE: Final = "/sse/"
+_REALM: Final = (("WWW-Authenticate", 'basic realm="ofchat"'),)
 _PAGE: Final = b"<html><body><h2>HTTP ERROR</h2></body></html>"
 
 _REST_ROUTES: Final = (rest.ROUTES, rooms.ROUTES, system.ROUTES, generic.REST)
@@ -303,7 +304,7 @@ class Openfire:
         username = unquote(asked.path.removeprefix(SSE).strip("/"))
         caller = access.of_stream(self.world, asked.headers.get("authorization", "")) if self.is_allowed else None
         if caller is None:
-            return Said(401)
+            return Said(401, _PAGE, "text/html", headers=_REALM)
         with self.world.lock:
             if not self.world.is_served(username):
                 return Said(404, _PAGE, "text/html")

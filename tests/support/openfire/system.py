@@ -38,12 +38,13 @@ def _session(call: Call, stream: Stream) -> dict[str, Any]:
 
 @ROUTES.add("GET", "/sessions")
 def _list_sessions(call: Call) -> Answer:
-    return listed("sessions", [_session(call, one) for one in call.world.streams.values()])
+    return listed("sessions", [_session(call, one) for one in call.world.streams.values() if not one.is_kicked])
 
 
 @ROUTES.add("GET", "/sessions/{username}")
 def _user_sessions(call: Call) -> Answer:
-    found = [one for one in call.world.streams.values() if one.username == call["username"].casefold()]
+    name = call["username"].casefold()
+    found = [one for one in call.world.streams.values() if one.username == name and not one.is_kicked]
     return listed("sessions", [_session(call, one) for one in found])
 
 

@@ -99,7 +99,7 @@ def _typed(world: World, username: str, said: tuple[str, str, str], body: str | 
 
 def _given(world: World, account: Account, told: Any) -> None:
     stream = world.of_user.get(account.username)
-    if stream is None or stream.is_anonymous:
+    if stream is None or stream.is_anonymous or stream.is_kicked:
         account.offline.append(told)
     else:
         told(stream)
@@ -126,6 +126,8 @@ def notify(world: World, stream: Stream, payload: str) -> None:
 
 def presence(world: World, stream: Stream, show: str | None, status: str | None) -> None:
     """Tells the contacts that may know, and himself; who was away hears who is there, and what was kept for him."""
+    if stream.is_kicked:
+        return
     was_away = stream.show is None
     stream.show, stream.status = None if show == "offline" else show or "available", status
     for contact in _contacts(world, stream.username, (2, 3)):
@@ -268,7 +270,16 @@ def broadcast(world: World, body: str) -> None:
 
 
 def end(world: World, stream: Stream) -> None:
-    """A stream is over: its user leaves his rooms, his contacts see that he is away, his event stream ends."""
+    """A stream is over, and the plugin forgets it. Who reads its events is not told, and gets heartbeats for ever."""
+    if not stream.is_kicked:
+        _end_session(world, stream)
+    world.streams.pop(stream.id, None)
+    if world.of_user.get(stream.username) is stream:
+        del world.of_user[stream.username]
+
+
+def _end_session(world: World, stream: Stream) -> None:
+    """He leaves his rooms, and his contacts see that he is away."""
     for where in list(stream.joined):
         room = world.room(where)
         if room is not None:
@@ -277,15 +288,14 @@ def end(world: World, stream: Stream) -> None:
     for told in world.at_end:
         told(stream)
     presence(world, stream, "offline", None)
-    world.streams.pop(stream.id, None)
-    if world.of_user.get(stream.username) is stream:
-        del world.of_user[stream.username]
-    if not world.is_served(stream.username):
-        world.end_readers(stream.username)
+    if stream.is_mapped:
+        stream.is_mapped = False
+        world.unmapped(stream.username)
 
 
 def kick(world: World, username: str) -> None:
-    """Ends what a user has open."""
+    """Ends a user's session, as also a lock does. The plugin does not notice: his stream stays, and is nobody's."""
     stream = world.of_user.get(username)
-    if stream is not None:
-        end(world, stream)
+    if stream is not None and not stream.is_kicked:
+        _end_session(world, stream)
+        stream.is_kicked = True

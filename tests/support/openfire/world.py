@@ -134,6 +134,10 @@ class Stream:
     username: str
     jid: str
     is_anonymous: bool
+    is_mapped: bool = True
+    """Whether `/sse/` leads to it: not to one of a second connection of its name, nor to one that was kicked."""
+    is_kicked: bool = False
+    """Its session is over, and the plugin keeps it all the same: each login gives it, and what it sends goes out."""
     show: str | None = None
     status: str | None = None
     joined: set[str] = attrs.field(factory=set)
@@ -186,10 +190,18 @@ class World:
     streams: dict[str, Stream] = attrs.field(factory=dict)
     of_user: dict[str, Stream] = attrs.field(factory=dict)
     readers: dict[str, Emitter] = attrs.field(factory=dict)
-    """The last-opened event stream of a user: nobody else is told anything."""
+    """The last-opened event stream of a user: nobody else is told anything. Not one whose connection is over."""
     open_readers: list[Emitter] = attrs.field(factory=list)
     asking: set[str] = attrs.field(factory=set)
-    """Who asked for help, which opens an event stream's path as a login does."""
+    """Who has a connection because he asked for help (or for an upload): it opens an event stream's path too."""
+    paths: set[str] = attrs.field(factory=set)
+    """The names that `/sse/` leads to."""
+    is_jammed: bool = False
+    """Two connections had one name: no path is added any more until the next start."""
+    has_uploads: bool = True
+    """Whether there is a service that gives room for uploads."""
+    login_s: float = 0.002
+    """Between looking whether somebody is logged in and logging him in: logins are not atomic there."""
     logins: list[str] = attrs.field(factory=list)
     """Each login that made a new stream, by user, in order."""
     login_requests: list[str] = attrs.field(factory=list)
@@ -237,16 +249,44 @@ class World:
         self.workgroups[name] = Workgroup(name, "", list(members))
 
     def opened(self, username: str, *, anonymous: bool = False) -> Stream:
-        """The user's stream: the one that he has, or a new one."""
+        """The user's stream: the one that he has, or a new one. Two at the same moment get two."""
         stream = self.of_user.get(username)
         if stream is None:
+            with self.lock:
+                self.changed.wait_for(lambda: False, self.login_s)
             number = random.randint(-(2**31), 2**31 - 1)
             node = f"anonymous{abs(number)}" if anonymous else username
             jid = f"{node}@{self.domain}/{username}{random.randint(-(2**31), 2**31 - 1)}"
-            stream = Stream(f"ofchat{number}", username, jid, anonymous)
+            stream = Stream(f"ofchat{number}", username, jid, anonymous, self.mapped(username))
             self.streams[stream.id] = self.of_user[username] = stream
             self.logins.append(username)
         return stream
+
+    def mapped(self, username: str) -> bool:
+        """Whether `/sse/` leads to a connection of this name that is made now."""
+        known = self.of_user.get(username)
+        if (known is not None and not known.is_kicked) or username in self.asking:
+            self.is_jammed = True
+        if not self.is_jammed:
+            self.paths.add(username)
+        return not self.is_jammed
+
+    def connected(self, username: str) -> None:
+        """Somebody asks: his connection is made first of all, and outlives whatever goes wrong then."""
+        if username not in self.asking:
+            self.mapped(username)
+            self.asking.add(username)
+
+    def disconnected(self, username: str) -> None:
+        """The connection of somebody who asked is over."""
+        self.asking.discard(username)
+        if username not in self.of_user:
+            self.unmapped(username)
+
+    def unmapped(self, username: str) -> None:
+        """A connection that `/sse/` led to is over: its event stream stays open, and is told nothing any more."""
+        self.paths.discard(username)
+        self.readers.pop(username, None)
 
     def tell(self, username: str, name: str, data: str) -> None:
         """An event to the reader of this user that was opened last."""
@@ -256,7 +296,7 @@ class World:
 
     def is_served(self, username: str) -> bool:
         """Whether an event stream of this user can be opened."""
-        return username in self.of_user or username in self.asking
+        return username in self.paths
 
     def end_readers(self, username: str | None = None) -> None:
         """The event streams of a user (of everybody) end."""
@@ -279,8 +319,9 @@ class World:
     def forget(self) -> None:
         """What a restart takes away."""
         self.end_readers()
-        for kept in (self.streams, self.of_user, self.asking, self.assists):
+        for kept in (self.streams, self.of_user, self.asking, self.assists, self.paths):
             kept.clear()
+        self.is_jammed = False
         for workgroup in self.workgroups.values():
             workgroup.agents.clear()
             workgroup.queue.clear()

@@ -12,7 +12,7 @@ from restbroker.events.openfire_sse.reading import Reading
 async def test_a_stream_that_was_left_is_not_ended_while_one_of_its_events_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    reading = Reading(cast("Any", None))
+    reading = Reading(cast("Any", None), 0.0)
     with reading.scope:
         reading.hold()
         reading.leave()
@@ -28,7 +28,7 @@ async def test_a_stream_that_was_left_is_not_ended_while_one_of_its_events_waits
 
 
 async def test_a_stream_that_was_not_left_is_read_without_end(autojump_clock: trio.testing.MockClock) -> None:
-    reading = Reading(cast("Any", None))
+    reading = Reading(cast("Any", None), 0.0)
     reading.hold()
     reading.go_on()
     assert reading.scope.deadline == math.inf

@@ -1,0 +1,33 @@
+"""What the listeners of a source share. Made by `reader`, for each `listener`.
+
+Always holds: one for each source.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+
+from restbroker.config.target import Target
+from restbroker.connectors.contract import Logins
+from restbroker.events.openfire_sse.basket import Basket
+from restbroker.events.openfire_sse.settings import Settings
+from restbroker.events.openfire_sse.troubles import Teller
+
+QUIET_S: Final = 600.0
+"""After so long without an event the stream is opened anew: another reader may have taken it, which nobody tells."""
+
+
+@attrs.define(eq=False)
+class Shared:
+    """What the listeners of a source share."""
+
+    source: str
+    settings: Settings
+    target: Target
+    logins: Logins
+    basket: Basket
+    teller: Teller
+    now_s: Callable[[], float] = time.time
+    quiet_s: float = QUIET_S

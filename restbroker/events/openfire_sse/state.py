@@ -1,0 +1,62 @@
+"""How one user's stream stands: under which login it was opened, when it last was well, and what nobody was told.
+
+Each `listener` has one, to which `reader` says what Redis has of the login. Always holds: pure; times are seconds since
+1970. The server keeps a stream open whose login ended, with heartbeats for ever (measured): only another login tells.
+"""
+
+import attrs
+
+from restbroker.store.logins import Known
+
+
+@attrs.frozen
+class Gap:
+    """What came meanwhile may have gone to nobody."""
+
+    since_s: float
+    until_s: float
+    why: str
+
+
+@attrs.define(eq=False)
+class StreamState:
+    """Of one user, over all streams that are opened for him in this process."""
+
+    login: Known = None
+    """What was noted of his login when his stream was asked for."""
+    is_outdated: bool = False
+    """Whether something else is noted by now: the stream brings nothing any more."""
+    opened_s: float = 0.0
+    _broken: tuple[float, str] | None = None
+    """Since when what came may have gone to nobody, and why, until another stream is one."""
+
+    def begins(self, now_s: float) -> None:
+        """A stream is open."""
+        self.opened_s = now_s
+        self.is_outdated = False
+
+    def gap(self) -> Gap | None:
+        """To be asked for once the stream has proven to be one: the same gap only once."""
+        broken, self._broken = self._broken, None
+        return None if broken is None else Gap(broken[0], self.opened_s, broken[1])
+
+    def breaks_off(self, heard_s: float) -> None:
+        """The stream is left, or over, and its last event was sent after this."""
+        why = "the login ended, by a job or in Openfire" if self.is_outdated else "the stream ended"
+        if self._broken is None:
+            self._broken = (heard_s, why)
+
+    def has_no_login(self, looked_s: float) -> None:
+        """He was logged off then: until now nothing came for him."""
+        if self._broken is not None:
+            self._broken = (looked_s, self._broken[1])
+
+    def asks_nothing(self) -> None:
+        """As long as he does not ask, nothing comes for him."""
+        self._broken = None
+
+    def note(self, known: Known, was: Known) -> None:
+        """Redis was asked when the login of the stream `was` that, and has this of him."""
+        # Where it is another by now, another stream is being opened.
+        if was is self.login and known != was:
+            self.is_outdated = True

@@ -1,0 +1,146 @@
+"""A user who is logged in anew is read on: the server ends no stream with its login, and tells nobody of the new."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Final
+
+import trio
+
+from restbroker.assembly.logins import LoginsInRedis
+from restbroker.connectors.contract import Ports
+from restbroker.connectors.openfire_chat.logins import SharedLogins, shared_logins
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.store.logins import Asks, On
+from restbroker.transport.client import open_transport
+from tests.events.openfire_sse.conftest import Read, chat, say, target
+from tests.support.openfire.server import Openfire
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+
+_ROUNDS: Final = 4
+_SOON_S: Final = 2.0
+
+
+@asynccontextmanager
+async def another_process(openfire: Openfire, redis: RedisServer) -> AsyncIterator[SharedLogins]:
+    """The logins as a process has them that does jobs, and reads nothing."""
+    book = LoginsInRedis("chat", lambda: Connection(open_client(StoreSettings(redis.url))))
+    http = open_transport(target(openfire))
+    logins = shared_logins(target(openfire), Ports(lambda _: None, time.time, http, logins=book))
+    try:
+        yield logins
+    finally:
+        with trio.CancelScope(shield=True):
+            await logins.aclose()
+            await http.aclose()
+
+
+async def logs_off(logins: SharedLogins, openfire: Openfire, user: str) -> None:
+    """As the job `chat_logoff`."""
+    known = await logins.known(user)
+    assert isinstance(known, On)
+    await logins.off(user, known.stream)
+    await trio.to_thread.run_sync(chat, openfire, "POST", f"/chat/{known.stream}/logoff")
+
+
+async def test_a_login_in_one_process_is_followed_by_the_stream_in_another_within_two_seconds(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        await reader.hears("bob")
+        took_s: list[float] = []
+        for number in range(_ROUNDS):
+            await logs_off(logins, openfire, "bob")
+            await reader.reads("bob", count=0)
+            await logins.login("bob")
+            began_s = trio.current_time()
+            await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+            took_s.append(trio.current_time() - began_s)
+            say(openfire, "ann", "bob", f"hello {number}")
+            await reader.has(*(f"hello {one}" for one in range(number + 1)))
+        assert min(took_s) < _SOON_S, took_s
+        await until_async(lambda: len(reader.gaps()) == _ROUNDS, "each gap is told", 60)
+    assert not reader.warnings("OpenfireAway")
+    assert openfire.world.logins.count("bob") == 1 + _ROUNDS
+
+
+async def test_a_user_whom_somebody_else_logged_off_is_read_on_once_a_job_had_him_logged_in(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        await reader.hears("bob")
+        old = await logins.stream("bob")
+        chat(openfire, "POST", f"/chat/{old}/logoff")
+        renewed_s = time.time()
+        assert await logins.renew("bob", old) != old
+        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        say(openfire, "ann", "bob", "hello")
+        await reader.has("hello")
+        ((user, since_s, until_s),) = await until_async(reader.gaps, "the gap is told", 60)
+        assert user == "bob"
+        assert since_s <= renewed_s <= until_s
+        assert str(await logins.known("bob")) not in str(reader.warnings())
+        await reader.reads("bob")
+
+
+async def test_what_an_asker_is_told_of_his_second_question_comes(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with (
+        reading(askers=("eve",), ready=False) as reader,
+        another_process(openfire, redis_server) as logins,
+    ):
+        for number in (1, 2, 3):
+            claim = await logins.ask("eve")
+            with openfire.world.lock:
+                openfire.world.connected("eve")
+            await until_async(lambda: "eve" in openfire.world.readers, "his question is listened to", 60)
+            openfire.world.tell("eve", "chatapi.ask", f'{{"type":"update-queue", "position":{number}}}')
+            wanted = partial(lambda count: len(reader.jobs()) == count, number)
+            await until_async(wanted, "what he is told is a job", 60)
+            with openfire.world.lock:
+                openfire.world.disconnected("eve")
+            await logins.end("eve", claim)
+    assert not openfire.world.logins
+
+
+async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_opened_again(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with (
+        reading(askers=("eve",), ready=False) as reader,
+        another_process(openfire, redis_server) as logins,
+    ):
+        first = await logins.ask("eve")
+        openfire.world.connected("eve")
+        await reader.reads("eve")
+        await logins.ask("eve")
+        await logins.end("eve", first)
+        with openfire.world.lock:
+            openfire.world.disconnected("eve")
+            openfire.world.connected("eve")
+        known = await logins.known("eve")
+        assert isinstance(known, Asks)
+        assert known != first
+        await until_async(lambda: "eve" in openfire.world.readers, "it is opened again", 60)
+        await until_async(lambda: len(openfire.world.open_readers) == 1, "the old one is left", 60)
+
+
+async def test_logins_are_looked_at_again_when_redis_is_back(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with reading("bob", url=redis_server.url) as reader, another_process(openfire, redis_server) as logins:
+        old = await logins.stream("bob")
+        redis_server.suspend()
+        try:
+            chat(openfire, "POST", f"/chat/{old}/logoff")
+            await trio.sleep(1.5)
+        finally:
+            redis_server.resume()
+        await logins.renew("bob", old)
+        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        say(openfire, "ann", "bob", "hello")
+        await reader.has("hello")
