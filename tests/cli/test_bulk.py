@@ -90,6 +90,12 @@ def told(done: CompletedProcess[str]) -> dict[str, object]:
     return found
 
 
+def looks(store: Any) -> int:
+    """How often Redis was asked for answers so far."""
+    counted = store.info("commandstats").get("cmdstat_lrange", {})
+    return int(counted.get("calls", 0))
+
+
 def put_answers(store: Any, batch: object, answers: Sequence[tuple[int, str]]) -> None:
     """Answers as a broker pushes them."""
     for row, code in answers:
@@ -289,8 +295,9 @@ def test_a_file_that_was_changed_while_its_rows_ran_gives_no_wrong_rows_to_the_r
     words = ["register", "--bulk", "users.csv", "--rejects", "bad.csv", "--wait", "--timeout"]
     shell(*words, "1ms")
     (batch,) = [key.decode().rpartition(":")[2] for key in store.keys("restbroker:bulk:*")]
-    with started(["enqueue", *words, "20s"], directory=place) as process:
-        until(lambda: any(one["cmd"] == "lrange" for one in store.client_list()), "it waits")
+    before = looks(store)
+    with started(["enqueue", *words, "60s"], directory=place) as process:
+        until(lambda: looks(store) >= before + 3, "it has read the file, and looks for answers again and again")
         write(place, "users.csv", *users(2))
         put_answers(store, batch, [(1, "BadArgument")])
         assert process.wait() == 1
