@@ -1,5 +1,5 @@
 """Looks whether what others reach restbroker by is there: rosters for Prosody, the paths for events, and whence others
-are fetched.
+are fetched; what the processes say that fetch them is read in Redis.
 
 Called by `admin.check`. Always holds: no event is posted, and what is read of a roster is thrown away; the secrets go
 to the configured address only, and into no finding.
@@ -7,19 +7,22 @@ to the configured address only, and into no finding.
 
 import base64
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import quote
 
+from restbroker.admin.connect import open_store
 from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource
 from restbroker.config.roster import USER, QueryKey, Roster
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
-from restbroker.errors import ConfigError
+from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
 from restbroker.events import registry as sources
 from restbroker.rules.findings import Finding, ok
+from restbroker.store.sources import SourceState, listed
 
 _WAIT_S: Final = 5.0
 _USER: Final = "restbroker-check"
@@ -31,7 +34,8 @@ def check_services(config: Config) -> Iterator[Finding]:
     if config.roster is not None:
         yield _roster(config.roster)
     if config.events is not None:
-        yield from _events(config.events)
+        is_read = any(source.path is None for source in config.events.sources)
+        yield from _events(config.events, _states(config) if is_read else ())
 
 
 def _roster(roster: Roster) -> Finding:
@@ -60,12 +64,20 @@ def _roster(roster: Roster) -> Finding:
     return _other(area, where, status)
 
 
-def _events(events: Events) -> Iterator[Finding]:
+def _states(config: Config) -> list[SourceState]:
+    """How the reading of sources stands, as the processes say."""
+    # What Redis says instead is a finding of `check_store`.
+    with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
+        return listed(client)
+    return []
+
+
+def _events(events: Events, states: Sequence[SourceState]) -> Iterator[Finding]:
     area, where = "Events", _named(events.listen)
     is_told = False
     for source in events.sources:
         if source.path is None:
-            yield from sources.check(source)
+            yield from sources.check(source, [one for one in states if one.source == source.name])
             continue
         try:
             status = _status(events.listen, "OPTIONS", source.path, _shown(source), is_secured=events.tls is not None)

@@ -5,14 +5,17 @@ every field of them may be missing.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TypedDict
 
 import attrs
 
+from restbroker.errors import StoreRefused
 from restbroker.rules import rubyjson
 from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
+from restbroker.store.sources import SourceState, listed
 from restbroker.store.stats import LaneView, Overview, QueueView, overview
 
 SNAPSHOT_FIELDS = (
@@ -49,11 +52,14 @@ has, since the process took a new configuration or stops.
 
 
 class Figures(TypedDict):
-    """Ready for JSON. `lanes` has one row for each target in each process."""
+    """Ready for JSON. `lanes` has one row for each target in each process; `sources` one for each source of events in
+    each process that reads it, and for each user whose stream that is.
+    """
 
     totals: dict[str, int]
     queues: list[dict[str, Json]]
     lanes: list[dict[str, Json]]
+    sources: list[dict[str, Json]]
 
 
 def figures(client: Client, wanted: Collection[str]) -> Figures:
@@ -78,7 +84,15 @@ def figures_of(client: Client, seen: Overview) -> Figures:
         },
         "queues": [_queue(queue, paused.get(queue.name)) for queue in seen.queues],
         "lanes": [_lane(lane, pauses) for lane in seen.lanes],
+        "sources": [attrs.asdict(state) for state in _sources(client)],
     }
+
+
+def _sources(client: Client) -> list[SourceState]:
+    # The rest is shown without what somebody else put there; `check` names it.
+    with suppress(StoreRefused):
+        return listed(client)
+    return []
 
 
 def _queue(queue: QueueView, pause: Pause | None) -> dict[str, Json]:

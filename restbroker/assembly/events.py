@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import attrs
+
 from restbroker.assembly.own_redis import own_redis
 from restbroker.broker.service import Service
 from restbroker.config.core import Config
@@ -14,7 +16,7 @@ from restbroker.config.events import Events, EventSource
 from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # a supervisor that serves nothing needs no Redis
-    from restbroker.events.contract import Ways
+    from restbroker.events.contract import Reader, Ways
     from restbroker.events.inlet import Inlet
     from restbroker.events.own import Own
     from restbroker.store.connection import Connection
@@ -29,17 +31,19 @@ def event_services(
     from restbroker.events import registry
     from restbroker.events.deliver import Deliverer
     from restbroker.events.receiver import Receiver
+    from restbroker.events.states import StatesInRedis
     from restbroker.events.webhook import Webhooks
     from restbroker.serving.runner import Server
     from restbroker.serving.tls import Certificate
 
     deliverer = Deliverer(open_connection())
     posted = [source for source in events.sources if source.path is not None]
-    readers = [
-        registry.open_reader(source, _ways(source, deliverer, open_connection, report))
-        for source in events.sources
-        if source.path is None
-    ]
+    states = StatesInRedis(open_connection)
+    readers: list[Reader] = []
+    for source in events.sources:
+        if source.path is None:
+            ways = attrs.evolve(_ways(source, deliverer, open_connection, report), states=states.of(source))
+            readers.append(registry.open_reader(source, ways))
     server: Server | None = None
     if posted:
         app = Webhooks(posted, deliverer.deliver, report)
@@ -56,7 +60,7 @@ def event_services(
             is_plain=True,
             certificate=certificate,
         )
-    return (Receiver(deliverer, server, readers),)
+    return (Receiver(deliverer, server, [states, *readers] if readers else []),)
 
 
 def _ways(source: EventSource, inlet: "Inlet", open_connection: "Callable[[], Connection]", report: Report) -> "Ways":

@@ -1,8 +1,8 @@
-"""`restbroker stats`: totals, queues, and the processes with their targets."""
+"""`restbroker stats`: totals, queues, the processes with their targets, and sources of events that are read."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -11,7 +11,7 @@ from restbroker.admin.overview import Figures, figures
 from restbroker.cli import lanes, output
 from restbroker.cli.configured import ConfigOption, JsonOption, quietly
 from restbroker.cli.lanes import text
-from restbroker.cli.times import duration_s
+from restbroker.cli.times import duration_s, local, utc
 from restbroker.config.core import Config
 from restbroker.errors import UsageError
 from restbroker.rules.json_types import Json
@@ -29,10 +29,10 @@ def stats(
     every: EveryOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show totals, queues, and processes with their targets.
+    """Show totals, queues, processes with their targets, and sources of events that are read.
 
-    In a pipe each line begins with what it is about: total, queue or process. With --watch a terminal becomes one live
-    screen; a pipe gets such lines again and again, and with --json one line of JSON each time.
+    In a pipe each line begins with what it is about: total, queue, process or source. With --watch a terminal becomes
+    one live screen; a pipe gets such lines again and again, and with --json one line of JSON each time.
     """
     every_s = _every_s(every, watching=watch)
     settings = quietly(config)
@@ -70,7 +70,7 @@ def _every_s(text: str | None, *, watching: bool) -> float:
 
 
 def _rows(seen: Figures) -> list[Sequence[str]]:
-    return [*_totals(seen), *_queues(seen), *map(_process, seen["lanes"])]
+    return [*_totals(seen), *_queues(seen), *map(_process, seen["lanes"]), *map(_source, seen["sources"])]
 
 
 def _draw(seen: Figures) -> None:
@@ -83,6 +83,9 @@ def _draw(seen: Figures) -> None:
         output.table(("", ""), _facts(row))
     if not seen["lanes"]:
         output.data("\nNo restbroker runs on this Redis.")
+    for row in seen["sources"]:
+        output.data(f"\nSOURCE  {text(row['source'])}")
+        output.table(("", ""), _facts_of_source(row))
 
 
 def _totals(seen: Figures) -> list[Sequence[str]]:
@@ -132,6 +135,30 @@ def _facts(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
     )
     yield "done", f"{text(row['delivered'])}, failed {text(row['failed'])} since its start"
     yield "beat", text(row["beat_age_s"], " s ago")
+
+
+def _facts_of_source(row: Mapping[str, Json]) -> Iterator[Sequence[str]]:
+    """One source in one process, or the stream of one user."""
+    if row["user"]:
+        yield "user", text(row["user"])
+    yield "process", text(row["process"])
+    yield "state", f"{_source_state(row)} since {local(_since_s(row))}"
+    if row["code"]:
+        yield "reason", text(row["message"])
+        yield "cure", text(row["hint"])
+
+
+def _source(row: Mapping[str, Json]) -> Sequence[str]:
+    where = (text(row["source"]), text(row["user"] or None), text(row["process"]))
+    return "source", *where, _source_state(row), utc(_since_s(row)), text(row["message"] or None)
+
+
+def _source_state(row: Mapping[str, Json]) -> str:
+    return f"not read ({text(row['code'])})" if row["code"] else "read"
+
+
+def _since_s(row: Mapping[str, Json]) -> float:
+    return cast("float", row["since_s"])
 
 
 def _held(row: Mapping[str, Json]) -> str:

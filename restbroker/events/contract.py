@@ -145,11 +145,42 @@ class Leases(Protocol):
         ...
 
 
+class Problem(Protocol):
+    """Why nothing is read; no secret is in it."""
+
+    @property
+    def code(self) -> str:
+        """Of the warning."""
+        ...
+
+    @property
+    def message(self) -> str:
+        """What is wrong, a sentence."""
+        ...
+
+    @property
+    def cure(self) -> str:
+        """What to do about it."""
+        ...
+
+
+class States(Protocol):
+    """Where a reader says how its reading stands, for whoever looks at it: `events.states`."""
+
+    def put(self, problem: Problem | None, user: str = "") -> None:
+        """It is so from now on, or still; None: it is read. `user`: whose stream it is, "" for the whole source."""
+        ...
+
+    def end(self, user: str) -> None:
+        """This process reads no stream of this user any more."""
+        ...
+
+
 @attrs.frozen
 class Ways:
-    """What a reader may use. Those after `report` are there where its options name a target.
+    """What a reader may use. `leases`, `logins` and `http` are there where its options name a target.
 
-    `http`: what the logins use. The reader closes all but the inlet.
+    `http`: what the logins use. The reader closes these three. `states`: None where nobody looks.
     """
 
     inlet: "Inlet"
@@ -157,6 +188,7 @@ class Ways:
     leases: Leases | None = None
     logins: "Logins | None" = None
     http: "Transport | None" = None
+    states: States | None = None
 
 
 class Reader(Protocol):

@@ -16,7 +16,9 @@ from restbroker.serving.runner import Server
 
 @attrs.define(eq=False)
 class Receiver:
-    """The sources, and what pushes, which ends after them. `server`: None where nobody posts."""
+    """The sources, and what pushes, which ends after them. `server`: None where nobody posts. Among the `readers` is
+    what keeps how their reading stands.
+    """
 
     deliverer: Deliverer
     server: Server | None

@@ -9,15 +9,18 @@ what it brings is asked for, and neither this file nor `options` loads Trio. A f
 - `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType, ModuleType
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from restbroker.config.events import EventSource
 from restbroker.config.key import Members
 from restbroker.events.contract import Hook, Reader, Ways
 from restbroker.rules.findings import Finding
+
+if TYPE_CHECKING:  # the command line gets the kinds without Redis
+    from restbroker.store.sources import SourceState
 
 _FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -50,9 +53,12 @@ def open_reader(source: EventSource, ways: Ways) -> Reader:
     return reader
 
 
-def check(source: EventSource) -> Iterator[Finding]:
-    """Looks at the server that this source fetches from, and changes nothing there."""
-    findings: Iterator[Finding] = _part(source.kind, "check").check(source)
+def check(source: EventSource, states: "Sequence[SourceState]" = ()) -> Iterator[Finding]:
+    """Looks at the server that this source fetches from, and changes nothing there.
+
+    `states`: how its reading stands, as the processes say that read it.
+    """
+    findings: Iterator[Finding] = _part(source.kind, "check").check(source, states)
     return findings
 
 

@@ -25,7 +25,7 @@ def misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tu
     shared = [keys.beats, keys.dying, keys.tokens, keys.queue_pauses, keys.target_pauses]
     shared += [keys.queues, keys.paused, keys.processes]
     shared += [keys.sorted_set("retry"), keys.sorted_set("schedule"), keys.sorted_set("dead")]
-    shared += [keys.parked, keys.audit, keys.history, keys.heard, keys.recovered_version]
+    shared += [keys.parked, keys.audit, keys.history, keys.heard, keys.sources, keys.recovered_version]
     shared += [keys.stat("processed"), keys.stat("failed")]
     of_targets = [key for name in targets for key in (keys.pause(name), keys.rate(name), keys.in_flight(name))]
     looked_at = [*shared, *of_targets, *map(keys.queue, queues)]

@@ -138,6 +138,11 @@ class Keys:
         """HASH user → until when his stream counts as read (epoch ms), how often others came late, and who reads."""
         return self._key(f"restbroker:sse:{source}")
 
+    @property
+    def sources(self) -> str:
+        """HASH with an expiry: source, process and user → how the reading stands there (JSON)."""
+        return self._key("restbroker:sources")
+
     def told(self, name: str) -> str:
         """HASH with an expiry: what came of it the last time."""
         return self._key(f"restbroker:told:{name}")

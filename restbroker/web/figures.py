@@ -122,6 +122,7 @@ def _figures(
         "queues": [*shown["queues"]],
         "targets": [*shown["lanes"]],
         "processes": _processes(shown["lanes"]),
+        "sources": [*shown["sources"]],
         "unready": unready,
     }
 

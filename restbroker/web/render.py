@@ -24,8 +24,11 @@ _TABLES = (
     ("lanes", "targets", "in_hand"),
     ("queues", "queues", "size"),
     ("processes", "running", "in_hand"),
+    ("sources", "sources", "code"),
 )
-"""Parts that are tables: their field in the figures, and the number by which the most remarkable rows are chosen."""
+"""Parts that are tables: their field in the figures, and the number by which the most remarkable rows are chosen; by
+what is none, the first are.
+"""
 
 
 @attrs.frozen
@@ -41,6 +44,7 @@ LIVE: Mapping[str, Page] = {
     "targets": Page("Targets", ("banner", "alarms", "targets", "lanes")),
     "queues": Page("Queues", ("banner", "alarms", "queues")),
     "processes": Page("Processes", ("banner", "alarms", "processes")),
+    "sources": Page("Sources", ("banner", "alarms", "sources")),
 }
 TITLES: Mapping[str, str] = {"retries": "Retries", "scheduled": "Scheduled", "dead": "Dead"}
 """The pages of the sets."""

@@ -82,6 +82,7 @@ def alarms(state: State) -> list[Alarm]:
     """What is wrong now, the worst first."""
     waiting = {str(row.get("name")): row.get("size") for row in rows(state, "queues")}
     found = [*_of_service(state), *_of_targets(rows(state, "targets"), waiting), *_of_queues(rows(state, "queues"))]
+    found += _of_sources(state)
     return sorted([*found, *_of_pauses(state)], key=lambda alarm: alarm.is_mild)
 
 
@@ -174,6 +175,20 @@ def _of_queues(queues: Sequence[Row]) -> Iterator[Alarm]:
     for queue in queues:
         if queue.get("size") is None:
             yield Alarm(f"Queue {queue.get('name')} cannot be read: its key is no list.", None, "queues")
+
+
+def _of_sources(state: State) -> Iterator[Alarm]:
+    """Those that are not read from; of many users that have the same, one stands for all."""
+    troubled: dict[tuple[str, str], list[Row]] = {}
+    for row in rows(state, "sources"):
+        if row.get("code"):
+            troubled.setdefault((str(row.get("source")), str(row.get("code"))), []).append(row)
+    for (source, code), those in troubled.items():
+        since_s = min(one for row in those if words.is_number(one := row.get("since_s")))
+        now_s = since_s if state.seen is None else state.seen.at_s
+        more = f"; so it is with {words.number(len(those) - 1)} more" if len(those) > 1 else ""
+        text = f"Source {source}: {those[0].get('message')} ({code}, for {words.duration(now_s - since_s)}{more})"
+        yield Alarm(text, str(those[0].get("hint")), "sources")
 
 
 def _of_pauses(state: State) -> Iterator[Alarm]:

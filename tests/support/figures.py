@@ -56,11 +56,16 @@ def queue(
 
 
 def figures(
-    *, lanes: list[dict[str, Json]] | None = None, queues: list[dict[str, Json]] | None = None, **totals: int
+    *,
+    lanes: list[dict[str, Json]] | None = None,
+    queues: list[dict[str, Json]] | None = None,
+    sources: list[dict[str, Json]] | None = None,
+    **totals: int,
 ) -> Figures:
-    """All figures: one process and its queue, both well, unless told otherwise."""
+    """All figures: one process and its queue, both well, and no source of events, unless told otherwise."""
     return {
         "totals": {"processed": 0, "failed": 0, "retry": 0, "schedule": 0, "dead": 0, **totals},
         "queues": [queue()] if queues is None else queues,
         "lanes": [lane()] if lanes is None else lanes,
+        "sources": [] if sources is None else sources,
     }

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from restbroker.admin import audit
-from restbroker.store import history, pauses, queues
+from restbroker.store import history, pauses, queues, sources
 from restbroker.store.client import Client
 from restbroker.store.history import Ending
+from restbroker.store.sources import SourceState
 from tests.admin.lanes import record, serve
 from tests.support.every_key import WORDS, made
 
@@ -53,6 +54,7 @@ def fill(client: Client) -> None:
     audit.write(client, audit.Note(who="ann@web1", action="retry", place="dead", jids=(JID,)))
     pauses.pause_queue(client, "other", "ann@web1", "it moves", 600.0)
     pauses.pause_target(client, "t2", "ann@web1", "it moves", 600.0)
+    sources.write(client, [SourceState("mim", "mongooseim-amqp", "node:7", "", NOW_S, "RabbitMQAway", "It is away.")])
 
 
 def spoil(client: Client, key: str) -> str:

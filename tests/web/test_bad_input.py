@@ -26,7 +26,7 @@ LONG_BYTES: Final = 900_000
 """A job of a megabyte is what a broker takes at most."""
 MOST_BYTES: Final = 400_000
 """So long a page may be."""
-LIVE: Final = ("/", "/targets", "/queues", "/processes")
+LIVE: Final = ("/", "/targets", "/queues", "/processes", "/sources")
 SETS: Final = {"dead": "/dead", "retry": "/retries", "schedule": "/scheduled"}
 FIELDS: Final = (
     "class", "queue", "jid", "retry", "error_message", "error_class", "error_backtrace", "display_class", "wrapped",

@@ -122,7 +122,7 @@ def test_a_look_takes_as_many_round_trips_for_a_hundred_targets_queues_and_proce
         record(client, f"node:{number + 1}:abc")
     hundred = trips(counted, look)
     assert one == hundred
-    assert one <= 16
+    assert one <= 17
     assert len(glance(client, ["q0"])["targets"]) == 100  # type: ignore[arg-type]
 
 

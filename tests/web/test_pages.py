@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from restbroker.store import metrics, pauses
+from restbroker.store import metrics, pauses, sources
 from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.metrics import Tally
 from restbroker.web.render import LIVE
@@ -124,6 +125,39 @@ async def test_a_closed_gate_a_pause_and_a_queue_of_another_type_are_told_on_top
     assert "Queue rest is paused." in found.text
     assert '<li class="alarm"><strong>Queue odd cannot be read' in found.html
     assert "Queue odd cannot be read: its key is no list." in found.text
+
+
+async def test_a_source_that_is_not_read_is_told_on_top_with_its_code_since_when_and_what_to_do(
+    harness: Harness, site: Open
+) -> None:
+    def away(user: str, ago_s: float) -> SourceState:
+        message = f"<b>The server</b> has no stream of {user}."
+        return SourceState(
+            "chat", "openfire-sse", "web1:7", user, time.time() - ago_s, "OpenfireAway", message, "Wait."
+        )
+
+    well = SourceState("mim", "mongooseim-amqp", "web1:7", since_s=time.time())
+    sources.write(harness.client, [well, *(away(f"user{number}", 7200 + number / 100) for number in range(400))])
+    async with site() as running:
+        top = await page(running, "/")
+        listed = await page(running, "/sources")
+    told = "Source chat: <b>The server</b> has no stream of user0. (OpenfireAway, for 2 h; so it is with 399 more)"
+    assert f"{told} Wait. See sources" in top.text
+    assert "Source mim" not in top.text
+    assert '<a href="/sources">See sources</a>' in top.html
+    assert "See sources" not in listed.text
+    assert "chat user0 OpenfireAway <b>The server</b> has no stream of user0. Wait. 2 h" in listed.text
+    assert "101 more are not shown" in listed.text
+
+
+async def test_a_source_that_is_read_is_listed_and_no_alarm(harness: Harness, site: Open) -> None:
+    sources.write(harness.client, [SourceState("mim", "mongooseim-amqp", "web1:7", since_s=time.time() - 7200)])
+    async with site() as running:
+        listed = await page(running, "/sources")
+        figures = (await running.get("/stats")).json()
+    assert "mim read 2 h mongooseim-amqp web1:7" in listed.text
+    assert "Source mim" not in listed.text
+    assert [(row["source"], row["code"]) for row in figures["sources"]] == [("mim", "")]
 
 
 async def test_a_pause_is_told_below_what_broke_in_a_milder_tone_with_who_why_and_until_when(

@@ -31,7 +31,7 @@ class Trouble:
 
 def troubles(seen: Figures, wanted: Collection[str]) -> list[Trouble]:
     """All that is wrong. `wanted` are the queues of the configuration at hand, served by somebody or not."""
-    found = [*_of_gates(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted)]
+    found = [*_of_gates(seen), *_of_processes(seen), *_of_pauses(seen), *_of_queues(seen, wanted), *_of_sources(seen)]
     return sorted(found, key=lambda one: not one.grave)
 
 
@@ -103,6 +103,12 @@ def _of_queues(seen: Figures, wanted: Collection[str]) -> Iterator[Trouble]:
             yield Trouble(False, f"Queue {name} is paused{_about(queue)}, {waiting(size)}")
         elif size and isinstance(latency_s, float) and latency_s >= LONG_WAIT_S:
             yield Trouble(False, f"Queue {name}: the next of {jobs(size)} has been waiting for {lasting(latency_s)}")
+
+
+def _of_sources(seen: Figures) -> Iterator[Trouble]:
+    unread = {(str(row["source"]), str(row["code"])): row for row in reversed(seen["sources"]) if row["code"]}
+    for (source, code), row in unread.items():
+        yield Trouble(True, f"Source {source}: {row['message']} ({code})", str(row["hint"]))
 
 
 def _about(queue: Mapping[str, Json]) -> str:

@@ -107,7 +107,8 @@ def _wait(beat: _Beat) -> None:
 
 def _json(look: Look) -> None:
     error: Json = None if look.error is None else {"message": look.error.message, "cure": look.error.cure}
-    line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}, "totals": None, "queues": None, "lanes": None}
+    line: dict[str, object] = {"at": _now(), "error": error, "per_s": {}}
+    line |= dict.fromkeys(("totals", "queues", "lanes", "sources"))
     if look.seen is not None and look.error is None:
         line |= {"per_s": look.course.per_s, **look.seen}
     output.json_line(line)

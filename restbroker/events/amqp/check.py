@@ -4,23 +4,36 @@ Always holds: nothing is made, changed or consumed; no finding holds a login. Wh
 what is configured, since a passive look does not compare; what differs is refused, and the rest left as it is.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from restbroker.config.events import EventSource
 from restbroker.events.amqp.settings import INSTALL, Exchange, Settings
 from restbroker.events.amqp.topology import Trouble, described
+from restbroker.events.reported import reported
 from restbroker.rules.findings import Cause, Finding, ok
+from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # without pika there is none
     from restbroker.events.amqp.connected import Connected
 
 AREA: Final = "Events"
+_UNREAD: Final = "RabbitMQUnread"
 _WHY: Final = "Nothing that MongooseIM publishes becomes a job."
 
 
-def check(source: EventSource) -> Iterator[Finding]:
-    """What is found, some seconds after RabbitMQ did not answer at the latest."""
+def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
+    """What is found, some seconds after RabbitMQ did not answer at the latest; and what `states`, of the processes that
+    read the queue, say is wrong, which nothing but reading may show.
+    """
+    found = list(_looked_at(source))
+    told = list(reported(states, found, _WHY, _CAUSES))
+    # That nobody reads is said better by who tries to.
+    yield from (one for one in found if not told or one.code != _UNREAD)
+    yield from told
+
+
+def _looked_at(source: EventSource) -> Iterator[Finding]:
     assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
     try:
         from restbroker.events.amqp.connected import connected
@@ -49,8 +62,8 @@ def _looked(source: EventSource, settings: Settings, found: "Connected") -> Iter
         yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is there ({settings.queue_type}).")
     if readers == 0:
         message, why = f"Nobody reads the queue {settings.queue} now.", "It is so while restbroker does not run."
-        cure = "If it runs, its log says why: RabbitMQSilent is a queue that does not answer."
-        yield Finding("note", AREA, "RabbitMQUnread", message, why, cure, "target")
+        cure = "If it runs, its log says why."
+        yield Finding("note", AREA, _UNREAD, message, why, cure, "target")
     elif readers is None:
         yield ok(AREA, "RabbitMQ", f"The queue {settings.queue} is made when restbroker runs.")
 

@@ -23,7 +23,7 @@ from restbroker.events.amqp.parked import parked
 from restbroker.events.amqp.read import Message, read
 from restbroker.events.amqp.settings import INSTALL, Settings
 from restbroker.events.amqp.topology import Trouble, silent
-from restbroker.events.contract import Malformed, Ways
+from restbroker.events.contract import Malformed, States, Ways
 from restbroker.events.inlet import Inlet, Offer
 from restbroker.rules.event import ServerEvent
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
@@ -50,7 +50,7 @@ def open_reader(source: EventSource, ways: Ways) -> "RabbitReader":
     if find_spec("pika") is None:
         message = f"The source {source.name} reads from RabbitMQ, and what that needs is not installed."
         raise ConfigError(message, f"Install it: {INSTALL}.")
-    return RabbitReader(source, source.options, ways.inlet, ways.report)
+    return RabbitReader(source, source.options, ways.inlet, ways.report, ways.states)
 
 
 @attrs.define(eq=False)
@@ -61,6 +61,7 @@ class RabbitReader:
     settings: Settings
     inlet: Inlet
     report: Report
+    states: States | None = None
     now_s: Callable[[], float] = time.time
     _pause_s: float = _LEAST_PAUSE_S
     _told: str = ""
@@ -138,12 +139,16 @@ class RabbitReader:
 
     def _tell(self, trouble: Trouble) -> None:
         """Once, until it is over."""
+        if self.states is not None:
+            self.states.put(trouble)
         if trouble.message != self._told:
             self._told = trouble.message
             self.report(Warned(trouble.code, f"Source {self.source.name}: {trouble.message}", trouble.cure))
 
     def _opened(self, where: str) -> None:
         self._pause_s = _LEAST_PAUSE_S
+        if self.states is not None:
+            self.states.put(None)
         if not self._was_open:
             self._was_open = True
             self.report(SourceOpened(self.source.name, where))

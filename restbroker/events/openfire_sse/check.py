@@ -6,7 +6,7 @@ one is asked for with a header `Accept` that the server refuses (measured), afte
 
 import base64
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import quote
@@ -18,7 +18,9 @@ from restbroker.config.tls import context_of
 from restbroker.errors import ConfigError
 from restbroker.events.openfire_sse.settings import Settings
 from restbroker.events.openfire_sse.troubles import NOT_LOGGED_IN, UNWANTED, Trouble, no_password, refused
+from restbroker.events.reported import reported
 from restbroker.rules.findings import Cause, Finding, ok
+from restbroker.store.sources import SourceState
 
 AREA: Final = "Events"
 _WAIT_S: Final = 5.0
@@ -26,8 +28,16 @@ _WHY: Final = "What Openfire tells of this user becomes no job."
 _CAUSES: Final[dict[str, Cause]] = {"OpenfireAway": "target", "OpenfireDenied": "refused"}
 
 
-def check(source: EventSource) -> Iterator[Finding]:
-    """What is found, of each user; no more once the server does not answer."""
+def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
+    """What is found, of each user; no more once the server does not answer. And what `states`, of the processes that
+    read the streams, say is wrong.
+    """
+    found = list(_looked_at(source))
+    yield from found
+    yield from reported(states, found, _WHY, _CAUSES)
+
+
+def _looked_at(source: EventSource) -> Iterator[Finding]:
     settings, target = source.options, source.target
     assert isinstance(settings, Settings)  # noqa: S101  as its options judged it
     assert target is not None  # noqa: S101  as the configuration was judged

@@ -44,7 +44,7 @@ def open_reader(source: EventSource, ways: Ways) -> "StreamReader":
     assert isinstance(source.options, Settings)  # noqa: S101  as its options judged it
     if source.target is None or ways.leases is None or ways.logins is None:
         raise ConfigError(f"The source {source.name} needs its target, and leases and logins in Redis.")
-    teller = Teller(source.name, ways.report)
+    teller = Teller(source.name, ways.report, ways.states)
     shared = Shared(source.name, source.options, source.target, ways.logins, Basket(), teller)
     return StreamReader(shared, source, ways, ways.leases)
 
@@ -112,12 +112,14 @@ class StreamReader:
                     if listener is not None:
                         del self._listeners[user]
                         listener.lost()
+                        self.shared.teller.left(user)
                         if listener.is_asking:
                             late.append(user)
         return late
 
     def _started(self, user: str, nursery: trio.Nursery) -> Listener:
         listener = self._listeners[user] = Listener(self.shared, user)
+        self.shared.teller.began(user)
         nursery.start_soon(listener.run)
         return listener
 

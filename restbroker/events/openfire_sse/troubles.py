@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config.target import Target
+from restbroker.events.contract import States
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 
 Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireLarge"]
@@ -83,12 +84,26 @@ class Teller:
 
     source: str
     report: Report
+    states: States | None = None
     _has_opened: bool = False
     _away: bool = False
     _denied: dict[str, str] = attrs.field(factory=dict)
+    _users: set[str] = attrs.field(factory=set)
+
+    def began(self, user: str) -> None:
+        """This process is the one that reads his stream."""
+        self._users.add(user)
+
+    def left(self, user: str) -> None:
+        """Another process reads his stream."""
+        self._users.discard(user)
+        if self.states is not None:
+            self.states.end(user)
 
     def tell(self, user: str, trouble: Trouble) -> None:
         """It happened to this user."""
+        if trouble.code != "OpenfireLarge":
+            self._keep(user, trouble)
         match trouble.code:
             case "OpenfireAway":
                 # A server that stops ends the streams of all.
@@ -111,6 +126,7 @@ class Teller:
 
     def well(self, user: str, server: str) -> None:
         """His stream is open, at this address."""
+        self._keep(user, None)
         if not self._has_opened:
             self._has_opened = True
             self.report(SourceOpened(self.source, server))
@@ -120,3 +136,8 @@ class Teller:
             self.report(
                 Warned("OpenfireBack", f"Source {self.source}: events are read again, those of {user} at least.")
             )
+
+    def _keep(self, user: str, problem: Trouble | None) -> None:
+        """Not of one who was left: what ended meanwhile is no trouble of his new reader."""
+        if self.states is not None and user in self._users:
+            self.states.put(problem, user)

@@ -1,6 +1,7 @@
 """What `restbroker check` finds in a real RabbitMQ, and that it leaves it as it is."""
 
 import sys
+from collections.abc import Sequence
 
 import pytest
 
@@ -12,6 +13,7 @@ from restbroker.events.amqp.reader import open_reader
 from restbroker.events.amqp.settings import INSTALL, Exchange, Server, Settings
 from restbroker.events.contract import Ways
 from restbroker.rules.findings import Finding, worst_cause
+from restbroker.store.sources import SourceState
 from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE
 from tests.support.rabbitmq import LIMITED, RabbitMQ
 
@@ -21,8 +23,12 @@ def source(url: str, *exchanges: Exchange) -> EventSource:
     return EventSource("rabbit", "mongooseim-amqp", None, "events", "XmppEvent", options=settings)
 
 
-def found(url: str, *exchanges: Exchange) -> list[Finding]:
-    return list(registry.check(source(url, *exchanges)))
+def found(url: str, *exchanges: Exchange, states: Sequence[SourceState] = ()) -> list[Finding]:
+    return list(registry.check(source(url, *exchanges), states))
+
+
+def state(code: str, message: str, process: str = "web1:7") -> SourceState:
+    return SourceState("rabbit", "mongooseim-amqp", process, "", 1_795_368_605.0, code, message, "Do it.")
 
 
 def test_all_that_is_there_is_well(rabbit: RabbitMQ) -> None:
@@ -37,6 +43,27 @@ def test_all_that_is_there_is_well(rabbit: RabbitMQ) -> None:
         "RabbitMQUnread",
         "Nobody reads the queue restbroker.rabbit now.",
     )
+
+
+def test_what_the_reader_says_is_told_in_the_place_of_nobody_reads(rabbit: RabbitMQ) -> None:
+    rabbit.declare("chat_msg")
+    with rabbit.channel() as channel:
+        channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
+    findings = found(rabbit.url(), states=[state("RabbitMQSilent", "It is silent."), state("", "", "web2:8")])
+    assert [one.code for one in findings] == ["RabbitMQ"] * 3 + ["RabbitMQSilent"]
+    told = findings[-1]
+    assert (told.level, told.cause, told.cure) == ("problem", "target", "Do it.")
+    assert told.message == "Source rabbit: It is silent. web1:7 says so, since 2026-11-22 17:30:05 UTC."
+    assert found(rabbit.url(), states=[state("", "")])[-1].code == "RabbitMQUnread"
+
+
+def test_what_the_check_finds_itself_is_not_told_twice_and_of_many_that_say_it_a_few_are_named() -> None:
+    away = [state("RabbitMQAway", "It is away.")]
+    assert len(found("amqp://u:p@127.0.0.1:1", states=away)) == 1
+    many = [state("RabbitMQSilent", "It is silent.", f"web{number}:7") for number in range(30)]
+    findings = found("amqp://u:p@127.0.0.1:1", states=many)
+    assert [one.code for one in findings] == ["RabbitMQAway", *["RabbitMQSilent"] * 10]
+    assert findings[-1].message.endswith("UTC. So it is with 20 more.")
 
 
 def test_what_is_missing_is_told_and_not_made(rabbit: RabbitMQ) -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from tests.events.amqp.conftest import QUEUE, RABBIT_QUEUE, RECEIVED, chat, consumers
+from tests.events.amqp.conftest import KEPT, QUEUE, RABBIT_QUEUE, RECEIVED, chat, consumers
+from tests.support.html_page import parse
+from tests.support.pages import page
 from tests.support.process import run, started
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.redis_server import RedisServer
@@ -91,6 +93,45 @@ def test_a_password_is_in_no_output(rabbit: RabbitMQ, redis_server: RedisServer,
     shown = run(["config", "show"], directory=tmp_path)
     assert shown.returncode == 0
     assert "wrong-password" not in output + checked.stdout + checked.stderr + shown.stdout
+
+
+def test_a_queue_that_does_not_answer_is_named_on_the_page_in_the_check_and_in_stats_until_it_does(
+    rabbit: RabbitMQ, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server, rabbit.url(), Stats=True, StatsPort=0)
+    with rabbit.channel() as channel:
+        channel.queue_declare(RABBIT_QUEUE, durable=True, arguments=KEPT)
+    rabbit.suspend(RABBIT_QUEUE)
+    try:
+        with started(["run"], directory=tmp_path) as broker:
+            port = int(broker.wait_for(r"listening what=/stats addresses=\S+:(\d+)")[1])
+
+            def texts(path: str) -> str:
+                return parse(path, page(port, path).text).text
+
+            until(lambda: "RabbitMQSilent" in texts("/"), "the page names it")
+            assert f"Source rabbit: RabbitMQ answers, but its queue {RABBIT_QUEUE} does not" in texts("/")
+            assert f"rabbit RabbitMQSilent RabbitMQ answers, but its queue {RABBIT_QUEUE}" in texts("/sources")
+            codes = findings(tmp_path)
+            assert "quorum_status" in codes["RabbitMQSilent"]["cure"]
+            assert "RabbitMQUnread" not in codes
+            (row,) = json.loads(run(["stats", "--json"], directory=tmp_path).stdout)["sources"]
+            assert (row["source"], row["code"]) == ("rabbit", "RabbitMQSilent")
+            rabbit.resume(RABBIT_QUEUE)
+            until(lambda: "RabbitMQSilent" not in texts("/") + texts("/sources"), "the page shows that it is read")
+            assert "rabbit read " in texts("/sources")
+            until(lambda: consumers(rabbit) == 1, "RabbitMQ counts it")
+            assert {"RabbitMQSilent", "RabbitMQUnread"}.isdisjoint(findings(tmp_path))
+            assert broker.stop() == 0
+    finally:
+        rabbit.resume(RABBIT_QUEUE)
+    assert "source\trabbit" not in run(["stats"], directory=tmp_path).stdout
+
+
+def findings(place: Path) -> dict[str, dict[str, str]]:
+    """What the check finds, by its codes."""
+    shown = json.loads(run(["check", "--json"], directory=place).stdout)
+    return {finding["code"]: finding for finding in shown["findings"]}
 
 
 def test_a_stop_is_soon_while_rabbitmq_accepts_and_says_nothing(redis_server: RedisServer, tmp_path: Path) -> None:

@@ -4,18 +4,25 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
+from restbroker.config.events import EventSource
+from restbroker.config.secret import Secret
 from restbroker.config.target import Target
+from restbroker.events import registry
+from restbroker.events.contract import Problem
 from restbroker.events.openfire_sse.form import Form
-from restbroker.store import logins
+from restbroker.events.openfire_sse.settings import Settings
+from restbroker.events.openfire_sse.troubles import Teller, too_large, unanswered
+from restbroker.store import logins, sources
 from restbroker.store.logins import On, Turn, Yours
 from restbroker.telemetry.events import SourceOpened, Warned
 from restbroker.transport.stream import Frame
-from tests.events.openfire_sse.conftest import Read, chat, say, target
+from tests.events.openfire_sse.conftest import Read, Reading, chat, say, target
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
@@ -127,6 +134,56 @@ async def test_a_wrong_password_and_another_ones_stream_are_told_once(reading: R
         await reader.reads("ann")
         await reader.tells("OpenfireBack")
     assert _secret_free(reader.warnings())
+
+
+async def test_how_each_users_stream_stands_is_kept_for_who_looks(
+    reading: Read, openfire: Openfire, passwords: Path
+) -> None:
+    def codes(reader: Reading) -> dict[str, str]:
+        return {one.user: one.code for one in sources.listed(reader.store)}
+
+    openfire.world.register("ann", password="another")
+    async with reading("ann", "bob", ready=False) as reader:
+        expected = {"ann": "OpenfireDenied", "bob": ""}
+        await until_async(lambda: codes(reader) == expected, "what is refused to ann is there")
+        states = sources.listed(reader.store)
+        assert "does not let ann read his events (401)" in states[0].message
+        made = EventSource("openfire", "openfire-sse", None, "", "", options=None, target=target(openfire))
+        options = Settings(users=("ann", "bob"), askers=(), passwords=Secret(path=passwords))
+        found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), states))
+        # The check has found it by itself.
+        assert [one.code for one in found] == ["OpenfireDenied", "Streams"]
+        openfire.world.register("ann")
+        await until_async(lambda: codes(reader) == {"ann": "", "bob": ""}, "both are read")
+        silent = [attrs.evolve(one, code="OpenfireAway", message="It is silent.") for one in states]
+        found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), silent))
+        assert [one.code for one in found] == ["Streams", "OpenfireAway", "OpenfireAway"]
+        reader.stop()
+        await until_async(lambda: codes(reader) == {}, "nothing is kept")
+
+
+async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> None:
+    kept: dict[str, str] = {}
+
+    class Kept:
+        def put(self, problem: Problem | None, user: str = "") -> None:
+            kept[user] = "" if problem is None else problem.code
+
+        def end(self, user: str) -> None:
+            kept.pop(user, None)
+
+    teller = Teller("openfire", lambda _: None, Kept())
+    teller.began("ann")
+    teller.tell("ann", unanswered("It is away."))
+    assert kept == {"ann": "OpenfireAway"}
+    teller.tell("ann", too_large("ann", 1))
+    assert kept == {"ann": "OpenfireAway"}
+    teller.left("ann")
+    teller.tell("ann", unanswered("It ended."))
+    assert kept == {}
+    teller.began("ann")
+    teller.well("ann", "http://h/sse")
+    assert kept == {"ann": ""}
 
 
 async def test_answers_of_a_server_that_starts_are_waited_out(reading: Read, openfire: Openfire) -> None:

@@ -37,6 +37,12 @@ def said(seen: Figures, *wanted: str) -> list[str]:
     return [one.text for one in troubles(seen, wanted)]
 
 
+def test_a_source_that_is_not_read_is_told_once_for_all_its_users() -> None:
+    row: dict[str, Json] = {"source": "chat", "message": "No stream of ann.", "code": "OpenfireAway", "hint": "Wait."}
+    seen = figures(sources=[row, {**row, "message": "No stream of bob."}, {**row, "code": ""}])
+    assert said(seen, "rest") == ["Source chat: No stream of ann. (OpenfireAway)"]
+
+
 texts = st.text(max_size=40)
 numbers = st.one_of(st.none(), st.floats(0, 1e7), st.integers(0, 10**12))
 lanes = st.builds(

@@ -4,16 +4,25 @@ import time
 from typing import Final
 from urllib.parse import urlsplit
 
+import attrs
 import pytest
 
 from restbroker.admin import queues
+from restbroker.store import sources
+from restbroker.store.sources import SourceState
 from tests.support.scripted import jid_of, job
 from tests.web.browser import looks
 from tests.web.browser.stage import LATER, Stage, populate
 from tests.web.browser.visitor import Visitor
 
 NAMED: Final = "chat_newsletters_high"
-LIVE: Final = {"overview": "/", "targets": "/targets", "queues": "/queues", "processes": "/processes"}
+LIVE: Final = {
+    "overview": "/",
+    "targets": "/targets",
+    "queues": "/queues",
+    "processes": "/processes",
+    "sources": "/sources",
+}
 PAGES: Final = {
     **LIVE,
     "retries": "/retries",
@@ -43,6 +52,15 @@ def stage(stage: Stage) -> Stage:
         stage.citizen.client, NAMED, "ann", "The database of the server is moved to another machine. " * 5, None
     )
     stage.citizen.client.command("LPUSH", f"queue:{NAMED}", job("iris", queue=NAMED, arguments={"note": "x" * 400}))
+    well = SourceState("mongooseim_events", "mongooseim-amqp", "web1.example.org:4711", since_s=time.time() - 7200)
+    silent = attrs.evolve(
+        well,
+        source="mongooseim_presences",
+        code="RabbitMQSilent",
+        message="RabbitMQ answers, but its queue restbroker.mongooseim_presences does not: nothing is read.",
+        hint="A quorum queue waits for most of its nodes. " * 3,
+    )
+    sources.write(stage.citizen.client, [well, silent])
     for zset in ("dead", "retry", "schedule"):
         stage.lay(zset, "fails-iris", time.time() + 4000, queue=NAMED, error_message="The server is moved. " * 20)
     return stage

@@ -1,0 +1,112 @@
+"""Keeps in Redis how the reading of this process' sources stands, for `check`, the pages and `stats`.
+
+Assembly makes one for a process that reads sources, and runs it beside them. Always holds: who tells of a state never
+waits, and Redis being away stops nobody; Redis is written to once a second at most, and each `REFRESH_S` where nothing
+changes, so that a state counts while its process lives; what is stored holds what the log was told.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import attrs
+import trio
+
+from restbroker.config.events import EventSource
+from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.events.contract import Problem
+from restbroker.store import sources
+from restbroker.store.connection import Connection
+from restbroker.store.sources import Place, SourceState
+
+REFRESH_S: Final = sources.TTL_S / 3
+_LEAST_S: Final = 1.0
+"""Between two writes."""
+
+
+def _this_process() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@attrs.define(eq=False)
+class StatesInRedis:
+    """`open_connection` makes one with a short time-out."""
+
+    open_connection: Callable[[], Connection]
+    process: str = attrs.field(factory=_this_process)
+    now_s: Callable[[], float] = time.time
+    _states: dict[Place, SourceState] = attrs.field(factory=dict)
+    _ended: set[Place] = attrs.field(factory=set)
+    _changed: trio.Event = attrs.field(factory=trio.Event)
+
+    def of(self, source: EventSource) -> "StatesOfSource":
+        """`contract.States` of this source."""
+        return StatesOfSource(self, source.name, source.kind)
+
+    def put(self, state: SourceState) -> None:
+        """It is so from now on, or still."""
+        known = self._states.get(state.place)
+        if known is not None and known.code == state.code:
+            state = attrs.evolve(state, since_s=known.since_s)
+        if state != known:
+            self._states[state.place] = state
+            self._ended.discard(state.place)
+            self._changed.set()
+
+    def end(self, place: Place) -> None:
+        """Nothing is read there any more."""
+        if self._states.pop(place, None) is not None:
+            self._ended.add(place)
+            self._changed.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Until cancelled; then takes away what it wrote, where Redis answered the last time."""
+        task_status.started()
+        connection, is_there = self.open_connection(), False
+        try:
+            while True:
+                self._changed = trio.Event()
+                if self._states or self._ended:
+                    is_there = await self._is_written(connection)
+                with trio.move_on_after(REFRESH_S):
+                    await self._changed.wait()
+                await trio.sleep(_LEAST_S)
+        finally:
+            with trio.CancelScope(shield=True):
+                if is_there:
+                    self._ended |= self._states.keys()
+                    self._states.clear()
+                    await self._is_written(connection)
+                await connection.aclose()
+
+    async def _is_written(self, connection: Connection) -> bool:
+        states, ended = tuple(self._states.values()), frozenset(self._ended)
+        # What Redis does not take now is written at the next change or refresh: the log has said it already.
+        with suppress(StoreUnavailable, StoreRefused):
+            await connection.call(sources.write, states, ended)
+            self._ended -= ended
+            return True
+        return False
+
+
+@attrs.frozen(eq=False)
+class StatesOfSource:
+    """`contract.States` of the source of this name."""
+
+    states: StatesInRedis
+    source: str
+    kind: str
+
+    def put(self, problem: Problem | None, user: str = "") -> None:
+        """As `States`."""
+        code, message, hint = ("", "", "") if problem is None else (problem.code, problem.message, problem.cure)
+        now_s = self.states.now_s()
+        where = (self.source, self.kind, self.states.process, user)
+        self.states.put(SourceState(*where, now_s, code, message, hint))
+
+    def end(self, user: str) -> None:
+        """As `States`."""
+        self.states.end((self.source, self.states.process, user))

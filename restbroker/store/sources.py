@@ -1,0 +1,123 @@
+"""How the reading of each source of events stands, as the process says that reads it. Written by `events.states`, read
+by `check`, the pages and `stats`.
+
+Always holds: it is for display only, and a write that is lost is made up for by the next; a state counts for `TTL_S` by
+Redis' clock, so that what a process said goes when the process is gone; each text is bounded, and none is a secret.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+import orjson
+
+from restbroker.rules import rubyjson
+from restbroker.rules.json_types import Json
+from restbroker.store.client import Client
+from restbroker.store.replies import Argument, as_fields, integer, items, mapping, raw
+
+TTL_S: Final = 60
+_LONGEST_TEXT: Final = 600
+_LATEST_S: Final = 1e11
+Place: TypeAlias = tuple[str, str, str]
+"""Source, process and user: of whom there is one state."""
+
+
+@attrs.frozen
+class SourceState:
+    """How the reading stands since `since_s` (epoch seconds). `code`: of the warning while nothing is read, with what
+    is wrong and what to do about it; "" while it is read from.
+
+    `process`: `host:pid`. `user`: whose stream it is, "" where the source is read as a whole.
+    """
+
+    source: str
+    kind: str
+    process: str
+    user: str = ""
+    since_s: float = 0.0
+    code: str = ""
+    message: str = ""
+    hint: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Which it is."""
+        return self.source, self.process, self.user
+
+
+def write(client: Client, states: Collection[SourceState], ended: Collection[Place] = ()) -> None:
+    """Has these count for `TTL_S` from now on, and takes away those that ended or count no more.
+
+    Sent twice: the same. Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    key = client.keys.sources
+    now_s, held = _held(client)
+    # One that is written meanwhile, and taken away here, comes with its next refresh.
+    gone = {field for field, entry in held.items() if _until_s(entry) <= now_s}
+    gone |= {_field(place) for place in ended}
+    fields = {_field(state.place): _written(state, now_s + TTL_S) for state in states}
+    commands: list[Sequence[Argument]] = []
+    if taken := sorted(gone - fields.keys()):
+        commands.append(("HDEL", key, *taken))
+    if fields:
+        commands += [("HSET", key, *as_fields(fields)), ("EXPIRE", key, TTL_S)]
+    if commands:
+        client.transaction(commands)
+
+
+def listed(client: Client) -> list[SourceState]:
+    """Every state that counts, those first where nothing is read; then by source, user and process.
+
+    Raises `StoreUnavailable` or `StoreRefused`.
+    """
+    now_s, held = _held(client)
+    found = [_state(entry) for entry in held.values() if _until_s(entry) > now_s]
+    return sorted(found, key=lambda one: (not one.code, one.source, one.user, one.process))
+
+
+def _held(client: Client) -> tuple[int, Mapping[str, Mapping[str, Json]]]:
+    """Redis' time (epoch seconds), and what lies there; what somebody else wrote there counts no more."""
+    now, reply = client.commands([("TIME",), ("HGETALL", client.keys.sources)])
+    held = {field: rubyjson.object_of(raw(entry)) or {} for field, entry in mapping(reply).items()}
+    return integer(items(now)[0]), held
+
+
+def _field(place: Place) -> str:
+    return "\n".join(place)
+
+
+def _written(state: SourceState, until_s: int) -> bytes:
+    fields: dict[str, Json] = attrs.asdict(state)
+    texts = {name: _cut(value) for name, value in fields.items() if isinstance(value, str)}
+    return orjson.dumps({**fields, **texts, "until_s": until_s})
+
+
+def _state(entry: Mapping[str, Json]) -> SourceState:
+    def text(name: str) -> str:
+        value = entry.get(name)
+        return _cut(value) if isinstance(value, str) else ""
+
+    return SourceState(
+        source=text("source"),
+        kind=text("kind"),
+        process=text("process"),
+        user=text("user"),
+        since_s=_number(entry, "since_s"),
+        code=text("code"),
+        message=text("message"),
+        hint=text("hint"),
+    )
+
+
+def _cut(words: str) -> str:
+    return "".join(one if one.isprintable() else " " for one in words[:_LONGEST_TEXT])
+
+
+def _until_s(entry: Mapping[str, Json]) -> float:
+    return _number(entry, "until_s")
+
+
+def _number(entry: Mapping[str, Json], name: str) -> float:
+    value = entry.get(name)
+    return float(value) if isinstance(value, int | float) and abs(value) < _LATEST_S else 0.0

@@ -1,0 +1,94 @@
+"""What is kept in Redis of how sources are read: soon, for as long as the process lives, and in nobody's way."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from restbroker.config.events import EventSource
+from restbroker.events import states as events_states
+from restbroker.events.states import StatesInRedis
+from restbroker.store import sources
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection
+from restbroker.store.sources import SourceState
+from tests.support.redis_server import RedisServer
+from tests.support.wait import until_async
+
+SOURCE = EventSource("mim", "mongooseim-amqp", None, "q", "C")
+
+
+@attrs.frozen
+class Trouble:
+    code: str = "RabbitMQSilent"
+    message: str = "It is silent."
+    cure: str = "Wait for it."
+
+
+@asynccontextmanager
+async def kept(redis_server: RedisServer, now_s: Callable[[], float] = lambda: 5.0) -> AsyncIterator[StatesInRedis]:
+    settings = StoreSettings(redis_server.url)
+    states = StatesInRedis(lambda: Connection(open_client(settings, 1.0)), "web1:7", now_s)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(states.run)
+        yield states
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Client:
+    return open_client(StoreSettings(redis_server.url))
+
+
+async def shows(client: Client, *states: SourceState) -> None:
+    await until_async(lambda: sources.listed(client) == list(states), f"{states} are there")
+
+
+async def test_a_state_is_there_until_it_changes_and_goes_with_its_process(
+    redis_server: RedisServer, client: Client
+) -> None:
+    moments = iter([5.0, 6.0, 7.0, 8.0])
+    silent = SourceState("mim", "mongooseim-amqp", "web1:7", "", 5.0, "RabbitMQSilent", "It is silent.", "Wait for it.")
+    async with kept(redis_server, lambda: next(moments)) as states:
+        mine = states.of(SOURCE)
+        mine.put(Trouble())
+        await shows(client, silent)
+        mine.put(Trouble(message="It is silent still."))
+        await shows(client, attrs.evolve(silent, message="It is silent still."))
+        mine.put(None)
+        await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=7.0))
+        mine.put(None, "ann")
+        ann = SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 8.0)
+        await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=7.0), ann)
+        mine.end("")
+        await shows(client, ann)
+    assert sources.listed(client) == []
+
+
+async def test_a_state_is_written_again_before_it_counts_no_more(
+    redis_server: RedisServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_states, "REFRESH_S", 0.05)
+    monkeypatch.setattr(events_states, "_LEAST_S", 0.01)
+    async with kept(redis_server) as states:
+        states.of(SOURCE).put(None)
+        await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=5.0))
+        client.command("DEL", client.keys.sources)
+        await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=5.0))
+
+
+async def test_while_redis_is_silent_nobody_waits_and_what_is_so_then_is_written_when_it_is_back(
+    redis_server: RedisServer, client: Client
+) -> None:
+    async with kept(redis_server) as states:
+        redis_server.suspend()
+        try:
+            states.of(SOURCE).put(Trouble())
+            # Longer than an answer may take.
+            await trio.sleep(1.2)
+            states.of(SOURCE).put(None)
+        finally:
+            redis_server.resume()
+        await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=5.0))
