@@ -174,8 +174,9 @@ def _collect_text(text: str, found: set[str], also: frozenset[str]) -> None:
             _collect(parsed, found, secret=False, also=also)
         case _:
             for line in text.splitlines() if text.lstrip()[:1] in ("{", "[") else ():
-                # Of several documents of JSON, one on each line.
-                if isinstance(document := _parsed(line), dict | list):
+                # Of several documents of JSON, one on each line. Most lines are none, and to find that out takes long.
+                is_one = line.rstrip()[-1:] in ("}", "]") and (also or structured.may_hold_secrets(line))
+                if is_one and isinstance(document := _parsed(line), dict | list):
                     _collect(document, found, secret=False, also=also)
             for one in structured.secrets_in(text):
                 found.add(one)

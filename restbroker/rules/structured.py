@@ -8,7 +8,8 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from html import escape, unescape
+from html import escape
+from html import unescape as _unescape
 from itertools import chain
 from typing import Final
 from urllib.parse import unquote_plus
@@ -25,18 +26,24 @@ _ASSIGNED: Final = re.compile(
 )
 # `password: ["x"]`, `credentials: {key: "x"}`: what stands between the brackets.
 _OPENED: Final = re.compile(r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?=[\[{])""")
-_BETWEEN: Final = re.compile(r"""([\[{])|([\]}])|("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|\$\w+)(\s*:)?""")
+# A text that nothing ends goes on to the end: to look at each of its quotes anew would take hours of a large one.
+_BETWEEN: Final = re.compile(
+    r"""([\[{])|([\]}])|("{3}(?s:.*?)"{3}|"[^"\\]*+(?:(?s:\\.)[^"\\]*+)*+"|\$\w+)(\s*:)?|"(?s:.*)"""
+)
 # `password=x` of a query or a form, and a line of its own as of YAML and of heads: `password: x`. Each is looked for in
 # the whole text, since one may hold the other: `Location: /x?password=x`, `https://h/x?password=x`.
 _UNQUOTED: Final = (
     re.compile(r"""(?m)(?:(?<=[?&;\s])|^)([\w-]+)=([^\s&;"'<>$]+)"""),
     re.compile(r"""(?m)^[ \t]*+(?:-[ \t]++)?+([\w.-]+)[ \t]*+[:=][ \t]*+([^\s"'<>${}\[\],][^\n]*)$"""),
 )
-_TAG: Final = re.compile(r"<(/?)([\w.:-]+)([^<>]*)>([^<]*)")
+_TAG: Final = re.compile(r"<(/?)([\w.:-]++)([^<>]*+)>([^<]*)")
 _ATTRIBUTE: Final = re.compile(r"""(?<![\w:-])([\w-]+)\s*=\s*(["'])([^"'<>]*)\2""")
 _NAMING: Final = frozenset({"var", "name", "key"})
 _VALUES: Final = frozenset({"value", "val", "content"})
 """Attributes and elements of XML: what names a field or a setting, and what it holds."""
+_ZEROS: Final = re.compile("&#0{3,}")
+_NO_CHARACTER: Final = re.compile("&#[0-9]{10,};?")
+"""Python makes a number of the digits, and refuses so many that it would take long."""
 _SIBLING: Final = "<name>"
 _CDATA: Final = "<![CDATA["
 
@@ -60,6 +67,11 @@ def variables_in(text: str) -> frozenset[str]:
     """The names of the variables that a GraphQL document gives as something secret: `p` of `password: $p`."""
     assigned = _given(text) if "$" in text else ()
     return frozenset(value[1:] for value in assigned if value[0] == "$")
+
+
+def unescape(text: str) -> str:
+    """The same without the escapes of XML and HTML. Never raises, also where one is a number of any length."""
+    return _unescape(_NO_CHARACTER.sub("\ufffd", _ZEROS.sub("&#0", text)) if "&#" in text else text)
 
 
 def _assigned(text: str) -> Iterator[str]:

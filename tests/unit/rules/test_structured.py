@@ -133,3 +133,35 @@ def test_no_text_takes_long_to_look_through(piece: str) -> None:
     began = time.process_time()
     redact.secret_values(None, {"command": text, "query": text, "variables": {}})
     assert time.process_time() - began < 3.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password <" + "a" * 1_000_000,
+        'password:["' + '\\"' * 500_000,
+        'password:["' + '"\\' * 500_000,
+        'password:["' + "\\" * 1_000_001,
+        "{password\n" + "{\n" * 500_000,
+        "{password\n" + "{}\n" * 300_000,
+        "password &#" + "9" * 1_000_000,
+        "password " + "&#" * 500_000,
+        "password " + "&#0" * 300_000,
+    ],
+    ids=lambda text: repr(text[:16] + text[-3:]),
+)
+def test_no_text_with_one_beginning_takes_long_to_look_through(text: str) -> None:
+    began = time.process_time()
+    redact.secret_values(None, {"command": text, "query": text, "variables": {}})
+    assert time.process_time() - began < 3.0
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0" * 5000 + "34", "00" + "9" * 9])
+def test_an_escape_of_any_number_is_read_as_others_are(number: str) -> None:
+    text = f"&#{number};<password>s3cret&#x21;</password>"
+    assert "s3cret!" in redact.secret_values(None, {"command": text})
+    assert redact.arguments(None, {"command": text}, show_bodies=True)["command"] == text.replace("s3cret&#x21;", "***")
+
+
+def test_a_text_that_goes_on_behind_a_line_break_in_it_is_found_whole() -> None:
+    assert {"a\\\nb", "c"} <= redact.secret_values(None, {"command": 'password: ["a\\\nb", "c"]'})
