@@ -67,7 +67,7 @@ def said(response: Response, secrets: Iterable[str] = ()) -> Said:
     if len(response.body) > _TEXT_LIMIT:
         # Where it was cut, the beginning of a secret may be left.
         text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
-    return Said(text, hiding.hiding((), known)(_words(response), WORDS_LIMIT))
+    return Said(text, hiding.hiding((), known)(_words(response, text), WORDS_LIMIT))
 
 
 def refused_by_all(response: Response, now_s: float, shown: Said, *, may_run_twice: bool) -> Outcome | None:
@@ -114,8 +114,11 @@ def judge_login(response: Response, now_s: float) -> Outcome:
             return Denied(Reason("NotTheApi", message, CHECK_URL, status))
 
 
-def _words(response: Response) -> str:
-    """What it says: in ofchat `message` says no more than "Exception", and the text may be in `ressource` (read)."""
+def _words(response: Response, masked: str) -> str:
+    """What it says: in ofchat `message` says no more than "Exception", and the text may be in `ressource` (read).
+
+    `masked`: the body without secrets. What is cut must be: where it is cut, the beginning of one would be left.
+    """
     match parsed(response.body):
         case {"message": str(message), "exception": str(kind), **rest}:
             about = rest.get("ressource", rest.get("resource"))
@@ -123,7 +126,7 @@ def _words(response: Response) -> str:
             return f"{kind}: {', '.join(parts)}" if parts else kind
         case str(text):
             return text
-        case None if response.body and not response.body.lstrip().startswith(b"<"):
-            return " ".join(response.body[:WORDS_LIMIT].decode("utf-8", "replace").split())
+        case None if not masked.lstrip().startswith("<"):
+            return masked
         case _:
             return ""
