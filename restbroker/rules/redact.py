@@ -23,7 +23,12 @@ BODY_NAMES = frozenset(
 """Arguments that are message texts, in small letters; of an event, `raw` is what its server sent, texts under any name
 among it.
 """
-_NAMING = frozenset({"var", "name", "key", "field"})
+_NAMING = frozenset(
+    {
+        *("var", "name", "key", "field", "option", "property", "propertyname", "propertykey"),
+        *("setting", "variable", "attribute", "parameter", "param", "header"),
+    }
+)
 _VALUES = frozenset({"value", "values", "val", "content"})
 """The members of an object that is a field of a form: what names it, and what it holds; with "@", of XML as JSON."""
 _VARIABLES = "variables"

@@ -21,7 +21,7 @@ PRIVATE: Final = "text-private"
 # `password: "x"`, `password='x'`, `password: $name`, and `$password: String = "x"`; in JSON that is cut or within more
 # text, `"password": "x"`.
 _ASSIGNED: Final = re.compile(
-    r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?:[\w!\[\]]++\s*=\s*)?"""
+    r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?:([\w!\[\]]++)\s*=\s*)?"""
     r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'<>]*'|\$\w+)"""
 )
 # `password: ["x"]`, `credentials: {key: "x"}`: what stands between the brackets.
@@ -30,10 +30,11 @@ _OPENED: Final = re.compile(r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?=[\[{])""")
 _BETWEEN: Final = re.compile(
     r"""([\[{])|([\]}])|("{3}(?s:.*?)"{3}|"[^"\\]*+(?:(?s:\\.)[^"\\]*+)*+"|\$\w+)(\s*:)?|"(?s:.*)"""
 )
-# `password=x` of a query or a form, and a line of its own as of YAML and of heads: `password: x`. Each is looked for in
-# the whole text, since one may hold the other: `Location: /x?password=x`, `https://h/x?password=x`.
+# `password=x` of a query, a fragment or a form, also `user[password]=x`, and a line of its own as of YAML and of heads:
+# `password: x`. Each is looked for in the whole text, since one may hold the other: `Location: /x?password=x`,
+# `https://h/x?password=x`.
 _UNQUOTED: Final = (
-    re.compile(r"""(?m)(?:(?<=[?&;\s])|^)([\w-]+)=([^\s&;"'<>$]+)"""),
+    re.compile(r"""(?m)(?:(?<=[?#&;,({\[\s])|^)([\w-]++(?:\[[\w-]*+\])*+)=([^\s&;"'<>$]+)"""),
     re.compile(r"""(?m)^[ \t]*+(?:-[ \t]++)?+([\w.-]+)[ \t]*+[:=][ \t]*+([^\s"'<>${}\[\],][^\n]*)$"""),
 )
 _TAG: Final = re.compile(r"<(/?)([\w.:-]++)([^<>]*+)>([^<]*)")
@@ -86,14 +87,16 @@ def _assigned(text: str) -> Iterator[str]:
             seen.add(value)
             yield value
             yield unquote_plus(value)
+            yield unquote_plus(value.rstrip(")]}"))
             # Of `Bearer x`.
             yield value.rpartition(" ")[2]
 
 
 def _given(text: str) -> Iterator[str]:
     """What is given to something with a secret's name: texts with their quotes, and variables."""
-    for name, value in _ASSIGNED.findall(text):
-        if SECRET_NAME.search(name.lower()):
+    for name, kind, value in _ASSIGNED.findall(text):
+        # What stands where a variable has its type may be the name: `error: password="x"`, `n:password="x"`.
+        if SECRET_NAME.search(f"{name} {kind}".lower()):
             yield value
     end = 0
     for found in _OPENED.finditer(text):
