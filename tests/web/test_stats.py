@@ -154,7 +154,7 @@ async def test_other_addresses_are_not_found_in_json(site: Open) -> None:
     async with site() as running:
         answer = await running.client.get(f"{running.stats.addresses[0]}/%3Cscript%3E")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NotFound")
-    assert answer.json()["error"]["cure"] == "Ask for /, /metrics or /stats."
+    assert answer.json()["error"]["cure"] == "Ask for /, /healthz, /metrics, /readyz or /stats."
 
 
 async def test_without_redis_it_says_so_at_once(
