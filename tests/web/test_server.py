@@ -72,7 +72,7 @@ class Stand:
 
 
 async def get(url: str) -> httpx.Response:
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
         return await client.get(url)
 
 
@@ -261,7 +261,7 @@ async def to_the_end(stream: trio.SocketStream) -> bytes:
 
 async def until_received(stream: trio.SocketStream, wanted: bytes) -> None:
     received = b""
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while wanted not in received:
             more = await stream.receive_some()
             assert more, received
@@ -269,7 +269,7 @@ async def until_received(stream: trio.SocketStream, wanted: bytes) -> None:
 
 
 async def test_a_stop_does_not_wait_for_connections_that_are_only_kept() -> None:
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
         async with Stand().server() as (url, _):
             await client.get(f"{url}/quick")
             began_s = time.monotonic()
