@@ -5,8 +5,10 @@ again goes on behind the last row that Redis has; a bad row costs no other.
 """
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from operator import itemgetter
 from typing import Final
 
 import attrs
@@ -76,7 +78,10 @@ class Reader:
     keeps_texts: bool = False
     good: int = 0
     bad: int = 0
+    last: int = 0
     _made: dict[str, Maker] = attrs.field(factory=dict)
+    _shifts: list[tuple[int, int]] = attrs.field(factory=lambda: [(0, 0)])
+    """From which row on its line is how far ahead: of a row that takes several lines, and of blank ones."""
 
     def chunks(self) -> Iterator[Chunk]:
         """All rows, as they come. Raises `BadFile`."""
@@ -92,6 +97,11 @@ class Reader:
         if chunk.rows:
             yield chunk
 
+    def line_of(self, row: int) -> int:
+        """The line that a row begins in; the row has been read."""
+        _, shift = self._shifts[bisect_right(self._shifts, row, key=itemgetter(0)) - 1]
+        return row + shift
+
     def _read(self, row: Read, chunk: Chunk, now_s: float) -> None:
         if self.keeps_texts:
             chunk.texts.append(row.text)
@@ -100,11 +110,14 @@ class Reader:
             self._refuse(row)
         else:
             chunk.rows += 1
+            shift = row.line - row.number
+            if self._shifts[-1][1] != shift:
+                self._shifts.append((row.number, shift))
             try:
                 self._make(row, chunk, now_s)
             except BadRow as error:
                 self._refuse(Bad(row.number, row.line, str(error), row.text))
-        chunk.last = row.number
+        chunk.last = self.last = row.number
 
     def _make(self, row: Row, chunk: Chunk, now_s: float) -> None:
         number, values = row.number, row.values

@@ -5,7 +5,9 @@ writes JSON, times as float seconds, which Sidekiq 5 to 8 all read as seconds), 
 and reschedule it.
 """
 
+import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 
 import attrs
 
@@ -21,7 +23,7 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.repair import fractional
 from restbroker.store import beats, queues
 from restbroker.store.client import Client
-from restbroker.store.pauses import paused_queues
+from restbroker.store.pauses import OPERATOR, paused_queues, paused_targets
 
 PAUSED = "it is paused; restbroker stats says why, and for how long."
 
@@ -171,13 +173,30 @@ def serving_if_told(client: Client, queue: str) -> Serving | None:
         return _UNKNOWN
 
 
-def pause_of(client: Client, queue: str) -> str | None:
-    """By whom and why this queue is paused; None: it is not, or Redis does not tell. Raises `StoreUnavailable`."""
-    try:
-        pause = paused_queues(client).get(queue)
-    except StoreRefused:
-        return None
-    return None if pause is None else pauses.of_queue(queue, pause)
+@attrs.frozen
+class Paused:
+    """A person's pause of `what`, "queue" or "target", of this name: by whom and why."""
+
+    what: str
+    name: str
+    told: str
+
+    @property
+    def onward(self) -> str:
+        """The command that ends it."""
+        return f"restbroker {self.what}s resume {shlex.quote(self.name)}"
+
+
+def pause_of(client: Client, queue: str, target: str) -> Paused | None:
+    """What a person paused of these two; None: neither, or Redis does not tell. Raises `StoreUnavailable`."""
+    with suppress(StoreRefused):
+        if (pause := paused_queues(client).get(queue)) is not None:
+            return Paused("queue", queue, pauses.of_queue(queue, pause))
+    with suppress(StoreRefused):
+        for pause in paused_targets(client, [target]).get(target, ()):
+            if pause.reason == OPERATOR:
+                return Paused("target", target, pauses.of_target(target, pause))
+    return None
 
 
 def _text(snapshot: Mapping[str, Json], name: str) -> str | None:

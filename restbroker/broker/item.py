@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from restbroker.broker.delivery.tokens import Proof
-from restbroker.rules.job import Job
+from restbroker.rules.job import Job, memory_bytes
 from restbroker.rules.policy import Context
 from restbroker.rules.settlement import Fingerprint, Settlement
 from restbroker.telemetry.events import JobFinished
@@ -60,6 +60,12 @@ class Item:
     took_s: float = 0.0
     event: JobFinished | None = None
     """What is to be told of it otherwise."""
+    memory_bytes: int = attrs.field(init=False)
+    """About what it takes while it is in hand."""
+
+    def __attrs_post_init__(self) -> None:
+        """Looks through it once, however often somebody asks."""
+        self.memory_bytes = memory_bytes(self.raw)
 
     @property
     def is_uncertain(self) -> bool:

@@ -182,11 +182,13 @@ class Batch:
         """Counts answers that have come, and shows how far it is."""
         heard = 0
         now_s = time.monotonic()
-        if self.waits and (is_read or now_s - self._heard_s >= _HEAR_EVERY_S):
+        # Of a row that was pushed before and is not read yet nobody knows the line.
+        is_due = reader.last >= self.known.row and now_s - self._heard_s >= _HEAR_EVERY_S
+        if self.waits and (is_read or is_due):
             self._heard_s = now_s
             while True:
                 count, ended = admin.hear(self.client, reader.batch)
-                self.failures.tell(ended)
+                self.failures.tell(ended, reader.line_of)
                 heard += count
                 if not count:
                     break

@@ -3,7 +3,6 @@
 Called by `cli.bulk`. Always holds: a command is looked up once, however many rows name it.
 """
 
-import shlex
 from collections.abc import Sequence
 
 import attrs
@@ -84,15 +83,15 @@ class Makers:
     def _version(self, target: Target) -> str | None:
         queue = self.queue or target.queues[0]
         if queue not in self._versions:
-            self._versions[queue] = self._running(queue)
+            self._versions[queue] = self._running(queue, target.name)
         return self._versions[queue]
 
-    def _running(self, queue: str) -> str | None:
+    def _running(self, queue: str, target: str) -> str | None:
         if self.client is None:
             return None
         try:
             found = serving(self.client, queue)
-            paused = pause_of(self.client, queue) if self.order.at_s is None else None
+            paused = pause_of(self.client, queue, target) if self.order.at_s is None else None
         except RestbrokerError:  # Whatever is wrong is told when rows are pushed.
             return None
         if found is None:
@@ -100,7 +99,7 @@ class Makers:
         elif found.quiet:
             output.say(f"note: {found.held_up} Nobody else serves the queue {queue}; the jobs will wait.")
         if paused is not None:
-            output.say(f"note: {paused} The jobs will wait: restbroker queues resume {shlex.quote(queue)}")
+            output.say(f"note: {paused.told} The jobs will wait: {paused.onward}")
         return None if found is None else found.server_version
 
 

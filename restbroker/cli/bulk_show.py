@@ -7,7 +7,7 @@ wrote is left alone; on stdout is the summary alone.
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Protocol
@@ -179,7 +179,7 @@ class Failures:
     told: int = 0
     messages: dict[int, str] = attrs.field(factory=dict)
 
-    def tell(self, ended: Iterable[Ended]) -> None:
+    def tell(self, ended: Iterable[Ended], line_of: Callable[[int], int]) -> None:
         """Some of them; all are counted elsewhere."""
         for one in ended:
             self.told += 1
@@ -187,7 +187,7 @@ class Failures:
                 self.messages[one.row] = " ".join(one.message.split())
             if self.told <= _MOST_TOLD:
                 may = "; it may have run" if one.may_have_run else ""
-                output.say(f"row {one.row}: {one.code}: {one.message} (job {one.jid}{may})")
+                output.say(f"line {line_of(one.row)}: {one.code}: {one.message} (job {one.jid}{may})")
             elif self.told == _MOST_TOLD + 1:
                 output.say("… and more.")
 

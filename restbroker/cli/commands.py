@@ -100,9 +100,11 @@ def _of_server(
 
 def _find(catalogues: Sequence[Catalogue], name: str, kind: str, target: str | None) -> CommandSpec:
     """What the newest version that has it takes; it is said where others take something else."""
-    signatures = Signatures(kind, {one.version: one.commands.get(name) for one in catalogues})
+    signatures = Signatures(kind, name, {one.version: one.commands.get(name) for one in catalogues})
     catalogue, spec = catalogues[-1], signatures.newest
     if spec is None:
+        if instead := catalogue.lacking.get(name):
+            raise UsageError(f"{f'{kind} {catalogue.version}'.strip()} has no command {name!r}.", instead)
         near = get_close_matches(name, catalogue.commands, n=3)
         listing = "restbroker commands" if target is None else f"restbroker commands --target {target}"
         cure = f"Did you mean {' or '.join(near)}?" if near else f"`{listing}` lists them all."

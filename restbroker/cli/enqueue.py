@@ -5,7 +5,6 @@ when the command line has a mistake in it.
 """
 
 import secrets
-import shlex
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,9 @@ from restbroker.rules.json_types import Json
 from restbroker.store.client import Client
 
 app = typer.Typer(add_completion=False)
+
+Place = tuple[str, str]
+"""A queue, and the target that it is of."""
 
 CommandWord = Annotated[
     str, typer.Argument(metavar="COMMAND", help="The server's command, e.g. register.", autocompletion=command_names)
@@ -126,7 +128,7 @@ def enqueue(
         token = token_of(settings.tokens, place, goes_to, spec, Command(command, values))
         return order(command, values, goes_to, token)
 
-    _push(settings, goes_to, made, timeout_s=wait_s, as_json=json)
+    _push(settings, (goes_to, place.name), made, timeout_s=wait_s, as_json=json)
 
 
 def _require_one_job(options: Mapping[str, object]) -> None:
@@ -147,9 +149,9 @@ def _rate(text: str | None) -> float | None:
 
 
 def _push(
-    settings: Config, queue: str, made: Callable[[Serving | None], Order], *, timeout_s: float, as_json: bool
+    settings: Config, place: Place, made: Callable[[Serving | None], Order], *, timeout_s: float, as_json: bool
 ) -> None:
-    jid = secrets.token_hex(12)
+    jid, (queue, _) = secrets.token_hex(12), place
     with open_store(settings) as client:
         # Asked first: were it asked after the push, its failure would look like the push's.
         try:
@@ -162,15 +164,15 @@ def _push(
             output.say(f"note: no running process serves the queue {queue}; the job will wait for one.")
         elif found.quiet:
             output.say(f"note: {found.held_up} Nobody else serves the queue {queue}; the job will wait.")
-        if order.at_s is None and (paused := pause_of(client, queue)) is not None:
-            output.say(f"note: {paused} The job will wait: restbroker queues resume {shlex.quote(queue)}")
+        if order.at_s is None and (paused := pause_of(client, *place)) is not None:
+            output.say(f"note: {paused.told} The job will wait: {paused.onward}")
         push(client, order, jid, time.time())
         with _surely_told(jid):
             if not order.wanted:
                 output.as_json({"jid": jid}) if as_json else output.data(jid)
                 return
             told = found is not None and found.quiet
-            _tell(_answer(client, queue, jid, timeout_s, told=told, as_json=as_json), as_json=as_json)
+            _tell(_answer(client, place, jid, timeout_s, told=told, as_json=as_json), as_json=as_json)
 
 
 @contextmanager
@@ -184,13 +186,16 @@ def _surely_told(jid: str) -> Iterator[None]:
         raise typer.Exit(Exit.WAITING) from None
 
 
-def _answer(client: Client, queue: str, jid: str, timeout_s: float, *, told: bool, as_json: bool) -> Mapping[str, Json]:
+def _answer(
+    client: Client, place: Place, jid: str, timeout_s: float, *, told: bool, as_json: bool
+) -> Mapping[str, Json]:
     """The answer to what was pushed. Ends with an exit code of its own, and says what became of the job, without it."""
+    queue, _ = place
     try:
         details = _wait(client, queue, jid, timeout_s, told=told)
         if details is not None:
             return details
-        found, paused = serving_if_told(client, queue), pause_of(client, queue)
+        found, paused = serving_if_told(client, queue), pause_of(client, *place)
     except KeyboardInterrupt:
         output.say(f"still queued: {jid}")
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -203,7 +208,7 @@ def _answer(client: Client, queue: str, jid: str, timeout_s: float, *, told: boo
         raise typer.Exit(Exit.WAITING) from None
     once = "" if found is not None and not found.quiet else f" once a process takes jobs from the queue {queue}"
     if paused is not None:
-        once = f" once the queue {queue} is resumed"
+        once = f" once the {paused.what} {paused.name} is resumed"
     output.say(f"The job {jid} is not done after {timeout_s:g} s; it is still queued and will be done{once}.")
     if as_json:
         output.as_json({"jid": jid, "outcome": "queued"})

@@ -1,6 +1,7 @@
 """`restbroker health`: asks the broker that runs beside it how it is, for what supervises containers.
 
-Always holds: nothing but the configured HealthBind is asked, for a few seconds at most; no proxy is used.
+Always holds: nothing but the configured HealthBind is asked, or without it the port of the pages, for a few seconds at
+most; no proxy is used.
 """
 
 import ipaddress
@@ -29,13 +30,17 @@ def health(
 ) -> None:
     """Ask the broker of this machine or container how it is, where HealthBind says, and print its answer.
 
-    Ends with 0 if it is well, with 1 if it is not or does not answer.
+    Without HealthBind the port of the pages is asked (Stats, StatsPort). Ends with 0 if it is well, with 1 if it is not
+    or does not answer.
     """
-    bind = quietly(config).health_bind
+    settings = quietly(config)
+    bind = settings.health_bind
+    if bind is None and settings.stats:
+        bind = settings.stats_bind, settings.stats_port
     if bind is None or bind[1] == 0:
         raise ConfigError(
-            "HealthBind is not set to an address with a port, so nothing can be asked.",
-            'Set it, e.g. "HealthBind": "127.0.0.1:8090", and start the broker anew.',
+            "Neither HealthBind nor the port of the pages (Stats, StatsPort) can be asked: none is set.",
+            'Set one, e.g. "HealthBind": "127.0.0.1:8090", and start the broker anew.',
         )
     status, said = _asked(_reached(bind[0]), bind[1], "/readyz" if ready else "/healthz")
     data(said)

@@ -96,6 +96,7 @@ class Signatures:
     """
 
     kind: str
+    command: str
     by_version: Mapping[str, CommandSpec | None]
 
     @property
@@ -132,7 +133,7 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     catalogues = registry.candidates_of(target, found, command)
     newest = catalogues[-1]
     name = newest.name_in(command)
-    signatures = Signatures(target.kind, {one.version: one.commands.get(name) for one in catalogues})
+    signatures = Signatures(target.kind, name, {one.version: one.commands.get(name) for one in catalogues})
     if signatures.newest is not None or any_command:
         return signatures
     if instead := newest.lacking.get(name):
@@ -143,8 +144,6 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
         known = f"`restbroker commands --target {target.name}` lists them all."
         cure = known if newest.is_whole else "If you mean exactly this name, add --any."
         raise UsageError(f"There is no command {name!r}{meant}", cure)
-    versions = " and ".join(signatures.by_version)
-    output.say(f"note: {name} is not in the catalogue of {target.kind} {versions}; it is passed on as it is.")
     return signatures
 
 
@@ -157,6 +156,9 @@ def fitted(
     """
     specs = {version: spec for version, spec in signatures.by_version.items() if spec is not None}
     if not specs:
+        if not any_command:
+            of = f"{signatures.kind} {' and '.join(signatures.by_version)}"
+            output.say(f"note: {signatures.command} is not in the catalogue of {of}; it is passed on as it is.")
         return None, typed.values
     reasons = {version: _reason(spec, typed.values, default_host) for version, spec in specs.items()}
     version = next((one for one in reversed(specs) if reasons[one] is None), [*specs][-1])

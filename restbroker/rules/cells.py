@@ -1,15 +1,15 @@
 """Cells of CSV that a spreadsheet opens as text, whatever they hold. Pure.
 
 Called where CSV is written for people and where such files are read back. Always holds: `unguarded(guarded(x)) == x`.
-A spreadsheet runs a cell that begins with one of `= + - @`, also in their full width, a tab or a carriage return as a
-formula; with an apostrophe before it, it shows the text (OWASP, "CSV Injection").
+A spreadsheet runs a cell that begins with one of `= + - @`, also in their full width, a tab, a carriage return or a
+line feed as a formula; with an apostrophe before it, it shows the text (OWASP, "CSV Injection").
 """
 
 import re
 from typing import Final
 
-_RUNS: Final = re.compile(r"'*[=+\-@\t\r＝＋－＠]")
-_GUARDED: Final = re.compile(r"'+[=+\-@\t\r＝＋－＠]")
+_RUNS: Final = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_GUARDED: Final = re.compile(r"'+[=+\-@\t\r\n＝＋－＠]")
 
 
 def guarded(cell: str) -> str:

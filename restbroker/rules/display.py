@@ -12,6 +12,7 @@ from itertools import islice
 import attrs
 
 from restbroker.rules import endpoint, hiding, redact, repair, retry, rubyjson
+from restbroker.rules.command import CommandSpec
 from restbroker.rules.hiding import MASK, Hide, Spelled
 from restbroker.rules.json_types import Json
 
@@ -66,21 +67,27 @@ def named(fields: Mapping[str, Json], command: str | None) -> Mapping[str, Json]
 
 
 def payload(
-    fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled, *, show_bodies: bool = False
+    fields: Mapping[str, Json],
+    command: str,
+    queue: str,
+    secrets: Spelled,
+    spec: CommandSpec | None = None,
+    *,
+    show_bodies: bool = False,
 ) -> bytes:
     """A job as anybody may see it, in at most `LIMIT_BYTES`: for display only, it cannot be pushed again.
 
-    `command` may be empty where it is not known yet; `secrets` are masked in every field, and so are the job's own.
-    Never raises for JSON values, of whatever shape.
+    `command` may be empty where it is not known yet, `spec` is what the catalogue says of it; `secrets` are masked in
+    every field, and so are the job's own. Never raises for JSON values, of whatever shape.
     """
-    own = redact.secrets_of(fields)
+    own = redact.secrets_of(fields, spec)
     if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
         return bare(fields, command, queue, secrets)
     name = named(fields, command or command_of(fields)).get(DISPLAY_FIELD)
     hide = hiding.hiding(own, secrets)
     try:
         for limits in _LIMITS:
-            raw = rubyjson.dumps(_shown(fields, name, queue, hide, limits, show_bodies=show_bodies))
+            raw = rubyjson.dumps(_shown(fields, name, queue, hide, limits, spec, show_bodies=show_bodies))
             if len(raw) <= LIMIT_BYTES:
                 return raw
     except ValueError:  # args that are JSON text, nested too deep behind the objects around them
@@ -99,11 +106,18 @@ def bare(fields: Mapping[str, Json], command: str, queue: str, secrets: Spelled)
 
 
 def _shown(
-    fields: Mapping[str, Json], name: Json, queue: str, hide: Hide, limits: _Limits, *, show_bodies: bool
+    fields: Mapping[str, Json],
+    name: Json,
+    queue: str,
+    hide: Hide,
+    limits: _Limits,
+    spec: CommandSpec | None,
+    *,
+    show_bodies: bool,
 ) -> dict[str, Json]:
     characters = limits.characters
     cut = {key: _cut(fields[key], limits, limits.levels) for key in (*_TEXTS, "args", "tags") if key in fields}
-    masked = redact.job(cut, show_bodies=show_bodies, hide=hide)
+    masked = redact.job(cut, spec, show_bodies=show_bodies, hide=hide)
     texts = {key: hide(value, characters) for key, value in masked.items() if key in _TEXTS and isinstance(value, str)}
     shown: dict[str, Json] = {"class": repair.UNNAMED_CLASS}
     shown |= {key: repair.without_tags(text) for key, text in texts.items()}

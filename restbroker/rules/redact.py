@@ -23,7 +23,12 @@ BODY_NAMES = frozenset(
 """Arguments that are message texts, in small letters; of an event, `raw` is what its server sent, texts under any name
 among it.
 """
-_NAMING = frozenset({"var", "name", "key", "field"})
+_NAMING = frozenset(
+    {
+        *("var", "name", "key", "field", "option", "property", "propertyname", "propertykey"),
+        *("setting", "variable", "attribute", "parameter", "param", "header"),
+    }
+)
 _VALUES = frozenset({"value", "values", "val", "content"})
 """The members of an object that is a field of a form: what names it, and what it holds; with "@", of XML as JSON."""
 _VARIABLES = "variables"
@@ -56,30 +61,38 @@ def secret_values(spec: CommandSpec | None, values: Mapping[str, Json]) -> froze
     return frozenset(found)
 
 
-def job(fields: Mapping[str, Json], *, show_bodies: bool = False, hide: Hide | None = None) -> dict[str, Json]:
+def job(
+    fields: Mapping[str, Json],
+    spec: CommandSpec | None = None,
+    *,
+    show_bodies: bool = False,
+    hide: Hide | None = None,
+) -> dict[str, Json]:
     """A payload as it may be shown: token and secret arguments masked, whatever form its `args` have.
 
-    The secrets are taken out of its error message and attempts too, by `hide` if it is given. A wrapped unreadable
-    payload shows no args. A signature in the token's place is shown: it says whose the job is, and is of no use for
-    any other.
+    `spec`: what the catalogue says of its command, where that is known. The secrets are taken out of its error message
+    and attempts too, by `hide` if it is given. A wrapped unreadable payload shows no args. A signature in the token's
+    place is shown: it says whose the job is, and is of no use for any other.
     """
     shown = arguments(None, fields, show_bodies=show_bodies)
     listed = _listed(fields.get("args"))
-    hide = hide or hiding.hiding(secrets_of(fields))
+    hide = hide or hiding.hiding(secrets_of(fields, spec))
     if listed is None or fields.get("class") == UNREADABLE_CLASS:
         shown["args"] = [MASK]
     else:
-        shown["args"] = _args(listed, hide, show_bodies=show_bodies)
+        shown["args"] = _args(listed, spec, hide, show_bodies=show_bodies)
     for name in ("error_message", ATTEMPTS_FIELD):
         if name in shown:
             shown[name] = _cleaned(shown[name], hide)
     return shown
 
 
-def secrets_of(fields: Mapping[str, Json]) -> frozenset[str]:
-    """The secrets in a payload's `args`, whatever form these have: the token, and arguments of secret names."""
+def secrets_of(fields: Mapping[str, Json], spec: CommandSpec | None = None) -> frozenset[str]:
+    """The secrets in a payload's `args`, whatever form these have: the token, and arguments that are secret by their
+    names or by what the catalogue says of its command (`spec`).
+    """
     listed = None if fields.get("class") == UNREADABLE_CLASS else _listed(fields.get("args"))
-    return frozenset() if listed is None else _secrets_of(listed)
+    return frozenset() if listed is None else _secrets_of(listed, spec)
 
 
 def _is_secret(spec: CommandSpec | None, name: str) -> bool:
@@ -174,8 +187,9 @@ def _collect_text(text: str, found: set[str], also: frozenset[str]) -> None:
             _collect(parsed, found, secret=False, also=also)
         case _:
             for line in text.splitlines() if text.lstrip()[:1] in ("{", "[") else ():
-                # Of several documents of JSON, one on each line.
-                if isinstance(document := _parsed(line), dict | list):
+                # Of several documents of JSON, one on each line. Most lines are none, and to find that out takes long.
+                is_one = line.rstrip()[-1:] in ("}", "]") and (also or structured.may_hold_secrets(line))
+                if is_one and isinstance(document := _parsed(line), dict | list):
                     _collect(document, found, secret=False, also=also)
             for one in structured.secrets_in(text):
                 found.add(one)
@@ -195,25 +209,64 @@ def _parsed(raw: str) -> Json:
         return None
 
 
-def _secrets_of(args: list[Json]) -> frozenset[str]:
+def _secrets_of(args: list[Json], spec: CommandSpec | None) -> frozenset[str]:
     found: set[str] = set()
     if len(args) > 1:
-        _collect(_parsed(args[1]) if isinstance(args[1], str) else args[1], found, secret=False)
+        given = _parsed(args[1]) if isinstance(args[1], str) else args[1]
+        _collect(given, found, secret=False)
+        for named in _named(given) if spec is not None else ():
+            _collect_members(spec, named, found)
     if len(args) > 2 and signing.read(args[2]) is None:
         _collect(args[2], found, secret=True)
     return frozenset(found)
 
 
-def _args(args: list[Json], hide: Hide, *, show_bodies: bool) -> list[Json]:
+def _named(given: Json) -> Iterator[dict[str, Json]]:
+    """A job's arguments by name, in whichever of their forms: an object, pairs, objects of one key."""
+    for one in given if isinstance(given, list) else [given]:
+        match one:
+            case dict():
+                yield one
+            case [str(name), value]:
+                yield {name: value}
+            case _:
+                pass
+
+
+def _args(args: list[Json], spec: CommandSpec | None, hide: Hide, *, show_bodies: bool) -> list[Json]:
     shown = [_nested(item, show_bodies=show_bodies) for item in args]
     if args and isinstance(args[0], str):
         shown[0] = _path(args[0], hide)
-    if len(args) > 1 and isinstance(args[1], str):
-        parsed = _parsed(args[1])
-        shown[1] = MASK if parsed is None else _nested(parsed, show_bodies=show_bodies)
+    if len(args) > 1:
+        parsed = _parsed(args[1]) if isinstance(args[1], str) else args[1]
+        is_broken = parsed is None and isinstance(args[1], str)
+        shown[1] = MASK if is_broken else _given(parsed, spec, show_bodies=show_bodies)
     if len(args) > 2 and signing.read(args[2]) is None:
         shown[2] = MASK
     return shown
+
+
+def _given(given: Json, spec: CommandSpec | None, *, show_bodies: bool) -> Json:
+    """A job's arguments in the form that they have."""
+    match given:
+        case dict():
+            return arguments(spec, given, show_bodies=show_bodies)
+        case [str(), *_]:
+            return _nested(given, show_bodies=show_bodies)
+        case list():
+            return [_entry(one, spec, show_bodies=show_bodies) for one in given]
+        case _:
+            return _nested(given, show_bodies=show_bodies)
+
+
+def _entry(one: Json, spec: CommandSpec | None, *, show_bodies: bool) -> Json:
+    match one:
+        case dict():
+            return arguments(spec, one, show_bodies=show_bodies)
+        case [str(name), _] if _is_secret(spec, name):
+            return [name, MASK]
+        case _:
+            return _nested(one, show_bodies=show_bodies)
 
 
 def _cleaned(value: Json, hide: Hide) -> Json:

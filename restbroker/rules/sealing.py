@@ -16,13 +16,17 @@ from restbroker.rules.json_types import Json
 
 # What a failure adds to a payload, and more: a signature must not be what makes a job too large.
 _ROOM_BYTES: Final = 64 * 1024
+ORDERS: Final = 1_000_000_000
+"""As seconds these are long over: without `restbroker_accepted` such a signature lets no job in."""
 
 
-def sealed(job: Job, secret: str, token: str, now_s: float) -> Job:
+def sealed(job: Job, secret: str, token: str, at_s: int) -> Job:
     """The job with a signature in its token's place, made with that token's secret, and accepted already.
 
-    `token` is the token's name. The job itself if its arguments cannot be told, or it has no room for a signature, or
-    too much for one.
+    `token` is the token's name. `at_s`: a number below `ORDERS` that no other job gets. It stands in the place of the
+    time, which nobody asks for in a job that was let in: two jobs whose producer gave them the same jid, as he may, are
+    two orders, and one signature would stand for both. The job itself if its arguments cannot be told, or it has no
+    room for a signature, or too much for one.
     """
     given = job.fields.get("args")
     args = repair.listed(given) if isinstance(given, str) else given
@@ -31,7 +35,7 @@ def sealed(job: Job, secret: str, token: str, now_s: float) -> Job:
         return job
     if len(job.raw) > PAYLOAD_LIMIT_BYTES - _ROOM_BYTES:
         return job
-    text = signing.sign(secret, token, int(now_s), job.jid, submission)
+    text = signing.sign(secret, token, at_s, job.jid, submission)
     signature = signing.read(text)
     if signature is None:
         return job

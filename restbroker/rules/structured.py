@@ -8,7 +8,8 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from html import escape, unescape
+from html import escape
+from html import unescape as _unescape
 from itertools import chain
 from typing import Final
 from urllib.parse import unquote_plus
@@ -20,23 +21,30 @@ PRIVATE: Final = "text-private"
 # `password: "x"`, `password='x'`, `password: $name`, and `$password: String = "x"`; in JSON that is cut or within more
 # text, `"password": "x"`.
 _ASSIGNED: Final = re.compile(
-    r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?:[\w!\[\]]++\s*=\s*)?"""
+    r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?:([\w!\[\]]++)\s*=\s*)?"""
     r"""("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|'[^'<>]*'|\$\w+)"""
 )
 # `password: ["x"]`, `credentials: {key: "x"}`: what stands between the brackets.
 _OPENED: Final = re.compile(r"""(?<![\w-])([\w-]+)["']?\s*[:=]\s*(?=[\[{])""")
-_BETWEEN: Final = re.compile(r"""([\[{])|([\]}])|("{3}(?s:.*?)"{3}|"[^"\\]*+(?:\\.[^"\\]*+)*+"|\$\w+)(\s*:)?""")
-# `password=x` of a query or a form, and a line of its own as of YAML and of heads: `password: x`. Each is looked for in
-# the whole text, since one may hold the other: `Location: /x?password=x`, `https://h/x?password=x`.
+# A text that nothing ends goes on to the end: to look at each of its quotes anew would take hours of a large one.
+_BETWEEN: Final = re.compile(
+    r"""([\[{])|([\]}])|("{3}(?s:.*?)"{3}|"[^"\\]*+(?:(?s:\\.)[^"\\]*+)*+"|\$\w+)(\s*:)?|"(?s:.*)"""
+)
+# `password=x` of a query, a fragment or a form, also `user[password]=x`, and a line of its own as of YAML and of heads:
+# `password: x`. Each is looked for in the whole text, since one may hold the other: `Location: /x?password=x`,
+# `https://h/x?password=x`.
 _UNQUOTED: Final = (
-    re.compile(r"""(?m)(?:(?<=[?&;\s])|^)([\w-]+)=([^\s&;"'<>$]+)"""),
+    re.compile(r"""(?m)(?:(?<=[?#&;,({\[\s])|^)([\w-]++(?:\[[\w-]*+\])*+)=([^\s&;"'<>$]+)"""),
     re.compile(r"""(?m)^[ \t]*+(?:-[ \t]++)?+([\w.-]+)[ \t]*+[:=][ \t]*+([^\s"'<>${}\[\],][^\n]*)$"""),
 )
-_TAG: Final = re.compile(r"<(/?)([\w.:-]+)([^<>]*)>([^<]*)")
+_TAG: Final = re.compile(r"<(/?)([\w.:-]++)([^<>]*+)>([^<]*)")
 _ATTRIBUTE: Final = re.compile(r"""(?<![\w:-])([\w-]+)\s*=\s*(["'])([^"'<>]*)\2""")
 _NAMING: Final = frozenset({"var", "name", "key"})
 _VALUES: Final = frozenset({"value", "val", "content"})
 """Attributes and elements of XML: what names a field or a setting, and what it holds."""
+_ZEROS: Final = re.compile("&#0{3,}")
+_NO_CHARACTER: Final = re.compile("&#[0-9]{10,};?")
+"""Python makes a number of the digits, and refuses so many that it would take long."""
 _SIBLING: Final = "<name>"
 _CDATA: Final = "<![CDATA["
 
@@ -62,6 +70,11 @@ def variables_in(text: str) -> frozenset[str]:
     return frozenset(value[1:] for value in assigned if value[0] == "$")
 
 
+def unescape(text: str) -> str:
+    """The same without the escapes of XML and HTML. Never raises, also where one is a number of any length."""
+    return _unescape(_NO_CHARACTER.sub("\ufffd", _ZEROS.sub("&#0", text)) if "&#" in text else text)
+
+
 def _assigned(text: str) -> Iterator[str]:
     seen: set[str] = set()
     for value in _given(text):
@@ -74,14 +87,16 @@ def _assigned(text: str) -> Iterator[str]:
             seen.add(value)
             yield value
             yield unquote_plus(value)
+            yield unquote_plus(value.rstrip(")]}"))
             # Of `Bearer x`.
             yield value.rpartition(" ")[2]
 
 
 def _given(text: str) -> Iterator[str]:
     """What is given to something with a secret's name: texts with their quotes, and variables."""
-    for name, value in _ASSIGNED.findall(text):
-        if SECRET_NAME.search(name.lower()):
+    for name, kind, value in _ASSIGNED.findall(text):
+        # What stands where a variable has its type may be the name: `error: password="x"`, `n:password="x"`.
+        if SECRET_NAME.search(f"{name} {kind}".lower()):
             yield value
     end = 0
     for found in _OPENED.finditer(text):

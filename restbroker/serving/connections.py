@@ -30,7 +30,9 @@ _AT_ONCE = struct.pack("ii", 1, 0)
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """A connection of HTTP/2 begins with it (RFC 9113, 3.4)."""
 _SWITCHES = b"HTTP/1.1 101 "
-_DECLINED = b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_REFUSED = b"HTTP/1.1 400 \r\ncontent-length: 0\r\n"
+"""So begins what Hypercorn 0.18 answers in the place of an app. Ours all say why."""
+_DECLINED = _REFUSED + b"connection: close\r\n\r\n"
 
 
 @attrs.define(eq=False)
@@ -137,6 +139,9 @@ class BoundedStream:
     h2c`) and sees it taken looks at nothing more that comes: whatever it guards could be asked for. Hypercorn 0.18 also
     takes HTTP/2 that begins behind a request of HTTP/1.1, without any offer (measured).
 
+    It ends with what refuses it: Hypercorn 0.18 says `connection: close` to a handshake of WebSocket that is none, and
+    keeps the connection for as long as the other end does (measured).
+
     It is cancelled with the first send that fails. Hypercorn 0.18 alone would wait for ever where the reader had sent
     its next request already: nobody tells what waits for the end of the first answer (measured).
     """
@@ -156,7 +161,7 @@ class BoundedStream:
 
     async def send_all(self, data: bytes) -> None:
         """Raises `trio.BrokenResourceError` where the reader is gone, or was dropped now since it takes nothing."""
-        if is_switch := data.startswith(_SWITCHES):
+        if data.startswith(_SWITCHES):
             data = _DECLINED
         left = memoryview(data)
         try:
@@ -169,7 +174,7 @@ class BoundedStream:
         except OSError as error:
             self.scope.cancel()
             raise trio.BrokenResourceError("The connection has ended.") from error
-        if is_switch:
+        if data.startswith(_REFUSED):
             await self._end()
             raise trio.BrokenResourceError("The connection was ended.")
 

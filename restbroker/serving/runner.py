@@ -176,8 +176,8 @@ class Server:
     async def _serve_alone(self, connection: TCPServer) -> None:
         """Serves one connection of Hypercorn's; the others go on whatever becomes of it.
 
-        Hypercorn 0.18 raises where a client that was refused a WebSocket sends on (h11's LocalProtocolError), and
-        sometimes at a bad chunk (BusyResourceError: two tasks send); both measured.
+        Hypercorn 0.18 raises sometimes where a client that was refused a WebSocket sends on (h11's LocalProtocolError),
+        and at a bad chunk (BusyResourceError: two tasks send); both measured.
         """
         try:
             await connection

@@ -48,7 +48,7 @@ _SAME_WORDS = 3
 """So often within ten seconds a warning in the same words has a line: who reloads twice wants to see it twice."""
 REMIND_S = 60.0
 # With what turns the direction of writing, or is not seen.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]+")
 _LONGEST_VALUE = 4096
 """Of a producer's jid, say: journald and Docker make of a longer line several, whose beginnings he could choose."""
 _PLAIN = re.compile(r"[^\s\"=]+")

@@ -85,8 +85,10 @@ def of_all(known: Callable[[], Known]) -> InDelivery:
         def shown(message: Json) -> Json:
             if not isinstance(message, dict):
                 return hiding.MASK
-            hide = hiding.hiding(redact.secrets_of(message), what.secrets)
-            return hiding.everywhere(redact.job(message, show_bodies=what.show_bodies), hide, sys.maxsize)
+            queue = message.get("queue")
+            spec = what.spec(queue if isinstance(queue, str) else None, display.command_of(message))
+            hide = hiding.hiding(redact.secrets_of(message, spec), what.secrets)
+            return hiding.everywhere(redact.job(message, spec, show_bodies=what.show_bodies), hide, sys.maxsize)
 
         return _recorded(processes.at_work(client), served, shown)
 
@@ -142,10 +144,11 @@ def _jobs(queue: str, running: Sequence[Running], *, show_bodies: bool) -> list[
 
 def _message(one: Running, secrets: Spelled, *, show_bodies: bool) -> Json:
     if len(one.job.raw) > _WHOLE_BYTES:
-        cut = display.payload(one.job.fields, one.command, one.queue, secrets, show_bodies=show_bodies)
+        fields = one.job.fields
+        cut = display.payload(fields, one.command, one.queue, secrets, one.spec, show_bodies=show_bodies)
         return rubyjson.loads(cut)
     # A producer may have written its token anywhere.
-    whole = redact.job(one.job.fields, show_bodies=show_bodies)
+    whole = redact.job(one.job.fields, one.spec, show_bodies=show_bodies)
     return hiding.everywhere(whole, hiding.hiding((), secrets), sys.maxsize)
 
 

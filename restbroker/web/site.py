@@ -59,7 +59,9 @@ def site_app(
 ) -> QuartTrio:
     """The app. `question` makes what `/stats` asks, anew for each request, over the connection of `watch`."""
     site = _Site(settings, watch, Renderer(settings), report)
-    app = new_app("stats", report, Look(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /metrics or /stats"))
+    app = new_app(
+        "stats", report, Look(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /healthz, /metrics, /readyz or /stats")
+    )
     app.before_request(site.guard.before)
     app.after_request(site.guard.after)
     app.register_error_handler(RestbrokerError, site.told)

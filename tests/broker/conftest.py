@@ -36,7 +36,7 @@ from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response, Sender
 from tests.support.redis_server import RedisServer
 from tests.support.told import one_by_one
-from tests.support.wait import until_async
+from tests.support.wait import NEVER_S, until_async
 
 FINE = Probe(ok=True, denied=False, version="1.0", detail="fine")
 SPECS = {
@@ -175,7 +175,7 @@ class Harness:
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    async def until(self, found: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+    async def until(self, found: Callable[[], object], what: str, timeout_s: float = NEVER_S) -> None:
         try:
             await until_async(found, what, timeout_s)
         except AssertionError as error:

@@ -36,7 +36,7 @@ async def test_many_jobs_are_marked_together_and_each_is_delivered_once(harness:
     harness.concurrency = 20
     harness.push("once", count=300)
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 300, "all are delivered", 20)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 300, "all are delivered")
     assert len(harness.target.calls) == 300
 
 

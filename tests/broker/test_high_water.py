@@ -31,7 +31,7 @@ async def test_no_job_is_sent_whose_ticket_lies_above_the_mark_in_redis(harness:
         for start in range(0, 1200, 40):
             harness.push("safe", count=40, first=start)
             await harness.until(lambda start=start: len(harness.of(JobFinished)) > start, "it goes on")  # type: ignore[misc]
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1200, "all are delivered", 20)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 1200, "all are delivered")
     assert above == []
 
 

@@ -60,7 +60,7 @@ async def test_what_gets_its_connection_while_the_gate_is_closed_waits_until_it_
         await harness.until(lambda: turns.waiting == 0 and gate.waiting == 3, "they wait at the gate")
         assert sent == []
         harness.target.probe_answer = FINE
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered", 20)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
     assert len(sent) == 3
 
 
@@ -198,6 +198,6 @@ async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_bef
         first.set()
         await harness.until(lambda: what.killed, "the first is being settled")
         others.set()
-        await harness.until(lambda: harness.size("queue:rest") == 0 and not lane_of(harness).in_hand, "all is done", 20)
+        await harness.until(lambda: harness.size("queue:rest") == 0 and not lane_of(harness).in_hand, "all is done")
     # The fourth was pushed after Redis was saved.
     assert len(sent) == 3

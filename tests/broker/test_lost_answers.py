@@ -170,7 +170,7 @@ async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
         redis.kill()
         redis.start()
-        await harness.until(lambda: held(harness) == 0, "settled again", 15)
+        await harness.until(lambda: held(harness) == 0, "settled again")
     assert len(harness.target.calls) == 3
     assert harness.client.command("GET", "stat:processed") == b"3"
     assert (harness.size("queue:rest"), harness.size("retry"), harness.size("dead")) == (0, 0, 0)
@@ -192,7 +192,7 @@ async def test_settled_jobs_that_redis_has_in_their_queue_again_are_known_to_hav
         harness.client.close()
         redis.start()
         harness.client.command("SREM", "paused", "rest")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "they come again", 15)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "they come again")
     assert [call.maybe_run for call in harness.target.calls] == [False] * 3 + [True] * 3
 
 
@@ -223,9 +223,9 @@ async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
         harness.client.close()
         redis.start()
         harness.client.command("SREM", "paused", "rest")
-        await harness.until(lambda: not harness.status.running(), "they are let go", 15)
+        await harness.until(lambda: not harness.status.running(), "they are let go")
         harness.target.answer, harness.target.probe_answer = work, FINE
-        await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"3", "all are settled", 15)
+        await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"3", "all are settled")
     assert len(sent) == 3
 
 
@@ -285,7 +285,7 @@ async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_on
         await trio.sleep(1)
         assert harness.size("queue:rest") > 150, "no more are taken"
         harness.client.command("DEL", "dead")
-        await harness.until(lambda: harness.size("dead") == 300, "all are parked", 20)
+        await harness.until(lambda: harness.size("dead") == 300, "all are parked")
     assert [event.code for event in harness.of(Warned)] == ["StoreRefused"]
 
 

@@ -37,7 +37,7 @@ async def test_a_thousand_jobs_are_each_delivered_once_and_one_worker_keeps_thei
     harness.concurrency = 1
     harness.push(count=1000)
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1000, "all are finished", 30)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 1000, "all are finished")
     numbers = [call.command.arguments["n"] for call in harness.target.calls]
     assert numbers == list(range(1000))
 
@@ -142,7 +142,7 @@ async def test_a_broker_that_is_denied_waits_loudly_and_resumes_by_itself(harnes
         await harness.until(lambda: harness.of(GateClosed), "the gate closes")
         target.judge = lambda _call, _response: Delivered("0", 0, 200)
         target.probe_answer = FINE
-        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered", 15)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered")
     assert [event.denied for event in harness.of(GateClosed)] == [True]
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
 
@@ -236,7 +236,7 @@ async def test_identical_jobs_without_a_jid_that_all_fail_are_all_parked(harness
         harness.raw(b'{"class":"Add","args":["safe",{},"t"]}')
     harness.concurrency = 20
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead") == 300, "300 are parked", 30)
+        await harness.until(lambda: harness.size("dead") == 300, "300 are parked")
 
 
 async def test_a_rejection_is_parked_with_the_secret_arguments_masked(harness: Harness) -> None:

@@ -31,9 +31,9 @@ async def test_without_the_right_to_run_scripts_what_was_done_is_kept_and_settle
             await trio.sleep(1)
         finally:
             watcher.command("ACL", "SETUSER", "default", "+evalsha")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are settled", 15)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are settled")
         harness.push("safe")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "it goes on", 15)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "it goes on")
     watcher.close()
     assert len(harness.target.calls) == 4
     assert harness.ended is not None

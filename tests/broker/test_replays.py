@@ -94,6 +94,22 @@ async def test_a_job_that_carries_its_token_is_done_as_often_as_it_is_pushed(har
     assert harness.client.command("KEYS", "restbroker:done:*") == []
 
 
+async def test_it_is_done_as_often_also_where_all_of_them_had_to_wait_for_another_try(harness: Harness) -> None:
+    failing(harness)
+    async with serving(harness, ANY):
+        for count in (1, 2, 3):
+            harness.raw(job(SECRET))
+            await settled(harness, count)
+        waiting = harness.members("retry")
+        assert len({fields["args"][2] for fields in waiting}) == 3
+        well(harness)
+        harness.client.command("DEL", "retry")
+        for fields in waiting:
+            harness.raw(rubyjson.dumps(fields))
+        await settled(harness, 6)
+    assert outcomes(harness)[3:] == ["delivered"] * 3
+
+
 async def test_what_failed_is_tried_again_and_only_then_remembered(harness: Harness) -> None:
     failing(harness)
     first = job(signature(time.time()), retry_queue="rest")

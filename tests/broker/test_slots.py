@@ -83,8 +83,8 @@ async def test_what_finds_slot_and_waiting_room_full_is_put_off_without_a_try(ha
     async with harness.broker():
         await harness.until(lambda: harness.size("schedule") == 19, "one runs, twenty wait, the rest is put off")
         released.set()
-        await harness.until(lambda: not harness.size("schedule"), "they come again", 15)
-        await harness.until(lambda: harness.size("queue:rest") == 0 and in_hand(harness.client) == 0, "all run", 15)
+        await harness.until(lambda: not harness.size("schedule"), "they come again")
+        await harness.until(lambda: harness.size("queue:rest") == 0 and in_hand(harness.client) == 0, "all run")
     assert max(at_once) == 1
     assert len(at_once) == 40
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)

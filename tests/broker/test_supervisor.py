@@ -96,7 +96,7 @@ async def test_what_is_asked_of_the_group_is_asked_of_each_worker_and_all_end() 
 async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a_limit() -> None:
     crash = "number == 2 and os.kill(os.getpid(), signal.SIGKILL)"
     async with running(group(SAY_READY, crash, *OBEYS, count=2)) as one:
-        await until_async(lambda: len(one.told()) >= 5, "it crashed five times", 20)
+        await until_async(lambda: len(one.told()) >= 5, "it crashed five times")
     waits = [message.partition("started again within ")[2].partition(" s;")[0] for message in one.told()]
     assert waits[:5] == ["0.01", "0.02", "0.04", "0.04", "0.04"]
     assert "was killed by SIGKILL" in one.told()[0]
@@ -109,7 +109,7 @@ async def test_a_worker_that_lived_for_a_minute_begins_anew_with_the_shortest_wa
 ) -> None:
     monkeypatch.setattr(supervisor, "HEALTHY_S", 0.0)
     async with running(group(SAY_READY, "number == 2 and sys.exit(1)", *OBEYS, count=2)) as one:
-        await until_async(lambda: len(one.told()) >= 3, "it crashed three times", 20)
+        await until_async(lambda: len(one.told()) >= 3, "it crashed three times")
     assert all("again within 0.01 s" in message for message in one.told())
     assert "ended with 1" in one.told()[0]
 
@@ -145,7 +145,7 @@ async def test_a_group_that_served_goes_on_though_every_successor_fails_before_i
         await one.serve()
         broken.touch()
         one.kill()
-        await until_async(lambda: sum("ended with 2" in told for told in one.told()) >= 4, "they fail", 20)
+        await until_async(lambda: sum("ended with 2" in told for told in one.told()) >= 4, "they fail")
         broken.unlink()
         await one.serve()
     assert one.code == 0
@@ -231,7 +231,7 @@ async def test_one_that_cannot_start_beside_one_that_serves_is_tried_again(tmp_p
         one.supervisor.count = 2
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.supervisor._keep, 2)
-            await until_async(lambda: len(one.told()) >= 3, "the second failed three times", 20)
+            await until_async(lambda: len(one.told()) >= 3, "the second failed three times")
             assert one.code is None
             one.supervisor._act(signal.SIGTERM)
 
@@ -241,7 +241,7 @@ async def test_who_starts_later_is_told_what_holds_for_all() -> None:
     async with running(group(SAY_READY, asked, "sys.exit(asked)")) as one:
         await one.serve()
         one.supervisor._act(signal.SIGTSTP)
-        await until_async(lambda: len(one.told()) >= 3, "each took the same order", 20)
+        await until_async(lambda: len(one.told()) >= 3, "each took the same order")
     assert all(f"ended with {signal.SIGTSTP.value}" in message for message in one.told()[:3])
 
 

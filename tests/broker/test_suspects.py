@@ -44,8 +44,8 @@ async def test_one_crasher_among_300_is_poison_and_no_other_is_parked(harness: H
     delivered = crashing_on(harness, 40)
     harness.push("safe", count=300)
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "the crasher is parked", 30)
-        await harness.until(lambda: len(delivered) == 299 and not harness.size("queue:rest"), "all others run", 30)
+        await harness.until(lambda: harness.size("dead"), "the crasher is parked")
+        await harness.until(lambda: len(delivered) == 299 and not harness.size("queue:rest"), "all others run")
     (parked,) = harness.members("dead")
     assert (parked["jid"], parked["error_class"]) == ("jid-safe-40", "Poison")
     assert parked["restbroker_may_have_run"] is True
@@ -66,7 +66,7 @@ async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> No
     harness.target.before = before
     harness.push("safe", count=100)
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is parked", 30)
+        await harness.until(lambda: harness.size("dead"), "it is parked")
         await harness.until(lambda: not harness.size("queue:rest"), "the others run")
     assert len(beside) == 5
     assert [others for _, others in beside[2:]] == [0, 0, 0]
@@ -143,8 +143,8 @@ async def test_between_two_slow_suspects_the_others_have_their_turn(
     harness.target.answer, harness.concurrency = answer, 10
     harness.push("safe", count=100)
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 100, "all others run", 20)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 100, "all others run")
         released.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 106, "the slow ones too", 20)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 106, "the slow ones too")
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
     assert len(harness.target.calls) == 106

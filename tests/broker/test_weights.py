@@ -30,7 +30,7 @@ def order(harness: Harness) -> list[str]:
 async def run_until(harness: Harness, plan: BrokerPlan, jobs: int) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broker.run, plan, harness.control)
-        await harness.until(lambda: len(order(harness)) >= jobs, f"{jobs} jobs are done", 30)
+        await harness.until(lambda: len(order(harness)) >= jobs, f"{jobs} jobs are done")
         harness.control.stop.set()
 
 

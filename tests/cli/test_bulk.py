@@ -90,6 +90,12 @@ def told(done: CompletedProcess[str]) -> dict[str, object]:
     return found
 
 
+def looks(store: Any) -> int:
+    """How often Redis was asked for answers so far."""
+    counted = store.info("commandstats").get("cmdstat_lrange", {})
+    return int(counted.get("calls", 0))
+
+
 def put_answers(store: Any, batch: object, answers: Sequence[tuple[int, str]]) -> None:
     """Answers as a broker pushes them."""
     for row, code in answers:
@@ -282,6 +288,15 @@ def test_rows_that_may_have_run_are_counted_apart_and_never_offered_to_be_fed_ag
     assert told(shell(*words))["may_have_run"] == {}
 
 
+def test_a_row_that_failed_is_told_by_its_line_as_in_the_rejects(place: Path, shell: Shell, store: Any) -> None:
+    write(place, "users.csv", "user,host,password", 'user1,example.org,"in two', 'lines"', "user2,example.org,secret2")
+    words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "1ms", "--rejects", "bad.csv", "--json"]
+    batch = told(shell(*words))["batch"]
+    put_answers(store, batch, [(1, ""), (2, "BadArgument")])
+    assert "line 4: BadArgument: why (job " in shell(*words).stderr
+    assert '"line 4: BadArgument: why",user2,' in (place / "bad.csv").read_text()
+
+
 def test_a_file_that_was_changed_while_its_rows_ran_gives_no_wrong_rows_to_the_rejects(
     place: Path, shell: Shell, store: Any
 ) -> None:
@@ -289,8 +304,9 @@ def test_a_file_that_was_changed_while_its_rows_ran_gives_no_wrong_rows_to_the_r
     words = ["register", "--bulk", "users.csv", "--rejects", "bad.csv", "--wait", "--timeout"]
     shell(*words, "1ms")
     (batch,) = [key.decode().rpartition(":")[2] for key in store.keys("restbroker:bulk:*")]
-    with started(["enqueue", *words, "20s"], directory=place) as process:
-        until(lambda: any(one["cmd"] == "lrange" for one in store.client_list()), "it waits")
+    before = looks(store)
+    with started(["enqueue", *words, "60s"], directory=place) as process:
+        until(lambda: looks(store) >= before + 3, "it has read the file, and looks for answers again and again")
         write(place, "users.csv", *users(2))
         put_answers(store, batch, [(1, "BadArgument")])
         assert process.wait() == 1
@@ -392,6 +408,7 @@ def test_where_no_row_can_be_right_nothing_is_pushed(
     done = shell(*words, "--bulk", "-", stdin=stdin)
     assert done.returncode == code, done.stderr
     assert says in done.stderr
+    assert "passed on" not in done.stderr
     assert "s3cret" not in done.stderr
     assert store.keys("*") == []
 

@@ -309,6 +309,8 @@ def test_commands_are_those_of_the_configured_or_running_version_and_else_the_ne
 def test_commands_suggests_for_a_mistyped_name_and_lists_the_tags_for_an_unknown_one() -> None:
     name = run(["commands", "regster"])
     assert (name.returncode, "Did you mean register" in name.stderr) == (2, True)
+    lacking = run(["commands", "replace_room_affiliations", "--kind", "openfire-rest"])
+    assert (lacking.returncode, "delete_room_affiliation and add_room_affiliation" in lacking.stderr) == (2, True)
     tag = run(["commands", "--tag", "acounts"])
     assert (tag.returncode, "accounts" in tag.stderr) == (2, True)
 

@@ -188,6 +188,22 @@ def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(
     assert queued(store) == []
 
 
+def test_that_the_target_is_paused_is_said_at_once_and_once_more_where_nothing_came(
+    shell: Shell, store: Client
+) -> None:
+    pauses.pause_target(store, "ejabberd", "ops@node", "the server moves", 600.0)
+    pushed = shell("status")
+    assert (pushed.returncode, len(queued(store))) == (0, 1)
+    told = r"note: The target ejabberd is paused by ops@node for \d+ s more .*\"the server moves\"\. The job will wait:"
+    assert re.search(f"^{told} restbroker targets resume ejabberd$", pushed.stderr, re.MULTILINE)
+    done = shell("status", "--wait", "--timeout", "100ms")
+    assert done.returncode == 6
+    assert len(re.findall(told, done.stderr)) == 1
+    assert "it is still queued and will be done once the target ejabberd is resumed." in done.stderr
+    assert pauses.resume_target(store, "ejabberd")
+    assert "paused" not in shell("status").stderr
+
+
 def test_an_unknown_command_passes_with_a_note_and_a_near_one_with_any(shell: Shell, store: Client) -> None:
     unknown = shell("frobnicate", "a=1")
     assert (unknown.returncode, "not in the catalogue" in unknown.stderr) == (0, True)

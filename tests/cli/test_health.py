@@ -11,7 +11,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
 
-def written(place: Path, **more: str) -> Path:
+def written(place: Path, **more: object) -> Path:
     settings = {"RestURL": "http://127.0.0.1:9", "RestQueue": "rest", "Token": "a-token", **more}
     (place / "env.json").write_text(json.dumps(settings))
     return place
@@ -32,6 +32,14 @@ def test_a_broker_is_asked_where_it_listens_as_long_as_it_runs(
     gone = run(["health"], directory=place)
     assert gone.returncode == 1
     assert gone.stdout.startswith("No answer from ")
+
+
+def test_without_a_port_of_its_own_the_port_of_the_pages_is_asked(tmp_path: Path, redis_server: RedisServer) -> None:
+    place = written(tmp_path, RedisURL=redis_server.url, Stats=True, StatsPort=free_port())
+    with started(["run"], directory=place):
+        until(lambda: run(["health", "--ready"], directory=place).returncode == 0, "it is ready")
+        lives = run(["health"], directory=place)
+        assert (lives.returncode, json.loads(lives.stdout)) == (0, {"alive": True})
 
 
 def test_who_cannot_reach_redis_lives_and_is_not_ready(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ class Stage:
         def busy() -> bool:
             return integer(self.client.command("LLEN", "queue:hooks")) + len(self.members("retry")) > 0
 
-        until(lambda: not busy(), "no job waits", 30)
+        until(lambda: not busy(), "no job waits")
 
 
 Start = Callable[[], Running]
@@ -103,7 +103,7 @@ def test_jobs_are_delivered_and_their_receiver_verifies_each(stage: Stage, start
     for number in range(50):
         stage.push("note", f"{number:024x}", user=f"joe {number}", id=number, text="grüße", stars=number)
         stage.push("order", f"{number + 50:024x}", number=number)
-    until(lambda: len(of_jobs(stage.receiver)) == 100, "all arrive", 30)
+    until(lambda: len(of_jobs(stage.receiver)) == 100, "all arrive")
     assert started.stop() == 0
     assert stage.members("dead") == stage.members("retry") == []
     for got in of_jobs(stage.receiver):
@@ -125,7 +125,7 @@ def test_jobs_are_delivered_and_their_receiver_verifies_each(stage: Stage, start
 def test_a_retry_keeps_the_id_and_the_body_and_is_signed_anew(stage: Stage, started: Running) -> None:
     stage.receiver.act = lambda got: Answer(500 if len(of_jobs(stage.receiver)) < 3 and got.method == "POST" else 200)
     stage.push("order", "a" * 24, n=1)
-    until(lambda: len(of_jobs(stage.receiver)) == 3, "it is tried again", 40)
+    until(lambda: len(of_jobs(stage.receiver)) == 3, "it is tried again")
     stage.wait_until_idle()
     assert started.stop() == 0
     first, *others = of_jobs(stage.receiver)
@@ -148,7 +148,7 @@ def test_what_is_refused_is_parked_with_its_reason_and_nothing_secret_is_left_in
     stage.push("unheard_of", "3" * 24, 9)
     stage.push("note", "4" * 24, 10, user="..", id=1, text="x")
     stage.push("order", "5" * 24, 11, n=1)
-    until(lambda: len(stage.members("dead")) == 4 and stage.members("queue:replies"), "they are parked", 30)
+    until(lambda: len(stage.members("dead")) == 4 and stage.members("queue:replies"), "they are parked")
     assert started.stop() == 0
     parked = {job["jid"][0]: (job["error_class"], job["error_message"]) for job in stage.members("dead")}
     assert parked["1"][0] == "NotFound"
@@ -176,7 +176,7 @@ def test_a_refused_login_makes_the_jobs_wait_and_a_new_secret_lets_them_go(stage
         stage.push("order", "a" * 24, n=1)
         assert of_jobs(stage.receiver) == []
         file.write_text(KEY)
-        until(lambda: of_jobs(stage.receiver), "it is delivered", 30)
+        until(lambda: of_jobs(stage.receiver), "it is delivered")
         assert running.stop() == 0
     assert stage.members("dead") == []
 
@@ -200,10 +200,10 @@ def test_a_retry_after_of_one_command_does_not_hold_the_others(stage: Stage, sta
     late = Answer(503, headers={"Retry-After": "86400"})
     stage.receiver.act = lambda got: late if got.method == "GET" and got.target != "/v1/me" else Answer()
     stage.push("look", "a" * 24, user="joe")
-    until(lambda: stage.members("schedule") or stage.members("retry"), "it is put off", 30)
+    until(lambda: stage.members("schedule") or stage.members("retry"), "it is put off")
     for number in range(30):
         stage.push("order", f"{number:024x}", n=number)
-    until(lambda: len(of_jobs(stage.receiver)) == 31, "the others arrive", 30)
+    until(lambda: len(of_jobs(stage.receiver)) == 31, "the others arrive")
     assert started.stop() == 0
     assert "gate.closed" not in started.output()
 

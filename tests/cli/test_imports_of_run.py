@@ -46,7 +46,7 @@ def test_a_broker_loads_no_library_but_those_that_it_needs(redis_server: RedisSe
         document = {"RedisURL": redis_server.url, "RestURL": f"http://127.0.0.1:{server.port}/api", "RestQueue": "rest"}
         (tmp_path / "env.json").write_text(json.dumps(document | {"Token": "t"}))
         with started([], directory=tmp_path, command=(sys.executable, "-c", SCRIPT, "run")) as broker:
-            until(lambda: len(server.arrivals) == 1, "the job is delivered", 15)
+            until(lambda: len(server.arrivals) == 1, "the job is delivered")
             assert broker.stop() == 0, broker.output()
     loaded = {name.partition(".")[0] for name in (tmp_path / "loaded").read_text().split()}
     more = loaded - NEEDED - sys.stdlib_module_names - {"restbroker"}

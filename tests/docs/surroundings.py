@@ -29,10 +29,11 @@ import attrs
 from tests.docs.transcripts import Names, Step, same
 from tests.support.process import Running, clean_environment, started
 from tests.support.ruby import environment as for_ruby
+from tests.support.wait import NEVER_S
 
 REDIS: Final = "redis://127.0.0.1:6379/0"
 SERVER: Final = "http://127.0.0.1:5281/api"
-PATIENCE_S: Final = 20.0
+PATIENCE_S: Final = NEVER_S
 _END: Final = "\x1e"
 _LOOKS: Final = re.compile(
     r"restbroker (?:(?:queues|targets|processes|dead|retries|scheduled|token) (?:list|show|peek)\b|"
@@ -91,6 +92,11 @@ class Broker:
             self.running.process.kill()
             self.running.wait()
 
+    def is_let_in(self) -> None:
+        """Returns when it has found its server, which accepts its login."""
+        assert self.running is not None
+        self.running.wait_for(r"target\.found")
+
     def reload(self) -> None:
         """Has it read its configuration anew, and returns when it did."""
         if self.running is not None:
@@ -147,8 +153,11 @@ class Desk:
                 assert isinstance(broker, Broker)
                 broker.reload()
             case ["ejabberdctl", "change_password", user, host, password]:
-                server = self.services["ejabberd"]
+                server, broker = self.services["ejabberd"], self.services["restbroker"]
+                assert isinstance(broker, Broker)
                 assert not isinstance(server, Broker)
+                # Else its first look at the server may find the new password, and no job is sent that could.
+                broker.is_let_in()
                 status, told = server.call("change_password", user=user, host=host, newpass=password)
                 assert status == 200, told
             case _:

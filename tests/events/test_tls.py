@@ -204,7 +204,7 @@ async def test_a_reader_that_takes_nothing_is_dropped_with_tls_too(
         monkeypatch.setattr(server._connections, "_patience_s", 0.2)
         with await trio.to_thread.run_sync(connected, port_of(server), trusting(ours.ca)) as stream:
             await trio.to_thread.run_sync(stream.sendall, b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
-            await until_async(lambda: server._connections.dropped == 1, "it is dropped", 30)
+            await until_async(lambda: server._connections.dropped == 1, "it is dropped")
         assert (await posted(server, trusting(ours.ca))).status_code == 200
 
 

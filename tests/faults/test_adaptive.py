@@ -58,7 +58,7 @@ def configure(directory: Path, redis: RedisServer, port: int, concurrency: int) 
 async def watched_from(server: Degrading, settles_in_s: float) -> float:
     """Waits until the server was watched for long enough; returns since when, on Trio's clock."""
     done = len(server.done_at_s)
-    await until_async(lambda: len(server.done_at_s) > done, "the first job is done", 20.0)
+    await until_async(lambda: len(server.done_at_s) > done, "the first job is done")
     from_s = server.done_at_s[done] + settles_in_s
     await until_async(lambda: trio.current_time() >= from_s + WATCHED_S, "it was watched", 60.0)
     return from_s

@@ -33,7 +33,7 @@ def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(be
     until(lambda: any("gate.closed" in broker.output() for broker in brokers), "a gate closes")
     until(lambda: "denied" in limits.pauses(bench.client, "ejabberd"), "the others are told")
     before = denials(bench)
-    until(lambda: denials(bench) > before, "a probe is denied", 15.0)
+    until(lambda: denials(bench) > before, "a probe is denied")
     assert bench.unfinished() == JOBS
     assert bench.members("retry") == []
     password.write_text(bench.ejabberd.password)

@@ -97,19 +97,19 @@ class Scene:
         """Returns when a sentinel names the replica as the master."""
         port = str(self.group.replica.port)
         named = ("GET-MASTER-ADDR-BY-NAME", MASTER)
-        until(lambda: any(port in one.ask(*named) for one in self.group.sentinels), "the new master is known", 30)
+        until(lambda: any(port in one.ask(*named) for one in self.group.sentinels), "the new master is known")
 
     def assert_delivery_goes_on(self) -> None:
         """The new master is known since just now."""
         known_s, answered = time.monotonic(), self.answered()
-        until(lambda: self.answered() > answered and self.ready() == 200, "delivery goes on", 20)
+        until(lambda: self.answered() > answered and self.ready() == 200, "delivery goes on")
         took_s = time.monotonic() - known_s
         self.tell(f"delivery goes on {took_s:.2f} s after a sentinel names the new master")
         assert took_s <= ON_WITHIN_S
 
     def finish(self) -> None:
         """Lets some more jobs be done, and returns when nothing is left to do."""
-        until(lambda: self.producer.pushed > ENOUGH, "enough is pushed", 30)
+        until(lambda: self.producer.pushed > ENOUGH, "enough is pushed")
         self.producer.stop.set()
         self.bench.wait_until_finished(30)
 
@@ -160,7 +160,7 @@ def scene(tmp_path: Path, group: Group, ejabberd: Ejabberd, tell: Callable[[str]
         )
         with bench.stack, _producing(sentinels, settings, f"f{health_port}") as producer:
             scene = Scene(bench, group, bench.start(), producer, health_port, tell)
-            until(lambda: scene.sent() > 50, "it is in the middle of its work", 20)
+            until(lambda: scene.sent() > 50, "it is in the middle of its work")
             yield scene
     client.close()
 
@@ -190,7 +190,7 @@ def test_a_killed_master_costs_no_replicated_job_and_repeats_at_most_what_was_in
 
 def test_a_failover_in_good_order_repeats_at_most_what_the_old_master_took_after_the_promotion(scene: Scene) -> None:
     scene.group.failover()
-    until(lambda: "master" in scene.group.replica.command("ROLE"), "the replica is promoted", 30)
+    until(lambda: "master" in scene.group.replica.command("ROLE"), "the replica is promoted")
     sent = scene.sent()
     scene.wait_until_known()
     scene.assert_delivery_goes_on()

@@ -58,14 +58,14 @@ def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: 
     broker = bench.start()
     until(lambda: line.ready() == 200, "it is ready")
     bench.push([*neighbours(0), victim(bench, key)])
-    until(lambda: list(bench.in_hand().values()) == [[job_id(VICTIM)]], "only the one job is in hand", 20)
+    until(lambda: list(bench.in_hand().values()) == [[job_id(VICTIM)]], "only the one job is in hand")
     assert done(bench) == {job_id(number) for number in range(NEIGHBOURS)}
     broker.wait_for(rf"WARN.*StoreRefused.*\b{key}\b")
     until(lambda: limited(bench) == "refused", "`stats` says so")
     until(lambda: line.ready() == 503, "/readyz says that no jobs are taken")
     bench.push(neighbours(NEIGHBOURS))
     bench.client.command("DEL", key)
-    until(lambda: bench.unfinished() == 0, "it goes on", 30)
+    until(lambda: bench.unfinished() == 0, "it goes on")
     until(lambda: line.ready() == 200, "/readyz says so")
     assert bench.members("dead") == []
     assert done(bench) == {job_id(number) for number in [*range(2 * NEIGHBOURS), VICTIM]}
@@ -186,7 +186,7 @@ def test_ten_thousand_entries_that_are_no_jobs_do_not_hold_up_the_one_behind_the
     bench.client.command("ZADD", zset, MALFORMED + 1, good)
     broker = bench.start()
     began_s = time.monotonic()
-    until(lambda: job_id(VICTIM) in done(bench), "the good one runs", 30)
+    until(lambda: job_id(VICTIM) in done(bench), "the good one runs")
     assert bench.client.command("ZCARD", "dead") == MALFORMED
     assert bench.client.command("ZCARD", zset) == 0
     assert time.monotonic() - began_s < 20

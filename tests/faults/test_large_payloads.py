@@ -15,6 +15,7 @@ import pytest
 from tests.support.bench import Bench, job_id, payload
 from tests.support.process import Running
 from tests.support.redis_line import Tell
+from tests.support.shared import TOKEN
 
 MIB: Final = 1024 * 1024
 LARGE: Final = 8 * MIB
@@ -71,4 +72,30 @@ def test_600_jobs_of_almost_a_mebibyte_are_all_done_and_do_not_fill_the_process(
     bench.wait_until_finished(120.0)
     tell(f"600 jobs of 0.9 MiB: peak {peak_kib(broker) // 1024} MiB")
     assert {job: len(sent) for job, sent in bench.proxy.of_jobs().items()} == {job_id(n): 1 for n in range(600)}
+    assert peak_kib(broker) < MOST_KIB
+
+
+def of_empty_lists(number: int) -> bytes:
+    """Almost a mebibyte that takes twenty once it is read."""
+    return payload(number, "check_account", user=f"u{number}", host="example.org", more=[[]] * (MIB // 4 - 1000))
+
+
+def test_no_worker_keeps_a_job_that_is_done(bench: Bench, tell: Tell) -> None:
+    bench.configure(ResponseQueue="")
+    broker = bench.start()
+    for number in range(8):
+        bench.push([of_empty_lists(number)])
+        bench.wait_until_finished()
+    tell(f"8 jobs of lists, one after the other: peak {peak_kib(broker) // 1024} MiB")
+    assert len(bench.proxy.of_jobs()) == 8
+    assert peak_kib(broker) < MOST_KIB
+
+
+def test_jobs_that_take_more_memory_than_bytes_are_few_at_a_time(bench: Bench, tell: Tell) -> None:
+    bench.configure()
+    bench.push([of_empty_lists(number).replace(TOKEN.encode(), b"wrong") for number in range(20)])
+    broker = bench.start()
+    bench.wait_until_finished()
+    tell(f"20 jobs of lists at once: peak {peak_kib(broker) // 1024} MiB")
+    assert bench.client.command("ZCARD", "dead") == 20
     assert peak_kib(broker) < MOST_KIB

@@ -81,7 +81,7 @@ async def test_every_clients_payload_gives_the_same_request_byte_for_byte(
         with started(["run"], directory=tmp_path) as broker:
             for shape, raw in SHAPES.items():
                 queues.push(client, "rest", [raw.encode()])
-                await until_async(lambda: len(_of_jobs(server.requests)) > len(seen), f"it is sent: {shape}", 15)
+                await until_async(lambda: len(_of_jobs(server.requests)) > len(seen), f"it is sent: {shape}")
                 request = _of_jobs(server.requests)[-1]
                 seen[shape] = (request.head, request.body)
             assert await trio.to_thread.run_sync(broker.stop) == 0

@@ -50,9 +50,9 @@ def test_one_crasher_among_300_jobs_is_parked_as_poison_and_no_innocent_is(
             assert lives < 10, f"no end after {lives} lives:\n{brokers[-1].output()}"
             with process.started(["run", "--config", "env.json"], directory=tmp_path) as broker:
                 brokers.append(broker)
-                until(lambda: parked() or broker.process.poll() is not None, "it is killed, or the job is parked", 30)
+                until(lambda: parked() or broker.process.poll() is not None, "it is killed, or the job is parked")
                 if parked():
-                    until(lambda: queues.sizes(client, ["rest"]) == {"rest": 0}, "all others run", 30)
+                    until(lambda: queues.sizes(client, ["rest"]) == {"rest": 0}, "all others run")
                     assert broker.stop() == 0
     client.close()
     assert [(entry["jid"], entry["error_class"]) for entry in parked()] == [(f"jid-{CRASHER}", "Poison")]

@@ -61,7 +61,7 @@ class Group:
         return answer.status_code, answer.json()
 
     def wait_until_ready(self) -> None:
-        until(lambda: self.ready()[0] == 200, "the group is ready", 30)
+        until(lambda: self.ready()[0] == 200, "the group is ready")
 
     def in_hand(self, pid: int) -> int:
         """How many jobs Redis lists as in a worker's hands."""
@@ -132,7 +132,7 @@ def test_a_killed_worker_s_jobs_are_done_by_the_others_and_it_is_started_again(g
         held = group.in_hand(victim)
         killed_at_s = time.monotonic()
         _kill(victim, signal.SIGKILL)
-        until(lambda: group.in_hand(victim) == 0, "its jobs went back", 20)
+        until(lambda: group.in_hand(victim) == 0, "its jobs went back")
         tell(f"{held} jobs of a killed worker were back after {time.monotonic() - killed_at_s:.2f} s")
         group.several.wait_until_finished()
         running.wait_for(rf"code=WorkerEnded message=\"Worker \d \(pid {victim}\) was killed by SIGKILL")
@@ -293,7 +293,7 @@ def test_without_their_supervisor_workers_finish_what_they_have_and_end(group: G
         group.several.push("q", range(40))
         until(lambda: len(group.server.arrivals) >= 2 * CONCURRENCY, "both work")
         running.process.kill()
-        until(lambda: not any(map(lives, pids)), "the workers end", 30)
+        until(lambda: not any(map(lives, pids)), "the workers end")
     assert re.findall(r"broker\.stopping worker=\d why=(\".*?\")", running.output()) == ['"the supervisor is gone"'] * 2
     done = times_done(group.server)
     assert set(done.values()) == {1}
@@ -318,7 +318,7 @@ def test_the_jobs_of_a_group_of_which_every_worker_died_are_given_back_soon(grou
             _kill(pid, signal.SIGKILL)
         until(lambda: children(running) - set(dead), "one is started")
         assert time.monotonic() - killed_at_s < 6, "the wait of each worker is 8 s by now"
-        until(lambda: not any(map(group.in_hand, dead)), "their jobs went back", 40)
+        until(lambda: not any(map(group.in_hand, dead)), "their jobs went back")
         took_s = time.monotonic() - killed_at_s
         tell(f"jobs of a group that died as a whole for the fourth time were back after {took_s:.2f} s")
         group.several.wait_until_finished()
@@ -367,7 +367,7 @@ def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_o
             found = page(port, "/stats").json()
             return found["jobs"]["q"] if len(found["processes"]) == 2 else []
 
-        jobs = until(lambda: found if len(found := shown()) == CONCURRENCY else None, "all are shown", 20)
+        jobs = until(lambda: found if len(found := shown()) == CONCURRENCY else None, "all are shown")
         assert jobs is not None
         assert "check_account" in json.dumps(jobs)
         assert TOKEN not in json.dumps(jobs)
@@ -394,7 +394,7 @@ def test_metrics_are_those_of_all_workers_and_no_counter_runs_backwards_when_one
     with group.started(count=2) as running:
         group.several.push("q", range(50))
         group.several.wait_until_finished()
-        until(lambda: told().get("restbroker_jobs_total") == 50, "all are counted", 20)
+        until(lambda: told().get("restbroker_jobs_total") == 50, "all are counted")
         before = told()
         assert before["restbroker_workers"] == before["restbroker_workers_wanted"] == 2
         assert (before["restbroker_ready"], before["restbroker_job_duration_seconds_count"]) == (1, 50)
@@ -403,7 +403,7 @@ def test_metrics_are_those_of_all_workers_and_no_counter_runs_backwards_when_one
         running.wait_for(r"broker\.started", times=3, timeout_s=60)
         group.wait_until_ready()
         group.several.push("q", range(50, 60))
-        until(lambda: told().get("restbroker_jobs_total") == 60, "the others are counted as well", 30)
+        until(lambda: told().get("restbroker_jobs_total") == 60, "the others are counted as well")
         assert told()["restbroker_worker_starts_total"] == 3
         assert running.stop() == 0
 

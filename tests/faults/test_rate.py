@@ -51,12 +51,12 @@ def test_two_processes_share_one_rate_and_a_frozen_one_starts_no_burst_afterward
                 broker.wait_for(r"broker\.started")
             queues.push(client, "rest", [job(number) for number in range(JOBS)])
             for round_number in range(3):
-                until(lambda wanted=JOBS // 5 * (round_number + 1): len(server.arrivals) >= wanted, "it goes on", 20)  # type: ignore[misc]
+                until(lambda wanted=JOBS // 5 * (round_number + 1): len(server.arrivals) >= wanted, "it goes on")  # type: ignore[misc]
                 one.signal(signal.SIGSTOP)
                 stopped_at_s = time.monotonic()
                 until(lambda since=stopped_at_s: time.monotonic() - since >= 1.0, "a second passes")  # type: ignore[misc]
                 one.signal(signal.SIGCONT)
-            until(lambda: len(server.arrivals) >= JOBS, "all are delivered", 30)
+            until(lambda: len(server.arrivals) >= JOBS, "all are delivered")
     client.close()
     moments = [arrival.at_s for arrival in server.arrivals]
     assert len({arrival.arguments["user"] for arrival in server.arrivals}) == len(moments) == JOBS

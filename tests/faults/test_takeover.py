@@ -70,7 +70,7 @@ def test_a_process_frozen_at_any_step_has_one_effect_per_job_and_sends_nothing_t
     if hold is None:
         bench.wait_until_sent(CONCURRENCY)
     else:
-        assert hold.reached.wait(10)
+        assert hold.reached.wait(60)
     frozen.signal(signal.SIGSTOP)
     bench.configure(AtMostOnce=["send_message"], Backoff=FAST_RETRIES)
     bench.start()

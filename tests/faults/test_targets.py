@@ -41,7 +41,7 @@ def test_the_third_target_finishes_all_jobs_while_one_is_dead_and_one_slow(sever
         several.push("w", range(2000, 2000 + JOBS))
         with started(several.command, directory=tmp_path / "run") as broker:
             broker.wait_for(r"broker\.started .*targets=dead,slow,well queues=d,s,w concurrency=50")
-            until(lambda: len(well.arrivals) == JOBS, "the third does all its jobs", 30)
+            until(lambda: len(well.arrivals) == JOBS, "the third does all its jobs")
             broker.wait_for(r"gate\.closed target=dead code=TargetUnreachable")
             until(lambda: several.unfinished()["w"] == 0, "nothing waits for the third")
             assert several.unfinished()["d"] + several.unfinished()["in hand"] >= 10

@@ -293,7 +293,7 @@ def test_a_service_that_says_no_at_login_ends_the_session(
     roster_service.answers["john"] = status
     john = clients.login("john", roster=False)
     assert john.ask(john.jid, "<query xmlns='jabber:iq:roster'/>") == ("error", "internal-server-error")
-    assert john.ended.wait(20)
+    assert john.ended.wait(60)
 
 
 @pytest.mark.parametrize("answer", ["close", b"no JSON", b'{"a@example.org": null}'], ids=repr)
@@ -321,7 +321,7 @@ def test_a_slow_service_delays_the_answer_and_nobody_else(
     prosody.register("john")
     john = clients.login("john")
     go_on = threading.Event()
-    roster_service.before = lambda _user: go_on.wait(20)
+    roster_service.before = lambda _user: go_on.wait(60)
     with ThreadPoolExecutor() as pool:
         slow = pool.submit(prosody.refresh, "john")
         until(lambda: roster_service.asked["john"] == 2, "the slow refresh asks")
@@ -390,7 +390,7 @@ def test_requests_that_wait_survive_a_reload_of_the_module(
     prosody.register("john")
     john = clients.login("john")
     gate = threading.Event()
-    roster_service.before = lambda _user: gate.wait(20)
+    roster_service.before = lambda _user: gate.wait(60)
     roster_service.rosters["john"] = {AARON: {}}
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(prosody.refresh, "john")
@@ -429,7 +429,7 @@ def test_after_a_restart_accounts_are_there_and_each_login_fetches_the_roster(
     with RosterService(own.roster_port) as service, Clients(own.c2s_port) as clients:
         john = clients.login("john")
         own.restart()
-        assert john.ended.wait(20)
+        assert john.ended.wait(60)
         clients.login("john")
         assert service.asked == {"john": 2}
 

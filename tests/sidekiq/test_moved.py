@@ -50,7 +50,7 @@ def members(beside: Beside, zset: Literal["retry", "schedule"]) -> list[bytes]:
 def let_ruby_move(beside: Beside, zset: Literal["retry", "schedule"], count: int) -> list[bytes]:
     """What is in our queue when a Ruby process moved so many due jobs there and ended; restbroker does not run."""
     ruby = beside.ruby(RUBYS, poll_s=0.1)
-    until(lambda: len(beside.queued(OURS)) == count, "Ruby moves what is due", 20)
+    until(lambda: len(beside.queued(OURS)) == count, "Ruby moves what is due")
     assert beside.members(zset) == []
     assert ruby.running.stop() == 0
     return beside.queued(OURS)

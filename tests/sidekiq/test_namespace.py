@@ -73,7 +73,7 @@ def test_each_pair_executes_its_own_jobs_and_rubys_api_sees_its_own_pair_alone(p
     for name, one in pairs.both():
         push_some(name, one)
     for name, one in pairs.both():
-        until(lambda one=one: how_many(one.witness) == EXECUTED_BY_RUBY, f"Ruby is done, {name}", 40)  # type: ignore[misc]
+        until(lambda one=one: how_many(one.witness) == EXECUTED_BY_RUBY, f"Ruby is done, {name}")  # type: ignore[misc]
         one.wait_until_finished()
         _assert_its_own_alone(name, one)
         _assert_its_record(one, running[name][1])

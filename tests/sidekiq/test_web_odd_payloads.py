@@ -122,14 +122,14 @@ def test_no_page_breaks_and_no_retry_loses_the_job(running: tuple[Citizen, Sidek
     citizen.server.arrivals.clear()
     citizen.push(ODD[name])
     # So many failures close the lane now and then, for a second or two.
-    until(lambda: _kept(citizen) == 1, "the job failed, or was refused", 30)
+    until(lambda: _kept(citizen) == 1, "the job failed, or was refused")
     for page in PAGES:
         _ = web.json(page) if page == "/stats" else web.open(page)
     details, link = _details(web)
     citizen.script.mended.set()
     citizen.server.arrivals.clear()
     web.press(details, details.form(link), "retry")
-    until(lambda: _kept(citizen) + len(citizen.server.arrivals) == 1, "it is done, or kept again", 30)
+    until(lambda: _kept(citizen) + len(citizen.server.arrivals) == 1, "it is done, or kept again")
     citizen.wait_until_idle()
     assert _kept(citizen) + len(citizen.server.arrivals) == 1
 

@@ -27,7 +27,7 @@ def test_the_documented_file_starts_sidekiq_web_behind_a_password(redis_server: 
         started(words[1:], directory=tmp_path, environ=variables, command=words[:1]),
         httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
     ):
-        assert until(lambda: _status(client, None), "it answers", 20) == 401
+        assert until(lambda: _status(client, None), "it answers") == 401
         assert _status(client, "wrong") == 401
         assert _status(client, "s3cret") == 200
         assert "Busy" in client.get("/", auth=("anybody", "s3cret")).text

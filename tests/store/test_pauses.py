@@ -87,7 +87,7 @@ def test_a_paused_target_is_fetched_for_by_nobody_until_somebody_resumes_it(lane
 def test_the_last_word_about_a_target_counts_and_other_reasons_stay(
     client: Client, server: Server, first_s: float | None, then_s: float
 ) -> None:
-    limits.pause(client, "t", "denied", 5.0)
+    limits.pause(client, "t", "denied", 60.0)
     pauses.pause_target(client, "t", "ann", "first", first_s)
     pauses.pause_target(client, "t", "bob", "second", then_s)
     denied, operator = pauses.paused_targets(client, ["t"])["t"]
@@ -95,7 +95,8 @@ def test_the_last_word_about_a_target_counts_and_other_reasons_stay(
     assert (operator.reason, operator.who, operator.why) == ("operator", "bob", "second")
     assert operator.left_s is not None
     assert 590 < operator.left_s <= 600
-    assert 590_000 < server.raw.pttl(TARGET) <= 600_000, "the key ends with the last of its pauses"
+    left_ms = server.raw.pttl(TARGET)
+    assert 590_000 < left_ms <= 600_001, "the key ends with the last of its pauses, by a clock that was rounded up"
     assert set(limits.pauses(client, "t")) == {"denied", "operator"}
 
 

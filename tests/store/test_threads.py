@@ -29,7 +29,7 @@ class Watched(Sentinels):
 
     def look(self) -> None:
         self.looks += 1
-        assert self.let.wait(20)
+        assert self.let.wait(60)
         if self.errors:
             raise self.errors.pop(0)
 
@@ -46,7 +46,7 @@ async def test_of_two_calls_one_waits_for_the_other(server: Server) -> None:
 
     def first(_client: Client) -> None:
         begun.set()
-        assert let.wait(20)
+        assert let.wait(60)
         order.append("first")
 
     def second(_client: Client) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import attrs
 
 import restbroker
-from tests.support.wait import until
+from tests.support.wait import NEVER_S, until
 
 _CHECKOUT = Path(__file__).parents[2]
 _PATH = dict.fromkeys((str(Path(restbroker.__file__).parents[1]), str(_CHECKOUT)))
@@ -76,7 +76,7 @@ class Running:
     stdout: Path
     stderr: Path
 
-    def wait_for(self, pattern: str, *, timeout_s: float = 30.0, times: int = 1) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, timeout_s: float = NEVER_S, times: int = 1) -> re.Match[str]:
         """The `times`-th match of a regular expression in stdout or stderr; fails at once if the process ends first."""
 
         def found() -> re.Match[str] | None:
@@ -95,14 +95,14 @@ class Running:
         """Sends a signal."""
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = 40.0) -> int:
+    def wait(self, timeout_s: float = NEVER_S) -> int:
         """The exit code; fails with the output so far after `timeout_s` seconds."""
         try:
             return self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise AssertionError(f"It did not end in {timeout_s:g} s:\n{self.output()}") from None
 
-    def stop(self, timeout_s: float = 40.0) -> int:
+    def stop(self, timeout_s: float = NEVER_S) -> int:
         """Asks it to end (SIGTERM) and returns the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait(timeout_s)

@@ -73,8 +73,8 @@ class Line:
         outputs = [broker.output() for broker in self.bench.brokers]
         return [(one.count(" redis.lost "), one.count(" redis.back ")) for one in outputs]
 
-    def wait_until_lost(self, timeout_s: float = 8.0) -> None:
-        until(lambda: self.ready() == 503, "/readyz says that Redis is away", timeout_s)
+    def wait_until_lost(self) -> None:
+        until(lambda: self.ready() == 503, "/readyz says that Redis is away")
 
     def watch_cpu(self, watched_s: float) -> None:
         """The broker must be as good as idle for so long."""

@@ -26,7 +26,7 @@ from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
 from tests.support.redis_server import RedisServer
 from tests.support.shared import TOKEN
-from tests.support.wait import until
+from tests.support.wait import NEVER_S, until
 
 QUEUE: Final = "rest"
 CONCURRENCY: Final = 10
@@ -139,7 +139,7 @@ class Citizen:
         """Who is on Sidekiq's list of processes."""
         return sorted(names(self.client.command("SMEMBERS", "processes")))
 
-    def identity(self, running: Running, timeout_s: float = 15.0) -> str:
+    def identity(self, running: Running, timeout_s: float = NEVER_S) -> str:
         """A broker's name among Sidekiq's processes, once it is on their list."""
         pid = str(running.process.pid)
 
@@ -152,7 +152,7 @@ class Citizen:
         """The fields of a process' record in Redis; empty if it has none."""
         return {name: value.decode() for name, value in mapping(self.client.command("HGETALL", identity)).items()}
 
-    def wait_until_recorded(self, identity: str, field: str, value: str, timeout_s: float = 15.0) -> None:
+    def wait_until_recorded(self, identity: str, field: str, value: str, timeout_s: float = NEVER_S) -> None:
         """Returns when a process' record says so."""
         until(lambda: self.record(identity).get(field) == value, f"{field} is {value} in its record", timeout_s)
 
@@ -160,7 +160,7 @@ class Citizen:
         """How often each user's job came to the server."""
         return Counter(str(arrival.arguments.get("user")) for arrival in list(self.server.arrivals))
 
-    def wait_until_sent(self, count: int, timeout_s: float = 30.0) -> None:
+    def wait_until_sent(self, count: int, timeout_s: float = NEVER_S) -> None:
         """Returns when the server has seen this many requests of jobs."""
         until(lambda: len(self.server.arrivals) >= count, f"{count} requests of jobs arrive", timeout_s)
 
@@ -168,7 +168,7 @@ class Citizen:
         """The jobs in a sorted set, lowest score first."""
         return [json.loads(raw(member)) for member in items(self.client.command("ZRANGE", zset, 0, -1))]
 
-    def wait_until_in(self, zset: str, count: int, timeout_s: float = 30.0) -> None:
+    def wait_until_in(self, zset: str, count: int, timeout_s: float = NEVER_S) -> None:
         """Returns when a sorted set has this many members."""
         until(lambda: self.size(zset) == count, f"{zset} has {count} jobs", timeout_s)
 
@@ -184,7 +184,7 @@ class Citizen:
         """How many jobs are in the hands of any broker, also of a dead one."""
         return self._unfinished()[census.IN_HAND]
 
-    def wait_until_idle(self, timeout_s: float = 30.0) -> None:
+    def wait_until_idle(self, timeout_s: float = NEVER_S) -> None:
         """Returns when no job is queued or in anybody's hands."""
         busy = {QUEUE, census.IN_HAND}
         until(lambda: not busy & self._unfinished().keys(), "no job is queued or in hand", timeout_s)

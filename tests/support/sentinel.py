@@ -115,7 +115,7 @@ def start_group(directory: Path, replicas: int = 1, down_after_ms: int = 700) ->
         for number in range(3):
             sentinel = Sentinel(directory / f"sentinel-{number}")
             group.sentinels.append(sentinel.start(master.port, down_after_ms))
-        until(lambda: all(_knows_all(sentinel, replicas) for sentinel in group.sentinels), "all know each other", 20)
+        until(lambda: all(_knows_all(sentinel, replicas) for sentinel in group.sentinels), "all know each other")
     except BaseException:
         group.close()
         raise

@@ -93,6 +93,6 @@ def _identity(client: Client, running: Running) -> str:
         names = (one.identity for one in survey.processes(client))
         return next((name for name in names if name.split(":")[1] == str(running.process.pid)), None)
 
-    identity = until(found, "the sidekiq process is in `processes`", 20)
+    identity = until(found, "the sidekiq process is in `processes`")
     assert identity is not None
     return identity

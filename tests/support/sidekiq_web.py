@@ -70,7 +70,7 @@ def visiting(redis_url: str, directory: Path) -> Iterator[SidekiqWeb]:
     with started([str(SCRIPTS / "web.rb")], directory=directory, environ=variables, command=[ruby()]) as server:
         port = server.wait_for(r"^(\d+)$")[1]
         address = f"http://127.0.0.1:{port}"
-        with httpx.Client(base_url=address, follow_redirects=True, timeout=20, trust_env=False) as client:
+        with httpx.Client(base_url=address, follow_redirects=True, timeout=60, trust_env=False) as client:
             until(lambda: _answers(client), "Sidekiq Web answers")
             yield SidekiqWeb(server, client)
         assert server.stop() == 0, server.output()

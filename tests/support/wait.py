@@ -12,10 +12,10 @@ import trio
 
 T = TypeVar("T")
 _PAUSE_S = 0.01
-_NEVER_S = 60.0
+NEVER_S = 60.0
 
 
-def until(question: Callable[[], T], what: str, timeout_s: float = _NEVER_S) -> T:
+def until(question: Callable[[], T], what: str, timeout_s: float = NEVER_S) -> T:
     """The first true answer to `question`; raises AssertionError naming `what` after `timeout_s` seconds."""
     deadline_s = time.monotonic() + timeout_s
     while not (answer := question()):
@@ -25,7 +25,7 @@ def until(question: Callable[[], T], what: str, timeout_s: float = _NEVER_S) -> 
     return answer
 
 
-async def until_async(question: Callable[[], T], what: str, timeout_s: float = _NEVER_S) -> T:
+async def until_async(question: Callable[[], T], what: str, timeout_s: float = NEVER_S) -> T:
     """As `until`, inside Trio; `question` itself must not block. Cancelling ends the wait."""
     deadline_s = trio.current_time() + timeout_s
     while not (answer := question()):

@@ -20,6 +20,7 @@ from restbroker.store.paging import Cursor
 from restbroker.store.replies import Argument, text
 from restbroker.web.figures import glance
 from tests.admin.lanes import record, serve
+from tests.support.wait import NEVER_S
 
 Set = Literal["retry", "schedule", "dead"]
 SETS: Sequence[Set] = ("retry", "schedule", "dead")
@@ -39,7 +40,7 @@ class Counted:
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[Client]:
-    opened = open_client(StoreSettings(redis_url))
+    opened = open_client(StoreSettings(redis_url), NEVER_S)  # Redis is given much to do at once
     yield opened
     opened.close()
 

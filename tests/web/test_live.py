@@ -23,7 +23,7 @@ class Follower:
 
     async def until(self, wanted: Callable[[dict[str, str]], bool]) -> None:
         """Reads messages until the parts are as wanted."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not wanted(self.parts):
                 message, separator, after = self.unread.partition(b"\n\n")
                 if separator:

@@ -227,8 +227,8 @@ async def test_a_wrong_address_is_told_to_people_as_a_page_and_to_programs_as_js
         for_people = await running.get("/nothing")
         for_programs = await running.get("/nothing", Accept="*/*")
     assert for_people.status_code == for_programs.status_code == 404
-    assert "Ask for /, /metrics or /stats." in parse("", for_people.text).text
-    assert for_programs.json()["error"]["cure"] == "Ask for /, /metrics or /stats."
+    assert "Ask for /, /healthz, /metrics, /readyz or /stats." in parse("", for_people.text).text
+    assert for_programs.json()["error"]["cure"] == "Ask for /, /healthz, /metrics, /readyz or /stats."
 
 
 class TestBehindAProxy:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import pytest
 import trio
 
+from restbroker.rules.command import ArgumentSpec, CommandSpec
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from restbroker.web.stats import TURN_S
-from tests.broker.conftest import Harness
+from tests.broker.conftest import SPECS, Harness
 from tests.support.redis_server import RedisServer
 from tests.web.conftest import Open
 
@@ -83,6 +84,22 @@ async def test_neither_tokens_nor_secrets_nor_message_texts_are_shown(slow: Harn
     assert "private" not in answer.text
 
 
+async def test_what_the_catalogue_calls_secret_is_not_shown_whatever_it_is_called(
+    slow: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = ArgumentSpec("pin", "string", secret=True)
+    monkeypatch.setitem(SPECS, "safe", CommandSpec("safe", (pin,), "safe"))
+    arguments = {"user": "john", "pin": "4711-0815"}
+    for given in (arguments, [[*one] for one in arguments.items()], json.dumps(arguments)):
+        slow.raw(json.dumps({"class": "Add", "jid": "j1", "args": ["safe", given, "t"]}).encode())
+    async with site() as running:
+        await slow.until(lambda: len(slow.target.calls) == 3, "all are in delivery")
+        answer = await running.get_stats()
+    shown = [job["message"]["args"][1] for job in answer.json()["jobs"]["rest"]]
+    masked = {"user": "john", "pin": "***"}
+    assert shown == [masked, [["user", "john"], ["pin", "***"]], masked]
+
+
 async def test_a_token_is_shown_nowhere_in_a_job_whichever_field_has_it(slow: Harness, site: Open) -> None:
     slow.token = token = "a-token-of-4711"
     arguments = {"user": "john", "note": f"uses {token}", token: 1}
@@ -137,7 +154,7 @@ async def test_other_addresses_are_not_found_in_json(site: Open) -> None:
     async with site() as running:
         answer = await running.client.get(f"{running.stats.addresses[0]}/%3Cscript%3E")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NotFound")
-    assert answer.json()["error"]["cure"] == "Ask for /, /metrics or /stats."
+    assert answer.json()["error"]["cure"] == "Ask for /, /healthz, /metrics, /readyz or /stats."
 
 
 async def test_without_redis_it_says_so_at_once(

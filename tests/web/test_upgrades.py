@@ -12,6 +12,7 @@ import trio
 from restbroker.telemetry.events import Warned
 from tests.support.ports import free_port
 from tests.support.process import started
+from tests.support.wait import until_async
 from tests.web.conftest import Open
 
 _FORGED = "2026-11-22T09:00:00.000Z%20INFO%20broker.stopped%20FORGED%1b[31m%1b]0;owned%07"
@@ -59,6 +60,48 @@ def test_a_websocket_is_refused_and_nothing_of_its_address_reaches_the_log(
         assert json.loads(line)["event"] if form else _LINE.fullmatch(line), line
     # One line for each port: they were asked in less than a minute.
     assert log.count("WebSocketRefused") == 2, log
+
+
+_LISTENS = "0A"
+"""The state of a socket that takes connections, as Linux writes it."""
+_HANDSHAKE = (
+    b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        _HANDSHAKE.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        re.sub(rb"Sec-WebSocket-Key.*\r\n", b"", _HANDSHAKE, count=1),
+        re.sub(rb"Sec-WebSocket-Version.*\r\n", b"", _HANDSHAKE, count=1),
+        _HANDSHAKE.replace(b"Connection: Upgrade", b"Connection: keep-alive, upgrade").replace(b": 13", b": 7"),
+        _HANDSHAKE + b"what is sent before an answer",
+    ],
+    ids=["HTTP/1.0", "no key", "no version", "old version", "sent on"],
+)
+async def test_a_handshake_of_websocket_that_is_none_ends_its_connection_and_keeps_nothing(
+    request_: bytes, site: Open
+) -> None:
+    async with site() as running:
+        for server in (running.stats, running.health):
+            port = int(server.addresses[0].rsplit(":", 1)[1])
+            for _ in range(5):
+                with trio.fail_after(20):
+                    answer = await trio.to_thread.run_sync(answered, port, request_, abandon_on_cancel=True)
+                assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 403 ")), answer
+            await until_async(lambda port=port: not open_at(port), "all are closed here, too")  # type: ignore[misc]
+        assert (await running.get("/")).status_code == 200, "the server goes on"
+
+
+def open_at(port: int) -> int:
+    """How many connections of this port this process has open."""
+    sockets = {str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()}
+    rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
+    return sum(
+        row[1].endswith(f":{port:04X}") and row[3] != _LISTENS and f"socket:[{row[9]}]" in sockets for row in rows
+    )
 
 
 _LENGTH, _CHUNKED = b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n"

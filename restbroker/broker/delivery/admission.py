@@ -5,6 +5,7 @@ holds: only who knows the token is answered; no token is shown, whatever place a
 """
 
 import time
+from secrets import randbelow
 
 import attrs
 
@@ -71,7 +72,7 @@ def stored(lane: Lane, item: Item, job: Job) -> Job:
         lane.report(retry_queues.ignored(item.queue))
     proof = item.proof
     if proof is not None and proof.signature is None and not proof.token.flat:
-        job = sealing.sealed(job, proof.secret, proof.token.name, time.time())
+        job = sealing.sealed(job, proof.secret, proof.token.name, randbelow(sealing.ORDERS))
     fields = display.named(job.fields, name)
     return attrs.evolve(job, fields={**fields, EFFECTED_FIELD: True} if item.effected else fields)
 

@@ -57,6 +57,8 @@ async def run(lane: Lane) -> None:
                     _park(lane, item, error)
                 if item.settlement is not None:
                     lane.finished.add(item, more=handover.is_ready)
+                # Else each worker that waits keeps its last job, which may take a hundred times its bytes.
+                hand.item = item = admitted = done = None
             return
         lane.hands.discard(hand)
         _cancelled(lane, hand)

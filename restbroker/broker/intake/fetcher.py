@@ -20,12 +20,13 @@ from restbroker.broker.lane import Lane
 from restbroker.broker.lease import boot_time_s
 from restbroker.broker.settling.committer import commit
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.rules.job import PAYLOAD_LIMIT_BYTES
 from restbroker.rules.queue_order import drawn
 from restbroker.store import beats, jobs
-from restbroker.store.tickets import MAX_BATCH, MAX_BYTES, queue_of, ticket_number
+from restbroker.store.tickets import MAX_BATCH, queue_of, ticket_number
 
 HELD_BYTES = 16 * 1024 * 1024
-"""Nothing more is taken while a lane has so many bytes of jobs in hand: few have any use for more at a time."""
+"""Nothing more is taken while a lane's jobs in hand take so much memory: few have any use for more at a time."""
 _REFUSED_WAIT_S = 1.0
 _FULL_WAIT_S = 0.1
 _CLOSED_WAIT_S = 1.0
@@ -119,7 +120,8 @@ class Fetcher:
         room = min(lane.handover.idle_workers, lane.gate.room)
         ready = len(lane.handover) + lane.gate.waiting
         want = max(0, min(room + reserve - ready, self._share(), MAX_BATCH))
-        most_bytes = min(MAX_BYTES, HELD_BYTES - sum([len(item.raw) for item in lane.in_hand.values()]))
+        # What it takes in memory shows only when it is here: one of the largest at a time.
+        most_bytes = min(PAYLOAD_LIMIT_BYTES, HELD_BYTES - sum([one.memory_bytes for one in lane.in_hand.values()]))
         if most_bytes <= 0:
             want = 0
         if not lane.gate.is_open or lane.quiet.is_set() or not (want or lane.handover.is_blocked):

@@ -203,7 +203,8 @@ def _shown(one: Running, secrets: Spelled, *, show_bodies: bool) -> bytes:
     if len(one.job.raw) > _LARGE_BYTES:
         payload = display.bare(one.job.fields, one.command, one.queue, secrets)
     else:
-        payload = display.payload(one.job.fields, one.command, one.queue, secrets, show_bodies=show_bodies)
+        fields = one.job.fields
+        payload = display.payload(fields, one.command, one.queue, secrets, one.spec, show_bodies=show_bodies)
     return rubyjson.dumps({"queue": one.queue, "payload": payload.decode(), "run_at": int(one.started_at_s)})
 
 

@@ -99,7 +99,8 @@ def _running(lane: Lane) -> Iterator[Running]:
     for item in lane.in_hand.values():
         if item.job is None or item.started_at_s is None or item.settlement is not None or item.ticket in waiting:
             continue
-        yield Running(item.job, item.queue, item.started_at_s, item.command, _thread(lane, item), secrets)
+        thread, spec = _thread(lane, item), lane.plan.connector.spec(item.command)
+        yield Running(item.job, item.queue, item.started_at_s, item.command, thread, secrets, spec)
 
 
 def _thread(lane: Lane, item: Item) -> str:

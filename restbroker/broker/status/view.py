@@ -8,6 +8,7 @@ from typing import Literal
 
 import attrs
 
+from restbroker.rules.command import CommandSpec
 from restbroker.rules.job import Job
 
 Phase = Literal["starting", "serving", "quiet", "stopping"]
@@ -73,7 +74,7 @@ def together(views: Sequence[View], *, stopping: bool) -> View:
 class Running:
     """A job that a worker has in delivery, since `started_at_s` (epoch). `thread` is a name that no other has.
 
-    `secrets`: the tokens' values, to be kept out of whatever is shown.
+    `secrets`: the tokens' values, to be kept out of whatever is shown. `spec`: what the catalogue says of the command.
     """
 
     job: Job
@@ -82,6 +83,7 @@ class Running:
     command: str
     thread: str
     secrets: tuple[str, ...] = attrs.field(repr=False)
+    spec: CommandSpec | None = None
 
 
 @attrs.frozen

@@ -91,7 +91,7 @@ def said(response: Response, secrets: Iterable[str] = ()) -> Said:
     if len(response.body) > _TEXT_LIMIT:
         # Where it was cut, the beginning of a secret may be left.
         text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
-    kind, words = _words(response)
+    kind, words = _words(response, text)
     shown = hiding.hiding((), known)(": ".join(part for part in (kind, words) if part), WORDS_LIMIT)
     return Said(text, shown, bool(words))
 
@@ -143,9 +143,11 @@ def judge_login(response: Response, now_s: float, secrets: Iterable[str]) -> Out
             return Denied(Reason("NotTheApi", message, CHECK_URL, status))
 
 
-def _words(response: Response) -> tuple[str, str]:
+def _words(response: Response, masked: str) -> tuple[str, str]:
     """The name of the exception, and what is said of it: where `message` is no more than "Exception", the text may be
     in `ressource` (measured).
+
+    `masked`: the body without secrets. What is cut must be: where it is cut, the beginning of one would be left.
     """
     match parsed(response.body):
         case {"exception": str(kind), **rest}:
@@ -153,7 +155,7 @@ def _words(response: Response) -> tuple[str, str]:
             return kind, ", ".join(part for part in parts if isinstance(part, str) and part not in _WORDLESS)
         case str(text):
             return "", text
-        case None if response.body and not response.body.lstrip().startswith(b"<"):
-            return "", " ".join(response.body[:WORDS_LIMIT].decode("utf-8", "replace").split())
+        case None if not masked.lstrip().startswith("<"):
+            return "", " ".join(masked.split())
         case _:
             return "", ""

@@ -100,7 +100,7 @@ def test_a_target_that_does_not_exist_is_an_error() -> None:
 
 def test_an_argument_that_is_optional_is_not_missed(capsys: pytest.CaptureFixture[str]) -> None:
     spec = CommandSpec("send", (ArgumentSpec("to", "string"), ArgumentSpec("thread", "string", optional=True)), "safe")
-    fitted(Signatures("toy", {"1": spec}), Typed({}, frozenset()), None, any_command=True)
+    fitted(Signatures("toy", "send", {"1": spec}), Typed({}, frozenset()), None, any_command=True)
     assert capsys.readouterr().err == "note: send also needs to.\n"
 
 

@@ -15,6 +15,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.connectors import registry
 from restbroker.connectors.contract import Ports
 from restbroker.connectors.openfire_chat.options import Settings
+from restbroker.connectors.openfire_chat.refusals import WORDS_LIMIT
 from restbroker.rules.command import Call, Command
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Delivered, Unsent
@@ -120,3 +121,23 @@ async def test_no_refusal_shows_a_secret_though_the_server_repeats_the_whole_req
         return
     told = f"{outcome.reason.message}\n{outcome.reason.cure}\n{getattr(outcome, 'text', None)}"
     assert found_in(told, SECRETS) == []
+
+
+@pytest.mark.parametrize("kind", sorted(CASES))
+async def test_no_beginning_of_a_secret_is_left_where_the_words_of_a_refusal_are_cut(kind: str, tmp_path: Path) -> None:
+    case = CASES[kind]
+
+    def act(_: Received) -> Answer:
+        return Answer(400, b"x" * (WORDS_LIMIT - 5) + JOBS.encode(), {"Content-Type": "text/plain"})
+
+    with Receiver(act) as server:
+        target = target_of(kind, server.url, tmp_path / "env.json")
+        http = open_transport(target)
+        try:
+            connector = registry.open_connector(target, Ports(lambda _: None, lambda: 1_700_000_000.0))
+            outcome = await connector.deliver(Call(Command(case.command, case.arguments)), Direct(http))
+        finally:
+            await http.aclose()
+    assert not isinstance(outcome, Delivered | Unsent)
+    told = f"{outcome.reason.message}\n{getattr(outcome, 'text', None)}"
+    assert JOBS[:4] not in told

@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.rules import display, hiding, rubyjson
+from restbroker.rules.command import ArgumentSpec, CommandSpec
 from restbroker.rules.hiding import MASK
 from restbroker.rules.json_types import Json
 
 TOKEN = "t0ken-of-the-app"
 PASSWORD = "hunter2-hunter2"
+SECRET_PIN = "4711-0815"
 texts = st.text(max_size=12) | st.sampled_from([TOKEN, f"x{TOKEN}y", f"a {TOKEN}", PASSWORD, f"({PASSWORD})"])
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
@@ -60,6 +62,26 @@ def test_a_password_argument_is_masked_in_every_field(
 ) -> None:
     raw = display.payload({**fields, "args": given_args, "class": text, "jid": text}, text, "rest", frozenset())
     assert PASSWORD.encode() not in raw
+
+
+@pytest.mark.parametrize(
+    "given_arguments",
+    [
+        {"pin": SECRET_PIN, "user": "bob"},
+        {"code": [SECRET_PIN]},
+        [["user", "bob"], ["pin", SECRET_PIN]],
+        [{"code": {"deep": SECRET_PIN}}],
+        json.dumps({"pin": SECRET_PIN}),
+        json.dumps([["pin", SECRET_PIN]]),
+        {"pin": SECRET_PIN, "note": f"it is {SECRET_PIN}"},
+    ],
+)
+def test_what_the_catalogue_calls_secret_is_masked_in_whichever_form_the_arguments_are(given_arguments: Json) -> None:
+    spec = CommandSpec("set", (ArgumentSpec("pin", "string", secret=True, aliases=("code",)),), "safe")
+    fields: dict[str, Json] = {"args": ["set", given_arguments, "t"], "error_message": f"no {SECRET_PIN}", "tags": []}
+    raw = display.payload(fields, "set", "rest", frozenset(), spec, show_bodies=True)
+    assert SECRET_PIN.encode() not in raw
+    assert b"***" in raw
 
 
 @given(payloads)

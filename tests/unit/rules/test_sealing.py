@@ -18,6 +18,7 @@ from restbroker.rules.sealing import sealed
 from restbroker.rules.settlement import Retry
 
 NOW_S = 1_795_165_609.25
+ORDER = 7
 SECRET = "the-apps-secret"
 texts = st.text(st.characters(codec="utf-8"), max_size=10)
 numbers = st.integers(-(2**80), 2**80) | st.floats(allow_nan=False, allow_infinity=False)
@@ -50,7 +51,7 @@ def job(args: Json, **fields: Json) -> Job:
 def stored(entry: Job) -> dict[str, Any]:
     """The payload as it lies in the retry set."""
     context = Context(Policy(SidekiqBackoff()), NOW_S, 0.0, 7, "b" * 24)
-    settlement = settle.settle(sealed(entry, SECRET, "app", NOW_S), None, Deferred(Reason("No", "no")), context)
+    settlement = settle.settle(sealed(entry, SECRET, "app", ORDER), None, Deferred(Reason("No", "no")), context)
     assert isinstance(settlement, Retry)
     found = json.loads(settlement.payload)
     assert isinstance(found, dict)
@@ -90,14 +91,14 @@ def test_whatever_the_job_is_it_is_let_in_again_also_when_others_wrote_it_anew(
 
 def test_nothing_but_the_token_changes() -> None:
     entry = job(["register", {"b": 1, "a": [1.0, {}]}, SECRET, 7, 8], jid="j1", bid="x")
-    fields = sealed(entry, SECRET, "app", NOW_S).fields
+    fields = sealed(entry, SECRET, "app", ORDER).fields
     found = fields["args"]
     assert isinstance(found, list)
     assert list(fields) == ["class", "queue", "args", "jid", "bid", "restbroker_accepted"]
     assert rubyjson.dumps([*found[:2], *found[3:]]) == b'["register",{"b":1,"a":[1.0,{}]},7,8]'
     signature = signing.read(found[2])
     assert signature is not None
-    assert (signature.token, signature.at_s) == ("app", int(NOW_S))
+    assert (signature.token, signature.at_s) == ("app", ORDER)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_nothing_but_the_token_changes() -> None:
 )
 def test_what_cannot_be_signed_keeps_its_token(args: Json) -> None:
     entry = job(args)
-    assert sealed(entry, SECRET, "app", NOW_S) is entry
+    assert sealed(entry, SECRET, "app", ORDER) is entry
 
 
 @pytest.mark.parametrize("levels", [80, 88, 89, 90, 97])
@@ -131,12 +132,12 @@ def test_deep_arguments_within_json_text_are_let_in_again(levels: int) -> None:
 
 def test_a_job_without_room_for_a_signature_keeps_its_token() -> None:
     entry = job(["register", {"x": "y" * (PAYLOAD_LIMIT_BYTES - 60_000)}, SECRET])
-    assert sealed(entry, SECRET, "app", NOW_S) is entry
+    assert sealed(entry, SECRET, "app", ORDER) is entry
 
 
 def test_a_job_with_more_values_than_a_signature_may_stand_for_keeps_its_token() -> None:
     entry = job(["register", {"x": [1] * signing.VALUES_LIMIT}, SECRET])
-    assert sealed(entry, SECRET, "app", NOW_S) is entry
+    assert sealed(entry, SECRET, "app", ORDER) is entry
 
 
 @pytest.mark.parametrize(
@@ -146,4 +147,4 @@ def test_a_job_is_sealed_up_to_the_size_that_leaves_room(size_bytes: int, *, is_
     short = job(["register", {}, SECRET], pad="")
     entry = job(["register", {}, SECRET], pad="x" * (size_bytes - len(short.raw)))
     assert len(entry.raw) == size_bytes
-    assert (sealed(entry, SECRET, "app", NOW_S) is not entry) is is_sealed
+    assert (sealed(entry, SECRET, "app", ORDER) is not entry) is is_sealed

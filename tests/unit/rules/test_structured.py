@@ -31,6 +31,14 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
         {"form": PRIVATE},
         [{"name": "Authorization", "value": PASSWORD}, {"key": "api_key", "val": PASSWORD}],
         ["password", [PASSWORD]],
+        {"room": "r", "service": "s", "option": "password", "value": PASSWORD},
+        {"from": "a", "propertyName": "imap.password", "value": PASSWORD},
+        [{"header": "Authorization", "value": PASSWORD}, {"property": "ldap.adminPassword", "value": PASSWORD}],
+        f"error: password={json.dumps(PASSWORD)}",
+        f"<iq x:password='{escape(PASSWORD)}'/>",
+        f"https://h/cb#access_token={quote_plus(PASSWORD)}",
+        f"user[name]=bob&user[password]={quote_plus(PASSWORD)}",
+        f"login(password={quote_plus(PASSWORD)})",
         CALL,
         {"query": CALL, "variables": {"u": "x"}},
         {"query": "mutation ($p: P!) { register(password: $p) }", "variables": {"p": PASSWORD}},
@@ -133,3 +141,35 @@ def test_no_text_takes_long_to_look_through(piece: str) -> None:
     began = time.process_time()
     redact.secret_values(None, {"command": text, "query": text, "variables": {}})
     assert time.process_time() - began < 3.0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password <" + "a" * 300_000,
+        'password:["' + '\\"' * 150_000,
+        'password:["' + '"\\' * 150_000,
+        'password:["' + "\\" * 300_001,
+        "{password\n" + "{\n" * 150_000,
+        "{password\n" + "{}\n" * 100_000,
+        "password &#" + "9" * 300_000,
+        "password " + "&#" * 150_000,
+        "password " + "&#0" * 100_000,
+    ],
+    ids=lambda text: repr(text[:16] + text[-3:]),
+)
+def test_no_text_with_one_beginning_takes_long_to_look_through(text: str) -> None:
+    began = time.process_time()
+    redact.secret_values(None, {"command": text, "query": text, "variables": {}})
+    assert time.process_time() - began < 3.0
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0" * 5000 + "34", "00" + "9" * 9])
+def test_an_escape_of_any_number_is_read_as_others_are(number: str) -> None:
+    text = f"&#{number};<password>s3cret&#x21;</password>"
+    assert "s3cret!" in redact.secret_values(None, {"command": text})
+    assert redact.arguments(None, {"command": text}, show_bodies=True)["command"] == text.replace("s3cret&#x21;", "***")
+
+
+def test_a_text_that_goes_on_behind_a_line_break_in_it_is_found_whole() -> None:
+    assert {"a\\\nb", "c"} <= redact.secret_values(None, {"command": 'password: ["a\\\nb", "c"]'})

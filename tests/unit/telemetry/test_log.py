@@ -307,7 +307,7 @@ def test_at_debug_every_failed_job_has_a_line_too() -> None:
 @pytest.mark.parametrize("json", [False, True])
 def test_no_event_can_forge_a_line(json: bool) -> None:
     log, stream = sink(json=json)
-    log(StoreLost("a\nb\r\x1b[2J\u2028\ud800\u202e\u200b\x9b"))
+    log(StoreLost("a\nb\r\x1b[2J\u2028\ud800\u202e\u061c\u200b\x9b"))
     assert len(stream.getvalue().splitlines()) == 1
     assert stream.getvalue().rstrip("\n").isprintable()
 

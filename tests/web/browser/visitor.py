@@ -21,8 +21,10 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
+from tests.support.wait import NEVER_S
+
 T = TypeVar("T")
-PATIENCE_S: Final = 30.0
+PATIENCE_S: Final = NEVER_S
 _PAUSE_S: Final = 0.05
 _RELOAD_S: Final = 0.25
 _MOST_STOPS: Final = 100

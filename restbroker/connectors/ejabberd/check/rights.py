@@ -23,17 +23,27 @@ from restbroker.rules.findings import Finding, ok
 from restbroker.rules.json_types import Json
 from restbroker.transport.message import Response, Transport
 
+_OF_26_07: Final = "export_db_ext"
+"""A command that every 26.07 has, and no older ejabberd: who may not ask for the version learns so much of it."""
 _NOBODY: Final = "@"
 """A user's name has no @ in it: nothing is found, made, changed or ended under this one."""
 
 
 @attrs.frozen
 class Rights:
-    """Names of commands. One that the server has not is in none of these."""
+    """Names of commands. One that the server has not is in none of these.
+
+    `by_host`: an account has them on hosts of which it is an administrator.
+    """
 
     allowed: Sequence[str]
     forbidden: Sequence[str]
     unknown: Sequence[str]
+    by_host: bool
+
+
+UNKNOWN_ARGUMENT: Final[Mapping[str, Json]] = {"zz_probe": 1}
+"""No command has it, so that ejabberd refuses before anything runs, and before it looks at the rights."""
 
 
 def trials(host: str) -> Mapping[str, Mapping[str, Json]]:
@@ -55,15 +65,21 @@ async def ask_rights(target: Target, http: Transport, host: TrialHost, version: 
 
     Raises `NotSent` and `MaybeSent`.
     """
-    is_account = target.credentials is not None
+    by_host = target.credentials is not None and await _checks_hosts(target, http, version)
     # A refusal is then of the host, or of the command.
-    is_doubtful = is_account and not host.is_served and (version is None or catalogue.checks_hosts(version))
+    is_doubtful = by_host and not host.is_served
     found: dict[str, list[str]] = {"allowed": [], "forbidden": [] if version else ["status"], "unknown": []}
     for command, arguments in trials(host.name).items():
         response = await http.send(question(target, command, arguments))
         if not is_missing(response):
             found[_judge(command, response, is_doubtful=is_doubtful and "host" in arguments)].append(command)
-    return Rights(**found)
+    return Rights(**found, by_host=by_host)
+
+
+async def _checks_hosts(target: Target, http: Transport, version: str | None) -> bool:
+    if version is not None:
+        return catalogue.checks_hosts(version)
+    return not is_missing(await http.send(question(target, _OF_26_07, UNKNOWN_ARGUMENT)))
 
 
 def is_missing(response: Response) -> bool:
@@ -72,24 +88,24 @@ def is_missing(response: Response) -> bool:
     return answer.unmasked == "unknown_command" or (response.status == 404 and not isinstance(answer.body, str))
 
 
-def judge_rights(target: Target, rights: Rights, host: TrialHost, version: str | None) -> Finding:
+def judge_rights(target: Target, rights: Rights, host: TrialHost) -> Finding:
     """The one finding that these rights are."""
     name = target.name
     unknown = f" Whether it may call {', '.join(rights.unknown)} is not known." if rights.unknown else ""
     if not rights.forbidden:
         may = f"The login may call {', '.join(rights.allowed)}." if rights.allowed else ""
         return ok(name, "Rights", f"{may}{unknown}".strip())
-    lines = ejabberd_yml.permissions(target, rights.forbidden)
+    lines, besides = ejabberd_yml.permissions(target, rights.forbidden), ""
+    if rights.by_host:
+        besides = f" ejabberd 26.07 and newer also want an account to be administrator of the host, here {host.name}."
+        lines = f"{lines}\n\n{ejabberd_yml.administrator(target)}"
     if {"status", "connected_users_number"} <= set(rights.forbidden):
         message = f"The login may call neither status nor connected_users_number; also not: {_rest(rights.forbidden)}."
         why = "restbroker asks these to see whether the server is well. Without them it pauses this target."
-        return Finding("problem", name, "Forbidden", message + unknown, why, lines, "refused")
+        return Finding("problem", name, "Forbidden", message + unknown, why + besides, lines, "refused")
     message = f"The login may not call {', '.join(rights.forbidden)}."
     why = "Jobs for these commands would be parked. If they are not needed, all is well."
-    if target.credentials is not None and catalogue.checks_hosts(version):
-        why += f" ejabberd {version} also wants an account to be an administrator of the host, here {host.name}."
-        lines = f"{lines}\n{ejabberd_yml.administrator(target)}"
-    return Finding("warning", name, "SomeForbidden", message + unknown, why, lines)
+    return Finding("warning", name, "SomeForbidden", message + unknown, why + besides, lines)
 
 
 def _judge(command: str, response: Response, *, is_doubtful: bool) -> Literal["allowed", "forbidden", "unknown"]:

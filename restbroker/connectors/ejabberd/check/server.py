@@ -20,7 +20,7 @@ from restbroker.connectors.ejabberd.check.find_api import PORTS, find_api
 from restbroker.connectors.ejabberd.check.hosts import judge_hosts, trial_host
 from restbroker.connectors.ejabberd.check.logins import check_login
 from restbroker.connectors.ejabberd.check.no_answer import gone, is_silent, unfinished, unreachable, unusable_login
-from restbroker.connectors.ejabberd.check.rights import ask_rights, is_missing, judge_rights
+from restbroker.connectors.ejabberd.check.rights import UNKNOWN_ARGUMENT, ask_rights, is_missing, judge_rights
 from restbroker.connectors.ejabberd.options import options_of
 from restbroker.connectors.ejabberd.request import question
 from restbroker.errors import ConfigError
@@ -105,7 +105,7 @@ async def _inside(target: Target, http: Transport, entry: Entry, found: list[Fin
         hosts = await http.send(question(target, "registered_vhosts"))
         host = trial_host(target, hosts)
         rights = await ask_rights(target, http, host, entry.version)
-        found.append(judge_rights(target, rights, host, entry.version))
+        found.append(judge_rights(target, rights, host))
         if not any(finding.level == "problem" for finding in found):
             found.append(judge_hosts(target, hosts, entry.version))
             found += await check_login(target, http, host.name)
@@ -134,7 +134,7 @@ async def _modules(target: Target, http: Transport) -> list[Finding]:
     missing: dict[str, list[str]] = {}
     for module, commands in MODULES.items():
         for command in commands:
-            response = await http.send(question(target, command, {"zz_probe": 1}))
+            response = await http.send(question(target, command, UNKNOWN_ARGUMENT))
             if is_missing(response):
                 missing.setdefault(module, []).append(command)
     return [

@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 import pytest
 import trio
+import yaml
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
@@ -95,8 +96,32 @@ async def test_an_account_that_is_no_administrator_is_told_what_26_07_wants_besi
     async with standing_in("26.07", "full") as (target, _):
         found = (await looked(target))["SomeForbidden"]
     assert (found.level, found.message) == ("warning", f"The login may not call {COMMANDS}.")
-    assert "an administrator of the host, here localhost" in (found.why or "")
+    assert "administrator of the host, here localhost" in (found.why or "")
     assert (found.cure or "").endswith('access_rules:\n  configure:\n    allow:\n      - user: "full@localhost"')
+
+
+async def test_a_login_that_may_not_ask_for_the_version_is_told_too_what_26_07_wants_besides() -> None:
+    async with standing_in("26.07", "limited") as (target, _):
+        found = (await looked(target))["Forbidden"]
+    assert "also want an account to be administrator of the host, here localhost" in (found.why or "")
+    rights, _, besides = (found.cure or "").partition("\n\n")
+    assert list(yaml.safe_load(rights)) == ["api_permissions"]
+    assert yaml.safe_load(besides) == {"access_rules": {"configure": {"allow": [{"user": "limited@localhost"}]}}}
+
+
+@pytest.mark.parametrize("version", ["23.01", "24.12"])
+async def test_a_login_that_may_not_ask_for_the_version_is_told_no_more_by_an_older_one(version: str) -> None:
+    async with standing_in(version, "limited") as (target, _):
+        found = (await looked(target))["Forbidden"]
+    assert list(yaml.safe_load(found.cure or "")) == ["api_permissions"]
+    assert "administrator" not in (found.why or "")
+
+
+async def test_an_address_needs_rights_alone_on_26_07() -> None:
+    forbidden = (403, '{"code":32,"message":"no"}')
+    async with standing_in("26.07", None, status=forbidden, connected_users_number=forbidden) as (target, _):
+        found = (await looked(target))["Forbidden"]
+    assert list(yaml.safe_load(found.cure or "")) == ["api_permissions"]
 
 
 async def test_what_24_12_forbids_is_cured_by_rights_alone() -> None:
