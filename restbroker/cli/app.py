@@ -35,6 +35,7 @@ COMMANDS = {
     "explain-error": "Tell what a code means that a job, the log or a check names.",
     "audit": "Show who did what with jobs, queues and targets.",
     "events": "Show what servers tell of, as it becomes jobs.",
+    "sources": "Show how the sources of events stand that restbroker reads.",
     "roster": "Show, change, import, export or serve rosters of Prosody.",
     "web": "Serve the web pages alone, where no broker runs.",
     "commands": "List the server's commands, or show one with its arguments.",

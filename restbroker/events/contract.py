@@ -5,7 +5,7 @@ A kind that servers post to is a `Hook`. A kind that fetches by itself (a broker
 kind knows Redis; an event that nobody took is not confirmed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -164,11 +164,27 @@ class Problem(Protocol):
         ...
 
 
+@attrs.frozen
+class StreamFacts:
+    """What is known of a user's stream: the end of the id of the login under which it was opened, "" where none is
+    needed; when it was opened and brought its last event and heartbeat (epoch seconds; 0: never).
+    """
+
+    login: str = ""
+    opened_s: float = 0.0
+    event_s: float = 0.0
+    heartbeat_s: float = 0.0
+
+
 class States(Protocol):
     """Where a reader says how its reading stands, for whoever looks at it: `events.states`."""
 
     def put(self, problem: Problem | None, user: str = "") -> None:
         """It is so from now on, or still; None: it is read. `user`: whose stream it is, "" for the whole source."""
+        ...
+
+    def watch(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+        """What is known of his stream: asked for whenever his state is written, until `end`."""
         ...
 
     def end(self, user: str) -> None:

@@ -17,7 +17,7 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.events.contract import Problem
+from restbroker.events.contract import Problem, StreamFacts
 from restbroker.store import sources
 from restbroker.store.connection import Connection
 from restbroker.store.sources import Place, SourceState
@@ -39,6 +39,7 @@ class StatesInRedis:
     process: str = attrs.field(factory=_this_process)
     now_s: Callable[[], float] = time.time
     _states: dict[Place, SourceState] = attrs.field(factory=dict)
+    _facts: dict[Place, Callable[[], StreamFacts]] = attrs.field(factory=dict)
     _ended: set[Place] = attrs.field(factory=set)
     _changed: trio.Event = attrs.field(factory=trio.Event)
 
@@ -56,8 +57,13 @@ class StatesInRedis:
             self._ended.discard(state.place)
             self._changed.set()
 
+    def watch(self, place: Place, facts: Callable[[], StreamFacts]) -> None:
+        """What is known of the stream there, whenever its state is written."""
+        self._facts[place] = facts
+
     def end(self, place: Place) -> None:
         """Nothing is read there any more."""
+        self._facts.pop(place, None)
         if self._states.pop(place, None) is not None:
             self._ended.add(place)
             self._changed.set()
@@ -83,13 +89,17 @@ class StatesInRedis:
                 await connection.aclose()
 
     async def _is_written(self, connection: Connection) -> bool:
-        states, ended = tuple(self._states.values()), frozenset(self._ended)
+        states, ended = [self._whole(state) for state in self._states.values()], frozenset(self._ended)
         # What Redis does not take now is written at the next change or refresh: the log has said it already.
         with suppress(StoreUnavailable, StoreRefused):
             await connection.call(sources.write, states, ended)
             self._ended -= ended
             return True
         return False
+
+    def _whole(self, state: SourceState) -> SourceState:
+        facts = self._facts.get(state.place)
+        return state if facts is None else attrs.evolve(state, **attrs.asdict(facts()))
 
 
 @attrs.frozen(eq=False)
@@ -106,6 +116,10 @@ class StatesOfSource:
         now_s = self.states.now_s()
         where = (self.source, self.kind, self.states.process, user)
         self.states.put(SourceState(*where, now_s, code, message, hint))
+
+    def watch(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+        """As `States`."""
+        self.states.watch((self.source, self.states.process, user), facts)
 
     def end(self, user: str) -> None:
         """As `States`."""

@@ -28,7 +28,9 @@ class SourceState:
     """How the reading stands since `since_s` (epoch seconds). `code`: of the warning while nothing is read, with what
     is wrong and what to do about it; "" while it is read from.
 
-    `process`: `host:pid`. `user`: whose stream it is, "" where the source is read as a whole.
+    `process`: `host:pid`. `user`: whose stream it is, "" where the source is read as a whole; of a stream also the end
+    of the login's id under which it was opened, and when it was opened and brought its last event and heartbeat (epoch
+    seconds, as of the last write; 0: never).
     """
 
     source: str
@@ -39,6 +41,10 @@ class SourceState:
     code: str = ""
     message: str = ""
     hint: str = ""
+    login: str = ""
+    opened_s: float = 0.0
+    event_s: float = 0.0
+    heartbeat_s: float = 0.0
 
     @property
     def place(self) -> Place:
@@ -107,6 +113,10 @@ def _state(entry: Mapping[str, Json]) -> SourceState:
         code=text("code"),
         message=text("message"),
         hint=text("hint"),
+        login=text("login"),
+        opened_s=_number(entry, "opened_s"),
+        event_s=_number(entry, "event_s"),
+        heartbeat_s=_number(entry, "heartbeat_s"),
     )
 
 

@@ -70,6 +70,8 @@ class _Bytes(httpx.AsyncByteStream):
     _drained_s: float = attrs.field(factory=time.time)
     _parts: AsyncIterator[bytes] | None = None
     _begun: bytes | None = b""
+    heartbeat_s: float = 0.0
+    """When blank lines alone came the last time (epoch seconds)."""
 
     def __aiter__(self) -> Self:
         self._parts = aiter(self._under)
@@ -89,6 +91,8 @@ class _Bytes(httpx.AsyncByteStream):
         # A heartbeat is no part of an event.
         if part.strip(_BLANKS):
             self.size_bytes += len(part)
+        else:
+            self.heartbeat_s = time.time()
         return part
 
     def _without_mark(self, part: bytes) -> bytes:
@@ -126,6 +130,11 @@ class EventStream:
     def sent_after_s(self) -> float:
         """What came last was sent after this (seconds since 1970)."""
         return self._bytes.sent_after_s
+
+    @property
+    def heartbeat_s(self) -> float:
+        """When the last heartbeat came (epoch seconds), which is a blank line; 0: none did."""
+        return self._bytes.heartbeat_s
 
     async def next(self) -> Frame:
         """The next event. Raises `StreamEnded`; cancelled while it waits, the stream is over."""

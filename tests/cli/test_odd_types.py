@@ -15,8 +15,9 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.odd_types import JID, KEYS, fill, spoil, told
 
 COMMANDS: Final = (
-    "stats", "queues", "queues peek rest", "queues pause rest", "queues resume rest", "queues clear rest --dry-run",
-    "targets", "targets pause t", "targets resume t", "processes", "dead", f"dead show {JID}",
+    "stats", "sources", "queues", "queues peek rest", "queues pause rest", "queues resume rest",
+    "queues clear rest --dry-run", "targets", "targets pause t", "targets resume t", "processes",
+    "dead", f"dead show {JID}",
     "dead --trimmed", f"dead retry {JID} --dry-run", "retries", "scheduled", f"explain {JID}", "explain nobody",
     "audit", "token list",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from restbroker.rules.outcome import Delivered, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, Side, restart, sides_of
 from tests.support.openfire.faults import Kind
+from tests.support.openfire.rooms import open_room
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
@@ -25,6 +26,7 @@ def chat() -> Iterator[Openfire]:
     with Openfire() as server:
         server.world.register("romeo", "juliet", "nurse")
         server.world.befriend("romeo", "juliet")
+        open_room(server.world, "balcony")
         yield server
 
 
@@ -61,6 +63,7 @@ async def test_two_users_chat_and_each_is_logged_in_once(chat: Openfire, sides: 
         "POST /chat/STREAM/presence",
         "POST /chat/STREAM/messages/juliet%40example.org",
         "POST /chat/STREAM/messages/romeo%40example.org",
+        "GET /chat/rooms/balcony",
         "PUT /chat/STREAM/rooms/balcony",
         "POST /chat/STREAM/rooms/balcony",
         "POST /chat/STREAM/rooms/balcony/juliet%40example.org",
@@ -70,7 +73,7 @@ async def test_two_users_chat_and_each_is_logged_in_once(chat: Openfire, sides: 
     said = [(one.query, one.body) for one in chat.asked if not one.path.endswith(("/login", "/admin/restbroker"))]
     assert said[0] == ({"show": "available", "status": "here"}, b"")
     assert [body for _, body in said[2:4]] == [b"Shall I hear more?", b'{"body":"Ay me","mood":"sad"}']
-    assert [query for query, _ in said[4:6]] == [{"service": "conference"}] * 2
+    assert [query for query, _ in said[4:7]] == [{"servicename": "conference"}, *([{"service": "conference"}] * 2)]
     assert [one.accept for one in chat.asked if one.path.endswith("/login")] == [
         "application/json, text/plain;q=0.9"
     ] * 2
@@ -139,7 +142,8 @@ async def test_rooms_are_not_joined_for_a_post_where_that_is_switched_off(chat: 
     async with sides(Options={"JoinRooms": False}) as (side,):
         refused = await side.call("post_to_room", {"from": "romeo", "roomName": "balcony", "body": "Hm"})
         assert isinstance(refused, Rejected)
-        assert not list(chat.world.rooms())
+        (room,) = chat.world.rooms()
+        assert (room.occupants, room.told) == ({}, [])
 
 
 async def test_leaving_a_room_of_a_stream_that_is_gone_is_done(chat: Openfire, sides: Open) -> None:

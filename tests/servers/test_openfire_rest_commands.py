@@ -16,6 +16,12 @@ from tests.support.openfire.server import REST, Openfire
 from tests.support.openfire.world import Group
 
 ROOM_XML = "<roomName>lobby</roomName><naturalName>Lobby</naturalName><description>d</description>"
+ROOM_XML += (
+    "<broadcastPresenceRoles><broadcastPresenceRole>moderator</broadcastPresenceRole>"
+    "<broadcastPresenceRole>participant</broadcastPresenceRole><broadcastPresenceRole>visitor</broadcastPresenceRole>"
+    "</broadcastPresenceRoles>"
+)
+"""A room that tells nobody's presence cannot be joined by the Chat API."""
 NEW_XML = ROOM_XML.replace("lobby", "new")
 VCARD = '<vCard xmlns="vcard-temp"><FN>Alice</FN></vCard>'
 U, R, M = "/users/alice", "/chatrooms/lobby", "/chatrooms/lobby/members"

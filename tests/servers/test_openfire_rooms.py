@@ -26,7 +26,7 @@ NURSE: Mapping[str, Json] = {"roomName": "balcony", "jid": "romeo@example.org"}
 
 @pytest.fixture
 def chat() -> Iterator[Openfire]:
-    with Openfire() as server:
+    with Openfire(join_timeout_s=0.1) as server:
         server.world.register("romeo", "juliet")
         yield server
 
@@ -211,3 +211,60 @@ async def test_a_server_that_fails_at_a_join_has_the_post_tried_again_and_not_he
         assert type(deferred).__name__ == "Deferred", deferred
         await side.done("post_to_room", says("once"))
     assert told(chat) == ["once"]
+
+
+@pytest.mark.parametrize("joins", [True, False])
+@pytest.mark.parametrize("command", ["join_room", "post_to_room", "invite_contact_to_room"])
+async def test_a_room_that_is_not_there_is_not_made_by_a_typing_error(
+    chat: Openfire, sides: Open, command: str, joins: bool
+) -> None:
+    more = {"post_to_room": {"body": "Hm"}, "invite_contact_to_room": {"invitedJid": "juliet"}}.get(command, {})
+    async with sides(Options={"JoinRooms": joins}) as (side,):
+        await side.done("create_room", ROOM)
+        refused = await side.call(command, {"from": "romeo", "roomName": "balcny", **more})
+        assert_refused(refused, "NoSuchRoom", "balcny@conference", "create_room")
+        assert list(chat.world.services["conference"]) == ["balcony"]
+        await side.done("join_room", IN)
+        await side.done(command, {**IN, **more})
+
+
+async def test_a_room_is_the_same_in_great_letters_though_the_plugin_remembers_it_as_another(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        await side.done("post_to_room", {**says("small"), "roomName": "balcony"})
+        await side.done("post_to_room", {**says("great"), "roomName": "Balcony@Conference.example.org"})
+        await side.done("post_to_room", {**says("small again"), "roomName": "balcony"})
+    assert told(chat) == ["small", "great", "small again"]
+
+
+async def test_a_deleted_room_is_said_to_be_gone_by_each_post_of_who_was_in_it(chat: Openfire, sides: Open) -> None:
+    async with sides(2) as (one, other):
+        await one.done("create_room", ROOM)
+        await one.done("post_to_room", says("before"))
+        await other.done("delete_room", {"roomName": "balcony"})
+        for side in (one, other):
+            assert_refused(await side.call("post_to_room", says("after")), "NoSuchRoom")
+
+
+async def test_where_nobody_can_say_whether_a_room_is_there_it_is_joined(chat: Openfire, sides: Open) -> None:
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*")
+        await side.done("post_to_room", says("heard"))
+    assert told(chat) == ["heard"]
+
+
+@pytest.mark.parametrize("command", ["create_room", "update_room"])
+async def test_a_room_that_a_job_makes_or_sets_can_be_joined_unless_it_is_to_tell_nobodys_presence(
+    chat: Openfire, sides: Open, command: str
+) -> None:
+    plain = {name: value for name, value in ROOM.items() if name != "broadcastPresenceRoles"}
+    async with sides() as (side,):
+        await side.done("create_room", plain)
+        await side.done(command, plain)
+        await side.done("join_room", IN)
+        await side.done("leave_room", IN)
+        await side.done("update_room", {**plain, "broadcastPresenceRoles": []})
+        assert_refused(await side.call("join_room", IN), "JoinRefused", "broadcastPresenceRoles")

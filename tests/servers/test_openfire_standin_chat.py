@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.support.openfire.asking import LOGIN, Asker, basic
+from tests.support.openfire.rooms import make_room, open_room
 from tests.support.openfire.server import Openfire
 from tests.support.wait import until
 
@@ -248,6 +249,7 @@ def test_a_room_is_joined_spoken_in_and_left(server: Openfire, asker: Asker) -> 
     alice, bob = asker.login("alice", "bob")
     listener = asker.listen("bob")
     assert asker.chat("POST", f"/chat/{alice}/rooms/tea", "too early").status == 400
+    open_room(server.world, "tea")
     assert [asker.chat("PUT", f"/chat/{one}/rooms/tea").status for one in (alice, bob, bob)] == [200] * 3
     assert asker.chat("POST", f"/chat/{alice}/rooms/tea", "hello").status == 200
     said = listener.typed("groupchat")
@@ -263,8 +265,29 @@ def test_a_room_is_joined_spoken_in_and_left(server: Openfire, asker: Asker) -> 
     assert list(server.world.services["conference"]["tea"].occupants) == ["bob"]
 
 
-def test_who_comes_hears_what_was_said_last(asker: Asker) -> None:
+def test_a_room_that_a_join_made_is_its_makers_alone_until_he_leaves(server: Openfire, asker: Asker) -> None:
     alice, bob = asker.login("alice", "bob")
+    told = asker.listen("bob")
+    assert [asker.chat("PUT", f"/chat/{one}/rooms/tea").status for one in (alice, bob)] == [200, 400]
+    assert told.typed("presence")["from"] == "tea@conference.example.org/bob"
+    assert asker.chat("POST", f"/chat/{bob}/rooms/tea", "is anybody here?").status == 200
+    assert server.world.services["conference"]["tea"].told == []
+    assert asker.chat("DELETE", f"/chat/{alice}/rooms/tea").status == 200
+    assert asker.chat("PUT", f"/chat/{bob}/rooms/tea").status == 200
+
+
+def test_a_room_that_tells_nobodys_presence_lets_him_in_and_the_join_is_a_400(server: Openfire, asker: Asker) -> None:
+    server.world.join_timeout_s = 0.05
+    (alice,) = asker.login("alice")
+    make_room(server.world, "conference", "tea", {"persistent": True})
+    assert asker.chat("PUT", f"/chat/{alice}/rooms/tea").status == 400
+    assert asker.chat("POST", f"/chat/{alice}/rooms/tea", "hello").status == 200
+    assert [body for _, body, _ in server.world.services["conference"]["tea"].told] == ["hello"]
+
+
+def test_who_comes_hears_what_was_said_last(server: Openfire, asker: Asker) -> None:
+    alice, bob = asker.login("alice", "bob")
+    open_room(server.world, "tea")
     asker.chat("PUT", f"/chat/{alice}/rooms/tea")
     asker.chat("POST", f"/chat/{alice}/rooms/tea", "before")
     listener = asker.listen("bob")

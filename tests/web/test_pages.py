@@ -155,7 +155,7 @@ async def test_a_source_that_is_read_is_listed_and_no_alarm(harness: Harness, si
     async with site() as running:
         listed = await page(running, "/sources")
         figures = (await running.get("/stats")).json()
-    assert "mim read 2 h mongooseim-amqp web1:7" in listed.text
+    assert "mim read 2 h – – mongooseim-amqp web1:7" in listed.text
     assert "Source mim" not in listed.text
     assert [(row["source"], row["code"]) for row in figures["sources"]] == [("mim", "")]
 

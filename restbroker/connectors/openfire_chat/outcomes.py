@@ -19,6 +19,7 @@ from restbroker.connectors.openfire_normal import normal
 from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding, redact
 from restbroker.rules.command import Call, CommandSpec
+from restbroker.rules.endpoint import quoted
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.transport.message import Response
@@ -30,7 +31,12 @@ _CHECK_ARGUMENTS: Final = (
 )
 _CHECK_ROOM: Final = (
     "Nothing was said there. Openfire does not say why: check that the room admits him (members only, a ban, a"
-    " password), and `update_room` it, or `add_room_member`."
+    " password), that it tells everybody's presence (broadcastPresenceRoles), and that it was made by `create_room` or"
+    " a client, and not by a join; then `update_room` it, or `add_room_member`."
+)
+_NO_SUCH_ROOM: Final = (
+    "Create it (`create_room`), or correct its name. It was not joined: Openfire would have made one that nobody else"
+    " could come into."
 )
 NOT_IN_ROOM: Final = Rejected(
     Reason(
@@ -88,6 +94,15 @@ def join_refused(outcome: Outcome) -> Outcome:
         return outcome
     message = f"The room did not let the user in: {outcome.reason.message}"
     return Rejected(Reason("JoinRefused", message, _CHECK_ROOM, outcome.reason.status), outcome.text)
+
+
+def no_such_room(response: Response, room: str) -> Rejected | None:
+    """What a job gets whose room is not there; None of an answer that does not say so."""
+    match parsed(response.body):
+        case {"exception": str(kind)} if response.status == 404 and "RoomNotFound" in kind:
+            return Rejected(Reason("NoSuchRoom", f"There is no room {quoted(room)}.", _NO_SUCH_ROOM, 404))
+        case _:
+            return None
 
 
 def ended(status: int) -> Delivered:

@@ -19,6 +19,7 @@ from restbroker.connectors.openfire_chat.headers import accepting, authorized
 from restbroker.connectors.openfire_chat.options import settings_of
 from restbroker.connectors.openfire_chat.values import fit
 from restbroker.connectors.openfire_chat.ways import FROM, Way
+from restbroker.connectors.openfire_rest.entities import with_roles
 from restbroker.rules.command import Call
 from restbroker.rules.jid import folded
 from restbroker.rules.json_types import Json
@@ -64,6 +65,13 @@ def room_of(asked: Asked) -> str:
     return folded(f"{asked.given['roomName']}@{service}")
 
 
+def room_question(call: Call, asked: Asked, target: Target) -> Request:
+    """Whether the room of the command is there, which every account may ask. Raises `ConfigError`."""
+    name, _, service = room_of(asked).rpartition("@")
+    way = ways.ways(settings_of(target).paths)[ways.ROOM]
+    return _asked(call, way, target, {"roomName": name, "servicename": service}).of("")
+
+
 def question(target: Target) -> Request:
     """The probe: how many sessions there are, which every account may ask. Raises `ConfigError`."""
     headers = (accepting("application/json"), *authorized(target))
@@ -106,6 +114,7 @@ def _body(way: Way, given: Mapping[str, Json]) -> tuple[str, bytes]:
         case "":
             return "", b""
         case "entity":
+            given = with_roles(given) if way.body == "MUCRoomEntity" else given
             return written(way.body, {name: given[name] for name in way.fields if name in given})
         case "json":
             value = given[way.raw]

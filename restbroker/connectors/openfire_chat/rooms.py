@@ -2,14 +2,15 @@
 
 The connector uses it. Always holds: a post is sent only by a login whose join of that room was answered with 200, or of
 which nothing is known where rooms are not to be joined; one process at a time has a user join or leave a room, and the
-others wait; a command is sent again within a delivery only after a 400, which means that it was not done.
+others wait; a command is sent again within a delivery only after a 400, which means that it was not done. No room is
+joined of which the server says that it is not there: the plugin would make one that nobody else can enter (measured).
 
 The plugin remembers each room that a stream asked for, and from then on answers 200 to what is said there: also where
 the room refused him, where he left, or was banned (measured). So Redis has to know who is in a room.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, assert_never
 
 import attrs
@@ -20,8 +21,8 @@ from restbroker.connectors.contract import Link, LoginBook
 from restbroker.connectors.openfire_chat import ways
 from restbroker.connectors.openfire_chat.logins import SharedLogins, as_unsent
 from restbroker.connectors.openfire_chat.options import settings_of
-from restbroker.connectors.openfire_chat.outcomes import NOT_IN_ROOM, ended, join_refused, judge
-from restbroker.connectors.openfire_chat.request import Asked, joining, room_of
+from restbroker.connectors.openfire_chat.outcomes import NOT_IN_ROOM, ended, join_refused, judge, no_such_room
+from restbroker.connectors.openfire_chat.request import Asked, joining, room_of, room_question
 from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.connectors.openfire_chat.ways import Way
 from restbroker.rules.command import Call, CommandSpec
@@ -59,6 +60,14 @@ class _Answer:
     has_joined: bool = False
 
 
+class _NoRoom(Exception):
+    """Nothing is to be said there. `outcome`: of the job."""
+
+    def __init__(self, outcome: Rejected) -> None:
+        super().__init__("The command was not sent.")
+        self.outcome = outcome
+
+
 @attrs.frozen
 class Rooms:
     """The commands of one target that users do in rooms."""
@@ -74,9 +83,10 @@ class Rooms:
         wanted = need = self._need(way)
         stream, is_renewed = await as_unsent(self._logins.stream, asked.user), False
         for others in reversed(range(_TRIES)):
-            answer = await self._tried(job, stream, need)
-            if isinstance(answer, Rejected):
-                return answer
+            try:
+                answer = await self._tried(job, stream, need)
+            except _NoRoom as none:
+                return none.outcome
             outcome = self._judged(job, answer, stream, is_renewed=is_renewed)
             if answer.response.status != 400 or not others:
                 return outcome
@@ -105,25 +115,27 @@ class Rooms:
         is_refused = response.status == 400 and (answer.is_join or job.way.name == ways.JOIN)
         return join_refused(outcome) if is_refused else outcome
 
-    async def _tried(self, job: _Job, stream: str, need: Need) -> _Answer | Rejected:
-        """One try, by this stream."""
+    async def _tried(self, job: _Job, stream: str, need: Need) -> _Answer:
+        """One try, by this stream. Raises `_NoRoom`."""
         stay = Stay(room_of(job.asked), user_name(job.asked.user), stream)
         command, has_joined = job.asked.of(stream), False
         while True:
             match await self._turn(job, stay, "need" if has_joined else need):
                 case Turn() as turn if job.way.name not in ways.IN_ROOM:
-                    done: State = "out" if job.way.name == ways.LEAVE else "in"
-                    return _Answer(await self._held(stay, turn, job.link.send, command, done))
+                    return _Answer(await self._held(job, stay, turn, command))
                 case Turn() as turn:
                     join = joining(job.call, job.asked, self._target).of(stream)
-                    response = await self._held(stay, turn, job.link.ask, join, "in")
+                    response = await self._held(job, stay, turn, join)
                     if not 200 <= response.status < 300:
                         return _Answer(response, is_join=True)
                     # Asked once more: somebody may have had him leave meanwhile.
                     has_joined = True
                 case "out":
-                    return NOT_IN_ROOM
-                case "in" | "":
+                    raise _NoRoom(NOT_IN_ROOM)
+                case "":
+                    await self._make_sure(job)
+                    return _Answer(await job.link.send(command))
+                case "in":
                     return _Answer(await job.link.send(command), has_joined=has_joined)
                 case other:
                     assert_never(other)
@@ -142,21 +154,30 @@ class Rooms:
                 case state:
                     return state
 
-    async def _held(
-        self, stay: Stay, turn: Turn, send: Callable[[Request], Awaitable[Response]], request: Request, done: State
-    ) -> Response:
-        """Has him join or leave, and notes what came of it."""
+    async def _held(self, job: _Job, stay: Stay, turn: Turn, request: Request) -> Response:
+        """Has him join or leave, and notes what came of it. Raises `_NoRoom`."""
         try:
-            response = await send(request)
+            if job.way.name != ways.LEAVE:
+                await self._make_sure(job)
+            # What comes before a post or an invitation has no effect that would count.
+            response = await (job.link.ask if job.way.name in ways.IN_ROOM else job.link.send)(request)
         except BaseException:
             # The next one need not wait until the lease ends.
             with trio.move_on_after(_RELEASE_S, shield=True):
                 await self._book.room_put(stay, turn.holder, "")
             raise
         is_done = 200 <= response.status < 300
+        done: State = "out" if job.way.name == ways.LEAVE else "in"
         state: State = done if is_done else "out" if response.status == 400 else ""
         await self._book.room_put(stay, turn.holder, state)
         return response
+
+    async def _make_sure(self, job: _Job) -> None:
+        """Asks whether the room is there. Raises `_NoRoom` where the server says that it is not."""
+        response = await job.link.ask(room_question(job.call, job.asked, self._target))
+        missing = no_such_room(response, room_of(job.asked))
+        if missing is not None:
+            raise _NoRoom(missing)
 
     async def expelled(self, way: Way, asked: Asked) -> None:
         """Forgets whom a command may have had leave a room, also where nobody knows whether it was done."""

@@ -11,6 +11,8 @@ from typing import Final, Literal
 
 import attrs
 
+from restbroker.rules.json_types import Json
+
 Form = Literal[
     "text",
     "filled",
@@ -89,6 +91,8 @@ _ROOM: Final = (
     *(Field(name, "texts", element=element) for name, element in _LISTS.items()),
 )
 
+_ROLES: Final = ("moderator", "participant", "visitor")
+
 ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
     {
         "UserEntity": Entity(
@@ -140,3 +144,10 @@ ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
         "VCard": Entity("", (Field("vcard", "vcard", needed=True),), xml_only=True),
     }
 )
+
+
+def with_roles(room: Mapping[str, Json]) -> Mapping[str, Json]:
+    """The room with all roles whose presence it tells of, where it has none: without a word of them the plugin takes
+    that for none, and a room that tells nobody that he is in it cannot be joined by the Chat API (measured).
+    """
+    return {"broadcastPresenceRoles": list(_ROLES), **room}

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from restbroker.config.target import Target
 from restbroker.connectors.login import Headers
 from restbroker.connectors.openfire_rest import writing
+from restbroker.connectors.openfire_rest.entities import ENTITIES, with_roles
 from restbroker.connectors.openfire_rest.settings import login_of, secret_text, settings_of
 from restbroker.connectors.openfire_rest.values import Unfit, fit
 from restbroker.connectors.openfire_rest.ways import CREATE_GROUP, NEW_NAME, Way
@@ -99,6 +100,8 @@ def _with_secret(query: tuple[tuple[str, str], ...], target: Target) -> tuple[tu
 
 
 def _members(way: Way, given: Mapping[str, Json]) -> Mapping[str, Json]:
+    if way.entity is ENTITIES["MUCRoomEntity"]:
+        given = with_roles(given)
     if way.same is None:
         return given
     field, argument = way.same

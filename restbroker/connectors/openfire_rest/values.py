@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from restbroker.connectors.jid import is_jid, is_local
-from restbroker.connectors.openfire_rest.entities import AFFILIATIONS, ENTITIES, Field, Form
+from restbroker.connectors.openfire_rest.entities import AFFILIATIONS, ENTITIES, Field, Form, with_roles
 from restbroker.connectors.openfire_rest.ways import Way
 from restbroker.connectors.texts import NO_XML, fits_xml
 from restbroker.rules.endpoint import kind_of, quoted
@@ -198,7 +198,9 @@ def _room(value: Json, fields: Mapping[str, Field], place: str) -> Json:
     for field in fields.values():
         if field.needed and value.get(field.name) is None:
             raise Unfit(f'in {place} "{field.name}" is missing')
-    return {name: _value(f"{place}.{name}", one, fields[name].form) for name, one in value.items() if one is not None}
+    return with_roles(
+        {name: _value(f"{place}.{name}", one, fields[name].form) for name, one in value.items() if one is not None}
+    )
 
 
 def _subscription(name: str, value: Json) -> Json:

@@ -19,6 +19,7 @@ from restbroker.config.passwords import passwords_in
 from restbroker.connectors.contract import NoLogin
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.events.openfire_sse.access import basic
+from restbroker.events.openfire_sse.facts import Facts
 from restbroker.events.openfire_sse.form import Form
 from restbroker.events.openfire_sse.reading import Reading
 from restbroker.events.openfire_sse.shared import Shared
@@ -61,6 +62,7 @@ class Listener:
     user: str
     is_asking: bool = False
     """Whether a stream may have been asked for that is not known yet to be ours."""
+    facts: Facts = attrs.field(factory=Facts)
     _opening: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _until_s: float = 0.0
     _is_lost: bool = False
@@ -168,7 +170,7 @@ class Listener:
                         self._prove()
                     event = self._event(form, frame)
                     if event is not None:
-                        self._is_held_up = True
+                        self._is_held_up, self.facts.event_s = True, shared.now_s()
                         reading.hold()
                         await shared.basket.put(event, _EACH_BYTES + len(frame.data.encode()))
                         reading.go_on()
@@ -205,6 +207,7 @@ class Listener:
                 known = await self._login(stale)
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
+                    self.facts.opened(stream, known or "", self.shared.now_s())
                     return await self._ours(stream)
                 if not known:
                     if known is None:

@@ -135,7 +135,7 @@ class StreamReader:
 
     def _started(self, user: str, nursery: trio.Nursery) -> Listener:
         listener = self._listeners[user] = Listener(self.shared, user)
-        self.shared.teller.began(user)
+        self.shared.teller.began(user, listener.facts)
         nursery.start_soon(listener.run)
         return listener
 

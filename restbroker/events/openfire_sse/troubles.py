@@ -4,6 +4,7 @@ Always holds: what is told of a source is told once until it is over, whatever t
 stream's id and nothing of what came is in a text.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
@@ -11,7 +12,7 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.connectors.contract import NoLogin
-from restbroker.events.contract import States
+from restbroker.events.contract import States, StreamFacts
 from restbroker.events.openfire_sse.state import Gap
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 
@@ -106,9 +107,11 @@ class Teller:
     _denied: dict[str, str] = attrs.field(factory=dict)
     _users: set[str] = attrs.field(factory=set)
 
-    def began(self, user: str) -> None:
-        """This process is the one that reads his stream."""
+    def began(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+        """This process is the one that reads his stream, of which it knows these."""
         self._users.add(user)
+        if self.states is not None:
+            self.states.watch(user, facts)
 
     def left(self, user: str) -> None:
         """Another process reads his stream."""

@@ -1,7 +1,7 @@
 """Streams of Openfire become jobs: each user's once, whatever the server, Redis or a process does meanwhile."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -13,13 +13,14 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
-from restbroker.events import registry
-from restbroker.events.contract import Problem
+from restbroker.events import registry, states
+from restbroker.events.contract import Problem, StreamFacts
 from restbroker.events.openfire_sse.form import Form
 from restbroker.events.openfire_sse.settings import Settings
 from restbroker.events.openfire_sse.troubles import Teller, too_large, unanswered
 from restbroker.store import logins, sources
 from restbroker.store.logins import On, Turn, Yours
+from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import SourceOpened, Warned
 from restbroker.transport.stream import Frame
 from tests.events.openfire_sse.conftest import Read, Reading, chat, say, target
@@ -171,20 +172,45 @@ async def test_how_each_users_stream_stands_is_kept_for_who_looks(
     async with reading("ann", "bob", ready=False) as reader:
         expected = {"ann": "OpenfireDenied", "bob": ""}
         await until_async(lambda: codes(reader) == expected, "what is refused to ann is there")
-        states = sources.listed(reader.store)
-        assert "does not let ann read his events (401)" in states[0].message
+        kept = sources.listed(reader.store)
+        assert "does not let ann read his events (401)" in kept[0].message
         made = EventSource("openfire", "openfire-sse", None, "", "", options=None, target=target(openfire))
         options = Settings(users=("ann", "bob"), askers=(), passwords=Secret(path=passwords))
-        found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), states))
+        found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), kept))
         # The check has found it by itself.
         assert [one.code for one in found] == ["OpenfireDenied", "Streams"]
         openfire.world.register("ann")
         await until_async(lambda: codes(reader) == {"ann": "", "bob": ""}, "both are read")
-        silent = [attrs.evolve(one, code="OpenfireAway", message="It is silent.") for one in states]
+        silent = [attrs.evolve(one, code="OpenfireAway", message="It is silent.") for one in kept]
         found = list(await trio.to_thread.run_sync(registry.check, attrs.evolve(made, options=options), silent))
         assert [one.code for one in found] == ["Streams", "OpenfireAway", "OpenfireAway"]
         reader.stop()
         await until_async(lambda: codes(reader) == {}, "nothing is kept")
+
+
+async def test_of_each_stream_is_kept_under_which_login_it_was_opened_and_when_it_last_told_something(
+    reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "REFRESH_S", 0.05)
+    monkeypatch.setattr(states, "_LEAST_S", 0.05)
+    async with reading("ann", announces=False) as reader:
+
+        def kept() -> SourceState:
+            found = sources.listed(reader.store)
+            return found[0] if found else SourceState("", "", "")
+
+        await until_async(lambda: kept().opened_s > 0, "its state is kept")
+        opened = kept()
+        known = logins.known(reader.store, "chat", "ann")
+        assert isinstance(known, On)
+        assert opened.login == f"…{known.stream[-3:]}"
+        assert opened.event_s == 0
+        say(openfire, "bob", "ann", "hi")
+        await until_async(lambda: kept().event_s >= opened.opened_s, "an event came")
+        await until_async(lambda: kept().heartbeat_s >= opened.opened_s, "a heartbeat came")
+        held = reader.store.command("HGETALL", reader.store.keys.sources)
+        assert isinstance(held, list)
+        assert not any(known.stream.encode() in one for one in held if isinstance(one, bytes))
 
 
 async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> None:
@@ -194,11 +220,14 @@ async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> No
         def put(self, problem: Problem | None, user: str = "") -> None:
             kept[user] = "" if problem is None else problem.code
 
+        def watch(self, user: str, facts: Callable[[], StreamFacts]) -> None:
+            pass
+
         def end(self, user: str) -> None:
             kept.pop(user, None)
 
     teller = Teller("openfire", lambda _: None, Kept())
-    teller.began("ann")
+    teller.began("ann", StreamFacts)
     teller.tell("ann", unanswered("It is away."))
     assert kept == {"ann": "OpenfireAway"}
     teller.tell("ann", too_large("ann", 1))
@@ -206,7 +235,7 @@ async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> No
     teller.left("ann")
     teller.tell("ann", unanswered("It ended."))
     assert kept == {}
-    teller.began("ann")
+    teller.began("ann", StreamFacts)
     teller.well("ann", "http://h/sse")
     assert kept == {"ann": ""}
 

@@ -4,6 +4,7 @@ Used by the handlers of both APIs. Always holds: the plugin remembers each room 
 room answered, and from then on says 200 to what is said there (measured).
 """
 
+import time
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
@@ -17,10 +18,15 @@ _IN_ROOMS: Final = "http://jabber.org/protocol/muc#user"
 
 
 def join(world: World, stream: Stream, service: str, name: str) -> bool:
-    """A user comes into a room, which is made when it is not there. Everybody in it is told, and he hears the last.
+    """A user comes into a room, which is made when it is not there, and then is his alone until he leaves. Everybody in
+    it is told, and he hears the last.
 
-    False: it does not let him in. Who is in it leaves it first, as others see.
+    False: it does not let him in, or tells nobody that he is, for which the plugin waits. Who is in it leaves it first,
+    as others see.
     """
+    # The plugin's memory has the name as it was given, and rooms have it in small letters.
+    stream.joined.add(f"{name}@{service}.{world.domain}")
+    service, name = service.casefold(), name.casefold()
     rooms = world.services.setdefault(service, {})
     if name in rooms:
         talk.leave(world, rooms[name], stream.username)
@@ -28,9 +34,8 @@ def join(world: World, stream: Stream, service: str, name: str) -> bool:
     if room is None:
         owner = stream.jid.partition("/")[0]
         people: dict[str, list[str]] = {"owners": [owner], "admins": [], "members": [], "outcasts": []}
-        room = rooms[name] = Room(service, name, {"publicRoom": True}, people)
+        room = rooms[name] = Room(service, name, {"publicRoom": True}, people, is_locked=True)
     where = talk.address(world, room)
-    stream.joined.add(where)
     refusal = _refusal(room, stream.jid.partition("/")[0])
     if refusal is not None:
         _refused(world, stream, f"{where}/{stream.username}", refusal)
@@ -39,12 +44,19 @@ def join(world: World, stream: Stream, service: str, name: str) -> bool:
     talk.enter(world, room, stream.username, who)
     for speaker, body, data in room.told[-_HISTORY:]:
         who.hears(speaker, body, data)
-    return True
+    if room.role(stream.jid) in room.shown_roles:
+        return True
+    until_s = time.monotonic() + world.join_timeout_s
+    while (left_s := until_s - time.monotonic()) > 0:
+        world.changed.wait(left_s)
+    return False
 
 
 def _refusal(room: Room, jid: str) -> tuple[str, str, str] | None:
     """Why a room does not let somebody in, as code, type and condition of the error."""
     people = room.affiliated
+    if room.is_locked and jid not in people["owners"]:
+        return "404", "cancel", "item-not-found"
     if jid in people["outcasts"]:
         return "403", "auth", "forbidden"
     if room.settings.get("membersOnly") and not any(jid in people[kind] for kind in ("owners", "admins", "members")):

@@ -10,7 +10,7 @@ from tests.support.openfire.calls import XML, Answer, Bare, Call, Failed, Routes
 from tests.support.openfire.forms import Entity, listed
 from tests.support.openfire.http import Said
 from tests.support.openfire.reading import INVITATION, INVITATIONS, ROOM, ROOMS, SERVICE
-from tests.support.openfire.world import AFFILIATIONS, Room, World
+from tests.support.openfire.world import AFFILIATIONS, ROLES, Room, World
 
 ROUTES: Final = Routes()
 CHAT: Final = Routes()
@@ -49,6 +49,8 @@ def _within(call: Call) -> Room:
 def make_room(world: World, service: str, name: str, settings: dict[str, Any]) -> Room:
     """A room, or other settings for the one that is there."""
     rooms = world.services.setdefault(service, {})
+    # Whose presence is told is nobody's where that is not said.
+    settings.setdefault("broadcastPresenceRoles", [])
     owners = settings.get("owners") or [f"admin@{world.domain}"]
     people = {kind: [_address(world, one) for one in settings.get(kind, [])] for kind in AFFILIATIONS}
     room = rooms.get(name)
@@ -57,6 +59,13 @@ def make_room(world: World, service: str, name: str, settings: dict[str, Any]) -
     room.settings = settings
     room.affiliated = {**people, "owners": [_address(world, one) for one in owners]}
     return room
+
+
+def open_room(world: World, name: str) -> Room:
+    """A room that is kept, for everybody, as a client makes one."""
+    return make_room(
+        world, "conference", name, {"persistent": True, "publicRoom": True, "broadcastPresenceRoles": [*ROLES]}
+    )
 
 
 def _address(world: World, name: str) -> str:
@@ -117,6 +126,8 @@ def _create_rooms(call: Call) -> Answer:
 @CHAT.add("GET", "/chat/rooms/{room}")
 @ROUTES.add("GET", _ROOM)
 def _get_room(call: Call) -> Answer:
+    if call.dialect != "1.12" and call.asks("servicename", "conference") not in call.world.services:
+        raise broken()
     return _room(call).entity()
 
 
@@ -158,7 +169,7 @@ def _people(call: Call, room: Room, *, with_addresses: bool) -> list[Any]:
         {
             "jid": f"{address}/{nick}",
             "userAddress": one.jid if with_addresses else None,
-            "role": "moderator" if one.jid.partition("/")[0] in room.affiliated["owners"] else "participant",
+            "role": room.role(one.jid),
             "affiliation": "owner" if one.jid.partition("/")[0] in room.affiliated["owners"] else "none",
         }
         for nick, one in room.occupants.items()

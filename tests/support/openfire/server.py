@@ -64,6 +64,8 @@ class Openfire:
     ask_timeout_s: float = 180.0
     offer_timeout_s: float = 30.0
     offers_again_s: float = 20.0
+    join_timeout_s: float = 5.0
+    """How long a join of a room waits that tells nobody's presence."""
     """When somebody who rejected a question is asked again."""
     asked: list[Asked] = attrs.field(factory=list)
     connections: int = 0
@@ -105,7 +107,7 @@ class Openfire:
     def start(self) -> None:
         """Listens. For `starting_s` there is the web console only, and then the plugins."""
         self.world.ask_timeout_s, self.world.offer_timeout_s = self.ask_timeout_s, self.offer_timeout_s
-        self.world.offers_again_s = self.offers_again_s
+        self.world.offers_again_s, self.world.join_timeout_s = self.offers_again_s, self.join_timeout_s
         with self.world.lock:
             # Once more: a request that was under way when it stopped may have logged somebody in since.
             if self.world.starts:

@@ -17,6 +17,7 @@ from tests.support.openfire.forms import Entity, Null, Pair
 from tests.support.openfire.reading import ROOM_FLAGS
 from tests.support.openfire.sse import Emitter
 
+ROLES: Final = ("moderator", "participant", "visitor")
 AFFILIATIONS: Final = ("owners", "admins", "members", "outcasts")
 _NOT_IN_NAMES: Final = frozenset(" @\"&'/:<>")
 
@@ -99,12 +100,24 @@ class Room:
     affiliated: dict[str, list[str]]
     occupants: dict[str, Occupant] = attrs.field(factory=dict)
     told: list[tuple[str, str, str]] = attrs.field(factory=list)
+    is_locked: bool = False
+    """Made by a join: nobody but its maker comes in."""
     created: datetime = attrs.field(factory=lambda: datetime.now(UTC))
 
     @property
     def is_persistent(self) -> bool:
         """Whether it outlives its last occupant and the server."""
         return bool(self.settings.get("persistent"))
+
+    @property
+    def shown_roles(self) -> list[str]:
+        """Whose presence it tells of: one that was not made by the plugin, everybody's."""
+        return list(self.settings.get("broadcastPresenceRoles", ROLES))
+
+    def role(self, jid: str) -> str:
+        """What somebody is in it, or would be."""
+        is_head = any(jid.partition("/")[0] in self.affiliated[kind] for kind in ("owners", "admins"))
+        return "moderator" if is_head else "participant"
 
     def entity(self) -> Entity:
         """As the plugin writes it."""
@@ -119,7 +132,7 @@ class Room:
             "modificationDate": self.created,
             "maxUsers": given.get("maxUsers", 0),
             **{name: bool(given.get(name)) for name in ROOM_FLAGS},
-            "broadcastPresenceRoles": given.get("broadcastPresenceRoles", []),
+            "broadcastPresenceRoles": self.shown_roles,
             **{name: list(self.affiliated[name]) for name in AFFILIATIONS},
             **{f"{name[:-1]}Groups": list(given.get(f"{name[:-1]}Groups", [])) for name in AFFILIATIONS},
         }
@@ -214,6 +227,8 @@ class World:
     ask_timeout_s: float = 180.0
     offer_timeout_s: float = 30.0
     offers_again_s: float = 20.0
+    join_timeout_s: float = 5.0
+    """So long a join waits to be told that the user is in the room."""
     starts: int = 0
     threads: int = 0
     """So many of the server's threads write to a stream at once."""
@@ -308,7 +323,7 @@ class World:
 
     def room(self, address: str) -> Room | None:
         """A room by its address."""
-        name, _, host = address.partition("@")
+        name, _, host = address.casefold().partition("@")
         return self.services.get(host.removesuffix(f".{self.domain}"), {}).get(name)
 
     def rooms(self) -> Iterator[Room]:

@@ -174,12 +174,19 @@ async def test_query_lists_and_flags_are_written_as_openfire_reads_them(opened: 
     room = {"roomName": "lobby", "naturalName": "Lobby", "description": ""}
     async with opened() as bench:
         made = await bench.sent(
-            "create_room", **room, persistent=True, owners=["a@b"], servicename="my conf", creationDate=1795156933140
+            "create_room",
+            **room,
+            persistent=True,
+            broadcastPresenceRoles=["visitor"],
+            owners=["a@b"],
+            servicename="my conf",
+            creationDate=1795156933140,
         )
     assert made.target == f"{BASE}/chatrooms?servicename=my%20conf"
     assert made.body.decode() == (
         "<chatRoom><roomName>lobby</roomName><naturalName>Lobby</naturalName><description></description>"
         "<creationDate>2026-11-20T06:42:13.140+00:00</creationDate><persistent>true</persistent>"
+        "<broadcastPresenceRoles><broadcastPresenceRole>visitor</broadcastPresenceRole></broadcastPresenceRoles>"
         "<owners><owner>a@b</owner></owners></chatRoom>"
     )
 

@@ -1,0 +1,70 @@
+"""`restbroker sources`: how the sources of events stand that processes read by themselves.
+
+Always holds: it changes nothing; of a login's id, with which anybody could act as the user, only the end is there.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+
+import attrs
+import typer
+
+from restbroker.admin.connect import open_store
+from restbroker.cli import output
+from restbroker.cli.configured import ConfigOption, JsonOption, quietly
+from restbroker.cli.times import local, utc
+from restbroker.rules.json_types import Json
+from restbroker.store.sources import SourceState, listed
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def sources(config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show how the sources of events stand that restbroker reads by itself, those first that are not read.
+
+    Of a user's stream also: the end of the id of the login under which it was opened, and when it was opened and
+    brought its last event and its last heartbeat, as of half a minute ago at most. In a pipe each line is: source,
+    user, HOST:PID, read or the code of what is wrong, since when (UTC), login, opened, last event, last heartbeat, what
+    is wrong. Sources that servers post to are not among them.
+    """
+    with open_store(quietly(config)) as client:
+        found = listed(client)
+    if json:
+        output.as_json([_as_json(one) for one in found])
+    elif sys.stdout.isatty():
+        for place, one in enumerate(found):
+            output.data(f"{'' if place == 0 else chr(10)}SOURCE  {one.source}")
+            output.table(("", ""), _facts(one))
+        if not found:
+            output.data("No process on this Redis reads a source of events by itself.")
+    else:
+        output.table((), map(_row, found))
+
+
+def _as_json(one: SourceState) -> dict[str, Json]:
+    """With what is not known as null."""
+    return {name: value or None for name, value in attrs.asdict(one).items()}
+
+
+def _row(one: SourceState) -> Sequence[str]:
+    times = [utc(at_s) if at_s else "-" for at_s in (one.opened_s, one.event_s, one.heartbeat_s)]
+    state = one.code or "read"
+    words = (one.source, one.user or "-", one.process, state, utc(one.since_s), one.login or "-")
+    return (*words, *times, one.message or "-")
+
+
+def _facts(one: SourceState) -> Iterator[Sequence[str]]:
+    if one.user:
+        yield "user", one.user
+    yield "kind", one.kind
+    yield "process", one.process
+    yield "state", f"{f'not read ({one.code})' if one.code else 'read'} since {local(one.since_s)}"
+    if one.code:
+        yield "reason", one.message
+        yield "hint", one.hint
+    if one.login:
+        yield "login", one.login
+    for name, at_s in (("opened", one.opened_s), ("last event", one.event_s), ("heartbeat", one.heartbeat_s)):
+        if at_s:
+            yield name, local(at_s)

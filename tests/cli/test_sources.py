@@ -1,0 +1,49 @@
+"""`restbroker sources` says how each source stands, to people, in a pipe and as JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from restbroker.store import sources
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.sources import SourceState
+from tests.support.process import run
+from tests.support.terminal import on_a_terminal
+
+ANN = SourceState(
+    "chat", "openfire-sse", "web1:7", "ann", 1_795_368_605.0, login="…877", opened_s=1_795_368_600.0, heartbeat_s=2e9
+)
+SILENT = SourceState(
+    "mim", "mongooseim-amqp", "web1:7", "", 1_795_368_605.0, "RabbitMQSilent", "It is silent.", "Wait for it."
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path, redis_url: str) -> Path:
+    keys = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t"}
+    (tmp_path / "env.json").write_text(json.dumps(keys))
+    return tmp_path
+
+
+def test_each_source_and_stream_has_a_line_those_first_that_are_not_read(place: Path, redis_url: str) -> None:
+    client = open_client(StoreSettings(redis_url))
+    sources.write(client, [ANN, SILENT])
+    lines = [line.split("\t") for line in run(["sources"], directory=place).stdout.splitlines()]
+    since = "2026-11-22T17:30:05Z"
+    assert lines[0] == ["mim", "-", "web1:7", "RabbitMQSilent", since, "-", "-", "-", "-", "It is silent."]
+    assert lines[1][:7] == ["chat", "ann", "web1:7", "read", since, "…877", "2026-11-22T17:30:00Z"]
+    assert lines[1][7:] == ["-", "2033-05-18T03:33:20Z", "-"]
+    silent, ann = json.loads(run(["sources", "--json"], directory=place).stdout)
+    assert (silent["code"], silent["hint"], silent["user"]) == ("RabbitMQSilent", "Wait for it.", None)
+    assert (ann["login"], ann["code"], ann["event_s"], ann["heartbeat_s"]) == ("…877", None, None, 2e9)
+
+
+def test_a_person_reads_what_is_wrong_and_what_to_do(place: Path, redis_url: str) -> None:
+    assert "No process on this Redis reads a source of events by itself." in on_a_terminal(["sources"], place)
+    sources.write(open_client(StoreSettings(redis_url)), [ANN, SILENT])
+    words = " ".join(on_a_terminal(["sources"], place).split())
+    assert "SOURCE mim kind mongooseim-amqp process web1:7 state not read (RabbitMQSilent) since 2026-11-2" in words
+    assert "reason It is silent. hint Wait for it." in words
+    assert "SOURCE chat user ann" in words
+    assert "login …877 opened 2026-11-2" in words
