@@ -192,8 +192,11 @@ class Logins(Protocol):
         """
         ...
 
-    async def watched(self, user: str, stale: str = "") -> str | None:
-        """As `stream`, or as `renew` with a stale one; but None, and no login, for who asks or was logged off."""
+    async def watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
+        """As `stream`, or as `renew` with a stale one; but None, and no login, for who was logged off by a job or asks.
+
+        `afresh`: the stale one leads nowhere although the server knows it, and is logged off first.
+        """
         ...
 
     async def noted(self, users: Sequence[str]) -> list[Known]:

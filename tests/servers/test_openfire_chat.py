@@ -404,6 +404,27 @@ async def test_a_question_that_was_not_sent_leaves_the_name_free(chat: Openfire,
         await side.done("set_presence", {"from": "romeo"})
 
 
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [("kick_user_sessions", "sessions"), ("lock_user", "lockouts"), ("delete_user", "users")],
+)
+async def test_what_a_kick_leaves_of_a_login_is_logged_off(
+    chat: Openfire, sides: Open, command: str, path: str
+) -> None:
+    async with sides() as (side,):
+        await side.done("set_presence", {"from": "romeo"})
+        old = chat.world.of_user["romeo"]
+        await side.done(command, {"username": "romeo"})
+        assert old.is_kicked
+        assert "romeo" not in chat.world.of_user
+        assert lines(chat)[-2:] == [
+            f"{'POST' if path == 'lockouts' else 'DELETE'} /{path}/romeo",
+            "POST /chat/STREAM/logoff",
+        ]
+        await side.done("set_presence", {"from": "romeo"})
+        assert chat.world.of_user["romeo"].id != old.id
+
+
 async def test_a_refused_login_concerns_all_jobs_and_the_probe_says_so(chat: Openfire, sides: Open) -> None:
     async with sides(Auth={"Basic": {"User": "admin", "Pass": "wr0ng-one"}}) as (side,):
         for command, given in (("set_presence", {"from": "romeo"}), ("list_users", {})):

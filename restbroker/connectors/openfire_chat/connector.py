@@ -113,6 +113,10 @@ class ChatConnector:
         try:
             if not name:
                 response = await link.send(request)
+            elif way.name in ways.KICKS:
+                response = await link.send(request)
+                if 200 <= response.status < 300:
+                    await self._own().kicked(name)
             else:
                 response = await self._asked(way, name, request, link)
         finally:
@@ -200,7 +204,9 @@ class ChatConnector:
 
 
 def _whose(way: Way, asked: Asked) -> str:
-    """Who asks; "" where that is nobody whom a login could have."""
+    """Whose session ends by it, or who asks; "" where that is nobody whom a login could have."""
+    if way.name in ways.KICKS:
+        return str(asked.given["username"])
     if way.name not in (ways.ASK, ways.REVOKE, ways.UPLOAD):
         return ""
     name = str(asked.given.get("userID", asked.given.get("userId", "")))

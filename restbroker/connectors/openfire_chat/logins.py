@@ -4,6 +4,7 @@ The connector uses it, and the reader of events through the registry. Always hol
 in; who waits gets what came of it, and in one process nobody asks Redis for what is known here; an id is in no text.
 """
 
+import contextlib
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -23,7 +24,7 @@ from restbroker.connectors.openfire_chat.refusals import ASKS, LOGGED_IN, NO_PAS
 from restbroker.connectors.openfire_chat.request import question
 from restbroker.connectors.openfire_chat.trust import is_administrator, no_administrator, trust_question
 from restbroker.connectors.openfire_chat.values import user_name
-from restbroker.errors import ConfigError
+from restbroker.errors import ConfigError, StoreRefused
 from restbroker.store.logins import Asks, Busy, Known, Off, On, Turn, Yours
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
@@ -63,9 +64,9 @@ class SharedLogins:
         """As `Logins`."""
         return await self._found(user_name(user), stale)
 
-    async def watched(self, user: str, stale: str = "") -> str | None:
+    async def watched(self, user: str, stale: str = "", *, afresh: bool = False) -> str | None:
         """As `Logins`."""
-        return await self._found(user_name(user), stale, stays_off=True) or None
+        return await self._found(user_name(user), stale, stays_off=True, afresh=afresh) or None
 
     async def noted(self, users: Sequence[str]) -> list[Known]:
         """As `Logins`."""
@@ -114,6 +115,16 @@ class SharedLogins:
         self._known.pop(name, None)
         await self._book.end(name, what, secrets.token_hex(8))
 
+    async def kicked(self, user: str) -> None:
+        """A job ended his session, which the plugin does not notice: it is told, and he is logged in when he is needed.
+
+        Never raises: who reads his stream looks as well.
+        """
+        with contextlib.suppress(NotSent, MaybeSent, StoreRefused):
+            if isinstance(known := await self.known(user), On):
+                await self._post(known.stream, "logoff")
+                await self.end(user, known)
+
     async def off(self, user: str, stream: str) -> None:
         """As `Logins`."""
         name = user_name(user)
@@ -151,17 +162,18 @@ class SharedLogins:
             raise NoLogin(ASKS)
         await self._book.end(name, asks, secrets.token_hex(8))
 
-    async def _found(self, name: str, stale: str, *, stays_off: bool = False) -> str:
+    async def _found(self, name: str, stale: str, *, stays_off: bool = False, afresh: bool = False) -> str:
         """His stream; empty for who was logged off, and stays so."""
         async with self._turn_here(name):
             known = self._known.get(name)
             # Whether he was logged off, by whichever process, only Redis knows.
             if known is not None and known != stale and not stays_off:
                 return known
-            return await self._taken(name, stale, stays_off=stays_off)
+            return await self._taken(name, stale, stays_off=stays_off, afresh=afresh)
 
-    async def _taken(self, name: str, stale: str, *, stays_off: bool) -> str:
-        turn, wait_s = self._turn(), _LOOK_S
+    async def _taken(self, name: str, stale: str, *, stays_off: bool, afresh: bool) -> str:
+        # Afresh, it is a login, a logoff and a login.
+        turn, wait_s = self._turn(3 if afresh else 1), _LOOK_S
         while True:
             match await self._book.take(name, turn, stale=stale, stays_off=stays_off):
                 case On(stream):
@@ -179,17 +191,23 @@ class SharedLogins:
                             return ""
                         raise
                 case Yours():
-                    return await self._logged_in(name, turn, None, None)
+                    return await self._logged_in(name, turn, None, None, ends=stale if afresh else "")
                 case Busy(left_ms):
                     await trio.sleep(min(left_ms / 1000, wait_s))
                     wait_s = min(wait_s * 2, _LONGEST_LOOK_S)
                 case other:
                     assert_never(other)
 
-    async def _logged_in(self, name: str, turn: Turn, password: str | None, totp: str | None) -> str:
+    async def _logged_in(self, name: str, turn: Turn, password: str | None, totp: str | None, *, ends: str = "") -> str:
+        """`ends`: a stream that is logged off where the server gives that one again."""
         stream = ""
         try:
-            stream = await self._ask(name, password, totp)
+            given = await self._ask(name, password, totp)
+            if given == ends:
+                # A kick or a lock ended his session, and the plugin does not notice (measured).
+                await self._post(given, "logoff")
+                given = await self._ask(name, password, totp)
+            stream = given
         finally:
             if not stream:  # the next one need not wait until the lease ends
                 with trio.move_on_after(_RELEASE_S, shield=True):
@@ -236,8 +254,8 @@ class SharedLogins:
         body = (password or "").encode()
         return Request("POST", path, target.timeout_s, query, headers, body, 65_536, repeatable=True)
 
-    def _turn(self) -> Turn:
-        return Turn(secrets.token_hex(8), round((self._target.timeout_s + _LATER_S) * 1000))
+    def _turn(self, requests: int = 1) -> Turn:
+        return Turn(secrets.token_hex(8), round((requests * self._target.timeout_s + _LATER_S) * 1000))
 
     @asynccontextmanager
     async def _turn_here(self, name: str) -> AsyncIterator[None]:

@@ -34,6 +34,8 @@ ASK: Final = "ask"
 UPLOAD: Final = "request_upload_slot"
 REVOKE: Final = "ask_revoke"
 CALL: Final = "make_call"
+KICKS: Final = frozenset({"kick_user_sessions", "lock_user", "delete_user"})
+"""They end a user's session, and the plugin keeps his stream all the same (measured)."""
 OFFERS: Final = frozenset({"accept_offer", "reject_offer"})
 """Of an offer that the user's stream was made: it is gone with the stream."""
 UPDATE: Final = "update_room"

@@ -27,6 +27,7 @@ from restbroker.events.openfire_sse.state import StreamState
 from restbroker.events.openfire_sse.troubles import (
     NOT_LOGGED_IN,
     Trouble,
+    jammed,
     no_password,
     no_stream,
     not_logged_in,
@@ -76,6 +77,8 @@ class Listener:
     """So many streams ended one after the other before they were proven."""
     _announced: str = attrs.field(default="", repr=False)
     state: StreamState = attrs.field(factory=StreamState)
+    _afresh: str = attrs.field(default="", repr=False)
+    """The login that took the place of one that led nowhere: there is one try for each stream."""
 
     def renewed(self, until_s: float) -> None:
         """The lease is ours until then, on Trio's clock."""
@@ -127,6 +130,7 @@ class Listener:
     def _begun(self) -> None:
         """A stream is open."""
         self.state.begins(self.shared.now_s())
+        self._afresh = ""
         self._heard_at_s = trio.current_time()
         self._is_proven = False
 
@@ -216,11 +220,11 @@ class Listener:
                         self.state.asks_nothing()
                     await trio.sleep(_LOOK_S)
                     continue
-                # What is known of his login may be older than the server's last start.
-                is_first, stale = not stale, known
-                if is_first:
-                    continue
-                raise refused(self.shared.target, self.user, NOT_LOGGED_IN)
+                # What is known of his login may be older than the server's last start, or of a session that was ended.
+                is_tried, stale = known in (stale, self._afresh), known
+                if is_tried:
+                    raise jammed(self.shared.target, self.user)
+                continue
             except Trouble as trouble:
                 self.shared.teller.tell(self.user, trouble)
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
@@ -251,12 +255,14 @@ class Listener:
             if self.user in shared.settings.askers:
                 (self.state.login,) = await shared.logins.noted([self.user])
                 return ""
-            known = await shared.logins.watched(self.user, stale)
+            known = await shared.logins.watched(self.user, stale, afresh=bool(stale) and stale != self._afresh)
         except NoLogin as error:
             raise not_logged_in(self.user, error) from None
         except (NotSent, MaybeSent, StoreRefused) as error:
             raise unanswered(error.message) from None
         self.state.login = None if known is None else On(known)
+        if stale:
+            self._afresh = known or ""
         return known
 
     async def _ask(self, known: str) -> EventStream | None:

@@ -16,7 +16,7 @@ from restbroker.events.contract import States, StreamFacts
 from restbroker.events.openfire_sse.state import Gap
 from restbroker.telemetry.events import EventHandled, Report, SourceOpened, Warned
 
-Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireLarge"]
+Code: TypeAlias = Literal["OpenfireAway", "OpenfireDenied", "OpenfireJammed", "OpenfireLarge"]
 
 NOT_LOGGED_IN: Final = 404
 _DENIED: Final = (401, 403)
@@ -45,14 +45,21 @@ def refused(target: Target, user: str, status: int) -> Trouble:
         what = f"{target.url} gives no stream of {user} now (503)."
         cure = "It is tried again. Where it stays so for him alone, check his name in Users and PasswordsFile."
         return Trouble("OpenfireAway", what, cure)
-    if status == NOT_LOGGED_IN:
-        what = f"{target.url} knows no stream of {user}, although he is logged in (404)."
-        return Trouble("OpenfireAway", what, "It is tried again. Streams are at the port of http-bind (7070).")
     if status == UNWANTED:
         what = f"{target.url} gives {user} no stream for the header Accept (405)."
         return Trouble("OpenfireAway", what, "It is tried again. A proxy in between may have changed the header.")
     what = f"{target.url} answers {status}, not with the events of {user}."
     return Trouble("OpenfireAway", what, "It is tried again: a server that starts answers so for a while.")
+
+
+def jammed(target: Target, user: str) -> Trouble:
+    """Who was just logged in has none: the server adds no path any more."""
+    what = f"{target.url} gives no stream of {user} (404), who is logged in."
+    why = (
+        "Restart Openfire: two connections of one name (an ask or an upload for a name that is logged in, or two logins"
+        " of one user at the same moment, of another program, too) keep it from giving new streams to anyone."
+    )
+    return Trouble("OpenfireJammed", what, f"{why} Where there never was a stream, look at the URL: port 7070.")
 
 
 def unanswered(why: str) -> Trouble:
@@ -104,6 +111,7 @@ class Teller:
     states: States | None = None
     _has_opened: bool = False
     _away: bool = False
+    _jammed: bool = False
     _denied: dict[str, str] = attrs.field(factory=dict)
     _users: set[str] = attrs.field(factory=set)
 
@@ -129,6 +137,10 @@ class Teller:
                 if self._away:
                     return
                 self._away = True
+            case "OpenfireJammed":
+                if self._jammed:
+                    return
+                self._jammed = True
             case "OpenfireDenied":
                 if self._denied.get(user) == trouble.message:
                     return
@@ -157,8 +169,8 @@ class Teller:
             self._has_opened = True
             self.report(SourceOpened(self.source, server))
         denied = self._denied.pop(user, None) is not None
-        if self._away or denied:
-            self._away = False
+        if self._away or self._jammed or denied:
+            self._away = self._jammed = False
             self.report(
                 Warned("OpenfireBack", f"Source {self.source}: events are read again, those of {user} at least.")
             )

@@ -129,6 +129,64 @@ async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_op
         await until_async(lambda: len(openfire.world.open_readers) == 1, "the old one is left", 60)
 
 
+def logoffs(openfire: Openfire) -> int:
+    """How often the server was asked to log somebody off."""
+    return sum(asked.path.endswith("/logoff") for asked in list(openfire.asked))
+
+
+async def test_a_login_that_a_kick_left_behind_is_logged_off_once_and_the_user_is_read(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with another_process(openfire, redis_server) as logins:
+        old = await logins.stream("bob")
+        chat(openfire, "DELETE", "/sessions/bob")
+        assert chat(openfire, "POST", "/chat/bob/login") == old, "it leads nowhere, and stays"
+        async with reading("bob") as reader:
+            say(openfire, "ann", "bob", "hello")
+            await reader.has("hello")
+            assert logoffs(openfire) == 1
+            assert await logins.renew("bob", old) != old
+        assert not reader.warnings()
+
+
+async def test_the_stream_of_a_user_whom_a_job_kicked_or_locked_out_is_looked_at(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        chat(openfire, "DELETE", "/sessions/bob")
+        await logins.kicked("bob")
+        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        say(openfire, "ann", "bob", "hello")
+        await reader.has("hello")
+        chat(openfire, "POST", "/lockouts/bob")
+        await logins.kicked("bob")
+        denied = await reader.tells("OpenfireDenied")
+        assert "does not let bob read his events (401)" in denied.message
+        chat(openfire, "DELETE", "/lockouts/bob")
+        await reader.tells("OpenfireBack")
+        await until_async(lambda: len(reader.gaps()) == 2, "both gaps are told", 60)
+
+
+async def test_a_server_that_gives_no_new_streams_is_named_once_and_nobody_is_logged_in_again_and_again(
+    reading: Read, openfire: Openfire
+) -> None:
+    openfire.world.is_jammed = True
+    async with reading("ann", "bob", ready=False) as reader:
+        jammed = await reader.tells("OpenfireJammed")
+        assert jammed.cure is not None
+        assert jammed.cure.startswith("Restart Openfire: two connections of one name")
+
+        def tries() -> int:
+            return sum(asked.path.startswith("/sse/") for asked in list(openfire.asked))
+
+        await until_async(lambda: tries() >= 9, "it is tried again", 60)
+        assert logoffs(openfire) == 2, "each was logged in afresh once"
+        assert len(reader.warnings("OpenfireJammed")) == 1
+        await trio.to_thread.run_sync(openfire.restart)
+        await reader.reads("ann", "bob")
+        await reader.tells("OpenfireBack")
+
+
 async def test_logins_are_looked_at_again_when_redis_is_back(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
