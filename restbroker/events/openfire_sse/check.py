@@ -5,19 +5,28 @@ one is asked for with a header `Accept` that the server refuses (measured), afte
 """
 
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 from urllib.parse import quote
 
 from restbroker.config.events import EventSource
 from restbroker.config.passwords import passwords_in
-from restbroker.config.target import Target
+from restbroker.config.target import Basic, Target
 from restbroker.config.tls import context_of
+from restbroker.connectors.login import authorization
+from restbroker.connectors.texts import parsed
 from restbroker.errors import ConfigError
 from restbroker.events.openfire_sse.access import basic
 from restbroker.events.openfire_sse.settings import Settings
-from restbroker.events.openfire_sse.troubles import NOT_LOGGED_IN, UNWANTED, Trouble, no_password, refused
+from restbroker.events.openfire_sse.troubles import (
+    NOT_LOGGED_IN,
+    UNWANTED,
+    Trouble,
+    jammed,
+    no_password,
+    refused,
+)
 from restbroker.events.reported import reported
 from restbroker.rules.findings import Cause, Finding, ok
 from restbroker.store.sources import SourceState
@@ -25,7 +34,13 @@ from restbroker.store.sources import SourceState
 AREA: Final = "Events"
 _WAIT_S: Final = 5.0
 _WHY: Final = "What Openfire tells of this user becomes no job."
-_CAUSES: Final[dict[str, Cause]] = {"OpenfireAway": "target", "OpenfireDenied": "refused"}
+_STREAM: Final = "ofchat"
+_MOST_BYTES: Final = 1024 * 1024
+_CAUSES: Final[dict[str, Cause]] = {
+    "OpenfireAway": "target",
+    "OpenfireDenied": "refused",
+    "OpenfireJammed": "target",
+}
 
 
 def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[Finding]:
@@ -52,7 +67,11 @@ def _looked_at(source: EventSource) -> Iterator[Finding]:
             yield _of(source, no_password(user, "no line names him."))
             continue
         try:
-            status = _status(target, user, basic(user, passwords[user]))
+            login = basic(user, passwords[user])
+            status = _status(target, user, login)
+            jams = status == NOT_LOGGED_IN and _is_logged_in(target, user)
+            if jams:  # he may have been logged in in between
+                status = _status(target, user, login)
         except Trouble as trouble:
             yield _of(source, trouble)
             continue
@@ -60,7 +79,9 @@ def _looked_at(source: EventSource) -> Iterator[Finding]:
             message = f"Source {source.name}: streams of {target.url} cannot be reached: {_words(error)}."
             yield Finding("problem", AREA, "OpenfireAway", message, _WHY, "Start the server, or mend URL.", "target")
             return
-        if status in (NOT_LOGGED_IN, UNWANTED):
+        if status == NOT_LOGGED_IN and jams:
+            yield _of(source, jammed(target, user))
+        elif status in (NOT_LOGGED_IN, UNWANTED):
             well.append(user)
         else:
             yield _of(source, refused(target, user, status))
@@ -76,16 +97,38 @@ def _of(source: EventSource, trouble: Trouble) -> Finding:
 
 def _status(target: Target, user: str, login: str) -> int:
     """What is answered to a question for the user's stream that opens none. Raises `OSError` or `HTTPException`."""
+    headers = {"Accept": "text/plain", "Authorization": login}
+    return _get(target, f"/sse/{quote(user, safe='')}", headers)[0]
+
+
+def _is_logged_in(target: Target, user: str) -> bool:
+    """Whether the Chat API has a session of him open, the host of which is its stream's id (measured).
+
+    Raises as above, and `ConfigError`. False where only an administrator's login could tell.
+    """
+    if not isinstance(target.credentials, Basic):
+        return False
+    path = f"{target.url.path}/restapi/v1/sessions/{quote(user, safe='')}"
+    _, body = _get(target, path, {"Accept": "application/json", **dict(authorization(target.credentials))})
+    match parsed(body):
+        case {"session": sessions}:
+            listed = sessions if isinstance(sessions, list) else [sessions]
+            return any(isinstance(one, dict) and str(one.get("hostAddress")).startswith(_STREAM) for one in listed)
+        case _:
+            return False
+
+
+def _get(target: Target, path: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
     url = target.url
     if url.scheme == "https":
         context: ssl.SSLContext = context_of(target.tls)
         connection: HTTPConnection = HTTPSConnection(url.host, url.port, timeout=_WAIT_S, context=context)
     else:
         connection = HTTPConnection(url.host, url.port, timeout=_WAIT_S)
-    headers = {"Accept": "text/plain", "Authorization": login, "Connection": "close"}
     try:
-        connection.request("GET", f"/sse/{quote(user, safe='')}", headers=headers)
-        return connection.getresponse().status
+        connection.request("GET", path, headers={**headers, "Connection": "close"})
+        answer = connection.getresponse()
+        return answer.status, answer.read(_MOST_BYTES)
     finally:
         connection.close()
 

@@ -13,7 +13,7 @@ from restbroker.events.contract import Ways
 from restbroker.events.openfire_sse.check import check
 from restbroker.events.openfire_sse.reader import open_reader
 from restbroker.events.openfire_sse.settings import Settings
-from tests.events.openfire_sse.conftest import Read, target
+from tests.events.openfire_sse.conftest import Read, chat, target
 from tests.support.openfire.server import Openfire
 from tests.support.ports import free_port
 
@@ -47,6 +47,21 @@ def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
     passwords.unlink()
     (gone,) = check(source(openfire, passwords, "ann"))
     assert "cannot be read" in gone.message
+
+
+def test_a_server_that_gives_no_stream_to_who_is_logged_in_is_to_be_restarted(
+    openfire: Openfire, passwords: Path
+) -> None:
+    openfire.world.is_jammed = True
+    chat(openfire, "POST", "/chat/ann/login")
+    finding, well = check(source(openfire, passwords, "ann", "bob"))
+    assert (finding.level, finding.code, finding.cause) == ("problem", "OpenfireJammed", "target")
+    assert finding.cure is not None
+    assert finding.cure.startswith("Restart Openfire: two connections of one name")
+    assert "of bob at" in well.message, "he is not logged in"
+    openfire.restart()
+    chat(openfire, "POST", "/chat/ann/login")
+    assert [one.level for one in check(source(openfire, passwords, "ann", "bob"))] == ["ok"]
 
 
 def test_a_server_that_does_not_answer_is_told_once(openfire: Openfire, passwords: Path) -> None:
