@@ -353,7 +353,7 @@ def test_a_question_finds_its_expert_by_jobs_and_events_alone(
 ) -> None:
     with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=brokers) as talk:
         talk.listening()
-        talk.do("create_workgroup", name=WORKGROUP, members=["bob", "cid"])
+        talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob", "cid"])
         for user in EXPERTS:
             talk.do("set_presence", from_=user, show="available")
         walker = Walker(talk)
@@ -369,7 +369,7 @@ def test_a_question_finds_its_expert_where_the_answer_to_each_step_is_lost(
     (walk, *_) = WALKS.values()
     with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=2) as talk:
         talk.listening()
-        talk.do("create_workgroup", name=WORKGROUP, members=["bob", "cid"])
+        talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob", "cid"])
         for user in EXPERTS:
             talk.do("set_presence", from_=user, show="available")
         ends = {"ask": "uncertain"}  # nobody asks it again
@@ -388,7 +388,7 @@ def test_a_question_whose_answer_ends_with_the_server_is_not_asked_again(
 ) -> None:
     with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=2) as talk:
         talk.listening()
-        talk.do("create_workgroup", name=WORKGROUP, members=["bob", "cid"])
+        talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob", "cid"])
         talk.do("set_presence", from_="bob", show="available")
         walker = Walker(talk)
         walker.go(Step("bob", "join_workgroup"))
@@ -405,7 +405,7 @@ def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_ne
 ) -> None:
     with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"]) as talk:
         talk.listening()
-        talk.do("create_workgroup", name=WORKGROUP, members=["bob"])
+        talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob"])
         talk.do("set_presence", from_="bob", show="available")
         walker = Walker(talk)
         walker.go(Step("bob", "join_workgroup"))
@@ -434,7 +434,7 @@ def test_a_restart_in_the_middle_of_any_step_of_a_question_loses_no_job_and_cost
 ) -> None:
     (walk, *_) = WALKS.values()
     with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=2) as talk:
-        talk.do("create_workgroup", name=WORKGROUP, members=["bob", "cid"])
+        talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob", "cid"])
         for cut in walk:
             talk.listening()
             walker = Walker(talk)

@@ -80,7 +80,7 @@ class Options:
     announces: bool = key(
         "Announce",
         values.switch(),
-        "Make a user available after each login: Openfire sends messages to those only, and forgets it with a restart.",
+        "Make a user available after each login, once his stream is open; the login itself does so before.",
         default=True,
     )
     silence: float = key(

@@ -265,6 +265,8 @@ def _reject(call: Call) -> Answer:
 def _create(call: Call) -> Answer:
     given = call.read(WORKGROUP)
     name = given.get("name", "")
+    if "description" not in given:
+        raise refused("java.lang.IllegalArgumentException: Adding text to an XML document must not be null")
     if not name or "members" not in given or name in call.world.workgroups:
         raise refused("Error")
     members = _names(given["members"])

@@ -3,9 +3,10 @@
 Used by the stand-in's server. Always holds: nothing here changes the world.
 """
 
+import json
 from typing import Any, Final
 
-from tests.support.openfire.calls import Answer, Call, Routes
+from tests.support.openfire.calls import Answer, Call, Failed, Routes
 from tests.support.openfire.forms import Entity, listed
 from tests.support.openfire.http import Said
 
@@ -27,6 +28,17 @@ def _text(body: str, content_type: str = "application/json") -> Said:
 
 
 _DONE: Final = Said(200)
+
+
+@CHAT.add("POST", "/messageblast/sendblast")
+def _send_blast(call: Call) -> Answer:
+    given = json.loads(call.text)
+    if not all(given.get(name) for name in ("title", "message", "recipients", "replyTo", "sender")):
+        message = "Some or all required values no present in request"
+        raise Failed(400, "IllegalArgumentException", message, "Exception")
+    return _DONE
+
+
 _CLUSTER: Final = Entity("clustering", {"status": "Disabled"})
 for _path, _said in (
     ("/clustering/status", _CLUSTER),
@@ -88,7 +100,6 @@ for _method, _path, _said in (
     ("POST", "/sipaccounts", Said(201)),
     ("DELETE", "/sipaccounts/{username}", _DONE),
     ("GET", "/messageblast/recievers/{from}", Entity("groups", {})),
-    ("POST", "/messageblast/sendblast", _DONE),
     ("GET", "/messageblast/senders", _text('{"help_url":"","senders":{"admin@example.org":"Administrator"}}')),
     ("POST", "/messageblast/senders", _DONE),
     ("GET", "/messageblast/sentblasts", Entity("blasts", {})),

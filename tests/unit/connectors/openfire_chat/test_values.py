@@ -1,6 +1,7 @@
 """What jobs give becomes what the Chat API reads: paths, quotes, bodies, the two forms of paths; or is refused."""
 
 import json
+from typing import Any
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
@@ -98,8 +99,8 @@ def test_the_documented_paths_name_no_stream() -> None:
 
 
 def test_lists_may_be_texts_with_commas_and_are_written_as_each_entity_wants_them() -> None:
-    assert request("create_workgroup", name="love", members=["nurse", "friar"]).body == (
-        b'{"name":"love","members":"nurse,friar"}'
+    assert request("create_workgroup", name="love", description="", members=["nurse", "friar"]).body == (
+        b'{"name":"love","description":"","members":"nurse,friar"}'
     )
     assert request("update_workgroup", workgroup="love", members="nurse, friar").body == b"nurse,friar"
     made = request("add_user_to_groups", username="romeo", groupnames="a, b")
@@ -152,3 +153,19 @@ def test_who_acts_is_the_name_before_the_at_and_the_slash() -> None:
 def test_who_acts_leads_nowhere_else(who: str) -> None:
     with pytest.raises(Unfit, match='"from" is empty, or only dots'):
         request("chat_login", from_=who)
+
+
+@pytest.mark.parametrize(
+    ("command", "given", "needed"),
+    [
+        ("create_workgroup", {"name": "love", "members": "nurse"}, ["description"]),
+        ("send_blast", {"message": "m", "recipients": ["a@b.c"]}, ["title", "replyTo", "sender"]),
+    ],
+)
+def test_what_the_plugin_refuses_without_is_asked_for_before_anything_is_sent(
+    command: str, given: dict[str, Json], needed: list[str]
+) -> None:
+    for name in needed:
+        rest: dict[str, Any] = {**given, **{other: "x" for other in needed if other != name}}
+        with pytest.raises(Unfit, match=f'"{name}" is missing'):
+            request(command, **rest)
