@@ -21,7 +21,7 @@ from tests.store.lanes import Server
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, Group, start_group
-from tests.support.wait import until_async
+from tests.support.wait import NEVER_S, until_async
 from tests.transport.authority import authority
 
 
@@ -42,6 +42,16 @@ async def waiter_on(settings: StoreSettings) -> AsyncIterator[Waiter]:
 
 def blocked(server: Server) -> Callable[[], bool]:
     return lambda: server.raw.info("clients")["blocked_clients"] == 1
+
+
+async def asks(waiter: Waiter) -> None:
+    """Returns when a wait that is over has connected, and asked."""
+    patience_s = 0.05
+    with trio.fail_after(NEVER_S):
+        while waiter._client is None or not waiter._client.is_asked:
+            assert not await waiter.wait("a", patience_s)
+            # One that is over before it has connected begins anew.
+            patience_s *= 2
 
 
 def busy_threads() -> int:
@@ -180,19 +190,22 @@ async def test_a_wait_needs_no_thread(server: Server) -> None:
         assert busy_threads() == 0
 
 
+@pytest.mark.usefixtures("_long_questions")
 async def test_an_answer_to_a_wait_that_is_over_is_told_once_and_no_more(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
-        assert not await waiter.wait("a", 0.05)
+        await asks(waiter)
+        await until_async(blocked(server), "the question is there")
         server.raw.lpush("ns:queue:a", "1")
         assert server.raw.rpop("ns:queue:a") == b"1"
         assert await waiter.wait("a", 20.0)
         assert not await waiter.wait("a", 0.05)
 
 
+@pytest.mark.usefixtures("_long_questions")
 async def test_a_closed_waiter_leaves_nothing_behind_in_redis(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
-        assert not await waiter.wait("a", 0.05)
-        assert server.raw.info("clients")["blocked_clients"] == 1
+        await asks(waiter)
+        await until_async(blocked(server), "the question is there")
     await until_async(lambda: server.raw.info("clients")["blocked_clients"] == 0, "Redis lets the question go")
 
 
@@ -212,7 +225,7 @@ async def test_a_wait_cancelled_at_any_early_moment_ends_soon(server: Server, st
 async def test_a_wait_can_be_cancelled_while_redis_is_frozen(make_redis: Callable[..., RedisServer]) -> None:
     own = make_redis()
     async with waiter_on(StoreSettings(own.url)) as waiter, waiter_on(StoreSettings(own.url)) as unconnected:
-        assert not await waiter.wait("a", 0.05)
+        await asks(waiter)
         own.suspend()
         cancelled_at = trio.current_time()
         for one in (waiter, unconnected):
@@ -228,7 +241,7 @@ async def test_an_answer_that_is_overdue_ends_the_connection(
     monkeypatch.setattr(connection, "BLOCK_S", 0.2)
     own = make_redis()
     async with waiter_on(StoreSettings(own.url)) as waiter:
-        assert not await waiter.wait("a", 0.05)
+        await asks(waiter)
         own.suspend()
         with pytest.raises(StoreUnavailable, match="did not answer in time"):
             await waiter.wait("a", 60.0)
@@ -240,7 +253,7 @@ async def test_an_answer_that_is_overdue_ends_the_connection(
 
 async def test_a_wait_whose_connection_is_killed_fails_and_the_next_has_another(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
-        assert not await waiter.wait("a", 0.05)
+        await asks(waiter)
         server.raw.client_kill_filter(_type="normal", skipme=True)
         with pytest.raises(StoreUnavailable):
             await waiter.wait("a", 1.0)
@@ -252,7 +265,7 @@ async def test_a_large_job_wakes_too_over_tls_as_well(over_tls: tuple[StoreSetti
     raw = redis.Redis(port=own.port)
     async with waiter_on(settings) as tls, waiter_on(StoreSettings(own.url)) as plain:
         for waiter in (tls, plain):
-            assert not await waiter.wait("a", 0.05)
+            await asks(waiter)
         raw.lpush("queue:a", b"x" * 3_000_000)
         for waiter in (tls, plain):
             assert await waiter.wait("a", 20.0)
@@ -283,7 +296,7 @@ async def test_a_wait_goes_to_the_new_master(group: Group) -> None:
     sentinels = open_sentinels(settings)
     assert sentinels is not None
     waiter = Waiter(lambda: open_client(settings, sentinels=sentinels))
-    assert not await waiter.wait("a", 0.05)
+    await asks(waiter)
     first = sentinels.named
     group.failover()
 
