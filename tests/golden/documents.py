@@ -1,0 +1,157 @@
+"""Whole files env.json: the flat form of the Go original, each kind of target, each source of events, and wrong ones."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from restbroker.rules.json_types import Json
+
+_TOKEN: Final[dict[str, Json]] = {"Token": "t0ken-of-app"}
+_FLAT: Final[dict[str, Json]] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", **_TOKEN}
+_SECRET: Final = "a-long-enough-secret-of-32-letters"
+_BASIC: Final[Json] = {"Basic": {"User": "admin", "Pass": "pass-of-admin"}}
+_RULES: Final[dict[str, Json]] = {"Queue": "xmpp_events", "Class": "XmppEvent"}
+
+
+def _target(kind: str, url: str, **more: Json) -> dict[str, Json]:
+    return {"Kind": kind, "URL": url, "Queues": ["rest"], "Domain": "example.org", **more}
+
+
+def _targets(**entries: Json) -> dict[str, Json]:
+    return {**_TOKEN, "Targets": entries}
+
+
+def _events(**source: Json) -> dict[str, Json]:
+    return {**_FLAT, "Events": {"Sources": {"src": {**_RULES, **source}}}}
+
+
+_EJABBERD: Final = _target("ejabberd", "https://xmpp.example.org:5443/api", Auth=_BASIC)
+_CHAT: Final = _target("openfire-chat", "http://127.0.0.1:7070", Auth=_BASIC)
+_ROSTER: Final = _target("prosody-roster", "http://127.0.0.1:5280/roster_admin")
+
+DOCUMENTS: Final[Mapping[str, Json]] = {
+    "the least": _FLAT,
+    "as the Go original had it": {
+        "RedisHost": "127.0.0.1:6379", "RedisDatabase": 3, "RedisPass": "", "RedisPoolCount": 30, "ProcessID": "1",
+        "RestURL": "http://localhost:5281", "RestUser": "admin@example.org", "RestPass": "change-me",
+        "RestQueue": "rest", "JabberDomain": "example.org", "JabberRestHost": "x", "Token": "change-me",
+        "Concurreny": 10, "Stats": True, "StatsPort": 8080, "MaxIdleConnections": 100,
+    },
+    "as `config init` writes it": {
+        "//": "Keys that begin with // or _ are comments.", "RedisURL": "redis://127.0.0.1:6379/0",
+        "RestURL": "http://127.0.0.1:5281/api", "RestUser": "admin@example.org", "RestPass": "change-me",
+        "JabberDomain": "example.org", "RestQueue": "rest", "ResponseQueue": "rest_replies", "Token": "change-me",
+        "Concurrency": 20, "RequestTimeout": "10s", "ShutdownTimeout": "25s", "LogLevel": "info",
+    },
+    "all flat keys": {
+        "RedisURL": "rediss://r.example.org:6380/2", "RedisPassFile": "secret", "RedisNamespace": "app",
+        "RestURL": "https://xmpp.example.org/api", "RestAuth": "bearer", "RestUser": "admin@example.org",
+        "RestPassFile": "secret", "ServerVersion": "24.12", "ApiVersion": 2, "JabberDomain": "example.org",
+        "HostHeader": "xmpp.example.org", "RestQueue": "rest", "TokenFile": "secret", "ResponseQueue": "replies",
+        "ResponseDetails": True, "ResponseClass": "Reply", "Concurrency": 50, "RequestTimeout": "30s",
+        "ConnectTimeout": 1.5, "IdleExpiry": "1m", "MaxConnectionAge": "1h", "Engine": "httpx", "RateLimit": "200/s",
+        "MaxInFlight": 100, "Slots": {"register": 2}, "AtMostOnce": ["send_*"], "ShutdownTimeout": "1m",
+        "Backoff": {"Base": "1s", "Factor": 3, "Cap": "1h"}, "UncertainRetries": 0, "DeadLimit": 10, "History": "7d",
+        "Processes": 4, "Stats": True, "StatsPort": 9090, "StatsBind": "0.0.0.0", "StatsUser": "ann",
+        "StatsPass": "long-enough-password", "StatsHosts": ["jobs.example.org"], "StatsPrefix": "/jobs",
+        "StatsReadOnly": True, "HealthBind": "127.0.0.1:9091", "LogLevel": "debug", "ShowBodies": True,
+    },
+    "other spellings of keys": {"resturl": "http://127.0.0.1:5281/api", "RESTQUEUE": "rest", "token": "t"},
+    "the login's token": {**_FLAT, "RestToken": "t0ken-of-server"},
+    "sentinels": {**_FLAT, "RedisSentinels": ["s1", "s2:26380"], "RedisMaster": "m", "RedisSentinelPass": "p"},
+    "a URL in RedisHost": {**_FLAT, "RedisHost": "redis://:s3cret@r.example.org/1"},
+    "several tokens": {
+        **_FLAT,
+        "Tokens": {
+            "app": {"Secret": _SECRET, "PreviousSecretFile": "secret", "Hosts": ["example.org"]},
+            "admin": {"Secret": "b" * 40, "Allow": ["*", "dangerous:backup"], "Queues": ["rest"], "Signed": "queue"},
+        },
+    },
+    "ejabberd": _targets(main={**_EJABBERD, "Options": {"ServerVersion": "23.01", "ApiVersion": 1}}),
+    "mongooseim": _targets(main=_target("mongooseim", "http://127.0.0.1:5551/api/graphql", Auth=_BASIC)),
+    "mongooseim for users": _targets(
+        main=_target("mongooseim", "http://127.0.0.1:5561/api/graphql", Auth=_BASIC, Options={"Schema": "user"})
+    ),
+    "openfire-rest": _targets(main=_target("openfire-rest", "http://127.0.0.1:9090/plugins/restapi/v1", Auth=_BASIC)),
+    "openfire-rest with a secret": _targets(
+        main=_target("openfire-rest", "http://127.0.0.1:9090/plugins/restapi/v1", Options={"Secret": "s", "Write": "json"})
+    ),
+    "openfire-chat": _targets(main=_CHAT),
+    "openfire-chat with passwords": _targets(
+        main={**_CHAT, "Auth": None, "Options": {"SecretFile": "secret", "PasswordsFile": "passwords", "JoinRooms": False}}
+    ),
+    "prosody-rest": _targets(
+        main=_target(
+            "prosody-rest", "http://127.0.0.1:5280/rest", Auth={"Basic": {"User": "broker", "Pass": "p"}},
+            Options={"AdminURL": "http://127.0.0.1:5280/admin_api", "AdminToken": "t", "Fields": ["receipt"]},
+        )
+    ),
+    "prosody-roster": _targets(main={**_ROSTER, "Options": {"Debounce": "1s", "MaxWait": "2s", "BatchSize": 5}}),
+    "prosody-roster that only writes": _targets(
+        main={"Kind": "prosody-roster", "Queues": ["rest"], "Options": {"WritesOnly": True}}
+    ),
+    "http": _targets(
+        main={
+            "Kind": "http", "URL": "https://api.example.org/v1", "Queues": {"rest": 3, "low": 1},
+            "Auth": {"Bearer": {"TokenFile": "secret"}},
+            "Options": {
+                "Commands": {
+                    "add": {"Path": "/things", "Body": {"name": "{name}"}, "Idempotent": True},
+                    "find": {"Method": "GET", "Path": "/things/{id}", "Query": {"q": "{q}"}, "Success": ["2xx", 404]},
+                },
+                "Headers": {"X-Key": {"Env": "SOME_SECRET"}}, "Probe": {"Path": "/health"}, "AllowPrivate": True,
+                "SigningSecrets": [{"File": "secret"}],
+            },
+        }
+    ),
+    "the flat form and targets": {**_FLAT, "Targets": {"second": {**_EJABBERD, "Queues": ["second"]}}},
+    "all members of a target": _targets(
+        main={
+            **_EJABBERD, "HostHeader": "h.example.org", "Concurrency": 3, "RequestTimeout": "1m", "ConnectTimeout": "1s",
+            "IdleExpiry": "5s", "MaxConnectionAge": "2m", "RateLimit": {"Rate": "60/min", "Burst": 5}, "MaxInFlight": 9,
+            "Slots": {"register": 1}, "AtMostOnce": [], "Engine": "httpx",
+        }
+    ),
+    "the roster service": {**_targets(rosters=_ROSTER), "Roster": {"Domain": "example.org", "Auth": {"Key": {"Value": "k"}}}},
+    "events of prosody-rest": _events(
+        Kind="prosody-rest", Path="/events/prosody", Secret=_SECRET, DropDuplicates="60s", DropOwn="10s",
+        Only={"Types": ["message"], "Receiver": ["bot-*"]}, Except={"Body": ["*spam*"]}, IQ="accept",
+        Fields={"origin": "prosody"}, Names={"body": "text"}, Omit=["raw"],
+        Routes=[{"Only": {"Types": ["presence"]}, "Queue": "presence", "Class": "P"}, {"Queue": "rest_of_it"}],
+    ),
+    "events of mongooseim-sns": _events(
+        Kind="mongooseim-sns", Path="/sns",
+        Options={"AccessKey": "AKIAEXAMPLE", "SecretKeyFile": "secret", "Topics": {"arn:x": {"Type": "message"}}},
+    ),
+    "events of mongooseim-amqp": _events(
+        Kind="mongooseim-amqp", Options={"URL": "amqps://u:p@r.example.org/v", "QueueType": "classic", "Prefetch": 10},
+    ),
+    "events of mongooseim-webhook": _events(
+        Kind="mongooseim-webhook", Path="/hook", Secret=_SECRET, Options={"Resend": 0, "Patience": "1s"}
+    ),
+    "events of openfire-sse": {
+        **_targets(chat=_CHAT),
+        "Events": {"Sources": {"src": {"Kind": "openfire-sse", **_RULES, "Options": {"Target": "chat", "Users": ["ann"], "PasswordsFile": "passwords"}}}},
+    },
+    "events, open to others and without TLS": {
+        **_FLAT,
+        "Events": {"Listen": "0.0.0.0:8081", "Sources": {"src": {"Kind": "prosody-rest", "Path": "/e", **_RULES}}},
+    },
+    "nothing": {},
+    "no object": ["RestURL"],
+    "no JSON": '{"RestURL": "http://x/api",\n "RestQueue": rest}',
+    "a key twice": '{"RestQueue": "a", "RestQueue": "b", "RestURL": "http://x/api", "Token": "t"}',
+    "a number that is none": '{"RestQueue": "a", "RestURL": "http://x/api", "Token": "t", "Concurrency": NaN}',
+    "keys that do not exist": {**_FLAT, "RestUrI": "x", "Concurency": 3, "Targetz": {}},
+    "several wrong values": {**_FLAT, "Concurrency": 0, "RequestTimeout": "soon", "LogLevel": "loud", "Stats": "yes"},
+    "a key and its file": {**_FLAT, "TokenFile": "secret", "RestPass": "p", "RestPassFile": "secret"},
+    "one queue of two targets": _targets(one=_EJABBERD, two=_EJABBERD),
+    "one token twice": {**_FLAT, "Tokens": {"app": {"Secret": _SECRET}, "other": {"Secret": _SECRET}}},
+    "a kind that does not exist": _targets(main=_target("matrix", "http://x")),
+    "options of another kind": _targets(main={**_EJABBERD, "Options": {"Schema": "admin"}}),
+    "two logins": _targets(main={**_EJABBERD, "Auth": {"Basic": {"User": "u", "Pass": "p"}, "Bearer": {"Token": "t"}}}),
+    "pages for everybody": {**_FLAT, "Stats": True, "StatsBind": "0.0.0.0"},
+    "three doors at one port": {
+        **_events(Kind="prosody-rest", Path="/e", Secret=_SECRET), "Stats": True, "StatsPort": 8081,
+        "HealthBind": "127.0.0.1:8081",
+    },
+}  # fmt: skip

@@ -1,0 +1,251 @@
+"""Which keys of env.json are tried, in which document, and with which values.
+
+A key that takes the place of another says so: `TokenFile - Token` is tried without `Token`. Every key of the JSON schema
+is here; a test looks.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from restbroker.rules.json_types import Json
+
+EVERYWHERE: Final[Sequence[Json]] = (
+    *(None, True, False, 0, -1, 2.5, "", "x", "5", "10s", " a b ", "é", [], ["a", "b"], {}, {"a": 1}),
+)
+"""What is tried for each key."""
+
+_DURATIONS: Final[Sequence[Json]] = (10, 0.25, "250ms", "5m", "2h", "1d", "0s", "10 s", "1e3", 86_400, 86_401, 1e300)
+_FILES: Final[Sequence[Json]] = ("secret", "./secret", "missing", "empty", "two-lines", "/nonexistent/file")
+_NAMES: Final[Sequence[Json]] = ("rest", "rest high", "queue:rest", "a" * 201, "x\ny")
+_LISTS: Final[Sequence[Json]] = (["one"], ["one", "one"], ["*"], [""], [None], ["a", 1], "one", {"one": 3, "two": 1})
+_GLOBS: Final[Sequence[Json]] = (["check_*"], ["register", "dangerous:files"], ["dangerous:*"], ["a b"], ["one", "one"])
+_URLS: Final[Sequence[Json]] = (
+    *("http://127.0.0.1:5281/api", "https://xmpp.example.org/api/", "http://example.org", "example.org:5281"),
+    *("http://u:p@example.org/api", "http://[::1]:5281/api", "ftp://example.org", "http://example.org/api?a=1"),
+    *(
+        "http://example.org:0/",
+        "http://example.org:99999/",
+        "http://exa mple.org/",
+        "unix:///run/s",
+        "http://é.example/",
+    ),
+)
+_REDIS: Final[Sequence[Json]] = (
+    *("redis://127.0.0.1:6379/1", "rediss://r.example.org", "redis://:s3cret@r.example.org/2", "redis://u:p@r:1/"),
+    *("redis://secret@r.example.org", "unix:///run/redis.sock", "r.example.org:6380", "redis://r/abc", "r.example.org"),
+)
+_PLACES: Final[Sequence[Json]] = ("127.0.0.1:0", "127.0.0.1:8099", "[::1]:80", "0.0.0.0:80", ":80", "h:99999", "h", 80)
+_NUMBERS: Final[Sequence[Json]] = (1, 2, 1000, 1001, 10_000, 1_000_000, 1_000_001, 4_294_967_297, "20", "0x10")
+_JIDS: Final[Sequence[Json]] = (["ann@example.org"], ["bot-*"], ["*@example.org"], ["a b"], ["ann@example.org/phone"])
+_FIELDS: Final[Sequence[Json]] = ({"event": "chat"}, {"a": True, "b": 2}, {"a": None}, {"type": "x"}, {"": "x"})
+
+MORE: Final[Mapping[str, Sequence[Json]]] = {
+    **dict.fromkeys(("RequestTimeout", "ConnectTimeout", "IdleExpiry", "MaxConnectionAge"), _DURATIONS),
+    **dict.fromkeys(("ShutdownTimeout", "History", "Window", "DropDuplicates", "DropOwn", "IqTimeout"), _DURATIONS),
+    **dict.fromkeys(("Debounce", "MaxWait", "ClockSkew", "Resend", "Patience", "Silence", "Lease"), _DURATIONS),
+    **dict.fromkeys(("RedisURLFile", "RedisPassFile", "RedisSentinelPassFile", "RestPassFile"), _FILES),
+    **dict.fromkeys(("RestTokenFile", "TokenFile", "StatsPassFile", "SecretFile", "PreviousSecretFile"), _FILES),
+    **dict.fromkeys(("PassFile", "AdminTokenFile", "URLFile", "SecretKeyFile", "ValueFile"), _FILES),
+    **dict.fromkeys(("PasswordsFile",), ("passwords", *_FILES)),
+    **dict.fromkeys(("CAFile", "CertFile", "KeyFile"), _FILES),
+    **dict.fromkeys(
+        ("RestURL", "URL", "AdminURL", "MsgURL"), (*_URLS, "amqp://u:p@r.example.org:5672/%2F", "amqps://r")
+    ),
+    **dict.fromkeys(("RedisURL", "RedisHost"), _REDIS),
+    **dict.fromkeys(("Listen", "HealthBind"), _PLACES),
+    **dict.fromkeys(("Concurrency", "Concurreny", "MaxInFlight", "DeadLimit", "UncertainRetries"), _NUMBERS),
+    **dict.fromkeys(("Processes", "StatsPort", "RedisDatabase", "ApiVersion", "BatchSize", "Prefetch"), _NUMBERS),
+    **dict.fromkeys(("LargestEvent", "Buffer"), (*_NUMBERS, 1024, 1_048_576)),
+    **dict.fromkeys(("RestQueue", "ResponseQueue", "Queue", "RabbitQueue"), _NAMES),
+    **dict.fromkeys(("Queues", "Hosts", "Targets", "StatsHosts", "Users", "Askers"), _LISTS),
+    **dict.fromkeys(("Allow", "AtMostOnce"), _GLOBS),
+    **dict.fromkeys(("ResponseClass", "Class"), ("Add", "My::Worker", "App\\Jobs\\One", "1x", "a b")),
+    **dict.fromkeys(("Sender", "Receiver"), _JIDS),
+    **dict.fromkeys(("Fields",), (*_FIELDS, ["receipt"], ["1x"])),
+    **dict.fromkeys(("ServerVersion",), ("auto", "24.12", "23.01-1", "26.07", "6.8.0", "1.0", "nonsense")),
+    "RedisSentinels": (["s1:26379", "s2"], ["s1:0"], ["[::1]:26379"], "s1:26379"),
+    "RedisMaster": ("mymaster", "a b"),
+    "RedisNamespace": ("app", "app:", ":"),
+    "RestAuth": ("auto", "basic", "bearer", "Basic", "none"),
+    "RestUser": ("admin@example.org", "admin", "a:b"),
+    "RestPass": ("s3cret", "pass word", "pä", "a\nb"),
+    "Signed": ("queue", "true"),
+    "RateLimit": ("200/s", "6000/min", "0/s", "1/h", {"Rate": "200/s", "Burst": 20}, {"Rate": "1/s", "Burst": 0}, 200),
+    "Slots": ({"register": 2}, {"register": 0}, {"register": "2"}, {"a b": 1}, {"reg*": 1}),
+    "Backoff": ("sidekiq", {"Base": "1s", "Factor": 2, "Cap": "1h"}, {"Base": 0}, {"Factor": 0.5}, {"base": "2s"}),
+    "Engine": ("lean", "httpx", "Lean"),
+    "LogLevel": ("debug", "warning", "WARNING", "trace"),
+    "StatsBind": ("0.0.0.0", "::1", "127.0.0.1", "localhost:80"),
+    "StatsUser": ("ann", "a:b"),
+    "StatsPass": ("long-enough-password", "short"),
+    "StatsPrefix": ("/jobs", "/jobs/", "jobs", "/a/../b"),
+    "Token": ("t0ken-of-app", "a" * 5000, "a b"),
+    "Secret": ("a-long-enough-secret-of-32-letters", "short"),
+    "PreviousSecret": ("another-long-secret-of-32-letters", "a-long-enough-secret-of-32-letters"),
+    "Kind": ("ejabberd", "http", "prosody-rest", "Ejabberd", "matrix", "mongooseim-sns"),
+    "Domain": ("example.org", "Example.ORG", "a@b", "exa mple"),
+    "JabberDomain": ("example.org", "Example.ORG", "a@b"),
+    "HostHeader": ("example.org", "example.org:8080", "a b"),
+    "Types": (["message"], ["message", "presence"], ["nonsense"], "message"),
+    "Body": (["hello*"], ["*"], "hello", {"text": "{body}"}, "{user}"),
+    "Names": ({"body": "text"}, {"body": "1x"}, {"nonsense": "a"}, {"body": "from"}),
+    "Omit": (["raw"], ["raw", "nonsense"]),
+    "IQ": ("refuse", "accept"),
+    "Path": ("/events/one", "events", "/a b", "/roster/{user}", "/{user}/x", "/{id}", "/../x"),
+    "Target": ("it", "other"),
+    "User": ("admin", "admin@example.org", "a:b"),
+    "Pass": ("s3cret", "pä"),
+    "Value": ("k3y", "a b"),
+    "Auth": (
+        {"Basic": {"User": "u", "Pass": "p"}},
+        {"Bearer": {"Token": "t"}},
+        {"Basic": {"User": "u"}},
+        {"basic": {}},
+    ),
+    "Method": ("GET", "get", "PUT"),
+    "Query": ({"q": "{a}"}, {"q": 1}, {"a b": "x"}),
+    "Encoding": ("json", "form", "none"),
+    "Headers": ({"X-Key": "v"}, {"X-Key": {"Env": "SOME_SECRET"}}, {"X-Key": {"File": "secret"}}, {"Host": "h"}),
+    "Success": ([200, "2xx"], ["2XX"], [99], [600], "2xx"),
+    "Retry": ([500, "5xx"], [200], []),
+    "SigningSecrets": (["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"], ["plain"], [{"File": "secret"}]),
+    "Schema": ("admin", "domain_admin", "user"),
+    "Paths": ("source", "documented"),
+    "Write": ("xml", "json"),
+    "Commands": ({"one": {"Path": "/one"}}, {"a b": {}}, {"one": {"path": "/x"}}, {"one": {"Nonsense": 1}}),
+    "QueueType": ("quorum", "classic"),
+    "Exchanges": ({"chat_msg": {"Carries": "chat"}}, {"a": {"Carries": "nonsense"}}),
+    "Carries": ("presence", "chat", "groupchat"),
+    "Type": ("topic", "fanout", "direct", "message", "presence"),
+    "Keys": (["#"], ["a b"]),
+    "AccessKey": ("AKIAEXAMPLE", "a b"),
+    "SecretKey": ("s3cret-key-of-aws", "short"),
+    "Topics": ({"arn": {"Type": "message"}}, {"arn": {"Type": "message", "Queue": "q", "Class": "C"}}),
+    "Raw": ("typed", "stanzas", "both"),
+    "Routes": ([{"Queue": "a", "Class": "A"}], [{}], [{"Only": {"Types": ["message"]}, "Queue": "b"}]),
+}
+"""What else is tried for keys of this name."""
+
+
+@attrs.frozen
+class Base:
+    """A document that is as it should be, where its keys are (`prefix`, dotted), and which."""
+
+    name: str
+    document: Mapping[str, Json]
+    prefix: str
+    keys: str
+
+
+_TOKEN: Final[Json] = "t0ken-of-app"
+_FLAT: Final[Mapping[str, Json]] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", "Token": _TOKEN}
+_SECRET: Final[Json] = "a-long-enough-secret-of-32-letters"
+
+
+def _target(kind: str, options: Json = None, **more: Json) -> Mapping[str, Json]:
+    entry = {"Kind": kind, "URL": "http://127.0.0.1:5281/api", "Queues": ["rest"], **more}
+    return {"Token": _TOKEN, "Targets": {"it": {**entry, "Options": options} if options is not None else entry}}
+
+
+def _source(kind: str, options: Json = None, **more: Json) -> Mapping[str, Json]:
+    entry: dict[str, Json] = {"Kind": kind, "Queue": "events", "Class": "Event", **more}
+    if options is not None:
+        entry["Options"] = options
+    return {**_FLAT, "Events": {"Listen": "127.0.0.1:8081", "Sources": {"src": entry}}}
+
+
+_ONLY: Final[Mapping[str, Json]] = {"Only": {"Types": ["message"]}, "Except": {"Types": ["iq"]}}
+_AMQP: Final[Json] = {"URL": "amqp://u:p@r.example.org", "Exchanges": {"chat_msg": {"Carries": "chat"}}, "TLS": {}}
+_SNS: Final[Json] = {
+    "AccessKey": "AKIAEXAMPLE",
+    "SecretKey": "s3cret-key-of-aws",
+    "Topics": {"arn": {"Type": "message"}},
+}
+_ROSTERS: Final[Mapping[str, Json]] = _target("prosody-roster", Domain="example.org")
+_OF_EVENTS: Final = "Events.Sources.src"
+
+BASES: Final[Sequence[Base]] = (
+    Base(
+        "the flat form",
+        _FLAT,
+        "",
+        "RedisURL RedisURLFile RedisHost RedisDatabase RedisPass RedisPassFile RedisSentinels RedisMaster"
+        " RedisSentinelPass RedisSentinelPassFile RedisNamespace RedisPoolCount ProcessID MaxIdleConnections RestURL"
+        " RestAuth RestUser RestPass RestPassFile RestToken RestTokenFile ServerVersion ApiVersion JabberDomain HostHeader"
+        " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass Concurrency"
+        " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
+        " Targets Events ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"
+        " StatsUser StatsPass StatsPassFile StatsHosts StatsPrefix StatsReadOnly Roster HealthBind LogLevel ShowBodies"
+        " Nonsense restqueue _comment //comment Backoff.Base Backoff.Factor Backoff.Cap RateLimit.Rate RateLimit.Burst",
+    ),
+    Base("Redis by sentinels", {**_FLAT, "RedisSentinels": ["s1:26379"], "RedisMaster": "m"}, "",
+         "RedisURL RedisSentinels RedisMaster RedisSentinelPass RedisSentinelPassFile RedisDatabase RedisPass"),
+    Base("a login", {**_FLAT, "RestUser": "admin@example.org", "RestPass": "s3cret"}, "",
+         "RestUser RestPass RestPassFile-RestPass RestAuth RestToken RestURL"),
+    Base("pages", {**_FLAT, "Stats": True, "StatsUser": "ann", "StatsPass": "long-enough-password"}, "",
+         "StatsPort StatsBind StatsUser StatsPass StatsPassFile-StatsPass StatsHosts StatsPrefix StatsReadOnly HealthBind"),
+    Base("tokens", {**_FLAT, "Tokens": {"app": {"Secret": _SECRET}}}, "Tokens.app",
+         "Secret SecretFile-Secret PreviousSecret PreviousSecretFile Allow Hosts Targets Queues Signed Window Nonsense"),
+    Base(
+        "a target", _target("ejabberd"), "Targets.it",
+        "Kind URL HostHeader Domain Auth Queues Concurrency RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine"
+        " RateLimit MaxInFlight Slots AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
+        " Auth.Bearer Auth.Auto Auth.Basic.User Auth.Bearer.Token Auth.Bearer.TokenFile",
+    ),
+    *(
+        Base(f"a login by {how}", _target("ejabberd", Auth={how: {"User": "admin@example.org", "Pass": "s3cret"}}),
+             f"Targets.it.Auth.{how}", "User Pass PassFile-Pass")
+        for how in ("Basic", "Bearer", "Auto")
+    ),
+    Base("options of ejabberd", _target("ejabberd", {}), "Targets.it.Options", "ServerVersion ApiVersion Nonsense"),
+    Base("options of mongooseim", _target("mongooseim", {}, Domain="example.org"), "Targets.it.Options",
+         "Schema ServerVersion"),
+    Base("options of openfire-chat", _target("openfire-chat", {"Secret": "s"}), "Targets.it.Options",
+         "Secret SecretFile-Secret PasswordsFile Paths JoinRooms"),
+    Base("options of openfire-rest", _target("openfire-rest", {"Secret": "s"}), "Targets.it.Options",
+         "Secret SecretFile-Secret Write"),
+    Base("options of prosody-rest", _target("prosody-rest", {}, Domain="example.org"), "Targets.it.Options",
+         "AdminURL AdminToken AdminTokenFile MsgURL IqTimeout Fields"),
+    Base("options of prosody-roster", _target("prosody-roster", {}, Domain="example.org"), "Targets.it.Options",
+         "Debounce MaxWait BatchSize WritesOnly"),
+    Base("options of http", _target("http", {"Commands": {"one": {"Path": "/x"}}}), "Targets.it.Options",
+         "Commands Headers Headers.XKey.File Headers.XKey.Env SigningSecrets Probe Probe.Method Probe.Path AllowPrivate"),
+    Base("a command of http", _target("http", {"Commands": {"one": {"Path": "/x"}}}), "Targets.it.Options.Commands.one",
+         "Method Path Query Body Encoding Headers Success Retry Idempotent Nonsense"),
+    Base("the roster service", {**_ROSTERS, "Roster": {"Target": "it"}}, "Roster",
+         "Listen Path Serve Domain Target Auth Nonsense"),
+    Base("its login", {**_ROSTERS, "Roster": {"Auth": {"Basic": {"User": "u", "Pass": "p"}}}}, "Roster.Auth.Basic",
+         "User Pass PassFile-Pass"),
+    Base("its key", {**_ROSTERS, "Roster": {"Auth": {"Key": {"Value": "k3y"}}}}, "Roster.Auth.Key",
+         "Value ValueFile-Value"),
+    Base("events", _source("prosody-rest", Path="/events", Secret=_SECRET), "Events",
+         "Listen CertFile KeyFile Sources Nonsense"),
+    Base("a source", _source("prosody-rest", Path="/events", Secret=_SECRET), _OF_EVENTS,
+         "Kind Path Secret SecretFile-Secret Queue Class DropDuplicates DropOwn Only Except Routes Fields Names Omit IQ"
+         " Options Nonsense"),
+    Base("what a source takes", _source("prosody-rest", Path="/events", Secret=_SECRET, **_ONLY), f"{_OF_EVENTS}.Only",
+         "Types Sender Receiver Body Nonsense"),
+    Base("what a source drops", _source("prosody-rest", Path="/events", Secret=_SECRET, **_ONLY), f"{_OF_EVENTS}.Except",
+         "Types Sender Receiver Body"),
+    Base("options of mongooseim-amqp", _source("mongooseim-amqp", _AMQP), f"{_OF_EVENTS}.Options",
+         "URL URLFile-URL TLS RabbitQueue QueueType Exchanges Prefetch TLS.CAFile TLS.CertFile TLS.KeyFile"),
+    Base("an exchange", _source("mongooseim-amqp", _AMQP), f"{_OF_EVENTS}.Options.Exchanges.chat_msg",
+         "Carries Type Durable Create Keys"),
+    Base("options of mongooseim-sns", _source("mongooseim-sns", _SNS, Path="/sns"), f"{_OF_EVENTS}.Options",
+         "AccessKey SecretKey SecretKeyFile-SecretKey Topics ClockSkew"),
+    Base("a topic", _source("mongooseim-sns", _SNS, Path="/sns"), f"{_OF_EVENTS}.Options.Topics.arn", "Type Queue Class"),
+    Base("options of mongooseim-webhook", _source("mongooseim-webhook", {}, Path="/hook", Secret=_SECRET),
+         f"{_OF_EVENTS}.Options", "Resend Patience"),
+    Base(
+        "options of openfire-sse",
+        {
+            **_target("openfire-chat", Auth={"Basic": {"User": "admin", "Pass": "p"}}, Domain="example.org"),
+            "Events": {"Sources": {"src": {"Kind": "openfire-sse", "Queue": "events", "Class": "Event",
+                                           "Options": {"Target": "it", "Users": ["ann"], "PasswordsFile": "passwords"}}}},
+        },
+        f"{_OF_EVENTS}.Options",
+        "Target Users Askers PasswordsFile Raw Announce Silence Lease LargestEvent Buffer",
+    ),
+)  # fmt: skip

@@ -1,0 +1,16 @@
+"""The files of `tests/golden/data` that are made in seconds, and compared whole."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from tests.golden import command_line, configuration
+
+DATA: Final = Path(__file__).parent / "data"
+
+QUICK: Final[Mapping[str, Callable[[], str]]] = {
+    "configuration/keys.txt": configuration.keys_text,
+    "configuration/files.txt": configuration.files_text,
+    "command_line.txt": command_line.text,
+}
+"""Each, and what makes it."""
