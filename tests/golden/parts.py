@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tests.golden import command_line, configuration
+from tests.golden import command_line, configuration, hour
 
 DATA: Final = Path(__file__).parent / "data"
 
@@ -12,5 +12,6 @@ QUICK: Final[Mapping[str, Callable[[], str]]] = {
     "configuration/keys.txt": configuration.keys_text,
     "configuration/files.txt": configuration.files_text,
     "command_line.txt": command_line.text,
+    "hour.txt": hour.hour,
 }
 """Each, and what makes it."""

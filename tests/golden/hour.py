@@ -1,0 +1,320 @@
+"""An hour of the product in some seconds: what it leaves in Redis, tells /metrics, prints as JSON, answers and logs.
+
+`python -m tests.golden` writes and compares it. A real process on a real Redis meets a server that does as each job
+says, an event, a pause, a reload and its end. Of all this the names, types and shapes are kept, and no value.
+"""
+
+import contextlib
+import http.client
+import io
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any, Final
+from unittest import mock
+
+import attrs
+
+from restbroker.__main__ import main
+from restbroker.rules.json_types import Json
+from restbroker.store import queues
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.replies import items, mapping, names, raw
+from tests.golden import shapes
+from tests.support.answering import AnsweringServer, Arrival
+from tests.support.ports import free_port
+from tests.support.process import Running, clean_environment, started
+from tests.support.redis_server import RedisServer, redis_binary
+from tests.support.scripted import Script
+from tests.support.wait import until
+
+_TOKEN: Final = "a token of the hour"
+_PATH: Final = "/events"
+_EVENT: Final = {"kind": "message", "from": "ann@example.org/a", "to": "bot@example.org", "body": "hi", "id": "1"}
+
+
+@attrs.frozen
+class Hour:
+    """A broker at work with all that is beside it."""
+
+    folder: Path
+    client: Client
+    server: AnsweringServer
+    script: Script
+    broker: Running
+    stats: str
+
+    def push(self, jid: str, args: Json, queue: str = "rest", **more: Json) -> None:
+        """A job, as a producer pushes it."""
+        fields: dict[str, Json] = {"class": "Add", "jid": jid, "queue": queue, "args": args, "retry": True}
+        queues.push(self.client, queue, [json.dumps({**fields, "created_at": 1.5, **more}).encode()])
+
+    def size(self, key: str) -> int:
+        """How many entries a list, set, sorted set or stream has."""
+        count = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD", "stream": "XLEN", "hash": "HLEN"}
+        kind = raw(self.client.command("TYPE", key)).decode()
+        return 0 if kind == "none" else int(str(self.client.command(count[kind], key)))
+
+    def wait(self, key: str, size: int) -> None:
+        """Returns when it has so many."""
+        until(lambda: self.size(key) == size, f"{key} has {size}")
+
+    def typed(self, *words: str) -> str:
+        """What a command prints; it must not fail."""
+        code, told = typed(self.folder, words)
+        assert code == 0, (words, code, told)
+        return told
+
+
+def hour() -> str:
+    """All of it."""
+    with TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        one = stack.enter_context(_begun(Path(name)))
+        answers = _worked(one)
+        lines = [*_keys(one), "", *_metrics(one), "", *_answered(one, answers), "", *_printed(one)]
+        _ended(one)
+        return "\n".join([*lines, "", *_logged(one)]) + "\n"
+
+
+@contextlib.contextmanager
+def _begun(folder: Path) -> Iterator[Hour]:
+    script = Script()
+    with contextlib.ExitStack() as stack:
+        (folder / "redis").mkdir()
+        redis = RedisServer(redis_binary(), folder / "redis").start()
+        stack.callback(redis.close)
+        server = stack.enter_context(AnsweringServer(act=script, body=_body))
+        stack.callback(script.released.set)
+        client = stack.enter_context(contextlib.closing(open_client(StoreSettings(redis.url))))
+        port = free_port()
+        _configure(folder, redis.url, server.port, port)
+        command = (sys.executable, "-m", "tests.support.quick_record")
+        words = ["run", "--config", str(folder / "env.json"), "--json-logs", "--log-level", "debug"]
+        broker = stack.enter_context(started(words, directory=folder, command=command))
+        broker.wait_for(r'"broker\.started"')
+        broker.wait_for(r'"target\.found"')
+        yield Hour(folder, client, server, script, broker, f"127.0.0.1:{port}")
+
+
+def _configure(folder: Path, redis: str, server: int, stats: int) -> None:
+    source: dict[str, Json] = {
+        "Kind": "prosody-rest",
+        "Path": _PATH,
+        "Queue": "events",
+        "Class": "Event",
+        "DropDuplicates": "60s",
+    }
+    document: dict[str, Json] = {
+        "RedisURL": redis, "RestURL": f"http://127.0.0.1:{server}/api", "RestUser": "admin@example.org",
+        "RestPass": "pass-of-admin", "JabberDomain": "example.org", "RestQueue": "rest", "Token": _TOKEN,
+        "ResponseQueue": "replies", "ResponseDetails": True, "RateLimit": "1000/s", "MaxInFlight": 50, "History": "1h",
+        "RequestTimeout": "10m", "Concurrency": 4, "AtMostOnce": ["send_stanza"], "Stats": True, "StatsPort": stats,
+        "Tokens": {"app": {"Secret": "a-long-enough-secret-of-32-letters", "Allow": ["check_*"]}},
+        "Targets": {
+            "rosters": {
+                "Kind": "prosody-roster",
+                "URL": "http://127.0.0.1:1",
+                "Queues": ["rosters"],
+                "Options": {"WritesOnly": True},
+            }
+        },
+        "Events": {"Listen": f"127.0.0.1:{free_port()}", "Sources": {"src": source}},
+    }  # fmt: skip
+    (folder / "env.json").write_text(json.dumps(document))
+
+
+def _body(arrival: Arrival) -> bytes:
+    return (
+        b'{"code":10,"message":"no"}' if str(arrival.arguments.get("user")).startswith(("refused", "fails")) else b"0"
+    )
+
+
+def _args(command: str, user: str, reply: str | None = None, **more: Json) -> list[Json]:
+    return [command, {"user": user, "host": "example.org", **more}, _TOKEN, *([reply] if reply else [])]
+
+
+def _worked(one: Hour) -> list[tuple[str, str]]:
+    """The hour itself, until one job hangs, one waits in each set, and a queue is paused. What was answered to whom."""
+    one.push("a" * 24, _args("check_account", "done", "reply-1"), reply_to="restbroker:reply:one")
+    one.push("b" * 24, _args("check_account", "refused", "reply-2"), reply_to="restbroker:reply:two")
+    one.push("3" * 24, _args("check_account", "refused"))
+    one.push("c" * 24, _args("check_account", "fails"))
+    one.push("4" * 24, _args("check_account", "fails"))
+    one.push("d" * 24, _args("kick_user", "fails", "reply-3"), retry=0)
+    one.push("e" * 24, ["check_account", {"user": "a"}, "a wrong token"])
+    one.push("f" * 24, _args("our_own", "done"))
+    one.push("0" * 24, {"no": "args"})
+    one.push(
+        "1" * 24, ["set_roster", {"user": "ann", "contacts": {"bob@example.org": {"name": "Bob"}}}, _TOKEN], "rosters"
+    )
+    queues.push(one.client, "rest", [b"{x"])
+    one.wait("dead", 6)
+    one.wait("retry", 2)
+    one.wait("restbroker:rosters", 1)
+    one.client.command("ZADD", "schedule", 4_000_000_000, b'{"class":"Add","queue":"rest","jid":"later","args":[]}')
+    answers = [_posted(one, json.dumps({**_EVENT, "id": number})) for number in ("1", "1", "2")]
+    answers += [_posted(one, "{"), _posted(one, "{}", "/nowhere")]
+    one.typed("queues", "pause", "events", "--for", "1h", "--why", "a reason")
+    one.typed("targets", "pause", "rosters", "--why", "a reason")
+    one.push("2" * 24, _args("send_stanza", "hangs", stanza="<a/>", **{"from": "a", "to": "b"}))
+    until(lambda: any(arrival.command == "send_stanza" for arrival in one.server.arrivals), "it hangs")
+    identity = next(iter(names(one.client.command("SMEMBERS", "processes"))))
+    one.wait(f"{identity}:work", 1)
+    until(lambda: "restbroker_target_held_back{" in _scraped(one), "it is known that a target is paused")
+    until(lambda: _is_told(one.client), "its process has told so")
+    one.broker.signal(signal.SIGHUP)
+    one.broker.wait_for(r'"config\.unchanged"')
+    one.broker.wait_for(r'"jobs\.failed"')  # every ten seconds
+    return answers
+
+
+def _is_told(client: Client) -> bool:
+    (key,) = names(client.command("KEYS", "restbroker:info:*:rosters"))
+    return b'"limited":"' in mapping(client.command("HGETALL", key)).get("snapshot", b"").replace(b" ", b"")
+
+
+def _posted(one: Hour, body: str, path: str = _PATH) -> tuple[str, str]:
+    listen = json.loads((one.folder / "env.json").read_text())["Events"]["Listen"]
+    return f"POST {path} {shapes.of(shapes.parsed(body))}", _got(listen, "POST", path, body)
+
+
+def _got(address: str, method: str, path: str, body: str | None = None) -> str:
+    headers = {"Content-Type": "application/json"} if body else {"Accept": "application/json"}
+    with contextlib.closing(http.client.HTTPConnection(address, timeout=60)) as connection:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return f"{answer.status} {answer.headers.get_content_type()} {shapes.of(shapes.parsed(answer.read().decode()))}"
+
+
+def _keys(one: Hour) -> Iterator[str]:
+    yield "== keys in Redis, their types and what is in them"
+    found: dict[tuple[str, str], list[Any]] = {}
+    for key in names(one.client.command("KEYS", "*")):
+        kind = raw(one.client.command("TYPE", key)).decode()
+        expires = " (expires)" if int(str(one.client.command("PTTL", key))) >= 0 else ""
+        found.setdefault((shapes.named(key), f"{kind}{expires}"), []).extend(_held(one.client, kind, key))
+    for key, kind in sorted(found):
+        yield from shapes.lines(f"{key}  {kind}: {shapes.of(*found[key, kind])}")
+
+
+def _held(client: Client, kind: str, key: str) -> list[Any]:
+    """What is in a key: each value as JSON, where it is some."""
+    match kind:
+        case "string":
+            return [_value(client.command("GET", key))]
+        case "list":
+            return [_value(one) for one in items(client.command("LRANGE", key, 0, -1))]
+        case "set":
+            return [dict.fromkeys(names(client.command("SMEMBERS", key)), "")]
+        case "zset":
+            return [_value(one) for one in items(client.command("ZRANGE", key, 0, -1))]
+        case "hash":
+            found = {name: _value(value) for name, value in mapping(client.command("HGETALL", key)).items()}
+            has_threads = key.endswith((":work", ":workers"))
+            return [{"THREAD": job} for job in found.values()] if has_threads else [found]
+        case _:
+            return [_pairs(items(items(entry)[1])) for entry in items(client.command("XRANGE", key, "-", "+"))]
+
+
+def _value(value: Any) -> Any:
+    return shapes.parsed(raw(value).decode("utf-8", "replace"))
+
+
+def _pairs(flat: Sequence[Any]) -> dict[str, Any]:
+    return {raw(name).decode(): _value(value) for name, value in zip(flat[::2], flat[1::2], strict=True)}
+
+
+def _scraped(one: Hour) -> str:
+    with contextlib.closing(http.client.HTTPConnection(one.stats, timeout=60)) as connection:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().read().decode()
+
+
+def _metrics(one: Hour) -> Iterator[str]:
+    yield "== /metrics: types and labels"
+    told = _scraped(one)
+    labels: dict[str, set[str]] = {}
+    for name, inside in re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", told, re.MULTILINE):
+        labels.setdefault(name, set()).update(re.findall(r'(\w+)="', inside))
+    for name, kind in sorted(re.findall(r"^# TYPE (\w+) (\w+)$", told, re.MULTILINE)):
+        if name.startswith("restbroker_"):
+            ends = {
+                end: labels[f"{name}{end}"] for end in ("", "_bucket", "_count", "_sum") if f"{name}{end}" in labels
+            }
+            shown = "  ".join(f"{end}{{{', '.join(sorted(ends[end]))}}}" for end in ends)
+            yield f"  {name}  {kind}  {shown or '(no sample)'}"
+
+
+_COMMANDS: Final = (
+    *("stats", "queues list", "queues peek rest", "targets list", "targets probe", "processes list", "dead", "retries"),
+    *("scheduled", f"dead show {'b' * 24}", f"explain {'b' * 24}", f"explain {'2' * 24}", "audit", "sources", "token list", "events tail --once"),
+    *("roster list", "roster show ann", "commands register", "config show", "check"),
+    *(f"dead retry {'e' * 24} --dry-run", f"retries kill {'c' * 24} --dry-run", "queues pause rest --dry-run"),
+    *("targets resume rosters", "queues resume events", "scheduled delete later --yes", "queues clear events --dry-run --yes"),
+    "enqueue check_account user=done host=example.org --wait --timeout 60s",
+    "enqueue check_account user=refused host=example.org --wait --timeout 60s",
+)  # fmt: skip
+"""What has `--json`; the ends of those that act are looked at without acting, where they can."""
+
+
+def _printed(one: Hour) -> Iterator[str]:
+    yield "== what commands print with --json, and how they end"
+    for line in _COMMANDS:
+        code, told = typed(one.folder, [*line.split(), "--json"])
+        alike = shapes.of(*(shapes.parsed(text) for text in told.splitlines() if text))
+        yield from shapes.lines(f"{shapes.named(line)}: {code}: {alike}")
+
+
+def typed(folder: Path, words: Sequence[str]) -> tuple[int, str]:
+    """The exit code and stdout of a command, run in this process."""
+    with (
+        TemporaryFile("w+", encoding="utf-8") as stdout,
+        contextlib.chdir(folder),
+        mock.patch.object(sys, "argv", ["restbroker", *words]),
+        mock.patch.object(sys, "stdin", io.StringIO()),
+        mock.patch.dict(os.environ, clean_environment(), clear=True),
+        contextlib.redirect_stdout(stdout),
+        contextlib.redirect_stderr(io.TextIOWrapper(io.BytesIO())),
+    ):
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        stdout.seek(0)
+        return code, stdout.read()
+
+
+def _answered(one: Hour, answers: Sequence[tuple[str, str]]) -> Iterator[str]:
+    yield "== what its doors answer"
+    for asked, answer in dict.fromkeys(answers):
+        yield from shapes.lines(f"{asked}: {answer}")
+    for path in ("/stats", "/healthz", "/readyz", "/nonsense"):
+        yield from shapes.lines(f"GET {path}: {_got(one.stats, 'GET', path)}")
+
+
+def _ended(one: Hour) -> None:
+    one.typed("processes", "cancel", "2" * 24, "--yes", "--why", "a reason")
+    until(
+        lambda: any(b"2" * 24 in raw(job) for job in items(one.client.command("ZRANGE", "dead", 0, -1))), "it is parked"
+    )
+    one.script.released.set()
+    assert one.broker.stop() == 0, one.broker.output()
+
+
+def _logged(one: Hour) -> Iterator[str]:
+    yield "== lines of the log, at all levels"
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for line in one.broker.output().splitlines():
+        if not line.startswith("{"):  # of its start, before it logs
+            continue
+        said = json.loads(line)
+        rows.setdefault(f"{said.pop('event')} {said.pop('level')}", []).append(said)
+    for event in sorted(rows):
+        # What several lines of ten seconds each have may be split in any way.
+        yield from shapes.lines(f"{event}: {shapes.of(*rows[event]).replace('?:', ':')}")
