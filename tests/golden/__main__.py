@@ -1,13 +1,29 @@
 """`python -m tests.golden`: what must not change, compared with what was written down; `--write` writes it down anew.
 
-A difference is a decision, which the commit that makes it states. `--only configuration` does a part.
+A difference is a decision, which the commit that makes it states. `--only fates/http` does a part.
 """
 
 import argparse
 import difflib
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
 
+from tests.golden import fates, table
+from tests.golden.cases import KINDS, Kind
 from tests.golden.parts import DATA, QUICK
+
+
+def _fates(kind: Kind) -> str:
+    return table.text(fates.rows(kind, fates.every))
+
+
+PARTS: Final[Mapping[str, Callable[[], str]]] = {
+    **{f"fates/{name}.txt": partial(_fates, kind) for name, kind in KINDS.items()},
+    **QUICK,
+}
+"""Each file below `data`, and what makes it."""
 
 
 def main() -> int:
@@ -17,7 +33,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="files whose path below tests/golden/data begins so")
     given = parser.parse_args()
     differs = False
-    for name, make in QUICK.items():
+    for name, make in PARTS.items():
         if not name.startswith(given.only):
             continue
         file, found = DATA / name, make()

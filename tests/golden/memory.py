@@ -1,0 +1,152 @@
+"""Servers, rosters and logins in memory, for a connector that is asked what it makes of an answer."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+import trio
+
+from restbroker.connectors.contract import Claimed, LoginBook, Rosters
+from restbroker.store.logins import Asks, Known, On, Taken, Turn, Yours
+from restbroker.store.logins import Claimed as Noted
+from restbroker.store.rooms import Need, State, Stay
+from restbroker.store.rosters import Change, Changed, NotChanged, Pace
+from restbroker.transport.message import Request, Response, Sender
+
+STREAM: Final = "ofchat1"
+Questions: TypeAlias = Mapping[str, tuple[int, bytes]] | Response | Exception
+"""What is answered to what: status and body by a text of the question, or the same to all."""
+
+
+@attrs.define(eq=False)
+class Memory:
+    """A link and a transport in one. `answer`: to the command. `questions`: to whatever else is asked.
+
+    `through`: a text in the path of a request by the transport that is the command's own.
+    """
+
+    answer: Response | Exception
+    questions: Questions
+    through: str = ""
+    sent: int = 0
+    asked: int = 0
+
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
+        """The command, by a link."""
+        self.sent += 1
+        return self._given(self.answer)
+
+    async def ask(self, request: Request) -> Response:
+        """A question. Raises as a transport."""
+        self.asked += 1
+        if not isinstance(self.questions, Mapping):
+            return self._given(self.questions)
+        text = f"{request.path} {request.body.decode()}"
+        for words, (status, body) in self.questions.items():
+            if words in text:
+                return Response(status, {}, body, 0.0)
+        raise AssertionError(f"nothing is known to answer to {request.method} {text}")
+
+    @staticmethod
+    def _given(answer: Response | Exception) -> Response:
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@attrs.frozen
+class Way:
+    """The transport of a connector's own: its questions, and what is the command's."""
+
+    memory: Memory
+
+    async def send(self, request: Request, sender: Sender | None = None) -> Response:
+        """One request."""
+        memory = self.memory
+        is_own = memory.through != "" and memory.through in request.path
+        return await (memory.send(request) if is_own else memory.ask(request))
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Has nothing to do."""
+        task_status.started()
+
+    async def keep_none(self) -> None:
+        """Keeps none."""
+
+    async def aclose(self) -> None:
+        """Has nothing to close."""
+
+
+@attrs.frozen
+class FreeRosters(Rosters):
+    """Rosters that anybody may refresh at once."""
+
+    async def change(self, changes: Sequence[Change]) -> Changed | NotChanged:
+        """All of them."""
+        return Changed({change.user: 1 for change in changes})
+
+    async def mark(self, users: Sequence[str]) -> bool:
+        """All of them."""
+        return True
+
+    async def read(self, users: Sequence[str]) -> Sequence[Mapping[bytes, bytes]]:
+        """Nobody has contacts."""
+        return [{} for _ in users]
+
+    async def claim(self, users: Sequence[str], pace: Pace) -> Claimed:
+        """All of them."""
+        return Claimed("holder", tuple(users))
+
+    async def landed(self, holder: str, done: Sequence[str], again: Sequence[str]) -> None:
+        """Is not noted."""
+
+    @property
+    def lease_s(self) -> float:
+        """As the store's."""
+        return 30.0
+
+    async def aclose(self) -> None:
+        """Has nothing to close."""
+
+
+@attrs.frozen
+class OneLogin(LoginBook):
+    """Everybody is logged in, on one stream, and in each room; a stream that is refused is followed by a login."""
+
+    async def take(self, user: str, turn: Turn, *, stale: str = "", stays_off: bool = False) -> Taken:
+        """The stream, or the turn where it is stale."""
+        return On(STREAM) if stale != STREAM and not stale else Yours()
+
+    async def put(self, user: str, holder: str, stream: str) -> bool:
+        """Is not noted."""
+        return True
+
+    async def off(self, user: str, stream: str) -> bool:
+        """Is not noted."""
+        return True
+
+    async def noted(self, users: Sequence[str]) -> list[Known]:
+        """All are logged in."""
+        return [On(STREAM) for _ in users]
+
+    async def ask(self, user: str, claim: str) -> Noted:
+        """Everybody may."""
+        return Yours()
+
+    async def end(self, user: str, what: On | Asks, again: str) -> bool:
+        """Is not noted."""
+        return True
+
+    async def room_take(self, stay: Stay, turn: Turn, need: Need) -> State | Yours:
+        """In, or the turn where it is wanted again."""
+        return Yours() if need == "again" else "in"
+
+    async def room_put(self, stay: Stay, holder: str, state: State) -> bool:
+        """Is not noted."""
+        return True
+
+    async def room_forget(self, room: str, user: str | None) -> None:
+        """Is not noted."""
+
+    async def aclose(self) -> None:
+        """Has nothing to close."""
