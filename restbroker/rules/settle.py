@@ -5,7 +5,7 @@ objects, the reaper `crashed` and `poisoned` for what a dead process had in hand
 one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import assert_never
 
 import attrs
@@ -33,6 +33,8 @@ _CROWDED_LONGEST_S = 60.0
 
 Final = Delivered | Rejected | Deferred | Uncertain
 """The outcomes that end a delivery. `Unsent` and `Denied` never do: the worker keeps the job."""
+Specs = Callable[[str], CommandSpec | None]
+"""What a target says of the command of this name."""
 
 
 def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context) -> Settlement:
@@ -48,6 +50,13 @@ def settle(job: Job, spec: CommandSpec | None, outcome: Final, context: Context)
             return _uncertain(job, spec, reason, context)
         case _:
             assert_never(outcome)
+
+
+def reason_of(spec: CommandSpec | None, reason: Reason) -> Reason:
+    """Why nobody knows whether this command has run: the same, or with the command's own code and cure."""
+    if spec is None or spec.unanswered is None:
+        return reason
+    return attrs.evolve(reason, code=spec.unanswered.code, cure=spec.unanswered.cure)
 
 
 def unanswered(job: Job, reply_id: Json) -> Ack | None:
@@ -83,14 +92,14 @@ def settle_unreadable(entry: NotAJob, context: Context) -> Settlement:
     return Dead(context.now_s, rubyjson.dumps(fields), wraps=entry.is_kept)
 
 
-def crashed(fallen: Fallen, now_s: float) -> Dead:
+def crashed(fallen: Fallen, now_s: float, specs: Specs = lambda _: None) -> Dead:
     """The settlement of a job that was about to be sent, at most once, when its process died."""
-    return _after_crash(fallen, now_s, _CRASHED)
+    return _after_crash(fallen, now_s, lambda command: reason_of(specs(command), _CRASHED))
 
 
 def poisoned(fallen: Fallen, now_s: float) -> Dead:
     """The settlement of a job whose process died again and again, at last with nothing else in hand."""
-    return _after_crash(fallen, now_s, _POISON)
+    return _after_crash(fallen, now_s, lambda _: _POISON)
 
 
 def names_queue(raw: bytes, queue: str) -> bool:
@@ -99,13 +108,15 @@ def names_queue(raw: bytes, queue: str) -> bool:
     return fields is not None and fields.get("queue") == queue
 
 
-def _after_crash(fallen: Fallen, now_s: float, reason: Reason) -> Dead:
+def _after_crash(fallen: Fallen, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
     spare = digest(fallen.raw)[:24]
     entry = read(fallen.raw, fallen.queue, spare)
     if isinstance(entry, NotAJob):
+        reason = reason_for("")
         fields = retry.wrap_unreadable(fallen.raw, fallen.queue, spare, reason.code, reason.text, now_s)
         return Dead(now_s, rubyjson.dumps(fields))
     command = display.command_of(entry.fields)
+    reason = reason_for(command or "")
     job = attrs.evolve(entry, fields=display.named(entry.fields, command), maybe_run=entry.maybe_run + 1)
     context = _of_the_fallen(fallen, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)

@@ -422,8 +422,8 @@ def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_ne
         assert talk.store.command("LLEN", waited_for) == 1
         answer = talk.answer(jid)
         assert (answer["jid"], answer["command"], answer["outcome"]) == (jid, "ask", "uncertain")
-        assert (answer["error"]["code"], answer["attempts"], answer["answer"]) == ("Uncertain", 1, None)
-        assert "Look at the server" in answer["error"]["cure"]
+        assert (answer["error"]["code"], answer["attempts"], answer["answer"]) == ("AskUnanswered", 1, None)
+        assert answer["error"]["cure"].startswith("ask_status tells how it stands")
         assert talk.parked() == [jid]
         assert talk.store.command("XLEN", talk.store.keys.parked) == 1
         assert [asked.line for asked in server.asked].count("POST /rest/api/restapi/v1/ask") == 1
