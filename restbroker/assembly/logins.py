@@ -66,9 +66,9 @@ class LoginsInRedis:
         """As `LoginBook`."""
         return await self._insist(rooms.put, self._target, stay, holder, state)
 
-    async def room_forget(self, room: str, user: str | None) -> None:
+    async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
         """As `LoginBook`."""
-        return await self._insist(rooms.forget, self._target, room, user)
+        return await self._insist(rooms.lose, self._target, room, user, is_out=is_out)
 
     async def aclose(self) -> None:
         """As `LoginBook`."""

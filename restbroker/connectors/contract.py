@@ -157,7 +157,7 @@ class LoginBook(Protocol):
         """See `store.rooms`."""
         ...
 
-    async def room_forget(self, room: str, user: str | None) -> None:
+    async def room_lose(self, room: str, user: str, *, is_out: bool) -> None:
         """See `store.rooms`."""
         ...
 

@@ -110,18 +110,16 @@ class ChatConnector:
 
     async def _without_stream(self, call: Call, way: Way, spec: CommandSpec, asked: Asked, link: Link) -> Outcome:
         name, request = _whose(way, asked), asked.of("")
-        try:
-            if not name:
-                response = await link.send(request)
-            elif way.name in ways.KICKS:
-                response = await link.send(request)
-                if 200 <= response.status < 300:
-                    await self._own().kicked(name)
-            else:
-                response = await self._asked(way, name, request, link)
-        finally:
-            if self._rooms is not None:
-                await self._rooms.expelled(way, asked)
+        if way.name in ways.EXPELS:
+            response = await self._inside().expel(way, asked, link)
+        elif not name:
+            response = await link.send(request)
+        elif way.name in ways.KICKS:
+            response = await link.send(request)
+            if 200 <= response.status < 300:
+                await self._own().kicked(name)
+        else:
+            response = await self._asked(way, name, request, link)
         return judge(call, way, spec, response, self._now_s(), "")
 
     async def _asked(self, way: Way, name: str, request: Request, link: Link) -> Response:

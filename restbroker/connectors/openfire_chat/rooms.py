@@ -10,7 +10,8 @@ the room refused him, where he left, or was banned (measured). So Redis has to k
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Final, assert_never
 
 import attrs
@@ -25,7 +26,10 @@ from restbroker.connectors.openfire_chat.outcomes import NOT_IN_ROOM, ended, joi
 from restbroker.connectors.openfire_chat.request import Asked, joining, room_of, room_question
 from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.connectors.openfire_chat.ways import Way
+from restbroker.errors import StoreRefused
 from restbroker.rules.command import Call, CommandSpec
+from restbroker.rules.jid import folded
+from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Outcome, Rejected
 from restbroker.store.logins import Busy, Turn, Yours
 from restbroker.store.rooms import Need, State, Stay
@@ -179,9 +183,38 @@ class Rooms:
         if missing is not None:
             raise _NoRoom(missing)
 
-    async def expelled(self, way: Way, asked: Asked) -> None:
-        """Forgets whom a command may have had leave a room, also where nobody knows whether it was done."""
-        if way.name in ways.EXPELS_ONE:
-            await self._book.room_forget(room_of(asked), user_name(str(asked.given["jid"])))
-        elif way.name in ways.EXPELS_ALL or (way.name == ways.UPDATE and asked.given.get("membersOnly")):
-            await self._book.room_forget(room_of(asked), None)
+    async def expel(self, way: Way, asked: Asked, link: Link) -> Response:
+        """Sends what may have users leave a room. Raises `StoreRefused` only where it was not sent.
+
+        It is noted before, which holds whatever becomes of the answer and of Redis, and after: he may join meanwhile.
+        """
+        await self._note(way, asked, is_done=True)
+        try:
+            response = await link.send(asked.of(""))
+        except BaseException:
+            with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
+                await self._note(way, asked, is_done=True)
+            raise
+        with suppress(StoreRefused):
+            await self._note(way, asked, is_done=200 <= response.status < 300)
+        return response
+
+    async def _note(self, way: Way, asked: Asked, *, is_done: bool) -> None:
+        for jid, is_out in _leaving(way, asked.given):
+            _, at, host = jid.partition("/")[0].rpartition("@")
+            if not at or folded(host) == folded(self._target.default_host or host):
+                await self._book.room_lose(room_of(asked), user_name(jid), is_out=is_out and is_done)
+
+
+def _leaving(way: Way, given: Mapping[str, Json]) -> Iterator[tuple[str, bool]]:
+    """Whom a command has leave the room ("": everybody), and whether that is sure once it is done."""
+    if way.name in ways.SETS_ROOM:
+        if given.get("membersOnly") or given.get("outcastGroups"):
+            yield "", False
+        outcasts = given.get("outcasts")
+        for one in outcasts if isinstance(outcasts, list) else ():
+            yield str(one), True
+    elif "jid" in given:
+        yield str(given["jid"]), way.name == ways.BAN
+    else:
+        yield "", way.name == ways.DELETE_ROOM
