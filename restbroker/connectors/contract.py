@@ -211,6 +211,10 @@ class Logins(Protocol):
         """Makes him available: the server knows nothing of that after a login."""
         ...
 
+    async def expelled(self, user: str, room: str) -> None:
+        """Notes that he is out of a room (`balcony@conference`), as the room told him: he joins it before a post."""
+        ...
+
     async def aclose(self) -> None:
         """As `Rosters`."""
         ...

@@ -25,6 +25,7 @@ from restbroker.connectors.openfire_chat.request import question
 from restbroker.connectors.openfire_chat.trust import is_administrator, no_administrator, trust_question
 from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.errors import ConfigError, StoreRefused
+from restbroker.rules.jid import folded
 from restbroker.store.logins import Asks, Busy, Known, Off, On, Turn, Yours
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
@@ -137,6 +138,10 @@ class SharedLogins:
         response = await self._post(stream, "presence")
         if not 200 <= response.status < 300:
             raise NoLogin(judge_login(response, self._now_s(), (stream,)))
+
+    async def expelled(self, user: str, room: str) -> None:
+        """As `Logins`."""
+        await self._book.room_lose(folded(room), user_name(user), is_out=True)
 
     async def aclose(self) -> None:
         """As `Logins`."""

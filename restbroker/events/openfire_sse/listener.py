@@ -164,7 +164,7 @@ class Listener:
 
     async def _read(self, reading: Reading) -> None:
         shared, stream = self.shared, reading.stream
-        form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode)
+        form = Form(shared.source, self.user, shared.target.default_host, shared.settings.mode, self._expelled)
         try:
             with reading.scope:
                 while True:
@@ -192,6 +192,9 @@ class Listener:
             await stream.aclose()
             reading.over.set()
             self._wake.set()
+
+    def _expelled(self, room: str) -> None:
+        self.shared.expelled[0].send_nowait((self.user, room))
 
     def _event(self, form: Form, frame: Frame) -> ServerEvent | None:
         try:
