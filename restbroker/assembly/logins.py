@@ -15,7 +15,7 @@ from restbroker.errors import StoreUnavailable
 from restbroker.store import logins, rooms
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.store.logins import Asks, Busy, Claimed, Known, On, Taken, Turn, Yours
+from restbroker.store.logins import Asks, Busy, Claimed, Ending, How, Known, On, Taken, Turn, Yours
 from restbroker.store.rooms import Need, State, Stay
 
 P = ParamSpec("P")
@@ -42,9 +42,9 @@ class LoginsInRedis:
         """As `LoginBook`."""
         return await self._insist(logins.put, self._target, user, holder, stream)
 
-    async def off(self, user: str, stream: str) -> bool:
+    async def off(self, user: str, turn: Turn, how: How) -> Ending:
         """As `LoginBook`."""
-        return await self._insist(logins.off, self._target, user, stream)
+        return await self._insist(logins.off, self._target, user, turn, how)
 
     async def noted(self, users: Sequence[str]) -> list[Known]:
         """As `LoginBook`."""

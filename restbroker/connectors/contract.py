@@ -13,7 +13,7 @@ import trio
 
 from restbroker.rules.command import Call, Catalogue, CommandSpec
 from restbroker.rules.outcome import Outcome, Probe
-from restbroker.store.logins import Asks, Busy, Known, On, Taken, Turn, Yours
+from restbroker.store.logins import Asks, Busy, Ending, How, Known, On, Taken, Turn, Yours
 from restbroker.store.logins import Claimed as Noted
 from restbroker.store.rooms import Need, State, Stay
 from restbroker.store.rosters import Change, Changed, NotChanged, Pace
@@ -133,7 +133,7 @@ class LoginBook(Protocol):
         """See `store.logins`."""
         ...
 
-    async def off(self, user: str, stream: str) -> bool:
+    async def off(self, user: str, turn: Turn, how: How) -> Ending:
         """See `store.logins`."""
         ...
 
@@ -201,10 +201,6 @@ class Logins(Protocol):
 
     async def noted(self, users: Sequence[str]) -> list[Known]:
         """What Redis has of each: another than before, and a stream that was opened before gets nothing any more."""
-        ...
-
-    async def off(self, user: str, stream: str) -> None:
-        """Notes that he is being logged off, unless he has another stream by now: `watched` does not log him in."""
         ...
 
     async def present(self, user: str) -> None:

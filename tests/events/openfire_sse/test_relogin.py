@@ -10,11 +10,12 @@ import trio
 
 from restbroker.assembly.logins import LoginsInRedis
 from restbroker.connectors.contract import Ports
-from restbroker.connectors.openfire_chat.logins import SharedLogins, shared_logins
+from restbroker.connectors.openfire_chat.logins import Ended, SharedLogins, shared_logins
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.logins import Asks, On
+from restbroker.store.logins import Asks
 from restbroker.transport.client import open_transport
+from restbroker.transport.message import Response
 from tests.events.openfire_sse.conftest import Read, chat, say, target
 from tests.support.openfire.server import Openfire
 from tests.support.redis_server import RedisServer
@@ -40,10 +41,12 @@ async def another_process(openfire: Openfire, redis: RedisServer) -> AsyncIterat
 
 async def logs_off(logins: SharedLogins, openfire: Openfire, user: str) -> None:
     """As the job `chat_logoff`."""
-    known = await logins.known(user)
-    assert isinstance(known, On)
-    await logins.off(user, known.stream)
-    await trio.to_thread.run_sync(chat, openfire, "POST", f"/chat/{known.stream}/logoff")
+
+    async def send(stream: str) -> Response:
+        await trio.to_thread.run_sync(chat, openfire, "POST", f"/chat/{stream}/logoff")
+        return Response(200, {}, b"", 0.0)
+
+    assert isinstance(await logins.off(user, send), Ended)
 
 
 async def test_a_login_in_one_process_is_followed_by_the_stream_in_another_within_two_seconds(
