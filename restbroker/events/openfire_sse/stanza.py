@@ -94,10 +94,10 @@ def read_stanza(coded: str) -> Stanza | None:
 def _expels(root: ET.Element, kind: str) -> str | None:
     room, _, nick = root.get("from", "").partition("/")
     receiver = root.get("to", "")
-    name, _, where = room.rpartition("@")
-    service, _, host = where.partition(".")
+    name, _, where = folded(room).rpartition("@")
+    service = where.removesuffix(f".{folded(domain(receiver))}")
     # Nobody else speaks for a room, and elsewhere nobody of ours is in one.
-    if not name or folded(host) != folded(domain(receiver)):
+    if not name or service == where:
         return None
     match kind, root.get("type"):
         case "presence", "unavailable":

@@ -74,6 +74,35 @@ def test_a_contact_is_xml_that_reads_the_same(nickname: str, groups: list[str]) 
     assert [one.text or "" for one in root.findall("groups/group")] == groups
 
 
+@pytest.mark.parametrize(
+    ("room", "service"),
+    [
+        ("balcony@muc", "muc"),
+        ("balcony@muc.example.org", "muc"),
+        ("balcony@MUC.chat.Example.org", "muc.chat"),
+        ("balcony@conference.elsewhere.example", None),
+        ("balcony@example.org", None),
+        ("balcony@badexample.org", None),
+    ],
+)
+def test_a_room_of_another_server_is_not_taken_for_one_of_the_same_name_here(room: str, service: str | None) -> None:
+    if service is None:
+        with pytest.raises(Unfit, match=r"roomName.*Domain"):
+            request("join_room", from_="romeo", roomName=room)
+    else:
+        made = request("join_room", from_="romeo", roomName=room)
+        assert (made.path.rpartition("/")[2], made.query) == ("balcony", (("service", service),))
+
+
+@pytest.mark.parametrize("command", ["post_message", "chat_login", "chat_logoff"])
+def test_who_is_of_another_server_is_not_taken_for_a_user_of_the_same_name_here(command: str) -> None:
+    more: dict[str, Json] = {"to": "juliet", "body": "Hm"} if command == "post_message" else {}
+    for name in ("romeo", "romeo@example.org", "romeo@EXAMPLE.org/phone"):
+        request(command, from_=name, **more)
+    with pytest.raises(Unfit, match=r"from.*Domain"):
+        request(command, from_="romeo@elsewhere.example", **more)
+
+
 def test_quotes_copied_from_the_page_are_left_out_of_paths_and_not_of_texts() -> None:
     made = request("join_room", from_='"romeo"', roomName='"balcony"', service='"conference"')
     assert (made.path, made.query) == (
