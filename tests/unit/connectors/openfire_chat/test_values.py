@@ -132,6 +132,7 @@ def test_lists_may_be_texts_with_commas_and_are_written_as_each_entity_wants_the
         b'{"name":"love","description":"","members":"nurse,friar"}'
     )
     assert request("update_workgroup", workgroup="love", members="nurse, friar").body == b"nurse,friar"
+    assert request("update_workgroup", workgroup="love", members=["nurse"]).body == b"nurse,"
     made = request("add_user_to_groups", username="romeo", groupnames="a, b")
     assert made.body == b"<groups><groupname>a</groupname><groupname>b</groupname></groups>"
 
