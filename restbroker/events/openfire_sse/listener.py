@@ -294,7 +294,7 @@ class Listener:
         raise refused(shared.target, self.user, stream.status)
 
     async def _is_announced(self, known: str) -> bool:
-        """Makes him available, once for each login: now that he has a stream nothing is missed.
+        """Makes him available, once for each login that his streams are opened under here: a job may have set him away.
 
         False: the server does not know the login. Raises `Trouble`.
         """

@@ -51,13 +51,30 @@ async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, open
     await until_async(lambda: not openfire.world.open_readers, "nobody reads any more", 60)
 
 
-async def test_who_is_read_is_available_from_then_on(reading: Read, openfire: Openfire) -> None:
-    async with reading("ann") as reader:
-        await until_async(lambda: openfire.world.of_user["ann"].show == "available", "ann is there", 60)
-        async with reading("bob", announces=False):
-            say(openfire, "bob", "ann", "hi")
-            await reader.has("hi")
-            assert openfire.world.of_user["bob"].show is None
+async def test_who_is_read_is_made_available_unless_that_is_not_wanted_and_the_login_does_so_anyhow(
+    reading: Read, openfire: Openfire
+) -> None:
+    def is_announced() -> bool:
+        return any(one.line.startswith("POST") and one.path.endswith("/presence") for one in list(openfire.asked))
+
+    async with reading("bob", announces=False) as reader:
+        say(openfire, "ann", "bob", "hi")
+        await reader.has("hi")
+        assert openfire.world.of_user["bob"].show == "available"
+        assert not is_announced()
+    async with reading("ann"):
+        await until_async(is_announced, "ann is announced", 60)
+
+
+async def test_what_openfire_kept_is_lost_at_the_login_and_what_comes_then_is_read(
+    reading: Read, openfire: Openfire
+) -> None:
+    say(openfire, "ann", "bob", "kept")
+    assert openfire.world.accounts["bob"].offline
+    async with reading("bob") as reader:
+        assert not openfire.world.accounts["bob"].offline
+        say(openfire, "ann", "bob", "hi")
+        await reader.has("hi")
 
 
 async def test_after_a_restart_of_the_server_each_is_logged_in_once_and_read_on(
@@ -68,7 +85,7 @@ async def test_after_a_restart_of_the_server_each_is_logged_in_once_and_read_on(
         await trio.to_thread.run_sync(openfire.restart, 0.5)
         await reader.reads("ann", "bob", "eve")
         await reader.tells("OpenfireBack")
-        # Before the streams are open nobody is told anything, and the message waits for who is available.
+        # Before the streams are open nobody is told anything, and what was kept is lost at the login.
         say(openfire, "eve", "bob", "after")
         await reader.has("after")
         await until_async(lambda: len(reader.gaps()) == 3, "that something may be missing is told of each", 60)
