@@ -9,6 +9,7 @@ from typing import Final
 
 import attrs
 
+from restbroker.connectors.openfire_normal import LOGINS
 from restbroker.connectors.texts import parsed
 from restbroker.rules import hiding
 from restbroker.rules.outcome import Deferred, Denied, Outcome, Reason, Rejected, Uncertain
@@ -86,7 +87,7 @@ class Said:
 
 def said(response: Response, secrets: Iterable[str] = ()) -> Said:
     """The answer as people may see it, with these secrets and the login masked wherever the server echoes them."""
-    known = hiding.said(response.said) | hiding.spelled(secrets)
+    known = hiding.said(response.said) | hiding.spelled(secrets) | LOGINS
     text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
     if len(response.body) > _TEXT_LIMIT:
         # Where it was cut, the beginning of a secret may be left.
