@@ -184,7 +184,7 @@ def _problems(case: _Case) -> Outcome:
     if done:
         codes = ", ".join(sorted({problem.code or "no code" for problem in problems}))
         of = f" of {parts}" if parts else ""
-        return _done(case, note=f"partly done: {len(problems)}{of} failed ({codes})")
+        return _done(case, note=f"partly done: {len(problems)}{of} failed ({case.shown().hide(codes)})")
     return _refused(case, case.shown(), problems[0])
 
 
@@ -218,6 +218,7 @@ def _refused(case: _Case, shown: Shown, problem: Problem) -> Outcome:
         reason = Reason("ServerError", shown.says(status, problem), f"{_GOES_ON} {_SEE_LOG}", status)
         return Deferred(reason, text=shown.text, of_job=True, maybe_run=True)
     code = "not_found" if (case.name, code) == (knowledge.REMOVE, "not_allowed") else code
+    problem = attrs.evolve(problem, missing=tuple(map(shown.hide, problem.missing)))
     kind, cure = refused(code, problem, is_own=case.operation is None)
     return Rejected(Reason(kind, shown.says(status, problem), cure, status), shown.text)
 
