@@ -51,25 +51,29 @@ class Copies:
     after: str | None
 
 
-def copies(client: Client, known: Known, before: str = "", *, only_missing: bool = False) -> Copies:
+def copies(
+    client: Client, known: Known, before: str = "", *, only_missing: bool = False, seconds: float = 2.0
+) -> Copies:
     """The newest `PAGE` copies of those older than the copy `before` if given; with `only_missing` of the next
-    thousand those that the dead set does not have.
+    thousand those that the dead set does not have. Fewer where that takes so many seconds, but one.
 
     Raises `StoreUnavailable` or `StoreRefused`.
     """
+    until_s = time.monotonic() + seconds
     shown: list[Copied] = []
     for _ in range(_PAGES if only_missing else 1):
         page = parked.newest(client, PAGE, before)
         missing = {copy.entry for copy in parked.missing(client, page)}
-        shown += [
-            Copied(copy.entry, Look(copy.payload, copy.at_s, known).entry(), copy.entry not in missing)
-            for copy in page
-            if copy.entry in missing or not only_missing
-        ]
+        for copy in page:
+            if copy.entry in missing or not only_missing:
+                entry = Look(copy.payload, copy.at_s, known).entry()
+                shown.append(Copied(copy.entry, entry, copy.entry not in missing))
+                if time.monotonic() >= until_s:
+                    return Copies(tuple(shown), copy.entry)
         if len(page) < PAGE:
             return Copies(tuple(shown), None)
         before = page[-1].entry
-        if len(shown) >= PAGE:
+        if len(shown) >= PAGE or time.monotonic() >= until_s:
             break
     return Copies(tuple(shown), before)
 
