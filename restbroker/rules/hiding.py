@@ -29,6 +29,8 @@ EXCERPT_LIMIT = 500
 # A job of a megabyte could have so many that looking for them held up all others for ten seconds.
 MOST_SECRETS = 200
 _MOST_CHARACTERS = 20_000
+_MOST_LOOKS = 2_000_000
+"""So often a spelling is looked for in the texts of one job or answer: that takes a tenth of a second."""
 _SHORTEST_ANYWHERE = 6
 _SHORTEST_BASE64 = 4
 SECRET_NAME = re.compile(r"pass|pwd|secret|token|credential|(api|private)[_-]?key|authorization|cookie|stream_?id")
@@ -100,13 +102,21 @@ def without(message: str, known: Spelled) -> str:
 
 
 def hiding(secrets: Iterable[str], known: Spelled = frozenset()) -> Hide:
-    """What `text` does, for many texts with the same secrets: their spellings are made once, or `known` already."""
+    """What `text` does, for the texts of one job or answer: their spellings are made once, or `known` already.
+
+    Of very many texts with very many secrets the last are hidden as a whole.
+    """
     hidden = _longest_first(known | spelled(secrets))
     shortest = len(hidden[-1][0]) if hidden else 0
+    looks = 0
 
     def hide(message: str, limit: int) -> str:
+        nonlocal looks
         # A large job may have 200,000 texts, nearly all too short.
         sought = hidden if len(message) >= shortest else []
+        looks += len(sought)
+        if looks > _MOST_LOOKS:
+            return MASK
         line = _without(_SURROGATE.sub("\ufffd", message), sought)
         # Once more, since a secret with blanks in it may only come about now.
         line = _without(_UNSEEMLY.sub(" ", line).strip(), sought)
