@@ -5,6 +5,7 @@ objects, the reaper `crashed` and `poisoned` for what a dead process had in hand
 one settlement, and nothing vanishes unless the job itself says `"dead": false`.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
@@ -16,7 +17,7 @@ from restbroker.rules.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD, Job, NotAJ
 from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
 from restbroker.rules.policy import Context, Policy
-from restbroker.rules.repair import repaired
+from restbroker.rules.repair import is_fit, repaired
 from restbroker.rules.reply import Answer, failed_answer, is_answered, make_replies
 from restbroker.rules.settlement import Ack, Back, Dead, Drop, Fallen, Retry, Schedule, Settlement
 
@@ -102,10 +103,13 @@ def poisoned(fallen: Fallen, now_s: float) -> Dead:
     return _after_crash(fallen, now_s, lambda _: _POISON)
 
 
-def names_queue(raw: bytes, queue: str) -> bool:
-    """Whether the job in these bytes says itself that it belongs to `queue`, so that a set leads it back there."""
-    fields = rubyjson.object_of(raw)
-    return fields is not None and fields.get("queue") == queue
+def leads_back(raw: bytes, queue: str) -> bool:
+    """Whether a set leads the job in these bytes back to `queue`: it names it, and nothing in it has to be repaired.
+
+    Ruby's poller, which may take it from there, would lose one without a class, and show one with odd fields.
+    """
+    fields = None if raw.startswith(BOM_UTF8) else rubyjson.object_of(raw)
+    return fields is not None and is_fit(fields, queue)
 
 
 def _after_crash(fallen: Fallen, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:

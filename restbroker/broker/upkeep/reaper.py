@@ -175,4 +175,4 @@ def _death(fallen: Fallen, parked: Dead) -> JobDied:
 
 
 def _waits(queue: str, raw: bytes) -> bool:
-    return settle.names_queue(raw, queue)
+    return settle.leads_back(raw, queue)
