@@ -1,6 +1,8 @@
 """Rooms of Openfire as its Chat API has them: what is said there is heard there, or the job says why not."""
 
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,11 @@ class Then(Direct):
     def __init__(self, http: Transport, then: Callable[[], Awaitable[None]]) -> None:
         super().__init__(http)
         self.then = then
+
+    async def ask(self, request: Request) -> Response:
+        response = await super().ask(request)
+        await self.then()
+        return response
 
     async def send(self, request: Request) -> Response:
         response = await super().send(request)
@@ -165,6 +172,35 @@ async def test_a_ban_that_is_done_counts_whatever_redis_says_then_and_nothing_is
         redis_server.command(f"RENAME kept {key}")
         assert_refused(await side.call("post_to_room", says("banned")), "JoinRefused")
     assert told(chat) == ["before"]
+
+
+async def test_a_room_in_which_nobody_may_stay_is_not_joined_without_end(
+    chat: Openfire, sides: Open, redis_server: RedisServer
+) -> None:
+    async def expel() -> None:
+        redis_server.command('HSET restbroker:room:chat:balcony@conference romeo "out *"')
+
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        outcome = await Side(side.connector, Then(side.link.http, expel)).call("post_to_room", says("Hm"))
+        assert_refused(outcome, "NotInRoom")
+    assert sent(chat, "PUT") == 3
+    assert told(chat) == []
+
+
+async def test_whose_turn_it_is_keeps_it_for_as_long_as_the_server_may_take_for_both_its_requests(
+    chat: Openfire, sides: Open, redis_server: RedisServer
+) -> None:
+    held = chat.faults.add(Kind.HANG, "PUT */rooms/*")
+    async with sides() as (side,):
+        await side.done("create_room", ROOM)
+        began_s = time.time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(side.call, "post_to_room", says("Hm"), timeout_s=30.0))
+            await until_async(held.reached.is_set, "he joins", 60)
+            entry = redis_server.command("HGET restbroker:room:chat:balcony@conference romeo").split()
+            assert int(entry[-1]) / 1000 - began_s >= 2 * 30.0
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_ban_that_cannot_be_noted_is_not_sent(chat: Openfire, sides: Open, redis_server: RedisServer) -> None:

@@ -36,9 +36,11 @@ from restbroker.store.rooms import Need, State, Stay
 from restbroker.transport.message import Request, Response
 
 _TRIES: Final = 3
-"""On what was the user's stream here, in Redis, and after a login: both may be older than the server's last start."""
+"""On what was the user's stream here, in Redis, and after a login: both may be older than the server's last start. So
+often he joins a room that has him leave at once.
+"""
 _LATER_S: Final = 5.0
-"""So much longer than the command's own time-out others wait for who joins or leaves, before they take him for dead."""
+"""So much longer than the requests' time-outs others wait for who joins or leaves, before they take him for dead."""
 _LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 0.5
 _RELEASE_S: Final = 1.0
@@ -123,7 +125,7 @@ class Rooms:
         """One try, by this stream. Raises `_NoRoom`."""
         stay = Stay(room_of(job.asked), user_name(job.asked.user), stream)
         command, has_joined = job.asked.of(stream), False
-        while True:
+        for _ in range(_TRIES):
             match await self._turn(job, stay, "need" if has_joined else need):
                 case Turn() as turn if job.way.name not in ways.IN_ROOM:
                     return _Answer(await self._held(job, stay, turn, command))
@@ -132,7 +134,7 @@ class Rooms:
                     response = await self._held(job, stay, turn, join)
                     if not 200 <= response.status < 300:
                         return _Answer(response, is_join=True)
-                    # Asked once more: somebody may have had him leave meanwhile.
+                    # Asked once more: somebody may have had him leave meanwhile, as a room that lets nobody stay.
                     has_joined = True
                 case "out":
                     raise _NoRoom(NOT_IN_ROOM)
@@ -143,12 +145,14 @@ class Rooms:
                     return _Answer(await job.link.send(command), has_joined=has_joined)
                 case other:
                     assert_never(other)
+        raise _NoRoom(NOT_IN_ROOM)
 
     async def _turn(self, job: _Job, stay: Stay, need: Need) -> State | Turn:
         """What is known, or the turn; waits while others have it."""
         wait_s = _LOOK_S
         while True:
-            turn = Turn(secrets.token_hex(8), round((job.call.timeout_s + _LATER_S) * 1000))
+            # For the question whether the room is there, and for the join.
+            turn = Turn(secrets.token_hex(8), round((2 * job.call.timeout_s + _LATER_S) * 1000))
             match await self._book.room_take(stay, turn, need):
                 case Yours():
                     return turn
@@ -167,7 +171,7 @@ class Rooms:
             response = await (job.link.ask if job.way.name in ways.IN_ROOM else job.link.send)(request)
         except BaseException:
             # The next one need not wait until the lease ends.
-            with trio.move_on_after(_RELEASE_S, shield=True):
+            with trio.move_on_after(_RELEASE_S, shield=True), suppress(StoreRefused):
                 await self._book.room_put(stay, turn.holder, "")
             raise
         is_done = 200 <= response.status < 300
