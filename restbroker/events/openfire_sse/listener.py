@@ -15,10 +15,9 @@ from urllib.parse import quote
 import attrs
 import trio
 
-from restbroker.config.passwords import passwords_in
 from restbroker.connectors.contract import NoLogin
-from restbroker.errors import ConfigError, StoreRefused
-from restbroker.events.openfire_sse.access import basic
+from restbroker.errors import StoreRefused
+from restbroker.events.openfire_sse.access import headers_of
 from restbroker.events.openfire_sse.facts import Facts
 from restbroker.events.openfire_sse.form import Form
 from restbroker.events.openfire_sse.reading import Reading
@@ -28,7 +27,6 @@ from restbroker.events.openfire_sse.troubles import (
     NOT_LOGGED_IN,
     Trouble,
     jammed,
-    no_password,
     no_stream,
     not_logged_in,
     refused,
@@ -108,8 +106,11 @@ class Listener:
             reading: Reading | None = None
             with self._opening:
                 while True:
-                    stream = await self._opened()
+                    login = self.state.login
+                    stream = await self._opened(login.stream if reading and isinstance(login, On) else "")
                     if reading is not None:
+                        is_taken = self._heard_at_s == -math.inf
+                        self.state.replaces(login, reading.heard_s, is_over=reading.over.is_set(), is_taken=is_taken)
                         reading.leave()
                     self._begun()
                     reading = Reading(stream, self.state.opened_s)
@@ -204,14 +205,15 @@ class Listener:
             self.shared.teller.unreadable(self.user, frame.name, type(error).__name__)
             return None
 
-    async def _opened(self) -> EventStream:
-        """A stream that is ours, however long that takes."""
+    async def _opened(self, doubted: str) -> EventStream:
+        """A stream that is ours, however long that takes. `doubted`: a login that somebody else may have ended."""
         pause_s, stale = _LEAST_PAUSE_S, ""
         while True:
             await self._valid()
             try:
                 looked_s = self.shared.now_s()
-                known = await self._login(stale)
+                known = await self._login(stale or doubted, leads_nowhere=bool(stale))
+                doubted = ""
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
                     self.facts.opened(stream, known or "", self.shared.now_s())
@@ -248,30 +250,31 @@ class Listener:
         self.is_asking = False
         return stream
 
-    async def _login(self, stale: str) -> str | None:
+    async def _login(self, stale: str, *, leads_nowhere: bool) -> str | None:
         """His stream's id, another than the stale one if the server gives one; "": he needs none. None: he is off.
 
-        Raises `Trouble`.
+        `leads_nowhere`: the server gave no stream for it. Raises `Trouble`.
         """
         shared = self.shared
         try:
             if self.user in shared.settings.askers:
                 (self.state.login,) = await shared.logins.noted([self.user])
                 return ""
-            known = await shared.logins.watched(self.user, stale, afresh=bool(stale) and stale != self._afresh)
+            afresh = leads_nowhere and stale != self._afresh
+            known = await shared.logins.watched(self.user, stale, afresh=afresh)
         except NoLogin as error:
             raise not_logged_in(self.user, error) from None
         except (NotSent, MaybeSent, StoreRefused) as error:
             raise unanswered(error.message) from None
         self.state.login = None if known is None else On(known)
-        if stale:
+        if leads_nowhere:
             self._afresh = known or ""
         return known
 
     async def _ask(self, known: str) -> EventStream | None:
         """His stream; None where the server knows none of this login. Raises `Trouble`."""
         shared, settings = self.shared, self.shared.settings
-        path, headers = f"/sse/{quote(self.user, safe='')}", await self._headers()
+        path, headers = f"/sse/{quote(self.user, safe='')}", await headers_of(self.user, settings.passwords)
         request = Request("GET", path, shared.target.timeout_s, headers=headers)
         await self._valid()
         self.is_asking = True
@@ -307,14 +310,3 @@ class Listener:
                 raise unanswered(error.message) from None
             self._announced = known
         return True
-
-    async def _headers(self) -> tuple[tuple[str, str], ...]:
-        """Exactly what the server wants (measured): any other type, or a second one, is refused. Raises `Trouble`."""
-        try:
-            # A slow disk must not hold up others.
-            known = await trio.to_thread.run_sync(passwords_in, self.shared.settings.passwords)
-        except ConfigError as error:
-            raise no_password(self.user, error.message) from None
-        if self.user not in known:
-            raise no_password(self.user, "no line names him.")
-        return (("Accept", "text/event-stream"), ("Authorization", basic(self.user, known[self.user])))

@@ -6,14 +6,17 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Final
 
+import pytest
 import trio
 
 from restbroker.assembly.logins import LoginsInRedis
 from restbroker.connectors.contract import Ports
 from restbroker.connectors.openfire_chat.logins import Ended, SharedLogins, shared_logins
+from restbroker.events.openfire_sse import reader as sse_reader
+from restbroker.events.openfire_sse.shared import Shared
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.logins import Asks
+from restbroker.store.logins import Asks, On
 from restbroker.transport.client import open_transport
 from restbroker.transport.message import Response
 from tests.events.openfire_sse.conftest import Read, chat, say, target
@@ -87,6 +90,51 @@ async def test_a_user_whom_somebody_else_logged_off_is_read_on_once_a_job_had_hi
         assert since_s <= renewed_s <= until_s
         assert str(await logins.known("bob")) not in str(reader.warnings())
         await reader.reads("bob")
+
+
+@pytest.fixture
+def soon_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What told nothing for a second is opened anew."""
+    monkeypatch.setattr(sse_reader, "Shared", partial(Shared, quiet_s=1.0))
+
+
+@pytest.mark.usefixtures("soon_quiet")
+async def test_what_is_lost_by_a_login_or_a_kick_of_somebody_elses_is_told_once_it_is_noticed(
+    reading: Read, openfire: Openfire, redis_server: RedisServer
+) -> None:
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        await reader.hears("bob")
+        for number, ends in enumerate(("/logoff", "kick"), 1):
+            known = await logins.known("bob")
+            assert isinstance(known, On)
+            ended_s = time.time()
+            if ends == "kick":
+                chat(openfire, "DELETE", "/sessions/bob")
+            else:
+                chat(openfire, "POST", f"/chat/{known.stream}/logoff")
+                chat(openfire, "POST", "/chat/bob/login")
+            told = partial(lambda count: len(reader.gaps()) == count, number)
+            await until_async(told, "the gap is told", 60)
+            user, since_s, until_s = reader.gaps()[-1]
+            assert user == "bob"
+            assert since_s <= ended_s <= until_s
+            assert "the login ended" in reader.warnings("OpenfireGap")[-1].message
+            assert await logins.known("bob") == On(openfire.world.of_user["bob"].id)
+            await reader.hears("bob")
+    assert openfire.world.logins.count("bob") == 3
+
+
+@pytest.mark.usefixtures("soon_quiet")
+async def test_a_stream_that_is_opened_anew_because_nothing_came_is_no_gap(reading: Read, openfire: Openfire) -> None:
+    async with reading("bob") as reader:
+        await reader.hears("bob")
+        first = openfire.world.readers["bob"]
+        await until_async(lambda: openfire.world.readers["bob"] is not first, "it is opened anew", 60)
+        second = openfire.world.readers["bob"]
+        await until_async(lambda: openfire.world.readers["bob"] is not second, "and once more", 60)
+        assert not reader.warnings()
+    assert openfire.world.logins == ["bob"]
+    assert logoffs(openfire) == 0
 
 
 async def test_what_an_asker_is_told_of_his_second_question_comes(
