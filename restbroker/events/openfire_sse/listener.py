@@ -223,6 +223,8 @@ class Listener:
                         self.state.has_no_login(looked_s)
                     else:
                         self.state.asks_nothing()
+                    self.facts.ended()
+                    self.shared.teller.rests(self.user, "no login" if known is None else "no question")
                     await trio.sleep(_LOOK_S)
                     continue
                 # What is known of his login may be older than the server's last start, or of a session that was ended.
