@@ -12,9 +12,11 @@ from restbroker.rules.json_types import Json
 from restbroker.rules.outcome import Deferred, Delivered, Denied, Outcome, Rejected
 from restbroker.transport.errors import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, Side, restart, sides_of
+from tests.support.openfire.asking import Asker
 from tests.support.openfire.faults import Kind
 from tests.support.openfire.rooms import open_room
 from tests.support.openfire.server import Openfire
+from tests.support.openfire.world import World
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -347,6 +349,24 @@ async def test_a_question_or_an_upload_of_who_is_logged_in_is_not_sent(chat: Ope
         assert not chat.world.is_jammed
 
 
+async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_answer_is_not_sent(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides() as (side,):
+        asker = Asker(chat)
+        (stream,) = asker.login("romeo")
+        assert await code_of(side, "request_upload_slot", UPLOAD) == "UserLoggedIn"
+        asker.chat("POST", f"/chat/{stream}/logoff")
+        await side.done("request_upload_slot", UPLOAD)
+        chat.faults.add(Kind.LOST, "*/login", times=2)
+        with pytest.raises(NotSent):
+            await side.call("set_presence", {"from": "romeo"})
+        chat.faults.clear()
+        for command, given in (("request_upload_slot", UPLOAD), ("ask", QUESTION)):
+            assert await code_of(side, command, given) == "UserLoggedIn"
+        assert not chat.world.is_jammed
+
+
 @pytest.mark.parametrize("kind", [Kind.RESET, Kind.LOST])
 async def test_who_asks_after_a_logoff_that_was_not_answered_is_logged_off_first(
     chat: Openfire, sides: Open, kind: Kind
@@ -414,6 +434,22 @@ async def test_a_login_of_who_asks_is_not_sent_until_the_question_is_taken_back(
         await one.done("set_presence", {"from": "romeo"})
         assert not chat.world.is_jammed
     assert chat.world.logins == ["nurse", "romeo"]
+
+
+async def test_who_takes_a_question_back_and_keeps_its_connection_is_not_logged_in(
+    chat: Openfire, sides: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat.world.consult("love", "nurse")
+    async with sides(2) as (one, other):
+        await one.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other.call, "ask", QUESTION)
+            await until_async(lambda: "romeo" in chat.world.assists, "the question is asked")
+            # As where leaving the queue fails, in the sources.
+            monkeypatch.setattr(World, "disconnected", lambda *_: None)
+            await one.done("ask_revoke", {"userId": "romeo"})
+        assert await code_of(one, "set_presence", {"from": "romeo"}) == "UserAsks"
+        assert not chat.world.is_jammed
 
 
 async def test_an_upload_that_fails_leaves_a_connection_and_the_name_is_not_logged_in_before_a_restart(

@@ -156,7 +156,7 @@ class ChatConnector:
             # The connection that an upload made is closed with its answer, another when its question is over (read).
             is_over = way.name == ways.UPLOAD and 200 <= response.status < 300
         if is_over and isinstance(known, Asks):
-            await logins.end(name, known)
+            await logins.asked(name, known)
         return response
 
     async def _again(

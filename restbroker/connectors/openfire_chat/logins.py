@@ -100,6 +100,9 @@ class SharedLogins:
         two connections of one name leave every login after them without a stream, until Openfire's restart (measured).
         """
         name, claim = user_name(user), secrets.token_hex(8)
+        # Other hands may have logged him in, or a login whose answer was lost.
+        if await self.known(user) in (None, Off()) and await self._sessions.is_taken(user):
+            raise NoLogin(LOGGED_IN)
         while True:
             match await self._book.ask(name, claim):
                 case Yours():
@@ -112,6 +115,12 @@ class SharedLogins:
                         raise NoLogin(self._sessions.not_ended(done.response))
                 case On():
                     raise NoLogin(LOGGED_IN)
+
+    async def asked(self, user: str, asks: Asks) -> None:
+        """The server says that his question is over: it does so too where its connection stays (read)."""
+        with contextlib.suppress(NotSent, MaybeSent):
+            if not await self._sessions.is_taken(user):
+                await self.end(user, asks)
 
     async def end(self, user: str, what: On | Asks) -> None:
         """What is noted is no longer so: his stream was ended, or his question is over."""

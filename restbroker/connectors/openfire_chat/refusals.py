@@ -53,7 +53,7 @@ _TWICE: Final = (
 LOGGED_IN: Final = Rejected(
     Reason(
         "UserLoggedIn",
-        "The name is logged in, and who asks must not be. Nothing was sent.",
+        "The name is logged in, here or by another program, and who asks must not be. Nothing was sent.",
         f"{_TWICE}Ask under another name, or log the user off first (chat_logoff).",
     )
 )

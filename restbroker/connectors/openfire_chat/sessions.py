@@ -74,11 +74,15 @@ class Sessions:
 
         The plugin forgets a stream first and ends its connection then (read): it is unknown to a second logoff before.
         """
-        for _ in range(_LOOKS if response.status == _UNKNOWN else 0):
+        return not await self.is_taken(name) if response.status == _UNKNOWN else 200 <= response.status < 300
+
+    async def is_taken(self, name: str) -> bool:
+        """Whether the name has a connection, and keeps it for a moment, as far as one can look."""
+        for _ in range(_LOOKS):
             if not await self.has_path(name):
-                return True
+                return False
             await trio.sleep(_LOOK_S)
-        return 200 <= response.status < 300
+        return True
 
     def not_ended(self, response: Response) -> Outcome:
         """What a job gets where a logoff that was answered so left something."""
