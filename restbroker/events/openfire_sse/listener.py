@@ -171,7 +171,7 @@ class Listener:
                 while True:
                     frame = await stream.next()
                     reading.heard_s = max(reading.heard_s, stream.sent_after_s)
-                    if not self._is_proven:
+                    if not (self._is_proven or reading.is_left):
                         self._prove()
                     event = self._event(form, frame)
                     if event is not None:
@@ -207,7 +207,7 @@ class Listener:
 
     async def _opened(self, doubted: str) -> EventStream:
         """A stream that is ours, however long that takes. `doubted`: a login that somebody else may have ended."""
-        pause_s, stale = _LEAST_PAUSE_S, ""
+        pause_s, stale, is_again = _LEAST_PAUSE_S, "", False
         while True:
             await self._valid()
             try:
@@ -229,9 +229,12 @@ class Listener:
                     continue
                 # What is known of his login may be older than the server's last start, or of a session that was ended.
                 is_tried, stale = known in (stale, self._afresh), known
-                if is_tried:
+                if is_tried and is_again:
                     raise jammed(self.shared.target, self.user)
-                continue
+                # Once it may be a kick or a logoff of this moment.
+                is_again = is_tried
+                if not is_tried:
+                    continue
             except Trouble as trouble:
                 self.shared.teller.tell(self.user, trouble)
             await trio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311  only so that not all come at once
