@@ -22,6 +22,7 @@ ScriptName = Literal[
     "due",
     "promote",
     "page",
+    "find",
     "place",
     "fence",
     "mark",
