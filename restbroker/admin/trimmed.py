@@ -24,6 +24,7 @@ from restbroker.store import parked
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.parked import Copy
+from restbroker.store.tickets import MAX_BYTES
 
 _PAGES: Final = 50
 """So many pages of copies are looked through for one of those that are missing."""
@@ -70,7 +71,7 @@ def copies(
                 shown.append(Copied(copy.entry, entry, copy.entry not in missing))
                 if time.monotonic() >= until_s:
                     return Copies(tuple(shown), copy.entry)
-        if len(page) < PAGE:
+        if len(page) < PAGE and sum(len(copy.payload) for copy in page) < MAX_BYTES:
             return Copies(tuple(shown), None)
         before = page[-1].entry
         if len(shown) >= PAGE or time.monotonic() >= until_s:

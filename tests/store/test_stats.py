@@ -18,6 +18,7 @@ from restbroker.store.sets import listed as set_listed
 from restbroker.store.sets import size
 from restbroker.store.stats import LaneView, QueueView, overview
 from restbroker.store.survey import Orphan, Process
+from restbroker.store.tickets import MAX_BYTES
 from tests.store.lanes import FACTS, QUEUES, Lane, Server
 
 
@@ -62,6 +63,14 @@ def test_the_age_of_a_queue_is_that_of_the_job_that_is_taken_next(client: Client
     latency_s = seen.queues[0].latency_s
     assert latency_s is not None
     assert seen.now_s - latency_s == pytest.approx(1.5, abs=0.01)
+
+
+def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server: Server) -> None:
+    large = b'{"created_at":1.5,"pad":"%b"}' % (b"x" * MAX_BYTES)
+    server.raw.rpush("ns:queue:large", b"{}", large)
+    server.raw.set("ns:queue:odd", 1)
+    assert queues.oldest(client, ["ns:queue:large", "ns:queue:none", "ns:queue:odd"]) == [b"", None, None]
+    assert overview(client, ["large"]).queues == (QueueView("large", 2, None, paused=False, seen=True),)
 
 
 def test_a_lane_shows_its_jobs_its_record_and_since_when_it_did_not_beat(lane: Lane, server: Server) -> None:

@@ -23,6 +23,8 @@ ScriptName = Literal[
     "promote",
     "page",
     "find",
+    "copies",
+    "oldest",
     "place",
     "fence",
     "mark",
