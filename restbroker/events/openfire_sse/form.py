@@ -58,6 +58,8 @@ class Form:
     host: str | None
     mode: RawMode
     on_out: Callable[[str], None] = _nobody
+    is_ending: bool = False
+    """Whether the last stanza says that the user's session may be over."""
     _pairs: Pairs = attrs.field(factory=Pairs)
 
     def read(self, frame: Frame, now_s: float) -> ServerEvent | None:
@@ -74,6 +76,7 @@ class Form:
         data = read_data(frame.data)
         coded = (data.members or {}).get("xmpp")
         stanza = read_stanza(coded) if isinstance(coded, str) else None
+        self.is_ending = stanza is not None and stanza.ends
         if stanza is not None:
             self._pairs.add(stanza)
             if stanza.expels is not None:

@@ -49,6 +49,8 @@ _PROVEN_S: Final = 2.0
 """A stream that lasted so long, or brought anything, is one: what answers and ends at once is none."""
 _LOOK_S: Final = 1.0
 """So often it is looked whether somebody who is logged off, or asks nothing, has a stream by now."""
+_ENDING_S: Final = 2.0
+"""So long after the user's session seems to be over another stream is opened: a job that ended it is noted by then."""
 _ENDS: Final = 2
 """So many streams may end at once before an operator is told: a login or a restart may end one."""
 
@@ -181,6 +183,9 @@ class Listener:
                         reading.go_on()
                         self._is_held_up = False
                     self._heard_at_s = trio.current_time()
+                    if form.is_ending:
+                        self._heard_at_s -= max(shared.quiet_s - _ENDING_S, 0.0)
+                        self._wake.set()
         except StreamEnded as ended:
             if ended.reason == "large":
                 shared.teller.tell(self.user, too_large(self.user, shared.settings.limit_bytes))

@@ -15,7 +15,8 @@ import attrs
 from restbroker.rules.event import domain
 from restbroker.rules.jid import folded
 
-_KINDS: Final = frozenset({"message", "presence", "iq"})
+_STREAM_ERROR: Final = "{http://etherx.jabber.org/streams}error"
+_KINDS: Final = frozenset({"message", "presence", "iq", "error"})
 _PROPERTIES: Final = "{http://www.jivesoftware.com/xmlns/xmpp/properties}"
 _MUC_USER: Final = "{http://jabber.org/protocol/muc#user}"
 _CONFERENCE: Final = "{jabber:x:conference}x"
@@ -36,10 +37,11 @@ class Invitation:
 
 @attrs.frozen
 class Stanza:
-    """A message, presence or iq. `word`: its type, such as `chat`. `xml`: as it came.
+    """A message, presence, iq, or the stream's error. `word`: its type, such as `chat`. `xml`: as it came.
 
     `data`: what travels beside the body, as text. `conference`: the room that somebody is asked into. `expels`: the
-    room that had its receiver leave, or says that he is not in it, as `balcony@conference`.
+    room that had its receiver leave, or says that he is not in it, as `balcony@conference`. `ends`: its receiver's
+    session may be over, by a logoff, a kick or a lock (recorded).
     """
 
     kind: str
@@ -55,6 +57,7 @@ class Stanza:
     conference: str | None = None
     invitation: Invitation | None = None
     expels: str | None = None
+    ends: bool = False
 
 
 def read_stanza(coded: str) -> Stanza | None:
@@ -88,7 +91,14 @@ def read_stanza(coded: str) -> Stanza | None:
         conference=None if conference is None else conference.get("jid"),
         invitation=_invitation(root),
         expels=_expels(root, kind),
+        ends=root.tag == _STREAM_ERROR or _is_own_leave(given, kind),
     )
+
+
+def _is_own_leave(given: Mapping[str, str], kind: str) -> bool:
+    """Of the session itself: others have another address, and a room has one of its own."""
+    is_own = "/" in given.get("to", "") and given.get("from") == given.get("to")
+    return is_own and kind == "presence" and given.get("type") == "unavailable"
 
 
 def _expels(root: ET.Element, kind: str) -> str | None:

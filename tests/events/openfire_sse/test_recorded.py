@@ -1,5 +1,6 @@
 """What a real Openfire sent over the streams of users becomes the events that it tells of, and none too many."""
 
+import re
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from restbroker.config.target import Target, Url
 from restbroker.events.openfire_sse.form import Form
+from restbroker.events.openfire_sse.stanza import read_stanza
 from restbroker.rules.event import ServerEvent
 from restbroker.transport.message import Request
 from restbroker.transport.stream import StreamEnded, open_stream
@@ -121,3 +123,15 @@ async def test_a_recorded_stream_gives_the_events_that_it_tells_of_however_it_is
     events = await played(user, size)
     wanted = EVENTS[user]
     assert [told(event, like) for event, like in zip(events, wanted, strict=True)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("user", "is_over"), [("ann", False), ("bob", True), ("dave", True), ("eve", False), ("eve2", True)]
+)
+def test_the_last_that_is_told_of_a_session_is_that_it_ends_and_nothing_before_says_so(
+    user: str, is_over: bool
+) -> None:
+    written = (RECORDED / f"stream_{user}.txt").read_text("utf-8")
+    stanzas = [read_stanza(coded) for coded in re.findall('"xmpp": "([^"]+)"', written)]
+    *before, last = [stanza is not None and stanza.ends for stanza in stanzas]
+    assert (any(before), last) == (False, is_over)

@@ -183,6 +183,39 @@ async def test_a_stream_that_is_opened_anew_because_nothing_came_is_no_gap(readi
     assert logoffs(openfire) == 0
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "/sessions/bob"), ("POST", "/chat/{}/logoff")], ids=["kicked", "logged off"]
+)
+async def test_a_user_whose_session_somebody_else_ended_is_logged_in_again_since_his_stream_says_so(
+    reading: Read, openfire: Openfire, redis_server: RedisServer, method: str, path: str
+) -> None:
+    async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
+        await reader.hears("bob")
+        old = await logins.stream("bob")
+        chat(openfire, method, path.format(old))
+        await until_async(lambda: "bob" in openfire.world.readers, "he is read by his new login", 60)
+        assert await logins.known("bob") != On(old)
+        say(openfire, "ann", "bob", "hello")
+        await reader.has("hello")
+        await until_async(lambda: len(reader.gaps()) == 1, "the gap is told", 60)
+    assert openfire.world.logins.count("bob") == 2
+    assert not openfire.world.is_jammed
+
+
+async def test_a_user_who_is_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
+    async with reading("bob") as reader:
+        await reader.hears("bob")
+        asked = [one.path for one in openfire.asked].count("/sse/bob")
+        login = chat(openfire, "POST", "/chat/bob/login")
+        chat(openfire, "POST", f"/chat/{login}/presence?show=offline")
+        await until_async(lambda: [one.path for one in openfire.asked].count("/sse/bob") > asked, "it is looked", 60)
+        await reader.reads("bob")
+        say(openfire, "ann", "bob", "hello")
+        await reader.has("hello")
+        assert openfire.world.logins.count("bob") == 1
+        assert not reader.warnings()
+
+
 async def test_what_an_asker_is_told_of_his_second_question_comes(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
