@@ -51,13 +51,13 @@ class _Mask:
     left: int = hiding.MOST_SECRETS
 
     def text(self, text: str, also: frozenset[str]) -> str:
-        """Without the secrets that its structure names."""
+        """Without the secrets that its structure names, as they stand in it."""
         found: set[str] = set()
         _collect_text(text, found, also)
         if not found:
             return text
         self.left -= sum(1 + len(one) // _LONG for one in found)
-        return MASK if self.left < 0 else hiding.without(text, hiding.spelled(found))
+        return MASK if self.left < 0 else hiding.without(text, hiding.spelled(found), rounds=0)
 
 
 def arguments(

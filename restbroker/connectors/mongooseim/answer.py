@@ -94,8 +94,7 @@ def show(response: Response, secrets: Iterable[str] = ()) -> Shown:
     known = hiding.said(response.said) | hiding.spelled(secrets)
     text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
     if len(response.body) > _TEXT_LIMIT:
-        # Where it was cut, the beginning of a secret may be left.
-        text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
+        text = hiding.beginning(text, known)
     return Shown(text, hiding.hiding((), known))
 
 

@@ -90,8 +90,7 @@ def said(response: Response, secrets: Iterable[str] = ()) -> Said:
     known = hiding.said(response.said) | hiding.spelled(secrets) | LOGINS
     text = hiding.without(response.body[:_TEXT_LIMIT].decode("utf-8", "replace"), known)
     if len(response.body) > _TEXT_LIMIT:
-        # Where it was cut, the beginning of a secret may be left.
-        text = text[: -max((len(spelling) for spelling, _ in known), default=1)]
+        text = hiding.beginning(text, known)
     kind, words = _words(response, text)
     shown = hiding.hiding((), known)(": ".join(part for part in (kind, words) if part), WORDS_LIMIT)
     return Said(text, shown, bool(words))
