@@ -54,9 +54,9 @@ class LoginsInRedis:
         """As `LoginBook`."""
         return await self._insist(logins.ask, self._target, user, claim)
 
-    async def end(self, user: str, what: On | Asks, again: str) -> bool:
+    async def end(self, user: str, what: On | Asks) -> bool:
         """As `LoginBook`."""
-        return await self._insist(logins.end, self._target, user, what, again)
+        return await self._insist(logins.end, self._target, user, what)
 
     async def room_take(self, stay: Stay, turn: Turn, need: Need) -> State | Yours | Busy:
         """As `LoginBook`."""

@@ -145,7 +145,7 @@ class LoginBook(Protocol):
         """See `store.logins`."""
         ...
 
-    async def end(self, user: str, what: On | Asks, again: str) -> bool:
+    async def end(self, user: str, what: On | Asks) -> bool:
         """See `store.logins`."""
         ...
 

@@ -40,7 +40,8 @@ class Doubted:
 
 @attrs.frozen
 class Asks:
-    """The name has a connection because it asks a question, and is not logged in. `claim`: of that question.
+    """The name has a connection because it asks a question, and is not logged in. `claim`: of that question, or of all
+    that may be under way.
 
     `age_s`: for how long, where that was asked for.
     """
@@ -148,13 +149,10 @@ def ask(client: Client, target: str, user: str, claim: str) -> Claimed:
             raise ValueError("the script login_ask answered something else")
 
 
-def end(client: Client, target: str, user: str, what: On | Asks, again: str) -> bool:
-    """Forgets this stream, which is over, or this claim. Another claim is called `again` then: its readers look.
-
-    False: something else is noted.
-    """
+def end(client: Client, target: str, user: str, what: On | Asks) -> bool:
+    """Forgets this stream, which is over, or these claims. False: something else is noted, as other claims are."""
     state, noted = ("on", what.stream) if isinstance(what, On) else ("asks", what.claim)
-    return client.run("login_end", [client.keys.logins(target)], [user, state, noted, again]) == 1
+    return client.run("login_end", [client.keys.logins(target)], [user, state, noted]) == 1
 
 
 def known(client: Client, target: str, user: str) -> Known:

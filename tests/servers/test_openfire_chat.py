@@ -413,8 +413,10 @@ async def test_a_login_after_a_logoff_that_is_late_outlives_it(chat: Openfire, s
     async with sides(2) as (one, other):
         await one.done("set_presence", {"from": "romeo"})
         late = chat.faults.add(Kind.DELAY, "*/logoff", delay_s=1.0)
-        with trio.move_on_after(0.2):
-            await one.call("chat_logoff", {"from": "romeo"})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.call, "chat_logoff", {"from": "romeo"})
+            await until_async(late.reached.is_set, "the logoff is under way")
+            nursery.cancel_scope.cancel()
         await other.done("set_presence", {"from": "romeo"})
         await until_async(late.carried_out.is_set, "the logoff is done at last")
         with chat.world.lock:
@@ -434,6 +436,19 @@ async def test_a_login_of_who_asks_is_not_sent_until_the_question_is_taken_back(
         await one.done("set_presence", {"from": "romeo"})
         assert not chat.world.is_jammed
     assert chat.world.logins == ["nurse", "romeo"]
+
+
+async def test_of_two_uploads_of_one_name_the_first_to_be_done_does_not_free_it_for_a_login(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides(2) as (one, other):
+        stuck = chat.faults.add(Kind.HANG, "*/ask/upload/*")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.call, "request_upload_slot", UPLOAD)
+            await until_async(stuck.reached.is_set, "the first is under way")
+            await other.done("request_upload_slot", UPLOAD)
+            assert await code_of(other, "set_presence", {"from": "romeo"}) == "UserAsks"
+            nursery.cancel_scope.cancel()
 
 
 async def test_who_takes_a_question_back_and_keeps_its_connection_is_not_logged_in(

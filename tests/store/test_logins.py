@@ -65,7 +65,7 @@ def test_who_was_refused_leaves_the_turn_to_the_next(client: Client) -> None:
 
 def log_off(client: Client, stream: str) -> None:
     assert logins.off(client, "of", "juliet", A, "off") == Yours(stream)
-    assert logins.end(client, "of", "juliet", On(stream), "x")
+    assert logins.end(client, "of", "juliet", On(stream))
     assert not logins.put(client, "of", "juliet", "a", "")
 
 
@@ -104,7 +104,7 @@ def test_a_logoff_whose_end_is_not_known_is_ended_by_the_next_who_comes(client: 
         assert logins.ask(client, "of", "juliet", "one") == Off()
         assert logins.take(client, "of", "juliet", A) == Yours("old")
         assert not logins.put(client, "of", "juliet", "a", "")
-        assert logins.end(client, "of", "juliet", On("old"), "x")
+        assert logins.end(client, "of", "juliet", On("old"))
         assert logins.known(client, "of", "juliet") == after
 
 
@@ -127,23 +127,32 @@ def test_a_name_is_logged_in_or_it_asks_and_never_both(client: Client) -> None:
         assert logins.take(client, "of", "juliet", A, stays_off=stays_off) == Asks("one")
     assert logins.noted(client, "of", ["juliet", "romeo"]) == [Asks("one"), None]
     assert logins.off(client, "of", "juliet", A, "off") is None
-    assert not logins.end(client, "of", "juliet", On("one"), "x"), "it is no stream"
-    assert logins.end(client, "of", "juliet", Asks("one"), "x")
+    assert not logins.end(client, "of", "juliet", On("one")), "it is no stream"
+    assert logins.end(client, "of", "juliet", Asks("one"))
     assert logins.take(client, "of", "juliet", A) == Yours()
 
 
 def test_a_question_that_ends_behind_another_one_has_its_readers_look_again(client: Client) -> None:
     for claim in ("one", "two"):
         assert logins.ask(client, "of", "juliet", claim) == Yours()
-    assert not logins.end(client, "of", "juliet", Asks("one"), "three")
-    assert logins.known(client, "of", "juliet") == Asks("three")
+    assert logins.known(client, "of", "juliet") == Asks("one two")
+    assert not logins.end(client, "of", "juliet", Asks("two"))
+    assert logins.take(client, "of", "juliet", A) == Asks("one"), "the first may be under way still"
+    assert logins.ask(client, "of", "juliet", "three") == Yours()
+    assert logins.end(client, "of", "juliet", Asks("one three"))
+
+
+def test_of_many_questions_of_one_name_the_last_are_noted(client: Client) -> None:
+    for number in range(100):
+        assert logins.ask(client, "of", "juliet", f"c{number}") == Yours()
+    assert logins.known(client, "of", "juliet") == Asks(" ".join(f"c{number}" for number in range(68, 100)))
 
 
 def test_a_stream_that_was_ended_is_forgotten_and_another_one_is_not(client: Client) -> None:
     log_in(client, "old")
-    assert not logins.end(client, "of", "juliet", On("older"), "x")
+    assert not logins.end(client, "of", "juliet", On("older"))
     assert logins.known(client, "of", "juliet") == On("old")
-    assert logins.end(client, "of", "juliet", On("old"), "x")
+    assert logins.end(client, "of", "juliet", On("old"))
     assert logins.known(client, "of", "juliet") is None
 
 
@@ -158,11 +167,11 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
     (lambda client: logins.take(client, "of", "juliet", A), Yours()),
     (lambda client: logins.put(client, "of", "juliet", "a", "new"), True),
     (lambda client: logins.off(client, "of", "juliet", A, "off"), Yours("new")),
-    (lambda client: logins.end(client, "of", "juliet", On("new"), "one"), True),
+    (lambda client: logins.end(client, "of", "juliet", On("new")), True),
     (lambda client: logins.put(client, "of", "juliet", "a", ""), False),
     (lambda client: logins.ask(client, "of", "juliet", "one"), Yours()),
-    (lambda client: logins.end(client, "of", "juliet", Asks("another"), "two"), False),
-    (lambda client: logins.end(client, "of", "juliet", Asks("two"), "three"), True),
+    (lambda client: logins.end(client, "of", "juliet", Asks("another")), False),
+    (lambda client: logins.end(client, "of", "juliet", Asks("one")), True),
 ]
 
 

@@ -100,10 +100,10 @@ class SharedLogins:
         two connections of one name leave every login after them without a stream, until Openfire's restart (measured).
         """
         name, claim = user_name(user), secrets.token_hex(8)
-        # Other hands may have logged him in, or a login whose answer was lost.
-        if await self.known(user) in (None, Off()) and await self._sessions.is_taken(user):
-            raise NoLogin(LOGGED_IN)
         while True:
+            # Other hands may have logged him in, or a login whose answer was lost.
+            if await self.known(user) in (None, Off()) and await self._sessions.is_taken(user):
+                raise NoLogin(LOGGED_IN)
             match await self._book.ask(name, claim):
                 case Yours():
                     return Asks(claim)
@@ -126,7 +126,7 @@ class SharedLogins:
         """What is noted is no longer so: his stream was ended, or his question is over."""
         name = user_name(user)
         self._known.pop(name, None)
-        await self._book.end(name, what, secrets.token_hex(8))
+        await self._book.end(name, what)
 
     async def kicked(self, user: str) -> None:
         """A job may have ended his session, which the plugin does not notice: it is told, and he is logged in when he
@@ -174,14 +174,14 @@ class SharedLogins:
         finally:
             with trio.move_on_after(_RELEASE_S, shield=True):
                 if is_over:
-                    await self._book.end(name, On(stream), "")
+                    await self._book.end(name, On(stream))
                 await self._book.put(name, turn.holder, "")
 
     async def _must_be_over(self, name: str, asks: Asks) -> None:
         """Returns where the question is over, as after a restart, of which nobody told. Raises `NoLogin` where not."""
         if asks.age_s < _FIRM_S or await self._sessions.has_path(name) is not False:
             raise NoLogin(ASKS)
-        await self._book.end(name, asks, secrets.token_hex(8))
+        await self._book.end(name, asks)
 
     async def _found(self, name: str, stale: str, *, stays_off: bool = False, afresh: bool = False) -> str:
         """His stream; empty for who was logged off, and stays so."""

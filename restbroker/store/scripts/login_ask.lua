@@ -18,5 +18,14 @@ end
 if (state == 'off' or state == 'doubted') and stream ~= '' then
   return {'OFF'}
 end
-redis.call('HSET', KEYS[1], ARGV[1], string.format('asks %s ', redis.call('TIME')[1]) .. ARGV[2])
+-- More than one may be under way: each ends by itself.
+local claims = {}
+for claim in string.gmatch(state == 'asks' and stream or '', '%S+') do
+  if claim ~= ARGV[2] then
+    claims[#claims + 1] = claim
+  end
+end
+claims[#claims + 1] = ARGV[2]
+local some = table.concat(claims, ' ', math.max(1, #claims - 31))
+redis.call('HSET', KEYS[1], ARGV[1], string.format('asks %s ', redis.call('TIME')[1]) .. some)
 return {'YOURS'}

@@ -104,7 +104,7 @@ async def test_who_was_logged_off_by_a_job_is_read_again_when_he_is_logged_in(
         assert isinstance(login, On)
         assert logins.off(reader.store, "chat", "bob", Turn("job", 60_000), "off") == Yours(login.stream)
         chat(openfire, "POST", f"/chat/{login.stream}/logoff")
-        assert logins.end(reader.store, "chat", "bob", login, "")
+        assert logins.end(reader.store, "chat", "bob", login)
         assert not logins.put(reader.store, "chat", "bob", "job", "")
         await reader.reads("bob", count=0)
         # So often it was looked, and he was not logged in.
