@@ -198,6 +198,17 @@ async def test_a_logoff_is_done_once_and_a_command_logs_in_again(chat: Openfire,
         assert not chat.world.streams, "nobody knew whether she had one"
 
 
+async def test_a_logoff_ends_the_stream_also_of_whom_redis_lost_his_login(
+    chat: Openfire, sides: Open, redis_server: RedisServer
+) -> None:
+    async with sides() as (side,):
+        await side.done("chat_login", {"from": "romeo"})
+        redis_server.flush()
+        await side.done("chat_logoff", {"from": "romeo"})
+        assert chat.world.streams == {}
+        assert (await side.done("chat_logoff", {"from": "romeo"})).by_us
+
+
 async def test_a_logoff_that_was_not_sent_is_sent_later(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("set_presence", {"from": "romeo"})

@@ -163,6 +163,8 @@ class SharedLogins:
                     case Busy(left_ms):
                         await trio.sleep(min(left_ms / 1000, _LOOK_S))
                     case known:
+                        # What this process has beside that, Redis lost.
+                        self._known.pop(name, None)
                         return known
 
     async def _ended(self, name: str, turn: Turn, stream: str, send: Callable[[str], Awaitable[Response]]) -> Ended:
