@@ -377,6 +377,12 @@ def test_a_question_finds_its_expert_by_jobs_and_events_alone(
         walker = Walker(talk)
         for step in WALKS[walk]:
             walker.go(step)
+        told = Counter(
+            (event["to"], event["type"], event["room"], event["body"], event["id"])
+            for event in talk.heard()
+            if event["type"] in ("groupchat", "invitation", "offer")
+        )
+        assert set(told.values()) == {1}, f"what the server tells twice is one event: {told}"
         assert Counter(server.world.logins) == dict.fromkeys(EXPERTS, 1)
         assert [data for _, data in server.world.lost if '"body"' in data or "ffer" in data] == []
 
