@@ -82,6 +82,7 @@ def test_what_a_login_accepts_says_how_it_is_answered(asker: Asker, accept: str,
         got = asker.chat("POST", "/chat/alice/login", password, Accept=accept)
         assert (got.status, got.body == b"") == (status, status in (406, 500))
         assert "set-cookie" not in got.headers
+        assert (got.headers.get("transfer-encoding") == "chunked") == (got.body != b"")
 
 
 def test_two_first_logins_at_the_same_moment_are_two_and_nobody_gets_an_event_stream_from_then_on(

@@ -212,6 +212,15 @@ def test_a_restart_forgets_the_queue_and_who_was_there(love: Love) -> None:
     assert love.asker.chat("GET", "/ask/juliet").status == 400
 
 
+def test_without_the_plugins_own_account_no_workgroup_is_made_or_changed(love: Love) -> None:
+    love.server.world.has_admin_account = False
+    made = love.asker.chat("POST", "/ask/admin", {"name": "herbs", "description": "d", "members": "friar,nurse"})
+    changed = love.asker.chat("POST", "/ask/admin/love", "friar,nurse", Content_Type="text/plain")
+    deleted = love.asker.chat("DELETE", "/ask/admin/love")
+    assert {got.status for got in (made, changed, deleted)} == {400}
+    assert {got.json["ressource"] for got in (made, changed, deleted)} == {"admin account unavailable"}
+
+
 def test_workgroups_are_made_and_joined_by_their_members(love: Love) -> None:
     given = {"name": "herbs", "description": "d", "members": "friar,nurse"}
     assert [love.asker.chat("POST", "/ask/admin", given).status for _ in "12"] == [200, 200]

@@ -222,7 +222,8 @@ class Openfire:
             return False
         is_cut = is_kind(fault, Kind.TRUNCATED)
         is_head = asked.method == "HEAD"
-        line.sendall(said.bytes(without_body=is_head, cut_at=len(said.body) // 2 if is_cut else None))
+        cut_at = len(said.body) // 2 if is_cut else None
+        line.sendall(said.bytes(is_chunked=asked.port == "chat", without_body=is_head, cut_at=cut_at))
         return not is_cut and asked.headers.get("connection", "").lower() != "close"
 
     def _said(self, asked: Asked, line: socket.socket) -> Said | None:
