@@ -326,9 +326,12 @@ async def test_where_rooms_are_not_joined_by_themselves_who_is_out_says_nothing(
         ("update_room", {**ROOM, "outcasts": ["romeo"]}),
         ("create_room", {**ROOM, "outcasts": ["romeo"]}),
         ("delete_room", {"roomName": "balcony"}),
+        ("update_room", {**ROOM, "membersOnly": True}),
+        ("delete_room_member", NURSE),
+        ("add_room_outcast_group", {"roomName": "balcony", "groupname": "montagues"}),
     ],
 )
-async def test_where_rooms_are_not_joined_by_themselves_whom_a_job_had_leave_says_nothing_until_he_joins(
+async def test_where_rooms_are_not_joined_by_themselves_whom_a_job_may_have_had_leave_says_nothing_until_he_joins(
     chat: Openfire, sides: Open, command: str, how: Mapping[str, Json]
 ) -> None:
     async with sides(2, Options={"JoinRooms": False}) as (one, other):

@@ -41,8 +41,8 @@ _NO_SUCH_ROOM: Final = (
 NOT_IN_ROOM: Final = Rejected(
     Reason(
         "NotInRoom",
-        "The user is not in the room: it refused him or had him leave, or he left it. Openfire would answer 200, and"
-        " say nothing there.",
+        "The user is not known to be in the room: it refused him, he left it, or it may have had him leave. Openfire"
+        " would answer 200, and say nothing there.",
         "Push a `join_room` first, or switch JoinRooms on.",
     )
 )

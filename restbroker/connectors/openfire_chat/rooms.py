@@ -204,21 +204,19 @@ class Rooms:
         return response
 
     async def _note(self, way: Way, asked: Asked, *, is_done: bool) -> None:
-        for jid, is_out in _leaving(way, asked.given):
+        for jid in _leaving(way, asked.given):
             _, at, host = jid.partition("/")[0].rpartition("@")
             if not at or folded(host) == folded(self._target.default_host or host):
-                await self._book.room_lose(room_of(asked), user_name(jid), is_out=is_out and is_done)
+                await self._book.room_lose(room_of(asked), user_name(jid), is_out=is_done)
 
 
-def _leaving(way: Way, given: Mapping[str, Json]) -> Iterator[tuple[str, bool]]:
-    """Whom a command has leave the room ("": everybody), and whether that is sure once it is done."""
+def _leaving(way: Way, given: Mapping[str, Json]) -> Iterator[str]:
+    """Whom a command may have leave the room; "": everybody."""
     if way.name in ways.SETS_ROOM:
         if given.get("membersOnly") or given.get("outcastGroups"):
-            yield "", False
+            yield ""
         outcasts = given.get("outcasts")
         for one in outcasts if isinstance(outcasts, list) else ():
-            yield str(one), True
-    elif "jid" in given:
-        yield str(given["jid"]), way.name == ways.BAN
+            yield str(one)
     else:
-        yield "", way.name == ways.DELETE_ROOM
+        yield str(given.get("jid", ""))
