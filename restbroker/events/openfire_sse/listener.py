@@ -270,15 +270,13 @@ class Listener:
             if self.user in shared.settings.askers:
                 (self.state.login,) = await shared.logins.noted([self.user])
                 return ""
-            afresh = leads_nowhere and stale != self._afresh
-            known = await shared.logins.watched(self.user, stale, afresh=afresh)
+            known = await shared.logins.watched(self.user, stale, afresh=leads_nowhere and stale != self._afresh)
         except NoLogin as error:
             raise not_logged_in(self.user, error) from None
         except (NotSent, MaybeSent, StoreRefused) as error:
             raise unanswered(error.message) from None
         self.state.login = None if known is None else On(known)
-        if leads_nowhere:
-            self._afresh = known or ""
+        self._afresh = (known or "") if leads_nowhere else self._afresh
         return known
 
     async def _ask(self, known: str) -> EventStream | None:
