@@ -183,7 +183,7 @@ class Listener:
                         reading.go_on()
                         self._is_held_up = False
                     self._heard_at_s = trio.current_time()
-                    if form.is_ending:
+                    if form.is_ending and not reading.is_left:
                         self._heard_at_s -= max(shared.quiet_s - _ENDING_S, 0.0)
                         self._wake.set()
         except StreamEnded as ended:
