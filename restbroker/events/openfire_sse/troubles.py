@@ -177,7 +177,7 @@ class Teller:
 
     def rests(self, user: str, why: Literal["no login", "no question"]) -> None:
         """He has no stream, as he should not."""
-        self._keep(user, Trouble("", why, ""))
+        self._keep(user, Trouble(code="", message=why, cure=""))
 
     def _keep(self, user: str, problem: Trouble | None) -> None:
         """Not of one who was left: what ended meanwhile is no trouble of his new reader."""
