@@ -223,6 +223,13 @@ def test_jobs_of_a_queue_come_in_the_order_in_which_they_are_taken_page_by_page(
     assert server.raw.llen("ns:queue:a") == 4
 
 
+def test_a_job_that_is_larger_than_any_that_runs_is_told_and_not_read(client: Client, server: Server) -> None:
+    server.raw.rpush("ns:queue:q", b"3", b"x" * (MAX_BYTES + 1), b"1")
+    (first,), (too_large,), (last,) = (listed(client, "q", skip, 10) for skip in range(3))
+    assert (first, last, len(too_large) < 200) == (b"1", b"3", True)
+    assert json.loads(too_large)["error_message"] == f"This entry is not shown: it has {MAX_BYTES + 1} bytes."
+
+
 def test_members_of_a_set_come_by_score_from_either_end_page_by_page(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", {"x": 1.5, "y": 2.5, "z": 3.5})
     assert set_listed(client, "dead", 0, 2, newest_first=True) == [(b"z", 3.5), (b"y", 2.5)]
