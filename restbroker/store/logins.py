@@ -33,7 +33,10 @@ class Off:
 
 @attrs.frozen
 class Doubted:
-    """His session may have been ended, which the server does not tell: this stream is logged off before it is used."""
+    """His session may have been ended, which the server does not tell: this stream is logged off before it is used.
+
+    Or he may have been logged in, with an answer that was lost: the stream has a blank then.
+    """
 
     stream: str = attrs.field(repr=False)
 
@@ -105,7 +108,10 @@ def take(client: Client, target: str, user: str, turn: Turn, *, stale: str = "",
 
 
 def put(client: Client, target: str, user: str, holder: str, stream: str) -> bool:
-    """Ends the holder's turn; an empty stream: he could not be logged in. False: nothing changed by it."""
+    """Ends the holder's turn; an empty stream: he could not be logged in. False: nothing changed by it.
+
+    A stream with a blank, which no id has: nobody knows whether he was. It is `Doubted` then, if nothing else is known.
+    """
     keys = [client.keys.logins(target), _lease(client, target, user)]
     return client.run("login_put", keys, [user, holder, stream]) == 1
 

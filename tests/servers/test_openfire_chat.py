@@ -378,6 +378,23 @@ async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_ans
         assert not chat.world.is_jammed
 
 
+async def test_a_login_whose_answer_is_lost_is_not_met_by_a_question_that_was_about_to_be_asked(
+    chat: Openfire, sides: Open
+) -> None:
+    async with sides(2) as (one, other):
+        late = chat.faults.add(Kind.LATE, "GET /sse/*", delay_s=1.0)
+        chat.faults.add(Kind.LOST, "*/login", times=2)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.call, "request_upload_slot", UPLOAD)
+            await until_async(late.carried_out.is_set, "the name had no connection")
+            with contextlib.suppress(NotSent):
+                await other.call("set_presence", {"from": "romeo"})
+        assert not chat.world.is_jammed
+        chat.faults.clear()
+        await other.call("chat_logoff", {"from": "romeo"})
+        assert not chat.world.streams
+
+
 @pytest.mark.parametrize("kind", [Kind.RESET, Kind.LOST])
 async def test_who_asks_after_a_logoff_that_was_not_answered_is_logged_off_first(
     chat: Openfire, sides: Open, kind: Kind

@@ -108,6 +108,23 @@ def test_a_logoff_whose_end_is_not_known_is_ended_by_the_next_who_comes(client: 
         assert logins.known(client, "of", "juliet") == after
 
 
+def test_who_may_be_logged_in_is_looked_for_before_he_asks(client: Client) -> None:
+    for before in (None, Off()):
+        assert logins.known(client, "of", "juliet") == before
+        assert logins.take(client, "of", "juliet", A) == Yours()
+        assert not logins.put(client, "of", "juliet", "a", "? one")
+        assert logins.known(client, "of", "juliet") == Doubted("? one")
+        assert logins.ask(client, "of", "juliet", "one") == Off()
+        assert logins.off(client, "of", "juliet", A, "off") is None, "only a login gives his stream"
+        assert logins.off(client, "of", "juliet", A, "doubted") == Yours("? one")
+        assert not logins.put(client, "of", "juliet", "a", "")
+        assert logins.end(client, "of", "juliet", On("? one"))
+        log_in(client, "new")
+        assert logins.take(client, "of", "juliet", A, stale="new") == Yours()
+        assert not logins.put(client, "of", "juliet", "a", "? two")
+        log_off(client, "new")
+
+
 def test_who_was_logged_off_stays_so_when_his_session_is_doubted(client: Client) -> None:
     log_in(client, "old")
     assert logins.off(client, "of", "juliet", A, "off") == Yours("old")

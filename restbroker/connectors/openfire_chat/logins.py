@@ -20,6 +20,7 @@ from restbroker.connectors.openfire_chat.sessions import Sessions
 from restbroker.connectors.openfire_chat.values import user_name
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rules.jid import folded
+from restbroker.rules.outcome import Denied, Rejected
 from restbroker.store.logins import Asks, Busy, How, Known, Off, On, Turn, Yours
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response
@@ -224,7 +225,8 @@ class SharedLogins:
         self, name: str, turn: Turn, password: str | None, totp: str | None, *, ends: Collection[str]
     ) -> str:
         """`ends`: streams that are logged off where the server gives one of them again."""
-        stream, sessions = "", self._sessions
+        sessions, unknown = self._sessions, f"? {turn.holder}"
+        stream = unknown  # until it is answered, he may be logged in or not
         try:
             given = await sessions.log_in(name, password, totp)
             if given in ends:
@@ -233,10 +235,16 @@ class SharedLogins:
                 await sessions.end(name, given)
                 given = await sessions.log_in(name, password, totp)
             stream = given
+        except NotSent:
+            stream = ""
+            raise
+        except NoLogin as refused:
+            stream = "" if isinstance(refused.outcome, Denied | Rejected) else unknown
+            raise
         finally:
-            if not stream:  # the next one need not wait until the lease ends
+            if stream in ("", unknown):  # the next one need not wait until the lease ends
                 with trio.move_on_after(_RELEASE_S, shield=True):
-                    await self._book.put(name, turn.holder, "")
+                    await self._book.put(name, turn.holder, stream)
         await self._book.put(name, turn.holder, stream)
         self._keep(name, stream)
         return stream

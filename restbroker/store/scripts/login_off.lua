@@ -16,6 +16,10 @@ end
 if stream == '' then
   return {'OFF'}
 end
+-- What has a blank stands for a login of which nobody knows: only another login gives its stream.
+if ARGV[2] == 'off' and string.find(stream, ' ', 1, true) then
+  return {'NONE'}
+end
 local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[3] then
   return {'BUSY', math.max(1, redis.call('PTTL', KEYS[2]))}
